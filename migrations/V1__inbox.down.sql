@@ -1,0 +1,6 @@
+DROP TABLE settings;
+DROP TABLE worker_claim;
+DROP TABLE webhook_dead_letter_queue;
+DROP TABLE webhook_retry_queue;
+DROP TABLE webhook_attempts;
+DROP TABLE stripe_webhooks_log;

@@ -1,0 +1,78 @@
+-- The inbox: every authentic event, its state, its failures. Nothing here is derived; the other
+-- tables can be made again from it.
+
+CREATE TABLE stripe_webhooks_log (
+    id                  INTEGER PRIMARY KEY,                    -- order of arrival
+    event_id            TEXT NOT NULL UNIQUE                    -- Stripe's event id (evt_…); a second delivery meets this
+                        CHECK (length(event_id) > 0),
+    event_type          TEXT NOT NULL,                          -- resource.verb, for example invoice.paid
+    status              TEXT NOT NULL DEFAULT 'pending'         -- where the event stands, see ARCHITECTURE.md
+                        CHECK (status IN ('pending', 'processed', 'ignored', 'retrying', 'dead')),
+    processed           INTEGER NOT NULL DEFAULT 0              -- 1: its facts are in the tables (mirror included)
+                        CHECK (processed IN (0, 1)),
+    processing_error    TEXT,                                   -- why the newest attempt failed, or why it is ignored
+    processing_attempts INTEGER NOT NULL DEFAULT 0              -- attempts made, crashes counted
+                        CHECK (processing_attempts >= 0),
+    livemode            INTEGER CHECK (livemode IN (0, 1)),     -- mode of the event; NULL: it did not say
+    account             TEXT,                                   -- Connect: the account where it happened; NULL: our own
+    api_version         TEXT,                                   -- version that its data is rendered in
+    event_created       INTEGER NOT NULL,                       -- Stripe's created, unix seconds
+    object_type         TEXT,                                   -- data.object.object
+    object_id           TEXT,                                   -- data.object.id; NULL: the object has none
+    created_at_ms       INTEGER NOT NULL,                       -- when it was received, unix milliseconds
+    processed_at_ms     INTEGER,                                -- when it was projected, unix milliseconds
+    data                TEXT NOT NULL,                          -- the body, byte for byte as received
+    CHECK (status <> 'processed' OR processed = 1),
+    CHECK (status NOT IN ('pending', 'retrying', 'dead') OR processed = 0),
+    CHECK (processed = 0 OR processed_at_ms IS NOT NULL)
+) STRICT;
+
+-- The worker's queue, and lists by state. Queries repeat the condition so that this index serves them.
+CREATE INDEX stripe_webhooks_log_open ON stripe_webhooks_log (status, id) WHERE status <> 'processed';
+-- All projected events of one object: the set that the order guard decides on.
+CREATE INDEX stripe_webhooks_log_object ON stripe_webhooks_log (object_id, event_created) WHERE processed = 1;
+-- Lists by type, newest first.
+CREATE INDEX stripe_webhooks_log_type ON stripe_webhooks_log (event_type, id);
+
+CREATE TABLE webhook_attempts (
+    id              INTEGER PRIMARY KEY,
+    stripe_event_id TEXT NOT NULL REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
+    attempt         INTEGER NOT NULL CHECK (attempt > 0),       -- number of the failed attempt
+    at_ms           INTEGER NOT NULL,                           -- when it failed, unix milliseconds
+    error           TEXT NOT NULL                               -- why it failed
+) STRICT;
+CREATE INDEX webhook_attempts_event ON webhook_attempts (stripe_event_id);
+
+CREATE TABLE webhook_retry_queue (
+    id               INTEGER PRIMARY KEY,
+    stripe_event_id  TEXT NOT NULL UNIQUE REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
+    event_type       TEXT NOT NULL,                             -- its type, for lists
+    retry_count      INTEGER NOT NULL CHECK (retry_count > 0),  -- attempts that failed so far
+    max_retries      INTEGER NOT NULL CHECK (max_retries > 0),  -- attempts after which it is a dead letter
+    next_retry_at_ms INTEGER NOT NULL,                          -- due time, unix milliseconds
+    last_error       TEXT NOT NULL,                             -- why the newest attempt failed
+    created_at_ms    INTEGER NOT NULL                           -- first failure, unix milliseconds
+) STRICT;
+CREATE INDEX webhook_retry_queue_due ON webhook_retry_queue (next_retry_at_ms);
+
+CREATE TABLE webhook_dead_letter_queue (
+    id                    INTEGER PRIMARY KEY,
+    stripe_event_id       TEXT NOT NULL UNIQUE REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
+    event_type            TEXT NOT NULL,                        -- its type, for lists
+    retry_count           INTEGER NOT NULL,                     -- attempts made
+    error                 TEXT NOT NULL,                        -- why the last one failed
+    original_timestamp_ms INTEGER NOT NULL,                     -- when the event was received, unix milliseconds
+    created_at_ms         INTEGER NOT NULL                      -- when it was given up, unix milliseconds
+) STRICT;
+
+CREATE TABLE worker_claim (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),           -- one row: the batch in hand
+    first_log_id  INTEGER NOT NULL,                             -- first event of the batch
+    last_log_id   INTEGER NOT NULL,                             -- last event of the batch
+    claimed_at_ms INTEGER NOT NULL                              -- unix milliseconds
+) STRICT;
+
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,                                     -- what is remembered, for example policy
+    value TEXT NOT NULL                                         -- its value
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,12 @@
+DROP TABLE dunning_attempts;
+DROP TABLE payment_failures;
+DROP TABLE stripe_checkout_sessions;
+DROP TABLE stripe_disputes;
+DROP TABLE stripe_charges;
+DROP TABLE stripe_invoice_payments;
+DROP TABLE stripe_payment_intents;
+DROP TABLE stripe_invoices;
+-- What the log holds makes these tables again: every projected event waits for its projection.
+UPDATE stripe_webhooks_log
+SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL, processed_at_ms = NULL
+WHERE processed = 1;

@@ -1,0 +1,253 @@
+//! The configuration: defaults < file < environment < flags, checked as a whole at the start, all
+//! faults at once. Reads files and the environment while it loads; must never write a file, open a
+//! socket or log, and is not changed afterwards. Called by `main` and the commands; the values are
+//! handed on from there.
+
+mod address;
+mod dev;
+mod document;
+mod fault;
+mod keys;
+mod plans;
+mod reader;
+mod secret;
+mod sections;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use crate::entitlement::{Plan, WhenStale};
+pub use crate::retry::RetryPolicy as Retry;
+pub use address::Address;
+pub use dev::dev_config_text;
+pub use fault::{Fault, Faults};
+pub use secret::Secret;
+pub use surroundings::{Flags, Surroundings};
+
+use reader::Reader;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Everything that can be configured. The meaning of each key is in `config.toml.example`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// The filter of `env_logger`: a level, or levels by module.
+    pub log: String,
+    /// The shape of log lines.
+    pub log_format: LogFormat,
+    /// Where requests come in.
+    pub listen: Listen,
+    /// How to talk with Stripe, and how Stripe talks with us.
+    pub stripe: Stripe,
+    /// Who may call the private listener.
+    pub api: Api,
+    /// From the lowest tier to the highest. None: every price buys the tier `default`.
+    pub plans: Vec<Plan>,
+    /// When failed work is tried again.
+    pub retry: Retry,
+    /// What to answer from old knowledge.
+    pub entitlement: Entitlement,
+    /// How failed payments are chased.
+    pub dunning: Dunning,
+    /// Where a checkout leads.
+    pub checkout: Checkout,
+    /// Where the customer portal leads.
+    pub portal: Portal,
+    /// What a client may ask of the listeners.
+    pub limits: Limits,
+    /// The file that was read.
+    pub source: Option<PathBuf>,
+    /// What is allowed but unwise, one line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Where requests come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// For Stripe.
+    pub public: Address,
+    /// For the application and its operators.
+    pub private: Address,
+}
+
+/// How to talk with Stripe.
+#[derive(Debug, Clone)]
+pub struct Stripe {
+    /// None: no calls to Stripe.
+    pub api_key: Option<Secret>,
+    /// Handed to browsers.
+    pub publishable_key: Option<String>,
+    /// Without a slash at its end.
+    pub api_base: String,
+    /// Sent as `Stripe-Version`.
+    pub api_version: String,
+    /// At least one; their paths differ.
+    pub webhooks: Vec<WebhookEndpoint>,
+}
+
+/// An endpoint that Stripe sends events to.
+#[derive(Debug, Clone)]
+pub struct WebhookEndpoint {
+    /// Starts with a slash.
+    pub path: String,
+    /// Any of them may have signed. [`Purpose::Serve`] never gets an empty list.
+    pub secrets: Vec<Secret>,
+    /// How far a signature's time may be from ours, in seconds.
+    pub tolerance_s: i64,
+}
+
+/// Who may call the private listener.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// For the application.
+    pub token: Option<Secret>,
+    /// For operators.
+    pub admin_token: Option<Secret>,
+}
+
+/// What to answer from old knowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entitlement {
+    /// How long after the end of its period an unrenewed subscription is believed, in seconds.
+    pub stale_after_s: i64,
+    /// What is answered after that.
+    pub when_stale: WhenStale,
+}
+
+/// How failed payments are chased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dunning {
+    /// How long access lasts after the first failed payment.
+    pub grace_period_days: i64,
+    /// How long before the end of that the last warning goes out.
+    pub warning_days: i64,
+}
+
+/// Where a checkout leads unless the call says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// After payment.
+    pub success_url: Option<String>,
+    /// After the customer gave up.
+    pub cancel_url: Option<String>,
+}
+
+/// Where the customer portal leads unless the call says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portal {
+    /// Behind its back button.
+    pub return_url: Option<String>,
+}
+
+/// What a client may ask of the listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest body.
+    pub body_bytes: usize,
+    /// The longest request line with headers.
+    pub head_bytes: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a client may take to send a request, in seconds.
+    pub request_timeout_s: u64,
+}
+
+/// Which of Stripe's two worlds a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Real money.
+    Live,
+    /// Play money.
+    Test,
+}
+
+impl Stripe {
+    /// The mode of the API key, by its prefix (docs.stripe.com/keys). None: no key, or one that
+    /// does not say, as those of organizations.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        let key = self.api_key.as_ref()?.expose();
+        let starts_with = |prefixes: [&str; 2]| prefixes.iter().any(|p| key.starts_with(p));
+        if starts_with(["sk_live_", "rk_live_"]) {
+            Some(Mode::Live)
+        } else if starts_with(["sk_test_", "rk_test_"]) {
+            Some(Mode::Test)
+        } else {
+            None
+        }
+    }
+}
+
+/// What the configuration is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The daemon: endpoints need secrets, a reachable private listener needs tokens.
+    Serve,
+    /// Any other command; it may need no more than the database.
+    Tool,
+}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+/// Everything that is wrong with it. A file that cannot be read, or is not TOML, is the only fault
+/// reported.
+pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Config, Faults> {
+    let source = surroundings::find(flags, around)?;
+    let mut reader = Reader::new(flags, around, source.as_ref())?;
+    let mut config = sections::read(&mut reader);
+    if purpose == Purpose::Serve {
+        refuse_open_doors(&config, &mut reader);
+    }
+    reader.refuse_leftovers();
+    config.source = source.map(|source| source.path);
+    let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
+    config.warnings.extend(secret_source.and_then(readable_by_others));
+    if reader.faults.is_empty() {
+        return Ok(config);
+    }
+    Err(Faults(reader.faults))
+}
+
+/// What would let anyone in: endpoints that cannot check signatures, and a private listener that
+/// others reach and no token guards.
+fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
+    for (number, endpoint) in config.stripe.webhooks.iter().enumerate() {
+        let key = format!("stripe.webhook[{number}].secrets");
+        if endpoint.secrets.is_empty() && !reader.has_fault(&key) {
+            let message = format!(
+                "no webhook secret for {}: set STRIPE_WEBHOOK_SECRET, or secrets = [\"whsec_…\"] \
+                 in [[stripe.webhook]]; Stripe's dashboard and `stripe listen` show it",
+                endpoint.path
+            );
+            reader.fault(&key, message);
+        }
+    }
+    let private = &config.listen.private;
+    let guarded = config.api.token.is_some() && config.api.admin_token.is_some();
+    if !private.is_local() && !guarded {
+        let message = format!(
+            "{private} can be reached from other machines: set api.token and api.admin_token, or \
+             listen on a loopback address or unix:/path"
+        );
+        reader.fault("listen.private", message);
+    }
+}
+
+fn readable_by_others(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let path = path.display();
+    (mode & 0o077 != 0)
+        .then(|| format!("{path} holds secrets and others than its owner have rights on it: chmod 600 {path}"))
+}

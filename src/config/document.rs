@@ -1,0 +1,122 @@
+//! The text of a configuration file as a flat map from dotted key to value and line. Must never
+//! know which keys there are, and never quote the text: it may hold secrets. Called by the reader.
+
+use std::collections::BTreeMap;
+use toml::de::{DeTable, DeValue};
+
+/// By dotted key; a block of an array of tables has its number in the key, as in `plan[0].tier`.
+pub(super) type Entries = BTreeMap<String, Entry>;
+
+/// A value and the line that it starts on, counted from 1.
+pub(super) struct Entry {
+    pub(super) line: usize,
+    pub(super) value: Value,
+}
+
+/// What a value can be here.
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    List(Vec<Value>),
+    /// A section or block without keys.
+    Empty,
+    /// Of a type that no key has; its name.
+    Other(&'static str),
+}
+
+impl Value {
+    /// Does it say nothing? As a section, that is: a blank text does.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::List(items) => items.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The type with its article, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Integer(_) => "a whole number",
+            Self::List(_) => "a list",
+            Self::Empty => "a section",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+/// The file is not TOML.
+pub(super) struct SyntaxError {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+/// Reads TOML.
+pub(super) fn parse(text: &str) -> Result<Entries, SyntaxError> {
+    let line_of = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let table = DeTable::parse(text).map_err(|error| SyntaxError {
+        line: line_of(error.span().map_or(0, |span| span.start)),
+        message: error.message().replace('\n', " "),
+    })?;
+    let mut entries = Entries::new();
+    flatten("", table.get_ref(), &line_of, &mut entries);
+    Ok(entries)
+}
+
+fn flatten(prefix: &str, table: &DeTable<'_>, line_of: &impl Fn(usize) -> usize, into: &mut Entries) {
+    for (name, value) in table {
+        let key = format!("{prefix}{}", quoted_if_needed(name.get_ref()));
+        let line = line_of(name.span().start);
+        match value.get_ref() {
+            DeValue::Table(table) => flatten_section(key, line, table, line_of, into),
+            DeValue::Array(blocks) if blocks.iter().any(|block| block.get_ref().is_table()) => {
+                for (number, block) in blocks.iter().enumerate() {
+                    let key = format!("{key}[{number}]");
+                    let line = line_of(block.span().start);
+                    match block.get_ref() {
+                        DeValue::Table(table) => flatten_section(key, line, table, line_of, into),
+                        other => drop(into.insert(key, Entry { line, value: value_of(other) })),
+                    }
+                }
+            }
+            other => drop(into.insert(key, Entry { line, value: value_of(other) })),
+        }
+    }
+}
+
+fn flatten_section(
+    key: String,
+    line: usize,
+    table: &DeTable<'_>,
+    line_of: &impl Fn(usize) -> usize,
+    into: &mut Entries,
+) {
+    if table.is_empty() {
+        into.insert(key, Entry { line, value: Value::Empty });
+    } else {
+        flatten(&format!("{key}."), table, line_of, into);
+    }
+}
+
+/// A quoted key with a dot or bracket in it must not pass for a path.
+fn quoted_if_needed(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(plain) {
+        return name.to_owned();
+    }
+    format!("{name:?}")
+}
+
+fn value_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Value::Other("a number beyond 64 bits"), Value::Integer),
+        DeValue::Array(items) => Value::List(items.iter().map(|item| value_of(item.get_ref())).collect()),
+        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Table(_) => Value::Other("a section"),
+    }
+}

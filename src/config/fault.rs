@@ -1,0 +1,39 @@
+//! What is wrong with a configuration, in words for the person who wrote it. Must never contain a
+//! secret. Made by the reader, printed by the command line.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The dotted key, as `stripe.webhook[0].path`; blocks count from 0.
+    pub key: String,
+    /// Where the value came from: `config.toml:12`, an environment variable, a flag, a file. None:
+    /// the value is missing.
+    pub origin: Option<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.key, self.message)?;
+        match &self.origin {
+            Some(origin) => write!(out, " ({origin})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that is wrong, so that it can be put right in one go. Prints one line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        out.write_str(&lines.join("\n"))
+    }
+}

@@ -1,0 +1,321 @@
+//! Reads one key after the other from flags, environment, file and credentials, and collects what
+//! is wrong with them. Must never put a secret into a fault. Called by `sections` and `plans`, who
+//! know what the keys mean.
+
+use super::document::{self, Entries, Value};
+use super::fault::{Fault, Faults};
+use super::keys;
+use super::secret::Secret;
+use super::surroundings::{Flags, Source, Surroundings};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A whole number: what it is when nobody says, and what it may be.
+pub(super) struct Number {
+    pub(super) default: i64,
+    pub(super) min: i64,
+    pub(super) max: i64,
+}
+
+/// The sources of a configuration, and the faults so far.
+pub(super) struct Reader<'a> {
+    flags: &'a Flags,
+    around: &'a Surroundings,
+    /// The file's name as it stands before a line number.
+    file: String,
+    entries: Entries,
+    /// Where the value of a key was found last, for faults that come to light later.
+    origins: BTreeMap<String, String>,
+    holds_secrets: bool,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    /// # Errors
+    /// The file is not TOML; then nothing else that could be said is of use.
+    pub(super) fn new(flags: &'a Flags, around: &'a Surroundings, source: Option<&Source>) -> Result<Self, Faults> {
+        let file = source.map_or_else(String::new, |source| source.path.display().to_string());
+        let text = source.map_or("", |source| &source.text);
+        let entries = document::parse(text).map_err(|error| {
+            Faults(vec![Fault {
+                key: "config".to_owned(),
+                origin: Some(format!("{file}:{}", error.line)),
+                message: format!("not valid TOML: {}", error.message),
+            }])
+        })?;
+        Ok(Self { flags, around, file, entries, origins: BTreeMap::new(), holds_secrets: false, faults: Vec::new() })
+    }
+
+    /// The flags, for values that are not text.
+    pub(super) fn flags(&self) -> &'a Flags {
+        self.flags
+    }
+
+    /// What lies around the process.
+    pub(super) fn around(&self) -> &'a Surroundings {
+        self.around
+    }
+
+    /// Does the file itself, not another that it names, hold a secret?
+    pub(super) fn holds_secrets(&self) -> bool {
+        self.holds_secrets
+    }
+
+    /// Notes what is wrong with the value of a key.
+    pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            origin: self.origins.get(key).cloned(),
+            message: message.into(),
+        });
+    }
+
+    /// Notes where the value of a key was found.
+    pub(super) fn found_in(&mut self, key: &str, origin: impl Into<String>) {
+        self.origins.insert(key.to_owned(), origin.into());
+    }
+
+    /// Was anything wrong with this key or its `_file`?
+    pub(super) fn has_fault(&self, key: &str) -> bool {
+        self.faults.iter().any(|fault| fault.key.starts_with(key))
+    }
+
+    /// A text, trimmed.
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        let in_file = self.text_in_file(key);
+        let text = self.override_of(key).or(in_file)?.trim().to_owned();
+        if text.is_empty() {
+            self.fault(key, "is blank: give a value or remove it");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that means something: `parse` says what, or what is wrong with it.
+    pub(super) fn parsed<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(key)?;
+        parse(&text).map_err(|message| self.fault(key, message)).ok()
+    }
+
+    /// A whole number within its range, else the default.
+    pub(super) fn number(&mut self, key: &str, number: &Number) -> i64 {
+        let in_file = self.integer_in_file(key);
+        let found = match self.override_of(key) {
+            Some(text) => self.integer_of_text(key, &text),
+            None => in_file,
+        };
+        let Some(found) = found else {
+            return number.default;
+        };
+        if (number.min..=number.max).contains(&found) {
+            return found;
+        }
+        let message = format!("must be from {} to {}, not {found}", number.min, number.max);
+        self.fault(key, message);
+        number.default
+    }
+
+    /// A list of texts, only from the file.
+    pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let texts = match self.take(key)? {
+            Value::List(items) => items.into_iter().map(text_of).collect(),
+            _ => None,
+        };
+        if texts.is_none() {
+            self.fault(key, "must be a list of texts, as in [\"a\", \"b\"]");
+        }
+        texts
+    }
+
+    /// One secret.
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        let in_file = self.text_in_file(key).map(|text| vec![text]);
+        let (text, origin) = self.secret_texts(key, in_file).into_iter().next()?;
+        self.found_in(key, origin);
+        self.checked_secret(key, &text)
+    }
+
+    /// Several secrets, separated by commas or line ends where they do not come as a list.
+    pub(super) fn secrets(&mut self, key: &str) -> Vec<Secret> {
+        // An empty list says nothing, so that a credential is still looked for.
+        let in_file = self.texts(key).filter(|list| !list.is_empty());
+        let mut secrets = Vec::new();
+        for (text, origin) in self.secret_texts(key, in_file) {
+            self.found_in(key, origin);
+            let parts = text.split([',', '\n']).filter(|part| !part.trim().is_empty());
+            let mut parts: Vec<&str> = parts.collect();
+            if parts.is_empty() {
+                // To be refused as blank.
+                parts.push("");
+            }
+            secrets.extend(parts.into_iter().filter_map(|part| self.checked_secret(key, part)));
+        }
+        secrets
+    }
+
+    /// How many blocks the file has of an array of tables.
+    pub(super) fn blocks(&self, section: &str) -> usize {
+        let is_there = |number: &usize| {
+            let block = format!("{section}[{number}]");
+            let inside = format!("{block}.");
+            let mut keys = self.entries.keys();
+            keys.any(|key| *key == block || key.starts_with(&inside))
+        };
+        (0..).take_while(is_there).count()
+    }
+
+    /// Names what is left in the file when all keys have been read.
+    pub(super) fn refuse_leftovers(&mut self) {
+        for (key, entry) in std::mem::take(&mut self.entries) {
+            let name = keys::without_numbers(&key);
+            let section = name.rsplit_once('.').map_or("", |(section, _)| section);
+            let message = if keys::is_section(&name) {
+                if entry.value.is_empty() {
+                    continue;
+                }
+                format!("is a section: write its keys below a {} line", keys::header(&name))
+            } else if keys::is_key(&name) {
+                format!("belongs below a {} line: mind the brackets", keys::header(section))
+            } else if let Some(nearest) = keys::nearest(&name) {
+                format!("unknown key; did you mean {nearest}?")
+            } else {
+                "unknown key: remove it; config.toml.example has all there are".to_owned()
+            };
+            self.found_in(&key, format!("{}:{}", self.file, entry.line));
+            self.fault(&key, message);
+        }
+    }
+
+    /// Takes a value out of the file.
+    fn take(&mut self, key: &str) -> Option<Value> {
+        let entry = self.entries.remove(key)?;
+        self.found_in(key, format!("{}:{}", self.file, entry.line));
+        Some(entry.value)
+    }
+
+    fn text_in_file(&mut self, key: &str) -> Option<String> {
+        let value = self.take(key)?;
+        let kind = value.kind();
+        let text = text_of(value);
+        if text.is_none() {
+            self.fault(key, format!("must be a text in \"quotes\", not {kind}"));
+        }
+        text
+    }
+
+    fn integer_in_file(&mut self, key: &str) -> Option<i64> {
+        let value = self.take(key)?;
+        if let Value::Integer(number) = value {
+            return Some(number);
+        }
+        self.fault(key, format!("must be a whole number, not {}", value.kind()));
+        None
+    }
+
+    fn integer_of_text(&mut self, key: &str, text: &str) -> Option<i64> {
+        let number = text.trim().parse();
+        let message = |_| self.fault(key, format!("must be a whole number, not {text:?}"));
+        number.map_err(message).ok()
+    }
+
+    /// What a flag says, else the environment.
+    fn override_of(&mut self, key: &str) -> Option<String> {
+        let flag = self.flags.value_of(key);
+        let variable = || {
+            let mut names = variables_of(key).iter();
+            names.find_map(|name| Some((self.around.variable(name)?.to_owned(), *name)))
+        };
+        let (text, origin) = flag.or_else(variable)?;
+        self.found_in(key, origin);
+        Some(text)
+    }
+
+    /// The texts that hold a secret, and their origins: environment, else file, else credential.
+    /// Here a blank variable counts: a secret that was meant to be set and is not must not be
+    /// replaced in silence.
+    fn secret_texts(&mut self, key: &str, in_file: Option<Vec<String>>) -> Vec<(String, String)> {
+        let file_key = format!("{key}_file");
+        let other_file = self.text_in_file(&file_key);
+        self.holds_secrets |= in_file.is_some();
+        if in_file.is_some() && other_file.is_some() {
+            self.fault(key, format!("is given twice: remove it or {file_key}"));
+        }
+        let around = self.around;
+        let variables: Vec<(String, String)> = variables_of(key)
+            .iter()
+            .filter_map(|name| Some((around.env.get(*name)?.clone(), (*name).to_owned())))
+            .collect();
+        if !variables.is_empty() {
+            return variables;
+        }
+        if let Some(texts) = in_file {
+            let origin = self.origins.get(key).cloned().unwrap_or_default();
+            return texts.into_iter().map(|text| (text, origin.clone())).collect();
+        }
+        let found = match other_file {
+            Some(path) => self.secret_file(&file_key, &path),
+            None => self.credential(key),
+        };
+        found.into_iter().collect()
+    }
+
+    fn secret_file(&mut self, file_key: &str, path: &str) -> Option<(String, String)> {
+        let path = self.around.absolute(path);
+        let shown = path.display();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some((text, shown.to_string())),
+            Err(error) => {
+                self.fault(file_key, format!("cannot read {shown}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What systemd passed (systemd.exec(5), "Credentials"): a file in a directory of its own.
+    fn credential(&mut self, key: &str) -> Option<(String, String)> {
+        let known = keys::find(key).filter(|_| speaks_of(key))?;
+        let directory = self.around.variable("CREDENTIALS_DIRECTORY")?;
+        let path = Path::new(directory).join(known.credential?);
+        let origin = format!("credential {}", path.display());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some((text, origin)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.found_in(key, origin);
+                self.fault(key, format!("cannot read the credential: {error}"));
+                None
+            }
+        }
+    }
+
+    fn checked_secret(&mut self, key: &str, text: &str) -> Option<Secret> {
+        let secret = Secret::new(text);
+        if secret.expose().is_empty() {
+            self.fault(key, "is blank: give the secret or remove the key");
+            return None;
+        }
+        if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "has a space, a line end or an unprintable character inside: copy it again";
+            self.fault(key, message);
+            return None;
+        }
+        Some(secret)
+    }
+}
+
+fn text_of(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn variables_of(key: &str) -> &'static [&'static str] {
+    let known = keys::find(key).filter(|_| speaks_of(key));
+    known.map_or(&[], |key| key.env)
+}
+
+/// Environment and credentials speak of all keys but those in later blocks of an array of tables.
+fn speaks_of(key: &str) -> bool {
+    !key.contains('[') || key.contains("[0]")
+}

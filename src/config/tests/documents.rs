@@ -1,0 +1,82 @@
+//! The files that this program hands out: the example and that of `tilld dev`.
+
+use super::*;
+use crate::config::{document, keys::KEYS, keys::without_numbers};
+
+const EXAMPLE: &str = include_str!("../../../config.toml.example");
+
+/// The example with everything in it switched on. Prose has a space after its comment mark.
+fn uncommented() -> String {
+    let code = |line: &&str| line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(' '));
+    let line = |line: &'static str| if code(&line) { &line[1..] } else { line };
+    EXAMPLE.lines().map(|text| format!("{}\n", line(text))).collect()
+}
+
+#[test]
+fn the_example_loads_as_it_is_and_changes_nothing() {
+    let example = World::bare().file(EXAMPLE).tool();
+    let default = World::bare().tool();
+    assert_eq!(
+        format!("{:?}", (&example.stripe, &example.api, &example.plans)),
+        format!("{:?}", (&default.stripe, &default.api, &default.plans)),
+    );
+}
+
+#[test]
+fn the_example_with_everything_switched_on_has_every_key_and_no_fault() {
+    World::bare().file(&uncommented()).load(Purpose::Serve).unwrap();
+    let Ok(entries) = document::parse(&uncommented()) else { panic!("not TOML") };
+    let names: Vec<String> = entries.keys().map(|key| without_numbers(key)).collect();
+    for key in KEYS {
+        assert!(names.iter().any(|name| name == key.name), "{} is not in it", key.name);
+    }
+    assert_eq!(names.len(), KEYS.len());
+}
+
+#[test]
+fn the_example_mentions_every_variable_credential_and_file_key() {
+    for key in KEYS {
+        for variable in key.env {
+            assert!(EXAMPLE.contains(variable), "{variable}");
+        }
+        if let Some(credential) = key.credential {
+            let last = key.name.rsplit('.').next().unwrap();
+            assert!(EXAMPLE.contains(&format!("credential {credential}]")), "{credential}");
+            assert!(EXAMPLE.contains(&format!("{last}_file")), "{last}_file");
+        }
+    }
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let example = World::bare().file(&uncommented());
+    let default = World::bare();
+    let database = |world: &World| world.tool().database.strip_prefix(world.dir.path()).unwrap().to_owned();
+    assert_eq!(database(&example), database(&default));
+    let (example, default) = (example.tool(), default.tool());
+    assert_eq!(example.log, default.log);
+    assert_eq!(example.log_format, default.log_format);
+    assert_eq!(example.listen, default.listen);
+    assert_eq!(example.stripe.api_base, default.stripe.api_base);
+    assert_eq!(example.stripe.api_version, default.stripe.api_version);
+    assert_eq!(example.stripe.webhooks[0].path, default.stripe.webhooks[0].path);
+    assert_eq!(example.stripe.webhooks[0].tolerance_s, default.stripe.webhooks[0].tolerance_s);
+    assert_eq!(example.retry, default.retry);
+    assert_eq!(example.entitlement, default.entitlement);
+    assert_eq!(example.dunning, default.dunning);
+    assert_eq!(example.limits, default.limits);
+}
+
+#[test]
+fn the_configuration_of_dev_loads_with_what_was_given() {
+    let database = Path::new("/tmp/a \"b\\c\n/tilld-dev.db");
+    let text = dev_config_text(database, "whsec_dev", "tilld_a", "tilld_b");
+    let config = World::bare().other_file("tilld-dev.toml", &text).serve();
+    assert_eq!(config.database, database.to_owned());
+    assert_eq!(exposed(&config.stripe.webhooks[0].secrets), ["whsec_dev"]);
+    assert_eq!(config.api.token.unwrap().expose(), "tilld_a");
+    assert_eq!(config.api.admin_token.unwrap().expose(), "tilld_b");
+    let plan = Plan { tier: "pro".into(), price_ids: vec!["price_tilld_pro".into()] };
+    assert_eq!(config.plans, [plan]);
+    assert!(config.listen.public.is_local() && config.listen.private.is_local());
+}

@@ -1,0 +1,386 @@
+//! What is refused, and in which words.
+
+use super::*;
+
+/// The only fault of a file.
+fn of_file(text: &str, parts: &[&str]) {
+    World::bare().file(text).fault(parts);
+}
+
+/// The only fault of an environment.
+fn of_env(name: &str, value: &str, parts: &[&str]) {
+    let world = World::bare().env(&[(name, value)]);
+    world.fault(&[parts, &[&format!("({name})")]].concat());
+}
+
+#[test]
+fn all_faults_are_reported_together_with_their_keys() {
+    let text = "log_format = \"xml\"\ncolour = 1\n[limits]\nconnections = 0\n[stripe]\n\
+                api_key = \"pk_test_1\"\n[[plan]]\ntier = \"free\"\nprice_ids = [\"price_a\"]\n";
+    let world = World::bare().file(text).env(&[("TILLD_WARNING_DAYS", "soon")]);
+    let faults = world.load(Purpose::Serve).unwrap_err();
+    let mut keys: Vec<&str> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
+    keys.sort_unstable();
+    let expected = [
+        "colour",
+        "dunning.warning_days",
+        "limits.connections",
+        "log_format",
+        "plan[0].tier",
+        "stripe.api_key",
+        "stripe.webhook[0].secrets",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(lines(&faults).len(), expected.len());
+}
+
+#[test]
+fn a_fault_names_key_file_line_and_what_to_do() {
+    let world = World::bare().file("log = \"info\"\n\n[limits]\nconnections = 0\n");
+    let path = world.path("config.toml").display().to_string();
+    let line = format!("limits.connections: must be from 1 to 65536, not 0 ({path}:4)");
+    assert_eq!(world.faults(), [line]);
+}
+
+#[test]
+fn a_syntax_error_is_one_fault_with_file_and_line_and_without_the_text() {
+    let text = "[stripe]\napi_key = \"sk_live_hush\nlog = \n";
+    of_file(text, &["config: not valid TOML", "config.toml:2)"]);
+    assert!(!World::bare().file(text).faults()[0].contains("hush"));
+}
+
+#[test]
+fn a_repeated_key_is_a_fault() {
+    of_file("log = \"info\"\nlog = \"warn\"\n", &["not valid TOML", "config.toml:2)"]);
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_nearest_named() {
+    let table = [
+        ("databse = \"x\"", "databse: unknown key; did you mean database?"),
+        ("[stripe]\napikey = \"x\"", "stripe.apikey: unknown key; did you mean stripe.api_key?"),
+        ("api_key_file = \"x\"", "api_key_file: unknown key; did you mean stripe.api_key_file?"),
+        ("[listen]\ndatabase = \"x\"", "listen.database: unknown key; did you mean database?"),
+        (
+            "[[stripe.webhook]]\nsecret = \"whsec_1\"",
+            "stripe.webhook[0].secret: unknown key; did you mean stripe.webhook.secrets?",
+        ),
+        ("[[plans]]\ntier = \"x\"", "plans[0].tier: unknown key; did you mean plan.tier?"),
+        ("[lisetn]", "lisetn: unknown key"),
+        ("colour = 1", "colour: unknown key: remove it"),
+        ("[limits]\nworkers = 1", "limits.workers: unknown key"),
+        ("\"listen.public\" = \"x\"", "unknown key"),
+        ("log_file = \"x\"", "log_file: unknown key"),
+    ];
+    for (text, part) in table {
+        of_file(text, &[part, "config.toml:"]);
+    }
+}
+
+#[test]
+fn a_section_in_the_wrong_brackets_or_without_any_is_refused() {
+    let webhook = "[stripe.webhook]\ntolerance_s = 5";
+    of_file(webhook, &["stripe.webhook.tolerance_s: ", "[[stripe.webhook]]", "brackets"]);
+    of_file("[plan]\ntier = \"x\"", &["plan.tier: ", "[[plan]]", "brackets"]);
+    of_file("[[limits]]\nconnections = 5", &["limits[0].connections: ", "a [limits] line"]);
+    of_file("listen = \"127.0.0.1:1\"", &["listen: is a section", "[listen]"]);
+    of_file("plan = \"pro\"", &["plan: is a section", "[[plan]]"]);
+}
+
+#[test]
+fn an_empty_section_is_no_fault() {
+    World::bare().file("plan = []\n[listen]\n[stripe]\n[[stripe.webhook]]\n").tool();
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused() {
+    let table = [
+        ("log = 1", "log: must be a text in \"quotes\", not a whole number"),
+        ("log = true", "not true or false"),
+        ("[stripe]\napi_key = 1", "stripe.api_key: must be a text"),
+        ("[stripe]\napi_key_file = []", "stripe.api_key_file: must be a text"),
+        ("[limits]\nconnections = \"5\"", "limits.connections: must be a whole number, not a text"),
+        ("[limits]\nconnections = 5.5", "not a number with a fraction"),
+        ("[limits]\nconnections = 99999999999999999999", "not a number beyond 64 bits"),
+        ("[limits]\nconnections = [5]", "not a list"),
+        ("[limits]\nconnections = 2026-01-01", "not a date"),
+        ("[[stripe.webhook]]\nsecrets = \"whsec_1\"", "secrets: must be a list of texts"),
+        ("[[stripe.webhook]]\nsecrets = [1]", "secrets: must be a list of texts"),
+        ("[[plan]]\ntier = \"x\"\nprice_ids = \"price_1\"", "plan[0].price_ids: must be a list"),
+    ];
+    for (text, part) in table {
+        of_file(text, &[part, "config.toml:"]);
+    }
+}
+
+#[test]
+fn a_number_out_of_its_range_is_refused_and_its_ends_are_not() {
+    let table = [
+        ("retry", "max_attempts", 1, 100),
+        ("retry", "base_delay_s", 0, 86_400),
+        ("retry", "max_delay_s", 0, 604_800),
+        ("entitlement", "stale_after_s", 0, 31_536_000),
+        ("dunning", "grace_period_days", 0, 365),
+        ("dunning", "warning_days", 0, 365),
+        ("limits", "body_bytes", 1000, 67_108_864),
+        ("limits", "head_bytes", 1000, 1_048_576),
+        ("limits", "connections", 1, 65_536),
+        ("limits", "request_timeout_s", 1, 600),
+        ("[stripe.webhook]", "tolerance_s", 1, 86_400),
+    ];
+    for (section, key, min, max) in table {
+        let text = |value: i64| format!("[{section}]\n{key} = {value}\n");
+        World::bare().file(&text(min)).tool();
+        World::bare().file(&text(max)).tool();
+        for value in [min - 1, max + 1, i64::MIN, i64::MAX] {
+            let range = format!("{key}: must be from {min} to {max}, not {value}");
+            of_file(&text(value), &[&range]);
+        }
+    }
+}
+
+#[test]
+fn a_bad_number_in_the_environment_is_named_by_its_variable() {
+    let part = "retry.max_attempts: must be a whole number, not \"many\"";
+    of_env("TILLD_RETRY_MAX_ATTEMPTS", "many", &[part]);
+    of_env("TILLD_RETRY_MAX_ATTEMPTS", "0", &["retry.max_attempts: must be from 1 to 100"]);
+}
+
+#[test]
+fn a_word_that_is_no_choice_is_refused() {
+    of_env("TILLD_LOG_FORMAT", "xml", &["log_format: must be \"text\" or \"json\""]);
+    of_env("TILLD_WHEN_STALE", "maybe", &["entitlement.when_stale: must be \"keep\" or \"deny\""]);
+}
+
+#[test]
+fn a_blank_text_is_refused() {
+    of_file("log = \" \"", &["log: is blank"]);
+    let flags = Flags { database: Some("".into()), ..Flags::default() };
+    World::bare().flags(flags).fault(&["database: is blank", "(--database)"]);
+}
+
+#[test]
+fn a_blank_secret_is_refused_whatever_its_source() {
+    of_file("[stripe]\napi_key = \"\"", &["stripe.api_key: is blank", "config.toml:2"]);
+    of_file("[api]\ntoken = \" \"", &["api.token: is blank"]);
+    of_file("[[stripe.webhook]]\nsecrets = [\"whsec_1\", \"\"]", &["[0].secrets: is blank"]);
+    of_env("STRIPE_API_KEY", "", &["stripe.api_key: is blank"]);
+    of_env("STRIPE_WEBHOOK_SECRET", " ", &["stripe.webhook[0].secrets: is blank"]);
+    of_env("STRIPE_WEBHOOK_SECRETS", " , ", &["stripe.webhook[0].secrets: is blank"]);
+    let world = World::bare().file("[api]\nadmin_token_file = \"t\"").other_file("t", "\n");
+    world.fault(&["api.admin_token: is blank", "/t)"]);
+    let world = World::bare().credential("api_token", "");
+    world.fault(&["api.token: is blank", "(credential ", "/credentials/api_token)"]);
+}
+
+#[test]
+fn a_blank_webhook_secret_is_one_fault_for_the_daemon_too() {
+    let world = World::bare().env(&[("STRIPE_WEBHOOK_SECRET", "")]);
+    world.serve_fault(&["is blank", "(STRIPE_WEBHOOK_SECRET)"]);
+}
+
+#[test]
+fn a_secret_with_something_strange_inside_is_refused_and_not_shown() {
+    for text in ["hush hush", "hush\nhush", "hush\u{200b}"] {
+        let world = World::bare().env(&[("TILLD_API_TOKEN", text)]);
+        world.fault(&["api.token: has a space", "(TILLD_API_TOKEN)"]);
+        assert!(!world.faults()[0].contains("hush"));
+    }
+}
+
+#[test]
+fn a_secret_given_as_text_and_as_file_is_refused() {
+    let text = "[api]\ntoken = \"a\"\ntoken_file = \"t\"\n";
+    World::bare().file(text).other_file("t", "b").fault(&["api.token: is given twice", "token_file"]);
+    let text = "[[stripe.webhook]]\nsecrets = [\"a\"]\nsecrets_file = \"t\"\n";
+    World::bare().file(text).other_file("t", "b").fault(&["[0].secrets: is given twice"]);
+}
+
+#[test]
+fn a_secret_file_that_cannot_be_read_is_refused() {
+    let text = "[[stripe.webhook]]\nsecrets_file = \"gone\"\n";
+    let world = World::bare().file(text);
+    world.serve_fault(&["stripe.webhook[0].secrets_file: cannot read ", "gone", "config.toml:2"]);
+}
+
+#[test]
+fn a_publishable_key_as_api_key_is_refused_and_not_shown() {
+    let world = World::bare().env(&[("STRIPE_API_KEY", "pk_live_hush")]);
+    world.fault(&["stripe.api_key: is a publishable key", "sk_", "(STRIPE_API_KEY)"]);
+    assert!(!world.faults()[0].contains("hush"));
+}
+
+#[test]
+fn a_secret_key_as_publishable_key_is_refused_and_not_shown() {
+    for key in ["sk_live_hush", "rk_test_hush"] {
+        let world = World::bare().env(&[("STRIPE_PUBLIC_KEY", key)]);
+        world.fault(&["stripe.publishable_key: is a secret key", "(STRIPE_PUBLIC_KEY)"]);
+        assert!(!world.faults()[0].contains("hush"));
+    }
+}
+
+#[test]
+fn a_listen_address_that_is_none_is_refused() {
+    let wrong = [
+        "4242",
+        ":4242",
+        "localhost",
+        "localhost:http",
+        "127.0.0.1:65536",
+        "::1:4242",
+        "[::g]:1",
+        "a b:1",
+        "http://localhost:1",
+        "127.0.0.1:-1",
+    ];
+    for text in wrong {
+        of_env("TILLD_PUBLIC_LISTEN", text, &["listen.public: ", text, "unix:/path"]);
+    }
+    for text in ["unix:", "unix:run/x"] {
+        of_env("TILLD_PRIVATE_LISTEN", text, &["listen.private: ", "start with /"]);
+    }
+}
+
+#[test]
+fn local_are_loopback_hosts_and_unix_sockets_only() {
+    let is_local = |text| Address::parse(text).unwrap().is_local();
+    for text in ["127.0.0.1:0", "127.8.8.8:1", "localhost:1", "LocalHost:1", "[::1]:1", "unix:/x"] {
+        assert!(is_local(text), "{text}");
+    }
+    for text in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example.com:1", "128.0.0.1:1"] {
+        assert!(!is_local(text), "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_shown_as_it_is_written() {
+    for text in ["127.0.0.1:0", "[::1]:1", "unix:/run/tilld.sock"] {
+        assert_eq!(Address::parse(text).unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn an_api_base_that_is_no_url_is_refused() {
+    let wrong = [
+        "api.stripe.com",
+        "ftp://api.stripe.com",
+        "https://",
+        "https:///v1",
+        "https://a b",
+        "https://api.stripe.com?x",
+        "https://api.stripe.com:x",
+    ];
+    for text in wrong {
+        of_env("STRIPE_API_BASE", text, &["stripe.api_base: ", text, "https://"]);
+    }
+}
+
+#[test]
+fn an_api_base_with_a_password_is_refused_and_not_shown() {
+    let world = World::bare().env(&[("STRIPE_API_BASE", "https://me:hush@api.stripe.com")]);
+    world.fault(&["stripe.api_base: ", "password", "(STRIPE_API_BASE)"]);
+    assert!(!world.faults()[0].contains("hush"));
+}
+
+#[test]
+fn plain_http_is_for_loopback_hosts_only() {
+    for text in ["http://localhost:12111", "http://127.0.0.1", "http://[::1]:1", "http://[::1]"] {
+        let config = World::bare().env(&[("STRIPE_API_BASE", text)]).tool();
+        assert_eq!(config.stripe.api_base, text);
+    }
+    for text in ["http://api.stripe.com", "http://localhost.example.com", "http://10.0.0.1:1"] {
+        of_env("STRIPE_API_BASE", text, &["stripe.api_base: ", "loopback", "use https"]);
+    }
+}
+
+#[test]
+fn a_base_url_keeps_its_path_and_loses_its_last_slash() {
+    let world = World::bare().env(&[("STRIPE_API_BASE", "https://proxy.example.com:8443/stripe/")]);
+    assert_eq!(world.tool().stripe.api_base, "https://proxy.example.com:8443/stripe");
+}
+
+#[test]
+fn an_api_version_that_cannot_stand_in_a_header_is_refused() {
+    of_env("STRIPE_API_VERSION", "2026 09", &["stripe.api_version: "]);
+}
+
+#[test]
+fn an_application_url_that_is_not_whole_is_refused() {
+    of_env("TILLD_CHECKOUT_SUCCESS_URL", "/welcome", &["checkout.success_url: ", "https://"]);
+    of_env("TILLD_CHECKOUT_CANCEL_URL", "https://", &["checkout.cancel_url: "]);
+    of_env("TILLD_PORTAL_RETURN_URL", "https://a b", &["portal.return_url: "]);
+}
+
+#[test]
+fn a_webhook_path_must_start_with_a_slash_and_be_free() {
+    for path in ["hooks", "/a b", "?x"] {
+        let text = format!("[[stripe.webhook]]\npath = \"{path}\"\n");
+        of_file(&text, &["stripe.webhook[0].path: ", "start with /", "config.toml:2"]);
+    }
+    of_env("STRIPE_WEBHOOK_ENDPOINT", "/healthz", &["stripe.webhook[0].path: ", "health check"]);
+}
+
+#[test]
+fn two_endpoints_with_the_same_path_are_refused() {
+    let text = "[[stripe.webhook]]\npath = \"/a\"\n[[stripe.webhook]]\npath = \"/a\"\n";
+    of_file(text, &["stripe.webhook[1].path: \"/a\" is the path of two", "config.toml:4"]);
+    let text = "[[stripe.webhook]]\n[[stripe.webhook]]\n";
+    of_file(text, &["stripe.webhook[1].path: \"/api/v1/webhooks/stripe\""]);
+}
+
+#[test]
+fn a_plan_needs_a_tier_and_prices() {
+    of_file("[[plan]]\nprice_ids = [\"price_1\"]", &["plan[0].tier: is missing"]);
+    of_file("[[plan]]\ntier = \"\"\nprice_ids = [\"price_1\"]", &["plan[0].tier: is blank"]);
+    of_file("[[plan]]\ntier = \"pro\"", &["plan[0].price_ids: is missing"]);
+    of_file("[[plan]]\ntier = \"pro\"\nprice_ids = []", &["plan[0].price_ids: ", "no price"]);
+    of_file("[[plan]]\ntier = \"pro\"\nprice_ids = [\"\"]", &["plan[0].price_ids: ", "blank"]);
+    assert_eq!(World::bare().file("[[plan]]\n").faults().len(), 2);
+    of_env("TILLD_PLANS", ":price_a", &["plan.tier: is blank"]);
+    of_env("TILLD_PLANS", "pro:", &["plan.price_ids: ", "\"pro\" has no price"]);
+    of_env("TILLD_PLANS", "pro", &["plan: \"pro\" has no colon"]);
+}
+
+#[test]
+fn the_tier_free_is_reserved() {
+    of_env("TILLD_PLANS", "free:price_a", &["plan.tier: \"free\""]);
+}
+
+#[test]
+fn a_tier_named_twice_is_refused() {
+    let text = "[[plan]]\ntier = \"pro\"\nprice_ids = [\"price_1\"]\n\
+                [[plan]]\ntier = \"pro\"\nprice_ids = [\"price_2\"]\n";
+    of_file(text, &["plan[1].tier: \"pro\" is named twice", "config.toml:5"]);
+    of_env("TILLD_PLANS", "pro:price_1;pro:price_2", &["plan.tier: \"pro\" is named twice"]);
+}
+
+#[test]
+fn a_price_in_two_plans_is_refused() {
+    let text = "[[plan]]\ntier = \"pro\"\nprice_ids = [\"price_1\"]\n\
+                [[plan]]\ntier = \"team\"\nprice_ids = [\"price_1\"]\n";
+    of_file(text, &["plan[1].price_ids: price_1", "\"pro\"", "\"team\"", "config.toml:6"]);
+    of_env("TILLD_PLANS", "pro:price_1;team:price_1", &["plan.price_ids: price_1"]);
+}
+
+#[test]
+fn the_daemon_needs_a_secret_for_each_endpoint_and_a_tool_does_not() {
+    let world = World::bare();
+    world.tool();
+    world.serve_fault(&["stripe.webhook[0].secrets: no webhook secret", "STRIPE_WEBHOOK_SECRET"]);
+    let world = World::bare().file("[[stripe.webhook]]\n[[stripe.webhook]]\npath = \"/b\"\n").env(&[SECRET]);
+    world.serve_fault(&["stripe.webhook[1].secrets: no webhook secret for /b"]);
+    World::bare().env(&[SECRET]).serve();
+}
+
+#[test]
+fn the_daemon_needs_both_tokens_where_others_reach_the_private_listener() {
+    let open = World::bare().env(&[SECRET, ("TILLD_PRIVATE_LISTEN", "0.0.0.0:4243")]);
+    open.tool();
+    let parts = ["listen.private: 0.0.0.0:4243", "api.admin_token", "(TILLD_PRIVATE_LISTEN)"];
+    open.serve_fault(&parts);
+    let half = open.env(&[("TILLD_API_TOKEN", "a")]);
+    half.serve_fault(&parts);
+    half.env(&[("TILLD_ADMIN_TOKEN", "b")]).serve();
+    World::bare().env(&[SECRET, ("TILLD_PRIVATE_LISTEN", "unix:/run/x")]).serve();
+    World::bare().env(&[SECRET, ("TILLD_PUBLIC_LISTEN", "0.0.0.0:80")]).serve();
+}

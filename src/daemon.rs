@@ -1,0 +1,254 @@
+//! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, select};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, LogFormat, Mode};
+use crate::entitlement::Policy;
+use crate::http::api::{self, Api};
+use crate::http::auth::Tokens;
+use crate::http::server::{self, BindError, Handler, Options, Server};
+use crate::http::webhook::{self, Hooks};
+use crate::projection::{Context, derived};
+use crate::retrier::{self, Retrier};
+use crate::store::schema;
+use crate::store::{OpenError, Store, StoreError};
+use crate::thread::{Ended, Handle, Stopper, Threads, stopper};
+use crate::worker::Worker;
+
+/// Threads that take webhooks. They wait for commits, so there are more than cores.
+const HOOK_THREADS: usize = 16;
+/// Threads that answer the application.
+const API_THREADS: usize = 8;
+/// How long a stop may take before the process ends all the same.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const SECONDS_PER_DAY: i64 = 86_400;
+/// Only the owner's programs reach the private socket.
+const PRIVATE_SOCKET_MODE: u32 = 0o600;
+/// The reverse proxy runs as somebody else.
+const PUBLIC_SOCKET_MODE: u32 = 0o666;
+
+/// Why the daemon did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Threads or signals.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// The database at start.
+    #[error("at start: {0}")]
+    Store(#[from] StoreError),
+    /// A thread ended by itself.
+    #[error("thread {0} ended unasked; its log says why")]
+    ThreadEnded(String),
+    /// Something was still busy at the deadline.
+    #[error("stopping took longer than {} s; what was in hand is on disk and goes on at the next start", STOP_DEADLINE.as_secs())]
+    StopTimeout,
+    /// A second signal.
+    #[error("ended at once by a second signal; what was in hand is on disk and goes on at the next start")]
+    SecondSignal,
+}
+
+/// A daemon that runs.
+pub struct Running {
+    /// Address of the public listener as it can be called.
+    pub public: String,
+    /// Address of the private listener as it can be called.
+    pub private: String,
+    store: Store,
+    servers: Vec<Server>,
+    stopper: Stopper,
+    workers: Vec<Handle>,
+    writer: Handle,
+    threads: Threads,
+}
+
+/// What projecting rests on, by the configuration.
+#[must_use]
+pub fn context(config: &Config) -> Context {
+    Context {
+        policy: Policy {
+            plans: config.plans.clone(),
+            grace_period_s: config.dunning.grace_period_days.saturating_mul(SECONDS_PER_DAY),
+            stale_after_s: config.entitlement.stale_after_s,
+            when_stale: config.entitlement.when_stale,
+        },
+        livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+    }
+}
+
+/// Opens the database, binds both listeners and starts every thread.
+///
+/// # Errors
+/// When something is in the way; then nothing is left running.
+pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonError> {
+    let migrated = schema::up(&config.database, clock.now_ms())?;
+    if migrated.from != migrated.to {
+        log::info!("database migrated from={} to={} copy={:?}", migrated.from, migrated.to, migrated.copy);
+    }
+    let public = server::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
+    let private = server::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
+    let threads = Threads::default();
+    let (store, writer) = Store::open(&config.database, &threads)?;
+    let context = Arc::new(context(config));
+    derived::refresh_if_policy_changed(&store, &context.policy, clock.now_ms())?;
+
+    let (bell, rung) = bounded(1);
+    let (tickets, tickets_taken) = bounded(retrier::TICKETS);
+    let (stopper, stop) = stopper();
+    let mut workers = Vec::new();
+    {
+        let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+        let (stop, clock) = (stop.clone(), Arc::clone(clock));
+        workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref()))?);
+    }
+    {
+        let retrier = Retrier::new(store.clone(), bell.clone());
+        let clock = Arc::clone(clock);
+        workers.push(threads.spawn("retrier", move || retrier.run(&tickets_taken, &stop, clock.as_ref()))?);
+    }
+    let hooks = Hooks {
+        store: store.clone(),
+        clock: Arc::clone(clock),
+        endpoints: config.stripe.webhooks.clone(),
+        bell: bell.clone(),
+    };
+    let api = Api {
+        store: store.clone(),
+        clock: Arc::clone(clock),
+        context,
+        tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
+        bell,
+    };
+    let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
+    let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
+    let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
+    let body_bytes = config.limits.body_bytes;
+    let hook = Options { name: "hook", threads: HOOK_THREADS, body_bytes };
+    let private_options = Options { name: "api", threads: API_THREADS, body_bytes };
+    let servers = vec![
+        server::serve(public, hook, &threads, &hook_handler)?,
+        server::serve(private, private_options, &threads, &api_handler)?,
+    ];
+    log::info!("listening public={public_address} private={private_address}");
+    let (public, private) = (public_address, private_address);
+    Ok(Running { public, private, store, servers, stopper, workers, writer, threads })
+}
+
+impl Running {
+    /// The database, for tests and the commands that run a daemon.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the unasked end of a thread is reported.
+    #[must_use]
+    pub fn ended(&self) -> &Receiver<Ended> {
+        self.threads.reports()
+    }
+
+    /// Stops in the reverse order of the start: no new requests, those in hand answered, the flows after the step in
+    /// hand, then the writer. The backlog stays on disk.
+    pub fn stop(self) {
+        self.servers.into_iter().for_each(Server::stop);
+        drop(self.stopper);
+        self.workers.into_iter().for_each(Handle::join);
+        drop(self.store);
+        self.writer.join();
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// When it did not start, a thread ended unasked, or it could not stop in order.
+pub fn run(config: &Config) -> Result<(), DaemonError> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>))?;
+    let threads = running.threads.clone();
+    let (sender, received) = bounded(8);
+    threads.spawn("signals", move || {
+        for signal in signals.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    })?;
+    let outcome = wait(&received, running.ended());
+    stop_in_time(running, &threads, &received)?;
+    outcome
+}
+
+fn wait(signals: &Receiver<i32>, ended: &Receiver<Ended>) -> Result<(), DaemonError> {
+    loop {
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(SIGHUP) => log::info!("SIGHUP: nothing to reopen; restart to read the configuration anew"),
+                _ => {
+                    log::info!("stopping");
+                    return Ok(());
+                }
+            },
+            recv(ended) -> ended => {
+                let name = ended.map_or_else(|_| "unknown".to_owned(), |ended| ended.name);
+                log::error!("thread {name} ended unasked; the process ends");
+                return Err(DaemonError::ThreadEnded(name));
+            }
+        }
+    }
+}
+
+fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) -> Result<(), DaemonError> {
+    let (done, stopped) = bounded(1);
+    threads.spawn("stop", move || {
+        running.stop();
+        let _ = done.send(());
+    })?;
+    let deadline = crossbeam_channel::after(STOP_DEADLINE);
+    loop {
+        select! {
+            recv(stopped) -> _ => {
+                log::info!("stopped");
+                return Ok(());
+            }
+            recv(signals) -> signal => {
+                if signal != Ok(SIGHUP) {
+                    return Err(DaemonError::SecondSignal);
+                }
+            }
+            recv(deadline) -> _ => return Err(DaemonError::StopTimeout),
+        }
+    }
+}
+
+/// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
+pub fn start_logging(config: &Config) {
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(&config.log);
+    if config.log_format == LogFormat::Json {
+        builder.format(|buffer, record| {
+            let line = serde_json::json!({
+                "at": buffer.timestamp_millis().to_string(), "level": record.level().as_str(),
+                "target": record.target(), "message": record.args().to_string(),
+            });
+            writeln!(buffer, "{line}")
+        });
+    } else {
+        builder.format_timestamp_millis();
+    }
+    // A second logger in one process, as in tests, is no fault.
+    let _ = builder.try_init();
+    config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+}

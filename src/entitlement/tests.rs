@@ -1,0 +1,438 @@
+//! The contract's table row by row, then its sentences, then what holds for any input.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::*;
+use proptest::prelude::*;
+
+const NOW: i64 = 1_800_000_000;
+const DAY: i64 = 86_400;
+const GRACE: i64 = 7 * DAY;
+
+fn plan(tier: &str, price_ids: &[&str]) -> Plan {
+    Plan { tier: tier.to_owned(), price_ids: price_ids.iter().map(|id| (*id).to_owned()).collect() }
+}
+
+fn policy() -> Policy {
+    Policy {
+        plans: vec![plan("pro", &["price_pro", "price_pro_year"]), plan("team", &["price_team"])],
+        grace_period_s: GRACE,
+        stale_after_s: 3600,
+        when_stale: WhenStale::Keep,
+    }
+}
+
+fn without_plans() -> Policy {
+    Policy { plans: Vec::new(), ..policy() }
+}
+
+fn denying() -> Policy {
+    Policy { when_stale: WhenStale::Deny, ..policy() }
+}
+
+/// In the middle of a paid period of `price_pro`.
+fn subscription(status: &str) -> Subscription {
+    Subscription {
+        id: "sub_1".to_owned(),
+        status: status.to_owned(),
+        price_ids: vec!["price_pro".to_owned()],
+        period_end: Some(NOW + 10 * DAY),
+        cancel_at: None,
+        cancel_at_period_end: false,
+        deleted: false,
+        created: NOW - 20 * DAY,
+        grace_started_at: None,
+        as_of: NOW - 20 * DAY,
+    }
+}
+
+fn of_price(status: &str, price_id: &str) -> Subscription {
+    Subscription { price_ids: vec![price_id.to_owned()], ..subscription(status) }
+}
+
+fn of_prices(price_ids: &[&str]) -> Subscription {
+    Subscription { price_ids: price_ids.iter().map(|id| (*id).to_owned()).collect(), ..subscription("active") }
+}
+
+fn ending(status: &str, ends_at: i64) -> Subscription {
+    Subscription { cancel_at: Some(ends_at), ..subscription(status) }
+}
+
+fn in_trouble_since(status: &str, grace_started_at: i64) -> Subscription {
+    Subscription { grace_started_at: Some(grace_started_at), ..subscription(status) }
+}
+
+fn deleted(status: &str) -> Subscription {
+    Subscription { deleted: true, ..subscription(status) }
+}
+
+/// Its period ended a second more than the hour ago, and the last word is older than that.
+fn stale(status: &str) -> Subscription {
+    Subscription { period_end: Some(NOW - 3601), ..subscription(status) }
+}
+
+/// `(tier, reason, valid_until)` of one; being entitled must agree with the tier.
+fn verdict(subscription: &Subscription, policy: &Policy) -> (String, Reason, Option<i64>) {
+    let answer = of_one(subscription, policy, NOW);
+    assert_eq!(answer.entitled, answer.tier != FREE_TIER);
+    (answer.tier, answer.reason, answer.valid_until)
+}
+
+fn denied(reason: Reason) -> (String, Reason, Option<i64>) {
+    (FREE_TIER.to_owned(), reason, None)
+}
+
+fn pro(reason: Reason, valid_until: Option<i64>) -> (String, Reason, Option<i64>) {
+    ("pro".to_owned(), reason, valid_until)
+}
+
+#[test]
+fn every_row_of_the_contracts_table_has_its_answer() {
+    use Reason::*;
+    let unknown = |status| of_price(status, "price_other");
+    let over = NOW - GRACE - 1;
+    let table = [
+        ("active, unknown", unknown("active"), denied(UnknownPrice)),
+        ("trialing, unknown", unknown("trialing"), denied(UnknownPrice)),
+        ("active, ending", ending("active", NOW + 5), pro(Ending, Some(NOW + 5))),
+        ("trialing, ending", ending("trialing", NOW + 5), pro(Ending, Some(NOW + 5))),
+        ("active, ended", ending("active", NOW - 5), denied(Canceled)),
+        ("trialing, ended", ending("trialing", NOW - 5), denied(Canceled)),
+        ("trialing", subscription("trialing"), pro(Trialing, None)),
+        ("active", subscription("active"), pro(Active, None)),
+        ("past_due, in grace", in_trouble_since("past_due", NOW), pro(GracePeriod, Some(NOW + GRACE))),
+        ("unpaid, in grace", in_trouble_since("unpaid", NOW), pro(GracePeriod, Some(NOW + GRACE))),
+        ("past_due", in_trouble_since("past_due", over), denied(PastDue)),
+        ("unpaid", in_trouble_since("unpaid", over), denied(Unpaid)),
+        ("incomplete", subscription("incomplete"), denied(Incomplete)),
+        ("incomplete_expired", subscription("incomplete_expired"), denied(Incomplete)),
+        ("paused", subscription("paused"), denied(Paused)),
+        ("canceled", subscription("canceled"), denied(Canceled)),
+        ("deleted", deleted("active"), denied(Canceled)),
+    ];
+    for (row, subscription, expected) in table {
+        assert_eq!(verdict(&subscription, &policy()), expected, "{row}");
+    }
+}
+
+#[test]
+fn a_user_without_subscription_is_free_and_nothing_else_is_known() {
+    let answer = entitlement(&[], &policy(), NOW);
+    assert_eq!(
+        serde_json::to_string(&answer).unwrap(),
+        r#"{"entitled":false,"tier":"free","reason":"no_subscription","status":null,"subscription_id":null,"price_id":null,"valid_until":null,"grace_period_end":null,"ends_at":null,"as_of":null,"stale":false}"#
+    );
+    assert_eq!(effective(&[], &policy(), NOW), None);
+}
+
+#[test]
+fn the_answer_has_the_fields_of_the_contract_in_its_order() {
+    let answer = entitlement(&[in_trouble_since("past_due", 1_799_999_999)], &policy(), NOW);
+    assert_eq!(
+        serde_json::to_string(&answer).unwrap(),
+        r#"{"entitled":true,"tier":"pro","reason":"grace_period","status":"past_due","subscription_id":"sub_1","price_id":"price_pro","valid_until":1800604799,"grace_period_end":1800604799,"ends_at":null,"as_of":1798272000,"stale":false}"#
+    );
+}
+
+#[test]
+fn every_reason_is_spelled_as_in_the_contract() {
+    let table = [
+        (Reason::NoSubscription, "no_subscription"),
+        (Reason::UnknownPrice, "unknown_price"),
+        (Reason::Ending, "ending"),
+        (Reason::Canceled, "canceled"),
+        (Reason::Trialing, "trialing"),
+        (Reason::Active, "active"),
+        (Reason::GracePeriod, "grace_period"),
+        (Reason::PastDue, "past_due"),
+        (Reason::Unpaid, "unpaid"),
+        (Reason::Incomplete, "incomplete"),
+        (Reason::Paused, "paused"),
+        (Reason::UnknownStatus, "unknown_status"),
+        (Reason::Stale, "stale"),
+    ];
+    for (reason, spelled) in table {
+        assert_eq!(serde_json::to_value(reason).unwrap(), spelled);
+    }
+}
+
+#[test]
+fn a_status_never_heard_of_entitles_to_nothing() {
+    for status in ["", "Active", "suspended"] {
+        assert_eq!(verdict(&subscription(status), &policy()), denied(Reason::UnknownStatus));
+    }
+}
+
+#[test]
+fn a_deleted_subscription_is_canceled_whatever_its_status_says() {
+    for status in ["active", "trialing", "past_due", "unpaid", "paused", "suspended"] {
+        let answer = of_one(&deleted(status), &policy(), NOW);
+        assert_eq!(answer.reason, Reason::Canceled, "{status}");
+        assert_eq!(answer.grace_period_end, None, "{status}");
+        assert_eq!(answer.status.as_deref(), Some(status));
+    }
+}
+
+#[test]
+fn access_is_over_in_the_second_it_ends() {
+    let one_more_second = pro(Reason::Ending, Some(NOW + 1));
+    assert_eq!(verdict(&ending("active", NOW + 1), &policy()), one_more_second);
+    assert_eq!(verdict(&ending("active", NOW), &policy()), denied(Reason::Canceled));
+}
+
+#[test]
+fn grace_is_over_in_the_second_it_ends() {
+    let last_second = in_trouble_since("past_due", NOW - GRACE + 1);
+    assert_eq!(verdict(&last_second, &policy()), pro(Reason::GracePeriod, Some(NOW + 1)));
+    let over = in_trouble_since("past_due", NOW - GRACE);
+    assert_eq!(verdict(&over, &policy()), denied(Reason::PastDue));
+}
+
+#[test]
+fn the_end_is_cancel_at_and_else_the_end_of_the_period() {
+    let at_period_end = Subscription { cancel_at_period_end: true, ..subscription("active") };
+    assert_eq!(at_period_end.ends_at(), Some(NOW + 10 * DAY));
+    let both = Subscription { cancel_at: Some(NOW + DAY), ..at_period_end.clone() };
+    assert_eq!(both.ends_at(), Some(NOW + DAY));
+    assert_eq!(subscription("active").ends_at(), None);
+    let no_period = Subscription { period_end: None, ..at_period_end };
+    assert_eq!(verdict(&no_period, &policy()), pro(Reason::Active, None));
+}
+
+#[test]
+fn without_a_known_failure_grace_starts_with_what_was_last_heard() {
+    let past_due = Subscription { as_of: NOW - DAY, ..subscription("past_due") };
+    let end = NOW - DAY + GRACE;
+    assert_eq!(verdict(&past_due, &policy()), pro(Reason::GracePeriod, Some(end)));
+}
+
+#[test]
+fn the_end_of_grace_is_told_of_past_due_and_unpaid_alone_also_when_it_is_over() {
+    let since = NOW - 2 * GRACE;
+    for status in ["past_due", "unpaid"] {
+        let answer = of_one(&in_trouble_since(status, since), &policy(), NOW);
+        assert_eq!(answer.grace_period_end, Some(NOW - GRACE), "{status}");
+    }
+    for status in ["active", "trialing", "incomplete", "paused", "canceled"] {
+        let answer = of_one(&in_trouble_since(status, since), &policy(), NOW);
+        assert_eq!(answer.grace_period_end, None, "{status}");
+    }
+}
+
+#[test]
+fn a_price_in_no_plan_is_not_granted_by_a_failed_payment() {
+    let since = |since| Subscription { grace_started_at: Some(since), ..of_price("past_due", "price_other") };
+    assert_eq!(verdict(&since(NOW), &policy()), denied(Reason::UnknownPrice));
+    assert_eq!(verdict(&since(NOW - GRACE), &policy()), denied(Reason::PastDue));
+}
+
+#[test]
+fn a_price_in_no_plan_is_named_in_the_answer() {
+    let answer = of_one(&of_prices(&["price_x", "price_y"]), &policy(), NOW);
+    assert_eq!(answer.reason, Reason::UnknownPrice);
+    assert_eq!(answer.price_id.as_deref(), Some("price_x"));
+}
+
+#[test]
+fn an_unknown_price_does_not_hide_that_a_subscription_is_over() {
+    for (status, reason) in
+        [("canceled", Reason::Canceled), ("incomplete", Reason::Incomplete), ("paused", Reason::Paused)]
+    {
+        let subscription = of_price(status, "price_other");
+        assert_eq!(verdict(&subscription, &policy()), denied(reason));
+    }
+}
+
+#[test]
+fn without_plans_every_price_and_none_gives_the_default_tier() {
+    for prices in [&["price_other"][..], &[]] {
+        let answer = of_one(&of_prices(prices), &without_plans(), NOW);
+        assert!(answer.entitled);
+        assert_eq!(answer.tier, DEFAULT_TIER);
+        assert_eq!(answer.price_id.as_deref(), prices.first().copied());
+    }
+    assert_eq!(verdict(&of_prices(&[]), &policy()), denied(Reason::UnknownPrice));
+}
+
+#[test]
+fn of_several_items_the_price_of_the_highest_plan_gives_the_tier() {
+    let table = [
+        (&["price_pro", "price_team"][..], "team", "price_team"),
+        (&["price_team", "price_pro"], "team", "price_team"),
+        (&["price_addon", "price_pro_year", "price_pro"], "pro", "price_pro_year"),
+    ];
+    for (prices, tier, price) in table {
+        let answer = of_one(&of_prices(prices), &policy(), NOW);
+        assert_eq!((answer.tier.as_str(), answer.price_id.as_deref()), (tier, Some(price)));
+    }
+}
+
+/// The id of the one that decides among `(id, status, price, created)`.
+fn deciding(subscriptions: &[(&str, &str, &str, i64)]) -> String {
+    let subscriptions: Vec<_> = subscriptions
+        .iter()
+        .map(|(id, status, price, created)| Subscription {
+            id: (*id).to_owned(),
+            created: *created,
+            ..of_price(status, price)
+        })
+        .collect();
+    let answer = entitlement(&subscriptions, &policy(), NOW);
+    let effective = effective(&subscriptions, &policy(), NOW).unwrap();
+    assert_eq!(answer, of_one(effective, &policy(), NOW));
+    effective.id.clone()
+}
+
+#[test]
+fn the_entitled_subscription_of_the_highest_tier_decides() {
+    let old_team = ("sub_a", "active", "price_team", 1);
+    let new_pro = ("sub_b", "active", "price_pro", 2);
+    let newer_canceled_team = ("sub_c", "canceled", "price_team", 3);
+    let newest_unknown = ("sub_d", "active", "price_other", 4);
+    assert_eq!(deciding(&[newest_unknown, old_team, new_pro]), "sub_a");
+    assert_eq!(deciding(&[new_pro, newer_canceled_team]), "sub_b");
+}
+
+#[test]
+fn among_equals_and_among_those_that_do_not_entitle_the_newest_decides() {
+    let pro = |id, created| (id, "active", "price_pro", created);
+    assert_eq!(deciding(&[pro("sub_z", 1), pro("sub_a", 2)]), "sub_a");
+    assert_eq!(deciding(&[pro("sub_b", 1), pro("sub_a", 1)]), "sub_b");
+    let gone = |id, status, created| (id, status, "price_team", created);
+    assert_eq!(deciding(&[gone("sub_a", "incomplete", 2), gone("sub_b", "canceled", 1)]), "sub_a");
+}
+
+#[test]
+fn a_stale_subscription_is_believed_or_not_as_configured() {
+    for (status, reason) in [("active", Reason::Active), ("trialing", Reason::Trialing)] {
+        assert_eq!(verdict(&stale(status), &policy()), pro(reason, None));
+        assert_eq!(verdict(&stale(status), &denying()), denied(Reason::Stale));
+        for policy in [policy(), denying()] {
+            assert!(of_one(&stale(status), &policy, NOW).stale);
+        }
+    }
+}
+
+#[test]
+fn a_subscription_is_stale_only_when_its_end_is_long_past_and_nothing_newer_was_heard() {
+    let of = |period_end, as_of| {
+        let subscription = Subscription { period_end, as_of, ..subscription("active") };
+        of_one(&subscription, &denying(), NOW).stale
+    };
+    let end = NOW - 3601;
+    assert!(of(Some(end), end));
+    assert!(!of(Some(end), end + 1), "something newer was heard");
+    assert!(!of(Some(end + 1), end), "not yet long enough ago");
+    assert!(!of(None, 0), "the end is not known");
+}
+
+#[test]
+fn only_a_running_subscription_can_be_stale() {
+    let ended = Subscription { cancel_at_period_end: true, ..stale("active") };
+    let gone = Subscription { deleted: true, ..stale("active") };
+    let table = [
+        (ended, Reason::Canceled),
+        (gone, Reason::Canceled),
+        (stale("unpaid"), Reason::Unpaid),
+        (stale("canceled"), Reason::Canceled),
+    ];
+    for (subscription, reason) in table {
+        let answer = of_one(&subscription, &denying(), NOW);
+        assert_eq!((answer.reason, answer.stale), (reason, false));
+    }
+}
+
+#[test]
+fn a_stale_subscription_with_an_end_ahead_is_denied_too_when_so_configured() {
+    let subscription = Subscription { cancel_at: Some(NOW + DAY), ..stale("active") };
+    assert_eq!(verdict(&subscription, &policy()), pro(Reason::Ending, Some(NOW + DAY)));
+    assert_eq!(verdict(&subscription, &denying()), denied(Reason::Stale));
+}
+
+#[test]
+fn a_stale_subscription_that_is_denied_yields_to_one_that_entitles() {
+    let denied_team =
+        Subscription { id: "sub_stale".to_owned(), price_ids: vec!["price_team".to_owned()], ..stale("active") };
+    let answer = entitlement(&[denied_team, subscription("active")], &denying(), NOW);
+    assert_eq!((answer.tier.as_str(), answer.reason), ("pro", Reason::Active));
+}
+
+const STATUSES: [&str; 9] = [
+    "active",
+    "trialing",
+    "past_due",
+    "unpaid",
+    "incomplete",
+    "incomplete_expired",
+    "paused",
+    "canceled",
+    "new_status",
+];
+const PRICES: [&str; 4] = ["price_pro", "price_pro_year", "price_team", "price_other"];
+
+/// Times around now, where the rules change, and times without sense.
+fn times() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => NOW - 2 * GRACE..NOW + 2 * GRACE, 1 => Just(NOW), 1 => any::<i64>()]
+}
+
+fn subscriptions() -> impl Strategy<Value = Vec<Subscription>> {
+    let one = (
+        prop::sample::select(STATUSES.to_vec()),
+        prop::collection::vec(prop::sample::select(PRICES.to_vec()), 0..3),
+        (prop::option::of(times()), prop::option::of(times())),
+        (any::<bool>(), prop::bool::weighted(0.1)),
+        (times(), prop::option::of(times()), 0..3_i64),
+    )
+        .prop_map(|(status, prices, ends, flags, (as_of, trouble, created))| Subscription {
+            price_ids: prices.into_iter().map(str::to_owned).collect(),
+            period_end: ends.0,
+            cancel_at: ends.1,
+            cancel_at_period_end: flags.0,
+            deleted: flags.1,
+            created,
+            grace_started_at: trouble,
+            as_of,
+            ..subscription(status)
+        });
+    prop::collection::vec(one, 0..5).prop_map(|mut subscriptions| {
+        for (n, subscription) in subscriptions.iter_mut().enumerate() {
+            subscription.id = format!("sub_{n}");
+        }
+        subscriptions
+    })
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    prop::sample::select(vec![policy(), denying(), without_plans()])
+}
+
+proptest! {
+    #[test]
+    fn entitled_and_a_paid_tier_are_the_same_and_the_end_lies_ahead(
+        subscriptions in subscriptions(), policy in policies(), now in times(),
+    ) {
+        let answer = entitlement(&subscriptions, &policy, now);
+        prop_assert_eq!(answer.entitled, answer.tier != FREE_TIER);
+        prop_assert!(answer.entitled || answer.valid_until.is_none());
+        prop_assert!(answer.valid_until.is_none_or(|until| until > now));
+    }
+
+    #[test]
+    fn the_order_in_which_subscriptions_are_read_never_matters(
+        (subscriptions, shuffled) in subscriptions()
+            .prop_flat_map(|s| (Just(s.clone()), Just(s).prop_shuffle())),
+        policy in policies(),
+    ) {
+        prop_assert_eq!(
+            entitlement(&subscriptions, &policy, NOW),
+            entitlement(&shuffled, &policy, NOW)
+        );
+    }
+
+    #[test]
+    fn a_user_is_entitled_exactly_if_one_of_the_subscriptions_entitles(
+        subscriptions in subscriptions(), policy in policies(),
+    ) {
+        let any = subscriptions.iter().any(|s| of_one(s, &policy, NOW).entitled);
+        prop_assert_eq!(entitlement(&subscriptions, &policy, NOW).entitled, any);
+    }
+}

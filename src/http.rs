@@ -1,0 +1,12 @@
+//! The HTTP edge: two listeners, a table of routes for each, and the shapes of requests and answers. tiny_http is
+//! known to `server` alone, so that a guard can come in front of it without touching a handler.
+
+pub mod admin;
+pub mod api;
+pub mod auth;
+pub mod health;
+pub mod request;
+pub mod response;
+pub mod route;
+pub mod server;
+pub mod webhook;

@@ -1,0 +1,173 @@
+//! Users: who they are, and what is known of each. Reads indexed local rows only; never a network call.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Api, body_object, views};
+use crate::entitlement::{self, Answer};
+use crate::http::request::Request;
+use crate::http::response::{ApiError, Page, Response};
+use crate::http::route::Segments;
+use crate::projection::derived::{self, Basis};
+use crate::store::subscriptions as subs;
+use crate::store::users::{self as table, Change};
+use crate::store::{
+    Reader, StoreError, audit as audit_table, payment_failures as failures, payment_intents as intents,
+};
+use crate::stripe::object::{MAX_USER_ID_CHARS, is_user_id};
+
+/// Longest mail address or name, in characters; Stripe's limit for a customer's address.
+const MAX_TEXT_CHARS: usize = 512;
+
+type Answered = Result<Response, ApiError>;
+
+fn unknown_user(user_id: &str) -> ApiError {
+    ApiError::new(
+        404,
+        "user_not_found",
+        format!("there is no user {user_id:?}; PUT /api/v1/users/{{user_id}} makes one"),
+    )
+    .at("user_id")
+}
+
+/// The first segment, which every route here has.
+fn user_id(segments: &Segments) -> &str {
+    segments.first().map_or("", String::as_str)
+}
+
+/// Runs a query for a user that must exist.
+fn of_user<T>(api: &Api, user_id: &str, query: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, ApiError> {
+    let found = api.store.read(|reader| match table::exists(reader, user_id)? {
+        true => query(reader).map(Some),
+        false => Ok(None),
+    })?;
+    found.ok_or_else(|| unknown_user(user_id))
+}
+
+pub(super) fn get(api: &Api, _: &Request, segments: &Segments) -> Answered {
+    let found = api.store.read(|reader| table::find(reader, user_id(segments)))?;
+    found.map(|user| Response::json(200, &views::user(&user))).ok_or_else(|| unknown_user(user_id(segments)))
+}
+
+pub(super) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
+    let page = Page::from_request(request)?;
+    let email = request.parameter("email");
+    let users =
+        api.store.read(|reader| table::list(reader, email.as_deref(), page.starting_after.as_deref(), page.fetch()))?;
+    Ok(Response::list(users.iter().map(views::user).collect(), &page))
+}
+
+pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let id = user_id(segments).to_owned();
+    if !is_user_id(&id) {
+        let message = format!("a user id has 1 to {MAX_USER_ID_CHARS} characters and no control characters");
+        return Err(ApiError::parameter("user_id", message));
+    }
+    let change = change(body_object(request)?)?;
+    let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
+    let (added, user) = api.store.write(move |tx| {
+        let added = table::put(tx, &id, &change, now_ms)?;
+        derived::refresh_effective(tx, &id, Basis { policy: &context.policy, now_ms })?;
+        Ok((added, table::find(tx, &id)?))
+    })?;
+    let user = user.ok_or_else(|| unknown_user(user_id(segments)))?;
+    Ok(Response::json(if added { 201 } else { 200 }, &views::user(&user)))
+}
+
+fn change(mut fields: Map<String, Value>) -> Result<Change, ApiError> {
+    let email = text(&mut fields, "email")?;
+    if let Some(Some(address)) = &email
+        && !address.contains('@')
+    {
+        return Err(ApiError::parameter("email", format!("email {address:?} has no @")));
+    }
+    let change = Change { email, name: text(&mut fields, "name")?, metadata: metadata(&mut fields)? };
+    match fields.keys().next() {
+        None => Ok(change),
+        Some(key) => {
+            let message = format!("{key:?} is not a field of a user; there are email, name and metadata");
+            Err(ApiError::new(400, "parameter_unknown", message))
+        }
+    }
+}
+
+fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<Option<String>>, ApiError> {
+    match fields.remove(name) {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(Value::String(text)) if text.chars().count() <= MAX_TEXT_CHARS => Ok(Some(Some(text))),
+        Some(_) => {
+            Err(ApiError::parameter(name, format!("{name} takes a text of up to {MAX_TEXT_CHARS} characters, or null")))
+        }
+    }
+}
+
+fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ApiError> {
+    match fields.remove("metadata") {
+        None => Ok(None),
+        Some(value @ Value::Object(_)) => Ok(Some(value.to_string())),
+        Some(_) => Err(ApiError::parameter("metadata", "metadata takes a JSON object")),
+    }
+}
+
+#[derive(Serialize)]
+struct Entitlement<'a> {
+    user_id: &'a str,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
+pub(super) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answered {
+    let id = user_id(segments);
+    let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
+    let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
+    let answer = entitlement::entitlement(&facts, &api.context.policy, api.clock.now_s());
+    Ok(Response::json(200, &Entitlement { user_id: id, answer: &answer }))
+}
+
+pub(super) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answered {
+    let id = user_id(segments);
+    let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
+    let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
+    let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s());
+    chosen
+        .and_then(|fact| shown.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))
+        .map(|one| Response::json(200, &views::subscription(one)))
+        .ok_or_else(|| ApiError::new(404, "subscription_not_found", format!("user {id:?} has no subscription")))
+}
+
+pub(super) fn subscriptions(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (id, page) = (user_id(segments), Page::from_request(request)?);
+    let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
+    let after = page.starting_after.as_deref();
+    let skip = after.and_then(|after| shown.iter().position(|one| one.subscription.stripe_subscription_id == after));
+    let rows = shown.iter().skip(skip.map_or(0, |place| place.saturating_add(1))).map(views::subscription);
+    Ok(Response::list(rows.collect(), &page))
+}
+
+pub(super) fn payment_failures(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (id, page) = (user_id(segments), Page::from_request(request)?);
+    let after = page.starting_after.as_deref();
+    let rows = of_user(api, id, |reader| failures::list_of_user(reader, id, after, page.fetch()))?;
+    Ok(Response::list(rows.iter().map(views::payment_failure).collect(), &page))
+}
+
+pub(super) fn payment_intents(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (id, page) = (user_id(segments), Page::from_request(request)?);
+    let after = page.starting_after.as_deref();
+    let rows = of_user(api, id, |reader| intents::list_of_user(reader, id, after, page.fetch()))?;
+    Ok(Response::list(rows.iter().map(views::payment_intent).collect(), &page))
+}
+
+pub(super) fn audit(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (id, page) = (user_id(segments), Page::from_request(request)?);
+    let before = match page.starting_after.as_deref().map(str::parse) {
+        None => None,
+        Some(Ok(row)) => Some(row),
+        Some(Err(_)) => {
+            return Err(ApiError::parameter("starting_after", "starting_after takes the id of an audit row"));
+        }
+    };
+    let rows = of_user(api, id, |reader| audit_table::list_of_user(reader, id, before, page.fetch()))?;
+    Ok(Response::list(rows.iter().map(views::audit).collect(), &page))
+}

@@ -1,0 +1,105 @@
+//! Rows as the API shows them: times in unix seconds, metadata as an object. Also printed by the CLI.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::store::audit::Entry;
+use crate::store::payment_failures;
+use crate::store::payment_intents;
+use crate::store::subscriptions;
+use crate::store::users::User;
+
+/// A JSON text of the database as a value.
+pub(super) fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+pub(super) fn user(user: &User) -> Value {
+    json!({
+        "id": user.id, "email": user.email, "name": user.name, "metadata": parsed(&user.metadata),
+        "stripe_customer_id": user.stripe_customer_id, "created": user.created_at_ms.div_euclid(1000),
+    })
+}
+
+pub(super) fn subscription(shown: &subscriptions::Shown) -> Value {
+    let row = &shown.subscription;
+    let items: Vec<Value> = row
+        .items
+        .iter()
+        .map(|item| {
+            json!({
+                "id": item.stripe_item_id, "price_id": item.stripe_price_id, "product_id": item.stripe_product_id,
+                "quantity": item.quantity, "current_period_start": item.current_period_start,
+                "current_period_end": item.current_period_end, "unit_amount": item.unit_amount,
+                "currency": item.currency, "interval": item.recurring_interval, "interval_count": item.interval_count,
+            })
+        })
+        .collect();
+    json!({
+        "id": row.stripe_subscription_id, "customer_id": row.stripe_customer_id, "price_id": row.stripe_price_id,
+        "status": row.status, "current_period_start": row.current_period_start,
+        "current_period_end": row.current_period_end, "cancel_at_period_end": row.cancel_at_period_end,
+        "cancel_at": row.cancel_at, "canceled_at": row.canceled_at, "ended_at": row.ended_at,
+        "ends_at": shown.facts().ends_at(), "trial_start": row.trial_start, "trial_end": row.trial_end,
+        "collection_method": row.collection_method, "pause_collection": row.pause_collection,
+        "currency": row.currency, "latest_invoice": row.latest_invoice, "items": items,
+        "items_partial": row.items_partial, "metadata": parsed(&row.metadata), "livemode": row.livemode,
+        "created": row.created, "as_of": row.event_created,
+    })
+}
+
+#[derive(Serialize)]
+struct PaymentFailure<'a> {
+    id: i64,
+    invoice_id: &'a str,
+    subscription_id: Option<&'a str>,
+    payment_intent_id: Option<&'a str>,
+    amount_due: Option<i64>,
+    currency: Option<&'a str>,
+    attempt_count: i64,
+    failure_reason: Option<&'a str>,
+    next_retry_at: Option<i64>,
+    first_failed_at: i64,
+    resolved: bool,
+    resolution: Option<&'a str>,
+    resolved_at: Option<i64>,
+}
+
+pub(super) fn payment_failure(row: &payment_failures::Shown) -> Value {
+    json!(PaymentFailure {
+        id: row.id,
+        invoice_id: &row.invoice_id,
+        subscription_id: row.subscription_id.as_deref(),
+        payment_intent_id: row.payment_intent_id.as_deref(),
+        amount_due: row.amount_due,
+        currency: row.currency.as_deref(),
+        attempt_count: row.attempt_count,
+        failure_reason: row.failure_reason.as_deref(),
+        next_retry_at: row.next_retry_at,
+        first_failed_at: row.first_failed_at,
+        resolved: row.resolved,
+        resolution: row.resolution.as_deref(),
+        resolved_at: row.resolved_at_ms.map(|ms| ms.div_euclid(1000)),
+    })
+}
+
+pub(super) fn payment_intent(shown: &payment_intents::Shown) -> Value {
+    let row = &shown.intent;
+    json!({
+        "id": row.stripe_intent_id, "user_id": row.user_id, "customer_id": row.stripe_customer_id,
+        "invoice_id": row.stripe_invoice_id, "charge_id": row.stripe_charge_id, "amount_cents": row.amount_cents,
+        "amount_received_cents": row.amount_received_cents, "currency": row.currency, "status": row.status,
+        "payment_method_type": row.payment_method_type, "error_code": row.error_code,
+        "error_message": row.error_message, "cancellation_reason": row.cancellation_reason,
+        "idempotency_key": shown.idempotency_key, "metadata": parsed(&row.metadata), "livemode": row.livemode,
+        "created": row.created, "as_of": row.event_created,
+    })
+}
+
+pub(super) fn audit(entry: &Entry) -> Value {
+    json!({
+        "id": entry.id, "at": entry.at_ms.div_euclid(1000), "actor": entry.actor, "action": entry.action,
+        "user_id": entry.user_id, "subject": entry.subject, "event_id": entry.event_id,
+        "detail": parsed(&entry.detail),
+    })
+}

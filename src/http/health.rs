@@ -1,0 +1,64 @@
+//! Health: is it up, can it work, how stands the inbox. Open to everyone who reaches the private listener.
+
+use serde_json::json;
+
+use super::api::Api;
+use super::request::Request;
+use super::response::{ApiError, Response};
+use super::route::Segments;
+use crate::store::inbox::{self, Health};
+use crate::store::settings;
+
+/// An event that waits longer than this, in seconds, says that the worker does not get on.
+const STUCK_AFTER_S: i64 = 60;
+/// What `/readyz` writes, over and over, to prove that the database takes a write.
+const PROBE: &str = "readyz";
+
+pub(super) fn healthz(_: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+    Ok(Response::text(200, "ok\n"))
+}
+
+/// 200 only if the database takes a write and the worker gets on.
+pub(super) fn readyz(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+    let now_ms = api.clock.now_ms();
+    let database = api.store.write(move |tx| settings::put(tx, PROBE, &now_ms.to_string()));
+    let age_s = api.store.read(inbox::health).map(|health| oldest_age_s(&health, now_ms));
+    let worker = match &age_s {
+        Ok(Some(age_s)) if *age_s > STUCK_AFTER_S => Err(format!("an event has been waiting for {age_s} s")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    let database = database.map_err(|error| error.to_string());
+    let ready = database.is_ok() && worker.is_ok();
+    let word = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
+    let body = json!({
+        "status": if ready { "ready" } else { "not_ready" },
+        "checks": {"database": word(database), "worker": word(worker)},
+    });
+    Ok(Response::json(if ready { 200 } else { 503 }, &body))
+}
+
+pub(super) fn webhooks(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+    let health = api.store.read(inbox::health)?;
+    let age_s = oldest_age_s(&health, api.clock.now_ms());
+    let status = match age_s {
+        Some(age_s) if age_s > STUCK_AFTER_S => "stuck",
+        _ if health.dead_letters > 0 => "degraded",
+        _ => "ok",
+    };
+    Ok(Response::json(
+        200,
+        &json!({
+            "status": status,
+            "webhooks": {
+                "pending": health.pending, "pending_retries": health.pending_retries,
+                "dlq_items": health.dead_letters, "oldest_pending_age_s": age_s,
+                "last_event_at": health.last_event_ms.map(|ms| ms.div_euclid(1000)),
+            },
+        }),
+    ))
+}
+
+fn oldest_age_s(health: &Health, now_ms: i64) -> Option<i64> {
+    health.oldest_pending_ms.map(|received_ms| now_ms.saturating_sub(received_ms).max(0) / 1000)
+}

@@ -1,0 +1,28 @@
+//! tilld, the till daemon: Stripe's webhooks in, a true local copy, and the answer to "may this user use it?".
+//!
+//! The modules below stand in reading order: values, decisions, edges, flows. `ARCHITECTURE.md` has the map, the
+//! invariants and the walk of one webhook with file names.
+
+// values
+pub mod clock;
+pub mod ids;
+pub mod retry;
+pub mod thread;
+// decisions
+pub mod entitlement;
+// configuration
+pub mod config;
+// edges
+pub mod http;
+pub mod store;
+pub mod stripe;
+// flows
+pub mod operations;
+pub mod projection;
+pub mod retrier;
+pub mod worker;
+// the life of the process
+pub mod cli;
+pub mod daemon;
+// sample events
+pub mod trigger;

@@ -1,0 +1,96 @@
+//! What an operator can do to events: replay, and discard of dead letters, each with its row in the audit log. The
+//! same functions serve the admin API and the command line.
+
+use serde_json::json;
+
+use crate::store::inbox::{self, Status};
+use crate::store::{StoreError, Tx, audit, dead_letters, retries};
+
+/// Who acts, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Operator {
+    /// `api` or `cli`.
+    pub actor: &'static str,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// Lets an event be projected again, whatever its state, its attempts forgotten. `false`: no such event.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn replay(tx: &Tx, event_id: &str, operator: Operator) -> Result<bool, StoreError> {
+    if !inbox::replay(tx, event_id)? {
+        return Ok(false);
+    }
+    retries::remove(tx, event_id)?;
+    dead_letters::remove(tx, event_id)?;
+    note(tx, operator, "event.replay", event_id, "{}")?;
+    Ok(true)
+}
+
+/// Lets dead letters be projected again, of one type or of all, at most `limit`. Their ids.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn replay_dead_letters(
+    tx: &Tx,
+    event_type: Option<&str>,
+    limit: u32,
+    operator: Operator,
+) -> Result<Vec<String>, StoreError> {
+    let letters = dead_letters::list(tx, event_type, None, limit)?;
+    for letter in &letters {
+        replay(tx, &letter.event_id, operator)?;
+    }
+    Ok(letters.into_iter().map(|letter| letter.event_id).collect())
+}
+
+/// Lets the events of a type, or all of them, be projected again. How many.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn replay_all(tx: &Tx, event_type: Option<&str>, operator: Operator) -> Result<usize, StoreError> {
+    let count = inbox::replay_all(tx, event_type)?;
+    let detail = json!({"type": event_type, "count": count}).to_string();
+    note(tx, operator, "event.replay_all", "all", &detail)?;
+    Ok(count)
+}
+
+/// Gives a dead letter up for good; the event stays in the log as `ignored`. `false`: no such dead letter.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator) -> Result<bool, StoreError> {
+    let Some(letter) = dead_letters::find(tx, event_id)? else { return Ok(false) };
+    dead_letters::remove(tx, event_id)?;
+    inbox::discard(tx, event_id)?;
+    let detail = json!({"reason": reason, "type": letter.event_type, "error": letter.error}).to_string();
+    note(tx, operator, "dead_letter.discard", event_id, &detail)?;
+    Ok(true)
+}
+
+fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
+    let entry = audit::NewEntry {
+        at_ms: operator.now_ms,
+        actor: operator.actor,
+        action,
+        user_id: None,
+        customer_id: None,
+        subject: Some(subject),
+        event_id: None,
+        detail,
+    };
+    audit::add(tx, &entry)
+}
+
+/// The state of that name, or the names there are.
+///
+/// # Errors
+/// The list of names.
+pub fn parse_status(text: &str) -> Result<Status, String> {
+    Status::parse(text).ok_or_else(|| {
+        let names: Vec<&str> = Status::ALL.into_iter().map(Status::as_str).collect();
+        format!("status is {text:?}; there are {}", names.join(", "))
+    })
+}

@@ -1,0 +1,178 @@
+//! From one stored event to rows. Each event is applied in one savepoint: the mirror and the typed row, if the event
+//! is the one that its object's row rests on (`order`), and always what it adds to history. What follows for others
+//! (owner, grace period, effective subscription) is computed anew from the tables, never carried along, so that any
+//! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
+
+mod charge;
+mod checkout;
+mod customer;
+pub mod derived;
+mod dispute;
+mod guard;
+mod history;
+mod invoice;
+pub mod order;
+mod payment_intent;
+mod subscription;
+
+use crate::entitlement::Policy;
+use crate::store::inbox::{Completion, Pending};
+use crate::store::{StoreError, Tx};
+use crate::stripe::event::{self, Content, EventError, Snapshot};
+use crate::stripe::object::ObjectError;
+
+/// Why an event could not be projected.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The event's body.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The object in it.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A panic while the event was read.
+    #[error("panicked: {0}")]
+    Panicked(String),
+}
+
+/// What the worker can do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The event is not at fault; leave it pending and come again.
+    Later,
+    /// It may go better another time.
+    Retry,
+    /// It never will; an operator must look.
+    Give,
+}
+
+impl ProjectionError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Store(StoreError::Unavailable(_) | StoreError::Stopped) => Verdict::Later,
+            Self::Store(_) | Self::Panicked(_) => Verdict::Retry,
+            Self::Event(_) | Self::Object(_) => Verdict::Give,
+        }
+    }
+}
+
+/// What projecting rests on besides the event.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Plans, grace period and what else the operator decided.
+    pub policy: Policy,
+    /// The mode of the API key; events of the other mode are not for these tables. `None`: no key, any mode.
+    pub livemode: Option<bool>,
+}
+
+/// An event that has been read.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Stripe's id.
+    pub id: String,
+    /// `resource.verb`.
+    pub event_type: String,
+    /// Unix seconds.
+    pub created: i64,
+    /// Mode, where it said.
+    pub livemode: Option<bool>,
+    /// Connect account; `None` is our own.
+    pub account: Option<String>,
+    /// Its object.
+    pub content: Content,
+}
+
+/// Reads a stored event, which takes no database.
+///
+/// # Errors
+/// When its body cannot be read; never for an event that `accept` let in, unless it is nested too deeply.
+pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
+    Ok(Event {
+        id: pending.event_id.clone(),
+        event_type: pending.event_type.clone(),
+        created: pending.event_created,
+        livemode: pending.livemode,
+        account: pending.account.clone(),
+        content: event::content(&pending.data)?,
+    })
+}
+
+/// Applies an event to the tables and says how it is to be completed.
+///
+/// # Errors
+/// When the database or the object's shape does not allow it; nothing may be kept then.
+pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+    if let (Some(expected), Some(actual)) = (context.livemode, event.livemode)
+        && expected != actual
+    {
+        let mode = |live: bool| if live { "live" } else { "test" };
+        log::warn!(
+            "event ignored: it is of {} mode, the API key of {} mode event_id={} type={}",
+            mode(actual),
+            mode(expected),
+            event.id,
+            event.event_type
+        );
+        return Ok(Completion::Ignored(format!("of {} mode, the API key is of {} mode", mode(actual), mode(expected))));
+    }
+    let Content::Snapshot(snapshot) = &event.content else {
+        return Ok(Completion::Ignored("a thin event: it names its object without showing it".to_owned()));
+    };
+    if event.event_type == "invoice.upcoming" {
+        return Ok(Completion::Ignored("a preview: no such invoice exists yet".to_owned()));
+    }
+    let Some(key) = guard::key(event, snapshot) else {
+        return Ok(Completion::Ignored("its object has no id".to_owned()));
+    };
+    let step = Step { tx, event, snapshot, context, now_ms };
+    let winner = guard::choose(&step, key)?;
+    // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
+    if event.account.is_some() {
+        return Ok(Completion::Mirrored);
+    }
+    dispatch(&step, key.object, winner.as_ref())
+}
+
+/// One event on its way into the tables.
+struct Step<'a> {
+    tx: &'a Tx<'a>,
+    event: &'a Event,
+    snapshot: &'a Snapshot,
+    context: &'a Context,
+    now_ms: i64,
+}
+
+/// What a row rests on: the event that won, and the object as that event shows it.
+struct Winner {
+    object: serde_json::Value,
+    created: i64,
+    event_id: String,
+    livemode: bool,
+    deleted: bool,
+}
+
+impl<'a> Step<'a> {
+    fn basis(&self) -> derived::Basis<'a> {
+        derived::Basis { policy: &self.context.policy, now_ms: self.now_ms }
+    }
+}
+
+fn dispatch(step: &Step, kind: &str, winner: Option<&Winner>) -> Result<Completion, ProjectionError> {
+    match kind {
+        "customer" => customer::project(step, winner)?,
+        "subscription" => subscription::project(step, winner)?,
+        "invoice" => invoice::project(step, winner)?,
+        "invoice_payment" => invoice::project_payment(step, winner)?,
+        "payment_intent" => payment_intent::project(step, winner)?,
+        "charge" => charge::project(step, winner)?,
+        "dispute" => dispute::project(step, winner)?,
+        "checkout.session" => checkout::project(step, winner)?,
+        _ => return Ok(Completion::Mirrored),
+    }
+    Ok(Completion::Processed)
+}

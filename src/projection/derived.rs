@@ -1,0 +1,194 @@
+//! What follows from the tables and is kept beside them: who owns a customer, how a failure case stands, when a grace
+//! period began, which subscription of a user counts. Each function computes its answer from rows alone, so that it
+//! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
+
+use crate::entitlement::{self, Policy, Reason};
+use crate::store::customers::Link;
+use crate::store::effective::{self, Effective};
+use crate::store::payment_failures::Resolution;
+use crate::store::{
+    Store, StoreError, Tx, audit, customers, invoices, payment_failures, payment_intents, settings,
+    subscription_events, subscriptions, users,
+};
+
+/// What a computation rests on besides the tables.
+#[derive(Clone, Copy)]
+pub struct Basis<'a> {
+    /// Plans and periods.
+    pub policy: &'a Policy,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// What an object says of its customer's user.
+pub(super) struct Naming<'a> {
+    /// Kind of the object.
+    pub(super) source: &'a str,
+    /// Its id.
+    pub(super) source_id: &'a str,
+    /// Its customer.
+    pub(super) customer_id: Option<&'a str>,
+    /// The user it names.
+    pub(super) user_id: Option<&'a str>,
+    /// Created of the event it rests on.
+    pub(super) event_created: i64,
+}
+
+/// Keeps what an object says of its customer's user, and lets follow what follows.
+pub(super) fn name_owner(tx: &Tx, naming: &Naming, basis: Basis) -> Result<(), StoreError> {
+    let (source, source_id, event_created) = (naming.source, naming.source_id, naming.event_created);
+    let before = customers::find_linked_customer(tx, source, source_id)?;
+    match (naming.customer_id, naming.user_id) {
+        (Some(customer_id), Some(user_id)) => {
+            customers::put_link(tx, &Link { source, source_id, customer_id, user_id, event_created })?;
+        }
+        _ => customers::remove_link(tx, source, source_id)?,
+    }
+    if let Some(former) = before.filter(|former| Some(former.as_str()) != naming.customer_id) {
+        refresh_owner(tx, &former, basis)?;
+    }
+    naming.customer_id.map_or(Ok(()), |customer_id| refresh_owner(tx, customer_id, basis))
+}
+
+/// Gives a customer to the user that its links name.
+pub(super) fn refresh_owner(tx: &Tx, customer_id: &str, basis: Basis) -> Result<(), StoreError> {
+    let named = customers::find_named_owner(tx, customer_id)?;
+    let before = customers::find_owner(tx, customer_id)?;
+    if named == before {
+        return Ok(());
+    }
+    customers::set_owner(tx, customer_id, named.as_deref())?;
+    payment_intents::link(tx, customer_id, named.as_deref())?;
+    audit::link(tx, customer_id, named.as_deref())?;
+    for user_id in [before, named].into_iter().flatten() {
+        customers::choose_main(tx, &user_id)?;
+        refresh_effective(tx, &user_id, basis)?;
+    }
+    Ok(())
+}
+
+/// Brings a failure case in line with its invoice, its payment and its subscription. No case: nothing to do.
+pub(super) fn refresh_case(tx: &Tx, invoice_id: &str) -> Result<(), StoreError> {
+    let Some(case) = payment_failures::find(tx, invoice_id)? else { return Ok(()) };
+    let invoice = invoices::find_standing(tx, invoice_id)?;
+    let intent_id = invoice.as_ref().and_then(|invoice| invoice.payment_intent_id.as_deref());
+    let reason = payment_intents::find_failure_code(tx, intent_id, invoice_id)?;
+    let resolution = match invoice.as_ref().and_then(resolution_of_invoice) {
+        None => resolution_of_subscription(tx, case.subscription_id.as_deref())?,
+        known => known,
+    };
+    payment_failures::settle(tx, invoice_id, intent_id, reason.as_deref(), resolution)
+}
+
+fn resolution_of_invoice(invoice: &invoices::Standing) -> Option<Resolution> {
+    let (kind, at) = match invoice.status.as_deref()? {
+        "paid" => ("paid", invoice.paid_at),
+        "void" => ("void", invoice.voided_at),
+        "uncollectible" => ("uncollectible", invoice.marked_uncollectible_at),
+        _ => return None,
+    };
+    Some(Resolution { kind, at: at.unwrap_or(invoice.event_created) })
+}
+
+fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<Option<Resolution>, StoreError> {
+    let Some(subscription_id) = subscription_id else { return Ok(None) };
+    let standing = subscriptions::find_standing(tx, subscription_id)?;
+    Ok(standing
+        .filter(|standing| standing.deleted || matches!(standing.status.as_str(), "canceled" | "incomplete_expired"))
+        .map(|standing| Resolution {
+            kind: "subscription_ended",
+            at: standing.ended_at.unwrap_or(standing.event_created),
+        }))
+}
+
+/// Finds when the present delinquency of a subscription began: its first failed payment since it was last in good
+/// standing, or its first `past_due` if that came first or is all that was heard. Later failures do not move it.
+pub(super) fn refresh_grace(tx: &Tx, subscription_id: &str) -> Result<(), StoreError> {
+    let Some(standing) = subscriptions::find_standing(tx, subscription_id)? else { return Ok(()) };
+    let delinquent = !standing.deleted && matches!(standing.status.as_str(), "past_due" | "unpaid");
+    let started_at = if delinquent {
+        let last_good = subscription_events::last_good_standing(tx, subscription_id)?.unwrap_or(i64::MIN);
+        let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
+        let first_past_due = subscription_events::first_delinquent_after(tx, subscription_id, last_good)?;
+        Some(first_failure.into_iter().chain(first_past_due).min().unwrap_or(standing.event_created))
+    } else {
+        None
+    };
+    subscriptions::set_grace_start(tx, subscription_id, started_at)
+}
+
+/// Computes which subscription of a user counts, and what it gives.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), StoreError> {
+    let all = subscriptions::list_of_user(tx, user_id)?;
+    let facts: Vec<entitlement::Subscription> = all.iter().map(subscriptions::Shown::facts).collect();
+    let now = basis.now_ms.div_euclid(1000);
+    let chosen = entitlement::effective(&facts, basis.policy, now);
+    let shown = chosen.and_then(|fact| all.iter().find(|one| one.subscription.stripe_subscription_id == fact.id));
+    let (Some(fact), Some(shown)) = (chosen, shown) else { return effective::remove(tx, user_id) };
+    let answer = entitlement::of_one(fact, basis.policy, now);
+    if answer.reason == Reason::UnknownPrice {
+        log::warn!(
+            "a paid subscription gives nothing: its price is in no [[plan]] user_id={user_id} subscription_id={} price_id={}",
+            fact.id,
+            answer.price_id.as_deref().unwrap_or("none")
+        );
+    }
+    let row = &shown.subscription;
+    let effective_row = Effective {
+        user_id,
+        customer_id: &row.stripe_customer_id,
+        subscription_id: &row.stripe_subscription_id,
+        price_id: answer.price_id.as_deref(),
+        status: &row.status,
+        tier: &answer.tier,
+        entitled: answer.entitled,
+        reason: answer.reason.as_str(),
+        period: (row.current_period_start, row.current_period_end),
+        cancel_at_period_end: row.cancel_at_period_end,
+        canceled_at: row.canceled_at,
+        trial: (row.trial_start, row.trial_end),
+        grace_period_end: answer.grace_period_end,
+    };
+    effective::put(tx, &effective_row, basis.now_ms)
+}
+
+/// As [`refresh_effective`], for the owner of a customer, if it has one.
+pub(super) fn refresh_effective_of_customer(tx: &Tx, customer_id: &str, basis: Basis) -> Result<(), StoreError> {
+    match customers::find_owner(tx, customer_id)? {
+        Some(user_id) => refresh_effective(tx, &user_id, basis),
+        None => Ok(()),
+    }
+}
+
+/// Users whose effective subscription is computed anew in one commit.
+const PAGE: u32 = 500;
+
+/// Computes every user's effective subscription anew if plans or periods are not those of the last run.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn refresh_if_policy_changed(store: &Store, policy: &Policy, now_ms: i64) -> Result<(), StoreError> {
+    let fingerprint = format!("{policy:?}");
+    if store.read(|reader| settings::find(reader, settings::POLICY))?.as_ref() == Some(&fingerprint) {
+        return Ok(());
+    }
+    let mut last = String::new();
+    loop {
+        let (policy, after) = (policy.clone(), last);
+        let ids = store.write(move |tx| {
+            let ids = users::list_ids(tx, &after, PAGE)?;
+            for id in &ids {
+                refresh_effective(tx, id, Basis { policy: &policy, now_ms })?;
+            }
+            Ok(ids)
+        })?;
+        match ids.into_iter().next_back() {
+            Some(id) => last = id,
+            None => break,
+        }
+    }
+    store.write(move |tx| settings::put(tx, settings::POLICY, &fingerprint))
+}

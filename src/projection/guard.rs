@@ -1,0 +1,123 @@
+//! Keeps the mirror: finds out which event an object's row rests on, now that one more has come, and writes it down.
+//! Most events are plainly newer or older than the row; only where that does not decide are all events of the object
+//! read from the log and given to `order`. Called by `projection`.
+
+use super::order::{self, Candidate, Decision};
+use super::{Event, ProjectionError, Step, Winner};
+use crate::store::inbox::{self, SiblingKey};
+use crate::store::objects::{self, Key, State, Version};
+use crate::stripe::event::{self, Content, Snapshot};
+
+/// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
+/// and its newest seconds still decide.
+const MAX_SIBLINGS: u32 = 1000;
+
+/// Which object an event shows; `None` when it has no id.
+pub(super) fn key<'a>(event: &'a Event, snapshot: &'a Snapshot) -> Option<Key<'a>> {
+    let text = |name: &str| snapshot.object.get(name)?.as_str().filter(|text| !text.is_empty());
+    Some(Key {
+        object: text("object")?,
+        id: text("id")?,
+        livemode: event.livemode.unwrap_or(false),
+        account: event.account.as_deref().unwrap_or(""),
+    })
+}
+
+/// What an event means for the row as it stands, without looking at others.
+enum Place {
+    Newest,
+    Late,
+    Contested,
+}
+
+fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
+    let Some(row) = row else { return Place::Newest };
+    let settled = row.deleted || row.terminal;
+    if event.created > row.event_created && !settled {
+        Place::Newest
+    } else if event.created < row.event_created
+        && !row.contested
+        && !order::is_closing(&event.event_type, &snapshot.object)
+    {
+        Place::Late
+    } else {
+        Place::Contested
+    }
+}
+
+/// Mirrors the object if its row changes, and returns what the typed row is to be made from; `None`: it stands.
+pub(super) fn choose(step: &Step, key: Key) -> Result<Option<Winner>, ProjectionError> {
+    let row = objects::find_state(step.tx, key)?;
+    let (candidates, texts) = match place(step.event, step.snapshot, row.as_ref()) {
+        Place::Late => return Ok(None),
+        Place::Newest => (vec![candidate(step)], vec![step.snapshot.object_text.clone()]),
+        Place::Contested => with_siblings(step, key)?,
+    };
+    let Some(decision) = order::decide(&candidates) else { return Ok(None) };
+    let winner = &candidates[decision.winner];
+    let state = State {
+        event_created: winner.created,
+        event_id: winner.event_id.clone(),
+        deleted: decision.deleted,
+        terminal: decision.terminal,
+        contested: decision.contested,
+    };
+    warn_if_ambiguous(key, &state, decision);
+    let version = Version { state: &state, ambiguous: decision.ambiguous, data: &texts[decision.winner] };
+    objects::put(step.tx, key, &version)?;
+    Ok(Some(Winner {
+        object: winner.object.clone(),
+        created: state.event_created,
+        event_id: state.event_id,
+        livemode: key.livemode,
+        deleted: decision.deleted,
+    }))
+}
+
+fn warn_if_ambiguous(key: Key, state: &State, decision: Decision) {
+    if decision.ambiguous {
+        log::warn!(
+            "events of one second could not be put in order for certain object={} id={} chosen={}",
+            key.object,
+            key.id,
+            state.event_id
+        );
+    }
+}
+
+fn candidate(step: &Step) -> Candidate {
+    Candidate {
+        event_id: step.event.id.clone(),
+        event_type: step.event.event_type.clone(),
+        created: step.event.created,
+        object: step.snapshot.object.clone(),
+        previous: step.snapshot.previous_attributes.clone(),
+    }
+}
+
+fn with_siblings(step: &Step, key: Key) -> Result<(Vec<Candidate>, Vec<String>), ProjectionError> {
+    let siblings = inbox::list_siblings(
+        step.tx,
+        &SiblingKey {
+            object_id: key.id,
+            object_type: key.object,
+            livemode: step.event.livemode,
+            account: step.event.account.as_deref(),
+        },
+        &step.event.id,
+        MAX_SIBLINGS,
+    )?;
+    let (mut candidates, mut texts) = (vec![candidate(step)], vec![step.snapshot.object_text.clone()]);
+    for sibling in siblings {
+        let Content::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
+        texts.push(snapshot.object_text);
+        candidates.push(Candidate {
+            event_id: sibling.event_id,
+            event_type: sibling.event_type,
+            created: sibling.event_created,
+            object: snapshot.object,
+            previous: snapshot.previous_attributes,
+        });
+    }
+    Ok((candidates, texts))
+}

@@ -1,0 +1,54 @@
+//! What every event adds, applied or late: a row in the audit log, a row in its subscription's history, and the users
+//! and customers that it names. Each is written once per event. Called by the families.
+
+use super::{ProjectionError, Step};
+use crate::store::{audit, customers, subscription_events, users};
+
+/// Whom and what an event concerns.
+#[derive(Default)]
+pub(super) struct Concern<'a> {
+    pub(super) customer_id: Option<&'a str>,
+    pub(super) user_id: Option<&'a str>,
+    pub(super) subscription_id: Option<&'a str>,
+    /// The subscription's status in the event, if it shows one.
+    pub(super) subscription_status: Option<&'a str>,
+}
+
+pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
+    if let Some(user_id) = concern.user_id {
+        users::ensure(step.tx, user_id, step.now_ms)?;
+    }
+    if let Some(customer_id) = concern.customer_id {
+        customers::ensure(step.tx, customer_id)?;
+    }
+    if let Some(subscription_id) = concern.subscription_id {
+        let entry = subscription_events::Entry {
+            subscription_id,
+            event_type: &step.event.event_type,
+            event_id: &step.event.id,
+            status: concern.subscription_status,
+            event_created: step.event.created,
+        };
+        subscription_events::add(step.tx, &entry, step.now_ms)?;
+    }
+    audit_event(step, concern)
+}
+
+/// A customer's rows follow its owner, whoever that becomes; what has no customer keeps the user it names.
+fn audit_event(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
+    let owner = match concern.customer_id {
+        Some(customer_id) => customers::find_owner(step.tx, customer_id)?,
+        None => concern.user_id.map(str::to_owned),
+    };
+    let entry = audit::NewEntry {
+        at_ms: step.event.created.saturating_mul(1000),
+        actor: "stripe",
+        action: &step.event.event_type,
+        user_id: owner.as_deref(),
+        customer_id: concern.customer_id,
+        subject: step.snapshot.object.get("id").and_then(serde_json::Value::as_str),
+        event_id: Some(&step.event.id),
+        detail: "{}",
+    };
+    Ok(audit::add(step.tx, &entry)?)
+}

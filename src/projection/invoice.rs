@@ -1,0 +1,147 @@
+//! Invoices, by what they are paid, and the failure cases that they open and close. `invoice.paid` and
+//! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once.
+
+use super::derived;
+use super::history::{self, Concern};
+use super::{ProjectionError, Step, Winner, payment_intent};
+use crate::store::invoices::{self, Invoice, InvoicePayment};
+use crate::store::objects::{self, Key};
+use crate::store::payment_failures::{self, Failure};
+use crate::store::{StoreError, Tx};
+use crate::stripe::object::{self, ObjectError};
+
+pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    let shown = &step.snapshot.object;
+    let id = object::required_reference(shown, "id")?;
+    let customer_id = object::reference(shown, "customer");
+    let subscription_id = object::invoice_subscription(shown);
+    history::record(step, &Concern { customer_id, subscription_id, ..Concern::default() })?;
+    if let Some(winner) = winner {
+        write(step.tx, winner)?;
+    }
+    if step.event.event_type == "invoice.payment_failed" {
+        note_failure(step, id)?;
+    }
+    derived::refresh_case(step.tx, id)?;
+    if let Some(subscription_id) = subscription_id {
+        derived::refresh_grace(step.tx, subscription_id)?;
+    }
+    match customer_id {
+        Some(customer_id) => Ok(derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?),
+        None => Ok(()),
+    }
+}
+
+fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
+    let shown = &step.snapshot.object;
+    let failure = Failure {
+        invoice_id,
+        subscription_id: object::invoice_subscription(shown),
+        customer_id: object::reference(shown, "customer"),
+        amount_due: object::integer(shown, "amount_due")?,
+        currency: object::text(shown, "currency")?,
+        attempt_count: object::integer(shown, "attempt_count")?.unwrap_or(0),
+        next_retry_at: object::integer(shown, "next_payment_attempt")?,
+        failed_at: step.event.created,
+        event_id: &step.event.id,
+    };
+    Ok(payment_failures::note(step.tx, &failure, step.now_ms)?)
+}
+
+fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
+    let mut row = row(winner)?;
+    // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
+    if row.stripe_payment_intent_id.is_none()
+        && row.stripe_charge_id.is_none()
+        && let Some((intent_id, charge_id)) = invoices::find_paid_by(tx, &row.stripe_invoice_id)?
+    {
+        row.stripe_payment_intent_id = intent_id;
+        row.stripe_charge_id = charge_id;
+    }
+    Ok(invoices::put(tx, &row)?)
+}
+
+fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
+    let shown = &winner.object;
+    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
+    let integer = |key: &str| object::integer(shown, key);
+    let (intent_id, charge_id) = object::invoice_paid_by(shown);
+    let (period_start, period_end) = object::invoice_period(shown)?;
+    Ok(Invoice {
+        stripe_invoice_id: object::required_reference(shown, "id")?.to_owned(),
+        stripe_customer_id: object::reference(shown, "customer").map(str::to_owned),
+        stripe_subscription_id: object::invoice_subscription(shown).map(str::to_owned),
+        stripe_payment_intent_id: intent_id.map(str::to_owned),
+        stripe_charge_id: charge_id.map(str::to_owned),
+        number: owned("number")?,
+        status: owned("status")?,
+        billing_reason: owned("billing_reason")?,
+        collection_method: owned("collection_method")?,
+        currency: owned("currency")?,
+        amount_due: integer("amount_due")?,
+        amount_paid: integer("amount_paid")?,
+        amount_remaining: integer("amount_remaining")?,
+        total: integer("total")?,
+        attempt_count: integer("attempt_count")?,
+        next_payment_attempt: integer("next_payment_attempt")?,
+        due_date: integer("due_date")?,
+        period_start,
+        period_end,
+        hosted_invoice_url: owned("hosted_invoice_url")?,
+        invoice_pdf: owned("invoice_pdf")?,
+        created: integer("created")?,
+        finalized_at: object::invoice_transition(shown, "finalized_at")?,
+        paid_at: object::invoice_transition(shown, "paid_at")?,
+        voided_at: object::invoice_transition(shown, "voided_at")?,
+        marked_uncollectible_at: object::invoice_transition(shown, "marked_uncollectible_at")?,
+        metadata: object::metadata(shown),
+        deleted: winner.deleted,
+        livemode: winner.livemode,
+        event_created: winner.created,
+        event_id: winner.event_id.clone(),
+    })
+}
+
+/// `invoice_payment.…` (2025-05 and later): the link between an invoice and its payment.
+pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    history::record(step, &Concern::default())?;
+    let Some(winner) = winner else { return Ok(()) };
+    let payment = payment_row(winner)?;
+    invoices::put_payment(step.tx, &payment)?;
+    rewrite(step.tx, "invoice", &payment.stripe_invoice_id, winner.livemode, write)?;
+    if let Some(intent_id) = &payment.stripe_payment_intent_id {
+        rewrite(step.tx, "payment_intent", intent_id, winner.livemode, payment_intent::write)?;
+    }
+    Ok(derived::refresh_case(step.tx, &payment.stripe_invoice_id)?)
+}
+
+fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
+    let shown = &winner.object;
+    let paid_by =
+        |key: &str| shown.get("payment").and_then(|payment| object::reference(payment, key)).map(str::to_owned);
+    Ok(InvoicePayment {
+        stripe_invoice_payment_id: object::required_reference(shown, "id")?.to_owned(),
+        stripe_invoice_id: object::required_reference(shown, "invoice")?.to_owned(),
+        stripe_payment_intent_id: paid_by("payment_intent"),
+        stripe_charge_id: paid_by("charge"),
+        is_default: object::flag(shown, "is_default")?,
+        status: object::text(shown, "status")?.map(str::to_owned),
+        livemode: winner.livemode,
+        event_created: winner.created,
+        event_id: winner.event_id.clone(),
+    })
+}
+
+/// Writes a typed row again from the mirror, now that a link of it is known.
+fn rewrite(
+    tx: &Tx,
+    kind: &str,
+    id: &str,
+    livemode: bool,
+    write: impl FnOnce(&Tx, &Winner) -> Result<(), ProjectionError>,
+) -> Result<(), ProjectionError> {
+    let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
+    let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
+    write(tx, &Winner { object, created, event_id, livemode, deleted })
+}

@@ -1,0 +1,194 @@
+//! Which of an object's events its row rests on: a function of the *set* of them, whatever arrived first. Pure: it
+//! knows no database and no clock. Called by `projection::guard`.
+//!
+//! The order, from the strongest rule to the weakest:
+//! 1. A deletion stays. Only a `….created` event of a later second revives the object (ids chosen by people are used
+//!    again), and a canceled subscription still takes news of itself as long as they say canceled too.
+//! 2. A terminal status stays (`canceled`, `incomplete_expired`; a payment's `succeeded`, `canceled`).
+//! 3. A later second wins over an earlier one.
+//! 4. Within one second, by rank: created < others < deleted, then terminal, then what only ever grows
+//!    (an invoice's status, its attempts; what a charge has refunded; …).
+//! 5. Among equals, by `previous_attributes`: they say which state an update came from, so the updates form a chain
+//!    that begins at the state before that second. The end of the only possible chain wins.
+//! 6. What is left undecided is taken by event id, the same on every machine, and reported as ambiguous.
+
+use serde_json::Value;
+
+mod chain;
+
+/// An event of the object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Stripe's event id.
+    pub event_id: String,
+    /// `resource.verb`.
+    pub event_type: String,
+    /// Unix seconds.
+    pub created: i64,
+    /// The object as this event shows it.
+    pub object: Value,
+    /// Old values of what it changed.
+    pub previous: Option<Value>,
+}
+
+/// What the set comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Index of the event that the row rests on.
+    pub winner: usize,
+    /// The object is deleted.
+    pub deleted: bool,
+    /// The winner's status cannot be left.
+    pub terminal: bool,
+    /// Several events of the winner's second were compared.
+    pub contested: bool,
+    /// Their order could not be told for certain.
+    pub ambiguous: bool,
+}
+
+/// Decides for a set that is not empty; `None` for an empty one.
+#[must_use]
+pub fn decide(candidates: &[Candidate]) -> Option<Decision> {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by(|&a, &b| {
+        let key = |index: usize| (candidates[index].created, candidates[index].event_id.as_str());
+        key(a).cmp(&key(b))
+    });
+    order
+        .chunk_by(|&a, &b| candidates[a].created == candidates[b].created)
+        .fold(None, |before, second| after_second(candidates, before, second))
+}
+
+/// The state after one more second of events.
+fn after_second(candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Option<Decision> {
+    let admitted = admit(candidates, before, second);
+    if admitted.is_empty() {
+        return before;
+    }
+    let base = before.map(|decision| &candidates[decision.winner].object);
+    let (winner, certain) = chain::last(candidates, &admitted, base);
+    let revived = admitted.iter().any(|&index| phase(&candidates[index]) == Phase::Created);
+    let was_deleted = before.is_some_and(|decision| decision.deleted) && !revived;
+    Some(Decision {
+        winner,
+        deleted: was_deleted || phase(&candidates[winner]) == Phase::Deleted,
+        terminal: is_terminal(&candidates[winner].object),
+        contested: admitted.len() > 1,
+        ambiguous: !certain,
+    })
+}
+
+/// The events of a second that may follow on what stands.
+fn admit(candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Vec<usize> {
+    let Some(before) = before else { return second.to_vec() };
+    let created = |index: &usize| phase(&candidates[*index]) == Phase::Created;
+    let closing = |index: &usize| {
+        let candidate = &candidates[*index];
+        is_terminal(&candidate.object) || phase(candidate) == Phase::Deleted
+    };
+    if before.deleted && second.iter().any(created) {
+        return second.to_vec();
+    }
+    if before.deleted && !before.terminal {
+        return Vec::new();
+    }
+    if before.terminal {
+        return second.iter().copied().filter(closing).collect();
+    }
+    second.to_vec()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Created,
+    Changed,
+    Deleted,
+}
+
+fn phase(candidate: &Candidate) -> Phase {
+    match candidate.event_type.rsplit('.').next() {
+        Some("created") => Phase::Created,
+        Some("deleted") => Phase::Deleted,
+        _ => Phase::Changed,
+    }
+}
+
+fn word<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or("")
+}
+
+fn number(object: &Value, key: &str) -> i64 {
+    object.get(key).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Whether the object's status cannot be left any more.
+#[must_use]
+pub fn is_terminal(object: &Value) -> bool {
+    match (word(object, "object"), word(object, "status")) {
+        ("subscription", status) => matches!(status, "canceled" | "incomplete_expired"),
+        ("payment_intent", status) => matches!(status, "succeeded" | "canceled"),
+        ("checkout.session", status) => status == "expired",
+        _ => false,
+    }
+}
+
+/// Whether an event closes its object: deletes it, or shows it in a status that cannot be left. Such an event counts
+/// also when it is older than what stands.
+#[must_use]
+pub fn is_closing(event_type: &str, object: &Value) -> bool {
+    event_type.ends_with(".deleted") || is_terminal(object)
+}
+
+/// What only ever grows in the life of an object, most telling first.
+fn progress(candidate: &Candidate) -> [i64; 3] {
+    let object = &candidate.object;
+    match word(object, "object") {
+        "invoice" => {
+            [invoice_step(word(object, "status")), number(object, "attempt_count"), number(object, "amount_paid")]
+        }
+        "payment_intent" => [intent_step(&candidate.event_type), number(object, "amount_received"), 0],
+        "charge" => [
+            i64::from(word(object, "status") != "pending"),
+            number(object, "amount_refunded"),
+            i64::from(object.get("disputed").and_then(Value::as_bool) == Some(true)),
+        ],
+        "dispute" => [i64::from(candidate.event_type.ends_with(".closed")), 0, 0],
+        "refund" => [i64::from(!matches!(word(object, "status"), "pending" | "requires_action")), 0, 0],
+        "checkout.session" => [
+            i64::from(word(object, "status") != "open"),
+            i64::from(word(object, "payment_status") != "unpaid"),
+            i64::from(candidate.event_type.contains(".async_")),
+        ],
+        _ => [0, 0, 0],
+    }
+}
+
+fn invoice_step(status: &str) -> i64 {
+    match status {
+        "open" => 1,
+        "uncollectible" => 2,
+        "paid" | "void" => 3,
+        _ => 0,
+    }
+}
+
+/// Payment intents have no update events with old values; within one second they are taken to go the usual way.
+fn intent_step(event_type: &str) -> i64 {
+    match event_type.rsplit('.').next() {
+        Some("created") => 0,
+        Some("requires_action") => 2,
+        Some("processing") => 3,
+        Some("payment_failed") => 4,
+        Some("amount_capturable_updated") => 5,
+        Some("succeeded" | "canceled") => 6,
+        _ => 1,
+    }
+}
+
+/// Place within a second as far as the event alone tells it.
+fn rank(candidate: &Candidate) -> (Phase, bool, [i64; 3]) {
+    (phase(candidate), is_terminal(&candidate.object), progress(candidate))
+}
+
+#[cfg(test)]
+mod tests;

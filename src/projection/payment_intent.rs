@@ -1,0 +1,83 @@
+//! Payment intents: their present state, the newest failure of each, and the key of the request that made them.
+//! Guests have no customer.
+
+use super::derived;
+use super::history::{self, Concern};
+use super::{ProjectionError, Step, Winner};
+use crate::store::payment_intents::{self, Failure, PaymentIntent};
+use crate::store::{Tx, customers, invoices};
+use crate::stripe::object::{self, ObjectError};
+
+pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    let shown = &step.snapshot.object;
+    let id = object::required_reference(shown, "id")?;
+    let concern = Concern {
+        customer_id: object::reference(shown, "customer"),
+        user_id: object::named_user(shown),
+        ..Concern::default()
+    };
+    history::record(step, &concern)?;
+    if let Some(winner) = winner {
+        write(step.tx, winner)?;
+    }
+    match (step.event.event_type.as_str(), &step.snapshot.idempotency_key) {
+        ("payment_intent.created", Some(key)) => payment_intents::set_idempotency_key(step.tx, id, key)?,
+        ("payment_intent.payment_failed", _) => {
+            let (code, _) = object::payment_error(shown).unwrap_or_default();
+            let failure = Failure { at: step.event.created, code, event_id: &step.event.id };
+            payment_intents::note_failure(step.tx, id, &failure)?;
+        }
+        _ => {}
+    }
+    refresh_cases(step.tx, id)
+}
+
+/// The reason of a failure case is its payment's.
+fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
+    let mut invoice_ids = invoices::list_ids_of_intent(tx, intent_id)?;
+    invoice_ids.extend(payment_intents::find_invoice(tx, intent_id)?);
+    for invoice_id in invoice_ids {
+        derived::refresh_case(tx, &invoice_id)?;
+    }
+    Ok(())
+}
+
+pub(super) fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
+    let mut row = row(winner)?;
+    if row.stripe_invoice_id.is_none() {
+        row.stripe_invoice_id = invoices::find_invoice_paid_by(tx, &row.stripe_intent_id)?;
+    }
+    row.user_id = match (&row.named_user_id, &row.stripe_customer_id) {
+        (Some(user_id), _) => Some(user_id.clone()),
+        (None, Some(customer_id)) => customers::find_owner(tx, customer_id)?,
+        (None, None) => None,
+    };
+    Ok(payment_intents::put(tx, &row)?)
+}
+
+fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
+    let shown = &winner.object;
+    let (error_code, error_message) = object::payment_error(shown).unwrap_or_default();
+    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
+    Ok(PaymentIntent {
+        stripe_intent_id: object::required_reference(shown, "id")?.to_owned(),
+        user_id: None,
+        named_user_id: object::named_user(shown).map(str::to_owned),
+        stripe_customer_id: referred("customer"),
+        stripe_invoice_id: referred("invoice"),
+        stripe_charge_id: object::latest_charge(shown).map(str::to_owned),
+        amount_cents: object::required_integer(shown, "amount")?,
+        amount_received_cents: object::integer(shown, "amount_received")?,
+        currency: object::required_text(shown, "currency")?.to_owned(),
+        status: object::required_text(shown, "status")?.to_owned(),
+        payment_method_type: object::payment_method_type(shown).map(str::to_owned),
+        error_code: error_code.map(str::to_owned),
+        error_message: error_message.map(str::to_owned),
+        cancellation_reason: object::text(shown, "cancellation_reason")?.map(str::to_owned),
+        metadata: object::metadata(shown),
+        created: object::integer(shown, "created")?,
+        livemode: winner.livemode,
+        event_created: winner.created,
+        event_id: winner.event_id.clone(),
+    })
+}

@@ -1,0 +1,107 @@
+//! Subscriptions and their items. The items follow their parent's guard: they are those of the event that won.
+
+use super::derived::{self, Naming};
+use super::history::{self, Concern};
+use super::{ProjectionError, Step, Winner};
+use crate::store::payment_failures;
+use crate::store::subscriptions::{self, Item, Subscription};
+use crate::stripe::object::{self, ObjectError};
+use serde_json::Value;
+
+pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    let shown = &step.snapshot.object;
+    let id = object::required_reference(shown, "id")?;
+    let customer_id = object::required_reference(shown, "customer")?;
+    let concern = Concern {
+        customer_id: Some(customer_id),
+        user_id: object::named_user(shown),
+        subscription_id: Some(id),
+        subscription_status: Some(object::required_text(shown, "status")?),
+    };
+    history::record(step, &concern)?;
+    if let Some(winner) = winner {
+        let row = row(winner)?;
+        subscriptions::put(step.tx, &row)?;
+        let naming = Naming {
+            source: "subscription",
+            source_id: id,
+            customer_id: Some(&row.stripe_customer_id),
+            user_id: object::named_user(&winner.object),
+            event_created: winner.created,
+        };
+        derived::name_owner(step.tx, &naming, step.basis())?;
+        for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
+            derived::refresh_case(step.tx, &invoice_id)?;
+        }
+    }
+    // A late event, too, can tell when a delinquency began.
+    derived::refresh_grace(step.tx, id)?;
+    Ok(derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?)
+}
+
+fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
+    let shown = &winner.object;
+    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
+    let (items, complete) = items(shown)?;
+    let period = object::subscription_period(shown)?;
+    let nested = |outer: &str, inner: &str| shown.get(outer)?.get(inner)?.as_str().map(str::to_owned);
+    Ok(Subscription {
+        stripe_subscription_id: object::required_reference(shown, "id")?.to_owned(),
+        stripe_customer_id: object::required_reference(shown, "customer")?.to_owned(),
+        stripe_price_id: items.first().and_then(|item| item.stripe_price_id.clone()),
+        status: object::required_text(shown, "status")?.to_owned(),
+        current_period_start: period.0,
+        current_period_end: period.1,
+        cancel_at_period_end: object::flag(shown, "cancel_at_period_end")?,
+        cancel_at: object::integer(shown, "cancel_at")?,
+        canceled_at: object::integer(shown, "canceled_at")?,
+        ended_at: object::integer(shown, "ended_at")?,
+        trial_start: object::integer(shown, "trial_start")?,
+        trial_end: object::integer(shown, "trial_end")?,
+        start_date: object::integer(shown, "start_date")?,
+        created: object::integer(shown, "created")?,
+        collection_method: owned("collection_method")?,
+        pause_collection: nested("pause_collection", "behavior"),
+        cancellation_reason: nested("cancellation_details", "reason"),
+        currency: owned("currency")?,
+        latest_invoice: object::reference(shown, "latest_invoice").map(str::to_owned),
+        items_partial: !complete,
+        deleted: winner.deleted,
+        metadata: object::metadata(shown),
+        livemode: winner.livemode,
+        event_created: winner.created,
+        event_id: winner.event_id.clone(),
+        items,
+    })
+}
+
+/// The items, and whether Stripe sent all. A subscription of old that has only a `plan` counts as one item.
+fn items(shown: &Value) -> Result<(Vec<Item>, bool), ObjectError> {
+    let (list, complete) = object::list(shown, "items");
+    let mut items = list.iter().map(|one| item(shown, one)).collect::<Result<Vec<_>, _>>()?;
+    if items.is_empty() && object::price(shown).is_some() {
+        items.push(item(shown, shown)?);
+    }
+    Ok((items, complete))
+}
+
+fn item(subscription: &Value, item: &Value) -> Result<Item, ObjectError> {
+    let period = object::item_period(subscription, item)?;
+    let price = object::price(item).cloned().unwrap_or(Value::Null);
+    let recurring = price.get("recurring").filter(|recurring| recurring.is_object()).unwrap_or(&price);
+    // A plan calls the amount `amount`.
+    let amount = object::integer(&price, "unit_amount")?.or(object::integer(&price, "amount")?);
+    let owned = |holder: &Value, key: &str| object::text(holder, key).map(|text| text.map(str::to_owned));
+    Ok(Item {
+        stripe_item_id: object::required_reference(item, "id")?.to_owned(),
+        stripe_price_id: object::id_of(&price).map(str::to_owned),
+        stripe_product_id: object::reference(&price, "product").map(str::to_owned),
+        quantity: object::integer(item, "quantity")?,
+        current_period_start: period.0,
+        current_period_end: period.1,
+        unit_amount: amount,
+        currency: owned(&price, "currency")?,
+        recurring_interval: owned(recurring, "interval")?,
+        interval_count: object::integer(recurring, "interval_count")?,
+    })
+}

@@ -1,0 +1,183 @@
+//! The retry thread: tickets from a crossbeam channel, a heap of due times, and the decision what a failure leads to.
+//! The table `webhook_retry_queue` is the truth; it is read at start, and again whenever tickets may have been lost.
+//! It must never project: a due event goes back to pending, and the worker is rung.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use crate::clock::Clock;
+use crate::projection::Verdict;
+use crate::retry::{self, RetryPolicy};
+use crate::store::dead_letters::{self, DeadLetter};
+use crate::store::inbox::{self, Failure, Pending, Status};
+use crate::store::retries::{self, Retry};
+use crate::store::{Store, StoreError, Tx};
+use crate::thread::Stop;
+
+/// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
+const POLL: Duration = Duration::from_secs(5);
+/// Retries released in one commit at most.
+const BATCH: u32 = 256;
+/// Tickets that may wait for the retry thread; more are dropped, and found in the table.
+pub const TICKETS: usize = 1024;
+
+/// A due time, unix milliseconds, on its way to the retry thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    /// When.
+    pub due_ms: i64,
+}
+
+/// A failed attempt.
+pub struct Failed<'a> {
+    /// The event.
+    pub pending: &'a Pending,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Why.
+    pub error: &'a str,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// Writes a failure down: due again later, or a dead letter.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn record(tx: &Tx, failed: &Failed, verdict: Verdict, policy: RetryPolicy) -> Result<Option<Ticket>, StoreError> {
+    let jitter = retry::jitter_of(&failed.pending.event_id, failed.attempt);
+    match (verdict, policy.verdict(failed.attempt, failed.now_ms, jitter)) {
+        (Verdict::Give, _) | (_, retry::Verdict::Exhausted) => bury(tx, failed).map(|()| None),
+        (_, retry::Verdict::RetryAt { due_ms }) => queue(tx, failed, due_ms, policy).map(Some),
+    }
+}
+
+fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<Ticket, StoreError> {
+    let pending = failed.pending;
+    inbox::fail(tx, &failure(failed), Status::Retrying)?;
+    let retry = Retry {
+        event_id: pending.event_id.clone(),
+        event_type: pending.event_type.clone(),
+        retry_count: failed.attempt,
+        max_retries: policy.max_attempts,
+        due_ms,
+        last_error: failed.error.to_owned(),
+        created_at_ms: failed.now_ms,
+    };
+    retries::put(tx, &retry)?;
+    log::warn!(
+        "event failed, retried in {} s event_id={} type={} attempt={}/{}: {}",
+        due_ms.saturating_sub(failed.now_ms) / 1000,
+        pending.event_id,
+        pending.event_type,
+        failed.attempt,
+        policy.max_attempts,
+        failed.error
+    );
+    Ok(Ticket { due_ms })
+}
+
+fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
+    let pending = failed.pending;
+    inbox::fail(tx, &failure(failed), Status::Dead)?;
+    retries::remove(tx, &pending.event_id)?;
+    let letter = DeadLetter {
+        event_id: pending.event_id.clone(),
+        event_type: pending.event_type.clone(),
+        retry_count: failed.attempt,
+        error: failed.error.to_owned(),
+        received_ms: pending.received_ms,
+        created_at_ms: failed.now_ms,
+    };
+    dead_letters::put(tx, &letter)?;
+    log::error!(
+        "event given up, see `tilld dead-letters show {}` event_id={} type={} attempts={}: {}",
+        pending.event_id,
+        pending.event_id,
+        pending.event_type,
+        failed.attempt,
+        failed.error
+    );
+    Ok(())
+}
+
+/// Gives up an event during whose every attempt the process ended.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn bury_killer(tx: &Tx, pending: &Pending, now_ms: i64) -> Result<(), StoreError> {
+    let error = format!("the process ended while this event was projected, {} times", pending.attempts);
+    bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, now_ms })
+}
+
+fn failure<'a>(failed: &Failed<'a>) -> Failure<'a> {
+    Failure { event_id: &failed.pending.event_id, attempt: failed.attempt, error: failed.error, at_ms: failed.now_ms }
+}
+
+/// Brings due events back to the worker.
+pub struct Retrier {
+    store: Store,
+    bell: Sender<()>,
+    due: BinaryHeap<Reverse<Ticket>>,
+}
+
+impl Retrier {
+    /// `bell` rings the worker.
+    #[must_use]
+    pub fn new(store: Store, bell: Sender<()>) -> Self {
+        Self { store, bell, due: BinaryHeap::new() }
+    }
+
+    /// The thread's loop.
+    pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock) {
+        loop {
+            let now_ms = clock.now_ms();
+            if let Err(error) = self.step(now_ms) {
+                log::warn!("retries wait: {error}");
+            }
+            select! {
+                recv(stop.signal()) -> _ => return,
+                recv(tickets) -> ticket => self.due.extend(ticket.ok().map(Reverse)),
+                default(self.wait(now_ms)) => {},
+            }
+        }
+    }
+
+    fn wait(&self, now_ms: i64) -> Duration {
+        let due = self.due.peek().map(|Reverse(ticket)| ticket.due_ms.saturating_sub(now_ms));
+        due.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))).min(POLL)
+    }
+
+    /// Releases what is due; how many.
+    ///
+    /// # Errors
+    /// When the database could not take it.
+    pub fn step(&mut self, now_ms: i64) -> Result<usize, StoreError> {
+        let released = self.release_due(now_ms)?;
+        if released > 0 {
+            // A full bell is a bell that rings.
+            let _ = self.bell.try_send(());
+        }
+        self.due.clear();
+        let next = self.store.read(retries::next_due_ms)?;
+        self.due.extend(next.map(|due_ms| Reverse(Ticket { due_ms })));
+        Ok(released)
+    }
+
+    fn release_due(&self, now_ms: i64) -> Result<usize, StoreError> {
+        if self.store.read(|reader| retries::list_due(reader, now_ms, 1))?.is_empty() {
+            return Ok(0);
+        }
+        self.store.write(move |tx| {
+            let due = retries::list_due(tx, now_ms, BATCH)?;
+            for retry in &due {
+                retries::remove(tx, &retry.event_id)?;
+                inbox::release(tx, &retry.event_id)?;
+            }
+            Ok(due.len())
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! `subscriptions`: of every user the effective subscription, with the tier and the answer as last computed. A
+//! convenience for people and reports; the entitlement call computes afresh and never reads it.
+
+use rusqlite::named_params;
+
+use super::{StoreError, Tx};
+
+/// A user's effective subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective<'a> {
+    /// Whose.
+    pub user_id: &'a str,
+    /// `cus_…`.
+    pub customer_id: &'a str,
+    /// `sub_…`.
+    pub subscription_id: &'a str,
+    /// The price that gives the tier.
+    pub price_id: Option<&'a str>,
+    /// Stripe's word.
+    pub status: &'a str,
+    /// Ours.
+    pub tier: &'a str,
+    /// The answer.
+    pub entitled: bool,
+    /// Why.
+    pub reason: &'a str,
+    /// Unix seconds.
+    pub period: (Option<i64>, Option<i64>),
+    /// Ends with the period.
+    pub cancel_at_period_end: bool,
+    /// Unix seconds.
+    pub canceled_at: Option<i64>,
+    /// Unix seconds.
+    pub trial: (Option<i64>, Option<i64>),
+    /// Unix seconds.
+    pub grace_period_end: Option<i64>,
+}
+
+const PUT: &str = "INSERT INTO subscriptions
+    (user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id, status, tier, entitled, reason,
+     current_period_start, current_period_end, cancel_at_period_end, canceled_at, trial_start, trial_end,
+     grace_period_end, updated_at_ms)
+    VALUES (:user, :customer, :subscription, :price, :status, :tier, :entitled, :reason, :period_start, :period_end,
+     :at_period_end, :canceled_at, :trial_start, :trial_end, :grace_period_end, :now_ms)
+    ON CONFLICT (user_id) DO UPDATE SET stripe_customer_id = :customer, stripe_subscription_id = :subscription,
+     stripe_price_id = :price, status = :status, tier = :tier, entitled = :entitled, reason = :reason,
+     current_period_start = :period_start, current_period_end = :period_end, cancel_at_period_end = :at_period_end,
+     canceled_at = :canceled_at, trial_start = :trial_start, trial_end = :trial_end,
+     grace_period_end = :grace_period_end, updated_at_ms = :now_ms";
+
+/// Replaces a user's row.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn put(tx: &Tx, row: &Effective, now_ms: i64) -> Result<(), StoreError> {
+    let params = named_params! {
+        ":user": row.user_id, ":customer": row.customer_id, ":subscription": row.subscription_id,
+        ":price": row.price_id, ":status": row.status, ":tier": row.tier, ":entitled": row.entitled,
+        ":reason": row.reason, ":period_start": row.period.0, ":period_end": row.period.1,
+        ":at_period_end": row.cancel_at_period_end, ":canceled_at": row.canceled_at, ":trial_start": row.trial.0,
+        ":trial_end": row.trial.1, ":grace_period_end": row.grace_period_end, ":now_ms": now_ms,
+    };
+    tx.execute(PUT, params).map(|_| ())
+}
+
+/// The user has no subscription any more.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn remove(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM subscriptions WHERE user_id = ?1", [user_id]).map(|_| ())
+}

@@ -1,0 +1,108 @@
+//! `stripe_objects`: the mirror, the newest JSON of every object that any event showed.
+
+use rusqlite::named_params;
+
+use super::{Reader, StoreError, Tx};
+
+/// Which object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Its kind, for example `subscription`.
+    pub object: &'a str,
+    /// Stripe's id.
+    pub id: &'a str,
+    /// Mode.
+    pub livemode: bool,
+    /// Connect account; empty is our own.
+    pub account: &'a str,
+}
+
+/// What the order guard needs to know of the row as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Created of the event it rests on.
+    pub event_created: i64,
+    /// That event.
+    pub event_id: String,
+    /// A tombstone.
+    pub deleted: bool,
+    /// Its status cannot be left.
+    pub terminal: bool,
+    /// Several events of its second were compared.
+    pub contested: bool,
+}
+
+const FIND: &str = "SELECT event_created, event_id, deleted, terminal, contested FROM stripe_objects
+    WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
+
+/// The row's state.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError> {
+    reader.find(FIND, (key.object, key.id, key.livemode, key.account), |row| {
+        Ok(State {
+            event_created: row.get(0)?,
+            event_id: row.get(1)?,
+            deleted: row.get(2)?,
+            terminal: row.get(3)?,
+            contested: row.get(4)?,
+        })
+    })
+}
+
+/// The newest version of an object.
+pub struct Version<'a> {
+    /// What the guard needs.
+    pub state: &'a State,
+    /// Its order could not be told for certain.
+    pub ambiguous: bool,
+    /// The object as Stripe wrote it.
+    pub data: &'a str,
+}
+
+const PUT: &str = "INSERT INTO stripe_objects
+    (object, id, livemode, account, event_created, event_id, deleted, terminal, contested, ambiguous, data)
+    VALUES (:object, :id, :livemode, :account, :event_created, :event_id, :deleted, :terminal, :contested, :ambiguous, :data)
+    ON CONFLICT (object, id, livemode, account) DO UPDATE SET event_created = :event_created, event_id = :event_id,
+        deleted = :deleted, terminal = :terminal, contested = :contested, ambiguous = :ambiguous, data = :data";
+
+/// Replaces what the mirror has of an object.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
+    let state = version.state;
+    let params = named_params! {
+        ":object": key.object, ":id": key.id, ":livemode": key.livemode, ":account": key.account,
+        ":event_created": state.event_created, ":event_id": state.event_id, ":deleted": state.deleted,
+        ":terminal": state.terminal, ":contested": state.contested, ":ambiguous": version.ambiguous,
+        ":data": version.data,
+    };
+    tx.execute(PUT, params).map(|_| ())
+}
+
+/// A mirrored object: created and id of its event, whether it is deleted, and its JSON.
+pub struct Mirrored {
+    /// What the guard knows of it.
+    pub event_created: i64,
+    /// The event it rests on.
+    pub event_id: String,
+    /// A tombstone.
+    pub deleted: bool,
+    /// Its JSON.
+    pub data: String,
+}
+
+const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data FROM stripe_objects
+    WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
+
+/// The object as the mirror has it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
+    reader.find(FIND_DATA, (key.object, key.id, key.livemode, key.account), |row| {
+        Ok(Mirrored { event_created: row.get(0)?, event_id: row.get(1)?, deleted: row.get(2)?, data: row.get(3)? })
+    })
+}

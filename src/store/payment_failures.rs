@@ -1,0 +1,179 @@
+//! `payment_failures`: one case per invoice that could not be paid, from its first failure to its resolution.
+
+use rusqlite::{Row, named_params};
+
+use super::{Reader, StoreError, Tx};
+
+/// One failed payment of an invoice, as `invoice.payment_failed` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure<'a> {
+    /// `in_…`.
+    pub invoice_id: &'a str,
+    /// `sub_…`.
+    pub subscription_id: Option<&'a str>,
+    /// `cus_…`.
+    pub customer_id: Option<&'a str>,
+    /// Minor units.
+    pub amount_due: Option<i64>,
+    /// Lower-case ISO code.
+    pub currency: Option<&'a str>,
+    /// Stripe's count.
+    pub attempt_count: i64,
+    /// Stripe's next attempt, unix seconds.
+    pub next_retry_at: Option<i64>,
+    /// When it failed, unix seconds.
+    pub failed_at: i64,
+    /// The event that told it.
+    pub event_id: &'a str,
+}
+
+const NOTE: &str = "INSERT INTO payment_failures
+    (stripe_invoice_id, stripe_subscription_id, stripe_customer_id, amount_due, currency, attempt_count, next_retry_at,
+     first_failed_at, last_failed_at, last_event_id, created_at_ms)
+    VALUES (:invoice, :subscription, :customer, :amount, :currency, :attempts, :next, :at, :at, :event, :now_ms)
+    ON CONFLICT (stripe_invoice_id) DO UPDATE SET first_failed_at = min(first_failed_at, :at)";
+const NOTE_NEWEST: &str = "UPDATE payment_failures SET stripe_subscription_id = :subscription,
+    stripe_customer_id = :customer, amount_due = :amount, currency = :currency, attempt_count = :attempts,
+    next_retry_at = :next, last_failed_at = :at, last_event_id = :event
+    WHERE stripe_invoice_id = :invoice AND (:at, :attempts, :event) > (last_failed_at, attempt_count, last_event_id)";
+
+/// Opens or updates the case of an invoice. The first failure counts for its beginning and the newest for the rest,
+/// in whatever order they come.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn note(tx: &Tx, failure: &Failure, now_ms: i64) -> Result<(), StoreError> {
+    tx.execute(
+        NOTE,
+        named_params! {
+            ":invoice": failure.invoice_id, ":subscription": failure.subscription_id, ":customer": failure.customer_id,
+            ":amount": failure.amount_due, ":currency": failure.currency, ":attempts": failure.attempt_count,
+            ":next": failure.next_retry_at, ":at": failure.failed_at, ":event": failure.event_id, ":now_ms": now_ms,
+        },
+    )?;
+    let newest = named_params! {
+        ":invoice": failure.invoice_id, ":subscription": failure.subscription_id, ":customer": failure.customer_id,
+        ":amount": failure.amount_due, ":currency": failure.currency, ":attempts": failure.attempt_count,
+        ":next": failure.next_retry_at, ":at": failure.failed_at, ":event": failure.event_id,
+    };
+    tx.execute(NOTE_NEWEST, newest).map(|_| ())
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolution {
+    /// `paid`, `void`, `uncollectible`, `subscription_ended`.
+    pub kind: &'static str,
+    /// When, unix seconds.
+    pub at: i64,
+}
+
+const SETTLE: &str = "UPDATE payment_failures SET stripe_payment_intent_id = ?2, failure_reason = ?3,
+    resolved = ?4 IS NOT NULL, resolution = ?4, resolved_at_ms = ?5 WHERE stripe_invoice_id = ?1";
+
+/// Writes down what follows for a case from its invoice, its payment and its subscription as they now stand.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn settle(
+    tx: &Tx,
+    invoice_id: &str,
+    payment_intent_id: Option<&str>,
+    reason: Option<&str>,
+    resolution: Option<Resolution>,
+) -> Result<(), StoreError> {
+    let kind = resolution.map(|resolution| resolution.kind);
+    let at_ms = resolution.map(|resolution| resolution.at.saturating_mul(1000));
+    tx.execute(SETTLE, (invoice_id, payment_intent_id, reason, kind, at_ms)).map(|_| ())
+}
+
+/// Subscription and payment intent that a case names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// `sub_…`.
+    pub subscription_id: Option<String>,
+    /// First failure, unix seconds.
+    pub first_failed_at: i64,
+}
+
+/// The case of an invoice.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(reader: &Reader, invoice_id: &str) -> Result<Option<Case>, StoreError> {
+    const SQL: &str =
+        "SELECT stripe_subscription_id, first_failed_at FROM payment_failures WHERE stripe_invoice_id = ?1";
+    reader.find(SQL, [invoice_id], |row| Ok(Case { subscription_id: row.get(0)?, first_failed_at: row.get(1)? }))
+}
+
+/// The invoices of a subscription's cases.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_invoices_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE stripe_subscription_id = ?1 ORDER BY id";
+    reader.list(SQL, [subscription_id], |row| row.get(0))
+}
+
+const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
+    WHERE stripe_subscription_id = ?1 AND first_failed_at >= ?2";
+
+/// The first failure of a subscription at or after `since`, unix seconds; resolved cases count.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn first_failure_since(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
+    reader.get(FIRST_SINCE, (subscription_id, since), |row| row.get(0))
+}
+
+/// A case as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the columns' meaning stands in the migration
+pub struct Shown {
+    pub id: i64,
+    pub invoice_id: String,
+    pub subscription_id: Option<String>,
+    pub payment_intent_id: Option<String>,
+    pub amount_due: Option<i64>,
+    pub currency: Option<String>,
+    pub attempt_count: i64,
+    pub failure_reason: Option<String>,
+    pub next_retry_at: Option<i64>,
+    pub first_failed_at: i64,
+    pub resolved: bool,
+    pub resolution: Option<String>,
+    pub resolved_at_ms: Option<i64>,
+}
+
+const LIST: &str = "SELECT f.id, f.stripe_invoice_id, f.stripe_subscription_id, f.stripe_payment_intent_id,
+    f.amount_due, f.currency, f.attempt_count, f.failure_reason, f.next_retry_at, f.first_failed_at, f.resolved,
+    f.resolution, f.resolved_at_ms
+    FROM stripe_customers c JOIN payment_failures f ON f.stripe_customer_id = c.stripe_customer_id
+    WHERE c.owner_user_id = ?1 AND (?2 IS NULL OR f.id < (SELECT id FROM payment_failures WHERE stripe_invoice_id = ?2))
+    ORDER BY f.id DESC LIMIT ?3";
+
+/// A user's cases, newest first, after the case of the invoice `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_of_user(reader: &Reader, user_id: &str, after: Option<&str>, limit: u32) -> Result<Vec<Shown>, StoreError> {
+    reader.list(LIST, (user_id, after, limit), show)
+}
+
+fn show(row: &Row) -> rusqlite::Result<Shown> {
+    Ok(Shown {
+        id: row.get(0)?,
+        invoice_id: row.get(1)?,
+        subscription_id: row.get(2)?,
+        payment_intent_id: row.get(3)?,
+        amount_due: row.get(4)?,
+        currency: row.get(5)?,
+        attempt_count: row.get(6)?,
+        failure_reason: row.get(7)?,
+        next_retry_at: row.get(8)?,
+        first_failed_at: row.get(9)?,
+        resolved: row.get(10)?,
+        resolution: row.get(11)?,
+        resolved_at_ms: row.get(12)?,
+    })
+}

@@ -1,0 +1,102 @@
+//! `webhook_retry_queue`: which failed events are due when. The table is the truth; tickets in memory only ring.
+
+use rusqlite::Row;
+
+use super::{Reader, StoreError, Tx};
+
+/// A failed event that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Stripe's event id.
+    pub event_id: String,
+    /// `resource.verb`.
+    pub event_type: String,
+    /// Attempts that failed.
+    pub retry_count: u32,
+    /// Attempts after which it is a dead letter.
+    pub max_retries: u32,
+    /// Due time, unix milliseconds.
+    pub due_ms: i64,
+    /// Why the newest attempt failed.
+    pub last_error: String,
+    /// First failure, unix milliseconds.
+    pub created_at_ms: i64,
+}
+
+const COLUMNS: &str =
+    "stripe_event_id, event_type, retry_count, max_retries, next_retry_at_ms, last_error, created_at_ms";
+
+fn retry(row: &Row) -> rusqlite::Result<Retry> {
+    Ok(Retry {
+        event_id: row.get(0)?,
+        event_type: row.get(1)?,
+        retry_count: row.get(2)?,
+        max_retries: row.get(3)?,
+        due_ms: row.get(4)?,
+        last_error: row.get(5)?,
+        created_at_ms: row.get(6)?,
+    })
+}
+
+const PUT: &str = "INSERT INTO webhook_retry_queue
+    (stripe_event_id, event_type, retry_count, max_retries, next_retry_at_ms, last_error, created_at_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT min(at_ms) FROM webhook_attempts WHERE stripe_event_id = ?1), ?7))
+    ON CONFLICT (stripe_event_id) DO UPDATE SET retry_count = excluded.retry_count, max_retries = excluded.max_retries,
+        next_retry_at_ms = excluded.next_retry_at_ms, last_error = excluded.last_error";
+
+/// Queues an event; its first failure is taken from its attempts where there are any.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn put(tx: &Tx, retry: &Retry) -> Result<(), StoreError> {
+    let params = (
+        &retry.event_id,
+        &retry.event_type,
+        retry.retry_count,
+        retry.max_retries,
+        retry.due_ms,
+        &retry.last_error,
+        retry.created_at_ms,
+    );
+    tx.execute(PUT, params).map(|_| ())
+}
+
+/// Takes an event out of the queue.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
+    Ok(tx.execute("DELETE FROM webhook_retry_queue WHERE stripe_event_id = ?1", [event_id])? == 1)
+}
+
+/// Events due at `now_ms`, earliest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_due(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM webhook_retry_queue WHERE next_retry_at_ms <= ?1 ORDER BY next_retry_at_ms, id LIMIT ?2"
+    );
+    reader.list(&sql, (now_ms, limit), retry)
+}
+
+/// The earliest due time in the queue.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn next_due_ms(reader: &Reader) -> Result<Option<i64>, StoreError> {
+    reader.get("SELECT min(next_retry_at_ms) FROM webhook_retry_queue", [], |row| row.get(0))
+}
+
+/// The queue, earliest due first, after the event `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(reader: &Reader, after: Option<&str>, limit: u32) -> Result<Vec<Retry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM webhook_retry_queue
+         WHERE ?1 IS NULL OR (next_retry_at_ms, id) > (SELECT next_retry_at_ms, id FROM webhook_retry_queue WHERE stripe_event_id = ?1)
+         ORDER BY next_retry_at_ms, id LIMIT ?2"
+    );
+    reader.list(&sql, (after, limit), retry)
+}

@@ -1,0 +1,187 @@
+//! Versions of the schema: what there is, going up (refinery) and going down (our scripts), each after a copy of
+//! the file and in one transaction. Called at start and by `tilld migrate`.
+
+use std::path::{Path, PathBuf};
+
+use refinery::{Migration, Runner};
+use rusqlite::Connection;
+
+use super::{OpenError, connection};
+
+struct Step {
+    version: u32,
+    name: &'static str,
+    up: &'static str,
+    down: &'static str,
+}
+
+macro_rules! step {
+    ($version:literal, $name:literal) => {
+        Step {
+            version: $version,
+            name: concat!("V", $version, "__", $name),
+            up: include_str!(concat!("../../migrations/V", $version, "__", $name, ".sql")),
+            down: include_str!(concat!("../../migrations/V", $version, "__", $name, ".down.sql")),
+        }
+    };
+}
+
+const STEPS: &[Step] =
+    &[step!(1, "inbox"), step!(2, "customers_and_subscriptions"), step!(3, "payments"), step!(4, "audit_and_outbox")];
+
+/// Newest schema version of this program.
+pub const CURRENT: u32 = 4;
+
+/// One line of `tilld migrate status`.
+pub struct StepStatus {
+    /// Its number.
+    pub version: u32,
+    /// Its name, as in the file name.
+    pub name: &'static str,
+    /// Whether the file has it.
+    pub applied: bool,
+}
+
+/// What migrating did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// Version before; 0 is an empty file.
+    pub from: u32,
+    /// Version now.
+    pub to: u32,
+    /// Where the file as it was has been copied to; `None`: nothing to copy or nothing to do.
+    pub copy: Option<PathBuf>,
+}
+
+/// The version of the file, 0 when it is new. Creates nothing.
+///
+/// # Errors
+/// When the file cannot be read or belongs to another program.
+pub fn version_of(path: &Path) -> Result<u32, OpenError> {
+    if !path.exists() {
+        return Ok(0);
+    }
+    let connection = connection::open_reader(path).map_err(|error| unusable(path, &error))?;
+    read_version(&connection, path)
+}
+
+/// Every step, applied or not.
+///
+/// # Errors
+/// As [`version_of`].
+pub fn status(path: &Path) -> Result<Vec<StepStatus>, OpenError> {
+    let version = version_of(path)?;
+    Ok(STEPS
+        .iter()
+        .map(|step| StepStatus { version: step.version, name: step.name, applied: step.version <= version })
+        .collect())
+}
+
+/// Refuses a file whose schema is not [`CURRENT`].
+///
+/// # Errors
+/// [`OpenError::OlderSchema`], [`OpenError::NewerSchema`], or as [`version_of`].
+pub fn require_current(path: &Path) -> Result<(), OpenError> {
+    let found = version_of(path)?;
+    refuse_newer(path, found)?;
+    if found < CURRENT {
+        return Err(OpenError::OlderSchema { path: path.to_owned(), found, known: CURRENT });
+    }
+    Ok(())
+}
+
+/// Brings the file to [`CURRENT`], creating it when it is new. All steps or none.
+///
+/// # Errors
+/// When the file is of a newer schema, of another program, or a step fails; then it is as it was.
+pub fn up(path: &Path, now_ms: i64) -> Result<Migrated, OpenError> {
+    let from = version_of(path)?;
+    refuse_newer(path, from)?;
+    if from == CURRENT {
+        return Ok(Migrated { from, to: CURRENT, copy: None });
+    }
+    let copy = if from == 0 { None } else { Some(copy_aside(path, from, now_ms)?) };
+    let mut connection = connection::open_writer(path).map_err(|error| unusable(path, &error))?;
+    let migrations = STEPS
+        .iter()
+        .map(|step| Migration::unapplied(step.name, step.up))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(path, &error))?;
+    Runner::new(&migrations).set_grouped(true).run(&mut connection).map_err(|error| failed(path, &error))?;
+    Ok(Migrated { from, to: CURRENT, copy })
+}
+
+/// Brings the file down to version `to`, one transaction for all steps.
+///
+/// # Errors
+/// As [`up`].
+pub fn down(path: &Path, to: u32, now_ms: i64) -> Result<Migrated, OpenError> {
+    let from = version_of(path)?;
+    refuse_newer(path, from)?;
+    if to >= from {
+        return Ok(Migrated { from, to: from, copy: None });
+    }
+    let copy = copy_aside(path, from, now_ms)?;
+    let mut connection = connection::open_writer(path).map_err(|error| unusable(path, &error))?;
+    run_down(&mut connection, to, from).map_err(|error| failed(path, &error))?;
+    Ok(Migrated { from, to, copy: Some(copy) })
+}
+
+fn run_down(connection: &mut Connection, to: u32, from: u32) -> rusqlite::Result<()> {
+    // Whole tables go; their references are checked again before the commit.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for step in STEPS.iter().rev().filter(|step| step.version > to && step.version <= from) {
+        tx.execute_batch(step.down)?;
+        tx.execute("DELETE FROM refinery_schema_history WHERE version = ?1", [step.version])?;
+    }
+    tx.commit()
+}
+
+fn read_version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0));
+    let tables = count("SELECT count(*) FROM sqlite_master").map_err(|error| unusable(path, &error))?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let ours = count("SELECT count(*) FROM sqlite_master WHERE name = 'refinery_schema_history'")
+        .map_err(|error| unusable(path, &error))?;
+    if ours == 0 {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    count("SELECT coalesce(max(version), 0) FROM refinery_schema_history").map_err(|error| unusable(path, &error))
+}
+
+fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
+    if found > CURRENT {
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known: CURRENT });
+    }
+    Ok(())
+}
+
+/// A consistent copy beside the file, made by SQLite itself so that the write-ahead log is in it.
+fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".schema-{version}-{now_ms}.bak"));
+    let copy = PathBuf::from(name);
+    let target = copy.to_string_lossy().into_owned();
+    connection::open_reader(path)
+        .and_then(|connection| connection.execute("VACUUM INTO ?1", [target]))
+        .map_err(|error| unusable(path, &error))?;
+    Ok(copy)
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {
+    OpenError::Unusable { path: path.to_owned(), reason: error.to_string() }
+}
+
+fn failed(path: &Path, error: &dyn std::error::Error) -> OpenError {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        reason.push_str(": ");
+        reason.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    OpenError::Migration { path: path.to_owned(), reason }
+}

@@ -1,0 +1,108 @@
+//! `users`: the application's users, by the application's own ids.
+
+use rusqlite::Row;
+
+use super::{Reader, StoreError, Tx};
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The application's id.
+    pub id: String,
+    /// As the application gave it.
+    pub email: Option<String>,
+    /// As the application gave it.
+    pub name: Option<String>,
+    /// JSON object.
+    pub metadata: String,
+    /// The user's main customer at Stripe.
+    pub stripe_customer_id: Option<String>,
+    /// First seen, unix milliseconds.
+    pub created_at_ms: i64,
+}
+
+const SELECT: &str = "SELECT u.id, u.email, u.name, u.metadata, c.stripe_customer_id, u.created_at_ms
+    FROM users u LEFT JOIN stripe_customers c ON c.user_id = u.id";
+
+fn user(row: &Row) -> rusqlite::Result<User> {
+    Ok(User {
+        id: row.get(0)?,
+        email: row.get(1)?,
+        name: row.get(2)?,
+        metadata: row.get(3)?,
+        stripe_customer_id: row.get(4)?,
+        created_at_ms: row.get(5)?,
+    })
+}
+
+/// One user.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(reader: &Reader, id: &str) -> Result<Option<User>, StoreError> {
+    reader.find(&format!("{SELECT} WHERE u.id = ?1"), [id], user)
+}
+
+/// Whether there is such a user.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn exists(reader: &Reader, id: &str) -> Result<bool, StoreError> {
+    Ok(reader.find("SELECT 1 FROM users WHERE id = ?1", [id], |_| Ok(()))?.is_some())
+}
+
+/// Users, of one mail address or all, by id, after the id `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(reader: &Reader, email: Option<&str>, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
+    let by_email = if email.is_some() { "u.email = ?1" } else { "?1 IS NULL" };
+    let sql = format!("{SELECT} WHERE {by_email} AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
+    reader.list(&sql, (email, after, limit), user)
+}
+
+const ENSURE: &str = "INSERT INTO users (id, created_at_ms) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
+
+/// Makes sure the user exists; `true` when it was added.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn ensure(tx: &Tx, id: &str, now_ms: i64) -> Result<bool, StoreError> {
+    Ok(tx.execute(ENSURE, (id, now_ms))? == 1)
+}
+
+/// What the application says of a user; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Mail address; `Some(None)` removes it.
+    pub email: Option<Option<String>>,
+    /// Name; `Some(None)` removes it.
+    pub name: Option<Option<String>>,
+    /// JSON object.
+    pub metadata: Option<String>,
+}
+
+const UPDATE: &str = "UPDATE users SET email = CASE WHEN ?2 THEN ?3 ELSE email END,
+    name = CASE WHEN ?4 THEN ?5 ELSE name END, metadata = coalesce(?6, metadata) WHERE id = ?1";
+
+/// Adds or changes a user; `true` when it was added.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn put(tx: &Tx, id: &str, change: &Change, now_ms: i64) -> Result<bool, StoreError> {
+    let added = ensure(tx, id, now_ms)?;
+    let (email, name) = (change.email.as_ref(), change.name.as_ref());
+    tx.execute(
+        UPDATE,
+        (id, email.is_some(), email.cloned().flatten(), name.is_some(), name.cloned().flatten(), &change.metadata),
+    )?;
+    Ok(added)
+}
+
+/// All ids after `after`, for going through everyone.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_ids(reader: &Reader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+    reader.list("SELECT id FROM users WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), |row| row.get(0))
+}

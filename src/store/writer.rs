@@ -1,0 +1,97 @@
+//! The writer thread: group commit. It runs what is waiting inside one `BEGIN IMMEDIATE`, each job in a
+//! savepoint of its own, commits once, and only then answers everyone. It must never answer before the commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rusqlite::Connection;
+
+use super::{StoreError, Tx};
+use crate::thread::panic_text;
+
+/// Jobs committed together at most: bounds the time that the first of them waits.
+const MAX_GROUP: usize = 256;
+
+/// Tells a job's caller how the commit went.
+type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// One write: runs on the connection (or is told why it cannot), and gives what is to be done after the commit.
+pub(super) type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Reply + Send>;
+
+/// Wraps a closure into a job and the receiver of its result.
+pub(super) fn job<T, F>(work: F) -> (Job, Receiver<Result<T, StoreError>>)
+where
+    T: Send + 'static,
+    F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+{
+    let (answer, answered) = bounded(1);
+    let job: Job = Box::new(move |connection| {
+        let outcome = connection.and_then(|connection| in_savepoint(&Tx::new(connection), work));
+        Box::new(move |commit| reply(&answer, outcome, commit))
+    });
+    (job, answered)
+}
+
+fn reply<T>(answer: &Sender<Result<T, StoreError>>, outcome: Result<T, StoreError>, commit: Result<(), StoreError>) {
+    // A caller that has gone away needs no answer.
+    let _ = answer.send(outcome.and_then(|value| commit.map(|()| value)));
+}
+
+/// Runs `work` so that its failure or panic undoes its own changes and nobody else's.
+pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&Tx) -> Result<T, E>) -> Result<T, E> {
+    tx.savepoint("SAVEPOINT job")?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(tx)))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(panic.as_ref())).into()));
+    if outcome.is_err() {
+        // SQLite may already have rolled the whole transaction back (disk full); then there is nothing to undo.
+        if !tx.is_open() {
+            return outcome;
+        }
+        tx.savepoint("ROLLBACK TO job")?;
+    }
+    tx.savepoint("RELEASE job")?;
+    outcome
+}
+
+/// The thread's loop; ends when every sender is gone and the queue is empty.
+pub(super) fn run(connection: Connection, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        commit_group(&connection, first, jobs);
+    }
+    // Leaves one file behind where it can; a reader that is still open keeps the log, which loses nothing.
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        log::info!("checkpoint at stop was not possible: {error}");
+    }
+}
+
+fn commit_group(connection: &Connection, first: Job, jobs: &Receiver<Job>) {
+    let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        let error = StoreError::from(error);
+        group.for_each(|job| job(Err(error.shared()))(Ok(())));
+        return;
+    }
+    let mut replies = Vec::new();
+    for job in group {
+        replies.push(job(Ok(connection)));
+        if connection.is_autocommit() {
+            break;
+        }
+    }
+    let committed = finish(connection);
+    for reply in replies {
+        reply(committed.as_ref().map(|()| ()).map_err(StoreError::shared));
+    }
+}
+
+fn finish(connection: &Connection) -> Result<(), StoreError> {
+    if connection.is_autocommit() {
+        return Err(StoreError::Unavailable("SQLite rolled the transaction back; is the disk full?".to_owned()));
+    }
+    connection.execute_batch("COMMIT").map_err(|error| {
+        let error = StoreError::from(error);
+        if let Err(rollback) = connection.execute_batch("ROLLBACK") {
+            log::warn!("rollback after a failed commit: {rollback}");
+        }
+        error
+    })
+}

@@ -1,0 +1,5 @@
+//! Stripe's protocol: signatures, envelopes, and the shapes of its objects. Knows no database.
+
+pub mod event;
+pub mod object;
+pub mod signature;

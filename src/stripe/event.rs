@@ -1,0 +1,280 @@
+//! The envelope of an event: what ingest needs to know of it, and the whole of it for projecting. Knows no object's
+//! shape beyond `id` and `object`, no database, no clock. Called by `http::webhook` and `worker`.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Longest event id or type that is stored. Stripe's are at most 255 characters; this leaves room.
+pub const MAX_NAME_CHARS: usize = 1024;
+/// Largest `created`: the last second of the year 9999.
+const MAX_CREATED_S: i64 = 253_402_300_799;
+
+/// Which of Stripe's two event formats it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `object: "event"`, carries its object.
+    Snapshot,
+    /// `object: "v2.core.event"`, names its object only.
+    Thin,
+}
+
+/// What is known of an event without reading its object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `evt_…`, unique per event.
+    pub id: String,
+    /// `resource.verb`.
+    pub event_type: String,
+    /// Snapshot or thin.
+    pub format: Format,
+    /// Unix seconds.
+    pub created: i64,
+    /// Mode; `None` when it does not say.
+    pub livemode: Option<bool>,
+    /// Connect account; `None` is our own.
+    pub account: Option<String>,
+    /// Version that the data is rendered in.
+    pub api_version: Option<String>,
+    /// `data.object.object`, or the thin event's `related_object.type`.
+    pub object_type: Option<String>,
+    /// `data.object.id`, or the thin event's `related_object.id`.
+    pub object_id: Option<String>,
+}
+
+/// Why a signed body is not an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// Not UTF-8, so not JSON.
+    #[error("the body is not UTF-8 (byte {0}), so it is not JSON")]
+    NotUtf8(usize),
+    /// Not JSON, or not of an event's form.
+    #[error("the body is not a Stripe event: {0}")]
+    NotAnEvent(String),
+    /// A field is missing or has an impossible value.
+    #[error("the body is not a Stripe event: `{field}` {problem}")]
+    Field {
+        /// Which one.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    id: Option<String>,
+    object: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
+    livemode: Option<bool>,
+    account: Option<String>,
+    api_version: Option<String>,
+    #[serde(borrow)]
+    data: Option<RawData<'a>>,
+    #[serde(borrow)]
+    related_object: Option<RawObject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawData<'a> {
+    #[serde(borrow)]
+    object: Option<RawObject<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawObject<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+}
+
+/// Reads the envelope of a signed body. The object is passed over without being built.
+///
+/// # Errors
+/// When it is not UTF-8, not JSON, or lacks what every event has.
+pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
+    let text = std::str::from_utf8(body).map_err(|error| EventError::NotUtf8(error.valid_up_to()))?;
+    let raw: RawEnvelope = serde_json::from_str(text).map_err(|error| EventError::NotAnEvent(error.to_string()))?;
+    let format = match raw.object.as_deref() {
+        Some("event") => Format::Snapshot,
+        Some("v2.core.event") => Format::Thin,
+        Some(other) => return Err(field("object", format!("is {:?}, not \"event\"", shorten(other)))),
+        None => return Err(field("object", "is missing".to_owned())),
+    };
+    let (object_type, object_id) = object_of(&raw, format)?;
+    Ok(Envelope {
+        id: name("id", raw.id)?,
+        event_type: name("type", raw.event_type)?,
+        format,
+        created: created(raw.created, format)?,
+        livemode: raw.livemode,
+        account: raw.account,
+        api_version: raw.api_version,
+        object_type,
+        object_id,
+    })
+}
+
+fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Option<String>), EventError> {
+    let (object, kind) = match format {
+        Format::Snapshot => {
+            let Some(object) = raw.data.as_ref().and_then(|data| data.object.as_ref()) else {
+                return Err(field("data.object", "is missing".to_owned()));
+            };
+            (Some(object), object.object)
+        }
+        Format::Thin => (raw.related_object.as_ref(), raw.related_object.as_ref().and_then(|object| object.kind)),
+    };
+    Ok((string_in(kind), string_in(object.and_then(|object| object.id))))
+}
+
+/// The text of a JSON string; anything else counts as absent, since no id is taken from a number.
+fn string_in(raw: Option<&RawValue>) -> Option<String> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(|text: &String| !text.is_empty())
+}
+
+fn name(which: &'static str, value: Option<String>) -> Result<String, EventError> {
+    let value = value.ok_or_else(|| field(which, "is missing".to_owned()))?;
+    if value.is_empty() {
+        return Err(field(which, "is empty".to_owned()));
+    }
+    if value.chars().count() > MAX_NAME_CHARS {
+        return Err(field(which, format!("is longer than {MAX_NAME_CHARS} characters")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(field(which, "has a control character in it".to_owned()));
+    }
+    Ok(value)
+}
+
+fn created(raw: Option<&RawValue>, format: Format) -> Result<i64, EventError> {
+    let text = raw.ok_or_else(|| field("created", "is missing".to_owned()))?.get();
+    let seconds = match format {
+        Format::Snapshot => text.parse().ok(),
+        Format::Thin => serde_json::from_str::<String>(text)
+            .ok()
+            .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+            .map(jiff::Timestamp::as_second),
+    };
+    seconds.filter(|seconds| (0..=MAX_CREATED_S).contains(seconds)).ok_or_else(|| {
+        field("created", format!("is {}, not a time (unix seconds, or RFC 3339 in a thin event)", shorten(text)))
+    })
+}
+
+fn field(field: &'static str, problem: String) -> EventError {
+    EventError::Field { field, problem }
+}
+
+/// The beginning of a value, for an error text.
+fn shorten(text: &str) -> String {
+    const SHOWN_CHARS: usize = 40;
+    text.chars().take(SHOWN_CHARS).collect()
+}
+
+/// The parts of a stored snapshot event that projecting needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The object, parsed.
+    pub object: Value,
+    /// The object as Stripe wrote it, for the mirror.
+    pub object_text: String,
+    /// On updates: the old values of what changed.
+    pub previous_attributes: Option<Value>,
+    /// The key of the request that caused it, where there was one.
+    pub idempotency_key: Option<String>,
+}
+
+/// A stored event's body, read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// It shows its object.
+    Snapshot(Snapshot),
+    /// It only names it.
+    Thin,
+}
+
+#[derive(Deserialize)]
+struct RawSnapshot<'a> {
+    object: Option<String>,
+    #[serde(borrow)]
+    data: Option<RawSnapshotData<'a>>,
+    request: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct RawSnapshotData<'a> {
+    #[serde(borrow)]
+    object: &'a RawValue,
+    previous_attributes: Option<Value>,
+}
+
+/// Reads a stored body for projecting.
+///
+/// # Errors
+/// When its object is not a JSON object, or nested deeper than the parser allows (128 levels).
+pub fn content(text: &str) -> Result<Content, EventError> {
+    let not_an_event = |error: serde_json::Error| EventError::NotAnEvent(error.to_string());
+    let raw: RawSnapshot = serde_json::from_str(text).map_err(not_an_event)?;
+    if raw.object.as_deref() == Some("v2.core.event") {
+        return Ok(Content::Thin);
+    }
+    let data = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
+    let request = raw.request.as_ref();
+    let key = request.and_then(|request| request.get("idempotency_key")).and_then(Value::as_str);
+    Ok(Content::Snapshot(Snapshot {
+        object: serde_json::from_str(data.object.get()).map_err(not_an_event)?,
+        object_text: data.object.get().to_owned(),
+        previous_attributes: data.previous_attributes,
+        idempotency_key: key.map(str::to_owned),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn problem(body: &str) -> String {
+        envelope(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_envelope_is_read_without_its_object_being_understood() {
+        let body = r#"{"id":"evt_1","object":"event","type":"a.b","created":7,"livemode":true,"account":"acct_1",
+            "api_version":null,"data":{"object":{"id":"x_1","object":"thing","deep":[[[{}]]]}},"request":"req_1"}"#;
+        let read = envelope(body.as_bytes()).unwrap();
+        assert_eq!((read.id.as_str(), read.event_type.as_str(), read.created), ("evt_1", "a.b", 7));
+        assert_eq!((read.object_type.as_deref(), read.object_id.as_deref()), (Some("thing"), Some("x_1")));
+        assert_eq!((read.livemode, read.account.as_deref(), read.api_version), (Some(true), Some("acct_1"), None));
+    }
+
+    #[test]
+    fn a_thin_event_has_a_time_in_words_and_a_related_object() {
+        let body = r#"{"id":"evt_2","object":"v2.core.event","type":"v1.invoice.paid","created":"2026-01-02T03:04:05.678Z",
+            "related_object":{"id":"in_1","type":"invoice","url":"/v1/invoices/in_1"}}"#;
+        let read = envelope(body.as_bytes()).unwrap();
+        assert_eq!((read.format, read.created), (Format::Thin, 1_767_323_045));
+        assert_eq!((read.object_type.as_deref(), read.object_id.as_deref()), (Some("invoice"), Some("in_1")));
+    }
+
+    #[test]
+    fn a_body_that_is_not_an_event_is_refused_with_the_field_named() {
+        assert!(matches!(envelope(b"{\"id\":\"\xff\"}"), Err(EventError::NotUtf8(7))));
+        assert!(problem("[]").contains("not a Stripe event"));
+        assert!(problem(r#"{"object":"charge"}"#).contains("`object` is \"charge\""));
+        assert!(problem(r#"{"object":"event","id":"e","type":"t","created":1}"#).contains("`data.object` is missing"));
+        for created in ["-1", "1e30", "99999999999999999999", "\"1\"", "null", "1.5"] {
+            let body =
+                format!(r#"{{"object":"event","id":"e","type":"t","created":{created},"data":{{"object":{{}}}}}}"#);
+            assert!(problem(&body).contains("`created`"), "{created}");
+        }
+        let control = r#"{"object":"event","id":"e\u0000","type":"t","created":1,"data":{"object":{}}}"#;
+        assert!(problem(control).contains("`id` has a control character"));
+    }
+}

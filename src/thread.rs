@@ -1,0 +1,148 @@
+//! Threads: the only place that starts them. Each has a name, is joined, and reports its end, so that the process can
+//! end when one of them ends unasked. Called by `daemon`, `store` and `http`.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// Ends reported but not yet read; more are dropped, since the first one already ends the process.
+const REPORTS: usize = 64;
+
+/// Says that a thread ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its name.
+    pub name: String,
+    /// The words of its panic, if it panicked.
+    pub panic: Option<String>,
+}
+
+/// Starts threads and hears of their end.
+#[derive(Clone)]
+pub struct Threads {
+    report: Sender<Ended>,
+    reports: Receiver<Ended>,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        let (report, reports) = bounded(REPORTS);
+        Self { report, reports }
+    }
+}
+
+/// A running thread.
+pub struct Handle {
+    name: String,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Starts a named thread.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Handle> {
+        let report = self.report.clone();
+        let reported = name.to_owned();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            let panic = outcome.err().map(|panic| panic_text(panic.as_ref()));
+            if let Some(text) = &panic {
+                log::error!("thread {reported} panicked: {text}");
+            }
+            let _ = report.try_send(Ended { name: reported, panic });
+        })?;
+        Ok(Handle { name: name.to_owned(), thread })
+    }
+
+    /// Where the end of every thread is reported.
+    #[must_use]
+    pub fn reports(&self) -> &Receiver<Ended> {
+        &self.reports
+    }
+}
+
+impl Handle {
+    /// Waits for the end.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            log::error!("thread {} could not be joined", self.name);
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// The words of a caught panic.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// The order to stop, given to many threads: a channel that nobody sends on. Dropping its sender wakes them all.
+#[derive(Clone)]
+pub struct Stop(Receiver<()>);
+
+/// Keeps the threads running as long as it is kept.
+pub struct Stopper(#[allow(dead_code)] Sender<()>);
+
+/// A stopper and the order it gives when dropped.
+#[must_use]
+pub fn stopper() -> (Stopper, Stop) {
+    let (sender, receiver) = bounded(0);
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stop {
+    /// To select on; it becomes ready when it is time to stop.
+    #[must_use]
+    pub fn signal(&self) -> &Receiver<()> {
+        &self.0
+    }
+
+    /// Whether it is time to stop.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        matches!(self.0.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_thread_is_reported_by_name_with_its_panic() {
+        let threads = Threads::default();
+        threads.spawn("calm", || {}).unwrap().join();
+        assert_eq!(threads.reports().recv().unwrap(), Ended { name: "calm".to_owned(), panic: None });
+        threads.spawn("wild", || std::panic::panic_any("boom")).unwrap().join();
+        assert_eq!(threads.reports().recv().unwrap().panic.as_deref(), Some("boom"));
+    }
+
+    #[test]
+    fn dropping_the_stopper_wakes_every_waiting_thread() {
+        let threads = Threads::default();
+        let (stopper, stop) = stopper();
+        let waiting: Vec<Handle> = (0..3)
+            .map(|_| {
+                let stop = stop.clone();
+                threads.spawn("waits", move || assert!(stop.signal().recv().is_err())).unwrap()
+            })
+            .collect();
+        drop(stopper);
+        waiting.into_iter().for_each(Handle::join);
+    }
+}

@@ -1,0 +1,83 @@
+//! `--set path=value`: changes one value of a finished event. Knows JSON, and one habit of Stripe: what an
+//! `*.updated` event changed stands with its old value in `data.previous_attributes`. Must never decide
+//! whether a value makes sense: wrong events are what some tests want. Called by `event` only.
+
+use serde_json::{Map, Value, json};
+
+use super::TriggerError;
+
+/// Sets the value at a dotted path from the event's root. Missing objects on the way are made; a list takes
+/// an index, and its length appends. `value` is JSON if it reads as JSON, else text.
+///
+/// # Errors
+/// A path with an empty part, through a scalar, or beside a list.
+pub(super) fn apply(event: &mut Value, path: &str, value: &str) -> Result<(), TriggerError> {
+    let parts: Vec<&str> = path.split('.').collect();
+    if parts.contains(&"") {
+        return Err(TriggerError::EmptyPart { path: path.to_owned() });
+    }
+    let new = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
+    let attribute = updated_attribute(event, &parts);
+    let before = attribute.map(|key| event["data"]["object"][key].clone());
+    let mut place = &mut *event;
+    for depth in 0..parts.len() {
+        place = step(place, path, &parts[..=depth])?;
+    }
+    *place = new;
+    if let (Some(key), Some(old)) = (attribute, before) {
+        remember(&mut event["data"], key, old);
+    }
+    Ok(())
+}
+
+/// The top-level key of the object that this path changes, if the event is one that tells old values.
+fn updated_attribute<'a>(event: &Value, parts: &[&'a str]) -> Option<&'a str> {
+    let tells_old_values = event["type"].as_str().is_some_and(|kind| kind.ends_with(".updated"));
+    match parts {
+        ["data", "object", key, ..] if tells_old_values && event["data"]["object"].is_object() => Some(key),
+        _ => None,
+    }
+}
+
+fn remember(data: &mut Value, key: &str, old: Value) {
+    if data["object"][key] == old {
+        return;
+    }
+    if data["previous_attributes"].is_null() {
+        data["previous_attributes"] = json!({});
+    }
+    if let Some(previous) = data["previous_attributes"].as_object_mut() {
+        previous.entry(key).or_insert(old);
+    }
+}
+
+/// One part down; `so_far` ends with that part.
+fn step<'v>(place: &'v mut Value, path: &str, so_far: &[&str]) -> Result<&'v mut Value, TriggerError> {
+    let (part, above) = so_far.split_last().map_or(("", so_far), |(part, above)| (*part, above));
+    if place.is_null() {
+        *place = Value::Object(Map::new());
+    }
+    match place {
+        Value::Object(object) => Ok(object.entry(part).or_insert(Value::Null)),
+        Value::Array(list) => {
+            let len = list.len();
+            let not_an_index = || TriggerError::NotAnIndex { path: path.to_owned(), part: part.to_owned(), len };
+            let index: usize = part.parse().map_err(|_| not_an_index())?;
+            if index == len {
+                list.push(Value::Null);
+            }
+            list.get_mut(index).ok_or_else(not_an_index)
+        }
+        scalar => {
+            Err(TriggerError::NotAContainer { path: path.to_owned(), part: above.join("."), found: type_name(scalar) })
+        }
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        _ => "string",
+    }
+}
