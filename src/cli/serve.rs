@@ -18,10 +18,7 @@ pub struct Arguments {
 #[must_use]
 pub fn run(arguments: &Arguments, flags: &Flags) -> ExitCode {
     let flags = Flags { config: arguments.config.clone(), ..flags.clone() };
-    let config = match Surroundings::of_process()
-        .map_err(|e| e.to_string())
-        .and_then(|around| config::load(&flags, &around, Purpose::Serve).map_err(|e| e.to_string()))
-    {
+    let config = match config::load(&flags, &Surroundings::of_process(), Purpose::Serve) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
