@@ -1,1 +1,8 @@
+//! One test binary: the harness, then one file per guarantee.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod harness;
+mod live;
+
+mod lessons;
+mod main_job;

@@ -1,0 +1,234 @@
+//! The stepped harness: the whole program on a real file, without sockets and without threads of its own. Time is
+//! moved by the test, steps are called by the test.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tilld::clock::{Clock, ManualClock};
+use tilld::config::{Secret, WebhookEndpoint};
+use tilld::entitlement::{Plan, Policy, WhenStale};
+use tilld::http::api::{self, Api};
+use tilld::http::auth::Tokens;
+use tilld::http::request::{Method, Request};
+use tilld::http::response::Response;
+use tilld::http::webhook::{self, Hooks};
+use tilld::projection::Context;
+use tilld::retrier::{Retrier, Ticket};
+use tilld::retry::RetryPolicy;
+use tilld::store::{Store, schema};
+use tilld::stripe::signature;
+use tilld::thread::{Handle, Threads};
+use tilld::worker::{Project, Step, Worker};
+
+pub const SECRET: &str = "whsec_test";
+pub const TOKEN: &str = "tilld_api";
+pub const ADMIN: &str = "tilld_admin";
+pub const PATH: &str = "/api/v1/webhooks/stripe";
+/// 2026-01-01T00:00:00Z.
+pub const START_S: i64 = 1_767_225_600;
+pub const DAY_S: i64 = 86_400;
+
+pub struct Till {
+    pub dir: TempDir,
+    pub clock: Arc<ManualClock>,
+    pub store: Store,
+    pub worker: Worker,
+    pub retrier: Retrier,
+    pub hooks: Hooks,
+    pub api: Api,
+    pub tickets: Receiver<Ticket>,
+    pub bell: Receiver<()>,
+    pub writer: Option<Handle>,
+}
+
+/// How a stepped till differs from the usual.
+pub struct Setup {
+    pub plans: Vec<Plan>,
+    pub livemode: Option<bool>,
+    pub project: Option<Project>,
+    pub retry: RetryPolicy,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            plans: vec![plan("pro", "price_pro"), plan("team", "price_team")],
+            livemode: None,
+            project: None,
+            retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
+        }
+    }
+}
+
+pub fn plan(tier: &str, price: &str) -> Plan {
+    Plan { tier: tier.to_owned(), price_ids: vec![price.to_owned()] }
+}
+
+impl Till {
+    pub fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), setup)
+    }
+
+    /// Opens the file that is in `dir`, or a new one.
+    pub fn in_dir(dir: TempDir, setup: Setup) -> Self {
+        let clock = Arc::new(ManualClock::new(START_S * 1000));
+        let path = dir.path().join("tilld.db");
+        schema::up(&path, clock.now_ms()).unwrap();
+        let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
+        let policy =
+            Policy { plans: setup.plans, grace_period_s: 7 * DAY_S, stale_after_s: 3600, when_stale: WhenStale::Keep };
+        let context = Arc::new(Context { policy, livemode: setup.livemode });
+        let (ring, bell) = bounded(1);
+        let (send, tickets) = bounded(1024);
+        let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
+        if let Some(project) = setup.project {
+            worker = worker.with_project(project);
+        }
+        let endpoint = WebhookEndpoint { path: PATH.to_owned(), secrets: vec![Secret::new(SECRET)], tolerance_s: 300 };
+        let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
+        let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: vec![endpoint], bell: ring.clone() };
+        let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
+        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone() };
+        let retrier = Retrier::new(store.clone(), ring);
+        Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
+    }
+
+    /// Delivers a signed event and returns status and answer.
+    pub fn post(&self, event: &Value) -> (u16, Value) {
+        self.post_bytes(event.to_string().as_bytes())
+    }
+
+    pub fn post_bytes(&self, body: &[u8]) -> (u16, Value) {
+        let header = signature::sign(SECRET, self.clock.now_s(), body);
+        self.post_with(Some(&header), body)
+    }
+
+    pub fn post_with(&self, header: Option<&str>, body: &[u8]) -> (u16, Value) {
+        let headers = header.map(|value| ("Stripe-Signature".to_owned(), value.to_owned())).into_iter().collect();
+        read(webhook::answer(&self.hooks, &request(Method::Post, PATH, headers, body)))
+    }
+
+    /// Lets the worker finish what is pending.
+    pub fn settle(&mut self) {
+        let now_ms = self.clock.now_ms();
+        while self.worker.step(now_ms).unwrap() == Step::Worked {}
+    }
+
+    /// Delivers events one after the other, each projected before the next comes.
+    pub fn feed(&mut self, events: &[Value]) {
+        for event in events {
+            assert_eq!(self.post(event).0, 200, "{event}");
+            self.settle();
+        }
+    }
+
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.call(Method::Get, path, &Value::Null)
+    }
+
+    pub fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let token = if path.starts_with("/api/v1/admin") { ADMIN } else { TOKEN };
+        let headers = vec![("Authorization".to_owned(), format!("Bearer {token}"))];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        read(api::answer(&self.api, &request(method, path, headers, body.as_bytes())))
+    }
+
+    pub fn entitlement(&self, user_id: &str) -> Value {
+        let (status, answer) = self.get(&format!("/api/v1/users/{user_id}/entitlement"));
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// The one value of a query.
+    pub fn value(&self, sql: &str) -> Value {
+        let connection = Connection::open(self.dir.path().join("tilld.db")).unwrap();
+        connection.query_row(sql, [], |row| Ok(json_of(row.get_ref(0)?))).unwrap_or(Value::Null)
+    }
+
+    /// Every row of every table that events make, without row numbers and without our own times.
+    pub fn dump(&self) -> String {
+        dump(&self.dir.path().join("tilld.db"))
+    }
+
+    /// Ends the threads and hands the folder on.
+    pub fn close(self) -> TempDir {
+        let Self { dir, store, worker, retrier, hooks, api, writer, .. } = self;
+        drop((store, worker, retrier, hooks, api));
+        writer.unwrap().join();
+        dir
+    }
+}
+
+pub fn request(method: Method, target: &str, headers: Vec<(String, String)>, body: &[u8]) -> Request {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Request { method, path: path.to_owned(), query: query.to_owned(), headers, body: body.to_vec(), peer: None }
+}
+
+pub fn read(response: Response) -> (u16, Value) {
+    let text = String::from_utf8(response.body).unwrap();
+    (response.status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn json_of(value: rusqlite::types::ValueRef) -> Value {
+    use rusqlite::types::ValueRef;
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => json!(number),
+        ValueRef::Real(number) => json!(number),
+        ValueRef::Text(text) => json!(String::from_utf8_lossy(text)),
+        ValueRef::Blob(bytes) => json!(bytes),
+    }
+}
+
+/// Tables that are no function of the set of events: the log itself, the queues, bookkeeping.
+const NOT_COMPARED: [&str; 7] = [
+    "stripe_webhooks_log",
+    "webhook_attempts",
+    "webhook_retry_queue",
+    "webhook_dead_letter_queue",
+    "worker_claim",
+    "settings",
+    "refinery_schema_history",
+];
+
+pub fn dump(path: &std::path::Path) -> String {
+    let connection = Connection::open(path).unwrap();
+    let tables = column(&connection, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+    let mut lines = Vec::new();
+    for table in tables.iter().filter(|table| !NOT_COMPARED.contains(&table.as_str())) {
+        lines.extend(rows_of(&connection, table));
+    }
+    lines.join("\n")
+}
+
+fn rows_of(connection: &Connection, table: &str) -> Vec<String> {
+    let columns = column(connection, &format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid"));
+    let own_time = |name: &str| name.ends_with("_ms") && name != "resolved_at_ms" && name != "at_ms";
+    let numbered = !matches!(table, "users" | "stripe_objects");
+    let kept: Vec<String> = columns.into_iter().filter(|name| !own_time(name) && !(numbered && name == "id")).collect();
+    let mut statement = connection.prepare(&format!("SELECT {} FROM {table}", kept.join(", "))).unwrap();
+    let mut rows: Vec<String> = statement
+        .query_map([], |row| {
+            let cells =
+                kept.iter().enumerate().map(|(place, name)| Ok(format!("{name}={}", json_of(row.get_ref(place)?))));
+            Ok(format!("{table}: {}", cells.collect::<rusqlite::Result<Vec<_>>>()?.join(" ")))
+        })
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn column(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}

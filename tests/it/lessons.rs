@@ -1,0 +1,1 @@
+//! The lessons of others, by their number in the design notes.

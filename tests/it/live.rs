@@ -1,0 +1,131 @@
+//! The live harness: the real binary on real sockets. It is killed when dropped.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tilld::cli::post::{self, Answer, PostError};
+use tilld::stripe::signature;
+
+use crate::harness::{ADMIN, PATH, SECRET, TOKEN};
+
+pub struct Live {
+    child: Child,
+    pub public: String,
+    pub private: String,
+}
+
+/// The real binary with nothing of our environment.
+pub fn tilld(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tilld"));
+    command.env_clear().current_dir(dir).env("HOME", dir);
+    command
+}
+
+impl Live {
+    /// `tilld serve` on the file in `dir`, on ports of the system's choice.
+    pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    pub fn start_with(dir: &Path, env: &[(&str, &str)]) -> Self {
+        let mut child = tilld(dir)
+            .arg("serve")
+            .env("TILLD_PUBLIC_LISTEN", "127.0.0.1:0")
+            .env("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")
+            .env("STRIPE_WEBHOOK_SECRET", SECRET)
+            .env("TILLD_API_TOKEN", TOKEN)
+            .env("TILLD_ADMIN_TOKEN", ADMIN)
+            .env("TILLD_PLANS", "pro:price_pro;team:price_team")
+            .envs(env.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let (mut public, mut private) = (String::new(), String::new());
+        let mut said = String::new();
+        while private.is_empty() {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "tilld ended at start: {said}");
+            if let Some((_, rest)) = line.split_once("listening public=") {
+                let (first, second) = rest.trim().split_once(" private=").unwrap();
+                (public, private) = (first.to_owned(), second.to_owned());
+            }
+            said.push_str(&line);
+        }
+        // The log is read on, lest the pipe fills up.
+        #[allow(clippy::disallowed_methods)] // a test's own helper
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, public, private }
+    }
+
+    /// Posts a signed body, as Stripe would.
+    pub fn post(&self, body: &[u8]) -> Result<Answer, PostError> {
+        post_to(&self.public, body)
+    }
+
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        let token = if path.starts_with("/api/v1/admin") { ADMIN } else { TOKEN };
+        get_from(&self.private, path, token)
+    }
+
+    /// Waits until nothing is pending; the daemon says so itself.
+    pub fn settle(&self) {
+        for _ in 0..600 {
+            let (_, health) = self.get("/health/webhooks");
+            if health["webhooks"]["pending"] == 0 {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        unreachable!("events were still pending after 30 s");
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; the exit status.
+    pub fn terminate(mut self) -> Option<i32> {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn post_to(address: &str, body: &[u8]) -> Result<Answer, PostError> {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let header = signature::sign(SECRET, i64::try_from(now).unwrap(), body);
+    post::post(&format!("http://{address}{PATH}"), &[("Stripe-Signature", &header)], body)
+}
+
+fn get_from(address: &str, path: &str, token: &str) -> (u16, Value) {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut raw = String::new();
+    stream.read_to_string(&mut raw).unwrap();
+    let status = raw.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = raw.split_once("\r\n\r\n").unwrap().1;
+    (status, serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())))
+}
+
+pub fn database(dir: &Path) -> PathBuf {
+    dir.join("tilld.db")
+}
