@@ -164,6 +164,9 @@ pub fn put_payment(tx: &Tx, row: &InvoicePayment) -> Result<(), StoreError> {
     tx.execute(PUT_PAYMENT, params).map(|_| ())
 }
 
+/// Payment intent and charge by which something is paid.
+pub type PaidBy = (Option<String>, Option<String>);
+
 const BY_WHAT: &str = "SELECT stripe_payment_intent_id, stripe_charge_id FROM stripe_invoice_payments
     WHERE stripe_invoice_id = ?1 ORDER BY is_default DESC, event_created DESC, stripe_invoice_payment_id LIMIT 1";
 
@@ -171,7 +174,7 @@ const BY_WHAT: &str = "SELECT stripe_payment_intent_id, stripe_charge_id FROM st
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_paid_by(reader: &Reader, invoice_id: &str) -> Result<Option<(Option<String>, Option<String>)>, StoreError> {
+pub fn find_paid_by(reader: &Reader, invoice_id: &str) -> Result<Option<PaidBy>, StoreError> {
     reader.find(BY_WHAT, [invoice_id], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 

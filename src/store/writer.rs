@@ -79,7 +79,10 @@ fn commit_group(connection: &Connection, first: Job, jobs: &Receiver<Job>) {
     }
     let committed = finish(connection);
     for reply in replies {
-        reply(committed.as_ref().map(|()| ()).map_err(StoreError::shared));
+        reply(match &committed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.shared()),
+        });
     }
 }
 

@@ -6,3 +6,4 @@ mod live;
 
 mod lessons;
 mod main_job;
+mod tidy;

@@ -1,0 +1,197 @@
+//! The log as it is read: lists for people, the events of one object for the order guard, counts for health.
+
+use rusqlite::{Row, named_params};
+
+use super::Status;
+use crate::store::{Reader, StoreError};
+
+/// An event as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Stripe's id.
+    pub event_id: String,
+    /// `resource.verb`.
+    pub event_type: String,
+    /// Unix seconds, Stripe's.
+    pub event_created: i64,
+    /// Unix milliseconds, ours.
+    pub received_ms: i64,
+    /// Mode, where it said.
+    pub livemode: Option<bool>,
+    /// Connect account.
+    pub account: Option<String>,
+    /// Version that its data is rendered in.
+    pub api_version: Option<String>,
+    /// Its state.
+    pub status: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Newest failure or reason.
+    pub error: Option<String>,
+}
+
+/// An event of an object's set, as the order guard compares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// Stripe's id.
+    pub event_id: String,
+    /// `resource.verb`.
+    pub event_type: String,
+    /// Unix seconds.
+    pub event_created: i64,
+    /// The body.
+    pub data: String,
+}
+
+/// What a list of events is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this type.
+    pub event_type: Option<String>,
+    /// Only this state.
+    pub status: Option<Status>,
+    /// Only what was received before this event.
+    pub before: Option<String>,
+}
+
+const ENTRY: &str = "event_id, event_type, event_created, created_at_ms, livemode, account, api_version, status,
+    processing_attempts, processing_error";
+
+fn entry(row: &Row) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        event_id: row.get(0)?,
+        event_type: row.get(1)?,
+        event_created: row.get(2)?,
+        received_ms: row.get(3)?,
+        livemode: row.get(4)?,
+        account: row.get(5)?,
+        api_version: row.get(6)?,
+        status: row.get(7)?,
+        attempts: row.get(8)?,
+        error: row.get(9)?,
+    })
+}
+
+/// Events, newest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let status = match filter.status {
+        None => "1",
+        Some(Status::Processed) => "status = 'processed'",
+        // Repeats the condition of the partial index.
+        Some(_) => "status = :status AND status <> 'processed'",
+    };
+    let kind = if filter.event_type.is_some() { "event_type = :event_type" } else { ":event_type IS NULL" };
+    let before = if filter.before.is_some() {
+        "id < (SELECT id FROM stripe_webhooks_log WHERE event_id = :before)"
+    } else {
+        ":before IS NULL"
+    };
+    let sql = format!(
+        "SELECT {ENTRY} FROM stripe_webhooks_log WHERE {status} AND {kind} AND {before} AND :status IS :status
+         ORDER BY id DESC LIMIT :limit"
+    );
+    reader.list(
+        &sql,
+        named_params! {
+            ":status": filter.status.map(Status::as_str), ":event_type": filter.event_type,
+            ":before": filter.before, ":limit": limit,
+        },
+        entry,
+    )
+}
+
+/// One event.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(reader: &Reader, event_id: &str) -> Result<Option<Entry>, StoreError> {
+    reader.find(&format!("SELECT {ENTRY} FROM stripe_webhooks_log WHERE event_id = ?1"), [event_id], entry)
+}
+
+/// One event's body.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_payload(reader: &Reader, event_id: &str) -> Result<Option<String>, StoreError> {
+    reader.find("SELECT data FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], |row| row.get(0))
+}
+
+/// A failed attempt, as `events show` prints it: number, unix milliseconds, error.
+pub type Attempt = (u32, i64, String);
+
+/// Every failed attempt of an event, oldest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_attempts(reader: &Reader, event_id: &str) -> Result<Vec<Attempt>, StoreError> {
+    const SQL: &str = "SELECT attempt, at_ms, error FROM webhook_attempts WHERE stripe_event_id = ?1 ORDER BY id";
+    reader.list(SQL, [event_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+}
+
+const SIBLINGS: &str = "SELECT event_id, event_type, event_created, data FROM stripe_webhooks_log
+    WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND livemode IS ?3 AND account IS ?4 AND event_id <> ?5
+    ORDER BY event_created DESC, event_id DESC LIMIT ?6";
+
+/// Which events belong to one object.
+pub struct SiblingKey<'a> {
+    /// `data.object.id`.
+    pub object_id: &'a str,
+    /// `data.object.object`.
+    pub object_type: &'a str,
+    /// Mode.
+    pub livemode: Option<bool>,
+    /// Connect account.
+    pub account: Option<&'a str>,
+}
+
+/// The projected events of one object except `without`, newest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
+    let params = (key.object_id, key.object_type, key.livemode, key.account, without, limit);
+    reader.list(SIBLINGS, params, |row| {
+        Ok(Sibling { event_id: row.get(0)?, event_type: row.get(1)?, event_created: row.get(2)?, data: row.get(3)? })
+    })
+}
+
+/// The inbox in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Events that wait for the worker.
+    pub pending: i64,
+    /// Events that wait for a retry.
+    pub pending_retries: i64,
+    /// Dead letters.
+    pub dead_letters: i64,
+    /// When the oldest pending event was received.
+    pub oldest_pending_ms: Option<i64>,
+    /// When the newest event was received.
+    pub last_event_ms: Option<i64>,
+}
+
+const HEALTH: &str = "SELECT
+    (SELECT count(*) FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed'),
+    (SELECT count(*) FROM webhook_retry_queue),
+    (SELECT count(*) FROM webhook_dead_letter_queue),
+    (SELECT created_at_ms FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT 1),
+    (SELECT created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1)";
+
+/// Counts for `/health/webhooks`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn health(reader: &Reader) -> Result<Health, StoreError> {
+    reader.get(HEALTH, [], |row| {
+        Ok(Health {
+            pending: row.get(0)?,
+            pending_retries: row.get(1)?,
+            dead_letters: row.get(2)?,
+            oldest_pending_ms: row.get(3)?,
+            last_event_ms: row.get(4)?,
+        })
+    })
+}
