@@ -103,6 +103,9 @@ impl Worker {
     /// When the database could not take it; then nothing of the batch was kept, and it is taken again.
     pub fn step(&mut self, now_ms: i64) -> Result<Step, StoreError> {
         if self.claimed.is_none() {
+            if !self.store.read(inbox::any_pending)? {
+                return Ok(Step::Idle);
+            }
             self.claimed = self.store.write(move |tx| inbox::claim_next(tx, BATCH, now_ms))?;
         }
         let Some(range) = self.claimed else { return Ok(Step::Idle) };

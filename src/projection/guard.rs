@@ -101,7 +101,7 @@ fn with_siblings(step: &Step, key: Key) -> Result<(Vec<Candidate>, Vec<String>),
         &SiblingKey {
             object_id: key.id,
             object_type: key.object,
-            livemode: step.event.livemode,
+            livemode: key.livemode,
             account: step.event.account.as_deref(),
         },
         &step.event.id,

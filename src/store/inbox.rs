@@ -9,7 +9,7 @@ use rusqlite::named_params;
 use super::{Reader, StoreError, Tx};
 use crate::stripe::event::Envelope;
 
-pub use claim::{Pending, Range, claim_next, claim_suspect, clear_claim, find_claim, list_pending};
+pub use claim::{Pending, Range, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending};
 pub use list::{
     Attempt, Entry, Filter, Health, Sibling, SiblingKey, find, find_payload, health, list, list_attempts, list_siblings,
 };

@@ -1,6 +1,7 @@
 //! Versions of the schema: what there is, going up (refinery) and going down (our scripts), each after a copy of
 //! the file and in one transaction. Called at start and by `tilld migrate`.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use refinery::{Migration, Runner};
@@ -101,6 +102,9 @@ pub fn up(path: &Path, now_ms: i64) -> Result<Migrated, OpenError> {
         return Ok(Migrated { from, to: CURRENT, copy: None });
     }
     let copy = if from == 0 { None } else { Some(copy_aside(path, from, now_ms)?) };
+    if !path.exists() {
+        create_private(path)?;
+    }
     let mut connection = connection::open_writer(path).map_err(|error| unusable(path, &error))?;
     let migrations = STEPS
         .iter()
@@ -164,11 +168,23 @@ fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenErr
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".schema-{version}-{now_ms}.bak"));
     let copy = PathBuf::from(name);
+    create_private(&copy)?;
     let target = copy.to_string_lossy().into_owned();
     connection::open_reader(path)
         .and_then(|connection| connection.execute("VACUUM INTO ?1", [target]))
         .map_err(|error| unusable(path, &error))?;
     Ok(copy)
+}
+
+/// Makes an empty file that only its owner reads: what is in it concerns people and their money.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(|_| ())
+        .map_err(|error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {

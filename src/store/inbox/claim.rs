@@ -25,6 +25,15 @@ pub struct Pending {
     pub data: String,
 }
 
+/// Whether any event waits for the worker.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn any_pending(reader: &Reader) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' LIMIT 1";
+    Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
+}
+
 const NEXT_RANGE: &str = "SELECT min(id), max(id) FROM
     (SELECT id FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT ?1)";
 const SET_CLAIM: &str = "INSERT INTO worker_claim (id, first_log_id, last_log_id, claimed_at_ms) VALUES (1, ?1, ?2, ?3)

@@ -132,7 +132,7 @@ pub fn list_attempts(reader: &Reader, event_id: &str) -> Result<Vec<Attempt>, St
 }
 
 const SIBLINGS: &str = "SELECT event_id, event_type, event_created, data FROM stripe_webhooks_log
-    WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND livemode IS ?3 AND account IS ?4 AND event_id <> ?5
+    WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
     ORDER BY event_created DESC, event_id DESC LIMIT ?6";
 
 /// Which events belong to one object.
@@ -141,8 +141,8 @@ pub struct SiblingKey<'a> {
     pub object_id: &'a str,
     /// `data.object.object`.
     pub object_type: &'a str,
-    /// Mode.
-    pub livemode: Option<bool>,
+    /// Mode; an event that does not say counts as test mode.
+    pub livemode: bool,
     /// Connect account.
     pub account: Option<&'a str>,
 }
