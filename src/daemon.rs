@@ -95,7 +95,8 @@ pub fn context(config: &Config) -> Context {
 pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonError> {
     let migrated = schema::up(&config.database, clock.now_ms())?;
     if migrated.from != migrated.to {
-        log::info!("database migrated from={} to={} copy={:?}", migrated.from, migrated.to, migrated.copy);
+        let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
+        log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
     }
     let public = server::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
     let private = server::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
@@ -236,7 +237,8 @@ fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) ->
 /// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
 pub fn start_logging(config: &Config) {
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(&config.log);
+    // What refinery says of each step is said once by us.
+    builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);
     if config.log_format == LogFormat::Json {
         builder.format(|buffer, record| {
             let line = serde_json::json!({
