@@ -1,4 +1,5 @@
-//! A complete request, in our own types. It is read within limits before any handler sees it.
+//! A complete request, in our own types. It is read within limits before any handler sees it. It must never know
+//! tiny_http or touch a socket. Made by `server`, read by `route`, `auth` and every handler.
 
 use percent_encoding::percent_decode_str;
 
@@ -59,28 +60,55 @@ pub struct Request {
     pub peer: Option<std::net::IpAddr>,
 }
 
+/// A header came more than once, and which of them counts would be a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the header {0} came more than once; send it once, or look for a proxy that adds one")]
+pub struct RepeatedHeader(pub &'static str);
+
 impl Request {
+    /// A request for `url` (path and query) without headers and body.
+    #[must_use]
+    pub fn new(method: Method, url: &str) -> Self {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let (path, query) = (path.to_owned(), query.to_owned());
+        Self { method, path, query, headers: Vec::new(), body: Vec::new(), peer: None }
+    }
+
     /// The first header of that name, whatever its case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers_named(name).next()
     }
 
-    /// A decoded parameter of the query. Of several with the same name the first counts.
+    /// The header of that name, for values on which something depends.
+    ///
+    /// # Errors
+    /// When it came more than once.
+    pub fn unique_header(&self, name: &'static str) -> Result<Option<&str>, RepeatedHeader> {
+        let mut values = self.headers_named(name);
+        let first = values.next();
+        if values.next().is_some() { Err(RepeatedHeader(name)) } else { Ok(first) }
+    }
+
+    fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// A decoded parameter of the query. Of several with the same name the first counts. Bytes that are not UTF-8
+    /// become U+FFFD: such a filter must match nothing, not be taken for absent.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.query
             .split('&')
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .find(|(key, _)| decode(key).as_deref() == Some(name))
-            .and_then(|(_, value)| decode(value))
+            .find(|(key, _)| decode(key) == name)
+            .map(|(_, value)| decode(value))
     }
 }
 
-/// Decodes a part of a query; `None` when it is not UTF-8.
-fn decode(text: &str) -> Option<String> {
+fn decode(text: &str) -> String {
     let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
 /// Decodes a segment of a path; `None` when it is not UTF-8.
@@ -91,23 +119,35 @@ pub fn decode_segment(segment: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn request(query: &str) -> Request {
-        let headers = vec![("X-Thing".to_owned(), "1".to_owned())];
-        let (path, query) = ("/".to_owned(), query.to_owned());
-        Request { method: Method::Get, path, query, headers, body: Vec::new(), peer: None }
+    fn parameter(query: &str, name: &str) -> Option<String> {
+        Request::new(Method::Get, &format!("/path?{query}")).parameter(name)
     }
 
     #[test]
-    fn query_parameters_are_decoded() {
-        let request = request("email=zo%C3%AB%2Bx%40example.com&a+b=c+d&bad=%FF&flag");
-        assert_eq!(request.parameter("email").unwrap(), "zoë+x@example.com");
-        assert_eq!(request.parameter("a b").unwrap(), "c d");
-        assert_eq!(request.parameter("bad"), None);
-        assert_eq!(request.parameter("flag").unwrap(), "");
-        assert_eq!(request.parameter("none"), None);
-        assert_eq!(request.header("x-thing"), Some("1"));
+    fn query_parameters_are_decoded_and_a_plus_is_a_space() {
+        let query = "email=zo%C3%AB%2Bx%40example.com&a+b=c+d&flag&twice=1&twice=2";
+        assert_eq!(parameter(query, "email").as_deref(), Some("zoë+x@example.com"));
+        assert_eq!(parameter(query, "a b").as_deref(), Some("c d"));
+        assert_eq!(parameter(query, "flag").as_deref(), Some(""));
+        assert_eq!(parameter(query, "twice").as_deref(), Some("1"));
+        assert_eq!(parameter(query, "none"), None);
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_utf_8_is_not_taken_for_absent() {
+        assert_eq!(parameter("email=%FF", "email").as_deref(), Some("\u{FFFD}"));
+    }
+
+    #[test]
+    fn a_header_is_found_whatever_its_case_and_a_repeated_one_is_told() {
+        let headers = [("X-Once", "1"), ("Stripe-Signature", "a"), ("stripe-signature", "b")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let request = Request { headers, ..Request::new(Method::Post, "/") };
+        assert_eq!(request.header("x-once"), Some("1"));
+        assert_eq!(request.unique_header("X-ONCE"), Ok(Some("1")));
+        assert_eq!(request.unique_header("X-None"), Ok(None));
+        assert_eq!(request.unique_header("Stripe-Signature"), Err(RepeatedHeader("Stripe-Signature")));
     }
 }

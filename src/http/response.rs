@@ -1,9 +1,10 @@
-//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4).
+//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4). The cause of an error of our own must
+//! never be told to the caller. Used by every handler.
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::request::Request;
+use super::request::{RepeatedHeader, Request};
 use crate::store::StoreError;
 
 /// Rows of a list page, unless asked otherwise.
@@ -94,6 +95,12 @@ impl ApiError {
     }
 }
 
+impl From<RepeatedHeader> for ApiError {
+    fn from(error: RepeatedHeader) -> Self {
+        Self::new(400, "header_repeated", error.to_string())
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -150,5 +157,76 @@ impl Page {
     #[must_use]
     pub fn fetch(&self) -> u32 {
         self.limit.saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::request::Method;
+    use super::*;
+    use serde_json::Value;
+
+    fn body(response: impl Into<Response>) -> Value {
+        serde_json::from_slice(&response.into().body).unwrap()
+    }
+
+    fn page(query: &str) -> Result<Page, ApiError> {
+        Page::from_request(&Request::new(Method::Get, &format!("/list?{query}")))
+    }
+
+    #[test]
+    fn errors_have_stripes_shape() {
+        let error = ApiError::new(404, "user_not_found", "no user u1").at("user_id");
+        let expected = json!({"error": {"type": "invalid_request_error", "code": "user_not_found",
+            "message": "no user u1", "param": "user_id"}});
+        assert_eq!(Response::from(error.clone()).status, 404);
+        assert_eq!(body(error), expected);
+        let plain = body(ApiError::new(503, "database_unavailable", "later"));
+        assert_eq!(plain["error"]["type"], "api_error");
+        assert!(plain["error"].get("param").is_none());
+    }
+
+    #[test]
+    fn the_cause_of_an_internal_error_is_not_told() {
+        let response = Response::from(ApiError::internal(&"disk /secret/path"));
+        assert_eq!(response.status, 500);
+        assert!(!String::from_utf8(response.body).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn a_value_that_is_no_json_is_a_500_not_a_panic() {
+        let keys_must_be_text = std::collections::HashMap::from([((1, 2), 3)]);
+        assert_eq!(Response::json(200, &keys_must_be_text).status, 500);
+    }
+
+    #[test]
+    fn a_list_is_cut_at_the_limit_and_says_whether_there_is_more() {
+        let page = page("limit=2").unwrap();
+        assert_eq!(page.fetch(), 3);
+        assert_eq!(
+            body(Response::list(vec![1, 2, 3], &page)),
+            json!({"object": "list", "data": [1, 2], "has_more": true})
+        );
+        assert_eq!(
+            body(Response::list(vec![1, 2], &page)),
+            json!({"object": "list", "data": [1, 2], "has_more": false})
+        );
+    }
+
+    #[test]
+    fn a_page_has_20_rows_unless_asked_otherwise() {
+        assert_eq!(page("").unwrap(), Page { limit: 20, starting_after: None });
+        let last = Page { limit: 100, starting_after: Some("evt_1".to_owned()) };
+        assert_eq!(page("limit=100&starting_after=evt_1").unwrap(), last);
+    }
+
+    #[test]
+    fn a_limit_outside_1_to_100_is_refused_by_name() {
+        for limit in ["0", "101", "-1", "abc", "", "4294967296", "%FF"] {
+            let error = page(&format!("limit={limit}")).unwrap_err();
+            assert_eq!((error.status, error.param), (400, Some("limit")), "{limit}");
+            assert!(error.message.contains("1 to 100"), "{}", error.message);
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The table of routes of a listener, as data: method, path pattern, who may call, handler.
+//! The table of routes of a listener, as data: method, path pattern, who may call, handler. A handler must never run
+//! before its route's token was checked. Called by the listeners' handlers; the tables are in `api` and `admin`.
 
 use super::auth::{Access, Tokens};
 use super::request::{Method, Request, decode_segment};
@@ -19,32 +20,41 @@ pub struct Route<S> {
     pub handler: fn(&S, &Request, &Segments) -> Result<Response, ApiError>,
 }
 
-/// Finds the route of a request, checks its token and lets its handler answer.
+/// Finds the first route that fits a request, checks its token and lets its handler answer. HEAD is answered as GET;
+/// tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
 pub fn dispatch<S>(routes: &[Route<S>], tokens: &Tokens, state: &S, request: &Request) -> Response {
     answer(routes, tokens, state, request).unwrap_or_else(Response::from)
 }
 
 fn answer<S>(routes: &[Route<S>], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ApiError> {
-    let mut allowed = Vec::new();
+    let mut others = Vec::new();
     for route in routes {
         let Some(segments) = matches(route.pattern, &request.path) else { continue };
         if !serves(route.method, request.method) {
-            allowed.push(route.method.as_str());
+            others.push(route.method);
             continue;
         }
         tokens.check(route.access, request)?;
         let segments = segments.into_iter().map(segment).collect::<Result<_, _>>()?;
         return (route.handler)(state, request, &segments);
     }
+    Err(refuse(&request.path, &others))
+}
+
+/// 404, or 405 when the path has routes of other methods.
+fn refuse(path: &str, routes: &[Method]) -> ApiError {
+    let allowed: Vec<_> = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete]
+        .into_iter()
+        .filter(|method| routes.iter().any(|route| serves(*route, *method)))
+        .map(Method::as_str)
+        .collect();
     if allowed.is_empty() {
-        return Err(ApiError::new(404, "not_found", format!("there is no {}", request.path)));
+        return ApiError::new(404, "not_found", format!("there is no {path}"));
     }
-    allowed.dedup();
     let allowed = allowed.join(", ");
-    let message = format!("{} takes {allowed}", request.path);
-    let mut error = ApiError::new(405, "method_not_allowed", message);
+    let mut error = ApiError::new(405, "method_not_allowed", format!("{path} takes {allowed}"));
     error.headers.push(("Allow", allowed));
-    Err(error)
+    error
 }
 
 fn serves(route: Method, request: Method) -> bool {
@@ -78,28 +88,60 @@ mod tests {
     const ROUTES: &[Route<()>] = &[
         Route { method: Method::Get, pattern: "/a/{id}", access: Access::Open, handler: echo },
         Route { method: Method::Put, pattern: "/a/{id}", access: Access::Api, handler: echo },
+        Route { method: Method::Post, pattern: "/a/replay", access: Access::Open, handler: echo },
+        Route { method: Method::Get, pattern: "/a/{id}/b/{other}", access: Access::Open, handler: echo },
     ];
 
     fn echo(_: &(), _: &Request, segments: &Segments) -> Result<Response, ApiError> {
         Ok(Response::text(200, &segments.join(",")))
     }
 
+    fn respond(method: Method, path: &str) -> Response {
+        dispatch(ROUTES, &Tokens::default(), &(), &Request::new(method, path))
+    }
+
     fn call(method: Method, path: &str) -> (u16, String) {
-        let (path, query) = (path.to_owned(), String::new());
-        let request = Request { method, path, query, headers: Vec::new(), body: Vec::new(), peer: None };
-        let response = dispatch(ROUTES, &Tokens::default(), &(), &request);
+        let response = respond(method, path);
         (response.status, String::from_utf8(response.body).unwrap())
     }
 
     #[test]
-    fn segments_are_decoded_and_everything_else_is_told_apart() {
-        assert_eq!(call(Method::Get, "/a/x%2Fy%20z"), (200, "x/y z".to_owned()));
-        assert_eq!(call(Method::Head, "/a/x").0, 200);
-        assert_eq!(call(Method::Get, "/a/%FF").0, 400);
-        assert_eq!(call(Method::Get, "/a/").0, 404);
-        assert_eq!(call(Method::Get, "/a/x/y").0, 404);
-        assert_eq!(call(Method::Delete, "/a/x").0, 405);
-        let (status, body) = call(Method::Put, "/a/x");
-        assert!(status == 401 && body.contains("token_not_configured"));
+    fn segments_are_decoded_one_by_one() {
+        assert_eq!(call(Method::Get, "/a/x%2Fy%20z+"), (200, "x/y z+".to_owned()));
+        assert_eq!(call(Method::Get, "/a/1/b/2?limit=3"), (200, "1,2".to_owned()));
+    }
+
+    #[test]
+    fn a_segment_that_is_not_utf_8_is_a_400() {
+        let (status, body) = call(Method::Get, "/a/%FF");
+        assert!(status == 400 && body.contains("path_invalid"), "{status} {body}");
+    }
+
+    #[test]
+    fn an_unknown_path_is_a_404() {
+        for path in ["/", "/a", "/a/", "/a/x/", "/a/x/y", "//a/x", "/A/x", ""] {
+            let (status, body) = call(Method::Get, path);
+            assert!(status == 404 && body.contains("\"code\":\"not_found\""), "{path}: {status} {body}");
+        }
+    }
+
+    #[test]
+    fn another_method_of_a_known_path_is_a_405_that_names_the_methods() {
+        let allow =
+            |path| respond(Method::Delete, path).headers.into_iter().find(|(name, _)| *name == "Allow").unwrap().1;
+        assert_eq!(respond(Method::Other, "/a/x").status, 405);
+        assert_eq!(allow("/a/x"), "GET, HEAD, PUT");
+        assert_eq!(allow("/a/replay"), "GET, HEAD, POST, PUT");
+    }
+
+    #[test]
+    fn head_is_answered_as_get() {
+        assert_eq!(call(Method::Head, "/a/x"), call(Method::Get, "/a/x"));
+    }
+
+    #[test]
+    fn no_handler_runs_before_its_token_was_checked() {
+        let (status, body) = call(Method::Put, "/a/%FF");
+        assert!(status == 401 && body.contains("token_not_configured"), "{status} {body}");
     }
 }

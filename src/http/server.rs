@@ -1,12 +1,13 @@
 //! A listener and the threads that answer it. The only file that knows tiny_http; handlers see [`Request`] and
-//! [`Response`]. It must never take the process down by a request, nor hold a lock while a handler runs.
+//! [`Response`]. It must never take the process down by a request, nor hold a lock while a handler runs. Called by
+//! `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
 
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,22 +31,30 @@ pub enum BindError {
         address: String,
     },
     /// Anything else.
-    #[error("{key}: cannot listen on {address}: {reason}")]
+    #[error("{key}: cannot listen on {address}: {reason}{}", advice(reason))]
     Other {
         /// Configuration key.
         key: &'static str,
         /// The address.
         address: String,
-        /// The system's words.
-        reason: String,
+        /// What the system said.
+        reason: io::Error,
     },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "; a port below 1024 takes privileges, a socket a folder that can be written",
+        ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        ErrorKind::NotFound => "; create the folder of the socket first",
+        _ => "",
+    }
 }
 
 /// A bound listener that nobody serves yet.
 pub struct Bound {
     listener: tiny_http::Listener,
     address: String,
-    socket: Option<PathBuf>,
 }
 
 impl Bound {
@@ -61,33 +70,45 @@ impl Bound {
 /// # Errors
 /// With the configuration key and what to do.
 pub fn bind(key: &'static str, address: &Address, mode: u32) -> Result<Bound, BindError> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => BindError::InUse { key, address: address.to_string() },
-        _ => BindError::Other { key, address: address.to_string(), reason: error.to_string() },
+    let failed = |reason: io::Error| match reason.kind() {
+        ErrorKind::AddrInUse => BindError::InUse { key, address: address.to_string() },
+        _ => BindError::Other { key, address: address.to_string(), reason },
     };
     match address {
         Address::Tcp(host_port) => {
             let listener = TcpListener::bind(host_port.as_str()).map_err(failed)?;
-            let real = listener.local_addr().map_err(failed)?.to_string();
-            Ok(Bound { listener: tiny_http::Listener::Tcp(listener), address: real, socket: None })
+            let address = listener.local_addr().map_err(failed)?.to_string();
+            Ok(Bound { listener: listener.into(), address })
         }
         Address::Unix(path) => {
             let listener = bind_unix(path, mode).map_err(failed)?;
-            let listener = tiny_http::Listener::Unix(listener);
-            Ok(Bound { listener, address: address.to_string(), socket: Some(path.clone()) })
+            Ok(Bound { listener: listener.into(), address: address.to_string() })
         }
     }
 }
 
-fn bind_unix(path: &Path, mode: u32) -> std::io::Result<UnixListener> {
-    let stale = std::fs::symlink_metadata(path)
-        .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
-    if stale && UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
+fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            UnixListener::bind(path)?
+        }
+        bound => bound?,
+    };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
+}
+
+/// Removes what a process that died left. Only a refused connection says that nobody listens: one that is not
+/// permitted may lead to a living process of another user.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::other("the file there is not a socket; remove it or choose another path"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Err(ErrorKind::AddrInUse.into()),
+    }
 }
 
 /// How a listener is served.
@@ -106,40 +127,44 @@ pub struct Server {
     server: Arc<tiny_http::Server>,
     stopper: Stopper,
     threads: Vec<Handle>,
-    socket: Option<PathBuf>,
 }
 
 /// Starts the threads that answer a listener.
 ///
 /// # Errors
 /// When the system has no thread or socket to give.
-pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Handler>) -> std::io::Result<Server> {
-    let server = tiny_http::Server::from_listener(bound.listener, None)
-        .map_err(|error| std::io::Error::other(error.to_string()))?;
-    let server = Arc::new(server);
+pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Handler>) -> io::Result<Server> {
+    let server = tiny_http::Server::from_listener(bound.listener, None).map_err(io::Error::other)?;
     let (stopper, stop) = stopper();
-    let threads = (0..options.threads)
-        .map(|number| {
-            let (server, stop, handler) = (Arc::clone(&server), stop.clone(), Arc::clone(handler));
-            let name = format!("{}-{number}", options.name);
-            threads.spawn(&name, move || answer_all(&server, &stop, options.body_bytes, handler.as_ref()))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Server { server, stopper, threads, socket: bound.socket })
+    let mut started = Server { server: Arc::new(server), stopper, threads: Vec::new() };
+    for number in 0..options.threads {
+        let (server, stop, handler) = (Arc::clone(&started.server), stop.clone(), Arc::clone(handler));
+        let work = move || answer_all(&server, &stop, options.body_bytes, handler.as_ref());
+        match threads.spawn(&format!("{}-{number}", options.name), work) {
+            Ok(handle) => started.threads.push(handle),
+            Err(error) => {
+                started.stop();
+                return Err(error);
+            }
+        }
+    }
+    Ok(started)
 }
 
 impl Server {
-    /// Takes no further request, answers those in hand, and ends the threads.
+    /// Takes no further request, answers those in hand, and ends the threads. A connection that stays open gets no
+    /// answer to what it sends afterwards; it ends with the process.
     pub fn stop(self) {
         drop(self.stopper);
         // One call frees one waiting thread.
         self.threads.iter().for_each(|_| self.server.unblock());
         self.threads.into_iter().for_each(Handle::join);
-        if let Some(socket) = self.socket
-            && let Err(error) = std::fs::remove_file(&socket)
-        {
-            log::info!("the socket {} was not removed: {error}", socket.display());
+        while let Ok(Some(late)) = self.server.try_recv() {
+            // A client that has gone away needs no answer.
+            let _ = send(late, ApiError::new(503, "shutting_down", "tilld is stopping; try again").into());
         }
+        // Dropped here, tiny_http calls its own address to free its accepting thread, and then removes a Unix socket's
+        // file. Removed any earlier, that thread would be left waiting, with the socket open.
     }
 }
 
@@ -159,27 +184,42 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, body_bytes: usize, handle
 
 fn answer(mut inner: tiny_http::Request, body_bytes: usize, handler: &Handler) {
     let began = Instant::now();
-    let (response, line) = match read(&mut inner, body_bytes) {
-        Ok(request) => {
-            let line = format!("{} {}", request.method.as_str(), request.path);
-            (call(handler, &request), line)
+    let label = label(Method::parse(inner.method().as_str()), inner.url());
+    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut inner, body_bytes).map(|request| handler(&request))));
+    let response = match outcome {
+        Ok(answered) => answered.unwrap_or_else(Response::from),
+        Err(panic) => {
+            let text = crate::thread::panic_text(panic.as_ref());
+            ApiError::internal(&format!("panic at {label}: {text}")).into()
         }
-        Err(error) => (error.into(), "unreadable request".to_owned()),
     };
-    log::debug!("{line} status={} ms={}", response.status, began.elapsed().as_millis());
+    log::debug!("{label} status={} ms={}", response.status, began.elapsed().as_millis());
     if let Err(error) = send(inner, response) {
-        log::debug!("{line} was not received: {error}");
+        log::debug!("{label} was not received: {error}");
     }
 }
 
-fn call(handler: &Handler, request: &Request) -> Response {
-    catch_unwind(AssertUnwindSafe(|| handler(request))).unwrap_or_else(|panic| {
-        let text = crate::thread::panic_text(panic.as_ref());
-        ApiError::internal(&format!("panic at {} {}: {text}", request.method.as_str(), request.path)).into()
-    })
+/// A request as the log names it: without its query, which may hold mail addresses, and on one line, though tiny_http
+/// lets a lone line feed pass in the path.
+fn label(method: Method, url: &str) -> String {
+    let path = url.split('?').next().unwrap_or_default();
+    format!("{} {}", method.as_str(), path.escape_debug())
 }
 
 fn read(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Request, ApiError> {
+    let body = read_body(inner, body_bytes)?;
+    let headers = inner.headers().iter().map(|header| (header.field.to_string(), header.value.to_string()));
+    Ok(Request {
+        headers: headers.collect(),
+        body,
+        peer: inner.remote_addr().map(std::net::SocketAddr::ip),
+        ..Request::new(Method::parse(inner.method().as_str()), inner.url())
+    })
+}
+
+/// The whole body. tiny_http reports one that was cut short as read, so its length is compared with the declared one;
+/// of a chunked body that was cut within a chunk nothing can be known here.
+fn read_body(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Vec<u8>, ApiError> {
     let declared = inner.body_length();
     let too_large = || ApiError::new(413, "body_too_large", format!("the body is larger than {body_bytes} bytes"));
     if declared.is_some_and(|length| length > body_bytes) {
@@ -187,7 +227,7 @@ fn read(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Request, Ap
     }
     let mut body = Vec::with_capacity(declared.unwrap_or(0));
     let limit = u64::try_from(body_bytes).unwrap_or(u64::MAX).saturating_add(1);
-    let cut = || ApiError::new(400, "body_truncated", "the connection ended before the body did");
+    let cut = || ApiError::new(400, "body_truncated", "the body ended early, or its chunks cannot be read");
     inner.as_reader().take(limit).read_to_end(&mut body).map_err(|_| cut())?;
     if body.len() > body_bytes {
         return Err(too_large());
@@ -195,24 +235,27 @@ fn read(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Request, Ap
     if declared.is_some_and(|length| length != body.len()) {
         return Err(cut());
     }
-    let (path, query) = inner.url().split_once('?').unwrap_or((inner.url(), ""));
-    Ok(Request {
-        method: Method::parse(inner.method().as_str()),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers: inner.headers().iter().map(|header| (header.field.to_string(), header.value.to_string())).collect(),
-        body,
-        peer: inner.remote_addr().map(std::net::SocketAddr::ip),
-    })
+    Ok(body)
 }
 
-fn send(inner: tiny_http::Request, response: Response) -> std::io::Result<()> {
-    let headers = response
-        .headers
-        .iter()
-        .filter_map(|(name, value)| tiny_http::Header::from_bytes(name.as_bytes(), value.as_bytes()).ok())
-        .collect();
+fn send(inner: tiny_http::Request, response: Response) -> io::Result<()> {
+    let headers = response.headers.iter().filter_map(|(name, value)| header(name, value)).collect();
     let length = response.body.len();
-    let body = std::io::Cursor::new(response.body);
-    inner.respond(tiny_http::Response::new(response.status.into(), headers, body, Some(length), None))
+    let body = io::Cursor::new(response.body);
+    let response = tiny_http::Response::new(response.status.into(), headers, body, Some(length), None);
+    // Always with a Content-Length: the guard relays it as it is.
+    inner.respond(response.with_chunked_threshold(usize::MAX))
 }
+
+/// A header as tiny_http wants it. Control characters would begin another header, so such a value is left out.
+fn header(name: &str, value: &str) -> Option<tiny_http::Header> {
+    let sound = value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    if !sound {
+        log::error!("the header {name} of an answer was left out: it has characters that a header cannot have");
+        return None;
+    }
+    tiny_http::Header::from_bytes(name, value).ok()
+}
+
+#[cfg(test)]
+mod tests;
