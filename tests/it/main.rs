@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod harness;
+mod histories;
 mod live;
+mod story;
 
 mod lessons;
 mod main_job;
+mod order;
