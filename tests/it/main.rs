@@ -4,6 +4,9 @@
 mod harness;
 mod live;
 
+mod histories;
 mod lessons;
 mod main_job;
+mod order;
+mod story;
 mod tidy;
