@@ -1,19 +1,48 @@
-//! The command line: arguments → command. Commands print, the rest of the program does not.
+//! The command line: arguments → command. Commands print, the rest of the program does not. It must never hold a rule
+//! about billing: commands call the same functions as the HTTP edge. Called by `main`.
 
+pub mod check;
+pub mod database;
+pub mod dead_letters;
+pub mod dev;
+pub mod entitlement;
+pub mod events;
+mod failure;
 pub mod init;
+pub mod manual;
+pub mod migrate;
 pub mod post;
+pub mod reach;
+pub mod retries;
 pub mod serve;
+pub mod table;
+pub mod trigger;
+pub mod user;
 
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
 
+pub use failure::Failure;
+
 /// Billing infrastructure in one binary and one SQLite file.
 #[derive(Parser)]
-#[command(name = "tilld", version)]
+#[command(
+    name = "tilld",
+    version,
+    after_help = "Example: tilld dev\n\nExit status: 0 done, 1 failed, 2 wrong use or wrong configuration."
+)]
 struct Arguments {
+    /// Configuration file [default: the first of $TILLD_CONFIG, config.toml, tilld-dev.toml, /etc/tilld/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Database file, instead of the configured one
+    #[arg(long, global = true, value_name = "FILE")]
+    database: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -21,13 +50,89 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon
+    #[command(after_help = "Example: tilld serve --config /etc/tilld/config.toml")]
     Serve(serve::Arguments),
+    /// Run the daemon on this machine with everything invented, for trying it out
+    #[command(
+        after_help = "Example: tilld dev --database /tmp/try.db\n\nIt writes its configuration, tilld-dev.toml, beside the database; --config is refused."
+    )]
+    Dev(serve::Arguments),
+    /// Make a realistic event, sign it, send it to the local daemon and print the answer
+    #[command(
+        after_help = "Example: tilld trigger customer.subscription.updated --user alice --set data.object.status=past_due"
+    )]
+    Trigger(trigger::Arguments),
+    /// Write a commented config.toml with fresh tokens; never overwrites
+    #[command(after_help = "Example: tilld init --config /etc/tilld/config.toml")]
+    Init,
+    /// Check configuration, database and daemon; one line for each check
+    #[command(after_help = "Example: tilld check --config /etc/tilld/config.toml")]
+    Check,
+    /// Show or change the schema of the database
+    #[command(subcommand, after_help = "Example: tilld migrate status")]
+    Migrate(migrate::Command),
+    /// The webhook log
+    #[command(subcommand, after_help = "Example: tilld events list --status dead")]
+    Events(events::Command),
+    /// Events that failed and wait for their next attempt
+    #[command(subcommand, after_help = "Example: tilld retries list")]
+    Retries(retries::Command),
+    /// Events that were given up
+    #[command(subcommand, after_help = "Example: tilld dead-letters replay --all")]
+    DeadLetters(dead_letters::Command),
+    /// What is known of a user
+    #[command(subcommand, after_help = "Example: tilld user show alice")]
+    User(user::Command),
+    /// May this user use it? Prints the answer of the API as JSON
+    #[command(after_help = "Example: tilld entitlement alice")]
+    Entitlement(entitlement::Arguments),
+    /// Print the completions for a shell
+    #[command(after_help = "Example: tilld completions bash > ~/.local/share/bash-completion/completions/tilld")]
+    Completions(manual::Shell),
+    /// Print the manual page
+    #[command(after_help = "Example: tilld man | man -l -")]
+    Man,
 }
 
 /// Runs the program and returns its exit status: 0 done, 1 failed, 2 wrong use or wrong configuration.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments, &Flags::default()),
+    let arguments = Arguments::parse();
+    let flags = Flags { config: arguments.config, database: arguments.database, ..Flags::default() };
+    let mut out = BufWriter::new(std::io::stdout());
+    let done = run(arguments.command, &flags, &mut out);
+    // What was printed before the failure belongs before its message.
+    let flushed = out.flush();
+    match done.and_then(|()| flushed.map_err(Failure::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.message.lines().for_each(|line| eprintln!("error: {line}"));
+            ExitCode::from(failure.exit)
+        }
     }
+}
+
+fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Command::Serve(arguments) => serve::run(arguments, flags),
+        Command::Dev(arguments) => dev::run(arguments, flags, out),
+        Command::Trigger(arguments) => trigger::run(&arguments, flags, out),
+        Command::Init => {
+            let path = flags.config.clone().unwrap_or_else(|| PathBuf::from("config.toml"));
+            Ok(out.write_all(init::run(&path)?.as_bytes())?)
+        }
+        Command::Check => check::run(flags, out),
+        Command::Migrate(command) => migrate::run(command, flags, out),
+        Command::Events(command) => events::run(command, flags, out),
+        Command::Retries(retries::Command::List(page)) => retries::list(&page, flags, out),
+        Command::DeadLetters(command) => dead_letters::run(command, flags, out),
+        Command::User(user::Command::Show(arguments)) => user::show(&arguments, flags, out),
+        Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
+        Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),
+        Command::Man => Ok(out.write_all(&manual::page(definition())?)?),
+    }
+}
+
+fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }

@@ -176,8 +176,17 @@ impl Running {
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
+    run_with(config, |_| ())
+}
+
+/// The same, with something to do once it runs, such as telling its addresses.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>))?;
+    started(&running);
     let threads = running.threads.clone();
     let (sender, received) = bounded(8);
     threads.spawn("signals", move || {

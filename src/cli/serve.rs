@@ -1,36 +1,37 @@
 //! `tilld serve`: the daemon in the foreground.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
-
+use crate::cli::Failure;
 use crate::config::{self, Flags, Purpose, Surroundings};
 use crate::daemon;
 
-/// Flags of `tilld serve`.
+/// Flags of `tilld serve` and `tilld dev`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or by module
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Where Stripe's webhooks come in: host:port or unix:/path; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS")]
+    public_listen: Option<String>,
+    /// Where the application and operators come in
+    #[arg(long, value_name = "ADDRESS")]
+    private_listen: Option<String>,
+}
+
+impl Arguments {
+    /// These flags on top of the global ones.
+    #[must_use]
+    pub fn onto(self, flags: &Flags) -> Flags {
+        Flags { log: self.log, public_listen: self.public_listen, private_listen: self.private_listen, ..flags.clone() }
+    }
 }
 
 /// Runs the daemon until a signal ends it.
-#[must_use]
-pub fn run(arguments: &Arguments, flags: &Flags) -> ExitCode {
-    let flags = Flags { config: arguments.config.clone(), ..flags.clone() };
-    let config = match config::load(&flags, &Surroundings::of_process(), Purpose::Serve) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
+///
+/// # Errors
+/// A wrong configuration; or it did not start, or ended badly.
+pub fn run(arguments: Arguments, flags: &Flags) -> Result<(), Failure> {
+    let config = config::load(&arguments.onto(flags), &Surroundings::of_process(), Purpose::Serve)?;
     daemon::start_logging(&config);
-    match daemon::run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    Ok(daemon::run(&config)?)
 }

@@ -12,7 +12,7 @@ use crate::operations::{self, Operator};
 use crate::store::inbox::{self, Filter};
 use crate::store::{StoreError, Tx, dead_letters, retries};
 
-pub use views::{dead_letter, event, retry};
+pub use views::{attempt, dead_letter, event, payload, retry};
 
 type Answered = Result<Response, ApiError>;
 

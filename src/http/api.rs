@@ -2,7 +2,7 @@
 //! `/api/v1/admin/…` for operators, health for everyone who reaches it.
 
 mod users;
-mod views;
+pub mod views;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
-use super::{OpenError, connection};
+use super::{OpenError, Reader, StoreError, connection};
 
 struct Step {
     version: u32,
@@ -131,6 +131,16 @@ pub fn down(path: &Path, to: u32, now_ms: i64) -> Result<Migrated, OpenError> {
     Ok(Migrated { from, to, copy: Some(copy) })
 }
 
+/// What SQLite finds wrong with the file, in its words; nothing when it is whole (sqlite.org/pragma.html#pragma_quick_check).
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn quick_check(reader: &Reader) -> Result<Vec<String>, StoreError> {
+    let mut found: Vec<String> = reader.list("PRAGMA quick_check", [], |row| row.get(0))?;
+    found.retain(|line| line != "ok");
+    Ok(found)
+}
+
 fn run_down(connection: &mut Connection, to: u32, from: u32) -> rusqlite::Result<()> {
     // Whole tables go; their references are checked again before the commit.
     connection.pragma_update(None, "foreign_keys", false)?;
@@ -171,7 +181,11 @@ fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenErr
     create_private(&copy)?;
     let target = copy.to_string_lossy().into_owned();
     connection::open_reader(path)
-        .and_then(|connection| connection.execute("VACUUM INTO ?1", [target]))
+        .and_then(|connection| {
+            // It guards every statement that writes, this one's other file included.
+            connection.pragma_update(None, "query_only", false)?;
+            connection.execute("VACUUM INTO ?1", [target])
+        })
         .map_err(|error| unusable(path, &error))?;
     Ok(copy)
 }

@@ -4,6 +4,7 @@
 mod harness;
 mod live;
 
+mod cli;
 mod histories;
 mod lessons;
 mod main_job;

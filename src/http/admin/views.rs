@@ -17,11 +17,14 @@ pub fn event(entry: &Entry) -> Value {
 }
 
 /// A body: as JSON where it can be built, else as text.
-pub(super) fn payload(text: &str) -> Value {
+#[must_use]
+pub fn payload(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-pub(super) fn attempt((number, at_ms, error): &Attempt) -> Value {
+/// A failed attempt.
+#[must_use]
+pub fn attempt((number, at_ms, error): &Attempt) -> Value {
     json!({"attempt": number, "at": at_ms.div_euclid(1000), "error": error})
 }
 

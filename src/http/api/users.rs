@@ -1,10 +1,9 @@
 //! Users: who they are, and what is known of each. Reads indexed local rows only; never a network call.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Api, body_object, views};
-use crate::entitlement::{self, Answer};
+use crate::entitlement;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::Segments;
@@ -110,19 +109,12 @@ fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ApiError>
     }
 }
 
-#[derive(Serialize)]
-struct Entitlement<'a> {
-    user_id: &'a str,
-    #[serde(flatten)]
-    answer: &'a Answer,
-}
-
 pub(super) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
     let answer = entitlement::entitlement(&facts, &api.context.policy, api.clock.now_s());
-    Ok(Response::json(200, &Entitlement { user_id: id, answer: &answer }))
+    Ok(Response::json(200, &views::Entitlement { user_id: id, answer: &answer }))
 }
 
 pub(super) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answered {

@@ -3,25 +3,40 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::entitlement::Answer;
 use crate::store::audit::Entry;
 use crate::store::payment_failures;
 use crate::store::payment_intents;
 use crate::store::subscriptions;
 use crate::store::users::User;
 
+/// The entitlement answer, in the order of the contract.
+#[derive(Serialize)]
+pub struct Entitlement<'a> {
+    /// Whose.
+    pub user_id: &'a str,
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: &'a Answer,
+}
+
 /// A JSON text of the database as a value.
 pub(super) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
 }
 
-pub(super) fn user(user: &User) -> Value {
+/// A user.
+#[must_use]
+pub fn user(user: &User) -> Value {
     json!({
         "id": user.id, "email": user.email, "name": user.name, "metadata": parsed(&user.metadata),
         "stripe_customer_id": user.stripe_customer_id, "created": user.created_at_ms.div_euclid(1000),
     })
 }
 
-pub(super) fn subscription(shown: &subscriptions::Shown) -> Value {
+/// A subscription with its items.
+#[must_use]
+pub fn subscription(shown: &subscriptions::Shown) -> Value {
     let row = &shown.subscription;
     let items: Vec<Value> = row
         .items
@@ -65,7 +80,9 @@ struct PaymentFailure<'a> {
     resolved_at: Option<i64>,
 }
 
-pub(super) fn payment_failure(row: &payment_failures::Shown) -> Value {
+/// A failed payment and what became of it.
+#[must_use]
+pub fn payment_failure(row: &payment_failures::Shown) -> Value {
     json!(PaymentFailure {
         id: row.id,
         invoice_id: &row.invoice_id,

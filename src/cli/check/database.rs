@@ -1,0 +1,102 @@
+//! The checks of the database file: is it there, ours, whole, writable, and nobody else's to read?
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{Line, fail, ok, warn};
+use crate::config::Config;
+use crate::store::inbox;
+use crate::store::schema::{self, CURRENT};
+use crate::store::{OpenError, Store, StoreError, settings};
+use crate::thread::Threads;
+
+/// The setting that is written to prove that the database takes a write.
+const PROBE: &str = "check";
+/// Rights of users who are neither the owner nor in its group.
+const OTHERS: u32 = 0o007;
+
+/// What was found.
+pub(super) struct Found {
+    pub(super) lines: Vec<Line>,
+    /// When the newest event was received, unix seconds.
+    pub(super) last_event_s: Option<i64>,
+}
+
+pub(super) fn lines(config: &Config, now_s: i64) -> Found {
+    let path = config.database.as_path();
+    if !path.exists() {
+        return Found { lines: vec![missing(path)], last_event_s: None };
+    }
+    let mut lines = vec![ok("database", path.display().to_string())];
+    lines.extend(permissions(path));
+    let version = schema::version_of(path);
+    let usable = matches!(version, Ok(CURRENT));
+    lines.push(schema_line(version));
+    if !usable {
+        return Found { lines, last_event_s: None };
+    }
+    match opened(path, now_s) {
+        Ok(state) => {
+            lines.push(state.integrity);
+            Found { lines, last_event_s: state.last_event_s }
+        }
+        Err(line) => {
+            lines.push(line);
+            Found { lines, last_event_s: None }
+        }
+    }
+}
+
+fn missing(path: &Path) -> Line {
+    let shown = path.display();
+    match path.parent().filter(|folder| !folder.is_dir()) {
+        Some(folder) => fail("database", format!("{shown}: there is no folder {}; make it", folder.display())),
+        None => warn("database", format!("{shown} is not there yet; `tilld serve` makes it")),
+    }
+}
+
+fn permissions(path: &Path) -> Option<Line> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let path = path.display();
+    (mode & OTHERS != 0).then(|| {
+        warn("database", format!("every user of this machine has rights on your customers' data: chmod o= {path}"))
+    })
+}
+
+fn schema_line(version: Result<u32, OpenError>) -> Line {
+    match version {
+        Ok(CURRENT) => ok("schema", CURRENT.to_string()),
+        Ok(found) if found < CURRENT => {
+            let message =
+                format!("{found}, this tilld needs {CURRENT}: `tilld migrate up`; `tilld serve` does it, too");
+            warn("schema", message)
+        }
+        Ok(found) => fail("schema", format!("{found}, this tilld knows up to {CURRENT}: use the newer tilld")),
+        Err(error) => fail("schema", error.to_string()),
+    }
+}
+
+struct State {
+    integrity: Line,
+    last_event_s: Option<i64>,
+}
+
+fn opened(path: &Path, now_s: i64) -> Result<State, Line> {
+    let (store, writer) =
+        Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
+    let state = state(&store, now_s).map_err(|error| fail("database", error.to_string()));
+    drop(store);
+    writer.join();
+    state
+}
+
+fn state(store: &Store, now_s: i64) -> Result<State, StoreError> {
+    let faults = store.read(schema::quick_check)?;
+    let health = store.read(inbox::health)?;
+    store.write(move |tx| settings::put(tx, PROBE, &now_s.to_string()))?;
+    let integrity = match faults.first() {
+        None => ok("integrity", "the file is whole and takes a write"),
+        Some(first) => fail("integrity", format!("damaged ({} faults): {first}; go back to a copy", faults.len())),
+    };
+    Ok(State { integrity, last_event_s: health.last_event_ms.map(|ms| ms.div_euclid(1000)) })
+}

@@ -1,0 +1,68 @@
+//! `tilld dev`: the daemon with everything invented, for the first hour. It must never listen beyond this machine, nor
+//! touch files of a real installation: its two files lie beside each other and are reused.
+
+mod banner;
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::serve::Arguments;
+use crate::cli::{Failure, init};
+use crate::config::{self, Config, Flags, Purpose, Surroundings, dev_config_text};
+use crate::daemon;
+use crate::ids::random_token;
+
+const DATABASE: &str = "tilld-dev.db";
+const CONFIG: &str = "tilld-dev.toml";
+
+/// Runs the daemon with an invented configuration until a signal ends it.
+///
+/// # Errors
+/// The files cannot be written, a listener is not loopback; or the daemon did not start, or ended badly.
+pub fn run(arguments: Arguments, flags: &Flags, out: &mut dyn std::io::Write) -> Result<(), Failure> {
+    if let Some(path) = &flags.config {
+        let path = path.display();
+        let message = format!("--config {path}: tilld dev makes its own; run `tilld serve --config {path}` instead");
+        return Err(Failure::wrong_use(message));
+    }
+    let database = flags.database.clone().unwrap_or_else(|| PathBuf::from(DATABASE));
+    let database = std::path::absolute(&database)
+        .map_err(|error| Failure::wrong_use(format!("--database {}: {error}", database.display())))?;
+    let file = database.with_file_name(CONFIG);
+    let written = write_once(&file, &database)?;
+    let flags = Flags { config: Some(file), database: Some(database), ..arguments.onto(flags) };
+    let config = config::load(&flags, &Surroundings::of_process(), Purpose::Serve)?;
+    refuse_others(&config)?;
+    daemon::start_logging(&config);
+    Ok(daemon::run_with(&config, |running| {
+        // Whoever closed our output does not want to read it.
+        let _ = out.write_all(banner::text(&config, running, written).as_bytes()).and_then(|()| out.flush());
+    })?)
+}
+
+/// Whether the configuration file was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Now,
+    Before,
+}
+
+fn write_once(file: &Path, database: &Path) -> Result<Written, Failure> {
+    if file.exists() {
+        return Ok(Written::Before);
+    }
+    let (secret, token, admin) = (random_token("whsec_")?, random_token("tilld_")?, random_token("tilld_")?);
+    init::write_new(file, &dev_config_text(database, &secret, &token, &admin))?;
+    Ok(Written::Now)
+}
+
+fn refuse_others(config: &Config) -> Result<(), Failure> {
+    let listeners = [("listen.public", &config.listen.public), ("listen.private", &config.listen.private)];
+    let open: Vec<String> = listeners
+        .into_iter()
+        .filter(|(_, address)| !address.is_local())
+        .map(|(key, address)| {
+            format!("{key}: {address} can be reached from other machines; tilld dev listens on 127.0.0.1 or unix:/path")
+        })
+        .collect();
+    if open.is_empty() { Ok(()) } else { Err(Failure::wrong_use(open.join("\n"))) }
+}

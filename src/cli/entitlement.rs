@@ -1,0 +1,50 @@
+//! `tilld entitlement`: the answer of the entitlement call, from the file.
+
+use std::io::Write;
+
+use crate::cli::{Failure, database};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Flags};
+use crate::daemon;
+use crate::entitlement::{self, Answer};
+use crate::http::api::views;
+use crate::store::subscriptions::{self, Shown};
+use crate::store::users;
+
+/// Whose.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The application's id of the user
+    #[arg(value_name = "USER_ID")]
+    id: String,
+}
+
+/// Prints the answer as one line of JSON.
+///
+/// # Errors
+/// An unknown user, or a database that cannot be used.
+pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let (config, id) = (database::config(flags)?, arguments.id.as_str());
+    let found = database::with_store(&config, |store| {
+        Ok(store.read(|reader| match users::exists(reader, id)? {
+            true => subscriptions::list_of_user(reader, id).map(Some),
+            false => Ok(None),
+        })?)
+    })?;
+    let answer = answer(&config, &found.ok_or_else(|| unknown_user(id))?);
+    let text = serde_json::to_string(&views::Entitlement { user_id: id, answer: &answer });
+    let text = text.map_err(|error| Failure::failed(format!("cannot print the answer: {error}")))?;
+    Ok(writeln!(out, "{text}")?)
+}
+
+/// The answer now, by the configured plans.
+pub(super) fn answer(config: &Config, shown: &[Shown]) -> Answer {
+    let facts: Vec<_> = shown.iter().map(Shown::facts).collect();
+    entitlement::entitlement(&facts, &daemon::context(config).policy, SystemClock.now_s())
+}
+
+/// There is no such user.
+pub(super) fn unknown_user(id: &str) -> Failure {
+    let message = format!("there is no user {id:?}; a subscription that names it, or PUT /api/v1/users/{id}, makes it");
+    Failure::failed(message)
+}

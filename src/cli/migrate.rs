@@ -1,0 +1,59 @@
+//! `tilld migrate`: the schema of the database, shown, brought up, brought down.
+
+use std::io::Write;
+
+use crate::cli::{Failure, database, table};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Flags;
+use crate::store::schema::{self, Migrated};
+
+/// What to do with the schema.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// List the steps and whether the database has them
+    #[command(after_help = "Example: tilld migrate status --database tilld.db")]
+    Status,
+    /// Bring the database to the newest schema, after a copy of the file; `tilld serve` does it, too
+    #[command(after_help = "Example: tilld migrate up")]
+    Up,
+    /// Bring the database down to an older schema, after a copy of the file; stop the daemon first
+    #[command(after_help = "Example: tilld migrate down --to 3")]
+    Down {
+        /// The schema to go down to; 0 removes everything
+        #[arg(long, value_name = "N")]
+        to: u32,
+    },
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// When the database cannot be used, or a step fails; then it is as it was.
+pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let path = database::config(flags)?.database;
+    let now_ms = SystemClock.now_ms();
+    match command {
+        Command::Status => {
+            let steps = schema::status(&path)?;
+            let row = |step: &schema::StepStatus| {
+                let state = if step.applied { "applied" } else { "not applied" };
+                vec![step.version.to_string(), step.name.to_owned(), state.to_owned()]
+            };
+            Ok(table::columns(out, &["SCHEMA", "STEP", "STATE"], &steps.iter().map(row).collect::<Vec<_>>())?)
+        }
+        Command::Up => report(&schema::up(&path, now_ms)?, out),
+        Command::Down { to } => report(&schema::down(&path, to, now_ms)?, out),
+    }
+}
+
+fn report(migrated: &Migrated, out: &mut dyn Write) -> Result<(), Failure> {
+    if migrated.from == migrated.to {
+        writeln!(out, "schema {}: nothing to do", migrated.to)?;
+        return Ok(());
+    }
+    writeln!(out, "schema {} -> {}", migrated.from, migrated.to)?;
+    if let Some(copy) = &migrated.copy {
+        writeln!(out, "the file as it was: {}", copy.display())?;
+    }
+    Ok(())
+}

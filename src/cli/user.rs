@@ -1,0 +1,131 @@
+//! `tilld user show`: everything that is known of a user, on one page.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::cli::table::{self, cell, time_ms, time_s};
+use crate::cli::{Failure, database, entitlement};
+use crate::config::{Config, Flags};
+use crate::entitlement::Answer;
+use crate::http::api::views;
+use crate::store::payment_failures::{self, Shown as PaymentFailure};
+use crate::store::subscriptions::{self, Shown as Subscription};
+use crate::store::users::{self, User};
+
+/// Payment failures shown at most.
+const FAILURES: u32 = 100;
+
+/// What to do with a user.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Show a user with entitlement, subscriptions and payment failures
+    #[command(after_help = "Example: tilld user show alice --json")]
+    Show(Arguments),
+}
+
+/// Whom to show, and how.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The application's id of the user
+    #[arg(value_name = "USER_ID")]
+    id: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+struct Known {
+    user: User,
+    answer: Answer,
+    subscriptions: Vec<Subscription>,
+    failures: Vec<PaymentFailure>,
+}
+
+/// Prints what is known.
+///
+/// # Errors
+/// An unknown user, or a database that cannot be used.
+pub fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let known = find(&config, &arguments.id)?;
+    if !arguments.json {
+        return print(&known, out);
+    }
+    let all = json!({
+        "user": views::user(&known.user),
+        "entitlement": views::Entitlement { user_id: &arguments.id, answer: &known.answer },
+        "subscriptions": known.subscriptions.iter().map(views::subscription).collect::<Vec<_>>(),
+        "payment_failures": known.failures.iter().map(views::payment_failure).collect::<Vec<_>>(),
+    });
+    Ok(writeln!(out, "{all}")?)
+}
+
+fn find(config: &Config, id: &str) -> Result<Known, Failure> {
+    let (user, subscriptions, failures) = database::with_store(config, |store| {
+        Ok(store.read(|reader| {
+            let failures = payment_failures::list_of_user(reader, id, None, FAILURES)?;
+            Ok((users::find(reader, id)?, subscriptions::list_of_user(reader, id)?, failures))
+        })?)
+    })?;
+    let user = user.ok_or_else(|| entitlement::unknown_user(id))?;
+    Ok(Known { user, answer: entitlement::answer(config, &subscriptions), subscriptions, failures })
+}
+
+fn print(known: &Known, out: &mut dyn Write) -> Result<(), Failure> {
+    let (user, answer) = (&known.user, &known.answer);
+    let valid_until = answer.valid_until.map(time_s);
+    let pairs = [
+        ("id", user.id.clone()),
+        ("email", cell(user.email.as_deref())),
+        ("name", cell(user.name.as_deref())),
+        ("metadata", user.metadata.clone()),
+        ("stripe customer", cell(user.stripe_customer_id.as_deref())),
+        ("first seen", time_ms(user.created_at_ms)),
+        ("entitled", if answer.entitled { "yes" } else { "no" }.to_owned()),
+        ("tier", answer.tier.clone()),
+        ("reason", answer.reason.as_str().to_owned()),
+        ("valid until", cell(valid_until.as_deref())),
+    ];
+    table::pairs(out, &pairs)?;
+    print_subscriptions(&known.subscriptions, out)?;
+    print_failures(&known.failures, out)
+}
+
+fn print_subscriptions(subscriptions: &[Subscription], out: &mut dyn Write) -> Result<(), Failure> {
+    if subscriptions.is_empty() {
+        return Ok(());
+    }
+    let row = |shown: &Subscription| {
+        let row = &shown.subscription;
+        let (ends_at, period_end) = (shown.facts().ends_at().map(time_s), row.current_period_end.map(time_s));
+        vec![
+            row.stripe_subscription_id.clone(),
+            row.status.clone(),
+            cell(row.stripe_price_id.as_deref()),
+            cell(period_end.as_deref()),
+            cell(ends_at.as_deref()),
+        ]
+    };
+    writeln!(out)?;
+    let rows: Vec<_> = subscriptions.iter().map(row).collect();
+    Ok(table::columns(out, &["SUBSCRIPTION", "STATUS", "PRICE", "PERIOD END", "ENDS AT"], &rows)?)
+}
+
+fn print_failures(failures: &[PaymentFailure], out: &mut dyn Write) -> Result<(), Failure> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let row = |row: &PaymentFailure| {
+        vec![
+            row.invoice_id.clone(),
+            time_s(row.first_failed_at),
+            row.attempt_count.to_string(),
+            if row.resolved { "yes" } else { "no" }.to_owned(),
+            cell(row.failure_reason.as_deref()),
+        ]
+    };
+    writeln!(out)?;
+    let rows: Vec<_> = failures.iter().map(row).collect();
+    Ok(table::columns(out, &["FAILED INVOICE", "SINCE", "ATTEMPTS", "RESOLVED", "REASON"], &rows)?)
+}
