@@ -3,7 +3,10 @@
 
 mod harness;
 mod live;
+mod samples;
 
+mod api;
 mod lessons;
 mod main_job;
+mod migrations;
 mod tidy;
