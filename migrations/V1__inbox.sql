@@ -35,7 +35,7 @@ CREATE INDEX stripe_webhooks_log_object ON stripe_webhooks_log (object_id, event
 CREATE INDEX stripe_webhooks_log_type ON stripe_webhooks_log (event_type, id);
 
 CREATE TABLE webhook_attempts (
-    id              INTEGER PRIMARY KEY,
+    id              INTEGER PRIMARY KEY,                        -- row number
     stripe_event_id TEXT NOT NULL REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
     attempt         INTEGER NOT NULL CHECK (attempt > 0),       -- number of the failed attempt
     at_ms           INTEGER NOT NULL,                           -- when it failed, unix milliseconds
@@ -44,7 +44,7 @@ CREATE TABLE webhook_attempts (
 CREATE INDEX webhook_attempts_event ON webhook_attempts (stripe_event_id);
 
 CREATE TABLE webhook_retry_queue (
-    id               INTEGER PRIMARY KEY,
+    id               INTEGER PRIMARY KEY,                       -- row number
     stripe_event_id  TEXT NOT NULL UNIQUE REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
     event_type       TEXT NOT NULL,                             -- its type, for lists
     retry_count      INTEGER NOT NULL CHECK (retry_count > 0),  -- attempts that failed so far
@@ -56,7 +56,7 @@ CREATE TABLE webhook_retry_queue (
 CREATE INDEX webhook_retry_queue_due ON webhook_retry_queue (next_retry_at_ms);
 
 CREATE TABLE webhook_dead_letter_queue (
-    id                    INTEGER PRIMARY KEY,
+    id                    INTEGER PRIMARY KEY,                  -- row number
     stripe_event_id       TEXT NOT NULL UNIQUE REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
     event_type            TEXT NOT NULL,                        -- its type, for lists
     retry_count           INTEGER NOT NULL,                     -- attempts made

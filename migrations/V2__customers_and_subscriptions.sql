@@ -26,7 +26,7 @@ CREATE TABLE stripe_objects (
 ) STRICT;
 
 CREATE TABLE stripe_customers (
-    id                 INTEGER PRIMARY KEY,
+    id                 INTEGER PRIMARY KEY,                     -- row number
     user_id            TEXT UNIQUE REFERENCES users (id),       -- the user whose main customer this is
     owner_user_id      TEXT REFERENCES users (id),              -- the user it belongs to, also when it is a second one
     stripe_customer_id TEXT NOT NULL UNIQUE,                    -- cus_…
@@ -37,7 +37,7 @@ CREATE TABLE stripe_customers (
     delinquent         INTEGER CHECK (delinquent IN (0, 1)),    -- newest invoice unpaid, says Stripe
     deleted            INTEGER NOT NULL DEFAULT 0 CHECK (deleted IN (0, 1)), -- 1: deleted at Stripe
     created            INTEGER,                                 -- made at Stripe, unix seconds; NULL: only its id is known
-    livemode           INTEGER CHECK (livemode IN (0, 1)),
+    livemode           INTEGER CHECK (livemode IN (0, 1)),      -- 1: live mode, 0: test mode
     event_created      INTEGER,                                 -- created of the event it rests on; NULL: none yet
     event_id           TEXT                                     -- that event
 ) STRICT;
@@ -56,14 +56,14 @@ CREATE TABLE customer_links (
 CREATE INDEX customer_links_customer ON customer_links (stripe_customer_id);
 
 CREATE TABLE stripe_subscriptions (
-    id                     INTEGER PRIMARY KEY,
+    id                     INTEGER PRIMARY KEY,                 -- row number
     stripe_subscription_id TEXT NOT NULL UNIQUE,                -- sub_…
     stripe_customer_id     TEXT NOT NULL,                       -- cus_…; its customer may not be known yet
     stripe_price_id        TEXT,                                -- price of the first item
     status                 TEXT NOT NULL,                       -- as Stripe said it, an open set
     current_period_start   INTEGER,                             -- earliest start of its items, unix seconds
     current_period_end     INTEGER,                             -- latest end of its items, unix seconds
-    cancel_at_period_end   INTEGER NOT NULL CHECK (cancel_at_period_end IN (0, 1)),
+    cancel_at_period_end   INTEGER NOT NULL CHECK (cancel_at_period_end IN (0, 1)), -- 1: Stripe ends it with the period
     cancel_at              INTEGER,                             -- unix seconds
     canceled_at            INTEGER,                             -- when canceling was asked for, unix seconds
     ended_at               INTEGER,                             -- when it ended, unix seconds
@@ -74,13 +74,13 @@ CREATE TABLE stripe_subscriptions (
     collection_method      TEXT,                                -- charge_automatically or send_invoice
     pause_collection       TEXT,                                -- behavior, where collecting is paused
     cancellation_reason    TEXT,                                -- cancellation_details.reason
-    currency               TEXT,
+    currency               TEXT,                                -- ISO 4217 code in lower case
     latest_invoice         TEXT,                                -- in_…
     items_partial          INTEGER NOT NULL DEFAULT 0 CHECK (items_partial IN (0, 1)), -- 1: Stripe sent only the first items
     deleted                INTEGER NOT NULL DEFAULT 0 CHECK (deleted IN (0, 1)),       -- 1: customer.subscription.deleted came
     grace_started_at       INTEGER,                             -- our policy: first failure of this delinquency, unix seconds
     metadata               TEXT NOT NULL DEFAULT '{}',          -- JSON object
-    livemode               INTEGER NOT NULL CHECK (livemode IN (0, 1)),
+    livemode               INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- 1: live mode, 0: test mode
     event_created          INTEGER NOT NULL,                    -- created of the event it rests on
     event_id               TEXT NOT NULL                        -- that event
 ) STRICT;
@@ -88,8 +88,8 @@ CREATE INDEX stripe_subscriptions_customer ON stripe_subscriptions (stripe_custo
 CREATE INDEX stripe_subscriptions_status ON stripe_subscriptions (status);
 
 CREATE TABLE stripe_subscription_items (
-    id                     INTEGER PRIMARY KEY,
-    stripe_subscription_id TEXT NOT NULL REFERENCES stripe_subscriptions (stripe_subscription_id) ON DELETE CASCADE,
+    id                     INTEGER PRIMARY KEY,                 -- row number
+    stripe_subscription_id TEXT NOT NULL REFERENCES stripe_subscriptions (stripe_subscription_id) ON DELETE CASCADE, -- whose item it is
     stripe_item_id         TEXT NOT NULL,                       -- si_…
     position               INTEGER NOT NULL,                    -- place in Stripe's list, 0 first
     stripe_price_id        TEXT,                                -- price_… (or the old plan's id)
@@ -98,14 +98,14 @@ CREATE TABLE stripe_subscription_items (
     current_period_start   INTEGER,                             -- unix seconds
     current_period_end     INTEGER,                             -- unix seconds
     unit_amount            INTEGER,                             -- minor units; NULL for tiers and fractions
-    currency               TEXT,
+    currency               TEXT,                                -- ISO 4217 code in lower case
     recurring_interval     TEXT,                                -- day, week, month, year
     interval_count         INTEGER,                             -- every how many of them
     UNIQUE (stripe_subscription_id, stripe_item_id)
 ) STRICT;
 
 CREATE TABLE subscriptions (
-    id                     INTEGER PRIMARY KEY,
+    id                     INTEGER PRIMARY KEY,                 -- row number
     user_id                TEXT NOT NULL UNIQUE REFERENCES users (id), -- whose effective subscription this is
     stripe_customer_id     TEXT NOT NULL,                       -- cus_…
     stripe_subscription_id TEXT NOT NULL,                       -- sub_…
@@ -116,7 +116,7 @@ CREATE TABLE subscriptions (
     reason                 TEXT NOT NULL,                       -- why, see the contract's table
     current_period_start   INTEGER,                             -- unix seconds
     current_period_end     INTEGER,                             -- unix seconds
-    cancel_at_period_end   INTEGER NOT NULL CHECK (cancel_at_period_end IN (0, 1)),
+    cancel_at_period_end   INTEGER NOT NULL CHECK (cancel_at_period_end IN (0, 1)), -- 1: Stripe ends it with the period
     canceled_at            INTEGER,                             -- unix seconds
     trial_start            INTEGER,                             -- unix seconds
     trial_end              INTEGER,                             -- unix seconds
@@ -125,7 +125,7 @@ CREATE TABLE subscriptions (
 ) STRICT;
 
 CREATE TABLE subscription_events (
-    id                     INTEGER PRIMARY KEY,
+    id                     INTEGER PRIMARY KEY,                 -- row number
     stripe_subscription_id TEXT NOT NULL,                       -- sub_…
     event_type             TEXT NOT NULL,                       -- what happened
     stripe_event_id        TEXT NOT NULL UNIQUE,                -- payload: stripe_webhooks_log.data of this event

@@ -1,7 +1,7 @@
 -- What was done, and what is still to be done outside.
 
 CREATE TABLE audit_log (
-    id                 INTEGER PRIMARY KEY,
+    id                 INTEGER PRIMARY KEY,                     -- row number
     at_ms              INTEGER NOT NULL,                        -- when, unix milliseconds; of an event: Stripe's created
     actor              TEXT NOT NULL,                           -- stripe, api, cli or tilld
     action             TEXT NOT NULL,                           -- for example customer.subscription.updated, dead_letter.discard
@@ -16,12 +16,12 @@ CREATE INDEX audit_log_user ON audit_log (user_id, id) WHERE user_id IS NOT NULL
 CREATE INDEX audit_log_unlinked ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
 
 CREATE TABLE outbox (
-    id              INTEGER PRIMARY KEY,
+    id              INTEGER PRIMARY KEY,                        -- row number
     kind            TEXT NOT NULL CHECK (kind IN ('mail', 'webhook', 'stripe_call')), -- what is to be performed
     dedupe_key      TEXT NOT NULL UNIQUE,                       -- one effect, however often its cause is seen
     user_id         TEXT,                                       -- order is kept per user
     payload         TEXT NOT NULL CHECK (json_valid(payload)),  -- all that is needed to perform it
-    status          TEXT NOT NULL DEFAULT 'pending'
+    status          TEXT NOT NULL DEFAULT 'pending'             -- where the effect stands
                     CHECK (status IN ('pending', 'claimed', 'done', 'skipped', 'failed', 'discarded')),
     attempts        INTEGER NOT NULL DEFAULT 0,                 -- attempts made
     next_attempt_at_ms INTEGER NOT NULL,                        -- due time, unix milliseconds

@@ -111,11 +111,18 @@ pub fn up(path: &Path, now_ms: i64) -> Result<Migrated, OpenError> {
         .map(|step| Migration::unapplied(step.name, step.up))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| failed(path, &error))?;
-    Runner::new(&migrations).set_grouped(true).run(&mut connection).map_err(|error| failed(path, &error))?;
+    if let Err(error) = Runner::new(&migrations).set_grouped(true).run(&mut connection) {
+        // Nothing was changed, and a daemon that is started over and over would leave a copy each time.
+        if let Some(Err(kept)) = copy.map(std::fs::remove_file) {
+            log::info!("the copy made before migrating was not removed: {kept}");
+        }
+        return Err(failed(path, &error));
+    }
     Ok(Migrated { from, to: CURRENT, copy })
 }
 
-/// Brings the file down to version `to`, one transaction for all steps.
+/// Brings the file down to version `to`, one transaction for all steps. Foreign keys stay on, so that no row can be
+/// left referring to a table that goes.
 ///
 /// # Errors
 /// As [`up`].
@@ -142,8 +149,6 @@ pub fn quick_check(reader: &Reader) -> Result<Vec<String>, StoreError> {
 }
 
 fn run_down(connection: &mut Connection, to: u32, from: u32) -> rusqlite::Result<()> {
-    // Whole tables go; their references are checked again before the commit.
-    connection.pragma_update(None, "foreign_keys", false)?;
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for step in STEPS.iter().rev().filter(|step| step.version > to && step.version <= from) {
         tx.execute_batch(step.down)?;
@@ -163,7 +168,15 @@ fn read_version(connection: &Connection, path: &Path) -> Result<u32, OpenError> 
     if ours == 0 {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    count("SELECT coalesce(max(version), 0) FROM refinery_schema_history").map_err(|error| unusable(path, &error))
+    let version = count("SELECT coalesce(max(version), 0) FROM refinery_schema_history")
+        .map_err(|error| unusable(path, &error))?;
+    // Other programs use refinery, too.
+    let log = count("SELECT count(*) FROM sqlite_master WHERE name = 'stripe_webhooks_log'")
+        .map_err(|error| unusable(path, &error))?;
+    if version > 0 && log == 0 {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    Ok(version)
 }
 
 fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
@@ -182,7 +195,7 @@ fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenErr
     let target = copy.to_string_lossy().into_owned();
     connection::open_reader(path)
         .and_then(|connection| {
-            // It guards every statement that writes, this one's other file included.
+            // The file itself stays read-only; this lets SQLite write the copy.
             connection.pragma_update(None, "query_only", false)?;
             connection.execute("VACUUM INTO ?1", [target])
         })

@@ -170,10 +170,11 @@ pub fn cancel_now() -> History {
             story.make("customer.created", "customer", none()).make(SUB_CREATED, "sub", none());
             let ended = json!({"status": "canceled", "canceled_at": T0 + 100, "ended_at": T0 + 100});
             story.at(50).then(SUB_UPDATED, "sub", json!({"metadata": {"asked": "why"}}));
-            story
-                .at(100)
-                .then(SUB_UPDATED, "sub", json!({"cancellation_details": {"comment": "too dear"}}))
-                .then(SUB_DELETED, "sub", ended);
+            story.at(100).then(SUB_UPDATED, "sub", json!({"cancellation_details": {"comment": "too dear"}})).then(
+                SUB_DELETED,
+                "sub",
+                ended,
+            );
         },
         |till| {
             answers(till, "alice", "canceled", "free");
@@ -195,10 +196,11 @@ fn falls_behind(story: &mut Story) {
         .then("invoice.payment_failed", "invoice", none())
         .then(SUB_UPDATED, "sub", json!({"status": "past_due"}))
         .then("customer.updated", "customer", json!({"delinquent": true}));
-    story
-        .at(9 * DAY_S)
-        .then("payment_intent.payment_failed", "intent", intent_failed(2, "expired_card"))
-        .then("invoice.payment_failed", "invoice", invoice_failed(2, Some(T0 + 12 * DAY_S)));
+    story.at(9 * DAY_S).then("payment_intent.payment_failed", "intent", intent_failed(2, "expired_card")).then(
+        "invoice.payment_failed",
+        "invoice",
+        invoice_failed(2, Some(T0 + 12 * DAY_S)),
+    );
 }
 
 pub fn past_due() -> History {
@@ -291,10 +293,11 @@ pub fn dispute() -> History {
                 "dispute",
                 json!({"status": "under_review", "evidence_details": {"has_evidence": true, "submission_count": 1}}),
             );
-            story
-                .at(9 * DAY_S)
-                .then("charge.dispute.closed", "dispute", json!({"status": "won"}))
-                .then("charge.dispute.funds_reinstated", "dispute", none());
+            story.at(9 * DAY_S).then("charge.dispute.closed", "dispute", json!({"status": "won"})).then(
+                "charge.dispute.funds_reinstated",
+                "dispute",
+                none(),
+            );
         },
         |till| {
             answers(till, "alice", "active", "pro");
@@ -311,7 +314,11 @@ pub fn refund() -> History {
             pays(story, 0);
             story
                 .at(DAY_S)
-                .make("refund.created", "part", json!({"id": "re_1", "charge": "ch_1", "amount": 500, "status": "pending"}))
+                .make(
+                    "refund.created",
+                    "part",
+                    json!({"id": "re_1", "charge": "ch_1", "amount": 500, "status": "pending"}),
+                )
                 .then("charge.refunded", "charge", json!({"amount_refunded": 500}))
                 .make("refund.created", "rest", json!({"id": "re_2", "charge": "ch_1", "amount": 1500}))
                 .then("charge.refunded", "charge", json!({"amount_refunded": 2000, "refunded": true}))
@@ -360,11 +367,11 @@ pub fn checkout_before_customer() -> History {
         .make("payment_intent.created", "intent", none())
         .then("payment_intent.succeeded", "intent", intent_succeeded("ch_1"))
         .then(SUB_UPDATED, "sub", json!({"status": "active"}));
-    story
-        .at(1)
-        .make("invoice.paid", "invoice", none())
-        .make("customer.created", "customer", none())
-        .then("customer.updated", "customer", json!({"metadata": {"source": "ad"}}));
+    story.at(1).make("invoice.paid", "invoice", none()).make("customer.created", "customer", none()).then(
+        "customer.updated",
+        "customer",
+        json!({"metadata": {"source": "ad"}}),
+    );
     History {
         story,
         holds: |till| {
@@ -383,9 +390,11 @@ pub fn owner_changed() -> History {
             pays(story, 0);
             story.at(10).then(SUB_UPDATED, "sub", json!({"metadata": {"user_id": "bob"}}));
             story.at(20).make("customer.created", "customer", json!({"metadata": {"user_id": null}}));
-            story
-                .then("customer.updated", "customer", json!({"metadata": {"user_id": "carol"}}))
-                .then("customer.updated", "customer", json!({"metadata": {"user_id": "dora"}}));
+            story.then("customer.updated", "customer", json!({"metadata": {"user_id": "carol"}})).then(
+                "customer.updated",
+                "customer",
+                json!({"metadata": {"user_id": "dora"}}),
+            );
         },
         |till| {
             answers(till, "dora", "active", "pro");

@@ -4,10 +4,13 @@
 mod harness;
 mod live;
 
+mod api;
 mod cli;
 mod histories;
 mod lessons;
 mod main_job;
+mod migrations;
 mod order;
+mod samples;
 mod story;
 mod tidy;

@@ -56,7 +56,8 @@ impl Again {
         direct.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").unwrap();
         let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'refinery_schema_history'
             AND name NOT LIKE 'sqlite_%'";
-        let tables = direct.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let tables =
+            direct.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         Self { till, direct, tables }
     }
 
@@ -69,8 +70,7 @@ impl Again {
     fn after(&mut self, events: &[(Envelope, String)], arrivals: &[Arrival]) -> String {
         self.empty();
         for batch in arrivals.split_inclusive(|arrival| arrival.settle) {
-            let batch: Vec<_> =
-                batch.iter().map(|arrival| (events[arrival.event].clone(), arrival.replay)).collect();
+            let batch: Vec<_> = batch.iter().map(|arrival| (events[arrival.event].clone(), arrival.replay)).collect();
             self.till
                 .store
                 .write(move |tx| {
