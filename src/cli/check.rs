@@ -52,7 +52,7 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             Verdict::Warn => "warn",
             Verdict::Fail => "fail",
         };
-        vec![verdict.to_owned(), line.check.to_owned(), line.message.clone()]
+        vec![format!("{verdict:<4}"), line.check.to_owned(), line.message.clone()]
     };
     table::aligned(out, &lines.iter().map(row).collect::<Vec<_>>())?;
     match lines.iter().filter(|line| line.verdict == Verdict::Fail).count() {

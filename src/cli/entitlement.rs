@@ -45,6 +45,6 @@ pub(super) fn answer(config: &Config, shown: &[Shown]) -> Answer {
 
 /// There is no such user.
 pub(super) fn unknown_user(id: &str) -> Failure {
-    let message = format!("there is no user {id:?}; a subscription that names it, or PUT /api/v1/users/{id}, makes it");
+    let message = format!("there is no user {id:?}; a subscription that names it, or PUT /api/v1/users/…, makes it");
     Failure::failed(message)
 }
