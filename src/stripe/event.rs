@@ -100,7 +100,7 @@ struct RawObject<'a> {
 /// When it is not UTF-8, not JSON, or lacks what every event has.
 pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
     let text = std::str::from_utf8(body).map_err(|error| EventError::NotUtf8(error.valid_up_to()))?;
-    let raw: RawEnvelope = serde_json::from_str(text).map_err(|error| EventError::NotAnEvent(error.to_string()))?;
+    let raw: RawEnvelope = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
     let format = match raw.object.as_deref() {
         Some("event") => Format::Snapshot,
         Some("v2.core.event") => Format::Thin,
@@ -167,6 +167,15 @@ fn created(raw: Option<&RawValue>, format: Format) -> Result<i64, EventError> {
     })
 }
 
+/// Where reading failed. The parser would quote a value of the wrong type, which may be personal.
+fn not_an_event(error: &serde_json::Error) -> EventError {
+    EventError::NotAnEvent(if error.is_data() {
+        format!("a value has the wrong type at line {} column {}", error.line(), error.column())
+    } else {
+        error.to_string()
+    })
+}
+
 fn field(field: &'static str, problem: String) -> EventError {
     EventError::Field { field, problem }
 }
@@ -219,8 +228,7 @@ struct RawSnapshotData<'a> {
 /// # Errors
 /// When its object is not a JSON object, or nested deeper than the parser allows (128 levels).
 pub fn content(text: &str) -> Result<Content, EventError> {
-    let not_an_event = |error: serde_json::Error| EventError::NotAnEvent(error.to_string());
-    let raw: RawSnapshot = serde_json::from_str(text).map_err(not_an_event)?;
+    let raw: RawSnapshot = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
     if raw.object.as_deref() == Some("v2.core.event") {
         return Ok(Content::Thin);
     }
@@ -228,7 +236,7 @@ pub fn content(text: &str) -> Result<Content, EventError> {
     let request = raw.request.as_ref();
     let key = request.and_then(|request| request.get("idempotency_key")).and_then(Value::as_str);
     Ok(Content::Snapshot(Snapshot {
-        object: serde_json::from_str(data.object.get()).map_err(not_an_event)?,
+        object: serde_json::from_str(data.object.get()).map_err(|error| not_an_event(&error))?,
         object_text: data.object.get().to_owned(),
         previous_attributes: data.previous_attributes,
         idempotency_key: key.map(str::to_owned),
@@ -267,6 +275,8 @@ mod tests {
     fn a_body_that_is_not_an_event_is_refused_with_the_field_named() {
         assert!(matches!(envelope(b"{\"id\":\"\xff\"}"), Err(EventError::NotUtf8(7))));
         assert!(problem("[]").contains("not a Stripe event"));
+        let personal = problem(r#"{"object":"event","livemode":"zoe@example.com"}"#);
+        assert!(personal.contains("wrong type at line 1") && !personal.contains("zoe"), "{personal}");
         assert!(problem(r#"{"object":"charge"}"#).contains("`object` is \"charge\""));
         assert!(problem(r#"{"object":"event","id":"e","type":"t","created":1}"#).contains("`data.object` is missing"));
         for created in ["-1", "1e30", "99999999999999999999", "\"1\"", "null", "1.5"] {

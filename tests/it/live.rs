@@ -114,7 +114,7 @@ pub fn post_to(address: &str, body: &[u8]) -> Result<Answer, PostError> {
     post::post(&format!("http://{address}{PATH}"), &[("Stripe-Signature", &header)], body)
 }
 
-fn get_from(address: &str, path: &str, token: &str) -> (u16, Value) {
+pub fn get_from(address: &str, path: &str, token: &str) -> (u16, Value) {
     use std::io::Write;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");

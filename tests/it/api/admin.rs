@@ -101,6 +101,7 @@ fn retries_are_listed_by_due_time_and_end_as_dead_letters() {
     assert_eq!((&row["id"], &row["type"]), (&json!(id), &json!("customer.created")));
     assert_eq!((&row["retry_count"], &row["max_retries"], &row["created"]), (&json!(1), &json!(2), &json!(START_S)));
     assert!(due > START_S && row["last_error"].as_str().unwrap().contains("as the test wants it"), "{row}");
+    assert_eq!(till.tickets.try_recv().unwrap().due_ms.div_euclid(1000), due, "the retry thread is told");
     assert_eq!(ids(&till.get(&format!("{EVENTS}?status=retrying")).1), [id.as_str()]);
     till.clock.set(due * 1000 + 1000);
     assert_eq!(till.retrier.step(due * 1000 + 1000).unwrap(), 1);

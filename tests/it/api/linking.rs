@@ -51,8 +51,8 @@ fn each_of_customer_subscription_and_session_links_even_long_after() {
 fn a_guest_payment_belongs_to_nobody_until_it_names_someone() {
     let mut till = Till::new();
     let guest = ("customer", Value::Null);
-    let created = event("payment_intent.created", "guest", START_S, &[guest.clone()]);
-    let paid = event("payment_intent.succeeded", "guest", START_S + 1, &[guest.clone()]);
+    let created = event("payment_intent.created", "guest", START_S, std::slice::from_ref(&guest));
+    let paid = event("payment_intent.succeeded", "guest", START_S + 1, std::slice::from_ref(&guest));
     till.feed(&[created, paid, event("charge.succeeded", "guest", START_S + 1, &[guest])]);
     let row =
         "SELECT status || coalesce(user_id, '-') || coalesce(stripe_customer_id, '-') FROM stripe_payment_intents";
