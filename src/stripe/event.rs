@@ -124,7 +124,7 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
         format,
         created: created(raw.created, format)?,
         livemode: raw.livemode,
-        account: raw.account,
+        account: raw.account.filter(|account| !account.is_empty()),
         api_version: raw.api_version,
         object_type,
         object_id,

@@ -46,7 +46,7 @@ impl Live {
 
     /// The disk has room again.
     pub fn grow(&self) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
     }
 

@@ -136,7 +136,7 @@ fn functions(text: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let trimmed = line.trim_start();
-        let Some(at) = trimmed.find("fn ").filter(|at| trimmed[..*at].split(' ').all(|word| is_qualifier(word))) else {
+        let Some(at) = trimmed.find("fn ").filter(|at| trimmed[..*at].split(' ').all(is_qualifier)) else {
             continue;
         };
         let indent = line.len() - trimmed.len();

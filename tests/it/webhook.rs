@@ -212,8 +212,10 @@ fn an_event_of_a_connected_account_is_mirrored_and_no_more() {
     for table in ["stripe_subscriptions", "stripe_customers", "users", "subscription_events", "audit_log"] {
         assert_eq!(till.value(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
-    // The same object id of our own account is another object.
-    till.feed(&[sample("customer.subscription.created", "alice", "2")]);
+    // The same object id of our own account is another object; a blank account is ours.
+    let mut ours = sample("customer.subscription.created", "alice", "2");
+    ours["account"] = json!("");
+    till.feed(&[ours]);
     assert_eq!(till.value("SELECT count(*) FROM stripe_objects WHERE object = 'subscription'"), 2);
     assert_eq!(till.entitlement("alice")["entitled"], true);
 }
