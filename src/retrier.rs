@@ -19,6 +19,8 @@ use crate::thread::Stop;
 
 /// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
 const POLL: Duration = Duration::from_secs(5);
+/// Pause after the database could not be asked or written.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Retries released in one commit at most.
 const BATCH: u32 = 256;
 /// Tickets that may wait for the retry thread; more are dropped, and found in the table.
@@ -104,12 +106,13 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives up an event during whose every attempt the process ended.
+/// Gives up an event that ended the process in the last of its attempts.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn bury_killer(tx: &Tx, pending: &Pending, now_ms: i64) -> Result<(), StoreError> {
-    let error = format!("the process ended while this event was projected, {} times", pending.attempts);
+    let error =
+        format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
     bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, now_ms })
 }
 
@@ -135,13 +138,18 @@ impl Retrier {
     pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock) {
         loop {
             let now_ms = clock.now_ms();
-            if let Err(error) = self.step(now_ms) {
-                log::warn!("retries wait: {error}");
-            }
+            let wait = match self.step(now_ms) {
+                Ok(_) => self.wait(now_ms),
+                Err(StoreError::Stopped) => return,
+                Err(error) => {
+                    log::warn!("retries wait: {error}; trying again in {} s", PAUSE.as_secs());
+                    PAUSE
+                }
+            };
             select! {
                 recv(stop.signal()) -> _ => return,
                 recv(tickets) -> ticket => self.due.extend(ticket.ok().map(Reverse)),
-                default(self.wait(now_ms)) => {},
+                default(wait) => {},
             }
         }
     }

@@ -46,6 +46,9 @@ pub struct Worker {
     tickets: Sender<Ticket>,
     project: Project,
     claimed: Option<Range>,
+    /// The suspect whose attempt this process has counted, and its number: what the database could not take is no
+    /// attempt of the event, and is not counted again.
+    counted: Option<(i64, u32)>,
 }
 
 /// An event of the batch in hand.
@@ -59,7 +62,7 @@ impl Worker {
     /// A worker that projects with [`projection::project`].
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>, policy: RetryPolicy, tickets: Sender<Ticket>) -> Self {
-        Self { store, context, policy, tickets, project: projection::project, claimed: None }
+        Self { store, context, policy, tickets, project: projection::project, claimed: None, counted: None }
     }
 
     /// The same worker with another way of applying an event.
@@ -135,12 +138,16 @@ impl Worker {
     }
 
     fn try_suspect(&mut self, pending: Pending, suspects: Range, now_ms: i64) -> Result<(), StoreError> {
-        if pending.attempts >= self.policy.max_attempts {
-            return self.store.write(move |tx| retrier::bury_killer(tx, &pending, now_ms));
+        let log_id = pending.log_id;
+        if self.counted.is_none_or(|(counted, _)| counted != log_id) {
+            if pending.attempts >= self.policy.max_attempts {
+                return self.store.write(move |tx| retrier::bury_killer(tx, &pending, now_ms));
+            }
+            let attempt = self.store.write(move |tx| inbox::claim_suspect(tx, suspects, now_ms))?;
+            self.counted = attempt.map(|attempt| (log_id, attempt));
         }
-        let counted = self.store.write(move |tx| inbox::claim_suspect(tx, suspects, now_ms))?;
-        match counted {
-            Some(attempt) => self.apply(vec![read(pending, attempt)], now_ms, |_| Ok(())),
+        match self.counted {
+            Some((_, attempt)) => self.apply(vec![read(pending, attempt)], now_ms, |_| Ok(())),
             None => Ok(()),
         }
     }

@@ -51,6 +51,12 @@ pub enum EventError {
     /// Not JSON, or not of an event's form.
     #[error("the body is not a Stripe event: {0}")]
     NotAnEvent(String),
+    /// Stored, since its envelope could be read, but the rest of it cannot.
+    #[error(
+        "the event is beyond what can be read (128 levels of nesting, numbers of 64 bits, whole characters): {0}; \
+         it stays in the log as it came"
+    )]
+    Unreadable(String),
     /// A field is missing or has an impossible value.
     #[error("the body is not a Stripe event: `{field}` {problem}")]
     Field {
@@ -81,7 +87,7 @@ struct RawEnvelope<'a> {
 #[derive(Deserialize)]
 struct RawData<'a> {
     #[serde(borrow)]
-    object: Option<RawObject<'a>>,
+    object: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +106,11 @@ struct RawObject<'a> {
 /// When it is not UTF-8, not JSON, or lacks what every event has.
 pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
     let text = std::str::from_utf8(body).map_err(|error| EventError::NotUtf8(error.valid_up_to()))?;
-    let raw: RawEnvelope = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
+    let raw: RawEnvelope = serde_json::from_str(text).map_err(not_an_event)?;
+    // serde takes a list for an object, too, its values in the order of the fields.
+    if !is_object(text) {
+        return Err(EventError::NotAnEvent("it is a list".to_owned()));
+    }
     let format = match raw.object.as_deref() {
         Some("event") => Format::Snapshot,
         Some("v2.core.event") => Format::Thin,
@@ -114,24 +124,32 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
         format,
         created: created(raw.created, format)?,
         livemode: raw.livemode,
-        account: raw.account,
+        account: raw.account.filter(|account| !account.is_empty()),
         api_version: raw.api_version,
         object_type,
         object_id,
     })
 }
 
+fn is_object(json: &str) -> bool {
+    json.trim_ascii_start().starts_with('{')
+}
+
 fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Option<String>), EventError> {
-    let (object, kind) = match format {
+    let (id, kind) = match format {
         Format::Snapshot => {
-            let Some(object) = raw.data.as_ref().and_then(|data| data.object.as_ref()) else {
+            let Some(text) = raw.data.as_ref().and_then(|data| data.object) else {
                 return Err(field("data.object", "is missing".to_owned()));
             };
-            (Some(object), object.object)
+            if !is_object(text.get()) {
+                return Err(field("data.object", format!("is {}, not an object", shorten(text.get()))));
+            }
+            let object: RawObject = serde_json::from_str(text.get()).map_err(not_an_event)?;
+            (object.id, object.object)
         }
-        Format::Thin => (raw.related_object.as_ref(), raw.related_object.as_ref().and_then(|object| object.kind)),
+        Format::Thin => raw.related_object.as_ref().map_or((None, None), |object| (object.id, object.kind)),
     };
-    Ok((string_in(kind), string_in(object.and_then(|object| object.id))))
+    Ok((string_in(kind), string_in(id)))
 }
 
 /// The text of a JSON string; anything else counts as absent, since no id is taken from a number.
@@ -168,12 +186,16 @@ fn created(raw: Option<&RawValue>, format: Format) -> Result<i64, EventError> {
 }
 
 /// Where reading failed. The parser would quote a value of the wrong type, which may be personal.
-fn not_an_event(error: &serde_json::Error) -> EventError {
-    EventError::NotAnEvent(if error.is_data() {
+fn words(error: &serde_json::Error) -> String {
+    if error.is_data() {
         format!("a value has the wrong type at line {} column {}", error.line(), error.column())
     } else {
         error.to_string()
-    })
+    }
+}
+
+fn not_an_event(error: serde_json::Error) -> EventError {
+    EventError::NotAnEvent(words(&error))
 }
 
 fn field(field: &'static str, problem: String) -> EventError {
@@ -226,9 +248,10 @@ struct RawSnapshotData<'a> {
 /// Reads a stored body for projecting.
 ///
 /// # Errors
-/// When its object is not a JSON object, or nested deeper than the parser allows (128 levels).
+/// When it is nested deeper than the parser allows (128 levels), or has a number or an escape that cannot be read.
 pub fn content(text: &str) -> Result<Content, EventError> {
-    let raw: RawSnapshot = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
+    let unreadable = |error: serde_json::Error| EventError::Unreadable(words(&error));
+    let raw: RawSnapshot = serde_json::from_str(text).map_err(unreadable)?;
     if raw.object.as_deref() == Some("v2.core.event") {
         return Ok(Content::Thin);
     }
@@ -236,7 +259,7 @@ pub fn content(text: &str) -> Result<Content, EventError> {
     let request = raw.request.as_ref();
     let key = request.and_then(|request| request.get("idempotency_key")).and_then(Value::as_str);
     Ok(Content::Snapshot(Snapshot {
-        object: serde_json::from_str(data.object.get()).map_err(|error| not_an_event(&error))?,
+        object: serde_json::from_str(data.object.get()).map_err(unreadable)?,
         object_text: data.object.get().to_owned(),
         previous_attributes: data.previous_attributes,
         idempotency_key: key.map(str::to_owned),

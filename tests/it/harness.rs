@@ -50,6 +50,7 @@ pub struct Setup {
     pub livemode: Option<bool>,
     pub project: Option<Project>,
     pub retry: RetryPolicy,
+    pub endpoints: Vec<WebhookEndpoint>,
 }
 
 impl Default for Setup {
@@ -59,8 +60,14 @@ impl Default for Setup {
             livemode: None,
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
+            endpoints: vec![endpoint(PATH, &[SECRET])],
         }
     }
+}
+
+pub fn endpoint(path: &str, secrets: &[&str]) -> WebhookEndpoint {
+    let secrets = secrets.iter().map(|secret| Secret::new(secret)).collect();
+    WebhookEndpoint { path: path.to_owned(), secrets, tolerance_s: 300 }
 }
 
 pub fn plan(tier: &str, price: &str) -> Plan {
@@ -91,9 +98,8 @@ impl Till {
         if let Some(project) = setup.project {
             worker = worker.with_project(project);
         }
-        let endpoint = WebhookEndpoint { path: PATH.to_owned(), secrets: vec![Secret::new(SECRET)], tolerance_s: 300 };
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
-        let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: vec![endpoint], bell: ring.clone() };
+        let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
         let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone() };
         let retrier = Retrier::new(store.clone(), ring);
@@ -112,7 +118,12 @@ impl Till {
 
     pub fn post_with(&self, header: Option<&str>, body: &[u8]) -> (u16, Value) {
         let headers = header.map(|value| ("Stripe-Signature".to_owned(), value.to_owned())).into_iter().collect();
-        read(webhook::answer(&self.hooks, &request(Method::Post, PATH, headers, body)))
+        self.hook(&request(Method::Post, PATH, headers, body))
+    }
+
+    /// What the public listener answers to any request.
+    pub fn hook(&self, request: &Request) -> (u16, Value) {
+        read(webhook::answer(&self.hooks, request))
     }
 
     /// Lets the worker finish what is pending.
@@ -146,10 +157,14 @@ impl Till {
         answer
     }
 
+    /// The file, opened as any other program would.
+    pub fn connection(&self) -> Connection {
+        Connection::open(self.dir.path().join("tilld.db")).unwrap()
+    }
+
     /// The one value of a query.
     pub fn value(&self, sql: &str) -> Value {
-        let connection = Connection::open(self.dir.path().join("tilld.db")).unwrap();
-        connection.query_row(sql, [], |row| Ok(json_of(row.get_ref(0)?))).unwrap_or(Value::Null)
+        self.connection().query_row(sql, [], |row| Ok(json_of(row.get_ref(0)?))).unwrap_or(Value::Null)
     }
 
     /// Every row of every table that events make, without row numbers and without our own times.

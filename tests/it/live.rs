@@ -30,18 +30,28 @@ impl Live {
     }
 
     pub fn start_with(dir: &Path, env: &[(&str, &str)]) -> Self {
-        let mut child = tilld(dir)
-            .arg("serve")
-            .env("TILLD_PUBLIC_LISTEN", "127.0.0.1:0")
-            .env("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")
-            .env("STRIPE_WEBHOOK_SECRET", SECRET)
-            .env("TILLD_API_TOKEN", TOKEN)
-            .env("TILLD_ADMIN_TOKEN", ADMIN)
-            .env("TILLD_PLANS", "pro:price_pro;team:price_team")
-            .envs(env.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = tilld(dir);
+        configure(command.arg("serve")).envs(env.iter().copied());
+        Self::launch(command)
+    }
+
+    /// As `start`, but no file may grow beyond `blocks` of 512 bytes: a full disk, until `grow` is called.
+    pub fn start_on_full_disk(dir: &Path, blocks: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" serve");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_tilld")]).env_clear().current_dir(dir).env("HOME", dir);
+        configure(&mut command).env("PATH", "/usr/bin:/bin");
+        Self::launch(command)
+    }
+
+    /// The disk has room again.
+    pub fn grow(&self) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
+    }
+
+    fn launch(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let (mut public, mut private) = (String::new(), String::new());
         let mut said = String::new();
@@ -108,10 +118,26 @@ impl Drop for Live {
     }
 }
 
+/// What every live test configures.
+fn configure(command: &mut Command) -> &mut Command {
+    command
+        .env("TILLD_PUBLIC_LISTEN", "127.0.0.1:0")
+        .env("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")
+        .env("STRIPE_WEBHOOK_SECRET", SECRET)
+        .env("TILLD_API_TOKEN", TOKEN)
+        .env("TILLD_ADMIN_TOKEN", ADMIN)
+        .env("TILLD_PLANS", "pro:price_pro;team:price_team")
+}
+
+/// `address` is `host:port` or `unix:/path`.
 pub fn post_to(address: &str, body: &[u8]) -> Result<Answer, PostError> {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let header = signature::sign(SECRET, i64::try_from(now).unwrap(), body);
-    post::post(&format!("http://{address}{PATH}"), &[("Stripe-Signature", &header)], body)
+    post::post(&url_of(address, PATH), &[("Stripe-Signature", &header)], body)
+}
+
+pub fn url_of(address: &str, path: &str) -> String {
+    if address.starts_with("unix:") { format!("{address}:{path}") } else { format!("http://{address}{path}") }
 }
 
 pub fn get_from(address: &str, path: &str, token: &str) -> (u16, Value) {

@@ -6,6 +6,7 @@ mod live;
 
 mod api;
 mod cli;
+mod crash;
 mod histories;
 mod lessons;
 mod main_job;
@@ -13,4 +14,6 @@ mod migrations;
 mod order;
 mod samples;
 mod story;
+mod survival;
 mod tidy;
+mod webhook;
