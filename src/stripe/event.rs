@@ -69,15 +69,20 @@ pub enum EventError {
 
 #[derive(Deserialize)]
 struct RawEnvelope<'a> {
-    id: Option<String>,
-    object: Option<String>,
-    #[serde(rename = "type")]
-    event_type: Option<String>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    event_type: Option<&'a RawValue>,
     #[serde(borrow)]
     created: Option<&'a RawValue>,
-    livemode: Option<bool>,
-    account: Option<String>,
-    api_version: Option<String>,
+    #[serde(borrow)]
+    livemode: Option<&'a RawValue>,
+    #[serde(borrow)]
+    account: Option<&'a RawValue>,
+    #[serde(borrow)]
+    api_version: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<RawData<'a>>,
     #[serde(borrow)]
@@ -111,7 +116,7 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
     if !is_object(text) {
         return Err(EventError::NotAnEvent("it is a list".to_owned()));
     }
-    let format = match raw.object.as_deref() {
+    let format = match typed::<String>("object", raw.object, "a text")?.as_deref() {
         Some("event") => Format::Snapshot,
         Some("v2.core.event") => Format::Thin,
         Some(other) => return Err(field("object", format!("is {:?}, not \"event\"", shorten(other)))),
@@ -119,16 +124,25 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
     };
     let (object_type, object_id) = object_of(&raw, format)?;
     Ok(Envelope {
-        id: name("id", raw.id)?,
-        event_type: name("type", raw.event_type)?,
+        id: name("id", typed("id", raw.id, "a text")?)?,
+        event_type: name("type", typed("type", raw.event_type, "a text")?)?,
         format,
         created: created(raw.created, format)?,
-        livemode: raw.livemode,
-        account: raw.account.filter(|account| !account.is_empty()),
-        api_version: raw.api_version,
+        livemode: typed("livemode", raw.livemode, "true or false")?,
+        account: typed("account", raw.account, "a text")?.filter(|account: &String| !account.is_empty()),
+        api_version: typed("api_version", raw.api_version, "a text")?,
         object_type,
         object_id,
     })
+}
+
+/// A field's value where it is of the right type. The error names the field and never quotes it: it may be personal.
+fn typed<'a, T: Deserialize<'a>>(
+    which: &'static str,
+    raw: Option<&'a RawValue>,
+    expected: &str,
+) -> Result<Option<T>, EventError> {
+    raw.map_or(Ok(None), |raw| serde_json::from_str(raw.get())).map_err(|_| field(which, format!("is not {expected}")))
 }
 
 fn is_object(json: &str) -> bool {
@@ -142,7 +156,7 @@ fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Optio
                 return Err(field("data.object", "is missing".to_owned()));
             };
             if !is_object(text.get()) {
-                return Err(field("data.object", format!("is {}, not an object", shorten(text.get()))));
+                return Err(field("data.object", "is not an object".to_owned()));
             }
             let object: RawObject = serde_json::from_str(text.get()).map_err(not_an_event)?;
             (object.id, object.object)
@@ -298,8 +312,8 @@ mod tests {
     fn a_body_that_is_not_an_event_is_refused_with_the_field_named() {
         assert!(matches!(envelope(b"{\"id\":\"\xff\"}"), Err(EventError::NotUtf8(7))));
         assert!(problem("[]").contains("not a Stripe event"));
-        let personal = problem(r#"{"object":"event","livemode":"zoe@example.com"}"#);
-        assert!(personal.contains("wrong type at line 1") && !personal.contains("zoe"), "{personal}");
+        let personal = problem(r#"{"object":"event","id":{"mail":"zoe@example.com"},"data":{"object":{}}}"#);
+        assert!(personal.contains("`id` is not a text") && !personal.contains("zoe"), "{personal}");
         assert!(problem(r#"{"object":"charge"}"#).contains("`object` is \"charge\""));
         assert!(problem(r#"{"object":"event","id":"e","type":"t","created":1}"#).contains("`data.object` is missing"));
         for created in ["-1", "1e30", "99999999999999999999", "\"1\"", "null", "1.5"] {

@@ -103,7 +103,7 @@ fn unknown_paths_are_404_and_wrong_methods_405_with_what_is_allowed() {
         assert_eq!(fault(till.get(path)), (404, "not_found".to_owned(), None), "{path}");
     }
     let patch = with_header(&till, Method::Delete, "/api/v1/users/alice", Some("Bearer tilld_api"));
-    assert!(patch.headers.contains(&("Allow", "GET, PUT".to_owned())), "{:?}", patch.headers);
+    assert!(patch.headers.contains(&("Allow", "GET, HEAD, PUT".to_owned())), "{:?}", patch.headers);
     assert_eq!(fault(read(patch)), (405, "method_not_allowed".to_owned(), None));
     assert_eq!(till.call(Method::Other, "/healthz", &Value::Null).0, 405);
     assert_eq!(till.call(Method::Head, "/healthz", &Value::Null).0, 200);

@@ -117,7 +117,7 @@ fn an_authentic_body_that_is_no_event_is_refused_with_the_fault_named() {
         (with("id", json!("evt_\0")), "`id`"),
         (with("id", json!("")), "`id`"),
         (with("id", json!("e".repeat(1025))), "`id`"),
-        (with("id", json!(7)), "string"),
+        (with("id", json!(7)), "`id`"),
         (with("type", Value::Null), "`type`"),
         (with("object", json!("charge")), "`object`"),
         (with("created", json!(-1)), "`created`"),
@@ -125,7 +125,7 @@ fn an_authentic_body_that_is_no_event_is_refused_with_the_fault_named() {
         (with("data", json!({})), "`data.object`"),
         (with("data", json!({"object": "thing_1"})), "data"),
         (with("data", json!({"object": ["thing_1", "thing", "x"]})), "`data.object`"),
-        (with("livemode", json!("yes")), "bool"),
+        (with("livemode", json!("yes")), "`livemode`"),
     ] {
         let answer = till.post_bytes(&body);
         assert_eq!(code(&answer), (400, "invalid_payload"), "{}", String::from_utf8_lossy(&body));
