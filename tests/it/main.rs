@@ -14,3 +14,4 @@ mod order;
 mod samples;
 mod story;
 mod tidy;
+mod versions;

@@ -34,7 +34,7 @@ fn arrivals(count: usize) -> impl Strategy<Value = Vec<Arrival>> {
     let order = twice.prop_flat_map(move |twice| Just((0..count).chain(twice).collect::<Vec<_>>()).prop_shuffle());
     (order, any::<u64>(), any::<u64>()).prop_map(|(order, replays, settles)| {
         let bit = |bits: u64, place: usize| bits.rotate_right(u32::try_from(place % 64).unwrap()) & 1 == 1;
-        let arrival = |(place, event)| Arrival { event, replay: bit(replays, place), settle: bit(settles, place) };
+        let arrival = |(place, event)| Arrival { event, replay: bit(replays, place), settle: bit(settles, place) && bit(settles, place + 7) };
         order.into_iter().enumerate().map(arrival).collect()
     })
 }
