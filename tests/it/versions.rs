@@ -9,7 +9,7 @@ use crate::story::{Step, Story, T0, event, intent_failed, intent_succeeded, invo
 
 /// A subscription of two items from checkout to deletion: a renewal fails, is paid, refunded in part and disputed;
 /// the next one fails for good.
-fn life() -> Story {
+pub fn life() -> Story {
     let mut story = Story::of(Some("alice"));
     let second_item = json!({
         "id": "si_second", "object": "subscription_item", "quantity": 3, "metadata": {}, "created": T0,
@@ -19,9 +19,11 @@ fn life() -> Story {
     });
     story.make("customer.created", "customer", json!({})).make(SUB_CREATED, "sub", json!({"status": "incomplete"}));
     let first_item = story.steps[1].object["items"]["data"][0].clone();
-    story
-        .then(SUB_UPDATED, "sub", json!({"status": "active"}))
-        .make("checkout.session.completed", "session", json!({}));
+    story.then(SUB_UPDATED, "sub", json!({"status": "active"})).make(
+        "checkout.session.completed",
+        "session",
+        json!({}),
+    );
     story.at(60).then(SUB_UPDATED, "sub", json!({"items": {"data": [first_item, second_item], "total_count": 2}}));
     story
         .at(DAY_S)
@@ -73,7 +75,7 @@ fn life() -> Story {
 /// From basil on a webhook's invoice does not say by what it is paid; `invoice_payment.paid` does, which older versions
 /// do not have. Nothing tells it of an invoice that is never paid, so its failing event carries `payments` here, as an
 /// API read with `expand[]=payments` shows it.
-fn delivered(step: &Step, version: ApiVersion) -> Option<Value> {
+pub fn delivered(step: &Step, version: ApiVersion) -> Option<Value> {
     let older = version < ApiVersion::Basil;
     if older && step.event_type.starts_with("invoice_payment.") {
         return None;
@@ -96,7 +98,9 @@ fn typed_rows(version: ApiVersion) -> Vec<String> {
     till.feed(&events);
     assert_eq!(till.value("SELECT group_concat(error) FROM webhook_attempts"), Value::Null);
     let left_out = |line: &str| {
-        line.starts_with("stripe_objects:") || line.starts_with("stripe_invoice_payments:") || line.contains("invoice_payment.paid")
+        line.starts_with("stripe_objects:")
+            || line.starts_with("stripe_invoice_payments:")
+            || line.contains("invoice_payment.paid")
     };
     till.dump().lines().filter(|line| !left_out(line)).map(str::to_owned).collect()
 }
@@ -104,7 +108,8 @@ fn typed_rows(version: ApiVersion) -> Vec<String> {
 #[test]
 fn the_same_history_in_every_api_version_ends_in_the_same_typed_rows() {
     let newest = typed_rows(ApiVersion::CURRENT);
-    for table in ["stripe_subscription_items", "stripe_disputes", "stripe_charges", "payment_failures", "subscriptions"] {
+    for table in ["stripe_subscription_items", "stripe_disputes", "stripe_charges", "payment_failures", "subscriptions"]
+    {
         assert!(newest.iter().any(|row| row.starts_with(&format!("{table}:"))), "{table} has rows");
     }
     for version in ApiVersion::ALL {
@@ -127,7 +132,9 @@ fn the_same_history_in_every_api_version_ends_in_the_same_typed_rows() {
 fn every_version_tells_what_the_newest_row_says() {
     for version in ApiVersion::ALL {
         let rows = typed_rows(version).join("\n");
-        for told in ["stripe_payment_intent_id=\"pi_2\"", "failure_reason=\"insufficient_funds\"", "resolution=\"paid\""] {
+        for told in
+            ["stripe_payment_intent_id=\"pi_2\"", "failure_reason=\"insufficient_funds\"", "resolution=\"paid\""]
+        {
             assert!(rows.contains(told), "{}: {told}", version.as_str());
         }
     }
