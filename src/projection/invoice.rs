@@ -58,7 +58,14 @@ fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
         row.stripe_payment_intent_id = intent_id;
         row.stripe_charge_id = charge_id;
     }
-    Ok(invoices::put(tx, &row)?)
+    let former = invoices::find_standing(tx, &row.stripe_invoice_id)?.and_then(|standing| standing.payment_intent_id);
+    invoices::put(tx, &row)?;
+    if former != row.stripe_payment_intent_id {
+        for intent_id in former.iter().chain(&row.stripe_payment_intent_id) {
+            rewrite(tx, "payment_intent", intent_id, winner.livemode, payment_intent::write)?;
+        }
+    }
+    Ok(())
 }
 
 fn row(winner: &Winner) -> Result<Invoice, ObjectError> {

@@ -45,7 +45,10 @@ fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
 pub(super) fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
     let mut row = row(winner)?;
     if row.stripe_invoice_id.is_none() {
-        row.stripe_invoice_id = invoices::find_invoice_paid_by(tx, &row.stripe_intent_id)?;
+        row.stripe_invoice_id = match invoices::find_invoice_paid_by(tx, &row.stripe_intent_id)? {
+            None => invoices::list_ids_of_intent(tx, &row.stripe_intent_id)?.into_iter().next(),
+            told => told,
+        };
     }
     row.user_id = match (&row.named_user_id, &row.stripe_customer_id) {
         (Some(user_id), _) => Some(user_id.clone()),

@@ -114,12 +114,13 @@ pub fn find_standing(reader: &Reader, invoice_id: &str) -> Result<Option<Standin
     })
 }
 
-/// Invoices that are paid by a payment intent.
+/// Invoices that are paid by a payment intent, by id.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_ids_of_intent(reader: &Reader, intent_id: &str) -> Result<Vec<String>, StoreError> {
-    const SQL: &str = "SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_payment_intent_id = ?1";
+    const SQL: &str =
+        "SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_payment_intent_id = ?1 ORDER BY stripe_invoice_id";
     reader.list(SQL, [intent_id], |row| row.get(0))
 }
 

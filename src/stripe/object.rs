@@ -199,17 +199,17 @@ pub fn invoice_subscription(invoice: &Value) -> Option<&str> {
         .or_else(|| reference(invoice, "subscription"))
 }
 
-/// Payment intent and charge that pay an invoice. Basil moved them under `payments`, which webhooks leave out; of
-/// several the default one counts.
+/// The payment intent that pays an invoice, or else the bare charge that does: older versions name the intent's charge
+/// beside it, newer ones do not. Basil moved them under `payments`, which webhooks leave out; of several the default
+/// one counts.
 #[must_use]
 pub fn invoice_paid_by(invoice: &Value) -> (Option<&str>, Option<&str>) {
     let payments = list(invoice, "payments").0;
     let is_default = |payment: &&Value| payment.get("is_default").and_then(Value::as_bool) == Some(true);
     let newer = payments.iter().find(is_default).or_else(|| payments.first()).and_then(|one| present(one, "payment"));
-    match newer {
-        Some(payment) => (reference(payment, "payment_intent"), reference(payment, "charge")),
-        None => (reference(invoice, "payment_intent"), reference(invoice, "charge")),
-    }
+    let payment = newer.unwrap_or(invoice);
+    let intent = reference(payment, "payment_intent");
+    (intent, reference(payment, "charge").filter(|_| intent.is_none()))
 }
 
 /// The service period of an invoice: from the earliest start to the latest end of its lines. The invoice's own

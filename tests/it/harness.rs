@@ -214,11 +214,15 @@ const NOT_COMPARED: [&str; 7] = [
 ];
 
 pub fn dump(path: &std::path::Path) -> String {
-    let connection = Connection::open(path).unwrap();
-    let tables = column(&connection, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+    dump_through(&Connection::open(path).unwrap())
+}
+
+/// As [`dump`], for those who call it often: the connection keeps the statements.
+pub fn dump_through(connection: &Connection) -> String {
+    let tables = column(connection, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
     let mut lines = Vec::new();
     for table in tables.iter().filter(|table| !NOT_COMPARED.contains(&table.as_str())) {
-        lines.extend(rows_of(&connection, table));
+        lines.extend(rows_of(connection, table));
     }
     lines.join("\n")
 }
@@ -228,7 +232,7 @@ fn rows_of(connection: &Connection, table: &str) -> Vec<String> {
     let own_time = |name: &str| name.ends_with("_ms") && name != "resolved_at_ms" && name != "at_ms";
     let numbered = !matches!(table, "users" | "stripe_objects");
     let kept: Vec<String> = columns.into_iter().filter(|name| !own_time(name) && (!numbered || name != "id")).collect();
-    let mut statement = connection.prepare(&format!("SELECT {} FROM {table}", kept.join(", "))).unwrap();
+    let mut statement = connection.prepare_cached(&format!("SELECT {} FROM {table}", kept.join(", "))).unwrap();
     let mut rows: Vec<String> = statement
         .query_map([], |row| {
             let cells =
@@ -243,7 +247,7 @@ fn rows_of(connection: &Connection, table: &str) -> Vec<String> {
 }
 
 fn column(connection: &Connection, sql: &str) -> Vec<String> {
-    let mut statement = connection.prepare(sql).unwrap();
+    let mut statement = connection.prepare_cached(sql).unwrap();
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
     rows.map(Result::unwrap).collect()
 }

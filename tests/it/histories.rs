@@ -1,9 +1,11 @@
 //! What happens at Stripe in the life of a customer, and what tilld must know of it in the end.
 
 use serde_json::{Value, json};
+use tilld::trigger::ApiVersion;
 
 use crate::harness::{DAY_S, START_S, Till};
 use crate::story::{Story, T0, intent_failed, intent_succeeded, invoice_failed, invoice_paid};
+use crate::versions::life;
 
 pub const SUB_CREATED: &str = "customer.subscription.created";
 pub const SUB_UPDATED: &str = "customer.subscription.updated";
@@ -12,13 +14,15 @@ pub const SUB_DELETED: &str = "customer.subscription.deleted";
 /// A story, and the facts that must hold after it.
 pub struct History {
     pub story: Story,
+    /// The shape in which the events come.
+    pub version: ApiVersion,
     pub holds: fn(&Till),
 }
 
 fn history(tell: fn(&mut Story), holds: fn(&Till)) -> History {
     let mut story = Story::of(Some("alice"));
     tell(&mut story);
-    History { story, holds }
+    History { story, version: ApiVersion::CURRENT, holds }
 }
 
 /// What the entitlement answer says in its most telling fields.
@@ -236,6 +240,26 @@ pub fn past_due_and_recovered() -> History {
     )
 }
 
+/// The same in an old shape: invoice, payment and charge name each other.
+pub fn past_due_and_recovered_in_2020() -> History {
+    History { version: ApiVersion::V2020_08_27, ..past_due_and_recovered() }
+}
+
+/// Much in one life; the failing invoices say by what they are paid, as objects of the API do.
+pub fn whole_life() -> History {
+    History {
+        story: life(),
+        version: ApiVersion::Basil,
+        holds: |till| {
+            answers(till, "alice", "canceled", "free");
+            assert_eq!(
+                till.value("SELECT stripe_invoice_id FROM stripe_payment_intents WHERE stripe_intent_id = 'pi_2'"),
+                "in_2"
+            );
+        },
+    }
+}
+
 pub fn item_swapped() -> History {
     history(
         |story| {
@@ -374,6 +398,7 @@ pub fn checkout_before_customer() -> History {
     );
     History {
         story,
+        version: ApiVersion::CURRENT,
         holds: |till| {
             answers(till, "bob", "active", "pro");
             assert_eq!(till.value("SELECT user_id FROM stripe_payment_intents"), "bob");

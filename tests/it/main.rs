@@ -16,4 +16,5 @@ mod samples;
 mod story;
 mod survival;
 mod tidy;
+mod versions;
 mod webhook;

@@ -69,10 +69,6 @@ impl Story {
         self.steps.push(Step { id, event_type, at_s: self.now_s, before, object });
         self
     }
-
-    pub fn events(&self) -> Vec<Value> {
-        self.steps.iter().map(|step| event(step, ApiVersion::CURRENT)).collect()
-    }
 }
 
 /// The event as a webhook of `version` would carry it.
