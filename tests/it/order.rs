@@ -118,7 +118,7 @@ fn prepared(story: &Story, version: ApiVersion) -> Deliveries {
 fn slim(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            const HEAVY: [&str; 9] = [
+            const HEAVY: [&str; 8] = [
                 "payment_settings",
                 "evidence",
                 "customer_address",
@@ -127,7 +127,6 @@ fn slim(value: &mut Value) {
                 "outcome",
                 "customer_details",
                 "payment_method_options",
-                "plan",
             ];
             object.retain(|key, value| !value.is_null() && !HEAVY.contains(&key.as_str()));
             object.values_mut().for_each(slim);
