@@ -433,5 +433,5 @@ pub fn owner_changed() -> History {
 /// The time at which the harness' clock stands lies after every story.
 #[test]
 fn no_story_reaches_into_the_future() {
-    assert!(T0 + 10 * DAY_S <= START_S);
+    const { assert!(T0 + 10 * DAY_S <= START_S) };
 }
