@@ -131,7 +131,7 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
     let answer = entitlement::of_one(fact, basis.policy, now);
     if answer.reason == Reason::UnknownPrice {
         log::warn!(
-            "a paid subscription gives nothing: its price is in no [[plan]] user_id={user_id} subscription_id={} price_id={}",
+            "a paid subscription gives nothing: its price is in no [[plan]] subscription_id={} price_id={}",
             fact.id,
             answer.price_id.as_deref().unwrap_or("none")
         );

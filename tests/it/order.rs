@@ -274,9 +274,11 @@ fn any_walk_of_a_subscription_ends_in_the_same_tables_in_any_order() {
             let expected = again.after(&events, &in_order(events.len()));
             if again.till.value("SELECT ambiguous FROM stripe_objects WHERE object = 'subscription'") == 0 {
                 let winner = again.till.value("SELECT event_id FROM stripe_subscriptions");
+                let rests_on = story.steps.iter().find(|step| Some(step.id.as_str()) == winner.as_str());
+                // There and back again within a second: equal states are told apart by nothing.
                 prop_assert_eq!(
-                    winner.as_str(),
-                    story.steps.last().map(|last| last.id.as_str()),
+                    rests_on.map(|step| &step.object),
+                    story.steps.last().map(|step| &step.object),
                     "the row rests on what happened last"
                 );
             }
