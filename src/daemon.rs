@@ -13,7 +13,9 @@ use crate::config::{Config, LogFormat, Mode};
 use crate::entitlement::Policy;
 use crate::http::api::{self, Api};
 use crate::http::auth::Tokens;
-use crate::http::server::{self, BindError, Handler, Options, Server};
+use crate::http::guard::{Limits, Rules};
+use crate::http::listen::{self, BindError};
+use crate::http::server::{self, Handler, Options, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
@@ -88,6 +90,14 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
+fn limits(config: &Config) -> Limits {
+    Limits {
+        rules: Rules { head_bytes: config.limits.head_bytes, body_bytes: config.limits.body_bytes },
+        connections: config.limits.connections,
+        request_timeout: Duration::from_secs(config.limits.request_timeout_s),
+    }
+}
+
 /// Opens the database, binds both listeners and starts every thread.
 ///
 /// # Errors
@@ -98,8 +108,8 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
         let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
         log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
     }
-    let public = server::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
-    let private = server::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
+    let public = listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
+    let private = listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(context(config));
@@ -135,9 +145,9 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
     let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
-    let body_bytes = config.limits.body_bytes;
-    let hook = Options { name: "hook", threads: HOOK_THREADS, body_bytes };
-    let private_options = Options { name: "api", threads: API_THREADS, body_bytes };
+    let limits = limits(config);
+    let hook = Options { name: "hook", threads: HOOK_THREADS, limits };
+    let private_options = Options { name: "api", threads: API_THREADS, limits };
     let servers = vec![
         server::serve(public, hook, &threads, &hook_handler)?,
         server::serve(private, private_options, &threads, &api_handler)?,

@@ -4,7 +4,9 @@
 pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod guard;
 pub mod health;
+pub mod listen;
 pub mod request;
 pub mod response;
 pub mod route;

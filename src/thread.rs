@@ -10,6 +10,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 /// Ends reported but not yet read; more are dropped, since the first one already ends the process.
 const REPORTS: usize = 64;
 
+/// Stack of a thread that serves one connection; it calls nothing deep.
+const PASSING_STACK_BYTES: usize = 256 * 1024;
+
 /// Says that a thread ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -56,6 +59,20 @@ impl Threads {
             let _ = report.try_send(Ended { name: reported, panic });
         })?;
         Ok(Handle { name: name.to_owned(), thread })
+    }
+
+    /// Starts a thread whose end is nothing out of the ordinary, with a small stack: one per connection.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn_passing(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let named = name.to_owned();
+        std::thread::Builder::new().name(named.clone()).stack_size(PASSING_STACK_BYTES).spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+                log::error!("thread {named} panicked: {}", panic_text(panic.as_ref()));
+            }
+        })?;
+        Ok(())
     }
 
     /// Where the end of every thread is reported.

@@ -1,115 +1,24 @@
-//! A listener and the threads that answer it. The only file that knows tiny_http; handlers see [`Request`] and
+//! A listener, the guard before it and the threads that answer it. The only file that knows tiny_http; handlers see [`Request`] and
 //! [`Response`]. It must never take the process down by a request, nor hold a lock while a handler runs. Called by
 //! `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
 
-use std::io::{self, ErrorKind, Read};
-use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::guard::{self, Guard, Limits, PEER_HEADER, Pool};
+use super::listen::Bound;
 use super::request::{Method, Request};
 use super::response::{ApiError, Response};
-use crate::config::Address;
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
 
 /// Answers a request. Called on several threads at once.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
-
-/// Why an address could not be listened on.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Somebody else listens there.
-    #[error("{key}: {address} is in use; is another tilld running? Stop it, or choose another address")]
-    InUse {
-        /// Configuration key.
-        key: &'static str,
-        /// The address.
-        address: String,
-    },
-    /// Anything else.
-    #[error("{key}: cannot listen on {address}: {reason}{}", advice(reason))]
-    Other {
-        /// Configuration key.
-        key: &'static str,
-        /// The address.
-        address: String,
-        /// What the system said.
-        reason: io::Error,
-    },
-}
-
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::PermissionDenied => "; a port below 1024 takes privileges, a socket a folder that can be written",
-        ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-        ErrorKind::NotFound => "; create the folder of the socket first",
-        _ => "",
-    }
-}
-
-/// A bound listener that nobody serves yet.
-pub struct Bound {
-    listener: tiny_http::Listener,
-    address: String,
-}
-
-impl Bound {
-    /// The address really used, as it can be called; port 0 has become a port.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-}
-
-/// Binds `address`. A Unix socket gets the permissions `mode`; a stale one that nobody answers on is replaced.
-///
-/// # Errors
-/// With the configuration key and what to do.
-pub fn bind(key: &'static str, address: &Address, mode: u32) -> Result<Bound, BindError> {
-    let failed = |reason: io::Error| match reason.kind() {
-        ErrorKind::AddrInUse => BindError::InUse { key, address: address.to_string() },
-        _ => BindError::Other { key, address: address.to_string(), reason },
-    };
-    match address {
-        Address::Tcp(host_port) => {
-            let listener = TcpListener::bind(host_port.as_str()).map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?.to_string();
-            Ok(Bound { listener: listener.into(), address })
-        }
-        Address::Unix(path) => {
-            let listener = bind_unix(path, mode).map_err(failed)?;
-            Ok(Bound { listener: listener.into(), address: address.to_string() })
-        }
-    }
-}
-
-fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            remove_stale(path)?;
-            UnixListener::bind(path)?
-        }
-        bound => bound?,
-    };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
-}
-
-/// Removes what a process that died left. Only a refused connection says that nobody listens: one that is not
-/// permitted may lead to a living process of another user.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(io::Error::other("the file there is not a socket; remove it or choose another path"));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        _ => Err(ErrorKind::AddrInUse.into()),
-    }
-}
 
 /// How a listener is served.
 #[derive(Debug, Clone, Copy)]
@@ -118,28 +27,44 @@ pub struct Options {
     pub name: &'static str,
     /// Requests answered at once.
     pub threads: usize,
-    /// Longest body, in bytes.
-    pub body_bytes: usize,
+    /// What a client may ask.
+    pub limits: Limits,
 }
 
 /// A listener that is being answered.
 pub struct Server {
+    guard: Option<Guard>,
     server: Arc<tiny_http::Server>,
     stopper: Stopper,
     threads: Vec<Handle>,
+    /// The public face, where it is a file.
+    socket: Option<PathBuf>,
+    /// Where the guard meets tiny_http; removed when it is dropped.
+    _meeting: Meeting,
 }
 
-/// Starts the threads that answer a listener.
+/// Starts the threads that answer a listener, and opens the guard's door to it.
 ///
 /// # Errors
 /// When the system has no thread or socket to give.
 pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Handler>) -> io::Result<Server> {
-    let server = tiny_http::Server::from_listener(bound.listener, None).map_err(io::Error::other)?;
+    let meeting = Meeting::new()?;
+    let listener = UnixListener::bind(meeting.socket())?;
+    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     let (stopper, stop) = stopper();
-    let mut started = Server { server: Arc::new(server), stopper, threads: Vec::new() };
+    let path = meeting.socket();
+    let mut started = Server {
+        guard: None,
+        server: Arc::new(server),
+        stopper,
+        threads: Vec::new(),
+        socket: bound.socket,
+        _meeting: meeting,
+    };
     for number in 0..options.threads {
         let (server, stop, handler) = (Arc::clone(&started.server), stop.clone(), Arc::clone(handler));
-        let work = move || answer_all(&server, &stop, options.body_bytes, handler.as_ref());
+        let body_bytes = options.limits.rules.body_bytes;
+        let work = move || answer_all(&server, &stop, body_bytes, handler.as_ref());
         match threads.spawn(&format!("{}-{number}", options.name), work) {
             Ok(handle) => started.threads.push(handle),
             Err(error) => {
@@ -148,23 +73,64 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
             }
         }
     }
+    let opened = Pool::open(&path, options.threads)
+        .and_then(|pool| guard::open(options.name, bound.listener, pool, options.limits, threads));
+    match opened {
+        Ok(guard) => started.guard = Some(guard),
+        Err(error) => {
+            started.stop();
+            return Err(error);
+        }
+    }
     Ok(started)
 }
 
 impl Server {
-    /// Takes no further request, answers those in hand, and ends the threads. A connection that stays open gets no
-    /// answer to what it sends afterwards; it ends with the process.
+    /// Takes no further request, answers those in hand, and ends the threads.
     pub fn stop(self) {
+        if let Some(guard) = self.guard {
+            guard.stop();
+        }
+        if let Some(socket) = self.socket
+            && let Err(error) = std::fs::remove_file(&socket)
+        {
+            log::info!("the socket {} was not removed: {error}", socket.display());
+        }
         drop(self.stopper);
         // One call frees one waiting thread.
         self.threads.iter().for_each(|_| self.server.unblock());
         self.threads.into_iter().for_each(Handle::join);
-        while let Ok(Some(late)) = self.server.try_recv() {
-            // A client that has gone away needs no answer.
-            let _ = send(late, ApiError::new(503, "shutting_down", "tilld is stopping; try again").into());
-        }
-        // Dropped here, tiny_http calls its own address to free its accepting thread, and then removes a Unix socket's
+        // Dropped here, tiny_http calls its own address to free its accepting thread, and then removes its socket's
         // file. Removed any earlier, that thread would be left waiting, with the socket open.
+    }
+}
+
+/// A folder of our own for the socket between guard and tiny_http. Nobody else may enter it.
+struct Meeting(PathBuf);
+
+/// Tells the folders of one process apart.
+static MEETINGS: AtomicU64 = AtomicU64::new(0);
+
+impl Meeting {
+    fn new() -> io::Result<Self> {
+        let place = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
+        let number = MEETINGS.fetch_add(1, Ordering::Relaxed);
+        let folder = place.join(format!("tilld-{}-{number}", std::process::id()));
+        // A process of the same number that died may have left it.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("http.sock")
+    }
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        // What is left there is in nobody's way.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -209,10 +175,11 @@ fn label(method: Method, url: &str) -> String {
 fn read(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Request, ApiError> {
     let body = read_body(inner, body_bytes)?;
     let headers = inner.headers().iter().map(|header| (header.field.to_string(), header.value.to_string()));
+    let (told, headers): (Vec<_>, Vec<_>) = headers.partition(|(name, _)| name.eq_ignore_ascii_case(PEER_HEADER));
     Ok(Request {
-        headers: headers.collect(),
+        headers,
         body,
-        peer: inner.remote_addr().map(std::net::SocketAddr::ip),
+        peer: told.first().and_then(|(_, address)| address.parse().ok()),
         ..Request::new(Method::parse(inner.method().as_str()), inner.url())
     })
 }

@@ -1,0 +1,104 @@
+//! Addresses: TCP or a Unix socket, bound before anything else starts. Called by `daemon`.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use super::guard::Listener;
+use crate::config::Address;
+
+/// Why an address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("{key}: {address} is in use; is another tilld running? Stop it, or choose another address")]
+    InUse {
+        /// Configuration key.
+        key: &'static str,
+        /// The address.
+        address: String,
+    },
+    /// Anything else.
+    #[error("{key}: cannot listen on {address}: {reason}{}", advice(reason))]
+    Other {
+        /// Configuration key.
+        key: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        reason: io::Error,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "; a port below 1024 takes privileges, a socket a folder that can be written",
+        ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        ErrorKind::NotFound => "; create the folder of the socket first",
+        _ => "",
+    }
+}
+
+/// A bound listener that nobody serves yet.
+pub struct Bound {
+    pub(super) listener: Listener,
+    pub(super) socket: Option<PathBuf>,
+    address: String,
+}
+
+impl Bound {
+    /// The address really used, as it can be called; port 0 has become a port.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Binds `address`. A Unix socket gets the permissions `mode`; a stale one that nobody answers on is replaced.
+///
+/// # Errors
+/// With the configuration key and what to do.
+pub fn bind(key: &'static str, address: &Address, mode: u32) -> Result<Bound, BindError> {
+    let failed = |reason: io::Error| match reason.kind() {
+        ErrorKind::AddrInUse => BindError::InUse { key, address: address.to_string() },
+        _ => BindError::Other { key, address: address.to_string(), reason },
+    };
+    match address {
+        Address::Tcp(host_port) => {
+            let listener = TcpListener::bind(host_port.as_str()).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?.to_string();
+            Ok(Bound { listener: Listener::Tcp(listener), socket: None, address })
+        }
+        Address::Unix(path) => {
+            let listener = bind_unix(path, mode).map_err(failed)?;
+            let (listener, socket) = (Listener::Unix(listener), Some(path.clone()));
+            Ok(Bound { listener, socket, address: address.to_string() })
+        }
+    }
+}
+
+fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            UnixListener::bind(path)?
+        }
+        bound => bound?,
+    };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+/// Removes what a process that died left. Only a refused connection says that nobody listens: one that is not
+/// permitted may lead to a living process of another user.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::other("the file there is not a socket; remove it or choose another path"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Err(ErrorKind::AddrInUse.into()),
+    }
+}
