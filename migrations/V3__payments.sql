@@ -6,7 +6,7 @@ CREATE TABLE stripe_invoices (
     stripe_customer_id       TEXT,                              -- cus_…; NULL for a guest
     stripe_subscription_id   TEXT,                              -- sub_…; NULL for a one-off invoice
     stripe_payment_intent_id TEXT,                              -- pi_…, where the event's API version tells it
-    stripe_charge_id         TEXT,                              -- ch_…, likewise
+    stripe_charge_id         TEXT,                              -- ch_…, where it is paid without an intent
     number                   TEXT,                              -- printed number; NULL for drafts
     status                   TEXT,                              -- draft, open, paid, uncollectible, void
     billing_reason           TEXT,                              -- why it was made
