@@ -4,9 +4,9 @@
 
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -108,14 +108,18 @@ impl Server {
 /// A folder of our own for the socket between guard and tiny_http. Nobody else may enter it.
 struct Meeting(PathBuf);
 
+const MEETING_PREFIX: &str = "tilld-http-";
+const MEETING_SOCKET: &str = "http.sock";
+
 /// Tells the folders of one process apart.
 static MEETINGS: AtomicU64 = AtomicU64::new(0);
 
 impl Meeting {
     fn new() -> io::Result<Self> {
         let place = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
+        sweep(&place);
         let number = MEETINGS.fetch_add(1, Ordering::Relaxed);
-        let folder = place.join(format!("tilld-{}-{number}", std::process::id()));
+        let folder = place.join(format!("{MEETING_PREFIX}{}-{number}", std::process::id()));
         // A process of the same number that died may have left it.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
@@ -123,7 +127,19 @@ impl Meeting {
     }
 
     fn socket(&self) -> PathBuf {
-        self.0.join("http.sock")
+        self.0.join(MEETING_SOCKET)
+    }
+}
+
+/// Removes the folders of processes that were killed: those with a socket that nobody answers on.
+fn sweep(place: &Path) {
+    let Ok(entries) = std::fs::read_dir(place) else { return };
+    for folder in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(MEETING_PREFIX)) {
+        let answer = UnixStream::connect(folder.path().join(MEETING_SOCKET));
+        if answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            // Another user's stays; it is not ours to remove.
+            let _ = std::fs::remove_dir_all(folder.path());
+        }
     }
 }
 

@@ -11,8 +11,6 @@ use super::*;
 use crate::config::Address;
 use crate::http::listen::{BindError, bind};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 /// Far longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -331,4 +329,19 @@ fn a_file_that_is_not_a_socket_is_never_removed() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     let error = unix(&folder.path().join("none/sock"), 0o600).err().unwrap().to_string();
     assert!(error.contains("create the folder"), "{error}");
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let folder = place.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    };
+    let (dead, alive, other) = (folder("tilld-http-1-0"), folder("tilld-http-2-0"), folder("other"));
+    drop(UnixListener::bind(dead.join("http.sock")).unwrap());
+    let _listening = UnixListener::bind(alive.join("http.sock")).unwrap();
+    sweep(place.path());
+    assert!(!dead.exists() && alive.exists() && other.exists());
 }
