@@ -8,6 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages that the writer keeps, as SQLite's `cache_size` takes it: KiB when negative. A commit's pages must fit, or they
+/// are written before it and again after.
+const WRITER_CACHE_KIB: i64 = -16_384;
 /// Prepared statements kept per connection; more than the program has.
 const STATEMENT_CACHE: usize = 256;
 
@@ -18,6 +21,8 @@ pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     keep_statements(&connection)?;
     Ok(connection)
 }
