@@ -48,16 +48,16 @@ fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
 /// Mirrors the object if its row changes, and returns what the typed row is to be made from; `None`: it stands.
 pub(super) fn choose(step: &Step, key: Key) -> Result<Option<Winner>, ProjectionError> {
     let row = objects::find_state(step.tx, key)?;
-    let (candidates, texts) = match place(step.event, step.snapshot, row.as_ref()) {
+    let (mut candidates, texts) = match place(step.event, step.snapshot, row.as_ref()) {
         Place::Late => return Ok(None),
         Place::Newest => (vec![candidate(step)], vec![step.snapshot.object_text.clone()]),
         Place::Contested => with_siblings(step, key)?,
     };
     let Some(decision) = order::decide(&candidates) else { return Ok(None) };
-    let winner = &candidates[decision.winner];
+    let winner = candidates.swap_remove(decision.winner);
     let state = State {
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id,
         deleted: decision.deleted,
         terminal: decision.terminal,
         contested: decision.contested,
@@ -66,7 +66,7 @@ pub(super) fn choose(step: &Step, key: Key) -> Result<Option<Winner>, Projection
     let version = Version { state: &state, ambiguous: decision.ambiguous, data: &texts[decision.winner] };
     objects::put(step.tx, key, &version)?;
     Ok(Some(Winner {
-        object: winner.object.clone(),
+        object: winner.object,
         created: state.event_created,
         event_id: state.event_id,
         livemode: key.livemode,
