@@ -25,7 +25,7 @@ use crate::thread::{Ended, Handle, Stopper, Threads, stopper};
 use crate::worker::Worker;
 
 /// Threads that take webhooks. They wait for commits, so there are more than cores.
-const HOOK_THREADS: usize = 16;
+pub const HOOK_THREADS: usize = 16;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
 /// How long a stop may take before the process ends all the same.
@@ -90,7 +90,9 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
-fn limits(config: &Config) -> Limits {
+/// What a client may ask of either listener.
+#[must_use]
+pub fn limits(config: &Config) -> Limits {
     Limits {
         rules: Rules { head_bytes: config.limits.head_bytes, body_bytes: config.limits.body_bytes },
         connections: config.limits.connections,

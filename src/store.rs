@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rusqlite::Connection;
+use rusqlite::{Connection, ToSql};
 
 pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
@@ -80,6 +80,27 @@ impl Store {
     /// # Errors
     /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept.
     pub fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(|tx| in_savepoint(tx, work))
+    }
+
+    /// As [`Store::write`], for work that changes something by one statement at most: SQLite undoes a statement that
+    /// fails by itself, so it needs no savepoint, which would copy every page it touches.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_one<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(work)
+    }
+
+    fn submit<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -146,6 +167,21 @@ impl<'c> Tx<'c> {
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
+    /// so they must be given in the order in which the statement first names them.
+    fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        if statement.parameter_count() != params.len() {
+            let (wanted, given) = (statement.parameter_count(), params.len());
+            return Err(StoreError::Sql(format!("a statement with {wanted} parameters was given {given}")));
+        }
+        for (place, (name, value)) in (1..).zip(params) {
+            debug_assert_eq!(statement.parameter_name(place), Some(*name), "parameters out of order: {sql}");
+            statement.raw_bind_parameter(place, value)?;
+        }
+        Ok(statement.raw_execute()?)
     }
 
     fn savepoint(&self, sql: &str) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// A failed read or write.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full, the file is locked, read-only or unreadable now. The same call may succeed later.
     #[error("the database cannot take this now: {0}")]

@@ -25,7 +25,7 @@ where
 {
     let (answer, answered) = bounded(1);
     let job: Job = Box::new(move |connection| {
-        let outcome = connection.and_then(|connection| in_savepoint(&Tx::new(connection), work));
+        let outcome = connection.and_then(|connection| caught(|| work(&Tx::new(connection))));
         Box::new(move |commit| reply(&answer, outcome, commit))
     });
     (job, answered)
@@ -36,11 +36,16 @@ fn reply<T>(answer: &Sender<Result<T, StoreError>>, outcome: Result<T, StoreErro
     let _ = answer.send(outcome.and_then(|value| commit.map(|()| value)));
 }
 
+/// Makes an error of a panic.
+fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(panic.as_ref())).into()))
+}
+
 /// Runs `work` so that its failure or panic undoes its own changes and nobody else's.
 pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&Tx) -> Result<T, E>) -> Result<T, E> {
     tx.savepoint("SAVEPOINT job")?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| work(tx)))
-        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(panic.as_ref())).into()));
+    let outcome = caught(|| work(tx));
     if outcome.is_err() {
         // SQLite may already have rolled the whole transaction back (disk full); then there is nothing to undo.
         if !tx.is_open() {
