@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod charges;
 pub mod checkout_sessions;
+mod checkpoint;
 mod connection;
 pub mod customers;
 pub mod dead_letters;
@@ -33,6 +34,7 @@ pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
 
 use crate::thread::{Handle, Threads};
+use checkpoint::Checkpoints;
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -58,14 +60,16 @@ impl Store {
         schema::require_current(path)?;
         let unusable =
             |error: rusqlite::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
-        let connection = connection::open_writer(path).map_err(unusable)?;
+        let mut connection = connection::open_writer(path).map_err(unusable)?;
+        let copier = connection::open_writer(path).map_err(unusable)?;
+        let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
             let _ = idle.0.send(connection::open_reader(path).map_err(unusable)?);
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
-        let handle = threads.spawn("writer", move || writer::run(connection, &waiting))?;
+        let handle = threads.spawn("writer", move || writer::run(connection, checkpoints, &waiting))?;
         Ok((Self { jobs, idle, path: path.to_owned() }, handle))
     }
 

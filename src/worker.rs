@@ -231,8 +231,7 @@ fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreErro
         (Verdict::Later, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
             let (pending, error) = (&work.pending, error.to_string());
-            let failed =
-                retrier::Failed { pending, attempt: work.attempt, error: &error, now_ms: terms.now_ms };
+            let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, now_ms: terms.now_ms };
             retrier::record(tx, &failed, verdict, terms.policy)
         }
     }

@@ -62,8 +62,7 @@ fn newest<'a>(step: &Step<'a>, key: Key) -> Result<Winner<'a>, ProjectionError> 
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(&event.event_type, shown);
     let state = State { event_created: event.created, deleted, terminal, contested: false };
-    let version =
-        Version { state: &state, event_id: &event.id, ambiguous: false, data: &step.snapshot.object_text };
+    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data: &step.snapshot.object_text };
     objects::put(step.tx, key, &version)?;
     Ok(Winner {
         object: Cow::Borrowed(shown),

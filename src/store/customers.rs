@@ -140,7 +140,8 @@ pub fn set_owner(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<()
     tx.execute(SET_OWNER, (customer_id, user_id)).map(|_| ())
 }
 
-const FIND_MAIN: &str = "SELECT stripe_customer_id, (SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1)
+const FIND_MAIN: &str =
+    "SELECT stripe_customer_id, (SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1)
     FROM stripe_customers WHERE owner_user_id = ?1
     ORDER BY deleted, created IS NULL, created, stripe_customer_id LIMIT 1";
 
@@ -150,7 +151,8 @@ const FIND_MAIN: &str = "SELECT stripe_customer_id, (SELECT stripe_customer_id F
 /// When the database cannot take it.
 pub fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
     // A customer that is taken away from its owner is no longer the main one (`set_owner`): no customer, none to clear.
-    let found = tx.find(FIND_MAIN, [user_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
+    let found =
+        tx.find(FIND_MAIN, [user_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
     let Some((main, present)) = found else { return Ok(()) };
     if present.as_ref() == Some(&main) {
         return Ok(());

@@ -39,12 +39,7 @@ const FIND: &str = "SELECT event_created, deleted, terminal, contested FROM stri
 /// When the database cannot be read.
 pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError> {
     reader.find(FIND, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(State {
-            event_created: row.get(0)?,
-            deleted: row.get(1)?,
-            terminal: row.get(2)?,
-            contested: row.get(3)?,
-        })
+        Ok(State { event_created: row.get(0)?, deleted: row.get(1)?, terminal: row.get(2)?, contested: row.get(3)? })
     })
 }
 

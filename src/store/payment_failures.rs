@@ -52,9 +52,9 @@ pub fn note(tx: &Tx, failure: &Failure, now_ms: i64) -> Result<(), StoreError> {
         },
     )?;
     let newest = named_params! {
-        ":invoice": failure.invoice_id, ":subscription": failure.subscription_id, ":customer": failure.customer_id,
-        ":amount": failure.amount_due, ":currency": failure.currency, ":attempts": failure.attempt_count,
-        ":next": failure.next_retry_at, ":at": failure.failed_at, ":event": failure.event_id,
+        ":subscription": failure.subscription_id, ":customer": failure.customer_id, ":amount": failure.amount_due,
+        ":currency": failure.currency, ":attempts": failure.attempt_count, ":next": failure.next_retry_at,
+        ":at": failure.failed_at, ":event": failure.event_id, ":invoice": failure.invoice_id,
     };
     tx.execute_named(NOTE_NEWEST, newest).map(|_| ())
 }

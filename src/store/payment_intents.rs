@@ -88,7 +88,7 @@ pub struct Failure<'a> {
 /// When the database cannot take it.
 pub fn note_failure(tx: &Tx, intent_id: &str, failure: &Failure) -> Result<(), StoreError> {
     let params = named_params! {
-        ":id": intent_id, ":at": failure.at, ":code": failure.code, ":event": failure.event_id,
+        ":at": failure.at, ":code": failure.code, ":event": failure.event_id, ":id": intent_id,
     };
     tx.execute_named(NOTE_FAILURE, params).map(|_| ())
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::checkpoint::Checkpoints;
 use super::{StoreError, Tx};
 use crate::thread::panic_text;
 
@@ -58,10 +59,12 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(super) fn run(connection: Connection, jobs: &Receiver<Job>) {
+pub(super) fn run(connection: Connection, checkpoints: Checkpoints, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         commit_group(&connection, first, jobs);
+        checkpoints.after_commit(&connection);
     }
+    checkpoints.stop();
     // Leaves one file behind where it can; a reader that is still open keeps the log, which loses nothing.
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         log::info!("checkpoint at stop was not possible: {error}");
