@@ -6,15 +6,18 @@ pub mod charges;
 pub mod checkout_sessions;
 mod connection;
 pub mod customers;
+pub mod damage;
 pub mod dead_letters;
 pub mod disputes;
 pub mod effective;
 mod error;
 pub mod inbox;
 pub mod invoices;
+pub mod lock;
 pub mod objects;
 pub mod payment_failures;
 pub mod payment_intents;
+mod place;
 pub mod retries;
 pub mod schema;
 pub mod settings;
@@ -24,6 +27,7 @@ pub mod users;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -33,6 +37,7 @@ pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
 
 use crate::thread::{Handle, Threads};
+use place::Place;
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -47,6 +52,9 @@ pub struct Store {
     jobs: Sender<writer::Job>,
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
+    place: Arc<Place>,
+    /// What SQLite said when it first found the file damaged.
+    damage: Arc<OnceLock<String>>,
 }
 
 impl Store {
@@ -56,8 +64,7 @@ impl Store {
     /// When the file cannot be used or its schema is not the one this program knows.
     pub fn open(path: &Path, threads: &Threads) -> Result<(Self, Handle), OpenError> {
         schema::require_current(path)?;
-        let unusable =
-            |error: rusqlite::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
+        let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
         let connection = connection::open_writer(path).map_err(unusable)?;
         let idle = bounded(READERS);
         for _ in 0..READERS {
@@ -66,7 +73,8 @@ impl Store {
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
         let handle = threads.spawn("writer", move || writer::run(connection, &waiting))?;
-        Ok((Self { jobs, idle, path: path.to_owned() }, handle))
+        let place = Arc::new(Place::of(path)?);
+        Ok((Self { jobs, idle, path: path.to_owned(), place, damage: Arc::default() }, handle))
     }
 
     /// The database file.
@@ -75,18 +83,39 @@ impl Store {
         &self.path
     }
 
-    /// Runs `work` on the writer thread and returns after its commit is on disk.
+    /// Runs `work` on the writer thread and returns after its commit is on disk. Once the file was found damaged,
+    /// nothing is written any more: what Stripe is not told we have, it sends again to the backup put in its place.
     ///
     /// # Errors
-    /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept.
+    /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept, or only in a file
+    /// that is no longer in its place.
     pub fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     {
+        if let Some(said) = self.damage.get() {
+            return Err(StoreError::Damaged(said.clone()));
+        }
         let (job, answered) = writer::job(work);
         self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
-        answered.recv().map_err(|_| StoreError::Stopped)?
+        let outcome = answered.recv().map_err(|_| StoreError::Stopped)?;
+        let written = self.noting_damage(outcome)?;
+        self.place.confirm()?;
+        Ok(written)
+    }
+
+    fn noting_damage<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Damaged(said)) = &outcome
+            && self.damage.set(said.clone()).is_ok()
+        {
+            let backups = damage::backups(&self.path);
+            log::error!(
+                "from now on nothing is written. {} (backups beside it: {backups:?})",
+                StoreError::Damaged(said.clone())
+            );
+        }
+        outcome
     }
 
     /// Runs `work` on a read-only connection that sees one consistent state.
@@ -101,8 +130,11 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("all read connections are busy".to_owned()))?;
         let lease = Lease { connection: Some(connection), home: &self.idle.0 };
         let Some(connection) = lease.connection.as_ref() else { return Err(StoreError::Stopped) };
-        let snapshot = connection.unchecked_transaction()?;
-        work(&Reader { connection: &snapshot })
+        let outcome = connection
+            .unchecked_transaction()
+            .map_err(StoreError::from)
+            .and_then(|snapshot| work(&Reader { connection: &snapshot }));
+        self.noting_damage(outcome)
     }
 }
 

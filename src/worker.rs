@@ -25,6 +25,8 @@ const BATCH: u32 = 64;
 const POLL: Duration = Duration::from_millis(500);
 /// Pause after the database could not take a batch.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same, where only an operator can help.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
 
 /// How an event is applied; the tests put in functions that fail.
 pub type Project = fn(&Tx, &Event, &Context, i64) -> Result<Completion, ProjectionError>;
@@ -80,8 +82,9 @@ impl Worker {
                 Ok(Step::Idle) => POLL,
                 Err(StoreError::Stopped) => return,
                 Err(error) => {
-                    log::warn!("events wait: {error}; trying again in {} s", PAUSE.as_secs());
-                    PAUSE
+                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
+                    log::warn!("events wait: {error}; trying again in {} s", pause.as_secs());
+                    pause
                 }
             };
             select! {

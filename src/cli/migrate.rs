@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::cli::{Failure, database, table};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
+use crate::store::lock;
 use crate::store::schema::{self, Migrated};
 
 /// What to do with the schema.
@@ -16,7 +17,7 @@ pub enum Command {
     /// Bring the database to the newest schema, after a copy of the file; `tilld serve` does it, too
     #[command(after_help = "Example: tilld migrate up")]
     Up,
-    /// Bring the database down to an older schema, after a copy of the file; stop the daemon first
+    /// Bring the database down to an older schema, after a copy of the file; refused while a daemon runs
     #[command(after_help = "Example: tilld migrate down --to 3")]
     Down {
         /// The schema to go down to; 0 removes everything
@@ -41,8 +42,15 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
             };
             Ok(table::columns(out, &["SCHEMA", "STEP", "STATE"], &steps.iter().map(row).collect::<Vec<_>>())?)
         }
-        Command::Up => report(&schema::up(&path, now_ms)?, out),
-        Command::Down { to } => report(&schema::down(&path, to, now_ms)?, out),
+        Command::Up => {
+            // Where there is nothing to do, a daemon that runs is in nobody's way.
+            let _lock = if schema::require_current(&path).is_ok() { None } else { Some(lock::take(&path)?) };
+            report(&schema::up(&path, now_ms)?, out)
+        }
+        Command::Down { to } => {
+            let _lock = lock::take(&path)?;
+            report(&schema::down(&path, to, now_ms)?, out)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::connection::Patience;
 use super::{StoreError, Tx};
 use crate::thread::panic_text;
 
@@ -54,8 +55,9 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
 pub(super) fn run(connection: Connection, jobs: &Receiver<Job>) {
+    let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
-        commit_group(&connection, first, jobs);
+        commit_group(&connection, &mut patience, first, jobs);
     }
     // Leaves one file behind where it can; a reader that is still open keeps the log, which loses nothing.
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
@@ -63,9 +65,9 @@ pub(super) fn run(connection: Connection, jobs: &Receiver<Job>) {
     }
 }
 
-fn commit_group(connection: &Connection, first: Job, jobs: &Receiver<Job>) {
+fn commit_group(connection: &Connection, patience: &mut Patience, first: Job, jobs: &Receiver<Job>) {
     let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+    if let Err(error) = patience.begin(connection) {
         let error = StoreError::from(error);
         group.for_each(|job| job(Err(error.shared()))(Ok(())));
         return;
