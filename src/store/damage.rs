@@ -7,11 +7,11 @@
 //! counts as damaged from the first read on that SQLite refuses (`Store::write`).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::{OpenError, connection, lock};
 
@@ -24,11 +24,13 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Backups named in a refusal at most.
 const NAMED: usize = 3;
 
-/// Looks at the file at `path`, if there is one.
+/// Looks at the file at `path`, if there is one, before this process has opened it: closing it here drops the locks that
+/// SQLite would hold.
 ///
 /// # Errors
-/// [`OpenError::Damaged`], or why it cannot be opened.
+/// [`OpenError::Damaged`], [`OpenError::ReadOnly`], or why it cannot be opened.
 pub fn look(path: &Path) -> Result<(), OpenError> {
+    may_be_written(path)?;
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason, backups: backups(path) };
     let length = std::fs::metadata(path).map_or(0, |found| found.len());
     if length == 0 {
@@ -48,6 +50,22 @@ pub fn look(path: &Path) -> Result<(), OpenError> {
         None => Ok(()),
         Some(found) => Err(damaged(found)),
     }
+}
+
+/// SQLite takes a file that it may not write as one to be read, and gives its log the same rights, which then outlast
+/// the cause.
+fn may_be_written(path: &Path) -> Result<(), OpenError> {
+    for ending in ["", "-wal", "-shm"] {
+        let file = beside(path, ending);
+        match File::options().write(true).open(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let reason = format!("{}: {error}", file.display());
+                return Err(OpenError::ReadOnly { path: path.to_owned(), reason });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The first page of every b-tree, and some on the way down its left side. A root that is no page of a b-tree is an
@@ -78,7 +96,7 @@ fn quick(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
     match connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)) {
         Ok(said) if said == "ok" => Ok(None),
         Ok(said) => Ok(Some(said.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join("; "))),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(None),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -32,16 +32,16 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file or its folder cannot be used.
-    #[error("cannot open database {path}: {reason}; check that the folder exists and is writable")]
+    #[error("cannot open database {path}: {reason}; check that the folder exists, is writable and has room")]
     Unusable {
         /// The file.
         path: PathBuf,
         /// SQLite's or the system's words.
         reason: String,
     },
-    /// The file, or the file system it is on, can be read but not written.
+    /// The file, or the file system it is on, cannot be written.
     #[error(
-        "database {path} can only be read: {reason}; give this user the right to write the file and its folder, and see that the file system is not mounted read-only"
+        "database {path} cannot be written: {reason}; give this user the right to write the file and its folder, and see that the file system is not mounted read-only"
     )]
     ReadOnly {
         /// The file.
@@ -125,7 +125,7 @@ fn named(backups: &[PathBuf]) -> String {
 impl OpenError {
     /// Why SQLite could not open or ask the file at `path`.
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
-        let (path, reason) = (path.to_owned(), error.to_string());
+        let (path, reason) = (path.to_owned(), words(error));
         match fault(error) {
             Fault::Damage => {
                 let backups = super::damage::backups(&path);
@@ -134,6 +134,11 @@ impl OpenError {
             _ if error.sqlite_error_code() == Some(Code::ReadOnly) => Self::ReadOnly { path, reason },
             _ => Self::Unusable { path, reason },
         }
+    }
+
+    /// What to add where SQLite's words do not say it: it calls a full disk an I/O error as often as not.
+    pub(super) fn advice(error: &rusqlite::Error) -> Option<&'static str> {
+        (fault(error) == Fault::Surroundings).then_some("; check that its folder is writable and has room")
     }
 }
 
@@ -179,13 +184,19 @@ fn fault(error: &rusqlite::Error) -> Fault {
     }
 }
 
+/// SQLite's words and number: "disk I/O error" has thirty kinds (sqlite.org/rescode.html).
+fn words(error: &rusqlite::Error) -> String {
+    match error.sqlite_extended_error_code() {
+        Some(number) => format!("{error} (SQLite {number})"),
+        None => error.to_string(),
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // "disk I/O error" has thirty kinds; the number tells which.
-        let text = || format!("{error} (SQLite {})", error.sqlite_extended_error_code().unwrap_or_default());
         match fault(&error) {
-            Fault::Surroundings => Self::Unavailable(text()),
-            Fault::Damage => Self::Damaged(text()),
+            Fault::Surroundings => Self::Unavailable(words(&error)),
+            Fault::Damage => Self::Damaged(words(&error)),
             Fault::Call => Self::Sql(error.to_string()),
         }
     }

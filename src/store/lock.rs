@@ -29,9 +29,12 @@ pub struct Lock {
 pub fn take(path: &Path) -> Result<Lock, OpenError> {
     let unusable = |error: io::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
     let beside = lock_path(path).map_err(unusable)?;
-    let unusable = |error: io::Error| OpenError::Unusable {
-        path: path.to_owned(),
-        reason: format!("its lock {} cannot be had: {error}", beside.display()),
+    let unusable = |error: io::Error| {
+        let (path, reason) = (path.to_owned(), format!("its lock {} cannot be had: {error}", beside.display()));
+        match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path, reason },
+            _ => OpenError::Unusable { path, reason },
+        }
     };
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(&beside);
     let mut file = open.map_err(unusable)?;
@@ -99,7 +102,8 @@ mod tests {
         let path = dir.path().join("tilld.db");
         std::os::unix::fs::symlink("tilld.db", dir.path().join("link.db")).unwrap();
         std::os::unix::fs::symlink(dir.path(), dir.path().join("round")).unwrap();
-        let names = ["tilld.db", "link.db", "round/tilld.db", "round/../round/link.db"];
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let names = ["tilld.db", "link.db", "round/tilld.db", "sub/../round/link.db"];
         // Before there is a file, and after.
         for _ in 0..2 {
             let held = take(&path).unwrap();

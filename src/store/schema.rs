@@ -237,13 +237,18 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
         .map_err(|error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn failed(path: &Path, error: &dyn std::error::Error) -> OpenError {
+fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> OpenError {
     let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        reason.push_str(": ");
-        reason.push_str(&inner.to_string());
-        cause = inner.source();
+    let mut advice = None;
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        advice = advice.or(cause.downcast_ref().and_then(OpenError::advice));
+        next = cause.source();
+        if let Some(inner) = next {
+            reason.push_str(": ");
+            reason.push_str(&inner.to_string());
+        }
     }
+    reason.push_str(advice.unwrap_or_default());
     OpenError::Migration { path: path.to_owned(), reason }
 }

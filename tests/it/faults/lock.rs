@@ -18,11 +18,12 @@ fn a_second_daemon_on_the_same_file_is_refused_with_the_first_one_s_number() {
     let elsewhere = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(dir.path(), elsewhere.path().join("round")).unwrap();
     std::os::unix::fs::symlink(dir.path().join("tilld.db"), elsewhere.path().join("link.db")).unwrap();
+    std::fs::create_dir(elsewhere.path().join("sub")).unwrap();
     let live = Live::start(dir.path());
     let holder = format!("in use by process {}", live.pid());
 
     let mut seconds: Vec<Command> = vec![serve(dir.path())];
-    for name in ["round/tilld.db", "link.db", "round/../round/tilld.db"] {
+    for name in ["round/tilld.db", "link.db", "sub/../link.db"] {
         let mut second = serve(elsewhere.path());
         second.env("TILLD_DATABASE", name);
         seconds.push(second);

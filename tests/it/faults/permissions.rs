@@ -60,7 +60,7 @@ fn a_folder_without_permission_is_refused_by_name_and_with_permission_it_starts(
         command.env("TILLD_DATABASE", dir.path().join("tilld.db"));
         let said = refused(command);
         assert!(said.contains("Permission denied") && said.contains(dir.path().to_str().unwrap()), "{mode:o}: {said}");
-        assert!(said.contains("check that the folder exists and is writable"), "{mode:o}: {said}");
+        assert!(said.contains("check that the folder exists, is writable"), "{mode:o}: {said}");
     }
     allow(dir.path(), 0o755);
     assert!(names(dir.path()).is_empty(), "nothing was left");
@@ -80,11 +80,17 @@ fn a_file_that_may_only_be_read_is_refused_at_start_and_not_at_the_first_webhook
     let path = dir.path().join("tilld.db");
     allow(&path, 0o444);
     let said = refused(serve_unprivileged(dir.path()));
-    assert!(said.contains("can only be read"), "{said}");
+    assert!(said.contains("cannot be written"), "{said}");
     allow(&path, 0o000);
     let said = refused(serve_unprivileged(dir.path()));
-    assert!(said.contains("cannot open database"), "{said}");
+    assert!(said.contains("cannot be written") && said.contains("Permission denied"), "{said}");
     allow(&path, 0o600);
+    // Left by a process of another user.
+    std::fs::write(dir.path().join("tilld.db-shm"), "").unwrap();
+    allow(&dir.path().join("tilld.db-shm"), 0o444);
+    let said = refused(serve_unprivileged(dir.path()));
+    assert!(said.contains("tilld.db-shm: Permission denied"), "{said}");
+    std::fs::remove_file(dir.path().join("tilld.db-shm")).unwrap();
     let live = Live::launch(serve_unprivileged(dir.path()));
     assert_eq!(live.post(&body(1)).unwrap().status, 200);
 }
@@ -99,7 +105,7 @@ fn a_read_only_file_system_is_refused_at_start_and_mounted_for_writing_it_starts
     };
     remount("ro");
     let said = refused(disk.serve());
-    assert!(said.contains("can only be read") && said.contains("Read-only file system"), "{said}");
+    assert!(said.contains("cannot be written") && said.contains("Read-only file system"), "{said}");
     remount("rw");
     let live = Live::launch(disk.serve());
     assert_eq!(live.post(&body(1)).unwrap().status, 200);
@@ -108,7 +114,7 @@ fn a_read_only_file_system_is_refused_at_start_and_mounted_for_writing_it_starts
     // With a log that still holds the last events.
     remount("ro");
     let said = refused(disk.serve());
-    assert!(said.contains("can only be read"), "{said}");
+    assert!(said.contains("cannot be written"), "{said}");
     remount("rw");
     let live = Live::launch(disk.serve());
     assert_eq!(live.get("/api/v1/users/user_1/entitlement").1["entitled"], true);

@@ -26,12 +26,14 @@ fn nothing_acknowledged_is_lost_by_kill_9_with_500_slow_clients_and_a_nearly_ful
             disk.fill(2048);
             let acknowledged = until_killed(live);
             disk.empty();
-            settle_and_check(Live::launch(disk.serve()), &disk.file("tilld.db"), &acknowledged);
+            settle(Live::launch(disk.serve()));
+            check(&database(disk.copied().path()), &acknowledged);
         }
         None => {
             eprintln!("a limit on the size of files stands for the full disk");
             let acknowledged = until_killed(Live::start_on_full_disk(dir.path(), 4096));
-            settle_and_check(Live::start(dir.path()), &database(dir.path()), &acknowledged);
+            settle(Live::start(dir.path()));
+            check(&database(dir.path()), &acknowledged);
         }
     }
 }
@@ -86,10 +88,13 @@ fn send(sender: usize, address: &str, refusals: &AtomicUsize, killed: &AtomicBoo
     acknowledged
 }
 
-fn settle_and_check(live: Live, path: &Path, acknowledged: &HashSet<String>) {
-    assert!(acknowledged.len() > 20, "too little load: {}", acknowledged.len());
+fn settle(live: Live) {
     live.settle();
     assert_eq!(live.terminate(), Some(0));
+}
+
+fn check(path: &Path, acknowledged: &HashSet<String>) {
+    assert!(acknowledged.len() > 20, "too little load: {}", acknowledged.len());
     let connection = Connection::open(path).unwrap();
     let ids = |sql: &str| {
         let mut statement = connection.prepare(sql).unwrap();
