@@ -1,12 +1,14 @@
 //! `tilld migrate`: the schema of the database, shown, brought up, brought down.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::cli::{Failure, database, table};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
-use crate::store::lock;
-use crate::store::schema::{self, Migrated};
+use crate::store::damage;
+use crate::store::lock::{self, Lock};
+use crate::store::schema::{self, CURRENT, Migrated};
 
 /// What to do with the schema.
 #[derive(clap::Subcommand)]
@@ -43,15 +45,22 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
             Ok(table::columns(out, &["SCHEMA", "STEP", "STATE"], &steps.iter().map(row).collect::<Vec<_>>())?)
         }
         Command::Up => {
-            // Where there is nothing to do, a daemon that runs is in nobody's way.
-            let _lock = if schema::require_current(&path).is_ok() { None } else { Some(lock::take(&path)?) };
+            let _lock = if schema::version_of(&path)? < CURRENT { Some(alone_with(&path)?) } else { None };
             report(&schema::up(&path, now_ms)?, out)
         }
         Command::Down { to } => {
-            let _lock = lock::take(&path)?;
+            let _lock = if schema::version_of(&path)? > to { Some(alone_with(&path)?) } else { None };
             report(&schema::down(&path, to, now_ms)?, out)
         }
     }
+}
+
+/// The file may be changed: no daemon works on it, and it is whole. Where nothing is to be done, a daemon that runs is
+/// in nobody's way.
+fn alone_with(path: &Path) -> Result<Lock, Failure> {
+    let lock = lock::take(path)?;
+    damage::look(path)?;
+    Ok(lock)
 }
 
 fn report(migrated: &Migrated, out: &mut dyn Write) -> Result<(), Failure> {

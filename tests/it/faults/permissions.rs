@@ -100,7 +100,7 @@ fn a_read_only_file_system_is_refused_at_start_and_mounted_for_writing_it_starts
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::mount(dir.path(), 8192) else { return };
     let remount = |how: &str| {
-        let status = disk.enter("mount").args(["-o", &format!("remount,{how}")]).arg(dir.path()).status().unwrap();
+        let status = disk.enter("mount").args(["-o", &format!("remount,bind,{how}")]).arg(dir.path()).status().unwrap();
         assert!(status.success());
     };
     remount("ro");
