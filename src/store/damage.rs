@@ -3,7 +3,7 @@
 //!
 //! What the look finds: a file that is no database, is shorter than its header says, has lost its beginning while its
 //! log is there, or whose schema or b-trees cannot be read at their roots; and all that `quick_check` finds within
-//! [`BUDGET`], which for a file of some ten megabytes is everything. What it cannot find is met later: then the file
+//! [`BUDGET`], which for a file of a few megabytes is everything. What it cannot find is met later: then the file
 //! counts as damaged from the first read on that SQLite refuses (`Store::write`).
 
 use std::fs::File;
@@ -16,9 +16,9 @@ use rusqlite::Connection;
 use super::{OpenError, connection, lock};
 
 /// How long `quick_check` may take at start.
-const BUDGET: Duration = Duration::from_millis(20);
+const BUDGET: Duration = Duration::from_millis(10);
 /// Pages or instructions after which it is looked whether that is over.
-const STRIDE: i32 = 100;
+const STRIDE: i32 = 10;
 /// First bytes of every SQLite file (sqlite.org/fileformat2.html#magic_header_string).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Backups named in a refusal at most.

@@ -80,10 +80,21 @@ struct Disk {
 }
 
 impl Disk {
+    /// In memory, of that size.
     fn mount(path: &Path, size_kib: u32) -> Option<Self> {
+        Self::mounted(path, &format!("mount -t tmpfs -o size={size_kib}k,mode=0755 tmpfs \"$0\""))
+    }
+
+    /// In the file `image`; it turns read-only at an error, as disks do that fail.
+    fn mount_image(path: &Path, image: &Path) -> Option<Self> {
+        let image = image.display();
+        let make = format!("[ -e {image} ] || {{ truncate -s 32M {image} && mkfs.ext4 -q -F {image}; }}");
+        Self::mounted(path, &format!("{make}; mount -o loop,errors=remount-ro {image} \"$0\""))
+    }
+
+    fn mounted(path: &Path, mount: &str) -> Option<Self> {
         let flags: &[&str] = if is_root() { &["-m"] } else { &["-r", "-m"] };
-        let script =
-            format!("mount -t tmpfs -o size={size_kib}k,mode=0755 tmpfs \"$0\" && echo mounted && exec sleep 120");
+        let script = format!("PATH=$PATH:/usr/sbin:/sbin; {mount} && echo mounted && exec sleep 120");
         let spawned = Command::new("unshare")
             .args(flags)
             .args(["sh", "-c", &script])

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Disk, body, is_root, names, refused};
-use crate::live::{Live, configure};
+use super::{Disk, all_done, body, is_root, names, refused};
+use crate::live::{Live, configure, database};
 
 /// `nobody` on Debian; root itself is refused nothing.
 const NOBODY: &str = "65534";
@@ -118,4 +118,41 @@ fn a_read_only_file_system_is_refused_at_start_and_mounted_for_writing_it_starts
     remount("rw");
     let live = Live::launch(disk.serve());
     assert_eq!(live.get("/api/v1/users/user_1/entitlement").1["entitled"], true);
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_while_running_is_answered_with_503_and_costs_no_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, image) = (dir.path().join("disk"), dir.path().join("image"));
+    std::fs::create_dir(&folder).unwrap();
+    let Some(disk) = Disk::mount_image(&folder, &image) else { return };
+    let live = Live::launch(disk.serve());
+    for number in 0..20 {
+        assert_eq!(live.post(&body(number)).unwrap().status, 200);
+    }
+    // As ext4 does when its disk fails; a plain remount is refused while files are open.
+    assert!(disk.enter("mount").args(["-o", "remount,abort"]).arg(&folder).status().unwrap().success());
+    for number in 20..30 {
+        let answer = live.post(&body(number)).unwrap();
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        // Its row is on disk already; there is nothing to write.
+        assert_eq!(live.post(&body(0)).unwrap().body, "{\"duplicate\":true,\"received\":true}");
+    }
+    assert_eq!(live.get("/readyz").0, 503);
+    assert_eq!(
+        (live.get("/healthz").0, live.get("/api/v1/users/user_99/entitlement").0),
+        (200, 404),
+        "it is up and reads"
+    );
+    live.kill();
+    drop(disk);
+
+    let disk = Disk::mount_image(&folder, &image).unwrap();
+    let live = Live::launch(disk.serve());
+    for number in 20..30 {
+        assert_eq!(live.post(&body(number)).unwrap().status, 200);
+    }
+    live.settle();
+    assert_eq!(live.terminate(), Some(0));
+    all_done(&database(disk.copied().path()), 30);
 }
