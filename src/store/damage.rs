@@ -68,22 +68,19 @@ fn may_be_written(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The first page of every b-tree, and some on the way down its left side. A root that is no page of a b-tree is an
-/// error of SQLite's own.
+/// The first page of every b-tree, whatever the size of the tree (sqlite.org/dbstat.html).
 fn roots(connection: &Connection) -> rusqlite::Result<()> {
     let names: Vec<String> = connection
         .prepare("SELECT name FROM sqlite_master WHERE rootpage > 0")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut pages = connection.prepare("SELECT pagetype FROM dbstat WHERE name = ?1 LIMIT 3")?;
+    let mut pages = connection.prepare("SELECT pagetype FROM dbstat WHERE name = ?1 LIMIT 1")?;
     for name in names {
-        let mut rows = pages.query([&name])?;
-        while let Some(row) = rows.next()? {
-            if row.get::<_, String>(0)? == "corrupted" {
-                let text = format!("a page of {name} cannot be read");
-                let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-                return Err(rusqlite::Error::SqliteFailure(error, Some(text)));
-            }
+        let kind: String = pages.query_row([&name], |row| row.get(0))?;
+        if kind == "corrupted" {
+            let text = format!("the first page of {name} cannot be read");
+            let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(rusqlite::Error::SqliteFailure(error, Some(text)));
         }
     }
     Ok(())
