@@ -26,7 +26,7 @@ use crate::thread::{Ended, Handle, Stopper, Threads, stopper};
 use crate::worker::Worker;
 
 /// Threads that take webhooks. They wait for commits, so there are more than cores.
-const HOOK_THREADS: usize = 16;
+pub const HOOK_THREADS: usize = 16;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
 /// How long a stop may take before the process ends all the same.
@@ -95,12 +95,14 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
-fn limits(config: &Config) -> Result<Limits, DaemonError> {
-    Ok(Limits {
+/// What a client may ask of either listener.
+#[must_use]
+pub fn limits(config: &Config) -> Limits {
+    Limits {
         rules: Rules { head_bytes: config.limits.head_bytes, body_bytes: config.limits.body_bytes },
-        connections: Descriptors::raise().connections(config.limits.connections, LISTENERS)?,
+        connections: config.limits.connections,
         request_timeout: Duration::from_secs(config.limits.request_timeout_s),
-    })
+    }
 }
 
 /// Takes the file for this process alone, and brings it to the schema of this program.
@@ -120,7 +122,8 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonError> {
-    let limits = limits(config)?;
+    let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
+    let limits = Limits { connections, ..limits(config) };
     let lock = take_database(config, clock.now_ms())?;
     let public = listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
     let private = listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;

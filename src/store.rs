@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod charges;
 pub mod checkout_sessions;
+mod checkpoint;
 mod connection;
 pub mod customers;
 pub mod damage;
@@ -31,12 +32,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rusqlite::Connection;
+use rusqlite::{Connection, ToSql};
 
 pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
 
 use crate::thread::{Handle, Threads};
+use checkpoint::Checkpoints;
 use place::Place;
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
@@ -65,14 +67,16 @@ impl Store {
     pub fn open(path: &Path, threads: &Threads) -> Result<(Self, Handle), OpenError> {
         schema::require_current(path)?;
         let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
-        let connection = connection::open_writer(path).map_err(unusable)?;
+        let mut connection = connection::open_writer(path).map_err(unusable)?;
+        let copier = connection::open_writer(path).map_err(unusable)?;
+        let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
             let _ = idle.0.send(connection::open_reader(path).map_err(unusable)?);
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
-        let handle = threads.spawn("writer", move || writer::run(connection, &waiting))?;
+        let handle = threads.spawn("writer", move || writer::run(connection, checkpoints, &waiting))?;
         let place = Arc::new(Place::of(path)?);
         Ok((Self { jobs, idle, path: path.to_owned(), place, damage: Arc::default() }, handle))
     }
@@ -90,6 +94,27 @@ impl Store {
     /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept, or only in a file
     /// that is no longer in its place.
     pub fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(|tx| in_savepoint(tx, work))
+    }
+
+    /// As [`Store::write`], for work that changes something by one statement at most: SQLite undoes a statement that
+    /// fails by itself, so it needs no savepoint, which would copy every page it touches.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_one<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(work)
+    }
+
+    fn submit<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -178,6 +203,21 @@ impl<'c> Tx<'c> {
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
+    /// so they must be given in the order in which the statement first names them.
+    fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        if statement.parameter_count() != params.len() {
+            let (wanted, given) = (statement.parameter_count(), params.len());
+            return Err(StoreError::Sql(format!("a statement with {wanted} parameters was given {given}")));
+        }
+        for (place, (name, value)) in (1..).zip(params) {
+            debug_assert_eq!(statement.parameter_name(place), Some(*name), "parameters out of order: {sql}");
+            statement.raw_bind_parameter(place, value)?;
+        }
+        Ok(statement.raw_execute()?)
     }
 
     fn savepoint(&self, sql: &str) -> Result<(), StoreError> {

@@ -156,17 +156,32 @@ impl Worker {
     }
 
     /// Projects a batch and does `next` in the same commit, then hands out the tickets of what failed.
+    ///
+    /// A batch is first taken as one, in one savepoint: a savepoint copies every page that is touched in it, and an
+    /// event of its own rarely needs one. If any event fails, all is undone and taken again one by one.
     fn apply<T: Send + 'static>(
         &self,
         batch: Vec<Work>,
         now_ms: i64,
-        next: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+        next: impl Fn(&Tx) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (context, policy, project) = (Arc::clone(&self.context), self.policy, self.project);
-        let (tickets, next) = self.store.write(move |tx| {
+        let terms = Terms { context: Arc::clone(&self.context), policy: self.policy, project: self.project, now_ms };
+        // Shared, so that taking the parsed events apart again is this thread's work and not the writer's.
+        let batch = Arc::new(batch);
+        let (works, of_all, then) = (Arc::clone(&batch), terms.clone(), next.clone());
+        let outcome = self.store.write(move |tx| {
+            works.iter().try_for_each(|work| project_one(tx, work, &of_all)).map_err(undo_all)?;
+            then(tx)
+        });
+        match outcome {
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Stopped)) => return Err(error),
+            Ok(done) => return Ok(done),
+            Err(_) => {}
+        }
+        let (tickets, done) = self.store.write(move |tx| {
             let mut tickets = Vec::new();
-            for work in batch {
-                tickets.extend(take(tx, work, &Terms { context: &context, policy, project, now_ms })?);
+            for work in batch.iter() {
+                tickets.extend(take(tx, work, &terms)?);
             }
             Ok((tickets, next(tx)?))
         })?;
@@ -174,7 +189,15 @@ impl Worker {
             // A full channel loses a ticket, not the retry: the retry thread reads the table, too.
             let _ = self.tickets.try_send(ticket);
         }
-        Ok(next)
+        Ok(done)
+    }
+}
+
+/// What an event's failure means for a batch that is taken as one. Only the database's own failures count further.
+fn undo_all(error: ProjectionError) -> StoreError {
+    match error {
+        ProjectionError::Store(error) => error,
+        error => StoreError::Sql(error.to_string()),
     }
 }
 
@@ -184,32 +207,34 @@ fn read(pending: Pending, attempt: u32) -> Work {
     Work { pending, attempt, event }
 }
 
-struct Terms<'a> {
-    context: &'a Context,
+#[derive(Clone)]
+struct Terms {
+    context: Arc<Context>,
     policy: RetryPolicy,
     project: Project,
     now_ms: i64,
 }
 
-/// Projects one event and completes it, or writes its failure down. `Err` only where the database is at fault.
-fn take(tx: &Tx, work: Work, terms: &Terms) -> Result<Option<Ticket>, StoreError> {
-    let Work { pending, attempt, event } = work;
-    if !inbox::is_pending(tx, pending.log_id)? {
-        return Ok(None);
+/// Projects one event and completes it, unless it is no longer pending.
+fn project_one(tx: &Tx, work: &Work, terms: &Terms) -> Result<(), ProjectionError> {
+    let log_id = work.pending.log_id;
+    if !inbox::is_pending(tx, log_id)? {
+        return Ok(());
     }
-    let outcome = event.and_then(|event| {
-        in_savepoint(tx, |tx| {
-            let completion = (terms.project)(tx, &event, terms.context, terms.now_ms)?;
-            inbox::complete(tx, pending.log_id, &completion, attempt, terms.now_ms)?;
-            Ok::<_, ProjectionError>(())
-        })
-    });
-    let Err(error) = outcome else { return Ok(None) };
+    let event = work.event.as_ref().map_err(Clone::clone)?;
+    let completion = (terms.project)(tx, event, &terms.context, terms.now_ms)?;
+    inbox::complete(tx, log_id, &completion, work.attempt, terms.now_ms)?;
+    Ok(())
+}
+
+/// The same for an event on its own; its failure is written down. `Err` only where the database is at fault.
+fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreError> {
+    let Err(error) = in_savepoint(tx, |tx| project_one(tx, work, terms)) else { return Ok(None) };
     match (error.verdict(), error) {
         (Verdict::Later, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
-            let failed =
-                retrier::Failed { pending: &pending, attempt, error: &error.to_string(), now_ms: terms.now_ms };
+            let (pending, error) = (&work.pending, error.to_string());
+            let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, now_ms: terms.now_ms };
             retrier::record(tx, &failed, verdict, terms.policy)
         }
     }

@@ -90,7 +90,7 @@ fn store(hooks: &Hooks, envelope: Envelope, body: &[u8], now_ms: i64) -> Result<
     // The envelope was read from it, so it is UTF-8.
     let body = String::from_utf8_lossy(body).into_owned();
     let (id, event_type) = (envelope.id.clone(), envelope.event_type.clone());
-    let accepted = hooks.store.write(move |tx| inbox::accept(tx, &envelope, &body, now_ms))?;
+    let accepted = hooks.store.write_one(move |tx| inbox::accept(tx, &envelope, &body, now_ms))?;
     match accepted {
         Accepted::New => log::debug!("event received event_id={id} type={event_type}"),
         Accepted::Duplicate => log::debug!("event received again event_id={id} type={event_type}"),

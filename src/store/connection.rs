@@ -18,7 +18,9 @@ const STATEMENT_CACHE: usize = 256;
 
 /// The one connection that writes. `synchronous=FULL`: a commit that returned survives a power cut.
 pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    // One thread uses it, so it needs no lock of its own.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // SQLite opens a file that it may not write as one to be read, and says nothing.
     if connection.is_readonly("main")? {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::checkpoint::Checkpoints;
 use super::connection::Patience;
 use super::{StoreError, Tx};
 use crate::thread::panic_text;
@@ -26,7 +27,7 @@ where
 {
     let (answer, answered) = bounded(1);
     let job: Job = Box::new(move |connection| {
-        let outcome = connection.and_then(|connection| in_savepoint(&Tx::new(connection), work));
+        let outcome = connection.and_then(|connection| caught(|| work(&Tx::new(connection))));
         Box::new(move |commit| reply(&answer, outcome, commit))
     });
     (job, answered)
@@ -37,11 +38,16 @@ fn reply<T>(answer: &Sender<Result<T, StoreError>>, outcome: Result<T, StoreErro
     let _ = answer.send(outcome.and_then(|value| commit.map(|()| value)));
 }
 
+/// Makes an error of a panic.
+fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(panic.as_ref())).into()))
+}
+
 /// Runs `work` so that its failure or panic undoes its own changes and nobody else's.
 pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&Tx) -> Result<T, E>) -> Result<T, E> {
     tx.savepoint("SAVEPOINT job")?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| work(tx)))
-        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(panic.as_ref())).into()));
+    let outcome = caught(|| work(tx));
     if outcome.is_err() {
         // SQLite may already have rolled the whole transaction back (disk full); then there is nothing to undo.
         if !tx.is_open() {
@@ -54,11 +60,13 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(super) fn run(connection: Connection, jobs: &Receiver<Job>) {
+pub(super) fn run(connection: Connection, checkpoints: Checkpoints, jobs: &Receiver<Job>) {
     let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
         commit_group(&connection, &mut patience, first, jobs);
+        checkpoints.after_commit(&connection);
     }
+    checkpoints.stop();
     // Leaves one file behind where it can; a reader that is still open keeps the log, which loses nothing.
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         log::info!("checkpoint at stop was not possible: {error}");
