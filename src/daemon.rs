@@ -10,6 +10,7 @@ use signal_hook::iterator::Signals;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode};
+use crate::descriptors::Descriptors;
 use crate::entitlement::Policy;
 use crate::http::api::{self, Api};
 use crate::http::auth::Tokens;
@@ -19,8 +20,8 @@ use crate::http::server::{self, Handler, Options, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
-use crate::store::schema;
-use crate::store::{OpenError, Store, StoreError};
+use crate::store::lock::{self, Lock};
+use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::thread::{Ended, Handle, Stopper, Threads, stopper};
 use crate::worker::Worker;
 
@@ -30,6 +31,8 @@ pub const HOOK_THREADS: usize = 16;
 const API_THREADS: usize = 8;
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// The public and the private one.
+const LISTENERS: u64 = 2;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Only the owner's programs reach the private socket.
 const PRIVATE_SOCKET_MODE: u32 = 0o600;
@@ -74,6 +77,8 @@ pub struct Running {
     workers: Vec<Handle>,
     writer: Handle,
     threads: Threads,
+    /// Let go last.
+    lock: Lock,
 }
 
 /// What projecting rests on, by the configuration.
@@ -100,16 +105,26 @@ pub fn limits(config: &Config) -> Limits {
     }
 }
 
+/// Takes the file for this process alone, and brings it to the schema of this program.
+fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
+    let lock = lock::take(&config.database)?;
+    damage::look(&config.database)?;
+    let migrated = schema::up(&config.database, now_ms)?;
+    if migrated.from != migrated.to {
+        let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
+        log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
+    }
+    Ok(lock)
+}
+
 /// Opens the database, binds both listeners and starts every thread.
 ///
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonError> {
-    let migrated = schema::up(&config.database, clock.now_ms())?;
-    if migrated.from != migrated.to {
-        let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
-        log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
-    }
+    let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
+    let limits = Limits { connections, ..limits(config) };
+    let lock = take_database(config, clock.now_ms())?;
     let public = listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
     let private = listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
     let threads = Threads::default();
@@ -127,7 +142,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
         workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref()))?);
     }
     {
-        let retrier = Retrier::new(store.clone(), bell.clone());
+        let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
         let clock = Arc::clone(clock);
         workers.push(threads.spawn("retrier", move || retrier.run(&tickets_taken, &stop, clock.as_ref()))?);
     }
@@ -147,7 +162,6 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
     let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
-    let limits = limits(config);
     let hook = Options { name: "hook", threads: HOOK_THREADS, limits };
     let private_options = Options { name: "api", threads: API_THREADS, limits };
     let servers = vec![
@@ -156,7 +170,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     ];
     log::info!("listening public={public_address} private={private_address}");
     let (public, private) = (public_address, private_address);
-    Ok(Running { public, private, store, servers, stopper, workers, writer, threads })
+    Ok(Running { public, private, store, servers, stopper, workers, writer, threads, lock })
 }
 
 impl Running {
@@ -180,6 +194,7 @@ impl Running {
         self.workers.into_iter().for_each(Handle::join);
         drop(self.store);
         self.writer.join();
+        drop(self.lock);
     }
 }
 

@@ -5,6 +5,7 @@
 
 // values
 pub mod clock;
+pub mod descriptors;
 pub mod ids;
 pub mod retry;
 pub mod thread;

@@ -56,7 +56,7 @@ impl ProjectionError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Store(StoreError::Unavailable(_) | StoreError::Stopped) => Verdict::Later,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped) => Verdict::Later,
             Self::Store(_) | Self::Panicked(_) => Verdict::Retry,
             Self::Event(_) | Self::Object(_) => Verdict::Give,
         }

@@ -7,15 +7,18 @@ pub mod checkout_sessions;
 mod checkpoint;
 mod connection;
 pub mod customers;
+pub mod damage;
 pub mod dead_letters;
 pub mod disputes;
 pub mod effective;
 mod error;
 pub mod inbox;
 pub mod invoices;
+pub mod lock;
 pub mod objects;
 pub mod payment_failures;
 pub mod payment_intents;
+mod place;
 pub mod retries;
 pub mod schema;
 pub mod settings;
@@ -26,6 +29,7 @@ pub mod users;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -36,6 +40,7 @@ pub(crate) use writer::in_savepoint;
 
 use crate::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
+use place::Place;
 use statements::Prepare;
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
@@ -51,6 +56,8 @@ pub struct Store {
     jobs: Sender<writer::Job>,
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
+    /// What SQLite said when it first found the file damaged.
+    damage: Arc<OnceLock<String>>,
 }
 
 impl Store {
@@ -60,8 +67,7 @@ impl Store {
     /// When the file cannot be used or its schema is not the one this program knows.
     pub fn open(path: &Path, threads: &Threads) -> Result<(Self, Handle), OpenError> {
         schema::require_current(path)?;
-        let unusable =
-            |error: rusqlite::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
+        let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
         let mut connection = connection::open_writer(path).map_err(unusable)?;
         let copier = connection::open_writer(path).map_err(unusable)?;
         let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
@@ -71,8 +77,9 @@ impl Store {
             let _ = idle.0.send(connection::open_reader(path).map_err(unusable)?);
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
-        let handle = threads.spawn("writer", move || writer::run(connection, checkpoints, &waiting))?;
-        Ok((Self { jobs, idle, path: path.to_owned() }, handle))
+        let place = Place::of(path)?;
+        let handle = threads.spawn("writer", move || writer::run(connection, checkpoints, &place, &waiting))?;
+        Ok((Self { jobs, idle, path: path.to_owned(), damage: Arc::default() }, handle))
     }
 
     /// The database file.
@@ -81,11 +88,25 @@ impl Store {
         &self.path
     }
 
-    /// Runs `work` on the writer thread and returns after its commit is on disk.
+    /// Runs `work` on the writer thread and returns after its commit is on disk. Once the file was found damaged,
+    /// nothing is written any more: what Stripe is not told we have, it sends again to the backup put in its place.
     ///
     /// # Errors
-    /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept.
+    /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept, or only in a file
+    /// that is no longer in its place.
     pub fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.begin(work)?.wait()
+    }
+
+    /// As [`Store::write`], but returns at once; the caller does something else before it asks for the result.
+    ///
+    /// # Errors
+    /// When nothing can be written any more.
+    pub fn begin<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -103,17 +124,33 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(work)
+        self.submit(work)?.wait()
     }
 
-    fn submit<T, F>(&self, work: F) -> Result<T, StoreError>
+    fn submit<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     {
+        if let Some(said) = self.damage.get() {
+            return Err(StoreError::Damaged(said.clone()));
+        }
         let (job, answered) = writer::job(work);
         self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
-        answered.recv().map_err(|_| StoreError::Stopped)?
+        Ok(Begun { store: self, answered })
+    }
+
+    fn noting_damage<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Damaged(said)) = &outcome
+            && self.damage.set(said.clone()).is_ok()
+        {
+            let backups = damage::backups(&self.path);
+            log::error!(
+                "from now on nothing is written. {} (backups beside it: {backups:?})",
+                StoreError::Damaged(said.clone())
+            );
+        }
+        outcome
     }
 
     /// Runs `work` on a read-only connection that sees one consistent state.
@@ -128,8 +165,28 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("all read connections are busy".to_owned()))?;
         let lease = Lease { connection: Some(connection), home: &self.idle.0 };
         let Some(connection) = lease.connection.as_ref() else { return Err(StoreError::Stopped) };
-        let snapshot = connection.unchecked_transaction()?;
-        work(&Reader { connection: &snapshot, statements: &*snapshot })
+        let outcome = connection
+            .unchecked_transaction()
+            .map_err(StoreError::from)
+            .and_then(|snapshot| work(&Reader { connection: &snapshot, statements: &*snapshot }));
+        self.noting_damage(outcome)
+    }
+}
+
+/// A write that is under way.
+pub struct Begun<'s, T> {
+    store: &'s Store,
+    answered: Receiver<Result<T, StoreError>>,
+}
+
+impl<T> Begun<'_, T> {
+    /// Waits until it is on disk.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn wait(self) -> Result<T, StoreError> {
+        let outcome = self.answered.recv().map_err(|_| StoreError::Stopped)?;
+        self.store.noting_damage(outcome)
     }
 }
 

@@ -7,6 +7,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
+use super::connection::Patience;
+use super::place::Place;
 use super::statements::Statements;
 use super::{StoreError, Tx};
 use crate::thread::panic_text;
@@ -60,11 +62,15 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(super) fn run(connection: Connection, checkpoints: Checkpoints, jobs: &Receiver<Job>) {
+pub(super) fn run(connection: Connection, checkpoints: Checkpoints, place: &Place, jobs: &Receiver<Job>) {
     let statements = Statements::of(&connection);
     let tx = Tx::new(&connection, &statements);
+    let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
-        commit_group(&tx, first, jobs);
+        match patience.begin(&connection) {
+            Ok(()) => commit_group(&tx, group(first, jobs), place),
+            Err(error) => refuse(&error.into(), group(first, jobs)),
+        }
         checkpoints.after_commit(&connection);
     }
     checkpoints.stop();
@@ -74,12 +80,15 @@ pub(super) fn run(connection: Connection, checkpoints: Checkpoints, jobs: &Recei
     }
 }
 
-fn commit_group(tx: &Tx, first: Job, jobs: &Receiver<Job>) {
-    let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
-    if let Err(error) = tx.execute("BEGIN IMMEDIATE", []) {
-        group.for_each(|job| job(Err(error.shared()))(Ok(())));
-        return;
-    }
+fn group(first: Job, jobs: &Receiver<Job>) -> impl Iterator<Item = Job> {
+    std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP)
+}
+
+fn refuse(error: &StoreError, group: impl Iterator<Item = Job>) {
+    group.for_each(|job| job(Err(error.clone()))(Ok(())));
+}
+
+fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, place: &Place) {
     let mut replies = Vec::new();
     for job in group {
         replies.push(job(Ok(tx)));
@@ -87,13 +96,8 @@ fn commit_group(tx: &Tx, first: Job, jobs: &Receiver<Job>) {
             break;
         }
     }
-    let committed = finish(tx);
-    for reply in replies {
-        reply(match &committed {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.shared()),
-        });
-    }
+    let committed = finish(tx).and_then(|()| place.confirm());
+    replies.into_iter().for_each(|reply| reply(committed.clone()));
 }
 
 fn finish(tx: &Tx) -> Result<(), StoreError> {

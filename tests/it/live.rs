@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tilld::cli::post::{self, Answer, PostError};
@@ -12,6 +13,7 @@ use crate::harness::{ADMIN, PATH, SECRET, TOKEN};
 
 pub struct Live {
     child: Child,
+    log: Arc<Mutex<String>>,
     pub public: String,
     pub private: String,
 }
@@ -50,7 +52,8 @@ impl Live {
         assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
     }
 
-    fn launch(mut command: Command) -> Self {
+    /// Runs a command that has been [`configure`]d and ends up as the daemon.
+    pub fn launch(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let (mut public, mut private) = (String::new(), String::new());
@@ -64,10 +67,19 @@ impl Live {
             }
             said.push_str(&line);
         }
+        let said = Arc::new(Mutex::new(said));
+        let heard = Arc::clone(&said);
         // The log is read on, lest the pipe fills up.
         #[allow(clippy::disallowed_methods)] // a test's own helper
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, public, private }
+        std::thread::spawn(move || {
+            log.lines().map_while(Result::ok).for_each(|line| *heard.lock().unwrap() += &(line + "\n"))
+        });
+        Self { child, log: said, public, private }
+    }
+
+    /// What it has logged so far.
+    pub fn said(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Posts a signed body, as Stripe would.
@@ -119,7 +131,7 @@ impl Drop for Live {
 }
 
 /// What every live test configures.
-fn configure(command: &mut Command) -> &mut Command {
+pub fn configure(command: &mut Command) -> &mut Command {
     command
         .env("TILLD_PUBLIC_LISTEN", "127.0.0.1:0")
         .env("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")
