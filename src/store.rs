@@ -22,6 +22,7 @@ mod place;
 pub mod retries;
 pub mod schema;
 pub mod settings;
+mod statements;
 pub mod subscription_events;
 pub mod subscriptions;
 pub mod users;
@@ -32,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, Statement, ToSql};
 
 pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
@@ -40,6 +41,7 @@ pub(crate) use writer::in_savepoint;
 use crate::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
 use place::Place;
+use statements::Prepare;
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -158,7 +160,7 @@ impl Store {
         let outcome = connection
             .unchecked_transaction()
             .map_err(StoreError::from)
-            .and_then(|snapshot| work(&Reader { connection: &snapshot }));
+            .and_then(|snapshot| work(&Reader { connection: &snapshot, statements: &*snapshot }));
         self.noting_damage(outcome)
     }
 }
@@ -181,6 +183,7 @@ impl Drop for Lease<'_> {
 /// Leave to read.
 pub struct Reader<'c> {
     connection: &'c Connection,
+    statements: &'c dyn Prepare,
 }
 
 /// Leave to write, inside the writer thread's transaction. Reads too.
@@ -197,27 +200,27 @@ impl<'c> std::ops::Deref for Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    fn new(connection: &'c Connection) -> Self {
-        Self { reader: Reader { connection } }
+    fn new(connection: &'c Connection, statements: &'c dyn Prepare) -> Self {
+        Self { reader: Reader { connection, statements } }
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+        self.once(sql, |statement| statement.execute(params))
     }
 
     /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
     /// so they must be given in the order in which the statement first names them.
     fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        if statement.parameter_count() != params.len() {
-            let (wanted, given) = (statement.parameter_count(), params.len());
-            return Err(StoreError::Sql(format!("a statement with {wanted} parameters was given {given}")));
-        }
-        for (place, (name, value)) in (1..).zip(params) {
-            debug_assert_eq!(statement.parameter_name(place), Some(*name), "parameters out of order: {sql}");
-            statement.raw_bind_parameter(place, value)?;
-        }
-        Ok(statement.raw_execute()?)
+        self.once(sql, |statement| {
+            if statement.parameter_count() != params.len() {
+                return Err(rusqlite::Error::InvalidParameterCount(params.len(), statement.parameter_count()));
+            }
+            for (place, (name, value)) in (1..).zip(params) {
+                debug_assert_eq!(statement.parameter_name(place), Some(*name), "parameters out of order: {sql}");
+                statement.raw_bind_parameter(place, value)?;
+            }
+            statement.raw_execute()
+        })
     }
 
     fn savepoint(&self, sql: &str) -> Result<(), StoreError> {
@@ -230,6 +233,16 @@ impl<'c> Tx<'c> {
 }
 
 impl Reader<'_> {
+    /// Uses the prepared statement once.
+    fn once<T>(&self, sql: &str, run: impl FnOnce(&mut Statement) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let (mut run, mut result) = (Some(run), None);
+        self.statements.with(sql, &mut |statement| {
+            result = run.take().map(|run| run(statement)).transpose()?;
+            Ok(())
+        })?;
+        result.ok_or_else(|| StoreError::Sql("a statement was not run".to_owned()))
+    }
+
     /// At most one row; `None` only when there is none.
     fn find<T>(
         &self,
@@ -238,7 +251,7 @@ impl Reader<'_> {
         read: impl FnOnce(&rusqlite::Row) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
         use rusqlite::OptionalExtension;
-        Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+        self.once(sql, |statement| statement.query_row(params, read).optional())
     }
 
     /// All rows, in the statement's order.
@@ -248,9 +261,7 @@ impl Reader<'_> {
         params: impl rusqlite::Params,
         read: impl FnMut(&rusqlite::Row) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params, read)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        self.once(sql, |statement| statement.query_map(params, read)?.collect())
     }
 
     /// Exactly one row, for aggregates.
@@ -260,6 +271,6 @@ impl Reader<'_> {
         params: impl rusqlite::Params,
         read: impl FnOnce(&rusqlite::Row) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.query_row(params, read)?)
+        self.once(sql, |statement| statement.query_row(params, read))
     }
 }

@@ -82,7 +82,7 @@ impl Daemon {
     /// Waits until nothing is pending.
     pub fn settle(&self) {
         while !self.is_idle() {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

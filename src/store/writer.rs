@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
 use super::connection::Patience;
+use super::statements::Statements;
 use super::{StoreError, Tx};
 use crate::thread::panic_text;
 
@@ -16,8 +17,8 @@ const MAX_GROUP: usize = 256;
 
 /// Tells a job's caller how the commit went.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// One write: runs on the connection (or is told why it cannot), and gives what is to be done after the commit.
-pub(super) type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Reply + Send>;
+/// One write: runs in the group's transaction (or is told why it cannot), and gives what is to be done after the commit.
+pub(super) type Job = Box<dyn FnOnce(Result<&Tx, StoreError>) -> Reply + Send>;
 
 /// Wraps a closure into a job and the receiver of its result.
 pub(super) fn job<T, F>(work: F) -> (Job, Receiver<Result<T, StoreError>>)
@@ -26,8 +27,8 @@ where
     F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
 {
     let (answer, answered) = bounded(1);
-    let job: Job = Box::new(move |connection| {
-        let outcome = connection.and_then(|connection| caught(|| work(&Tx::new(connection))));
+    let job: Job = Box::new(move |tx: Result<&Tx, StoreError>| {
+        let outcome = tx.and_then(|tx| caught(|| work(tx)));
         Box::new(move |commit| reply(&answer, outcome, commit))
     });
     (job, answered)
@@ -61,9 +62,11 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
 pub(super) fn run(connection: Connection, checkpoints: Checkpoints, jobs: &Receiver<Job>) {
+    let statements = Statements::of(&connection);
+    let tx = Tx::new(&connection, &statements);
     let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
-        commit_group(&connection, &mut patience, first, jobs);
+        commit_group(&tx, &mut patience, first, jobs);
         checkpoints.after_commit(&connection);
     }
     checkpoints.stop();
@@ -73,21 +76,20 @@ pub(super) fn run(connection: Connection, checkpoints: Checkpoints, jobs: &Recei
     }
 }
 
-fn commit_group(connection: &Connection, patience: &mut Patience, first: Job, jobs: &Receiver<Job>) {
+fn commit_group(tx: &Tx, patience: &mut Patience, first: Job, jobs: &Receiver<Job>) {
     let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
-    if let Err(error) = patience.begin(connection) {
-        let error = StoreError::from(error);
+    if let Err(error) = patience.begin(tx) {
         group.for_each(|job| job(Err(error.shared()))(Ok(())));
         return;
     }
     let mut replies = Vec::new();
     for job in group {
-        replies.push(job(Ok(connection)));
-        if connection.is_autocommit() {
+        replies.push(job(Ok(tx)));
+        if !tx.is_open() {
             break;
         }
     }
-    let committed = finish(connection);
+    let committed = finish(tx);
     for reply in replies {
         reply(match &committed {
             Ok(()) => Ok(()),
@@ -96,15 +98,16 @@ fn commit_group(connection: &Connection, patience: &mut Patience, first: Job, jo
     }
 }
 
-fn finish(connection: &Connection) -> Result<(), StoreError> {
-    if connection.is_autocommit() {
+fn finish(tx: &Tx) -> Result<(), StoreError> {
+    if !tx.is_open() {
         return Err(StoreError::Unavailable("SQLite rolled the transaction back; is the disk full?".to_owned()));
     }
-    connection.execute_batch("COMMIT").map_err(|error| {
-        let error = StoreError::from(error);
-        if let Err(rollback) = connection.execute_batch("ROLLBACK") {
+    tx.execute("COMMIT", []).map(|_| ()).inspect_err(|_| {
+        // It may have been rolled back already.
+        if tx.is_open()
+            && let Err(rollback) = tx.execute("ROLLBACK", [])
+        {
             log::warn!("rollback after a failed commit: {rollback}");
         }
-        error
     })
 }
