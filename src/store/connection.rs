@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{StoreError, Tx};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,16 +48,15 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Begins the writer's transaction.
-    pub(super) fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
-        let is_short = begun.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
-        if is_short != self.is_short {
-            self.is_short = is_short;
+    /// Begins the writer's transaction. What else than a lock keeps it from that is no matter of waiting.
+    pub(super) fn begin(&mut self, tx: &Tx) -> Result<(), StoreError> {
+        let begun = tx.execute("BEGIN IMMEDIATE", []);
+        if begun.is_err() != self.is_short {
+            self.is_short = begun.is_err();
             // Were it refused, the wait would stay as it is; nothing depends on it but time.
-            let _ = connection.busy_timeout(if is_short { SHORT_TIMEOUT } else { BUSY_TIMEOUT });
+            let _ = tx.connection.busy_timeout(if self.is_short { SHORT_TIMEOUT } else { BUSY_TIMEOUT });
         }
-        begun
+        begun.map(|_| ())
     }
 }
 

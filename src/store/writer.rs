@@ -67,9 +67,9 @@ pub(super) fn run(connection: Connection, checkpoints: Checkpoints, place: &Plac
     let tx = Tx::new(&connection, &statements);
     let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
-        match patience.begin(&connection) {
+        match patience.begin(&tx) {
             Ok(()) => commit_group(&tx, group(first, jobs), place),
-            Err(error) => refuse(&error.into(), group(first, jobs)),
+            Err(error) => refuse(&error, group(first, jobs)),
         }
         checkpoints.after_commit(&connection);
     }
