@@ -17,7 +17,7 @@ use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
 use crate::store::inbox::{self, Completion, Pending, Range};
 use crate::store::{Store, StoreError, Tx, in_savepoint};
-use crate::thread::{Stop, panic_text};
+use crate::thread::{Pulse, Stop, panic_text};
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 64;
@@ -71,10 +71,11 @@ impl Worker {
         Self { project, ..self }
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock) {
+    /// The thread's loop; `pulse` beats with each turn.
+    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
         let mut recovered = false;
         loop {
+            pulse.beat();
             let wait = match self.turn(&mut recovered, clock.now_ms()) {
                 Ok(Step::Worked) => Duration::ZERO,
                 Ok(Step::Idle) => POLL,
