@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for requests in hand.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long a stop waits for the first request of a connection that has come before it.
-const FRESH_GRACE: Duration = Duration::from_secs(1);
+const FRESH_GRACE: Duration = Duration::from_secs(2);
 /// How often a stop looks whether they are done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
