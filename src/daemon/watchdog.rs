@@ -7,6 +7,10 @@ use crate::store::Store;
 use crate::systemd;
 use crate::thread::{Handle, Pulse, Stopper, Threads, stopper};
 
+/// A loop that has not turned for so long is stuck. The longest turn in order waits 5 s for a bell, and some more for a
+/// database that another process holds.
+const STANDSTILL: Duration = Duration::from_secs(30);
+
 /// The thread that gives signs of life.
 pub(super) struct Watchdog {
     stopper: Stopper,
@@ -25,12 +29,9 @@ pub(super) fn start(
     let thread = threads.spawn("watchdog", move || {
         let mut is_alive = |patience: Duration| {
             // All of them are looked at each time: what is not looked at seems to stand still.
-            let stuck = loops.iter_mut().map(|watched| watched.turns(patience)).fold(Ok(()), Result::and);
-            if store.writer_answers(patience) {
-                stuck
-            } else {
-                Err(format!("the writer gave no answer in {patience:?}"))
-            }
+            let turns = loops.iter_mut().map(|watched| watched.turns(STANDSTILL)).fold(Ok(()), Result::and);
+            let answers = store.writer_answers(patience);
+            if answers { turns } else { Err(format!("the writer gave no answer in {patience:?}")) }
         };
         systemd::feed_watchdog(within, &mut is_alive, &stop);
     })?;
@@ -58,13 +59,13 @@ impl Watched {
         Self { name, beats: pulse.beats(), pulse, since: Instant::now() }
     }
 
-    fn turns(&mut self, patience: Duration) -> Result<(), String> {
+    fn turns(&mut self, at_least_every: Duration) -> Result<(), String> {
         let beats = self.pulse.beats();
         if beats != self.beats {
             (self.beats, self.since) = (beats, Instant::now());
         }
         let stood = self.since.elapsed();
-        if stood <= patience { Ok(()) } else { Err(format!("the {} has stood still for {stood:.1?}", self.name)) }
+        if stood <= at_least_every { Ok(()) } else { Err(format!("the {} has stood still for {stood:.1?}", self.name)) }
     }
 }
 
