@@ -85,8 +85,8 @@ impl Registry {
     pub(super) fn close_idle(&self, but_fresh: bool) {
         let mut inside = self.lock();
         let idle = inside.places.values_mut().filter(|place| place.idle_since.is_some() && !place.leaving);
-        let unasked = idle.filter(|place| !(but_fresh && place.fresh) && !place.stream.has_something());
-        unasked.for_each(Place::dismiss);
+        let asks = |place: &Place| (but_fresh && place.fresh) || place.stream.has_something();
+        idle.filter(|place| !asks(place)).for_each(Place::dismiss);
     }
 
     pub(super) fn close_all(&self) {
