@@ -35,12 +35,14 @@ pub struct Unit<'a> {
     pub names: &'a str,
     /// `None`: that of the process, as it should be.
     pub pid: Option<u32>,
+    /// No file may grow beyond so many blocks of 512 bytes: a full disk.
+    pub blocks: Option<u32>,
     pub env: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> Unit<'a> {
     pub fn new(names: &'a str) -> Self {
-        Self { names, pid: None, env: &TOKENS }
+        Self { names, pid: None, blocks: None, env: &TOKENS }
     }
 }
 
@@ -58,7 +60,8 @@ impl Manager {
         let count = sockets.iter().flatten().count();
         let [first, second] = sockets.map(|socket| socket.map_or_else(Stdio::null, Stdio::from));
         let pid = unit.pid.map_or("$$".to_owned(), |pid| pid.to_string());
-        let script = format!("export LISTEN_PID={pid}; exec \"$0\" serve 3<&0 4<&1 </dev/null >/dev/null");
+        let disk = unit.blocks.map_or(String::new(), |blocks| format!("trap '' XFSZ; ulimit -S -f {blocks}; "));
+        let script = format!("{disk}export LISTEN_PID={pid}; exec \"$0\" serve 3<&0 4<&1 </dev/null >/dev/null");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_tilld")]).env_clear().current_dir(self.dir.path());
         command.stdin(first).stdout(second).stderr(std::fs::File::create(self.log_path()).unwrap());
@@ -205,6 +208,25 @@ fn signs_of_life_come_only_while_the_writer_answers() {
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(manager.hear(), "WATCHDOG=1\n", "it has come round");
     assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn a_full_disk_is_no_reason_to_be_restarted() {
+    let manager = Manager::new();
+    let env = [TOKENS[0], TOKENS[1], ("WATCHDOG_USEC", "2000000")];
+    let (public, address) = tcp();
+    let unit = Unit { blocks: Some(2048), env: &env, ..Unit::new("public") };
+    let service = manager.start([copy(&public), None], &unit);
+    assert!(manager.hear().starts_with("READY=1"));
+    let refused = (0..).find(|number| {
+        let event = sample("customer.created", "alice", &number.to_string());
+        post_to(&address, event.to_string().as_bytes()).unwrap().status == 503
+    });
+    assert!(refused.is_some());
+    while manager.hear_within(Duration::from_millis(1)).is_some() {}
+    assert_eq!((manager.hear(), manager.hear()), ("WATCHDOG=1\n".to_owned(), "WATCHDOG=1\n".to_owned()));
+    service.signal("KILL");
+    service.ended();
 }
 
 #[test]
