@@ -1,5 +1,7 @@
 //! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
 
+mod watchdog;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +17,18 @@ use crate::entitlement::Policy;
 use crate::http::api::{self, Api};
 use crate::http::auth::Tokens;
 use crate::http::guard::{Limits, Rules};
-use crate::http::listen::{self, BindError};
+use crate::http::listen::{self, BindError, Bound};
 use crate::http::server::{self, Handler, Options, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
-use crate::thread::{Ended, Handle, Stopper, Threads, stopper};
+use crate::systemd;
+use crate::systemd::sockets::{self, Passed, PassedError};
+use crate::thread::{Ended, Handle, Pulse, Stopper, Threads, stopper};
 use crate::worker::Worker;
+use watchdog::Watchdog;
 
 /// Threads that take webhooks. They wait for commits, so there are more than cores.
 pub const HOOK_THREADS: usize = 16;
@@ -48,6 +53,14 @@ pub enum DaemonError {
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A socket that was passed.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
+    /// A socket that was passed and leaves a door open.
+    #[error(
+        "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
+    )]
+    OpenDoor(String),
     /// Threads or signals.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -75,6 +88,8 @@ pub struct Running {
     servers: Vec<Server>,
     stopper: Stopper,
     workers: Vec<Handle>,
+    pulses: Vec<(&'static str, Pulse)>,
+    watchdog: Option<Watchdog>,
     writer: Handle,
     threads: Threads,
     /// Let go last.
@@ -117,16 +132,33 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// Opens the database, binds both listeners and starts every thread.
+/// Both listeners: those that were passed, and for the rest those of the configuration.
+fn doors(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError> {
+    let public = match passed.public {
+        Some(listener) => Bound::passed(listener)?,
+        None => listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?,
+    };
+    let private = match passed.private {
+        Some(listener) => Bound::passed(listener)?,
+        None => listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?,
+    };
+    // The configuration has checked its own address; this may be another.
+    let guarded = config.api.token.is_some() && config.api.admin_token.is_some();
+    if !private.is_local() && !guarded {
+        return Err(DaemonError::OpenDoor(private.address().to_owned()));
+    }
+    Ok((public, private))
+}
+
+/// Opens the database, takes or binds both listeners and starts every thread.
 ///
 /// # Errors
 /// When something is in the way; then nothing is left running.
-pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonError> {
+pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
     let limits = Limits { connections, ..limits(config) };
     let lock = take_database(config, clock.now_ms())?;
-    let public = listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
-    let private = listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
+    let (public, private) = doors(config, passed)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(context(config));
@@ -136,15 +168,17 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
     let (stopper, stop) = stopper();
     let mut workers = Vec::new();
+    let pulses = vec![("worker", Pulse::default()), ("retrier", Pulse::default())];
     {
         let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
-        let (stop, clock) = (stop.clone(), Arc::clone(clock));
-        workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref()))?);
+        let (stop, clock, pulse) = (stop.clone(), Arc::clone(clock), pulses[0].1.clone());
+        workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref(), &pulse))?);
     }
     {
         let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
-        let clock = Arc::clone(clock);
-        workers.push(threads.spawn("retrier", move || retrier.run(&tickets_taken, &stop, clock.as_ref()))?);
+        let (clock, pulse) = (Arc::clone(clock), pulses[1].1.clone());
+        let work = move || retrier.run(&tickets_taken, &stop, clock.as_ref(), &pulse);
+        workers.push(threads.spawn("retrier", work)?);
     }
     let hooks = Hooks {
         store: store.clone(),
@@ -170,7 +204,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     ];
     log::info!("listening public={public_address} private={private_address}");
     let (public, private) = (public_address, private_address);
-    Ok(Running { public, private, store, servers, stopper, workers, writer, threads, lock })
+    Ok(Running { public, private, store, servers, stopper, workers, pulses, watchdog: None, writer, threads, lock })
 }
 
 impl Running {
@@ -192,28 +226,40 @@ impl Running {
         self.servers.into_iter().for_each(Server::stop);
         drop(self.stopper);
         self.workers.into_iter().for_each(Handle::join);
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
+        }
         drop(self.store);
         self.writer.join();
         drop(self.lock);
     }
 }
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it, on the sockets that systemd has passed, if it has.
 ///
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    run_with(config, |_| ())
+    run_on(config, sockets::take()?, |_| ())
 }
 
-/// The same, with something to do once it runs, such as telling its addresses.
+/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+    run_on(config, Passed::default(), started)
+}
+
+fn run_on(config: &Config, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>))?;
+    let mut running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
     started(&running);
+    if let Some(within) = systemd::watchdog() {
+        let (store, pulses) = (running.store.clone(), running.pulses.clone());
+        running.watchdog = Some(watchdog::start(within, store, pulses, &running.threads)?);
+    }
+    systemd::ready(&format!("listening public={} private={}", running.public, running.private));
     let threads = running.threads.clone();
     let (sender, received) = bounded(8);
     threads.spawn("signals", move || {
@@ -224,6 +270,7 @@ pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), D
         }
     })?;
     let outcome = wait(&received, running.ended());
+    systemd::stopping();
     stop_in_time(running, &threads, &received)?;
     outcome
 }

@@ -17,6 +17,7 @@ pub mod config;
 pub mod http;
 pub mod store;
 pub mod stripe;
+pub mod systemd;
 // flows
 pub mod operations;
 pub mod projection;

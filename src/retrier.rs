@@ -15,7 +15,7 @@ use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
-use crate::thread::Stop;
+use crate::thread::{Pulse, Stop};
 
 /// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
 const POLL: Duration = Duration::from_secs(5);
@@ -147,9 +147,10 @@ impl Retrier {
         Self { store, bell, policy, due: BinaryHeap::new(), looked_ms: None }
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock) {
+    /// The thread's loop; `pulse` beats with each turn.
+    pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
         loop {
+            pulse.beat();
             let now_ms = clock.now_ms();
             let wait = match self.step(now_ms) {
                 Ok(_) => self.wait(now_ms),

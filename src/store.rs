@@ -30,7 +30,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::{Connection, Statement, ToSql};
@@ -151,6 +151,15 @@ impl Store {
             );
         }
         outcome
+    }
+
+    /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
+    /// restart helps it. Changes nothing, and writes nothing to the disk.
+    #[must_use]
+    pub fn writer_answers(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let (job, answered) = writer::job(|_| Ok(()));
+        self.jobs.send_deadline(job, deadline).is_ok() && answered.recv_deadline(deadline).is_ok()
     }
 
     /// Runs `work` on a read-only connection that sees one consistent state.

@@ -17,7 +17,7 @@ use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
 use crate::store::inbox::{self, Completion, Pending, Range};
 use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
-use crate::thread::{Stop, panic_text};
+use crate::thread::{Pulse, Stop, panic_text};
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 64;
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// Pause after the database could not take a batch.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same, where only an operator can help.
-const LONG_PAUSE: Duration = Duration::from_secs(60);
+const LONG_PAUSE: Duration = Duration::from_secs(20);
 
 /// How an event is applied; the tests put in functions that fail.
 pub type Project = fn(&Tx, &Event, &Context, i64) -> Result<Completion, ProjectionError>;
@@ -84,10 +84,11 @@ impl Worker {
         Self { project, ..self }
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock) {
+    /// The thread's loop; `pulse` beats with each turn.
+    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
         let mut recovered = false;
         loop {
+            pulse.beat();
             let wait = match self.turn(&mut recovered, clock.now_ms()) {
                 Ok(Step::Worked) => Duration::ZERO,
                 Ok(Step::Idle) => POLL,

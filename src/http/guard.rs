@@ -34,6 +34,8 @@ const STOP_POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for requests in hand.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long a stop waits for the first request of a connection that has come before it.
+const FRESH_GRACE: Duration = Duration::from_secs(2);
 /// How often a stop looks whether they are done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
@@ -84,15 +86,16 @@ pub fn open(
 }
 
 impl Guard {
-    /// Accepts nothing more, lets requests in hand be answered, and closes every connection.
+    /// Accepts nothing more, lets requests in hand be answered, and closes every connection. What was accepted is never
+    /// dropped unasked: a request that has begun to arrive is answered, the last one of a connection with
+    /// `Connection: close`.
     pub fn stop(self) {
         drop(self.stopper);
         self.accepting.join();
-        self.door.registry.close_idle();
         let began = Instant::now();
         while !self.door.registry.is_empty() && began.elapsed() < DRAIN {
+            self.door.registry.close_idle(began.elapsed() < FRESH_GRACE);
             std::thread::sleep(DRAIN_POLL);
-            self.door.registry.close_idle();
         }
         self.door.registry.close_all();
     }
@@ -103,7 +106,8 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
         let mut waiting = [PollFd::new(listener, PollFlags::IN)];
         // An interrupted wait is as good as one that ended.
         let _ = poll(&mut waiting, Some(&STOP_POLL));
-        loop {
+        // What is not accepted any more waits in the system's queue: for the next process, where the socket is passed on.
+        while !door.stop.is_given() {
             match listener.accept() {
                 Ok(stream) => admit(stream, door, threads),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -17,7 +17,7 @@ use tilld::retry::{self, RetryPolicy};
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{Store, StoreError, Tx};
 use tilld::stripe::event;
-use tilld::thread::{Threads, stopper};
+use tilld::thread::{Pulse, Threads, stopper};
 use tilld::worker::{Step, Worker};
 
 use crate::harness::{DAY_S, START_S, Setup, Till};
@@ -325,7 +325,8 @@ fn the_retry_thread_pauses_while_the_database_refuses_its_writes() {
     let (retrier, tickets, clock) =
         (Retrier::new(till.store.clone(), ring, POLICY), till.tickets.clone(), Arc::clone(&asked));
     let (stopper, stop) = stopper();
-    let thread = Threads::default().spawn("retrier", move || retrier.run(&tickets, &stop, clock.as_ref())).unwrap();
+    let work = move || retrier.run(&tickets, &stop, clock.as_ref(), &Pulse::default());
+    let thread = Threads::default().spawn("retrier", work).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     drop(stopper);
     thread.join();

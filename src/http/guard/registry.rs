@@ -16,6 +16,8 @@ struct Place {
     stream: Stream,
     /// Since when it waits for the first byte of a request; `None` while one is coming or being answered.
     idle_since: Option<Instant>,
+    /// It has not asked anything yet.
+    fresh: bool,
     /// It was told to go; its thread is about to leave.
     leaving: bool,
 }
@@ -52,7 +54,7 @@ impl Registry {
         }
         inside.last = inside.last.wrapping_add(1);
         let ticket = inside.last;
-        inside.places.insert(ticket, Place { stream, idle_since: Some(Instant::now()), leaving: false });
+        inside.places.insert(ticket, Place { stream, idle_since: Some(Instant::now()), fresh: true, leaving: false });
         Ok(Some(ticket))
     }
 
@@ -63,7 +65,7 @@ impl Registry {
     /// A request is coming, or is being answered.
     pub(super) fn busy(&self, ticket: Ticket) {
         if let Some(place) = self.lock().places.get_mut(&ticket) {
-            place.idle_since = None;
+            (place.idle_since, place.fresh) = (None, false);
         }
     }
 
@@ -78,8 +80,13 @@ impl Registry {
         self.lock().places.is_empty()
     }
 
-    pub(super) fn close_idle(&self) {
-        self.lock().places.values_mut().filter(|place| place.idle_since.is_some()).for_each(Place::dismiss);
+    /// Closes those that wait idly. One whose next request has begun to arrive is not idle, though its thread may not
+    /// know yet; one that has just come is given its first request, when `but_fresh` says so.
+    pub(super) fn close_idle(&self, but_fresh: bool) {
+        let mut inside = self.lock();
+        let idle = inside.places.values_mut().filter(|place| place.idle_since.is_some() && !place.leaving);
+        let asks = |place: &Place| (but_fresh && place.fresh) || place.stream.has_something();
+        idle.filter(|place| !asks(place)).for_each(Place::dismiss);
     }
 
     pub(super) fn close_all(&self) {
