@@ -28,6 +28,8 @@ use crate::worker::Worker;
 const HOOK_THREADS: usize = 16;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
+/// How long a connection may wait between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -90,11 +92,15 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
-fn limits(config: &Config) -> Limits {
+/// `length_required`: a webhook has a body; a call of the private listener need not.
+fn limits(config: &Config, length_required: bool) -> Limits {
+    let (head_bytes, body_bytes) = (config.limits.head_bytes, config.limits.body_bytes);
     Limits {
-        rules: Rules { head_bytes: config.limits.head_bytes, body_bytes: config.limits.body_bytes },
+        rules: Rules { head_bytes, body_bytes, length_required },
         connections: config.limits.connections,
         request_timeout: Duration::from_secs(config.limits.request_timeout_s),
+        idle_timeout: IDLE_TIMEOUT,
+        buffered_bytes: config.limits.buffered_bytes,
     }
 }
 
@@ -145,9 +151,8 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
     let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
-    let limits = limits(config);
-    let hook = Options { name: "hook", threads: HOOK_THREADS, limits };
-    let private_options = Options { name: "api", threads: API_THREADS, limits };
+    let hook = Options { name: "hook", threads: HOOK_THREADS, limits: limits(config, true) };
+    let private_options = Options { name: "api", threads: API_THREADS, limits: limits(config, false) };
     let servers = vec![
         server::serve(public, hook, &threads, &hook_handler)?,
         server::serve(private, private_options, &threads, &api_handler)?,
