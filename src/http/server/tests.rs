@@ -24,7 +24,15 @@ const LIMITS: Limits = Limits {
 };
 
 fn start(bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
-    let options = Options { name: "test", threads: 4, limits: LIMITS };
+    start_with(LIMITS, bound, handler)
+}
+
+fn start_with(
+    limits: Limits,
+    bound: Bound,
+    handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+) -> Server {
+    let options = Options { name: "test", threads: 4, limits };
     // The guard's own connections ask this first.
     let handler: Arc<Handler> = Arc::new(move |request: &Request| match request.path.as_str() {
         "/healthz" => Response::text(200, "ok"),
@@ -219,6 +227,21 @@ fn a_kept_connection_is_answered_again_and_again() {
             seen.extend_from_slice(&byte);
         }
     }
+    stop_in_time(server);
+}
+
+#[test]
+fn a_kept_connection_that_asks_nothing_more_is_closed_without_a_word() {
+    let bound = tcp("127.0.0.1:0").unwrap();
+    let address = bound.address().to_owned();
+    let idle_timeout = Duration::from_millis(200);
+    let server = start_with(Limits { idle_timeout, ..LIMITS }, bound, echo);
+    let mut stream = connect(&address);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let asked = Instant::now();
+    // The only thing that comes is the answer.
+    assert!(rest(stream).ends_with("GET|/||0|[]"));
+    assert!(asked.elapsed() >= idle_timeout);
     stop_in_time(server);
 }
 
