@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub use budget::body_buffer;
 pub use head::Rules;
 pub use stream::Listener;
 pub use upstream::{PEER_HEADER, Pool};

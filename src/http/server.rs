@@ -208,7 +208,7 @@ fn read_body(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Vec<u8
     if declared.is_some_and(|length| length > body_bytes) {
         return Err(too_large());
     }
-    let mut body = Vec::with_capacity(declared.unwrap_or(0));
+    let mut body = guard::body_buffer(declared.unwrap_or(0));
     let limit = u64::try_from(body_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let cut = || ApiError::new(400, "body_truncated", "the body ended early, or its chunks cannot be read");
     inner.as_reader().take(limit).read_to_end(&mut body).map_err(|_| cut())?;

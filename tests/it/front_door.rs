@@ -102,7 +102,10 @@ impl Door {
     pub fn is_unharmed(&self, attack: &str) {
         self.answers_promptly();
         for (what, before) in [("task", self.threads), ("fd", self.descriptors)] {
-            wait_until(|| self.count(what) <= before, || format!("{attack}: {} {what}, {before} before", self.count(what)));
+            wait_until(
+                || self.count(what) <= before,
+                || format!("{attack}: {} {what}, {before} before", self.count(what)),
+            );
         }
         self.has_kept_its_memory(attack);
     }

@@ -16,7 +16,7 @@ pub struct Live {
     child: Child,
     pub public: String,
     pub private: String,
-    /// Its log since it listens; the oldest lines go first.
+    /// Its log; the oldest lines go first.
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -80,7 +80,7 @@ impl Live {
             }
             said.push_str(&line);
         }
-        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::new(Mutex::new(said.lines().map(str::to_owned).collect::<VecDeque<_>>()));
         let keeping = Arc::clone(&kept);
         // The log is read on, lest the pipe fills up.
         #[allow(clippy::disallowed_methods)] // a test's own helper

@@ -8,6 +8,17 @@ use std::time::Instant;
 /// So many bytes of each body are free, so that small requests pass while large ones take their time.
 pub(super) const FREE_BYTES: usize = 32 * 1024;
 
+/// What is larger than this, glibc takes from the system alone and gives back at once (malloc/malloc.c,
+/// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay with whichever thread's memory it came from, and there are many.
+const SYSTEM_BYTES: usize = 33 * 1024 * 1024;
+
+/// An empty buffer for a body of `length` bytes. Memory that is not written to is not taken, so a large one reserves
+/// addresses beyond need, and all of it is given back when it is dropped.
+#[must_use]
+pub fn body_buffer(length: usize) -> Vec<u8> {
+    Vec::with_capacity(if length > FREE_BYTES { length.max(SYSTEM_BYTES) } else { length })
+}
+
 #[derive(Debug)]
 struct Purse {
     bytes: usize,

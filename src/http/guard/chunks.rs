@@ -64,6 +64,12 @@ impl Chunks {
         self.body.len()
     }
 
+    /// Goes on in another, larger buffer.
+    pub fn move_into(&mut self, mut buffer: Vec<u8>) {
+        buffer.extend_from_slice(&self.body);
+        self.body = buffer;
+    }
+
     /// The body.
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {

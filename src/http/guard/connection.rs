@@ -6,7 +6,7 @@ use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
 use super::Door;
-use super::budget::{FREE_BYTES, Lease};
+use super::budget::{FREE_BYTES, Lease, body_buffer};
 use super::chunks::Chunks;
 use super::client;
 use super::head::{self, Head, Length, Refusal};
@@ -156,12 +156,17 @@ impl<'a> Connection<'a> {
     }
 
     fn known(&mut self, length: usize, deadline: Instant) -> Result<Body<'a>, End> {
+        // Declared first, dropped last: what was reserved is given back after the memory, not before.
+        let mut lease = None;
         let mut body = vec![0; length.min(FREE_BYTES)];
-        let (mut come, mut lease) = (0, None);
+        let mut come = 0;
         while come < length {
             if come == body.len() {
                 lease = Some(self.reserve(length - FREE_BYTES, deadline)?);
-                body.resize(length, 0);
+                let mut large = body_buffer(length);
+                large.extend_from_slice(&body);
+                large.resize(length, 0);
+                body = large;
             }
             come += if self.input.is_empty() {
                 let count = self.wire.read_within(&mut body[come..], left(deadline)?);
@@ -175,7 +180,9 @@ impl<'a> Connection<'a> {
 
     fn chunked(&mut self, deadline: Instant) -> Result<Body<'a>, End> {
         let limit = self.door.limits.rules.body_bytes;
-        let (mut chunks, mut lease) = (Chunks::new(limit), None);
+        // As above.
+        let mut lease = None;
+        let mut chunks = Chunks::new(limit);
         loop {
             let taken = chunks.take(self.input.bytes())?;
             self.input.consume(taken);
@@ -184,6 +191,7 @@ impl<'a> Connection<'a> {
             }
             if lease.is_none() && chunks.len() > FREE_BYTES {
                 lease = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
+                chunks.move_into(body_buffer(limit));
             }
             self.more(deadline)?;
         }

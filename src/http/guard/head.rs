@@ -186,8 +186,8 @@ fn forward(request: &httparse::Request, method: &str, target: &str, bytes: usize
 fn is_passed_on(request: &httparse::Request, name: &str) -> bool {
     let is = |other: &&str| name.eq_ignore_ascii_case(other);
     // Those without which a request would mean something else cannot be named away.
-    let is_kept = ["host", "stripe-signature", "authorization", "x-forwarded-for"].iter().any(|other| is(&other));
-    !NOT_PASSED_ON.iter().any(|other| is(&other)) && (is_kept || !connection_says(request, name))
+    let is_kept = ["host", "stripe-signature", "authorization", "x-forwarded-for"].iter().any(is);
+    !NOT_PASSED_ON.iter().any(is) && (is_kept || !connection_says(request, name))
 }
 
 fn length(request: &httparse::Request, is_http_10: bool, rules: Rules) -> Result<Length, Refusal> {

@@ -27,11 +27,7 @@ fn start(bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 's
     start_with(LIMITS, bound, handler)
 }
 
-fn start_with(
-    limits: Limits,
-    bound: Bound,
-    handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
-) -> Server {
+fn start_with(limits: Limits, bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
     let options = Options { name: "test", threads: 4, limits };
     // The guard's own connections ask this first.
     let handler: Arc<Handler> = Arc::new(move |request: &Request| match request.path.as_str() {

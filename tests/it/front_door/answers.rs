@@ -102,7 +102,8 @@ fn the_log_names_the_client_of_a_refused_webhook_and_garbage_is_ignored() {
         refused(&format!("X-Forwarded-For: {garbage}\r\n"));
     }
     // The guard's own refusals name it, too.
-    let refusal = door.exchange(post("X-Forwarded-For: 203.0.113.77\r\nTransfer-Encoding: chunked\r\n", "g\r\n")).refusal();
+    let refusal =
+        door.exchange(post("X-Forwarded-For: 203.0.113.77\r\nTransfer-Encoding: chunked\r\n", "g\r\n")).refusal();
     assert_eq!(refusal.0, 400);
     door.live.logged(&["hook: refused client=203.0.113.77 status=400 code=request_malformed"]);
     assert!(door.live.log_lines().iter().all(|line| !line.contains("203.0.113.66") && !line.contains("203.0.113.99")));

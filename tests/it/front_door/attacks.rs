@@ -17,11 +17,13 @@ fn refuses(door: &Door, status: u16, code: &str, requests: &[&str]) {
 #[test]
 fn a_length_that_is_absurd_doubled_or_no_number_is_refused_and_kills_nothing() {
     let door = Door::open();
-    let too_long = ["99999999999999999", "18446744073709551615", "99999999999999999999999999", &(LIMIT + 1).to_string()]
-        .map(|length| post(&format!("Content-Length: {length}\r\n"), "abc"));
+    let too_long =
+        ["99999999999999999", "18446744073709551615", "99999999999999999999999999", &(LIMIT + 1).to_string()]
+            .map(|length| post(&format!("Content-Length: {length}\r\n"), "abc"));
     refuses(&door, 413, "body_too_large", &too_long.each_ref().map(String::as_str));
-    let malformed = ["-1", "+3", "0x3", "", " ", "3, 3", "3 3", "3.0", "three", "3\r\nContent-Length: 3", "3\r\nContent-Length: 4"]
-        .map(|length| post(&format!("Content-Length: {length}\r\n"), "abc"));
+    let malformed =
+        ["-1", "+3", "0x3", "", " ", "3, 3", "3 3", "3.0", "three", "3\r\nContent-Length: 3", "3\r\nContent-Length: 4"]
+            .map(|length| post(&format!("Content-Length: {length}\r\n"), "abc"));
     refuses(&door, 400, "request_malformed", &malformed.each_ref().map(String::as_str));
     // The limit itself goes through, to be refused by the handler for its missing signature.
     let fits = post(&format!("Connection: close\r\nContent-Length: {LIMIT}\r\n"), &"x".repeat(LIMIT));
@@ -137,7 +139,9 @@ fn garbage_is_a_400_and_tls_is_garbage() {
     let door = Door::open();
     let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[7; 500]].concat();
     let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    for bytes in [hello.as_slice(), &noise, b"\r\n\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"hello\r\n\r\n", b"\n"] {
+    for bytes in
+        [hello.as_slice(), &noise, b"\r\n\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"hello\r\n\r\n", b"\n"]
+    {
         let status = door.exchange(bytes).refusal().0;
         assert!([400, 405].contains(&status), "{status} {:?}", &bytes[..bytes.len().min(20)]);
     }
@@ -180,8 +184,7 @@ fn a_client_that_asks_before_it_sends_is_told_to_go_on_or_refused_at_once() {
 fn a_header_that_is_not_ascii_harms_nobody() {
     let door = Door::open();
     for _ in 0..40 {
-        let answer =
-            door.exchange("GET /healthz HTTP/1.1\r\nHost: x\r\nX-City: Zürich\r\nConnection: close\r\n\r\n");
+        let answer = door.exchange("GET /healthz HTTP/1.1\r\nHost: x\r\nX-City: Zürich\r\nConnection: close\r\n\r\n");
         assert_eq!(answer.status(), 200, "{answer:?}");
     }
     door.is_unharmed("headers that are not ASCII");
