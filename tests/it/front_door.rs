@@ -102,10 +102,10 @@ impl Door {
     pub fn is_unharmed(&self, attack: &str) {
         self.answers_promptly();
         for (what, before) in [("task", self.threads), ("fd", self.descriptors)] {
-            wait_until(
-                || self.count(what) <= before,
-                || format!("{attack}: {} {what}, {before} before", self.count(what)),
-            );
+            let is_back = || self.count(what) <= before;
+            wait_until(is_back, || {
+                format!("{attack}: {} {what}, {before} before: {:?}", self.count(what), self.thread_names())
+            });
         }
         self.has_kept_its_memory(attack);
     }
@@ -123,9 +123,13 @@ impl Door {
 
     /// Threads that serve a connection.
     pub fn connections(&self) -> usize {
+        self.thread_names().iter().filter(|name| name.ends_with("-conn")).count()
+    }
+
+    fn thread_names(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.live.pid())).unwrap();
         let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-        names.filter(|name| name.trim_end().ends_with("-conn")).count()
+        names.map(|name| name.trim_end().to_owned()).collect()
     }
 
     fn memory(&self, field: &str) -> u64 {

@@ -10,7 +10,7 @@ use super::budget::{FREE_BYTES, Lease, body_buffer};
 use super::chunks::Chunks;
 use super::client;
 use super::head::{self, Head, Length, Refusal};
-use super::input::Input;
+use super::input::{BUFFER_BYTES, Input};
 use super::refusal;
 use super::registry::{Place, Seat};
 use super::stream::Wire;
@@ -189,7 +189,7 @@ impl<'a> Connection<'a> {
             if chunks.is_done() {
                 return Ok(Body::Apart(chunks.into_body(), lease));
             }
-            if lease.is_none() && chunks.len() > FREE_BYTES {
+            if lease.is_none() && chunks.len() > FREE_BYTES - BUFFER_BYTES {
                 lease = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
                 chunks.move_into(body_buffer(limit));
             }

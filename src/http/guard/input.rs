@@ -2,7 +2,7 @@
 //! gives back what a long head made it grow by.
 
 /// Its ordinary size in bytes: head and body of an ordinary webhook in one read.
-const BUFFER_BYTES: usize = 8 * 1024;
+pub(super) const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Bytes that have come.
 pub(super) struct Input {
