@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -361,8 +362,15 @@ fn what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone() {
         folder
     };
     let (dead, alive, other) = (folder("tilld-http-1-0"), folder("tilld-http-2-0"), folder("other"));
-    drop(UnixListener::bind(dead.join("http.sock")).unwrap());
-    let _listening = UnixListener::bind(alive.join("http.sock")).unwrap();
+    drop(File::create(dead.join("lock")).unwrap());
+    let lock = File::create(alive.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let listening = UnixListener::bind(alive.join("http.sock")).unwrap();
+    listening.set_nonblocking(true).unwrap();
     sweep(place.path());
     assert!(!dead.exists() && alive.exists() && other.exists());
+    assert!(listening.accept().is_err(), "the living one is not disturbed");
+    drop(lock);
+    sweep(place.path());
+    assert!(!alive.exists());
 }
