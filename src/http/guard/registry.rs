@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::stream::Socket;
 
@@ -22,7 +22,7 @@ const ARRIVING: u64 = 0;
 const ANSWERING: u64 = 1;
 /// It was told to go; its thread is about to leave.
 const LEAVING: u64 = 2;
-/// From here on: it waits for the first byte of a request, since so many microseconds more.
+/// From here on: it waits for the first byte of a request. The smaller, the longer.
 const IDLE: u64 = 3;
 
 /// A connection's place.
@@ -48,7 +48,7 @@ impl Place {
 
     /// The connection waits for its next request, or is not worth keeping.
     pub(super) fn idle(&self, seat: &Seat) {
-        self.change(seat.registry.now());
+        self.change(seat.registry.turn());
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -81,7 +81,8 @@ pub(super) struct Registry {
     inside: Mutex<Inside>,
     left: Condvar,
     cap: usize,
-    began: Instant,
+    /// How often a connection became idle, counted from `IDLE`.
+    turns: AtomicU64,
 }
 
 /// The right to be inside; given back when dropped.
@@ -99,7 +100,7 @@ impl Drop for Seat {
 
 impl Registry {
     pub(super) fn new(cap: usize) -> Self {
-        Self { inside: Mutex::default(), left: Condvar::new(), cap, began: Instant::now() }
+        Self { inside: Mutex::default(), left: Condvar::new(), cap, turns: AtomicU64::new(IDLE) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -107,8 +108,9 @@ impl Registry {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX - IDLE).saturating_add(IDLE)
+    /// The next turn in the order of becoming idle.
+    fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Gives a connection a place; `None` when there is none and nobody can give way.
@@ -128,7 +130,7 @@ impl Registry {
         }
         inside.last = inside.last.wrapping_add(1);
         let ticket = inside.last;
-        place.state.store(self.now(), Ordering::SeqCst);
+        place.state.store(self.turn(), Ordering::SeqCst);
         inside.places.insert(ticket, Arc::clone(place));
         Some(Seat { registry: Arc::clone(self), ticket })
     }
