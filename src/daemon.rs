@@ -34,6 +34,8 @@ use watchdog::Watchdog;
 pub const HOOK_THREADS: usize = 16;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
+/// How long a connection may wait between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// The public and the private one.
@@ -110,13 +112,16 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
-/// What a client may ask of either listener.
+/// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
 #[must_use]
-pub fn limits(config: &Config) -> Limits {
+pub fn limits(config: &Config, length_required: bool) -> Limits {
+    let (head_bytes, body_bytes) = (config.limits.head_bytes, config.limits.body_bytes);
     Limits {
-        rules: Rules { head_bytes: config.limits.head_bytes, body_bytes: config.limits.body_bytes },
+        rules: Rules { head_bytes, body_bytes, length_required },
         connections: config.limits.connections,
         request_timeout: Duration::from_secs(config.limits.request_timeout_s),
+        idle_timeout: IDLE_TIMEOUT,
+        buffered_bytes: config.limits.buffered_bytes,
     }
 }
 
@@ -156,7 +161,6 @@ fn doors(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError>
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
-    let limits = Limits { connections, ..limits(config) };
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors(config, passed)?;
     let threads = Threads::default();
@@ -196,8 +200,9 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
     let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
-    let hook = Options { name: "hook", threads: HOOK_THREADS, limits };
-    let private_options = Options { name: "api", threads: API_THREADS, limits };
+    let hook = Options { name: "hook", threads: HOOK_THREADS, limits: Limits { connections, ..limits(config, true) } };
+    let private_limits = Limits { connections, ..limits(config, false) };
+    let private_options = Options { name: "api", threads: API_THREADS, limits: private_limits };
     let servers = vec![
         server::serve(public, hook, &threads, &hook_handler)?,
         server::serve(private, private_options, &threads, &api_handler)?,

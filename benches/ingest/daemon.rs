@@ -140,7 +140,7 @@ pub fn serve_without_worker(database: &Path) {
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();
     let address = bound.address().to_owned();
     let options =
-        Options { name: "hook", threads: tilld::daemon::HOOK_THREADS, limits: tilld::daemon::limits(&config) };
+        Options { name: "hook", threads: tilld::daemon::HOOK_THREADS, limits: tilld::daemon::limits(&config, true) };
     let _server = server::serve(bound, options, &threads, &handler).unwrap();
     eprintln!("listening public={address} private=-");
     writer.join();

@@ -41,9 +41,6 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Connections that may wait to be accepted. The system caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
-
 /// A bound listener that nobody serves yet.
 pub struct Bound {
     pub(super) listener: Listener,
@@ -97,13 +94,10 @@ pub fn bind(key: &'static str, address: &Address, mode: u32) -> Result<Bound, Bi
     match address {
         Address::Tcp(host_port) => {
             let listener = TcpListener::bind(host_port.as_str()).map_err(failed)?;
-            // std gives a queue of 128: too short for what comes in while the accepting thread is not scheduled.
-            rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
             Bound::passed(Listener::Tcp(listener)).map_err(failed)
         }
         Address::Unix(path) => {
             let listener = bind_unix(path, mode).map_err(failed)?;
-            rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
             let (listener, socket) = (Listener::Unix(listener), Some(path.clone()));
             Ok(Bound { listener, socket, address: address.to_string(), is_local: true })
         }

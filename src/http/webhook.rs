@@ -55,10 +55,12 @@ fn receive(hooks: &Hooks, endpoint: &WebhookEndpoint, request: &Request) -> Resu
     let now_ms = hooks.clock.now_ms();
     verify(endpoint, request, now_ms.div_euclid(1000))?;
     let envelope = event::envelope(&request.body).map_err(|error| {
-        log::error!("a signed body was refused path={}: {error}", endpoint.path);
+        log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
         ApiError::new(400, "invalid_payload", error.to_string())
     })?;
-    let accepted = store(hooks, envelope, &request.body, now_ms)?;
+    let accepted = store(hooks, envelope, &request.body, now_ms).inspect_err(|error| {
+        log::warn!("webhook failed client={} path={} code={}", request.client(), endpoint.path, error.code);
+    })?;
     // A full bell is a bell that rings.
     let _ = hooks.bell.try_send(());
     Ok(match accepted {
@@ -80,7 +82,8 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
     match signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s) {
         Ok(_) => Ok(()),
         Err(error) => {
-            log::warn!("webhook refused path={} code={}: {error}", endpoint.path, error.code());
+            let (client, path, code) = (request.client(), &endpoint.path, error.code());
+            log::warn!("webhook refused client={client} path={path} code={code}: {error}");
             Err(ApiError::new(400, error.code(), error.to_string()))
         }
     }

@@ -1,5 +1,6 @@
 //! The live harness: the real binary on real sockets. It is killed when dropped.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,10 +14,14 @@ use crate::harness::{ADMIN, PATH, SECRET, TOKEN};
 
 pub struct Live {
     child: Child,
-    log: Arc<Mutex<String>>,
     pub public: String,
     pub private: String,
+    /// Its log; the oldest lines go first.
+    log: Arc<Mutex<VecDeque<String>>>,
 }
+
+/// Lines of the log that are kept.
+const LOG_LINES: usize = 20_000;
 
 /// The real binary with nothing of our environment.
 pub fn tilld(dir: &Path) -> Command {
@@ -46,6 +51,15 @@ impl Live {
         Self::launch(command)
     }
 
+    /// As `start`, with at most `files` open files.
+    pub fn start_with_few_files(dir: &Path, files: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$0\" serve");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_tilld")]).env_clear().current_dir(dir).env("HOME", dir);
+        configure(&mut command).env("PATH", "/usr/bin:/bin");
+        Self::launch(command)
+    }
+
     /// The disk has room again.
     pub fn grow(&self) {
         let pid = self.pid().to_string();
@@ -67,19 +81,42 @@ impl Live {
             }
             said.push_str(&line);
         }
-        let said = Arc::new(Mutex::new(said));
-        let heard = Arc::clone(&said);
+        let kept = Arc::new(Mutex::new(said.lines().map(str::to_owned).collect::<VecDeque<_>>()));
+        let keeping = Arc::clone(&kept);
         // The log is read on, lest the pipe fills up.
         #[allow(clippy::disallowed_methods)] // a test's own helper
         std::thread::spawn(move || {
-            log.lines().map_while(Result::ok).for_each(|line| *heard.lock().unwrap() += &(line + "\n"))
+            for line in log.lines().map_while(Result::ok) {
+                let mut kept = keeping.lock().unwrap();
+                kept.push_back(line);
+                if kept.len() > LOG_LINES {
+                    kept.pop_front();
+                }
+            }
         });
-        Self { child, log: said, public, private }
+        Self { child, public, private, log: kept }
     }
 
     /// What it has logged so far.
     pub fn said(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log_lines().join("\n")
+    }
+
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Waits for a line of the log with all of `words`.
+    pub fn logged(&self, words: &[&str]) -> String {
+        for _ in 0..1000 {
+            let log = self.log.lock().unwrap();
+            if let Some(line) = log.iter().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.clone();
+            }
+            drop(log);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        unreachable!("{words:?} was not logged in 10 s: {:?}", self.log.lock().unwrap());
     }
 
     /// Posts a signed body, as Stripe would.

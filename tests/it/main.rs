@@ -8,6 +8,7 @@ mod api;
 mod cli;
 mod crash;
 mod faults;
+mod front_door;
 mod histories;
 mod lessons;
 mod main_job;

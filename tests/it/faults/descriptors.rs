@@ -23,10 +23,10 @@ fn open_files(live: &Live) -> usize {
 #[test]
 fn the_soft_limit_of_open_files_is_raised_to_the_hard_one_at_start() {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = serve_after(dir.path(), "ulimit -S -n 200; ulimit -H -n 900");
+    let mut command = serve_after(dir.path(), "ulimit -S -n 200; ulimit -H -n 700");
     command.env("TILLD_LOG", "debug");
     let live = Live::launch(command);
-    assert_eq!(soft_and_hard(&live), ("900".to_owned(), "900".to_owned()));
+    assert_eq!(soft_and_hard(&live), ("700".to_owned(), "700".to_owned()));
     let said = live.said();
     assert!(
         said.contains("limit of open files raised") && said.contains("limits.connections = 512 is out of reach"),
@@ -38,13 +38,13 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one_at_start() {
 fn too_few_open_files_are_refused_at_start_with_the_number_needed() {
     let dir = tempfile::tempdir().unwrap();
     let said = refused(serve_after(dir.path(), "ulimit -n 64"));
-    assert!(said.contains("64 open files are too few, 176 is the least") && said.contains("LimitNOFILE="), "{said}");
+    assert!(said.contains("64 open files are too few, 208 is the least") && said.contains("LimitNOFILE="), "{said}");
 }
 
 #[test]
 fn idle_clients_cannot_use_up_the_open_files_that_webhooks_need() {
     let dir = tempfile::tempdir().unwrap();
-    let live = Live::launch(serve_after(dir.path(), "ulimit -n 176"));
+    let live = Live::launch(serve_after(dir.path(), "ulimit -n 208"));
     assert!(live.said().contains("each listener serves 4"), "{}", live.said());
     let clients: Vec<TcpStream> = (0..200)
         .map(|number| TcpStream::connect(if number % 2 == 0 { &live.public } else { &live.private }).unwrap())
