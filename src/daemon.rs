@@ -18,7 +18,7 @@ use crate::http::api::{self, Api};
 use crate::http::auth::Tokens;
 use crate::http::guard::{Limits, Rules};
 use crate::http::listen::{self, BindError, Bound};
-use crate::http::server::{self, Handler, Options, Server};
+use crate::http::server::{self, Handler, Options, Reply, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
@@ -30,8 +30,10 @@ use crate::thread::{Ended, Handle, Pulse, Stopper, Threads, stopper};
 use crate::worker::Worker;
 use watchdog::Watchdog;
 
-/// Threads that take webhooks. They wait for commits, so there are more than cores.
-pub const HOOK_THREADS: usize = 16;
+/// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
+pub const HOOK_THREADS: usize = 4;
+/// Webhooks in hand at once, most of them waiting for their commit: as many as one commit may take.
+pub const HOOKS_IN_HAND: usize = 64;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
 /// How long a connection may wait between two requests.
@@ -198,11 +200,13 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         bell,
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
-    let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
-    let hook = Options { name: "hook", threads: HOOK_THREADS, limits: Limits { connections, ..limits(config, true) } };
+    let hook_handler: Arc<Handler> =
+        Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
+    let api_handler: Arc<Handler> = Arc::new(move |request, reply: Reply| reply.send(api::answer(&api, &request)));
+    let hook_limits = Limits { connections, ..limits(config, true) };
+    let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
     let private_limits = Limits { connections, ..limits(config, false) };
-    let private_options = Options { name: "api", threads: API_THREADS, limits: private_limits };
+    let private_options = Options { name: "api", threads: API_THREADS, in_hand: API_THREADS, limits: private_limits };
     let servers = vec![
         server::serve(public, hook, &threads, &hook_handler)?,
         server::serve(private, private_options, &threads, &api_handler)?,

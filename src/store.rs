@@ -19,6 +19,7 @@ pub mod objects;
 pub mod payment_failures;
 pub mod payment_intents;
 mod place;
+mod replies;
 pub mod retries;
 pub mod schema;
 pub mod settings;
@@ -26,10 +27,11 @@ mod statements;
 pub mod subscription_events;
 pub mod subscriptions;
 pub mod users;
+mod watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -41,7 +43,10 @@ pub(crate) use writer::in_savepoint;
 use crate::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
 use place::Place;
+use replies::Replies;
 use statements::Prepare;
+use watch::Watch;
+use writer::{Aside, Then};
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -56,8 +61,7 @@ pub struct Store {
     jobs: Sender<writer::Job>,
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
-    /// What SQLite said when it first found the file damaged.
-    damage: Arc<OnceLock<String>>,
+    watch: Arc<Watch>,
 }
 
 impl Store {
@@ -71,6 +75,7 @@ impl Store {
         let mut connection = connection::open_writer(path).map_err(unusable)?;
         let copier = connection::open_writer(path).map_err(unusable)?;
         let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
+        let aside = Aside { checkpoints, replies: Replies::start(threads)? };
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
@@ -78,8 +83,8 @@ impl Store {
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
         let place = Place::of(path)?;
-        let handle = threads.spawn("writer", move || writer::run(connection, checkpoints, &place, &waiting))?;
-        Ok((Self { jobs, idle, path: path.to_owned(), damage: Arc::default() }, handle))
+        let handle = threads.spawn("writer", move || writer::run(connection, aside, &place, &waiting))?;
+        Ok((Self { jobs, idle, path: path.to_owned(), watch: Arc::new(Watch::of(path)) }, handle))
     }
 
     /// The database file.
@@ -114,17 +119,25 @@ impl Store {
         self.submit(|tx| in_savepoint(tx, work))
     }
 
-    /// As [`Store::write`], for work that changes something by one statement at most: SQLite undoes a statement that
-    /// fails by itself, so it needs no savepoint, which would copy every page it touches.
-    ///
-    /// # Errors
-    /// As [`Store::write`].
-    pub fn write_one<T, F>(&self, work: F) -> Result<T, StoreError>
+    /// Runs `work`, which changes something by one statement at most, and hands what became of it to `done`, after the
+    /// commit, on a thread of the store's own. SQLite undoes a statement that fails by itself, so there is no savepoint,
+    /// which would copy every page it touches.
+    pub fn write_one_then<T, F, D>(&self, work: F, done: D)
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+        D: FnOnce(Result<T, StoreError>) + Send + 'static,
     {
-        self.submit(work)?.wait()
+        if let Err(error) = self.watch.confirm() {
+            return done(Err(error));
+        }
+        let watch = Arc::clone(&self.watch);
+        let job = writer::job_then(work, move |outcome| done(watch.noting(outcome)));
+        if let Err(refused) = self.jobs.send(job)
+            && let Then::Apart(tell) = refused.into_inner()(Err(StoreError::Stopped))
+        {
+            tell(Ok(()));
+        }
     }
 
     fn submit<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
@@ -132,25 +145,10 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     {
-        if let Some(said) = self.damage.get() {
-            return Err(StoreError::Damaged(said.clone()));
-        }
+        self.watch.confirm()?;
         let (job, answered) = writer::job(work);
         self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
         Ok(Begun { store: self, answered })
-    }
-
-    fn noting_damage<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(StoreError::Damaged(said)) = &outcome
-            && self.damage.set(said.clone()).is_ok()
-        {
-            let backups = damage::backups(&self.path);
-            log::error!(
-                "from now on nothing is written. {} (backups beside it: {backups:?})",
-                StoreError::Damaged(said.clone())
-            );
-        }
-        outcome
     }
 
     /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
@@ -178,7 +176,7 @@ impl Store {
             .unchecked_transaction()
             .map_err(StoreError::from)
             .and_then(|snapshot| work(&Reader { connection: &snapshot, statements: &*snapshot }));
-        self.noting_damage(outcome)
+        self.watch.noting(outcome)
     }
 }
 
@@ -195,7 +193,7 @@ impl<T> Begun<'_, T> {
     /// As [`Store::write`].
     pub fn wait(self) -> Result<T, StoreError> {
         let outcome = self.answered.recv().map_err(|_| StoreError::Stopped)?;
-        self.store.noting_damage(outcome)
+        self.store.watch.noting(outcome)
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tilld::clock::{Clock, SystemClock};
 use tilld::config::{Flags, Purpose, Surroundings};
+use tilld::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::http::listen;
-use tilld::http::server::{self, Handler, Options};
+use tilld::http::server::{self, Handler, Options, Reply};
 use tilld::http::webhook::{self, Hooks};
 use tilld::store::{Store, schema};
 use tilld::thread::Threads;
@@ -136,11 +137,12 @@ pub fn serve_without_worker(database: &Path) {
     let (store, writer) = Store::open(database, &threads).unwrap();
     let (bell, _rung) = crossbeam_channel::bounded(1);
     let hooks = Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell };
-    let handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
+    let handler: Arc<Handler> =
+        Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();
     let address = bound.address().to_owned();
-    let options =
-        Options { name: "hook", threads: tilld::daemon::HOOK_THREADS, limits: tilld::daemon::limits(&config, true) };
+    let limits = tilld::daemon::limits(&config, true);
+    let options = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits };
     let _server = server::serve(bound, options, &threads, &handler).unwrap();
     eprintln!("listening public={address} private=-");
     writer.join();

@@ -18,16 +18,18 @@ use super::request::{Method, Request};
 use super::response::{ApiError, Response};
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
 
-/// Answers a request. Called on several threads at once.
-pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
+/// Answers a request, now or later. Called on several threads at once.
+pub type Handler = dyn Fn(Request, Reply) + Send + Sync;
 
 /// How a listener is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Beginning of its threads' names.
     pub name: &'static str,
-    /// Requests answered at once.
+    /// Threads that take requests.
     pub threads: usize,
+    /// Requests in hand at once: being taken, or waiting for their answer.
+    pub in_hand: usize,
     /// What a client may ask.
     pub limits: Limits,
 }
@@ -74,7 +76,7 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
             }
         }
     }
-    let opened = Pool::open(&path, options.threads)
+    let opened = Pool::open(&path, options.in_hand)
         .and_then(|pool| guard::open(options.name, bound.listener, pool, options.limits, threads));
     match opened {
         Ok(guard) => started.guard = Some(guard),
@@ -179,19 +181,50 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, body_bytes: usize, handle
 }
 
 fn answer(mut inner: tiny_http::Request, body_bytes: usize, handler: &Handler) {
-    let began = Instant::now();
-    let label = label(Method::parse(inner.method().as_str()), inner.url());
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut inner, body_bytes).map(|request| handler(&request))));
-    let response = match outcome {
-        Ok(answered) => answered.unwrap_or_else(Response::from),
-        Err(panic) => {
-            let text = crate::thread::panic_text(panic.as_ref());
-            ApiError::internal(&format!("panic at {label}: {text}")).into()
-        }
+    let read = read(&mut inner, body_bytes);
+    let reply = Reply { inner: Some(inner), began: Instant::now() };
+    let request = match read {
+        Ok(request) => request,
+        Err(error) => return reply.send(error.into()),
     };
-    log::debug!("{label} status={} ms={}", response.status, began.elapsed().as_millis());
-    if let Err(error) = send(inner, response) {
-        log::debug!("{label} was not received: {error}");
+    let label = reply.label();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
+        log::error!("panic at {label}: {}", crate::thread::panic_text(panic.as_ref()));
+    }
+}
+
+/// The duty to answer a request. Who drops it unsent has failed, and the client is told so.
+pub struct Reply {
+    inner: Option<tiny_http::Request>,
+    began: Instant,
+}
+
+impl Reply {
+    /// Answers.
+    pub fn send(mut self, response: Response) {
+        self.respond(response);
+    }
+
+    fn respond(&mut self, response: Response) {
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("{} status={} ms={}", self.label(), response.status, self.began.elapsed().as_millis());
+        }
+        let Some(inner) = self.inner.take() else { return };
+        if let Err(error) = send(inner, response) {
+            log::debug!("an answer was not received: {error}");
+        }
+    }
+
+    fn label(&self) -> String {
+        self.inner.as_ref().map_or_else(String::new, |inner| label(Method::parse(inner.method().as_str()), inner.url()))
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.inner.is_some() {
+            self.respond(ApiError::internal(&"the request was given up; the log says why").into());
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
 use super::connection::Patience;
 use super::place::Place;
+use super::replies::Replies;
 use super::statements::Statements;
 use super::{StoreError, Tx};
 use crate::thread::panic_text;
@@ -17,9 +18,18 @@ use crate::thread::panic_text;
 const MAX_GROUP: usize = 256;
 
 /// Tells a job's caller how the commit went.
-type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// What is to be done after the commit.
+pub(super) enum Then {
+    /// The caller waits.
+    Wake(Tell),
+    /// It does not; this is done by `replies`.
+    Apart(Tell),
+}
+
 /// One write: runs in the group's transaction (or is told why it cannot), and gives what is to be done after the commit.
-pub(super) type Job = Box<dyn FnOnce(Result<&Tx, StoreError>) -> Reply + Send>;
+pub(super) type Job = Box<dyn FnOnce(Result<&Tx, StoreError>) -> Then + Send>;
 
 /// Wraps a closure into a job and the receiver of its result.
 pub(super) fn job<T, F>(work: F) -> (Job, Receiver<Result<T, StoreError>>)
@@ -30,14 +40,29 @@ where
     let (answer, answered) = bounded(1);
     let job: Job = Box::new(move |tx: Result<&Tx, StoreError>| {
         let outcome = tx.and_then(|tx| caught(|| work(tx)));
-        Box::new(move |commit| reply(&answer, outcome, commit))
+        Then::Wake(Box::new(move |commit| {
+            // A caller that has gone away needs no answer.
+            let _ = answer.send(after(commit, outcome));
+        }))
     });
     (job, answered)
 }
 
-fn reply<T>(answer: &Sender<Result<T, StoreError>>, outcome: Result<T, StoreError>, commit: Result<(), StoreError>) {
-    // A caller that has gone away needs no answer.
-    let _ = answer.send(outcome.and_then(|value| commit.map(|()| value)));
+/// Wraps a closure into a job whose result is handed to `done`.
+pub(super) fn job_then<T, F, D>(work: F, done: D) -> Job
+where
+    T: Send + 'static,
+    F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    D: FnOnce(Result<T, StoreError>) + Send + 'static,
+{
+    Box::new(move |tx: Result<&Tx, StoreError>| {
+        let outcome = tx.and_then(|tx| caught(|| work(tx)));
+        Then::Apart(Box::new(move |commit| done(after(commit, outcome))))
+    })
+}
+
+fn after<T>(commit: Result<(), StoreError>, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    outcome.and_then(|value| commit.map(|()| value))
 }
 
 /// Makes an error of a panic.
@@ -61,43 +86,55 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
     outcome
 }
 
+/// The threads that take from the writer what can be done beside it.
+pub(super) struct Aside {
+    pub(super) checkpoints: Checkpoints,
+    pub(super) replies: Replies,
+}
+
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(super) fn run(connection: Connection, checkpoints: Checkpoints, place: &Place, jobs: &Receiver<Job>) {
+pub(super) fn run(connection: Connection, aside: Aside, place: &Place, jobs: &Receiver<Job>) {
     let statements = Statements::of(&connection);
     let tx = Tx::new(&connection, &statements);
     let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
-        match patience.begin(&tx) {
-            Ok(()) => commit_group(&tx, group(first, jobs), place),
-            Err(error) => refuse(&error, group(first, jobs)),
-        }
-        checkpoints.after_commit(&connection);
+        let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
+        let (those, outcome) = match patience.begin(&tx) {
+            Ok(()) => commit_group(&tx, group, place),
+            // Each job is told why it cannot run; then there is nothing that could have been committed.
+            Err(error) => (group.map(|job| job(Err(error.clone()))).collect(), Ok(())),
+        };
+        tell(those, &outcome, &aside.replies);
+        aside.checkpoints.after_commit(&connection);
     }
-    checkpoints.stop();
+    aside.replies.stop();
+    aside.checkpoints.stop();
     // Leaves one file behind where it can; a reader that is still open keeps the log, which loses nothing.
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         log::info!("checkpoint at stop was not possible: {error}");
     }
 }
 
-fn group(first: Job, jobs: &Receiver<Job>) -> impl Iterator<Item = Job> {
-    std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP)
-}
-
-fn refuse(error: &StoreError, group: impl Iterator<Item = Job>) {
-    group.for_each(|job| job(Err(error.clone()))(Ok(())));
-}
-
-fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, place: &Place) {
-    let mut replies = Vec::new();
+fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, place: &Place) -> (Vec<Then>, Result<(), StoreError>) {
+    let mut those = Vec::new();
     for job in group {
-        replies.push(job(Ok(tx)));
+        those.push(job(Ok(tx)));
         if !tx.is_open() {
             break;
         }
     }
-    let committed = finish(tx).and_then(|()| place.confirm());
-    replies.into_iter().for_each(|reply| reply(committed.clone()));
+    (those, finish(tx).and_then(|()| place.confirm()))
+}
+
+fn tell(those: Vec<Then>, outcome: &Result<(), StoreError>, replies: &Replies) {
+    let mut apart = Vec::new();
+    for then in those {
+        match then {
+            Then::Wake(tell) => tell(outcome.clone()),
+            Then::Apart(tell) => apart.push(tell),
+        }
+    }
+    replies.tell(apart, outcome.clone());
 }
 
 fn finish(tx: &Tx) -> Result<(), StoreError> {

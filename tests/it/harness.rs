@@ -123,7 +123,9 @@ impl Till {
 
     /// What the public listener answers to any request.
     pub fn hook(&self, request: &Request) -> (u16, Value) {
-        read(webhook::answer(&self.hooks, request))
+        let (told, answer) = crossbeam_channel::bounded(1);
+        webhook::answer(&self.hooks, request.clone(), move |response| told.send(response).unwrap());
+        read(answer.recv().unwrap())
     }
 
     /// Lets the worker finish what is pending.

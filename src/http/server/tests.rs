@@ -29,11 +29,11 @@ fn start(bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 's
 }
 
 fn start_with(limits: Limits, bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
-    let options = Options { name: "test", threads: 4, limits };
+    let options = Options { name: "test", threads: 4, in_hand: 4, limits };
     // The guard's own connections ask this first.
-    let handler: Arc<Handler> = Arc::new(move |request: &Request| match request.path.as_str() {
-        "/healthz" => Response::text(200, "ok"),
-        _ => handler(request),
+    let handler: Arc<Handler> = Arc::new(move |request: Request, reply: Reply| match request.path.as_str() {
+        "/healthz" => reply.send(Response::text(200, "ok")),
+        _ => reply.send(handler(&request)),
     });
     serve(bound, options, &Threads::default(), &handler).unwrap()
 }
@@ -281,9 +281,30 @@ fn stopping_answers_the_request_in_hand() {
 }
 
 #[test]
+fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
+    let threads = Threads::default();
+    let handler: Arc<Handler> = Arc::new(|request: Request, reply: Reply| match request.path.as_str() {
+        "/dropped" => drop(reply),
+        "/panic" => panic!("of a handler"),
+        "/later" => drop(std::thread::Builder::new().spawn(move || reply.send(echo(&request)))),
+        _ => reply.send(Response::text(200, "ok")),
+    });
+    let bound = tcp("127.0.0.1:0").unwrap();
+    let address = bound.address().to_owned();
+    let options = Options { name: "test", threads: 1, in_hand: 2, limits: LIMITS };
+    let server = serve(bound, options, &threads, &handler).unwrap();
+    for (path, status) in [("/dropped", 500), ("/panic", 500), ("/later", 200), ("/", 200)] {
+        let answer = exchange(&address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+    stop_in_time(server);
+}
+
+#[test]
 fn the_end_of_a_serving_thread_is_reported_by_name() {
-    let (threads, handler) = (Threads::default(), Arc::new(echo) as Arc<Handler>);
-    let options = Options { name: "hook", threads: 1, limits: LIMITS };
+    let threads = Threads::default();
+    let handler: Arc<Handler> = Arc::new(|request, reply| reply.send(echo(&request)));
+    let options = Options { name: "hook", threads: 1, in_hand: 1, limits: LIMITS };
     let server = serve(tcp("127.0.0.1:0").unwrap(), options, &threads, &handler).unwrap();
     stop_in_time(server);
     let ended: Vec<String> = (0..2).map(|_| threads.reports().recv_timeout(PATIENCE).unwrap().name).collect();
