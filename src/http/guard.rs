@@ -141,10 +141,7 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
         };
         farewell.close_old();
         match accepted.kind() {
-            io::ErrorKind::WouldBlock => {
-                // An interrupted wait is as good as one that ended.
-                let _ = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL));
-            }
+            io::ErrorKind::WouldBlock => await_somebody(listener, door, &mut farewell),
             // That client has gone; the next one is there.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
@@ -156,6 +153,18 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
                 door.registry.dismiss_oldest_idle();
                 std::thread::sleep(ACCEPT_PAUSE);
             }
+        }
+    }
+}
+
+/// Waits until there is somebody to accept, or it is time to stop. Accepting just to see would look like a lack of
+/// descriptors where none is left: the system takes one before it looks whether anybody is there.
+fn await_somebody(listener: &Listener, door: &Door, farewell: &mut Farewell) {
+    while !door.stop.is_given() {
+        farewell.close_old();
+        // An interrupted wait is as good as one that ended.
+        if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL)).is_ok_and(|ready| ready > 0) {
+            return;
         }
     }
 }
