@@ -128,7 +128,7 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
     let mut farewell = Farewell::default();
     let mut complained: Option<Instant> = None;
     // What is not accepted any more waits in the system's queue: for the next process, where the socket is passed on.
-    while !door.stop.is_given() {
+    while is_somebody_there(listener, door, &mut farewell) {
         let accepted = match listener.accept() {
             Ok((socket, peer)) => {
                 let place = Arc::new(Place::new(socket));
@@ -139,11 +139,9 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
             }
             Err(error) => error,
         };
-        farewell.close_old();
         match accepted.kind() {
-            io::ErrorKind::WouldBlock => await_somebody(listener, door, &mut farewell),
-            // That client has gone; the next one is there.
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+            // That client has gone.
+            io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
                     log::warn!("{}: connections cannot be accepted now: {accepted}", door.name);
@@ -157,16 +155,17 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
     }
 }
 
-/// Waits until there is somebody to accept, or it is time to stop. Accepting just to see would look like a lack of
+/// Waits until there is somebody to accept; `false` when it is time to stop. Accepting just to see would look like a lack of
 /// descriptors where none is left: the system takes one before it looks whether anybody is there.
-fn await_somebody(listener: &Listener, door: &Door, farewell: &mut Farewell) {
+fn is_somebody_there(listener: &Listener, door: &Door, farewell: &mut Farewell) -> bool {
     while !door.stop.is_given() {
         farewell.close_old();
         // An interrupted wait is as good as one that ended.
         if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL)).is_ok_and(|ready| ready > 0) {
-            return;
+            return true;
         }
     }
+    false
 }
 
 /// Gives a connection a place and a thread, or gives it back.
