@@ -70,6 +70,11 @@ const LINK: &str = "UPDATE audit_log SET user_id = ?2 WHERE stripe_customer_id =
 /// # Errors
 /// When the database cannot take it.
 pub fn link(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+    // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
+    const ANY: &str = "SELECT 1 FROM audit_log WHERE stripe_customer_id = ?1 LIMIT 1";
+    if tx.find(ANY, [customer_id], |_| Ok(()))?.is_none() {
+        return Ok(());
+    }
     tx.execute(LINK, (customer_id, user_id)).map(|_| ())
 }
 

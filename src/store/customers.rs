@@ -129,8 +129,10 @@ pub fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, 
     Ok(reader.find(SQL, [customer_id], |row| row.get(0))?.flatten())
 }
 
-const SET_OWNER: &str = "UPDATE stripe_customers SET owner_user_id = ?2,
-    user_id = CASE WHEN user_id IS ?2 THEN user_id END WHERE stripe_customer_id = ?1";
+// A user's only customer is the main one; saying so here saves the ordinary case a second update.
+const SET_OWNER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, user_id = CASE WHEN user_id IS ?2 THEN user_id
+        WHEN NOT EXISTS (SELECT 1 FROM stripe_customers WHERE owner_user_id = ?2) THEN ?2 END
+    WHERE stripe_customer_id = ?1";
 
 /// Gives a customer to a user, or to nobody. Call [`choose_main`] for the old and the new user afterwards.
 ///

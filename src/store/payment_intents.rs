@@ -98,6 +98,11 @@ pub fn note_failure(tx: &Tx, intent_id: &str, failure: &Failure) -> Result<(), S
 /// # Errors
 /// When the database cannot take it.
 pub fn link(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+    // As for `audit::link`.
+    const ANY: &str = "SELECT 1 FROM stripe_payment_intents WHERE stripe_customer_id = ?1 LIMIT 1";
+    if tx.find(ANY, [customer_id], |_| Ok(()))?.is_none() {
+        return Ok(());
+    }
     const SQL: &str =
         "UPDATE stripe_payment_intents SET user_id = ?2 WHERE stripe_customer_id = ?1 AND named_user_id IS NULL";
     tx.execute(SQL, (customer_id, user_id)).map(|_| ())
