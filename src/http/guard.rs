@@ -8,6 +8,8 @@
 
 mod chunks;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod registry;
 mod stream;

@@ -90,6 +90,12 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 fn converse(stream: &mut UnixStream, request: &Passed) -> io::Result<Answer> {
+    stream.write_all(&written(request))?;
+    receive(stream, request.head.method != "HEAD")
+}
+
+/// A request as tiny_http gets it: one length, none of what concerned the client's connection. Pure.
+pub(super) fn written(request: &Passed) -> Vec<u8> {
     let head = request.head;
     let mut bytes = Vec::with_capacity(head.bytes + request.body.len() + 64);
     bytes.extend(format!("{} {} HTTP/1.1\r\n", head.method, head.target).into_bytes());
@@ -107,8 +113,7 @@ fn converse(stream: &mut UnixStream, request: &Passed) -> io::Result<Answer> {
     }
     bytes.extend(format!("Content-Length: {}\r\n\r\n", request.body.len()).into_bytes());
     bytes.extend(request.body);
-    stream.write_all(&bytes)?;
-    receive(stream, head.method != "HEAD")
+    bytes
 }
 
 fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<Answer> {
