@@ -7,6 +7,7 @@ mod live;
 mod api;
 mod cli;
 mod crash;
+mod fuzzing;
 mod histories;
 mod lessons;
 mod main_job;

@@ -77,12 +77,10 @@ const NOT_PASSED_ON: [&str; 9] = [
 /// # Errors
 /// When the request must not go on.
 pub fn parse(bytes: &[u8], rules: Rules) -> Result<Option<Head>, Refusal> {
-    let Some(length) = end_of_head(bytes)? else {
+    // No further: how much came at once must not decide which refusal it gets.
+    let Some(length) = end_of_head(&bytes[..bytes.len().min(rules.head_bytes)])? else {
         return if bytes.len() >= rules.head_bytes { Err(too_long()) } else { Ok(None) };
     };
-    if length > rules.head_bytes {
-        return Err(too_long());
-    }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(&bytes[..length]) {
@@ -125,6 +123,10 @@ fn read(request: &httparse::Request, bytes: usize, rules: Rules) -> Result<Head,
     }
     if target.starts_with("//") {
         return Err(bad("the target must not begin with two slashes"));
+    }
+    // tiny_http hangs up on it without an answer.
+    if !target.is_ascii() || request.headers.iter().any(|header| !header.value.is_ascii()) {
+        return Err(bad("there is a character outside ASCII in the target or in a header"));
     }
     let version_minor = request.version.unwrap_or_default();
     let connection = words(request, "connection");
@@ -277,6 +279,8 @@ mod tests {
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
             "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+            "GET /zoë HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Name: Zoë\r\n\r\n",
         ] {
             assert_eq!(status(head), 400, "{head:?}");
         }
@@ -298,6 +302,8 @@ mod tests {
         assert_eq!(status(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(1024))), 431);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\n{}", "a".repeat(1024))), 431);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS))), 431);
+        // The same refusal whether the line feed came with the rest or later.
+        assert_eq!(status(&format!("GET /{}\n", "a".repeat(1024))), 431);
         assert_eq!(status("TRACE / HTTP/1.1\r\nHost: x\r\n\r\n"), 405);
         assert_eq!(status("POST / HTTP/1.1\r\nHost: x\r\nExpect: money\r\n\r\n"), 417);
     }
