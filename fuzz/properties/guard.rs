@@ -68,9 +68,14 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Verdict
     let mut current = None;
     for piece in pieces {
         early.extend_from_slice(piece);
-        if let Err(refusal) = advance(&mut early, &mut current, rules, &mut verdict.through) {
-            verdict.refused = Some(refusal);
-            return verdict;
+        match advance(&mut early, &mut current, rules, &mut verdict.through) {
+            Ok(true) => {}
+            // The connection is closed; nobody reads what else comes.
+            Ok(false) => return verdict,
+            Err(refusal) => {
+                verdict.refused = Some(refusal);
+                return verdict;
+            }
         }
     }
     verdict.left = early.len();
@@ -83,18 +88,19 @@ struct Current {
     chunks: Option<Chunks>,
 }
 
+/// Whether the connection stays open.
 fn advance(
     early: &mut Vec<u8>,
     current: &mut Option<Current>,
     rules: Rules,
     through: &mut Vec<Let>,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     loop {
         let Some(mut request) = current.take() else {
             if early.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
-            let Some(head) = parse(early, rules)? else { return Ok(()) };
+            let Some(head) = parse(early, rules)? else { return Ok(true) };
             early.drain(..head.bytes);
             let chunks = (head.length == Length::Chunked).then(|| Chunks::new(rules.body_bytes));
             *current = Some(Current { head, chunks });
@@ -114,13 +120,12 @@ fn advance(
                 let last = !request.head.keep_alive;
                 through.push(Let { head: request.head, body });
                 if last {
-                    early.clear();
-                    return Ok(());
+                    return Ok(false);
                 }
             }
             None => {
                 *current = Some(request);
-                return Ok(());
+                return Ok(true);
             }
         }
     }
