@@ -20,6 +20,8 @@ const BYTEWISE_BYTES: usize = 1024;
 /// A request that was let through.
 #[derive(Debug, PartialEq)]
 struct Let {
+    /// The head as it came.
+    raw: Vec<u8>,
     head: Head,
     body: Vec<u8>,
 }
@@ -84,6 +86,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Verdict
 
 /// A request whose head has come.
 struct Current {
+    raw: Vec<u8>,
     head: Head,
     chunks: Option<Chunks>,
 }
@@ -101,9 +104,9 @@ fn advance(
                 return Ok(true);
             }
             let Some(head) = parse(early, rules)? else { return Ok(true) };
-            early.drain(..head.bytes);
+            let raw = early.drain(..head.bytes).collect();
             let chunks = (head.length == Length::Chunked).then(|| Chunks::new(rules.body_bytes));
-            *current = Some(Current { head, chunks });
+            *current = Some(Current { raw, head, chunks });
             continue;
         };
         let body = match (&mut request.chunks, request.head.length) {
@@ -118,7 +121,7 @@ fn advance(
         match body {
             Some(body) => {
                 let last = !request.head.keep_alive;
-                through.push(Let { head: request.head, body });
+                through.push(Let { raw: request.raw, head: request.head, body });
                 if last {
                     return Ok(false);
                 }
@@ -132,7 +135,8 @@ fn advance(
 }
 
 fn check_request(request: &Let, rules: Rules) {
-    let Let { head, body } = request;
+    let Let { raw, head, body } = request;
+    check_raw(raw, body);
     assert!(head.bytes <= rules.head_bytes, "a head of {} bytes", head.bytes);
     assert!(body.len() <= rules.body_bytes, "a body of {} bytes", body.len());
     if let Length::Known(length) = head.length {
@@ -155,6 +159,36 @@ fn check_request(request: &Let, rules: Rules) {
     }
 }
 
+/// What came can be read in one way only (RFC 9112 §2.2, §3.2, §5, §6): read here line by line, unlike in the guard.
+fn check_raw(raw: &[u8], body: &[u8]) {
+    let text = std::str::from_utf8(raw).expect("ASCII");
+    let lines: Vec<&str> = text.strip_suffix("\r\n\r\n").expect("an empty line at the end").split("\r\n").collect();
+    assert!(lines.iter().all(|line| !line.is_empty() && !line.contains(['\r', '\n', '\0'])), "{text:?}");
+    let (request_line, headers) = lines.split_first().expect("a request line");
+    let headers: Vec<(String, &str)> = headers
+        .iter()
+        .map(|line| line.split_once(':').expect("a colon"))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim_matches([' ', '\t'])))
+        .collect();
+    assert!(headers.iter().all(|(name, _)| name.bytes().all(is_token)), "{text:?}");
+    let all =
+        |wanted: &str| headers.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value).collect::<Vec<_>>();
+    let is_11 = request_line.ends_with(" HTTP/1.1");
+    assert!(is_11 || request_line.ends_with(" HTTP/1.0"), "{request_line}");
+    match (&all("content-length")[..], &all("transfer-encoding")[..]) {
+        ([], []) => assert!(body.is_empty()),
+        ([length], []) => {
+            assert!(length.bytes().all(|byte| byte.is_ascii_digit()), "{length:?}");
+            assert_eq!(length.parse(), Ok(body.len()));
+        }
+        ([], [coding]) => assert!(is_11 && coding.eq_ignore_ascii_case("chunked"), "{coding:?}"),
+        both => panic!("more than one length: {both:?}"),
+    }
+    let hosts = all("host").len();
+    assert!(hosts == 1 || (hosts == 0 && !is_11), "{hosts} hosts");
+    assert!(all("upgrade").is_empty());
+}
+
 /// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
@@ -162,7 +196,7 @@ fn is_token(byte: u8) -> bool {
 
 /// The request as tiny_http gets it is one request, the same one, to any reader.
 fn check_written(request: &Let, peer: Option<IpAddr>) {
-    let Let { head, body } = request;
+    let Let { head, body, .. } = request;
     let bytes = written(head, body, peer);
     // Host, peer and length may be added.
     let mut space = [httparse::EMPTY_HEADER; MAX_HEADERS + 3];
