@@ -68,7 +68,7 @@ fn unescaped(word: &str) -> Vec<u8> {
 
 fn mutate(input: &mut Vec<u8>, chance: &mut Chance, seeds: &[Vec<u8>], words: &[Vec<u8>]) {
     let place = chance.below(input.len() + 1);
-    match chance.below(7) {
+    match chance.below(8) {
         0 if place < input.len() => input[place] ^= 1 << chance.below(8),
         1 if place < input.len() => input[place] = u8::try_from(chance.below(256)).unwrap(),
         2 => {
@@ -87,6 +87,13 @@ fn mutate(input: &mut Vec<u8>, chance: &mut Chance, seeds: &[Vec<u8>], words: &[
             input.extend_from_slice(&other[chance.below(other.len() + 1)..]);
         }
         5 => input.truncate(place),
+        6 => {
+            // A line once more: two headers of one name.
+            let start = input[..place].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let end = input[place..].iter().position(|byte| *byte == b'\n').map_or(input.len(), |end| place + end + 1);
+            let line = input[start..end].to_vec();
+            input.splice(end..end, line);
+        }
         _ => {
             let word = &words[chance.below(words.len())];
             input.splice(place..place, word.iter().copied());
