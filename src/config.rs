@@ -159,6 +159,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Connections at once.
     pub connections: usize,
+    /// Bytes of all large bodies that come at once.
+    pub buffered_bytes: usize,
     /// How long a client may take to send a request, in seconds.
     pub request_timeout_s: u64,
 }

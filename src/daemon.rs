@@ -1,5 +1,7 @@
 //! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
 
+mod watchdog;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +12,36 @@ use signal_hook::iterator::Signals;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode};
+use crate::descriptors::Descriptors;
 use crate::entitlement::Policy;
 use crate::http::api::{self, Api};
 use crate::http::auth::Tokens;
 use crate::http::guard::{Limits, Rules};
-use crate::http::listen::{self, BindError};
-use crate::http::server::{self, Handler, Options, Server};
+use crate::http::listen::{self, BindError, Bound};
+use crate::http::server::{self, Handler, Options, Reply, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
-use crate::store::schema;
-use crate::store::{OpenError, Store, StoreError};
-use crate::thread::{Ended, Handle, Stopper, Threads, stopper};
+use crate::store::lock::{self, Lock};
+use crate::store::{OpenError, Store, StoreError, damage, schema};
+use crate::systemd;
+use crate::systemd::sockets::{self, Passed, PassedError};
+use crate::thread::{Ended, Handle, Pulse, Stopper, Threads, stopper};
 use crate::worker::Worker;
+use watchdog::Watchdog;
 
-/// Threads that take webhooks. They wait for commits, so there are more than cores.
-const HOOK_THREADS: usize = 16;
+/// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
+pub const HOOK_THREADS: usize = 4;
+/// Webhooks in hand at once, most of them waiting for their commit: as many as one commit may take.
+pub const HOOKS_IN_HAND: usize = 64;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
+/// How long a connection may wait between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// The public and the private one.
+const LISTENERS: u64 = 2;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Only the owner's programs reach the private socket.
 const PRIVATE_SOCKET_MODE: u32 = 0o600;
@@ -45,6 +57,14 @@ pub enum DaemonError {
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A socket that was passed.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
+    /// A socket that was passed and leaves a door open.
+    #[error(
+        "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
+    )]
+    OpenDoor(String),
     /// Threads or signals.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -72,8 +92,12 @@ pub struct Running {
     servers: Vec<Server>,
     stopper: Stopper,
     workers: Vec<Handle>,
+    pulses: Vec<(&'static str, Pulse)>,
+    watchdog: Option<Watchdog>,
     writer: Handle,
     threads: Threads,
+    /// Let go last.
+    lock: Lock,
 }
 
 /// What projecting rests on, by the configuration.
@@ -90,26 +114,57 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
-fn limits(config: &Config) -> Limits {
+/// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
+#[must_use]
+pub fn limits(config: &Config, length_required: bool) -> Limits {
+    let (head_bytes, body_bytes) = (config.limits.head_bytes, config.limits.body_bytes);
     Limits {
-        rules: Rules { head_bytes: config.limits.head_bytes, body_bytes: config.limits.body_bytes },
+        rules: Rules { head_bytes, body_bytes, length_required },
         connections: config.limits.connections,
         request_timeout: Duration::from_secs(config.limits.request_timeout_s),
+        idle_timeout: IDLE_TIMEOUT,
+        buffered_bytes: config.limits.buffered_bytes,
     }
 }
 
-/// Opens the database, binds both listeners and starts every thread.
-///
-/// # Errors
-/// When something is in the way; then nothing is left running.
-pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonError> {
-    let migrated = schema::up(&config.database, clock.now_ms())?;
+/// Takes the file for this process alone, and brings it to the schema of this program.
+fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
+    let lock = lock::take(&config.database)?;
+    damage::look(&config.database)?;
+    let migrated = schema::up(&config.database, now_ms)?;
     if migrated.from != migrated.to {
         let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
         log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
     }
-    let public = listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?;
-    let private = listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?;
+    Ok(lock)
+}
+
+/// Both listeners: those that were passed, and for the rest those of the configuration.
+fn doors(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError> {
+    let public = match passed.public {
+        Some(listener) => Bound::passed(listener)?,
+        None => listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?,
+    };
+    let private = match passed.private {
+        Some(listener) => Bound::passed(listener)?,
+        None => listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?,
+    };
+    // The configuration has checked its own address; this may be another.
+    let guarded = config.api.token.is_some() && config.api.admin_token.is_some();
+    if !private.is_local() && !guarded {
+        return Err(DaemonError::OpenDoor(private.address().to_owned()));
+    }
+    Ok((public, private))
+}
+
+/// Opens the database, takes or binds both listeners and starts every thread.
+///
+/// # Errors
+/// When something is in the way; then nothing is left running.
+pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+    let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
+    let lock = take_database(config, clock.now_ms())?;
+    let (public, private) = doors(config, passed)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(context(config));
@@ -119,15 +174,17 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
     let (stopper, stop) = stopper();
     let mut workers = Vec::new();
+    let pulses = vec![("worker", Pulse::default()), ("retrier", Pulse::default())];
     {
         let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
-        let (stop, clock) = (stop.clone(), Arc::clone(clock));
-        workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref()))?);
+        let (stop, clock, pulse) = (stop.clone(), Arc::clone(clock), pulses[0].1.clone());
+        workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref(), &pulse))?);
     }
     {
-        let retrier = Retrier::new(store.clone(), bell.clone());
-        let clock = Arc::clone(clock);
-        workers.push(threads.spawn("retrier", move || retrier.run(&tickets_taken, &stop, clock.as_ref()))?);
+        let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
+        let (clock, pulse) = (Arc::clone(clock), pulses[1].1.clone());
+        let work = move || retrier.run(&tickets_taken, &stop, clock.as_ref(), &pulse);
+        workers.push(threads.spawn("retrier", work)?);
     }
     let hooks = Hooks {
         store: store.clone(),
@@ -143,18 +200,20 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>) -> Result<Running, DaemonE
         bell,
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let hook_handler: Arc<Handler> = Arc::new(move |request| webhook::answer(&hooks, request));
-    let api_handler: Arc<Handler> = Arc::new(move |request| api::answer(&api, request));
-    let limits = limits(config);
-    let hook = Options { name: "hook", threads: HOOK_THREADS, limits };
-    let private_options = Options { name: "api", threads: API_THREADS, limits };
+    let hook_handler: Arc<Handler> =
+        Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
+    let api_handler: Arc<Handler> = Arc::new(move |request, reply: Reply| reply.send(api::answer(&api, &request)));
+    let hook_limits = Limits { connections, ..limits(config, true) };
+    let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
+    let private_limits = Limits { connections, ..limits(config, false) };
+    let private_options = Options { name: "api", threads: API_THREADS, in_hand: API_THREADS, limits: private_limits };
     let servers = vec![
         server::serve(public, hook, &threads, &hook_handler)?,
         server::serve(private, private_options, &threads, &api_handler)?,
     ];
     log::info!("listening public={public_address} private={private_address}");
     let (public, private) = (public_address, private_address);
-    Ok(Running { public, private, store, servers, stopper, workers, writer, threads })
+    Ok(Running { public, private, store, servers, stopper, workers, pulses, watchdog: None, writer, threads, lock })
 }
 
 impl Running {
@@ -176,27 +235,40 @@ impl Running {
         self.servers.into_iter().for_each(Server::stop);
         drop(self.stopper);
         self.workers.into_iter().for_each(Handle::join);
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
+        }
         drop(self.store);
         self.writer.join();
+        drop(self.lock);
     }
 }
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it, on the sockets that systemd has passed, if it has.
 ///
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    run_with(config, |_| ())
+    run_on(config, sockets::take()?, |_| ())
 }
 
-/// The same, with something to do once it runs, such as telling its addresses.
+/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+    run_on(config, Passed::default(), started)
+}
+
+fn run_on(config: &Config, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>))?;
+    let mut running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
     started(&running);
+    if let Some(within) = systemd::watchdog() {
+        let (store, pulses) = (running.store.clone(), running.pulses.clone());
+        running.watchdog = Some(watchdog::start(within, store, pulses, &running.threads)?);
+    }
+    systemd::ready(&format!("listening public={} private={}", running.public, running.private));
     let threads = running.threads.clone();
     let (sender, received) = bounded(8);
     threads.spawn("signals", move || {
@@ -207,6 +279,7 @@ pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), D
         }
     })?;
     let outcome = wait(&received, running.ended());
+    systemd::stopping();
     stop_in_time(running, &threads, &received)?;
     outcome
 }

@@ -5,6 +5,7 @@
 
 // values
 pub mod clock;
+pub mod descriptors;
 pub mod ids;
 pub mod retry;
 pub mod thread;
@@ -16,6 +17,7 @@ pub mod config;
 pub mod http;
 pub mod store;
 pub mod stripe;
+pub mod systemd;
 // flows
 pub mod operations;
 pub mod projection;

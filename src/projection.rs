@@ -15,6 +15,8 @@ pub mod order;
 mod payment_intent;
 mod subscription;
 
+use std::borrow::Cow;
+
 use crate::entitlement::Policy;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::{StoreError, Tx};
@@ -22,7 +24,7 @@ use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
 
 /// Why an event could not be projected.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ProjectionError {
     /// The database.
     #[error(transparent)]
@@ -54,7 +56,7 @@ impl ProjectionError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Store(StoreError::Unavailable(_) | StoreError::Stopped) => Verdict::Later,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped) => Verdict::Later,
             Self::Store(_) | Self::Panicked(_) => Verdict::Retry,
             Self::Event(_) | Self::Object(_) => Verdict::Give,
         }
@@ -148,10 +150,10 @@ struct Step<'a> {
 }
 
 /// What a row rests on: the event that won, and the object as that event shows it.
-struct Winner {
-    object: serde_json::Value,
+struct Winner<'a> {
+    object: Cow<'a, serde_json::Value>,
     created: i64,
-    event_id: String,
+    event_id: Cow<'a, str>,
     livemode: bool,
     deleted: bool,
 }

@@ -15,12 +15,16 @@ use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
-use crate::thread::Stop;
+use crate::thread::{Pulse, Stop};
 
 /// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
 const POLL: Duration = Duration::from_secs(5);
 /// Pause after the database could not be asked or written.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same, where only an operator can help.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// Steps of the clock that do not matter, in milliseconds.
+const SLACK_MS: i64 = 1000;
 /// Retries released in one commit at most.
 const BATCH: u32 = 256;
 /// Tickets that may wait for the retry thread; more are dropped, and found in the table.
@@ -120,30 +124,41 @@ fn failure<'a>(failed: &Failed<'a>) -> Failure<'a> {
     Failure { event_id: &failed.pending.event_id, attempt: failed.attempt, error: failed.error, at_ms: failed.now_ms }
 }
 
+fn brought_forward(retry: Retry, policy: RetryPolicy, now_ms: i64) -> Option<Retry> {
+    let delay_ms = policy.delay_ms(retry.retry_count, retry::jitter_of(&retry.event_id, retry.retry_count));
+    let due_ms = now_ms.saturating_add_unsigned(delay_ms);
+    (retry.due_ms.saturating_sub(due_ms) > SLACK_MS).then_some(Retry { due_ms, ..retry })
+}
+
 /// Brings due events back to the worker.
 pub struct Retrier {
     store: Store,
     bell: Sender<()>,
+    policy: RetryPolicy,
     due: BinaryHeap<Reverse<Ticket>>,
+    /// What the clock said at the last look; a clock that says less was set back.
+    looked_ms: Option<i64>,
 }
 
 impl Retrier {
     /// `bell` rings the worker.
     #[must_use]
-    pub fn new(store: Store, bell: Sender<()>) -> Self {
-        Self { store, bell, due: BinaryHeap::new() }
+    pub fn new(store: Store, bell: Sender<()>, policy: RetryPolicy) -> Self {
+        Self { store, bell, policy, due: BinaryHeap::new(), looked_ms: None }
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock) {
+    /// The thread's loop; `pulse` beats with each turn.
+    pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
         loop {
+            pulse.beat();
             let now_ms = clock.now_ms();
             let wait = match self.step(now_ms) {
                 Ok(_) => self.wait(now_ms),
                 Err(StoreError::Stopped) => return,
                 Err(error) => {
-                    log::warn!("retries wait: {error}; trying again in {} s", PAUSE.as_secs());
-                    PAUSE
+                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
+                    log::warn!("retries wait: {error}; trying again in {} s", pause.as_secs());
+                    pause
                 }
             };
             select! {
@@ -164,6 +179,10 @@ impl Retrier {
     /// # Errors
     /// When the database could not take it.
     pub fn step(&mut self, now_ms: i64) -> Result<usize, StoreError> {
+        if self.looked_ms.is_none_or(|before| now_ms < before) {
+            self.bring_forward(now_ms)?;
+        }
+        self.looked_ms = Some(now_ms);
         let released = self.release_due(now_ms)?;
         if released > 0 {
             // A full bell is a bell that rings.
@@ -173,6 +192,32 @@ impl Retrier {
         let next = self.store.read(retries::next_due_ms)?;
         self.due.extend(next.map(|due_ms| Reverse(Ticket { due_ms })));
         Ok(released)
+    }
+
+    /// A due time further off than its own delay was set by a clock that was ahead of today's, in this process or in
+    /// one before it. It would be waited for as long as the clock was set back; it is set anew instead.
+    fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
+        let policy = self.policy;
+        let soonest_ms = now_ms.saturating_add_unsigned(policy.delay_ms(1, 0.0));
+        if self.store.read(|reader| retries::list_due_after(reader, soonest_ms, "", 1))?.is_empty() {
+            return Ok(());
+        }
+        let moved = self.store.write(move |tx| {
+            let (mut moved, mut after) = (0_usize, String::new());
+            loop {
+                let far = retries::list_due_after(tx, soonest_ms, &after, BATCH)?;
+                let Some(last) = far.last() else { return Ok(moved) };
+                after.clone_from(&last.event_id);
+                for retry in far.into_iter().filter_map(|retry| brought_forward(retry, policy, now_ms)) {
+                    retries::put(tx, &retry)?;
+                    moved = moved.saturating_add(1);
+                }
+            }
+        })?;
+        if moved > 0 {
+            log::warn!("retries were due later than their delay, as after a clock set back; brought forward: {moved}");
+        }
+        Ok(())
     }
 
     fn release_due(&self, now_ms: i64) -> Result<usize, StoreError> {

@@ -4,35 +4,49 @@
 pub mod audit;
 pub mod charges;
 pub mod checkout_sessions;
+mod checkpoint;
 mod connection;
 pub mod customers;
+pub mod damage;
 pub mod dead_letters;
 pub mod disputes;
 pub mod effective;
 mod error;
 pub mod inbox;
 pub mod invoices;
+pub mod lock;
 pub mod objects;
 pub mod payment_failures;
 pub mod payment_intents;
+mod place;
+mod replies;
 pub mod retries;
 pub mod schema;
 pub mod settings;
+mod statements;
 pub mod subscription_events;
 pub mod subscriptions;
 pub mod users;
+mod watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement, ToSql};
 
 pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
 
 use crate::thread::{Handle, Threads};
+use checkpoint::Checkpoints;
+use place::Place;
+use replies::Replies;
+use statements::Prepare;
+use watch::Watch;
+use writer::{Aside, Then};
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -47,6 +61,7 @@ pub struct Store {
     jobs: Sender<writer::Job>,
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
+    watch: Arc<Watch>,
 }
 
 impl Store {
@@ -56,17 +71,20 @@ impl Store {
     /// When the file cannot be used or its schema is not the one this program knows.
     pub fn open(path: &Path, threads: &Threads) -> Result<(Self, Handle), OpenError> {
         schema::require_current(path)?;
-        let unusable =
-            |error: rusqlite::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
-        let connection = connection::open_writer(path).map_err(unusable)?;
+        let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
+        let mut connection = connection::open_writer(path).map_err(unusable)?;
+        let copier = connection::open_writer(path).map_err(unusable)?;
+        let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
+        let aside = Aside { checkpoints, replies: Replies::start(threads)? };
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
             let _ = idle.0.send(connection::open_reader(path).map_err(unusable)?);
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
-        let handle = threads.spawn("writer", move || writer::run(connection, &waiting))?;
-        Ok((Self { jobs, idle, path: path.to_owned() }, handle))
+        let place = Place::of(path)?;
+        let handle = threads.spawn("writer", move || writer::run(connection, aside, &place, &waiting))?;
+        Ok((Self { jobs, idle, path: path.to_owned(), watch: Arc::new(Watch::of(path)) }, handle))
     }
 
     /// The database file.
@@ -75,18 +93,71 @@ impl Store {
         &self.path
     }
 
-    /// Runs `work` on the writer thread and returns after its commit is on disk.
+    /// Runs `work` on the writer thread and returns after its commit is on disk. Once the file was found damaged,
+    /// nothing is written any more: what Stripe is not told we have, it sends again to the backup put in its place.
     ///
     /// # Errors
-    /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept.
+    /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept, or only in a file
+    /// that is no longer in its place.
     pub fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     {
+        self.begin(work)?.wait()
+    }
+
+    /// As [`Store::write`], but returns at once; the caller does something else before it asks for the result.
+    ///
+    /// # Errors
+    /// When nothing can be written any more.
+    pub fn begin<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(|tx| in_savepoint(tx, work))
+    }
+
+    /// Runs `work`, which changes something by one statement at most, and hands what became of it to `done`, after the
+    /// commit, on a thread of the store's own. SQLite undoes a statement that fails by itself, so there is no savepoint,
+    /// which would copy every page it touches.
+    pub fn write_one_then<T, F, D>(&self, work: F, done: D)
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+        D: FnOnce(Result<T, StoreError>) + Send + 'static,
+    {
+        if let Err(error) = self.watch.confirm() {
+            return done(Err(error));
+        }
+        let watch = Arc::clone(&self.watch);
+        let job = writer::job_then(work, move |outcome| done(watch.noting(outcome)));
+        if let Err(refused) = self.jobs.send(job)
+            && let Then::Apart(tell) = refused.into_inner()(Err(StoreError::Stopped))
+        {
+            tell(Ok(()));
+        }
+    }
+
+    fn submit<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.watch.confirm()?;
         let (job, answered) = writer::job(work);
         self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
-        answered.recv().map_err(|_| StoreError::Stopped)?
+        Ok(Begun { store: self, answered })
+    }
+
+    /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
+    /// restart helps it. Changes nothing, and writes nothing to the disk.
+    #[must_use]
+    pub fn writer_answers(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let (job, answered) = writer::job(|_| Ok(()));
+        self.jobs.send_deadline(job, deadline).is_ok() && answered.recv_deadline(deadline).is_ok()
     }
 
     /// Runs `work` on a read-only connection that sees one consistent state.
@@ -101,8 +172,28 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("all read connections are busy".to_owned()))?;
         let lease = Lease { connection: Some(connection), home: &self.idle.0 };
         let Some(connection) = lease.connection.as_ref() else { return Err(StoreError::Stopped) };
-        let snapshot = connection.unchecked_transaction()?;
-        work(&Reader { connection: &snapshot })
+        let outcome = connection
+            .unchecked_transaction()
+            .map_err(StoreError::from)
+            .and_then(|snapshot| work(&Reader { connection: &snapshot, statements: &*snapshot }));
+        self.watch.noting(outcome)
+    }
+}
+
+/// A write that is under way.
+pub struct Begun<'s, T> {
+    store: &'s Store,
+    answered: Receiver<Result<T, StoreError>>,
+}
+
+impl<T> Begun<'_, T> {
+    /// Waits until it is on disk.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn wait(self) -> Result<T, StoreError> {
+        let outcome = self.answered.recv().map_err(|_| StoreError::Stopped)?;
+        self.store.watch.noting(outcome)
     }
 }
 
@@ -124,6 +215,7 @@ impl Drop for Lease<'_> {
 /// Leave to read.
 pub struct Reader<'c> {
     connection: &'c Connection,
+    statements: &'c dyn Prepare,
 }
 
 /// Leave to write, inside the writer thread's transaction. Reads too.
@@ -140,12 +232,27 @@ impl<'c> std::ops::Deref for Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    fn new(connection: &'c Connection) -> Self {
-        Self { reader: Reader { connection } }
+    fn new(connection: &'c Connection, statements: &'c dyn Prepare) -> Self {
+        Self { reader: Reader { connection, statements } }
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+        self.once(sql, |statement| statement.execute(params))
+    }
+
+    /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
+    /// so they must be given in the order in which the statement first names them.
+    fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
+        self.once(sql, |statement| {
+            if statement.parameter_count() != params.len() {
+                return Err(rusqlite::Error::InvalidParameterCount(params.len(), statement.parameter_count()));
+            }
+            for (place, (name, value)) in (1..).zip(params) {
+                debug_assert_eq!(statement.parameter_name(place), Some(*name), "parameters out of order: {sql}");
+                statement.raw_bind_parameter(place, value)?;
+            }
+            statement.raw_execute()
+        })
     }
 
     fn savepoint(&self, sql: &str) -> Result<(), StoreError> {
@@ -158,6 +265,16 @@ impl<'c> Tx<'c> {
 }
 
 impl Reader<'_> {
+    /// Uses the prepared statement once.
+    fn once<T>(&self, sql: &str, run: impl FnOnce(&mut Statement) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let (mut run, mut result) = (Some(run), None);
+        self.statements.with(sql, &mut |statement| {
+            result = run.take().map(|run| run(statement)).transpose()?;
+            Ok(())
+        })?;
+        result.ok_or_else(|| StoreError::Sql("a statement was not run".to_owned()))
+    }
+
     /// At most one row; `None` only when there is none.
     fn find<T>(
         &self,
@@ -166,7 +283,7 @@ impl Reader<'_> {
         read: impl FnOnce(&rusqlite::Row) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
         use rusqlite::OptionalExtension;
-        Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+        self.once(sql, |statement| statement.query_row(params, read).optional())
     }
 
     /// All rows, in the statement's order.
@@ -176,9 +293,7 @@ impl Reader<'_> {
         params: impl rusqlite::Params,
         read: impl FnMut(&rusqlite::Row) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params, read)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        self.once(sql, |statement| statement.query_map(params, read)?.collect())
     }
 
     /// Exactly one row, for aggregates.
@@ -188,6 +303,6 @@ impl Reader<'_> {
         params: impl rusqlite::Params,
         read: impl FnOnce(&rusqlite::Row) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.query_row(params, read)?)
+        self.once(sql, |statement| statement.query_row(params, read))
     }
 }

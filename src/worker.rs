@@ -16,8 +16,8 @@ use crate::projection::{self, Context, Event, ProjectionError, Verdict};
 use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
 use crate::store::inbox::{self, Completion, Pending, Range};
-use crate::store::{Store, StoreError, Tx, in_savepoint};
-use crate::thread::{Stop, panic_text};
+use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
+use crate::thread::{Pulse, Stop, panic_text};
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 64;
@@ -25,6 +25,8 @@ const BATCH: u32 = 64;
 const POLL: Duration = Duration::from_millis(500);
 /// Pause after the database could not take a batch.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same, where only an operator can help.
+const LONG_PAUSE: Duration = Duration::from_secs(20);
 
 /// How an event is applied; the tests put in functions that fail.
 pub type Project = fn(&Tx, &Event, &Context, i64) -> Result<Completion, ProjectionError>;
@@ -46,6 +48,8 @@ pub struct Worker {
     tickets: Sender<Ticket>,
     project: Project,
     claimed: Option<Range>,
+    /// What follows the claimed events, read already.
+    ahead: Vec<Work>,
     /// The suspect whose attempt this process has counted, and its number: what the database could not take is no
     /// attempt of the event, and is not counted again.
     counted: Option<(i64, u32)>,
@@ -62,7 +66,16 @@ impl Worker {
     /// A worker that projects with [`projection::project`].
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>, policy: RetryPolicy, tickets: Sender<Ticket>) -> Self {
-        Self { store, context, policy, tickets, project: projection::project, claimed: None, counted: None }
+        Self {
+            store,
+            context,
+            policy,
+            tickets,
+            project: projection::project,
+            claimed: None,
+            ahead: Vec::new(),
+            counted: None,
+        }
     }
 
     /// The same worker with another way of applying an event.
@@ -71,17 +84,19 @@ impl Worker {
         Self { project, ..self }
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock) {
+    /// The thread's loop; `pulse` beats with each turn.
+    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
         let mut recovered = false;
         loop {
+            pulse.beat();
             let wait = match self.turn(&mut recovered, clock.now_ms()) {
                 Ok(Step::Worked) => Duration::ZERO,
                 Ok(Step::Idle) => POLL,
                 Err(StoreError::Stopped) => return,
                 Err(error) => {
-                    log::warn!("events wait: {error}; trying again in {} s", PAUSE.as_secs());
-                    PAUSE
+                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
+                    log::warn!("events wait: {error}; trying again in {} s", pause.as_secs());
+                    pause
                 }
             };
             select! {
@@ -112,13 +127,34 @@ impl Worker {
             self.claimed = self.store.write(move |tx| inbox::claim_next(tx, BATCH, now_ms))?;
         }
         let Some(range) = self.claimed else { return Ok(Step::Idle) };
-        let pending = self.store.read(|reader| inbox::list_pending(reader, range, BATCH))?;
-        let batch = pending.into_iter().map(|pending| {
-            let attempt = pending.attempts.saturating_add(1);
-            read(pending, attempt)
-        });
-        self.claimed = self.apply(batch.collect(), now_ms, move |tx| inbox::claim_next(tx, BATCH, now_ms))?;
+        let batch = self.batch(range)?;
+        let projecting = self.begin(&batch, now_ms)?;
+        let ahead = self.read_ahead(range.last);
+        self.claimed = self.finish(&batch, projecting.wait(), now_ms)?;
+        self.ahead = ahead;
         Ok(Step::Worked)
+    }
+
+    /// The claimed events, read; those that were read ahead are not read again.
+    fn batch(&mut self, claimed: Range) -> Result<Arc<Vec<Work>>, StoreError> {
+        let mut batch = std::mem::take(&mut self.ahead);
+        batch.retain(|work| (claimed.first..=claimed.last).contains(&work.pending.log_id));
+        if batch.first().is_none_or(|work| work.pending.log_id != claimed.first) {
+            batch.clear();
+        }
+        let first = batch.last().map_or(claimed.first, |work| work.pending.log_id.saturating_add(1));
+        let rest = Range { first, last: claimed.last };
+        batch.extend(self.store.read(|reader| inbox::list_pending(reader, rest, BATCH))?.into_iter().map(read));
+        // Shared with the writer, so that taking the parsed events apart again is this thread's work.
+        Ok(Arc::new(batch))
+    }
+
+    /// Reads what comes after the batch in hand while the writer has it: half of the work is reading.
+    fn read_ahead(&self, last: i64) -> Vec<Work> {
+        let following = Range { first: last.saturating_add(1), last: i64::MAX };
+        // If it cannot be read now, it is read when it is its turn, and then the failure counts.
+        let pending = self.store.read(|reader| inbox::list_pending(reader, following, BATCH)).unwrap_or_default();
+        pending.into_iter().map(read).collect()
     }
 
     /// Deals with what a process that died left claimed. Its rows are taken one by one.
@@ -147,23 +183,53 @@ impl Worker {
             self.counted = attempt.map(|attempt| (log_id, attempt));
         }
         match self.counted {
-            Some((_, attempt)) => self.apply(vec![read(pending, attempt)], now_ms, |_| Ok(())),
+            Some((_, attempt)) => {
+                let suspect = Work { attempt, ..read(pending) };
+                self.one_by_one(&Arc::new(vec![suspect]), now_ms, |_| Ok(()))
+            }
             None => Ok(()),
         }
     }
 
-    /// Projects a batch and does `next` in the same commit, then hands out the tickets of what failed.
-    fn apply<T: Send + 'static>(
+    /// Has a batch projected, and the next one claimed in the same commit.
+    ///
+    /// It is taken as one first, in one savepoint: a savepoint copies every page that is touched in it, and an event
+    /// rarely needs one of its own. If any event fails, all is undone, and [`Worker::finish`] takes them one by one.
+    fn begin(&self, batch: &Arc<Vec<Work>>, now_ms: i64) -> Result<Begun<'_, Option<Range>>, StoreError> {
+        let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
+        self.store.begin(move |tx| {
+            batch.iter().try_for_each(|work| project_one(tx, work, &terms)).map_err(undo_all)?;
+            inbox::claim_next(tx, BATCH, now_ms)
+        })
+    }
+
+    fn finish(
         &self,
-        batch: Vec<Work>,
+        batch: &Arc<Vec<Work>>,
+        outcome: Result<Option<Range>, StoreError>,
+        now_ms: i64,
+    ) -> Result<Option<Range>, StoreError> {
+        match outcome {
+            Err(error) if is_events_fault(&error) => {
+                self.one_by_one(batch, now_ms, move |tx| inbox::claim_next(tx, BATCH, now_ms))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Projects events each in its own savepoint, and does `next` in the same commit. What failed is written down, and
+    /// its tickets are handed out.
+    fn one_by_one<T: Send + 'static>(
+        &self,
+        batch: &Arc<Vec<Work>>,
         now_ms: i64,
         next: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (context, policy, project) = (Arc::clone(&self.context), self.policy, self.project);
-        let (tickets, next) = self.store.write(move |tx| {
+        let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
+        let (tickets, done) = self.store.write(move |tx| {
             let mut tickets = Vec::new();
-            for work in batch {
-                tickets.extend(take(tx, work, &Terms { context: &context, policy, project, now_ms })?);
+            for work in batch.iter() {
+                tickets.extend(take(tx, work, &terms)?);
             }
             Ok((tickets, next(tx)?))
         })?;
@@ -171,42 +237,61 @@ impl Worker {
             // A full channel loses a ticket, not the retry: the retry thread reads the table, too.
             let _ = self.tickets.try_send(ticket);
         }
-        Ok(next)
+        Ok(done)
+    }
+
+    fn terms(&self, now_ms: i64) -> Terms {
+        Terms { context: Arc::clone(&self.context), policy: self.policy, project: self.project, now_ms }
     }
 }
 
-fn read(pending: Pending, attempt: u32) -> Work {
-    let event = catch_unwind(|| projection::read(&pending))
-        .unwrap_or_else(|panic| Err(ProjectionError::Panicked(panic_text(panic.as_ref()))));
-    Work { pending, attempt, event }
+/// Whether a failed batch may go better event by event.
+fn is_events_fault(error: &StoreError) -> bool {
+    ProjectionError::Store(error.clone()).verdict() != Verdict::Later
 }
 
-struct Terms<'a> {
-    context: &'a Context,
+/// What an event's failure means for a batch that is taken as one. Only the database's own failures count further.
+fn undo_all(error: ProjectionError) -> StoreError {
+    match error {
+        ProjectionError::Store(error) => error,
+        error => StoreError::Sql(error.to_string()),
+    }
+}
+
+fn read(pending: Pending) -> Work {
+    let event = catch_unwind(|| projection::read(&pending))
+        .unwrap_or_else(|panic| Err(ProjectionError::Panicked(panic_text(panic.as_ref()))));
+    Work { attempt: pending.attempts.saturating_add(1), pending, event }
+}
+
+#[derive(Clone)]
+struct Terms {
+    context: Arc<Context>,
     policy: RetryPolicy,
     project: Project,
     now_ms: i64,
 }
 
-/// Projects one event and completes it, or writes its failure down. `Err` only where the database is at fault.
-fn take(tx: &Tx, work: Work, terms: &Terms) -> Result<Option<Ticket>, StoreError> {
-    let Work { pending, attempt, event } = work;
-    if !inbox::is_pending(tx, pending.log_id)? {
-        return Ok(None);
+/// Projects one event and completes it, unless it is no longer pending.
+fn project_one(tx: &Tx, work: &Work, terms: &Terms) -> Result<(), ProjectionError> {
+    let log_id = work.pending.log_id;
+    if !inbox::is_pending(tx, log_id)? {
+        return Ok(());
     }
-    let outcome = event.and_then(|event| {
-        in_savepoint(tx, |tx| {
-            let completion = (terms.project)(tx, &event, terms.context, terms.now_ms)?;
-            inbox::complete(tx, pending.log_id, &completion, attempt, terms.now_ms)?;
-            Ok::<_, ProjectionError>(())
-        })
-    });
-    let Err(error) = outcome else { return Ok(None) };
+    let event = work.event.as_ref().map_err(Clone::clone)?;
+    let completion = (terms.project)(tx, event, &terms.context, terms.now_ms)?;
+    inbox::complete(tx, log_id, &completion, work.attempt, terms.now_ms)?;
+    Ok(())
+}
+
+/// The same for an event on its own; its failure is written down. `Err` only where the database is at fault.
+fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreError> {
+    let Err(error) = in_savepoint(tx, |tx| project_one(tx, work, terms)) else { return Ok(None) };
     match (error.verdict(), error) {
         (Verdict::Later, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
-            let failed =
-                retrier::Failed { pending: &pending, attempt, error: &error.to_string(), now_ms: terms.now_ms };
+            let (pending, error) = (&work.pending, error.to_string());
+            let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, now_ms: terms.now_ms };
             retrier::record(tx, &failed, verdict, terms.policy)
         }
     }

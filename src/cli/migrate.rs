@@ -1,11 +1,14 @@
 //! `tilld migrate`: the schema of the database, shown, brought up, brought down.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::cli::{Failure, database, table};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
-use crate::store::schema::{self, Migrated};
+use crate::store::damage;
+use crate::store::lock::{self, Lock};
+use crate::store::schema::{self, CURRENT, Migrated};
 
 /// What to do with the schema.
 #[derive(clap::Subcommand)]
@@ -16,7 +19,7 @@ pub enum Command {
     /// Bring the database to the newest schema, after a copy of the file; `tilld serve` does it, too
     #[command(after_help = "Example: tilld migrate up")]
     Up,
-    /// Bring the database down to an older schema, after a copy of the file; stop the daemon first
+    /// Bring the database down to an older schema, after a copy of the file; refused while a daemon runs
     #[command(after_help = "Example: tilld migrate down --to 3")]
     Down {
         /// The schema to go down to; 0 removes everything
@@ -41,9 +44,23 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
             };
             Ok(table::columns(out, &["SCHEMA", "STEP", "STATE"], &steps.iter().map(row).collect::<Vec<_>>())?)
         }
-        Command::Up => report(&schema::up(&path, now_ms)?, out),
-        Command::Down { to } => report(&schema::down(&path, to, now_ms)?, out),
+        Command::Up => {
+            let _lock = if schema::version_of(&path)? < CURRENT { Some(alone_with(&path)?) } else { None };
+            report(&schema::up(&path, now_ms)?, out)
+        }
+        Command::Down { to } => {
+            let _lock = if schema::version_of(&path)? > to { Some(alone_with(&path)?) } else { None };
+            report(&schema::down(&path, to, now_ms)?, out)
+        }
     }
+}
+
+/// The file may be changed: no daemon works on it, and it is whole. Where nothing is to be done, a daemon that runs is
+/// in nobody's way.
+fn alone_with(path: &Path) -> Result<Lock, Failure> {
+    let lock = lock::take(path)?;
+    damage::look(path)?;
+    Ok(lock)
 }
 
 fn report(migrated: &Migrated, out: &mut dyn Write) -> Result<(), Failure> {

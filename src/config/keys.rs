@@ -58,6 +58,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.body_bytes", &[]),
     key("limits.head_bytes", &[]),
     key("limits.connections", &[]),
+    key("limits.buffered_bytes", &[]),
     key("limits.request_timeout_s", &[]),
 ];
 

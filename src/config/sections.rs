@@ -31,6 +31,7 @@ const WARNING_DAYS: Number = number(2, 0, 365);
 const BODY_BYTES: Number = number(1_048_576, 1000, 67_108_864);
 const HEAD_BYTES: Number = number(16_384, 1000, 1_048_576);
 const CONNECTIONS: Number = number(512, 1, 65_536);
+const BUFFERED_BYTES: Number = number(8_388_608, 65_536, 1_073_741_824);
 const REQUEST_TIMEOUT_S: Number = number(10, 1, 600);
 
 /// Reads every key. Where one is wrong, a fault is noted and its default stands in.
@@ -71,6 +72,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
             body_bytes: unsigned(reader, "limits.body_bytes", &BODY_BYTES),
             head_bytes: unsigned(reader, "limits.head_bytes", &HEAD_BYTES),
             connections: unsigned(reader, "limits.connections", &CONNECTIONS),
+            buffered_bytes: unsigned(reader, "limits.buffered_bytes", &BUFFERED_BYTES),
             request_timeout_s: unsigned(reader, "limits.request_timeout_s", &REQUEST_TIMEOUT_S),
         },
         source: None,

@@ -4,13 +4,19 @@
 //!
 //! One thread accepts and cannot die of an error. Each connection has a thread, a deadline for every request, and a
 //! place among at most `limits.connections`; at the cap the oldest idle connection gives way, and if none is idle the
-//! new one is told 503. A connection borrows one of a fixed number of upstream connections per request.
+//! new one is told 503. A connection borrows one of a fixed number of upstream connections per request. The memory of
+//! bodies that are coming is limited for all of them together.
 
+mod budget;
 mod chunks;
+mod client;
 mod connection;
+mod farewell;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod input;
+mod refusal;
 mod registry;
 mod stream;
 mod upstream;
@@ -21,21 +27,27 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub use budget::body_buffer;
 pub use head::Rules;
 pub use stream::Listener;
 pub use upstream::{PEER_HEADER, Pool};
 
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
+use budget::Budget;
 use connection::Connection;
-use registry::Registry;
-use stream::Stream;
+use farewell::Farewell;
+use registry::{Place, Registry};
 
 /// How often the accepting thread looks whether it is to stop.
 const STOP_POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Pause after a failed accept: descriptors used up, memory short. Connections wait in the system's queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a stop waits for requests in hand.
-const DRAIN: Duration = Duration::from_secs(20);
+/// A fault of accepting that goes on is logged so often and no more.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+/// How long a stop waits for requests that are still coming, and for the first one of a connection that has just come.
+const DRAIN_ARRIVING: Duration = Duration::from_secs(2);
+/// How long a stop waits for answers. Two doors are stopped within the daemon's 30 s.
+const DRAIN: Duration = Duration::from_secs(12);
 /// How often a stop looks whether they are done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
@@ -46,8 +58,12 @@ pub struct Limits {
     pub rules: Rules,
     /// Connections at once.
     pub connections: usize,
-    /// Time within which a request must have come completely.
+    /// Time within which a request must have come completely, and its answer must have been taken.
     pub request_timeout: Duration,
+    /// How long a connection may wait between two requests.
+    pub idle_timeout: Duration,
+    /// Bytes of all large bodies that are coming at once. One body of the longest length always has room.
+    pub buffered_bytes: usize,
 }
 
 /// What all connections of a door share.
@@ -55,7 +71,8 @@ struct Door {
     name: &'static str,
     limits: Limits,
     pool: Pool,
-    registry: Registry,
+    registry: Arc<Registry>,
+    budget: Budget,
     stop: Stop,
 }
 
@@ -77,61 +94,96 @@ pub fn open(
     limits: Limits,
     threads: &Threads,
 ) -> io::Result<Guard> {
-    listener.set_nonblocking()?;
+    listener.prepare()?;
     let (stopper, stop) = stopper();
-    let door = Arc::new(Door { name, limits, pool, registry: Registry::new(limits.connections), stop });
+    let registry = Arc::new(Registry::new(limits.connections));
+    let budget = Budget::new(limits.buffered_bytes.max(limits.rules.body_bytes));
+    let door = Arc::new(Door { name, limits, pool, registry, budget, stop });
     let (accepting, spawner) = (Arc::clone(&door), threads.clone());
     let accepting = threads.spawn(&format!("{name}-guard"), move || accept_all(&listener, &accepting, &spawner))?;
     Ok(Guard { door, stopper, accepting })
 }
 
 impl Guard {
-    /// Accepts nothing more, lets requests in hand be answered, and closes every connection.
+    /// Accepts nothing more, lets requests in hand be answered, and closes every connection. What was accepted is never
+    /// dropped unasked: a request that has begun to arrive is answered, the last one of a connection with
+    /// `Connection: close`.
     pub fn stop(self) {
         drop(self.stopper);
         self.accepting.join();
-        self.door.registry.close_idle();
+        let registry = &self.door.registry;
         let began = Instant::now();
-        while !self.door.registry.is_empty() && began.elapsed() < DRAIN {
+        while !registry.is_empty() && began.elapsed() < DRAIN {
+            if began.elapsed() < DRAIN_ARRIVING {
+                registry.close_idle_but_fresh();
+            } else {
+                registry.close_unanswered();
+                self.door.budget.close();
+            }
             std::thread::sleep(DRAIN_POLL);
-            self.door.registry.close_idle();
         }
-        self.door.registry.close_all();
+        registry.close_all();
     }
 }
 
 fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
-    while !door.stop.is_given() {
-        let mut waiting = [PollFd::new(listener, PollFlags::IN)];
-        // An interrupted wait is as good as one that ended.
-        let _ = poll(&mut waiting, Some(&STOP_POLL));
-        loop {
-            match listener.accept() {
-                Ok(stream) => admit(stream, door, threads),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    log::warn!("{}: a connection could not be accepted: {error}", door.name);
-                    std::thread::sleep(ACCEPT_PAUSE);
-                    break;
+    let mut farewell = Farewell::default();
+    let mut complained: Option<Instant> = None;
+    // What is not accepted any more waits in the system's queue: for the next process, where the socket is passed on.
+    while is_somebody_there(listener, door, &mut farewell) {
+        let accepted = match listener.accept() {
+            Ok((socket, peer)) => {
+                let place = Arc::new(Place::new(socket));
+                if let Err(place) = admit(place, peer, door, threads) {
+                    farewell.tell(place);
                 }
+                continue;
+            }
+            Err(error) => error,
+        };
+        match accepted.kind() {
+            // That client has gone.
+            io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+            _ => {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
+                    log::warn!("{}: connections cannot be accepted now: {accepted}", door.name);
+                    complained = Some(Instant::now());
+                }
+                // Whoever is idle gives back what is missing, most likely a descriptor.
+                door.registry.dismiss_oldest_idle();
+                std::thread::sleep(ACCEPT_PAUSE);
             }
         }
     }
 }
 
-fn admit(stream: Stream, door: &Arc<Door>, threads: &Threads) {
-    let ticket = match door.registry.enter(&stream) {
-        Ok(Some(ticket)) => ticket,
-        Ok(None) => return connection::turn_away(stream),
-        Err(error) => return log::warn!("{}: a connection was dropped: {error}", door.name),
-    };
-    let inside = Arc::clone(door);
-    let started = threads.spawn_passing(&format!("{}-conn", door.name), move || {
-        Connection::new(stream, &inside, ticket).serve();
-        inside.registry.leave(ticket);
-    });
-    if let Err(error) = started {
-        log::warn!("{}: no thread for a connection: {error}", door.name);
-        door.registry.leave(ticket);
+/// Waits until there is somebody to accept; `false` when it is time to stop. Accepting just to see would look like a lack of
+/// descriptors where none is left: the system takes one before it looks whether anybody is there.
+fn is_somebody_there(listener: &Listener, door: &Door, farewell: &mut Farewell) -> bool {
+    while !door.stop.is_given() {
+        farewell.close_old();
+        // An interrupted wait is as good as one that ended.
+        if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL)).is_ok_and(|ready| ready > 0) {
+            return true;
+        }
     }
+    false
+}
+
+/// Gives a connection a place and a thread, or gives it back.
+fn admit(
+    place: Arc<Place>,
+    peer: Option<std::net::IpAddr>,
+    door: &Arc<Door>,
+    threads: &Threads,
+) -> Result<(), Arc<Place>> {
+    let Some(seat) = door.registry.enter(&place) else { return Err(place) };
+    let (inside, at) = (Arc::clone(door), Arc::clone(&place));
+    let started = threads.spawn_passing(&format!("{}-conn", door.name), move || {
+        Connection::new(&inside, &at, &seat, peer).serve();
+    });
+    started.map_err(|error| {
+        log::warn!("{}: no thread for a connection: {error}", door.name);
+        place
+    })
 }

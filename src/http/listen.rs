@@ -46,9 +46,35 @@ pub struct Bound {
     pub(super) listener: Listener,
     pub(super) socket: Option<PathBuf>,
     address: String,
+    is_local: bool,
 }
 
 impl Bound {
+    /// A socket that somebody else has bound, such as systemd, and to whom its file belongs: it is not removed at stop.
+    ///
+    /// # Errors
+    /// When the system does not tell its address.
+    pub fn passed(listener: Listener) -> io::Result<Self> {
+        let (address, is_local) = match &listener {
+            Listener::Tcp(socket) => {
+                let address = socket.local_addr()?;
+                (address.to_string(), address.ip().is_loopback())
+            }
+            Listener::Unix(socket) => {
+                let address = socket.local_addr()?;
+                let path = address.as_pathname().map(Path::to_owned);
+                (path.map_or_else(|| "unix:(no file)".to_owned(), |path| format!("unix:{}", path.display())), true)
+            }
+        };
+        Ok(Self { listener, socket: None, address, is_local })
+    }
+
+    /// Can it be reached from this machine only?
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// The address really used, as it can be called; port 0 has become a port.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -68,13 +94,12 @@ pub fn bind(key: &'static str, address: &Address, mode: u32) -> Result<Bound, Bi
     match address {
         Address::Tcp(host_port) => {
             let listener = TcpListener::bind(host_port.as_str()).map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?.to_string();
-            Ok(Bound { listener: Listener::Tcp(listener), socket: None, address })
+            Bound::passed(Listener::Tcp(listener)).map_err(failed)
         }
         Address::Unix(path) => {
             let listener = bind_unix(path, mode).map_err(failed)?;
             let (listener, socket) = (Listener::Unix(listener), Some(path.clone()));
-            Ok(Bound { listener, socket, address: address.to_string() })
+            Ok(Bound { listener, socket, address: address.to_string(), is_local: true })
         }
     }
 }

@@ -56,7 +56,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,
-    /// Who sent it, for the log; `None` on a Unix socket.
+    /// Who sent it, for the log: the other end of the connection, or whom a proxy on this machine names. `None` on a
+    /// Unix socket where none does.
     pub peer: Option<std::net::IpAddr>,
 }
 
@@ -72,6 +73,12 @@ impl Request {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
         let (path, query) = (path.to_owned(), query.to_owned());
         Self { method, path, query, headers: Vec::new(), body: Vec::new(), peer: None }
+    }
+
+    /// Who sent it, in the words of the log.
+    #[must_use]
+    pub fn client(&self) -> String {
+        self.peer.map_or_else(|| "local".to_owned(), |peer| peer.to_string())
     }
 
     /// The first header of that name, whatever its case.

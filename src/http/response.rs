@@ -104,7 +104,7 @@ impl From<RepeatedHeader> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Stopped => {
+            StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped => {
                 log::error!("the database cannot answer: {error}");
                 Self::new(503, "database_unavailable", "the database cannot answer now; try again")
             }

@@ -1,10 +1,11 @@
-//! A listener, the guard before it and the threads that answer it. The only file that knows tiny_http; handlers see [`Request`] and
-//! [`Response`]. It must never take the process down by a request, nor hold a lock while a handler runs. Called by
+//! A listener, the guard before it and the threads that answer it. The only file that knows tiny_http; handlers see
+//! [`Request`] and [`Response`]. It must never take the process down by a request, nor hold a lock while a handler runs. Called by
 //! `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,16 +18,18 @@ use super::request::{Method, Request};
 use super::response::{ApiError, Response};
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
 
-/// Answers a request. Called on several threads at once.
-pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
+/// Answers a request, now or later. Called on several threads at once.
+pub type Handler = dyn Fn(Request, Reply) + Send + Sync;
 
 /// How a listener is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Beginning of its threads' names.
     pub name: &'static str,
-    /// Requests answered at once.
+    /// Threads that take requests.
     pub threads: usize,
+    /// Requests in hand at once: being taken, or waiting for their answer.
+    pub in_hand: usize,
     /// What a client may ask.
     pub limits: Limits,
 }
@@ -73,7 +76,7 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
             }
         }
     }
-    let opened = Pool::open(&path, options.threads)
+    let opened = Pool::open(&path, options.in_hand)
         .and_then(|pool| guard::open(options.name, bound.listener, pool, options.limits, threads));
     match opened {
         Ok(guard) => started.guard = Some(guard),
@@ -105,11 +108,18 @@ impl Server {
     }
 }
 
-/// A folder of our own for the socket between guard and tiny_http. Nobody else may enter it.
-struct Meeting(PathBuf);
+/// A folder of our own for the socket between guard and tiny_http. Nobody else may enter it. Its lock is held as long as
+/// the process lives, however it ends.
+struct Meeting {
+    folder: PathBuf,
+    _lock: File,
+}
 
 const MEETING_PREFIX: &str = "tilld-http-";
+/// A folder that is not locked yet.
+const DRAFT_PREFIX: &str = "tilld-new-";
 const MEETING_SOCKET: &str = "http.sock";
+const MEETING_LOCK: &str = "lock";
 
 /// Tells the folders of one process apart.
 static MEETINGS: AtomicU64 = AtomicU64::new(0);
@@ -118,25 +128,31 @@ impl Meeting {
     fn new() -> io::Result<Self> {
         let place = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
         sweep(&place);
-        let number = MEETINGS.fetch_add(1, Ordering::Relaxed);
-        let folder = place.join(format!("{MEETING_PREFIX}{}-{number}", std::process::id()));
-        // A process of the same number that died may have left it.
+        let name = format!("{}-{}", std::process::id(), MEETINGS.fetch_add(1, Ordering::Relaxed));
+        let [draft, folder] = [DRAFT_PREFIX, MEETING_PREFIX].map(|prefix| place.join(format!("{prefix}{name}")));
+        // A process of the same number that died may have left them.
+        let _ = std::fs::remove_dir_all(&draft);
         let _ = std::fs::remove_dir_all(&folder);
-        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
+        std::fs::DirBuilder::new().mode(0o700).create(&draft)?;
+        let lock = File::create(draft.join(MEETING_LOCK))?;
+        lock.try_lock()?;
+        // It gets the name that others look for when it is locked, so that none takes it for a dead one.
+        std::fs::rename(&draft, &folder)?;
+        Ok(Self { folder, _lock: lock })
     }
 
     fn socket(&self) -> PathBuf {
-        self.0.join(MEETING_SOCKET)
+        self.folder.join(MEETING_SOCKET)
     }
 }
 
-/// Removes the folders of processes that were killed: those with a socket that nobody answers on.
+/// Removes the folders of processes that were killed: those whose lock nobody holds. Calling their sockets would tell as
+/// much, but tiny_http starts a thread for every caller.
 fn sweep(place: &Path) {
     let Ok(entries) = std::fs::read_dir(place) else { return };
     for folder in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(MEETING_PREFIX)) {
-        let answer = UnixStream::connect(folder.path().join(MEETING_SOCKET));
-        if answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        let lock = File::open(folder.path().join(MEETING_LOCK));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
             // Another user's stays; it is not ours to remove.
             let _ = std::fs::remove_dir_all(folder.path());
         }
@@ -146,7 +162,7 @@ fn sweep(place: &Path) {
 impl Drop for Meeting {
     fn drop(&mut self) {
         // What is left there is in nobody's way.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -165,19 +181,50 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, body_bytes: usize, handle
 }
 
 fn answer(mut inner: tiny_http::Request, body_bytes: usize, handler: &Handler) {
-    let began = Instant::now();
-    let label = label(Method::parse(inner.method().as_str()), inner.url());
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut inner, body_bytes).map(|request| handler(&request))));
-    let response = match outcome {
-        Ok(answered) => answered.unwrap_or_else(Response::from),
-        Err(panic) => {
-            let text = crate::thread::panic_text(panic.as_ref());
-            ApiError::internal(&format!("panic at {label}: {text}")).into()
-        }
+    let read = read(&mut inner, body_bytes);
+    let reply = Reply { inner: Some(inner), began: Instant::now() };
+    let request = match read {
+        Ok(request) => request,
+        Err(error) => return reply.send(error.into()),
     };
-    log::debug!("{label} status={} ms={}", response.status, began.elapsed().as_millis());
-    if let Err(error) = send(inner, response) {
-        log::debug!("{label} was not received: {error}");
+    let label = reply.label();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
+        log::error!("panic at {label}: {}", crate::thread::panic_text(panic.as_ref()));
+    }
+}
+
+/// The duty to answer a request. Who drops it unsent has failed, and the client is told so.
+pub struct Reply {
+    inner: Option<tiny_http::Request>,
+    began: Instant,
+}
+
+impl Reply {
+    /// Answers.
+    pub fn send(mut self, response: Response) {
+        self.respond(response);
+    }
+
+    fn respond(&mut self, response: Response) {
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("{} status={} ms={}", self.label(), response.status, self.began.elapsed().as_millis());
+        }
+        let Some(inner) = self.inner.take() else { return };
+        if let Err(error) = send(inner, response) {
+            log::debug!("an answer was not received: {error}");
+        }
+    }
+
+    fn label(&self) -> String {
+        self.inner.as_ref().map_or_else(String::new, |inner| label(Method::parse(inner.method().as_str()), inner.url()))
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.inner.is_some() {
+            self.respond(ApiError::internal(&"the request was given up; the log says why").into());
+        }
     }
 }
 
@@ -208,7 +255,7 @@ fn read_body(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Vec<u8
     if declared.is_some_and(|length| length > body_bytes) {
         return Err(too_large());
     }
-    let mut body = Vec::with_capacity(declared.unwrap_or(0));
+    let mut body = guard::body_buffer(declared.unwrap_or(0));
     let limit = u64::try_from(body_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let cut = || ApiError::new(400, "body_truncated", "the body ended early, or its chunks cannot be read");
     inner.as_reader().take(limit).read_to_end(&mut body).map_err(|_| cut())?;

@@ -9,8 +9,8 @@ use super::request::{Method, Request};
 use super::response::{ApiError, Response};
 use crate::clock::Clock;
 use crate::config::WebhookEndpoint;
-use crate::store::Store;
 use crate::store::inbox::{self, Accepted};
+use crate::store::{Store, Tx};
 use crate::stripe::event::{self, Envelope};
 use crate::stripe::signature;
 
@@ -26,23 +26,26 @@ pub struct Hooks {
     pub bell: Sender<()>,
 }
 
-/// Answers a request of the public listener.
-#[must_use]
-pub fn answer(hooks: &Hooks, request: &Request) -> Response {
+/// Answers a request of the public listener by `reply`: at once, or after the event's commit.
+pub fn answer(hooks: &Hooks, request: Request, reply: impl FnOnce(Response) + Send + 'static) {
     if request.path == "/healthz" {
-        return match request.method {
+        return reply(match request.method {
             Method::Get | Method::Head => Response::text(200, "ok\n"),
             _ => wrong_method("GET").into(),
-        };
+        });
     }
     let Some(endpoint) = hooks.endpoints.iter().find(|endpoint| endpoint.path == request.path) else {
-        return ApiError::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
-            .into();
+        let message = format!("no webhook endpoint is configured at {}", request.path);
+        return reply(ApiError::new(404, "not_found", message).into());
     };
     if request.method != Method::Post {
-        return wrong_method("POST").into();
+        return reply(wrong_method("POST").into());
     }
-    receive(hooks, endpoint, request).unwrap_or_else(Response::from)
+    let now_ms = hooks.clock.now_ms();
+    match check(endpoint, &request, now_ms.div_euclid(1000)) {
+        Ok(envelope) => store(hooks, request, Received { envelope, now_ms }, reply),
+        Err(error) => reply(error.into()),
+    }
 }
 
 fn wrong_method(allowed: &str) -> ApiError {
@@ -51,21 +54,17 @@ fn wrong_method(allowed: &str) -> ApiError {
     error
 }
 
-fn receive(hooks: &Hooks, endpoint: &WebhookEndpoint, request: &Request) -> Result<Response, ApiError> {
-    let now_ms = hooks.clock.now_ms();
-    verify(endpoint, request, now_ms.div_euclid(1000))?;
-    let envelope = event::envelope(&request.body).map_err(|error| {
-        log::error!("a signed body was refused path={}: {error}", endpoint.path);
+/// An event that is to be stored.
+struct Received {
+    envelope: Envelope,
+    now_ms: i64,
+}
+
+fn check(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<Envelope, ApiError> {
+    verify(endpoint, request, now_s)?;
+    event::envelope(&request.body).map_err(|error| {
+        log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
         ApiError::new(400, "invalid_payload", error.to_string())
-    })?;
-    let accepted = store(hooks, envelope, &request.body, now_ms)?;
-    // A full bell is a bell that rings.
-    let _ = hooks.bell.try_send(());
-    Ok(match accepted {
-        Accepted::New => Response::json(200, &json!({"received": true})),
-        Accepted::Duplicate | Accepted::Conflicting => {
-            Response::json(200, &json!({"received": true, "duplicate": true}))
-        }
     })
 }
 
@@ -80,17 +79,37 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
     match signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s) {
         Ok(_) => Ok(()),
         Err(error) => {
-            log::warn!("webhook refused path={} code={}: {error}", endpoint.path, error.code());
+            let (client, path, code) = (request.client(), &endpoint.path, error.code());
+            log::warn!("webhook refused client={client} path={path} code={code}: {error}");
             Err(ApiError::new(400, error.code(), error.to_string()))
         }
     }
 }
 
-fn store(hooks: &Hooks, envelope: Envelope, body: &[u8], now_ms: i64) -> Result<Accepted, ApiError> {
+fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
+    let client = request.client();
+    let path = request.path;
     // The envelope was read from it, so it is UTF-8.
-    let body = String::from_utf8_lossy(body).into_owned();
-    let (id, event_type) = (envelope.id.clone(), envelope.event_type.clone());
-    let accepted = hooks.store.write(move |tx| inbox::accept(tx, &envelope, &body, now_ms))?;
+    let body = String::from_utf8(request.body).unwrap_or_default();
+    let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
+    let bell = hooks.bell.clone();
+    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, received.now_ms);
+    hooks.store.write_one_then(write, move |outcome| match outcome {
+        Ok(accepted) => {
+            // A full bell is a bell that rings.
+            let _ = bell.try_send(());
+            note(accepted, &id, &event_type);
+            reply(acknowledgement(accepted));
+        }
+        Err(error) => {
+            let error = ApiError::from(error);
+            log::warn!("webhook failed client={client} path={path} code={}", error.code);
+            reply(error.into());
+        }
+    });
+}
+
+fn note(accepted: Accepted, id: &str, event_type: &str) {
     match accepted {
         Accepted::New => log::debug!("event received event_id={id} type={event_type}"),
         Accepted::Duplicate => log::debug!("event received again event_id={id} type={event_type}"),
@@ -98,5 +117,13 @@ fn store(hooks: &Hooks, envelope: Envelope, body: &[u8], now_ms: i64) -> Result<
             "another event came under a known id; the first one is kept, this one is not event_id={id} type={event_type}"
         ),
     }
-    Ok(accepted)
+}
+
+fn acknowledgement(accepted: Accepted) -> Response {
+    match accepted {
+        Accepted::New => Response::json(200, &json!({"received": true})),
+        Accepted::Duplicate | Accepted::Conflicting => {
+            Response::json(200, &json!({"received": true, "duplicate": true}))
+        }
+    }
 }

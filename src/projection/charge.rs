@@ -8,15 +8,16 @@ use crate::stripe::object::{self, ObjectError};
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let customer_id = object::reference(shown, "customer");
-    history::record(step, &Concern { customer_id, ..Concern::default() })?;
-    match winner {
-        Some(winner) => Ok(charges::put(step.tx, &row(winner)?)?),
-        None => Ok(()),
+    let concern = Concern { customer_id, ..Concern::default() };
+    history::record(step, &concern)?;
+    if let Some(winner) = winner {
+        charges::put(step.tx, &row(winner)?)?;
     }
+    history::audit(step, &concern)
 }
 
 fn row(winner: &Winner) -> Result<Charge, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
     Ok(Charge {
         stripe_charge_id: object::required_reference(shown, "id")?.to_owned(),
@@ -32,6 +33,6 @@ fn row(winner: &Winner) -> Result<Charge, ObjectError> {
         created: object::integer(shown, "created")?,
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }

@@ -15,7 +15,13 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         subscription_status: None,
     };
     history::record(step, &concern)?;
-    let Some(winner) = winner else { return Ok(()) };
+    if let Some(winner) = winner {
+        apply(step, winner)?;
+    }
+    history::audit(step, &concern)
+}
+
+fn apply(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
     let row = row(winner)?;
     checkout_sessions::put(step.tx, &row)?;
     let naming = Naming {
@@ -25,11 +31,12 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         user_id: object::session_user(&winner.object),
         event_created: winner.created,
     };
-    Ok(derived::name_owner(step.tx, &naming, step.basis())?)
+    derived::name_owner(step.tx, &naming, step.basis())?;
+    Ok(())
 }
 
 fn row(winner: &Winner) -> Result<CheckoutSession, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
     let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
     Ok(CheckoutSession {
@@ -47,6 +54,6 @@ fn row(winner: &Winner) -> Result<CheckoutSession, ObjectError> {
         created: object::integer(shown, "created")?,
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }

@@ -12,7 +12,13 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let id = object::required_reference(shown, "id")?;
     let concern = Concern { customer_id: Some(id), user_id: object::named_user(shown), ..Concern::default() };
     history::record(step, &concern)?;
-    let Some(winner) = winner else { return Ok(()) };
+    if let Some(winner) = winner {
+        apply(step, id, winner)?;
+    }
+    history::audit(step, &concern)
+}
+
+fn apply(step: &Step, id: &str, winner: &Winner) -> Result<(), ProjectionError> {
     customers::put(step.tx, &row(winner)?)?;
     let naming = Naming {
         source: "customer",
@@ -21,8 +27,10 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         user_id: object::named_user(&winner.object),
         event_created: winner.created,
     };
-    derived::name_owner(step.tx, &naming, step.basis())?;
-    if let Some(owner) = customers::find_owner(step.tx, id)? {
+    // Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
+    if !derived::name_owner(step.tx, &naming, step.basis())?
+        && let Some(owner) = customers::find_owner(step.tx, id)?
+    {
         customers::choose_main(step.tx, &owner)?;
         derived::refresh_effective(step.tx, &owner, step.basis())?;
     }
@@ -30,7 +38,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 }
 
 fn row(winner: &Winner) -> Result<Customer, ProjectionError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
     Ok(Customer {
         stripe_customer_id: object::required_reference(shown, "id")?.to_owned(),
@@ -43,6 +51,6 @@ fn row(winner: &Winner) -> Result<Customer, ProjectionError> {
         created: object::integer(shown, "created")?,
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }

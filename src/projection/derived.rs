@@ -34,8 +34,9 @@ pub(super) struct Naming<'a> {
     pub(super) event_created: i64,
 }
 
-/// Keeps what an object says of its customer's user, and lets follow what follows.
-pub(super) fn name_owner(tx: &Tx, naming: &Naming, basis: Basis) -> Result<(), StoreError> {
+/// Keeps what an object says of its customer's user, and lets follow what follows. `true`: the customer has another
+/// owner now, whose effective subscription has been computed.
+pub(super) fn name_owner(tx: &Tx, naming: &Naming, basis: Basis) -> Result<bool, StoreError> {
     let (source, source_id, event_created) = (naming.source, naming.source_id, naming.event_created);
     let before = customers::find_linked_customer(tx, source, source_id)?;
     match (naming.customer_id, naming.user_id) {
@@ -47,15 +48,15 @@ pub(super) fn name_owner(tx: &Tx, naming: &Naming, basis: Basis) -> Result<(), S
     if let Some(former) = before.filter(|former| Some(former.as_str()) != naming.customer_id) {
         refresh_owner(tx, &former, basis)?;
     }
-    naming.customer_id.map_or(Ok(()), |customer_id| refresh_owner(tx, customer_id, basis))
+    naming.customer_id.map_or(Ok(false), |customer_id| refresh_owner(tx, customer_id, basis))
 }
 
-/// Gives a customer to the user that its links name.
-pub(super) fn refresh_owner(tx: &Tx, customer_id: &str, basis: Basis) -> Result<(), StoreError> {
+/// Gives a customer to the user that its links name; `true` when that is another one than before.
+pub(super) fn refresh_owner(tx: &Tx, customer_id: &str, basis: Basis) -> Result<bool, StoreError> {
     let named = customers::find_named_owner(tx, customer_id)?;
     let before = customers::find_owner(tx, customer_id)?;
     if named == before {
-        return Ok(());
+        return Ok(false);
     }
     customers::set_owner(tx, customer_id, named.as_deref())?;
     payment_intents::link(tx, customer_id, named.as_deref())?;
@@ -64,7 +65,7 @@ pub(super) fn refresh_owner(tx: &Tx, customer_id: &str, basis: Basis) -> Result<
         customers::choose_main(tx, &user_id)?;
         refresh_effective(tx, &user_id, basis)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Brings a failure case in line with its invoice, its payment and its subscription. No case: nothing to do.

@@ -6,15 +6,14 @@ use crate::store::disputes::{self, Dispute};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::record(step, &Concern::default())?;
-    match winner {
-        Some(winner) => Ok(disputes::put(step.tx, &row(winner)?)?),
-        None => Ok(()),
+    if let Some(winner) = winner {
+        disputes::put(step.tx, &row(winner)?)?;
     }
+    history::audit(step, &Concern::default())
 }
 
 fn row(winner: &Winner) -> Result<Dispute, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
     let evidence_due_by =
         shown.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
@@ -30,6 +29,6 @@ fn row(winner: &Winner) -> Result<Dispute, ObjectError> {
         created: object::integer(shown, "created")?,
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }

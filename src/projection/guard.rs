@@ -2,6 +2,8 @@
 //! Most events are plainly newer or older than the row; only where that does not decide are all events of the object
 //! read from the log and given to `order`. Called by `projection`.
 
+use std::borrow::Cow;
+
 use super::order::{self, Candidate, Decision};
 use super::{Event, ProjectionError, Step, Winner};
 use crate::store::inbox::{self, SiblingKey};
@@ -46,41 +48,61 @@ fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
 }
 
 /// Mirrors the object if its row changes, and returns what the typed row is to be made from; `None`: it stands.
-pub(super) fn choose(step: &Step, key: Key) -> Result<Option<Winner>, ProjectionError> {
+pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, ProjectionError> {
     let row = objects::find_state(step.tx, key)?;
-    let (mut candidates, texts) = match place(step.event, step.snapshot, row.as_ref()) {
-        Place::Late => return Ok(None),
-        Place::Newest => (vec![candidate(step)], vec![step.snapshot.object_text.clone()]),
-        Place::Contested => with_siblings(step, key)?,
-    };
+    match place(step.event, step.snapshot, row.as_ref()) {
+        Place::Late => Ok(None),
+        Place::Newest => newest(step, key).map(Some),
+        Place::Contested => contested(step, key),
+    }
+}
+
+/// The ordinary case: the event is the row from now on.
+fn newest<'a>(step: &Step<'a>, key: Key) -> Result<Winner<'a>, ProjectionError> {
+    let (event, shown) = (step.event, &step.snapshot.object);
+    let (deleted, terminal) = order::alone(&event.event_type, shown);
+    let state = State { event_created: event.created, deleted, terminal, contested: false };
+    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data: &step.snapshot.object_text };
+    objects::put(step.tx, key, &version)?;
+    Ok(Winner {
+        object: Cow::Borrowed(shown),
+        created: event.created,
+        event_id: Cow::Borrowed(&event.id),
+        livemode: key.livemode,
+        deleted,
+    })
+}
+
+/// The whole set decides.
+fn contested<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, ProjectionError> {
+    let (mut candidates, texts) = with_siblings(step, key)?;
     let Some(decision) = order::decide(&candidates) else { return Ok(None) };
     let winner = candidates.swap_remove(decision.winner);
     let state = State {
         event_created: winner.created,
-        event_id: winner.event_id,
         deleted: decision.deleted,
         terminal: decision.terminal,
         contested: decision.contested,
     };
-    warn_if_ambiguous(key, &state, decision);
-    let version = Version { state: &state, ambiguous: decision.ambiguous, data: &texts[decision.winner] };
+    warn_if_ambiguous(key, &winner.event_id, decision);
+    let data = &texts[decision.winner];
+    let version = Version { state: &state, event_id: &winner.event_id, ambiguous: decision.ambiguous, data };
     objects::put(step.tx, key, &version)?;
     Ok(Some(Winner {
-        object: winner.object,
-        created: state.event_created,
-        event_id: state.event_id,
+        object: Cow::Owned(winner.object),
+        created: winner.created,
+        event_id: Cow::Owned(winner.event_id),
         livemode: key.livemode,
         deleted: decision.deleted,
     }))
 }
 
-fn warn_if_ambiguous(key: Key, state: &State, decision: Decision) {
+fn warn_if_ambiguous(key: Key, chosen: &str, decision: Decision) {
     if decision.ambiguous {
         log::warn!(
-            "events of one second could not be put in order for certain object={} id={} chosen={}",
+            "events of one second could not be put in order for certain object={} id={} chosen={chosen}",
             key.object,
-            key.id,
-            state.event_id
+            key.id
         );
     }
 }

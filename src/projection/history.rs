@@ -1,8 +1,9 @@
-//! What every event adds, applied or late: a row in the audit log, a row in its subscription's history, and the users
-//! and customers that it names. Each is written once per event. Called by the families.
+//! What every event adds, applied or late: the users and customers that it names, a row in its subscription's history
+//! ([`record`], before the family's own tables, which refer to them), and a row in the audit log ([`audit`], after them,
+//! when the owner is known). Each is written once per event. Called by the families.
 
 use super::{ProjectionError, Step};
-use crate::store::{audit, customers, subscription_events, users};
+use crate::store::{audit as audit_log, customers, subscription_events, users};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
@@ -31,16 +32,16 @@ pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionErr
         };
         subscription_events::add(step.tx, &entry, step.now_ms)?;
     }
-    audit_event(step, concern)
+    Ok(())
 }
 
 /// A customer's rows follow its owner, whoever that becomes; what has no customer keeps the user it names.
-fn audit_event(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
+pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
     let owner = match concern.customer_id {
         Some(customer_id) => customers::find_owner(step.tx, customer_id)?,
         None => concern.user_id.map(str::to_owned),
     };
-    let entry = audit::NewEntry {
+    let entry = audit_log::NewEntry {
         at_ms: step.event.created.saturating_mul(1000),
         actor: "stripe",
         action: &step.event.event_type,
@@ -50,5 +51,5 @@ fn audit_event(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
         event_id: Some(&step.event.id),
         detail: "{}",
     };
-    Ok(audit::add(step.tx, &entry)?)
+    Ok(audit_log::add(step.tx, &entry)?)
 }

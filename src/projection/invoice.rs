@@ -1,6 +1,8 @@
 //! Invoices, by what they are paid, and the failure cases that they open and close. `invoice.paid` and
 //! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once.
 
+use std::borrow::Cow;
+
 use super::derived;
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, payment_intent};
@@ -15,7 +17,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let id = object::required_reference(shown, "id")?;
     let customer_id = object::reference(shown, "customer");
     let subscription_id = object::invoice_subscription(shown);
-    history::record(step, &Concern { customer_id, subscription_id, ..Concern::default() })?;
+    let concern = Concern { customer_id, subscription_id, ..Concern::default() };
+    history::record(step, &concern)?;
     if let Some(winner) = winner {
         write(step.tx, winner)?;
     }
@@ -26,10 +29,10 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if let Some(subscription_id) = subscription_id {
         derived::refresh_grace(step.tx, subscription_id)?;
     }
-    match customer_id {
-        Some(customer_id) => Ok(derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?),
-        None => Ok(()),
+    if let Some(customer_id) = customer_id {
+        derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
     }
+    history::audit(step, &concern)
 }
 
 fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
@@ -69,7 +72,7 @@ fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
 }
 
 fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
     let integer = |key: &str| object::integer(shown, key);
     let (intent_id, charge_id) = object::invoice_paid_by(shown);
@@ -105,13 +108,13 @@ fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
         deleted: winner.deleted,
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }
 
 /// `invoice_payment.…` (2025-05 and later): the link between an invoice and its payment.
 pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::record(step, &Concern::default())?;
+    history::audit(step, &Concern::default())?;
     let Some(winner) = winner else { return Ok(()) };
     let payment = payment_row(winner)?;
     invoices::put_payment(step.tx, &payment)?;
@@ -123,7 +126,7 @@ pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<()
 }
 
 fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let paid_by =
         |key: &str| shown.get("payment").and_then(|payment| object::reference(payment, key)).map(str::to_owned);
     Ok(InvoicePayment {
@@ -135,7 +138,7 @@ fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
         status: object::text(shown, "status")?.map(str::to_owned),
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }
 
@@ -150,5 +153,5 @@ fn rewrite(
     let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
     let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
     let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
-    write(tx, &Winner { object, created, event_id, livemode, deleted })
+    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted })
 }

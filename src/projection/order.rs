@@ -59,6 +59,13 @@ pub fn decide(candidates: &[Candidate]) -> Option<Decision> {
         .fold(None, |before, second| after_second(candidates, before, second))
 }
 
+/// For an event that stands alone, or after everything else: whether the object is deleted with it, and whether its
+/// status cannot be left.
+#[must_use]
+pub fn alone(event_type: &str, object: &Value) -> (bool, bool) {
+    (phase_of(event_type) == Phase::Deleted, is_terminal(object))
+}
+
 /// The state after one more second of events.
 fn after_second(candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Option<Decision> {
     let admitted = admit(candidates, before, second);
@@ -106,7 +113,11 @@ enum Phase {
 }
 
 fn phase(candidate: &Candidate) -> Phase {
-    match candidate.event_type.rsplit('.').next() {
+    phase_of(&candidate.event_type)
+}
+
+fn phase_of(event_type: &str) -> Phase {
+    match event_type.rsplit('.').next() {
         Some("created") => Phase::Created,
         Some("deleted") => Phase::Deleted,
         _ => Phase::Changed,

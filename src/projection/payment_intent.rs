@@ -29,7 +29,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         }
         _ => {}
     }
-    refresh_cases(step.tx, id)
+    refresh_cases(step.tx, id)?;
+    history::audit(step, &concern)
 }
 
 /// The reason of a failure case is its payment's.
@@ -59,7 +60,7 @@ pub(super) fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
 }
 
 fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let (error_code, error_message) = object::payment_error(shown).unwrap_or_default();
     let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
     Ok(PaymentIntent {
@@ -81,6 +82,6 @@ fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
         created: object::integer(shown, "created")?,
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
     })
 }

@@ -19,9 +19,14 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         subscription_status: Some(object::required_text(shown, "status")?),
     };
     history::record(step, &concern)?;
+    let mut settled = false;
     if let Some(winner) = winner {
         let row = row(winner)?;
         subscriptions::put(step.tx, &row)?;
+        for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
+            derived::refresh_case(step.tx, &invoice_id)?;
+        }
+        derived::refresh_grace(step.tx, id)?;
         let naming = Naming {
             source: "subscription",
             source_id: id,
@@ -29,18 +34,19 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
             user_id: object::named_user(&winner.object),
             event_created: winner.created,
         };
-        derived::name_owner(step.tx, &naming, step.basis())?;
-        for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
-            derived::refresh_case(step.tx, &invoice_id)?;
-        }
+        settled = derived::name_owner(step.tx, &naming, step.basis())? && row.stripe_customer_id == customer_id;
+    } else {
+        // A late event, too, can tell when a delinquency began.
+        derived::refresh_grace(step.tx, id)?;
     }
-    // A late event, too, can tell when a delinquency began.
-    derived::refresh_grace(step.tx, id)?;
-    Ok(derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?)
+    if !settled {
+        derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
+    }
+    history::audit(step, &concern)
 }
 
 fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
-    let shown = &winner.object;
+    let shown = winner.object.as_ref();
     let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
     let (items, complete) = items(shown)?;
     let period = object::subscription_period(shown)?;
@@ -70,7 +76,7 @@ fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
         metadata: object::metadata(shown),
         livemode: winner.livemode,
         event_created: winner.created,
-        event_id: winner.event_id.clone(),
+        event_id: winner.event_id.clone().into_owned(),
         items,
     })
 }

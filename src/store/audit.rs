@@ -60,7 +60,7 @@ pub fn add(tx: &Tx, entry: &NewEntry) -> Result<(), StoreError> {
         ":customer_id": entry.customer_id, ":subject": entry.subject, ":event_id": entry.event_id,
         ":detail": entry.detail,
     };
-    tx.execute(ADD, params).map(|_| ())
+    tx.execute_named(ADD, params).map(|_| ())
 }
 
 const LINK: &str = "UPDATE audit_log SET user_id = ?2 WHERE stripe_customer_id = ?1 AND user_id IS NOT ?2";

@@ -6,8 +6,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::{StoreError, Tx};
+
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same, after the file was found locked for that long.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pages that the writer keeps, as SQLite's `cache_size` takes it: KiB when negative. A commit's pages must fit, or they
 /// are written before it and again after.
 const WRITER_CACHE_KIB: i64 = -16_384;
@@ -16,8 +20,16 @@ const STATEMENT_CACHE: usize = 256;
 
 /// The one connection that writes. `synchronous=FULL`: a commit that returned survives a power cut.
 pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    // One thread uses it, so it needs no lock of its own.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // SQLite opens a file that it may not write as one to be read, and says nothing.
+    if connection.is_readonly("main")? {
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        let text = "this user has no right to write it, or its file system is mounted read-only";
+        return Err(rusqlite::Error::SqliteFailure(error, Some(text.to_owned())));
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -27,12 +39,35 @@ pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// How the writer waits for another process that writes. Who finds the file locked waits [`BUSY_TIMEOUT`] once; while
+/// it stays locked, those behind are refused after [`SHORT_TIMEOUT`], so that they are answered in time and the queue
+/// does not add up their waits.
+#[derive(Default)]
+pub(super) struct Patience {
+    is_short: bool,
+}
+
+impl Patience {
+    /// Begins the writer's transaction. What else than a lock keeps it from that is no matter of waiting.
+    pub(super) fn begin(&mut self, tx: &Tx) -> Result<(), StoreError> {
+        let begun = tx.execute("BEGIN IMMEDIATE", []);
+        if begun.is_err() != self.is_short {
+            self.is_short = begun.is_err();
+            // Were it refused, the wait would stay as it is; nothing depends on it but time.
+            let _ = tx.connection.busy_timeout(if self.is_short { SHORT_TIMEOUT } else { BUSY_TIMEOUT });
+        }
+        begun.map(|_| ())
+    }
+}
+
 /// A connection that cannot change anything.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    // A sort in a file would need a disk with room and a free descriptor.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     keep_statements(&connection)?;
     Ok(connection)
 }

@@ -50,7 +50,7 @@ pub fn put(tx: &Tx, customer: &Customer) -> Result<(), StoreError> {
         ":deleted": customer.deleted, ":created": customer.created, ":livemode": customer.livemode,
         ":event_created": customer.event_created, ":event_id": customer.event_id,
     };
-    tx.execute(PUT, params).map(|_| ())
+    tx.execute_named(PUT, params).map(|_| ())
 }
 
 /// Makes sure there is a row for a customer of whom only the id is known.
@@ -140,7 +140,9 @@ pub fn set_owner(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<()
     tx.execute(SET_OWNER, (customer_id, user_id)).map(|_| ())
 }
 
-const FIND_MAIN: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE owner_user_id = ?1
+const FIND_MAIN: &str =
+    "SELECT stripe_customer_id, (SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1)
+    FROM stripe_customers WHERE owner_user_id = ?1
     ORDER BY deleted, created IS NULL, created, stripe_customer_id LIMIT 1";
 
 /// Chooses a user's main customer: not deleted before deleted, older before newer.
@@ -148,11 +150,17 @@ const FIND_MAIN: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE o
 /// # Errors
 /// When the database cannot take it.
 pub fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
-    let main: Option<String> = tx.find(FIND_MAIN, [user_id], |row| row.get(0))?;
-    const CLEAR: &str =
-        "UPDATE stripe_customers SET user_id = NULL WHERE user_id = ?1 AND stripe_customer_id IS NOT ?2";
-    const SET: &str = "UPDATE stripe_customers SET user_id = ?1 WHERE stripe_customer_id = ?2 AND user_id IS NULL";
-    tx.execute(CLEAR, (user_id, &main))?;
+    // A customer that is taken away from its owner is no longer the main one (`set_owner`): no customer, none to clear.
+    let found =
+        tx.find(FIND_MAIN, [user_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
+    let Some((main, present)) = found else { return Ok(()) };
+    if present.as_ref() == Some(&main) {
+        return Ok(());
+    }
+    if let Some(present) = present {
+        tx.execute("UPDATE stripe_customers SET user_id = NULL WHERE stripe_customer_id = ?1", [present])?;
+    }
+    const SET: &str = "UPDATE stripe_customers SET user_id = ?1 WHERE stripe_customer_id = ?2";
     tx.execute(SET, (user_id, &main)).map(|_| ())
 }
 

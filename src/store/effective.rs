@@ -60,7 +60,7 @@ pub fn put(tx: &Tx, row: &Effective, now_ms: i64) -> Result<(), StoreError> {
         ":at_period_end": row.cancel_at_period_end, ":canceled_at": row.canceled_at, ":trial_start": row.trial.0,
         ":trial_end": row.trial.1, ":grace_period_end": row.grace_period_end, ":now_ms": now_ms,
     };
-    tx.execute(PUT, params).map(|_| ())
+    tx.execute_named(PUT, params).map(|_| ())
 }
 
 /// The user has no subscription any more.

@@ -1,13 +1,22 @@
 //! What can go wrong in the database, by what the caller can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode as Code;
+use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA};
+
+/// What to do with a file that SQLite finds damaged; each message says it once.
+const REPAIR: &str = "stop tilld, move the file with its -wal and -shm away, put a backup in its place, start again, and resend the events since then from Stripe's dashboard";
 
 /// A failed read or write.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full, the file is locked, read-only or unreadable now. The same call may succeed later.
     #[error("the database cannot take this now: {0}")]
     Unavailable(String),
+    /// The file is not what was written. No event is at fault, and nothing may be built on it.
+    #[error("the database file is damaged: {0}; {REPAIR}")]
+    Damaged(String),
     /// The statement or the data is at fault; the same call fails again.
     #[error("database error: {0}")]
     Sql(String),
@@ -23,12 +32,44 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file or its folder cannot be used.
-    #[error("cannot open database {path}: {reason}; check that the folder exists and is writable")]
+    #[error("cannot open database {path}: {reason}; check that the folder exists, is writable and has room")]
     Unusable {
         /// The file.
         path: PathBuf,
         /// SQLite's or the system's words.
         reason: String,
+    },
+    /// The file, or the file system it is on, cannot be written.
+    #[error(
+        "database {path} cannot be written: {reason}; give this user the right to write the file and its folder, and see that the file system is not mounted read-only"
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's or the system's words.
+        reason: String,
+    },
+    /// It holds something else than what a database holds, or less.
+    #[error("database {path} is damaged or no database: {reason}; nothing was changed; {backups}; {REPAIR}", backups = named(backups))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+        /// Copies that lie beside it, newest first.
+        backups: Vec<PathBuf>,
+    },
+    /// Another process works on it.
+    #[error(
+        "database {path} is in use by {holder}, which holds the lock {lock}; stop that tilld, or choose another `database`"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The lock's file.
+        lock: PathBuf,
+        /// Who, as far as is known.
+        holder: String,
     },
     /// The file was written by a newer tilld.
     #[error(
@@ -73,33 +114,201 @@ pub enum OpenError {
     Thread(#[from] std::io::Error),
 }
 
+fn named(backups: &[PathBuf]) -> String {
+    if backups.is_empty() {
+        return "no backup of it lies in its folder".to_owned();
+    }
+    let names: Vec<String> = backups.iter().map(|backup| backup.display().to_string()).collect();
+    format!("backups beside it, newest first: {}", names.join(", "))
+}
+
+impl OpenError {
+    /// Why SQLite could not open or ask the file at `path`.
+    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, reason) = (path.to_owned(), words(error));
+        match fault(error) {
+            Fault::Damage => {
+                let backups = super::damage::backups(&path);
+                Self::Damaged { path, reason, backups }
+            }
+            _ if error.sqlite_error_code() == Some(Code::ReadOnly) => Self::ReadOnly { path, reason },
+            _ => Self::Unusable { path, reason },
+        }
+    }
+
+    /// What to add where SQLite's words do not say it: it calls a full disk an I/O error as often as not.
+    pub(super) fn advice(error: &rusqlite::Error) -> Option<&'static str> {
+        (fault(error) == Fault::Surroundings).then_some("; check that its folder is writable and has room")
+    }
+}
+
+/// Who is at fault, by SQLite's result code (sqlite.org/rescode.html).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Disk, file system, permissions, memory, another process: it may pass.
+    Surroundings,
+    /// The content of the file.
+    Damage,
+    /// The statement, or the values in it.
+    Call,
+}
+
+fn fault(error: &rusqlite::Error) -> Fault {
+    let Some(code) = error.sqlite_error_code() else { return Fault::Call };
+    match code {
+        // A checksum of the file system or of a VFS did not match: what was read is not what was written.
+        Code::SystemIoFailure
+            if matches!(error.sqlite_extended_error_code(), Some(SQLITE_IOERR_CORRUPTFS | SQLITE_IOERR_DATA)) =>
+        {
+            Fault::Damage
+        }
+        Code::DatabaseCorrupt | Code::NotADatabase => Fault::Damage,
+        Code::DiskFull
+        | Code::DatabaseBusy
+        | Code::DatabaseLocked
+        | Code::ReadOnly
+        | Code::SystemIoFailure
+        | Code::CannotOpen
+        | Code::OutOfMemory
+        | Code::PermissionDenied
+        // The locks of WAL were not to be had in time, or the file system has none.
+        | Code::FileLockingProtocolFailed
+        // The file has grown beyond what the file system can hold.
+        | Code::NoLargeFileSupport
+        // The transaction was rolled back beneath a statement, which says nothing about that statement.
+        | Code::OperationAborted
+        | Code::OperationInterrupted
+        // Another process changed the schema again and again while the statement was prepared.
+        | Code::SchemaChanged => Fault::Surroundings,
+        _ => Fault::Call,
+    }
+}
+
+/// SQLite's words and number: "disk I/O error" has thirty kinds (sqlite.org/rescode.html).
+fn words(error: &rusqlite::Error) -> String {
+    match error.sqlite_extended_error_code() {
+        Some(number) => format!("{error} (SQLite {number})"),
+        None => error.to_string(),
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode as Code;
-        match error.sqlite_error_code() {
-            Some(
-                Code::DiskFull
-                | Code::DatabaseBusy
-                | Code::DatabaseLocked
-                | Code::ReadOnly
-                | Code::SystemIoFailure
-                | Code::CannotOpen
-                | Code::OutOfMemory
-                | Code::PermissionDenied,
-            ) => Self::Unavailable(error.to_string()),
-            _ => Self::Sql(error.to_string()),
+        match fault(&error) {
+            Fault::Surroundings => Self::Unavailable(words(&error)),
+            Fault::Damage => Self::Damaged(words(&error)),
+            Fault::Call => Self::Sql(error.to_string()),
         }
     }
 }
 
 impl StoreError {
-    /// A commit error, told to everyone whose change was in it.
-    pub(super) fn shared(&self) -> Self {
-        match self {
-            Self::Unavailable(text) => Self::Unavailable(text.clone()),
-            Self::Sql(text) => Self::Sql(text.clone()),
-            Self::Panicked(text) => Self::Panicked(text.clone()),
-            Self::Stopped => Self::Stopped,
+    /// Whether only an operator can help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    fn of(code: i32) -> StoreError {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
+    }
+
+    #[test]
+    fn what_the_surroundings_refuse_is_unavailable_and_comes_again() {
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_BUSY_RECOVERY,
+            ffi::SQLITE_BUSY_SNAPSHOT,
+            ffi::SQLITE_BUSY_TIMEOUT,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_LOCKED_SHAREDCACHE,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_READONLY_RECOVERY,
+            ffi::SQLITE_READONLY_CANTLOCK,
+            ffi::SQLITE_READONLY_ROLLBACK,
+            ffi::SQLITE_READONLY_DBMOVED,
+            ffi::SQLITE_READONLY_CANTINIT,
+            ffi::SQLITE_READONLY_DIRECTORY,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_IOERR_SHORT_READ,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_DIR_FSYNC,
+            ffi::SQLITE_IOERR_TRUNCATE,
+            ffi::SQLITE_IOERR_FSTAT,
+            ffi::SQLITE_IOERR_LOCK,
+            ffi::SQLITE_IOERR_NOMEM,
+            ffi::SQLITE_IOERR_SHMOPEN,
+            ffi::SQLITE_IOERR_SHMSIZE,
+            ffi::SQLITE_IOERR_SHMLOCK,
+            ffi::SQLITE_IOERR_SHMMAP,
+            ffi::SQLITE_CANTOPEN,
+            ffi::SQLITE_CANTOPEN_ISDIR,
+            ffi::SQLITE_CANTOPEN_SYMLINK,
+            ffi::SQLITE_NOMEM,
+            ffi::SQLITE_PERM,
+            ffi::SQLITE_PROTOCOL,
+            ffi::SQLITE_NOLFS,
+            ffi::SQLITE_ABORT_ROLLBACK,
+            ffi::SQLITE_INTERRUPT,
+            ffi::SQLITE_SCHEMA,
+        ] {
+            let error = of(code);
+            assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error}");
+            assert!(error.to_string().ends_with(&format!("(SQLite {code})")), "{error}");
         }
+    }
+
+    #[test]
+    fn damage_is_nobody_s_attempt_and_says_what_to_do() {
+        for code in [
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_CORRUPT_INDEX,
+            ffi::SQLITE_CORRUPT_SEQUENCE,
+            ffi::SQLITE_CORRUPT_VTAB,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_IOERR_CORRUPTFS,
+            ffi::SQLITE_IOERR_DATA,
+        ] {
+            let error = of(code);
+            assert!(matches!(error, StoreError::Damaged(_)), "{code}: {error}");
+            assert!(error.to_string().contains("put a backup in its place"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_statement_or_value_is_the_call_s_own_fault() {
+        for code in [
+            ffi::SQLITE_ERROR,
+            ffi::SQLITE_CONSTRAINT,
+            ffi::SQLITE_CONSTRAINT_CHECK,
+            ffi::SQLITE_MISMATCH,
+            ffi::SQLITE_TOOBIG,
+            ffi::SQLITE_RANGE,
+            ffi::SQLITE_MISUSE,
+            ffi::SQLITE_INTERNAL,
+        ] {
+            assert!(matches!(of(code), StoreError::Sql(_)), "{code}");
+        }
+        assert!(matches!(StoreError::from(rusqlite::Error::QueryReturnedNoRows), StoreError::Sql(_)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_says_which_of_three_things_is_wrong() {
+        let open = |code: i32| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            OpenError::of(Path::new("/nowhere/tilld.db"), &error)
+        };
+        assert!(matches!(open(ffi::SQLITE_NOTADB), OpenError::Damaged { .. }));
+        assert!(matches!(open(ffi::SQLITE_READONLY_DIRECTORY), OpenError::ReadOnly { .. }));
+        assert!(matches!(open(ffi::SQLITE_CANTOPEN), OpenError::Unusable { .. }));
     }
 }

@@ -74,7 +74,7 @@ const INSERT: &str = "INSERT INTO stripe_webhooks_log
 /// # Errors
 /// When the database cannot take it.
 pub fn accept(tx: &Tx, event: &Envelope, body: &str, received_ms: i64) -> Result<Accepted, StoreError> {
-    let added = tx.execute(
+    let added = tx.execute_named(
         INSERT,
         named_params! {
             ":event_id": event.id, ":event_type": event.event_type, ":livemode": event.livemode,

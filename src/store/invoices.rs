@@ -78,7 +78,7 @@ pub fn put(tx: &Tx, row: &Invoice) -> Result<(), StoreError> {
         ":deleted": row.deleted, ":livemode": row.livemode, ":event_created": row.event_created,
         ":event_id": row.event_id,
     };
-    tx.execute(PUT, params).map(|_| ())
+    tx.execute_named(PUT, params).map(|_| ())
 }
 
 /// What a failure case needs to know of its invoice.

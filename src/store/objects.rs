@@ -18,12 +18,10 @@ pub struct Key<'a> {
 }
 
 /// What the order guard needs to know of the row as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// Created of the event it rests on.
     pub event_created: i64,
-    /// That event.
-    pub event_id: String,
     /// A tombstone.
     pub deleted: bool,
     /// Its status cannot be left.
@@ -32,7 +30,7 @@ pub struct State {
     pub contested: bool,
 }
 
-const FIND: &str = "SELECT event_created, event_id, deleted, terminal, contested FROM stripe_objects
+const FIND: &str = "SELECT event_created, deleted, terminal, contested FROM stripe_objects
     WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
 
 /// The row's state.
@@ -41,13 +39,7 @@ const FIND: &str = "SELECT event_created, event_id, deleted, terminal, contested
 /// When the database cannot be read.
 pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError> {
     reader.find(FIND, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(State {
-            event_created: row.get(0)?,
-            event_id: row.get(1)?,
-            deleted: row.get(2)?,
-            terminal: row.get(3)?,
-            contested: row.get(4)?,
-        })
+        Ok(State { event_created: row.get(0)?, deleted: row.get(1)?, terminal: row.get(2)?, contested: row.get(3)? })
     })
 }
 
@@ -55,6 +47,8 @@ pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError
 pub struct Version<'a> {
     /// What the guard needs.
     pub state: &'a State,
+    /// The event it rests on.
+    pub event_id: &'a str,
     /// Its order could not be told for certain.
     pub ambiguous: bool,
     /// The object as Stripe wrote it.
@@ -75,11 +69,11 @@ pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
     let state = version.state;
     let params = named_params! {
         ":object": key.object, ":id": key.id, ":livemode": key.livemode, ":account": key.account,
-        ":event_created": state.event_created, ":event_id": state.event_id, ":deleted": state.deleted,
+        ":event_created": state.event_created, ":event_id": version.event_id, ":deleted": state.deleted,
         ":terminal": state.terminal, ":contested": state.contested, ":ambiguous": version.ambiguous,
         ":data": version.data,
     };
-    tx.execute(PUT, params).map(|_| ())
+    tx.execute_named(PUT, params).map(|_| ())
 }
 
 /// A mirrored object: created and id of its event, whether it is deleted, and its JSON.

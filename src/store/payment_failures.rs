@@ -43,7 +43,7 @@ const NOTE_NEWEST: &str = "UPDATE payment_failures SET stripe_subscription_id = 
 /// # Errors
 /// When the database cannot take it.
 pub fn note(tx: &Tx, failure: &Failure, now_ms: i64) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_named(
         NOTE,
         named_params! {
             ":invoice": failure.invoice_id, ":subscription": failure.subscription_id, ":customer": failure.customer_id,
@@ -52,11 +52,11 @@ pub fn note(tx: &Tx, failure: &Failure, now_ms: i64) -> Result<(), StoreError> {
         },
     )?;
     let newest = named_params! {
-        ":invoice": failure.invoice_id, ":subscription": failure.subscription_id, ":customer": failure.customer_id,
-        ":amount": failure.amount_due, ":currency": failure.currency, ":attempts": failure.attempt_count,
-        ":next": failure.next_retry_at, ":at": failure.failed_at, ":event": failure.event_id,
+        ":subscription": failure.subscription_id, ":customer": failure.customer_id, ":amount": failure.amount_due,
+        ":currency": failure.currency, ":attempts": failure.attempt_count, ":next": failure.next_retry_at,
+        ":at": failure.failed_at, ":event": failure.event_id, ":invoice": failure.invoice_id,
     };
-    tx.execute(NOTE_NEWEST, newest).map(|_| ())
+    tx.execute_named(NOTE_NEWEST, newest).map(|_| ())
 }
 
 /// How a case ended.

@@ -56,7 +56,7 @@ pub fn put(tx: &Tx, row: &PaymentIntent) -> Result<(), StoreError> {
         ":metadata": row.metadata, ":created": row.created, ":livemode": row.livemode,
         ":event_created": row.event_created, ":event_id": row.event_id,
     };
-    tx.execute(PUT, params).map(|_| ())
+    tx.execute_named(PUT, params).map(|_| ())
 }
 
 /// Notes the key of the request that made the payment intent.
@@ -88,9 +88,9 @@ pub struct Failure<'a> {
 /// When the database cannot take it.
 pub fn note_failure(tx: &Tx, intent_id: &str, failure: &Failure) -> Result<(), StoreError> {
     let params = named_params! {
-        ":id": intent_id, ":at": failure.at, ":code": failure.code, ":event": failure.event_id,
+        ":at": failure.at, ":code": failure.code, ":event": failure.event_id, ":id": intent_id,
     };
-    tx.execute(NOTE_FAILURE, params).map(|_| ())
+    tx.execute_named(NOTE_FAILURE, params).map(|_| ())
 }
 
 /// The user of a customer became known, or another one. What names its own user keeps it.

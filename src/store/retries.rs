@@ -80,6 +80,18 @@ pub fn list_due(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, 
     reader.list(&sql, (now_ms, limit), retry)
 }
 
+/// Events due after `due_ms`, in the order of their ids, from the one after `after` on.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_due_after(reader: &Reader, due_ms: i64, after: &str, limit: u32) -> Result<Vec<Retry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM webhook_retry_queue WHERE next_retry_at_ms > ?1 AND stripe_event_id > ?2
+         ORDER BY stripe_event_id LIMIT ?3"
+    );
+    reader.list(&sql, (due_ms, after, limit), retry)
+}
+
 /// The earliest due time in the queue.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
-use super::{OpenError, Reader, StoreError, connection};
+use super::{OpenError, Reader, StoreError, connection, damage};
 
 struct Step {
     version: u32,
@@ -62,7 +62,7 @@ pub fn version_of(path: &Path) -> Result<u32, OpenError> {
     if !path.exists() {
         return Ok(0);
     }
-    let connection = connection::open_reader(path).map_err(|error| unusable(path, &error))?;
+    let connection = connection::open_reader(path).map_err(|error| OpenError::of(path, &error))?;
     read_version(&connection, path)
 }
 
@@ -102,23 +102,40 @@ pub fn up(path: &Path, now_ms: i64) -> Result<Migrated, OpenError> {
         return Ok(Migrated { from, to: CURRENT, copy: None });
     }
     let copy = if from == 0 { None } else { Some(copy_aside(path, from, now_ms)?) };
-    if !path.exists() {
+    let is_new = !path.exists();
+    if is_new {
         create_private(path)?;
     }
-    let mut connection = connection::open_writer(path).map_err(|error| unusable(path, &error))?;
+    if let Err(error) = run_up(path) {
+        // Nothing was changed, and a daemon that is started over and over would leave a copy each time.
+        copy.iter().for_each(|copy| remove(copy));
+        if is_new {
+            ["", "-wal", "-shm"].iter().for_each(|ending| remove(&damage::beside(path, ending)));
+        }
+        return Err(error);
+    }
+    Ok(Migrated { from, to: CURRENT, copy })
+}
+
+fn run_up(path: &Path) -> Result<(), OpenError> {
+    let mut connection = connection::open_writer(path).map_err(|error| OpenError::of(path, &error))?;
     let migrations = STEPS
         .iter()
         .map(|step| Migration::unapplied(step.name, step.up))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| failed(path, &error))?;
-    if let Err(error) = Runner::new(&migrations).set_grouped(true).run(&mut connection) {
-        // Nothing was changed, and a daemon that is started over and over would leave a copy each time.
-        if let Some(Err(kept)) = copy.map(std::fs::remove_file) {
-            log::info!("the copy made before migrating was not removed: {kept}");
+    Runner::new(&migrations).set_grouped(true).run(&mut connection).map_err(|error| failed(path, &error))?;
+    Ok(())
+}
+
+/// Takes away what a failed step has made.
+fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            log::info!("{} was not removed: {error}", path.display());
         }
-        return Err(failed(path, &error));
+        _ => {}
     }
-    Ok(Migrated { from, to: CURRENT, copy })
 }
 
 /// Brings the file down to version `to`, one transaction for all steps. Foreign keys stay on, so that no row can be
@@ -133,8 +150,11 @@ pub fn down(path: &Path, to: u32, now_ms: i64) -> Result<Migrated, OpenError> {
         return Ok(Migrated { from, to: from, copy: None });
     }
     let copy = copy_aside(path, from, now_ms)?;
-    let mut connection = connection::open_writer(path).map_err(|error| unusable(path, &error))?;
-    run_down(&mut connection, to, from).map_err(|error| failed(path, &error))?;
+    let mut connection = connection::open_writer(path).map_err(|error| OpenError::of(path, &error))?;
+    if let Err(error) = run_down(&mut connection, to, from) {
+        remove(&copy);
+        return Err(failed(path, &error));
+    }
     Ok(Migrated { from, to, copy: Some(copy) })
 }
 
@@ -159,20 +179,20 @@ fn run_down(connection: &mut Connection, to: u32, from: u32) -> rusqlite::Result
 
 fn read_version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0));
-    let tables = count("SELECT count(*) FROM sqlite_master").map_err(|error| unusable(path, &error))?;
+    let tables = count("SELECT count(*) FROM sqlite_master").map_err(|error| OpenError::of(path, &error))?;
     if tables == 0 {
         return Ok(0);
     }
     let ours = count("SELECT count(*) FROM sqlite_master WHERE name = 'refinery_schema_history'")
-        .map_err(|error| unusable(path, &error))?;
+        .map_err(|error| OpenError::of(path, &error))?;
     if ours == 0 {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
     let version = count("SELECT coalesce(max(version), 0) FROM refinery_schema_history")
-        .map_err(|error| unusable(path, &error))?;
+        .map_err(|error| OpenError::of(path, &error))?;
     // Other programs use refinery, too.
     let log = count("SELECT count(*) FROM sqlite_master WHERE name = 'stripe_webhooks_log'")
-        .map_err(|error| unusable(path, &error))?;
+        .map_err(|error| OpenError::of(path, &error))?;
     if version > 0 && log == 0 {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
@@ -193,13 +213,16 @@ fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenErr
     let copy = PathBuf::from(name);
     create_private(&copy)?;
     let target = copy.to_string_lossy().into_owned();
-    connection::open_reader(path)
-        .and_then(|connection| {
-            // The file itself stays read-only; this lets SQLite write the copy.
-            connection.pragma_update(None, "query_only", false)?;
-            connection.execute("VACUUM INTO ?1", [target])
-        })
-        .map_err(|error| unusable(path, &error))?;
+    let copied = connection::open_reader(path).and_then(|connection| {
+        // The file itself stays read-only; this lets SQLite write the copy.
+        connection.pragma_update(None, "query_only", false)?;
+        connection.execute("VACUUM INTO ?1", [target])
+    });
+    if let Err(error) = copied {
+        // Half a copy would be taken for one.
+        remove(&copy);
+        return Err(OpenError::of(path, &error));
+    }
     Ok(copy)
 }
 
@@ -214,17 +237,18 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
         .map_err(|error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {
-    OpenError::Unusable { path: path.to_owned(), reason: error.to_string() }
-}
-
-fn failed(path: &Path, error: &dyn std::error::Error) -> OpenError {
+fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> OpenError {
     let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        reason.push_str(": ");
-        reason.push_str(&inner.to_string());
-        cause = inner.source();
+    let mut advice = None;
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        advice = advice.or(cause.downcast_ref().and_then(OpenError::advice));
+        next = cause.source();
+        if let Some(inner) = next {
+            reason.push_str(": ");
+            reason.push_str(&inner.to_string());
+        }
     }
+    reason.push_str(advice.unwrap_or_default());
     OpenError::Migration { path: path.to_owned(), reason }
 }

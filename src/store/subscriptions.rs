@@ -121,7 +121,7 @@ pub fn put(tx: &Tx, row: &Subscription) -> Result<(), StoreError> {
         ":deleted": row.deleted, ":metadata": row.metadata, ":livemode": row.livemode,
         ":event_created": row.event_created, ":event_id": row.event_id,
     };
-    tx.execute(PUT, params)?;
+    tx.execute_named(PUT, params)?;
     tx.execute(
         "DELETE FROM stripe_subscription_items WHERE stripe_subscription_id = ?1",
         [&row.stripe_subscription_id],
@@ -147,7 +147,7 @@ fn put_item(tx: &Tx, subscription_id: &str, position: usize, item: &Item) -> Res
         ":period_end": item.current_period_end, ":unit_amount": item.unit_amount, ":currency": item.currency,
         ":interval": item.recurring_interval, ":interval_count": item.interval_count,
     };
-    tx.execute(PUT_ITEM, params).map(|_| ())
+    tx.execute_named(PUT_ITEM, params).map(|_| ())
 }
 
 /// Notes when the present delinquency began, or that there is none.

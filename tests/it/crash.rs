@@ -17,7 +17,7 @@ use tilld::retry::{self, RetryPolicy};
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{Store, StoreError, Tx};
 use tilld::stripe::event;
-use tilld::thread::{Threads, stopper};
+use tilld::thread::{Pulse, Threads, stopper};
 use tilld::worker::{Step, Worker};
 
 use crate::harness::{DAY_S, START_S, Setup, Till};
@@ -289,7 +289,7 @@ fn retries_whose_tickets_were_lost_are_found_in_the_table() {
     assert_eq!(count(&till, "webhook_retry_queue"), i64::try_from(total).unwrap());
     // A retry thread that was never handed a ticket.
     let (ring, _bell) = bounded(1);
-    let mut retrier = Retrier::new(till.store.clone(), ring);
+    let mut retrier = Retrier::new(till.store.clone(), ring, POLICY);
     let mut released = 0;
     while let step @ 1.. = retrier.step((START_S + 30) * 1000).unwrap() {
         released += step;
@@ -322,9 +322,11 @@ fn the_retry_thread_pauses_while_the_database_refuses_its_writes() {
     till.connection().execute_batch(refuse).unwrap();
     let asked = Arc::new(Asked(AtomicUsize::new(0)));
     let (ring, _bell) = bounded(1);
-    let (retrier, tickets, clock) = (Retrier::new(till.store.clone(), ring), till.tickets.clone(), Arc::clone(&asked));
+    let (retrier, tickets, clock) =
+        (Retrier::new(till.store.clone(), ring, POLICY), till.tickets.clone(), Arc::clone(&asked));
     let (stopper, stop) = stopper();
-    let thread = Threads::default().spawn("retrier", move || retrier.run(&tickets, &stop, clock.as_ref())).unwrap();
+    let work = move || retrier.run(&tickets, &stop, clock.as_ref(), &Pulse::default());
+    let thread = Threads::default().spawn("retrier", work).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     drop(stopper);
     thread.join();

@@ -102,7 +102,7 @@ impl Till {
         let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
         let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone() };
-        let retrier = Retrier::new(store.clone(), ring);
+        let retrier = Retrier::new(store.clone(), ring, setup.retry);
         Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
     }
 
@@ -123,7 +123,9 @@ impl Till {
 
     /// What the public listener answers to any request.
     pub fn hook(&self, request: &Request) -> (u16, Value) {
-        read(webhook::answer(&self.hooks, request))
+        let (told, answer) = crossbeam_channel::bounded(1);
+        webhook::answer(&self.hooks, request.clone(), move |response| told.send(response).unwrap());
+        read(answer.recv().unwrap())
     }
 
     /// Lets the worker finish what is pending.

@@ -1,8 +1,10 @@
 //! The live harness: the real binary on real sockets. It is killed when dropped.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tilld::cli::post::{self, Answer, PostError};
@@ -14,7 +16,12 @@ pub struct Live {
     child: Child,
     pub public: String,
     pub private: String,
+    /// Its log; the oldest lines go first.
+    log: Arc<Mutex<VecDeque<String>>>,
 }
+
+/// Lines of the log that are kept.
+const LOG_LINES: usize = 20_000;
 
 /// The real binary with nothing of our environment.
 pub fn tilld(dir: &Path) -> Command {
@@ -44,13 +51,23 @@ impl Live {
         Self::launch(command)
     }
 
+    /// As `start`, with at most `files` open files.
+    pub fn start_with_few_files(dir: &Path, files: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$0\" serve");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_tilld")]).env_clear().current_dir(dir).env("HOME", dir);
+        configure(&mut command).env("PATH", "/usr/bin:/bin");
+        Self::launch(command)
+    }
+
     /// The disk has room again.
     pub fn grow(&self) {
         let pid = self.pid().to_string();
         assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
     }
 
-    fn launch(mut command: Command) -> Self {
+    /// Runs a command that has been [`configure`]d and ends up as the daemon.
+    pub fn launch(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let (mut public, mut private) = (String::new(), String::new());
@@ -64,10 +81,42 @@ impl Live {
             }
             said.push_str(&line);
         }
+        let kept = Arc::new(Mutex::new(said.lines().map(str::to_owned).collect::<VecDeque<_>>()));
+        let keeping = Arc::clone(&kept);
         // The log is read on, lest the pipe fills up.
         #[allow(clippy::disallowed_methods)] // a test's own helper
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, public, private }
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                let mut kept = keeping.lock().unwrap();
+                kept.push_back(line);
+                if kept.len() > LOG_LINES {
+                    kept.pop_front();
+                }
+            }
+        });
+        Self { child, public, private, log: kept }
+    }
+
+    /// What it has logged so far.
+    pub fn said(&self) -> String {
+        self.log_lines().join("\n")
+    }
+
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Waits for a line of the log with all of `words`.
+    pub fn logged(&self, words: &[&str]) -> String {
+        for _ in 0..1000 {
+            let log = self.log.lock().unwrap();
+            if let Some(line) = log.iter().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.clone();
+            }
+            drop(log);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        unreachable!("{words:?} was not logged in 10 s: {:?}", self.log.lock().unwrap());
     }
 
     /// Posts a signed body, as Stripe would.
@@ -119,7 +168,7 @@ impl Drop for Live {
 }
 
 /// What every live test configures.
-fn configure(command: &mut Command) -> &mut Command {
+pub fn configure(command: &mut Command) -> &mut Command {
     command
         .env("TILLD_PUBLIC_LISTEN", "127.0.0.1:0")
         .env("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")

@@ -165,7 +165,7 @@ fn a_database_of_another_program_is_refused_and_untouched() {
 fn a_file_that_is_no_database_is_refused_and_untouched() {
     let dir = TempDir::new().unwrap();
     std::fs::write(database(dir.path()), "dear diary, ".repeat(100)).unwrap();
-    assert!(matches!(refused(dir.path()), OpenError::Unusable { .. }));
+    assert!(matches!(refused(dir.path()), OpenError::Damaged { .. }));
 }
 
 #[test]

@@ -114,7 +114,8 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("projection", &["worker", "retrier", "http", "daemon", "cli", "config", "clock"]);
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
-    knows_not("http", &["worker", "retrier", "daemon", "cli"]);
+    knows_not("http", &["worker", "retrier", "daemon", "cli", "systemd"]);
+    knows_not("systemd", &["store", "stripe", "config", "projection", "worker", "retrier", "daemon", "cli"]);
     knows_not("trigger", &["store", "config", "clock", "http", "daemon", "cli"]);
 }
 

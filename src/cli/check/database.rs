@@ -7,7 +7,7 @@ use super::{Line, fail, ok, warn};
 use crate::config::Config;
 use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
-use crate::store::{OpenError, Store, StoreError, settings};
+use crate::store::{OpenError, Store, StoreError, damage, settings};
 use crate::thread::Threads;
 
 /// The setting that is written to prove that the database takes a write.
@@ -84,10 +84,18 @@ struct State {
 fn opened(path: &Path, now_s: i64) -> Result<State, Line> {
     let (store, writer) =
         Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
-    let state = state(&store, now_s).map_err(|error| fail("database", error.to_string()));
+    let state = state(&store, now_s).map_err(|error| match error {
+        StoreError::Damaged(said) => fail("integrity", damaged(path, &said)),
+        error => fail("database", error.to_string()),
+    });
     drop(store);
     writer.join();
     state
+}
+
+fn damaged(path: &Path, said: &str) -> String {
+    let (path, backups) = (path.to_owned(), damage::backups(path));
+    OpenError::Damaged { path, reason: said.lines().collect::<Vec<_>>().join("; "), backups }.to_string()
 }
 
 fn state(store: &Store, now_s: i64) -> Result<State, StoreError> {
@@ -96,7 +104,7 @@ fn state(store: &Store, now_s: i64) -> Result<State, StoreError> {
     store.write(move |tx| settings::put(tx, PROBE, &now_s.to_string()))?;
     let integrity = match faults.first() {
         None => ok("integrity", "the file is whole and takes a write"),
-        Some(first) => fail("integrity", format!("damaged ({} faults): {first}; go back to a copy", faults.len())),
+        Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
     Ok(State { integrity, last_event_s: health.last_event_ms.map(|ms| ms.div_euclid(1000)) })
 }

@@ -125,6 +125,7 @@ fn a_number_out_of_its_range_is_refused_and_its_ends_are_not() {
         ("limits", "body_bytes", 1000, 67_108_864),
         ("limits", "head_bytes", 1000, 1_048_576),
         ("limits", "connections", 1, 65_536),
+        ("limits", "buffered_bytes", 65_536, 1_073_741_824),
         ("limits", "request_timeout_s", 1, 600),
         ("[stripe.webhook]", "tolerance_s", 1, 86_400),
     ];

@@ -35,7 +35,13 @@ fn without_file_and_environment_the_defaults_of_the_contract_hold() {
     assert_eq!(config.dunning, Dunning { grace_period_days: 7, warning_days: 2 });
     assert_eq!(config.checkout, Checkout { success_url: None, cancel_url: None });
     assert_eq!(config.portal, Portal { return_url: None });
-    let limits = Limits { body_bytes: 1_048_576, head_bytes: 16_384, connections: 512, request_timeout_s: 10 };
+    let limits = Limits {
+        body_bytes: 1_048_576,
+        head_bytes: 16_384,
+        connections: 512,
+        buffered_bytes: 8_388_608,
+        request_timeout_s: 10,
+    };
     assert_eq!(config.limits, limits);
     assert!(config.source.is_none() && config.warnings.is_empty());
 }

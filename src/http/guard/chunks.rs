@@ -4,6 +4,8 @@ use super::head::{Refusal, TOO_LARGE};
 
 /// Longest line of a chunk's size with its extension, in bytes.
 const MAX_SIZE_LINE: usize = 256;
+/// Longest extensions of all chunks together, in bytes. Nobody needs any; without a limit they never end.
+const MAX_EXTENSIONS: usize = 16 * 1024;
 /// Longest trailer, in bytes. Trailers are read and dropped.
 const MAX_TRAILER: usize = 4096;
 
@@ -24,6 +26,7 @@ pub struct Chunks {
     state: State,
     body: Vec<u8>,
     limit: usize,
+    extensions: usize,
     trailer: usize,
 }
 
@@ -31,7 +34,7 @@ impl Chunks {
     /// A body of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { state: State::Size, body: Vec::new(), limit, trailer: 0 }
+        Self { state: State::Size, body: Vec::new(), limit, extensions: 0, trailer: 0 }
     }
 
     /// Takes what it can from the beginning of `bytes`; how many bytes that was.
@@ -53,6 +56,18 @@ impl Chunks {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Bytes of the body that have come.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Goes on in another, larger buffer.
+    pub fn move_into(&mut self, mut buffer: Vec<u8>) {
+        buffer.extend_from_slice(&self.body);
+        self.body = buffer;
     }
 
     /// The body.
@@ -86,6 +101,10 @@ impl Chunks {
         let is_hex = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
         let text = std::str::from_utf8(digits).map_err(|_| MALFORMED)?;
         if !is_hex {
+            return Err(MALFORMED);
+        }
+        self.extensions += line.len() - digits.len();
+        if self.extensions > MAX_EXTENSIONS {
             return Err(MALFORMED);
         }
         let size = usize::from_str_radix(text, 16).map_err(|_| TOO_LARGE)?;
@@ -157,6 +176,8 @@ mod tests {
             assert_eq!(decode(body, 10), Err(413), "{body:?}");
         }
         assert_eq!(decode(format!("1;{}", "a".repeat(300)).as_bytes(), 10), Err(400));
+        let extended = format!("1;{}\r\na\r\n", "a".repeat(250)).repeat(70);
+        assert_eq!(decode(extended.as_bytes(), 100), Err(400));
         assert_eq!(decode(format!("0\r\n{}", "A: b\r\n".repeat(1000)).as_bytes(), 10), Err(400));
     }
 

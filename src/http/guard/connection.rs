@@ -1,35 +1,27 @@
 //! One connection: reads complete requests one after the other, each within its deadline, has them answered, and
-//! writes the answers in their order. What was sent early (pipelined) waits in the buffer.
+//! writes the answers in their order. What was sent early (pipelined) waits in the input.
 
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
 use super::Door;
+use super::budget::{FREE_BYTES, Lease, body_buffer};
 use super::chunks::Chunks;
+use super::client;
 use super::head::{self, Head, Length, Refusal};
-use super::registry::Ticket;
-use super::stream::Stream;
-use super::upstream::{Answer, Passed};
-use crate::http::response::{ApiError, Response};
+use super::input::{BUFFER_BYTES, Input};
+use super::refusal;
+use super::registry::{Place, Seat};
+use super::stream::Wire;
+use super::upstream::Answer;
 
-/// How long a connection may wait between two requests.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Read at once.
-const BUFFER_BYTES: usize = 16 * 1024;
 /// After a refusal, what the client still sends is read for this long, so that it sees the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// And at most so much, in bytes.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
-
-const TOO_SLOW: Refusal =
-    Refusal { status: 408, code: "request_timeout", message: "the request did not come completely in time" };
-const CUT_SHORT: Refusal =
-    Refusal { status: 400, code: "body_truncated", message: "the connection ended before the request did" };
-const FULL: Refusal =
-    Refusal { status: 503, code: "too_many_connections", message: "all connections are in use; try again" };
-const NO_ANSWER: Refusal =
-    Refusal { status: 503, code: "no_answer", message: "the request was not answered in time; try again" };
+/// Read at once while lingering.
+const LINGER_READ_BYTES: usize = 4 * 1024;
 
 /// Why a connection ends.
 enum End {
@@ -45,124 +37,221 @@ impl From<Refusal> for End {
     }
 }
 
+/// Where a complete body is.
+enum Body<'a> {
+    /// It came with its head: the next so many bytes of the input.
+    Here(usize),
+    /// In memory of its own, with what was reserved for it.
+    Apart(Vec<u8>, Option<Lease<'a>>),
+}
+
 pub(super) struct Connection<'a> {
-    stream: Stream,
     door: &'a Door,
-    ticket: Ticket,
-    /// Bytes that have come and belong to no request yet.
-    early: Vec<u8>,
+    place: &'a Place,
+    seat: &'a Seat,
+    wire: Wire<'a>,
+    peer: Option<IpAddr>,
+    /// Who is named in the log: the peer, until a request of it names somebody else.
+    client: Option<IpAddr>,
+    input: Input,
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(stream: Stream, door: &'a Door, ticket: Ticket) -> Self {
-        Self { stream, door, ticket, early: Vec::new() }
+    pub(super) fn new(door: &'a Door, place: &'a Place, seat: &'a Seat, peer: Option<IpAddr>) -> Self {
+        Self { door, place, seat, wire: Wire::new(&place.socket), peer, client: peer, input: Input::new() }
     }
 
     /// Answers request after request until the connection ends.
     pub(super) fn serve(mut self) {
         let mut wait = self.door.limits.request_timeout;
-        loop {
+        let end = loop {
             match self.one(wait) {
-                Ok(true) => wait = IDLE_TIMEOUT,
-                Ok(false) | Err(End::Quiet) => break,
-                Err(End::Refused(refusal)) => {
-                    log::debug!("{}: refused status={} {}", self.door.name, refusal.status, refusal.message);
-                    refuse(&mut self.stream, refusal, self.door.limits.request_timeout);
-                    break;
-                }
+                Ok(true) => wait = self.door.limits.idle_timeout,
+                Ok(false) => break None,
+                Err(end) => break Some(end),
             }
+        };
+        match end {
+            Some(End::Refused(refusal)) => self.refuse(refusal),
+            // What it sent beyond its last request must not turn into a reset that destroys the answer.
+            None if !self.input.is_empty() => self.linger(),
+            _ => {}
         }
-        self.stream.shutdown(Shutdown::Both);
+        self.place.socket.shutdown(Shutdown::Both);
     }
 
     /// One request and its answer; whether another may follow.
     fn one(&mut self, wait: Duration) -> Result<bool, End> {
         self.await_first_byte(wait)?;
-        self.door.registry.busy(self.ticket);
+        if !self.place.arriving() {
+            return Err(self.sent_away().into());
+        }
         let deadline = Instant::now() + self.door.limits.request_timeout;
         let head = self.head(deadline)?;
+        self.client = client::address(self.peer, head.forwarded);
         let body = self.body(&head, deadline)?;
-        let peer = self.stream.peer();
-        let passed = Passed { head: &head, body: &body, peer };
-        let answer = self.door.pool.exchange(&passed).map_err(|error| {
-            log::error!("{}: no answer to {} : {error}", self.door.name, head.method);
-            NO_ANSWER
-        })?;
-        let keep = head.keep_alive && !self.door.stop.is_given();
-        let deadline = Instant::now() + self.door.limits.request_timeout;
-        write_all(&mut self.stream, &framed(answer, keep), deadline).map_err(|_| End::Quiet)?;
-        self.door.registry.idle(self.ticket);
+        if !self.place.answering() {
+            return Err(self.sent_away().into());
+        }
+        let (answers_10, keep_alive) = (head.is_http_10, head.keep_alive);
+        let answer = self.exchange(head, body)?;
+        let keep = keep_alive && !self.door.stop.is_given();
+        let bytes = framed(answer, keep, answers_10);
+        self.wire.write_all_within(&bytes, self.door.limits.request_timeout).map_err(|_| End::Quiet)?;
+        self.place.idle(self.seat);
         Ok(keep)
     }
 
+    fn exchange(&mut self, head: Head, body: Body) -> Result<Answer, End> {
+        let failed = |error: io::Error| {
+            log::error!("{}: a request was not answered: {error}", self.door.name);
+            refusal::NO_ANSWER
+        };
+        // A reserved part is kept until the answer is there: the handler has the body now.
+        let (pending, here, _lease) = match body {
+            Body::Here(count) => {
+                let bytes = &self.input.bytes()[..count];
+                (self.door.pool.send(head.forward, bytes, self.client), count, None)
+            }
+            Body::Apart(bytes, lease) => (self.door.pool.send(head.forward, &bytes, self.client), 0, lease),
+        };
+        let answer = pending.and_then(|pending| pending.answer(!head.is_head)).map_err(failed)?;
+        self.input.consume(here);
+        Ok(answer)
+    }
+
     fn await_first_byte(&mut self, wait: Duration) -> Result<(), End> {
-        if self.early.is_empty() && self.fill(Instant::now() + wait).map_err(|_| End::Quiet)? == 0 {
+        if self.input.is_empty() && self.fill(wait).map_err(|_| End::Quiet)? == 0 {
             return Err(End::Quiet);
         }
         Ok(())
     }
 
     fn head(&mut self, deadline: Instant) -> Result<Head, End> {
+        let mut seen = 0;
         loop {
-            if let Some(head) = head::parse(&self.early, self.door.limits.rules)? {
-                self.early.drain(..head.bytes);
+            if let Some(head) = head::parse(self.input.bytes(), seen, self.door.limits.rules)? {
+                self.input.consume(head.bytes);
                 return Ok(head);
             }
+            seen = self.input.bytes().len();
             self.more(deadline)?;
         }
     }
 
-    fn body(&mut self, head: &Head, deadline: Instant) -> Result<Vec<u8>, End> {
-        if head.expects_continue && self.early.is_empty() {
-            write_all(&mut self.stream, b"HTTP/1.1 100 Continue\r\n\r\n", deadline).map_err(|_| End::Quiet)?;
+    fn body(&mut self, head: &Head, deadline: Instant) -> Result<Body<'a>, End> {
+        let come = self.input.bytes().len();
+        match head.length {
+            Length::Known(length) if length <= come => return Ok(Body::Here(length)),
+            _ if head.expects_continue && come == 0 => {
+                let wait = left(deadline)?;
+                self.wire.write_all_within(b"HTTP/1.1 100 Continue\r\n\r\n", wait).map_err(|_| End::Quiet)?;
+            }
+            _ => {}
         }
         match head.length {
-            Length::Known(length) => {
-                while self.early.len() < length {
-                    self.more(deadline)?;
-                }
-                Ok(self.early.drain(..length).collect())
-            }
+            Length::Known(length) => self.known(length, deadline),
             Length::Chunked => self.chunked(deadline),
         }
     }
 
-    fn chunked(&mut self, deadline: Instant) -> Result<Vec<u8>, End> {
-        let mut chunks = Chunks::new(self.door.limits.rules.body_bytes);
+    fn known(&mut self, length: usize, deadline: Instant) -> Result<Body<'a>, End> {
+        // Declared first, dropped last: what was reserved is given back after the memory, not before.
+        let mut lease = None;
+        let mut body = vec![0; length.min(FREE_BYTES)];
+        let mut come = 0;
+        while come < length {
+            if come == body.len() {
+                lease = Some(self.reserve(length - FREE_BYTES, deadline)?);
+                let mut large = body_buffer(length);
+                large.extend_from_slice(&body);
+                large.resize(length, 0);
+                body = large;
+            }
+            come += if self.input.is_empty() {
+                let count = self.wire.read_within(&mut body[come..], left(deadline)?);
+                self.came(count)?
+            } else {
+                self.input.move_into(&mut body[come..])
+            };
+        }
+        Ok(Body::Apart(body, lease))
+    }
+
+    fn chunked(&mut self, deadline: Instant) -> Result<Body<'a>, End> {
+        let limit = self.door.limits.rules.body_bytes;
+        // As above.
+        let mut lease = None;
+        let mut chunks = Chunks::new(limit);
         loop {
-            let taken = chunks.take(&self.early)?;
-            self.early.drain(..taken);
+            let taken = chunks.take(self.input.bytes())?;
+            self.input.consume(taken);
             if chunks.is_done() {
-                return Ok(chunks.into_body());
+                return Ok(Body::Apart(chunks.into_body(), lease));
+            }
+            if lease.is_none() && chunks.body_len() > FREE_BYTES - BUFFER_BYTES {
+                lease = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
+                chunks.move_into(body_buffer(limit));
             }
             self.more(deadline)?;
         }
     }
 
-    /// Reads on within a request, where an end or a silence is a fault.
-    fn more(&mut self, deadline: Instant) -> Result<(), End> {
-        match self.fill(deadline) {
-            Ok(0) => Err(CUT_SHORT.into()),
-            Ok(_) => Ok(()),
-            Err(error) if is_timeout(&error) => Err(TOO_SLOW.into()),
+    fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Lease<'a>, End> {
+        let lease = self.door.budget.reserve(bytes, deadline);
+        lease.ok_or_else(|| if self.place.is_leaving() { self.sent_away() } else { refusal::NO_MEMORY }.into())
+    }
+
+    /// Reads on within a request.
+    fn more(&mut self, deadline: Instant) -> Result<usize, End> {
+        let count = self.fill(left(deadline)?);
+        self.came(count)
+    }
+
+    /// Within a request, an end or a silence is a fault.
+    fn came(&self, count: io::Result<usize>) -> Result<usize, End> {
+        match count {
+            Ok(0) if self.place.is_leaving() => Err(self.sent_away().into()),
+            Ok(0) => Err(refusal::CUT_SHORT.into()),
+            Ok(count) => Ok(count),
+            Err(error) if is_timeout(&error) => Err(refusal::TOO_SLOW.into()),
             Err(_) => Err(End::Quiet),
         }
     }
 
-    fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
+    fn fill(&mut self, wait: Duration) -> io::Result<usize> {
+        let count = self.wire.read_within(self.input.room(), wait)?;
+        self.input.came(count);
+        Ok(count)
+    }
+
+    /// Why a place was taken away.
+    fn sent_away(&self) -> Refusal {
+        if self.door.stop.is_given() { refusal::STOPPING } else { refusal::FULL }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
+        let (name, status, code) = (self.door.name, refusal.status, refusal.code);
+        log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
+        let told = self.wire.write_all_within(&refusal::bytes(refusal), self.door.limits.request_timeout);
+        if told.is_ok() {
+            self.linger();
         }
-        let mut buffer = [0; BUFFER_BYTES];
-        loop {
-            match self.stream.read_within(&mut buffer, left) {
-                Ok(count) => {
-                    self.early.extend_from_slice(&buffer[..count]);
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    }
+
+    /// Reads on for a moment, so that closing does not destroy the answer on its way. It may give way meanwhile.
+    fn linger(&mut self) {
+        self.place.idle(self.seat);
+        self.place.socket.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + LINGER;
+        let mut buffer = [0; LINGER_READ_BYTES];
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.wire.read_within(&mut buffer, left) {
+                Ok(count) if count > 0 && !left.is_zero() => read += count,
+                _ => return,
             }
         }
     }
@@ -172,81 +261,21 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// The answer with a word on what becomes of the connection.
-fn framed(answer: Answer, keep_alive: bool) -> Vec<u8> {
+fn left(deadline: Instant) -> Result<Duration, End> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(refusal::TOO_SLOW.into()) } else { Ok(left) }
+}
+
+/// The answer with a word on what becomes of the connection, where that does not go without saying.
+fn framed(answer: Answer, keep_alive: bool, is_http_10: bool) -> Vec<u8> {
+    let word: &[u8] = match (keep_alive, is_http_10) {
+        (false, _) => b"Connection: close\r\n",
+        (true, true) => b"Connection: keep-alive\r\n",
+        (true, false) => return answer.bytes,
+    };
     let mut bytes = answer.bytes;
-    if !keep_alive {
-        // In place of the empty line's CR LF: one more header, then the empty line.
-        let end = answer.head.saturating_sub(2);
-        bytes.splice(end..end, b"Connection: close\r\n".iter().copied());
-    }
+    // In place of the empty line's CR LF: one more header, then the empty line.
+    let end = answer.head.saturating_sub(2);
+    bytes.splice(end..end, word.iter().copied());
     bytes
-}
-
-fn write_all(stream: &mut Stream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        match stream.write_within(bytes, left) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Tells the client why, and reads on for a moment so that closing does not destroy the answer on its way.
-fn refuse(stream: &mut Stream, refusal: Refusal, timeout: Duration) {
-    let Ok(()) = write_all(stream, &refusal_bytes(refusal), Instant::now() + timeout) else { return };
-    stream.shutdown(Shutdown::Write);
-    let deadline = Instant::now() + LINGER;
-    let mut buffer = [0; BUFFER_BYTES];
-    let mut read = 0;
-    while read < LINGER_BYTES {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match stream.read_within(&mut buffer, left) {
-            Ok(count) if count > 0 && !left.is_zero() => read += count,
-            _ => return,
-        }
-    }
-}
-
-/// Tells a connection for which there is no place, without waiting for it.
-pub(super) fn turn_away(mut stream: Stream) {
-    let now = Instant::now();
-    // It is told if its socket takes it at once; nothing waits for it.
-    let _ = write_all(&mut stream, &refusal_bytes(FULL), now + Duration::from_millis(10));
-}
-
-fn refusal_bytes(refusal: Refusal) -> Vec<u8> {
-    let mut response: Response = ApiError::new(refusal.status, refusal.code, refusal.message).into();
-    match refusal.status {
-        503 => response.headers.push(("Retry-After", "1".to_owned())),
-        405 => response.headers.push(("Allow", "GET, HEAD, POST, PUT, DELETE".to_owned())),
-        _ => {}
-    }
-    let mut text = format!("HTTP/1.1 {} {}\r\nConnection: close\r\n", refusal.status, reason(refusal.status));
-    for (name, value) in &response.headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    text.push_str(&format!("Content-Length: {}\r\n\r\n", response.body.len()));
-    let mut bytes = text.into_bytes();
-    bytes.extend(response.body);
-    bytes
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "Bad Request",
-    }
 }

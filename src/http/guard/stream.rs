@@ -1,10 +1,16 @@
 //! TCP and Unix sockets as one. Called by the guard alone.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Connections that wait to be accepted. The library's 128 is one burst: who comes after it waits a second for the
+/// system to try again. The system caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -25,26 +31,29 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        // Where it is refused, the library's own backlog stays.
+        let _ = rustix::net::listen(self, BACKLOG);
         match self {
             Self::Tcp(listener) => listener.set_nonblocking(true),
             Self::Unix(listener) => listener.set_nonblocking(true),
         }
     }
 
-    pub(super) fn accept(&self) -> io::Result<Stream> {
+    /// The next connection, and who is at its other end; nobody has an address on a Unix socket.
+    pub(super) fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
+                let (stream, address) = listener.accept()?;
                 stream.set_nonblocking(false)?;
                 // Answers are small and must not wait for more.
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok((Socket::Tcp(stream), Some(address.ip().to_canonical())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(false)?;
-                Ok(Stream::Unix(stream))
+                Ok((Socket::Unix(stream), None))
             }
         }
     }
@@ -52,25 +61,25 @@ impl Listener {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Stream {
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
-            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
-        })
-    }
-
-    /// Who is at the other end; `None` on a Unix socket.
-    pub(super) fn peer(&self) -> Option<std::net::IpAddr> {
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
-            Self::Unix(_) => None,
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
+    }
+}
+
+impl Socket {
+    /// Whether bytes wait to be read, or the other end has closed.
+    pub(super) fn has_something(&self) -> bool {
+        let mut waiting = [PollFd::new(self, PollFlags::IN)];
+        poll(&mut waiting, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) {
@@ -81,33 +90,87 @@ impl Stream {
         };
     }
 
-    /// Reads what there is within `wait`; an elapsed wait is `WouldBlock` or `TimedOut`.
-    pub(super) fn read_within(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
-        let wait = Some(wait.max(Duration::from_millis(1)));
+    /// Writes and reads no longer wait.
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => {
-                stream.set_read_timeout(wait)?;
-                stream.read(buffer)
+            Self::Tcp(stream) => stream.set_nonblocking(true),
+            Self::Unix(stream) => stream.set_nonblocking(true),
+        }
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*stream).read(buffer),
+            Self::Unix(stream) => (&*stream).read(buffer),
+        }
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*stream).write(bytes),
+            Self::Unix(stream) => (&*stream).write(bytes),
+        }
+    }
+}
+
+/// A socket as its one thread uses it: with waits, which cost a call of the system only when they change.
+pub(super) struct Wire<'a> {
+    socket: &'a Socket,
+    read_wait: Duration,
+    write_wait: Duration,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(socket: &'a Socket) -> Self {
+        Self { socket, read_wait: Duration::ZERO, write_wait: Duration::ZERO }
+    }
+
+    /// Reads what there is within `wait`; an elapsed wait is `WouldBlock`.
+    pub(super) fn read_within(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+        let wait = wait.max(Duration::from_millis(1));
+        if self.read_wait != wait {
+            match self.socket {
+                Socket::Tcp(stream) => stream.set_read_timeout(Some(wait))?,
+                Socket::Unix(stream) => stream.set_read_timeout(Some(wait))?,
             }
-            Self::Unix(stream) => {
-                stream.set_read_timeout(wait)?;
-                stream.read(buffer)
+            self.read_wait = wait;
+        }
+        loop {
+            match self.socket.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
             }
         }
     }
 
-    /// Writes some of `bytes` within `wait`.
-    pub(super) fn write_within(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
-        let wait = Some(wait.max(Duration::from_millis(1)));
-        match self {
-            Self::Tcp(stream) => {
-                stream.set_write_timeout(wait)?;
-                stream.write(bytes)
+    /// Writes all of `bytes` within `wait`, however slowly they are taken.
+    pub(super) fn write_all_within(&mut self, mut bytes: &[u8], wait: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + wait;
+        let mut left = wait;
+        loop {
+            match self.write_within(bytes, left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) if count == bytes.len() => return Ok(()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Self::Unix(stream) => {
-                stream.set_write_timeout(wait)?;
-                stream.write(bytes)
+            left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
+    }
+
+    fn write_within(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
+        let wait = wait.max(Duration::from_millis(1));
+        if self.write_wait != wait {
+            match self.socket {
+                Socket::Tcp(stream) => stream.set_write_timeout(Some(wait))?,
+                Socket::Unix(stream) => stream.set_write_timeout(Some(wait))?,
+            }
+            self.write_wait = wait;
+        }
+        self.socket.write(bytes)
     }
 }

@@ -2,17 +2,21 @@
 //! a new connection can wait behind a busy one until that closes. Hence a fixed number of connections, opened one after
 //! the other, each confirmed by an answer before the next, and kept for ever.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::head::{Head, MAX_HEADERS};
+use super::head::MAX_HEADERS;
 
 /// How long a handler may take; calls to Stripe are the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Memory for an answer at first, in bytes; most are far smaller.
+const ANSWER_BYTES: usize = 1024;
 /// Longest head of an answer, in bytes; our own handlers write it.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
 /// Header by which the guard tells who asks; one that a client sends is dropped.
@@ -25,17 +29,12 @@ pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A request that may go through.
-pub(super) struct Passed<'a> {
-    pub(super) head: &'a Head,
-    pub(super) body: &'a [u8],
-    pub(super) peer: Option<std::net::IpAddr>,
-}
-
 /// Connections to tiny_http, none of them ever in use twice.
 pub struct Pool {
     path: PathBuf,
     idle: (Sender<Option<UnixStream>>, Receiver<Option<UnixStream>>),
+    /// Held while a broken connection is replaced: one after the other, as at the start.
+    replacing: Mutex<()>,
 }
 
 impl Pool {
@@ -49,20 +48,40 @@ impl Pool {
             // The channel has room for as many as are made here.
             let _ = idle.0.send(Some(connect(path)?));
         }
-        Ok(Self { path: path.to_owned(), idle })
+        Ok(Self { path: path.to_owned(), idle, replacing: Mutex::new(()) })
     }
 
-    /// Lets tiny_http answer a request.
-    pub(super) fn exchange(&self, request: &Passed) -> io::Result<Answer> {
+    /// Passes a request on: what the guard lets through of its head, its body, and who asks. When this returns, the
+    /// body is no longer needed.
+    pub(super) fn send(&self, head: Vec<u8>, body: &[u8], client: Option<IpAddr>) -> io::Result<Pending<'_>> {
         let borrowed = self.idle.1.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
         let mut lease = Lease { stream: borrowed, home: &self.idle.0 };
         let mut stream = match lease.stream.take() {
             Some(stream) => stream,
-            None => connect(&self.path)?,
+            None => self.replace()?,
         };
-        let answer = converse(&mut stream, request)?;
+        write_request(&mut stream, &ended(head, body.len(), client)?, body)?;
+        Ok(Pending { stream, lease })
+    }
+
+    fn replace(&self) -> io::Result<UnixStream> {
+        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        connect(&self.path)
+    }
+}
+
+/// A request that has been passed on.
+pub(super) struct Pending<'a> {
+    stream: UnixStream,
+    lease: Lease<'a>,
+}
+
+impl Pending<'_> {
+    /// Waits for the answer.
+    pub(super) fn answer(mut self, has_body: bool) -> io::Result<Answer> {
+        let answer = receive(&mut self.stream, has_body)?;
         // Only a connection that gave a whole answer is used again; a broken one leaves an empty place.
-        lease.stream = Some(stream);
+        self.lease.stream = Some(self.stream);
         Ok(answer)
     }
 }
@@ -89,52 +108,53 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-fn converse(stream: &mut UnixStream, request: &Passed) -> io::Result<Answer> {
-    stream.write_all(&written(request))?;
-    receive(stream, request.head.method != "HEAD")
+/// The head with what the guard knows itself.
+pub(super) fn ended(mut head: Vec<u8>, length: usize, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
+    if let Some(client) = client {
+        write!(head, "{PEER_HEADER}: {client}\r\n")?;
+    }
+    write!(head, "Content-Length: {length}\r\n\r\n")?;
+    Ok(head)
 }
 
-/// A request as tiny_http gets it: one length, none of what concerned the client's connection. Pure.
-pub(super) fn written(request: &Passed) -> Vec<u8> {
-    let head = request.head;
-    let mut bytes = Vec::with_capacity(head.bytes + request.body.len() + 64);
-    bytes.extend(format!("{} {} HTTP/1.1\r\n", head.method, head.target).into_bytes());
-    for (name, value) in head.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(PEER_HEADER)) {
-        bytes.extend(name.as_bytes());
-        bytes.extend(b": ");
-        bytes.extend(value);
-        bytes.extend(b"\r\n");
-    }
-    if !head.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        bytes.extend(b"Host: tilld\r\n");
-    }
-    if let Some(peer) = request.peer {
-        bytes.extend(format!("{PEER_HEADER}: {peer}\r\n").into_bytes());
-    }
-    bytes.extend(format!("Content-Length: {}\r\n\r\n", request.body.len()).into_bytes());
-    bytes.extend(request.body);
-    bytes
+/// In one call of the system where the socket takes it, without copying the body.
+pub(super) fn write_request(stream: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let sent = loop {
+        match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => break outcome?,
+        }
+    };
+    stream.write_all(head.get(sent..).unwrap_or_default())?;
+    stream.write_all(body.get(sent.saturating_sub(head.len())..).unwrap_or_default())
 }
 
 fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<Answer> {
     let broken = |what: &str| io::Error::new(ErrorKind::InvalidData, what.to_owned());
-    let mut bytes = Vec::with_capacity(1024);
-    let mut buffer = [0; 8192];
+    let mut bytes = vec![0; ANSWER_BYTES];
+    let mut come = 0;
+    let mut whole = None;
     loop {
-        if let Some((head, body)) = measure(&bytes)? {
-            let whole = if has_body { head + body } else { head };
-            if bytes.len() == whole {
+        if whole.is_none() {
+            whole = measure(&bytes[..come])?.map(|(head, body)| (head, if has_body { head + body } else { head }));
+        }
+        match whole {
+            Some((head, whole)) if come == whole => {
+                bytes.truncate(whole);
                 return Ok(Answer { head, bytes });
             }
-            if bytes.len() > whole {
-                return Err(broken("more than one answer"));
-            }
-        } else if bytes.len() > MAX_ANSWER_HEAD {
-            return Err(broken("the head of the answer is too long"));
+            Some((_, whole)) if come > whole => return Err(broken("more than one answer")),
+            // One byte more than fits would be a second answer.
+            Some((_, whole)) => bytes.resize(whole + 1, 0),
+            None if come >= MAX_ANSWER_HEAD => return Err(broken("the head of the answer is too long")),
+            None if come == bytes.len() => bytes.resize(come * 2, 0),
+            None => {}
         }
-        match stream.read(&mut buffer)? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            count => bytes.extend_from_slice(&buffer[..count]),
+        match stream.read(&mut bytes[come..]) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => come += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,17 +17,23 @@ use std::os::unix::fs::PermissionsExt;
 const PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 3000;
 const LIMITS: Limits = Limits {
-    rules: guard::Rules { head_bytes: 16_384, body_bytes: BODY_BYTES },
+    rules: guard::Rules { head_bytes: 16_384, body_bytes: BODY_BYTES, length_required: false },
     connections: 64,
     request_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(60),
+    buffered_bytes: 1_000_000,
 };
 
 fn start(bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
-    let options = Options { name: "test", threads: 4, limits: LIMITS };
+    start_with(LIMITS, bound, handler)
+}
+
+fn start_with(limits: Limits, bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
+    let options = Options { name: "test", threads: 4, in_hand: 4, limits };
     // The guard's own connections ask this first.
-    let handler: Arc<Handler> = Arc::new(move |request: &Request| match request.path.as_str() {
-        "/healthz" => Response::text(200, "ok"),
-        _ => handler(request),
+    let handler: Arc<Handler> = Arc::new(move |request: Request, reply: Reply| match request.path.as_str() {
+        "/healthz" => reply.send(Response::text(200, "ok")),
+        _ => reply.send(handler(&request)),
     });
     serve(bound, options, &Threads::default(), &handler).unwrap()
 }
@@ -221,6 +228,21 @@ fn a_kept_connection_is_answered_again_and_again() {
 }
 
 #[test]
+fn a_kept_connection_that_asks_nothing_more_is_closed_without_a_word() {
+    let bound = tcp("127.0.0.1:0").unwrap();
+    let address = bound.address().to_owned();
+    let idle_timeout = Duration::from_millis(200);
+    let server = start_with(Limits { idle_timeout, ..LIMITS }, bound, echo);
+    let mut stream = connect(&address);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let asked = Instant::now();
+    // The only thing that comes is the answer.
+    assert!(rest(stream).ends_with("GET|/||0|[]"));
+    assert!(asked.elapsed() >= idle_timeout);
+    stop_in_time(server);
+}
+
+#[test]
 fn the_log_names_a_request_without_its_query_on_one_line() {
     assert_eq!(label(Method::Get, "/a/b?email=x@example.com"), "GET /a/b");
     assert_eq!(label(Method::Other, "/a\n\u{1b}[31m"), "other /a\\n\\u{1b}[31m");
@@ -259,9 +281,30 @@ fn stopping_answers_the_request_in_hand() {
 }
 
 #[test]
+fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
+    let threads = Threads::default();
+    let handler: Arc<Handler> = Arc::new(|request: Request, reply: Reply| match request.path.as_str() {
+        "/dropped" => drop(reply),
+        "/panic" => panic!("of a handler"),
+        "/later" => drop(std::thread::Builder::new().spawn(move || reply.send(echo(&request)))),
+        _ => reply.send(Response::text(200, "ok")),
+    });
+    let bound = tcp("127.0.0.1:0").unwrap();
+    let address = bound.address().to_owned();
+    let options = Options { name: "test", threads: 1, in_hand: 2, limits: LIMITS };
+    let server = serve(bound, options, &threads, &handler).unwrap();
+    for (path, status) in [("/dropped", 500), ("/panic", 500), ("/later", 200), ("/", 200)] {
+        let answer = exchange(&address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+    stop_in_time(server);
+}
+
+#[test]
 fn the_end_of_a_serving_thread_is_reported_by_name() {
-    let (threads, handler) = (Threads::default(), Arc::new(echo) as Arc<Handler>);
-    let options = Options { name: "hook", threads: 1, limits: LIMITS };
+    let threads = Threads::default();
+    let handler: Arc<Handler> = Arc::new(|request, reply| reply.send(echo(&request)));
+    let options = Options { name: "hook", threads: 1, in_hand: 1, limits: LIMITS };
     let server = serve(tcp("127.0.0.1:0").unwrap(), options, &threads, &handler).unwrap();
     stop_in_time(server);
     let ended: Vec<String> = (0..2).map(|_| threads.reports().recv_timeout(PATIENCE).unwrap().name).collect();
@@ -340,8 +383,15 @@ fn what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone() {
         folder
     };
     let (dead, alive, other) = (folder("tilld-http-1-0"), folder("tilld-http-2-0"), folder("other"));
-    drop(UnixListener::bind(dead.join("http.sock")).unwrap());
-    let _listening = UnixListener::bind(alive.join("http.sock")).unwrap();
+    drop(File::create(dead.join("lock")).unwrap());
+    let lock = File::create(alive.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let listening = UnixListener::bind(alive.join("http.sock")).unwrap();
+    listening.set_nonblocking(true).unwrap();
     sweep(place.path());
     assert!(!dead.exists() && alive.exists() && other.exists());
+    assert!(listening.accept().is_err(), "the living one is not disturbed");
+    drop(lock);
+    sweep(place.path());
+    assert!(!alive.exists());
 }

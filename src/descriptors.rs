@@ -1,0 +1,87 @@
+//! Open files: the soft limit is raised to the hard one at start, and no more connections are let in than leave the
+//! rest of the program the descriptors it needs. Called by `daemon`.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What the daemon itself holds open: standard streams, listeners, the pools between guard and server, the database
+/// with its log and readers, connections that were told to go and are not gone yet; and some to spare.
+const OWN: u64 = 392;
+/// A connection is open once.
+const PER_CONNECTION: u64 = 1;
+/// Connections of a listener below which it is of no use.
+const FEWEST: u64 = 4;
+
+/// How many files this process may hold open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// `None`: as many as the system has.
+    limit: Option<u64>,
+}
+
+impl Descriptors {
+    /// Raises the soft limit to the hard one. Where the system does not allow that, the soft one stays.
+    #[must_use]
+    pub fn raise() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        if before.current == before.maximum {
+            return Self { limit: before.current };
+        }
+        match setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum }) {
+            Ok(()) => {
+                log::debug!("limit of open files raised from={:?} to={:?}", before.current, before.maximum);
+                Self { limit: before.maximum }
+            }
+            Err(error) => {
+                log::info!("the limit of open files stays at {:?}: {error}", before.current);
+                Self { limit: before.current }
+            }
+        }
+    }
+
+    /// How many of the `wanted` connections each of `listeners` can have.
+    ///
+    /// # Errors
+    /// When there are too few for the daemon to work at all.
+    pub fn connections(self, wanted: usize, listeners: u64) -> io::Result<usize> {
+        let Some(limit) = self.limit else { return Ok(wanted) };
+        let possible = limit.saturating_sub(OWN) / (PER_CONNECTION * listeners.max(1));
+        let advice = "raise the hard limit: LimitNOFILE= in the systemd unit, `ulimit -Hn` in a shell";
+        if possible < FEWEST {
+            let least = OWN + PER_CONNECTION * listeners * FEWEST;
+            return Err(io::Error::other(format!("{limit} open files are too few, {least} is the least; {advice}")));
+        }
+        let possible = usize::try_from(possible).unwrap_or(usize::MAX);
+        if possible < wanted {
+            log::warn!(
+                "limits.connections = {wanted} is out of reach: with {limit} open files each listener serves {possible}; {advice}"
+            );
+        }
+        Ok(possible.min(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_the_daemon_what_it_needs() {
+        let of = |limit: u64, wanted| Descriptors { limit: Some(limit) }.connections(wanted, 2);
+        assert_eq!(of(20_000, 512).unwrap(), 512);
+        assert_eq!(of(1024, 512).unwrap(), 316);
+        assert_eq!(of(1024, 100).unwrap(), 100);
+        assert_eq!(of(400, 512).unwrap(), 4);
+        let refused = of(64, 512).unwrap_err().to_string();
+        assert!(refused.contains("64 open files are too few, 400 is the least; raise"), "{refused}");
+        assert_eq!(Descriptors { limit: None }.connections(512, 2).unwrap(), 512);
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised_to_the_hard_one() {
+        let raised = Descriptors::raise();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!((now.current, raised.limit), (now.maximum, now.maximum));
+    }
+}

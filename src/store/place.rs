@@ -1,0 +1,66 @@
+//! Where the database file is. A file that was removed or replaced under a running daemon goes on being written to by
+//! the system, and is gone when the daemon ends; so no commit counts that went to such a file. Called by `writer`.
+//!
+//! It asks by name only: opening and closing the file would drop SQLite's locks.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::{OpenError, StoreError, damage, lock};
+
+/// Which file it is, whatever its name: file system and number there.
+type Identity = (u64, u64);
+
+/// The places of the two files that hold what was committed.
+pub(super) struct Place {
+    file: PathBuf,
+    identity: Identity,
+    log: PathBuf,
+    /// SQLite makes the log with the first use, and keeps it as long as it is open.
+    log_identity: OnceLock<Identity>,
+}
+
+impl Place {
+    /// Of the database that has just been opened at `path`.
+    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |error: io::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
+        let file = lock::resolved(path).map_err(unusable)?;
+        let identity = identity(&file).map_err(unusable)?;
+        Ok(Self { identity, log: damage::beside(&file, "-wal"), file, log_identity: OnceLock::new() })
+    }
+
+    /// Whether both are where they were.
+    pub(super) fn confirm(&self) -> Result<(), StoreError> {
+        confirm(&self.file, self.identity)?;
+        let known = match self.log_identity.get() {
+            Some(known) => *known,
+            None => {
+                let found = identity(&self.log).map_err(|error| gone(&self.log, Some(&error)))?;
+                *self.log_identity.get_or_init(|| found)
+            }
+        };
+        confirm(&self.log, known)
+    }
+}
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+fn confirm(path: &Path, known: Identity) -> Result<(), StoreError> {
+    match identity(path) {
+        Ok(found) if found == known => Ok(()),
+        Ok(_) => Err(gone(path, None)),
+        Err(error) => Err(gone(path, Some(&error))),
+    }
+}
+
+fn gone(path: &Path, error: Option<&io::Error>) -> StoreError {
+    let why = error.map_or_else(|| "another file lies there".to_owned(), ToString::to_string);
+    let path = path.display();
+    StoreError::Unavailable(format!(
+        "{path} was moved or removed while in use ({why}); put it back, or restart tilld to use what lies there"
+    ))
+}
