@@ -20,7 +20,7 @@ use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
 use crate::thread::{Pulse, Stop, panic_text};
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
-const BATCH: u32 = 64;
+const BATCH: u32 = 96;
 /// How often the table is asked without a bell; the bell may be lost, and other processes ring none.
 const POLL: Duration = Duration::from_millis(500);
 /// Pause after the database could not take a batch.
@@ -258,9 +258,11 @@ fn undo_all(error: ProjectionError) -> StoreError {
     }
 }
 
-fn read(pending: Pending) -> Work {
+fn read(mut pending: Pending) -> Work {
     let event = catch_unwind(|| projection::read(&pending))
         .unwrap_or_else(|panic| Err(ProjectionError::Panicked(panic_text(panic.as_ref()))));
+    // What was read of it is all that is needed; two batches of bodies are in memory otherwise.
+    pending.data = String::new();
     Work { attempt: pending.attempts.saturating_add(1), pending, event }
 }
 

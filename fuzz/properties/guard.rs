@@ -1,11 +1,10 @@
 //! What must hold of the guard's parser, whatever a client sends. The first byte of the input chooses the limits, the
 //! second how the stream is cut into pieces; the rest is what comes over one connection.
 
-use std::io::{self, IoSlice, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tilld::http::guard::PEER_HEADER;
-use tilld::http::guard::fuzzing::{Chunks, Head, Length, MAX_HEADERS, Refusal, Rules, parse, pass_on};
+use tilld::http::guard::fuzzing::{Chunks, Head, Length, MAX_HEADERS, Refusal, Rules, parse, passed_on};
+use tilld::http::guard::{BODY_HEADER, Bodies, PEER_HEADER};
 
 /// Head and body limits that an input can choose.
 const LIMITS: [(usize, usize); 4] = [(16_384, 1_048_576), (512, 64), (128, 0), (64, 4096)];
@@ -46,7 +45,7 @@ pub fn check(input: &[u8]) {
         assert_eq!(whole, read(stream.chunks(1), rules), "cut into single bytes");
     }
     for request in &whole.through {
-        check_request(request, rules, cut);
+        check_request(request, rules);
     }
 }
 
@@ -144,7 +143,7 @@ fn advance(input: &mut Input, rules: Rules, through: &mut Vec<Let>) -> Result<bo
     }
 }
 
-fn check_request(request: &Let, rules: Rules, cut: usize) {
+fn check_request(request: &Let, rules: Rules) {
     let Let { raw, head, body } = request;
     assert_eq!(head.bytes, raw.len());
     assert!(head.bytes <= rules.head_bytes, "a head of {} bytes", head.bytes);
@@ -156,7 +155,7 @@ fn check_request(request: &Let, rules: Rules, cut: usize) {
     check_framing(&came, body, rules);
     check_said(&came, head);
     for peer in [None, Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)))] {
-        check_written(request, &came, peer, cut);
+        check_written(request, &came, peer);
     }
 }
 
@@ -204,7 +203,7 @@ impl<'a> Came<'a> {
 
     /// What must go on: no header of this connection, none of the guard's own, a Host in any case, ASCII only.
     fn to_pass_on(&self) -> Vec<(String, Vec<u8>)> {
-        const OURS: [&str; 10] = [
+        const OURS: [&str; 11] = [
             "connection",
             "content-length",
             "expect",
@@ -214,6 +213,7 @@ impl<'a> Came<'a> {
             "trailer",
             "transfer-encoding",
             "upgrade",
+            "x-tilld-body",
             "x-tilld-peer",
         ];
         const NEVER_NAMED_AWAY: [&str; 4] = ["authorization", "host", "stripe-signature", "x-forwarded-for"];
@@ -301,61 +301,37 @@ fn check_said(came: &Came, head: &Head) {
     assert_eq!(head.forwarded, came.last_stranger());
 }
 
-/// A socket that takes a few bytes at a time, or is interrupted.
-struct Narrow {
-    taken: Vec<u8>,
-    width: usize,
-    interrupted: bool,
-}
-
-impl Write for Narrow {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice]) -> io::Result<usize> {
-        self.interrupted = !self.interrupted;
-        if self.interrupted {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let before = self.taken.len();
-        for part in parts {
-            let room = self.width - (self.taken.len() - before);
-            self.taken.extend_from_slice(&part[..room.min(part.len())]);
-        }
-        Ok(self.taken.len() - before)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The request as tiny_http gets it is one request, the same one, to any reader.
-fn check_written(request: &Let, came: &Came, peer: Option<IpAddr>, cut: usize) {
+fn check_written(request: &Let, came: &Came, peer: Option<IpAddr>) {
     let Let { head, body, .. } = request;
-    let mut narrow = Narrow { taken: Vec::new(), width: cut, interrupted: false };
-    pass_on(&mut narrow, head, body, peer).expect("it is taken in the end");
-    let bytes = narrow.taken;
+    let bodies = Bodies::new(1);
+    let bytes = passed_on(&bodies, head, body, peer).expect("memory takes it");
 
     let mut expected = came.to_pass_on();
     // X-Forwarded-For is believed from this machine alone.
     let client = peer.filter(|peer| !peer.is_loopback()).or(head.forwarded).or(peer);
     expected.extend(client.map(|client| (PEER_HEADER.to_owned(), client.to_string().into_bytes())));
-    expected.push(("Content-Length".to_owned(), body.len().to_string().into_bytes()));
+    if !body.is_empty() {
+        expected.push((BODY_HEADER.to_owned(), b"0.1".to_vec()));
+    }
     let expected: Vec<_> = expected.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
 
-    // Host, client and length may be added.
+    // Host, client and ticket may be added.
     let mut space = [httparse::EMPTY_HEADER; MAX_HEADERS + 3];
     let mut parsed = httparse::Request::new(&mut space);
     let Ok(httparse::Status::Complete(end)) = parsed.parse(&bytes) else { panic!("httparse does not read it back") };
     assert_eq!((parsed.method, parsed.path, parsed.version), (Some(came.method), Some(came.target), Some(1)));
-    assert_eq!(&bytes[end..], body, "what follows the head is the body and nothing else");
+    assert_eq!(end, bytes.len(), "nothing follows the head");
     let went: Vec<_> = parsed.headers.iter().map(|header| (header.name, header.value)).collect();
     assert_eq!(went, expected);
-    for alone in ["content-length", "host", PEER_HEADER] {
-        let count = went.iter().filter(|(name, _)| name.eq_ignore_ascii_case(alone)).count();
-        assert!(count == 1 || (alone == PEER_HEADER && client.is_none() && count == 0), "{count} times {alone}");
+    let all = |name: &str| went.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).collect::<Vec<_>>();
+    // Without them tiny_http expects no body.
+    assert!(all("content-length").is_empty() && all("transfer-encoding").is_empty());
+    assert_eq!((all("host").len(), all(PEER_HEADER).len()), (1, usize::from(client.is_some())));
+    match all(BODY_HEADER)[..] {
+        [] => assert!(body.is_empty()),
+        [(_, ticket)] => assert_eq!(bodies.take(std::str::from_utf8(ticket).unwrap()).as_ref(), Some(body)),
+        _ => panic!("more than one ticket"),
     }
 
     // A reader that takes lines apart by hand, as tiny_http does, sees the same lines.

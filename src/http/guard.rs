@@ -7,6 +7,7 @@
 //! new one is told 503. A connection borrows one of a fixed number of upstream connections per request. The memory of
 //! bodies that are coming is limited for all of them together.
 
+mod bodies;
 mod budget;
 mod chunks;
 mod client;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub use bodies::{BODY_HEADER, Bodies};
 pub use budget::body_buffer;
 pub use head::Rules;
 pub use stream::Listener;

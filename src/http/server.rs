@@ -3,7 +3,7 @@
 //! `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::guard::{self, Guard, Limits, PEER_HEADER, Pool};
+use super::guard::{self, BODY_HEADER, Bodies, Guard, Limits, PEER_HEADER, Pool};
 use super::listen::Bound;
 use super::request::{Method, Request};
 use super::response::{ApiError, Response};
@@ -56,6 +56,7 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     let (stopper, stop) = stopper();
     let path = meeting.socket();
+    let bodies = Arc::new(Bodies::new(options.in_hand));
     let mut started = Server {
         guard: None,
         server: Arc::new(server),
@@ -65,9 +66,9 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
         _meeting: meeting,
     };
     for number in 0..options.threads {
-        let (server, stop, handler) = (Arc::clone(&started.server), stop.clone(), Arc::clone(handler));
-        let body_bytes = options.limits.rules.body_bytes;
-        let work = move || answer_all(&server, &stop, body_bytes, handler.as_ref());
+        let (server, stop) = (Arc::clone(&started.server), stop.clone());
+        let (bodies, handler) = (Arc::clone(&bodies), Arc::clone(handler));
+        let work = move || answer_all(&server, &stop, &bodies, handler.as_ref());
         match threads.spawn(&format!("{}-{number}", options.name), work) {
             Ok(handle) => started.threads.push(handle),
             Err(error) => {
@@ -76,7 +77,7 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
             }
         }
     }
-    let opened = Pool::open(&path, options.in_hand)
+    let opened = Pool::open(&path, bodies)
         .and_then(|pool| guard::open(options.name, bound.listener, pool, options.limits, threads));
     match opened {
         Ok(guard) => started.guard = Some(guard),
@@ -166,10 +167,10 @@ impl Drop for Meeting {
     }
 }
 
-fn answer_all(server: &tiny_http::Server, stop: &Stop, body_bytes: usize, handler: &Handler) {
+fn answer_all(server: &tiny_http::Server, stop: &Stop, bodies: &Bodies, handler: &Handler) {
     loop {
         match server.recv() {
-            Ok(request) => answer(request, body_bytes, handler),
+            Ok(request) => answer(request, bodies, handler),
             Err(_) if stop.is_given() => return,
             Err(error) => {
                 // tiny_http accepts nothing after this; the process must not stay up and be deaf.
@@ -180,13 +181,9 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, body_bytes: usize, handle
     }
 }
 
-fn answer(mut inner: tiny_http::Request, body_bytes: usize, handler: &Handler) {
-    let read = read(&mut inner, body_bytes);
+fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
+    let request = read(&inner, bodies);
     let reply = Reply { inner: Some(inner), began: Instant::now() };
-    let request = match read {
-        Ok(request) => request,
-        Err(error) => return reply.send(error.into()),
-    };
     let label = reply.label();
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
         log::error!("panic at {label}: {}", crate::thread::panic_text(panic.as_ref()));
@@ -235,37 +232,20 @@ fn label(method: Method, url: &str) -> String {
     format!("{} {}", method.as_str(), path.escape_debug())
 }
 
-fn read(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Request, ApiError> {
-    let body = read_body(inner, body_bytes)?;
-    let headers = inner.headers().iter().map(|header| (header.field.to_string(), header.value.to_string()));
-    let (told, headers): (Vec<_>, Vec<_>) = headers.partition(|(name, _)| name.eq_ignore_ascii_case(PEER_HEADER));
-    Ok(Request {
-        headers,
-        body,
-        peer: told.first().and_then(|(_, address)| address.parse().ok()),
-        ..Request::new(Method::parse(inner.method().as_str()), inner.url())
-    })
-}
-
-/// The whole body. tiny_http reports one that was cut short as read, so its length is compared with the declared one;
-/// of a chunked body that was cut within a chunk nothing can be known here.
-fn read_body(inner: &mut tiny_http::Request, body_bytes: usize) -> Result<Vec<u8>, ApiError> {
-    let declared = inner.body_length();
-    let too_large = || ApiError::new(413, "body_too_large", format!("the body is larger than {body_bytes} bytes"));
-    if declared.is_some_and(|length| length > body_bytes) {
-        return Err(too_large());
+fn read(inner: &tiny_http::Request, bodies: &Bodies) -> Request {
+    let mut request = Request::new(Method::parse(inner.method().as_str()), inner.url());
+    for header in inner.headers() {
+        let (name, value) = (header.field.as_str().as_str(), header.value.as_str());
+        if name.eq_ignore_ascii_case(PEER_HEADER) {
+            request.peer = value.parse().ok();
+        } else if name.eq_ignore_ascii_case(BODY_HEADER) {
+            // Gone only if the guard has given the request up; then nobody hears the answer.
+            request.body = bodies.take(value).unwrap_or_default();
+        } else {
+            request.headers.push((name.to_owned(), value.to_owned()));
+        }
     }
-    let mut body = guard::body_buffer(declared.unwrap_or(0));
-    let limit = u64::try_from(body_bytes).unwrap_or(u64::MAX).saturating_add(1);
-    let cut = || ApiError::new(400, "body_truncated", "the body ended early, or its chunks cannot be read");
-    inner.as_reader().take(limit).read_to_end(&mut body).map_err(|_| cut())?;
-    if body.len() > body_bytes {
-        return Err(too_large());
-    }
-    if declared.is_some_and(|length| length != body.len()) {
-        return Err(cut());
-    }
-    Ok(body)
+    request
 }
 
 fn send(inner: tiny_http::Request, response: Response) -> io::Result<()> {

@@ -107,17 +107,17 @@ impl<'a> Connection<'a> {
             log::error!("{}: a request was not answered: {error}", self.door.name);
             refusal::NO_ANSWER
         };
-        // A reserved part is kept until the answer is there: the handler has the body now.
-        let (pending, here, _lease) = match body {
+        // What is reserved is kept until the answer is there: the handler has the body now.
+        let (body, _lease) = match body {
             Body::Here(count) => {
-                let bytes = &self.input.bytes()[..count];
-                (self.door.pool.send(head.forward, bytes, self.client), count, None)
+                let bytes = self.input.bytes()[..count].to_vec();
+                self.input.consume(count);
+                (bytes, None)
             }
-            Body::Apart(bytes, lease) => (self.door.pool.send(head.forward, &bytes, self.client), 0, lease),
+            Body::Apart(bytes, lease) => (bytes, lease),
         };
-        let answer = pending.and_then(|pending| pending.answer(!head.is_head)).map_err(failed)?;
-        self.input.consume(here);
-        Ok(answer)
+        let pending = self.door.pool.send(head.forward, body, self.client);
+        Ok(pending.and_then(|pending| pending.answer(!head.is_head)).map_err(failed)?)
     }
 
     fn await_first_byte(&mut self, wait: Duration) -> Result<(), End> {

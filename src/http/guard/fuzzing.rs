@@ -1,19 +1,20 @@
 //! The guard's pure parts, for `fuzz/properties/guard.rs` alone; no part of the program may call it. The properties
 //! stand outside the crate, where the fuzz targets and `cargo test` share them.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 
+use super::bodies::Bodies;
 pub use super::chunks::Chunks;
 use super::client;
 pub use super::head::{Head, Length, MAX_HEADERS, Refusal, Rules, parse};
-use super::upstream::{ended, write_request};
+use super::upstream::ended;
 
-/// Writes a request as tiny_http gets it; who asks is told as for a connection from `peer`.
+/// What tiny_http gets of a request, its body in `bodies`; who asks is told as for a connection from `peer`.
 ///
 /// # Errors
-/// When `stream` does not take it.
-pub fn pass_on(stream: &mut impl Write, head: &Head, body: &[u8], peer: Option<IpAddr>) -> io::Result<()> {
-    let client = client::address(peer, head.forwarded);
-    write_request(stream, &ended(head.forward.clone(), body.len(), client)?, body)
+/// None that a client could cause.
+pub fn passed_on(bodies: &Bodies, head: &Head, body: &[u8], peer: Option<IpAddr>) -> io::Result<Vec<u8>> {
+    let ticket = (!body.is_empty()).then(|| bodies.put(0, body.to_vec()));
+    ended(head.forward.clone(), ticket.as_deref(), client::address(peer, head.forwarded))
 }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::bodies::BODY_HEADER;
 use super::client;
 use super::upstream::PEER_HEADER;
 use crate::http::request::Method;
@@ -70,7 +71,7 @@ pub struct Rules {
 }
 
 /// Headers that concern one connection (RFC 9110 §7.6.1), and those that the guard writes itself.
-const NOT_PASSED_ON: [&str; 10] = [
+const NOT_PASSED_ON: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -81,6 +82,7 @@ const NOT_PASSED_ON: [&str; 10] = [
     "content-length",
     "expect",
     PEER_HEADER,
+    BODY_HEADER,
 ];
 
 /// Reads the head at the beginning of `bytes`, of which `seen` have been looked at before. `None`: it has not come
@@ -285,7 +287,9 @@ mod tests {
 
     #[test]
     fn what_tells_who_asks_can_be_neither_forged_nor_named_away() {
-        let head = ok("GET / HTTP/1.1\r\nHost: x\r\nX-Tilld-Peer: 6.6.6.6\r\nx-tilld-peer: 6.6.6.6\r\n\r\n");
+        let head = ok(
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Tilld-Peer: 6.6.6.6\r\nx-tilld-peer: 6.6.6.6\r\nX-tilld-Body: 0.1\r\n\r\n",
+        );
         assert_eq!(text(&head), "GET / HTTP/1.1\r\nHost: x\r\n");
         let all = "Host: x\r\nStripe-Signature: a\r\nAuthorization: b\r\nX-Forwarded-For: 192.0.2.1, 192.0.2.2\r\n";
         let head = ok(&format!(

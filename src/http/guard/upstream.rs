@@ -2,15 +2,16 @@
 //! a new connection can wait behind a busy one until that closes. Hence a fixed number of connections, opened one after
 //! the other, each confirmed by an answer before the next, and kept for ever.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::bodies::{BODY_HEADER, Bodies};
 use super::head::MAX_HEADERS;
 
 /// How long a handler may take; calls to Stripe are the longest.
@@ -32,35 +33,45 @@ pub(super) struct Answer {
 /// Connections to tiny_http, none of them ever in use twice.
 pub struct Pool {
     path: PathBuf,
-    idle: (Sender<Option<UnixStream>>, Receiver<Option<UnixStream>>),
+    idle: (Sender<Line>, Receiver<Line>),
+    bodies: Arc<Bodies>,
     /// Held while a broken connection is replaced: one after the other, as at the start.
     replacing: Mutex<()>,
 }
 
+/// One of the connections.
+struct Line {
+    /// Its place among the bodies.
+    number: usize,
+    /// `None`: it broke, and is replaced when it is needed.
+    stream: Option<UnixStream>,
+}
+
 impl Pool {
-    /// Opens `size` connections to the socket at `path`, each confirmed before the next.
+    /// Opens as many connections to the socket at `path` as there are places for `bodies`, each confirmed before the next.
     ///
     /// # Errors
     /// When nobody answers there.
-    pub fn open(path: &Path, size: usize) -> io::Result<Self> {
-        let idle = bounded(size);
-        for _ in 0..size {
+    pub fn open(path: &Path, bodies: Arc<Bodies>) -> io::Result<Self> {
+        let idle = bounded(bodies.places());
+        for number in 0..bodies.places() {
             // The channel has room for as many as are made here.
-            let _ = idle.0.send(Some(connect(path)?));
+            let _ = idle.0.send(Line { number, stream: Some(connect(path)?) });
         }
-        Ok(Self { path: path.to_owned(), idle, replacing: Mutex::new(()) })
+        Ok(Self { path: path.to_owned(), idle, bodies, replacing: Mutex::new(()) })
     }
 
-    /// Passes a request on: what the guard lets through of its head, its body, and who asks. When this returns, the
-    /// body is no longer needed.
-    pub(super) fn send(&self, head: Vec<u8>, body: &[u8], client: Option<IpAddr>) -> io::Result<Pending<'_>> {
-        let borrowed = self.idle.1.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
-        let mut lease = Lease { stream: borrowed, home: &self.idle.0 };
-        let mut stream = match lease.stream.take() {
+    /// Passes a request on: what the guard lets through of its head, its body, and who asks.
+    pub(super) fn send(&self, head: Vec<u8>, body: Vec<u8>, client: Option<IpAddr>) -> io::Result<Pending<'_>> {
+        let mut line = self.idle.1.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
+        let (number, taken) = (line.number, line.stream.take());
+        let lease = Lease { line: Some(line), home: &self.idle.0 };
+        let mut stream = match taken {
             Some(stream) => stream,
             None => self.replace()?,
         };
-        write_request(&mut stream, &ended(head, body.len(), client)?, body)?;
+        let ticket = (!body.is_empty()).then(|| self.bodies.put(number, body));
+        stream.write_all(&ended(head, ticket.as_deref(), client)?)?;
         Ok(Pending { stream, lease })
     }
 
@@ -81,21 +92,25 @@ impl Pending<'_> {
     pub(super) fn answer(mut self, has_body: bool) -> io::Result<Answer> {
         let answer = receive(&mut self.stream, has_body)?;
         // Only a connection that gave a whole answer is used again; a broken one leaves an empty place.
-        self.lease.stream = Some(self.stream);
+        if let Some(line) = &mut self.lease.line {
+            line.stream = Some(self.stream);
+        }
         Ok(answer)
     }
 }
 
 /// Gives the place in the pool back, with the connection if it is whole.
 struct Lease<'a> {
-    stream: Option<UnixStream>,
-    home: &'a Sender<Option<UnixStream>>,
+    line: Option<Line>,
+    home: &'a Sender<Line>,
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        // Room is certain: it was taken out of this channel.
-        let _ = self.home.try_send(self.stream.take());
+        if let Some(line) = self.line.take() {
+            // Room is certain: it was taken out of this channel.
+            let _ = self.home.try_send(line);
+        }
     }
 }
 
@@ -108,25 +123,16 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// The head with what the guard knows itself.
-pub(super) fn ended(mut head: Vec<u8>, length: usize, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
+/// The head with what the guard knows itself. No body follows it.
+pub(super) fn ended(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
     if let Some(client) = client {
         write!(head, "{PEER_HEADER}: {client}\r\n")?;
     }
-    write!(head, "Content-Length: {length}\r\n\r\n")?;
+    if let Some(ticket) = ticket {
+        write!(head, "{BODY_HEADER}: {ticket}\r\n")?;
+    }
+    head.extend_from_slice(b"\r\n");
     Ok(head)
-}
-
-/// In one call of the system where the socket takes it, without copying the body.
-pub(super) fn write_request(stream: &mut impl Write, head: &[u8], body: &[u8]) -> io::Result<()> {
-    let sent = loop {
-        match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            outcome => break outcome?,
-        }
-    };
-    stream.write_all(head.get(sent..).unwrap_or_default())?;
-    stream.write_all(body.get(sent.saturating_sub(head.len())..).unwrap_or_default())
 }
 
 fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<Answer> {
