@@ -13,6 +13,8 @@ mod chunks;
 mod client;
 mod connection;
 mod farewell;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod input;
 mod refusal;

@@ -1,7 +1,12 @@
 //! The envelope of an event: what ingest needs to know of it, and the whole of it for projecting. Knows no object's
 //! shape beyond `id` and `object`, no database, no clock. Called by `http::webhook` and `worker`.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -67,6 +72,29 @@ pub enum EventError {
     },
 }
 
+/// An object and nothing else: serde takes a list for a struct, too, its values in the order of the fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 #[derive(Deserialize)]
 struct RawEnvelope<'a> {
     #[serde(borrow)]
@@ -84,9 +112,9 @@ struct RawEnvelope<'a> {
     #[serde(borrow)]
     api_version: Option<&'a RawValue>,
     #[serde(borrow)]
-    data: Option<RawData<'a>>,
+    data: Option<Object<RawData<'a>>>,
     #[serde(borrow)]
-    related_object: Option<RawObject<'a>>,
+    related_object: Option<Object<RawObject<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -111,11 +139,7 @@ struct RawObject<'a> {
 /// When it is not UTF-8, not JSON, or lacks what every event has.
 pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
     let text = std::str::from_utf8(body).map_err(|error| EventError::NotUtf8(error.valid_up_to()))?;
-    let raw: RawEnvelope = serde_json::from_str(text).map_err(not_an_event)?;
-    // serde takes a list for an object, too, its values in the order of the fields.
-    if !is_object(text) {
-        return Err(EventError::NotAnEvent("it is a list".to_owned()));
-    }
+    let Object(raw): Object<RawEnvelope> = serde_json::from_str(text).map_err(not_an_event)?;
     let format = match typed::<String>("object", raw.object, "a text")?.as_deref() {
         Some("event") => Format::Snapshot,
         Some("v2.core.event") => Format::Thin,
@@ -145,23 +169,19 @@ fn typed<'a, T: Deserialize<'a>>(
     raw.map_or(Ok(None), |raw| serde_json::from_str(raw.get())).map_err(|_| field(which, format!("is not {expected}")))
 }
 
-fn is_object(json: &str) -> bool {
-    json.trim_ascii_start().starts_with('{')
-}
-
 fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Option<String>), EventError> {
     let (id, kind) = match format {
         Format::Snapshot => {
-            let Some(text) = raw.data.as_ref().and_then(|data| data.object) else {
+            let Some(text) = raw.data.as_ref().and_then(|data| data.0.object) else {
                 return Err(field("data.object", "is missing".to_owned()));
             };
-            if !is_object(text.get()) {
+            if !text.get().starts_with('{') {
                 return Err(field("data.object", "is not an object".to_owned()));
             }
             let object: RawObject = serde_json::from_str(text.get()).map_err(not_an_event)?;
             (object.id, object.object)
         }
-        Format::Thin => raw.related_object.as_ref().map_or((None, None), |object| (object.id, object.kind)),
+        Format::Thin => raw.related_object.as_ref().map_or((None, None), |object| (object.0.id, object.0.kind)),
     };
     Ok((string_in(kind), string_in(id)))
 }
@@ -248,7 +268,7 @@ pub enum Content {
 struct RawSnapshot<'a> {
     object: Option<String>,
     #[serde(borrow)]
-    data: Option<RawSnapshotData<'a>>,
+    data: Option<Object<RawSnapshotData<'a>>>,
     request: Option<Value>,
 }
 
@@ -265,11 +285,11 @@ struct RawSnapshotData<'a> {
 /// When it is nested deeper than the parser allows (128 levels), or has a number or an escape that cannot be read.
 pub fn content(text: &str) -> Result<Content, EventError> {
     let unreadable = |error: serde_json::Error| EventError::Unreadable(words(&error));
-    let raw: RawSnapshot = serde_json::from_str(text).map_err(unreadable)?;
+    let Object(raw): Object<RawSnapshot> = serde_json::from_str(text).map_err(unreadable)?;
     if raw.object.as_deref() == Some("v2.core.event") {
         return Ok(Content::Thin);
     }
-    let data = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
+    let Object(data) = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
     let request = raw.request.as_ref();
     let key = request.and_then(|request| request.get("idempotency_key")).and_then(Value::as_str);
     Ok(Content::Snapshot(Snapshot {
@@ -320,6 +340,13 @@ mod tests {
             let body =
                 format!(r#"{{"object":"event","id":"e","type":"t","created":{created},"data":{{"object":{{}}}}}}"#);
             assert!(problem(&body).contains("`created`"), "{created}");
+        }
+        for list in [
+            r#"["evt_1","event"]"#,
+            r#"{"object":"event","id":"e","type":"t","created":1,"data":[{"id":"x"}]}"#,
+            r#"{"object":"v2.core.event","id":"e","type":"t","created":"2026-01-02T03:04:05Z","related_object":["x"]}"#,
+        ] {
+            assert!(problem(list).contains("a value has the wrong type"), "{list}");
         }
         let control = r#"{"object":"event","id":"e\u0000","type":"t","created":1,"data":{"object":{}}}"#;
         assert!(problem(control).contains("`id` has a control character"));

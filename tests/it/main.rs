@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod faults;
 mod front_door;
+mod fuzzing;
 mod histories;
 mod lessons;
 mod main_job;

@@ -60,7 +60,7 @@ impl Chunks {
 
     /// Bytes of the body that have come.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn body_len(&self) -> usize {
         self.body.len()
     }
 

@@ -189,7 +189,7 @@ impl<'a> Connection<'a> {
             if chunks.is_done() {
                 return Ok(Body::Apart(chunks.into_body(), lease));
             }
-            if lease.is_none() && chunks.len() > FREE_BYTES - BUFFER_BYTES {
+            if lease.is_none() && chunks.body_len() > FREE_BYTES - BUFFER_BYTES {
                 lease = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
                 chunks.move_into(body_buffer(limit));
             }

@@ -91,12 +91,10 @@ const NOT_PASSED_ON: [&str; 11] = [
 /// # Errors
 /// When the request must not go on.
 pub fn parse(bytes: &[u8], seen: usize, rules: Rules) -> Result<Option<Head>, Refusal> {
-    let Some(length) = end_of_head(bytes, seen)? else {
+    // No further: how much came at once must not decide which refusal it gets.
+    let Some(length) = end_of_head(&bytes[..bytes.len().min(rules.head_bytes)], seen)? else {
         return if bytes.len() >= rules.head_bytes { Err(too_long()) } else { Ok(None) };
     };
-    if length > rules.head_bytes {
-        return Err(too_long());
-    }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(&bytes[..length]) {
@@ -374,6 +372,8 @@ mod tests {
         assert_eq!(status(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(1024))), 431);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\n{}", "a".repeat(1024))), 431);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS))), 431);
+        // The same refusal whether the line feed came with the rest or later.
+        assert_eq!(status(&format!("GET /{}\n", "a".repeat(1024))), 431);
         assert_eq!(status("TRACE / HTTP/1.1\r\nHost: x\r\n\r\n"), 405);
         assert_eq!(status("POST / HTTP/1.1\r\nHost: x\r\nExpect: money\r\n\r\n"), 417);
     }

@@ -124,7 +124,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// The head with what the guard knows itself. No body follows it.
-fn ended(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
+pub(super) fn ended(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
     if let Some(client) = client {
         write!(head, "{PEER_HEADER}: {client}\r\n")?;
     }

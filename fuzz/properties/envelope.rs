@@ -1,0 +1,72 @@
+//! What must hold of an event's envelope, whatever the body. The input is the body.
+
+use serde_json::Value;
+use tilld::stripe::event::{self, Content, Envelope, EventError, Format, MAX_NAME_CHARS};
+
+pub fn check(body: &[u8]) {
+    let read = event::envelope(body);
+    let envelope = match read {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.is_empty() && text.len() < 600, "the body is quoted: {} bytes", text.len());
+            return;
+        }
+    };
+    for name in [&envelope.id, &envelope.event_type] {
+        let length = name.chars().count();
+        assert!((1..=MAX_NAME_CHARS).contains(&length) && !name.chars().any(char::is_control), "{name:?}");
+    }
+    let text = std::str::from_utf8(body).expect("an envelope is only read from UTF-8");
+    assert_eq!(event::envelope(format!("\n {text}\t\r\n").as_bytes()).as_ref(), Ok(&envelope), "white space around it");
+    let value = serde_json::from_str::<Value>(text).ok();
+    if let Some(value) = &value {
+        check_same(&envelope, value);
+    }
+    match event::content(text) {
+        Ok(Content::Snapshot(snapshot)) => {
+            assert_eq!(envelope.format, Format::Snapshot);
+            assert!(snapshot.object.is_object());
+            assert_eq!(serde_json::from_str::<Value>(&snapshot.object_text).ok().as_ref(), Some(&snapshot.object));
+            assert_eq!(text_of(snapshot.object.get("id")), envelope.object_id.as_deref());
+            assert_eq!(text_of(snapshot.object.get("object")), envelope.object_type.as_deref());
+            if let Some(value) = &value {
+                assert_eq!(value.pointer("/data/object"), Some(&snapshot.object));
+                let previous = value.pointer("/data/previous_attributes").filter(|previous| !previous.is_null());
+                assert_eq!(previous, snapshot.previous_attributes.as_ref());
+                let key = value.pointer("/request/idempotency_key").and_then(Value::as_str);
+                assert_eq!(key, snapshot.idempotency_key.as_deref());
+            }
+        }
+        Ok(Content::Thin) => assert_eq!(envelope.format, Format::Thin),
+        Err(EventError::Unreadable(_)) => {}
+        Err(error) => panic!("the envelope was read, so the rest is there: {error}"),
+    }
+}
+
+/// The envelope says what any reader of the whole body would.
+fn check_same(envelope: &Envelope, value: &Value) {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    assert_eq!(text("id"), Some(envelope.id.as_str()));
+    assert_eq!(text("type"), Some(envelope.event_type.as_str()));
+    assert_eq!(text("account").filter(|account| !account.is_empty()), envelope.account.as_deref());
+    assert_eq!(text("api_version"), envelope.api_version.as_deref());
+    assert_eq!(value.get("livemode").and_then(Value::as_bool), envelope.livemode);
+    let (format, created, object_type, object_id) = match envelope.format {
+        Format::Snapshot => ("event", value["created"].as_i64(), "/data/object/object", "/data/object/id"),
+        Format::Thin => {
+            let created = text("created").and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let created = created.map(jiff::Timestamp::as_second);
+            ("v2.core.event", created, "/related_object/type", "/related_object/id")
+        }
+    };
+    assert_eq!(text("object"), Some(format));
+    assert_eq!(created, Some(envelope.created));
+    assert_eq!(text_of(value.pointer(object_type)), envelope.object_type.as_deref());
+    assert_eq!(text_of(value.pointer(object_id)), envelope.object_id.as_deref());
+}
+
+/// An empty text counts as absent.
+fn text_of(value: Option<&Value>) -> Option<&str> {
+    value.and_then(Value::as_str).filter(|text| !text.is_empty())
+}

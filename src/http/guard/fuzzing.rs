@@ -1,0 +1,20 @@
+//! The guard's pure parts, for `fuzz/properties/guard.rs` alone; no part of the program may call it. The properties
+//! stand outside the crate, where the fuzz targets and `cargo test` share them.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::bodies::Bodies;
+pub use super::chunks::Chunks;
+use super::client;
+pub use super::head::{Head, Length, MAX_HEADERS, Refusal, Rules, parse};
+use super::upstream::ended;
+
+/// What tiny_http gets of a request, its body in `bodies`; who asks is told as for a connection from `peer`.
+///
+/// # Errors
+/// None that a client could cause.
+pub fn passed_on(bodies: &Bodies, head: &Head, body: &[u8], peer: Option<IpAddr>) -> io::Result<Vec<u8>> {
+    let ticket = (!body.is_empty()).then(|| bodies.put(0, body.to_vec()));
+    ended(head.forward.clone(), ticket.as_deref(), client::address(peer, head.forwarded))
+}
