@@ -87,13 +87,14 @@ fn send_all(load: &Load, keep: bool) {
             }
             let sent = stream.write_all(&request(number, keep));
             match sent.and_then(|()| answer(&mut stream)) {
+                // The one thing that HTTP cannot rule out: a request crosses with the end of an idle connection.
+                Ok((head, _)) if used && head.starts_with("HTTP/1.1 503 ") => load.again.fetch_add(1, Ordering::SeqCst),
+                Err(_) if used => load.again.fetch_add(1, Ordering::SeqCst),
                 Ok((head, stays)) => {
                     assert!(head.starts_with("HTTP/1.1 200 "), "{number}: {head}");
                     kept = Some(stream).filter(|_| keep && stays);
                     break;
                 }
-                // The one thing that HTTP cannot rule out: a request crosses with the end of an idle connection.
-                Err(_) if used => load.again.fetch_add(1, Ordering::SeqCst),
                 Err(error) => panic!("{number}: a new connection was accepted and not answered: {error}"),
             };
         }
