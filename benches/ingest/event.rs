@@ -8,15 +8,27 @@ use tilld::trigger::{self, ApiVersion, Spec};
 
 pub const SECRET: &str = "whsec_bench";
 const USER: &str = "bench-00000000";
+/// When the first events were made, unix seconds.
+const BEGAN_S: i64 = 1_780_000_000;
 /// Digits of the number in every id.
 const DIGITS: usize = 8;
 
-/// A realistic event whose ids hold a number.
+/// Realistic events whose ids hold a number.
 pub struct Source {
-    text: Vec<u8>,
-    /// Where the number stands.
-    places: Vec<usize>,
+    first: Template,
+    update: Template,
     next: AtomicU64,
+}
+
+/// An event's text, and where its numbers stand.
+struct Template {
+    text: Vec<u8>,
+    /// The number of the event.
+    event: Vec<usize>,
+    /// The number of whom it is about.
+    subject: Vec<usize>,
+    /// When it was made.
+    created: usize,
 }
 
 /// The user of the event with that number.
@@ -32,10 +44,10 @@ pub fn now_ms() -> i64 {
     i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
 }
 
-impl Source {
-    pub fn new() -> Self {
+impl Template {
+    fn new(event_type: &str) -> Self {
         let spec = Spec {
-            event_type: "customer.subscription.created",
+            event_type,
             version: ApiVersion::CURRENT,
             user: Some(USER),
             price_id: "price_pro",
@@ -47,20 +59,42 @@ impl Source {
         let names = trigger::ids(USER);
         let event_id = event["id"].as_str().unwrap().to_owned();
         let mut text = Vec::new();
-        // Stripe indents its bodies, too; by one space, this one has the usual size.
+        // Stripe indents its bodies, too; by one space, these have the usual size.
         let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
         event.serialize(&mut serde_json::Serializer::with_formatter(&mut text, format)).unwrap();
-        let ids = [event_id, names.customer, names.subscription, names.item, names.invoice, USER.to_owned()];
-        let mut places = Vec::new();
-        for id in ids {
-            let found = text.windows(id.len()).enumerate().filter(|(_, window)| *window == id.as_bytes());
-            places.extend(found.map(|(at, _)| at + id.len() - DIGITS));
-        }
-        Self { text, places, next: AtomicU64::new(0) }
+        let ids = [names.customer, names.subscription, names.item, names.invoice, USER.to_owned()];
+        let subject = ids.iter().flat_map(|id| places(&text, id)).collect();
+        let event = places(&text, &event_id);
+        // The envelope's stands before the object's.
+        let created = text.windows(11).position(|window| window == b"\"created\": ").unwrap() + 11;
+        Self { text, event, subject, created }
     }
 
-    pub fn bytes(&self) -> usize {
-        self.text.len()
+    fn make(&self, event: u64, subject: u64, created_s: i64) -> Vec<u8> {
+        let mut text = self.text.clone();
+        for (places, number) in [(&self.event, event), (&self.subject, subject)] {
+            let digits = format!("{number:0DIGITS$}");
+            places.iter().for_each(|place| text[*place..place + DIGITS].copy_from_slice(digits.as_bytes()));
+        }
+        text[self.created..self.created + 10].copy_from_slice(format!("{created_s:010}").as_bytes());
+        text
+    }
+}
+
+/// Where the last digits of an id stand.
+fn places(text: &[u8], id: &str) -> Vec<usize> {
+    let found = text.windows(id.len()).enumerate().filter(|(_, window)| *window == id.as_bytes());
+    found.map(|(at, _)| at + id.len() - DIGITS).collect()
+}
+
+impl Source {
+    pub fn new() -> Self {
+        let first = Template::new("customer.subscription.created");
+        Self { first, update: Template::new("customer.subscription.updated"), next: AtomicU64::new(0) }
+    }
+
+    pub fn bytes(&self) -> (usize, usize) {
+        (self.first.text.len(), self.update.text.len())
     }
 
     /// How many there have been.
@@ -68,14 +102,15 @@ impl Source {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// The next event: its number and its body.
-    pub fn make(&self) -> (u64, Vec<u8>) {
+    /// The next event, the first of somebody new.
+    pub fn make(&self) -> Vec<u8> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let digits = format!("{number:0DIGITS$}");
-        let mut text = self.text.clone();
-        for place in &self.places {
-            text[*place..place + DIGITS].copy_from_slice(digits.as_bytes());
-        }
-        (number, text)
+        self.first.make(number, number, BEGAN_S)
+    }
+
+    /// The next event, a change of somebody who is known. Each is of a later second, as renewals are.
+    pub fn update(&self, subject: u64) -> Vec<u8> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.update.make(number, subject, BEGAN_S + i64::try_from(number).unwrap())
     }
 }

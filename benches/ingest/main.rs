@@ -5,12 +5,14 @@
 //! - `verify`: a signed body whose signature does not match; checked, refused, nothing stored
 //! - `append`: the same program without its worker (this bench, run again as a daemon): verified and on disk
 //! - `append + projection`: the real binary; the clock stops when the last event is processed
+//! - `updates + projection`: the same with events about subscriptions that are known, as most are
 //! - `entitlement`: `GET /api/v1/users/{id}/entitlement` on the database that the rows before left
 //!
-//! The last three come twice: on an empty database and on one with a million events in it. Then: the rate at which a
+//! The last four come twice: on an empty database and on one with a million events in it. Then: the rate at which a
 //! backlog is projected, memory when idle, time from start to listening.
 //!
-//! Each event is the first of a new customer, user and subscription, the dearest kind there is. The load comes from
+//! Where nothing else is said, each event is the first of a new customer, user and subscription, the dearest kind there
+//! is. The load comes from
 //! this process, so on a small machine it takes a share of what it measures; compare rows of one run only.
 //! `TILLD_BENCH_SECONDS` (3) is the length of a row, `TILLD_BENCH_EVENTS` (1000000) what "a million" is,
 //! `TILLD_BENCH_ONLY` a word that a row's name must contain.
@@ -21,6 +23,7 @@ mod event;
 mod load;
 mod seed;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,7 +57,7 @@ fn main() {
     };
     let cores = std::thread::available_parallelism().unwrap();
     println!(
-        "{} bytes an event, {cores} cores that also run the load, {seconds} s a row, on {}",
+        "{:?} bytes an event (first, update), {cores} cores that also run the load, {seconds} s a row, on {}",
         bench.source.bytes(),
         bench.folder.display()
     );
@@ -97,7 +100,7 @@ impl Bench {
         for n in CONNECTIONS.into_iter().filter(|_| self.wants("verify")) {
             let daemon = Daemon::start(&database);
             let found = load(self.length, n, &daemon.public, |client: &mut Client| {
-                let (_, body) = self.source.make();
+                let body = self.source.make();
                 client.post(WEBHOOK_PATH, &event::sign("whsec_of_somebody_else", &body), &body, 400)
             });
             print_row("verify", 0, n, found, &daemon);
@@ -116,29 +119,50 @@ impl Bench {
             Daemon::start(&path).settle();
         }
         let mut users = Vec::new();
-        for n in CONNECTIONS.into_iter().filter(|_| self.wants("append + projection") || self.wants("entitlement")) {
+        for n in CONNECTIONS
+            .into_iter()
+            .filter(|_| ["append + projection", "updates", "entitlement"].map(|row| self.wants(row)).contains(&true))
+        {
             let first = if events == 0 { self.source.made() } else { self.source.made() - events };
-            let daemon = Daemon::start(&database("projection", n));
-            let before = daemon.processed();
-            let mut found = load(self.length, n, &daemon.public, |client| self.post(client));
-            daemon.settle();
-            found.took = found.began.elapsed();
-            assert_eq!(daemon.processed() - before, found.latencies.len() as u64, "acknowledged, but not processed");
-            print_row("append + projection", events, n, found, &daemon);
+            self.projected("append + projection", (events, n), &database("projection", n), |client| self.post(client));
             users.push((n, first..self.source.made()));
         }
-        for (n, users) in users.into_iter().filter(|_| self.wants("entitlement")) {
-            let daemon = Daemon::start(&database("projection", n));
-            let found = load(self.length, n, &daemon.private, |client| {
-                let user = event::user(users.start + client.random() % (users.end - users.start));
+        let any = |client: &mut Client, users: &Range<u64>| users.start + client.random() % (users.end - users.start);
+        for (n, users) in users.iter().filter(|_| self.wants("updates")) {
+            self.projected("updates + projection", (events, *n), &database("projection", *n), |client| {
+                let body = self.source.update(any(client, users));
+                client.post(WEBHOOK_PATH, &event::sign(event::SECRET, &body), &body, 200)
+            });
+        }
+        for (n, users) in users.iter().filter(|_| self.wants("entitlement")) {
+            let daemon = Daemon::start(&database("projection", *n));
+            let found = load(self.length, *n, &daemon.private, |client| {
+                let user = event::user(any(client, users));
                 client.get_with_token(&format!("/api/v1/users/{user}/entitlement"), TOKEN)
             });
-            print_row("entitlement", events, n, found, &daemon);
+            print_row("entitlement", events, *n, found, &daemon);
         }
     }
 
+    /// A row whose clock stops when the last event is processed.
+    fn projected(
+        &self,
+        what: &str,
+        (events, n): (u64, usize),
+        database: &Path,
+        request: impl Fn(&mut Client) -> Duration + Sync,
+    ) {
+        let daemon = Daemon::start(database);
+        let before = daemon.processed();
+        let mut found = load(self.length, n, &daemon.public, request);
+        daemon.settle();
+        found.took = found.began.elapsed();
+        assert_eq!(daemon.processed() - before, found.latencies.len() as u64, "acknowledged, but not processed");
+        print_row(what, events, n, found, &daemon);
+    }
+
     fn post(&self, client: &mut Client) -> Duration {
-        let (_, body) = self.source.make();
+        let body = self.source.make();
         client.post(WEBHOOK_PATH, &event::sign(event::SECRET, &body), &body, 200)
     }
 

@@ -25,7 +25,7 @@ pub fn append(database: &Path, source: &Source, count: u64) {
     while left > 0 {
         let part = left.min(TRANSACTION);
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        (0..part).for_each(|_| append_one(&connection, &source.make().1));
+        (0..part).for_each(|_| append_one(&connection, &source.make()));
         connection.execute_batch("COMMIT").unwrap();
         left -= part;
     }
