@@ -10,6 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const OWN: u64 = 392;
 /// A connection is open once.
 const PER_CONNECTION: u64 = 1;
+/// What macOS grants (its OPEN_MAX); it says that it has no hard limit, and refuses to raise the soft one to that.
+const GRANTED: u64 = 10_240;
 /// Connections of a listener below which it is of no use.
 const FEWEST: u64 = 4;
 
@@ -28,10 +30,12 @@ impl Descriptors {
         if before.current == before.maximum {
             return Self { limit: before.current };
         }
-        match setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum }) {
-            Ok(()) => {
-                log::debug!("limit of open files raised from={:?} to={:?}", before.current, before.maximum);
-                Self { limit: before.maximum }
+        let raise = |to| setrlimit(Resource::Nofile, Rlimit { current: to, maximum: before.maximum }).map(|()| to);
+        let granted = Some(GRANTED).filter(|granted| before.current.is_some_and(|current| current < *granted));
+        match raise(before.maximum).or_else(|error| granted.map_or(Err(error), |_| raise(granted))) {
+            Ok(limit) => {
+                log::debug!("limit of open files raised from={:?} to={limit:?}", before.current);
+                Self { limit }
             }
             Err(error) => {
                 log::info!("the limit of open files stays at {:?}: {error}", before.current);

@@ -184,6 +184,11 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, bodies: &Bodies, handler:
 fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
     let request = read(&inner, bodies);
     let reply = Reply { inner: Some(inner), began: Instant::now() };
+    // Without its body it would mean something else, and nobody waits for it any more.
+    let Some(request) = request else {
+        log::warn!("not done, it was given up before its turn came: {}", reply.label());
+        return reply.send(ApiError::new(503, "no_answer", "the request was not answered in time; try again").into());
+    };
     let label = reply.label();
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
         log::error!("panic at {label}: {}", crate::thread::panic_text(panic.as_ref()));
@@ -232,20 +237,20 @@ fn label(method: Method, url: &str) -> String {
     format!("{} {}", method.as_str(), path.escape_debug())
 }
 
-fn read(inner: &tiny_http::Request, bodies: &Bodies) -> Request {
+/// The request; `None` when its body is gone, as it is once the guard has given the request up.
+fn read(inner: &tiny_http::Request, bodies: &Bodies) -> Option<Request> {
     let mut request = Request::new(Method::parse(inner.method().as_str()), inner.url());
     for header in inner.headers() {
         let (name, value) = (header.field.as_str().as_str(), header.value.as_str());
         if name.eq_ignore_ascii_case(PEER_HEADER) {
             request.peer = value.parse().ok();
         } else if name.eq_ignore_ascii_case(BODY_HEADER) {
-            // Gone only if the guard has given the request up; then nobody hears the answer.
-            request.body = bodies.take(value).unwrap_or_default();
+            request.body = bodies.take(value)?;
         } else {
             request.headers.push((name.to_owned(), value.to_owned()));
         }
     }
-    request
+    Some(request)
 }
 
 fn send(inner: tiny_http::Request, response: Response) -> io::Result<()> {

@@ -3,12 +3,14 @@
 //! fsync, too. A thread of its own copies while commits go on; the writer copies only what was added meanwhile, which is
 //! little, so that the log can begin anew. It must never hold up a commit for more than that. Called by `writer`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
+use super::connection::waiting_shortly;
 use crate::thread::{Handle, Threads};
 
 /// Pages in the log at which copying begins: 16 MiB of 4 KiB pages. Fewer, and hot pages are copied over and over; more,
@@ -18,7 +20,8 @@ const BEGIN_AT_PAGES: i32 = 4000;
 const LEFT_TO_WRITER: i64 = 300;
 /// Passes made to come down to that; a writer that is faster than all of them is waited for no longer.
 const MAX_PASSES: usize = 4;
-/// Pages at which the writer copies everything itself, whoever waits: the log must not fill the disk.
+/// Pages at which the writer copies everything itself and waits for readers to leave the log, whoever waits: the log
+/// must not fill the disk. Without that, reads that overlap keep it from ever beginning anew.
 const MAX_PAGES: i32 = 65_536;
 
 /// What the writer and the copying thread tell each other.
@@ -35,6 +38,8 @@ pub(super) struct Checkpoints {
     shared: Arc<Shared>,
     bell: Sender<()>,
     copying: Handle,
+    /// Pages at which the writer waits for readers the next time.
+    wait_at: Cell<i32>,
 }
 
 impl Checkpoints {
@@ -54,13 +59,20 @@ impl Checkpoints {
         let (bell, rung) = bounded(1);
         let theirs = Arc::clone(&shared);
         let copying = threads.spawn("checkpoint", move || copy_when_rung(&copier, &rung, &theirs))?;
-        Ok(Self { shared, bell, copying })
+        Ok(Self { shared, bell, copying, wait_at: Cell::new(MAX_PAGES) })
     }
 
     /// Looks, between two commits, whether anything is to be done.
     pub(super) fn after_commit(&self, writer: &Connection) {
         let pages = self.shared.pages.load(Ordering::Relaxed);
-        if self.shared.finish.swap(false, Ordering::Relaxed) || pages >= MAX_PAGES {
+        if pages < MAX_PAGES {
+            self.wait_at.set(MAX_PAGES);
+        }
+        if pages >= self.wait_at.get() {
+            // A reader that stays, such as a backup, is not waited for at every commit.
+            self.wait_at.set(pages.saturating_add(BEGIN_AT_PAGES));
+            begin_anew(writer);
+        } else if self.shared.finish.swap(false, Ordering::Relaxed) {
             pass(writer);
         } else if pages >= BEGIN_AT_PAGES {
             // Full: it is at it already.
@@ -91,19 +103,60 @@ fn copy_when_rung(copier: &Connection, rung: &Receiver<()>, shared: &Shared) {
     }
 }
 
+/// Copies everything and waits, not for long, until no reader needs the log; the next commit then begins it anew.
+/// Whether it will.
+fn begin_anew(writer: &Connection) -> bool {
+    let all = waiting_shortly(writer, || checkpoint(writer, "PRAGMA wal_checkpoint(RESTART)"));
+    matches!(all, Some((false, in_log, copied)) if in_log == copied)
+}
+
 /// Copies what no reader needs in the log any more, without waiting for anyone. How many pages are left; `None` when
 /// that is not known.
 fn pass(connection: &Connection) -> Option<i64> {
-    let counts = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-    });
-    match counts {
-        Ok((false, in_log, copied)) => Some(in_log.saturating_sub(copied)),
+    match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
+        Some((false, in_log, copied)) => Some(in_log.saturating_sub(copied)),
         // The other side is at it.
-        Ok(_) => None,
-        Err(error) => {
+        _ => None,
+    }
+}
+
+/// Whether something was in the way, pages in the log, and how many of them are copied.
+fn checkpoint(connection: &Connection, sql: &str) -> Option<(bool, i64, i64)> {
+    let counts =
+        connection.query_row(sql, [], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+    counts
+        .inspect_err(|error| {
             log::warn!("the write-ahead log stays long for now, its pages could not be copied: {error}");
-            None
-        }
+        })
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::connection::{open_reader, open_writer};
+
+    #[test]
+    fn the_log_begins_anew_once_no_reader_needs_it_and_one_that_stays_stops_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tilld.db");
+        let writer = open_writer(&path).unwrap();
+        writer.execute_batch("CREATE TABLE t (a)").unwrap();
+        let log = || std::fs::metadata(dir.path().join("tilld.db-wal")).unwrap().len();
+        let commit = || writer.execute("INSERT INTO t VALUES (randomblob(50000))", []).unwrap();
+        let reader = open_reader(&path).unwrap();
+        let reading = reader.unchecked_transaction().unwrap();
+        let count = || reading.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(count(), 0);
+        commit();
+        assert!(!begin_anew(&writer), "it is still read");
+        commit();
+        assert_eq!(count(), 0, "as it was");
+        drop(reading);
+        let before = log();
+        assert!(begin_anew(&writer));
+        commit();
+        assert_eq!(log(), before, "what is there is written over");
     }
 }

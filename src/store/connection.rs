@@ -60,6 +60,15 @@ impl Patience {
     }
 }
 
+/// Does something for which others are waited for no longer than [`SHORT_TIMEOUT`].
+pub(super) fn waiting_shortly<T>(connection: &Connection, work: impl FnOnce() -> T) -> T {
+    // As above, nothing depends on it but time.
+    let _ = connection.busy_timeout(SHORT_TIMEOUT);
+    let done = work();
+    let _ = connection.busy_timeout(BUSY_TIMEOUT);
+    done
+}
+
 /// A connection that cannot change anything.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -70,6 +79,16 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     keep_statements(&connection)?;
     Ok(connection)
+}
+
+/// Undoes what a process was killed in the middle of while the file had no log yet, as in its first start. Who may only
+/// read cannot do that, and is told of a file that cannot be written.
+pub(super) fn roll_back(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // SQLite does it before the first read.
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
 }
 
 /// Keeps statements prepared, and their plans with them. Without the plan guarantee SQLite looks at the values bound to

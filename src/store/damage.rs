@@ -6,6 +6,7 @@
 //! [`BUDGET`], which for a file of a few megabytes is everything. What it cannot find is met later: then the file
 //! counts as damaged from the first read on that SQLite refuses (`Store::write`).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -45,6 +46,9 @@ pub fn look(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    if beside(path, "-journal").exists() {
+        connection::roll_back(path).map_err(failed)?;
+    }
     let mut connection = connection::open_reader(path).map_err(failed)?;
     match roots(&connection).and_then(|()| quick(&mut connection)).map_err(failed)? {
         None => Ok(()),
@@ -98,12 +102,12 @@ fn quick(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
     }
 }
 
-/// Copies of the database that lie beside it, newest first: files named after it, or ending in `.bak`, with the
-/// beginning of a SQLite file. The database itself is not opened.
+/// Copies of the database that lie beside it, newest first: files named after it (`tilld.db.…`, `tilld….bak`) with the
+/// beginning of a SQLite file; any other file there may be anybody's. The database itself is not opened.
 #[must_use]
 pub fn backups(path: &Path) -> Vec<PathBuf> {
     let Ok(own) = lock::resolved(path) else { return Vec::new() };
-    let (Some(folder), Some(name)) = (own.parent(), own.file_name().and_then(|name| name.to_str())) else {
+    let (Some(folder), Some(name), Some(stem)) = (own.parent(), text(own.file_name()), text(own.file_stem())) else {
         return Vec::new();
     };
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
@@ -113,13 +117,18 @@ pub fn backups(path: &Path) -> Vec<PathBuf> {
         .filter(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.starts_with(&begins) || name.ends_with(".bak")
+            name.starts_with(&begins) || (name.starts_with(stem) && name.ends_with(".bak"))
         })
+        .filter(|entry| entry.path() != own)
         .filter(|entry| is_sqlite(&entry.path()))
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     found.sort();
     found.into_iter().rev().map(|(_, path)| path).take(NAMED).collect()
+}
+
+fn text(name: Option<&OsStr>) -> Option<&str> {
+    name.and_then(OsStr::to_str)
 }
 
 fn is_sqlite(path: &Path) -> bool {

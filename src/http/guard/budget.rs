@@ -13,10 +13,15 @@ pub(super) const FREE_BYTES: usize = 32 * 1024;
 const SYSTEM_BYTES: usize = 33 * 1024 * 1024;
 
 /// An empty buffer for a body of `length` bytes. Memory that is not written to is not taken, so a large one reserves
-/// addresses beyond need, and all of it is given back when it is dropped.
+/// addresses beyond need, and all of it is given back when it is dropped. Where addresses are short, it has no more than
+/// its length: asking in vain for what is not needed must not end the process.
 #[must_use]
 pub fn body_buffer(length: usize) -> Vec<u8> {
-    Vec::with_capacity(if length > FREE_BYTES { length.max(SYSTEM_BYTES) } else { length })
+    let mut buffer = Vec::new();
+    if length > FREE_BYTES && buffer.try_reserve_exact(length.max(SYSTEM_BYTES)).is_ok() {
+        return buffer;
+    }
+    Vec::with_capacity(length)
 }
 
 #[derive(Debug)]

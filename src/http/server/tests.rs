@@ -301,6 +301,37 @@ fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
 }
 
 #[test]
+fn a_request_whose_body_is_gone_is_not_done_without_it() {
+    let meeting = Meeting::new().unwrap();
+    let listener = UnixListener::bind(meeting.socket()).unwrap();
+    let server = Arc::new(tiny_http::Server::from_listener(listener, None).unwrap());
+    let (bodies, (stopper, stop)) = (Arc::new(Bodies::new(1)), stopper());
+    let (called, calls) = bounded(8);
+    let (serving, threads) = (Arc::clone(&server), Threads::default());
+    let thread = threads.spawn("serving", move || {
+        let handler = move |request: Request, reply: Reply| {
+            called.send(request.body.len()).unwrap();
+            reply.send(Response::text(200, "done"));
+        };
+        answer_all(&serving, &stop, &bodies, &handler);
+    });
+    let asked = |headers: &str| {
+        let mut stream = UnixStream::connect(meeting.socket()).unwrap();
+        stream
+            .write_all(format!("POST /all HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+            .unwrap();
+        rest(stream)
+    };
+    // As when the guard has put the next request's body in its place.
+    assert!(asked("X-Tilld-Body: 0.1\r\n").starts_with("HTTP/1.1 503 "));
+    assert!(asked("").starts_with("HTTP/1.1 200 "));
+    assert_eq!(calls.try_iter().collect::<Vec<_>>(), [0], "only the one that never had a body");
+    drop(stopper);
+    server.unblock();
+    thread.unwrap().join();
+}
+
+#[test]
 fn the_end_of_a_serving_thread_is_reported_by_name() {
     let threads = Threads::default();
     let handler: Arc<Handler> = Arc::new(|request, reply| reply.send(echo(&request)));

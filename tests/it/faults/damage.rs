@@ -198,3 +198,38 @@ fn an_event_that_meets_damage_is_neither_failed_nor_given_up() {
     let done = "SELECT count(*) FROM stripe_webhooks_log WHERE status = 'processed' AND processing_attempts = 1";
     assert_eq!(till.value(done), 1);
 }
+
+#[test]
+fn a_process_killed_while_the_file_had_no_log_yet_is_no_hindrance_to_the_next() {
+    let (dir, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(Live::start(dir.path()).terminate(), Some(0));
+    let writing = Connection::open(database(dir.path())).unwrap();
+    writing.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    // More than the cache holds, so that pages are changed in the file before the commit.
+    writing.execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE; CREATE TABLE half (a);").unwrap();
+    for _ in 0..50 {
+        writing.execute("INSERT INTO half VALUES (randomblob(4000))", []).unwrap();
+    }
+    // What is on disk at this moment is what a kill leaves.
+    for name in ["tilld.db", "tilld.db-journal"] {
+        assert!(std::fs::copy(dir.path().join(name), killed.path().join(name)).unwrap() > 0);
+    }
+    let live = Live::start(killed.path());
+    assert_eq!(live.post(&body(1)).unwrap().status, 200);
+    assert_eq!(live.terminate(), Some(0));
+    assert_eq!(super::count(&database(killed.path()), "sqlite_master WHERE name = 'half'"), 0, "it is undone");
+}
+
+#[test]
+fn an_empty_file_beside_another_program_s_backup_is_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["blog.bak", "old.db.bak"] {
+        Connection::open(dir.path().join(name)).unwrap().execute_batch("CREATE TABLE posts (a)").unwrap();
+    }
+    std::fs::write(database(dir.path()), "").unwrap();
+    assert_eq!(Live::start(dir.path()).terminate(), Some(0));
+    // Nor is it what a damaged one is to be replaced by.
+    std::fs::write(database(dir.path()), "dear diary, today").unwrap();
+    let said = refused(serve(dir.path()));
+    assert!(said.contains("no backup of it lies in its folder"), "{said}");
+}
