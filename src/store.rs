@@ -50,8 +50,8 @@ use writer::{Aside, Then};
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
-/// Read-only connections kept open.
-const READERS: usize = 4;
+/// Read-only connections kept open: as many as threads answer the application, so that none waits for another's read.
+const READERS: usize = 8;
 /// How long a read waits for a free connection before it reports the store as unavailable.
 const READER_WAIT: Duration = Duration::from_secs(5);
 

@@ -15,6 +15,8 @@ const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pages that the writer keeps, as SQLite's `cache_size` takes it: KiB when negative. A commit's pages must fit, or they
 /// are written before it and again after.
 const WRITER_CACHE_KIB: i64 = -8_192;
+/// The same for each that reads; the system's own cache lies behind it.
+const READER_CACHE_KIB: i64 = -1024;
 /// Prepared statements kept per connection; more than the program has.
 const STATEMENT_CACHE: usize = 256;
 
@@ -75,6 +77,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
     // A sort in a file would need a disk with room and a free descriptor.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     keep_statements(&connection)?;

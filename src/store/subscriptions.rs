@@ -122,12 +122,23 @@ pub fn put(tx: &Tx, row: &Subscription) -> Result<(), StoreError> {
         ":event_created": row.event_created, ":event_id": row.event_id,
     };
     tx.execute_named(PUT, params)?;
-    tx.execute(
-        "DELETE FROM stripe_subscription_items WHERE stripe_subscription_id = ?1",
-        [&row.stripe_subscription_id],
-    )?;
-    for (position, item) in row.items.iter().enumerate() {
-        put_item(tx, &row.stripe_subscription_id, position, item)?;
+    put_items(tx, &row.stripe_subscription_id, &row.items)
+}
+
+/// Mostly they are the same ones again: then one row changes, and no index.
+fn put_items(tx: &Tx, subscription_id: &str, items: &[Item]) -> Result<(), StoreError> {
+    const IDS: &str = "SELECT stripe_item_id FROM stripe_subscription_items WHERE stripe_subscription_id = ?1";
+    const DELETE: &str =
+        "DELETE FROM stripe_subscription_items WHERE stripe_subscription_id = ?1 AND stripe_item_id = ?2";
+    let known: Vec<String> = tx.list(IDS, [subscription_id], |row| row.get(0))?;
+    for gone in known.iter().filter(|id| !items.iter().any(|item| item.stripe_item_id == **id)) {
+        tx.execute(DELETE, (subscription_id, gone))?;
+    }
+    for (position, item) in items.iter().enumerate() {
+        // Of two with one id, which Stripe does not send, the first counts.
+        if !items[..position].iter().any(|before| before.stripe_item_id == item.stripe_item_id) {
+            put_item(tx, subscription_id, position, item)?;
+        }
     }
     Ok(())
 }
@@ -137,7 +148,10 @@ const PUT_ITEM: &str = "INSERT INTO stripe_subscription_items
      current_period_start, current_period_end, unit_amount, currency, recurring_interval, interval_count)
     VALUES (:subscription, :item, :position, :price, :product, :quantity, :period_start, :period_end, :unit_amount,
      :currency, :interval, :interval_count)
-    ON CONFLICT (stripe_subscription_id, stripe_item_id) DO NOTHING";
+    ON CONFLICT (stripe_subscription_id, stripe_item_id) DO UPDATE SET position = :position, stripe_price_id = :price,
+     stripe_product_id = :product, quantity = :quantity, current_period_start = :period_start,
+     current_period_end = :period_end, unit_amount = :unit_amount, currency = :currency,
+     recurring_interval = :interval, interval_count = :interval_count";
 
 fn put_item(tx: &Tx, subscription_id: &str, position: usize, item: &Item) -> Result<(), StoreError> {
     let params = named_params! {

@@ -38,13 +38,13 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one_at_start() {
 fn too_few_open_files_are_refused_at_start_with_the_number_needed() {
     let dir = tempfile::tempdir().unwrap();
     let said = refused(serve_after(dir.path(), "ulimit -n 64"));
-    assert!(said.contains("64 open files are too few, 400 is the least") && said.contains("LimitNOFILE="), "{said}");
+    assert!(said.contains("64 open files are too few, 424 is the least") && said.contains("LimitNOFILE="), "{said}");
 }
 
 #[test]
 fn idle_clients_cannot_use_up_the_open_files_that_webhooks_need() {
     let dir = tempfile::tempdir().unwrap();
-    let live = Live::launch(serve_after(dir.path(), "ulimit -n 400"));
+    let live = Live::launch(serve_after(dir.path(), "ulimit -n 424"));
     assert!(live.said().contains("each listener serves 4"), "{}", live.said());
     let clients: Vec<TcpStream> = (0..200)
         .map(|number| TcpStream::connect(if number % 2 == 0 { &live.public } else { &live.private }).unwrap())
