@@ -89,7 +89,7 @@ impl Worker {
         let mut recovered = false;
         loop {
             pulse.beat();
-            let wait = match self.turn(&mut recovered, clock.now_ms()) {
+            let wait = match self.turn(&mut recovered, clock.now_ms(), pulse) {
                 Ok(Step::Worked) => Duration::ZERO,
                 Ok(Step::Idle) => POLL,
                 Err(StoreError::Stopped) => return,
@@ -107,9 +107,9 @@ impl Worker {
         }
     }
 
-    fn turn(&mut self, recovered: &mut bool, now_ms: i64) -> Result<Step, StoreError> {
+    fn turn(&mut self, recovered: &mut bool, now_ms: i64, pulse: &Pulse) -> Result<Step, StoreError> {
         if !*recovered {
-            self.recover(now_ms)?;
+            self.recover(now_ms, pulse)?;
             *recovered = true;
         }
         self.step(now_ms)
@@ -161,7 +161,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the database could not take it.
-    pub fn recover(&mut self, now_ms: i64) -> Result<(), StoreError> {
+    pub fn recover(&mut self, now_ms: i64, pulse: &Pulse) -> Result<(), StoreError> {
         let Some(mut suspects) = self.store.read(inbox::find_claim)? else { return Ok(()) };
         log::info!("the former process ended within a batch; its events are taken one by one");
         while let Some(pending) = self.store.read(|reader| inbox::list_pending(reader, suspects, 1))?.into_iter().next()
@@ -169,6 +169,8 @@ impl Worker {
             suspects.first = pending.log_id;
             self.try_suspect(pending, suspects, now_ms)?;
             suspects.first = suspects.first.saturating_add(1);
+            // On a slow disk a whole batch, two commits an event, takes longer than a turn may.
+            pulse.beat();
         }
         self.store.write(inbox::clear_claim)
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode as Code;
-use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA};
+use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_READONLY_ROLLBACK};
 
 /// What to do with a file that SQLite finds damaged; each message says it once.
 const REPAIR: &str = "stop tilld, move the file with its -wal and -shm away, put a backup in its place, start again, and resend the events since then from Stripe's dashboard";
@@ -125,7 +125,10 @@ fn named(backups: &[PathBuf]) -> String {
 impl OpenError {
     /// Why SQLite could not open or ask the file at `path`.
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
-        let (path, reason) = (path.to_owned(), words(error));
+        let (path, mut reason) = (path.to_owned(), words(error));
+        if error.sqlite_extended_error_code() == Some(SQLITE_READONLY_ROLLBACK) {
+            reason.push_str("; a process was killed while it wrote it for the first time: `tilld serve` mends that");
+        }
         match fault(error) {
             Fault::Damage => {
                 let backups = super::damage::backups(&path);

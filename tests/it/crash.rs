@@ -220,10 +220,10 @@ fn a_database_that_cannot_write_costs_no_event_an_attempt_not_even_a_suspect() {
     // The process ends; the next one finds the claim and takes its events one by one.
     let mut till = reopen(till, down());
     for _ in 0..10 {
-        assert!(matches!(till.worker.recover(START_S * 1000), Err(StoreError::Unavailable(_))));
+        assert!(matches!(till.worker.recover(START_S * 1000, &Pulse::default()), Err(StoreError::Unavailable(_))));
     }
     STORE_IS_DOWN.store(false, Ordering::SeqCst);
-    till.worker.recover(START_S * 1000).unwrap();
+    till.worker.recover(START_S * 1000, &Pulse::default()).unwrap();
     till.settle();
     assert_eq!(count(&till, "stripe_webhooks_log WHERE status = 'processed' AND processing_attempts = 1"), 3);
 }
@@ -376,7 +376,7 @@ fn child() {
     let (tickets, _taken) = bounded(1);
     let context = Arc::new(Context { policy, livemode: None });
     let mut worker = Worker::new(store, context, POLICY, tickets).with_project(aborting);
-    worker.recover(START_S * 1000).unwrap();
+    worker.recover(START_S * 1000, &Pulse::default()).unwrap();
     while worker.step(START_S * 1000).unwrap() == Step::Worked {}
     drop(worker);
     writer.join();
