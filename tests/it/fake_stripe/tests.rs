@@ -1,0 +1,1 @@
+//! Each rule of the fake, over its socket.
