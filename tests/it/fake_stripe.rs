@@ -111,6 +111,16 @@ impl FakeStripe {
         self.shared.changed.notify_all();
     }
 
+    /// Waits until every webhook has got its 2xx.
+    pub fn wait_for_delivery(&self) {
+        let started = Instant::now();
+        let mut state = self.state();
+        while state.mail.is_open() {
+            assert!(started.elapsed() < PATIENCE, "webhooks were not delivered");
+            state = self.shared.wait(state);
+        }
+    }
+
     /// All requests, in the order of their arrival.
     pub fn requests(&self) -> Vec<Recorded> {
         self.state().records.clone()
@@ -170,6 +180,7 @@ impl Shared {
         for trip in trips {
             let delivery = trip.carry(now_s);
             let mut state = self.lock();
+            state.mail.came_back();
             match delivery.status {
                 Some(200..300) => state.delivered(&delivery.event_id, trip.endpoint()),
                 _ => state.mail.keep(trip),

@@ -37,6 +37,8 @@ pub enum Fault {
     Html502,
     /// A 302 to this place, nothing done.
     Redirect(String),
+    /// The fake itself panics: what its own test is for.
+    Panic,
 }
 
 impl Fault {
@@ -62,6 +64,7 @@ impl Fault {
                 send(502, vec![html], "<html><body>502 Bad Gateway</body></html>".to_owned())
             }
             Self::Redirect(place) => send(302, vec![("Location", place.clone())], String::new()),
+            Self::Panic => unreachable!("asked to panic"),
             _ => None,
         }
     }

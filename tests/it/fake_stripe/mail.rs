@@ -48,6 +48,8 @@ pub struct Mail {
     pub endpoints: Vec<Endpoint>,
     pub rule: Rule,
     waiting: Vec<Letter>,
+    /// Letters that were collected and are not back.
+    travelling: usize,
     /// Event and endpoint that answered 2xx.
     arrived: HashSet<(String, usize)>,
     random: u64,
@@ -93,7 +95,18 @@ impl Mail {
                 trips.swap(last, other);
             }
         }
+        self.travelling += trips.len();
         trips
+    }
+
+    /// Something waits or is on its way.
+    pub fn is_open(&self) -> bool {
+        !self.waiting.is_empty() || self.travelling > 0
+    }
+
+    /// One came back.
+    pub fn came_back(&mut self) {
+        self.travelling -= 1;
     }
 
     /// Whether this is its first arrival there.

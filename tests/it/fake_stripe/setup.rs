@@ -37,7 +37,8 @@ impl FakeStripe {
     pub fn add_price(&self, id: &str, unit_amount: i64, interval: &str) {
         let recurring = json!({ "interval": interval, "interval_count": 1, "usage_type": "licensed", "meter": null });
         let recurring = if interval.is_empty() { Value::Null } else { recurring };
-        self.add("price", &json!({ "id": id, "unit_amount": unit_amount, "recurring": recurring }));
+        let product = self.add("product", &json!({ "id": format!("prod_of_{id}") }));
+        self.add("price", &json!({ "id": id, "unit_amount": unit_amount, "recurring": recurring, "product": product }));
     }
 
     /// A customer with this card (a test token, like `pm_card_visa`) as the default; its id.
