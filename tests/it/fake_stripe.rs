@@ -215,12 +215,21 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) -> Vec<JoinHandle<()>> {
         shared.sockets.lock().unwrap().insert(number, stream.try_clone().unwrap());
         let shared = Arc::clone(shared);
         threads.push(spawn(move || {
-            let served = serve(&shared, stream, number);
-            shared.sockets.lock().unwrap().remove(&number);
-            drop(served);
+            let _open = Open(&shared, number);
+            // Ends in an error where a client breaks off.
+            drop(serve(&shared, stream, number));
         }));
     }
     threads
+}
+
+/// Gives up its handle of a connection, also in a panic: the other end sees it closed.
+struct Open<'a>(&'a Shared, usize);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 /// Answers one request after the other; ends with the connection.

@@ -14,7 +14,10 @@ const MAX_DEPTH: usize = 4;
 
 /// `value` as a client of `version` sees it that asks for these expansions.
 pub fn view(state: &mut State, value: Value, expand: &[String], version: ApiVersion) -> Answer {
-    let mut shown = render(value, version);
+    // Events keep the version that they were made in.
+    let is_event = |value: &Value| value["object"] == "event";
+    let fixed = is_event(&value) || value["data"].get(0).is_some_and(is_event);
+    let mut shown = if fixed { value } else { render(value, version) };
     match shown.get_mut("data") {
         Some(Value::Array(members)) => members.iter_mut().for_each(cut),
         _ => cut(&mut shown),
@@ -128,5 +131,5 @@ pub fn list_of(data: Vec<Value>, url: &str) -> Value {
 
 /// The kind whose list is at this path.
 pub fn kind_at(path: &str) -> Option<&'static str> {
-    KINDS.iter().find(|(_, known, ..)| *known == path).map(|(kind, ..)| *kind)
+    KINDS.iter().find(|(kind, known, ..)| *known == path && *kind != "discount").map(|(kind, ..)| *kind)
 }

@@ -63,6 +63,11 @@ fn events_keep_their_version_and_are_kept_for_thirty_days() {
     post(&fake, "/v1/customers", "name=a");
     let event = get(&fake, "/v1/events").body["data"][0].clone();
     assert_eq!(event["api_version"], "2024-09-30.acacia");
+    fake.set_version(ApiVersion::Endive);
+    post(&fake, "/v1/customers", "name=b");
+    let old = [super::AUTH, ("Stripe-Version", "2024-09-30.acacia")];
+    let newest = raw(&fake, "GET /v1/events", &old, "").unwrap().body["data"][0].clone();
+    assert!(newest["data"]["object"].get("business_name").is_some(), "as it was made, whoever asks");
     assert!(event["data"]["object"].get("business_name").is_none());
     let path = format!("/v1/events/{}", event["id"].as_str().unwrap());
     fake.clock().advance(30 * DAY_MS);

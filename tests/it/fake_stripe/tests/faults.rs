@@ -33,6 +33,10 @@ fn a_hanging_request_gets_nothing() {
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let ended = stream.read(&mut [0; 1]).unwrap_err();
         assert_eq!(ended.kind(), std::io::ErrorKind::WouldBlock);
+        // It is recorded and done at once, or not.
+        while fake.requests().len() <= done {
+            std::thread::yield_now();
+        }
         assert_eq!(fake.effects("customer"), done);
     }
 }
@@ -40,7 +44,7 @@ fn a_hanging_request_gets_nothing() {
 #[test]
 fn errors_on_demand_have_stripes_headers_and_do_nothing() {
     let fake = FakeStripe::start();
-    let mut see = |fault, header: &str| {
+    let see = |fault, header: &str| {
         fake.fail(fault, "/v1/customers", 1);
         let got = post(&fake, "/v1/customers", "name=a");
         (got.status, got.error().1.to_owned(), got.header(header).map(str::to_owned))

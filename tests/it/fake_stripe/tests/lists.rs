@@ -22,7 +22,10 @@ fn pages_are_newest_first_and_meet_without_gap_or_repetition() {
     let (fake, mut ids) = customers(12);
     ids.reverse();
     let first = get(&fake, "/v1/customers");
-    assert_eq!((first.ids(), &first.body["has_more"]), (ids[..10].iter().map(String::as_str).collect(), &json!(true)));
+    assert_eq!(
+        (first.ids(), &first.body["has_more"]),
+        (ids[..10].iter().map(String::as_str).collect::<Vec<_>>(), &json!(true))
+    );
     assert_eq!((&first.body["object"], &first.body["url"]), (&json!("list"), &json!("/v1/customers")));
     let second = get(&fake, &format!("/v1/customers?starting_after={}&limit=100", ids[9]));
     assert_eq!((second.ids(), &second.body["has_more"]), (vec![ids[10].as_str(), &ids[11]], &json!(false)));
