@@ -119,6 +119,13 @@ impl State {
         self.objects.insert(kind, object.clone());
     }
 
+    /// It was never made.
+    pub fn undo(&mut self, object: &Value) {
+        let kind = row(object["object"].as_str().unwrap()).0;
+        self.objects.remove(kind, object["id"].as_str().unwrap());
+        *self.effects.entry(kind).or_default() -= 1;
+    }
+
     /// Changes an object and tells it by `event`; `*.updated` carries what was before. Nothing changed, nothing told.
     pub fn change(&mut self, object: &Value, event: &str, change: impl FnOnce(&mut Value)) -> Value {
         let (kind, id) = (object["object"].as_str().unwrap(), object["id"].as_str().unwrap());

@@ -204,7 +204,7 @@ pub fn complete(state: &mut State, session: &Value, card: &str, email: &str) -> 
             let start = start_of(session, id.clone().unwrap_or_default(), card.clone());
             let (subscription, paid) = subscriptions::begin(state, start, false);
             if paid.is_err() {
-                state.objects.remove("subscription", subscription["id"].as_str().unwrap_or_default());
+                state.undo(&subscription);
                 return None;
             }
             state.emit("customer.subscription.created", &subscription, None);

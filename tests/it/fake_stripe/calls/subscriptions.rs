@@ -57,7 +57,7 @@ pub fn create(state: &mut State, params: &Params) -> Answer {
     let (subscription, paid) = begin(state, start, behavior == "default_incomplete");
     match (paid, behavior) {
         (Err(refusal), "error_if_incomplete") => {
-            state.objects.remove("subscription", subscription["id"].as_str().unwrap_or_default());
+            state.undo(&subscription);
             Err(refusal)
         }
         _ => {

@@ -114,7 +114,7 @@ fn a_declined_card_leaves_the_session_open() {
     let session = post(&fake, PATH, &format!("mode=subscription&{LINE}")).id();
     assert_eq!(fake.complete(&session, "pm_card_visa_chargeDeclined"), None);
     assert_eq!(get(&fake, &format!("{PATH}/{session}")).body["status"], "open");
-    assert_eq!(get(&fake, "/v1/subscriptions?status=all").ids().len(), 0);
+    assert_eq!((fake.effects("subscription"), get(&fake, "/v1/subscriptions?status=all").ids().len()), (0, 0));
     assert!(fake.complete(&session, "pm_card_visa").is_some());
 }
 
