@@ -70,7 +70,7 @@ pub struct State {
 impl State {
     pub fn new(clock: Arc<ManualClock>) -> Self {
         Self {
-            objects: Objects { now_s: clock.now_s(), ..Objects::default() },
+            objects: Objects::new(clock.now_s()),
             clock,
             effects: BTreeMap::new(),
             faults: Faults::default(),

@@ -58,7 +58,7 @@ pub struct Objects {
     templates: HashMap<&'static str, Value>,
     made: u64,
     /// The time that templates speak of.
-    pub now_s: i64,
+    now_s: i64,
 }
 
 /// The row of [`KINDS`].
@@ -67,6 +67,10 @@ pub fn row(kind: &str) -> &'static (&'static str, &'static str, &'static str, &'
 }
 
 impl Objects {
+    pub fn new(now_s: i64) -> Self {
+        Self { now_s, ..Self::default() }
+    }
+
     pub fn new_id(&mut self, kind: &str) -> String {
         self.made += 1;
         format!("{}{:08}", row(kind).2, self.made)

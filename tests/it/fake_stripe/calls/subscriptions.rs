@@ -254,7 +254,7 @@ pub fn delete(state: &mut State, id: &str, params: &Params) -> Answer {
         let (items, at_s) = (subscription["items"]["data"].clone(), state.now_s());
         let items = items.as_array().into_iter().flatten();
         let lines = items.map(|item| invoices::proration(state, id, item, at_s, -1)).collect();
-        invoices::bill(state, &subscription, Bill { reason: "subscription_update", lines, card: None });
+        invoices::bill(state, &subscription, Bill { reason: "subscription_update", lines, card: None }).1?;
     }
     Ok(end(state, &subscription, Some("cancellation_requested")))
 }
