@@ -143,8 +143,8 @@ fn passes(kind: &str, object: &Value, params: &Params) -> bool {
             }
             (_, _, Some(wanted)) => match object.pointer(&pointer) {
                 Some(Value::String(text)) => text == wanted,
-                Some(other) => other.to_string() == wanted,
-                None => false,
+                Some(Value::Bool(given)) => given.to_string() == wanted,
+                _ => false,
             },
         }
     })

@@ -82,7 +82,7 @@ fn events_are_filtered_by_type_and_delivery() {
     post(&fake, "/v1/customers", "name=a");
     post(&fake, "/v1/products", "name=a");
     let count = |query: &str| get(&fake, &format!("/v1/events?{query}")).ids().len();
-    assert_eq!((count("type=customer.created"), count("type=customer.*"), count("type=invoice.paid")), (1, 1, 0));
+    assert_eq!((count("type=customer.created"), count("type=customer.%2A"), count("type=invoice.paid")), (1, 1, 0));
     assert_eq!(count("types[]=customer.created&types[]=product.created"), 2);
     assert_eq!(get(&fake, "/v1/events?type=a&types[0]=b").error().1, "parameters_exclusive");
     assert_eq!((count("delivery_success=true"), count("delivery_success=false")), (2, 0));
