@@ -152,9 +152,14 @@ fn claim(state: &mut State, call: &Call) -> Result<Option<Outgoing>, Refusal> {
 
 fn act(state: &mut State, call: &Call, spoil: bool) -> Outgoing {
     state.request = Some((call.id.clone(), call.key.clone()));
-    let result = calls::act(state, call);
+    let expand = call.params.texts("expand");
+    let result = view::check(&expand).and_then(|()| calls::act(state, call));
     state.request = None;
-    let result = result.and_then(|value| view::view(state, value, &call.params.texts("expand"), call.version));
+    let shown = |value| {
+        // Whatever cannot be shown has been done.
+        view::view(state, value, &expand, call.version).map_err(|refusal| Refusal { executed: true, ..refusal })
+    };
+    let result = result.and_then(shown);
     let (mut answer, executed) = match &result {
         Ok(value) => (outgoing(200, value.to_string(), &call.id), true),
         Err(refusal) => (refused(refusal, &call.id), refusal.executed),

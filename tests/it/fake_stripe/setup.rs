@@ -69,6 +69,18 @@ impl FakeStripe {
         subscriptions::renew(&mut state, &subscription, Some(card))
     }
 
+    /// The customer ends a subscription in the portal: since flexible billing that is `cancel_at` alone.
+    pub fn cancel_in_portal(&self, subscription: &str) -> Value {
+        let mut state = self.state();
+        let now_s = state.now_s();
+        let subscription = state.objects.get("subscription", subscription).unwrap();
+        state.change(&subscription, "customer.subscription.updated", |subscription| {
+            subscription["cancel_at"] = subscription["items"]["data"][0]["current_period_end"].clone();
+            subscription["canceled_at"] = json!(now_s);
+            subscription["cancellation_details"]["reason"] = json!("cancellation_requested");
+        })
+    }
+
     /// The bank disputes a charge.
     pub fn dispute(&self, charge: &str) -> Value {
         let mut state = self.state();

@@ -146,7 +146,6 @@ impl State {
         let in_version = |version: ApiVersion, pending: usize| {
             let mut shown = render(object.clone(), version);
             view::cut(&mut shown);
-            view::without_own(&mut shown);
             let of = Envelope {
                 id: &id,
                 event_type,
@@ -158,6 +157,7 @@ impl State {
             let mut event = envelope(&of, shown);
             event["pending_webhooks"] = json!(pending);
             let (request, key) = self.request.clone().unzip();
+            view::without_own(&mut event);
             event["request"] = json!({ "id": request, "idempotency_key": key.flatten() });
             event
         };

@@ -23,16 +23,23 @@ pub fn view(state: &mut State, value: Value, expand: &[String], version: ApiVers
         _ => cut(&mut shown),
     }
     for path in expand {
+        descend(state, &mut shown, &path.split('.').collect::<Vec<_>>(), version)?;
+    }
+    without_own(&mut shown);
+    Ok(shown)
+}
+
+/// Refuses paths that are too deep, before anything is done.
+pub fn check(expand: &[String]) -> Result<(), Refusal> {
+    for path in expand {
         let parts: Vec<&str> = path.split('.').collect();
         let depth = parts.len() - usize::from(parts[0] == "data");
         if depth > MAX_DEPTH || parts.iter().any(|part| part.is_empty()) {
             let message = format!("You cannot expand more than {MAX_DEPTH} levels of a property: {path}");
             return Err(Refusal::invalid("property_expansion_max_depth", "expand", &message));
         }
-        descend(state, &mut shown, &parts, version)?;
     }
-    without_own(&mut shown);
-    Ok(shown)
+    Ok(())
 }
 
 /// Cuts the lists below an object to their first page.

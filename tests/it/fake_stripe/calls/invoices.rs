@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::params::{Answer, Params, Refusal};
 use super::super::state::State;
-use super::{items, payments};
+use super::{items, payments, subscriptions};
 
 /// What an invoice is made of.
 pub struct Bill {
@@ -239,6 +239,8 @@ pub fn preview(state: &mut State, params: &Params) -> Answer {
 
 fn next_period(state: &mut State, subscription: &Value) -> Vec<Value> {
     let mut next = subscription.clone();
+    let mut lines = subscriptions::take_pending(&mut next);
     items::turn(&mut next);
-    lines_of(state, &next, false)
+    lines.extend(lines_of(state, &next, false));
+    lines
 }

@@ -199,13 +199,13 @@ pub fn update(state: &mut State, id: &str, params: &Params) -> Answer {
     let behavior = params.text("proration_behavior").unwrap_or("create_prorations");
     let at_s = params.int("proration_date")?.unwrap_or(state.now_s());
     let prorations = change_items(state, params, &mut new, at_s)?;
-    let card = if behavior == "always_invoice" && !prorations.is_empty() {
+    if behavior == "create_prorations" && !prorations.is_empty() {
+        let mut pending = take_pending(&mut new);
+        pending.extend(prorations);
+        new["fake_pending"] = json!(pending);
+    } else if behavior == "always_invoice" && !prorations.is_empty() {
         let customer = state.named("customer", old["customer"].as_str().unwrap_or_default(), "customer")?;
-        Some(card_of(state, new["default_payment_method"].as_str(), &customer)?)
-    } else {
-        None
-    };
-    if let Some(card) = card {
+        let card = card_of(state, new["default_payment_method"].as_str(), &customer)?;
         let bill = Bill { reason: "subscription_update", lines: prorations, card };
         let (invoice, paid) = invoices::bill(state, &new, bill);
         if params.text("payment_behavior") == Some("error_if_incomplete") {
@@ -250,10 +250,13 @@ pub fn delete(state: &mut State, id: &str, params: &Params) -> Answer {
     if subscription["status"] == "canceled" {
         return Err(Refusal::missing("subscription", id, "id"));
     }
-    if prorate && invoice_now {
+    let mut lines = take_pending(&mut subscription.clone());
+    if prorate {
         let (items, at_s) = (subscription["items"]["data"].clone(), state.now_s());
         let items = items.as_array().into_iter().flatten();
-        let lines = items.map(|item| invoices::proration(state, id, item, at_s, -1)).collect();
+        lines.extend(items.map(|item| invoices::proration(state, id, item, at_s, -1)));
+    }
+    if invoice_now && !lines.is_empty() {
         invoices::bill(state, &subscription, Bill { reason: "subscription_update", lines, card: None }).1?;
     }
     Ok(end(state, &subscription, Some("cancellation_requested")))
@@ -283,9 +286,16 @@ pub fn of(state: &mut State, customer: &str) -> Vec<Value> {
 pub fn renew(state: &mut State, subscription: &Value, card: Option<Value>) -> Value {
     let mut new = subscription.clone();
     turn(&mut new);
-    let lines = invoices::lines_of(state, &new, false);
+    let mut lines = take_pending(&mut new);
+    lines.extend(invoices::lines_of(state, &new, false));
     let (invoice, paid) = invoices::bill(state, &new, Bill { reason: "subscription_cycle", lines, card });
     new["latest_invoice"] = invoice["id"].clone();
     new["status"] = json!(if paid.is_ok() && invoice["status"] == "paid" { "active" } else { "past_due" });
     state.change(subscription, "customer.subscription.updated", |old| *old = new)
+}
+
+/// The prorations that wait for the next invoice; they wait no longer.
+pub fn take_pending(subscription: &mut Value) -> Vec<Value> {
+    let pending = subscription.as_object_mut().and_then(|subscription| subscription.remove("fake_pending"));
+    pending.and_then(|pending| pending.as_array().cloned()).unwrap_or_default()
 }

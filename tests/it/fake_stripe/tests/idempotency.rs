@@ -77,6 +77,8 @@ fn what_was_not_executed_is_not_stored() {
         fake.fail(fault, "/v1/customers", 1);
         assert_eq!(post_keyed(&fake, "/v1/customers", "name=a", "k").unwrap().status, status);
     }
+    let deep = post_keyed(&fake, "/v1/customers", "expand[0]=a.b.c.d.e", "k").unwrap();
+    assert_eq!((deep.error().0, fake.effects("customer")), (400, 0));
     let done = post_keyed(&fake, "/v1/customers", "name=a", "k").unwrap();
     assert_eq!((done.status, done.header("idempotent-replayed")), (200, None));
 }

@@ -206,3 +206,34 @@ fn collection_is_paused_and_resumed() {
     );
     assert_eq!(post(&fake, &path, "pause_collection=").body["pause_collection"], Value::Null);
 }
+
+#[test]
+fn prorations_wait_for_the_next_invoice_unless_told_otherwise() {
+    let (fake, customer) = shop();
+    let subscription = subscribe(&fake, &customer, "");
+    let (path, item) = (format!("/v1/subscriptions/{}", subscription.id()), item_of(&subscription.body));
+    fake.clock().advance(15 * DAY_S * 1000);
+    let changed = post(&fake, &path, &format!("items[0][id]={item}&items[0][price]=price_team"));
+    assert!(!changed.text.contains("fake_"), "{}", changed.text);
+    assert_eq!(fake.effects("invoice"), 1);
+    let preview = post(&fake, "/v1/invoices/create_preview", &format!("subscription={}", subscription.id()));
+    // The whole next month, and half a month of the difference.
+    assert_eq!(preview.body["amount_due"], 9000 - 1500 + 4500);
+    let renewed = fake.renew(&subscription.id(), "pm_card_visa");
+    let invoice = fake.object(renewed["latest_invoice"].as_str().unwrap()).unwrap();
+    assert_eq!((&invoice["total"], invoice["lines"]["data"].as_array().unwrap().len()), (&json!(12_000), 3));
+    let next = fake.renew(&subscription.id(), "pm_card_visa");
+    let invoice = fake.object(next["latest_invoice"].as_str().unwrap()).unwrap();
+    assert_eq!(invoice["total"], 9000);
+    assert!(!fake.events().iter().any(|event| event.to_string().contains("fake_")));
+}
+
+#[test]
+fn the_portal_ends_a_subscription_by_a_time_alone() {
+    let (fake, customer) = shop();
+    let subscription = subscribe(&fake, &customer, "");
+    let ending = fake.cancel_in_portal(&subscription.id());
+    let end = &subscription.body["items"]["data"][0]["current_period_end"];
+    assert_eq!((&ending["cancel_at"], &ending["cancel_at_period_end"]), (end, &json!(false)));
+    assert_eq!(fake.event_types().last().unwrap(), "customer.subscription.updated");
+}
