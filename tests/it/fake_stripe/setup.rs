@@ -22,6 +22,11 @@ impl FakeStripe {
         seeded_id(kind, place)
     }
 
+    /// How many objects of this kind take memory.
+    pub fn kept(&self, kind: &str) -> usize {
+        self.state().objects.kept(kind)
+    }
+
     /// An object with these members, without event and without effect; its id.
     pub fn add(&self, kind: &str, members: &Value) -> String {
         let mut state = self.state();

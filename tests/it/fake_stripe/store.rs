@@ -51,6 +51,13 @@ struct Kind {
     seeded_at_s: i64,
 }
 
+impl Kind {
+    /// Of a seeded object.
+    fn created_s(&self, place: u64) -> i64 {
+        self.seeded_at_s - i64::try_from(self.seeded - 1 - place).unwrap_or(0)
+    }
+}
+
 /// See above.
 #[derive(Default)]
 pub struct Objects {
@@ -148,17 +155,28 @@ impl Objects {
         if let Some(object) = of_kind.objects.get(&place) {
             return object.clone();
         }
-        let created = of_kind.seeded_at_s - i64::try_from(of_kind.seeded - 1 - place).unwrap_or(0);
+        let created = of_kind.created_s(place);
         let mut object = if kind == "event" { self.seeded_event(place, created) } else { self.template(kind) };
         object["id"] = json!(seeded_id(kind, place));
         if object["object"] != "customer" && object.get("customer").is_some() {
             object["customer"] = json!(seeded_id("customer", place));
         }
         if object.get("email").is_some() {
-            object["email"] = json!(format!("seed{place}@example.com"));
+            object["email"] = json!(seeded_email(place));
         }
         object["created"] = json!(created);
         object
+    }
+
+    /// When it was made, if it is a seeded object that nobody has changed.
+    pub fn untouched(&self, kind: &str, place: u64) -> Option<i64> {
+        let kind = self.kinds.get(kind).filter(|kind| place < kind.seeded && !kind.objects.contains_key(&place))?;
+        Some(kind.created_s(place))
+    }
+
+    /// How many are really kept.
+    pub fn kept(&self, kind: &str) -> usize {
+        self.kinds.get(kind).map_or(0, |kind| kind.objects.len())
     }
 
     fn seeded_event(&mut self, place: u64, created: i64) -> Value {
@@ -176,6 +194,11 @@ impl Objects {
 /// The id of the `place`th seeded object of this kind.
 pub fn seeded_id(kind: &str, place: u64) -> String {
     format!("{}{SEED}{place:07}", row(kind).2)
+}
+
+/// The address of the `place`th seeded customer.
+pub fn seeded_email(place: u64) -> String {
+    format!("seed{place}@example.com")
 }
 
 /// From the program's own factory of events where that knows the kind, else from Stripe's fixtures.
