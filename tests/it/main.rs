@@ -1,6 +1,7 @@
 //! One test binary: the harness, then one file per guarantee.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod fake_stripe;
 mod harness;
 mod live;
 
