@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::stripe::call::Verb;
-use crate::stripe::error::{StripeError, Verdict};
+use crate::stripe::error::{Limit, StripeError, Verdict};
 
 /// How often and how far apart the attempts of one call are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,10 @@ impl Course {
         self.attempts = self.attempts.saturating_add(1);
         self.in_doubt = error.may_have_been_done() || (self.in_doubt && !error.settles_earlier_attempts());
         let pause = backoff.pause(self.attempts, jitter);
+        // No turn at the bucket means none within the budget of this call.
+        let had_no_turn = matches!(error, StripeError::Transport { limit: Some(Limit::Turn), .. });
         let goes_on = error.verdict() == Verdict::Retry
+            && !had_no_turn
             && self.attempts < backoff.max_attempts
             && elapsed.saturating_add(pause) < backoff.budget;
         goes_on.then_some(pause)
@@ -126,6 +129,13 @@ mod tests {
         let after = |course: &mut Course, s| course.after(&status(503), &BACKOFF, Duration::from_secs(s), 1.0);
         assert_eq!(after(&mut course, 29), Some(Duration::from_millis(500)));
         assert_eq!(after(&mut course, 29), None);
+    }
+
+    #[test]
+    fn who_got_no_turn_within_the_budget_does_not_queue_again() {
+        let no_turn = || StripeError::Transport { limit: Some(Limit::Turn), reached: false, reason: String::new() };
+        assert_eq!(run(Verb::Post, vec![no_turn(), no_turn()]), (no_turn(), 1));
+        assert!(matches!(run(Verb::Post, vec![lost(), no_turn()]).0, StripeError::InDoubt { attempts: 2, .. }));
     }
 
     #[test]

@@ -54,12 +54,11 @@ impl Client {
     /// [`StripeError::Unsendable`] names the key of the configuration that is wrong.
     pub fn new(settings: Settings) -> Result<Self, StripeError> {
         let (base, is_plain) = base(&settings.api_base)?;
-        let mut authorization = header_value(
-            &format!("Bearer {}", settings.api_key.expose()),
-            "stripe.api_key is blank or has characters that a key cannot have",
-        )?;
+        let key = settings.api_key.expose();
+        let wrong_key = "stripe.api_key is blank or has characters that a key cannot have";
+        let mut authorization = header_value("Bearer ", key, wrong_key)?;
         authorization.set_sensitive(true);
-        let version = header_value(&settings.api_version, "stripe.api_version cannot stand in a header")?;
+        let version = header_value("", &settings.api_version, "stripe.api_version cannot stand in a header")?;
         let proxy = settings.proxy.as_ref().filter(|_| !is_plain).map(proxy).transpose()?;
         let config = Agent::config_builder()
             .https_only(!is_plain)
@@ -266,9 +265,10 @@ fn proxy(url: &ProxyUrl) -> Result<ureq::Proxy, StripeError> {
     proxy.ok_or(StripeError::Unsendable("the proxy is no URL of the form http://host:port"))
 }
 
-fn header_value(text: &str, reason: &'static str) -> Result<HeaderValue, StripeError> {
-    let visible = text.split(' ').all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic()));
-    HeaderValue::from_str(text).ok().filter(|_| visible).ok_or(StripeError::Unsendable(reason))
+fn header_value(scheme: &str, word: &str, reason: &'static str) -> Result<HeaderValue, StripeError> {
+    let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+    let value = HeaderValue::from_str(&format!("{scheme}{word}")).ok();
+    value.filter(|_| is_word).ok_or(StripeError::Unsendable(reason))
 }
 
 fn is_json(text: &str) -> bool {

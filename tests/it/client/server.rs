@@ -193,13 +193,15 @@ fn read(stream: &mut TcpStream, rest: &mut Vec<u8>) -> Option<Seen> {
         if let Some(at) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
         }
-        rest.extend_from_slice(&block[..more(stream, &mut block)?]);
+        let length = more(stream, &mut block)?;
+        rest.extend_from_slice(&block[..length]);
     };
     let head = String::from_utf8(rest.drain(..head_end).collect()).unwrap();
     let mut seen = Seen { head, body: String::new() };
     let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
     while rest.len() < length {
-        rest.extend_from_slice(&block[..more(stream, &mut block)?]);
+        let came = more(stream, &mut block)?;
+        rest.extend_from_slice(&block[..came]);
     }
     seen.body = String::from_utf8(rest.drain(..length).collect()).unwrap();
     Some(seen)
