@@ -283,6 +283,9 @@ fn two_hundred_interactive_calls_at_once_all_succeed_while_the_background_floods
                 }
             });
         }
+        while server.seen().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let client = &client;
         let calls: Vec<_> = (0..200)
             .map(|number| {
@@ -300,5 +303,6 @@ fn two_hundred_interactive_calls_at_once_all_succeed_while_the_background_floods
     let seen = server.seen();
     let keys: Vec<&str> = seen.iter().filter_map(|one| one.header("idempotency-key")).collect();
     assert_eq!(keys.iter().filter(|key| key.starts_with("call-")).count(), 200);
+    assert!(keys.len() > 200, "there was no flood");
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "a call was made twice");
 }

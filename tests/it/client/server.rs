@@ -16,8 +16,6 @@ pub enum Act {
     SayAndClose(Vec<u8>),
     /// Resets the connection before the request has been read.
     ResetUnread,
-    /// Reads nothing, and waits for the client to go away.
-    Hold,
     /// Reads the whole request, carries it out, and closes.
     CloseAfterReading,
     /// Reads the whole request, carries it out, and resets.
@@ -80,9 +78,6 @@ impl Server {
     pub fn new(script: Vec<Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        if script.iter().any(|act| matches!(act, Act::Hold)) {
-            rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
-        }
         let book = Arc::new(Book { script: Mutex::new(script.into()), ..Book::default() });
         let kept = Arc::clone(&book);
         spawn(move || {
@@ -138,10 +133,8 @@ fn serve(mut stream: TcpStream, book: &Book) {
             return;
         }
         let act = book.script.lock().unwrap().pop_front().unwrap_or_else(|| json(200, &[], "{}"));
-        match act {
-            Act::ResetUnread => return reset(&stream),
-            Act::Hold => return hold(&stream),
-            _ => {}
+        if matches!(act, Act::ResetUnread) {
+            return reset(&stream);
         }
         let Some(seen) = read(&mut stream, &mut rest) else { return };
         book.seen.lock().unwrap().push(seen);
@@ -151,7 +144,7 @@ fn serve(mut stream: TcpStream, book: &Book) {
                 let _ = stream.write_all(&bytes);
                 return;
             }
-            Act::Say(_) | Act::CloseAfterReading | Act::ResetUnread | Act::Hold => return,
+            Act::Say(_) | Act::CloseAfterReading | Act::ResetUnread => return,
             Act::ActThenReset => return reset(&stream),
             Act::Silence => {
                 let _ = stream.read(&mut [0]);
@@ -169,16 +162,6 @@ fn pour(stream: &mut TcpStream, block: &[u8], pause: Duration) {
     while more.is_ok() {
         std::thread::sleep(pause);
         more = stream.write_all(block);
-    }
-}
-
-fn hold(stream: &TcpStream) {
-    // What was not read stays before the end, so the end is not seen; a reset is.
-    for _ in 0..3000 {
-        if stream.peek(&mut [0]).is_err() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
