@@ -172,7 +172,7 @@ fn what_must_not_be_sent_is_not_sent() {
 fn retries_carry_the_same_key_and_the_same_bytes() {
     let script = vec![
         json(503, &[], "<html>"),
-        Act::ActThenReset,
+        Act::CarryOutThenReset,
         json(409, &[], r#"{"error":{"type":"idempotency_error","code":"idempotency_key_in_use"}}"#),
         json(429, &[], r#"{"error":{"code":"lock_timeout"}}"#),
         json(200, &[("Idempotent-Replayed", "true")], "{\"id\":\"cus_1\"}"),

@@ -78,7 +78,7 @@ fn a_server_that_is_not_there_was_not_reached() {
 
 #[test]
 fn a_connection_lost_after_the_request_may_have_carried_it_out() {
-    for act in [Act::ResetUnread, Act::CloseAfterReading, Act::ActThenReset] {
+    for act in [Act::ResetUnread, Act::CloseAfterReading, Act::CarryOutThenReset] {
         is_lost(&once(act, &POST), None, true);
     }
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\"".to_vec();
@@ -93,11 +93,11 @@ fn a_connection_lost_after_the_request_may_have_carried_it_out() {
 
 #[test]
 fn a_lost_call_that_is_refused_before_the_keys_are_compared_stays_in_doubt() {
-    let server = Server::new(vec![Act::ActThenReset, json(401, &[], "{}")]);
+    let server = Server::new(vec![Act::CarryOutThenReset, json(401, &[], "{}")]);
     let error = client(&server).call(&POST).unwrap_err();
     assert!(matches!(error, StripeError::InDoubt { attempts: 2, .. }), "{}", shown(&error));
     assert_eq!(error.api().map(|error| error.status), Some(401));
-    let server = Server::new(vec![Act::ActThenReset, json(402, &[("Idempotent-Replayed", "true")], "{}")]);
+    let server = Server::new(vec![Act::CarryOutThenReset, json(402, &[("Idempotent-Replayed", "true")], "{}")]);
     assert_eq!(client(&server).call(&POST).unwrap_err().verdict(), Verdict::Final);
 }
 

@@ -19,7 +19,7 @@ pub enum Act {
     /// Reads the whole request, carries it out, and closes.
     CloseAfterReading,
     /// Reads the whole request, carries it out, and resets.
-    ActThenReset,
+    CarryOutThenReset,
     /// Reads the request and never answers.
     Silence,
     /// Starts an answer of 200 and sends a byte of it now and then, forever.
@@ -145,7 +145,7 @@ fn serve(mut stream: TcpStream, book: &Book) {
                 return;
             }
             Act::Say(_) | Act::CloseAfterReading | Act::ResetUnread => return,
-            Act::ActThenReset => return reset(&stream),
+            Act::CarryOutThenReset => return reset(&stream),
             Act::Silence => {
                 let _ = stream.read(&mut [0]);
                 return;
