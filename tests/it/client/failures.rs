@@ -160,17 +160,19 @@ fn what_is_not_http_is_no_answer() {
 
 #[test]
 fn https_says_nothing_before_the_other_side_is_known() {
-    // A server that speaks no TLS gets a greeting and never the request.
-    let server = Server::new(vec![Act::SayAndClose(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())]);
-    let api_base = format!("https://{}", server.address());
-    let read_timeout = Duration::from_millis(500);
-    let client =
-        Client::new(Settings { api_base, read_timeout, connect_timeout: read_timeout, ..settings(&server) }).unwrap();
-    let error = client.once(&POST).unwrap_err();
-    shown(&error);
-    // The form was never handed over, so it is certain that nothing was done.
-    is_lost(&error, None, false);
-    assert_eq!(server.seen(), []);
+    // One server answers the greeting with plain HTTP, the other waits for a request that never comes.
+    let plain = Act::SayUnread(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_vec());
+    for (script, limit) in [(vec![plain], None), (vec![], Some(Limit::Connect))] {
+        let server = Server::new(script);
+        let api_base = format!("https://{}", server.address());
+        let connect_timeout = if limit.is_some() { Duration::from_millis(300) } else { Duration::from_secs(10) };
+        let client = Client::new(Settings { api_base, connect_timeout, ..settings(&server) }).unwrap();
+        let error = client.once(&POST).unwrap_err();
+        shown(&error);
+        // The form was never handed over, so it is certain that nothing was done.
+        is_lost(&error, limit, false);
+        assert_eq!((server.seen(), server.connections()), (vec![], 1));
+    }
 }
 
 #[test]

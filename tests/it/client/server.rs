@@ -16,6 +16,8 @@ pub enum Act {
     SayAndClose(Vec<u8>),
     /// Resets the connection before the request has been read.
     ResetUnread,
+    /// Says these bytes before the request has been read, and reads nothing of it but its bytes.
+    SayUnread(Vec<u8>),
     /// Reads the whole request, carries it out, and closes.
     CloseAfterReading,
     /// Reads the whole request, carries it out, and resets.
@@ -133,8 +135,14 @@ fn serve(mut stream: TcpStream, book: &Book) {
             return;
         }
         let act = book.script.lock().unwrap().pop_front().unwrap_or_else(|| json(200, &[], "{}"));
-        if matches!(act, Act::ResetUnread) {
-            return reset(&stream);
+        match &act {
+            Act::ResetUnread => return reset(&stream),
+            Act::SayUnread(bytes) => {
+                let _ = stream.write_all(bytes);
+                while more(&mut stream, &mut [0; 4096]).is_some() {}
+                return;
+            }
+            _ => {}
         }
         let Some(seen) = read(&mut stream, &mut rest) else { return };
         book.seen.lock().unwrap().push(seen);
@@ -144,7 +152,7 @@ fn serve(mut stream: TcpStream, book: &Book) {
                 let _ = stream.write_all(&bytes);
                 return;
             }
-            Act::Say(_) | Act::CloseAfterReading | Act::ResetUnread => return,
+            Act::Say(_) | Act::CloseAfterReading | Act::ResetUnread | Act::SayUnread(_) => return,
             Act::CarryOutThenReset => return reset(&stream),
             Act::Silence => {
                 let _ = stream.read(&mut [0]);
