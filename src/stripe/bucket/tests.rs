@@ -228,6 +228,8 @@ fn a_caller_that_gives_up_wakes_the_next() {
     bucket.empty(HOLD);
     std::thread::scope(|scope| {
         let impatient = scope.spawn(|| bucket.take(Interactive, HOLD * 2));
+        wait_until(&bucket, (1, 0));
+        // Comes behind it, so it sleeps until it is woken.
         let patient = scope.spawn(|| bucket.take(Background, PATIENCE));
         wait_until(&bucket, (1, 1));
         // When the first wakes, its token is further away than it would wait.
