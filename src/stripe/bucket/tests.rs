@@ -224,6 +224,7 @@ fn who_cannot_have_a_token_in_time_is_told_and_takes_none() {
 
 #[test]
 fn a_caller_that_gives_up_wakes_the_next() {
+    let since = Instant::now();
     let bucket = Bucket::new(1000, 1);
     bucket.empty(HOLD);
     std::thread::scope(|scope| {
@@ -236,6 +237,7 @@ fn a_caller_that_gives_up_wakes_the_next() {
         bucket.empty(HOLD * 3);
         assert_eq!(impatient.join().unwrap(), Err(NoTurn::TimedOut));
         assert_eq!(patient.join().unwrap(), Ok(()));
+        assert!(since.elapsed() < PATIENCE, "it slept to the end of its patience");
     });
 }
 
