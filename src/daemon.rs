@@ -331,6 +331,8 @@ pub fn start_logging(config: &Config) {
     let mut builder = env_logger::Builder::new();
     // What refinery says of each step is said once by us.
     builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);
+    // Below that it writes the URLs of calls to Stripe, whatever was asked for.
+    builder.filter_module("ureq", log::LevelFilter::Warn);
     if config.log_format == LogFormat::Json {
         builder.format(|buffer, record| {
             let line = serde_json::json!({

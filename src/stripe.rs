@@ -1,6 +1,12 @@
-//! Stripe's protocol: signatures, envelopes, and the shapes of its objects. Knows no database.
+//! Stripe's protocol: signatures, envelopes, the shapes of its objects, and the calls to its API. Knows no database.
 
+pub mod backoff;
+pub mod bucket;
+pub mod call;
+pub mod client;
+pub mod error;
 pub mod event;
 pub mod form;
 pub mod object;
+pub mod settings;
 pub mod signature;

@@ -7,6 +7,7 @@ mod live;
 
 mod api;
 mod cli;
+mod client;
 mod crash;
 mod faults;
 mod front_door;
