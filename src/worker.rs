@@ -1,5 +1,6 @@
-//! The worker thread: pending rows → projection. It takes them oldest first, a batch at a time, each in a savepoint of
-//! its own and one commit for all. It must never lose a row, nor let one row stop the others.
+//! The worker thread: pending rows → projection. It takes them oldest first, a batch at a time, one commit for all; if an
+//! event of a batch fails, the batch is undone and taken again, each event in a savepoint of its own. While the writer has
+//! a batch, the next one is read. It must never lose a row, nor let one row stop the others.
 //!
 //! A batch is written down (`worker_claim`) before it is touched, in the commit of the batch before it. So a row that
 //! takes the whole process with it is found at the next start among the rows of that claim; these are then taken one

@@ -1,6 +1,6 @@
 //! A listener, the guard before it and the threads that answer it. The only file that knows tiny_http; handlers see
-//! [`Request`] and [`Response`]. It must never take the process down by a request, nor hold a lock while a handler runs. Called by
-//! `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
+//! [`Request`] and [`Response`], and may answer later, on another thread ([`Reply`]). It must never take the process down by
+//! a request, nor hold a lock while a handler runs. Called by `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
 
 use std::fs::File;
 use std::io;

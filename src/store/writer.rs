@@ -1,5 +1,6 @@
-//! The writer thread: group commit. It runs what is waiting inside one `BEGIN IMMEDIATE`, each job in a
-//! savepoint of its own, commits once, and only then answers everyone. It must never answer before the commit.
+//! The writer thread: group commit. It runs what is waiting inside one `BEGIN IMMEDIATE`, each job in a savepoint of its
+//! own unless it is a single statement, commits once, and only then wakes those who wait and hands the others to
+//! `replies`. It must never answer before the commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
