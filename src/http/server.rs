@@ -1,6 +1,7 @@
 //! A listener, the guard before it and the threads that answer it. The only file that knows tiny_http; handlers see
 //! [`Request`] and [`Response`], and may answer later, on another thread ([`Reply`]). It must never take the process down by
-//! a request, nor hold a lock while a handler runs. Called by `daemon`. tiny_http 0.12's faults, and what of them is left to the guard: ARCHITECTURE.md.
+//! a request, nor hold a lock while a handler runs. Called by `daemon`. tiny_http 0.12's faults, and what of them is left
+//! to the guard: ARCHITECTURE.md.
 
 use std::fs::File;
 use std::io;
@@ -189,9 +190,9 @@ fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
         log::warn!("not done, it was given up before its turn came: {}", reply.label());
         return reply.send(ApiError::new(503, "no_answer", "the request was not answered in time; try again").into());
     };
-    let label = reply.label();
+    // The reply goes down with the handler, and then says which request it was.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
-        log::error!("panic at {label}: {}", crate::thread::panic_text(panic.as_ref()));
+        log::error!("a handler panicked: {}", crate::thread::panic_text(panic.as_ref()));
     }
 }
 
@@ -225,7 +226,8 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if self.inner.is_some() {
-            self.respond(ApiError::internal(&"the request was given up; the log says why").into());
+            let error = ApiError::internal(&format!("given up without an answer: {}", self.label()));
+            self.respond(error.into());
         }
     }
 }

@@ -89,8 +89,11 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
 fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
     let client = request.client();
     let path = request.path;
-    // The envelope was read from it, so it is UTF-8.
-    let body = String::from_utf8(request.body).unwrap_or_default();
+    // The envelope was read from it, so it is UTF-8; but nothing else than what came is ever stored.
+    let body = match String::from_utf8(request.body) {
+        Ok(body) => body,
+        Err(error) => return reply(ApiError::new(400, "invalid_payload", error.to_string()).into()),
+    };
     let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
     let bell = hooks.bell.clone();
     let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, received.now_ms);
