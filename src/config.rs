@@ -92,6 +92,8 @@ pub struct Stripe {
     pub api_base: String,
     /// Sent as `Stripe-Version`.
     pub api_version: String,
+    /// Calls per second at most, reads and writes together.
+    pub calls_per_s: u32,
     /// At least one; their paths differ.
     pub webhooks: Vec<WebhookEndpoint>,
 }

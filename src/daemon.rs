@@ -1,5 +1,6 @@
 //! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
 
+pub mod outward;
 mod watchdog;
 
 use std::io::Write;

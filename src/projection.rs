@@ -13,12 +13,14 @@ mod history;
 mod invoice;
 pub mod order;
 mod payment_intent;
+pub mod read;
 mod subscription;
 
 use std::borrow::Cow;
 
 use crate::entitlement::Policy;
 use crate::store::inbox::{Completion, Pending};
+use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
@@ -72,9 +74,19 @@ pub struct Context {
     pub livemode: Option<bool>,
 }
 
-/// An event that has been read.
+/// Where an object's state was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// In an event at this place in the log.
+    Log(i64),
+    /// In the API, at that time.
+    Api(Reading),
+}
+
+/// An event that has been read, or a reading from the API that is taken for one.
 #[derive(Debug, Clone)]
 pub struct Event {
+    origin: Origin,
     /// Stripe's id.
     pub id: String,
     /// `resource.verb`.
@@ -95,6 +107,7 @@ pub struct Event {
 /// When its body cannot be read; never for an event that `accept` let in, unless it is nested too deeply.
 pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
     Ok(Event {
+        origin: Origin::Log(pending.log_id),
         id: pending.event_id.clone(),
         event_type: pending.event_type.clone(),
         created: pending.event_created,
@@ -159,6 +172,11 @@ struct Winner<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// Whether this is no event, but a reading from the API.
+    fn is_reading(&self) -> bool {
+        matches!(self.event.origin, Origin::Api(_))
+    }
+
     fn basis(&self) -> derived::Basis<'a> {
         derived::Basis { policy: &self.context.policy, now_ms: self.now_ms }
     }

@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 
 use super::order::{self, Candidate, Decision};
-use super::{Event, ProjectionError, Step, Winner};
+use super::{Event, Origin, ProjectionError, Step, Winner, read};
 use crate::store::inbox::{self, SiblingKey};
-use crate::store::objects::{self, Key, State, Version};
+use crate::store::objects::{self, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
@@ -50,18 +50,26 @@ fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
 /// Mirrors the object if its row changes, and returns what the typed row is to be made from; `None`: it stands.
 pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, ProjectionError> {
     let row = objects::find_state(step.tx, key)?;
+    let log_id = match step.event.origin {
+        Origin::Log(log_id) => log_id,
+        Origin::Api(reading) => return read::choose(step, key, row.as_ref(), reading),
+    };
+    let known = row.as_ref().and_then(|row| row.read);
+    if known.is_some_and(|reading| reading.contains(log_id, step.event.created)) {
+        return Ok(None);
+    }
     match place(step.event, step.snapshot, row.as_ref()) {
         Place::Late => Ok(None),
-        Place::Newest => newest(step, key).map(Some),
-        Place::Contested => contested(step, key),
+        Place::Newest => newest(step, key, known).map(Some),
+        Place::Contested => contested(step, key, known),
     }
 }
 
 /// The ordinary case: the event is the row from now on.
-fn newest<'a>(step: &Step<'a>, key: Key) -> Result<Winner<'a>, ProjectionError> {
+fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>) -> Result<Winner<'a>, ProjectionError> {
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(&event.event_type, shown);
-    let state = State { event_created: event.created, deleted, terminal, contested: false };
+    let state = State { event_created: event.created, deleted, terminal, contested: false, read };
     let version = Version { state: &state, event_id: &event.id, ambiguous: false, data: &step.snapshot.object_text };
     objects::put(step.tx, key, &version)?;
     Ok(Winner {
@@ -74,8 +82,12 @@ fn newest<'a>(step: &Step<'a>, key: Key) -> Result<Winner<'a>, ProjectionError> 
 }
 
 /// The whole set decides.
-fn contested<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, ProjectionError> {
-    let (mut candidates, texts) = with_siblings(step, key)?;
+fn contested<'a>(step: &Step<'a>, key: Key, known: Option<Reading>) -> Result<Option<Winner<'a>>, ProjectionError> {
+    let (mut candidates, mut texts) = with_siblings(step, key, known)?;
+    if let Some((candidate, text)) = read::candidate(step.tx, key, known)? {
+        candidates.push(candidate);
+        texts.push(text);
+    }
     let Some(decision) = order::decide(&candidates) else { return Ok(None) };
     let winner = candidates.swap_remove(decision.winner);
     let state = State {
@@ -83,6 +95,7 @@ fn contested<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, Projec
         deleted: decision.deleted,
         terminal: decision.terminal,
         contested: decision.contested,
+        read: known,
     };
     warn_if_ambiguous(key, &winner.event_id, decision);
     let data = &texts[decision.winner];
@@ -114,10 +127,14 @@ fn candidate(step: &Step) -> Candidate {
         created: step.event.created,
         object: step.snapshot.object.clone(),
         previous: step.snapshot.previous_attributes.clone(),
+        read: false,
     }
 }
 
-fn with_siblings(step: &Step, key: Key) -> Result<(Vec<Candidate>, Vec<String>), ProjectionError> {
+type Candidates = (Vec<Candidate>, Vec<String>);
+
+/// All events of the object that the reading it rests on does not contain.
+fn with_siblings(step: &Step, key: Key, known: Option<Reading>) -> Result<Candidates, ProjectionError> {
     let siblings = inbox::list_siblings(
         step.tx,
         &SiblingKey {
@@ -125,6 +142,7 @@ fn with_siblings(step: &Step, key: Key) -> Result<(Vec<Candidate>, Vec<String>),
             object_type: key.object,
             livemode: key.livemode,
             account: step.event.account.as_deref(),
+            after: known,
         },
         &step.event.id,
         MAX_SIBLINGS,
@@ -139,6 +157,7 @@ fn with_siblings(step: &Step, key: Key) -> Result<(Vec<Candidate>, Vec<String>),
             created: sibling.event_created,
             object: snapshot.object,
             previous: snapshot.previous_attributes,
+            read: false,
         });
     }
     Ok((candidates, texts))

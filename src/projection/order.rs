@@ -11,6 +11,9 @@
 //! 5. Among equals, by `previous_attributes`: they say which state an update came from, so the updates form a chain
 //!    that begins at the state before that second. The end of the only possible chain wins.
 //! 6. What is left undecided is taken by event id, the same on every machine, and reported as ambiguous.
+//!
+//! A reading from the API stands for all events before it, which are left out of the set. It comes first in its second;
+//! an event that shows the object's creation, or less progress than was read, was before it all the same.
 
 use serde_json::Value;
 
@@ -29,6 +32,8 @@ pub struct Candidate {
     pub object: Value,
     /// Old values of what it changed.
     pub previous: Option<Value>,
+    /// No event, but the object as it was read from the API; the events it contains are left out of the set.
+    pub read: bool,
 }
 
 /// What the set comes to.
@@ -51,12 +56,17 @@ pub struct Decision {
 pub fn decide(candidates: &[Candidate]) -> Option<Decision> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
-        let key = |index: usize| (candidates[index].created, candidates[index].event_id.as_str());
+        let key = |index: usize| (second(&candidates[index]), candidates[index].event_id.as_str());
         key(a).cmp(&key(b))
     });
     order
-        .chunk_by(|&a, &b| candidates[a].created == candidates[b].created)
+        .chunk_by(|&a, &b| second(&candidates[a]) == second(&candidates[b]))
         .fold(None, |before, second| after_second(candidates, before, second))
+}
+
+/// Unix seconds, and within one second readings before events.
+fn second(candidate: &Candidate) -> (i64, bool) {
+    (candidate.created, !candidate.read)
 }
 
 /// For an event that stands alone, or after everything else: whether the object is deleted with it, and whether its
@@ -88,6 +98,14 @@ fn after_second(candidates: &[Candidate], before: Option<Decision>, second: &[us
 /// The events of a second that may follow on what stands.
 fn admit(candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Vec<usize> {
     let Some(before) = before else { return second.to_vec() };
+    let standing = &candidates[before.winner];
+    if standing.read && !before.deleted && !before.terminal {
+        let is_news = |index: &&usize| {
+            let candidate = &candidates[**index];
+            phase(candidate) != Phase::Created && progress(candidate) >= progress(standing)
+        };
+        return second.iter().filter(is_news).copied().collect();
+    }
     let created = |index: &usize| phase(&candidates[*index]) == Phase::Created;
     let closing = |index: &usize| {
         let candidate = &candidates[*index];

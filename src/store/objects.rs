@@ -28,9 +28,33 @@ pub struct State {
     pub terminal: bool,
     /// Several events of its second were compared.
     pub contested: bool,
+    /// The newest reading from the API that the row took over.
+    pub read: Option<Reading>,
 }
 
-const FIND: &str = "SELECT event_created, deleted, terminal, contested FROM stripe_objects
+/// When an object was read from the API: what came before that is in what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Unix seconds, in Stripe's time.
+    pub at_s: i64,
+    /// The newest event in the log when the request was sent.
+    pub log_id: i64,
+}
+
+impl Reading {
+    /// Whether an event was there before the object was read, so that it says nothing new.
+    #[must_use]
+    pub fn contains(self, log_id: i64, event_created: i64) -> bool {
+        log_id <= self.log_id || event_created < self.at_s
+    }
+}
+
+/// The two columns of a reading.
+fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<Reading> {
+    at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id })
+}
+
+const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM stripe_objects
     WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
 
 /// The row's state.
@@ -39,7 +63,13 @@ const FIND: &str = "SELECT event_created, deleted, terminal, contested FROM stri
 /// When the database cannot be read.
 pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError> {
     reader.find(FIND, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(State { event_created: row.get(0)?, deleted: row.get(1)?, terminal: row.get(2)?, contested: row.get(3)? })
+        Ok(State {
+            event_created: row.get(0)?,
+            deleted: row.get(1)?,
+            terminal: row.get(2)?,
+            contested: row.get(3)?,
+            read: reading(row.get(4)?, row.get(5)?),
+        })
     })
 }
 
@@ -56,10 +86,13 @@ pub struct Version<'a> {
 }
 
 const PUT: &str = "INSERT INTO stripe_objects
-    (object, id, livemode, account, event_created, event_id, deleted, terminal, contested, ambiguous, data)
-    VALUES (:object, :id, :livemode, :account, :event_created, :event_id, :deleted, :terminal, :contested, :ambiguous, :data)
+    (object, id, livemode, account, event_created, event_id, deleted, terminal, contested, ambiguous, data,
+     read_at, read_log_id)
+    VALUES (:object, :id, :livemode, :account, :event_created, :event_id, :deleted, :terminal, :contested, :ambiguous,
+            :data, :read_at, :read_log_id)
     ON CONFLICT (object, id, livemode, account) DO UPDATE SET event_created = :event_created, event_id = :event_id,
-        deleted = :deleted, terminal = :terminal, contested = :contested, ambiguous = :ambiguous, data = :data";
+        deleted = :deleted, terminal = :terminal, contested = :contested, ambiguous = :ambiguous, data = :data,
+        read_at = :read_at, read_log_id = :read_log_id";
 
 /// Replaces what the mirror has of an object.
 ///
@@ -71,7 +104,8 @@ pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
         ":object": key.object, ":id": key.id, ":livemode": key.livemode, ":account": key.account,
         ":event_created": state.event_created, ":event_id": version.event_id, ":deleted": state.deleted,
         ":terminal": state.terminal, ":contested": state.contested, ":ambiguous": version.ambiguous,
-        ":data": version.data,
+        ":data": version.data, ":read_at": state.read.map(|read| read.at_s),
+        ":read_log_id": state.read.map(|read| read.log_id),
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
@@ -84,11 +118,13 @@ pub struct Mirrored {
     pub event_id: String,
     /// A tombstone.
     pub deleted: bool,
+    /// The newest reading that the row took over.
+    pub read: Option<Reading>,
     /// Its JSON.
     pub data: String,
 }
 
-const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data FROM stripe_objects
+const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data, read_at, read_log_id FROM stripe_objects
     WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
 
 /// The object as the mirror has it.
@@ -97,6 +133,12 @@ const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data FROM stri
 /// When the database cannot be read.
 pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
     reader.find(FIND_DATA, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(Mirrored { event_created: row.get(0)?, event_id: row.get(1)?, deleted: row.get(2)?, data: row.get(3)? })
+        Ok(Mirrored {
+            event_created: row.get(0)?,
+            event_id: row.get(1)?,
+            deleted: row.get(2)?,
+            data: row.get(3)?,
+            read: reading(row.get(4)?, row.get(5)?),
+        })
     })
 }

@@ -27,11 +27,16 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] =
-    &[step!(1, "inbox"), step!(2, "customers_and_subscriptions"), step!(3, "payments"), step!(4, "audit_and_outbox")];
+const STEPS: &[Step] = &[
+    step!(1, "inbox"),
+    step!(2, "customers_and_subscriptions"),
+    step!(3, "payments"),
+    step!(4, "audit_and_outbox"),
+    step!(5, "calls_to_stripe"),
+];
 
 /// Newest schema version of this program.
-pub const CURRENT: u32 = 4;
+pub const CURRENT: u32 = 5;
 
 /// One line of `tilld migrate status`.
 pub struct StepStatus {

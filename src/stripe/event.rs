@@ -300,6 +300,17 @@ pub fn content(text: &str) -> Result<Content, EventError> {
     }))
 }
 
+impl Snapshot {
+    /// An object that no event shows: one that was read from the API.
+    ///
+    /// # Errors
+    /// As [`content`].
+    pub fn of_object(text: &str) -> Result<Self, EventError> {
+        let object = serde_json::from_str(text).map_err(|error| EventError::Unreadable(words(&error)))?;
+        Ok(Self { object, object_text: text.to_owned(), previous_attributes: None, idempotency_key: None })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Option<Value>) -> Candidate {
-    Candidate { event_id: id.to_owned(), event_type: event_type.to_owned(), created, object, previous }
+    Candidate { event_id: id.to_owned(), event_type: event_type.to_owned(), created, object, previous, read: false }
 }
 
 fn subscription(status: &str, plan: &str) -> Value {

@@ -1,5 +1,6 @@
 //! The log as it is read: lists for people, the events of one object for the order guard, counts for health.
 
+use crate::store::objects::Reading;
 use rusqlite::{Row, named_params};
 
 use super::Status;
@@ -133,6 +134,7 @@ pub fn list_attempts(reader: &Reader, event_id: &str) -> Result<Vec<Attempt>, St
 
 const SIBLINGS: &str = "SELECT event_id, event_type, event_created, data FROM stripe_webhooks_log
     WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
+    AND id > ?7 AND event_created >= ?8
     ORDER BY event_created DESC, event_id DESC LIMIT ?6";
 
 /// Which events belong to one object.
@@ -145,6 +147,8 @@ pub struct SiblingKey<'a> {
     pub livemode: bool,
     /// Connect account.
     pub account: Option<&'a str>,
+    /// Only those that this reading does not contain.
+    pub after: Option<Reading>,
 }
 
 /// The projected events of one object except `without`, newest first.
@@ -152,7 +156,9 @@ pub struct SiblingKey<'a> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
-    let params = (key.object_id, key.object_type, key.livemode, key.account, without, limit);
+    let after = key.after.unwrap_or(Reading { at_s: i64::MIN, log_id: i64::MIN });
+    let (object_id, object_type) = (key.object_id, key.object_type);
+    let params = (object_id, object_type, key.livemode, key.account, without, limit, after.log_id, after.at_s);
     reader.list(SIBLINGS, params, |row| {
         Ok(Sibling { event_id: row.get(0)?, event_type: row.get(1)?, event_created: row.get(2)?, data: row.get(3)? })
     })
@@ -194,4 +200,20 @@ pub fn health(reader: &Reader) -> Result<Health, StoreError> {
             last_event_ms: row.get(4)?,
         })
     })
+}
+
+/// The newest event's place in the log, 0 when there is none.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
+    reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], |row| row.get(0))
+}
+
+/// An event's place in the log.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_log_id(reader: &Reader, event_id: &str) -> Result<Option<i64>, StoreError> {
+    reader.find("SELECT id FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], |row| row.get(0))
 }
