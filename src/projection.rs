@@ -9,6 +9,7 @@ mod customer;
 pub mod derived;
 mod dispute;
 mod guard;
+pub mod handled;
 mod history;
 mod invoice;
 pub mod order;

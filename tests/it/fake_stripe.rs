@@ -84,6 +84,12 @@ impl FakeStripe {
         gate::KEY
     }
 
+    /// A restricted key that may do everything but these (patterns as for [`Self::fail`]).
+    pub fn key_without(&self, forbidden: &[&str]) -> &'static str {
+        self.state().forbidden = forbidden.iter().map(|pattern| (*pattern).to_owned()).collect();
+        gate::RESTRICTED_KEY
+    }
+
     /// Its clock; moving it ages events and idempotency keys.
     pub fn clock(&self) -> Arc<ManualClock> {
         Arc::clone(&self.state().clock)

@@ -7,6 +7,7 @@ mod live;
 
 mod api;
 mod cli;
+mod cli_check;
 mod client;
 mod crash;
 mod faults;

@@ -66,6 +66,7 @@ fn delete(state: &mut State, parts: &[&str], params: &Params) -> Answer {
 fn get(state: &mut State, parts: &[&str], params: &Params) -> Answer {
     match parts {
         ["account"] => Ok(account()),
+        ["balance"] => Ok(json!({ "object": "balance", "available": [], "pending": [], "livemode": false })),
         ["customers", id, "payment_methods"] => {
             state.live("customer", id, "id")?;
             lists::list(state, "payment_method", &params.with("customer", id))

@@ -65,6 +65,8 @@ pub struct State {
     /// Requests that are held, and how many of them may go.
     pub held: usize,
     pub released: usize,
+    /// What the restricted key may not do, by pattern.
+    pub forbidden: Vec<String>,
 }
 
 impl State {
@@ -81,6 +83,7 @@ impl State {
             request: None,
             held: 0,
             released: 0,
+            forbidden: Vec::new(),
         }
     }
 
