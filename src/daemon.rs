@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode};
 use crate::descriptors::Descriptors;
 use crate::entitlement::Policy;
+use crate::fetch::Fetcher;
 use crate::http::api::{self, Api};
 use crate::http::auth::Tokens;
 use crate::http::guard::{Limits, Rules};
@@ -25,6 +26,8 @@ use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads, stopper};
@@ -72,6 +75,9 @@ pub enum DaemonError {
     /// The database at start.
     #[error("at start: {0}")]
     Store(#[from] StoreError),
+    /// What calls to Stripe are made with.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
     /// A thread ended by itself.
     #[error("thread {0} ended unasked; its log says why")]
     ThreadEnded(String),
@@ -95,6 +101,7 @@ pub struct Running {
     workers: Vec<Handle>,
     pulses: Vec<(&'static str, Pulse)>,
     watchdog: Option<Watchdog>,
+    client: Option<Client>,
     writer: Handle,
     threads: Threads,
     /// Let go last.
@@ -112,6 +119,7 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        fetches: config.stripe.api_key.is_some(),
     }
 }
 
@@ -170,6 +178,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(context(config));
     derived::refresh_if_policy_changed(&store, &context.policy, clock.now_ms())?;
+    let client = outward::client(config)?;
 
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
@@ -177,7 +186,14 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let mut workers = Vec::new();
     let pulses = vec![("worker", Pulse::default()), ("retrier", Pulse::default())];
     {
-        let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+        let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+        if let Some(client) = client.clone() {
+            let (bell, rung) = bounded(1);
+            let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
+            let (stop, clock) = (stop.clone(), Arc::clone(clock));
+            workers.push(threads.spawn("fetch", move || fetcher.run(&rung, &stop, clock.as_ref()))?);
+            worker = worker.with_fetches(bell);
+        }
         let (stop, clock, pulse) = (stop.clone(), Arc::clone(clock), pulses[0].1.clone());
         workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref(), &pulse))?);
     }
@@ -214,7 +230,8 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     ];
     log::info!("listening public={public_address} private={private_address}");
     let (public, private) = (public_address, private_address);
-    Ok(Running { public, private, store, servers, stopper, workers, pulses, watchdog: None, writer, threads, lock })
+    let watchdog = None;
+    Ok(Running { public, private, store, servers, stopper, workers, pulses, watchdog, client, writer, threads, lock })
 }
 
 impl Running {
@@ -235,6 +252,9 @@ impl Running {
     pub fn stop(self) {
         self.servers.into_iter().for_each(Server::stop);
         drop(self.stopper);
+        if let Some(client) = self.client {
+            client.close();
+        }
         self.workers.into_iter().for_each(Handle::join);
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();

@@ -78,3 +78,9 @@ pub const HANDLED: &[(&str, &[&str])] = &[
 pub fn types() -> impl Iterator<Item = &'static str> {
     HANDLED.iter().flat_map(|(_, types)| types.iter().copied())
 }
+
+/// Whether objects of this kind have a typed table.
+#[must_use]
+pub fn has_table(kind: &str) -> bool {
+    HANDLED.iter().any(|(known, _)| *known == kind)
+}

@@ -14,6 +14,7 @@ mod params;
 mod setup;
 mod state;
 mod store;
+mod thin;
 mod view;
 mod wire;
 

@@ -23,6 +23,7 @@ mod samples;
 mod story;
 mod survival;
 mod systemd;
+mod thin;
 mod tidy;
 mod versions;
 mod webhook;

@@ -126,6 +126,9 @@ fn permitted(state: &State, incoming: &Incoming, call: Call) -> Result<Call, Ref
         let message = "The provided key 'rk_test_*****' does not have the required permissions for this endpoint.";
         return Err(Refusal::invalid("", "", message).with_status(403));
     }
+    if call.path.starts_with("/v2/core/events/") && state.context.as_deref() != incoming.header("stripe-context") {
+        return Err(Refusal::invalid("", "", "No such event in this context.").with_status(404));
+    }
     Ok(call)
 }
 
