@@ -44,16 +44,18 @@ impl Descriptors {
         }
     }
 
-    /// How many of the `wanted` connections each of `listeners` can have.
+    /// How many of the `wanted` connections each of `listeners` can have, when the daemon holds `more` files open than it
+    /// always does.
     ///
     /// # Errors
     /// When there are too few for the daemon to work at all.
-    pub fn connections(self, wanted: usize, listeners: u64) -> io::Result<usize> {
+    pub fn connections(self, wanted: usize, listeners: u64, more: u64) -> io::Result<usize> {
+        let own = OWN.saturating_add(more);
         let Some(limit) = self.limit else { return Ok(wanted) };
-        let possible = limit.saturating_sub(OWN) / (PER_CONNECTION * listeners.max(1));
+        let possible = limit.saturating_sub(own) / (PER_CONNECTION * listeners.max(1));
         let advice = "raise the hard limit: LimitNOFILE= in the systemd unit, `ulimit -Hn` in a shell";
         if possible < FEWEST {
-            let least = OWN + PER_CONNECTION * listeners * FEWEST;
+            let least = own + PER_CONNECTION * listeners * FEWEST;
             return Err(io::Error::other(format!("{limit} open files are too few, {least} is the least; {advice}")));
         }
         let possible = usize::try_from(possible).unwrap_or(usize::MAX);
@@ -72,14 +74,16 @@ mod tests {
 
     #[test]
     fn connections_leave_the_daemon_what_it_needs() {
-        let of = |limit: u64, wanted| Descriptors { limit: Some(limit) }.connections(wanted, 2);
+        let of = |limit: u64, wanted| Descriptors { limit: Some(limit) }.connections(wanted, 2, 0);
         assert_eq!(of(20_000, 512).unwrap(), 512);
         assert_eq!(of(1024, 512).unwrap(), 304);
         assert_eq!(of(1024, 100).unwrap(), 100);
         assert_eq!(of(424, 512).unwrap(), 4);
         let refused = of(64, 512).unwrap_err().to_string();
         assert!(refused.contains("64 open files are too few, 424 is the least; raise"), "{refused}");
-        assert_eq!(Descriptors { limit: None }.connections(512, 2).unwrap(), 512);
+        let more = Descriptors { limit: Some(1024) }.connections(512, 2, 200).unwrap();
+        assert_eq!(more, 204);
+        assert_eq!(Descriptors { limit: None }.connections(512, 2, 0).unwrap(), 512);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod store;
 pub mod stripe;
 pub mod systemd;
 // flows
+pub mod calls;
 pub mod operations;
 pub mod projection;
 pub mod retrier;

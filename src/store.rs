@@ -24,6 +24,7 @@ pub mod retries;
 pub mod schema;
 pub mod settings;
 mod statements;
+pub mod stripe_operations;
 pub mod subscription_events;
 pub mod subscriptions;
 pub mod users;

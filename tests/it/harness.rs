@@ -101,7 +101,7 @@ impl Till {
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
         let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
-        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone() };
+        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone(), calls: None };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
         Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
     }

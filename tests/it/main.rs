@@ -6,6 +6,7 @@ mod harness;
 mod live;
 
 mod api;
+mod calls;
 mod cli;
 mod client;
 mod crash;
@@ -17,6 +18,7 @@ mod lessons;
 mod main_job;
 mod migrations;
 mod order;
+mod reads;
 mod restart;
 mod samples;
 mod story;

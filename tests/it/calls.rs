@@ -1,0 +1,3 @@
+//! Calls to Stripe through the real binary, against the fake.
+
+mod customers;
