@@ -92,6 +92,8 @@ pub struct Stripe {
     pub api_base: String,
     /// Sent as `Stripe-Version`.
     pub api_version: String,
+    /// How long a request of the application's waits for Stripe, all attempts together, in seconds.
+    pub timeout_s: u64,
     /// Calls per second at most, reads and writes together.
     pub calls_per_s: u32,
     /// At least one; their paths differ.

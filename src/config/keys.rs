@@ -38,6 +38,7 @@ pub(super) const KEYS: &[Key] = &[
     key("stripe.publishable_key", &["STRIPE_PUBLIC_KEY"]),
     key("stripe.api_base", &["STRIPE_API_BASE"]),
     key("stripe.api_version", &["STRIPE_API_VERSION"]),
+    key("stripe.timeout_s", &["STRIPE_TIMEOUT_S"]),
     key("stripe.calls_per_s", &["STRIPE_CALLS_PER_S"]),
     key("stripe.webhook.path", &["STRIPE_WEBHOOK_ENDPOINT"]),
     secret("stripe.webhook.secrets", &["STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRETS"], "stripe_webhook_secrets"),

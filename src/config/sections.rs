@@ -32,6 +32,7 @@ const BODY_BYTES: Number = number(1_048_576, 1000, 67_108_864);
 const HEAD_BYTES: Number = number(16_384, 1000, 1_048_576);
 const CONNECTIONS: Number = number(512, 1, 65_536);
 const BUFFERED_BYTES: Number = number(8_388_608, 65_536, 1_073_741_824);
+const TIMEOUT_S: Number = number(30, 1, 100);
 const CALLS_PER_S: Number = number(20, 1, 100);
 const REQUEST_TIMEOUT_S: Number = number(10, 1, 600);
 
@@ -87,6 +88,7 @@ fn stripe(reader: &mut Reader<'_>) -> Stripe {
         publishable_key: reader.parsed("stripe.publishable_key", publishable_key),
         api_base: reader.parsed("stripe.api_base", address::api_base).unwrap_or_else(|| API_BASE.to_owned()),
         api_version: reader.parsed("stripe.api_version", api_version).unwrap_or_else(|| API_VERSION.to_owned()),
+        timeout_s: unsigned(reader, "stripe.timeout_s", &TIMEOUT_S),
         calls_per_s: unsigned(reader, "stripe.calls_per_s", &CALLS_PER_S),
         webhooks: webhooks(reader),
     }

@@ -1,3 +1,5 @@
 //! Calls to Stripe through the real binary, against the fake.
 
+mod crash;
 mod customers;
+mod expired;
