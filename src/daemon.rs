@@ -128,7 +128,7 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let client = outward::client(config)?;
-    let connections = doors::connections(config)?;
+    let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
@@ -164,7 +164,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         calls,
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let (servers, aside) = Doors { config, threads: &threads, connections }.open((public, hooks), (private, api))?;
+    let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
     let Started { stopper, mut handles, pulses } = flows.started();
     handles.extend(aside);
     log::info!("listening public={public_address} private={private_address}");
