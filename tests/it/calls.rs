@@ -3,3 +3,4 @@
 mod crash;
 mod customers;
 mod expired;
+mod load;
