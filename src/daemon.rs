@@ -17,6 +17,7 @@ use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode};
 use crate::entitlement::Policy;
+use crate::fetch::Fetcher;
 use crate::http::api::Api;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
@@ -107,6 +108,7 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        fetches: config.stripe.api_key.is_some(),
     }
 }
 
@@ -139,7 +141,13 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
     let mut flows = Flows::new(&threads, clock);
-    let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+    let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+    if let Some(client) = client.clone() {
+        let (bell, rung) = bounded(1);
+        let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
+        flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
+        worker = worker.with_fetches(bell);
+    }
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;

@@ -20,6 +20,7 @@ pub mod stripe;
 pub mod systemd;
 // flows
 pub mod calls;
+pub mod fetch;
 pub mod operations;
 pub mod projection;
 pub mod retrier;

@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod invoices;
 pub mod lock;
 pub mod objects;
+pub mod outbox;
 pub mod payment_failures;
 pub mod payment_intents;
 mod place;

@@ -51,6 +51,7 @@ pub struct Setup {
     pub project: Option<Project>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
+    pub fetches: bool,
 }
 
 impl Default for Setup {
@@ -61,6 +62,7 @@ impl Default for Setup {
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
+            fetches: false,
         }
     }
 }
@@ -91,7 +93,7 @@ impl Till {
         let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
         let policy =
             Policy { plans: setup.plans, grace_period_s: 7 * DAY_S, stale_after_s: 3600, when_stale: WhenStale::Keep };
-        let context = Arc::new(Context { policy, livemode: setup.livemode });
+        let context = Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
