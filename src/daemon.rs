@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -23,11 +23,14 @@ use crate::http::server::{self, Handler, Options, Reply, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
+use crate::scheduler::Tasks;
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
-use crate::thread::{Ended, Handle, Pulse, Stopper, Threads, stopper};
+use crate::thread::{Ended, Handle, Pulse, Stop, Stopper, Threads, stopper};
 use crate::worker::Worker;
 use watchdog::Watchdog;
 
@@ -69,6 +72,9 @@ pub enum DaemonError {
     /// Threads or signals.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
+    /// The way out to Stripe.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
     /// The database at start.
     #[error("at start: {0}")]
     Store(#[from] StoreError),
@@ -90,6 +96,8 @@ pub struct Running {
     /// Address of the private listener as it can be called.
     pub private: String,
     store: Store,
+    /// `None` without `stripe.api_key`.
+    client: Option<Client>,
     servers: Vec<Server>,
     stopper: Stopper,
     workers: Vec<Handle>,
@@ -158,12 +166,28 @@ fn doors(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError>
     Ok((public, private))
 }
 
+type Tended = (Vec<Handle>, Vec<(&'static str, Pulse)>);
+
+/// Starts what keeps the copy whole, if Stripe can be asked.
+fn tend(
+    config: &Config,
+    client: Option<Client>,
+    (store, clock, context, bell): (Store, Arc<dyn Clock>, Arc<Context>, Sender<()>),
+    (threads, stop): (&Threads, &Stop),
+) -> std::io::Result<Tended> {
+    let Some(client) = client else { return Ok(Tended::default()) };
+    let pull_interval_s = config.stripe.pull_interval_s;
+    let started = Tasks { store, client, clock, context, bell, pull_interval_s }.start(threads, stop)?;
+    Ok(started.into_iter().map(|(name, handle, pulse)| (handle, (name, pulse))).unzip())
+}
+
 /// Opens the database, takes or binds both listeners and starts every thread.
 ///
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
+    let client = outward::client(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors(config, passed)?;
     let threads = Threads::default();
@@ -174,8 +198,10 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
     let (stopper, stop) = stopper();
-    let mut workers = Vec::new();
-    let pulses = vec![("worker", Pulse::default()), ("retrier", Pulse::default())];
+    let tending = (store.clone(), Arc::clone(clock), Arc::clone(&context), bell.clone());
+    let (mut workers, tended) = tend(config, client.clone(), tending, (&threads, &stop))?;
+    let mut pulses = vec![("worker", Pulse::default()), ("retrier", Pulse::default())];
+    pulses.extend(tended);
     {
         let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
         let (stop, clock, pulse) = (stop.clone(), Arc::clone(clock), pulses[0].1.clone());
@@ -214,7 +240,20 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     ];
     log::info!("listening public={public_address} private={private_address}");
     let (public, private) = (public_address, private_address);
-    Ok(Running { public, private, store, servers, stopper, workers, pulses, watchdog: None, writer, threads, lock })
+    Ok(Running {
+        public,
+        private,
+        store,
+        client,
+        servers,
+        stopper,
+        workers,
+        pulses,
+        watchdog: None,
+        writer,
+        threads,
+        lock,
+    })
 }
 
 impl Running {
@@ -233,6 +272,9 @@ impl Running {
     /// Stops in the reverse order of the start: no new requests, those in hand answered, the flows after the step in
     /// hand, then the writer. The backlog stays on disk.
     pub fn stop(self) {
+        if let Some(client) = &self.client {
+            client.close();
+        }
         self.servers.into_iter().for_each(Server::stop);
         drop(self.stopper);
         self.workers.into_iter().for_each(Handle::join);

@@ -22,6 +22,8 @@ pub mod systemd;
 pub mod operations;
 pub mod projection;
 pub mod retrier;
+pub mod scheduler;
+pub mod sync;
 pub mod worker;
 // the life of the process
 pub mod cli;

@@ -6,6 +6,7 @@ mod harness;
 mod live;
 
 mod api;
+mod catch_up;
 mod cli;
 mod client;
 mod crash;
@@ -21,6 +22,7 @@ mod restart;
 mod samples;
 mod story;
 mod survival;
+mod sync;
 mod systemd;
 mod tidy;
 mod versions;

@@ -100,7 +100,7 @@ fn knows_not(left: &str, right: &[&str]) {
 
 #[test]
 fn every_layer_knows_only_what_stands_below_it() {
-    let flows = ["worker", "retrier", "projection", "operations", "daemon", "cli", "http"];
+    let flows = ["worker", "retrier", "scheduler", "sync", "projection", "operations", "daemon", "cli", "http"];
     for value in ["clock.rs", "ids.rs", "retry.rs"] {
         knows_not(value, &["store", "stripe", "config", "entitlement"]);
         knows_not(value, &flows);
@@ -114,6 +114,8 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("projection", &["worker", "retrier", "http", "daemon", "cli", "config", "clock"]);
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
+    knows_not("sync", &["worker", "retrier", "scheduler", "operations", "http", "daemon", "cli", "config"]);
+    knows_not("scheduler", &["worker", "retrier", "operations", "http", "daemon", "cli", "config"]);
     knows_not("http", &["worker", "retrier", "daemon", "cli", "systemd"]);
     knows_not("systemd", &["store", "stripe", "config", "projection", "worker", "retrier", "daemon", "cli"]);
     knows_not("trigger", &["store", "config", "clock", "http", "daemon", "cli"]);
