@@ -25,6 +25,7 @@ use crate::http::server::Server;
 use crate::http::webhook::Hooks;
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
+use crate::scheduler::Tasks;
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
@@ -147,6 +148,12 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
         flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
         worker = worker.with_fetches(bell);
+    }
+    if let Some(client) = client.clone() {
+        let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
+        let pull_interval_s = config.stripe.pull_interval_s;
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s };
+        flows.adopt(tasks.start(&threads, flows.stop())?);
     }
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);

@@ -24,6 +24,8 @@ pub mod fetch;
 pub mod operations;
 pub mod projection;
 pub mod retrier;
+pub mod scheduler;
+pub mod sync;
 pub mod worker;
 // the life of the process
 pub mod cli;

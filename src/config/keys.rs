@@ -40,6 +40,8 @@ pub(super) const KEYS: &[Key] = &[
     key("stripe.api_version", &["STRIPE_API_VERSION"]),
     key("stripe.timeout_s", &["STRIPE_TIMEOUT_S"]),
     key("stripe.calls_per_s", &["STRIPE_CALLS_PER_S"]),
+    key("stripe.pull_interval_s", &["TILLD_PULL_INTERVAL_S"]),
+    key("stripe.nightly_drift", &["TILLD_NIGHTLY_DRIFT"]),
     key("stripe.webhook.path", &["STRIPE_WEBHOOK_ENDPOINT"]),
     secret("stripe.webhook.secrets", &["STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRETS"], "stripe_webhook_secrets"),
     key("stripe.webhook.tolerance_s", &[]),

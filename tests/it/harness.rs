@@ -207,13 +207,16 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 }
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping.
-const NOT_COMPARED: [&str; 7] = [
+const NOT_COMPARED: [&str; 10] = [
     "stripe_webhooks_log",
     "webhook_attempts",
     "webhook_retry_queue",
     "webhook_dead_letter_queue",
     "worker_claim",
     "settings",
+    "catch_up",
+    "sync_runs",
+    "sync_progress",
     "refinery_schema_history",
 ];
 

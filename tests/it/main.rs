@@ -7,6 +7,7 @@ mod live;
 
 mod api;
 mod calls;
+mod catch_up;
 mod cli;
 mod cli_check;
 mod client;
@@ -24,6 +25,7 @@ mod restart;
 mod samples;
 mod story;
 mod survival;
+mod sync;
 mod systemd;
 mod thin;
 mod tidy;
