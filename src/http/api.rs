@@ -1,6 +1,7 @@
 //! The private listener: its table of routes and what its handlers need. `/api/v1/…` for the application,
 //! `/api/v1/admin/…` for operators, health for everyone who reaches it.
 
+pub mod calls;
 mod users;
 pub mod views;
 
@@ -15,6 +16,7 @@ use super::request::Request;
 use super::response::{ApiError, Response};
 use super::route::{self, Route};
 use super::{admin, health};
+use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::projection::Context;
 use crate::store::Store;
@@ -31,6 +33,8 @@ pub struct Api {
     pub tokens: Tokens,
     /// Rings the worker.
     pub bell: Sender<()>,
+    /// The way to Stripe; `None` without an API key.
+    pub calls: Option<Arc<Calls>>,
 }
 
 const fn route(
@@ -69,7 +73,8 @@ const ROUTES: &[Route<Api>] = &[
 /// Answers a request of the private listener.
 #[must_use]
 pub fn answer(api: &Api, request: &Request) -> Response {
-    route::dispatch(ROUTES, &api.tokens, api, request)
+    let routes = if calls::waits_for_stripe(request) { calls::ROUTES } else { ROUTES };
+    route::dispatch(routes, &api.tokens, api, request)
 }
 
 /// A JSON object of the body; an empty body counts as an empty object.

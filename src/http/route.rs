@@ -26,6 +26,12 @@ pub fn dispatch<S>(routes: &[Route<S>], tokens: &Tokens, state: &S, request: &Re
     answer(routes, tokens, state, request).unwrap_or_else(Response::from)
 }
 
+/// Whether one of the routes is this request's, its method included.
+#[must_use]
+pub fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
+    routes.iter().any(|route| serves(route.method, request.method) && matches(route.pattern, &request.path).is_some())
+}
+
 fn answer<S>(routes: &[Route<S>], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ApiError> {
     let mut others = Vec::new();
     for route in routes {

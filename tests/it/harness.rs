@@ -103,7 +103,7 @@ impl Till {
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
         let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
-        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone() };
+        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone(), calls: None };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
         Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
     }
@@ -207,13 +207,16 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 }
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping.
-const NOT_COMPARED: [&str; 7] = [
+const NOT_COMPARED: [&str; 10] = [
     "stripe_webhooks_log",
     "webhook_attempts",
     "webhook_retry_queue",
     "webhook_dead_letter_queue",
     "worker_claim",
     "settings",
+    "catch_up",
+    "sync_runs",
+    "sync_progress",
     "refinery_schema_history",
 ];
 

@@ -76,6 +76,10 @@ fn get(state: &mut State, parts: &[&str], params: &Params) -> Answer {
             let invoice = state.named("invoice", id, "id")?;
             lists::slice(&invoice["lines"]["data"], params, &format!("/v1/invoices/{id}/lines"))
         }
+        ["credit_notes", id, "lines"] => {
+            let note = state.named("credit_note", id, "id")?;
+            lists::slice(&note["lines"]["data"], params, &format!("/v1/credit_notes/{id}/lines"))
+        }
         ["checkout", "sessions", id, "line_items"] => {
             let session = state.named("checkout.session", id, "id")?;
             lists::slice(&session["fake_line_items"], params, &format!("/v1/checkout/sessions/{id}/line_items"))

@@ -65,7 +65,9 @@ fn reply(shared: &Shared, incoming: &Incoming, connection: usize) -> Reply {
     if fault == Some(Fault::Hold) {
         state = shared.hold(state);
     }
-    let answer = act(&mut state, &call, fault == Some(Fault::ActThen500));
+    let mut answer = act(&mut state, &call, fault == Some(Fault::ActThen500));
+    let now = jiff::Timestamp::from_second(state.now_s()).unwrap_or_default();
+    answer.headers.push(("Date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
     shared.changed.notify_all();
     fault.map_or_else(|| Reply::Send(answer.clone()), |fault| fault.after(answer.clone()))
 }

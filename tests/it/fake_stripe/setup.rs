@@ -39,6 +39,53 @@ impl FakeStripe {
         object["id"].as_str().unwrap().to_owned()
     }
 
+    /// An event with these members and hardly any other.
+    pub fn add_odd_event(&self, id: &str, members: &Value) {
+        let mut state = self.state();
+        let mut event = json!({ "id": id, "object": "event", "created": state.now_s() });
+        for (name, value) in members.as_object().into_iter().flatten() {
+            event[name.as_str()] = value.clone();
+        }
+        state.objects.insert("event", event);
+    }
+
+    /// As [`Self::add`], told by its event and counted as an effect.
+    pub fn create(&self, kind: &str, members: &Value) -> String {
+        let mut state = self.state();
+        let mut object = state.draft(row(kind).0);
+        for (name, value) in members.as_object().into_iter().flatten() {
+            object[name.as_str()] = value.clone();
+        }
+        state.create(kind, object)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Changes members of an object and tells it by this event.
+    pub fn change(&self, id: &str, event: &str, members: &Value) {
+        let mut state = self.state();
+        let object = state.objects.find(id).unwrap();
+        state.change(&object, event, |object| {
+            for (name, value) in members.as_object().into_iter().flatten() {
+                object[name.as_str()] = value.clone();
+            }
+        });
+    }
+
+    /// Changes members of an object; nobody is told.
+    pub fn alter(&self, id: &str, members: &Value) {
+        let mut state = self.state();
+        let mut object = state.objects.find(id).unwrap();
+        for (name, value) in members.as_object().into_iter().flatten() {
+            object[name.as_str()] = value.clone();
+        }
+        let kind = row(object["object"].as_str().unwrap()).0;
+        state.objects.insert(kind, object);
+    }
+
+    /// An object that is not there any more, not even as deleted; nobody is told.
+    pub fn forget(&self, kind: &str, id: &str) {
+        self.state().objects.remove(kind, id);
+    }
+
     /// A price in USD; `interval` is empty for one that is paid once.
     pub fn add_price(&self, id: &str, unit_amount: i64, interval: &str) {
         let recurring = json!({ "interval": interval, "interval_count": 1, "usage_type": "licensed", "meter": null });
