@@ -212,13 +212,14 @@ impl Running {
         self.threads.reports()
     }
 
-    /// Stops in the reverse order of the start: no new requests, those in hand answered, the flows after the step in
-    /// hand, then the writer. The backlog stays on disk.
+    /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
+    /// the writer. The backlog stays on disk.
     pub fn stop(self) {
+        // The flows hear of it first: what the closed client tells them then is no failure.
+        drop(self.stopper);
         // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
         self.client.iter().for_each(Client::close);
         self.servers.into_iter().for_each(Server::stop);
-        drop(self.stopper);
         self.handles.into_iter().for_each(Handle::join);
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
