@@ -161,3 +161,28 @@ fn check_price(api: &Api, price_id: &str) -> Result<(), ApiError> {
     let message = format!("{price_id:?} is the price of no plan; add it to the price_ids of a [[plan]]");
     Err(ApiError::new(400, "unknown_price", message).at("price_id"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::Method::{self, Delete, Get};
+
+    #[test]
+    fn only_what_asks_stripe_waits_for_it() {
+        let waits = |method: Method, url: &str| waits_for_stripe(&Request::new(method, url));
+        assert!(waits(Post, "/api/v1/users/u%201/checkout-session"));
+        assert!(waits(Post, "/api/v1/payment-intents/pi_1/refund"));
+        assert!(waits(Get, "/api/v1/users/u1/invoices?limit=3&refresh=true"));
+        assert!(!waits(Get, "/api/v1/users/u1/invoices"));
+        assert!(!waits(Get, "/api/v1/users/u1/invoices?refresh=false"));
+        assert!(!waits(Get, "/api/v1/users/u1/payment-intents?refresh=true"));
+        assert!(!waits(Get, "/api/v1/config"));
+        assert!(!waits(Delete, "/api/v1/users/u1/customer"));
+    }
+
+    #[test]
+    fn an_id_stays_one_segment() {
+        assert_eq!(encoded("pi_1-a.b~"), "pi_1-a.b~");
+        assert_eq!(encoded("a/b?c#d é"), "a%2Fb%3Fc%23d%20%C3%A9");
+    }
+}
