@@ -19,6 +19,7 @@ use crate::config::{Config, LogFormat, Mode};
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
+use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
@@ -113,6 +114,15 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
+fn offers(config: &Config) -> Offers {
+    Offers {
+        checkout: config.checkout.clone(),
+        portal: config.portal.clone(),
+        publishable_key: config.stripe.publishable_key.clone(),
+        mode: config.stripe.mode(),
+    }
+}
+
 /// Takes the file for this process alone, and brings it to the schema of this program.
 fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     let lock = lock::take(&config.database)?;
@@ -177,6 +187,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
         bell,
         calls,
+        offers: offers(config),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
