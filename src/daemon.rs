@@ -19,6 +19,7 @@ use crate::config::{Config, LogFormat, Mode};
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
+use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
@@ -113,6 +114,15 @@ pub fn context(config: &Config) -> Context {
     }
 }
 
+fn offers(config: &Config) -> Offers {
+    Offers {
+        checkout: config.checkout.clone(),
+        portal: config.portal.clone(),
+        publishable_key: config.stripe.publishable_key.clone(),
+        mode: config.stripe.mode(),
+    }
+}
+
 /// Takes the file for this process alone, and brings it to the schema of this program.
 fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     let lock = lock::take(&config.database)?;
@@ -177,6 +187,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
         bell,
         calls,
+        offers: offers(config),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
@@ -212,13 +223,14 @@ impl Running {
         self.threads.reports()
     }
 
-    /// Stops in the reverse order of the start: no new requests, those in hand answered, the flows after the step in
-    /// hand, then the writer. The backlog stays on disk.
+    /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
+    /// the writer. The backlog stays on disk.
     pub fn stop(self) {
+        // The flows hear of it first: what the closed client tells them then is no failure.
+        drop(self.stopper);
         // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
         self.client.iter().for_each(Client::close);
         self.servers.into_iter().for_each(Server::stop);
-        drop(self.stopper);
         self.handles.into_iter().for_each(Handle::join);
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();

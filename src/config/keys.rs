@@ -58,6 +58,7 @@ pub(super) const KEYS: &[Key] = &[
     key("dunning.warning_days", &["TILLD_WARNING_DAYS"]),
     key("checkout.success_url", &["TILLD_CHECKOUT_SUCCESS_URL"]),
     key("checkout.cancel_url", &["TILLD_CHECKOUT_CANCEL_URL"]),
+    key("checkout.automatic_tax", &["TILLD_CHECKOUT_AUTOMATIC_TAX"]),
     key("portal.return_url", &["TILLD_PORTAL_RETURN_URL"]),
     key("limits.body_bytes", &[]),
     key("limits.head_bytes", &[]),

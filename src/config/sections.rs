@@ -70,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         checkout: Checkout {
             success_url: reader.parsed("checkout.success_url", address::application_url),
             cancel_url: reader.parsed("checkout.cancel_url", address::application_url),
+            automatic_tax: reader.flag("checkout.automatic_tax"),
         },
         portal: Portal { return_url: reader.parsed("portal.return_url", address::application_url) },
         limits: Limits {

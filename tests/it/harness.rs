@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
 use tilld::config::{Secret, WebhookEndpoint};
 use tilld::entitlement::{Plan, Policy, WhenStale};
+use tilld::http::api::offers::Offers;
 use tilld::http::api::{self, Api};
 use tilld::http::auth::Tokens;
 use tilld::http::request::{Method, Request};
@@ -103,7 +104,15 @@ impl Till {
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
         let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
-        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone(), calls: None };
+        let api = Api {
+            store: store.clone(),
+            clock: clock_for(),
+            context,
+            tokens,
+            bell: ring.clone(),
+            calls: None,
+            offers: Offers::default(),
+        };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
         Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
     }
