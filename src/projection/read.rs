@@ -156,7 +156,9 @@ fn gives_way(step: &Step, key: Key, row: &State, reading: Reading) -> Result<boo
     }
     let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(true) };
     if mirrored.event_id.starts_with(PREFIX) {
-        return Ok(reading.at_s >= row.event_created);
+        // Both times are rounded down; sent after more events had come is sent later for certain.
+        let later = row.read.is_some_and(|known| reading.log_id > known.log_id);
+        return Ok(later || reading.at_s >= row.event_created);
     }
     let log_id = inbox::find_log_id(step.tx, &mirrored.event_id)?;
     Ok(log_id.is_some_and(|log_id| reading.contains(log_id, row.event_created)))

@@ -127,6 +127,16 @@ fn reading_the_same_twice_changes_nothing_and_an_older_reading_is_late() {
 }
 
 #[test]
+fn a_reading_that_was_sent_after_more_events_is_the_newer_one_whatever_its_rounded_time_says() {
+    let mut till = Till::new();
+    read_now(&till, &object(&event(CREATED, "alice", START_S, &[])), START_S + 10);
+    till.feed(&[event("customer.created", "alice", START_S, &[])]);
+    let past_due = object(&event(UPDATED, "alice", START_S + 9, &[("status", json!("past_due"))]));
+    assert_eq!(read_now(&till, &past_due, START_S + 9), Absorbed::Taken);
+    assert_eq!(status(&till), "past_due");
+}
+
+#[test]
 fn a_customer_that_is_read_as_deleted_keeps_what_was_known_of_it_and_ends_its_subscriptions() {
     let mut till = Till::new();
     let customer = event("customer.created", "alice", START_S, &[]);
