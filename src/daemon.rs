@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, Mode};
+use crate::config::{Config, LogFormat, Mode, NightlyDrift};
 use crate::descriptors::Descriptors;
 use crate::entitlement::Policy;
 use crate::http::api::{self, Api};
@@ -23,7 +23,7 @@ use crate::http::server::{self, Handler, Options, Reply, Server};
 use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
-use crate::scheduler::Tasks;
+use crate::scheduler::{Nightly, Tasks};
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
@@ -177,7 +177,13 @@ fn tend(
 ) -> std::io::Result<Tended> {
     let Some(client) = client else { return Ok(Tended::default()) };
     let pull_interval_s = config.stripe.pull_interval_s;
-    let started = Tasks { store, client, clock, context, bell, pull_interval_s }.start(threads, stop)?;
+    let nightly_drift = match config.stripe.nightly_drift {
+        NightlyDrift::Off => None,
+        NightlyDrift::Check => Some(Nightly::Check),
+        NightlyDrift::Fix => Some(Nightly::Fix),
+    };
+    let tasks = Tasks { store, client, clock, context, bell, pull_interval_s, nightly_drift };
+    let started = tasks.start(threads, stop)?;
     Ok(started.into_iter().map(|(name, handle, pulse)| (handle, (name, pulse))).unzip())
 }
 

@@ -7,6 +7,8 @@
 pub mod api;
 pub mod backfill;
 pub mod catch_up;
+pub mod compare;
+pub mod drift;
 pub mod kinds;
 mod nested;
 mod page;

@@ -10,6 +10,7 @@ mod catch_up;
 mod cli;
 mod client;
 mod crash;
+mod drift;
 mod faults;
 mod front_door;
 mod fuzzing;
