@@ -128,7 +128,7 @@ fn what_is_rendered_in_another_version_is_no_drift() {
         fake.set_version(version);
         fake.add_price("price_pro", 2000, "month");
         let customer = fake.create("customer", &json!({ "email": "zoe@example.com" }));
-        fake.create("subscription", &json!({ "customer": customer, "status": "active" }));
+        let subscription = fake.create("subscription", &json!({ "customer": customer, "status": "active" }));
         let members = json!({ "customer": customer });
         for kind in ["invoice", "payment_intent", "refund", "dispute"] {
             fake.create(kind, &members);
@@ -137,6 +137,10 @@ fn what_is_rendered_in_another_version_is_no_drift() {
         assert!(till.value("SELECT count(*) FROM stripe_objects").as_i64().unwrap() >= 6);
         let names = ["customers", "subscriptions", "invoices", "payment_intents", "refunds", "disputes"];
         assert_eq!(compared(&till, &fake, &names, false), [], "{}", version.as_str());
+        // And a change is seen across versions all the same.
+        fake.alter(&subscription, &json!({ "status": "past_due" }));
+        let found = [(subscription, differs(&["status"]), false)];
+        assert_eq!(compared(&till, &fake, &names, false), found, "{}", version.as_str());
     }
 }
 
