@@ -11,7 +11,7 @@ use super::guard;
 use super::order::{self, Candidate};
 use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
 use crate::store::inbox;
-use crate::store::objects::{self, Key, Reading, State, Version};
+use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::event::{Content, EventError, Snapshot, Thin};
 
@@ -155,13 +155,44 @@ fn gives_way(step: &Step, key: Key, row: &State, reading: Reading) -> Result<boo
         return Ok(false);
     }
     let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(true) };
+    is_as_new(step.tx, &mirrored, reading)
+}
+
+/// Whether a reading is as new as what the row rests on.
+fn is_as_new(reader: &Reader, mirrored: &Mirrored, reading: Reading) -> Result<bool, StoreError> {
     if mirrored.event_id.starts_with(PREFIX) {
         // Both times are rounded down; sent after more events had come is sent later for certain.
-        let later = row.read.is_some_and(|known| reading.log_id > known.log_id);
-        return Ok(later || reading.at_s >= row.event_created);
+        let later = mirrored.read.is_some_and(|known| reading.log_id > known.log_id);
+        return Ok(later || reading.at_s >= mirrored.event_created);
     }
-    let log_id = inbox::find_log_id(step.tx, &mirrored.event_id)?;
-    Ok(log_id.is_some_and(|log_id| reading.contains(log_id, row.event_created)))
+    let log_id = inbox::find_log_id(reader, &mirrored.event_id)?;
+    Ok(log_id.is_some_and(|log_id| reading.contains(log_id, mirrored.event_created)))
+}
+
+/// How the mirror stands to a reading.
+pub enum Standing {
+    /// It does not know the object.
+    Unknown,
+    /// It rests on something newer, or an event about the object waits for the worker: they may differ.
+    Ahead,
+    /// It should show the same.
+    Level(Mirrored),
+}
+
+/// How the mirror stands to a reading; `None` if that is nothing that the mirror keeps.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn standing(reader: &Reader, shown: &Shown, context: &Context) -> Result<Option<Standing>, StoreError> {
+    let event = event(shown.object(), shown.reading, context);
+    let Some(key) = guard::key(&event, &shown.snapshot) else { return Ok(None) };
+    let mirrored = objects::find(reader, key)?;
+    if inbox::is_awaited(reader, key.id)? {
+        return Ok(Some(Standing::Ahead));
+    }
+    let Some(mirrored) = mirrored else { return Ok(Some(Standing::Unknown)) };
+    let level = is_as_new(reader, &mirrored, shown.reading)?;
+    Ok(Some(if level { Standing::Level(mirrored) } else { Standing::Ahead }))
 }
 
 /// The guard for readings; as `guard::choose`.

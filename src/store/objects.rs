@@ -142,3 +142,31 @@ pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
         })
     })
 }
+
+const LIST_PRESENT: &str = "SELECT id, livemode FROM stripe_objects
+    WHERE object = ?1 AND id > ?2 AND account = '' AND deleted = 0 AND (?3 IS NULL OR livemode = ?3)
+    ORDER BY id LIMIT ?4";
+
+/// Our own account's objects of a kind that are not deleted, by id after `after`: id and mode. `livemode`: only those of
+/// that mode.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_present(
+    reader: &Reader,
+    object: &str,
+    livemode: Option<bool>,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, bool)>, StoreError> {
+    reader.list(LIST_PRESENT, (object, after, livemode, limit), |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// How many there are of them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn count_present(reader: &Reader, object: &str) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM stripe_objects WHERE object = ?1 AND account = '' AND deleted = 0";
+    reader.get(SQL, [object], |row| row.get(0))
+}

@@ -210,6 +210,15 @@ pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
     reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], |row| row.get(0))
 }
 
+/// Whether an event about this object waits for the worker.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn is_awaited(reader: &Reader, object_id: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND object_id = ?1 LIMIT 1";
+    Ok(reader.find(SQL, [object_id], |_| Ok(()))?.is_some())
+}
+
 /// An event's place in the log.
 ///
 /// # Errors
