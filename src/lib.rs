@@ -21,9 +21,12 @@ pub mod stripe;
 pub mod systemd;
 // flows
 pub mod calls;
+pub mod fetch;
 pub mod operations;
 pub mod projection;
 pub mod retrier;
+pub mod scheduler;
+pub mod sync;
 pub mod worker;
 // the life of the process
 pub mod cli;

@@ -10,8 +10,8 @@ use crate::store::{StoreError, Tx, audit, payment_intents};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::{ApiError, StripeError};
 
-/// When an outcome is asked for again: after 5 s, doubling up to an hour.
-const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 5, max_delay_s: 3600 };
+/// When an outcome is asked for again: after 2 s, doubling up to an hour.
+const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
 
 /// What Stripe made of an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,10 +116,18 @@ impl Calls {
             priority,
             context: None,
         };
-        match self.client.call(&call) {
+        let settled = match self.client.call(&call) {
             Ok(answer) => self.settle_done(operation, &answer, sent_of(operation)),
             Err(error) => self.settle_error(operation, error),
-        }
+        };
+        settled.or_else(|error| match error {
+            // It stays written down as sent, and is found out like one whose process died.
+            CallsError::Store(error) => {
+                log::error!("what Stripe answered could not be written down; it is asked for again: {error}");
+                Ok(Outcome::InDoubt { key: operation.idempotency_key.clone() })
+            }
+            error => Err(error),
+        })
     }
 
     /// Stripe has done it: that, and what its answer shows, in one transaction.
@@ -158,11 +166,13 @@ impl Calls {
             return self.doubt(operation, &error);
         }
         // A repeated DELETE finds nothing left to delete: its subject tells.
-        if operation.verb == "DELETE"
-            && was_in_doubt
-            && let Some(outcome) = self.look_at_subject(operation)?
-        {
-            return Ok(outcome);
+        if operation.verb == "DELETE" && was_in_doubt {
+            match self.look_at_subject(operation) {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(CallsError::Stripe(error)) => return self.doubt(operation, &error),
+                Err(error) => return Err(error),
+            }
         }
         self.settle_refused(operation, error)
     }

@@ -43,15 +43,20 @@ pub fn limits(config: &Config, length_required: bool) -> Limits {
     }
 }
 
-/// How many connections each listener can have, by the files that may be open.
-pub(super) fn connections(config: &Config) -> std::io::Result<usize> {
-    // Each request in hand takes a connection between guard and server, which is open at both ends.
-    let more = u64::try_from(calls_in_hand(config)).unwrap_or(u64::MAX).saturating_mul(2);
-    Descriptors::raise().connections(config.limits.connections, LISTENERS, more)
+/// How much can be in hand at once, by the files that may be open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Connections of each listener.
+    connections: usize,
+    /// Requests that may wait for Stripe.
+    calls: usize,
 }
 
-fn calls_in_hand(config: &Config) -> usize {
-    if config.stripe.api_key.is_some() { aside::IN_HAND } else { 0 }
+/// Raises the limit of open files and divides it.
+pub(super) fn room(config: &Config) -> std::io::Result<Room> {
+    let descriptors = Descriptors::raise();
+    let calls = if config.stripe.api_key.is_some() { descriptors.calls(aside::IN_HAND) } else { 0 };
+    Ok(Room { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
 }
 
 /// Both listeners: those that were passed, and for the rest those of the configuration.
@@ -76,8 +81,7 @@ pub(super) fn bind(config: &Config, passed: Passed) -> Result<(Bound, Bound), Da
 pub(super) struct Doors<'a> {
     pub(super) config: &'a Config,
     pub(super) threads: &'a Threads,
-    /// Of each listener.
-    pub(super) connections: usize,
+    pub(super) room: Room,
 }
 
 impl Doors<'_> {
@@ -90,10 +94,10 @@ impl Doors<'_> {
         let hook_handler: Arc<Handler> =
             Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
         let (api_handler, aside) = self.api_handler(api)?;
-        let hook_limits = Limits { connections: self.connections, ..limits(self.config, true) };
+        let hook_limits = Limits { connections: self.room.connections, ..limits(self.config, true) };
         let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
-        let private_limits = Limits { connections: self.connections, ..limits(self.config, false) };
-        let in_hand = API_THREADS + calls_in_hand(self.config);
+        let private_limits = Limits { connections: self.room.connections, ..limits(self.config, false) };
+        let in_hand = API_THREADS.saturating_add(self.room.calls);
         let private_options = Options { name: "api", threads: API_THREADS, in_hand, limits: private_limits };
         let servers = vec![
             server::serve(public, hook, self.threads, &hook_handler)?,
@@ -110,7 +114,7 @@ impl Doors<'_> {
         }
         let slow = Arc::clone(&api);
         let answer: Arc<aside::Answer> = Arc::new(move |request| api::answer(&slow, request));
-        let (aside, handles) = Aside::start(self.threads, &answer)?;
+        let (aside, handles) = Aside::start(self.threads, &answer, self.room.calls)?;
         let handler = move |request, reply: Reply| {
             if api::calls::waits_for_stripe(&request) {
                 return aside.take(request, reply);

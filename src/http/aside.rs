@@ -28,13 +28,14 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// Starts the threads.
+    /// Starts the threads, for so many requests in hand.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(threads: &Threads, answer: &Arc<Answer>) -> std::io::Result<(Self, Vec<Handle>)> {
-        let (jobs, waiting) = bounded(IN_HAND - THREADS);
-        let handles = (0..THREADS).map(|number| {
+    pub fn start(threads: &Threads, answer: &Arc<Answer>, in_hand: usize) -> std::io::Result<(Self, Vec<Handle>)> {
+        let count = in_hand.clamp(1, THREADS);
+        let (jobs, waiting) = bounded(in_hand.saturating_sub(count));
+        let handles = (0..count).map(|number| {
             let (waiting, answer) = (waiting.clone(), Arc::clone(answer));
             threads.spawn(&format!("call-{number}"), move || work(&waiting, answer.as_ref()))
         });

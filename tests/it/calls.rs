@@ -2,7 +2,10 @@
 
 mod changes;
 mod checkout;
+mod crash;
 mod customers;
+mod expired;
+mod load;
 mod outcomes;
 mod payments;
 mod shop;

@@ -52,6 +52,7 @@ pub struct Setup {
     pub project: Option<Project>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
+    pub fetches: bool,
 }
 
 impl Default for Setup {
@@ -62,6 +63,7 @@ impl Default for Setup {
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
+            fetches: false,
         }
     }
 }
@@ -92,7 +94,7 @@ impl Till {
         let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
         let policy =
             Policy { plans: setup.plans, grace_period_s: 7 * DAY_S, stale_after_s: 3600, when_stale: WhenStale::Keep };
-        let context = Arc::new(Context { policy, livemode: setup.livemode });
+        let context = Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
@@ -214,13 +216,16 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 }
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping.
-const NOT_COMPARED: [&str; 7] = [
+const NOT_COMPARED: [&str; 10] = [
     "stripe_webhooks_log",
     "webhook_attempts",
     "webhook_retry_queue",
     "webhook_dead_letter_queue",
     "worker_claim",
     "settings",
+    "catch_up",
+    "sync_runs",
+    "sync_progress",
     "refinery_schema_history",
 ];
 

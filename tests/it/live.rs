@@ -45,8 +45,13 @@ impl Live {
 
     /// `tilld serve` with a way to `fake`.
     pub fn start_beside(dir: &Path, fake: &FakeStripe) -> Self {
+        Self::start_beside_with(dir, fake, &[])
+    }
+
+    pub fn start_beside_with(dir: &Path, fake: &FakeStripe, env: &[(&str, &str)]) -> Self {
         let url = fake.url();
-        Self::start_with(dir, &[("STRIPE_API_KEY", fake.key()), ("STRIPE_API_BASE", &url)])
+        let ours = [("STRIPE_API_KEY", fake.key()), ("STRIPE_API_BASE", url.as_str())];
+        Self::start_with(dir, &ours.into_iter().chain(env.iter().copied()).collect::<Vec<_>>())
     }
 
     /// As `start`, but no file may grow beyond `blocks` of 512 bytes: a full disk, until `grow` is called.
@@ -181,12 +186,24 @@ impl Drop for Live {
 
 /// As [`Live::ask`], for threads that have the address only.
 pub fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+    let answer = try_ask(address, method, path, headers, body);
+    answer.unwrap_or_else(|error| unreachable!("{method} {path}: {error}"))
+}
+
+/// As [`ask`], where the daemon may be killed meanwhile.
+pub fn try_ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Result<(u16, Value), PostError> {
     let token = format!("Bearer {TOKEN}");
     let headers: Vec<(&str, &str)> =
         [("Authorization", token.as_str())].into_iter().chain(headers.iter().copied()).collect();
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = post::send(method, &url_of(address, path), &headers, body.as_bytes()).unwrap();
-    (answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null))
+    let answer = post::send(method, &url_of(address, path), &headers, body.as_bytes())?;
+    Ok((answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null)))
 }
 
 /// What every live test configures.

@@ -29,7 +29,7 @@ fn absorb(till: &Till, object: &Value, sent: Sent, at_s: i64) -> Absorbed {
         stale_after_s: 3600,
         when_stale: WhenStale::Keep,
     };
-    let (context, now_ms) = (Context { policy, livemode: None }, till.clock.now_ms());
+    let (context, now_ms) = (Context { policy, livemode: None, fetches: false }, till.clock.now_ms());
     till.store.write(move |tx| Ok(read::absorb(tx, &shown, &context, now_ms).unwrap())).unwrap()
 }
 

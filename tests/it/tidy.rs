@@ -100,7 +100,19 @@ fn knows_not(left: &str, right: &[&str]) {
 
 #[test]
 fn every_layer_knows_only_what_stands_below_it() {
-    let flows = ["worker", "retrier", "projection", "operations", "daemon", "cli", "http"];
+    let flows = [
+        "calls",
+        "fetch",
+        "sync",
+        "scheduler",
+        "worker",
+        "retrier",
+        "projection",
+        "operations",
+        "daemon",
+        "cli",
+        "http",
+    ];
     for value in ["clock.rs", "ids.rs", "money.rs", "retry.rs"] {
         knows_not(value, &["store", "stripe", "config", "entitlement"]);
         knows_not(value, &flows);
@@ -111,9 +123,13 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("stripe", &flows);
     knows_not("store", &["config"]);
     knows_not("store", &flows);
-    knows_not("projection", &["worker", "retrier", "http", "daemon", "cli", "config", "clock"]);
+    knows_not("calls", &["worker", "retrier", "http", "daemon", "cli", "config"]);
+    knows_not("projection", &["calls", "fetch", "worker", "retrier", "http", "daemon", "cli", "config", "clock"]);
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
+    knows_not("fetch", &["worker", "retrier", "operations", "http", "daemon", "cli", "config"]);
+    knows_not("sync", &["worker", "retrier", "scheduler", "operations", "http", "daemon", "cli", "config"]);
+    knows_not("scheduler", &["worker", "retrier", "operations", "http", "daemon", "cli", "config"]);
     knows_not("http", &["worker", "retrier", "daemon", "cli", "systemd"]);
     knows_not("systemd", &["store", "stripe", "config", "projection", "worker", "retrier", "daemon", "cli"]);
     knows_not("trigger", &["store", "config", "clock", "http", "daemon", "cli"]);
