@@ -11,7 +11,7 @@ use super::guard;
 use super::order::{self, Candidate};
 use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
 use crate::store::inbox;
-use crate::store::objects::{self, Key, Reading, State, Version};
+use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::event::{Content, EventError, Snapshot, Thin};
 
@@ -42,7 +42,8 @@ impl Sent {
     pub fn reading(self, date_s: Option<i64>, answered_ms: i64) -> Reading {
         let answered_there_ms = date_s.map_or(answered_ms, |date_s| date_s.saturating_mul(1000));
         let took_ms = answered_ms.saturating_sub(self.at_ms).max(0);
-        Reading { at_s: answered_there_ms.saturating_sub(took_ms).div_euclid(1000), log_id: self.log_id }
+        let at_s = answered_there_ms.saturating_sub(took_ms).div_euclid(1000);
+        Reading { at_s, log_id: self.log_id, sent_ms: self.at_ms }
     }
 }
 
@@ -118,7 +119,7 @@ fn event(object: &Value, shown: &Shown, context: &Context) -> Event {
     };
     Event {
         origin: Origin::Api(reading),
-        id: format!("{PREFIX}{}:{}", word("id"), reading.at_s),
+        id: format!("{PREFIX}{}:{}", word("id"), reading.sent_ms),
         event_type: format!("{kind}.read"),
         created: reading.at_s,
         livemode: object.get("livemode").and_then(Value::as_bool).or(context.livemode),
@@ -155,11 +156,19 @@ fn gives_way(step: &Step, key: Key, row: &State, reading: Reading) -> Result<boo
         return Ok(false);
     }
     let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(true) };
-    if mirrored.event_id.starts_with(PREFIX) {
-        return Ok(reading.at_s >= row.event_created);
+    if let Some((sent_ms, log_id)) = sent_of(&mirrored) {
+        // Its time will not do: it is rounded down, and the row's is that of the newest event it contains, so that of two
+        // changes in one second the second one's answer would be taken for the older.
+        return Ok(reading.sent_ms >= sent_ms || reading.log_id > log_id);
     }
     let log_id = inbox::find_log_id(step.tx, &mirrored.event_id)?;
     Ok(log_id.is_some_and(|log_id| reading.contains(log_id, row.event_created)))
+}
+
+/// When the reading was sent that a row rests on, and after which event; `None` where it rests on an event.
+fn sent_of(mirrored: &Mirrored) -> Option<(i64, i64)> {
+    let (_, sent_ms) = mirrored.event_id.strip_prefix(PREFIX)?.rsplit_once(':')?;
+    Some((sent_ms.parse().ok()?, mirrored.read.map_or(0, |read| read.log_id)))
 }
 
 /// The guard for readings; as `guard::choose`.
