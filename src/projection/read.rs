@@ -187,7 +187,7 @@ pub enum Standing {
 /// # Errors
 /// When the database cannot be read.
 pub fn standing(reader: &Reader, shown: &Shown, context: &Context) -> Result<Option<Standing>, StoreError> {
-    let event = event(shown.object(), shown.reading, context);
+    let event = event(shown.object(), shown, context);
     let Some(key) = guard::key(&event, &shown.snapshot) else { return Ok(None) };
     let mirrored = objects::find(reader, key)?;
     if inbox::is_awaited(reader, key.id)? {
