@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 
 use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, Mode};
+use crate::config::{Config, LogFormat, Mode, NightlyDrift};
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
@@ -26,7 +26,7 @@ use crate::http::server::Server;
 use crate::http::webhook::Hooks;
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
-use crate::scheduler::Tasks;
+use crate::scheduler::{Nightly, Tasks};
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
@@ -135,6 +135,15 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
+/// What is done about drift at night.
+fn nightly(config: &Config) -> Option<Nightly> {
+    match config.stripe.nightly_drift {
+        NightlyDrift::Off => None,
+        NightlyDrift::Check => Some(Nightly::Check),
+        NightlyDrift::Fix => Some(Nightly::Fix),
+    }
+}
+
 /// Opens the database, takes or binds both listeners and starts every thread.
 ///
 /// # Errors
@@ -161,8 +170,8 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     }
     if let Some(client) = client.clone() {
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
-        let pull_interval_s = config.stripe.pull_interval_s;
-        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s };
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, nightly(config));
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
