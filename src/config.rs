@@ -18,7 +18,7 @@ mod tests;
 
 pub use crate::entitlement::{Plan, WhenStale};
 pub use crate::retry::RetryPolicy as Retry;
-pub use address::Address;
+pub use address::{Address, application_url};
 pub use dev::dev_config_text;
 pub use fault::{Fault, Faults};
 pub use secret::Secret;
@@ -51,7 +51,7 @@ pub struct Config {
     pub entitlement: Entitlement,
     /// How failed payments are chased.
     pub dunning: Dunning,
-    /// Where a checkout leads.
+    /// Where a checkout leads, and whether taxes are worked out.
     pub checkout: Checkout,
     /// Where the customer portal leads.
     pub portal: Portal,
@@ -92,6 +92,8 @@ pub struct Stripe {
     pub api_base: String,
     /// Sent as `Stripe-Version`.
     pub api_version: String,
+    /// How long a request of the application's waits for Stripe, all attempts together, in seconds.
+    pub timeout_s: u64,
     /// Calls per second at most, reads and writes together.
     pub calls_per_s: u32,
     /// Pull-only mode: how often Stripe is asked for events, in seconds. None: webhooks bring them.
@@ -152,16 +154,18 @@ pub struct Dunning {
 }
 
 /// Where a checkout leads unless the call says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkout {
     /// After payment.
     pub success_url: Option<String>,
     /// After the customer gave up.
     pub cancel_url: Option<String>,
+    /// Stripe works the taxes out.
+    pub automatic_tax: bool,
 }
 
 /// Where the customer portal leads unless the call says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Portal {
     /// Behind its back button.
     pub return_url: Option<String>,

@@ -1,5 +1,7 @@
 //! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
 
+mod doors;
+mod flows;
 pub mod outward;
 mod watchdog;
 
@@ -7,20 +9,21 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode, NightlyDrift};
-use crate::descriptors::Descriptors;
 use crate::entitlement::Policy;
-use crate::http::api::{self, Api};
+use crate::fetch::Fetcher;
+use crate::http::api::Api;
+use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
-use crate::http::guard::{Limits, Rules};
-use crate::http::listen::{self, BindError, Bound};
-use crate::http::server::{self, Handler, Options, Reply, Server};
-use crate::http::webhook::{self, Hooks};
+use crate::http::listen::BindError;
+use crate::http::server::Server;
+use crate::http::webhook::Hooks;
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
 use crate::scheduler::{Nightly, Tasks};
@@ -30,28 +33,16 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
-use crate::thread::{Ended, Handle, Pulse, Stop, Stopper, Threads, stopper};
+use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::worker::Worker;
+use doors::Doors;
+pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
+use flows::{Flows, Started};
 use watchdog::Watchdog;
 
-/// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
-pub const HOOK_THREADS: usize = 4;
-/// Webhooks in hand at once, most of them waiting for their commit: as many as one commit may take.
-pub const HOOKS_IN_HAND: usize = 64;
-/// Threads that answer the application.
-const API_THREADS: usize = 8;
-/// How long a connection may wait between two requests.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
-/// The public and the private one.
-const LISTENERS: u64 = 2;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// Only the owner's programs reach the private socket.
-const PRIVATE_SOCKET_MODE: u32 = 0o600;
-/// The reverse proxy runs as somebody else.
-const PUBLIC_SOCKET_MODE: u32 = 0o666;
-
 /// Why the daemon did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -64,6 +55,9 @@ pub enum DaemonError {
     /// A socket that was passed.
     #[error(transparent)]
     Passed(#[from] PassedError),
+    /// The way to Stripe.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
     /// A socket that was passed and leaves a door open.
     #[error(
         "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
@@ -72,9 +66,6 @@ pub enum DaemonError {
     /// Threads or signals.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
-    /// The way out to Stripe.
-    #[error(transparent)]
-    Stripe(#[from] StripeError),
     /// The database at start.
     #[error("at start: {0}")]
     Store(#[from] StoreError),
@@ -96,11 +87,10 @@ pub struct Running {
     /// Address of the private listener as it can be called.
     pub private: String,
     store: Store,
-    /// `None` without `stripe.api_key`.
     client: Option<Client>,
     servers: Vec<Server>,
     stopper: Stopper,
-    workers: Vec<Handle>,
+    handles: Vec<Handle>,
     pulses: Vec<(&'static str, Pulse)>,
     watchdog: Option<Watchdog>,
     writer: Handle,
@@ -120,19 +110,16 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        fetches: config.stripe.api_key.is_some(),
     }
 }
 
-/// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
-#[must_use]
-pub fn limits(config: &Config, length_required: bool) -> Limits {
-    let (head_bytes, body_bytes) = (config.limits.head_bytes, config.limits.body_bytes);
-    Limits {
-        rules: Rules { head_bytes, body_bytes, length_required },
-        connections: config.limits.connections,
-        request_timeout: Duration::from_secs(config.limits.request_timeout_s),
-        idle_timeout: IDLE_TIMEOUT,
-        buffered_bytes: config.limits.buffered_bytes,
+fn offers(config: &Config) -> Offers {
+    Offers {
+        checkout: config.checkout.clone(),
+        portal: config.portal.clone(),
+        publishable_key: config.stripe.publishable_key.clone(),
+        mode: config.stripe.mode(),
     }
 }
 
@@ -148,43 +135,12 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// Both listeners: those that were passed, and for the rest those of the configuration.
-fn doors(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError> {
-    let public = match passed.public {
-        Some(listener) => Bound::passed(listener)?,
-        None => listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?,
-    };
-    let private = match passed.private {
-        Some(listener) => Bound::passed(listener)?,
-        None => listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?,
-    };
-    // The configuration has checked its own address; this may be another.
-    let guarded = config.api.token.is_some() && config.api.admin_token.is_some();
-    if !private.is_local() && !guarded {
-        return Err(DaemonError::OpenDoor(private.address().to_owned()));
-    }
-    Ok((public, private))
-}
-
-type Tended = (Vec<Handle>, Vec<(&'static str, Pulse)>);
-
-/// Starts what keeps the copy whole, if Stripe can be asked.
-fn tend(
-    config: &Config,
-    client: Option<Client>,
-    (store, clock, context, bell): (Store, Arc<dyn Clock>, Arc<Context>, Sender<()>),
-    (threads, stop): (&Threads, &Stop),
-) -> std::io::Result<Tended> {
-    let Some(client) = client else { return Ok(Tended::default()) };
-    let pull_interval_s = config.stripe.pull_interval_s;
-    let nightly_drift = match config.stripe.nightly_drift {
+fn nightly(config: &Config) -> Option<Nightly> {
+    match config.stripe.nightly_drift {
         NightlyDrift::Off => None,
         NightlyDrift::Check => Some(Nightly::Check),
         NightlyDrift::Fix => Some(Nightly::Fix),
-    };
-    let tasks = Tasks { store, client, clock, context, bell, pull_interval_s, nightly_drift };
-    let started = tasks.start(threads, stop)?;
-    Ok(started.into_iter().map(|(name, handle, pulse)| (handle, (name, pulse))).unzip())
+    }
 }
 
 /// Opens the database, takes or binds both listeners and starts every thread.
@@ -192,10 +148,10 @@ fn tend(
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    let connections = Descriptors::raise().connections(config.limits.connections, LISTENERS)?;
     let client = outward::client(config)?;
+    let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
-    let (public, private) = doors(config, passed)?;
+    let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(context(config));
@@ -203,21 +159,28 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
 
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
-    let (stopper, stop) = stopper();
-    let tending = (store.clone(), Arc::clone(clock), Arc::clone(&context), bell.clone());
-    let (mut workers, tended) = tend(config, client.clone(), tending, (&threads, &stop))?;
-    let mut pulses = vec![("worker", Pulse::default()), ("retrier", Pulse::default())];
-    pulses.extend(tended);
-    {
-        let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
-        let (stop, clock, pulse) = (stop.clone(), Arc::clone(clock), pulses[0].1.clone());
-        workers.push(threads.spawn("worker", move || worker.run(&rung, &stop, clock.as_ref(), &pulse))?);
+    let mut flows = Flows::new(&threads, clock);
+    let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+    if let Some(client) = client.clone() {
+        let (bell, rung) = bounded(1);
+        let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
+        flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
+        worker = worker.with_fetches(bell);
     }
-    {
-        let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
-        let (clock, pulse) = (Arc::clone(clock), pulses[1].1.clone());
-        let work = move || retrier.run(&tickets_taken, &stop, clock.as_ref(), &pulse);
-        workers.push(threads.spawn("retrier", work)?);
+    if let Some(client) = client.clone() {
+        let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, nightly(config));
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
+        flows.adopt(tasks.start(&threads, flows.stop())?);
+    }
+    flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
+    let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
+    flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
+    let calls = client
+        .clone()
+        .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
+    if let Some(calls) = calls.clone() {
+        flows.spawn_waiting("recovery", move |stop, clock| calls::run_recovery(&calls, stop, clock))?;
     }
     let hooks = Hooks {
         store: store.clone(),
@@ -231,29 +194,22 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         context,
         tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
         bell,
+        calls,
+        offers: offers(config),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let hook_handler: Arc<Handler> =
-        Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
-    let api_handler: Arc<Handler> = Arc::new(move |request, reply: Reply| reply.send(api::answer(&api, &request)));
-    let hook_limits = Limits { connections, ..limits(config, true) };
-    let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
-    let private_limits = Limits { connections, ..limits(config, false) };
-    let private_options = Options { name: "api", threads: API_THREADS, in_hand: API_THREADS, limits: private_limits };
-    let servers = vec![
-        server::serve(public, hook, &threads, &hook_handler)?,
-        server::serve(private, private_options, &threads, &api_handler)?,
-    ];
+    let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
+    let Started { stopper, mut handles, pulses } = flows.started();
+    handles.extend(aside);
     log::info!("listening public={public_address} private={private_address}");
-    let (public, private) = (public_address, private_address);
     Ok(Running {
-        public,
-        private,
+        public: public_address,
+        private: private_address,
         store,
         client,
         servers,
         stopper,
-        workers,
+        handles,
         pulses,
         watchdog: None,
         writer,
@@ -275,15 +231,15 @@ impl Running {
         self.threads.reports()
     }
 
-    /// Stops in the reverse order of the start: no new requests, those in hand answered, the flows after the step in
-    /// hand, then the writer. The backlog stays on disk.
+    /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
+    /// the writer. The backlog stays on disk.
     pub fn stop(self) {
-        if let Some(client) = &self.client {
-            client.close();
-        }
-        self.servers.into_iter().for_each(Server::stop);
+        // The flows hear of it first: what the closed client tells them then is no failure.
         drop(self.stopper);
-        self.workers.into_iter().for_each(Handle::join);
+        // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
+        self.client.iter().for_each(Client::close);
+        self.servers.into_iter().for_each(Server::stop);
+        self.handles.into_iter().for_each(Handle::join);
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }

@@ -8,6 +8,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What the daemon itself holds open: standard streams, listeners, the pools between guard and server, the database
 /// with its log and readers, connections that were told to go and are not gone yet; and some to spare.
 const OWN: u64 = 416;
+/// A request to Stripe in hand holds a connection between guard and server, open at one end here and twice at the other.
+const PER_CALL: u64 = 3;
+/// Requests to Stripe in hand below which they are of no use.
+const FEWEST_CALLS: usize = 4;
 /// A connection is open once.
 const PER_CONNECTION: u64 = 1;
 /// What macOS grants (its OPEN_MAX); it says that it has no hard limit, and refuses to raise the soft one to that.
@@ -44,16 +48,25 @@ impl Descriptors {
         }
     }
 
-    /// How many of the `wanted` connections each of `listeners` can have.
+    /// How many of the `wanted` requests to Stripe can be in hand: half of what the daemon does not need itself is theirs.
+    #[must_use]
+    pub fn calls(self, wanted: usize) -> usize {
+        let Some(limit) = self.limit else { return wanted };
+        let possible = limit.saturating_sub(OWN) / 2 / PER_CALL;
+        usize::try_from(possible).unwrap_or(usize::MAX).clamp(FEWEST_CALLS, wanted.max(FEWEST_CALLS))
+    }
+
+    /// How many of the `wanted` connections each of `listeners` can have beside so many `calls` in hand.
     ///
     /// # Errors
     /// When there are too few for the daemon to work at all.
-    pub fn connections(self, wanted: usize, listeners: u64) -> io::Result<usize> {
+    pub fn connections(self, wanted: usize, listeners: u64, calls: usize) -> io::Result<usize> {
+        let own = OWN.saturating_add(u64::try_from(calls).unwrap_or(u64::MAX).saturating_mul(PER_CALL));
         let Some(limit) = self.limit else { return Ok(wanted) };
-        let possible = limit.saturating_sub(OWN) / (PER_CONNECTION * listeners.max(1));
+        let possible = limit.saturating_sub(own) / (PER_CONNECTION * listeners.max(1));
         let advice = "raise the hard limit: LimitNOFILE= in the systemd unit, `ulimit -Hn` in a shell";
         if possible < FEWEST {
-            let least = OWN + PER_CONNECTION * listeners * FEWEST;
+            let least = own + PER_CONNECTION * listeners * FEWEST;
             return Err(io::Error::other(format!("{limit} open files are too few, {least} is the least; {advice}")));
         }
         let possible = usize::try_from(possible).unwrap_or(usize::MAX);
@@ -72,14 +85,18 @@ mod tests {
 
     #[test]
     fn connections_leave_the_daemon_what_it_needs() {
-        let of = |limit: u64, wanted| Descriptors { limit: Some(limit) }.connections(wanted, 2);
+        let of = |limit: u64, wanted| Descriptors { limit: Some(limit) }.connections(wanted, 2, 0);
         assert_eq!(of(20_000, 512).unwrap(), 512);
         assert_eq!(of(1024, 512).unwrap(), 304);
         assert_eq!(of(1024, 100).unwrap(), 100);
         assert_eq!(of(424, 512).unwrap(), 4);
         let refused = of(64, 512).unwrap_err().to_string();
         assert!(refused.contains("64 open files are too few, 424 is the least; raise"), "{refused}");
-        assert_eq!(Descriptors { limit: None }.connections(512, 2).unwrap(), 512);
+        assert_eq!(Descriptors { limit: Some(1024) }.connections(512, 2, 100).unwrap(), 154);
+        assert_eq!(Descriptors { limit: Some(1024) }.calls(216), 101);
+        assert_eq!(Descriptors { limit: Some(460) }.calls(216), 7);
+        assert_eq!(Descriptors { limit: None }.calls(216), 216);
+        assert_eq!(Descriptors { limit: None }.connections(512, 2, 0).unwrap(), 512);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod aside;
 pub mod auth;
 pub mod guard;
 pub mod health;

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod ids;
+pub mod money;
 pub mod retry;
 pub mod thread;
 // decisions
@@ -19,6 +20,8 @@ pub mod store;
 pub mod stripe;
 pub mod systemd;
 // flows
+pub mod calls;
+pub mod fetch;
 pub mod operations;
 pub mod projection;
 pub mod retrier;

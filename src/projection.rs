@@ -9,12 +9,14 @@ mod customer;
 pub mod derived;
 mod dispute;
 mod guard;
+pub mod handled;
 mod history;
 mod invoice;
 pub mod order;
 mod payment_intent;
 pub mod read;
 mod subscription;
+pub mod thin;
 
 use std::borrow::Cow;
 
@@ -72,6 +74,8 @@ pub struct Context {
     pub policy: Policy,
     /// The mode of the API key; events of the other mode are not for these tables. `None`: no key, any mode.
     pub livemode: Option<bool>,
+    /// Whether somebody fetches what thin events name: with a key.
+    pub fetches: bool,
 }
 
 /// Where an object's state was seen.
@@ -135,8 +139,9 @@ pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result
         );
         return Ok(Completion::Ignored(format!("of {} mode, the API key is of {} mode", mode(actual), mode(expected))));
     }
-    let Content::Snapshot(snapshot) = &event.content else {
-        return Ok(Completion::Ignored("a thin event: it names its object without showing it".to_owned()));
+    let snapshot = match &event.content {
+        Content::Snapshot(snapshot) => snapshot,
+        Content::Thin(named) => return thin::project(tx, event, named, context, now_ms),
     };
     if event.event_type == "invoice.upcoming" {
         return Ok(Completion::Ignored("a preview: no such invoice exists yet".to_owned()));

@@ -32,6 +32,7 @@ const BODY_BYTES: Number = number(1_048_576, 1000, 67_108_864);
 const HEAD_BYTES: Number = number(16_384, 1000, 1_048_576);
 const CONNECTIONS: Number = number(512, 1, 65_536);
 const BUFFERED_BYTES: Number = number(8_388_608, 65_536, 1_073_741_824);
+const TIMEOUT_S: Number = number(30, 1, 100);
 const CALLS_PER_S: Number = number(20, 1, 100);
 /// 0 stands for none.
 const PULL_INTERVAL_S: Number = number(0, 5, 86_400);
@@ -69,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         checkout: Checkout {
             success_url: reader.parsed("checkout.success_url", address::application_url),
             cancel_url: reader.parsed("checkout.cancel_url", address::application_url),
+            automatic_tax: reader.flag("checkout.automatic_tax"),
         },
         portal: Portal { return_url: reader.parsed("portal.return_url", address::application_url) },
         limits: Limits {
@@ -89,6 +91,7 @@ fn stripe(reader: &mut Reader<'_>) -> Stripe {
         publishable_key: reader.parsed("stripe.publishable_key", publishable_key),
         api_base: reader.parsed("stripe.api_base", address::api_base).unwrap_or_else(|| API_BASE.to_owned()),
         api_version: reader.parsed("stripe.api_version", api_version).unwrap_or_else(|| API_VERSION.to_owned()),
+        timeout_s: unsigned(reader, "stripe.timeout_s", &TIMEOUT_S),
         calls_per_s: unsigned(reader, "stripe.calls_per_s", &CALLS_PER_S),
         pull_interval_s: Some(reader.number("stripe.pull_interval_s", &PULL_INTERVAL_S)).filter(|seconds| *seconds > 0),
         nightly_drift: reader.parsed("stripe.nightly_drift", nightly_drift).unwrap_or(NightlyDrift::Off),

@@ -176,6 +176,15 @@ pub fn list_ids_of_user(reader: &Reader, user_id: &str) -> Result<Vec<String>, S
     reader.list(SQL, [user_id], |row| row.get(0))
 }
 
+/// The user's main customer, unless it was deleted at Stripe.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_main_usable(reader: &Reader, user_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1 AND deleted = 0";
+    reader.find(SQL, [user_id], |row| row.get(0))
+}
+
 /// Customers that are not deleted, by row number, after the row `after`.
 ///
 /// # Errors

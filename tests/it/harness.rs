@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
 use tilld::config::{Secret, WebhookEndpoint};
 use tilld::entitlement::{Plan, Policy, WhenStale};
+use tilld::http::api::offers::Offers;
 use tilld::http::api::{self, Api};
 use tilld::http::auth::Tokens;
 use tilld::http::request::{Method, Request};
@@ -51,6 +52,7 @@ pub struct Setup {
     pub project: Option<Project>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
+    pub fetches: bool,
 }
 
 impl Default for Setup {
@@ -61,6 +63,7 @@ impl Default for Setup {
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
+            fetches: false,
         }
     }
 }
@@ -91,7 +94,7 @@ impl Till {
         let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
         let policy =
             Policy { plans: setup.plans, grace_period_s: 7 * DAY_S, stale_after_s: 3600, when_stale: WhenStale::Keep };
-        let context = Arc::new(Context { policy, livemode: setup.livemode });
+        let context = Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
@@ -101,7 +104,15 @@ impl Till {
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
         let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
-        let api = Api { store: store.clone(), clock: clock_for(), context, tokens, bell: ring.clone() };
+        let api = Api {
+            store: store.clone(),
+            clock: clock_for(),
+            context,
+            tokens,
+            bell: ring.clone(),
+            calls: None,
+            offers: Offers::default(),
+        };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
         Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
     }

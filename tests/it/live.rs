@@ -10,6 +10,7 @@ use serde_json::Value;
 use tilld::cli::post::{self, Answer, PostError};
 use tilld::stripe::signature;
 
+use crate::fake_stripe::FakeStripe;
 use crate::harness::{ADMIN, PATH, SECRET, TOKEN};
 
 pub struct Live {
@@ -40,6 +41,17 @@ impl Live {
         let mut command = tilld(dir);
         configure(command.arg("serve")).envs(env.iter().copied());
         Self::launch(command)
+    }
+
+    /// `tilld serve` with a way to `fake`.
+    pub fn start_beside(dir: &Path, fake: &FakeStripe) -> Self {
+        Self::start_beside_with(dir, fake, &[])
+    }
+
+    pub fn start_beside_with(dir: &Path, fake: &FakeStripe, env: &[(&str, &str)]) -> Self {
+        let url = fake.url();
+        let ours = [("STRIPE_API_KEY", fake.key()), ("STRIPE_API_BASE", url.as_str())];
+        Self::start_with(dir, &ours.into_iter().chain(env.iter().copied()).collect::<Vec<_>>())
     }
 
     /// As `start`, but no file may grow beyond `blocks` of 512 bytes: a full disk, until `grow` is called.
@@ -129,6 +141,11 @@ impl Live {
         get_from(&self.private, path, token)
     }
 
+    /// A request of the application's with a JSON body; `headers` beside the token.
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+        ask(&self.private, method, path, headers, body)
+    }
+
     /// Waits until nothing is pending; the daemon says so itself.
     pub fn settle(&self) {
         for _ in 0..600 {
@@ -165,6 +182,28 @@ impl Drop for Live {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// As [`Live::ask`], for threads that have the address only.
+pub fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+    let answer = try_ask(address, method, path, headers, body);
+    answer.unwrap_or_else(|error| unreachable!("{method} {path}: {error}"))
+}
+
+/// As [`ask`], where the daemon may be killed meanwhile.
+pub fn try_ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Result<(u16, Value), PostError> {
+    let token = format!("Bearer {TOKEN}");
+    let headers: Vec<(&str, &str)> =
+        [("Authorization", token.as_str())].into_iter().chain(headers.iter().copied()).collect();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let answer = post::send(method, &url_of(address, path), &headers, body.as_bytes())?;
+    Ok((answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null)))
 }
 
 /// What every live test configures.

@@ -97,6 +97,7 @@ fn a_value_of_the_wrong_type_is_refused() {
     let table = [
         ("log = 1", "log: must be a text in \"quotes\", not a whole number"),
         ("log = true", "not true or false"),
+        ("[checkout]\nautomatic_tax = 1", "true or false, not a whole number"),
         ("[stripe]\napi_key = 1", "stripe.api_key: must be a text"),
         ("[stripe]\napi_key_file = []", "stripe.api_key_file: must be a text"),
         ("[limits]\nconnections = \"5\"", "limits.connections: must be a whole number, not a text"),

@@ -30,7 +30,7 @@ fn unknown_user(user_id: &str) -> ApiError {
 }
 
 /// The first segment, which every route here has.
-fn user_id(segments: &Segments) -> &str {
+pub(super) fn user_id(segments: &Segments) -> &str {
     segments.first().map_or("", String::as_str)
 }
 
@@ -43,9 +43,13 @@ fn of_user<T>(api: &Api, user_id: &str, query: impl FnOnce(&Reader) -> Result<T,
     found.ok_or_else(|| unknown_user(user_id))
 }
 
+/// A user that must exist.
+pub(super) fn find(api: &Api, user_id: &str) -> Result<table::User, ApiError> {
+    api.store.read(|reader| table::find(reader, user_id))?.ok_or_else(|| unknown_user(user_id))
+}
+
 pub(super) fn get(api: &Api, _: &Request, segments: &Segments) -> Answered {
-    let found = api.store.read(|reader| table::find(reader, user_id(segments)))?;
-    found.map(|user| Response::json(200, &views::user(&user))).ok_or_else(|| unknown_user(user_id(segments)))
+    Ok(Response::json(200, &views::user(&find(api, user_id(segments))?)))
 }
 
 pub(super) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {

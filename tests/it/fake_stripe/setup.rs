@@ -6,6 +6,7 @@ use tilld::trigger::ApiVersion;
 use super::calls::{checkout, payments, subscriptions};
 use super::mail::{Delivery, Endpoint, Rule};
 use super::store::{KINDS, row, seeded_id};
+use super::thin;
 use super::{FakeStripe, Ordering};
 
 impl FakeStripe {
@@ -172,7 +173,20 @@ impl FakeStripe {
     pub fn deliver_to(&self, url: &str, secret: &str, version: ApiVersion) {
         let id = self.add("webhook_endpoint", &json!({ "url": url, "api_version": version.as_str() }));
         let (url, secret) = (url.to_owned(), secret.to_owned());
-        self.state().mail.endpoints.push(Endpoint { id, url, secret, version, events: vec!["*".to_owned()] });
+        let (events, thin) = (vec!["*".to_owned()], false);
+        self.state().mail.endpoints.push(Endpoint { id, url, secret, version, events, thin });
+    }
+
+    /// The thin twins of events from now on are for this address.
+    pub fn deliver_thin_to(&self, url: &str, secret: &str) {
+        let (id, url, secret) = ("ed_Fake".to_owned(), url.to_owned(), secret.to_owned());
+        let (version, events, thin) = (ApiVersion::CURRENT, vec!["*".to_owned()], true);
+        self.state().mail.endpoints.push(Endpoint { id, url, secret, version, events, thin });
+    }
+
+    /// The context of thin events from now on, which calls for them must send back.
+    pub fn set_context(&self, context: &str) {
+        self.state().context = Some(context.to_owned());
     }
 
     /// Letters are lost, doubled and shuffled by this rule from now on.
@@ -194,6 +208,12 @@ impl FakeStripe {
     /// Types of all events, the oldest first.
     pub fn event_types(&self) -> Vec<String> {
         self.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The thin twins of all events as they are sent, the oldest first.
+    pub fn thin_events(&self) -> Vec<Value> {
+        let context = self.state().context.clone();
+        self.events().iter().map(|event| thin::of(event, context.as_deref(), false)).collect()
     }
 
     /// All events, the oldest first.

@@ -1,0 +1,316 @@
+//! Calls to Stripe on behalf of the application. What is asked for is committed, with its idempotency key and its bytes,
+//! before the first byte leaves; what became of it is committed together with what it changes here. So whatever dies
+//! when, an operation is done once, or is known to be in doubt and found out by [`Calls::recover`]. It must never send
+//! other bytes under a key that was used. Called by `http::api` and by the recovery thread.
+//!
+//! One operation: *sending* → *done*, *refused* (for good, such as a declined card), *not done* (certainly; the same key
+//! may try again) or *in doubt*. A row left *sending* by a process that died is treated as in doubt.
+
+mod customer;
+mod kind;
+mod lookup;
+mod outcome;
+mod recover;
+mod refresh;
+mod turns;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub use customer::Customer;
+pub use kind::Kind;
+pub use outcome::{Done, Outcome, Refusal};
+pub use recover::run as run_recovery;
+
+use crate::clock::Clock;
+use crate::ids;
+use crate::projection::read::{self, Sent, Shown};
+use crate::projection::{Context, ProjectionError};
+use crate::store::stripe_operations::{self as table, New, Operation, Status};
+use crate::store::{Store, StoreError};
+use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
+use crate::stripe::form::{Form, FormError};
+use turns::Turns;
+
+/// How long a request waits while another one changes the same user or payment at Stripe.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
+/// Begins the keys that are made here.
+const KEY_PREFIX: &str = "tilld_";
+/// The metadata by which what an operation made is found when its key has expired.
+pub const KEY_METADATA: &str = "tilld_key";
+
+/// Why an operation was not even tried, or could not be written down.
+#[derive(Debug, thiserror::Error)]
+pub enum CallsError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A parameter that Stripe cannot be given.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// The key was used for something else.
+    #[error("this Idempotency-Key was used for another request; use a new one for a new request")]
+    KeyReused,
+    /// Another request for the same user or payment is still under way.
+    #[error("another request for the same user or payment is still under way; try again in a few seconds")]
+    Busy,
+    /// A GET that failed.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// Stripe's answer cannot be taken into the tables.
+    #[error("Stripe's answer cannot be used: {0}")]
+    Answer(String),
+}
+
+/// Who asks, as far as repeating goes.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The `Idempotency-Key` it sent.
+    pub key: Option<String>,
+    /// Hash of what it asked for.
+    pub fingerprint: String,
+}
+
+impl Caller {
+    /// `request`: everything that makes two requests the same, parameters in a fixed order.
+    #[must_use]
+    pub fn new(key: Option<String>, request: &str) -> Self {
+        Self { key, fingerprint: hex::encode(Sha256::digest(request.as_bytes())) }
+    }
+}
+
+/// An operation that is asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What.
+    pub kind: Kind,
+    /// For whom.
+    pub user_id: Option<String>,
+    /// Stripe's id of what it is done to.
+    pub subject: Option<String>,
+    /// POST or DELETE.
+    pub verb: Verb,
+    /// With ids percent-encoded.
+    pub path: String,
+    /// By whom.
+    pub caller: Caller,
+}
+
+/// The way to Stripe for the application's requests.
+pub struct Calls {
+    store: Store,
+    client: Client,
+    clock: Arc<dyn Clock>,
+    context: Arc<Context>,
+    turns: Turns,
+}
+
+impl Calls {
+    /// One for the process: its turns keep requests for one user apart.
+    #[must_use]
+    pub fn new(store: Store, client: Client, clock: Arc<dyn Clock>, context: Arc<Context>) -> Self {
+        Self { store, client, clock, context, turns: Turns::default() }
+    }
+
+    /// Has an operation done, or tells what became of the one with the same key. `form` makes the parameters; it is
+    /// given the key, for [`KEY_METADATA`], and is not asked when the operation is known.
+    ///
+    /// # Errors
+    /// When it was not tried, or its outcome could not be written down; then it is found out later.
+    pub fn perform(&self, wanted: Wanted, form: impl FnOnce(&str) -> Form) -> Result<Outcome, CallsError> {
+        let (turn, caller) = (turn_of(&wanted), wanted.caller.clone());
+        self.in_turn(&turn, &caller, |key| Ok((wanted, form(key))))
+    }
+
+    /// As [`Self::perform`], for what depends on how things stand: `plan` looks at them, and may refuse, when it is
+    /// this request's turn with `whose` user and subject, which are those of what it wants. It is not asked when the
+    /// operation is known, so that a repeated request is answered as it was, however things stand meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::perform`], and those of `plan`.
+    pub fn decide<E: From<CallsError>>(
+        &self,
+        whose: (Option<&str>, Option<&str>),
+        caller: &Caller,
+        plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
+    ) -> Result<Outcome, E> {
+        self.in_turn(&turn_name(whose.0, whose.1, ""), caller, plan)
+    }
+
+    /// What became of the operation with the caller's key, if there is one: asked before what a new one would need is
+    /// made.
+    ///
+    /// # Errors
+    /// As [`Self::perform`].
+    pub fn repeated(&self, caller: &Caller) -> Result<Option<Outcome>, CallsError> {
+        let Some(known) = self.find(caller.key.as_deref())? else { return Ok(None) };
+        let turn = turn_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
+        let unknown = |_: &str| Err(CallsError::Store(StoreError::Sql("an operation is no longer there".to_owned())));
+        self.in_turn(&turn, caller, unknown).map(Some)
+    }
+
+    fn in_turn<E: From<CallsError>>(
+        &self,
+        turn: &str,
+        caller: &Caller,
+        plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
+    ) -> Result<Outcome, E> {
+        let _turn = self.turns.take(turn, TURN_PATIENCE).ok_or(CallsError::Busy)?;
+        let operation = match self.find(caller.key.as_deref())? {
+            Some(known) => match self.again(caller, known)? {
+                Again::Settled(outcome) => return Ok(outcome),
+                Again::TakenUp(operation) => operation,
+            },
+            None => {
+                let key = match &caller.key {
+                    Some(key) => key.clone(),
+                    None => ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Answer(error.to_string()))?,
+                };
+                let (wanted, form) = plan(&key)?;
+                self.reserve(&wanted, &key, &form.encode().map_err(CallsError::from)?)?
+            }
+        };
+        Ok(self.pursue(operation)?)
+    }
+
+    /// The operation of a caller's key.
+    fn find(&self, key: Option<&str>) -> Result<Option<Operation>, CallsError> {
+        let Some(key) = key.map(str::to_owned) else { return Ok(None) };
+        Ok(self.store.read(move |reader| table::find(reader, &key))?)
+    }
+
+    /// Sends an operation that is taken up; one whose key has expired only after it was looked for in vain.
+    fn pursue(&self, operation: Operation) -> Result<Outcome, CallsError> {
+        if key_lives(&operation, self.clock.now_ms()) {
+            return self.send(&operation, Priority::Interactive);
+        }
+        match self.look_for(&operation)? {
+            Outcome::NotDone(_) => self.send(&self.take_up(operation)?, Priority::Interactive),
+            known => Ok(known),
+        }
+    }
+
+    /// Asks Stripe for something, and tells when that was so.
+    ///
+    /// # Errors
+    /// Stripe's, or that the database cannot be read.
+    pub fn get(&self, path: &str, query: Form, priority: Priority) -> Result<(Answer, Sent), CallsError> {
+        let form = query.encode()?;
+        let now_ms = self.clock.now_ms();
+        let sent = self.store.read(|reader| Sent::now(reader, now_ms))?;
+        let call = Call { verb: Verb::Get, path, form: &form, idempotency_key: None, priority, context: None };
+        Ok((self.client.call(&call)?, sent))
+    }
+
+    /// Takes objects that Stripe showed into the tables.
+    ///
+    /// # Errors
+    /// When one of them cannot be; then none was.
+    pub fn absorb(&self, texts: &[&str], answer: &Answer, sent: Sent) -> Result<(), CallsError> {
+        let reading = sent.reading(answer.date_s, self.clock.now_ms());
+        let shown = texts.iter().map(|text| Shown::new(text, reading)).collect::<Result<Vec<_>, _>>();
+        let shown = shown.map_err(|error| CallsError::Answer(error.to_string()))?;
+        let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
+        self.store.write(move |tx| {
+            for one in &shown {
+                read::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Writes a new operation down.
+    fn reserve(&self, wanted: &Wanted, key: &str, form: &str) -> Result<Operation, CallsError> {
+        let now_ms = self.clock.now_ms();
+        let new = New {
+            idempotency_key: key.to_owned(),
+            kind: wanted.kind.as_str(),
+            user_id: wanted.user_id.clone(),
+            subject: wanted.subject.clone(),
+            fingerprint: wanted.caller.fingerprint.clone(),
+            verb: if wanted.verb == Verb::Delete { "DELETE" } else { "POST" },
+            path: wanted.path.clone(),
+            form: form.to_owned(),
+            sent: (now_ms, 0),
+        };
+        self.store
+            .write(move |tx| {
+                let sent = Sent::now(tx, now_ms)?;
+                table::insert(tx, &New { sent: (now_ms, sent.log_id), ..new.clone() })?;
+                table::find(tx, &new.idempotency_key)
+            })?
+            .ok_or_else(|| StoreError::Sql("an operation that was just written is not there".to_owned()).into())
+    }
+
+    /// What a key that is known means.
+    fn again(&self, caller: &Caller, known: Operation) -> Result<Again, CallsError> {
+        if known.fingerprint != caller.fingerprint {
+            return Err(CallsError::KeyReused);
+        }
+        if let Some(outcome) = Outcome::of_stored(&known) {
+            return Ok(Again::Settled(outcome));
+        }
+        self.take_up(known).map(Again::TakenUp)
+    }
+
+    /// Takes an operation up that is open, or was certainly not done.
+    fn take_up(&self, known: Operation) -> Result<Operation, CallsError> {
+        let (id, now_ms) = (known.id, self.clock.now_ms());
+        let found = self.store.write(move |tx| {
+            let sent = Sent::now(tx, now_ms)?;
+            table::take_up(tx, id, (sent.at_ms, sent.log_id))?;
+            table::find(tx, &known.idempotency_key)
+        })?;
+        found.ok_or_else(|| StoreError::Sql("an operation is no longer there".to_owned()).into())
+    }
+}
+
+/// What a known key leads to.
+enum Again {
+    Settled(Outcome),
+    TakenUp(Operation),
+}
+
+/// Whose turn an operation takes.
+fn turn_of(wanted: &Wanted) -> String {
+    turn_name(wanted.user_id.as_deref(), wanted.subject.as_deref(), &wanted.path)
+}
+
+fn turn_name(user_id: Option<&str>, subject: Option<&str>, path: &str) -> String {
+    match (user_id, subject) {
+        (Some(user_id), _) => format!("user {user_id}"),
+        (None, Some(subject)) => subject.to_owned(),
+        (None, None) => path.to_owned(),
+    }
+}
+
+/// An answer that does not fit the tables is our fault or Stripe's, and nobody's row.
+fn of_projection(error: ProjectionError) -> StoreError {
+    match error {
+        ProjectionError::Store(error) => error,
+        error => StoreError::Sql(error.to_string()),
+    }
+}
+
+/// A text of an object, or the reason it has none.
+fn text_of<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.get(name).and_then(Value::as_str)
+}
+
+/// Whether an open operation's key may still be known at Stripe, which keeps it for at least a day.
+fn key_lives(operation: &Operation, now_ms: i64) -> bool {
+    /// An hour less than a day: clocks differ, and a call takes its time.
+    const KEY_LIFE_MS: i64 = 23 * 3_600_000;
+    now_ms.saturating_sub(operation.first_sent_ms) < KEY_LIFE_MS
+}
+
+/// Whether it is still to be found out what became of it.
+fn is_open(operation: &Operation) -> bool {
+    matches!(operation.status, Status::Sending | Status::InDoubt)
+}

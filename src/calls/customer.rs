@@ -1,0 +1,62 @@
+//! A user's customer at Stripe, made once: a user that has one keeps it, one that is being made is waited for, and one
+//! whose making is in doubt is asked for under the same key. Called by `http::api` before anything that needs a customer.
+
+use super::{Caller, Calls, CallsError, Kind, TURN_PATIENCE, Wanted, outcome::Outcome, turn_name};
+use crate::ids;
+use crate::store::customers;
+use crate::store::stripe_operations as table;
+use crate::store::users::User;
+use crate::stripe::call::Verb;
+use crate::stripe::form::Form;
+
+/// What a user has.
+pub enum Customer {
+    /// This customer.
+    Known(String),
+    /// None yet; what became of making one, which is not [`Outcome::Done`].
+    Unmade(Outcome),
+}
+
+impl Calls {
+    /// The user's customer; made if there is none.
+    ///
+    /// # Errors
+    /// When it was not tried, or its outcome could not be written down.
+    pub fn customer_of(&self, user: &User) -> Result<Customer, CallsError> {
+        let _turn = self.turns.take(&turn_name(Some(&user.id), None, ""), TURN_PATIENCE).ok_or(CallsError::Busy)?;
+        let id = user.id.clone();
+        let (known, open) = self.store.read(move |reader| {
+            Ok((customers::find_main_usable(reader, &id)?, table::find_customer_in_the_making(reader, &id)?))
+        })?;
+        if let Some(known) = known {
+            return Ok(Customer::Known(known));
+        }
+        let operation = match open {
+            Some(open) => self.take_up(open)?,
+            None => {
+                let key = ids::random_token(super::KEY_PREFIX).map_err(|e| CallsError::Answer(e.to_string()))?;
+                let wanted = Wanted {
+                    kind: Kind::CustomerCreate,
+                    user_id: Some(user.id.clone()),
+                    subject: None,
+                    verb: Verb::Post,
+                    path: "/v1/customers".to_owned(),
+                    caller: Caller::new(None, ""),
+                };
+                self.reserve(&wanted, &key, &form(user, &key).encode()?)?
+            }
+        };
+        match self.pursue(operation)? {
+            Outcome::Done(done) => match super::text_of(&done.object, "id") {
+                Some(id) => Ok(Customer::Known(id.to_owned())),
+                None => Err(CallsError::Answer("a customer without an id".to_owned())),
+            },
+            other => Ok(Customer::Unmade(other)),
+        }
+    }
+}
+
+fn form(user: &User, key: &str) -> Form {
+    let metadata = Form::new().put("user_id", user.id.as_str()).put(super::KEY_METADATA, key);
+    Form::new().put_opt("email", user.email.as_deref()).put_opt("name", user.name.as_deref()).map("metadata", metadata)
+}

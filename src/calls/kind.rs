@@ -1,0 +1,145 @@
+//! What can be asked of Stripe, and by what an object tells that it was done. Pure. Called by `calls`.
+
+use serde_json::Value;
+
+/// An operation at Stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the words below say it
+pub enum Kind {
+    CustomerCreate,
+    CheckoutSessionCreate,
+    PortalSessionCreate,
+    SubscriptionChangePlan,
+    SubscriptionPreview,
+    SubscriptionCancel,
+    SubscriptionCancelAtPeriodEnd,
+    SubscriptionReactivate,
+    PaymentIntentCreate,
+    PaymentIntentConfirm,
+    PaymentIntentCancel,
+    RefundCreate,
+}
+
+/// How an outcome is found out when the idempotency key has expired at Stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// It made an object that carries the key in its metadata; in which list.
+    Listed(&'static str),
+    /// Its subject shows it.
+    Subject,
+    /// It leaves nothing that matters.
+    None,
+}
+
+impl Kind {
+    const ALL: [Self; 12] = [
+        Self::CustomerCreate,
+        Self::CheckoutSessionCreate,
+        Self::PortalSessionCreate,
+        Self::SubscriptionChangePlan,
+        Self::SubscriptionPreview,
+        Self::SubscriptionCancel,
+        Self::SubscriptionCancelAtPeriodEnd,
+        Self::SubscriptionReactivate,
+        Self::PaymentIntentCreate,
+        Self::PaymentIntentConfirm,
+        Self::PaymentIntentCancel,
+        Self::RefundCreate,
+    ];
+
+    /// The word in the column and in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CustomerCreate => "customer.create",
+            Self::CheckoutSessionCreate => "checkout_session.create",
+            Self::PortalSessionCreate => "portal_session.create",
+            Self::SubscriptionChangePlan => "subscription.change_plan",
+            Self::SubscriptionPreview => "subscription.preview",
+            Self::SubscriptionCancel => "subscription.cancel",
+            Self::SubscriptionCancelAtPeriodEnd => "subscription.cancel_at_period_end",
+            Self::SubscriptionReactivate => "subscription.reactivate",
+            Self::PaymentIntentCreate => "payment_intent.create",
+            Self::PaymentIntentConfirm => "payment_intent.confirm",
+            Self::PaymentIntentCancel => "payment_intent.cancel",
+            Self::RefundCreate => "refund.create",
+        }
+    }
+
+    /// The kind of that word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// How its outcome is found out without its key.
+    #[must_use]
+    pub fn trace(self) -> Trace {
+        match self {
+            Self::CustomerCreate => Trace::Listed("/v1/customers"),
+            Self::CheckoutSessionCreate => Trace::Listed("/v1/checkout/sessions"),
+            Self::PaymentIntentCreate => Trace::Listed("/v1/payment_intents"),
+            Self::RefundCreate => Trace::Listed("/v1/refunds"),
+            Self::PortalSessionCreate | Self::SubscriptionPreview => Trace::None,
+            _ => Trace::Subject,
+        }
+    }
+
+    /// Whether its answer is an object for the mirror. A portal session is a key to the customer's account and nothing
+    /// else; a preview is of an invoice that does not exist.
+    #[must_use]
+    pub fn is_mirrored(self) -> bool {
+        self.trace() != Trace::None
+    }
+
+    /// Whether its subject, as Stripe shows it now, is what the operation was to make of it. `form`: its parameters.
+    #[must_use]
+    pub fn is_reached(self, subject: &Value, form: &str) -> bool {
+        let status = subject["status"].as_str().unwrap_or_default();
+        let flag = subject["cancel_at_period_end"].as_bool() == Some(true);
+        match self {
+            Self::SubscriptionCancel => status == "canceled" || status == "incomplete_expired",
+            Self::SubscriptionCancelAtPeriodEnd => flag || !subject["cancel_at"].is_null(),
+            Self::SubscriptionReactivate => !flag && subject["cancel_at"].is_null(),
+            Self::SubscriptionChangePlan => {
+                let items = subject["items"]["data"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+                let wanted = form.split('&').find_map(|pair| pair.strip_prefix("items[0][price]="));
+                wanted.is_some_and(|wanted| items.iter().any(|item| item["price"]["id"].as_str() == Some(wanted)))
+            }
+            Self::PaymentIntentCancel => status == "canceled",
+            Self::PaymentIntentConfirm => matches!(status, "succeeded" | "processing" | "requires_capture"),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_kind_is_found_by_its_word() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(Kind::parse("customer.delete"), None);
+    }
+
+    #[test]
+    fn a_subject_shows_whether_it_was_done() {
+        let live = json!({"status": "active", "cancel_at_period_end": false, "cancel_at": null,
+            "items": {"data": [{"price": {"id": "price_team"}}]}});
+        let ending = json!({"status": "active", "cancel_at_period_end": true, "cancel_at": 7, "items": {"data": []}});
+        assert!(!Kind::SubscriptionCancel.is_reached(&live, ""));
+        assert!(Kind::SubscriptionCancel.is_reached(&json!({"status": "canceled"}), ""));
+        assert!(Kind::SubscriptionCancelAtPeriodEnd.is_reached(&ending, ""));
+        assert!(!Kind::SubscriptionReactivate.is_reached(&ending, ""));
+        assert!(Kind::SubscriptionReactivate.is_reached(&live, ""));
+        assert!(Kind::SubscriptionChangePlan.is_reached(&live, "items[0][id]=si_1&items[0][price]=price_team"));
+        assert!(!Kind::SubscriptionChangePlan.is_reached(&live, "items[0][id]=si_1&items[0][price]=price_pro"));
+        assert!(Kind::PaymentIntentConfirm.is_reached(&json!({"status": "succeeded"}), ""));
+        assert!(!Kind::PaymentIntentConfirm.is_reached(&json!({"status": "requires_payment_method"}), ""));
+    }
+}

@@ -1,0 +1,109 @@
+//! What became of an operation whose key has expired at Stripe: the object it made is found by the key in its metadata,
+//! or its subject shows it. Never sends the operation again. Called by `recover`, and for a DELETE that found nothing.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::kind::Trace;
+use super::outcome::Outcome;
+use super::{Calls, CallsError, KEY_METADATA, Kind};
+use crate::projection::read::Sent;
+use crate::store::stripe_operations::{Operation, Settled, Status};
+use crate::stripe::call::{Answer, Priority};
+use crate::stripe::error::StripeError;
+use crate::stripe::form::Form;
+
+/// How much earlier than our time of sending Stripe's clock may have dated what was made.
+const CLOCK_SLACK_S: i64 = 3600;
+/// Objects in a page.
+const PAGE: &str = "100";
+
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    has_more: bool,
+}
+
+impl Calls {
+    /// Finds an expired operation's outcome without its key.
+    pub(super) fn look_for(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+        let Some(kind) = Kind::parse(&operation.kind) else { return self.give_up(operation) };
+        let found = match kind.trace() {
+            Trace::Listed(list) => self.search(operation, list),
+            Trace::Subject => match self.look_at_subject(operation) {
+                Ok(Some(outcome)) => return Ok(outcome),
+                other => other.map(|_| None),
+            },
+            Trace::None => Ok(None),
+        };
+        match found {
+            Ok(Some((answer, sent))) => self.settle_done(operation, &answer, sent),
+            Ok(None) => self.give_up(operation),
+            Err(CallsError::Stripe(error)) => self.doubt(operation, &error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looked for and not found: it was never done.
+    fn give_up(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+        let error = "it was looked for after its key had expired, and Stripe has not done it";
+        let settled = Settled {
+            status: Status::NotDone,
+            object_id: None,
+            answer: None,
+            request_id: None,
+            error: Some(error.to_owned()),
+        };
+        self.write_settled(operation, settled)?;
+        Ok(Outcome::NotDone(StripeError::Unsendable(error)))
+    }
+
+    /// The object that carries the operation's key in its metadata, among those made since.
+    fn search(&self, operation: &Operation, list: &str) -> Result<Option<(Answer, Sent)>, CallsError> {
+        let since_s = operation.first_sent_ms.div_euclid(1000).saturating_sub(CLOCK_SLACK_S);
+        let mut after: Option<String> = None;
+        loop {
+            let query = Form::new()
+                .put("limit", PAGE)
+                .map("created", Form::new().put("gte", since_s.to_string()))
+                .put_opt("starting_after", after.as_deref());
+            let (answer, sent) = self.get(list, query, Priority::Background)?;
+            let unreadable = |error: serde_json::Error| CallsError::Answer(error.to_string());
+            let page: List = serde_json::from_str(&answer.text).map_err(unreadable)?;
+            let mut last = None;
+            for text in &page.data {
+                let object: Value = serde_json::from_str(text.get()).map_err(unreadable)?;
+                if object["metadata"][KEY_METADATA] == operation.idempotency_key.as_str() {
+                    return Ok(Some((Answer { text: text.get().to_owned(), ..answer.clone() }, sent)));
+                }
+                last = super::text_of(&object, "id").map(str::to_owned);
+            }
+            match last {
+                Some(id) if page.has_more => after = Some(id),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether the operation's subject is what was to be made of it; `None`: it is not, or cannot be looked at.
+    pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<Outcome>, CallsError> {
+        let kind = Kind::parse(&operation.kind);
+        let Some((kind, path)) = kind.zip(subject_path(operation)) else { return Ok(None) };
+        let (answer, sent) = self.get(&path, Form::new(), Priority::Background)?;
+        let subject: Value =
+            serde_json::from_str(&answer.text).map_err(|error| CallsError::Answer(error.to_string()))?;
+        if kind.is_reached(&subject, &operation.form) {
+            return self.settle_done(operation, &answer, sent).map(Some);
+        }
+        Ok(None)
+    }
+}
+
+/// Where the subject is read: `/v1/payment_intents/pi_1/confirm` is about `/v1/payment_intents/pi_1`.
+fn subject_path(operation: &Operation) -> Option<String> {
+    let subject = operation.subject.as_deref()?;
+    let end = operation.path.find(subject)?.checked_add(subject.len())?;
+    operation.path.get(..end).map(str::to_owned)
+}

@@ -1,0 +1,268 @@
+//! What became of an operation: how an answer of Stripe's is read, written down and told. Called by `calls`.
+
+use serde_json::{Value, json};
+
+use super::{Calls, CallsError, Kind, is_open, text_of};
+use crate::projection::read::{self, Sent, Shown};
+use crate::retry::{RetryPolicy, jitter_of};
+use crate::store::stripe_operations::{self as table, Operation, Settled, Status};
+use crate::store::{StoreError, Tx, audit, payment_intents};
+use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::error::{ApiError, StripeError};
+
+/// When an outcome is asked for again: after 2 s, doubling up to an hour.
+const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
+
+/// What Stripe made of an operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Stripe's answer.
+    pub object: Value,
+    /// The key it was done under.
+    pub key: String,
+}
+
+/// Stripe's refusal, in Stripe's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields of Stripe's error object
+pub struct Refusal {
+    pub status: u16,
+    pub kind: Option<String>,
+    pub code: Option<String>,
+    pub decline_code: Option<String>,
+    pub param: Option<String>,
+    pub message: Option<String>,
+    pub payment_intent: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// What became of an operation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It is done.
+    Done(Done),
+    /// Stripe refused it.
+    Refused(Refusal),
+    /// Nobody knows yet; the same key tells later.
+    InDoubt {
+        /// The key.
+        key: String,
+    },
+    /// It never reached Stripe, which is down or not reachable.
+    NotDone(StripeError),
+}
+
+impl Outcome {
+    /// What is written down of an operation that is settled for good.
+    pub(super) fn of_stored(operation: &Operation) -> Option<Self> {
+        let answer = operation.answer.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        match (operation.status, answer) {
+            (Status::Done, Some(object)) => Some(Self::Done(Done { object, key: operation.idempotency_key.clone() })),
+            (Status::Refused, Some(refusal)) => Some(Self::Refused(Refusal::of_stored(&refusal))),
+            _ => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// Stripe's error.
+    #[must_use]
+    pub fn of(error: &ApiError) -> Self {
+        Self {
+            status: error.status,
+            kind: error.kind.clone(),
+            code: error.code.clone(),
+            decline_code: error.decline_code.clone(),
+            param: error.param.clone(),
+            message: error.message.clone(),
+            payment_intent: error.payment_intent.clone(),
+            request_id: error.facts.request_id.clone(),
+        }
+    }
+
+    fn stored(&self) -> String {
+        json!({
+            "status": self.status, "type": self.kind, "code": self.code, "decline_code": self.decline_code,
+            "param": self.param, "message": self.message, "payment_intent": self.payment_intent,
+            "request_id": self.request_id,
+        })
+        .to_string()
+    }
+
+    fn of_stored(stored: &Value) -> Self {
+        let word = |name: &str| text_of(stored, name).map(str::to_owned);
+        Self {
+            status: stored["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(402),
+            kind: word("type"),
+            code: word("code"),
+            decline_code: word("decline_code"),
+            param: word("param"),
+            message: word("message"),
+            payment_intent: word("payment_intent"),
+            request_id: word("request_id"),
+        }
+    }
+}
+
+impl Calls {
+    /// Sends an operation that is written down as being sent, and writes down what becomes of it.
+    pub(super) fn send(&self, operation: &Operation, priority: Priority) -> Result<Outcome, CallsError> {
+        let is_post = operation.verb == "POST";
+        let call = Call {
+            verb: if is_post { Verb::Post } else { Verb::Delete },
+            path: &operation.path,
+            form: &operation.form,
+            idempotency_key: is_post.then_some(operation.idempotency_key.as_str()),
+            priority,
+            context: None,
+        };
+        let settled = match self.client.call(&call) {
+            Ok(answer) => self.settle_done(operation, &answer, sent_of(operation)),
+            Err(error) => self.settle_error(operation, error),
+        };
+        settled.or_else(|error| match error {
+            // It stays written down as sent, and is found out like one whose process died.
+            CallsError::Store(error) => {
+                log::error!("what Stripe answered could not be written down; it is asked for again: {error}");
+                Ok(Outcome::InDoubt { key: operation.idempotency_key.clone() })
+            }
+            error => Err(error),
+        })
+    }
+
+    /// Stripe has done it: that, and what its answer shows, in one transaction.
+    pub(super) fn settle_done(
+        &self,
+        operation: &Operation,
+        answer: &Answer,
+        sent: Sent,
+    ) -> Result<Outcome, CallsError> {
+        let now_ms = self.clock.now_ms();
+        let reading = sent.reading(answer.date_s, now_ms);
+        let shown = Shown::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
+        let object = shown.object().clone();
+        let settled = Settled {
+            status: Status::Done,
+            object_id: text_of(&object, "id").map(str::to_owned),
+            answer: Some(answer.text.clone()),
+            request_id: answer.request_id.clone(),
+            error: None,
+        };
+        let (context, done) = (std::sync::Arc::clone(&self.context), operation.clone());
+        self.store.write(move |tx| {
+            if is_mirrored(&done) {
+                absorb_or_log(tx, &shown, &context, now_ms)?;
+            }
+            note_key(tx, &done, settled.object_id.as_deref())?;
+            note(tx, &done, &settled, now_ms)
+        })?;
+        Ok(Outcome::Done(Done { object, key: operation.idempotency_key.clone() }))
+    }
+
+    fn settle_error(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
+        let was_in_doubt = operation.attempts > 1 && is_open(operation);
+        let unknown = error.may_have_been_done() || (was_in_doubt && !error.settles_earlier_attempts());
+        if unknown {
+            return self.doubt(operation, &error);
+        }
+        // A repeated DELETE finds nothing left to delete: its subject tells.
+        if operation.verb == "DELETE" && was_in_doubt {
+            match self.look_at_subject(operation) {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(CallsError::Stripe(error)) => return self.doubt(operation, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        self.settle_refused(operation, error)
+    }
+
+    pub(super) fn settle_refused(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
+        let refusal = error.api().map(Refusal::of);
+        // A declined card stays declined under its key; what was wrong with a request may be put right.
+        let is_final = refusal.as_ref().is_some_and(|refusal| refusal.status == 402);
+        let settled = Settled {
+            status: if is_final { Status::Refused } else { Status::NotDone },
+            object_id: None,
+            answer: refusal.as_ref().map(Refusal::stored),
+            request_id: refusal.as_ref().and_then(|refusal| refusal.request_id.clone()),
+            error: Some(error.to_string()),
+        };
+        self.write_settled(operation, settled)?;
+        Ok(refusal.map_or(Outcome::NotDone(error), Outcome::Refused))
+    }
+
+    pub(super) fn write_settled(&self, operation: &Operation, settled: Settled) -> Result<(), CallsError> {
+        let (operation, now_ms) = (operation.clone(), self.clock.now_ms());
+        Ok(self.store.write(move |tx| note(tx, &operation, &settled, now_ms))?)
+    }
+
+    pub(super) fn doubt(&self, operation: &Operation, error: &StripeError) -> Result<Outcome, CallsError> {
+        let (id, key) = (operation.id, operation.idempotency_key.clone());
+        let delay_ms = DOUBT.delay_ms(operation.attempts, jitter_of(&key, operation.attempts));
+        let next_ms = self.clock.now_ms().saturating_add_unsigned(delay_ms);
+        log::warn!(
+            "the outcome of a call to Stripe is not known; it is asked for again in {} s kind={} subject={}: {error}",
+            delay_ms / 1000,
+            operation.kind,
+            operation.subject.as_deref().unwrap_or("none"),
+        );
+        let words = error.to_string();
+        self.store.write(move |tx| table::doubt(tx, id, &words, next_ms))?;
+        Ok(Outcome::InDoubt { key })
+    }
+}
+
+/// When an operation was sent first: nothing later is known of an answer that may be a replay.
+pub(super) fn sent_of(operation: &Operation) -> Sent {
+    Sent { at_ms: operation.first_sent_ms, log_id: operation.sent_log_id }
+}
+
+fn is_mirrored(operation: &Operation) -> bool {
+    Kind::parse(&operation.kind).is_some_and(Kind::is_mirrored)
+}
+
+/// What Stripe has done is done, also when its answer shows an object that the tables cannot take: the caller must hear
+/// of it, and its webhook will be looked at by an operator.
+fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, now_ms: i64) -> Result<(), StoreError> {
+    use crate::projection::ProjectionError;
+    match crate::store::in_savepoint(tx, |tx| read::absorb(tx, shown, context, now_ms)) {
+        Ok(_) => Ok(()),
+        Err(ProjectionError::Store(error)) => Err(error),
+        Err(error) => {
+            log::error!("an answer of Stripe's does not fit the tables: {error}");
+            Ok(())
+        }
+    }
+}
+
+/// The key of the request that made a payment intent, where people look for it.
+fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(), StoreError> {
+    match object_id {
+        Some(id) if operation.kind == Kind::PaymentIntentCreate.as_str() => {
+            payment_intents::set_idempotency_key(tx, id, &operation.idempotency_key)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Settles, and says so in the audit log, once.
+fn note(tx: &Tx, operation: &Operation, settled: &Settled, now_ms: i64) -> Result<(), StoreError> {
+    if !table::settle(tx, operation.id, settled, now_ms)? {
+        return Ok(());
+    }
+    let detail = json!({
+        "outcome": settled.status.as_str(), "request_id": settled.request_id, "attempts": operation.attempts,
+    });
+    let entry = audit::NewEntry {
+        at_ms: now_ms,
+        actor: "api",
+        action: &operation.kind,
+        user_id: operation.user_id.as_deref(),
+        customer_id: None,
+        subject: settled.object_id.as_deref().or(operation.subject.as_deref()),
+        event_id: None,
+        detail: &detail.to_string(),
+    };
+    audit::add(tx, &entry)
+}

@@ -1,0 +1,86 @@
+//! Finds out what became of operations whose outcome is not known: left by a process that died, or by a connection that
+//! broke. While the key lives, the same bytes are sent under it again, and Stripe answers as it did the first time; after
+//! that the object is looked for. Called by its own thread.
+
+use std::time::Duration;
+
+use crossbeam_channel::select;
+
+use super::outcome::Outcome;
+use super::{Calls, CallsError, key_lives, turn_name};
+use crate::clock::Clock;
+use crate::store::stripe_operations::{self as table, Operation};
+use crate::stripe::call::Priority;
+use crate::thread::Stop;
+
+/// How often the table is asked.
+const POLL: Duration = Duration::from_millis(500);
+/// Pause after the database could not be asked.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Operations looked at in one turn at most.
+const BATCH: u32 = 64;
+
+/// The thread's loop. It waits for Stripe, so no watchdog counts its turns.
+pub fn run(calls: &Calls, stop: &Stop, clock: &dyn Clock) {
+    loop {
+        let wait = match calls.recover(clock.now_ms(), &|| stop.is_given()) {
+            Ok(_) => POLL,
+            Err(error) => {
+                log::warn!("operations whose outcome is not known wait: {error}");
+                PAUSE
+            }
+        };
+        select! {
+            recv(stop.signal()) -> _ => return,
+            default(wait) => {},
+        }
+    }
+}
+
+impl Calls {
+    /// Takes up every open operation that is due and that nobody has in hand. How many were settled.
+    ///
+    /// # Errors
+    /// When the database cannot be asked or written.
+    pub fn recover(&self, now_ms: i64, stopped: &dyn Fn() -> bool) -> Result<usize, CallsError> {
+        let open = self.store.read(|reader| table::list_open(reader, now_ms, BATCH))?;
+        let mut settled = 0;
+        for operation in open {
+            if stopped() {
+                break;
+            }
+            settled += usize::from(self.recover_one(&operation, now_ms)?);
+        }
+        Ok(settled)
+    }
+
+    fn recover_one(&self, operation: &Operation, now_ms: i64) -> Result<bool, CallsError> {
+        let name = turn_name(operation.user_id.as_deref(), operation.subject.as_deref(), &operation.path);
+        // Who has the turn may be sending it.
+        let Some(_turn) = self.turns.take(&name, Duration::ZERO) else { return Ok(false) };
+        let key = operation.idempotency_key.clone();
+        let found = self.store.read(move |reader| table::find(reader, &key))?;
+        let Some(operation) = found.filter(super::is_open) else { return Ok(false) };
+        let kind = operation.kind.clone();
+        let operation = self.take_up(operation)?;
+        let outcome = if key_lives(&operation, now_ms) {
+            self.send(&operation, Priority::Background)?
+        } else {
+            self.look_for(&operation)?
+        };
+        let settled = !matches!(outcome, Outcome::InDoubt { .. });
+        if settled {
+            log::info!("the outcome of a call to Stripe is known now kind={kind} outcome={}", word(&outcome));
+        }
+        Ok(settled)
+    }
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done(_) => "done",
+        Outcome::Refused(_) => "refused",
+        Outcome::NotDone(_) => "not_done",
+        Outcome::InDoubt { .. } => "in_doubt",
+    }
+}

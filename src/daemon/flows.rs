@@ -1,0 +1,70 @@
+//! The threads of the flows: each is started with the order to stop, the clock and, where a watchdog counts its turns, a
+//! pulse. Called by `daemon`.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::scheduler;
+use crate::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
+
+/// Flows that run.
+pub(super) struct Flows<'a> {
+    threads: &'a Threads,
+    clock: &'a Arc<dyn Clock>,
+    stop: Stop,
+    stopper: Stopper,
+    handles: Vec<Handle>,
+    pulses: Vec<(&'static str, Pulse)>,
+}
+
+/// What stopping them takes.
+pub(super) struct Started {
+    /// Dropped, it tells all of them to stop.
+    pub(super) stopper: Stopper,
+    pub(super) handles: Vec<Handle>,
+    /// Of those that never wait for the network.
+    pub(super) pulses: Vec<(&'static str, Pulse)>,
+}
+
+impl<'a> Flows<'a> {
+    pub(super) fn new(threads: &'a Threads, clock: &'a Arc<dyn Clock>) -> Self {
+        let (stopper, stop) = stopper();
+        Self { threads, clock, stop, stopper, handles: Vec::new(), pulses: Vec::new() }
+    }
+
+    /// Starts a flow whose turns are short.
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&Stop, &dyn Clock, &Pulse) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let pulse = Pulse::default();
+        self.pulses.push((name, pulse.clone()));
+        self.spawn_waiting(name, move |stop, clock| work(stop, clock, &pulse))
+    }
+
+    /// Starts a flow that may wait for the network for minutes.
+    pub(super) fn spawn_waiting(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&Stop, &dyn Clock) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stop, clock) = (self.stop.clone(), Arc::clone(self.clock));
+        self.handles.push(self.threads.spawn(name, move || work(&stop, clock.as_ref()))?);
+        Ok(())
+    }
+
+    /// The order to stop, for flows that start their own threads.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Takes over threads that were started with [`Flows::stop`] and wait for the network.
+    pub(super) fn adopt(&mut self, started: Vec<scheduler::Started>) {
+        self.handles.extend(started.into_iter().map(|(_, handle, _)| handle));
+    }
+
+    pub(super) fn started(self) -> Started {
+        Started { stopper: self.stopper, handles: self.handles, pulses: self.pulses }
+    }
+}

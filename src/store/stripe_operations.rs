@@ -1,0 +1,234 @@
+//! `stripe_operations`: what was asked of Stripe. A row is committed, with its idempotency key and its bytes, before the
+//! first byte leaves; what became of it is committed together with what it changed here. Each change says from which
+//! state it may come. Called by `calls`.
+
+use rusqlite::{Row, named_params};
+
+use super::{Reader, StoreError, Tx};
+
+/// States of an operation, as the column has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Sent, or about to be; if nobody has it in hand, the process that had it died.
+    Sending,
+    /// Sent, and nobody knows what became of it; it is asked for again.
+    InDoubt,
+    /// Stripe has done it.
+    Done,
+    /// Stripe has refused it for good, such as a declined card.
+    Refused,
+    /// Stripe has certainly not done it; the same key may try again.
+    NotDone,
+}
+
+impl Status {
+    const ALL: [Self; 5] = [Self::Sending, Self::InDoubt, Self::Done, Self::Refused, Self::NotDone];
+
+    /// The word in the column.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::InDoubt => "in_doubt",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::NotDone => "not_done",
+        }
+    }
+
+    /// Whether its outcome is still to be found out.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Sending | Self::InDoubt)
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct New {
+    /// Sent to Stripe.
+    pub idempotency_key: String,
+    /// What is done.
+    pub kind: &'static str,
+    /// For whom.
+    pub user_id: Option<String>,
+    /// To what.
+    pub subject: Option<String>,
+    /// Hash of the caller's request.
+    pub fingerprint: String,
+    /// `POST` or `DELETE`.
+    pub verb: &'static str,
+    /// Of the request to Stripe.
+    pub path: String,
+    /// Its encoded parameters.
+    pub form: String,
+    /// Before the first byte leaves: unix milliseconds, and the newest event in the log.
+    pub sent: (i64, i64),
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its number.
+    pub id: i64,
+    /// Sent to Stripe.
+    pub idempotency_key: String,
+    /// What is done.
+    pub kind: String,
+    /// For whom.
+    pub user_id: Option<String>,
+    /// To what.
+    pub subject: Option<String>,
+    /// Hash of the caller's request.
+    pub fingerprint: String,
+    /// `POST` or `DELETE`.
+    pub verb: String,
+    /// Of the request to Stripe.
+    pub path: String,
+    /// Its encoded parameters.
+    pub form: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Times that it was taken up.
+    pub attempts: u32,
+    /// Before the first byte left, unix milliseconds.
+    pub first_sent_ms: i64,
+    /// The newest event in the log then.
+    pub sent_log_id: i64,
+    /// Stripe's answer or refusal, JSON.
+    pub answer: Option<String>,
+}
+
+const COLUMNS: &str = "id, idempotency_key, kind, user_id, subject, fingerprint, verb, path, form, status, attempts,
+    first_sent_ms, sent_log_id, answer";
+
+fn operation(row: &Row) -> rusqlite::Result<Operation> {
+    let status: String = row.get(9)?;
+    Ok(Operation {
+        id: row.get(0)?,
+        idempotency_key: row.get(1)?,
+        kind: row.get(2)?,
+        user_id: row.get(3)?,
+        subject: row.get(4)?,
+        fingerprint: row.get(5)?,
+        verb: row.get(6)?,
+        path: row.get(7)?,
+        form: row.get(8)?,
+        // The CHECK allows no other word.
+        status: Status::ALL.into_iter().find(|known| known.as_str() == status).unwrap_or(Status::InDoubt),
+        attempts: row.get(10)?,
+        first_sent_ms: row.get(11)?,
+        sent_log_id: row.get(12)?,
+        answer: row.get(13)?,
+    })
+}
+
+const INSERT: &str = "INSERT INTO stripe_operations
+    (idempotency_key, kind, user_id, subject, fingerprint, verb, path, form, status, attempts, first_sent_ms,
+     sent_log_id, created_at_ms)
+    VALUES (:key, :kind, :user_id, :subject, :fingerprint, :verb, :path, :form, 'sending', 1, :sent_ms, :sent_log_id,
+            :sent_ms)";
+
+/// Writes an operation down, about to be sent.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn insert(tx: &Tx, new: &New) -> Result<(), StoreError> {
+    let params = named_params! {
+        ":key": new.idempotency_key, ":kind": new.kind, ":user_id": new.user_id, ":subject": new.subject,
+        ":fingerprint": new.fingerprint, ":verb": new.verb, ":path": new.path, ":form": new.form,
+        ":sent_ms": new.sent.0, ":sent_log_id": new.sent.1,
+    };
+    tx.execute_named(INSERT, params).map(|_| ())
+}
+
+/// The operation of a key.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(reader: &Reader, key: &str) -> Result<Option<Operation>, StoreError> {
+    reader.find(&format!("SELECT {COLUMNS} FROM stripe_operations WHERE idempotency_key = ?1"), [key], operation)
+}
+
+/// The operation that is making a user's customer, if one is.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_customer_in_the_making(reader: &Reader, user_id: &str) -> Result<Option<Operation>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM stripe_operations
+         WHERE user_id = ?1 AND kind = 'customer.create' AND status IN ('sending', 'in_doubt')"
+    );
+    reader.find(&sql, [user_id], operation)
+}
+
+// What certainly has not been done is sent for the first time now.
+const TAKE_UP: &str = "UPDATE stripe_operations SET status = 'sending',
+        attempts = CASE status WHEN 'not_done' THEN 1 ELSE attempts + 1 END,
+        first_sent_ms = CASE status WHEN 'not_done' THEN ?2 ELSE first_sent_ms END,
+        sent_log_id = CASE status WHEN 'not_done' THEN ?3 ELSE sent_log_id END,
+        answer = NULL, finished_at_ms = NULL
+    WHERE id = ?1 AND status IN ('sending', 'in_doubt', 'not_done')";
+
+/// Takes an operation up again, about to be sent once more. `false`: it has been settled meanwhile.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn take_up(tx: &Tx, id: i64, sent: (i64, i64)) -> Result<bool, StoreError> {
+    Ok(tx.execute(TAKE_UP, (id, sent.0, sent.1))? == 1)
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// [`Status::Done`], [`Status::Refused`] or [`Status::NotDone`].
+    pub status: Status,
+    /// What came of it.
+    pub object_id: Option<String>,
+    /// Stripe's answer or refusal, JSON.
+    pub answer: Option<String>,
+    /// Stripe's `Request-Id`.
+    pub request_id: Option<String>,
+    /// Why it came to nothing.
+    pub error: Option<String>,
+}
+
+const SETTLE: &str = "UPDATE stripe_operations SET status = :status, object_id = :object_id, answer = :answer,
+        request_id = :request_id, last_error = :error, next_attempt_at_ms = NULL, finished_at_ms = :now_ms
+    WHERE id = :id AND status IN ('sending', 'in_doubt')";
+
+/// Writes down how an operation ended. `false`: that is written down already.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn settle(tx: &Tx, id: i64, settled: &Settled, now_ms: i64) -> Result<bool, StoreError> {
+    let params = named_params! {
+        ":status": settled.status.as_str(), ":object_id": settled.object_id, ":answer": settled.answer,
+        ":request_id": settled.request_id, ":error": settled.error, ":now_ms": now_ms, ":id": id,
+    };
+    Ok(tx.execute_named(SETTLE, params)? == 1)
+}
+
+const DOUBT: &str = "UPDATE stripe_operations SET status = 'in_doubt', last_error = ?2, next_attempt_at_ms = ?3
+    WHERE id = ?1 AND status IN ('sending', 'in_doubt')";
+
+/// The outcome is not known; it is asked for again at `next_attempt_at_ms`.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> Result<(), StoreError> {
+    tx.execute(DOUBT, (id, error, next_attempt_at_ms)).map(|_| ())
+}
+
+/// Open operations whose outcome is due to be found out, and those that may have lost their process; the oldest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_open(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM stripe_operations WHERE status IN ('sending', 'in_doubt')
+            AND (status = 'sending' OR next_attempt_at_ms <= ?1)
+         ORDER BY id LIMIT ?2"
+    );
+    reader.list(&sql, (now_ms, limit), operation)
+}

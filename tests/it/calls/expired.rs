@@ -1,0 +1,141 @@
+//! Stripe forgets an idempotency key after a day. What is still in doubt then is looked for, and never sent again unless
+//! it is certain that it was not done.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tilld::calls::{Caller, Calls, Kind, Outcome, Wanted};
+use tilld::clock::{Clock, ManualClock};
+use tilld::stripe::call::Verb;
+use tilld::stripe::client::Client;
+use tilld::stripe::form::Form;
+use tilld::stripe::settings::{ApiKey, Settings};
+
+use crate::fake_stripe::{FakeStripe, Fault};
+use crate::harness::Till;
+
+const HOUR_MS: i64 = 3_600_000;
+/// Attempts of one call.
+const ALL: usize = 1;
+
+struct Scene {
+    till: Till,
+    fake: FakeStripe,
+    calls: Calls,
+    customer: String,
+}
+
+fn scene() -> Scene {
+    let (till, fake) = (Till::new(), FakeStripe::start());
+    till.clock.set(fake.clock().now_ms());
+    let settings =
+        Settings { max_attempts: 1, ..Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive") };
+    let clock = Arc::clone(&till.clock) as Arc<dyn Clock>;
+    let client = Client::new(settings).unwrap();
+    let calls = Calls::new(till.store.clone(), client, clock, Arc::clone(&till.api.context));
+    let customer = fake.add_customer("alice@example.com", "pm_card_visa");
+    Scene { till, fake, calls, customer }
+}
+
+impl Scene {
+    /// Hours pass, here and there.
+    fn later(&self, hours: i64) {
+        let clocks: [&ManualClock; 2] = [&self.till.clock, &self.fake.clock()];
+        clocks.iter().for_each(|clock| clock.advance(hours * HOUR_MS));
+    }
+
+    fn pay(&self) -> Outcome {
+        let wanted = Wanted {
+            kind: Kind::PaymentIntentCreate,
+            user_id: None,
+            subject: None,
+            verb: Verb::Post,
+            path: "/v1/payment_intents".to_owned(),
+            caller: Caller::new(Some("key-1".to_owned()), "the same request"),
+        };
+        let form = |key: &str| {
+            let metadata = Form::new().put("user_id", "alice").put("tilld_key", key);
+            let sums = Form::new().put("amount", "1999").put("currency", "usd").put("customer", self.customer.as_str());
+            sums.map("metadata", metadata)
+        };
+        self.calls.perform(wanted, form).unwrap()
+    }
+
+    fn recover(&self) -> usize {
+        self.calls.recover(self.till.clock.now_ms(), &|| false).unwrap()
+    }
+
+    fn status(&self) -> serde_json::Value {
+        self.till.value("SELECT status FROM stripe_operations")
+    }
+
+    fn posts(&self) -> usize {
+        self.fake.requests_to("POST /v1/payment_intents").len()
+    }
+}
+
+#[test]
+fn while_the_key_lives_the_same_bytes_are_sent_again_and_answered_as_the_first_time() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    assert_eq!(scene.recover(), 0, "it is not due yet");
+    scene.later(22);
+    assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
+    let sent = scene.fake.requests_to("POST /v1/payment_intents");
+    assert_eq!((sent.len(), scene.fake.effects("payment_intent")), (ALL + 1, 1));
+    assert!(sent.iter().all(|one| one.body == sent[0].body && one.header("idempotency-key") == Some("key-1")));
+    assert_eq!(scene.till.value("SELECT idempotency_key FROM stripe_payment_intents"), json!("key-1"));
+}
+
+#[test]
+fn what_was_done_under_an_expired_key_is_found_by_its_metadata_and_not_sent_again() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    scene.pay();
+    scene.later(25);
+    // Many were made since.
+    for _ in 0..130 {
+        scene.fake.add("payment_intent", &json!({"metadata": {}}));
+    }
+    assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
+    assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
+    let Outcome::Done(done) = scene.pay() else { panic!("the same key must tell the outcome") };
+    assert_eq!(done.object["metadata"]["tilld_key"], "key-1");
+    assert_eq!(scene.posts(), ALL);
+}
+
+#[test]
+fn what_was_not_done_under_an_expired_key_is_known_not_to_be_and_may_be_asked_for_again() {
+    let scene = scene();
+    scene.fake.fail(Fault::ResetBefore, "POST /v1/payment_intents", ALL);
+    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    scene.later(25);
+    assert_eq!((scene.recover(), scene.status()), (1, json!("not_done")));
+    assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 0));
+    assert!(matches!(scene.pay(), Outcome::Done(_)));
+    assert_eq!(scene.fake.effects("payment_intent"), 1);
+}
+
+#[test]
+fn an_expired_key_is_not_sent_again_by_its_caller_either_before_it_was_looked_for() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    scene.pay();
+    scene.later(25);
+    assert!(matches!(scene.pay(), Outcome::Done(_)));
+    assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
+}
+
+#[test]
+fn looking_for_it_is_tried_again_while_stripe_cannot_be_asked() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    scene.pay();
+    scene.later(25);
+    scene.fake.fail(Fault::Only500, "GET /v1/payment_intents", ALL);
+    assert_eq!((scene.recover(), scene.status()), (0, json!("in_doubt")));
+    scene.later(1);
+    assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
+    assert_eq!(scene.fake.effects("payment_intent"), 1);
+}
