@@ -135,6 +135,7 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
+/// What is done about drift at night.
 fn nightly(config: &Config) -> Option<Nightly> {
     match config.stripe.nightly_drift {
         NightlyDrift::Off => None,

@@ -39,6 +39,8 @@ pub struct Reading {
     pub at_s: i64,
     /// The newest event in the log when the request was sent.
     pub log_id: i64,
+    /// When it was sent, unix milliseconds by our clock; 0 where it is no longer known. Orders readings among themselves.
+    pub sent_ms: i64,
 }
 
 impl Reading {
@@ -51,7 +53,7 @@ impl Reading {
 
 /// The two columns of a reading.
 fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<Reading> {
-    at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id })
+    at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id, sent_ms: 0 })
 }
 
 const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM stripe_objects

@@ -156,7 +156,7 @@ pub struct SiblingKey<'a> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
-    let after = key.after.unwrap_or(Reading { at_s: i64::MIN, log_id: i64::MIN });
+    let after = key.after.unwrap_or(Reading { at_s: i64::MIN, log_id: i64::MIN, sent_ms: 0 });
     let (object_id, object_type) = (key.object_id, key.object_type);
     let params = (object_id, object_type, key.livemode, key.account, without, limit, after.log_id, after.at_s);
     reader.list(SIBLINGS, params, |row| {
