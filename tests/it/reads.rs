@@ -170,7 +170,7 @@ fn a_good_standing_that_was_only_read_ends_a_delinquency() {
 fn of_two_answers_in_one_second_the_one_that_was_asked_for_later_counts() {
     let mut till = Till::new();
     let created = event(CREATED, "alice", START_S, &[]);
-    till.feed(&[created.clone()]);
+    till.feed(std::slice::from_ref(&created));
     let ending = event(UPDATED, "alice", START_S, &[("cancel_at_period_end", json!(true))]);
     // Both took a while, so that they are dated before the event that they contain.
     let ask = |after_ms: i64| {
