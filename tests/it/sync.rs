@@ -249,6 +249,24 @@ fn peak_kib(child: &Child) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// The same compared: nothing differs, in as little memory.
+fn compare_all(dir: &TempDir, fake: &FakeStripe, types: &[&str]) {
+    let mut command = tilld(dir.path());
+    command.arg("drift").args(types).envs(env(fake)).stderr(Stdio::null()).stdout(Stdio::null());
+    let (began, mut peak) = (Instant::now(), 0);
+    let mut child = command.spawn().unwrap();
+    let status = loop {
+        peak = peak.max(peak_kib(&child).unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    eprintln!("drift: seconds={:.1} peak_kib={peak}", began.elapsed().as_secs_f64());
+    assert_eq!(status.code(), Some(0));
+    assert!(peak < 64 * 1024, "peak {peak} KiB");
+}
+
 /// 100,000 objects of four types, killed five times on the way. Alone on the machine, with the release binary:
 /// `cargo test --release --test it the_large_backfill -- --ignored --nocapture`
 #[test]
@@ -289,6 +307,7 @@ fn the_large_backfill_survives_five_kills_within_its_memory_and_near_its_rate() 
         spent.as_secs_f64()
     );
     assert_eq!(objects, 100_000);
+    compare_all(&dir, &fake, &arguments);
     assert!((1000..=1000 + 5 * 4).contains(&asked), "{asked} requests for 1000 pages");
     assert!(peak < 64 * 1024, "peak {peak} KiB");
     assert!(rate >= 0.8 * 100.0 * f64::from(calls_per_s), "{rate:.0} objects per second");
