@@ -230,7 +230,7 @@ fn without_times(dump: &str) -> String {
     for line in dump.lines().filter(|line| !line.contains("event.replay")) {
         for part in line.split_inclusive(|c: char| !c.is_ascii_digit()) {
             let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
-            kept.push_str(if digits == 10 { &part[digits..] } else { part });
+            kept.push_str(if digits >= 10 { &part[digits..] } else { part });
         }
         kept.push('\n');
     }
