@@ -5,6 +5,9 @@ use super::{Reader, StoreError, Tx};
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
 pub const POLICY: &str = "policy";
 
+/// The account that the copy is of, by Stripe's id.
+pub const STRIPE_ACCOUNT: &str = "stripe_account";
+
 /// A remembered value.
 ///
 /// # Errors
