@@ -1,9 +1,10 @@
 //! What the commands that read from Stripe share: the way out, at a rate that leaves a daemon its half, and progress.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::Failure;
 use crate::clock::SystemClock;
@@ -71,12 +72,16 @@ impl Progress {
         }
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let form = match total {
-            Some(_) => "{bar:30} {human_pos} of about {human_len} objects, {per_sec}, {eta} left  {msg}",
-            None => "{spinner} {human_pos} objects, {per_sec}, {elapsed}  {msg}",
+            Some(_) => "{bar:30} {human_pos} of about {human_len} objects, {rate} per second, {eta} left  {msg}",
+            None => "{spinner} {human_pos} objects, {rate} per second, {elapsed}  {msg}",
         };
         // A form that cannot be read leaves the usual one.
         if let Ok(style) = ProgressStyle::with_template(form) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                // A line that cannot be formatted is shown without it.
+                let _ = write!(out, "{:.0}", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         Self(Some(bar))
     }
