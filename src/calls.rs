@@ -149,6 +149,9 @@ impl Calls {
     /// As [`Self::perform`].
     pub fn repeated(&self, caller: &Caller) -> Result<Option<Outcome>, CallsError> {
         let Some(known) = self.find(caller.key.as_deref())? else { return Ok(None) };
+        if known.fingerprint != caller.fingerprint {
+            return Err(CallsError::KeyReused);
+        }
         let turn = turn_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
         let unknown = |_: &str| Err(CallsError::Store(StoreError::Sql("an operation is no longer there".to_owned())));
         self.in_turn(&turn, caller, unknown).map(Some)
@@ -160,7 +163,7 @@ impl Calls {
         caller: &Caller,
         plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
     ) -> Result<Outcome, E> {
-        let _turn = self.turns.take(turn, TURN_PATIENCE).ok_or(CallsError::Busy)?;
+        let Some(_turn) = self.turns.take(turn, TURN_PATIENCE) else { return Ok(self.busy(caller)?) };
         let operation = match self.find(caller.key.as_deref())? {
             Some(known) => match self.again(caller, known)? {
                 Again::Settled(outcome) => return Ok(outcome),
@@ -178,6 +181,16 @@ impl Calls {
         Ok(self.pursue(operation)?)
     }
 
+    /// Somebody else has the turn. If that is the recovery of this very operation, its outcome is not known yet.
+    fn busy(&self, caller: &Caller) -> Result<Outcome, CallsError> {
+        match self.find(caller.key.as_deref())? {
+            Some(known) if is_open(&known) && known.fingerprint == caller.fingerprint => {
+                Ok(Outcome::InDoubt { key: known.idempotency_key })
+            }
+            _ => Err(CallsError::Busy),
+        }
+    }
+
     /// The operation of a caller's key.
     fn find(&self, key: Option<&str>) -> Result<Option<Operation>, CallsError> {
         let Some(key) = key.map(str::to_owned) else { return Ok(None) };
@@ -187,10 +200,10 @@ impl Calls {
     /// Sends an operation that is taken up; one whose key has expired only after it was looked for in vain.
     fn pursue(&self, operation: Operation) -> Result<Outcome, CallsError> {
         if key_lives(&operation, self.clock.now_ms()) {
-            return self.send(&operation, Priority::Interactive);
+            return self.send(&operation);
         }
         match self.look_for(&operation)? {
-            Outcome::NotDone(_) => self.send(&self.take_up(operation)?, Priority::Interactive),
+            Outcome::NotDone(_) => self.send(&self.take_up(operation)?),
             known => Ok(known),
         }
     }
@@ -239,13 +252,18 @@ impl Calls {
             form: form.to_owned(),
             sent: (now_ms, 0),
         };
-        self.store
-            .write(move |tx| {
-                let sent = Sent::now(tx, now_ms)?;
-                table::insert(tx, &New { sent: (now_ms, sent.log_id), ..new.clone() })?;
-                table::find(tx, &new.idempotency_key)
-            })?
-            .ok_or_else(|| StoreError::Sql("an operation that was just written is not there".to_owned()).into())
+        let fingerprint = new.fingerprint.clone();
+        let (inserted, found) = self.store.write(move |tx| {
+            let sent = Sent::now(tx, now_ms)?;
+            let inserted = table::insert(tx, &New { sent: (now_ms, sent.log_id), ..new.clone() })?;
+            Ok((inserted, table::find(tx, &new.idempotency_key)?))
+        })?;
+        match found {
+            Some(operation) if inserted => Ok(operation),
+            // Another request came first: with the same key in another turn, or for the same user's customer.
+            Some(other) if other.fingerprint != fingerprint => Err(CallsError::KeyReused),
+            _ => Err(CallsError::Busy),
+        }
     }
 
     /// What a key that is known means.
@@ -303,11 +321,14 @@ fn text_of<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str)
 }
 
-/// Whether an open operation's key may still be known at Stripe, which keeps it for at least a day.
+/// Whether an open operation's key is certainly still known at Stripe, which keeps it for at least a day. Of one that was
+/// sent in the future nothing is certain: the clock has been set back.
 fn key_lives(operation: &Operation, now_ms: i64) -> bool {
     /// An hour less than a day: clocks differ, and a call takes its time.
     const KEY_LIFE_MS: i64 = 23 * 3_600_000;
-    now_ms.saturating_sub(operation.first_sent_ms) < KEY_LIFE_MS
+    /// So little may the clock be set back by those that keep it right.
+    const SLACK_MS: i64 = 60_000;
+    (-SLACK_MS..KEY_LIFE_MS).contains(&now_ms.saturating_sub(operation.first_sent_ms))
 }
 
 /// Whether it is still to be found out what became of it.

@@ -92,6 +92,24 @@ impl Kind {
         self.trace() != Trace::None
     }
 
+    /// Whether an answer shows what the operation makes or changes; anything else is no answer to it.
+    #[must_use]
+    pub fn is_shown_by(self, answer: &Value) -> bool {
+        let object = match self {
+            Self::CustomerCreate => "customer",
+            Self::CheckoutSessionCreate => "checkout.session",
+            Self::PortalSessionCreate => "billing_portal.session",
+            Self::SubscriptionPreview => return answer["object"] == "invoice",
+            Self::SubscriptionChangePlan
+            | Self::SubscriptionCancel
+            | Self::SubscriptionCancelAtPeriodEnd
+            | Self::SubscriptionReactivate => "subscription",
+            Self::PaymentIntentCreate | Self::PaymentIntentConfirm | Self::PaymentIntentCancel => "payment_intent",
+            Self::RefundCreate => "refund",
+        };
+        answer["object"] == object && answer["id"].as_str().is_some_and(|id| !id.is_empty())
+    }
+
     /// Whether its subject, as Stripe shows it now, is what the operation was to make of it. `form`: its parameters.
     #[must_use]
     pub fn is_reached(self, subject: &Value, form: &str) -> bool {
@@ -125,6 +143,15 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(Kind::parse("customer.delete"), None);
+    }
+
+    #[test]
+    fn an_answer_that_shows_something_else_is_none() {
+        assert!(Kind::RefundCreate.is_shown_by(&json!({"object": "refund", "id": "re_1"})));
+        for other in [json!({}), json!({"object": "refund", "id": ""}), json!({"object": "charge", "id": "ch_1"})] {
+            assert!(!Kind::RefundCreate.is_shown_by(&other), "{other}");
+        }
+        assert!(Kind::SubscriptionPreview.is_shown_by(&json!({"object": "invoice"})));
     }
 
     #[test]

@@ -14,8 +14,10 @@ use crate::stripe::call::{Answer, Priority};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;
 
-/// How much earlier than our time of sending Stripe's clock may have dated what was made.
-const CLOCK_SLACK_S: i64 = 3600;
+/// How much earlier than our time of sending Stripe's clock may have dated what was made; ours may have been wrong.
+const CLOCK_SLACK_S: i64 = 86_400;
+/// Pages looked at most; with more it is not known whether it was done.
+const MAX_PAGES: usize = 1000;
 /// Objects in a page.
 const PAGE: &str = "100";
 
@@ -41,7 +43,7 @@ impl Calls {
         match found {
             Ok(Some((answer, sent))) => self.settle_done(operation, &answer, sent),
             Ok(None) => self.give_up(operation),
-            Err(CallsError::Stripe(error)) => self.doubt(operation, &error),
+            Err(error @ (CallsError::Stripe(_) | CallsError::Answer(_))) => self.doubt(operation, &error),
             Err(error) => Err(error),
         }
     }
@@ -60,16 +62,19 @@ impl Calls {
         Ok(Outcome::NotDone(StripeError::Unsendable(error)))
     }
 
-    /// The object that carries the operation's key in its metadata, among those made since.
+    /// The object that carries the operation's key in its metadata, among those made since. `None` only when all of them
+    /// were looked at.
     fn search(&self, operation: &Operation, list: &str) -> Result<Option<(Answer, Sent)>, CallsError> {
-        let since_s = operation.first_sent_ms.div_euclid(1000).saturating_sub(CLOCK_SLACK_S);
+        // A time of sending that lies ahead was written by a clock that has been set back.
+        let sent_s = operation.first_sent_ms.min(self.clock.now_ms()).div_euclid(1000);
+        let since_s = sent_s.saturating_sub(CLOCK_SLACK_S);
         let mut after: Option<String> = None;
-        loop {
+        for _ in 0..MAX_PAGES {
             let query = Form::new()
                 .put("limit", PAGE)
                 .map("created", Form::new().put("gte", since_s.to_string()))
                 .put_opt("starting_after", after.as_deref());
-            let (answer, sent) = self.get(list, query, Priority::Background)?;
+            let (answer, sent) = self.get(list, query, Priority::Interactive)?;
             let unreadable = |error: serde_json::Error| CallsError::Answer(error.to_string());
             let page: List = serde_json::from_str(&answer.text).map_err(unreadable)?;
             let mut last = None;
@@ -80,18 +85,22 @@ impl Calls {
                 }
                 last = super::text_of(&object, "id").map(str::to_owned);
             }
-            match last {
-                Some(id) if page.has_more => after = Some(id),
-                _ => return Ok(None),
+            if !page.has_more {
+                return Ok(None);
             }
+            if last.is_none() || last == after {
+                return Err(CallsError::Answer("a list that says there is more, and shows nothing new".to_owned()));
+            }
+            after = last;
         }
+        Err(CallsError::Answer(format!("a list of more than {MAX_PAGES} pages")))
     }
 
     /// Whether the operation's subject is what was to be made of it; `None`: it is not, or cannot be looked at.
     pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<Outcome>, CallsError> {
         let kind = Kind::parse(&operation.kind);
         let Some((kind, path)) = kind.zip(subject_path(operation)) else { return Ok(None) };
-        let (answer, sent) = self.get(&path, Form::new(), Priority::Background)?;
+        let (answer, sent) = self.get(&path, Form::new(), Priority::Interactive)?;
         let subject: Value =
             serde_json::from_str(&answer.text).map_err(|error| CallsError::Answer(error.to_string()))?;
         if kind.is_reached(&subject, &operation.form) {

@@ -1,5 +1,7 @@
 //! What became of an operation: how an answer of Stripe's is read, written down and told. Called by `calls`.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
 
 use super::{Calls, CallsError, Kind, is_open, text_of};
@@ -12,6 +14,8 @@ use crate::stripe::error::{ApiError, StripeError};
 
 /// When an outcome is asked for again: after 2 s, doubling up to an hour.
 const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
+/// No outcome is put off longer, jitter included.
+pub(super) const LONGEST_DOUBT_MS: i64 = 2 * 3600 * 1000;
 
 /// What Stripe made of an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,18 +110,23 @@ impl Refusal {
 
 impl Calls {
     /// Sends an operation that is written down as being sent, and writes down what becomes of it.
-    pub(super) fn send(&self, operation: &Operation, priority: Priority) -> Result<Outcome, CallsError> {
+    pub(super) fn send(&self, operation: &Operation) -> Result<Outcome, CallsError> {
         let is_post = operation.verb == "POST";
         let call = Call {
             verb: if is_post { Verb::Post } else { Verb::Delete },
             path: &operation.path,
             form: &operation.form,
             idempotency_key: is_post.then_some(operation.idempotency_key.as_str()),
-            priority,
+            // Also when nobody waits for it: it is about money, and has its user's turn, so it must not take minutes.
+            priority: Priority::Interactive,
             context: None,
         };
+        let now_ms = self.clock.now_ms();
+        let now = self.store.read(|reader| Sent::now(reader, now_ms))?;
         let settled = match self.client.call(&call) {
-            Ok(answer) => self.settle_done(operation, &answer, sent_of(operation)),
+            // A replayed answer was given when the key was new; any other is of now.
+            Ok(answer) if answer.replayed => self.settle_done(operation, &answer, sent_first(operation)),
+            Ok(answer) => self.settle_done(operation, &answer, now),
             Err(error) => self.settle_error(operation, error),
         };
         settled.or_else(|error| match error {
@@ -126,6 +135,8 @@ impl Calls {
                 log::error!("what Stripe answered could not be written down; it is asked for again: {error}");
                 Ok(Outcome::InDoubt { key: operation.idempotency_key.clone() })
             }
+            // Something was done, and what it was cannot be read.
+            CallsError::Answer(words) => self.doubt(operation, &words),
             error => Err(error),
         })
     }
@@ -141,6 +152,9 @@ impl Calls {
         let reading = sent.reading(answer.date_s, now_ms);
         let shown = Shown::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
         let object = shown.object().clone();
+        if !Kind::parse(&operation.kind).is_none_or(|kind| kind.is_shown_by(&object)) {
+            return Err(CallsError::Answer(format!("it shows no object that {} makes", operation.kind)));
+        }
         let settled = Settled {
             status: Status::Done,
             object_id: text_of(&object, "id").map(str::to_owned),
@@ -170,7 +184,7 @@ impl Calls {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
-                Err(CallsError::Stripe(error)) => return self.doubt(operation, &error),
+                Err(error @ (CallsError::Stripe(_) | CallsError::Answer(_))) => return self.doubt(operation, &error),
                 Err(error) => return Err(error),
             }
         }
@@ -197,7 +211,7 @@ impl Calls {
         Ok(self.store.write(move |tx| note(tx, &operation, &settled, now_ms))?)
     }
 
-    pub(super) fn doubt(&self, operation: &Operation, error: &StripeError) -> Result<Outcome, CallsError> {
+    pub(super) fn doubt(&self, operation: &Operation, error: &dyn Display) -> Result<Outcome, CallsError> {
         let (id, key) = (operation.id, operation.idempotency_key.clone());
         let delay_ms = DOUBT.delay_ms(operation.attempts, jitter_of(&key, operation.attempts));
         let next_ms = self.clock.now_ms().saturating_add_unsigned(delay_ms);
@@ -213,8 +227,8 @@ impl Calls {
     }
 }
 
-/// When an operation was sent first: nothing later is known of an answer that may be a replay.
-pub(super) fn sent_of(operation: &Operation) -> Sent {
+/// When an operation was sent first: nothing later is known of an answer that is a replay.
+fn sent_first(operation: &Operation) -> Sent {
     Sent { at_ms: operation.first_sent_ms, log_id: operation.sent_log_id }
 }
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crossbeam_channel::select;
 
-use super::outcome::Outcome;
+use super::outcome::{LONGEST_DOUBT_MS, Outcome};
 use super::{Calls, CallsError, key_lives, turn_name};
 use crate::clock::Clock;
 use crate::store::stripe_operations::{self as table, Operation};
-use crate::stripe::call::Priority;
 use crate::thread::Stop;
 
 /// How often the table is asked.
@@ -43,13 +42,21 @@ impl Calls {
     /// # Errors
     /// When the database cannot be asked or written.
     pub fn recover(&self, now_ms: i64, stopped: &dyn Fn() -> bool) -> Result<usize, CallsError> {
-        let open = self.store.read(|reader| table::list_open(reader, now_ms, BATCH))?;
+        let latest_ms = now_ms.saturating_add(LONGEST_DOUBT_MS);
+        let open = self.store.read(|reader| table::list_open(reader, now_ms, latest_ms, BATCH))?;
         let mut settled = 0;
         for operation in open {
             if stopped() {
                 break;
             }
-            settled += usize::from(self.recover_one(&operation, now_ms)?);
+            match self.recover_one(&operation, now_ms) {
+                Ok(known) => settled += usize::from(known),
+                // One that cannot be dealt with must not keep the others waiting.
+                Err(error @ (CallsError::Answer(_) | CallsError::Stripe(_) | CallsError::Form(_))) => {
+                    log::warn!("the outcome of a call to Stripe is still not known kind={}: {error}", operation.kind);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(settled)
     }
@@ -63,11 +70,7 @@ impl Calls {
         let Some(operation) = found.filter(super::is_open) else { return Ok(false) };
         let kind = operation.kind.clone();
         let operation = self.take_up(operation)?;
-        let outcome = if key_lives(&operation, now_ms) {
-            self.send(&operation, Priority::Background)?
-        } else {
-            self.look_for(&operation)?
-        };
+        let outcome = if key_lives(&operation, now_ms) { self.send(&operation)? } else { self.look_for(&operation)? };
         let settled = !matches!(outcome, Outcome::InDoubt { .. });
         if settled {
             log::info!("the outcome of a call to Stripe is known now kind={kind} outcome={}", word(&outcome));

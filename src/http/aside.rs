@@ -1,8 +1,10 @@
 //! Threads for requests that may wait for Stripe, so that those that are answered at once never wait behind them. A fixed
-//! number of threads and of requests in hand; one more is told to come again. Called by `daemon`, which gives it what
-//! answers.
+//! number of threads and of requests in hand; one more is told to come again. Requests about one user follow one another
+//! anyway, so few of them take a thread at once: a user whose calls hang must not keep the others waiting. Called by
+//! `daemon`, which gives it what answers.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -13,6 +15,8 @@ use crate::thread::{Handle, Threads};
 
 /// Threads; most of them wait for an answer of Stripe's, or for their turn at the bucket.
 const THREADS: usize = 32;
+/// Threads that requests about one user or payment may take at once.
+const PER_LANE: usize = 2;
 /// Requests in hand at most, those that wait for a thread included.
 pub const IN_HAND: usize = 216;
 /// Seconds after which a request that found no room comes again.
@@ -25,6 +29,27 @@ pub type Answer = dyn Fn(&Request) -> Response + Send + Sync;
 /// The way to these threads; they end when it is gone.
 pub struct Aside {
     jobs: Sender<Job>,
+    lanes: Arc<Lanes>,
+}
+
+/// Requests in hand, by whom they are about.
+struct Lanes {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    in_hand: usize,
+    lanes: HashMap<String, Lane>,
+}
+
+/// Requests about one user or payment.
+#[derive(Default)]
+struct Lane {
+    /// On a thread, or on their way to one.
+    running: usize,
+    parked: VecDeque<Job>,
 }
 
 impl Aside {
@@ -33,35 +58,108 @@ impl Aside {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(threads: &Threads, answer: &Arc<Answer>, in_hand: usize) -> std::io::Result<(Self, Vec<Handle>)> {
-        let count = in_hand.clamp(1, THREADS);
-        let (jobs, waiting) = bounded(in_hand.saturating_sub(count));
-        let handles = (0..count).map(|number| {
-            let (waiting, answer) = (waiting.clone(), Arc::clone(answer));
-            threads.spawn(&format!("call-{number}"), move || work(&waiting, answer.as_ref()))
+        let most = in_hand.max(1);
+        let lanes = Arc::new(Lanes { most, state: Mutex::default() });
+        // Room for all that are let in, so that none is stopped on its way.
+        let (jobs, waiting) = bounded(most);
+        let handles = (0..most.min(THREADS)).map(|number| {
+            let (waiting, lanes, answer) = (waiting.clone(), Arc::clone(&lanes), Arc::clone(answer));
+            threads.spawn(&format!("call-{number}"), move || work(&waiting, &lanes, answer.as_ref()))
         });
-        Ok((Self { jobs }, handles.collect::<Result<_, _>>()?))
+        let handles = handles.collect::<Result<_, _>>()?;
+        Ok((Self { jobs, lanes }, handles))
     }
 
     /// Hands a request over, or refuses it when there is no room.
     pub fn take(&self, request: Request, reply: Reply) {
-        if let Err(TrySendError::Full((_, reply)) | TrySendError::Disconnected((_, reply))) =
-            self.jobs.try_send((request, reply))
-        {
-            let message = "too many requests wait for Stripe; nothing was done, try again";
-            let mut error = ApiError::new(503, "busy", message);
-            error.headers.push(("Retry-After", COME_AGAIN_S.to_owned()));
-            reply.send(error.into());
+        let lane = lane_of(&request.path).to_owned();
+        let refused = match self.lanes.admit(&lane, (request, reply)) {
+            Admitted::Runs(job) => match self.jobs.try_send(job) {
+                Ok(()) => return,
+                Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
+            },
+            Admitted::Parked => return,
+            Admitted::Not(job) => job,
+        };
+        let mut error = ApiError::new(503, "busy", "too many requests wait for Stripe; nothing was done, try again");
+        error.headers.push(("Retry-After", COME_AGAIN_S.to_owned()));
+        refused.1.send(error.into());
+    }
+}
+
+enum Admitted {
+    Runs(Job),
+    Parked,
+    Not(Job),
+}
+
+impl Lanes {
+    fn admit(&self, name: &str, job: Job) -> Admitted {
+        let mut state = self.lock();
+        if state.in_hand >= self.most {
+            return Admitted::Not(job);
+        }
+        state.in_hand = state.in_hand.saturating_add(1);
+        let lane = state.lanes.entry(name.to_owned()).or_default();
+        if lane.running >= PER_LANE {
+            lane.parked.push_back(job);
+            return Admitted::Parked;
+        }
+        lane.running = lane.running.saturating_add(1);
+        Admitted::Runs(job)
+    }
+
+    /// A request of the lane is done; the next one that its thread takes, if one is parked.
+    fn next(&self, name: &str) -> Option<Job> {
+        let mut state = self.lock();
+        state.in_hand = state.in_hand.saturating_sub(1);
+        let lane = state.lanes.get_mut(name)?;
+        if let Some(job) = lane.parked.pop_front() {
+            return Some(job);
+        }
+        lane.running = lane.running.saturating_sub(1);
+        if lane.running == 0 {
+            state.lanes.remove(name);
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds it can leave it half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom a request is about: `/api/v1/users/alice/…`, `/api/v1/payment-intents/pi_1/…`.
+fn lane_of(path: &str) -> &str {
+    const SEGMENTS: usize = 5;
+    path.match_indices('/').nth(SEGMENTS - 1).map_or(path, |(end, _)| path.get(..end).unwrap_or(path))
+}
+
+fn work(waiting: &Receiver<Job>, lanes: &Lanes, answer: &Answer) {
+    for job in waiting {
+        let mut next = Some(job);
+        while let Some((request, reply)) = next {
+            // A panic must not end the thread: the reply, dropped, answers 500.
+            let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&request)));
+            match answered {
+                Ok(response) => reply.send(response),
+                Err(panic) => log::error!("a handler panicked: {}", crate::thread::panic_text(panic.as_ref())),
+            }
+            next = lanes.next(lane_of(&request.path));
         }
     }
 }
 
-fn work(waiting: &Receiver<Job>, answer: &Answer) {
-    for (request, reply) in waiting {
-        // A panic must not end the thread: the reply, dropped, answers 500.
-        let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&request)));
-        match answered {
-            Ok(response) => reply.send(response),
-            Err(panic) => log::error!("a handler panicked: {}", crate::thread::panic_text(panic.as_ref())),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_about_the_same_user_or_payment_are_of_one_lane() {
+        assert_eq!(lane_of("/api/v1/users/alice/subscription/cancel"), "/api/v1/users/alice");
+        assert_eq!(lane_of("/api/v1/users/alice/customer"), "/api/v1/users/alice");
+        assert_eq!(lane_of("/api/v1/payment-intents/pi_1/refund"), "/api/v1/payment-intents/pi_1");
+        assert_eq!(lane_of("/healthz"), "/healthz");
     }
 }

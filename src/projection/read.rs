@@ -155,6 +155,10 @@ fn gives_way(step: &Step, key: Key, row: &State, reading: Reading) -> Result<boo
     if row.terminal && !order::is_terminal(&step.snapshot.object) && !is_deleted(&step.snapshot.object) {
         return Ok(false);
     }
+    // And one that was read is the last one, whenever that was.
+    if !row.terminal && order::is_terminal(&step.snapshot.object) {
+        return Ok(true);
+    }
     let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(true) };
     is_as_new(step.tx, &mirrored, reading)
 }

@@ -127,19 +127,20 @@ const INSERT: &str = "INSERT INTO stripe_operations
     (idempotency_key, kind, user_id, subject, fingerprint, verb, path, form, status, attempts, first_sent_ms,
      sent_log_id, created_at_ms)
     VALUES (:key, :kind, :user_id, :subject, :fingerprint, :verb, :path, :form, 'sending', 1, :sent_ms, :sent_log_id,
-            :sent_ms)";
+            :sent_ms)
+    ON CONFLICT DO NOTHING";
 
-/// Writes an operation down, about to be sent.
+/// Writes an operation down, about to be sent. `false`: its key was used meanwhile, or the user's customer is being made.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn insert(tx: &Tx, new: &New) -> Result<(), StoreError> {
+pub fn insert(tx: &Tx, new: &New) -> Result<bool, StoreError> {
     let params = named_params! {
         ":key": new.idempotency_key, ":kind": new.kind, ":user_id": new.user_id, ":subject": new.subject,
         ":fingerprint": new.fingerprint, ":verb": new.verb, ":path": new.path, ":form": new.form,
         ":sent_ms": new.sent.0, ":sent_log_id": new.sent.1,
     };
-    tx.execute_named(INSERT, params).map(|_| ())
+    Ok(tx.execute_named(INSERT, params)? == 1)
 }
 
 /// The operation of a key.
@@ -220,15 +221,16 @@ pub fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> Result<(
     tx.execute(DOUBT, (id, error, next_attempt_at_ms)).map(|_| ())
 }
 
-/// Open operations whose outcome is due to be found out, and those that may have lost their process; the oldest first.
+/// Open operations whose outcome is due to be found out, and those that may have lost their process; the oldest first. None
+/// is put off beyond `latest_ms`: what is was written by a clock that has been set back since.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_open(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
+pub fn list_open(reader: &Reader, now_ms: i64, latest_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations WHERE status IN ('sending', 'in_doubt')
-            AND (status = 'sending' OR next_attempt_at_ms <= ?1)
-         ORDER BY id LIMIT ?2"
+            AND (status = 'sending' OR next_attempt_at_ms <= ?1 OR next_attempt_at_ms > ?2)
+         ORDER BY id LIMIT ?3"
     );
-    reader.list(&sql, (now_ms, limit), operation)
+    reader.list(&sql, (now_ms, latest_ms, limit), operation)
 }

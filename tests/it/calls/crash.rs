@@ -35,7 +35,7 @@ struct Scene {
     key: String,
 }
 
-const QUICK: (&str, &str) = ("STRIPE_TIMEOUT_S", "1");
+const QUICK: (&str, &str) = ("STRIPE_TIMEOUT_S", "2");
 /// Scenes of one operation that play at once.
 const AT_ONCE: usize = 6;
 const USER: &str = "/api/v1/users/alice";

@@ -45,13 +45,17 @@ impl Scene {
     }
 
     fn pay(&self) -> Outcome {
+        self.pay_for("key-1")
+    }
+
+    fn pay_for(&self, key: &str) -> Outcome {
         let wanted = Wanted {
             kind: Kind::PaymentIntentCreate,
             user_id: None,
             subject: None,
             verb: Verb::Post,
             path: "/v1/payment_intents".to_owned(),
-            caller: Caller::new(Some("key-1".to_owned()), "the same request"),
+            caller: Caller::new(Some(key.to_owned()), "the same request"),
         };
         let form = |key: &str| {
             let metadata = Form::new().put("user_id", "alice").put("tilld_key", key);
@@ -138,4 +142,51 @@ fn looking_for_it_is_tried_again_while_stripe_cannot_be_asked() {
     scene.later(1);
     assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
     assert_eq!(scene.fake.effects("payment_intent"), 1);
+}
+
+#[test]
+fn what_was_sent_by_a_clock_that_has_been_set_back_is_looked_for_at_once_and_not_sent_again() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    scene.till.clock.advance(48 * HOUR_MS);
+    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    scene.till.clock.set(scene.fake.clock().now_ms());
+    assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
+    assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
+}
+
+#[test]
+fn an_answer_that_shows_no_payment_is_no_outcome() {
+    let scene = scene();
+    scene.fake.fail(Fault::Status(200, None), "POST /v1/payment_intents", ALL);
+    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    assert!(matches!(scene.pay(), Outcome::Done(_)));
+    assert_eq!(scene.fake.effects("payment_intent"), 1);
+}
+
+#[test]
+fn a_list_that_cannot_be_read_does_not_say_that_nothing_was_done() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    scene.pay();
+    scene.later(25);
+    scene.fake.fail(Fault::Status(200, None), "GET /v1/payment_intents", 1);
+    assert_eq!((scene.recover(), scene.status()), (0, json!("in_doubt")));
+    scene.later(2);
+    assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
+    assert_eq!(scene.fake.effects("payment_intent"), 1);
+}
+
+#[test]
+fn one_operation_that_cannot_be_found_out_does_not_keep_the_next_one_waiting() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", 2 * ALL);
+    scene.pay();
+    scene.pay_for("key-2");
+    scene.later(1);
+    scene.fake.fail(Fault::Status(200, None), "POST /v1/payment_intents", 1);
+    assert_eq!(scene.recover(), 1);
+    scene.later(2);
+    assert_eq!(scene.recover(), 1);
+    assert_eq!(scene.fake.effects("payment_intent"), 2);
 }

@@ -108,3 +108,31 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
         5000
     );
 }
+
+#[test]
+fn a_user_whose_calls_hang_does_not_keep_another_waiting() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), FakeStripe::start());
+    fake.add_price("price_pro", 1000, "month");
+    let env = [("STRIPE_TIMEOUT_S", "2"), ("TILLD_CHECKOUT_SUCCESS_URL", "https://app.example/ok")];
+    let live = Live::start_beside_with(dir.path(), &fake, &env);
+    for user in 0..2 {
+        assert_eq!(live.ask("PUT", &path(user, ""), &[], &json!({})).0, 201);
+        assert_eq!(live.ask("POST", &path(user, "/customer"), &[], &Value::Null).0, 200);
+    }
+    fake.fail(crate::fake_stripe::Fault::Hang, "POST /v1/checkout/sessions", 3);
+    let address = &live.private;
+    let order = json!({"price_id": "price_pro", "allow_second": true});
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            let (order, checkout) = (&order, path(0, "/checkout-session"));
+            #[allow(clippy::disallowed_methods)] // joined by the scope
+            scope.spawn(move || ask(address, "POST", &checkout, &[], order));
+        }
+        while fake.requests_to("POST /v1/checkout/sessions").is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let asked = Instant::now();
+        assert_eq!(ask(address, "POST", &path(1, "/portal-session"), &[], &json!({})).0, 200);
+        assert!(asked.elapsed() < LONGEST, "it waited {:?}", asked.elapsed());
+    });
+}
