@@ -16,6 +16,7 @@ mod page;
 
 use std::sync::Arc;
 
+use crate::account::AccountError;
 use crate::clock::Clock;
 use crate::projection::Context;
 use crate::store::{Store, StoreError};
@@ -67,15 +68,8 @@ pub enum SyncError {
         reason: &'static str,
     },
     /// What would be read is not what the copy is of.
-    #[error(
-        "stripe.api_key is of the account {shown}, and this database is a copy of {known}: correct the key, or choose another `database`"
-    )]
-    OtherAccount {
-        /// The account of the copy.
-        known: String,
-        /// That of the key.
-        shown: String,
-    },
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// Types that were refused or not reached; the others were read to their end.
     #[error("not complete: {}; run it again to go on", .0.join("; "))]
     Incomplete(Vec<String>),
@@ -97,7 +91,7 @@ impl SyncError {
         match self {
             Self::Stripe(error) => error.api().is_none_or(|error| error.status == 401),
             Self::Unreadable { .. } | Self::Incomplete(_) => false,
-            Self::OtherAccount { .. } | Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
+            Self::Account(_) | Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
         }
     }
 

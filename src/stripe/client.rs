@@ -150,7 +150,11 @@ impl Client {
             let text = String::from_utf8(body).ok().filter(|text| is_json(text));
             let Facts { request_id, replayed, .. } = facts;
             let Some(text) = text else {
-                return Err(StripeError::Unreadable { status: Some(status), reason: "it is not JSON", request_id });
+                return Err(StripeError::Unreadable {
+                    status: Some(status),
+                    reason: "it is not JSON; check stripe.api_base",
+                    request_id,
+                });
             };
             return Ok(Answer { status, text, request_id, replayed, date_s });
         }

@@ -199,6 +199,12 @@ impl ApiError {
         read
     }
 
+    /// Whether its body is that of Stripe's API, and not the page of a proxy or of another server.
+    #[must_use]
+    pub fn is_stripes(&self) -> bool {
+        self.kind.is_some() || self.code.is_some()
+    }
+
     /// `Stripe-Should-Retry` first, then the status: 409 (key in use, conflict), 424, 429, 5xx.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -242,6 +248,7 @@ impl fmt::Display for ApiError {
         match self.status {
             401 => out.write_str("; check stripe.api_key"),
             403 => out.write_str("; give the key of stripe.api_key this permission"),
+            400..=499 if !self.is_stripes() => out.write_str(", and not as Stripe does; check stripe.api_base"),
             _ => Ok(()),
         }
     }

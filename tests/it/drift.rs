@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::account::{Account, AccountError};
 use tilld::clock::Clock;
 use tilld::scheduler::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
+use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 use tilld::sync::Means;
@@ -184,6 +186,35 @@ fn with_the_key_of_another_account_nothing_is_taken_for_deleted() {
         "{refused}"
     );
     assert_eq!(other.requests().len(), asked + 1);
+}
+
+#[test]
+fn the_account_is_asked_for_once_and_another_one_or_another_mode_is_refused() {
+    let fake = FakeStripe::start();
+    let till = till(&fake);
+    let client = |key: &str, base: &str| {
+        let settings = Settings::new(ApiKey::new(key), base, "2026-09-30.endive");
+        Client::new(Settings { max_attempts: 1, ..settings }).unwrap()
+    };
+    let of = |key: &str, base: &str, livemode| Account::new(till.store.clone(), client(key, base), livemode);
+    let asked = || fake.requests_to("GET /v1/account").len();
+    let nowhere = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let error = of(fake.key(), &nowhere, Some(false)).confirm(Priority::Interactive).unwrap_err();
+    assert!(matches!(error, AccountError::Unasked(_)), "{error}");
+    // A key that may not ask is believed, and its mode kept.
+    of(fake.key_without(&["GET /v1/account"]), &fake.url(), Some(false)).confirm(Priority::Interactive).unwrap();
+    assert_eq!(till.value("SELECT count(*) FROM settings WHERE name = 'stripe_account'"), 0);
+    let account = of(fake.key(), &fake.url(), Some(false));
+    for _ in 0..3 {
+        account.clone().confirm(Priority::Interactive).unwrap();
+    }
+    assert_eq!(asked(), 2);
+    let error = of("sk_live_x", &fake.url(), Some(true)).confirm(Priority::Interactive).unwrap_err().to_string();
+    assert!(error.contains("in live mode") && error.contains("acct_FakeStripe in test mode"), "{error}");
+    assert_eq!(asked(), 2, "the prefix tells it");
+    till.connection().execute_batch("UPDATE settings SET value = 'acct_ours' WHERE name = 'stripe_account'").unwrap();
+    let error = of(fake.key(), &fake.url(), Some(false)).confirm(Priority::Interactive).unwrap_err().to_string();
+    assert!(error.contains("acct_FakeStripe in test mode") && error.contains("acct_ours in test mode"), "{error}");
 }
 
 #[test]

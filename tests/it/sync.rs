@@ -111,6 +111,27 @@ fn all_types_are_read_and_then_catching_up_begins_where_the_run_began() {
 }
 
 #[test]
+fn with_the_key_of_the_other_mode_nothing_is_read_into_the_copy() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    fake.seed("product", 5);
+    // A copy from before the mode was kept.
+    let old = "INSERT INTO settings (name, value) VALUES ('stripe_account', 'acct_FakeStripe')";
+    open(dir.path()).execute_batch(old).unwrap();
+    assert_eq!(done(command(&dir, &fake, &["products"])).0, Some(0));
+    assert_eq!(texts(dir.path(), "SELECT value FROM settings WHERE name = 'stripe_mode'"), ["test"]);
+    let asked = fake.requests().len();
+    for name in ["sync", "catch-up", "drift"] {
+        let mut live = tilld(dir.path());
+        live.arg(name).envs(env(&fake)).env("STRIPE_API_KEY", "sk_live_of_the_same_account");
+        let (code, _, err) = done(live);
+        assert_eq!(code, Some(1), "{err}");
+        let words = ["in live mode", "the account acct_FakeStripe in test mode", "another `database`"];
+        assert!(words.iter().all(|word| err.contains(word)), "{err}");
+    }
+    assert_eq!(fake.requests().len(), asked);
+}
+
+#[test]
 fn lesson_21_lists_within_objects_are_read_to_their_end() {
     let (dir, fake) = (folder(), FakeStripe::start());
     let members = |kind: &str, count: usize| -> Vec<Value> {
