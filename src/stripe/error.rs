@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// Characters of Stripe's message that are kept; its longest have some 500.
 const MAX_MESSAGE_CHARS: usize = 2000;
+/// Why an answer was not read to its end.
+pub(in crate::stripe) const TOO_LONG: &str = "it is longer than an answer may be";
 /// Longer words (codes, ids, parameter names) are not Stripe's.
 const MAX_WORD_BYTES: usize = 255;
 
@@ -128,6 +130,12 @@ impl StripeError {
     #[must_use]
     pub fn settles_earlier_attempts(&self) -> bool {
         matches!(self, Self::Api(error) if self.verdict() == Verdict::Final && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
+    }
+
+    /// Whether the answer was longer than an answer may be: a list may be asked for fewer objects.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Unreadable { reason, .. } if *reason == TOO_LONG)
     }
 
     /// Stripe's own error, also of the last attempt of a call in doubt.

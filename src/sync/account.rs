@@ -5,15 +5,20 @@ use super::{Means, SyncError};
 use crate::account::{self, PATH};
 use crate::stripe::form::Form;
 
-/// Asks for the account, as `account` says.
+/// Asks for the account, as `account` says; Stripe's time, if it told.
 ///
 /// # Errors
 /// [`SyncError::Account`]; or Stripe's or the database's.
-pub(super) fn check(means: &Means) -> Result<(), SyncError> {
+pub(super) fn check(means: &Means) -> Result<Option<i64>, SyncError> {
+    let mut there_s = None;
     let ask = || match means.get(PATH, &Form::new()) {
-        Ok((answer, _)) => Ok(Some(answer)),
+        Ok((answer, _)) => {
+            there_s = answer.date_s;
+            Ok(Some(answer))
+        }
         Err(SyncError::Stripe(error)) if account::is_forbidden(&error) => Ok(None),
         Err(error) => Err(error),
     };
-    account::check(&means.store, means.context.livemode, ask)
+    account::check(&means.store, means.context.livemode, ask)?;
+    Ok(there_s)
 }

@@ -36,7 +36,13 @@ fn till(fake: &FakeStripe) -> Till {
 }
 
 fn means(till: &Till, fake: &FakeStripe) -> (Means, Stopper) {
+    means_with(till, fake, 8 << 20)
+}
+
+/// With answers of so many bytes at most.
+pub fn means_with(till: &Till, fake: &FakeStripe, max_answer_bytes: u64) -> (Means, Stopper) {
     let settings = Settings {
+        max_answer_bytes,
         calls_per_s: 1000,
         burst: 1000,
         ..Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")
@@ -229,7 +235,53 @@ fn a_payment_method_that_no_customer_has_any_more_is_asked_for_by_itself() {
     fake.alter(&method, &json!({ "customer": null }));
     assert_eq!(compared(&till, &fake, &["payment_methods"], true), [(method.clone(), differs(&["customer"]), true)]);
     assert_eq!(compared(&till, &fake, &["payment_methods"], true), []);
-    assert_eq!(fake.requests_to(&format!("GET /v1/payment_methods/{method}")).len(), 2);
+    assert_eq!(fake.requests_to(&format!("GET /v1/payment_methods/{method}")).len(), 3);
+}
+
+#[test]
+fn a_404_that_is_not_stripes_deletes_nothing() {
+    let fake = FakeStripe::start();
+    fake.create("coupon", &json!({ "id": "HALF" }));
+    let mut till = till(&fake);
+    fake.create("coupon", &json!({ "id": "KNOWN" }));
+    assert_eq!(till.post(fake.events().last().unwrap()).0, 200);
+    till.settle();
+    fake.forget("coupon", "HALF");
+    fake.fail(Fault::Says(404, "<html>Not found</html>".to_owned()), "GET /v1/coupons/HALF", 1);
+    let (means, _stopper) = means(&till, &fake);
+    let kinds = [kinds::find("coupons").unwrap()];
+    let outcome = drift::run(&means, &kinds, true, "test", &mut |_| ()).unwrap();
+    assert!(outcome.refused[0].contains("status 404"), "{:?}", outcome.refused);
+    let deleted = || till.value("SELECT deleted FROM stripe_objects WHERE id = 'HALF'");
+    assert_eq!((outcome.tallies[0].missing_there, deleted()), (0, json!(0)));
+    // And one that is does.
+    let outcome = drift::run(&means, &kinds, true, "test", &mut |_| ()).unwrap();
+    assert_eq!((outcome.tallies[0].missing_there, deleted()), (1, json!(1)));
+}
+
+#[test]
+fn what_its_event_brings_between_two_looks_is_no_drift() {
+    let fake = FakeStripe::start();
+    let customer = fake.create("customer", &json!({ "name": "old" }));
+    let till = till(&fake);
+    fake.change(&customer, "customer.updated", &json!({ "name": "new" }));
+    let young = fake.create("customer", &json!({}));
+    let (means, _stopper) = means(&till, &fake);
+    // The webhooks arrive once the page was read.
+    let mut found = 0;
+    let mut tell = |told: Told| match told {
+        Told::Page(..) => {
+            for event in fake.events().iter().rev().take(2).rev() {
+                assert_eq!(till.post(event).0, 200);
+            }
+        }
+        Told::Found(_) => found += 1,
+    };
+    let outcome = drift::run(&means, &[kinds::find("customers").unwrap()], true, "test", &mut tell).unwrap();
+    assert_eq!((found, outcome.left(), outcome.tallies[0].ahead), (0, 0, 2));
+    for id in [&customer, &young] {
+        assert_eq!(fake.requests_to(&format!("GET /v1/customers/{id}")).len(), 1);
+    }
 }
 
 #[test]

@@ -193,6 +193,53 @@ fn a_type_that_is_refused_is_named_the_others_are_read_and_nothing_is_complete()
 }
 
 #[test]
+fn a_list_that_does_not_move_on_is_an_error_and_not_read_for_ever() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    let says = |body: Value, path: &str| fake.fail(Fault::Says(200, body.to_string()), path, 9);
+    says(json!({ "data": [{ "id": "prod_1", "object": "product" }], "has_more": true }), "GET /v1/products");
+    says(json!({ "data": [], "has_more": true }), "GET /v1/coupons");
+    says(json!({ "data": [], "has_more": true }), "GET /v1/events");
+    says(json!({ "data": [{ "id": "si_1" }], "has_more": true }), "GET /v1/subscription_items");
+    let items = json!({ "object": "list", "data": [{ "id": "si_1" }], "has_more": true, "url": "/v1/elsewhere" });
+    let shown = json!({ "id": "sub_1", "object": "subscription", "items": items });
+    says(json!({ "data": [shown], "has_more": false }), "GET /v1/subscriptions");
+    let types = ["products", "coupons", "subscriptions"];
+    let (code, _, err) = done(command(&dir, &fake, &types));
+    assert_eq!(code, Some(1), "{err}");
+    let ends = |path: &str| err.contains(&format!("{path} cannot be used: a page that ends where the one before"));
+    assert!(ends("/v1/products") && ends("/v1/subscription_items"), "{err}");
+    assert!(
+        err.contains("/v1/coupons cannot be used: an empty page") && err.contains("check stripe.api_base"),
+        "{err}"
+    );
+    assert_eq!(fake.requests_to("GET /v1/products").len(), 2);
+    for arguments in [&["catch-up"][..], &["drift", "products"]] {
+        let mut command = tilld(dir.path());
+        command.args(arguments).envs(env(&fake));
+        let (code, _, err) = done(command);
+        assert!(code == Some(1) && err.contains("cannot be used: a"), "{err}");
+    }
+}
+
+#[test]
+fn where_another_server_answers_the_key_to_correct_is_named() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    for (status, body) in [(200, "<html>Welcome</html>"), (404, "<html>Not found</html>"), (200, "{}")] {
+        for name in ["sync", "catch-up"] {
+            fake.fail(Fault::Says(status, body.to_owned()), "GET /v1/account", 1);
+            let mut command = tilld(dir.path());
+            command.arg(name).envs(env(&fake));
+            let (code, _, err) = done(command);
+            assert!(code == Some(1) && err.contains("check stripe.api_base"), "{name} {status} {body}: {err}");
+        }
+    }
+    // And where the first answer is right.
+    fake.fail(Fault::Says(404, "<html></html>".to_owned()), "GET /v1/products", 1);
+    let (code, _, err) = done(command(&dir, &fake, &["products"]));
+    assert!(code == Some(1) && err.contains("products: ") && err.contains("check stripe.api_base"), "{err}");
+}
+
+#[test]
 fn a_run_is_begun_anew_when_told_to_and_when_it_has_become_too_old() {
     let (dir, fake) = (folder(), FakeStripe::start());
     fake.seed("product", 5);
