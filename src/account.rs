@@ -67,7 +67,7 @@ impl fmt::Display for Owner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.account {
             Some(account) => write!(out, "the account {account}")?,
-            None => out.write_str("an account that is not known yet")?,
+            None => out.write_str("an account")?,
         }
         match self.livemode {
             Some(true) => out.write_str(" in live mode"),
