@@ -225,7 +225,7 @@ impl Fetcher {
                 let shown = Shown::new(&answer.text, sent.reading(answer.date_s, since.now_ms()))?;
                 Ok(Some(shown.of_account(fetch.account.clone())))
             }
-            Err(error) if error.api().is_some_and(|error| error.status == 404) => Ok(None),
+            Err(error) if error.api().is_some_and(|error| error.status == 404 && error.is_stripes()) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

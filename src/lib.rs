@@ -20,6 +20,7 @@ pub mod store;
 pub mod stripe;
 pub mod systemd;
 // flows
+pub mod account;
 pub mod calls;
 pub mod fetch;
 pub mod operations;

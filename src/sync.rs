@@ -13,9 +13,11 @@ pub mod drift;
 pub mod kinds;
 mod nested;
 mod page;
+mod too_long;
 
 use std::sync::Arc;
 
+use crate::account::AccountError;
 use crate::clock::Clock;
 use crate::projection::Context;
 use crate::store::{Store, StoreError};
@@ -67,15 +69,8 @@ pub enum SyncError {
         reason: &'static str,
     },
     /// What would be read is not what the copy is of.
-    #[error(
-        "stripe.api_key is of the account {shown}, and this database is a copy of {known}: correct the key, or choose another `database`"
-    )]
-    OtherAccount {
-        /// The account of the copy.
-        known: String,
-        /// That of the key.
-        shown: String,
-    },
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// Types that were refused or not reached; the others were read to their end.
     #[error("not complete: {}; run it again to go on", .0.join("; "))]
     Incomplete(Vec<String>),
@@ -95,17 +90,32 @@ impl SyncError {
     #[must_use]
     pub fn is_for_all(&self) -> bool {
         match self {
+            Self::Stripe(error) if error.is_too_long() => false,
             Self::Stripe(error) => error.api().is_none_or(|error| error.status == 401),
             Self::Unreadable { .. } | Self::Incomplete(_) => false,
-            Self::OtherAccount { .. } | Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
+            Self::Account(_) | Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
         }
     }
 
-    /// Whether Stripe says that an object does not exist (`resource_missing`, or a plain 404).
+    /// Whether Stripe says that an object does not exist. A plain 404 says nothing of it: it may be a proxy's page.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         let Self::Stripe(error) = self else { return false };
-        error.api().is_some_and(|error| error.status == 404 || error.code.as_deref() == Some("resource_missing"))
+        error.api().is_some_and(|error| error.code.as_deref() == Some("resource_missing"))
+    }
+
+    /// Whether a single object is longer than an answer may be.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Stripe(error) if error.is_too_long())
+    }
+
+    /// Whether asking for the same again cannot go better until somebody does something about it: a permission that the
+    /// key has not, a list that the account has not, an object that is too long.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let Self::Stripe(error) = self else { return false };
+        error.is_too_long() || error.api().is_some_and(|error| matches!(error.status, 403 | 404))
     }
 }
 

@@ -20,13 +20,18 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
         let (means, _stopper) = outward::means(&config, store, client);
         Ok(catch_up::run(&means, &|| ())?)
     })?;
+    let read = match (caught.resynced, caught.refused) {
+        (false, _) => "no".to_owned(),
+        (true, 0) => "yes, to close a gap".to_owned(),
+        (true, refused) => format!("yes, to close a gap, without {refused} types that Stripe refused"),
+    };
     let pairs = [
         ("pages", caught.pages.to_string()),
         ("new events", caught.new.to_string()),
         ("known events", caught.known.to_string()),
         ("conflicting events", caught.conflicting.to_string()),
         ("unreadable events", caught.unreadable.to_string()),
-        ("all objects read", if caught.resynced { "yes, to close a gap" } else { "no" }.to_owned()),
+        ("all objects read", read),
     ];
     table::pairs(out, &pairs)?;
     if caught.new > 0 {

@@ -80,6 +80,18 @@ pub fn move_cursor(tx: &Tx, cursor_s: i64) -> Result<(), StoreError> {
     tx.execute(SQL, [cursor_s]).map(|_| ())
 }
 
+/// A cursor and a walk that lie after `latest_s` rest on a clock that was wrong: nothing is known.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn forget_after(tx: &Tx, latest_s: i64) -> Result<(), StoreError> {
+    const CURSOR: &str = "UPDATE catch_up SET cursor_s = NULL WHERE cursor_s > ?1";
+    const WALK: &str = "UPDATE catch_up SET walk_from_s = NULL, walk_began_s = NULL, walk_after = NULL
+        WHERE max(walk_from_s, walk_began_s) > ?1";
+    tx.execute(CURSOR, [latest_s])?;
+    tx.execute(WALK, [latest_s]).map(|_| ())
+}
+
 /// Remembers that events are lost for good from the cursor on, until a whole sync has closed the gap. `false`: it was
 /// remembered already.
 ///

@@ -8,6 +8,13 @@ pub const POLICY: &str = "policy";
 /// The account that the copy is of, by Stripe's id.
 pub const STRIPE_ACCOUNT: &str = "stripe_account";
 
+/// The mode that the copy is of: [`LIVE`] or [`TEST`].
+pub const STRIPE_MODE: &str = "stripe_mode";
+/// Real money.
+pub const LIVE: &str = "live";
+/// A sandbox, or test mode.
+pub const TEST: &str = "test";
+
 /// A remembered value.
 ///
 /// # Errors

@@ -111,6 +111,16 @@ pub fn advance(tx: &Tx, run_id: i64, now: &Progress, times: (i64, i64)) -> Resul
     Ok(changed == 1)
 }
 
+/// A type is left out of its run: no more of it is asked for.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn pass_over(tx: &Tx, run_id: i64, kind: &str, now_ms: i64) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE sync_progress SET finished_at_ms = ?3
+        WHERE run_id = ?1 AND type = ?2 AND finished_at_ms IS NULL";
+    tx.execute(SQL, (run_id, kind, now_ms)).map(|_| ())
+}
+
 const FINISH: &str =
     "UPDATE sync_runs SET status = 'complete', finished_at_ms = ?2 WHERE id = ?1 AND status = 'running'
     AND NOT EXISTS (SELECT 1 FROM sync_progress WHERE run_id = ?1 AND finished_at_ms IS NULL)";

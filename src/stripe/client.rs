@@ -18,7 +18,7 @@ use crate::retry::jitter_of;
 use crate::stripe::backoff::{Backoff, Course};
 use crate::stripe::bucket::{Bucket, NoTurn};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
-use crate::stripe::error::{ApiError, Facts, Limit, StripeError, word};
+use crate::stripe::error::{ApiError, Facts, Limit, StripeError, TOO_LONG, word};
 use crate::stripe::settings::{ProxyUrl, Settings};
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
@@ -150,7 +150,11 @@ impl Client {
             let text = String::from_utf8(body).ok().filter(|text| is_json(text));
             let Facts { request_id, replayed, .. } = facts;
             let Some(text) = text else {
-                return Err(StripeError::Unreadable { status: Some(status), reason: "it is not JSON", request_id });
+                return Err(StripeError::Unreadable {
+                    status: Some(status),
+                    reason: "it is not JSON; check stripe.api_base",
+                    request_id,
+                });
             };
             return Ok(Answer { status, text, request_id, replayed, date_s });
         }
@@ -181,7 +185,7 @@ impl Client {
         let date_s = date_s(response.headers());
         let body = self.body(response).map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(_) => {
-                let (reason, request_id) = ("it is longer than an answer may be", facts.request_id.clone());
+                let (reason, request_id) = (TOO_LONG, facts.request_id.clone());
                 StripeError::Unreadable { status: Some(status), reason, request_id }
             }
             error => lost(error, true),

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// Characters of Stripe's message that are kept; its longest have some 500.
 const MAX_MESSAGE_CHARS: usize = 2000;
+/// Why an answer was not read to its end.
+pub(in crate::stripe) const TOO_LONG: &str = "it is longer than an answer may be";
 /// Longer words (codes, ids, parameter names) are not Stripe's.
 const MAX_WORD_BYTES: usize = 255;
 
@@ -130,6 +132,12 @@ impl StripeError {
         matches!(self, Self::Api(error) if self.verdict() == Verdict::Final && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
     }
 
+    /// Whether the answer was longer than an answer may be: a list may be asked for fewer objects.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Unreadable { reason, .. } if *reason == TOO_LONG)
+    }
+
     /// Stripe's own error, also of the last attempt of a call in doubt.
     #[must_use]
     pub fn api(&self) -> Option<&ApiError> {
@@ -199,6 +207,12 @@ impl ApiError {
         read
     }
 
+    /// Whether its body is that of Stripe's API, and not the page of a proxy or of another server.
+    #[must_use]
+    pub fn is_stripes(&self) -> bool {
+        self.kind.is_some() || self.code.is_some()
+    }
+
     /// `Stripe-Should-Retry` first, then the status: 409 (key in use, conflict), 424, 429, 5xx.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -242,6 +256,7 @@ impl fmt::Display for ApiError {
         match self.status {
             401 => out.write_str("; check stripe.api_key"),
             403 => out.write_str("; give the key of stripe.api_key this permission"),
+            400..=499 if !self.is_stripes() => out.write_str(", and not as Stripe does; check stripe.api_base"),
             _ => Ok(()),
         }
     }

@@ -25,10 +25,19 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.'
 pub struct Page {
     /// Its objects, as Stripe wrote them.
     pub items: Vec<Box<RawValue>>,
-    /// Whether another page follows.
-    pub has_more: bool,
+    /// What the next page comes after; `None` on the last one.
+    pub next: Option<String>,
     /// When it was read.
     pub reading: Reading,
+}
+
+impl Page {
+    /// When it was asked for, by the clock that is behind: nothing that came since then counts as known, whichever of
+    /// the two is wrong.
+    #[must_use]
+    pub fn began_s(&self) -> i64 {
+        self.reading.at_s.min(self.reading.sent_ms.div_euclid(1000))
+    }
 }
 
 #[derive(Deserialize)]
@@ -49,17 +58,16 @@ pub fn id_of(object: &RawValue) -> Option<String> {
     serde_json::from_str::<Named>(object.get()).ok()?.id.filter(|id| !id.is_empty())
 }
 
-impl Page {
-    /// What the next page comes after; `None` on the last one.
-    ///
-    /// # Errors
-    /// When another page follows and none of its objects has an id.
-    pub fn next(&self, path: &str) -> Result<Option<String>, SyncError> {
-        if !self.has_more {
-            return Ok(None);
-        }
-        let unreadable = || SyncError::Unreadable { path: path.to_owned(), reason: "a page without ids" };
-        self.items.iter().rev().find_map(|item| id_of(item)).map(Some).ok_or_else(unreadable)
+/// What the next page comes after. A list that does not move on is an error: it would be read for ever.
+fn next(page: &RawPage, after: Option<&str>) -> Result<Option<String>, &'static str> {
+    if !page.has_more {
+        return Ok(None);
+    }
+    match page.data.iter().rev().find_map(|item| id_of(item)) {
+        None if page.data.is_empty() => Err("an empty page that is not the last one"),
+        None => Err("a page without ids"),
+        Some(last) if after == Some(last.as_str()) => Err("a page that ends where the one before it ended"),
+        last => Ok(last),
     }
 }
 
@@ -70,16 +78,32 @@ pub fn segment(id: &str) -> String {
 }
 
 impl Means {
-    /// One page of the list at `path`.
+    /// One page of the list at `path`. Where its objects are longer than an answer may be, it has fewer of them.
     ///
     /// # Errors
-    /// Stripe's, or that the answer is no list.
+    /// Stripe's, or that the answer is no list, or one that does not move on; where a single object is too long, see
+    /// [`SyncError::is_too_long`].
     pub fn page(&self, path: &str, fixed: Form, after: Option<&str>) -> Result<Page, SyncError> {
-        let form = fixed.put("limit", PAGE).put_opt("starting_after", after);
+        let mut limit = PAGE;
+        loop {
+            match self.page_of(limit, path, fixed.clone(), after) {
+                Err(error) if error.is_too_long() && limit > 1 => limit /= 2,
+                page => return page,
+            }
+        }
+    }
+
+    /// At most so many of the list at `path`.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub fn page_of(&self, limit: i64, path: &str, fixed: Form, after: Option<&str>) -> Result<Page, SyncError> {
+        let form = fixed.put("limit", limit).put_opt("starting_after", after);
         let (answer, reading) = self.get(path, &form)?;
-        let unreadable = |_| SyncError::Unreadable { path: path.to_owned(), reason: "it is no list" };
-        let RawPage { data, has_more } = serde_json::from_str(&answer.text).map_err(unreadable)?;
-        Ok(Page { items: data, has_more, reading })
+        let unreadable = |reason| SyncError::Unreadable { path: path.to_owned(), reason };
+        let page: RawPage = serde_json::from_str(&answer.text).map_err(|_| unreadable("it is no list"))?;
+        let next = next(&page, after).map_err(unreadable)?;
+        Ok(Page { items: page.data, next, reading })
     }
 
     /// The answer to a GET, and when what it shows was so.

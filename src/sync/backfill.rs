@@ -6,10 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::json;
+
 use super::account;
 use super::kinds::{KINDS, Kind};
 use super::page::{self, Batch};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
+use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, Progress, Run};
 use crate::store::{StoreError, Tx, catch_up as places, customers};
 use crate::thread;
@@ -18,6 +21,8 @@ use crate::thread;
 const SIDE_BY_SIDE: usize = 6;
 /// Customers asked about at once, where a list is one per customer.
 const CUSTOMERS_AT_ONCE: usize = SIDE_BY_SIDE;
+/// What the lists that are one per customer rest on.
+const CUSTOMERS: &str = "customers";
 /// The scope of a run of all types.
 pub const ALL: &str = "all";
 
@@ -25,20 +30,23 @@ pub const ALL: &str = "all";
 pub struct Order {
     kinds: Vec<&'static Kind>,
     restart: bool,
+    /// What Stripe refuses is told and passed over.
+    passing: bool,
 }
 
 impl Order {
-    /// All types; an unfinished run is gone on with.
+    /// All types; an unfinished run is gone on with. Nobody is there to give the key a permission: a type that Stripe
+    /// refuses is told and passed over, lest the run never comes to its end.
     #[must_use]
     pub fn everything() -> Self {
-        Self::of(&[], false)
+        Self { passing: true, ..Self::of(&[], false) }
     }
 
     /// These types, or all if there are none. `restart`: an unfinished run of the same types is given up.
     #[must_use]
     pub fn of(names: &[&'static Kind], restart: bool) -> Self {
         let wanted = |kind: &&'static Kind| names.is_empty() || names.contains(kind);
-        Self { kinds: KINDS.iter().filter(wanted).collect(), restart }
+        Self { kinds: KINDS.iter().filter(wanted).collect(), restart, passing: false }
     }
 
     fn scope(&self) -> String {
@@ -56,6 +64,16 @@ pub struct Done {
     pub progress: Vec<Progress>,
     /// All types: the cursor of catching up was moved.
     pub whole: bool,
+    /// Types that were passed over, and why.
+    pub refused: Vec<String>,
+}
+
+/// A type that was not read to its end.
+struct Failure {
+    kind: &'static str,
+    text: String,
+    /// Asking again does not help.
+    refused: bool,
 }
 
 /// Reads what is not read yet. `report` is told of each page, from several threads.
@@ -74,21 +92,39 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
     let (last, first): (Vec<_>, Vec<_>) =
         left.into_iter().filter_map(work).partition(|reader| reader.kind.per_customer);
     let mut failures = side_by_side(first)?;
-    // They are asked for customer by customer, so the customers must be there.
-    if failures.is_empty() {
-        for reader in last {
-            let name = reader.kind.name;
-            failures.extend(collect(name, reader.of_customers())?);
-        }
+    for reader in last {
+        let name = reader.kind.name;
+        // They are asked for customer by customer, so the customers must be there.
+        failures.extend(match failures.iter().find(|failure| failure.kind == CUSTOMERS) {
+            Some(of) => {
+                let text = format!("{name}: not read, since the customers were not");
+                Some(Failure { kind: name, text, refused: of.refused })
+            }
+            None => collect(name, reader.of_customers())?,
+        });
     }
-    if !failures.is_empty() {
-        return Err(SyncError::Incomplete(failures));
+    let passing = order.passing && failures.iter().all(|failure| failure.refused);
+    if !failures.is_empty() && !passing {
+        return Err(SyncError::Incomplete(failures.into_iter().map(|failure| failure.text).collect()));
     }
-    let now_ms = means.clock.now_ms();
     let whole = order.scope() == ALL;
-    let complete = means.store.write(move |tx| finish(tx, run.id, whole, now_ms))?;
+    let end = End { run_id: run.id, whole, now_ms: means.clock.now_ms() };
+    let kinds: Vec<&'static str> = failures.iter().map(|failure| failure.kind).collect();
+    let refused: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
+    tell_refused(&refused);
+    let texts = refused.clone();
+    let complete = means.store.write(move |tx| finish(tx, &end, &kinds, &texts))?;
     let progress = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
-    if complete { Ok(Done { progress, whole }) } else { Err(SyncError::GivenUp) }
+    if complete { Ok(Done { progress, whole, refused }) } else { Err(SyncError::GivenUp) }
+}
+
+fn tell_refused(refused: &[String]) {
+    if !refused.is_empty() {
+        log::warn!(
+            "read without these types, which Stripe refused: {}; `tilld sync` with their names reads them once the key may",
+            refused.join("; ")
+        );
+    }
 }
 
 /// The run that is under way, or a new one.
@@ -109,9 +145,26 @@ fn begin(means: &Means, order: &Order) -> Result<Run, SyncError> {
     Ok(run)
 }
 
-fn finish(tx: &Tx, run_id: i64, whole: bool, now_ms: i64) -> Result<bool, StoreError> {
-    let Some(began_s) = sync_runs::finish(tx, run_id, now_ms)? else { return Ok(false) };
-    if whole {
+/// How a run ends.
+struct End {
+    run_id: i64,
+    whole: bool,
+    now_ms: i64,
+}
+
+/// `kinds` were passed over, for the reasons `refused`. They are marked in the same commit: until then a run that is
+/// begun by hand would take them for read.
+fn finish(tx: &Tx, end: &End, kinds: &[&'static str], refused: &[String]) -> Result<bool, StoreError> {
+    for kind in kinds {
+        sync_runs::pass_over(tx, end.run_id, kind, end.now_ms)?;
+    }
+    let Some(began_s) = sync_runs::finish(tx, end.run_id, end.now_ms)? else { return Ok(false) };
+    if !refused.is_empty() {
+        let (action, user_id, customer_id, subject, event_id) = ("sync.passed_over", None, None, None, None);
+        let (at_ms, actor, detail) = (end.now_ms, "tilld", json!({ "not_read": refused }).to_string());
+        audit::add(tx, &NewEntry { at_ms, actor, action, user_id, customer_id, subject, event_id, detail: &detail })?;
+    }
+    if end.whole {
         places::move_cursor(tx, began_s.saturating_sub(OVERLAP_S))?;
         places::close_gap(tx)?;
     }
@@ -119,7 +172,7 @@ fn finish(tx: &Tx, run_id: i64, whole: bool, now_ms: i64) -> Result<bool, StoreE
 }
 
 /// Reads types on a few threads, the next when one is done. What failed for one type alone is returned, in words.
-fn side_by_side(readers: Vec<Reader>) -> Result<Vec<String>, SyncError> {
+fn side_by_side(readers: Vec<Reader>) -> Result<Vec<Failure>, SyncError> {
     let threads = SIDE_BY_SIDE.min(readers.len());
     let waiting = Mutex::new(VecDeque::from(readers));
     let take = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -147,11 +200,14 @@ fn side_by_side(readers: Vec<Reader>) -> Result<Vec<String>, SyncError> {
 }
 
 /// A type's failure in words, unless it is one for all.
-fn collect(name: &str, outcome: Result<(), SyncError>) -> Result<Option<String>, SyncError> {
+fn collect(name: &'static str, outcome: Result<(), SyncError>) -> Result<Option<Failure>, SyncError> {
     match outcome {
         Ok(()) => Ok(None),
         Err(error) if error.is_for_all() => Err(error),
-        Err(error) => Ok(Some(format!("{name}: {error}"))),
+        Err(error) => {
+            let (text, refused) = (format!("{name}: {error}"), error.is_refusal());
+            Ok(Some(Failure { kind: name, text, refused }))
+        }
     }
 }
 
@@ -177,16 +233,15 @@ impl Reader<'_> {
                 }
                 page => page?,
             };
-            let next = page.next(self.kind.path)?;
             let mut batch = Batch::default();
             for raw in &page.items {
                 batch.add(self.means, self.kind, raw, page.reading)?;
             }
-            let objects = page.items.len();
+            let (objects, began_s) = (page.items.len(), page.began_s());
             drop(page.items);
-            self.progress.finished = next.is_none();
-            self.progress.after_id = next;
-            self.store(batch, objects, page.reading.at_s)?;
+            self.progress.finished = page.next.is_none();
+            self.progress.after_id = page.next;
+            self.store(batch, objects, began_s)?;
         }
         Ok(())
     }
@@ -257,8 +312,8 @@ fn list_of(means: &Means, kind: &Kind, customer_id: &str) -> Result<Option<Liste
             listed.batch.add(means, kind, raw, page.reading)?;
         }
         listed.objects += page.items.len();
-        listed.began_s = listed.began_s.min(page.reading.at_s);
-        after = page.next(&path)?;
+        listed.began_s = listed.began_s.min(page.began_s());
+        after = page.next;
         if after.is_none() {
             return Ok(Some(listed));
         }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::account;
 use super::api::{self, Page};
 use super::backfill::{self, Order};
+use super::too_long;
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
 use crate::store::audit::{self, NewEntry};
 use crate::store::catch_up::{self as places, Walk};
@@ -36,6 +37,8 @@ pub struct Caught {
     pub unreadable: u64,
     /// Whether a gap was closed by reading every object.
     pub resynced: bool,
+    /// Types that Stripe refused then.
+    pub refused: u64,
 }
 
 /// How a walk ended.
@@ -50,18 +53,20 @@ enum Ended {
 /// # Errors
 /// What kept it from its end; the next call goes on from there.
 pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
-    account::check(means)?;
-    let mut caught = Caught { resynced: close_gap(means)?, ..Caught::default() };
+    let now = Now::of(means, account::check(means)?);
+    let forgotten = forget_future(means, now)?;
+    let mut caught = Caught::default();
+    close_gap(means, now, &mut caught)?;
     for _ in 0..MAX_WALKS {
         let state = means.store.read(places::get)?;
         let left_over = state.walk.is_some();
-        let now_s = means.clock.now_s();
-        if state.cursor_s.is_none() && !left_over {
+        if state.cursor_s.is_none() && !left_over && !forgotten {
             log::info!(
                 "catching up for the first time: Stripe still has the events of the last 30 days; `tilld sync` copies what is older"
             );
         }
-        let from_s = state.cursor_s.unwrap_or(0).max(now_s - EVENTS_KEPT_S);
+        // What is older than Stripe keeps is not in its list, whatever our clock says of it.
+        let from_s = state.cursor_s.unwrap_or(0).min(now.earliest_s - OVERLAP_S).max(0);
         let ended = walk(means, state.walk, from_s, &mut caught, ring)?;
         // A walk that was left over knows nothing of what came after its beginning.
         if matches!(ended, Ended::Whole) && !left_over {
@@ -79,16 +84,48 @@ pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
     Ok(caught)
 }
 
-/// Where events were lost for good, every object is read. `true`: a gap was closed. If that fails for one type, the
-/// others are read all the same, what events there are is caught up with, and the gap stays noted.
-fn close_gap(means: &Means) -> Result<bool, SyncError> {
+/// The time, by our clock and by Stripe's. One of them may be wrong.
+#[derive(Clone, Copy)]
+struct Now {
+    earliest_s: i64,
+    latest_s: i64,
+}
+
+impl Now {
+    fn of(means: &Means, there_s: Option<i64>) -> Self {
+        let here_s = means.clock.now_s();
+        let there_s = there_s.unwrap_or(here_s);
+        Self { earliest_s: here_s.min(there_s), latest_s: here_s.max(there_s) }
+    }
+}
+
+/// A place ahead of both clocks would hide every event until that time. What it should have been is not known, so that
+/// all events that Stripe still has are asked for. `true`: there was one.
+fn forget_future(means: &Means, now: Now) -> Result<bool, SyncError> {
     let state = means.store.read(places::get)?;
-    let now_s = means.clock.now_s();
+    let walk_s = state.walk.map(|(walk, _)| walk.from_s.max(walk.began_s));
+    let latest_s = now.latest_s.saturating_add(OVERLAP_S);
+    let Some(reached_s) = state.cursor_s.max(walk_s).filter(|reached_s| *reached_s > latest_s) else {
+        return Ok(false);
+    };
+    log::warn!(
+        "the place up to which events are known lies {} s ahead of our clock and of Stripe's, since one of them was wrong; all events that Stripe still has are asked for again",
+        reached_s.saturating_sub(now.latest_s)
+    );
+    means.store.write(move |tx| places::forget_after(tx, latest_s))?;
+    Ok(true)
+}
+
+/// Where events were lost for good, every object is read. A type that Stripe refuses is passed over; if one fails
+/// otherwise, the others are read all the same, what events there are is caught up with, and the gap stays noted.
+fn close_gap(means: &Means, now: Now, caught: &mut Caught) -> Result<(), SyncError> {
+    let state = means.store.read(places::get)?;
+    let now_s = now.earliest_s;
     // A first walk that never came to its end has no cursor yet; up to its beginning nothing is known to be missing.
     let reached = state.cursor_s.or(state.walk.map(|(walk, _)| walk.began_s));
     let too_old = |reached_s: &i64| now_s - reached_s > EVENTS_KEPT_S - KEPT_MARGIN_S;
     let gap = state.gap_from_s.or(reached.filter(too_old));
-    let Some(from_s) = gap else { return Ok(false) };
+    let Some(from_s) = gap else { return Ok(()) };
     let now_ms = means.clock.now_ms();
     if means.store.write(move |tx| note_gap(tx, from_s, now_ms))? {
         let days = (now_s - from_s) / 86_400;
@@ -99,11 +136,15 @@ fn close_gap(means: &Means) -> Result<bool, SyncError> {
         log::info!("the gap in the events is still open; reading every object goes on");
     }
     match backfill::run(means, &Order::everything(), &|_| ()) {
-        Ok(_) => Ok(true),
+        Ok(done) => {
+            caught.resynced = true;
+            caught.refused = u64::try_from(done.refused.len()).unwrap_or(u64::MAX);
+            Ok(())
+        }
         Err(error) if error.is_for_all() => Err(error),
         Err(error) => {
             log::warn!("the gap in the events is not closed: {error}; the next turn tries again");
-            Ok(false)
+            Ok(())
         }
     }
 }
@@ -147,10 +188,14 @@ fn walk(
                 means.store.write(move |tx| places::give_up(tx, walk))?;
                 return Ok(Ended::Lost);
             }
+            (Err(error), _) if error.is_too_long() => {
+                caught.unreadable += 1;
+                too_long::page_past(means, PATH, from_s, after.as_deref())?
+            }
             (page, _) => page?,
         };
-        let next = page.next(PATH)?;
-        let this = walk.unwrap_or(Walk { from_s, began_s: page.reading.at_s });
+        let next = page.next.clone();
+        let this = walk.unwrap_or(Walk { from_s, began_s: page.began_s() });
         let mark = Mark { walk: this, is_first: walk.is_none(), next: next.clone() };
         let stored = store(means, page, mark, caught)?;
         if stored.new > 0 {

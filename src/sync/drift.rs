@@ -22,6 +22,10 @@ use crate::stripe::form::Form;
 
 /// Rows of the mirror looked at in one read.
 const ROWS: u32 = 100;
+/// Objects of a type that are looked at a second time at most; what else is not the same counts at once.
+const MAX_SECOND_LOOKS: usize = 1000;
+/// So old, in seconds, is an object that is missing here for another reason than that its event is still on its way.
+const ON_ITS_WAY_S: i64 = 600;
 /// Names of fields that are kept for the audit log at most.
 const MAX_FIELDS: usize = 20;
 
@@ -156,8 +160,9 @@ pub fn run(
         let tally = Tally { kind: kind.name, ..Tally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
         let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
-        let mut check = Check { means, kind, fix, tally, seen, hasher, fields, recognised, tell };
-        let ended = check.listed().and_then(|()| check.unlisted());
+        let again = Some(Vec::new());
+        let mut check = Check { means, kind, fix, tally, seen, hasher, again, fields, recognised, tell };
+        let ended = check.listed().and_then(|()| check.look_again()).and_then(|()| check.unlisted());
         let (recognised, tally) = (check.recognised, check.tally);
         outcome.recognised = recognised;
         outcome.tallies.push(tally);
@@ -184,6 +189,8 @@ struct Check<'a, 't> {
     /// Hashes of the ids on the pages.
     seen: HashSet<u64>,
     hasher: RandomState,
+    /// What is to be looked at a second time, and its mode; `None`: what is found now counts.
+    again: Option<Vec<(String, bool)>>,
     fields: &'a mut BTreeMap<String, u64>,
     recognised: bool,
     tell: &'a mut (dyn FnMut(Told) + 't),
@@ -215,7 +222,7 @@ impl Check<'_, '_> {
         let mut after = None;
         loop {
             let page = self.means.page(path, self.kind.form(), after.as_deref())?;
-            after = page.next(path)?;
+            after.clone_from(&page.next);
             for raw in &page.items {
                 if let Some(id) = api::id_of(raw) {
                     self.seen.insert(self.hasher.hash_one(&id));
@@ -228,6 +235,31 @@ impl Check<'_, '_> {
                 return Ok(());
             }
         }
+    }
+
+    /// What was not the same on its page is asked for once more: its event may have been on its way.
+    fn look_again(&mut self) -> Result<(), SyncError> {
+        for (id, livemode) in self.again.take().unwrap_or_default() {
+            self.ask(&id, livemode)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is left to the second look.
+    fn is_put_off(&mut self, what: &What, id: &str, object: &Value, reading: Reading) -> bool {
+        let created_s = object["created"].as_i64();
+        let may_be_on_its_way = match what {
+            What::Differs(_) => true,
+            What::MissingHere => created_s.is_some_and(|at_s| at_s >= reading.at_s - ON_ITS_WAY_S),
+            What::MissingThere => false,
+        };
+        let Some(again) = self.again.as_mut().filter(|again| may_be_on_its_way && again.len() < MAX_SECOND_LOOKS)
+        else {
+            return false;
+        };
+        let livemode = object["livemode"].as_bool().or(self.means.context.livemode).unwrap_or(false);
+        again.push((id.to_owned(), livemode));
+        true
     }
 
     /// What the mirror has and Stripe did not list: each is asked for.
@@ -266,6 +298,8 @@ impl Check<'_, '_> {
         let context = Arc::clone(&self.means.context);
         match self.means.store.read(|reader| read::standing(reader, &shown, &context))? {
             Some(Standing::Ahead) => self.tally.ahead += 1,
+            // It came and went between the two looks.
+            Some(Standing::Unknown) => {}
             _ => self.found(id.to_owned(), What::MissingThere, shown)?,
         }
         Ok(())
@@ -305,6 +339,9 @@ impl Check<'_, '_> {
                 What::Differs(fields)
             }
         };
+        if self.is_put_off(&what, &id, shown.object(), reading) {
+            return Ok(());
+        }
         // Repaired is the whole object, its nested list included.
         let mut batch = Batch::default();
         if self.fix {

@@ -53,7 +53,7 @@ pub(super) fn complete<'t>(means: &Means, kind: &Kind, text: &'t str) -> Result<
         for item in &page.items {
             members.push(serde_json::from_str(item.get()).map_err(unreadable)?);
         }
-        if page.has_more && !page.items.is_empty() {
+        if page.next.is_some() {
             continue;
         }
         object[nested.key]["data"] = members.into();

@@ -7,10 +7,12 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::Clock;
+use tilld::sync::catch_up;
 use tilld::trigger::ApiVersion;
 
+use crate::drift::means_with;
 use crate::fake_stripe::{FakeStripe, Fault, Recorded, Rule};
-use crate::harness::{DAY_S, PATH, SECRET};
+use crate::harness::{DAY_S, PATH, SECRET, Till};
 use crate::live::{Live, configure, database, tilld};
 
 pub fn env(fake: &FakeStripe) -> [(&'static str, String); 3] {
@@ -168,12 +170,12 @@ fn a_gap_that_events_cannot_close_is_closed_by_reading_every_object_and_is_told(
     let set = format!("UPDATE catch_up SET cursor_s = {long_ago}");
     open(dir.path()).execute_batch(&set).unwrap();
     fake.seed("customer", 150);
-    fake.fail(Fault::Status(403, None), "GET /v1/disputes", 1);
+    fake.fail(Fault::Status(400, None), "GET /v1/disputes", 1);
 
-    // One type is refused: the gap stays noted, and what events there are is caught up with.
+    // One type fails: the gap stays noted, and what events there are is caught up with.
     let live = start(&dir, &fake);
     live.logged(&["WARN", "every object is read instead", "40 days"]);
-    live.logged(&["the gap in the events is not closed", "disputes", "give the key"]);
+    live.logged(&["the gap in the events is not closed", "disputes", "status 400"]);
     wait_for(dir.path(), &format!("SELECT count(*) FROM catch_up WHERE gap_from_s = {long_ago}"), 1);
     wait_for(dir.path(), &format!("SELECT count(*) FROM catch_up WHERE cursor_s > {long_ago}"), 1);
     assert_eq!(live.terminate(), Some(0));
@@ -186,6 +188,111 @@ fn a_gap_that_events_cannot_close_is_closed_by_reading_every_object_and_is_told(
     assert_eq!(audit.len(), 1);
     assert_eq!(serde_json::from_str::<Value>(&audit[0]).unwrap()["events_known_until"], long_ago);
     assert_eq!(live.terminate(), Some(0));
+}
+
+#[test]
+fn a_gap_is_closed_without_the_types_that_stripe_refuses_which_are_told_once() {
+    let (dir, fake) = (TempDir::new().unwrap(), FakeStripe::start());
+    assert_eq!(start(&dir, &fake).terminate(), Some(0));
+    let long_ago = fake.clock().now_s() - 40 * DAY_S;
+    open(dir.path()).execute_batch(&format!("UPDATE catch_up SET cursor_s = {long_ago}")).unwrap();
+    fake.add("payment_method", &json!({ "customer": fake.add("customer", &json!({})) }));
+    fake.fail(Fault::Status(403, None), "GET /v1/disputes", 100);
+    fake.fail(Fault::Status(404, None), "GET /v1/entitlements/features", 100);
+    let mut command = tilld(dir.path());
+    let output = command.arg("catch-up").envs(env(&fake)).output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(out.contains("yes, to close a gap, without 2 types that Stripe refused"), "{out}");
+    let told: Vec<&str> = err.lines().filter(|line| line.contains("read without these types")).collect();
+    assert!(told.len() == 1 && told[0].contains("disputes: ") && told[0].contains("features: "), "{err}");
+    assert_eq!(number(dir.path(), "SELECT gap_from_s IS NULL FROM catch_up"), 1);
+    let payment_methods = "SELECT count(*) FROM stripe_objects WHERE object = 'payment_method'";
+    assert_eq!(number(dir.path(), payment_methods), 1, "they rest on customers alone");
+    let audit = texts(dir.path(), "SELECT detail FROM audit_log WHERE action = 'sync.passed_over'");
+    assert!(audit.len() == 1 && audit[0].contains("disputes") && audit[0].contains("features"), "{audit:?}");
+    // By hand a refusal is a failure.
+    let (code, _, err) = crate::sync::done({
+        let mut command = tilld(dir.path());
+        command.arg("sync").envs(env(&fake));
+        command
+    });
+    assert!(code == Some(1) && err.contains("disputes: ") && err.contains("features: "), "{err}");
+}
+
+#[test]
+fn pages_that_are_too_long_are_asked_for_in_parts_and_a_single_event_that_is_is_passed_over() {
+    let fake = FakeStripe::start();
+    let happen = |count: usize| {
+        for _ in 0..count {
+            fake.clock().advance(1000);
+            fake.create("customer", &json!({ "description": "x".repeat(2000) }));
+        }
+    };
+    let big = |id: &str| {
+        fake.clock().advance(1000);
+        let object = json!({ "id": "cus_big", "object": "customer", "description": "x".repeat(100_000) });
+        fake.add_odd_event(id, &json!({ "type": "customer.created", "livemode": false, "data": { "object": object } }));
+    };
+    happen(20);
+    big("evt_big");
+    happen(20);
+    big("evt_newest");
+    let till = Till::new();
+    till.clock.set(fake.clock().now_ms());
+    let (means, _stopper) = means_with(&till, &fake, 60_000);
+    let caught = catch_up::run(&means, &|| ()).unwrap();
+    assert_eq!((caught.new, caught.unreadable), (40, 2));
+    assert_eq!(till.value("SELECT count(*) FROM stripe_webhooks_log"), 40);
+    assert!(till.value("SELECT cursor_s IS NOT NULL AND walk_from_s IS NULL FROM catch_up") == 1);
+    assert!(fake.requests_to("GET /v1/events").len() < 120, "{}", fake.requests_to("GET /v1/events").len());
+}
+
+#[test]
+fn an_object_that_is_too_long_holds_up_neither_its_page_nor_the_closing_of_a_gap() {
+    let fake = FakeStripe::start();
+    for _ in 0..40 {
+        fake.add("product", &json!({ "description": "x".repeat(2000) }));
+    }
+    fake.add("coupon", &json!({ "name": "x".repeat(100_000) }));
+    let till = Till::new();
+    till.clock.set(fake.clock().now_ms());
+    let long_ago = fake.clock().now_s() - 40 * DAY_S;
+    till.connection().execute_batch(&format!("UPDATE catch_up SET cursor_s = {long_ago}")).unwrap();
+    let (means, _stopper) = means_with(&till, &fake, 60_000);
+    let caught = catch_up::run(&means, &|| ()).unwrap();
+    assert_eq!((caught.resynced, caught.refused), (true, 1));
+    assert_eq!(till.value("SELECT count(*) FROM stripe_objects WHERE object = 'product'"), 40);
+    assert!(till.value("SELECT gap_from_s IS NULL FROM catch_up") == 1);
+}
+
+#[test]
+fn a_clock_that_was_wrong_hides_no_event() {
+    let fake = FakeStripe::start();
+    let till = Till::new();
+    let (means, _stopper) = means_with(&till, &fake, 8 << 20);
+    let turn = || catch_up::run(&means, &|| ()).unwrap();
+    let cursor = || till.value("SELECT cursor_s FROM catch_up").as_i64().unwrap();
+    let right_ms = fake.clock().now_ms();
+    till.clock.set(right_ms);
+    fake.create("customer", &json!({}));
+    assert_eq!(turn().new, 1);
+    // Stripe's time was wrong, then ours; both come back.
+    for (theirs, ours) in [(10, 0), (0, 40), (0, 0)] {
+        fake.create("customer", &json!({}));
+        fake.clock().set(right_ms + theirs * DAY_S * 1000);
+        till.clock.set(right_ms + ours * DAY_S * 1000);
+        let caught = turn();
+        assert_eq!((caught.new, caught.resynced), (1, false), "{theirs} {ours}");
+        fake.clock().set(right_ms);
+        assert_eq!(cursor(), right_ms / 1000 - tilld::sync::OVERLAP_S, "{theirs} {ours}");
+    }
+    // A place from before that was minded.
+    let set = format!("UPDATE catch_up SET cursor_s = {}", right_ms / 1000 + 10 * DAY_S);
+    till.connection().execute_batch(&set).unwrap();
+    fake.create("customer", &json!({}));
+    let caught = turn();
+    assert_eq!((caught.new, caught.known, cursor()), (1, 4, right_ms / 1000 - tilld::sync::OVERLAP_S));
 }
 
 #[test]

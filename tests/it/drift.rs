@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::account::{Account, AccountError};
 use tilld::clock::Clock;
 use tilld::scheduler::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
+use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 use tilld::sync::Means;
@@ -34,7 +36,13 @@ fn till(fake: &FakeStripe) -> Till {
 }
 
 fn means(till: &Till, fake: &FakeStripe) -> (Means, Stopper) {
+    means_with(till, fake, 8 << 20)
+}
+
+/// With answers of so many bytes at most.
+pub fn means_with(till: &Till, fake: &FakeStripe, max_answer_bytes: u64) -> (Means, Stopper) {
     let settings = Settings {
+        max_answer_bytes,
         calls_per_s: 1000,
         burst: 1000,
         ..Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")
@@ -187,6 +195,35 @@ fn with_the_key_of_another_account_nothing_is_taken_for_deleted() {
 }
 
 #[test]
+fn the_account_is_asked_for_once_and_another_one_or_another_mode_is_refused() {
+    let fake = FakeStripe::start();
+    let till = till(&fake);
+    let client = |key: &str, base: &str| {
+        let settings = Settings::new(ApiKey::new(key), base, "2026-09-30.endive");
+        Client::new(Settings { max_attempts: 1, ..settings }).unwrap()
+    };
+    let of = |key: &str, base: &str, livemode| Account::new(till.store.clone(), client(key, base), livemode);
+    let asked = || fake.requests_to("GET /v1/account").len();
+    let nowhere = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let error = of(fake.key(), &nowhere, Some(false)).confirm(Priority::Interactive).unwrap_err();
+    assert!(matches!(error, AccountError::Unasked(_)), "{error}");
+    // A key that may not ask is believed, and its mode kept.
+    of(fake.key_without(&["GET /v1/account"]), &fake.url(), Some(false)).confirm(Priority::Interactive).unwrap();
+    assert_eq!(till.value("SELECT count(*) FROM settings WHERE name = 'stripe_account'"), 0);
+    let account = of(fake.key(), &fake.url(), Some(false));
+    for _ in 0..3 {
+        account.clone().confirm(Priority::Interactive).unwrap();
+    }
+    assert_eq!(asked(), 2);
+    let error = of("sk_live_x", &fake.url(), Some(true)).confirm(Priority::Interactive).unwrap_err().to_string();
+    assert!(error.contains("in live mode") && error.contains("acct_FakeStripe in test mode"), "{error}");
+    assert_eq!(asked(), 2, "the prefix tells it");
+    till.connection().execute_batch("UPDATE settings SET value = 'acct_ours' WHERE name = 'stripe_account'").unwrap();
+    let error = of(fake.key(), &fake.url(), Some(false)).confirm(Priority::Interactive).unwrap_err().to_string();
+    assert!(error.contains("acct_FakeStripe in test mode") && error.contains("acct_ours in test mode"), "{error}");
+}
+
+#[test]
 fn a_payment_method_that_no_customer_has_any_more_is_asked_for_by_itself() {
     let fake = FakeStripe::start();
     let customer = fake.create("customer", &json!({}));
@@ -198,7 +235,53 @@ fn a_payment_method_that_no_customer_has_any_more_is_asked_for_by_itself() {
     fake.alter(&method, &json!({ "customer": null }));
     assert_eq!(compared(&till, &fake, &["payment_methods"], true), [(method.clone(), differs(&["customer"]), true)]);
     assert_eq!(compared(&till, &fake, &["payment_methods"], true), []);
-    assert_eq!(fake.requests_to(&format!("GET /v1/payment_methods/{method}")).len(), 2);
+    assert_eq!(fake.requests_to(&format!("GET /v1/payment_methods/{method}")).len(), 3);
+}
+
+#[test]
+fn a_404_that_is_not_stripes_deletes_nothing() {
+    let fake = FakeStripe::start();
+    fake.create("coupon", &json!({ "id": "HALF" }));
+    let mut till = till(&fake);
+    fake.create("coupon", &json!({ "id": "KNOWN" }));
+    assert_eq!(till.post(fake.events().last().unwrap()).0, 200);
+    till.settle();
+    fake.forget("coupon", "HALF");
+    fake.fail(Fault::Says(404, "<html>Not found</html>".to_owned()), "GET /v1/coupons/HALF", 1);
+    let (means, _stopper) = means(&till, &fake);
+    let kinds = [kinds::find("coupons").unwrap()];
+    let outcome = drift::run(&means, &kinds, true, "test", &mut |_| ()).unwrap();
+    assert!(outcome.refused[0].contains("status 404"), "{:?}", outcome.refused);
+    let deleted = || till.value("SELECT deleted FROM stripe_objects WHERE id = 'HALF'");
+    assert_eq!((outcome.tallies[0].missing_there, deleted()), (0, json!(0)));
+    // And one that is does.
+    let outcome = drift::run(&means, &kinds, true, "test", &mut |_| ()).unwrap();
+    assert_eq!((outcome.tallies[0].missing_there, deleted()), (1, json!(1)));
+}
+
+#[test]
+fn what_its_event_brings_between_two_looks_is_no_drift() {
+    let fake = FakeStripe::start();
+    let customer = fake.create("customer", &json!({ "name": "old" }));
+    let till = till(&fake);
+    fake.change(&customer, "customer.updated", &json!({ "name": "new" }));
+    let young = fake.create("customer", &json!({}));
+    let (means, _stopper) = means(&till, &fake);
+    // The webhooks arrive once the page was read.
+    let mut found = 0;
+    let mut tell = |told: Told| match told {
+        Told::Page(..) => {
+            for event in fake.events().iter().rev().take(2).rev() {
+                assert_eq!(till.post(event).0, 200);
+            }
+        }
+        Told::Found(_) => found += 1,
+    };
+    let outcome = drift::run(&means, &[kinds::find("customers").unwrap()], true, "test", &mut tell).unwrap();
+    assert_eq!((found, outcome.left(), outcome.tallies[0].ahead), (0, 0, 2));
+    for id in [&customer, &young] {
+        assert_eq!(fake.requests_to(&format!("GET /v1/customers/{id}")).len(), 1);
+    }
 }
 
 #[test]

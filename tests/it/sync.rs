@@ -111,6 +111,27 @@ fn all_types_are_read_and_then_catching_up_begins_where_the_run_began() {
 }
 
 #[test]
+fn with_the_key_of_the_other_mode_nothing_is_read_into_the_copy() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    fake.seed("product", 5);
+    // A copy from before the mode was kept.
+    let old = "INSERT INTO settings (name, value) VALUES ('stripe_account', 'acct_FakeStripe')";
+    open(dir.path()).execute_batch(old).unwrap();
+    assert_eq!(done(command(&dir, &fake, &["products"])).0, Some(0));
+    assert_eq!(texts(dir.path(), "SELECT value FROM settings WHERE name = 'stripe_mode'"), ["test"]);
+    let asked = fake.requests().len();
+    for name in ["sync", "catch-up", "drift"] {
+        let mut live = tilld(dir.path());
+        live.arg(name).envs(env(&fake)).env("STRIPE_API_KEY", "sk_live_of_the_same_account");
+        let (code, _, err) = done(live);
+        assert_eq!(code, Some(1), "{err}");
+        let words = ["in live mode", "the account acct_FakeStripe in test mode", "another `database`"];
+        assert!(words.iter().all(|word| err.contains(word)), "{err}");
+    }
+    assert_eq!(fake.requests().len(), asked);
+}
+
+#[test]
 fn lesson_21_lists_within_objects_are_read_to_their_end() {
     let (dir, fake) = (folder(), FakeStripe::start());
     let members = |kind: &str, count: usize| -> Vec<Value> {
@@ -169,6 +190,53 @@ fn a_type_that_is_refused_is_named_the_others_are_read_and_nothing_is_complete()
     assert_eq!(done(command(&dir, &fake, &["customers", "products"])).0, Some(0));
     assert_eq!(fake.requests_to("GET /v1/products").len(), 1, "what was read is not read again");
     assert_eq!(number(dir.path(), COMPLETE), 1);
+}
+
+#[test]
+fn a_list_that_does_not_move_on_is_an_error_and_not_read_for_ever() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    let says = |body: Value, path: &str| fake.fail(Fault::Says(200, body.to_string()), path, 9);
+    says(json!({ "data": [{ "id": "prod_1", "object": "product" }], "has_more": true }), "GET /v1/products");
+    says(json!({ "data": [], "has_more": true }), "GET /v1/coupons");
+    says(json!({ "data": [], "has_more": true }), "GET /v1/events");
+    says(json!({ "data": [{ "id": "si_1" }], "has_more": true }), "GET /v1/subscription_items");
+    let items = json!({ "object": "list", "data": [{ "id": "si_1" }], "has_more": true, "url": "/v1/elsewhere" });
+    let shown = json!({ "id": "sub_1", "object": "subscription", "items": items });
+    says(json!({ "data": [shown], "has_more": false }), "GET /v1/subscriptions");
+    let types = ["products", "coupons", "subscriptions"];
+    let (code, _, err) = done(command(&dir, &fake, &types));
+    assert_eq!(code, Some(1), "{err}");
+    let ends = |path: &str| err.contains(&format!("{path} cannot be used: a page that ends where the one before"));
+    assert!(ends("/v1/products") && ends("/v1/subscription_items"), "{err}");
+    assert!(
+        err.contains("/v1/coupons cannot be used: an empty page") && err.contains("check stripe.api_base"),
+        "{err}"
+    );
+    assert_eq!(fake.requests_to("GET /v1/products").len(), 2);
+    for arguments in [&["catch-up"][..], &["drift", "products"]] {
+        let mut command = tilld(dir.path());
+        command.args(arguments).envs(env(&fake));
+        let (code, _, err) = done(command);
+        assert!(code == Some(1) && err.contains("cannot be used: a"), "{err}");
+    }
+}
+
+#[test]
+fn where_another_server_answers_the_key_to_correct_is_named() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    for (status, body) in [(200, "<html>Welcome</html>"), (404, "<html>Not found</html>"), (200, "{}")] {
+        for name in ["sync", "catch-up"] {
+            fake.fail(Fault::Says(status, body.to_owned()), "GET /v1/account", 1);
+            let mut command = tilld(dir.path());
+            command.arg(name).envs(env(&fake));
+            let (code, _, err) = done(command);
+            assert!(code == Some(1) && err.contains("check stripe.api_base"), "{name} {status} {body}: {err}");
+        }
+    }
+    // And where the first answer is right.
+    fake.fail(Fault::Says(404, "<html></html>".to_owned()), "GET /v1/products", 1);
+    let (code, _, err) = done(command(&dir, &fake, &["products"]));
+    assert!(code == Some(1) && err.contains("products: ") && err.contains("check stripe.api_base"), "{err}");
 }
 
 #[test]

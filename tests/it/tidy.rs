@@ -101,6 +101,7 @@ fn knows_not(left: &str, right: &[&str]) {
 #[test]
 fn every_layer_knows_only_what_stands_below_it() {
     let flows = [
+        "account",
         "calls",
         "fetch",
         "sync",
@@ -123,6 +124,8 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("stripe", &flows);
     knows_not("store", &["config"]);
     knows_not("store", &flows);
+    let above = ["calls", "fetch", "sync", "scheduler", "worker", "retrier", "projection", "operations"];
+    knows_not("account", &[&above[..], &["http", "daemon", "cli", "config", "clock"]].concat());
     knows_not("calls", &["worker", "retrier", "http", "daemon", "cli", "config"]);
     knows_not("projection", &["calls", "fetch", "worker", "retrier", "http", "daemon", "cli", "config", "clock"]);
     knows_not("worker", &["http", "daemon", "cli", "config"]);

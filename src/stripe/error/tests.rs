@@ -49,6 +49,7 @@ fn a_body_that_is_none_of_stripes_leaves_only_the_status() {
         assert_eq!((error.kind.clone(), error.code.clone(), error.message.clone()), (None, None, None), "{body:.40}");
         assert_eq!(error.verdict(), Verdict::Retry);
         assert_eq!(error.to_string(), "Stripe answered with status 502");
+        assert!(read(404, body).to_string().ends_with("check stripe.api_base"), "{body:.40}");
     }
     assert_eq!(ApiError::read(500, Facts::default(), b"\xff\xfe", "").verdict(), Verdict::Retry);
 }

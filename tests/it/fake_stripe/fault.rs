@@ -35,6 +35,8 @@ pub enum Fault {
     SlowBody(Duration),
     /// A 502 in HTML, nothing done.
     Html502,
+    /// Another server's answer: this status and body, nothing done.
+    Says(u16, String),
     /// A 302 to this place, nothing done.
     Redirect(String),
     /// The fake itself panics: what its own test is for.
@@ -63,6 +65,7 @@ impl Fault {
                 let html = ("Content-Type", "text/html".to_owned());
                 send(502, vec![html], "<html><body>502 Bad Gateway</body></html>".to_owned())
             }
+            Self::Says(status, body) => send(*status, vec![], body.clone()),
             Self::Redirect(place) => send(302, vec![("Location", place.clone())], String::new()),
             Self::Panic => unreachable!("asked to panic"),
             _ => None,

@@ -1,0 +1,191 @@
+//! Whose objects are these? The account and the mode (live or test) that the copy is of are remembered with the first
+//! look; with the key of another account, of a sandbox, or of the other mode, nothing is read into the same copy and
+//! nothing is changed at Stripe. It must never write anything at Stripe. Called by `sync` before its first page and by
+//! `calls` before it sends.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Deserialize;
+
+use crate::store::{Reader, Store, StoreError, Tx, settings};
+use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
+
+/// Where Stripe tells it.
+pub const PATH: &str = "/v1/account";
+
+/// Of whom a copy or a key is, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Stripe's id of the account.
+    pub account: Option<String>,
+    /// Live or test mode.
+    pub livemode: Option<bool>,
+}
+
+/// Why it is not certain that the key belongs to the copy.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AccountError {
+    /// It belongs to another one.
+    #[error(
+        "stripe.api_key is of {shown}, and this database is a copy of {known}: correct the key, or choose another `database`, one for each account and mode"
+    )]
+    Other {
+        /// Of whom the copy is.
+        known: Owner,
+        /// Of whom the key is.
+        shown: Owner,
+    },
+    /// Stripe could not be asked.
+    #[error("it could not be found out which account stripe.api_key is of: {0}")]
+    Unasked(#[from] StripeError),
+    /// Something else answers at Stripe's address.
+    #[error("the answer to {PATH} is no account of Stripe's; check stripe.api_base")]
+    NoAccount,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Owner {
+    /// Whether the two cannot be the same; what is not known of one of them differs from nothing.
+    fn contradicts(&self, other: &Self) -> bool {
+        let account = self.account.is_some() && other.account.is_some() && self.account != other.account;
+        let mode = self.livemode.is_some() && other.livemode.is_some() && self.livemode != other.livemode;
+        account || mode
+    }
+
+    fn has_news_for(&self, known: &Self) -> bool {
+        (self.account.is_some() && known.account.is_none()) || (self.livemode.is_some() && known.livemode.is_none())
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.account {
+            Some(account) => write!(out, "the account {account}")?,
+            None => out.write_str("an account")?,
+        }
+        match self.livemode {
+            Some(true) => out.write_str(" in live mode"),
+            Some(false) => out.write_str(" in test mode"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Asks once in the life of the process, and again only while the answer is not yes. Cheap to clone.
+#[derive(Clone)]
+pub struct Account(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    client: Client,
+    livemode: Option<bool>,
+    confirmed: AtomicBool,
+}
+
+impl Account {
+    /// `livemode`: the mode that the key's prefix tells.
+    #[must_use]
+    pub fn new(store: Store, client: Client, livemode: Option<bool>) -> Self {
+        Self(Arc::new(Inner { store, client, livemode, confirmed: AtomicBool::new(false) }))
+    }
+
+    /// Confirms that the key is of the account and the mode of the copy. Costs nothing once it was confirmed.
+    ///
+    /// # Errors
+    /// As [`check`]; [`AccountError::Unasked`] when Stripe cannot be asked now.
+    pub fn confirm(&self, priority: Priority) -> Result<(), AccountError> {
+        let inner = &self.0;
+        if inner.confirmed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let ask = || {
+            let call = Call { verb: Verb::Get, path: PATH, form: "", idempotency_key: None, priority, context: None };
+            match inner.client.call(&call) {
+                Ok(answer) => Ok(Some(answer)),
+                Err(error) if is_forbidden(&error) => Ok(None),
+                Err(error) => Err(AccountError::Unasked(error)),
+            }
+        };
+        check(&inner.store, inner.livemode, ask)?;
+        inner.confirmed.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Whether Stripe says that the key may not ask.
+#[must_use]
+pub fn is_forbidden(error: &StripeError) -> bool {
+    error.api().is_some_and(|error| error.status == 403 && error.is_stripes())
+}
+
+/// Compares the key with what is remembered, and remembers what is new. `ask` gets [`PATH`]; `None`: the key may not,
+/// and is believed. The mode is compared first, and without asking.
+///
+/// # Errors
+/// [`AccountError::Other`]; that of `ask`; or the database's.
+pub fn check<E: From<AccountError>>(
+    store: &Store,
+    livemode: Option<bool>,
+    ask: impl FnOnce() -> Result<Option<Answer>, E>,
+) -> Result<(), E> {
+    let of_key = Owner { account: None, livemode };
+    let known = store.read(find).map_err(AccountError::from)?;
+    if known.contradicts(&of_key) {
+        return Err(AccountError::Other { known, shown: of_key }.into());
+    }
+    let account = ask()?.map(|answer| id_in(&answer)).transpose()?;
+    if account.is_none() {
+        log::info!("stripe.api_key may not ask which account it is of; it is believed to be that of this database");
+    }
+    let shown = Owner { account, ..of_key };
+    // Another process may have been the first meanwhile.
+    let known = if shown.has_news_for(&known) {
+        let shown = shown.clone();
+        store.write(move |tx| remember(tx, &shown)).map_err(AccountError::from)?
+    } else {
+        known
+    };
+    if known.contradicts(&shown) { Err(AccountError::Other { known, shown }.into()) } else { Ok(()) }
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    id: String,
+}
+
+fn id_in(answer: &Answer) -> Result<String, AccountError> {
+    let shown = serde_json::from_str::<Shown>(&answer.text).map_err(|_| AccountError::NoAccount)?;
+    // It stands in messages and in the database.
+    let is_id =
+        shown.id.starts_with("acct_") && shown.id.len() <= 255 && shown.id.bytes().all(|b| b.is_ascii_graphic());
+    if is_id { Ok(shown.id) } else { Err(AccountError::NoAccount) }
+}
+
+fn find(reader: &Reader) -> Result<Owner, StoreError> {
+    let mode = settings::find(reader, settings::STRIPE_MODE)?;
+    Ok(Owner {
+        account: settings::find(reader, settings::STRIPE_ACCOUNT)?,
+        livemode: mode.map(|mode| mode == settings::LIVE),
+    })
+}
+
+/// What is known now. Nothing is taken over from one that contradicts it.
+fn remember(tx: &Tx, shown: &Owner) -> Result<Owner, StoreError> {
+    let known = find(tx)?;
+    if known.contradicts(shown) {
+        return Ok(known);
+    }
+    if let (None, Some(account)) = (&known.account, &shown.account) {
+        settings::put(tx, settings::STRIPE_ACCOUNT, account)?;
+    }
+    if let (None, Some(livemode)) = (known.livemode, shown.livemode) {
+        settings::put(tx, settings::STRIPE_MODE, if livemode { settings::LIVE } else { settings::TEST })?;
+    }
+    find(tx)
+}
