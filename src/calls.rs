@@ -25,6 +25,7 @@ pub use kind::Kind;
 pub use outcome::{Done, Outcome, Refusal};
 pub use recover::run as run_recovery;
 
+use crate::account::{Account, AccountError};
 use crate::clock::Clock;
 use crate::ids;
 use crate::projection::read::{self, Sent, Shown};
@@ -62,9 +63,22 @@ pub enum CallsError {
     /// A GET that failed.
     #[error(transparent)]
     Stripe(#[from] StripeError),
+    /// The key is of another account or mode than the database.
+    #[error(transparent)]
+    Account(AccountError),
     /// Stripe's answer cannot be taken into the tables.
     #[error("Stripe's answer cannot be used: {0}")]
     Answer(String),
+}
+
+impl From<AccountError> for CallsError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Unasked(error) => Self::Stripe(error),
+            AccountError::Store(error) => Self::Store(error),
+            error => Self::Account(error),
+        }
+    }
 }
 
 /// Who asks, as far as repeating goes.
@@ -108,13 +122,15 @@ pub struct Calls {
     clock: Arc<dyn Clock>,
     context: Arc<Context>,
     turns: Turns,
+    account: Account,
 }
 
 impl Calls {
     /// One for the process: its turns keep requests for one user apart.
     #[must_use]
     pub fn new(store: Store, client: Client, clock: Arc<dyn Clock>, context: Arc<Context>) -> Self {
-        Self { store, client, clock, context, turns: Turns::default() }
+        let account = Account::new(store.clone(), client.clone(), context.livemode);
+        Self { store, client, clock, context, turns: Turns::default(), account }
     }
 
     /// Has an operation done, or tells what became of the one with the same key. `form` makes the parameters; it is
@@ -278,7 +294,11 @@ impl Calls {
     }
 
     /// Takes an operation up that is open, or was certainly not done.
+    ///
+    /// With the key of another account Stripe would know neither its key nor what it made, and that must not be taken for
+    /// not done.
     fn take_up(&self, known: Operation) -> Result<Operation, CallsError> {
+        self.account.confirm(Priority::Interactive)?;
         let (id, now_ms) = (known.id, self.clock.now_ms());
         let found = self.store.write(move |tx| {
             let sent = Sent::now(tx, now_ms)?;

@@ -10,12 +10,15 @@ use super::outcome::{LONGEST_DOUBT_MS, Outcome};
 use super::{Calls, CallsError, key_lives, turn_name};
 use crate::clock::Clock;
 use crate::store::stripe_operations::{self as table, Operation};
+use crate::stripe::call::Priority;
 use crate::thread::Stop;
 
 /// How often the table is asked.
 const POLL: Duration = Duration::from_millis(500);
 /// Pause after the database could not be asked.
 const PAUSE: Duration = Duration::from_secs(5);
+/// The same, where only an operator can help.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// Operations looked at in one turn at most.
 const BATCH: u32 = 64;
 
@@ -26,7 +29,7 @@ pub fn run(calls: &Calls, stop: &Stop, clock: &dyn Clock) {
             Ok(_) => POLL,
             Err(error) => {
                 log::warn!("operations whose outcome is not known wait: {error}");
-                PAUSE
+                if matches!(error, CallsError::Account(_)) { LONG_PAUSE } else { PAUSE }
             }
         };
         select! {
@@ -44,6 +47,9 @@ impl Calls {
     pub fn recover(&self, now_ms: i64, stopped: &dyn Fn() -> bool) -> Result<usize, CallsError> {
         let latest_ms = now_ms.saturating_add(LONGEST_DOUBT_MS);
         let open = self.store.read(|reader| table::list_open(reader, now_ms, latest_ms, BATCH))?;
+        if !open.is_empty() {
+            self.account.confirm(Priority::Interactive)?;
+        }
         let mut settled = 0;
         for operation in open {
             if stopped() {

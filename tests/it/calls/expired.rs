@@ -190,3 +190,21 @@ fn one_operation_that_cannot_be_found_out_does_not_keep_the_next_one_waiting() {
     assert_eq!(scene.recover(), 1);
     assert_eq!(scene.fake.effects("payment_intent"), 2);
 }
+
+#[test]
+fn with_the_key_of_another_account_nothing_in_doubt_is_taken_for_not_done() {
+    let scene = scene();
+    scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
+    scene.pay();
+    scene.till.store.write(|tx| tilld::store::settings::put(tx, "stripe_account", "acct_another")).unwrap();
+    scene.later(1);
+    let error = scene.calls.recover(scene.till.clock.now_ms(), &|| false).unwrap_err().to_string();
+    assert!(error.contains("acct_another") && error.contains("correct the key"), "{error}");
+    assert_eq!((scene.status(), scene.posts()), (json!("in_doubt"), ALL));
+    // The right key again.
+    let known = scene.till.store.write(|tx| tilld::store::settings::put(tx, "stripe_account", "acct_FakeStripe"));
+    known.unwrap();
+    scene.till.clock.advance(HOUR_MS);
+    assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
+    assert_eq!(scene.fake.effects("payment_intent"), 1);
+}

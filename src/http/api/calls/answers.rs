@@ -68,6 +68,10 @@ impl From<CallsError> for ApiError {
                 Some(429) => Self::new(429, "rate_limit", words),
                 _ => Self::new(502, "stripe_unreachable", words),
             },
+            CallsError::Account(_) => {
+                log::error!("{words}");
+                Self::new(502, "stripe_key_refused", words)
+            }
             CallsError::Answer(_) => Self::internal(&words),
         }
     }
