@@ -22,6 +22,7 @@ use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
+use crate::projection::notify::Notify;
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
 use crate::store::lock::{self, Lock};
@@ -31,6 +32,7 @@ use crate::stripe::error::StripeError;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
+use crate::tick::Tick;
 use crate::worker::Worker;
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
@@ -107,6 +109,7 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        notify: Notify::default(),
     }
 }
 
@@ -134,7 +137,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(context(config));
-    derived::refresh_if_policy_changed(&store, &context.policy, clock.now_ms())?;
+    derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
@@ -143,6 +146,8 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
+    let tick = Tick::new(store.clone(), Arc::clone(&context));
+    flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
     let calls = client
         .clone()
         .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod retry;
 pub mod thread;
 // decisions
+pub mod dunning;
 pub mod entitlement;
 // configuration
 pub mod config;
@@ -23,6 +24,7 @@ pub mod calls;
 pub mod operations;
 pub mod projection;
 pub mod retrier;
+pub mod tick;
 pub mod worker;
 // the life of the process
 pub mod cli;

@@ -33,10 +33,12 @@ const STEPS: &[Step] = &[
     step!(3, "payments"),
     step!(4, "audit_and_outbox"),
     step!(5, "calls_to_stripe"),
+    step!(6, "sync"),
+    step!(7, "dunning_and_notices"),
 ];
 
 /// Newest schema version of this program.
-pub const CURRENT: u32 = 5;
+pub const CURRENT: u32 = 7;
 
 /// One line of `tilld migrate status`.
 pub struct StepStatus {

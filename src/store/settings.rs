@@ -5,6 +5,19 @@ use super::{Reader, StoreError, Tx};
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
 pub const POLICY: &str = "policy";
 
+/// How many changes of answers have been told to the application.
+pub const ENTITLEMENT_CHANGES: &str = "entitlement_changes";
+
+/// Adds one to a number, 0 where there is none, and returns it.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn next_number(tx: &Tx, name: &str) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, '1')
+        ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)";
+    tx.get(SQL, [name], |row| row.get(0))
+}
+
 /// A remembered value.
 ///
 /// # Errors

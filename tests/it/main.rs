@@ -10,6 +10,7 @@ mod calls;
 mod cli;
 mod client;
 mod crash;
+mod dunning;
 mod faults;
 mod front_door;
 mod fuzzing;

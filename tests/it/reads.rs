@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::entitlement::{Policy, WhenStale};
 use tilld::projection::Context;
+use tilld::projection::notify::Notify;
 use tilld::projection::read::{self, Absorbed, Sent, Shown};
 
 use crate::harness::{DAY_S, START_S, Till, plan};
@@ -29,7 +30,7 @@ fn absorb(till: &Till, object: &Value, sent: Sent, at_s: i64) -> Absorbed {
         stale_after_s: 3600,
         when_stale: WhenStale::Keep,
     };
-    let (context, now_ms) = (Context { policy, livemode: None }, till.clock.now_ms());
+    let (context, now_ms) = (Context { policy, livemode: None, notify: Notify::default() }, till.clock.now_ms());
     till.store.write(move |tx| Ok(read::absorb(tx, &shown, &context, now_ms).unwrap())).unwrap()
 }
 

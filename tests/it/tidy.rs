@@ -100,19 +100,22 @@ fn knows_not(left: &str, right: &[&str]) {
 
 #[test]
 fn every_layer_knows_only_what_stands_below_it() {
-    let flows = ["worker", "retrier", "projection", "operations", "calls", "daemon", "cli", "http"];
+    let flows = ["worker", "retrier", "projection", "operations", "calls", "tick", "daemon", "cli", "http"];
     for value in ["clock.rs", "ids.rs", "retry.rs"] {
         knows_not(value, &["store", "stripe", "config", "entitlement"]);
         knows_not(value, &flows);
     }
     knows_not("entitlement", &["store", "stripe", "config", "clock"]);
     knows_not("entitlement", &flows);
+    knows_not("dunning", &["store", "stripe", "config", "clock", "entitlement"]);
+    knows_not("dunning", &flows);
+    knows_not("tick", &["worker", "retrier", "calls", "stripe", "http", "daemon", "cli", "config"]);
     knows_not("stripe", &["store", "config", "clock"]);
     knows_not("stripe", &flows);
     knows_not("store", &["config"]);
     knows_not("store", &flows);
     knows_not("calls", &["worker", "retrier", "http", "daemon", "cli", "config"]);
-    knows_not("projection", &["worker", "retrier", "calls", "http", "daemon", "cli", "config", "clock"]);
+    knows_not("projection", &["worker", "retrier", "calls", "tick", "http", "daemon", "cli", "config", "clock"]);
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
     knows_not("http", &["worker", "retrier", "daemon", "cli", "systemd"]);

@@ -1,0 +1,3 @@
+DROP TABLE sync_progress;
+DROP TABLE sync_runs;
+DROP TABLE catch_up;

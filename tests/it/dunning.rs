@@ -1,0 +1,1 @@
+//! Failed payments: policy, notices and the application's events.
