@@ -1,0 +1,1 @@
+//! The story with the real program, killed.
