@@ -11,6 +11,7 @@ mod kind;
 mod lookup;
 mod outcome;
 mod recover;
+mod refresh;
 mod turns;
 
 use std::sync::Arc;
@@ -122,23 +123,65 @@ impl Calls {
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
     pub fn perform(&self, wanted: Wanted, form: impl FnOnce(&str) -> Form) -> Result<Outcome, CallsError> {
-        let _turn = self.turns.take(&turn_of(&wanted), TURN_PATIENCE).ok_or(CallsError::Busy)?;
-        let key = match &wanted.caller.key {
-            Some(key) => key.clone(),
-            None => ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Answer(error.to_string()))?,
-        };
-        let known = self.store.read({
-            let key = key.clone();
-            move |reader| table::find(reader, &key)
-        })?;
-        let operation = match known {
-            None => self.reserve(&wanted, &key, &form(&key).encode()?)?,
-            Some(known) => match self.again(&wanted, known)? {
+        let (turn, caller) = (turn_of(&wanted), wanted.caller.clone());
+        self.in_turn(&turn, &caller, |key| Ok((wanted, form(key))))
+    }
+
+    /// As [`Self::perform`], for what depends on how things stand: `plan` looks at them, and may refuse, when it is
+    /// this request's turn with `whose` user and subject, which are those of what it wants. It is not asked when the
+    /// operation is known, so that a repeated request is answered as it was, however things stand meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::perform`], and those of `plan`.
+    pub fn decide<E: From<CallsError>>(
+        &self,
+        whose: (Option<&str>, Option<&str>),
+        caller: &Caller,
+        plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
+    ) -> Result<Outcome, E> {
+        self.in_turn(&turn_name(whose.0, whose.1, ""), caller, plan)
+    }
+
+    /// What became of the operation with the caller's key, if there is one: asked before what a new one would need is
+    /// made.
+    ///
+    /// # Errors
+    /// As [`Self::perform`].
+    pub fn repeated(&self, caller: &Caller) -> Result<Option<Outcome>, CallsError> {
+        let Some(known) = self.find(caller.key.as_deref())? else { return Ok(None) };
+        let turn = turn_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
+        let unknown = |_: &str| Err(CallsError::Store(StoreError::Sql("an operation is no longer there".to_owned())));
+        self.in_turn(&turn, caller, unknown).map(Some)
+    }
+
+    fn in_turn<E: From<CallsError>>(
+        &self,
+        turn: &str,
+        caller: &Caller,
+        plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
+    ) -> Result<Outcome, E> {
+        let _turn = self.turns.take(turn, TURN_PATIENCE).ok_or(CallsError::Busy)?;
+        let operation = match self.find(caller.key.as_deref())? {
+            Some(known) => match self.again(caller, known)? {
                 Again::Settled(outcome) => return Ok(outcome),
                 Again::TakenUp(operation) => operation,
             },
+            None => {
+                let key = match &caller.key {
+                    Some(key) => key.clone(),
+                    None => ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Answer(error.to_string()))?,
+                };
+                let (wanted, form) = plan(&key)?;
+                self.reserve(&wanted, &key, &form.encode().map_err(CallsError::from)?)?
+            }
         };
-        self.pursue(operation)
+        Ok(self.pursue(operation)?)
+    }
+
+    /// The operation of a caller's key.
+    fn find(&self, key: Option<&str>) -> Result<Option<Operation>, CallsError> {
+        let Some(key) = key.map(str::to_owned) else { return Ok(None) };
+        Ok(self.store.read(move |reader| table::find(reader, &key))?)
     }
 
     /// Sends an operation that is taken up; one whose key has expired only after it was looked for in vain.
@@ -206,8 +249,8 @@ impl Calls {
     }
 
     /// What a key that is known means.
-    fn again(&self, wanted: &Wanted, known: Operation) -> Result<Again, CallsError> {
-        if known.fingerprint != wanted.caller.fingerprint || known.kind != wanted.kind.as_str() {
+    fn again(&self, caller: &Caller, known: Operation) -> Result<Again, CallsError> {
+        if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }
         if let Some(outcome) = Outcome::of_stored(&known) {

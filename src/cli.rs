@@ -1,6 +1,7 @@
 //! The command line: arguments → command. Commands print, the rest of the program does not. It must never hold a rule
 //! about billing: commands call the same functions as the HTTP edge. Called by `main`.
 
+pub mod catch_up;
 pub mod check;
 pub mod database;
 pub mod dead_letters;
@@ -11,10 +12,12 @@ mod failure;
 pub mod init;
 pub mod manual;
 pub mod migrate;
+pub mod outward;
 pub mod post;
 pub mod reach;
 pub mod retries;
 pub mod serve;
+pub mod sync;
 pub mod table;
 pub mod trigger;
 pub mod user;
@@ -80,6 +83,12 @@ enum Command {
     /// Events that were given up
     #[command(subcommand, after_help = "Example: tilld dead-letters replay --all")]
     DeadLetters(dead_letters::Command),
+    /// Copy every object from Stripe into the tables; goes on where it was interrupted
+    #[command(after_help = "Example: tilld sync customers subscriptions invoices")]
+    Sync(sync::Arguments),
+    /// Ask Stripe for events that no webhook brought
+    #[command(after_help = "Example: tilld catch-up")]
+    CatchUp,
     /// What is known of a user
     #[command(subcommand, after_help = "Example: tilld user show alice")]
     User(user::Command),
@@ -126,6 +135,8 @@ fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failu
         Command::Events(command) => events::run(command, flags, out),
         Command::Retries(retries::Command::List(page)) => retries::list(&page, flags, out),
         Command::DeadLetters(command) => dead_letters::run(command, flags, out),
+        Command::Sync(arguments) => sync::run(&arguments, flags, out),
+        Command::CatchUp => catch_up::run(flags, out),
         Command::User(user::Command::Show(arguments)) => user::show(&arguments, flags, out),
         Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
         Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),

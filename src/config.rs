@@ -18,7 +18,7 @@ mod tests;
 
 pub use crate::entitlement::{Plan, WhenStale};
 pub use crate::retry::RetryPolicy as Retry;
-pub use address::Address;
+pub use address::{Address, application_url};
 pub use dev::dev_config_text;
 pub use fault::{Fault, Faults};
 pub use secret::Secret;
@@ -51,7 +51,7 @@ pub struct Config {
     pub entitlement: Entitlement,
     /// How failed payments are chased.
     pub dunning: Dunning,
-    /// Where a checkout leads.
+    /// Where a checkout leads, and whether taxes are worked out.
     pub checkout: Checkout,
     /// Where the customer portal leads.
     pub portal: Portal,
@@ -96,8 +96,23 @@ pub struct Stripe {
     pub timeout_s: u64,
     /// Calls per second at most, reads and writes together.
     pub calls_per_s: u32,
-    /// At least one; their paths differ.
+    /// Pull-only mode: how often Stripe is asked for events, in seconds. None: webhooks bring them.
+    pub pull_interval_s: Option<i64>,
+    /// Whether the copy is compared with Stripe at night.
+    pub nightly_drift: NightlyDrift,
+    /// At least one, unless events are pulled; their paths differ.
     pub webhooks: Vec<WebhookEndpoint>,
+}
+
+/// What is done at night about differences from Stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NightlyDrift {
+    /// They are not looked for.
+    Off,
+    /// They are told.
+    Check,
+    /// They are repaired and told.
+    Fix,
 }
 
 /// An endpoint that Stripe sends events to.
@@ -139,16 +154,18 @@ pub struct Dunning {
 }
 
 /// Where a checkout leads unless the call says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkout {
     /// After payment.
     pub success_url: Option<String>,
     /// After the customer gave up.
     pub cancel_url: Option<String>,
+    /// Stripe works the taxes out.
+    pub automatic_tax: bool,
 }
 
 /// Where the customer portal leads unless the call says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Portal {
     /// Behind its back button.
     pub return_url: Option<String>,
@@ -179,6 +196,12 @@ pub enum Mode {
 }
 
 impl Stripe {
+    /// Events are asked for, so that no webhook need come.
+    #[must_use]
+    pub fn is_pulled(&self) -> bool {
+        self.pull_interval_s.is_some() && self.api_key.is_some()
+    }
+
     /// The mode of the API key, by its prefix (docs.stripe.com/keys). None: no key, or one that
     /// does not say, as those of organizations.
     #[must_use]
@@ -214,7 +237,11 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
     let mut reader = Reader::new(flags, around, source.as_ref())?;
     let mut config = sections::read(&mut reader);
     if purpose == Purpose::Serve {
+        if config.stripe.is_pulled() {
+            config.stripe.webhooks.retain(|endpoint| !endpoint.secrets.is_empty());
+        }
         refuse_open_doors(&config, &mut reader);
+        refuse_idle_pulling(&config, &mut reader);
     }
     reader.refuse_leftovers();
     config.source = source.map(|source| source.path);
@@ -234,7 +261,8 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
         if endpoint.secrets.is_empty() && !reader.has_fault(&key) {
             let message = format!(
                 "no webhook secret for {}: set STRIPE_WEBHOOK_SECRET, or secrets = [\"whsec_…\"] \
-                 in [[stripe.webhook]]; Stripe's dashboard and `stripe listen` show it",
+                 in [[stripe.webhook]]; Stripe's dashboard and `stripe listen` show it; or, without \
+                 webhooks, have Stripe asked for events: set stripe.api_key and stripe.pull_interval_s",
                 endpoint.path
             );
             reader.fault(&key, message);
@@ -248,6 +276,20 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
              listen on a loopback address or unix:/path"
         );
         reader.fault("listen.private", message);
+    }
+}
+
+/// Without a key nobody can be asked.
+fn refuse_idle_pulling(config: &Config, reader: &mut Reader<'_>) {
+    let stripe = &config.stripe;
+    if stripe.api_key.is_some() || reader.has_fault("stripe.api_key") {
+        return;
+    }
+    if stripe.pull_interval_s.is_some() {
+        reader.fault("stripe.pull_interval_s", "needs stripe.api_key: without it Stripe cannot be asked for events");
+    }
+    if stripe.nightly_drift != NightlyDrift::Off {
+        reader.fault("stripe.nightly_drift", "needs stripe.api_key: without it there is nothing to compare with");
     }
 }
 

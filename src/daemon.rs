@@ -17,7 +17,9 @@ use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode};
 use crate::entitlement::Policy;
+use crate::fetch::Fetcher;
 use crate::http::api::Api;
+use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
@@ -25,6 +27,7 @@ use crate::http::webhook::Hooks;
 use crate::projection::notify::Notify;
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
+use crate::scheduler::Tasks;
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
@@ -110,6 +113,16 @@ pub fn context(config: &Config) -> Context {
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
         notify: Notify::default(),
+        fetches: config.stripe.api_key.is_some(),
+    }
+}
+
+fn offers(config: &Config) -> Offers {
+    Offers {
+        checkout: config.checkout.clone(),
+        portal: config.portal.clone(),
+        publishable_key: config.stripe.publishable_key.clone(),
+        mode: config.stripe.mode(),
     }
 }
 
@@ -142,7 +155,19 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
     let mut flows = Flows::new(&threads, clock);
-    let worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+    let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+    if let Some(client) = client.clone() {
+        let (bell, rung) = bounded(1);
+        let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
+        flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
+        worker = worker.with_fetches(bell);
+    }
+    if let Some(client) = client.clone() {
+        let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
+        let pull_interval_s = config.stripe.pull_interval_s;
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s };
+        flows.adopt(tasks.start(&threads, flows.stop())?);
+    }
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
@@ -167,6 +192,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
         tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
         bell,
         calls,
+        offers: offers(config),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
@@ -202,13 +228,14 @@ impl Running {
         self.threads.reports()
     }
 
-    /// Stops in the reverse order of the start: no new requests, those in hand answered, the flows after the step in
-    /// hand, then the writer. The backlog stays on disk.
+    /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
+    /// the writer. The backlog stays on disk.
     pub fn stop(self) {
+        // The flows hear of it first: what the closed client tells them then is no failure.
+        drop(self.stopper);
         // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
         self.client.iter().for_each(Client::close);
         self.servers.into_iter().for_each(Server::stop);
-        drop(self.stopper);
         self.handles.into_iter().for_each(Handle::join);
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod ids;
+pub mod money;
 pub mod retry;
 pub mod thread;
 // decisions
@@ -21,9 +22,12 @@ pub mod stripe;
 pub mod systemd;
 // flows
 pub mod calls;
+pub mod fetch;
 pub mod operations;
 pub mod projection;
 pub mod retrier;
+pub mod scheduler;
+pub mod sync;
 pub mod tick;
 pub mod worker;
 // the life of the process

@@ -10,6 +10,7 @@ mod customer;
 pub mod derived;
 mod dispute;
 mod guard;
+pub mod handled;
 mod history;
 mod invoice;
 mod mail;
@@ -20,6 +21,7 @@ pub mod order;
 mod payment_intent;
 pub mod read;
 mod subscription;
+pub mod thin;
 
 use std::borrow::Cow;
 
@@ -78,6 +80,8 @@ pub struct Context {
     pub policy: Policy,
     /// The mode of the API key; events of the other mode are not for these tables. `None`: no key, any mode.
     pub livemode: Option<bool>,
+    /// Whether somebody fetches what thin events name: with a key.
+    pub fetches: bool,
     /// Who wants to hear of what.
     pub notify: Notify,
 }
@@ -158,8 +162,9 @@ pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result
 
 /// Applies an event of the right mode.
 fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
-    let Content::Snapshot(snapshot) = &event.content else {
-        return Ok(Completion::Ignored("a thin event: it names its object without showing it".to_owned()));
+    let snapshot = match &event.content {
+        Content::Snapshot(snapshot) => snapshot,
+        Content::Thin(named) => return thin::project(tx, event, named, context, now_ms),
     };
     if event.event_type == "invoice.upcoming" {
         return Ok(Completion::Ignored("a preview: no such invoice exists yet".to_owned()));

@@ -2,6 +2,7 @@
 //! Only here is SQL. It must never decide anything about billing. Called by every flow, by the API and the CLI.
 
 pub mod audit;
+pub mod catch_up;
 pub mod charges;
 pub mod checkout_sessions;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod statements;
 pub mod stripe_operations;
 pub mod subscription_events;
 pub mod subscriptions;
+pub mod sync_runs;
 pub mod users;
 mod watch;
 mod writer;

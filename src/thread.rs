@@ -84,6 +84,46 @@ impl Threads {
     }
 }
 
+/// Starts a thread that nobody joins, for one thing that may take long and that a stop need not wait for. What it finds
+/// goes back over a channel.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let named = name.to_owned();
+    std::thread::Builder::new().name(named.clone()).spawn(move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            log::error!("thread {named} panicked: {}", panic_text(panic.as_ref()));
+        }
+    })?;
+    Ok(())
+}
+
+/// Does `work` on `count` threads at once, each handed its number, and returns when all are done. A panic is an `Err`
+/// with its words.
+///
+/// # Errors
+/// When the system has no thread to give; those that were started are waited for all the same.
+pub fn side_by_side<T: Send>(
+    name: &str,
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+) -> std::io::Result<Vec<Result<T, String>>> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let start = |number: usize| {
+            let caught =
+                move || catch_unwind(AssertUnwindSafe(|| work(number))).map_err(|panic| panic_text(panic.as_ref()));
+            std::thread::Builder::new().name(format!("{name}-{number}")).spawn_scoped(scope, caught)
+        };
+        let started = (0..count).map(start).collect::<std::io::Result<Vec<_>>>()?;
+        let join = |thread: std::thread::ScopedJoinHandle<Result<T, String>>| {
+            thread.join().unwrap_or_else(|panic| Err(panic_text(panic.as_ref())))
+        };
+        Ok(started.into_iter().map(join).collect())
+    })
+}
+
 impl Handle {
     /// Waits for the end.
     pub fn join(self) {
@@ -166,6 +206,12 @@ mod tests {
         assert_eq!(threads.reports().recv().unwrap(), Ended { name: "calm".to_owned(), panic: None });
         threads.spawn("wild", || std::panic::panic_any("boom")).unwrap().join();
         assert_eq!(threads.reports().recv().unwrap().panic.as_deref(), Some("boom"));
+    }
+
+    #[test]
+    fn work_side_by_side_comes_back_in_order_and_a_panic_is_an_error() {
+        let done = side_by_side("test", 3, |number| if number == 1 { std::panic::panic_any("boom") } else { number });
+        assert_eq!(done.unwrap(), [Ok(0), Err("boom".to_owned()), Ok(2)]);
     }
 
     #[test]

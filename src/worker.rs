@@ -18,6 +18,7 @@ use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
 use crate::store::inbox::{self, Completion, Pending, Range};
 use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
+use crate::stripe::event::Content;
 use crate::thread::{Pulse, Stop, panic_text};
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
@@ -47,6 +48,8 @@ pub struct Worker {
     context: Arc<Context>,
     policy: RetryPolicy,
     tickets: Sender<Ticket>,
+    /// Rung when a thin event was taken: `fetch` has something to do.
+    fetches: Option<Sender<()>>,
     project: Project,
     claimed: Option<Range>,
     /// What follows the claimed events, read already.
@@ -72,11 +75,18 @@ impl Worker {
             context,
             policy,
             tickets,
+            fetches: None,
             project: projection::project,
             claimed: None,
             ahead: Vec::new(),
             counted: None,
         }
+    }
+
+    /// The same worker, which rings this bell after thin events.
+    #[must_use]
+    pub fn with_fetches(self, bell: Sender<()>) -> Self {
+        Self { fetches: Some(bell), ..self }
     }
 
     /// The same worker with another way of applying an event.
@@ -132,8 +142,17 @@ impl Worker {
         let projecting = self.begin(&batch, now_ms)?;
         let ahead = self.read_ahead(range.last);
         self.claimed = self.finish(&batch, projecting.wait(), now_ms)?;
+        self.ring_for_thin(&batch);
         self.ahead = ahead;
         Ok(Step::Worked)
+    }
+
+    /// A bell that is lost is no loss: the outbox is looked at from time to time.
+    fn ring_for_thin(&self, batch: &[Work]) {
+        let is_thin = |work: &Work| work.event.as_ref().is_ok_and(|event| matches!(event.content, Content::Thin(_)));
+        if let Some(bell) = self.fetches.as_ref().filter(|_| batch.iter().any(is_thin)) {
+            let _ = bell.try_send(());
+        }
     }
 
     /// The claimed events, read; those that were read ahead are not read again.

@@ -1,7 +1,8 @@
 //! `tilld check`: is everything in order on this machine? One line per check: ok, warn or fail, and what to do. It must
-//! never change anything but the one row that proves that the database takes a write.
+//! never change anything but the one row that proves that the database takes a write; at Stripe, nothing at all.
 
 mod database;
+mod stripe;
 
 use std::io::Write;
 
@@ -76,6 +77,7 @@ fn lines(flags: &Flags) -> Vec<Line> {
     let found = database::lines(&config, now_s);
     lines.push(clock(now_s, found.last_event_s));
     lines.extend(found.lines);
+    lines.extend(stripe::lines(&config, found.of_other_mode.as_deref()));
     lines.push(daemon("public", &config.listen.public));
     lines.push(daemon("private", &config.listen.private));
     lines

@@ -100,8 +100,12 @@ pub(super) fn api_base(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// An absolute URL of the application, whatever its scheme: mobile applications have their own.
-pub(super) fn application_url(text: &str) -> Result<String, String> {
+/// An absolute URL of the application, whatever its scheme: mobile applications have their own. Also checks those that a
+/// request of the application's names.
+///
+/// # Errors
+/// In words, when it is none.
+pub fn application_url(text: &str) -> Result<String, String> {
     let absolute = text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
     if absolute && !text.contains(char::is_whitespace) {
         return Ok(text.to_owned());

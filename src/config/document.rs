@@ -17,6 +17,7 @@ pub(super) struct Entry {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Flag(bool),
     List(Vec<Value>),
     /// A section or block without keys.
     Empty,
@@ -39,6 +40,7 @@ impl Value {
         match self {
             Self::Text(_) => "a text",
             Self::Integer(_) => "a whole number",
+            Self::Flag(_) => "true or false",
             Self::List(_) => "a list",
             Self::Empty => "a section",
             Self::Other(kind) => kind,
@@ -115,7 +117,7 @@ fn value_of(value: &DeValue<'_>) -> Value {
             .map_or(Value::Other("a number beyond 64 bits"), Value::Integer),
         DeValue::Array(items) => Value::List(items.iter().map(|item| value_of(item.get_ref())).collect()),
         DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Table(_) => Value::Other("a section"),
     }

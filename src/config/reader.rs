@@ -115,6 +115,25 @@ impl<'a> Reader<'a> {
         number.default
     }
 
+    /// True or false; false unless given.
+    pub(super) fn flag(&mut self, key: &str) -> bool {
+        let in_file = self.take(key);
+        if let Some(text) = self.override_of(key) {
+            return text.trim().parse().unwrap_or_else(|_| {
+                self.fault(key, format!("must be true or false, not {text:?}"));
+                false
+            });
+        }
+        match in_file {
+            None => false,
+            Some(Value::Flag(flag)) => flag,
+            Some(other) => {
+                self.fault(key, format!("must be true or false, not {}", other.kind()));
+                false
+            }
+        }
+    }
+
     /// A list of texts, only from the file.
     pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let texts = match self.take(key)? {

@@ -4,8 +4,8 @@
 use super::address::{self, Address};
 use super::reader::{Number, Reader};
 use super::{
-    Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, Portal, Retry, Secret, Stripe,
-    WebhookEndpoint, WhenStale, plans,
+    Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, NightlyDrift, Portal, Retry, Secret,
+    Stripe, WebhookEndpoint, WhenStale, plans,
 };
 
 const DATABASE: &str = "tilld.db";
@@ -34,6 +34,8 @@ const CONNECTIONS: Number = number(512, 1, 65_536);
 const BUFFERED_BYTES: Number = number(8_388_608, 65_536, 1_073_741_824);
 const TIMEOUT_S: Number = number(30, 1, 100);
 const CALLS_PER_S: Number = number(20, 1, 100);
+/// 0 stands for none.
+const PULL_INTERVAL_S: Number = number(0, 5, 86_400);
 const REQUEST_TIMEOUT_S: Number = number(10, 1, 600);
 
 /// Reads every key. Where one is wrong, a fault is noted and its default stands in.
@@ -68,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         checkout: Checkout {
             success_url: reader.parsed("checkout.success_url", address::application_url),
             cancel_url: reader.parsed("checkout.cancel_url", address::application_url),
+            automatic_tax: reader.flag("checkout.automatic_tax"),
         },
         portal: Portal { return_url: reader.parsed("portal.return_url", address::application_url) },
         limits: Limits {
@@ -90,6 +93,8 @@ fn stripe(reader: &mut Reader<'_>) -> Stripe {
         api_version: reader.parsed("stripe.api_version", api_version).unwrap_or_else(|| API_VERSION.to_owned()),
         timeout_s: unsigned(reader, "stripe.timeout_s", &TIMEOUT_S),
         calls_per_s: unsigned(reader, "stripe.calls_per_s", &CALLS_PER_S),
+        pull_interval_s: Some(reader.number("stripe.pull_interval_s", &PULL_INTERVAL_S)).filter(|seconds| *seconds > 0),
+        nightly_drift: reader.parsed("stripe.nightly_drift", nightly_drift).unwrap_or(NightlyDrift::Off),
         webhooks: webhooks(reader),
     }
 }
@@ -156,6 +161,15 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
+    }
+}
+
+fn nightly_drift(text: &str) -> Result<NightlyDrift, String> {
+    match text {
+        "off" => Ok(NightlyDrift::Off),
+        "check" => Ok(NightlyDrift::Check),
+        "fix" => Ok(NightlyDrift::Fix),
+        _ => Err(format!("must be \"off\", \"check\" or \"fix\", not {text:?}")),
     }
 }
 

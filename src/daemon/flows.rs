@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::scheduler;
 use crate::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 
 /// Flows that run.
@@ -51,6 +52,16 @@ impl<'a> Flows<'a> {
         let (stop, clock) = (self.stop.clone(), Arc::clone(self.clock));
         self.handles.push(self.threads.spawn(name, move || work(&stop, clock.as_ref()))?);
         Ok(())
+    }
+
+    /// The order to stop, for flows that start their own threads.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Takes over threads that were started with [`Flows::stop`] and wait for the network.
+    pub(super) fn adopt(&mut self, started: Vec<scheduler::Started>) {
+        self.handles.extend(started.into_iter().map(|(_, handle, _)| handle));
     }
 
     pub(super) fn started(self) -> Started {

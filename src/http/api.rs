@@ -2,6 +2,7 @@
 //! `/api/v1/admin/…` for operators, health for everyone who reaches it.
 
 pub mod calls;
+pub mod offers;
 mod users;
 pub mod views;
 
@@ -20,6 +21,7 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::projection::Context;
 use crate::store::Store;
+use offers::Offers;
 
 /// What the private listener needs.
 pub struct Api {
@@ -35,6 +37,8 @@ pub struct Api {
     pub bell: Sender<()>,
     /// The way to Stripe; `None` without an API key.
     pub calls: Option<Arc<Calls>>,
+    /// Of the configuration.
+    pub offers: Offers,
 }
 
 const fn route(
@@ -50,6 +54,7 @@ const ROUTES: &[Route<Api>] = &[
     route(Get, "/healthz", Open, health::healthz),
     route(Get, "/readyz", Open, health::readyz),
     route(Get, "/health/webhooks", Open, health::webhooks),
+    route(Get, "/api/v1/config", Token, offers::config),
     route(Get, "/api/v1/users", Token, users::list),
     route(Get, "/api/v1/users/{user_id}", Token, users::get),
     route(Put, "/api/v1/users/{user_id}", Token, users::put),
@@ -73,8 +78,7 @@ const ROUTES: &[Route<Api>] = &[
 /// Answers a request of the private listener.
 #[must_use]
 pub fn answer(api: &Api, request: &Request) -> Response {
-    let routes = if calls::waits_for_stripe(request) { calls::ROUTES } else { ROUTES };
-    route::dispatch(routes, &api.tokens, api, request)
+    route::dispatch(&[ROUTES, calls::ROUTES, calls::invoices::ROUTES], &api.tokens, api, request)
 }
 
 /// A JSON object of the body; an empty body counts as an empty object.

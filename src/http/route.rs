@@ -22,8 +22,8 @@ pub struct Route<S> {
 
 /// Finds the first route that fits a request, checks its token and lets its handler answer. HEAD is answered as GET;
 /// tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
-pub fn dispatch<S>(routes: &[Route<S>], tokens: &Tokens, state: &S, request: &Request) -> Response {
-    answer(routes, tokens, state, request).unwrap_or_else(Response::from)
+pub fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
+    answer(tables, tokens, state, request).unwrap_or_else(Response::from)
 }
 
 /// Whether one of the routes is this request's, its method included.
@@ -32,9 +32,9 @@ pub fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
     routes.iter().any(|route| serves(route.method, request.method) && matches(route.pattern, &request.path).is_some())
 }
 
-fn answer<S>(routes: &[Route<S>], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ApiError> {
+fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ApiError> {
     let mut others = Vec::new();
-    for route in routes {
+    for route in tables.iter().copied().flatten() {
         let Some(segments) = matches(route.pattern, &request.path) else { continue };
         if !serves(route.method, request.method) {
             others.push(route.method);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn respond(method: Method, path: &str) -> Response {
-        dispatch(ROUTES, &Tokens::default(), &(), &Request::new(method, path))
+        dispatch(&[ROUTES], &Tokens::default(), &(), &Request::new(method, path))
     }
 
     fn call(method: Method, path: &str) -> (u16, String) {

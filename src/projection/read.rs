@@ -13,7 +13,7 @@ use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
 use crate::store::inbox;
 use crate::store::objects::{self, Key, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
-use crate::stripe::event::{Content, EventError, Snapshot};
+use crate::stripe::event::{Content, EventError, Snapshot, Thin};
 
 /// Begins the `event_id` of a row that rests on a reading.
 pub const PREFIX: &str = "read:";
@@ -51,6 +51,7 @@ impl Sent {
 pub struct Shown {
     snapshot: Snapshot,
     reading: Reading,
+    account: Option<String>,
 }
 
 impl Shown {
@@ -59,7 +60,13 @@ impl Shown {
     /// # Errors
     /// When it cannot be read.
     pub fn new(text: &str, reading: Reading) -> Result<Self, EventError> {
-        Ok(Self { snapshot: Snapshot::of_object(text)?, reading })
+        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None })
+    }
+
+    /// The same of a connected account; `None` is our own.
+    #[must_use]
+    pub fn of_account(self, account: Option<String>) -> Self {
+        Self { account, ..self }
     }
 
     /// The object.
@@ -85,8 +92,8 @@ pub enum Absorbed {
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
 pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<Absorbed, ProjectionError> {
-    let snapshot = with_last_words(tx, &shown.snapshot, context)?;
-    let mut event = event(&snapshot.object, shown.reading, context);
+    let snapshot = with_last_words(tx, shown, context)?;
+    let mut event = event(&snapshot.object, shown, context);
     if is_deleted(&snapshot.object) {
         event.event_type = format!("{}.deleted", event.event_type.trim_end_matches(".read"));
     }
@@ -94,11 +101,16 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
     let Some(key) = guard::key(&event, snapshot) else { return Ok(Absorbed::NoObject) };
     let step = Step { tx, event: &event, snapshot, context, now_ms };
     let Some(winner) = guard::choose(&step, key)? else { return Ok(Absorbed::Late) };
+    // As with events: what a connected account shows is mirrored and no more.
+    if event.account.is_some() {
+        return Ok(Absorbed::Taken);
+    }
     dispatch(&step, key.object, Some(&winner))?;
     Ok(Absorbed::Taken)
 }
 
-fn event(object: &Value, reading: Reading, context: &Context) -> Event {
+fn event(object: &Value, shown: &Shown, context: &Context) -> Event {
+    let reading = shown.reading;
     let word = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or("");
     let kind = match word("object") {
         "subscription" => "customer.subscription",
@@ -110,8 +122,8 @@ fn event(object: &Value, reading: Reading, context: &Context) -> Event {
         event_type: format!("{kind}.read"),
         created: reading.at_s,
         livemode: object.get("livemode").and_then(Value::as_bool).or(context.livemode),
-        account: None,
-        content: Content::Thin,
+        account: shown.account.clone(),
+        content: Content::Thin(Thin::default()),
     }
 }
 
@@ -120,13 +132,14 @@ fn is_deleted(object: &Value) -> bool {
 }
 
 /// Of a deleted object Stripe shows the id alone. What was known of it stays, marked as deleted.
-fn with_last_words<'a>(tx: &Tx, shown: &'a Snapshot, context: &Context) -> Result<Cow<'a, Snapshot>, ProjectionError> {
-    if !is_deleted(&shown.object) {
-        return Ok(Cow::Borrowed(shown));
+fn with_last_words<'a>(tx: &Tx, shown: &'a Shown, context: &Context) -> Result<Cow<'a, Snapshot>, ProjectionError> {
+    let snapshot = &shown.snapshot;
+    if !is_deleted(&snapshot.object) {
+        return Ok(Cow::Borrowed(snapshot));
     }
-    let nothing = event(&shown.object, Reading { at_s: 0, log_id: 0 }, context);
-    let Some(key) = guard::key(&nothing, shown) else { return Ok(Cow::Borrowed(shown)) };
-    let Some(mirrored) = objects::find(tx, key)? else { return Ok(Cow::Borrowed(shown)) };
+    let event = event(&snapshot.object, shown, context);
+    let Some(key) = guard::key(&event, snapshot) else { return Ok(Cow::Borrowed(snapshot)) };
+    let Some(mirrored) = objects::find(tx, key)? else { return Ok(Cow::Borrowed(snapshot)) };
     let mut known = Snapshot::of_object(&mirrored.data)?;
     if let Some(fields) = known.object.as_object_mut() {
         fields.insert("deleted".to_owned(), Value::Bool(true));

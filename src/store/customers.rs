@@ -206,3 +206,14 @@ pub fn find_main_usable(reader: &Reader, user_id: &str) -> Result<Option<String>
     const SQL: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1 AND deleted = 0";
     reader.find(SQL, [user_id], |row| row.get(0))
 }
+
+/// Customers that are not deleted, by row number, after the row `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_after(reader: &Reader, after: i64, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
+    const SQL: &str =
+        "SELECT id, stripe_customer_id FROM stripe_customers WHERE id > ?1 AND deleted = 0 ORDER BY id LIMIT ?2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    reader.list(SQL, (after, limit), |row| Ok((row.get(0)?, row.get(1)?)))
+}

@@ -11,8 +11,8 @@ use crate::stripe::event::Envelope;
 
 pub use claim::{Pending, Range, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending};
 pub use list::{
-    Attempt, Entry, Filter, Health, Sibling, SiblingKey, find, find_log_id, find_payload, health, list, list_attempts,
-    list_siblings, newest_log_id,
+    Attempt, Entry, Filter, Health, Sibling, SiblingKey, find, find_log_id, find_of_mode, find_payload, health, list,
+    list_attempts, list_siblings, newest_log_id,
 };
 
 /// What became of a delivery.
@@ -117,6 +117,16 @@ pub enum Completion {
     Ignored(String),
 }
 
+impl Completion {
+    fn columns(&self) -> (Status, bool, Option<&String>) {
+        match self {
+            Self::Processed => (Status::Processed, true, None),
+            Self::Mirrored => (Status::Ignored, true, None),
+            Self::Ignored(reason) => (Status::Ignored, false, Some(reason)),
+        }
+    }
+}
+
 const COMPLETE: &str = "UPDATE stripe_webhooks_log
     SET status = ?2, processed = ?3, processing_error = ?4, processing_attempts = ?5, processed_at_ms = ?6
     WHERE id = ?1 AND status = 'pending' AND status <> 'processed'";
@@ -126,13 +136,22 @@ const COMPLETE: &str = "UPDATE stripe_webhooks_log
 /// # Errors
 /// When the database cannot take it.
 pub fn complete(tx: &Tx, log_id: i64, completion: &Completion, attempt: u32, now_ms: i64) -> Result<bool, StoreError> {
-    let (status, processed, reason) = match completion {
-        Completion::Processed => (Status::Processed, true, None),
-        Completion::Mirrored => (Status::Ignored, true, None),
-        Completion::Ignored(reason) => (Status::Ignored, false, Some(reason)),
-    };
+    let (status, processed, reason) = completion.columns();
     let changed = tx.execute(COMPLETE, (log_id, status.as_str(), processed, reason, attempt, now_ms))?;
     Ok(changed == 1)
+}
+
+const FETCHED: &str =
+    "UPDATE stripe_webhooks_log SET status = ?2, processed = ?3, processing_error = ?4, processed_at_ms = ?5
+    WHERE event_id = ?1 AND status = 'ignored' AND status <> 'processed' AND processed = 0";
+
+/// What a thin event names has been fetched, and how the event ended up by that. `false`: it no longer waits for that.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn fetched(tx: &Tx, event_id: &str, completion: &Completion, now_ms: i64) -> Result<bool, StoreError> {
+    let (status, processed, reason) = completion.columns();
+    Ok(tx.execute(FETCHED, (event_id, status.as_str(), processed, reason, now_ms))? == 1)
 }
 
 const FAIL: &str = "UPDATE stripe_webhooks_log SET status = ?2, processing_error = ?3, processing_attempts = ?4

@@ -1,6 +1,6 @@
 //! `stripe_invoices` and `stripe_invoice_payments`: invoices as Stripe has them, and by what they are paid.
 
-use rusqlite::named_params;
+use rusqlite::{Row, named_params};
 
 use super::{Reader, StoreError, Tx};
 
@@ -230,4 +230,65 @@ const EMAIL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_o
 /// When the database cannot be read.
 pub fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
     reader.find(EMAIL, [invoice_id], |row| row.get(0))
+}
+const LIST: &str = "SELECT i.stripe_invoice_id, i.stripe_customer_id, i.stripe_subscription_id,
+    COALESCE(i.stripe_payment_intent_id, (SELECT p.stripe_payment_intent_id FROM stripe_invoice_payments p
+        WHERE p.stripe_invoice_id = i.stripe_invoice_id
+        ORDER BY p.is_default DESC, p.event_created DESC, p.stripe_invoice_payment_id LIMIT 1)),
+    i.stripe_charge_id, i.number, i.status, i.billing_reason, i.collection_method, i.currency, i.amount_due,
+    i.amount_paid, i.amount_remaining, i.total, i.attempt_count, i.next_payment_attempt, i.due_date, i.period_start,
+    i.period_end, i.hosted_invoice_url, i.invoice_pdf, i.created, i.finalized_at, i.paid_at, i.voided_at,
+    i.marked_uncollectible_at, i.metadata, i.deleted, i.livemode, i.event_created, i.event_id
+    FROM stripe_customers c JOIN stripe_invoices i ON i.stripe_customer_id = c.stripe_customer_id
+    WHERE c.owner_user_id = ?1 AND i.deleted = 0 AND (?2 IS NULL OR (COALESCE(i.created, 0), i.stripe_invoice_id) <
+        (SELECT COALESCE(created, 0), stripe_invoice_id FROM stripe_invoices WHERE stripe_invoice_id = ?2))
+    ORDER BY COALESCE(i.created, 0) DESC, i.stripe_invoice_id DESC LIMIT ?3";
+
+/// Invoices of all customers of a user, newest first, after the invoice `after`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_of_user(
+    reader: &Reader,
+    user_id: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Invoice>, StoreError> {
+    reader.list(LIST, (user_id, after, limit), show)
+}
+
+fn show(row: &Row) -> rusqlite::Result<Invoice> {
+    Ok(Invoice {
+        stripe_invoice_id: row.get(0)?,
+        stripe_customer_id: row.get(1)?,
+        stripe_subscription_id: row.get(2)?,
+        stripe_payment_intent_id: row.get(3)?,
+        stripe_charge_id: row.get(4)?,
+        number: row.get(5)?,
+        status: row.get(6)?,
+        billing_reason: row.get(7)?,
+        collection_method: row.get(8)?,
+        currency: row.get(9)?,
+        amount_due: row.get(10)?,
+        amount_paid: row.get(11)?,
+        amount_remaining: row.get(12)?,
+        total: row.get(13)?,
+        attempt_count: row.get(14)?,
+        next_payment_attempt: row.get(15)?,
+        due_date: row.get(16)?,
+        period_start: row.get(17)?,
+        period_end: row.get(18)?,
+        hosted_invoice_url: row.get(19)?,
+        invoice_pdf: row.get(20)?,
+        created: row.get(21)?,
+        finalized_at: row.get(22)?,
+        paid_at: row.get(23)?,
+        voided_at: row.get(24)?,
+        marked_uncollectible_at: row.get(25)?,
+        metadata: row.get(26)?,
+        deleted: row.get(27)?,
+        livemode: row.get(28)?,
+        event_created: row.get(29)?,
+        event_id: row.get(30)?,
+    })
 }

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
@@ -51,6 +51,19 @@ pub fn take(path: &Path) -> Result<Lock, OpenError> {
         log::info!("the process number was not written into {}: {error}", beside.display());
     }
     Ok(Lock { _file: file })
+}
+
+/// Whether somebody holds it, found out without taking it: a daemon that starts in that moment must not be refused. Where
+/// the system does not tell (`/proc/locks`, proc_locks(5)), somebody does.
+#[must_use]
+pub fn is_held(path: &Path) -> bool {
+    let Ok(beside) = lock_path(path) else { return false };
+    let Ok(found) = std::fs::metadata(beside) else { return false };
+    // Devices are told in another way than to `stat` by some file systems; a number of another file that is locked, too,
+    // only makes the caller more careful.
+    let ours = format!(":{} ", found.ino());
+    let held = |locks: String| locks.lines().any(|line| line.contains("FLOCK") && line.contains(&ours));
+    std::fs::read_to_string("/proc/locks").map_or(true, held)
 }
 
 /// Beside the file that is meant, whichever symlinks and relative ways lead there.
@@ -119,6 +132,18 @@ mod tests {
             std::fs::write(&path, "").unwrap();
         }
         take(&dir.path().join("other.db")).unwrap();
+    }
+
+    #[test]
+    fn that_it_is_held_is_seen_without_taking_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tilld.db");
+        assert!(!is_held(&path), "there is no lock yet");
+        let held = take(&path).unwrap();
+        assert!(is_held(&path));
+        drop(held);
+        assert!(!is_held(&path));
+        take(&path).unwrap();
     }
 
     #[test]

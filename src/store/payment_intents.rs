@@ -133,6 +133,15 @@ pub fn find_invoice(reader: &Reader, intent_id: &str) -> Result<Option<String>, 
     Ok(reader.find(SQL, [intent_id], |row| row.get(0))?.flatten())
 }
 
+/// The user of a payment intent.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_user(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT user_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
+    Ok(reader.find(SQL, [intent_id], |row| row.get(0))?.flatten())
+}
+
 /// A payment intent as the API shows it: the row, and its place for paging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {

@@ -37,7 +37,7 @@ pub struct Envelope {
     pub created: i64,
     /// Mode; `None` when it does not say.
     pub livemode: Option<bool>,
-    /// Connect account; `None` is our own.
+    /// Connect account; `None` is our own. Of a thin event: the last account of its context.
     pub account: Option<String>,
     /// Version that the data is rendered in.
     pub api_version: Option<String>,
@@ -110,6 +110,8 @@ struct RawEnvelope<'a> {
     #[serde(borrow)]
     account: Option<&'a RawValue>,
     #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
     api_version: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<Object<RawData<'a>>>,
@@ -147,13 +149,17 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
         None => return Err(field("object", "is missing".to_owned())),
     };
     let (object_type, object_id) = object_of(&raw, format)?;
+    let account = match format {
+        Format::Snapshot => typed("account", raw.account, "a text")?.filter(|account: &String| !account.is_empty()),
+        Format::Thin => string_in(raw.context).and_then(|context| account_of(&context)),
+    };
     Ok(Envelope {
         id: name("id", typed("id", raw.id, "a text")?)?,
         event_type: name("type", typed("type", raw.event_type, "a text")?)?,
         format,
         created: created(raw.created, format)?,
         livemode: typed("livemode", raw.livemode, "true or false")?,
-        account: typed("account", raw.account, "a text")?.filter(|account: &String| !account.is_empty()),
+        account,
         api_version: typed("api_version", raw.api_version, "a text")?,
         object_type,
         object_id,
@@ -189,6 +195,11 @@ fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Optio
 /// The text of a JSON string; anything else counts as absent, since no id is taken from a number.
 fn string_in(raw: Option<&RawValue>) -> Option<String> {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(|text: &String| !text.is_empty())
+}
+
+/// The account that a context leads to: the last of its path.
+fn account_of(context: &str) -> Option<String> {
+    context.rsplit('/').find(|account| !account.is_empty()).map(str::to_owned)
 }
 
 fn name(which: &'static str, value: Option<String>) -> Result<String, EventError> {
@@ -261,7 +272,27 @@ pub enum Content {
     /// It shows its object.
     Snapshot(Snapshot),
     /// It only names it.
-    Thin,
+    Thin(Thin),
+}
+
+/// What a thin event tells of its object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Thin {
+    /// On whose behalf event and object are asked for; `None`: on our own.
+    pub context: Option<String>,
+    /// The object; `None` where the event has none.
+    pub related: Option<Related>,
+}
+
+/// The object that a thin event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// Stripe's id; a thing that an account has once has none.
+    pub id: Option<String>,
+    /// Its kind, for example `invoice`.
+    pub kind: Option<String>,
+    /// The path it is read from, for example `/v1/invoices/in_1`.
+    pub url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -270,6 +301,10 @@ struct RawSnapshot<'a> {
     #[serde(borrow)]
     data: Option<Object<RawSnapshotData<'a>>>,
     request: Option<Value>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
+    related_object: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -277,6 +312,16 @@ struct RawSnapshotData<'a> {
     #[serde(borrow)]
     object: &'a RawValue,
     previous_attributes: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct RawRelated<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    url: Option<&'a RawValue>,
 }
 
 /// Reads a stored body for projecting.
@@ -287,7 +332,7 @@ pub fn content(text: &str) -> Result<Content, EventError> {
     let unreadable = |error: serde_json::Error| EventError::Unreadable(words(&error));
     let Object(raw): Object<RawSnapshot> = serde_json::from_str(text).map_err(unreadable)?;
     if raw.object.as_deref() == Some("v2.core.event") {
-        return Ok(Content::Thin);
+        return Ok(Content::Thin(thin(raw.context, raw.related_object)));
     }
     let Object(data) = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
     let request = raw.request.as_ref();
@@ -298,6 +343,17 @@ pub fn content(text: &str) -> Result<Content, EventError> {
         previous_attributes: data.previous_attributes,
         idempotency_key: key.map(str::to_owned),
     }))
+}
+
+/// What cannot be read counts as absent.
+fn thin(context: Option<&RawValue>, related: Option<&RawValue>) -> Thin {
+    let related = related.and_then(|raw| serde_json::from_str::<Object<RawRelated>>(raw.get()).ok());
+    let related = related.map(|Object(raw)| Related {
+        id: string_in(raw.id),
+        kind: string_in(raw.kind),
+        url: string_in(raw.url),
+    });
+    Thin { context: string_in(context), related }
 }
 
 impl Snapshot {
@@ -337,6 +393,26 @@ mod tests {
         let read = envelope(body.as_bytes()).unwrap();
         assert_eq!((read.format, read.created), (Format::Thin, 1_767_323_045));
         assert_eq!((read.object_type.as_deref(), read.object_id.as_deref()), (Some("invoice"), Some("in_1")));
+        let Content::Thin(thin) = content(body).unwrap() else { unreachable!("it is thin") };
+        let related = thin.related.unwrap();
+        assert_eq!((related.url.as_deref(), thin.context), (Some("/v1/invoices/in_1"), None));
+    }
+
+    #[test]
+    fn a_thin_event_is_of_the_account_that_its_context_leads_to() {
+        let of = |context: &str| {
+            let start =
+                r#"{"id":"evt_2","object":"v2.core.event","type":"t","created":"2026-01-02T03:04:05Z","context":"#;
+            let body = format!("{start}{context}}}");
+            let Content::Thin(thin) = content(&body).unwrap() else { unreachable!("it is thin") };
+            (envelope(body.as_bytes()).unwrap().account, thin.context)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(of(r#""acct_1""#), (text("acct_1"), text("acct_1")));
+        assert_eq!(of(r#""acct_1/acct_2""#), (text("acct_2"), text("acct_1/acct_2")));
+        for none in ["null", r#""""#, "7"] {
+            assert_eq!(of(none), (None, None), "{none}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The shapes of Stripe's objects: one reader per value, which knows every API version from 2020-08-27 on. The rest
-//! of the program asks for values and never for places. Called by `projection` only.
+//! of the program asks for values and never for places. Called by `projection`, and by `http::api` for answers of Stripe's.
 //!
 //! Which version moved what: the comments name the version in which the newer place came. Sources: Stripe's API
 //! changelog of 2022-11-15, 2025-03-31.basil, 2025-09-30.clover and 2026-09-30.endive.
@@ -224,6 +224,28 @@ pub fn invoice_period(invoice: &Value) -> Read<Period> {
         end = end.max(integer(period, "end")?);
     }
     Ok((start, end))
+}
+
+/// The period of an invoice's line.
+#[must_use]
+pub fn line_period(line: &Value) -> Period {
+    let time = |key: &str| present(line, "period").and_then(|period| period.get(key)).and_then(Value::as_i64);
+    (time("start"), time("end"))
+}
+
+/// Whether an invoice's line makes up for a change within a period; basil moved it under `parent`.
+#[must_use]
+pub fn line_is_proration(line: &Value) -> bool {
+    let details = |key: &str| line.get("parent")?.get(key)?.get("proration")?.as_bool();
+    let newer = details("subscription_item_details").or_else(|| details("invoice_item_details"));
+    newer.or_else(|| line.get("proration").and_then(Value::as_bool)) == Some(true)
+}
+
+/// The price of an invoice's line; basil moved it under `pricing`.
+#[must_use]
+pub fn line_price(line: &Value) -> Option<&str> {
+    let newer = line.get("pricing").and_then(|pricing| pricing.get("price_details"));
+    newer.and_then(|details| reference(details, "price")).or_else(|| price(line).and_then(id_of))
 }
 
 /// When an invoice reached a state, by `status_transitions`.

@@ -14,6 +14,7 @@ mod params;
 mod setup;
 mod state;
 mod store;
+mod thin;
 mod view;
 mod wire;
 
@@ -82,6 +83,12 @@ impl FakeStripe {
     /// For `stripe.api_key`.
     pub fn key(&self) -> &'static str {
         gate::KEY
+    }
+
+    /// A restricted key that may do everything but these (patterns as for [`Self::fail`]).
+    pub fn key_without(&self, forbidden: &[&str]) -> &'static str {
+        self.state().forbidden = forbidden.iter().map(|pattern| (*pattern).to_owned()).collect();
+        gate::RESTRICTED_KEY
     }
 
     /// Its clock; moving it ages events and idempotency keys.

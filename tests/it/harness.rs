@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
 use tilld::config::{Secret, WebhookEndpoint};
 use tilld::entitlement::{Plan, Policy, WhenStale};
+use tilld::http::api::offers::Offers;
 use tilld::http::api::{self, Api};
 use tilld::http::auth::Tokens;
 use tilld::http::request::{Method, Request};
@@ -57,6 +58,7 @@ pub struct Setup {
     pub endpoints: Vec<WebhookEndpoint>,
     pub grace_s: i64,
     pub notify: Notify,
+    pub fetches: bool,
 }
 
 impl Default for Setup {
@@ -69,6 +71,7 @@ impl Default for Setup {
             endpoints: vec![endpoint(PATH, &[SECRET])],
             grace_s: 7 * DAY_S,
             notify: Notify { warning_s: 2 * DAY_S, ..Notify::default() },
+            fetches: false,
         }
     }
 }
@@ -118,7 +121,8 @@ impl Till {
             stale_after_s: 3600,
             when_stale: WhenStale::Keep,
         };
-        let context = Arc::new(Context { policy, livemode: setup.livemode, notify: setup.notify });
+        let context =
+            Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches, notify: setup.notify });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
@@ -135,6 +139,7 @@ impl Till {
             tokens,
             bell: ring.clone(),
             calls: None,
+            offers: Offers::default(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
         let tick = Tick::new(store.clone(), Arc::clone(&context));
@@ -241,7 +246,7 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
 /// depends on what was known when it was.
-const NOT_COMPARED: [&str; 9] = [
+const NOT_COMPARED: [&str; 12] = [
     "stripe_webhooks_log",
     "webhook_attempts",
     "webhook_retry_queue",
@@ -250,6 +255,9 @@ const NOT_COMPARED: [&str; 9] = [
     "settings",
     "outbox",
     "dunning_attempts",
+    "catch_up",
+    "sync_runs",
+    "sync_progress",
     "refinery_schema_history",
 ];
 

@@ -100,8 +100,21 @@ fn knows_not(left: &str, right: &[&str]) {
 
 #[test]
 fn every_layer_knows_only_what_stands_below_it() {
-    let flows = ["worker", "retrier", "projection", "operations", "calls", "tick", "daemon", "cli", "http"];
-    for value in ["clock.rs", "ids.rs", "retry.rs"] {
+    let flows = [
+        "calls",
+        "fetch",
+        "sync",
+        "scheduler",
+        "worker",
+        "retrier",
+        "projection",
+        "operations",
+        "tick",
+        "daemon",
+        "cli",
+        "http",
+    ];
+    for value in ["clock.rs", "ids.rs", "money.rs", "retry.rs"] {
         knows_not(value, &["store", "stripe", "config", "entitlement"]);
         knows_not(value, &flows);
     }
@@ -115,9 +128,15 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("store", &["config"]);
     knows_not("store", &flows);
     knows_not("calls", &["worker", "retrier", "http", "daemon", "cli", "config"]);
-    knows_not("projection", &["worker", "retrier", "calls", "tick", "http", "daemon", "cli", "config", "clock"]);
+    knows_not(
+        "projection",
+        &["calls", "fetch", "tick", "worker", "retrier", "http", "daemon", "cli", "config", "clock"],
+    );
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
+    knows_not("fetch", &["worker", "retrier", "operations", "http", "daemon", "cli", "config"]);
+    knows_not("sync", &["worker", "retrier", "scheduler", "operations", "http", "daemon", "cli", "config"]);
+    knows_not("scheduler", &["worker", "retrier", "operations", "http", "daemon", "cli", "config"]);
     knows_not("http", &["worker", "retrier", "daemon", "cli", "systemd"]);
     knows_not("systemd", &["store", "stripe", "config", "projection", "worker", "retrier", "daemon", "cli"]);
     knows_not("trigger", &["store", "config", "clock", "http", "daemon", "cli"]);

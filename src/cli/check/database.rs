@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Line, fail, ok, warn};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
 use crate::store::{OpenError, Store, StoreError, damage, settings};
@@ -20,12 +20,21 @@ pub(super) struct Found {
     pub(super) lines: Vec<Line>,
     /// When the newest event was received, unix seconds.
     pub(super) last_event_s: Option<i64>,
+    /// One of the newest events that is not of the API key's mode.
+    pub(super) of_other_mode: Option<String>,
+}
+
+impl Found {
+    /// Nothing is known but what the lines say.
+    fn only(lines: Vec<Line>) -> Self {
+        Self { lines, last_event_s: None, of_other_mode: None }
+    }
 }
 
 pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     let path = config.database.as_path();
     if !path.exists() {
-        return Found { lines: vec![missing(path)], last_event_s: None };
+        return Found::only(vec![missing(path)]);
     }
     let mut lines = vec![ok("database", path.display().to_string())];
     lines.extend(permissions(path));
@@ -33,16 +42,16 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     let usable = matches!(version, Ok(CURRENT));
     lines.push(schema_line(version));
     if !usable {
-        return Found { lines, last_event_s: None };
+        return Found::only(lines);
     }
-    match opened(path, now_s) {
+    match opened(path, now_s, config.stripe.mode()) {
         Ok(state) => {
             lines.push(state.integrity);
-            Found { lines, last_event_s: state.last_event_s }
+            Found { lines, last_event_s: state.last_event_s, of_other_mode: state.of_other_mode }
         }
         Err(line) => {
             lines.push(line);
-            Found { lines, last_event_s: None }
+            Found::only(lines)
         }
     }
 }
@@ -79,12 +88,13 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
 struct State {
     integrity: Line,
     last_event_s: Option<i64>,
+    of_other_mode: Option<String>,
 }
 
-fn opened(path: &Path, now_s: i64) -> Result<State, Line> {
+fn opened(path: &Path, now_s: i64, mode: Option<Mode>) -> Result<State, Line> {
     let (store, writer) =
         Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
-    let state = state(&store, now_s).map_err(|error| match error {
+    let state = state(&store, now_s, mode).map_err(|error| match error {
         StoreError::Damaged(said) => fail("integrity", damaged(path, &said)),
         error => fail("database", error.to_string()),
     });
@@ -98,13 +108,18 @@ fn damaged(path: &Path, said: &str) -> String {
     OpenError::Damaged { path, reason: said.lines().collect::<Vec<_>>().join("; "), backups }.to_string()
 }
 
-fn state(store: &Store, now_s: i64) -> Result<State, StoreError> {
+fn state(store: &Store, now_s: i64, mode: Option<Mode>) -> Result<State, StoreError> {
     let faults = store.read(schema::quick_check)?;
     let health = store.read(inbox::health)?;
+    let of_other_mode = match mode {
+        Some(mode) => store.read(|reader| inbox::find_of_mode(reader, mode != Mode::Live))?,
+        None => None,
+    };
     store.write(move |tx| settings::put(tx, PROBE, &now_s.to_string()))?;
     let integrity = match faults.first() {
         None => ok("integrity", "the file is whole and takes a write"),
         Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
-    Ok(State { integrity, last_event_s: health.last_event_ms.map(|ms| ms.div_euclid(1000)) })
+    let last_event_s = health.last_event_ms.map(|ms| ms.div_euclid(1000));
+    Ok(State { integrity, last_event_s, of_other_mode })
 }

@@ -65,6 +65,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(example.entitlement, default.entitlement);
     assert_eq!(example.dunning, default.dunning);
     assert_eq!(example.limits, default.limits);
+    assert_eq!(example.checkout.automatic_tax, default.checkout.automatic_tax);
 }
 
 #[test]

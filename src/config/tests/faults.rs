@@ -97,6 +97,7 @@ fn a_value_of_the_wrong_type_is_refused() {
     let table = [
         ("log = 1", "log: must be a text in \"quotes\", not a whole number"),
         ("log = true", "not true or false"),
+        ("[checkout]\nautomatic_tax = 1", "true or false, not a whole number"),
         ("[stripe]\napi_key = 1", "stripe.api_key: must be a text"),
         ("[stripe]\napi_key_file = []", "stripe.api_key_file: must be a text"),
         ("[limits]\nconnections = \"5\"", "limits.connections: must be a whole number, not a text"),
@@ -384,4 +385,29 @@ fn the_daemon_needs_both_tokens_where_others_reach_the_private_listener() {
     half.env(&[("TILLD_ADMIN_TOKEN", "b")]).serve();
     World::bare().env(&[SECRET, ("TILLD_PRIVATE_LISTEN", "unix:/run/x")]).serve();
     World::bare().env(&[SECRET, ("TILLD_PUBLIC_LISTEN", "0.0.0.0:80")]).serve();
+}
+
+#[test]
+fn pulling_events_needs_a_key_and_no_webhook_secret() {
+    let pulled = [("TILLD_PULL_INTERVAL_S", "5"), ("STRIPE_API_KEY", "sk_test_1")];
+    let config = World::bare().env(&pulled).load(Purpose::Serve).unwrap();
+    assert!(config.stripe.webhooks.is_empty());
+    let config = World::bare().env(&pulled).env(&[SECRET]).load(Purpose::Serve).unwrap();
+    assert_eq!(config.stripe.webhooks.len(), 1, "both ways at once");
+    let keyless = World::bare().env(&pulled[..1]).env(&[SECRET]);
+    assert!(
+        keyless.load(Purpose::Serve).unwrap_err().to_string().contains("stripe.pull_interval_s: needs stripe.api_key")
+    );
+    let neither = World::bare().load(Purpose::Serve).unwrap_err().to_string();
+    assert!(neither.contains("STRIPE_WEBHOOK_SECRET") && neither.contains("stripe.pull_interval_s"), "{neither}");
+    of_env("TILLD_PULL_INTERVAL_S", "4", &["stripe.pull_interval_s: must be from 5 to 86400, not 4"]);
+}
+
+#[test]
+fn the_nightly_comparison_is_one_of_three_and_needs_a_key() {
+    of_env("TILLD_NIGHTLY_DRIFT", "yes", &["stripe.nightly_drift: must be \"off\", \"check\" or \"fix\", not \"yes\""]);
+    let keyless = World::bare().env(&[("TILLD_NIGHTLY_DRIFT", "fix"), SECRET]);
+    assert!(
+        keyless.load(Purpose::Serve).unwrap_err().to_string().contains("stripe.nightly_drift: needs stripe.api_key")
+    );
 }

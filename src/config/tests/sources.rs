@@ -33,7 +33,7 @@ fn without_file_and_environment_the_defaults_of_the_contract_hold() {
     let entitlement = Entitlement { stale_after_s: 3600, when_stale: WhenStale::Keep };
     assert_eq!(config.entitlement, entitlement);
     assert_eq!(config.dunning, Dunning { grace_period_days: 7, warning_days: 2 });
-    assert_eq!(config.checkout, Checkout { success_url: None, cancel_url: None });
+    assert_eq!(config.checkout, Checkout::default());
     assert_eq!(config.portal, Portal { return_url: None });
     let limits = Limits {
         body_bytes: 1_048_576,

@@ -2,27 +2,56 @@
 //! as long as Stripe does, so they are answered on threads of their own. It must never hold a rule of repeating: `calls`
 //! does. Called by `api`.
 
-use serde_json::{Map, Value, json};
+mod answers;
+mod checkout;
+pub(super) mod invoices;
+mod parameters;
+mod payment_intents;
+mod portal;
+mod preview;
+mod subscription;
 
-use super::{Api, body_object, route, users};
-use crate::calls::{Caller, Calls, CallsError, Customer, Done, Outcome, Refusal};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::{Api, route, users};
+use crate::calls::{Caller, Calls, Customer, Kind, Outcome, Wanted};
 use crate::http::auth::Access::Api as Token;
 use crate::http::request::Method::Post;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::{self as table, Route, Segments};
+use crate::ids;
 use crate::store::users::User;
+use crate::stripe::call::Verb;
+use answers::told;
+use parameters::Parameters;
 
-pub(super) const ROUTES: &[Route<Api>] = &[route(Post, "/api/v1/users/{user_id}/customer", Token, customer)];
+pub(super) const ROUTES: &[Route<Api>] = &[
+    route(Post, "/api/v1/users/{user_id}/customer", Token, customer),
+    route(Post, "/api/v1/users/{user_id}/checkout-session", Token, checkout::create),
+    route(Post, "/api/v1/users/{user_id}/portal-session", Token, portal::create),
+    route(Post, "/api/v1/users/{user_id}/subscription/change-plan", Token, subscription::change_plan),
+    route(Post, "/api/v1/users/{user_id}/subscription/change-plan/preview", Token, preview::preview),
+    route(Post, "/api/v1/users/{user_id}/subscription/preview", Token, preview::preview),
+    route(Post, "/api/v1/users/{user_id}/subscription/cancel", Token, subscription::cancel),
+    route(Post, "/api/v1/users/{user_id}/subscription/reactivate", Token, subscription::reactivate),
+    route(Post, "/api/v1/users/{user_id}/payment-intents", Token, payment_intents::create),
+    route(Post, "/api/v1/payment-intents/{id}/confirm", Token, payment_intents::confirm),
+    route(Post, "/api/v1/payment-intents/{id}/cancel", Token, payment_intents::cancel),
+    route(Post, "/api/v1/payment-intents/{id}/refund", Token, payment_intents::refund),
+];
 
 /// Whether a request is one that may wait for Stripe.
 #[must_use]
 pub fn waits_for_stripe(request: &Request) -> bool {
-    table::covers(ROUTES, request)
+    table::covers(ROUTES, request) || invoices::waits_for_stripe(request)
 }
 
 type Answered = Result<Response, ApiError>;
 
+/// The key under which the metadata of what is made name its user; projections read it.
+const USER_METADATA: &str = "user_id";
 /// Longest `Idempotency-Key` (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
 
@@ -37,8 +66,65 @@ fn user(api: &Api, segments: &Segments) -> Result<User, ApiError> {
     users::find(api, users::user_id(segments))
 }
 
+/// What a handler starts from.
+struct Asked<'a> {
+    api: &'a Api,
+    calls: &'a Calls,
+    parameters: Parameters,
+    caller: Caller,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads a request that may have the parameters `known`.
+    fn read(api: &'a Api, request: &Request, known: &[&str]) -> Result<Self, ApiError> {
+        let calls = calls(api)?;
+        let parameters = Parameters::read(request, known)?;
+        let caller = caller(request, &parameters)?;
+        Ok(Self { api, calls, parameters, caller })
+    }
+
+    /// Money moves: a request that is sent twice by mistake must be known as one.
+    fn with_key(self) -> Result<Self, ApiError> {
+        if self.caller.key.is_some() {
+            return Ok(self);
+        }
+        let message = "send a header Idempotency-Key, new for each payment and the same when you repeat the request";
+        Err(ApiError::new(400, "idempotency_key_missing", message))
+    }
+
+    /// A POST that is wanted for a user.
+    fn post(&self, kind: Kind, user: &User, path: &str) -> Wanted {
+        Wanted {
+            kind,
+            user_id: Some(user.id.clone()),
+            subject: None,
+            verb: Verb::Post,
+            path: path.to_owned(),
+            caller: self.caller.clone(),
+        }
+    }
+
+    /// The user's customer, made if there is none, or the answer that says why there is none.
+    fn customer_of(&self, user: &User) -> Result<Result<String, Response>, ApiError> {
+        let outcome = match self.calls.customer_of(user)? {
+            Customer::Known(id) => return Ok(Ok(id)),
+            Customer::Unmade(Outcome::InDoubt { .. }) => Outcome::InDoubt { key: self.own_key()? },
+            Customer::Unmade(other) => other,
+        };
+        told(outcome, |_| Ok(Response::json(200, &json!({})))).map(Err)
+    }
+
+    /// What the caller repeats this request with; the key of its customer's making is none of its business.
+    fn own_key(&self) -> Result<String, ApiError> {
+        match &self.caller.key {
+            Some(key) => Ok(key.clone()),
+            None => ids::random_token("tilld_").map_err(|error| ApiError::internal(&error)),
+        }
+    }
+}
+
 /// Who asks: the `Idempotency-Key`, and everything that makes two requests the same.
-fn caller(request: &Request, fields: &Map<String, Value>) -> Result<Caller, ApiError> {
+fn caller(request: &Request, parameters: &Parameters) -> Result<Caller, ApiError> {
     let key = request.unique_header("Idempotency-Key")?.map(str::trim);
     if let Some(key) = key
         && !((1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -47,85 +133,56 @@ fn caller(request: &Request, fields: &Map<String, Value>) -> Result<Caller, ApiE
         return Err(ApiError::new(400, "idempotency_key_invalid", message));
     }
     // Fields of an object are kept in order of their names, so the text is the same for the same request.
-    let said = format!("{} {} {}", request.method.as_str(), request.path, Value::Object(fields.clone()));
+    let said = format!("{} {} {}", request.method.as_str(), request.path, parameters.text_of_all());
     Ok(Caller::new(key.map(str::to_owned), &said))
-}
-
-/// Tells what became of an operation; `shown` makes the answer from Stripe's.
-fn told(outcome: Outcome, shown: impl FnOnce(&Done) -> Response) -> Response {
-    match outcome {
-        Outcome::Done(done) => shown(&done),
-        Outcome::Refused(refusal) => refused(&refusal),
-        Outcome::InDoubt { key } => Response::json(202, &json!({"status": "in_doubt", "retry_with": key})),
-        Outcome::NotDone(error) => refused_by_us(&error.to_string()),
-    }
-}
-
-/// Stripe's own words, under a status that says whose fault it is.
-fn refused(refusal: &Refusal) -> Response {
-    let status = match refusal.status {
-        // The caller's token is in order; ours is not.
-        401 | 403 => 502,
-        status @ (400 | 402 | 404 | 409 | 429) => status,
-        400..=499 => 400,
-        _ => 502,
-    };
-    let words = json!({
-        "type": refusal.kind.as_deref().unwrap_or("api_error"), "code": refusal.code, "message": refusal.message,
-        "decline_code": refusal.decline_code, "param": refusal.param, "payment_intent": refusal.payment_intent,
-        "request_id": refusal.request_id,
-    });
-    let kept = words.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    let mut error: Map<String, Value> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-    if matches!(refusal.status, 401 | 403) {
-        error.insert("code".to_owned(), json!("stripe_key_refused"));
-        log::error!("Stripe refuses stripe.api_key (status {}); `tilld check` says what it lacks", refusal.status);
-    }
-    Response::json(status, &json!({ "error": error }))
-}
-
-fn refused_by_us(words: &str) -> Response {
-    log::warn!("a call to Stripe was not made: {words}");
-    ApiError::new(502, "stripe_unreachable", format!("{words}; nothing was done, try again")).into()
-}
-
-impl From<CallsError> for ApiError {
-    fn from(error: CallsError) -> Self {
-        let words = error.to_string();
-        match error {
-            CallsError::Store(error) => error.into(),
-            CallsError::Form(_) => Self::new(400, "parameter_invalid", words),
-            CallsError::KeyReused => Self::new(409, "idempotency_key_reused", words),
-            CallsError::Busy => Self::new(409, "request_in_progress", words),
-            CallsError::Stripe(_) => Self::new(502, "stripe_unreachable", words),
-            CallsError::Answer(_) => Self::internal(&words),
-        }
-    }
-}
-
-/// Refuses what a call does not know.
-fn refuse_others(fields: &Map<String, Value>, known: &[&str]) -> Result<(), ApiError> {
-    match fields.keys().find(|key| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => {
-            let message = format!("{key:?} is not a parameter of this call; there are: {}", known.join(", "));
-            Err(ApiError::new(400, "parameter_unknown", message))
-        }
-    }
-}
-
-/// The user's customer, or the answer that says why there is none.
-fn customer_of(calls: &Calls, user: &User) -> Result<Result<String, Response>, ApiError> {
-    Ok(match calls.customer_of(user)? {
-        Customer::Known(id) => Ok(id),
-        Customer::Unmade(outcome) => Err(told(outcome, |_| Response::json(200, &json!({})))),
-    })
 }
 
 /// Get or create the Stripe customer.
 fn customer(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (calls, user) = (calls(api)?, user(api, segments)?);
-    refuse_others(&body_object(request)?, &[])?;
-    Ok(customer_of(calls, &user)?
+    let (asked, user) = (Asked::read(api, request, &[])?, user(api, segments)?);
+    Ok(asked
+        .customer_of(&user)?
         .map_or_else(|answer| answer, |id| Response::json(200, &json!({"user_id": user.id, "stripe_customer_id": id}))))
+}
+
+/// An id as a segment of a path.
+fn encoded(id: &str) -> String {
+    /// What RFC 3986 leaves alone everywhere.
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(id, ESCAPED).to_string()
+}
+
+/// Refuses a price that buys no tier: it would be paid for and entitle to nothing.
+fn check_price(api: &Api, price_id: &str) -> Result<(), ApiError> {
+    let plans = &api.context.policy.plans;
+    if plans.is_empty() || plans.iter().any(|plan| plan.price_ids.iter().any(|known| known == price_id)) {
+        return Ok(());
+    }
+    let message = format!("{price_id:?} is the price of no plan; add it to the price_ids of a [[plan]]");
+    Err(ApiError::new(400, "unknown_price", message).at("price_id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::Method::{self, Delete, Get};
+
+    #[test]
+    fn only_what_asks_stripe_waits_for_it() {
+        let waits = |method: Method, url: &str| waits_for_stripe(&Request::new(method, url));
+        assert!(waits(Post, "/api/v1/users/u%201/checkout-session"));
+        assert!(waits(Post, "/api/v1/payment-intents/pi_1/refund"));
+        assert!(waits(Get, "/api/v1/users/u1/invoices?limit=3&refresh=true"));
+        assert!(!waits(Get, "/api/v1/users/u1/invoices"));
+        assert!(!waits(Get, "/api/v1/users/u1/invoices?refresh=false"));
+        assert!(!waits(Get, "/api/v1/users/u1/payment-intents?refresh=true"));
+        assert!(!waits(Get, "/api/v1/config"));
+        assert!(!waits(Delete, "/api/v1/users/u1/customer"));
+    }
+
+    #[test]
+    fn an_id_stays_one_segment() {
+        assert_eq!(encoded("pi_1-a.b~"), "pi_1-a.b~");
+        assert_eq!(encoded("a/b?c#d é"), "a%2Fb%3Fc%23d%20%C3%A9");
+    }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::entitlement::Answer;
 use crate::store::audit::Entry;
+use crate::store::invoices::Invoice;
 use crate::store::payment_failures;
 use crate::store::payment_intents;
 use crate::store::subscriptions;
@@ -110,6 +111,22 @@ pub(super) fn payment_intent(shown: &payment_intents::Shown) -> Value {
         "error_message": row.error_message, "cancellation_reason": row.cancellation_reason,
         "idempotency_key": shown.idempotency_key, "metadata": parsed(&row.metadata), "livemode": row.livemode,
         "created": row.created, "as_of": row.event_created,
+    })
+}
+
+pub(super) fn invoice(row: &Invoice) -> Value {
+    json!({
+        "id": row.stripe_invoice_id, "customer_id": row.stripe_customer_id,
+        "subscription_id": row.stripe_subscription_id, "payment_intent_id": row.stripe_payment_intent_id,
+        "number": row.number, "status": row.status, "billing_reason": row.billing_reason,
+        "collection_method": row.collection_method, "currency": row.currency, "amount_due": row.amount_due,
+        "amount_paid": row.amount_paid, "amount_remaining": row.amount_remaining, "total": row.total,
+        "attempt_count": row.attempt_count, "next_payment_attempt": row.next_payment_attempt,
+        "due_date": row.due_date, "period_start": row.period_start, "period_end": row.period_end,
+        "hosted_invoice_url": row.hosted_invoice_url, "invoice_pdf": row.invoice_pdf, "created": row.created,
+        "finalized_at": row.finalized_at, "paid_at": row.paid_at, "voided_at": row.voided_at,
+        "marked_uncollectible_at": row.marked_uncollectible_at, "metadata": parsed(&row.metadata),
+        "livemode": row.livemode, "as_of": row.event_created,
     })
 }
 

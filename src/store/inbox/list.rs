@@ -217,3 +217,15 @@ pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
 pub fn find_log_id(reader: &Reader, event_id: &str) -> Result<Option<i64>, StoreError> {
     reader.find("SELECT id FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], |row| row.get(0))
 }
+
+const OF_MODE: &str = "SELECT event_id FROM
+    (SELECT id, event_id, livemode, account FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)
+    WHERE livemode = ?1 AND account IS NULL ORDER BY id DESC LIMIT 1";
+
+/// The newest event of a mode among the newest thousand; those of connected accounts come in both modes and do not count.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_of_mode(reader: &Reader, livemode: bool) -> Result<Option<String>, StoreError> {
+    reader.find(OF_MODE, [livemode], |row| row.get(0))
+}

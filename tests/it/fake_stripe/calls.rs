@@ -14,12 +14,12 @@ use super::gate::Call;
 use super::lists::{self, EVENT_DAYS_S};
 use super::params::{Answer, Params, Refusal};
 use super::state::State;
-use super::store::row;
+use super::thin;
 use super::view;
 
 pub fn act(state: &mut State, call: &Call) -> Answer {
     if let Some(id) = call.path.strip_prefix("/v2/core/events/") {
-        return thin(state, id);
+        return thin_event(state, id);
     }
     let path = call.path.strip_prefix("/v1/").unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();
@@ -66,6 +66,7 @@ fn delete(state: &mut State, parts: &[&str], params: &Params) -> Answer {
 fn get(state: &mut State, parts: &[&str], params: &Params) -> Answer {
     match parts {
         ["account"] => Ok(account()),
+        ["balance"] => Ok(json!({ "object": "balance", "available": [], "pending": [], "livemode": false })),
         ["customers", id, "payment_methods"] => {
             state.live("customer", id, "id")?;
             lists::list(state, "payment_method", &params.with("customer", id))
@@ -74,6 +75,10 @@ fn get(state: &mut State, parts: &[&str], params: &Params) -> Answer {
         ["invoices", id, "lines"] => {
             let invoice = state.named("invoice", id, "id")?;
             lists::slice(&invoice["lines"]["data"], params, &format!("/v1/invoices/{id}/lines"))
+        }
+        ["credit_notes", id, "lines"] => {
+            let note = state.named("credit_note", id, "id")?;
+            lists::slice(&note["lines"]["data"], params, &format!("/v1/credit_notes/{id}/lines"))
         }
         ["checkout", "sessions", id, "line_items"] => {
             let session = state.named("checkout.session", id, "id")?;
@@ -111,22 +116,9 @@ fn account() -> Value {
     })
 }
 
-/// The thin twin of a snapshot event.
-fn thin(state: &mut State, id: &str) -> Answer {
-    let event = retrieve(state, "event", id)?;
-    let object = &event["data"]["object"];
-    let created = jiff::Timestamp::from_second(event["created"].as_i64().unwrap_or_default()).unwrap_or_default();
-    let kind = object["object"].as_str().unwrap_or_default();
-    let url = format!("/v1/{}/{}", row(kind).1, object["id"].as_str().unwrap_or_default());
-    Ok(json!({
-        "id": id,
-        "object": "v2.core.event",
-        "type": format!("v1.{}", event["type"].as_str().unwrap_or_default()),
-        "livemode": false,
-        "created": created.to_string(),
-        "context": null,
-        "reason": null,
-        "related_object": { "id": object["id"], "type": kind, "url": url },
-        "snapshot_event": id,
-    }))
+/// The thin twin of a snapshot event, with all that it says.
+fn thin_event(state: &mut State, id: &str) -> Answer {
+    let missing = || Refusal::missing("event", id, "id");
+    let event = retrieve(state, "event", &thin::snapshot_id(id).ok_or_else(missing)?)?;
+    Ok(thin::of(&event, state.context.as_deref(), true))
 }

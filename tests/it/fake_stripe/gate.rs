@@ -5,14 +5,16 @@ use tilld::trigger::ApiVersion;
 
 use super::Shared;
 use super::calls;
-use super::fault::{Fault, server_error};
+use super::fault::{Fault, matches, server_error};
 use super::params::{Params, Refusal};
 use super::state::{Kept, Recorded, State};
 use super::view;
 use super::wire::{Incoming, Outgoing, Reply};
 
-/// The fake's only key.
+/// The fake's key that may do everything.
 pub const KEY: &str = "sk_test_fake_stripe";
+/// The fake's restricted key: it may do what is not in `State::forbidden`.
+pub const RESTRICTED_KEY: &str = "rk_test_fake_stripe";
 /// Stripe keeps idempotency keys so long.
 const KEY_LIFE_S: i64 = 86_400;
 const MAX_KEY_CHARS: usize = 255;
@@ -28,7 +30,18 @@ pub struct Call {
     pub id: String,
 }
 
+/// The reply, with the time of its making in it.
 pub fn answer(shared: &Shared, incoming: &Incoming, connection: usize) -> Reply {
+    let mut reply = reply(shared, incoming, connection);
+    if let Reply::Send(answer) | Reply::Half(answer) | Reply::Slow(answer, _) = &mut reply {
+        let now = jiff::Timestamp::from_second(shared.lock().now_s()).unwrap();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
+        answer.headers.push(("Date", date));
+    }
+    reply
+}
+
+fn reply(shared: &Shared, incoming: &Incoming, connection: usize) -> Reply {
     let mut state = shared.lock();
     let posted = incoming.method == "POST";
     let text = if posted { String::from_utf8_lossy(&incoming.body).into_owned() } else { incoming.query.clone() };
@@ -40,7 +53,7 @@ pub fn answer(shared: &Shared, incoming: &Incoming, connection: usize) -> Reply 
         return reply;
     }
     let id = state.request_id();
-    let call = match check(incoming, params, id.clone()) {
+    let call = match check(incoming, params, id.clone()).and_then(|call| permitted(&state, incoming, call)) {
         Ok(call) => call,
         Err(refusal) => return Reply::Send(refused(&refusal, &id)),
     };
@@ -52,7 +65,9 @@ pub fn answer(shared: &Shared, incoming: &Incoming, connection: usize) -> Reply 
     if fault == Some(Fault::Hold) {
         state = shared.hold(state);
     }
-    let answer = act(&mut state, &call, fault == Some(Fault::ActThen500));
+    let mut answer = act(&mut state, &call, fault == Some(Fault::ActThen500));
+    let now = jiff::Timestamp::from_second(state.now_s()).unwrap_or_default();
+    answer.headers.push(("Date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
     shared.changed.notify_all();
     fault.map_or_else(|| Reply::Send(answer.clone()), |fault| fault.after(answer.clone()))
 }
@@ -80,7 +95,7 @@ fn record(
 fn check(incoming: &Incoming, params: Result<Params, String>, id: String) -> Result<Call, Refusal> {
     let posted = incoming.method == "POST";
     match incoming.header("authorization").map(|value| value.strip_prefix("Bearer ")) {
-        Some(Some(key)) if key == KEY => {}
+        Some(Some(KEY | RESTRICTED_KEY)) => {}
         None => return Err(unauthorized("You did not provide an API key.")),
         _ => return Err(unauthorized("Invalid API Key provided")),
     }
@@ -103,6 +118,20 @@ fn check(incoming: &Incoming, params: Result<Params, String>, id: String) -> Res
     }
     let version = version(incoming.header("stripe-version"))?;
     Ok(Call { method: incoming.method.clone(), path: incoming.path.clone(), params, version, key, id })
+}
+
+/// Permissions are looked at before anything else is.
+fn permitted(state: &State, incoming: &Incoming, call: Call) -> Result<Call, Refusal> {
+    let restricted = incoming.header("authorization").is_some_and(|value| value.ends_with(RESTRICTED_KEY));
+    let forbidden = |pattern: &String| matches(pattern, &call.method, &call.path);
+    if restricted && state.forbidden.iter().any(forbidden) {
+        let message = "The provided key 'rk_test_*****' does not have the required permissions for this endpoint.";
+        return Err(Refusal::invalid("", "", message).with_status(403));
+    }
+    if call.path.starts_with("/v2/core/events/") && state.context.as_deref() != incoming.header("stripe-context") {
+        return Err(Refusal::invalid("", "", "No such event in this context.").with_status(404));
+    }
+    Ok(call)
 }
 
 fn unauthorized(message: &str) -> Refusal {

@@ -14,6 +14,8 @@ pub struct Endpoint {
     pub version: ApiVersion,
     /// Types, or `*`.
     pub events: Vec<String>,
+    /// It gets thin events.
+    pub thin: bool,
 }
 
 /// A delivery that has not succeeded.
@@ -63,10 +65,15 @@ pub struct Trip {
 }
 
 impl Mail {
-    /// Who gets events of this type: place and version.
-    pub fn readers(&self, event_type: &str) -> Vec<(usize, ApiVersion)> {
+    /// Who gets events of this type: place, version, whether thin.
+    pub fn readers(&self, event_type: &str) -> Vec<(usize, ApiVersion, bool)> {
         let wants = |endpoint: &Endpoint| endpoint.events.iter().any(|wanted| wanted == "*" || wanted == event_type);
-        self.endpoints.iter().enumerate().filter(|(_, to)| wants(to)).map(|(at, to)| (at, to.version)).collect()
+        self.endpoints
+            .iter()
+            .enumerate()
+            .filter(|(_, to)| wants(to))
+            .map(|(at, to)| (at, to.version, to.thin))
+            .collect()
     }
 
     pub fn post(&mut self, endpoint: usize, event_id: &str, body: Vec<u8>) {

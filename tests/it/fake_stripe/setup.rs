@@ -6,6 +6,7 @@ use tilld::trigger::ApiVersion;
 use super::calls::{checkout, payments, subscriptions};
 use super::mail::{Delivery, Endpoint, Rule};
 use super::store::{KINDS, row, seeded_id};
+use super::thin;
 use super::{FakeStripe, Ordering};
 
 impl FakeStripe {
@@ -36,6 +37,53 @@ impl FakeStripe {
         }
         state.objects.insert(kind, object.clone());
         object["id"].as_str().unwrap().to_owned()
+    }
+
+    /// An event with these members and hardly any other.
+    pub fn add_odd_event(&self, id: &str, members: &Value) {
+        let mut state = self.state();
+        let mut event = json!({ "id": id, "object": "event", "created": state.now_s() });
+        for (name, value) in members.as_object().into_iter().flatten() {
+            event[name.as_str()] = value.clone();
+        }
+        state.objects.insert("event", event);
+    }
+
+    /// As [`Self::add`], told by its event and counted as an effect.
+    pub fn create(&self, kind: &str, members: &Value) -> String {
+        let mut state = self.state();
+        let mut object = state.draft(row(kind).0);
+        for (name, value) in members.as_object().into_iter().flatten() {
+            object[name.as_str()] = value.clone();
+        }
+        state.create(kind, object)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Changes members of an object and tells it by this event.
+    pub fn change(&self, id: &str, event: &str, members: &Value) {
+        let mut state = self.state();
+        let object = state.objects.find(id).unwrap();
+        state.change(&object, event, |object| {
+            for (name, value) in members.as_object().into_iter().flatten() {
+                object[name.as_str()] = value.clone();
+            }
+        });
+    }
+
+    /// Changes members of an object; nobody is told.
+    pub fn alter(&self, id: &str, members: &Value) {
+        let mut state = self.state();
+        let mut object = state.objects.find(id).unwrap();
+        for (name, value) in members.as_object().into_iter().flatten() {
+            object[name.as_str()] = value.clone();
+        }
+        let kind = row(object["object"].as_str().unwrap()).0;
+        state.objects.insert(kind, object);
+    }
+
+    /// An object that is not there any more, not even as deleted; nobody is told.
+    pub fn forget(&self, kind: &str, id: &str) {
+        self.state().objects.remove(kind, id);
     }
 
     /// A price in USD; `interval` is empty for one that is paid once.
@@ -125,7 +173,20 @@ impl FakeStripe {
     pub fn deliver_to(&self, url: &str, secret: &str, version: ApiVersion) {
         let id = self.add("webhook_endpoint", &json!({ "url": url, "api_version": version.as_str() }));
         let (url, secret) = (url.to_owned(), secret.to_owned());
-        self.state().mail.endpoints.push(Endpoint { id, url, secret, version, events: vec!["*".to_owned()] });
+        let (events, thin) = (vec!["*".to_owned()], false);
+        self.state().mail.endpoints.push(Endpoint { id, url, secret, version, events, thin });
+    }
+
+    /// The thin twins of events from now on are for this address.
+    pub fn deliver_thin_to(&self, url: &str, secret: &str) {
+        let (id, url, secret) = ("ed_Fake".to_owned(), url.to_owned(), secret.to_owned());
+        let (version, events, thin) = (ApiVersion::CURRENT, vec!["*".to_owned()], true);
+        self.state().mail.endpoints.push(Endpoint { id, url, secret, version, events, thin });
+    }
+
+    /// The context of thin events from now on, which calls for them must send back.
+    pub fn set_context(&self, context: &str) {
+        self.state().context = Some(context.to_owned());
     }
 
     /// Letters are lost, doubled and shuffled by this rule from now on.
@@ -147,6 +208,12 @@ impl FakeStripe {
     /// Types of all events, the oldest first.
     pub fn event_types(&self) -> Vec<String> {
         self.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The thin twins of all events as they are sent, the oldest first.
+    pub fn thin_events(&self) -> Vec<Value> {
+        let context = self.state().context.clone();
+        self.events().iter().map(|event| thin::of(event, context.as_deref(), false)).collect()
     }
 
     /// All events, the oldest first.

@@ -12,6 +12,7 @@ use super::fault::{Fault, Faults};
 use super::mail::Mail;
 use super::params::{Answer, Params, Refusal};
 use super::store::{Objects, row};
+use super::thin;
 use super::view;
 use super::wire::Outgoing;
 
@@ -65,6 +66,10 @@ pub struct State {
     /// Requests that are held, and how many of them may go.
     pub held: usize,
     pub released: usize,
+    /// What the restricted key may not do, by pattern.
+    pub forbidden: Vec<String>,
+    /// The context of thin events.
+    pub context: Option<String>,
 }
 
 impl State {
@@ -81,6 +86,8 @@ impl State {
             request: None,
             held: 0,
             released: 0,
+            forbidden: Vec::new(),
+            context: None,
         }
     }
 
@@ -162,9 +169,13 @@ impl State {
             event
         };
         let readers = self.mail.readers(event_type);
-        let letters: Vec<_> =
-            readers.iter().map(|(place, version)| (*place, in_version(*version, readers.len()).to_string())).collect();
         let event = in_version(self.version, readers.len());
+        let letter = |version: ApiVersion, is_thin: bool| match is_thin {
+            true => thin::of(&event, self.context.as_deref(), false),
+            false => in_version(version, readers.len()),
+        };
+        let letters: Vec<_> =
+            readers.iter().map(|(place, version, thin)| (*place, letter(*version, *thin).to_string())).collect();
         self.objects.insert("event", event);
         for (place, body) in letters {
             self.mail.post(place, &id, body.into_bytes());

@@ -172,6 +172,7 @@ fn endpoint(state: &mut State, mut object: Value, params: &Params) -> Answer {
         secret: secret.clone(),
         version,
         events: params.texts("enabled_events"),
+        thin: false,
     });
     let mut told = state.create("webhook_endpoint", object);
     told["secret"] = json!(secret);

@@ -96,12 +96,30 @@ fn events_are_filtered_by_type_and_delivery() {
 fn a_thin_event_names_its_object() {
     let fake = FakeStripe::start();
     let customer = post(&fake, "/v1/customers", "name=a").id();
-    let id = get(&fake, "/v1/events").ids()[0].to_owned();
+    let id = get(&fake, "/v1/events").ids()[0].replace("evt_F", "evt_T");
     let thin = get(&fake, &format!("/v2/core/events/{id}")).body;
     assert_eq!((&thin["object"], &thin["type"]), (&json!("v2.core.event"), &json!("v1.customer.created")));
     let url = thin["related_object"]["url"].as_str().unwrap();
     assert_eq!(get(&fake, url).id(), customer);
     assert!(thin["created"].as_str().unwrap().ends_with('Z') && thin.get("data").is_none());
+    assert_eq!(thin["snapshot_event"], get(&fake, "/v1/events").ids()[0]);
+    assert_eq!(get(&fake, "/v2/core/events/evt_T1").status, 404);
+}
+
+#[test]
+fn thin_events_are_delivered_signed_and_without_their_object() {
+    let fake = FakeStripe::start();
+    let (url, hook) = sink(&[200]);
+    fake.deliver_thin_to(&url, "whsec_x");
+    fake.set_context("acct_1");
+    post(&fake, "/v1/customers", "name=a");
+    assert_eq!(fake.flush()[0].status, Some(200));
+    let got = hook.join().unwrap();
+    let now_s = fake.clock().now_s();
+    signature::verify(got[0].header("stripe-signature"), &got[0].body, &["whsec_x"], 0, now_s).unwrap();
+    let thin: Value = serde_json::from_slice(&got[0].body).unwrap();
+    assert_eq!((&thin["object"], &thin["context"]), (&json!("v2.core.event"), &json!("acct_1")));
+    assert!(thin.get("data").is_none() && thin.get("snapshot_event").is_none());
 }
 
 #[test]

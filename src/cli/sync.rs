@@ -1,0 +1,79 @@
+//! `tilld sync`: every object from Stripe's lists into the tables. Works on the file, whether or not a daemon runs.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use crate::cli::{Failure, database, outward, table};
+use crate::config::Flags;
+use crate::daemon;
+use crate::store::sync_runs::Progress;
+use crate::sync::backfill::{self, Order};
+use crate::sync::kinds::{self, KINDS, Kind};
+
+/// What to read.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only these types [default: all]
+    #[arg(value_name = "TYPE", value_parser = parse_kind)]
+    types: Vec<&'static Kind>,
+    /// Begin anew instead of going on with an unfinished run
+    #[arg(long)]
+    restart: bool,
+}
+
+/// The type of that name.
+///
+/// # Errors
+/// An unknown name; the message lists the known ones.
+pub fn parse_kind(name: &str) -> Result<&'static Kind, String> {
+    let names = || KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    kinds::find(name).ok_or_else(|| format!("there is no such type; the types are: {}", names()))
+}
+
+/// Reads, and prints what was read.
+///
+/// # Errors
+/// When Stripe or the database does not allow it; the next call goes on from there.
+pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let client = outward::client(&config)?;
+    daemon::start_logging(&config);
+    let order = Order::of(&arguments.types, arguments.restart);
+    let done = database::with_store(&config, |store| {
+        let (means, _stopper) = outward::means(&config, store, client);
+        let shown = outward::Progress::new(None);
+        let counts: Mutex<Vec<(String, u32)>> = Mutex::default();
+        let done = backfill::run(&means, &order, &|progress| report(&shown, &counts, progress));
+        shown.finish();
+        Ok(done?)
+    })?;
+    let row = |progress: &Progress| {
+        vec![
+            progress.kind.clone(),
+            progress.pages.to_string(),
+            progress.objects.to_string(),
+            progress.failed.to_string(),
+        ]
+    };
+    let rows: Vec<_> = done.progress.iter().map(row).collect();
+    table::columns(out, &["TYPE", "PAGES", "OBJECTS", "FAILED"], &rows)?;
+    let objects: u64 = done.progress.iter().map(|progress| u64::from(progress.objects)).sum();
+    writeln!(out, "complete: {objects} objects{}", if done.whole { "" } else { ", of these types only" })?;
+    Ok(())
+}
+
+/// A page is done; how many objects it had follows from what was told before.
+fn report(shown: &outward::Progress, counts: &Mutex<Vec<(String, u32)>>, progress: &Progress) {
+    // Nothing panics while holding it.
+    let Ok(mut counts) = counts.lock() else { return };
+    let before = match counts.iter_mut().find(|(kind, _)| *kind == progress.kind) {
+        Some((_, count)) => std::mem::replace(count, progress.objects),
+        None => {
+            counts.push((progress.kind.clone(), progress.objects));
+            0
+        }
+    };
+    drop(counts);
+    let objects = u64::from(progress.objects.saturating_sub(before));
+    shown.page(&progress.kind, objects, (progress.pages.into(), progress.objects.into()));
+}

@@ -1,0 +1,303 @@
+//! The fetch thread: what thin events only name. It takes such an effect from the outbox, reads the event and its object
+//! from Stripe, outside any transaction, and takes both into the tables in one, with the completion of the event and of
+//! the effect. So a crash in between repeats the reading, and nothing else. It must never ask for anything but paths of
+//! Stripe's API that `projection::thin` has let through.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, select};
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::projection::read::{self, Absorbed, Sent, Shown};
+use crate::projection::thin::Fetch;
+use crate::projection::{self, Context, ProjectionError, handled};
+use crate::retry::{self, RetryPolicy};
+use crate::store::inbox::{self, Completion};
+use crate::store::outbox::{self, Effect, End, Kind};
+use crate::store::{Store, StoreError, Tx, in_savepoint};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
+use crate::stripe::event::EventError;
+use crate::thread::Stop;
+
+/// How often the outbox is looked at without a bell.
+const POLL: Duration = Duration::from_secs(5);
+/// Pause after the database could not be asked or written.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The same, where only an operator can help.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// What a thin event's completion begins with.
+const WHAT: &str = "a thin event:";
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing was due.
+    Idle,
+    /// An effect was taken, with success or without; more may wait.
+    Worked,
+}
+
+/// Fetches what thin events name.
+pub struct Fetcher {
+    store: Store,
+    client: Client,
+    context: Arc<Context>,
+    policy: RetryPolicy,
+    /// Given while the thread runs.
+    stop: Option<Stop>,
+    /// What the clock said at the last step; a clock that says less was set back.
+    looked_ms: Option<i64>,
+    /// Claimed, but the database could not take its end.
+    in_hand: Option<Effect>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
+}
+
+impl FetchError {
+    /// What can be done about it, by the words of `projection`.
+    fn verdict(&self) -> projection::Verdict {
+        match self {
+            Self::Store(error) => ProjectionError::Store(error.clone()).verdict(),
+            Self::Stripe(StripeError::Unsendable(_)) | Self::Event(_) => projection::Verdict::Give,
+            // Also what Stripe refuses for good: a key is rolled, a permission is given.
+            Self::Stripe(_) => projection::Verdict::Retry,
+            Self::Projection(error) => error.verdict(),
+        }
+    }
+}
+
+/// What was read. `None`: it is not there (404), or there is none.
+struct Got {
+    event: Option<Shown>,
+    object: Option<Shown>,
+    /// The event names an object, and Stripe has none there.
+    gone: bool,
+}
+
+/// Time as it goes on within one step.
+struct Since {
+    began: Instant,
+    now_ms: i64,
+}
+
+impl Since {
+    fn now_ms(&self) -> i64 {
+        let went_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.now_ms.saturating_add(went_ms)
+    }
+}
+
+impl Fetcher {
+    /// The thread's work; `policy` says how often and how far apart a fetch is tried.
+    #[must_use]
+    pub fn new(store: Store, client: Client, context: Arc<Context>, policy: RetryPolicy) -> Self {
+        Self { store, client, context, policy, stop: None, looked_ms: None, in_hand: None }
+    }
+
+    /// The thread's loop.
+    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock) {
+        self.stop = Some(stop.clone());
+        while !stop.is_given() {
+            let wait = match self.step(clock.now_ms()) {
+                Ok(Step::Worked) => continue,
+                Ok(Step::Idle) => self.wait(clock.now_ms()),
+                Err(StoreError::Stopped) => return,
+                Err(error) => {
+                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
+                    log::warn!("fetches wait: {error}; trying again in {} s", pause.as_secs());
+                    pause
+                }
+            };
+            select! {
+                recv(stop.signal()) -> _ => return,
+                recv(bell) -> _ => {},
+                default(wait) => {},
+            }
+        }
+    }
+
+    fn wait(&self, now_ms: i64) -> Duration {
+        let due_ms = self.store.read(|reader| outbox::next_due_ms(reader, Kind::StripeCall)).ok().flatten();
+        let left_ms = due_ms.and_then(|due_ms| u64::try_from(due_ms.saturating_sub(now_ms)).ok());
+        left_ms.map_or(POLL, Duration::from_millis).min(POLL)
+    }
+
+    /// Performs the fetch that has been due longest.
+    ///
+    /// # Errors
+    /// When the database could not take it; then it stays in hand and is performed again.
+    pub fn step(&mut self, now_ms: i64) -> Result<Step, StoreError> {
+        self.look(now_ms)?;
+        let Some(effect) = self.next(now_ms)? else { return Ok(Step::Idle) };
+        let since = Since { began: Instant::now(), now_ms };
+        let outcome = self.perform(&effect, &since);
+        if outcome.is_err() {
+            self.in_hand = Some(effect);
+        }
+        outcome.map(|()| Step::Worked)
+    }
+
+    /// At the first step, and when the clock was set back.
+    fn look(&mut self, now_ms: i64) -> Result<(), StoreError> {
+        let longest_ms = self.policy.max_delay_s.saturating_mul(1000);
+        let first = self.looked_ms.is_none();
+        if self.looked_ms.is_none_or(|before| now_ms < before) {
+            let latest_ms = now_ms.saturating_add_unsigned(longest_ms);
+            let rescued = self.store.write(move |tx| {
+                outbox::bring_forward(tx, Kind::StripeCall, latest_ms)?;
+                if first { outbox::rescue(tx, Kind::StripeCall) } else { Ok(0) }
+            })?;
+            if rescued > 0 {
+                log::info!("the former process ended within a fetch; taken up again: {rescued}");
+            }
+        }
+        self.looked_ms = Some(now_ms);
+        Ok(())
+    }
+
+    fn next(&mut self, now_ms: i64) -> Result<Option<Effect>, StoreError> {
+        if let Some(effect) = self.in_hand.take() {
+            return Ok(Some(effect));
+        }
+        let due_ms = self.store.read(|reader| outbox::next_due_ms(reader, Kind::StripeCall))?;
+        if due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+            return Ok(None);
+        }
+        self.store.write(move |tx| outbox::claim(tx, Kind::StripeCall, now_ms))
+    }
+
+    /// `Err` only where the database is at fault.
+    fn perform(&self, effect: &Effect, since: &Since) -> Result<(), StoreError> {
+        let Some(fetch) = Fetch::parse(&effect.payload) else {
+            let (effect, now_ms) = (effect.clone(), since.now_ms());
+            let end = End::Failed("its payload names no fetch");
+            return self.store.write(move |tx| outbox::finish(tx, &effect, end, now_ms)).map(|_| ());
+        };
+        if effect.attempts > self.policy.max_attempts {
+            let reason = "the process ended in each of its attempts";
+            return self.give_up(effect, &fetch, reason, since.now_ms());
+        }
+        let error = match self.ask(&fetch, since).and_then(|got| self.take(effect, &fetch, got, since.now_ms())) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match (error.verdict(), error) {
+            (
+                projection::Verdict::Later,
+                FetchError::Store(error) | FetchError::Projection(ProjectionError::Store(error)),
+            ) => Err(error),
+            // What ends because the daemon does is no failure: the next process takes it up at once.
+            _ if self.stop.as_ref().is_some_and(Stop::is_given) => Ok(()),
+            (projection::Verdict::Give, error) => self.give_up(effect, &fetch, &error.to_string(), since.now_ms()),
+            (_, error) => self.failed(effect, &fetch, &error.to_string(), since.now_ms()),
+        }
+    }
+
+    /// Reads the event, then its object.
+    fn ask(&self, fetch: &Fetch, since: &Since) -> Result<Got, FetchError> {
+        let event = self.read(fetch, &fetch.event_path(), since)?;
+        let Some(path) = &fetch.object_path else { return Ok(Got { gone: event.is_none(), event, object: None }) };
+        let object = self.read(fetch, path, since)?;
+        Ok(Got { event, gone: object.is_none(), object })
+    }
+
+    fn read(&self, fetch: &Fetch, path: &str, since: &Since) -> Result<Option<Shown>, FetchError> {
+        let sent = self.store.read(|reader| Sent::now(reader, since.now_ms()))?;
+        match self.client.call(&fetch.call(path)) {
+            Ok(answer) => {
+                let shown = Shown::new(&answer.text, sent.reading(answer.date_s, since.now_ms()))?;
+                Ok(Some(shown.of_account(fetch.account.clone())))
+            }
+            Err(error) if error.api().is_some_and(|error| error.status == 404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what was read into the tables, and ends event and effect by that: all or nothing.
+    fn take(&self, effect: &Effect, fetch: &Fetch, got: Got, now_ms: i64) -> Result<(), FetchError> {
+        let (effect, event_id, context) = (effect.clone(), fetch.event_id.clone(), Arc::clone(&self.context));
+        let ours = fetch.account.is_none();
+        let taken = self.store.write(move |tx| {
+            let taken = in_savepoint(tx, |tx| {
+                let completion = absorb(tx, &got, ours, &context, now_ms)?;
+                let note = if let Completion::Ignored(note) = &completion { Some(note.as_str()) } else { None };
+                if !outbox::finish(tx, &effect, End::Done(note), now_ms)? {
+                    // Replayed meanwhile: it is fetched again. What was read is true all the same.
+                    return Ok(());
+                }
+                inbox::fetched(tx, &event_id, &completion, now_ms)?;
+                Ok(())
+            });
+            match taken {
+                Err(ProjectionError::Store(error)) => Err(error),
+                taken => Ok(taken),
+            }
+        })?;
+        Ok(taken?)
+    }
+
+    /// Due again later, or given up after its last attempt.
+    fn failed(&self, effect: &Effect, fetch: &Fetch, error: &str, now_ms: i64) -> Result<(), StoreError> {
+        let jitter = retry::jitter_of(&effect.dedupe_key, effect.attempts);
+        let retry::Verdict::RetryAt { due_ms } = self.policy.verdict(effect.attempts, now_ms, jitter) else {
+            return self.give_up(effect, fetch, error, now_ms);
+        };
+        let (attempt, of) = (effect.attempts, self.policy.max_attempts);
+        let in_s = due_ms.saturating_sub(now_ms) / 1000;
+        log::warn!("fetch failed, retried in {in_s} s event_id={} attempt={attempt}/{of}: {error}", fetch.event_id);
+        let reason = format!("{WHAT} what it names could not be fetched yet (attempt {attempt} of {of}): {error}");
+        let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());
+        self.store.write(move |tx| {
+            if outbox::retry(tx, &effect, &error, due_ms)? {
+                inbox::fetched(tx, &event_id, &Completion::Ignored(reason), now_ms)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn give_up(&self, effect: &Effect, fetch: &Fetch, error: &str, now_ms: i64) -> Result<(), StoreError> {
+        let (attempts, id) = (effect.attempts, &fetch.event_id);
+        log::error!(
+            "fetch given up, `tilld events replay {id}` tries again event_id={id} attempts={attempts}: {error}"
+        );
+        let reason =
+            format!("{WHAT} what it names was not fetched, given up (attempts: {attempts}), replay it: {error}");
+        let (effect, event_id, error) = (effect.clone(), id.clone(), error.to_owned());
+        self.store.write(move |tx| {
+            if outbox::finish(tx, &effect, End::Failed(&error), now_ms)? {
+                inbox::fetched(tx, &event_id, &Completion::Ignored(reason), now_ms)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The event and its object into the mirror, the object into its table; how the event ends by that.
+fn absorb(tx: &Tx, got: &Got, ours: bool, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+    if let Some(event) = &got.event {
+        read::absorb(tx, event, context, now_ms)?;
+    }
+    let Some(object) = &got.object else {
+        let gone = format!("{WHAT} what it names is not at Stripe any more (404)");
+        return Ok(if got.gone { Completion::Ignored(gone) } else { Completion::Mirrored });
+    };
+    if read::absorb(tx, object, context, now_ms)? == Absorbed::NoObject {
+        return Ok(Completion::Ignored(format!("{WHAT} its object has no id")));
+    }
+    let kind = object.object().get("object").and_then(Value::as_str).unwrap_or_default();
+    Ok(if ours && handled::has_table(kind) { Completion::Processed } else { Completion::Mirrored })
+}

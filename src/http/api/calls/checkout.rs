@@ -1,0 +1,153 @@
+//! Checkout sessions: what is bought, for whom, and where the customer goes afterwards. Every object that will come of
+//! one names its user, so that each webhook finds it. Called by `calls`.
+
+use serde_json::json;
+
+use super::{Answered, Asked, USER_METADATA, answers::told, check_price, parameters::missing, user};
+use crate::calls::{Done, KEY_METADATA, Kind};
+use crate::http::api::Api;
+use crate::http::request::Request;
+use crate::http::response::{ApiError, Response};
+use crate::http::route::Segments;
+use crate::store::subscriptions as subs;
+use crate::store::users::User;
+use crate::stripe::form::Form;
+
+const KNOWN: [&str; 9] = [
+    "price_id",
+    "mode",
+    "quantity",
+    "coupon",
+    "promotion_code",
+    "trial_days",
+    "success_url",
+    "cancel_url",
+    "allow_second",
+];
+/// Longest `client_reference_id` (Stripe's limit). The metadata name the user as well.
+const MAX_REFERENCE_CHARS: usize = 200;
+/// Stripe's limits.
+const MAX_QUANTITY: i64 = 999_999;
+const MAX_TRIAL_DAYS: i64 = 730;
+
+/// What a checkout is to be.
+struct Order<'a> {
+    price_id: &'a str,
+    is_subscription: bool,
+    quantity: i64,
+    /// Its parameter, and its id.
+    discount: Option<(&'static str, &'a str)>,
+    trial_days: Option<i64>,
+    success_url: String,
+    cancel_url: Option<String>,
+    allow_second: bool,
+}
+
+pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (asked, user) = (Asked::read(api, request, &KNOWN)?, user(api, segments)?);
+    if let Some(outcome) = asked.calls.repeated(&asked.caller)? {
+        return told(outcome, shown);
+    }
+    let order = order(&asked)?;
+    let customer = match asked.customer_of(&user)? {
+        Ok(customer) => customer,
+        Err(answer) => return Ok(answer),
+    };
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |key| {
+        if order.is_subscription && !order.allow_second {
+            refuse_second(api, &user)?;
+        }
+        let wanted = asked.post(Kind::CheckoutSessionCreate, &user, "/v1/checkout/sessions");
+        Ok::<_, ApiError>((wanted, form(api, &order, (&user, &customer), key)))
+    })?;
+    told(outcome, shown)
+}
+
+fn shown(done: &Done) -> Answered {
+    Ok(Response::json(200, &json!({"session_id": done.object["id"], "session_url": done.object["url"]})))
+}
+
+fn order<'a>(asked: &'a Asked) -> Result<Order<'a>, ApiError> {
+    let (given, checkout) = (&asked.parameters, &asked.api.offers.checkout);
+    let price_id = given.required_text("price_id")?;
+    let is_subscription = given.word("mode", &["subscription", "payment"])? != Some("payment");
+    let discount = match (given.text("coupon")?, given.text("promotion_code")?) {
+        (Some(_), Some(_)) => {
+            let message = "coupon and promotion_code exclude each other: Stripe takes one discount";
+            return Err(ApiError::parameter("promotion_code", message));
+        }
+        (Some(coupon), None) => Some(("coupon", coupon)),
+        (None, Some(code)) => Some(("promotion_code", code)),
+        (None, None) => None,
+    };
+    let trial_days = given.integer("trial_days", (1, MAX_TRIAL_DAYS))?;
+    if trial_days.is_some() && !is_subscription {
+        return Err(ApiError::parameter("trial_days", "trial_days belongs to a subscription, not to mode payment"));
+    }
+    let success_url = given.url("success_url")?.or_else(|| checkout.success_url.clone()).ok_or_else(|| {
+        let message = "success_url is missing: give it here, or checkout.success_url in the configuration";
+        ApiError { message: message.to_owned(), ..missing("success_url") }
+    })?;
+    let order = Order {
+        price_id,
+        is_subscription,
+        quantity: given.integer("quantity", (0, MAX_QUANTITY))?.unwrap_or(1),
+        discount,
+        trial_days,
+        success_url,
+        cancel_url: given.url("cancel_url")?.or_else(|| checkout.cancel_url.clone()),
+        allow_second: given.flag("allow_second")?,
+    };
+    check_price(asked.api, price_id)?;
+    Ok(order)
+}
+
+/// A second subscription beside one that runs would be paid for twice.
+fn refuse_second(api: &Api, user: &User) -> Result<(), ApiError> {
+    let shown = api.store.read(|reader| subs::list_of_user(reader, &user.id))?;
+    let runs = |one: &&subs::Shown| {
+        let facts = one.facts();
+        !facts.deleted && matches!(facts.status.as_str(), "active" | "trialing" | "past_due")
+    };
+    let Some(running) = shown.iter().find(runs) else { return Ok(()) };
+    let message = format!(
+        "user {:?} has the subscription {} ({}): POST /api/v1/users/{{user_id}}/subscription/change-plan changes its \
+         price, …/reactivate undoes its cancellation; \"allow_second\": true buys another one beside it",
+        user.id, running.subscription.stripe_subscription_id, running.subscription.status
+    );
+    Err(ApiError::new(409, "already_subscribed", message))
+}
+
+fn form(api: &Api, order: &Order, (user, customer): (&User, &str), key: &str) -> Form {
+    let line = Form::new().put("price", order.price_id);
+    // A metered price takes no quantity.
+    let line = if order.quantity > 0 { line.put("quantity", order.quantity) } else { line };
+    let reference = Some(user.id.as_str()).filter(|id| id.chars().count() <= MAX_REFERENCE_CHARS);
+    let form = Form::new()
+        .put("mode", if order.is_subscription { "subscription" } else { "payment" })
+        .put("customer", customer)
+        .list("line_items", [line])
+        .put("success_url", order.success_url.as_str())
+        .put_opt("cancel_url", order.cancel_url.as_deref())
+        .put_opt("client_reference_id", reference);
+    // One or the other: Stripe refuses both.
+    let form = match order.discount {
+        Some((kind, id)) => form.list("discounts", [Form::new().put(kind, id)]),
+        None => form.put("allow_promotion_codes", true),
+    };
+    let form = if api.offers.checkout.automatic_tax {
+        // The customer may have no address yet; the one given at checkout is kept.
+        form.map("automatic_tax", Form::new().put("enabled", true))
+            .map("customer_update", Form::new().put("address", "auto"))
+    } else {
+        form
+    };
+    let named = || Form::new().put(USER_METADATA, user.id.as_str());
+    let form = form.map("metadata", named().put(KEY_METADATA, key));
+    if order.is_subscription {
+        let data = Form::new().put_opt("trial_period_days", order.trial_days);
+        form.map("subscription_data", data.map("metadata", named()))
+    } else {
+        form.map("payment_intent_data", Form::new().map("metadata", named()))
+    }
+}

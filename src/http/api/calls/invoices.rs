@@ -1,0 +1,47 @@
+//! A user's invoices, from the local copy; with `refresh=true` Stripe is asked first. Called by `api`, and on the threads
+//! for calls where it asks Stripe.
+
+use super::{Answered, answers::unread, calls};
+use crate::http::api::{Api, users, views};
+use crate::http::request::{Method, Request};
+use crate::http::response::{ApiError, Page, Response};
+use crate::http::route::{self, Route, Segments};
+use crate::http::{api, auth::Access};
+use crate::store::{customers, invoices};
+use crate::stripe::form::Form;
+
+pub(in crate::http::api) const ROUTES: &[Route<Api>] =
+    &[api::route(Method::Get, "/api/v1/users/{user_id}/invoices", Access::Api, list)];
+
+/// Whether a request asks for invoices as Stripe has them now.
+pub(super) fn waits_for_stripe(request: &Request) -> bool {
+    request.parameter("refresh").as_deref() == Some("true") && route::covers(ROUTES, request)
+}
+
+fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (user, page) = (users::find(api, users::user_id(segments))?, Page::from_request(request)?);
+    match request.parameter("refresh").as_deref() {
+        None | Some("false") => {}
+        Some("true") => {
+            if let Err(error) = refresh(api, &user.id)? {
+                return unread(error);
+            }
+        }
+        Some(_) => return Err(ApiError::parameter("refresh", "refresh takes true or false")),
+    }
+    let after = page.starting_after.as_deref();
+    let rows = api.store.read(|reader| invoices::list_of_user(reader, &user.id, after, page.fetch()))?;
+    Ok(Response::list(rows.iter().map(views::invoice).collect(), &page))
+}
+
+fn refresh(api: &Api, user_id: &str) -> Result<Result<(), crate::calls::CallsError>, ApiError> {
+    let calls = calls(api)?;
+    for customer in api.store.read(|reader| customers::list_ids_of_user(reader, user_id))? {
+        match calls.refresh("/v1/invoices", || Form::new().put("customer", customer.as_str())) {
+            Ok(true) => {}
+            Ok(false) => log::warn!("only the newest invoices were read anew customer={customer}"),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(()))
+}

@@ -1,0 +1,185 @@
+//! The parameters of a call: a JSON object, each value checked, each fault answered by its name. `null` counts as not
+//! given. It must never quote a value that may be personal. Called by the calls' handlers.
+
+use serde_json::{Map, Value};
+
+use crate::config::application_url;
+use crate::http::api::body_object;
+use crate::http::request::Request;
+use crate::http::response::ApiError;
+use crate::stripe::form::Form;
+
+/// Longest text; Stripe's longest are URLs.
+const MAX_TEXT_CHARS: usize = 5000;
+
+/// What a request says.
+pub(super) struct Parameters(Map<String, Value>);
+
+impl Parameters {
+    /// The body of a request that may have the parameters `known`.
+    pub(super) fn read(request: &Request, known: &[&str]) -> Result<Self, ApiError> {
+        let fields = body_object(request)?;
+        match fields.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(Self(fields)),
+            Some(key) => {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let message = format!("{key:?} is not a parameter of this call; there are: {known}");
+                Err(ApiError::new(400, "parameter_unknown", message))
+            }
+        }
+    }
+
+    /// All of them, the same text for the same parameters.
+    pub(super) fn text_of_all(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
+    fn given(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text that is not blank.
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
+        let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT_CHARS;
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if fits(text) => Ok(Some(text)),
+            Some(_) => Err(wrong(name, &format!("a text of 1 to {MAX_TEXT_CHARS} characters"))),
+        }
+    }
+
+    /// A text that must be given.
+    pub(super) fn required_text(&self, name: &'static str) -> Result<&str, ApiError> {
+        self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// One of these words.
+    pub(super) fn word(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ApiError> {
+        match self.text(name)? {
+            Some(word) if !words.contains(&word) => Err(wrong(name, &format!("one of {}", words.join(", ")))),
+            word => Ok(word),
+        }
+    }
+
+    /// A whole number within these bounds.
+    pub(super) fn integer(&self, name: &'static str, (least, most): (i64, i64)) -> Result<Option<i64>, ApiError> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(value) => match value.as_i64().filter(|number| (least..=most).contains(number)) {
+                Some(number) => Ok(Some(number)),
+                None => Err(wrong(name, &format!("a whole number from {least} to {most}"))),
+            },
+        }
+    }
+
+    /// True or false; false unless given.
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, ApiError> {
+        match self.given(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(wrong(name, "true or false")),
+        }
+    }
+
+    /// A URL of the application.
+    pub(super) fn url(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        application_url(text).map(Some).map_err(|message| ApiError::parameter(name, format!("{name}: {message}")))
+    }
+
+    /// Metadata of the application's own, beside what is ours. Numbers and flags become texts, as Stripe keeps them.
+    pub(super) fn metadata(&self, ours: &[(&str, &str)]) -> Result<Form, ApiError> {
+        let mut form: Form = ours.iter().copied().collect();
+        let given = match self.given("metadata") {
+            None => return Ok(form),
+            Some(Value::Object(given)) => given,
+            Some(_) => return Err(wrong("metadata", "an object of texts")),
+        };
+        for (name, value) in given {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
+                _ => return Err(wrong("metadata", "an object of texts")),
+            };
+            match ours.iter().find(|(own, _)| own == name) {
+                None => form = form.put(name.as_str(), text),
+                // An application that names its user itself says the same.
+                Some((_, own)) if *own == text => {}
+                Some((own, _)) => {
+                    let message = format!("{own} in metadata is kept by tilld: leave it out");
+                    return Err(ApiError::parameter("metadata", message));
+                }
+            }
+        }
+        Ok(form)
+    }
+}
+
+/// A parameter that is not there.
+pub(super) fn missing(name: &'static str) -> ApiError {
+    ApiError::new(400, "parameter_missing", format!("{name} is missing")).at(name)
+}
+
+/// A parameter that is not what it takes.
+fn wrong(name: &'static str, takes: &str) -> ApiError {
+    ApiError::parameter(name, format!("{name} takes {takes}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::http::request::Method;
+    use serde_json::json;
+
+    fn parameters(body: &Value) -> Parameters {
+        let request = Request { body: body.to_string().into_bytes(), ..Request::new(Method::Post, "/") };
+        Parameters::read(&request, &["a", "b", "metadata"]).unwrap()
+    }
+
+    fn refused<T: std::fmt::Debug>(found: Result<T, ApiError>, code: &str) {
+        let error = found.unwrap_err();
+        assert_eq!((error.status, error.code), (400, code), "{}", error.message);
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_and_the_known_ones_are_named() {
+        let request = Request { body: b"{\"c\":1}".to_vec(), ..Request::new(Method::Post, "/") };
+        let error = Parameters::read(&request, &["a", "b"]).err().unwrap();
+        assert_eq!(error.code, "parameter_unknown");
+        assert!(error.message.contains("\"c\"") && error.message.contains("a, b"), "{}", error.message);
+    }
+
+    #[test]
+    fn null_counts_as_not_given() {
+        let given = parameters(&json!({"a": null}));
+        assert_eq!((given.text("a").unwrap(), given.integer("a", (1, 2)).unwrap()), (None, None));
+        assert!(!given.flag("a").unwrap());
+        refused(given.required_text("a"), "parameter_missing");
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_refused_by_name() {
+        for value in [json!(1.5), json!([]), json!({}), json!(" "), json!(3)] {
+            let given = parameters(&json!({"a": value}));
+            refused(given.integer("a", (1, 2)), "parameter_invalid");
+            refused(given.flag("a"), "parameter_invalid");
+            refused(given.word("a", &["x", "y"]), "parameter_invalid");
+            refused(given.url("a"), "parameter_invalid");
+            assert_eq!(given.text("a").unwrap_err().param, Some("a"));
+        }
+        assert_eq!(parameters(&json!({"a": "x"})).word("a", &["x", "y"]).unwrap(), Some("x"));
+    }
+
+    #[test]
+    fn metadata_of_the_application_stands_beside_ours_and_never_over_it() {
+        let ours = [("user_id", "u1")];
+        let given = json!({"metadata": {"n": 7, "yes": true, "user_id": "u1", "t": "x y"}});
+        let form = Form::new().map("m", parameters(&given).metadata(&ours).unwrap()).encode().unwrap();
+        assert_eq!(form, "m[user_id]=u1&m[n]=7&m[t]=x%20y&m[yes]=true");
+        refused(parameters(&json!({"metadata": {"user_id": "u2"}})).metadata(&ours), "parameter_invalid");
+        refused(parameters(&json!({"metadata": {"a": {"b": 1}}})).metadata(&ours), "parameter_invalid");
+        refused(parameters(&json!({"metadata": "x"})).metadata(&ours), "parameter_invalid");
+    }
+}

@@ -1,0 +1,95 @@
+//! What another price would cost: now, and with the next invoice. Changes nothing. Called by `calls`.
+
+use serde_json::{Value, json};
+
+use super::subscription::{Change, running};
+use super::{Answered, Asked, answers::told, user};
+use crate::calls::{Caller, Kind, Wanted};
+use crate::http::api::Api;
+use crate::http::request::Request;
+use crate::http::response::{ApiError, Response};
+use crate::http::route::Segments;
+use crate::store::subscriptions::Shown;
+use crate::store::users::User;
+use crate::stripe::form::Form;
+use crate::stripe::object;
+
+const PATH: &str = "/v1/invoices/create_preview";
+/// How far Stripe's clock may be ahead of ours.
+const CLOCK_SLACK_S: i64 = 60;
+
+pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (asked, user) = (Asked::read(api, request, &Change::KNOWN)?, user(api, segments)?);
+    let mut change = Change::read(&asked)?;
+    // Told to the caller: given back with the change itself, its amounts are these.
+    if change.behavior != "none" {
+        change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
+    }
+    let shown = running(api, &user.id)?;
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |_| {
+        Ok::<_, ApiError>((wanted(&asked, &user, &shown), form(&shown, change.form(api, &shown)?)))
+    })?;
+    told(outcome, |done| {
+        let invoice = &done.object;
+        if !is_due_now(invoice, api.clock.now_s()) {
+            return answer(&change, (invoice, None), &shown);
+        }
+        // What comes now says nothing of what comes next.
+        let recurring = Change { behavior: "none", proration_date: None, ..change };
+        let form = form(&shown, recurring.form(api, &shown)?).put("preview_mode", "recurring");
+        let wanted = Wanted { caller: Caller::new(None, ""), ..wanted(&asked, &user, &shown) };
+        told(asked.calls.perform(wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
+    })
+}
+
+fn wanted(asked: &Asked, user: &User, shown: &Shown) -> Wanted {
+    let subject = Some(shown.subscription.stripe_subscription_id.clone());
+    Wanted { subject, ..asked.post(Kind::SubscriptionPreview, user, PATH) }
+}
+
+fn form(shown: &Shown, details: Form) -> Form {
+    Form::new()
+        .put("customer", shown.subscription.stripe_customer_id.as_str())
+        .put("subscription", shown.subscription.stripe_subscription_id.as_str())
+        .map("subscription_details", details)
+}
+
+/// Whether the previewed invoice would be made at once: it bills nothing but the change, or a period that begins now.
+fn is_due_now(invoice: &Value, now_s: i64) -> bool {
+    let soon = now_s.saturating_add(CLOCK_SLACK_S);
+    let lines = object::list(invoice, "lines").0;
+    lines.iter().all(|line| object::line_is_proration(line) || object::line_period(line).0 <= Some(soon))
+}
+
+/// `billed`: the previewed invoice, and the one after it where the first is due now.
+fn answer(change: &Change, billed: (&Value, Option<&Value>), shown: &Shown) -> Answered {
+    let (invoice, next) = billed;
+    let due = |invoice: &Value| invoice["amount_due"].clone();
+    let lines = object::list(invoice, "lines").0;
+    let periods = lines.iter().filter(|line| !object::line_is_proration(line)).map(object::line_period);
+    let items = shown.subscription.items.iter();
+    let renewal = items.filter_map(|item| item.current_period_end).min().or(shown.subscription.current_period_end);
+    let next_at = match next {
+        Some(_) => periods.filter_map(|(_, end)| end).min().or(renewal),
+        None => {
+            let attempt = invoice["next_payment_attempt"].as_i64();
+            attempt.or_else(|| periods.filter_map(|(start, _)| start).min()).or(renewal)
+        }
+    };
+    let view = json!({
+        "price_id": change.price_id, "currency": invoice["currency"],
+        "amount_due_now": next.map_or(json!(0), |_| due(invoice)), "next_amount": due(next.unwrap_or(invoice)),
+        "next_payment_at": next_at, "proration_date": change.proration_date, "total": invoice["total"],
+        "lines": lines.iter().map(line).collect::<Vec<_>>(),
+    });
+    Ok(Response::json(200, &view))
+}
+
+fn line(line: &Value) -> Value {
+    let (start, end) = object::line_period(line);
+    json!({
+        "description": line["description"], "amount": line["amount"], "quantity": line["quantity"],
+        "price_id": object::line_price(line), "proration": object::line_is_proration(line), "period_start": start,
+        "period_end": end,
+    })
+}

@@ -1,0 +1,105 @@
+//! Thin events: they name their object without showing it. Where somebody fetches, one becomes an effect in the outbox;
+//! `fetch` performs it. It must never ask anybody itself. Called by `projection`.
+
+use serde_json::{Value, json};
+
+use super::{Context, Event, ProjectionError};
+use crate::store::Tx;
+use crate::store::inbox::Completion;
+use crate::store::outbox::{self, Kind, NewEffect};
+use crate::stripe::call::{Call, Priority, Verb};
+use crate::stripe::event::Thin;
+
+/// Begins the outbox's key of a fetch; the event's id follows.
+pub const PREFIX: &str = "thin:";
+
+/// What is to be fetched, as the outbox keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Stripe's event id.
+    pub event_id: String,
+    /// The value of `Stripe-Context`.
+    pub context: Option<String>,
+    /// The account that objects are mirrored under; `None` is our own.
+    pub account: Option<String>,
+    /// The path of the object; `None` where the event has none.
+    pub object_path: Option<String>,
+}
+
+impl Fetch {
+    /// The path of the event itself, with all that it says.
+    #[must_use]
+    pub fn event_path(&self) -> String {
+        format!("/v2/core/events/{}", self.event_id)
+    }
+
+    /// Reads what [`project`] wrote; `None` where it is not that.
+    #[must_use]
+    pub fn parse(payload: &str) -> Option<Self> {
+        let payload: Value = serde_json::from_str(payload).ok()?;
+        let text = |name: &str| payload[name].as_str().map(str::to_owned);
+        let (context, account) = (text("context"), text("account"));
+        Some(Self { event_id: text("event_id")?, context, account, object_path: text("object_path") })
+    }
+
+    /// A call that reads one of the two paths.
+    #[must_use]
+    pub fn call<'a>(&'a self, path: &'a str) -> Call<'a> {
+        let (context, priority) = (self.context.as_deref(), Priority::Background);
+        Call { verb: Verb::Get, path, form: "", idempotency_key: None, priority, context }
+    }
+
+    /// Whether both may be asked for: nothing but objects of Stripe's API, whatever the event names.
+    fn is_allowed(&self) -> bool {
+        let event_path = self.event_path();
+        let mut paths = std::iter::once(event_path.as_str()).chain(self.object_path.as_deref());
+        paths.all(|path| {
+            let of_api = path.starts_with("/v1/") || path.starts_with("/v2/");
+            of_api && self.call(path).check().is_ok()
+        })
+    }
+}
+
+pub(super) fn project(
+    tx: &Tx,
+    event: &Event,
+    named: &Thin,
+    context: &Context,
+    now_ms: i64,
+) -> Result<Completion, ProjectionError> {
+    let ignored = |reason: &str| Ok(Completion::Ignored(reason.to_owned()));
+    if !context.fetches {
+        return ignored("a thin event: it names its object without showing it; set stripe.api_key and replay it");
+    }
+    let fetch = Fetch {
+        event_id: event.id.clone(),
+        context: named.context.clone(),
+        account: event.account.clone(),
+        object_path: named.related.as_ref().and_then(|related| related.url.clone()),
+    };
+    if !fetch.is_allowed() {
+        return ignored("a thin event whose object has no address in Stripe's API");
+    }
+    let related = named.related.as_ref();
+    let (kind, id) = (related.and_then(|to| to.kind.as_deref()), related.and_then(|to| to.id.as_deref()));
+    let payload = json!({
+        "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,
+        "object_path": fetch.object_path, "object_type": kind, "object_id": id,
+    });
+    let dedupe_key = format!("{PREFIX}{}", event.id);
+    let (payload, kind) = (payload.to_string(), Kind::StripeCall);
+    let new = NewEffect {
+        kind,
+        dedupe_key: &dedupe_key,
+        user_id: None,
+        target: None,
+        payload: &payload,
+        due_ms: now_ms,
+        now_ms,
+    };
+    // Projected before: it is replayed, so it is fetched again.
+    if !outbox::put(tx, &new)? {
+        outbox::reopen(tx, &dedupe_key, now_ms)?;
+    }
+    ignored("a thin event: what it names is being fetched")
+}

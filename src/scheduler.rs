@@ -1,0 +1,241 @@
+//! The scheduler thread: a table of tasks that come again, each with its rhythm. One that fails is told and comes again
+//! in its turn; none ends the thread. It must never sleep through a stop. Made by `daemon` when Stripe can be called;
+//! tests drive [`Scheduler::step`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, select};
+
+use crate::clock::Clock;
+use crate::projection::Context;
+use crate::store::Store;
+use crate::stripe::client::Client;
+use crate::sync::{Means, SyncError, catch_up};
+use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
+
+/// How often missed events are asked for beside webhooks, in seconds.
+pub const CATCH_UP_EVERY_S: i64 = 600;
+const DAY_MS: i64 = 86_400_000;
+/// How long the thread sleeps at most: the clock may be set.
+const NAP: Duration = Duration::from_secs(5);
+
+/// When a task is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rhythm {
+    /// At start, and so many seconds after each beginning.
+    Every(i64),
+    /// Once a day, so many seconds after midnight UTC.
+    Daily(i64),
+}
+
+impl Rhythm {
+    /// The first time.
+    #[must_use]
+    pub fn first_ms(self, now_ms: i64) -> i64 {
+        match self {
+            Self::Every(_) => now_ms,
+            Self::Daily(_) => self.next_ms(now_ms),
+        }
+    }
+
+    /// The time after a beginning at `now_ms`.
+    #[must_use]
+    pub fn next_ms(self, now_ms: i64) -> i64 {
+        match self {
+            Self::Every(seconds) => now_ms.saturating_add(seconds.saturating_mul(1000)),
+            Self::Daily(at_s) => {
+                let today = now_ms.div_euclid(DAY_MS) * DAY_MS + at_s * 1000;
+                if today > now_ms { today } else { today + DAY_MS }
+            }
+        }
+    }
+}
+
+/// What a task does; it is handed the time.
+pub type Work = Box<dyn FnMut(i64) -> Result<(), SyncError> + Send>;
+
+/// A task that comes again.
+pub struct Task {
+    /// For the log.
+    pub name: &'static str,
+    /// When it is due.
+    pub rhythm: Rhythm,
+    /// What it does.
+    pub work: Work,
+}
+
+/// Runs tasks one after the other.
+pub struct Scheduler {
+    tasks: Vec<(Task, i64)>,
+}
+
+impl Scheduler {
+    /// With these tasks, from now on.
+    #[must_use]
+    pub fn new(tasks: Vec<Task>, now_ms: i64) -> Self {
+        let first = |task: Task| {
+            let due_ms = task.rhythm.first_ms(now_ms);
+            (task, due_ms)
+        };
+        Self { tasks: tasks.into_iter().map(first).collect() }
+    }
+
+    /// Runs what is due, each once.
+    pub fn step(&mut self, now_ms: i64) {
+        for (task, due_ms) in &mut self.tasks {
+            let next_ms = task.rhythm.next_ms(now_ms);
+            // A clock that was set back must not keep a task waiting for more than its interval.
+            *due_ms = (*due_ms).min(next_ms);
+            if *due_ms > now_ms {
+                continue;
+            }
+            *due_ms = next_ms;
+            let done = catch_unwind(AssertUnwindSafe(|| (task.work)(now_ms)));
+            match done.unwrap_or_else(|panic| Err(SyncError::Thread(panic_text(panic.as_ref())))) {
+                Ok(()) | Err(SyncError::Stopped) => {}
+                Err(error) => {
+                    let wait_s = (next_ms - now_ms) / 1000;
+                    log::warn!("{} did not come to its end: {error}; next try in {wait_s} s", task.name);
+                }
+            }
+        }
+    }
+
+    /// The thread's loop; `pulse` beats with each turn, and the tasks beat it while they work.
+    pub fn run(mut self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
+        while !stop.is_given() {
+            pulse.beat();
+            self.step(clock.now_ms());
+            let now_ms = clock.now_ms();
+            let next_ms = self.tasks.iter().map(|(_, due_ms)| *due_ms).min().unwrap_or(i64::MAX);
+            let wait = u64::try_from(next_ms.saturating_sub(now_ms)).map_or(Duration::ZERO, Duration::from_millis);
+            select! {
+                recv(stop.signal()) -> _ => return,
+                default(wait.min(NAP)) => {},
+            }
+        }
+    }
+}
+
+/// What the daemon hands over, to have its copy kept whole.
+pub struct Tasks {
+    /// The copy.
+    pub store: Store,
+    /// The way to Stripe.
+    pub client: Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What projecting rests on.
+    pub context: Arc<Context>,
+    /// Wakes the worker.
+    pub bell: Sender<()>,
+    /// `stripe.pull_interval_s`: Stripe is asked for events so often, since it sends none.
+    pub pull_interval_s: Option<i64>,
+}
+
+/// A thread of the scheduler's that runs.
+pub type Started = (&'static str, Handle, Pulse);
+
+impl Tasks {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(self, threads: &Threads, stop: &Stop) -> std::io::Result<Vec<Started>> {
+        let pulse = Pulse::default();
+        let tasks = vec![self.catch_up(self.means(stop, &pulse))];
+        Ok(vec![self.spawn("scheduler", tasks, (threads, stop, pulse))?])
+    }
+
+    fn means(&self, stop: &Stop, pulse: &Pulse) -> Means {
+        Means {
+            store: self.store.clone(),
+            client: self.client.clone(),
+            clock: Arc::clone(&self.clock),
+            context: Arc::clone(&self.context),
+            stop: stop.clone(),
+            pulse: pulse.clone(),
+        }
+    }
+
+    fn catch_up(&self, means: Means) -> Task {
+        let bell = self.bell.clone();
+        let ring = move || {
+            // A bell that rings already is rung.
+            let _ = bell.try_send(());
+        };
+        let work = move |_| catch_up::run(&means, &ring).map(|_| ());
+        let rhythm = Rhythm::Every(self.pull_interval_s.unwrap_or(CATCH_UP_EVERY_S));
+        Task { name: "catching up", rhythm, work: Box::new(work) }
+    }
+
+    fn spawn(
+        &self,
+        name: &'static str,
+        tasks: Vec<Task>,
+        (threads, stop, pulse): (&Threads, &Stop, Pulse),
+    ) -> std::io::Result<Started> {
+        let (clock, stop, beating) = (Arc::clone(&self.clock), stop.clone(), pulse.clone());
+        let scheduler = Scheduler::new(tasks, clock.now_ms());
+        let handle = threads.spawn(name, move || scheduler.run(&stop, clock.as_ref(), &beating))?;
+        Ok((name, handle, pulse))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn a_day_begins_at_its_hour_and_comes_once() {
+        let three = Rhythm::Daily(3 * 3600);
+        let hour_ms = 3_600_000;
+        assert_eq!(three.first_ms(2 * hour_ms), 3 * hour_ms);
+        assert_eq!(three.next_ms(3 * hour_ms), 27 * hour_ms);
+        assert_eq!(three.first_ms(4 * hour_ms), 27 * hour_ms);
+    }
+
+    #[test]
+    fn a_task_that_fails_or_panics_comes_again_in_its_turn_and_stops_no_other() {
+        let counts: Vec<Arc<AtomicU32>> = (0..3).map(|_| Arc::default()).collect();
+        let task = |place: usize, rhythm| {
+            let count = Arc::clone(&counts[place]);
+            let work = move |_| match (count.fetch_add(1, Ordering::SeqCst), place) {
+                (0, 0) => Err(SyncError::GivenUp),
+                (0, 1) => std::panic::panic_any("boom"),
+                _ => Ok(()),
+            };
+            Task { name: "test", rhythm, work: Box::new(work) }
+        };
+        let tasks = vec![task(0, Rhythm::Every(10)), task(1, Rhythm::Every(20)), task(2, Rhythm::Every(10))];
+        let mut scheduler = Scheduler::new(tasks, 0);
+        let seen = |counts: &[Arc<AtomicU32>]| counts.iter().map(|c| c.load(Ordering::SeqCst)).collect::<Vec<_>>();
+        scheduler.step(0);
+        assert_eq!(seen(&counts), [1, 1, 1]);
+        scheduler.step(9_999);
+        assert_eq!(seen(&counts), [1, 1, 1]);
+        scheduler.step(10_000);
+        assert_eq!(seen(&counts), [2, 1, 2]);
+        scheduler.step(20_000);
+        assert_eq!(seen(&counts), [3, 2, 3]);
+        // The clock was set back by an hour.
+        scheduler.step(-3_600_000);
+        scheduler.step(-3_590_000);
+        assert_eq!(seen(&counts), [4, 2, 4]);
+    }
+
+    #[test]
+    fn a_stop_wakes_it() {
+        let (stopper, stop) = crate::thread::stopper();
+        let never = Task { name: "test", rhythm: Rhythm::Daily(0), work: Box::new(|_| Ok(())) };
+        let scheduler = Scheduler::new(vec![never], 1);
+        let run = move || scheduler.run(&stop, &crate::clock::ManualClock::new(1), &Pulse::default());
+        let thread = Threads::default().spawn("test", run).unwrap();
+        drop(stopper);
+        thread.join();
+    }
+}

@@ -1,0 +1,98 @@
+//! `catch_up`: up to when the log has every event, and how far the walk through Stripe's list of events has come. Each
+//! change names the walk that it belongs to, so that two processes that walk at once cannot move each other's place.
+
+use super::{Reader, StoreError, Tx};
+
+/// A walk from now back to a second, newest events first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walk {
+    /// It asks for events from this second on.
+    pub from_s: i64,
+    /// When its first request was sent, in Stripe's time.
+    pub began_s: i64,
+}
+
+/// Where catching up stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Every event of an earlier second is in the log; `None`: nothing is known.
+    pub cursor_s: Option<i64>,
+    /// A cursor that got older than Stripe keeps events.
+    pub gap_from_s: Option<i64>,
+    /// The walk in hand, and the event that its last page ended with.
+    pub walk: Option<(Walk, String)>,
+}
+
+/// Where catching up stands.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn get(reader: &Reader) -> Result<State, StoreError> {
+    const SQL: &str = "SELECT cursor_s, gap_from_s, walk_from_s, walk_began_s, walk_after FROM catch_up";
+    reader.get(SQL, [], |row| {
+        let (from_s, began_s, after): (Option<i64>, Option<i64>, Option<String>) =
+            (row.get(2)?, row.get(3)?, row.get(4)?);
+        let walk = from_s.zip(began_s).map(|(from_s, began_s)| Walk { from_s, began_s });
+        Ok(State { cursor_s: row.get(0)?, gap_from_s: row.get(1)?, walk: walk.zip(after) })
+    })
+}
+
+const BEGIN: &str =
+    "UPDATE catch_up SET walk_from_s = ?1, walk_began_s = ?2, walk_after = ?3 WHERE walk_from_s IS NULL";
+const ADVANCE: &str = "UPDATE catch_up SET walk_after = ?3 WHERE walk_from_s = ?1 AND walk_began_s = ?2";
+
+/// A page that is not the last of its walk is in the log; it ended with the event `after`. `false`: the walk is not, or no
+/// longer, the one in hand.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn advance(tx: &Tx, walk: Walk, is_first: bool, after: &str) -> Result<bool, StoreError> {
+    let sql = if is_first { BEGIN } else { ADVANCE };
+    Ok(tx.execute(sql, (walk.from_s, walk.began_s, after))? == 1)
+}
+
+const FINISH: &str = "UPDATE catch_up SET walk_from_s = NULL, walk_began_s = NULL, walk_after = NULL
+    WHERE walk_from_s = ?1 AND walk_began_s = ?2";
+
+/// The walk's last page is in the log: the cursor moves. It never moves back.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn finish(tx: &Tx, walk: Walk, cursor_s: i64) -> Result<(), StoreError> {
+    tx.execute(FINISH, (walk.from_s, walk.began_s))?;
+    move_cursor(tx, cursor_s)
+}
+
+/// A walk whose place is no longer in Stripe's list is given up.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn give_up(tx: &Tx, walk: Walk) -> Result<(), StoreError> {
+    tx.execute(FINISH, (walk.from_s, walk.began_s)).map(|_| ())
+}
+
+/// What is before `cursor_s` is known otherwise: all objects were read after it.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn move_cursor(tx: &Tx, cursor_s: i64) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE catch_up SET cursor_s = max(coalesce(cursor_s, ?1), ?1)";
+    tx.execute(SQL, [cursor_s]).map(|_| ())
+}
+
+/// Remembers that events are lost for good from the cursor on, until a whole sync has closed the gap. `false`: it was
+/// remembered already.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn note_gap(tx: &Tx, from_s: i64) -> Result<bool, StoreError> {
+    Ok(tx.execute("UPDATE catch_up SET gap_from_s = ?1 WHERE gap_from_s IS NULL", [from_s])? == 1)
+}
+
+/// Every object was read: what the lost events said is known.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn close_gap(tx: &Tx) -> Result<(), StoreError> {
+    tx.execute("UPDATE catch_up SET gap_from_s = NULL", []).map(|_| ())
+}

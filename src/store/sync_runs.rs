@@ -1,0 +1,135 @@
+//! `sync_runs` and `sync_progress`: which objects were read from Stripe's lists, to which page. Each change names its
+//! run and counts only while that is the one that runs, so that a process whose run was given up stops at its next page.
+
+use rusqlite::named_params;
+
+use super::{Reader, StoreError, Tx};
+
+/// How far a type has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// As typed.
+    pub kind: String,
+    /// The object that its last page ended with.
+    pub after_id: Option<String>,
+    /// Row number of the last customer that was asked about.
+    pub after_row: Option<i64>,
+    /// Pages in the tables.
+    pub pages: u32,
+    /// Objects on them.
+    pub objects: u32,
+    /// Objects that could not be taken.
+    pub failed: u32,
+    /// Its last page is in the tables.
+    pub finished: bool,
+}
+
+/// A run that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its row.
+    pub id: i64,
+    /// When it began, unix milliseconds.
+    pub began_at_ms: i64,
+}
+
+/// The unfinished run of this scope.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_running(reader: &Reader, scope: &str) -> Result<Option<Run>, StoreError> {
+    const SQL: &str = "SELECT id, began_at_ms FROM sync_runs WHERE scope = ?1 AND status = 'running'";
+    reader.find(SQL, [scope], |row| Ok(Run { id: row.get(0)?, began_at_ms: row.get(1)? }))
+}
+
+/// Gives an unfinished run up.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn abandon(tx: &Tx, run_id: i64, now_ms: i64) -> Result<(), StoreError> {
+    const SQL: &str =
+        "UPDATE sync_runs SET status = 'abandoned', finished_at_ms = ?2 WHERE id = ?1 AND status = 'running'";
+    tx.execute(SQL, (run_id, now_ms)).map(|_| ())
+}
+
+/// Begins a run of these types.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<Run, StoreError> {
+    const RUN: &str = "INSERT INTO sync_runs (scope, status, began_at_ms) VALUES (?1, 'running', ?2)";
+    const TYPE: &str = "INSERT INTO sync_progress (run_id, type) VALUES (?1, ?2)";
+    tx.execute(RUN, (scope, now_ms))?;
+    let run = find_running(tx, scope)?.ok_or_else(|| StoreError::Sql("a run was not begun".to_owned()))?;
+    for kind in kinds {
+        tx.execute(TYPE, (run.id, kind))?;
+    }
+    Ok(run)
+}
+
+const LIST: &str = "SELECT type, after_id, after_row, pages, objects, failed, finished_at_ms IS NOT NULL
+    FROM sync_progress WHERE run_id = ?1 ORDER BY rowid";
+
+/// How far each type of a run has come.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_progress(reader: &Reader, run_id: i64) -> Result<Vec<Progress>, StoreError> {
+    reader.list(LIST, [run_id], |row| {
+        Ok(Progress {
+            kind: row.get(0)?,
+            after_id: row.get(1)?,
+            after_row: row.get(2)?,
+            pages: row.get(3)?,
+            objects: row.get(4)?,
+            failed: row.get(5)?,
+            finished: row.get(6)?,
+        })
+    })
+}
+
+const ADVANCE: &str = "UPDATE sync_progress SET after_id = :after_id, after_row = :after_row, pages = :pages,
+    objects = :objects, failed = :failed, began_s = coalesce(began_s, :began_s),
+    finished_at_ms = CASE WHEN :finished THEN :now_ms END
+    WHERE run_id = :run_id AND type = :type AND EXISTS (SELECT 1 FROM sync_runs WHERE id = :run_id AND status = 'running')";
+
+/// A page is in the tables. `began_s` counts only with the first one. `false`: the run was given up.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn advance(tx: &Tx, run_id: i64, now: &Progress, times: (i64, i64)) -> Result<bool, StoreError> {
+    let (began_s, now_ms) = times;
+    let changed = tx.execute_named(
+        ADVANCE,
+        named_params! {
+            ":after_id": now.after_id, ":after_row": now.after_row, ":pages": now.pages, ":objects": now.objects,
+            ":failed": now.failed, ":began_s": began_s, ":finished": now.finished, ":now_ms": now_ms,
+            ":run_id": run_id, ":type": now.kind,
+        },
+    )?;
+    Ok(changed == 1)
+}
+
+const FINISH: &str =
+    "UPDATE sync_runs SET status = 'complete', finished_at_ms = ?2 WHERE id = ?1 AND status = 'running'
+    AND NOT EXISTS (SELECT 1 FROM sync_progress WHERE run_id = ?1 AND finished_at_ms IS NULL)";
+
+/// Marks a run as complete if every type of it is. When its first page was asked for; `None`: it is not complete.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn finish(tx: &Tx, run_id: i64, now_ms: i64) -> Result<Option<i64>, StoreError> {
+    if tx.execute(FINISH, (run_id, now_ms))? == 0 {
+        return Ok(None);
+    }
+    tx.get("SELECT min(began_s) FROM sync_progress WHERE run_id = ?1", [run_id], |row| row.get(0))
+}
+
+/// The newest complete run of this scope, unix milliseconds of its end.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_complete(reader: &Reader, scope: &str) -> Result<Option<i64>, StoreError> {
+    const SQL: &str = "SELECT max(finished_at_ms) FROM sync_runs WHERE scope = ?1 AND status = 'complete'";
+    reader.get(SQL, [scope], |row| row.get(0))
+}

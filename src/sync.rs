@@ -1,0 +1,104 @@
+//! Repairs the copy from Stripe's API: events that did not come (`catch_up`), objects from before the first webhook
+//! (`backfill`), and what differs all the same (`drift`). Everything goes the way of a webhook: events into the inbox,
+//! objects through `projection::read`. Each page and the place after it are one commit, so that a process that is
+//! killed goes on where it was. It must never hold more than the pages in hand, nor call with anything but background
+//! priority. Called by `scheduler` and by the commands.
+
+pub mod api;
+pub mod backfill;
+pub mod catch_up;
+pub mod kinds;
+mod nested;
+mod page;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::projection::Context;
+use crate::store::{Store, StoreError};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
+use crate::thread::{Pulse, Stop};
+
+/// Stripe keeps events so long (docs.stripe.com/api/events).
+pub const EVENTS_KEPT_S: i64 = 30 * 86_400;
+/// The last day of them is not relied upon.
+pub const KEPT_MARGIN_S: i64 = 86_400;
+/// How much is asked for again with each walk: an event can become visible after one of a later second.
+pub const OVERLAP_S: i64 = 300;
+/// Objects on a page; Stripe's most.
+pub const PAGE: i64 = 100;
+
+/// What all of it works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Means {
+    /// The copy.
+    pub store: Store,
+    /// The way to Stripe.
+    pub client: Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What projecting rests on.
+    pub context: Arc<Context>,
+    /// Ends it between two pages, or while Stripe is waited for.
+    pub stop: Stop,
+    /// Beats while it goes on.
+    pub pulse: Pulse,
+}
+
+/// Why it did not come to its end. What was done stays, and the next call goes on from there.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SyncError {
+    /// Stripe's answer, or that there is none.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An answer that is no list, or a list that cannot be gone on with.
+    #[error("Stripe's answer to {path} cannot be used: {reason}; check stripe.api_base")]
+    Unreadable {
+        /// What was asked for.
+        path: String,
+        /// Why it cannot be used.
+        reason: &'static str,
+    },
+    /// Types that were refused or not reached; the others were read to their end.
+    #[error("not complete: {}; run it again to go on", .0.join("; "))]
+    Incomplete(Vec<String>),
+    /// Another process has begun anew.
+    #[error("another `tilld sync` began this run anew; leave it to that one")]
+    GivenUp,
+    /// It is time to stop.
+    #[error("stopped; the next run goes on from here")]
+    Stopped,
+    /// The system has no thread to give, or one of ours panicked.
+    #[error("a thread failed: {0}")]
+    Thread(String),
+}
+
+impl SyncError {
+    /// Whether nothing else that is asked of Stripe or the database now can go better.
+    #[must_use]
+    pub fn is_for_all(&self) -> bool {
+        match self {
+            Self::Stripe(error) => error.api().is_none_or(|error| error.status == 401),
+            Self::Unreadable { .. } | Self::Incomplete(_) => false,
+            Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
+        }
+    }
+
+    /// Whether Stripe says that an object does not exist (`resource_missing`, or a plain 404).
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        let Self::Stripe(error) = self else { return false };
+        error.api().is_some_and(|error| error.status == 404 || error.code.as_deref() == Some("resource_missing"))
+    }
+}
+
+impl Means {
+    fn go_on(&self) -> Result<(), SyncError> {
+        self.pulse.beat();
+        if self.stop.is_given() { Err(SyncError::Stopped) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,264 @@
+//! Backfill: every object of every type, from Stripe's lists into the tables. Types run side by side on a few threads,
+//! so that a slow network still uses the rate; each page and the place after it are one commit. A type is complete
+//! after its last page, the run after its last type, and only a run of all types moves the cursor of catching up. Called
+//! by `catch_up` for a gap and by `tilld sync`.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use super::kinds::{KINDS, Kind};
+use super::page::{self, Batch};
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
+use crate::store::sync_runs::{self, Progress, Run};
+use crate::store::{StoreError, Tx, catch_up as places, customers};
+use crate::thread;
+
+/// Types read at once. A list is read page after page; at 300 ms a page these still make 20 calls a second.
+const SIDE_BY_SIDE: usize = 6;
+/// Customers asked about at once, where a list is one per customer.
+const CUSTOMERS_AT_ONCE: usize = SIDE_BY_SIDE;
+/// The scope of a run of all types.
+pub const ALL: &str = "all";
+
+/// What to read.
+pub struct Order {
+    kinds: Vec<&'static Kind>,
+    restart: bool,
+}
+
+impl Order {
+    /// All types; an unfinished run is gone on with.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::of(&[], false)
+    }
+
+    /// These types, or all if there are none. `restart`: an unfinished run of the same types is given up.
+    #[must_use]
+    pub fn of(names: &[&'static Kind], restart: bool) -> Self {
+        let wanted = |kind: &&'static Kind| names.is_empty() || names.contains(kind);
+        Self { kinds: KINDS.iter().filter(wanted).collect(), restart }
+    }
+
+    fn scope(&self) -> String {
+        if self.kinds.len() == KINDS.len() {
+            return ALL.to_owned();
+        }
+        self.kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Each type, with pages and objects of earlier, interrupted attempts.
+    pub progress: Vec<Progress>,
+    /// All types: the cursor of catching up was moved.
+    pub whole: bool,
+}
+
+/// Reads what is not read yet. `report` is told of each page, from several threads.
+///
+/// # Errors
+/// What kept it from its end; the next call goes on from there.
+pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) -> Result<Done, SyncError> {
+    let run = begin(means, order)?;
+    let mut left = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
+    left.retain(|progress| !progress.finished);
+    let work = |progress: Progress| {
+        let kind = order.kinds.iter().find(|kind| kind.name == progress.kind);
+        kind.map(|kind| Reader { means, run_id: run.id, kind, report, progress })
+    };
+    let (last, first): (Vec<_>, Vec<_>) =
+        left.into_iter().filter_map(work).partition(|reader| reader.kind.per_customer);
+    let mut failures = side_by_side(first)?;
+    // They are asked for customer by customer, so the customers must be there.
+    if failures.is_empty() {
+        for reader in last {
+            let name = reader.kind.name;
+            failures.extend(collect(name, reader.of_customers())?);
+        }
+    }
+    if !failures.is_empty() {
+        return Err(SyncError::Incomplete(failures));
+    }
+    let now_ms = means.clock.now_ms();
+    let whole = order.scope() == ALL;
+    let complete = means.store.write(move |tx| finish(tx, run.id, whole, now_ms))?;
+    let progress = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
+    if complete { Ok(Done { progress, whole }) } else { Err(SyncError::GivenUp) }
+}
+
+/// The run that is under way, or a new one.
+fn begin(means: &Means, order: &Order) -> Result<Run, SyncError> {
+    let (scope, restart, now_ms) = (order.scope(), order.restart, means.clock.now_ms());
+    let names: Vec<&'static str> = order.kinds.iter().map(|kind| kind.name).collect();
+    let run = means.store.write(move |tx| {
+        if let Some(running) = sync_runs::find_running(tx, &scope)? {
+            let age_s = (now_ms - running.began_at_ms) / 1000;
+            // What its first types have missed since, no event tells any more.
+            if !restart && age_s < EVENTS_KEPT_S - KEPT_MARGIN_S {
+                return Ok(running);
+            }
+            sync_runs::abandon(tx, running.id, now_ms)?;
+        }
+        sync_runs::begin(tx, &scope, &names, now_ms)
+    })?;
+    Ok(run)
+}
+
+fn finish(tx: &Tx, run_id: i64, whole: bool, now_ms: i64) -> Result<bool, StoreError> {
+    let Some(began_s) = sync_runs::finish(tx, run_id, now_ms)? else { return Ok(false) };
+    if whole {
+        places::move_cursor(tx, began_s.saturating_sub(OVERLAP_S))?;
+        places::close_gap(tx)?;
+    }
+    Ok(true)
+}
+
+/// Reads types on a few threads, the next when one is done. What failed for one type alone is returned, in words.
+fn side_by_side(readers: Vec<Reader>) -> Result<Vec<String>, SyncError> {
+    let threads = SIDE_BY_SIDE.min(readers.len());
+    let waiting = Mutex::new(VecDeque::from(readers));
+    let take = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let work = |_| {
+        let mut failures = Vec::new();
+        while let Some(reader) = take() {
+            let name = reader.kind.name;
+            match collect(name, reader.whole_list()) {
+                Ok(failure) => failures.extend(failure),
+                Err(error) => {
+                    // Nothing else can go better now.
+                    waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(failures)
+    };
+    let done = thread::side_by_side("sync", threads, work).map_err(|error| SyncError::Thread(error.to_string()))?;
+    let mut failures = Vec::new();
+    for outcome in done {
+        failures.extend(outcome.map_err(SyncError::Thread)??);
+    }
+    Ok(failures)
+}
+
+/// A type's failure in words, unless it is one for all.
+fn collect(name: &str, outcome: Result<(), SyncError>) -> Result<Option<String>, SyncError> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(error) if error.is_for_all() => Err(error),
+        Err(error) => Ok(Some(format!("{name}: {error}"))),
+    }
+}
+
+/// Reads one type.
+struct Reader<'a> {
+    means: &'a Means,
+    run_id: i64,
+    kind: &'static Kind,
+    report: &'a (dyn Fn(&Progress) + Sync),
+    progress: Progress,
+}
+
+impl Reader<'_> {
+    fn whole_list(mut self) -> Result<(), SyncError> {
+        while !self.progress.finished {
+            let after = self.progress.after_id.clone();
+            let page = match self.means.page(self.kind.path, self.kind.form(), after.as_deref()) {
+                Err(error) if after.is_some() && error.is_missing() => {
+                    // The object that the last page ended with was deleted since: from the beginning, once more.
+                    log::info!("the place in the list of {} is gone; it is read anew", self.kind.name);
+                    self.progress.after_id = None;
+                    continue;
+                }
+                page => page?,
+            };
+            let next = page.next(self.kind.path)?;
+            let mut batch = Batch::default();
+            for raw in &page.items {
+                batch.add(self.means, self.kind, raw, page.reading)?;
+            }
+            let objects = page.items.len();
+            drop(page.items);
+            self.progress.finished = next.is_none();
+            self.progress.after_id = next;
+            self.store(batch, objects, page.reading.at_s)?;
+        }
+        Ok(())
+    }
+
+    /// One list per customer that is known here, several customers at once.
+    fn of_customers(mut self) -> Result<(), SyncError> {
+        while !self.progress.finished {
+            let after = self.progress.after_row.unwrap_or(0);
+            let customers = self.means.store.read(|reader| customers::list_after(reader, after, CUSTOMERS_AT_ONCE))?;
+            let (means, kind) = (self.means, self.kind);
+            let ask = |place: usize| list_of(means, kind, &customers[place].1);
+            let asked = thread::side_by_side("sync", customers.len(), ask);
+            let (mut batch, mut objects) = (Batch::default(), 0);
+            let mut began_s = means.clock.now_s();
+            for listed in asked.map_err(|error| SyncError::Thread(error.to_string()))? {
+                let Some(listed) = listed.map_err(SyncError::Thread)?? else { continue };
+                objects += listed.objects;
+                began_s = began_s.min(listed.began_s);
+                batch.shown.extend(listed.batch.shown);
+                batch.failed += listed.batch.failed;
+            }
+            self.progress.finished = customers.len() < CUSTOMERS_AT_ONCE;
+            self.progress.after_row = customers.last().map_or(Some(after), |(row, _)| Some(*row));
+            self.store(batch, objects, began_s)?;
+        }
+        Ok(())
+    }
+
+    /// A page goes into the tables, and the place after it.
+    fn store(&mut self, batch: Batch, objects: usize, began_s: i64) -> Result<(), SyncError> {
+        let (run_id, now_ms) = (self.run_id, self.means.clock.now_ms());
+        self.progress.pages += 1;
+        self.progress.objects = self.progress.objects.saturating_add(u32::try_from(objects).unwrap_or(u32::MAX));
+        let (before, now) = (self.progress.failed, self.progress.clone());
+        let mark = move |tx: &Tx, failed: u32| {
+            let now = Progress { failed: before.saturating_add(failed), ..now.clone() };
+            let ours = sync_runs::advance(tx, run_id, &now, (began_s, now_ms))?;
+            Ok((ours, now.failed))
+        };
+        let (ours, failed) = page::take(self.means, self.kind, batch, mark)?;
+        if !ours {
+            return Err(SyncError::GivenUp);
+        }
+        self.progress.failed = failed;
+        (self.report)(&self.progress);
+        Ok(())
+    }
+}
+
+/// What one customer's list had.
+struct Listed {
+    batch: Batch,
+    objects: usize,
+    began_s: i64,
+}
+
+/// `None`: the customer is not there any more.
+fn list_of(means: &Means, kind: &Kind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
+    let path = kind.list_path(Some(customer_id));
+    let mut listed = Listed { batch: Batch::default(), objects: 0, began_s: i64::MAX };
+    let mut after = None;
+    loop {
+        let page = match means.page(&path, kind.form(), after.as_deref()) {
+            Err(error) if error.is_missing() => return Ok(None),
+            page => page?,
+        };
+        for raw in &page.items {
+            listed.batch.add(means, kind, raw, page.reading)?;
+        }
+        listed.objects += page.items.len();
+        listed.began_s = listed.began_s.min(page.reading.at_s);
+        after = page.next(&path)?;
+        if after.is_none() {
+            return Ok(Some(listed));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Catching up: events that no webhook brought, from `/v1/events` into the same inbox. One walk asks for everything from
+//! the cursor on, newest first; only after its last page the cursor moves, to shortly before the walk began: events
+//! become visible late, and `created` has a resolution of one second. Events come once, whatever the overlap: the inbox
+//! knows their ids. Called by `scheduler` and by `tilld catch-up`.
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::api::{self, Page};
+use super::backfill::{self, Order};
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
+use crate::store::audit::{self, NewEntry};
+use crate::store::catch_up::{self as places, Walk};
+use crate::store::inbox::{self, Accepted};
+use crate::store::{StoreError, Tx};
+use crate::stripe::event::{self, Envelope};
+use crate::stripe::form::Form;
+
+const PATH: &str = "/v1/events";
+/// Walks of one call: one that was left over, one from now, and one that another process took away.
+const MAX_WALKS: u32 = 3;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Caught {
+    /// Pages read.
+    pub pages: u64,
+    /// Events that were not in the log.
+    pub new: u64,
+    /// Events that were.
+    pub known: u64,
+    /// Events whose id the log knows for something else.
+    pub conflicting: u64,
+    /// Events that cannot be read; the log of the process names them.
+    pub unreadable: u64,
+    /// Whether a gap was closed by reading every object.
+    pub resynced: bool,
+}
+
+/// How a walk ended.
+enum Ended {
+    Whole,
+    /// Its place is no longer in Stripe's list, or another process has taken it over.
+    Lost,
+}
+
+/// Brings the inbox up to date. `ring` is called after each page with something new.
+///
+/// # Errors
+/// What kept it from its end; the next call goes on from there.
+pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
+    let mut caught = Caught { resynced: close_gap(means)?, ..Caught::default() };
+    for _ in 0..MAX_WALKS {
+        let state = means.store.read(places::get)?;
+        let left_over = state.walk.is_some();
+        let now_s = means.clock.now_s();
+        if state.cursor_s.is_none() && !left_over {
+            log::info!(
+                "catching up for the first time: Stripe still has the events of the last 30 days; `tilld sync` copies what is older"
+            );
+        }
+        let from_s = state.cursor_s.unwrap_or(0).max(now_s - EVENTS_KEPT_S);
+        let ended = walk(means, state.walk, from_s, &mut caught, ring)?;
+        // A walk that was left over knows nothing of what came after its beginning.
+        if matches!(ended, Ended::Whole) && !left_over {
+            break;
+        }
+    }
+    log::log!(
+        if caught.new > 0 { log::Level::Info } else { log::Level::Debug },
+        "caught up pages={} new={} known={} unreadable={}",
+        caught.pages,
+        caught.new,
+        caught.known,
+        caught.unreadable
+    );
+    Ok(caught)
+}
+
+/// Where events were lost for good, every object is read. `true`: a gap was closed. If that fails for one type, the
+/// others are read all the same, what events there are is caught up with, and the gap stays noted.
+fn close_gap(means: &Means) -> Result<bool, SyncError> {
+    let state = means.store.read(places::get)?;
+    let now_s = means.clock.now_s();
+    // A first walk that never came to its end has no cursor yet; up to its beginning nothing is known to be missing.
+    let reached = state.cursor_s.or(state.walk.map(|(walk, _)| walk.began_s));
+    let too_old = |reached_s: &i64| now_s - reached_s > EVENTS_KEPT_S - KEPT_MARGIN_S;
+    let gap = state.gap_from_s.or(reached.filter(too_old));
+    let Some(from_s) = gap else { return Ok(false) };
+    let days = (now_s - from_s) / 86_400;
+    log::warn!(
+        "events are missing that Stripe no longer has: the newest that are known are {days} days old, and it keeps them for 30; every object is read instead"
+    );
+    let now_ms = means.clock.now_ms();
+    means.store.write(move |tx| note_gap(tx, from_s, now_ms))?;
+    match backfill::run(means, &Order::everything(), &|_| ()) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_for_all() => Err(error),
+        Err(error) => {
+            log::warn!("the gap in the events is not closed: {error}; the next turn tries again");
+            Ok(false)
+        }
+    }
+}
+
+fn note_gap(tx: &Tx, from_s: i64, now_ms: i64) -> Result<(), StoreError> {
+    if !places::note_gap(tx, from_s)? {
+        return Ok(());
+    }
+    let detail = json!({ "events_known_until": from_s, "done": "every object is read from the API" }).to_string();
+    let (actor, action) = ("tilld", "catch_up.gap");
+    let entry = NewEntry {
+        at_ms: now_ms,
+        actor,
+        action,
+        user_id: None,
+        customer_id: None,
+        subject: None,
+        event_id: None,
+        detail: &detail,
+    };
+    audit::add(tx, &entry)
+}
+
+/// Walks to the end of the list, page by page.
+fn walk(
+    means: &Means,
+    place: Option<(Walk, String)>,
+    from_s: i64,
+    caught: &mut Caught,
+    ring: &dyn Fn(),
+) -> Result<Ended, SyncError> {
+    let (mut walk, mut after) = place.unzip();
+    loop {
+        let from_s = walk.map_or(from_s, |walk| walk.from_s);
+        let only = Form::new().map("created", Form::new().put("gte", from_s));
+        let page = match (means.page(PATH, only, after.as_deref()), walk) {
+            (Err(error), Some(walk)) if after.is_some() && error.is_missing() => {
+                log::info!("the place in Stripe's list of events is gone; the walk begins anew");
+                means.store.write(move |tx| places::give_up(tx, walk))?;
+                return Ok(Ended::Lost);
+            }
+            (page, _) => page?,
+        };
+        let next = page.next(PATH)?;
+        let this = walk.unwrap_or(Walk { from_s, began_s: page.reading.at_s });
+        let mark = Mark { walk: this, is_first: walk.is_none(), next: next.clone() };
+        let stored = store(means, page, mark, caught)?;
+        if stored.new > 0 {
+            ring();
+        }
+        match (next, stored.ours) {
+            (None, _) => return Ok(Ended::Whole),
+            (Some(_), false) => return Ok(Ended::Lost),
+            (Some(next), true) => (walk, after) = (Some(this), Some(next)),
+        }
+    }
+}
+
+/// Where a walk stands after a page.
+struct Mark {
+    walk: Walk,
+    is_first: bool,
+    next: Option<String>,
+}
+
+struct Stored {
+    new: u64,
+    /// The walk is still ours.
+    ours: bool,
+}
+
+/// Puts a page into the inbox and moves the walk's place, in one commit.
+fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<Stored, SyncError> {
+    let mut events = Vec::with_capacity(page.items.len());
+    // Oldest first: the order of projecting is the order of the log.
+    for raw in page.items.into_iter().rev() {
+        match event::envelope(raw.get().as_bytes()) {
+            Ok(envelope) => events.push((envelope, raw)),
+            Err(error) => {
+                caught.unreadable += 1;
+                let id = api::id_of(&raw).unwrap_or_else(|| "unknown".to_owned());
+                log::warn!("an event in Stripe's list cannot be read and is passed over event_id={id}: {error}");
+            }
+        }
+    }
+    let now_ms = means.clock.now_ms();
+    let (seen, ours) = means.store.write(move |tx| append(tx, &events, &mark, now_ms))?;
+    caught.pages += 1;
+    for accepted in &seen {
+        match accepted {
+            Accepted::New => caught.new += 1,
+            Accepted::Duplicate => caught.known += 1,
+            Accepted::Conflicting => caught.conflicting += 1,
+        }
+    }
+    let new = seen.iter().filter(|accepted| **accepted == Accepted::New).count();
+    Ok(Stored { new: u64::try_from(new).unwrap_or(u64::MAX), ours })
+}
+
+type Event = (Envelope, Box<RawValue>);
+
+fn append(tx: &Tx, events: &[Event], mark: &Mark, now_ms: i64) -> Result<(Vec<Accepted>, bool), StoreError> {
+    let mut seen = Vec::with_capacity(events.len());
+    for (envelope, raw) in events {
+        let accepted = inbox::accept(tx, envelope, raw.get(), now_ms)?;
+        if accepted == Accepted::Conflicting {
+            log::warn!("an event in Stripe's list differs from the one in the log event_id={}", envelope.id);
+        }
+        seen.push(accepted);
+    }
+    let ours = match &mark.next {
+        Some(after) => places::advance(tx, mark.walk, mark.is_first, after)?,
+        None => {
+            places::finish(tx, mark.walk, mark.walk.began_s.saturating_sub(OVERLAP_S))?;
+            true
+        }
+    };
+    Ok((seen, ours))
+}

@@ -1,0 +1,64 @@
+//! Lists within an object: Stripe shows the first ten of their members. What follows is read and put in its place, so
+//! that the object is kept whole. Called by `page`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::kinds::{Kind, Nested};
+use super::{Means, SyncError};
+
+/// Pages of one nested list at most; a subscription has 20 items, an invoice rarely more than hundreds of lines.
+const MAX_PAGES: u32 = 1000;
+
+/// Tells whether a nested list is cut without building the object.
+#[derive(Deserialize)]
+struct Peek {
+    #[serde(default)]
+    items: Option<Flag>,
+    #[serde(default)]
+    lines: Option<Flag>,
+}
+
+#[derive(Deserialize)]
+struct Flag {
+    #[serde(default)]
+    has_more: bool,
+}
+
+fn is_cut(text: &str, nested: &Nested) -> bool {
+    // What cannot be read is told by whoever reads it whole.
+    let Ok(peek) = serde_json::from_str::<Peek>(text) else { return false };
+    let list = if nested.key == "items" { peek.items } else { peek.lines };
+    list.is_some_and(|list| list.has_more)
+}
+
+/// The object with its nested list whole.
+///
+/// # Errors
+/// Stripe's, where a cut list could not be read on.
+pub(super) fn complete<'t>(means: &Means, kind: &Kind, text: &'t str) -> Result<Cow<'t, str>, SyncError> {
+    let Some(nested) = kind.nested.as_ref().filter(|nested| is_cut(text, nested)) else {
+        return Ok(Cow::Borrowed(text));
+    };
+    let Ok(mut object) = serde_json::from_str::<Value>(text) else { return Ok(Cow::Borrowed(text)) };
+    let id = object["id"].as_str().unwrap_or_default().to_owned();
+    let (path, form) = nested.path_of(kind, &id);
+    let mut members: Vec<Value> = object[nested.key]["data"].as_array().cloned().unwrap_or_default();
+    for _ in 0..MAX_PAGES {
+        let after = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
+        let page = means.page(&path, form.clone(), after.as_deref())?;
+        let unreadable = |_| SyncError::Unreadable { path: path.clone(), reason: "a member is no object" };
+        for item in &page.items {
+            members.push(serde_json::from_str(item.get()).map_err(unreadable)?);
+        }
+        if page.has_more && !page.items.is_empty() {
+            continue;
+        }
+        object[nested.key]["data"] = members.into();
+        object[nested.key]["has_more"] = Value::Bool(false);
+        return Ok(Cow::Owned(object.to_string()));
+    }
+    Err(SyncError::Unreadable { path, reason: "its list has no end" })
+}

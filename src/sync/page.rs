@@ -1,0 +1,126 @@
+//! Takes a page of objects and the place after it into the tables, in one commit. An object that cannot be taken is
+//! logged, counted and passed over; it does not take the page with it. Called by `backfill` and `drift`.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::kinds::Kind;
+use super::{Means, SyncError, api, nested};
+use crate::projection::ProjectionError;
+use crate::projection::read::{self, Absorbed, Shown};
+use crate::store::objects::Reading;
+use crate::store::{StoreError, Tx, in_savepoint};
+
+/// Objects of a page, read.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) shown: Vec<Shown>,
+    pub(super) failed: u32,
+}
+
+impl Batch {
+    /// Reads one more object, its nested list completed.
+    ///
+    /// # Errors
+    /// Stripe's, where a nested list could not be read on.
+    pub(super) fn add(
+        &mut self,
+        means: &Means,
+        kind: &Kind,
+        raw: &RawValue,
+        reading: Reading,
+    ) -> Result<(), SyncError> {
+        let text = match nested::complete(means, kind, raw.get()) {
+            Ok(text) => text,
+            // It was deleted between two pages; what was seen of it is no longer so.
+            Err(error) if error.is_missing() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match Shown::new(&text, reading) {
+            Ok(shown) => self.shown.push(shown),
+            Err(error) => self.pass_over(kind, &api::id_of(raw).unwrap_or_default(), &error.to_string()),
+        }
+        Ok(())
+    }
+
+    fn pass_over(&mut self, kind: &Kind, id: &str, error: &str) {
+        self.failed += 1;
+        log::warn!(
+            "an object that was read from Stripe cannot be taken and is passed over type={} id={id}: {error}",
+            kind.name
+        );
+    }
+}
+
+/// Takes the batch, and does `mark` in the same commit, which is told how many objects could not be taken.
+///
+/// It is taken as one first; if an object fails, all is undone, and each is taken on its own.
+///
+/// # Errors
+/// The database's.
+pub(super) fn take<T: Send + 'static>(
+    means: &Means,
+    kind: &Kind,
+    mut batch: Batch,
+    mark: impl Fn(&Tx, u32) -> Result<T, StoreError> + Send + Sync + 'static,
+) -> Result<T, SyncError> {
+    let (context, now_ms, mark) = (Arc::clone(&means.context), means.clock.now_ms(), Arc::new(mark));
+    let shown = Arc::new(std::mem::take(&mut batch.shown));
+    let failed = batch.failed;
+    let outcome = {
+        let (shown, mark, context) = (Arc::clone(&shown), Arc::clone(&mark), Arc::clone(&context));
+        means.store.write(move |tx| {
+            for object in shown.iter() {
+                read::absorb(tx, object, &context, now_ms).map_err(undo_all)?;
+            }
+            mark(tx, failed)
+        })
+    };
+    match outcome {
+        Err(error) if is_objects_fault(&error) => {}
+        outcome => return Ok(outcome?),
+    }
+    for place in 0..shown.len() {
+        means.pulse.beat();
+        if let Err(error) = absorb_one(means, &shown, place)? {
+            let id = shown[place].object()["id"].as_str().unwrap_or_default().to_owned();
+            batch.pass_over(kind, &id, &error);
+        }
+    }
+    let failed = batch.failed;
+    Ok(means.store.write(move |tx| mark(tx, failed))?)
+}
+
+/// Takes one object in a commit of its own; the inner error is the object's.
+pub(super) fn absorb_one(
+    means: &Means,
+    shown: &Arc<Vec<Shown>>,
+    place: usize,
+) -> Result<Result<Absorbed, String>, StoreError> {
+    let (context, now_ms, shown) = (Arc::clone(&means.context), means.clock.now_ms(), Arc::clone(shown));
+    let outcome = means.store.write(move |tx| {
+        let taken = in_savepoint(tx, |tx| read::absorb(tx, &shown[place], &context, now_ms));
+        match taken {
+            Ok(absorbed) => Ok(Ok(absorbed)),
+            Err(ProjectionError::Store(error)) => Err(error),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    });
+    match outcome {
+        Err(error) if is_objects_fault(&error) => Ok(Err(error.to_string())),
+        outcome => outcome,
+    }
+}
+
+/// Whether a page may go better object by object: the disk and the file are not at fault.
+fn is_objects_fault(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sql(_) | StoreError::Panicked(_))
+}
+
+fn undo_all(error: ProjectionError) -> StoreError {
+    match error {
+        ProjectionError::Store(error) => error,
+        error => StoreError::Sql(error.to_string()),
+    }
+}

@@ -1,0 +1,299 @@
+//! `tilld check` at Stripe: the real binary against the fake, each line fine and in trouble.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tilld::projection::handled;
+use tilld::trigger::{self, ApiVersion, Spec};
+
+use crate::fake_stripe::{FakeStripe, Fault};
+use crate::harness::{PATH, SECRET, Till};
+use crate::live::{configure, tilld};
+
+const KEY: &str = "stripe key";
+const PERMISSIONS: &str = "stripe permissions";
+const CLOCK: &str = "clock at Stripe";
+const ENDPOINT: &str = "webhook endpoint";
+const VERSION: &str = "webhook version";
+const EVENTS: &str = "webhook events";
+
+/// Exit status and output of `tilld check`.
+struct Checked {
+    code: Option<i32>,
+    out: String,
+}
+
+impl Checked {
+    /// The one line of this check, with this verdict and these words in it.
+    fn says(&self, verdict: &str, check: &str, words: &[&str]) {
+        let start = format!("{verdict:<4}  {check} ");
+        let line = self.out.lines().find(|line| line.starts_with(&start));
+        let line = line.unwrap_or_else(|| unreachable!("no line {start:?} in:\n{}", self.out));
+        words.iter().for_each(|word| assert!(line.contains(word), "{word:?} is not in: {line}"));
+    }
+
+    /// The check did not come to be.
+    fn is_silent_about(&self, check: &str) {
+        assert!(!self.out.lines().any(|line| line[6..].starts_with(&format!("{check} "))), "{}", self.out);
+    }
+}
+
+fn check(dir: &Path, env: &[(&str, &str)]) -> Checked {
+    let mut command = tilld(dir);
+    let output = configure(command.arg("check")).envs(env.iter().copied()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(!err.contains("panicked"), "{err}");
+    Checked { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap() }
+}
+
+struct Setting {
+    dir: TempDir,
+    fake: FakeStripe,
+}
+
+impl Setting {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), fake: FakeStripe::start() }
+    }
+
+    /// With an endpoint at Stripe that has these members.
+    fn with_endpoint(members: &Value) -> Self {
+        let setting = Self::new();
+        setting.endpoint(members);
+        setting
+    }
+
+    fn endpoint(&self, members: &Value) -> String {
+        let mut all = json!({
+            "url": format!("https://shop.example{PATH}"), "api_version": "2026-09-30.endive", "enabled_events": ["*"],
+        });
+        members.as_object().unwrap().iter().for_each(|(name, value)| all[name] = value.clone());
+        self.fake.add("webhook_endpoint", &all)
+    }
+
+    fn check(&self) -> Checked {
+        self.check_with(self.fake.key(), &[])
+    }
+
+    fn check_with(&self, key: &str, more: &[(&str, &str)]) -> Checked {
+        let url = self.fake.url();
+        let env = [&[("STRIPE_API_KEY", key), ("STRIPE_API_BASE", &url)], more].concat();
+        check(self.dir.path(), &env)
+    }
+}
+
+#[test]
+fn without_a_key_one_line_says_what_works_and_what_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let checked = check(dir.path(), &[]);
+    checked.says("warn", KEY, &["none", "webhooks and entitlement work", "STRIPE_API_KEY"]);
+    checked.is_silent_about(ENDPOINT);
+    checked.is_silent_about(CLOCK);
+    assert_eq!(checked.code, Some(0));
+}
+
+#[test]
+fn all_is_well_with_a_good_key_and_a_good_endpoint_and_few_questions_are_asked() {
+    let setting = Setting::with_endpoint(&json!({}));
+    let checked = setting.check();
+    checked.says("ok", KEY, &["valid", "test mode"]);
+    checked.says("ok", CLOCK, &["they agree"]);
+    checked.says("ok", ENDPOINT, &[PATH, "is enabled"]);
+    checked.says("ok", VERSION, &["2026-09-30.endive"]);
+    checked.says("ok", EVENTS, &["all types"]);
+    checked.is_silent_about(PERMISSIONS);
+    assert_eq!(checked.code, Some(0), "{}", checked.out);
+    assert_eq!(setting.fake.requests().len(), 2);
+    assert!(!checked.out.contains(setting.fake.key()), "the key is never shown");
+}
+
+#[test]
+fn a_key_that_stripe_does_not_know_is_a_failure_and_nothing_more_is_asked() {
+    let setting = Setting::with_endpoint(&json!({}));
+    let checked = setting.check_with("sk_test_rolled", &[]);
+    checked.says("fail", KEY, &["401", "dashboard.stripe.com/apikeys", "STRIPE_API_KEY"]);
+    checked.is_silent_about(ENDPOINT);
+    assert_eq!((checked.code, setting.fake.requests().len()), (Some(1), 1));
+}
+
+#[test]
+fn a_stripe_that_cannot_be_reached_is_a_failure_within_seconds_that_names_the_address() {
+    let setting = Setting::new();
+    let url = setting.fake.url();
+    drop(setting.fake);
+    let started = std::time::Instant::now();
+    let checked = check(setting.dir.path(), &[("STRIPE_API_KEY", "sk_test_x"), ("STRIPE_API_BASE", &url)]);
+    checked.says("fail", KEY, &[&url, "stripe.api_base"]);
+    assert_eq!(checked.code, Some(1));
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn a_stripe_that_is_down_is_a_failure_and_no_stripe_at_all_a_warning() {
+    let setting = Setting::new();
+    setting.fake.fail(Fault::Only500, "/v1/balance", 9);
+    setting.check().says("fail", KEY, &["500", "stripe.api_base"]);
+    let other = Setting::new();
+    other.fake.fail(Fault::Status(404, None), "/v1/**", 9);
+    let checked = other.check();
+    checked.says("warn", KEY, &["404", "is it Stripe's API?"]);
+    checked.says("warn", ENDPOINT, &["knows no webhook endpoints"]);
+}
+
+#[test]
+fn a_restricted_key_is_told_all_that_it_lacks_in_one_line() {
+    let setting = Setting::with_endpoint(&json!({}));
+    let checked = setting.check_with(setting.fake.key_without(&[]), &[]);
+    checked.says("ok", KEY, &["valid", "restricted"]);
+    checked.says("ok", PERMISSIONS, &["all that tilld uses"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.out);
+    let key = setting.fake.key_without(&["GET /v1/disputes", "POST /v1/customers/*"]);
+    let checked = setting.check_with(key, &[]);
+    checked.says("fail", PERMISSIONS, &["lacks Disputes (read), Customers (write);", "apikeys"]);
+    assert_eq!(checked.code, Some(1));
+    assert!(setting.fake.event_types().is_empty(), "asking for permissions changes nothing");
+}
+
+#[test]
+fn a_restricted_key_that_may_not_see_endpoints_or_the_balance_is_warned_of_the_endpoints_alone() {
+    let setting = Setting::with_endpoint(&json!({}));
+    let key = setting.fake.key_without(&["/v1/webhook_endpoints", "/v1/balance"]);
+    let checked = setting.check_with(key, &[]);
+    checked.says("ok", KEY, &["valid, test mode"]);
+    checked.says("ok", PERMISSIONS, &[]);
+    checked.says("ok", CLOCK, &[]);
+    checked.says("warn", ENDPOINT, &["Webhook Endpoints"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.out);
+}
+
+#[test]
+fn a_permission_that_cannot_be_asked_for_is_no_permission_that_is_missing() {
+    let setting = Setting::with_endpoint(&json!({}));
+    setting.fake.fail(Fault::Only500, "/v1/invoices", 9);
+    let checked = setting.check_with(setting.fake.key_without(&[]), &[]);
+    checked.says("warn", PERMISSIONS, &["could not be asked for", "500"]);
+}
+
+#[test]
+fn a_clock_that_differs_from_stripes_is_told_before_webhooks_are_refused() {
+    for (moved_s, verdict, words) in [
+        (100, "ok", ["s behind", "300 s"]),
+        (-100, "ok", ["s ahead of", "300 s"]),
+        (200, "warn", ["s behind", "time service"]),
+        (-1000, "fail", ["s ahead of", "time service"]),
+    ] {
+        let setting = Setting::with_endpoint(&json!({}));
+        setting.fake.clock().advance(moved_s * 1000);
+        let checked = setting.check();
+        checked.says(verdict, CLOCK, &words);
+        assert_eq!(checked.code, Some(i32::from(verdict == "fail")), "{}", checked.out);
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_missing_or_disabled_is_told() {
+    let setting = Setting::with_endpoint(&json!({ "url": "https://shop.example/elsewhere" }));
+    let checked = setting.check();
+    checked.says("warn", ENDPOINT, &[PATH, "dashboard.stripe.com/webhooks"]);
+    checked.is_silent_about(VERSION);
+    let id = setting.endpoint(&json!({ "status": "disabled" }));
+    let checked = setting.check();
+    checked.says("fail", ENDPOINT, &[PATH, &id, "disabled", "enable it"]);
+    assert_eq!(checked.code, Some(1));
+    setting.endpoint(&json!({}));
+    let checked = setting.check();
+    checked.says("ok", ENDPOINT, &[PATH]);
+    assert_eq!(checked.code, Some(0), "one that works is enough: {}", checked.out);
+}
+
+#[test]
+fn every_configured_path_has_its_lines_and_the_endpoints_of_all_pages_count() {
+    let setting = Setting::with_endpoint(&json!({ "url": "https://shop.example/first" }));
+    for number in 0..120 {
+        setting.endpoint(&json!({ "url": format!("https://shop.example/other{number}") }));
+    }
+    let webhook = |path: &str| format!("[[stripe.webhook]]\npath = \"{path}\"\nsecrets = [\"{SECRET}\"]\n");
+    let file = setting.dir.path().join("two.toml");
+    std::fs::write(&file, webhook("/first") + &webhook("/second")).unwrap();
+    let mut command = tilld(setting.dir.path());
+    command.args(["check", "--config", file.to_str().unwrap()]);
+    command.envs([("STRIPE_API_KEY", setting.fake.key()), ("STRIPE_API_BASE", &setting.fake.url())]);
+    command.envs([("TILLD_PUBLIC_LISTEN", "127.0.0.1:0"), ("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")]);
+    let output = command.output().unwrap();
+    let checked = Checked { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap() };
+    checked.says("ok", ENDPOINT, &["/first"]);
+    checked.says("warn", ENDPOINT, &["/second"]);
+    assert_eq!(setting.fake.requests_to("/v1/webhook_endpoints").len(), 2);
+}
+
+#[test]
+fn an_endpoint_without_a_version_of_another_or_of_an_unknown_one_is_warned_of() {
+    for (version, words) in [
+        (Value::Null, ["has none", "api_version=2026-09-30.endive"]),
+        (json!("2024-09-30.acacia"), ["2024-09-30.acacia", "stripe.api_version"]),
+        (json!("2031-01-01.zinnia"), ["2031-01-01.zinnia", "does not know"]),
+    ] {
+        let checked = Setting::with_endpoint(&json!({ "api_version": version })).check();
+        checked.says("warn", VERSION, &words);
+        assert_eq!(checked.code, Some(0));
+    }
+}
+
+#[test]
+fn types_that_are_handled_but_not_enabled_are_listed() {
+    let all: Vec<&str> = handled::types().collect();
+    let without: Vec<&str> =
+        all.iter().copied().filter(|known| !["invoice.paid", "customer.deleted"].contains(known)).collect();
+    let checked = Setting::with_endpoint(&json!({ "enabled_events": without })).check();
+    checked.says("warn", EVENTS, &["does not get customer.deleted, invoice.paid:", "enable them"]);
+    let more = [all.as_slice(), &["payout.paid"]].concat();
+    let checked = Setting::with_endpoint(&json!({ "enabled_events": more })).check();
+    checked.says("ok", EVENTS, &["every type that has a table", "without one: 1"]);
+}
+
+#[test]
+fn events_of_the_other_mode_in_the_log_are_warned_of() {
+    let till = Till::new();
+    let mut event = event("customer.created");
+    event["livemode"] = json!(true);
+    till.post(&event);
+    let dir = till.close();
+    let setting = Setting { dir, fake: FakeStripe::start() };
+    let checked = setting.check();
+    checked.says("warn", KEY, &["test mode", event["id"].as_str().unwrap(), "ignored"]);
+    checked.says("ok", KEY, &["valid"]);
+}
+
+fn event(event_type: &str) -> Value {
+    let now_s = crate::harness::START_S;
+    let version = ApiVersion::CURRENT;
+    let spec = Spec { event_type, version, user: Some("alice"), price_id: "price_pro", now_s, nonce: "n", set: &[] };
+    trigger::event(&spec).unwrap()
+}
+
+#[test]
+fn the_list_of_handled_types_is_what_projection_handles() {
+    let mut till = Till::new();
+    let mut status_of = |event: &Value| {
+        till.feed(std::slice::from_ref(event));
+        let id = event["id"].as_str().unwrap();
+        till.value(&format!("SELECT status FROM stripe_webhooks_log WHERE event_id = '{id}'"))
+    };
+    let mut kinds = std::collections::BTreeMap::new();
+    for (event_type, _) in trigger::event_types() {
+        let event = event(event_type);
+        let is_handled = handled::types().any(|known| known == *event_type);
+        let expected = if is_handled { "processed" } else { "ignored" };
+        assert_eq!(status_of(&event), expected, "{event_type}");
+        kinds.insert(event["data"]["object"]["object"].as_str().unwrap().to_owned(), event);
+    }
+    for (kind, types) in handled::HANDLED {
+        for event_type in *types {
+            let mut event = kinds[*kind].clone();
+            event["type"] = json!(event_type);
+            event["id"] = json!(format!("evt_{event_type}"));
+            assert_eq!(status_of(&event), "processed", "{event_type}");
+        }
+    }
+}
