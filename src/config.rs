@@ -8,6 +8,7 @@ mod dev;
 mod document;
 mod fault;
 mod keys;
+mod notify;
 mod plans;
 mod reader;
 mod secret;
@@ -21,6 +22,7 @@ pub use crate::retry::RetryPolicy as Retry;
 pub use address::{Address, application_url};
 pub use dev::dev_config_text;
 pub use fault::{Fault, Faults};
+pub use notify::{Notify, NotifyWebhook, Security, Smtp};
 pub use secret::Secret;
 pub use surroundings::{Flags, Surroundings};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub entitlement: Entitlement,
     /// How failed payments are chased.
     pub dunning: Dunning,
+    /// Who is told of what, and how.
+    pub notify: Notify,
     /// Where a checkout leads, and whether taxes are worked out.
     pub checkout: Checkout,
     /// Where the customer portal leads.

@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 
 use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, Mode};
+use crate::config::{Config, LogFormat, Mode, NotifyWebhook};
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
@@ -24,7 +24,7 @@ use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
-use crate::projection::notify::Notify;
+use crate::projection::notify::{Notify, Subscriber};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
 use crate::scheduler::Tasks;
@@ -112,8 +112,20 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
-        notify: Notify::default(),
+        notify: notify(config),
         fetches: config.stripe.api_key.is_some(),
+    }
+}
+
+fn notify(config: &Config) -> Notify {
+    let wishes = &config.notify;
+    let subscriber = |webhook: &NotifyWebhook| Subscriber { url: webhook.url.clone(), events: webhook.events.clone() };
+    Notify {
+        mail: wishes.mail,
+        operator: wishes.operator.clone(),
+        invoice_finalized: wishes.invoice_finalized,
+        warning_s: config.dunning.warning_days.saturating_mul(SECONDS_PER_DAY),
+        webhooks: wishes.webhooks.iter().map(subscriber).collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 //!   after the outbox was lost forwards what Stripe itself still keeps, and no more. A reading forwards nothing.
 //! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it. A
 //!   replay and a second copy from the API change no answer; a first copy changes at most one answer per user.
-//! - `subscription.changed` by the event that the row rests on, and only if the row says something else than before.
+//! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
 //! - The others by dispute, invoice, or invoice and attempt.
 //!
 //! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
@@ -172,12 +172,10 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
     }
     let user_id = customers::find_owner(step.tx, &row.stripe_customer_id)?;
     let data = shown(row, user_id.as_deref());
-    let (key, user_id) = (row.event_id.as_str(), user_id.as_deref());
-    tell(
-        step.tx,
-        &News { event_type: SUBSCRIPTION_CHANGED, key, user_id, at_s: row.event_created, data: &data },
-        step.basis(),
-    )
+    let key = settings::next_number(step.tx, settings::SUBSCRIPTION_CHANGES)?.to_string();
+    let user_id = user_id.as_deref();
+    let (event_type, at_s) = (SUBSCRIPTION_CHANGED, row.event_created);
+    tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
 }
 
 fn shown(row: &Subscription, user_id: Option<&str>) -> Value {

@@ -84,7 +84,8 @@ fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, Sto
     let bought = entitlement::tier_bought(&fact, basis.policy).map(str::to_owned);
     around.tiers = (bought, Some(entitlement::entitlement(&all, basis.policy, now_s).tier));
     around.status = Some(shown.subscription.status);
-    if let Some(started_at) = shown.grace_started_at {
+    // Whoever is deleted at Stripe is owed nothing and owes nothing.
+    if let Some(started_at) = shown.grace_started_at.filter(|_| !shown.customer_deleted) {
         let recorded = |kind: Kind| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), started_at);
         let speaker = payment_failures::find_speaker(tx, &subscription_id, started_at)?;
         around.grace = Some(Delinquency {

@@ -8,6 +8,9 @@ pub const POLICY: &str = "policy";
 /// How many changes of answers have been told to the application.
 pub const ENTITLEMENT_CHANGES: &str = "entitlement_changes";
 
+/// How many changes of subscriptions have been told to the application.
+pub const SUBSCRIPTION_CHANGES: &str = "subscription_changes";
+
 /// Adds one to a number, 0 where there is none, and returns it.
 ///
 /// # Errors
