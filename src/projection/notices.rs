@@ -163,6 +163,8 @@ fn announce_to_application(
 /// What mails and events about a case are made from.
 fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
     let (case, invoice) = (&around.case, around.invoice.as_ref());
+    // When a payment is heard of, Stripe's word that the subscription is active again is still on its way.
+    let tier_now = around.tiers.1.as_deref().filter(|_| notice.kind != Kind::PaymentRecovered);
     let paid = invoice.filter(|_| notice.kind == Kind::PaymentRecovered).and_then(|invoice| invoice.amount_paid);
     json!({
         "invoice_id": case.invoice_id, "subscription_id": case.subscription_id, "customer_id": case.customer_id,
@@ -174,7 +176,7 @@ fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
         "invoice_number": invoice.and_then(|invoice| invoice.number.as_deref()),
         "hosted_invoice_url": invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()),
         "invoice_pdf": invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()),
-        "tier": around.tiers.0, "tier_now": around.tiers.1,
+        "tier": around.tiers.0, "tier_now": tier_now,
     })
 }
 

@@ -191,10 +191,7 @@ fn a_failure_is_told_warned_about_enforced_and_forgiven_and_the_answer_follows()
     assert!(retry["to"].as_str().unwrap().contains('@'), "{retry}");
     assert_eq!(facts("subscription_downgraded")["facts"]["tier_now"], "free");
     let recovered = facts("payment_recovered");
-    assert_eq!(
-        (&recovered["facts"]["tier_now"], &recovered["facts"]["grace_period_end"]),
-        (&json!("pro"), &Value::Null)
-    );
+    assert_eq!((&recovered["facts"]["tier"], &recovered["facts"]["grace_period_end"]), (&json!("pro"), &Value::Null));
     let event = &told(&till, "payment.failed")[0];
     assert_eq!(
         (&event["user_id"], event.get("hosted_invoice_url")),

@@ -52,9 +52,9 @@ fn a_full_replay_and_a_second_copy_from_the_api_tell_nothing_again() {
     till.feed(&everything("alice", START_S - DAY_S));
     till.feed(&[failed("bob", START_S, 1)]);
     let rows_before = count(&till, "1");
-    assert!(rows_before > 40, "{rows_before}");
+    assert!(rows_before > 30, "{rows_before}");
     let replayed = till.store.write(|tx| inbox::replay_all(tx, None)).unwrap();
-    assert!(replayed > 40, "{replayed}");
+    assert!(replayed > 20, "{replayed}");
     till.settle();
     assert_eq!(count(&till, "1"), rows_before);
     // A copy of what is known already.
@@ -132,9 +132,11 @@ fn a_subscription_is_told_as_changed_only_when_it_says_something_else() {
     till.feed(&beginning("alice"));
     till.feed(&[
         event(UPDATED, "alice", START_S, &[("metadata.seats", json!("2"))]),
-        event(UPDATED, "alice", START_S + 1, &[("metadata.seats", json!("2"))]),
         event(UPDATED, "alice", START_S - 1, &[("metadata.seats", json!("1"))]),
     ]);
+    let mut same = event(UPDATED, "alice", START_S, &[("metadata.seats", json!("2"))]);
+    (same["id"], same["created"]) = (json!("evt_same"), json!(START_S + 1));
+    till.feed(&[same]);
     let changed = told(&till, "subscription.changed");
     assert_eq!(changed.len(), 2, "{changed:?}");
     assert_eq!((&changed[1]["user_id"], &changed[1]["status"]), (&json!("alice"), &json!("active")));
