@@ -6,6 +6,7 @@ pub mod check;
 pub mod database;
 pub mod dead_letters;
 pub mod dev;
+pub mod drift;
 pub mod entitlement;
 pub mod events;
 mod failure;
@@ -89,6 +90,9 @@ enum Command {
     /// Ask Stripe for events that no webhook brought
     #[command(after_help = "Example: tilld catch-up")]
     CatchUp,
+    /// Compare the copy with Stripe; exit status 1 when something is not the same and was not repaired
+    #[command(after_help = "Example: tilld drift subscriptions --fix")]
+    Drift(drift::Arguments),
     /// What is known of a user
     #[command(subcommand, after_help = "Example: tilld user show alice")]
     User(user::Command),
@@ -137,6 +141,7 @@ fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failu
         Command::DeadLetters(command) => dead_letters::run(command, flags, out),
         Command::Sync(arguments) => sync::run(&arguments, flags, out),
         Command::CatchUp => catch_up::run(flags, out),
+        Command::Drift(arguments) => drift::run(&arguments, flags, out),
         Command::User(user::Command::Show(arguments)) => user::show(&arguments, flags, out),
         Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
         Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),

@@ -4,6 +4,7 @@ mod doors;
 mod flows;
 pub mod outward;
 mod watchdog;
+mod wishes;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, Mode, NotifyWebhook};
+use crate::config::{Config, LogFormat, Mode, NightlyDrift};
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
@@ -24,10 +25,9 @@ use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
-use crate::projection::notify::{Notify, Subscriber};
 use crate::projection::{Context, derived};
 use crate::retrier::{self, Retrier};
-use crate::scheduler::Tasks;
+use crate::scheduler::{Nightly, Tasks};
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
@@ -112,20 +112,8 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
-        notify: notify(config),
+        notify: wishes::notify(config),
         fetches: config.stripe.api_key.is_some(),
-    }
-}
-
-fn notify(config: &Config) -> Notify {
-    let wishes = &config.notify;
-    let subscriber = |webhook: &NotifyWebhook| Subscriber { url: webhook.url.clone(), events: webhook.events.clone() };
-    Notify {
-        mail: wishes.mail,
-        operator: wishes.operator.clone(),
-        invoice_finalized: wishes.invoice_finalized,
-        warning_s: config.dunning.warning_days.saturating_mul(SECONDS_PER_DAY),
-        webhooks: wishes.webhooks.iter().map(subscriber).collect(),
     }
 }
 
@@ -150,6 +138,15 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
+/// What is done about drift at night.
+fn nightly(config: &Config) -> Option<Nightly> {
+    match config.stripe.nightly_drift {
+        NightlyDrift::Off => None,
+        NightlyDrift::Check => Some(Nightly::Check),
+        NightlyDrift::Fix => Some(Nightly::Fix),
+    }
+}
+
 /// Opens the database, takes or binds both listeners and starts every thread.
 ///
 /// # Errors
@@ -169,15 +166,13 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     let mut flows = Flows::new(&threads, clock);
     let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
     if let Some(client) = client.clone() {
-        let (bell, rung) = bounded(1);
-        let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
+        let (fetch, rung) = bounded(1);
+        let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
         flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
-        worker = worker.with_fetches(bell);
-    }
-    if let Some(client) = client.clone() {
+        worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
-        let pull_interval_s = config.stripe.pull_interval_s;
-        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s };
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, nightly(config));
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;

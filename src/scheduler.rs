@@ -12,11 +12,15 @@ use crate::clock::Clock;
 use crate::projection::Context;
 use crate::store::Store;
 use crate::stripe::client::Client;
+use crate::sync::drift::{self, Outcome, Tally};
+use crate::sync::kinds::{KINDS, Kind};
 use crate::sync::{Means, SyncError, catch_up};
 use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
 
 /// How often missed events are asked for beside webhooks, in seconds.
 pub const CATCH_UP_EVERY_S: i64 = 600;
+/// When the copy is compared with Stripe: 03:00 UTC, in seconds after midnight.
+pub const DRIFT_AT_S: i64 = 3 * 3600;
 const DAY_MS: i64 = 86_400_000;
 /// How long the thread sleeps at most: the clock may be set.
 const NAP: Duration = Duration::from_secs(5);
@@ -133,6 +137,17 @@ pub struct Tasks {
     pub bell: Sender<()>,
     /// `stripe.pull_interval_s`: Stripe is asked for events so often, since it sends none.
     pub pull_interval_s: Option<i64>,
+    /// `stripe.nightly_drift`: whether the copy is compared at night, and whether it is repaired then.
+    pub nightly_drift: Option<Nightly>,
+}
+
+/// What is done at night about differences from Stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nightly {
+    /// They are told.
+    Check,
+    /// They are repaired and told.
+    Fix,
 }
 
 /// A thread of the scheduler's that runs.
@@ -146,7 +161,14 @@ impl Tasks {
     pub fn start(self, threads: &Threads, stop: &Stop) -> std::io::Result<Vec<Started>> {
         let pulse = Pulse::default();
         let tasks = vec![self.catch_up(self.means(stop, &pulse))];
-        Ok(vec![self.spawn("scheduler", tasks, (threads, stop, pulse))?])
+        let mut started = vec![self.spawn("scheduler", tasks, (threads, stop, pulse))?];
+        // It may take hours, in which events must not wait.
+        if let Some(nightly) = self.nightly_drift {
+            let pulse = Pulse::default();
+            let tasks = vec![compare_at_night(self.means(stop, &pulse), nightly)];
+            started.push(self.spawn("nightly", tasks, (threads, stop, pulse))?);
+        }
+        Ok(started)
     }
 
     fn means(&self, stop: &Stop, pulse: &Pulse) -> Means {
@@ -182,6 +204,35 @@ impl Tasks {
         let handle = threads.spawn(name, move || scheduler.run(&stop, clock.as_ref(), &beating))?;
         Ok((name, handle, pulse))
     }
+}
+
+/// The comparison of all types, at night.
+#[must_use]
+pub fn compare_at_night(means: Means, nightly: Nightly) -> Task {
+    let kinds: Vec<&'static Kind> = KINDS.iter().collect();
+    let work = move |_| {
+        let outcome = drift::run(&means, &kinds, nightly == Nightly::Fix, "tilld", &mut |_| ())?;
+        tell(&outcome);
+        Ok(())
+    };
+    Task { name: "comparing with Stripe", rhythm: Rhythm::Daily(DRIFT_AT_S), work: Box::new(work) }
+}
+
+fn tell(outcome: &Outcome) {
+    let found: u64 = outcome.tallies.iter().map(Tally::found).sum();
+    let (left, same) = (outcome.left(), outcome.tallies.iter().map(|tally| tally.same).sum::<u64>());
+    if found > 0 {
+        let fields: Vec<&str> = outcome.fields.keys().map(String::as_str).collect();
+        log::warn!(
+            "the copy differed from Stripe objects={found} repaired={} fields={}; `tilld drift` names them{}",
+            found - left,
+            fields.join(","),
+            if left > 0 { ", `tilld drift --fix` repairs them" } else { "" }
+        );
+    } else {
+        log::info!("the copy is the same as at Stripe objects={same}");
+    }
+    outcome.refused.iter().for_each(|refused| log::warn!("not compared with Stripe: {refused}"));
 }
 
 #[cfg(test)]

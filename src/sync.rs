@@ -7,6 +7,8 @@
 pub mod api;
 pub mod backfill;
 pub mod catch_up;
+pub mod compare;
+pub mod drift;
 pub mod kinds;
 mod nested;
 mod page;
@@ -66,8 +68,8 @@ pub enum SyncError {
     /// Types that were refused or not reached; the others were read to their end.
     #[error("not complete: {}; run it again to go on", .0.join("; "))]
     Incomplete(Vec<String>),
-    /// Another process has begun anew.
-    #[error("another `tilld sync` began this run anew; leave it to that one")]
+    /// Another process has begun the run anew, or has read the same faster.
+    #[error("another process reads the same from Stripe or began it anew; leave it to that one, or run this again")]
     GivenUp,
     /// It is time to stop.
     #[error("stopped; the next run goes on from here")]

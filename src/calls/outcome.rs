@@ -165,8 +165,8 @@ impl Calls {
         if unknown {
             return self.doubt(operation, &error);
         }
-        // A repeated DELETE finds nothing left to delete: its subject tells.
-        if operation.verb == "DELETE" && was_in_doubt {
+        // A DELETE has no key: repeated after one that was done, it finds nothing left to delete. Its subject tells.
+        if operation.verb == "DELETE" && error.api().is_some_and(|api| api.status == 404) {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}

@@ -166,8 +166,14 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
     if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
         return Ok(());
     }
-    let rests = |row: &Subscription| Subscription { event_created: 0, event_id: String::new(), ..row.clone() };
-    if before.is_some_and(|before| rests(before) == rests(row)) {
+    // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
+    let says = |row: &Subscription| Subscription {
+        event_created: 0,
+        event_id: String::new(),
+        deleted: row.deleted || row.status == "canceled",
+        ..row.clone()
+    };
+    if before.is_some_and(|before| says(before) == says(row)) {
         return Ok(());
     }
     let user_id = customers::find_owner(step.tx, &row.stripe_customer_id)?;

@@ -11,7 +11,7 @@ use super::guard;
 use super::order::{self, Candidate};
 use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
 use crate::store::inbox;
-use crate::store::objects::{self, Key, Reading, State, Version};
+use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::event::{Content, EventError, Snapshot, Thin};
 
@@ -42,7 +42,8 @@ impl Sent {
     pub fn reading(self, date_s: Option<i64>, answered_ms: i64) -> Reading {
         let answered_there_ms = date_s.map_or(answered_ms, |date_s| date_s.saturating_mul(1000));
         let took_ms = answered_ms.saturating_sub(self.at_ms).max(0);
-        Reading { at_s: answered_there_ms.saturating_sub(took_ms).div_euclid(1000), log_id: self.log_id }
+        let at_s = answered_there_ms.saturating_sub(took_ms).div_euclid(1000);
+        Reading { at_s, log_id: self.log_id, sent_ms: self.at_ms }
     }
 }
 
@@ -118,7 +119,7 @@ fn event(object: &Value, shown: &Shown, context: &Context) -> Event {
     };
     Event {
         origin: Origin::Api(reading),
-        id: format!("{PREFIX}{}:{}", word("id"), reading.at_s),
+        id: format!("{PREFIX}{}:{}", word("id"), reading.sent_ms),
         event_type: format!("{kind}.read"),
         created: reading.at_s,
         livemode: object.get("livemode").and_then(Value::as_bool).or(context.livemode),
@@ -155,11 +156,52 @@ fn gives_way(step: &Step, key: Key, row: &State, reading: Reading) -> Result<boo
         return Ok(false);
     }
     let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(true) };
-    if mirrored.event_id.starts_with(PREFIX) {
-        return Ok(reading.at_s >= row.event_created);
+    is_as_new(step.tx, &mirrored, reading)
+}
+
+/// Whether a reading is as new as what the row rests on.
+fn is_as_new(reader: &Reader, mirrored: &Mirrored, reading: Reading) -> Result<bool, StoreError> {
+    if let Some((sent_ms, log_id)) = sent_of(mirrored) {
+        // Stripe's time alone will not do: it is rounded down, and the row's is that of the newest event it contains, so
+        // that of two changes in one second the second one's answer would be taken for the older. Nor will ours alone: it
+        // may be set back.
+        let later = reading.sent_ms >= sent_ms || reading.log_id > log_id || reading.at_s > mirrored.event_created;
+        return Ok(later);
     }
-    let log_id = inbox::find_log_id(step.tx, &mirrored.event_id)?;
-    Ok(log_id.is_some_and(|log_id| reading.contains(log_id, row.event_created)))
+    let log_id = inbox::find_log_id(reader, &mirrored.event_id)?;
+    Ok(log_id.is_some_and(|log_id| reading.contains(log_id, mirrored.event_created)))
+}
+
+/// How the mirror stands to a reading.
+pub enum Standing {
+    /// It does not know the object.
+    Unknown,
+    /// It rests on something newer, or an event about the object waits for the worker: they may differ.
+    Ahead,
+    /// It should show the same.
+    Level(Mirrored),
+}
+
+/// How the mirror stands to a reading; `None` if that is nothing that the mirror keeps.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn standing(reader: &Reader, shown: &Shown, context: &Context) -> Result<Option<Standing>, StoreError> {
+    let event = event(shown.object(), shown, context);
+    let Some(key) = guard::key(&event, &shown.snapshot) else { return Ok(None) };
+    let mirrored = objects::find(reader, key)?;
+    if inbox::is_awaited(reader, key.id)? {
+        return Ok(Some(Standing::Ahead));
+    }
+    let Some(mirrored) = mirrored else { return Ok(Some(Standing::Unknown)) };
+    let level = is_as_new(reader, &mirrored, shown.reading)?;
+    Ok(Some(if level { Standing::Level(mirrored) } else { Standing::Ahead }))
+}
+
+/// When the reading was sent that a row rests on, and after which event; `None` where it rests on an event.
+fn sent_of(mirrored: &Mirrored) -> Option<(i64, i64)> {
+    let (_, sent_ms) = mirrored.event_id.strip_prefix(PREFIX)?.rsplit_once(':')?;
+    Some((sent_ms.parse().ok()?, mirrored.read.map_or(0, |read| read.log_id)))
 }
 
 /// The guard for readings; as `guard::choose`.

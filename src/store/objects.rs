@@ -39,6 +39,8 @@ pub struct Reading {
     pub at_s: i64,
     /// The newest event in the log when the request was sent.
     pub log_id: i64,
+    /// When it was sent, unix milliseconds by our clock; 0 where it is no longer known. Orders readings among themselves.
+    pub sent_ms: i64,
 }
 
 impl Reading {
@@ -51,7 +53,7 @@ impl Reading {
 
 /// The two columns of a reading.
 fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<Reading> {
-    at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id })
+    at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id, sent_ms: 0 })
 }
 
 const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM stripe_objects
@@ -141,4 +143,32 @@ pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
             read: reading(row.get(4)?, row.get(5)?),
         })
     })
+}
+
+const LIST_PRESENT: &str = "SELECT id, livemode FROM stripe_objects
+    WHERE object = ?1 AND id > ?2 AND account = '' AND deleted = 0 AND (?3 IS NULL OR livemode = ?3)
+    ORDER BY id LIMIT ?4";
+
+/// Our own account's objects of a kind that are not deleted, by id after `after`: id and mode. `livemode`: only those of
+/// that mode.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_present(
+    reader: &Reader,
+    object: &str,
+    livemode: Option<bool>,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, bool)>, StoreError> {
+    reader.list(LIST_PRESENT, (object, after, livemode, limit), |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// How many there are of them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn count_present(reader: &Reader, object: &str) -> Result<i64, StoreError> {
+    const SQL: &str = "SELECT count(*) FROM stripe_objects WHERE object = ?1 AND account = '' AND deleted = 0";
+    reader.get(SQL, [object], |row| row.get(0))
 }

@@ -91,9 +91,10 @@ pub fn list_progress(reader: &Reader, run_id: i64) -> Result<Vec<Progress>, Stor
 const ADVANCE: &str = "UPDATE sync_progress SET after_id = :after_id, after_row = :after_row, pages = :pages,
     objects = :objects, failed = :failed, began_s = coalesce(began_s, :began_s),
     finished_at_ms = CASE WHEN :finished THEN :now_ms END
-    WHERE run_id = :run_id AND type = :type AND EXISTS (SELECT 1 FROM sync_runs WHERE id = :run_id AND status = 'running')";
+    WHERE run_id = :run_id AND type = :type AND finished_at_ms IS NULL AND EXISTS (SELECT 1 FROM sync_runs WHERE id = :run_id AND status = 'running')";
 
-/// A page is in the tables. `began_s` counts only with the first one. `false`: the run was given up.
+/// A page is in the tables. `began_s` counts only with the first one. `false`: the run was given up, or
+/// another process was faster.
 ///
 /// # Errors
 /// When the database cannot take it.
@@ -123,13 +124,4 @@ pub fn finish(tx: &Tx, run_id: i64, now_ms: i64) -> Result<Option<i64>, StoreErr
         return Ok(None);
     }
     tx.get("SELECT min(began_s) FROM sync_progress WHERE run_id = ?1", [run_id], |row| row.get(0))
-}
-
-/// The newest complete run of this scope, unix milliseconds of its end.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_complete(reader: &Reader, scope: &str) -> Result<Option<i64>, StoreError> {
-    const SQL: &str = "SELECT max(finished_at_ms) FROM sync_runs WHERE scope = ?1 AND status = 'complete'";
-    reader.get(SQL, [scope], |row| row.get(0))
 }

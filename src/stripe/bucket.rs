@@ -208,6 +208,12 @@ impl Bucket {
         self.resting.notify_all();
     }
 
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Callers waiting: interactive, background.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize) {

@@ -124,6 +124,12 @@ impl Client {
         self.0.bucket.close();
     }
 
+    /// Whether it was.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.bucket.is_closed()
+    }
+
     fn backoff(&self, priority: Priority) -> Backoff {
         let settings = &self.0.settings;
         let budget = match priority {

@@ -226,6 +226,13 @@ pub fn invoice_period(invoice: &Value) -> Read<Period> {
     Ok((start, end))
 }
 
+/// The time from which a previewed change counts; basil moved it under `parent`.
+#[must_use]
+pub fn invoice_proration_date(invoice: &Value) -> Option<i64> {
+    let newer = present(invoice, "parent").and_then(|parent| parent.get("subscription_details"));
+    [newer, Some(invoice)].into_iter().flatten().find_map(|of| of.get("subscription_proration_date")?.as_i64())
+}
+
 /// The period of an invoice's line.
 #[must_use]
 pub fn line_period(line: &Value) -> Period {

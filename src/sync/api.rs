@@ -111,7 +111,9 @@ impl Means {
             select! {
                 recv(told) -> answer => {
                     let panicked = |_| SyncError::Thread("the call to Stripe panicked".to_owned());
-                    return Ok(answer.map_err(panicked)??);
+                    let answer = answer.map_err(panicked)?;
+                    // The stop reaches the client before it reaches us.
+                    return answer.map_err(|error| if self.client.is_closed() { SyncError::Stopped } else { error.into() });
                 },
                 recv(self.stop.signal()) -> _ => return Err(SyncError::Stopped),
                 default(BEAT) => self.pulse.beat(),

@@ -197,6 +197,8 @@ fn an_endpoint_that_is_missing_or_disabled_is_told() {
     let checked = setting.check();
     checked.says("warn", ENDPOINT, &[PATH, "dashboard.stripe.com/webhooks"]);
     checked.is_silent_about(VERSION);
+    let pulled = setting.check_with(setting.fake.key(), &[("TILLD_PULL_INTERVAL_S", "60")]);
+    pulled.says("ok", ENDPOINT, &[PATH, "every 60 s"]);
     let id = setting.endpoint(&json!({ "status": "disabled" }));
     let checked = setting.check();
     checked.says("fail", ENDPOINT, &[PATH, &id, "disabled", "enable it"]);

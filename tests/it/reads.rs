@@ -19,7 +19,12 @@ pub fn read_now(till: &Till, object: &Value, at_s: i64) -> Absorbed {
 }
 
 pub fn absorb(till: &Till, object: &Value, sent: Sent, at_s: i64) -> Absorbed {
-    let reading = sent.reading(Some(at_s), sent.at_ms);
+    absorb_after(till, object, sent, at_s, 0)
+}
+
+/// As `absorb`, of an answer that took so long.
+fn absorb_after(till: &Till, object: &Value, sent: Sent, at_s: i64, took_ms: i64) -> Absorbed {
+    let reading = sent.reading(Some(at_s), sent.at_ms + took_ms);
     let shown = Shown::new(&object.to_string(), reading).unwrap();
     let (context, now_ms) = (till.context.clone(), till.clock.now_ms());
     till.store.write(move |tx| Ok(read::absorb(tx, &shown, &context, now_ms).unwrap())).unwrap()
@@ -119,6 +124,16 @@ fn reading_the_same_twice_changes_nothing_and_an_older_reading_is_late() {
 }
 
 #[test]
+fn a_reading_that_was_sent_after_more_events_is_the_newer_one_whatever_its_rounded_time_says() {
+    let mut till = Till::new();
+    read_now(&till, &object(&event(CREATED, "alice", START_S, &[])), START_S + 10);
+    till.feed(&[event("customer.created", "alice", START_S, &[])]);
+    let past_due = object(&event(UPDATED, "alice", START_S + 9, &[("status", json!("past_due"))]));
+    assert_eq!(read_now(&till, &past_due, START_S + 9), Absorbed::Taken);
+    assert_eq!(status(&till), "past_due");
+}
+
+#[test]
 fn a_customer_that_is_read_as_deleted_keeps_what_was_known_of_it_and_ends_its_subscriptions() {
     let mut till = Till::new();
     let customer = event("customer.created", "alice", START_S, &[]);
@@ -141,4 +156,27 @@ fn a_good_standing_that_was_only_read_ends_a_delinquency() {
     till.clock.set((START_S + 20 * DAY_S + 60) * 1000);
     let answer = till.entitlement("alice");
     assert_eq!(answer["grace_period_end"], json!(START_S + 27 * DAY_S), "{answer}");
+}
+
+#[test]
+fn of_two_answers_in_one_second_the_one_that_was_asked_for_later_counts() {
+    let mut till = Till::new();
+    let created = event(CREATED, "alice", START_S, &[]);
+    till.feed(std::slice::from_ref(&created));
+    let ending = event(UPDATED, "alice", START_S, &[("cancel_at_period_end", json!(true))]);
+    // Both took a while, so that they are dated before the event that they contain.
+    let ask = |after_ms: i64| {
+        let sent = till.store.read(|reader| Sent::now(reader, START_S * 1000 + after_ms)).unwrap();
+        (sent, sent.reading(Some(START_S), sent.at_ms + 300))
+    };
+    let (first, second) = (ask(100), ask(500));
+    assert_eq!(first.1.at_s, START_S - 1);
+    let take = |event: &Value, (sent, _): (Sent, _)| absorb_after(&till, &object(event), sent, START_S, 300);
+    assert_eq!(take(&ending, first), Absorbed::Taken);
+    assert_eq!(till.entitlement("alice")["reason"], "ending");
+    assert_eq!(take(&created, second), Absorbed::Taken);
+    assert_eq!(till.entitlement("alice")["reason"], "active");
+    // The first one's answer again, as a repeated request gets it.
+    assert_eq!(take(&ending, first), Absorbed::Late);
+    assert_eq!(till.entitlement("alice")["reason"], "active");
 }

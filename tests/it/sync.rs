@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::clock::Clock;
 
-use crate::catch_up::{env, number, open, texts};
+use crate::catch_up::{env, number, open, texts, wait_for};
 use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::DAY_S;
 use crate::live::{Live, configure, database, tilld};
@@ -190,6 +191,30 @@ fn a_run_is_begun_anew_when_told_to_and_when_it_has_become_too_old() {
     assert_eq!(products(), 3);
     let states = texts(dir.path(), "SELECT status FROM sync_runs ORDER BY id");
     assert_eq!(states, ["abandoned", "abandoned", "complete"]);
+}
+
+#[test]
+fn a_stop_in_the_middle_ends_the_daemon_at_once_and_the_next_one_goes_on() {
+    let (dir, fake) = (folder(), FakeStripe::start());
+    let long_ago = fake.clock().now_s() - 40 * DAY_S;
+    open(dir.path()).execute_batch(&format!("UPDATE catch_up SET cursor_s = {long_ago}")).unwrap();
+    fake.seed("product", 250);
+    fake.fail(Fault::Hang, "GET /v1/invoices", 1);
+    let start = || {
+        let mut daemon = tilld(dir.path());
+        configure(daemon.arg("serve")).envs(env(&fake));
+        Live::launch(daemon)
+    };
+    let live = start();
+    wait_for(dir.path(), "SELECT count(*) FROM stripe_objects", 250);
+    let asked = Instant::now();
+    assert_eq!(live.terminate(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert_eq!(number(dir.path(), COMPLETE), 0);
+    let live = start();
+    wait_for(dir.path(), COMPLETE, 1);
+    assert_eq!(fake.requests_to("GET /v1/products").len(), 3, "what was read is not read again");
+    assert_eq!(live.terminate(), Some(0));
 }
 
 #[test]

@@ -224,20 +224,31 @@ fn an_event_that_stripe_keeps_no_longer_is_fetched_without_its_own_words() {
     assert_eq!(setting.till.value("SELECT count(*) FROM stripe_objects WHERE object = 'v2.core.event'"), 0);
 }
 
+/// What is told of unix times is that there is one; and the replay's own row is left out.
+fn without_times(dump: &str) -> String {
+    let mut kept = String::new();
+    for line in dump.lines().filter(|line| !line.contains("event.replay")) {
+        for part in line.split_inclusive(|c: char| !c.is_ascii_digit()) {
+            let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
+            kept.push_str(if digits == 10 { &part[digits..] } else { part });
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
 #[test]
 fn a_replay_fetches_again_what_was_fetched() {
     let mut setting = Setting::new();
     let events = setting.deliver();
     setting.fetch();
-    let before = setting.till.dump();
+    let before = without_times(&setting.till.dump());
     let asked = setting.fake.requests().len();
     let id = events[0]["id"].as_str().unwrap().to_owned();
     setting.replay(&id);
     assert_eq!(setting.till.value(OPEN), 1);
     assert_eq!((setting.fetch(), setting.fake.requests().len() - asked), (1, 2));
-    let without_audit =
-        |dump: &str| dump.lines().filter(|line| !line.contains("event.replay")).collect::<Vec<_>>().join("\n");
-    assert_eq!(without_audit(&setting.till.dump()), before, "once more changes nothing");
+    assert_eq!(without_times(&setting.till.dump()), before, "once more changes nothing");
 }
 
 #[test]

@@ -23,7 +23,8 @@ use crate::http::response::{ApiError, Response};
 use crate::http::route::{self as table, Route, Segments};
 use crate::ids;
 use crate::store::users::User;
-use crate::stripe::call::Verb;
+use crate::stripe::call::{Priority, Verb};
+use crate::stripe::form::Form;
 use answers::told;
 use parameters::Parameters;
 
@@ -112,6 +113,26 @@ impl<'a> Asked<'a> {
             Customer::Unmade(other) => other,
         };
         told(outcome, |_| Ok(Response::json(200, &json!({})))).map(Err)
+    }
+
+    /// Looks at a customer that Stripe does not know: the webhook of its deletion may be late or lost. The next request
+    /// for its user then makes another one.
+    fn look_again(&self, customer: &str, outcome: &Outcome) {
+        let Outcome::Refused(refusal) = outcome else { return };
+        if refusal.code.as_deref() != Some("resource_missing") || refusal.param.as_deref() != Some("customer") {
+            return;
+        }
+        let path = format!("/v1/customers/{}", encoded(customer));
+        let looked = self.calls.get(&path, Form::new(), Priority::Interactive).and_then(|(answer, sent)| {
+            self.calls.absorb(&[&answer.text], &answer, sent)?;
+            Ok(())
+        });
+        match looked {
+            Ok(()) => log::info!("Stripe does not know a customer any more; it was read anew customer={customer}"),
+            Err(error) => {
+                log::warn!("Stripe does not know a customer, and cannot show it customer={customer}: {error}")
+            }
+        }
     }
 
     /// What the caller repeats this request with; the key of its customer's making is none of its business.

@@ -156,7 +156,7 @@ pub struct SiblingKey<'a> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
-    let after = key.after.unwrap_or(Reading { at_s: i64::MIN, log_id: i64::MIN });
+    let after = key.after.unwrap_or(Reading { at_s: i64::MIN, log_id: i64::MIN, sent_ms: 0 });
     let (object_id, object_type) = (key.object_id, key.object_type);
     let params = (object_id, object_type, key.livemode, key.account, without, limit, after.log_id, after.at_s);
     reader.list(SIBLINGS, params, |row| {
@@ -208,6 +208,15 @@ pub fn health(reader: &Reader) -> Result<Health, StoreError> {
 /// When the database cannot be read.
 pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
     reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], |row| row.get(0))
+}
+
+/// Whether an event about this object waits for the worker.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn is_awaited(reader: &Reader, object_id: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND object_id = ?1 LIMIT 1";
+    Ok(reader.find(SQL, [object_id], |_| Ok(()))?.is_some())
 }
 
 /// An event's place in the log.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::shop::{Shop, URLS, is};
+use crate::fake_stripe::Fault;
 
 const SUBSCRIPTION: &str = "POST /v1/subscriptions/*";
 const PREVIEW: &str = "POST /v1/invoices/create_preview";
@@ -62,11 +63,13 @@ fn a_plan_is_changed_with_these_bytes_and_the_next_question_knows_it() {
 fn a_preview_says_what_is_due_now_and_next_and_is_what_the_change_then_costs() {
     let shop = Shop::open(&URLS);
     let id = shop.subscriber("alice", "price_pro");
-    let end = shop.get("alice", "/subscription")["current_period_end"].clone();
+    let subscription = shop.get("alice", "/subscription");
+    let (start, end) = (&subscription["current_period_start"], subscription["current_period_end"].clone());
     let changes = shop.fake.requests_to(SUBSCRIPTION).len();
     let both = ["/subscription/change-plan/preview", "/subscription/preview"];
-    let found = both.map(|path| shop.done("alice", path, &json!({"price_id": "price_team"})));
+    let found = both.map(|path| shop.done("alice", path, &json!({"price_id": "price_team", "proration_date": start})));
     let preview = &found[0];
+    assert_eq!(preview["proration_date"], *start);
     assert_eq!(
         shop.sent(PREVIEW),
         "customer=*&subscription=*&subscription_details[items][0][id]=*\
@@ -81,6 +84,13 @@ fn a_preview_says_what_is_due_now_and_next_and_is_what_the_change_then_costs() {
     let expected = [(-6000, true), (15_000, true), (15_000, false)].map(|(amount, part)| (json!(amount), json!(part)));
     assert_eq!(lines, expected.iter().map(|(amount, part)| (amount, part)).collect::<Vec<_>>());
     assert_eq!(found[1]["lines"], preview["lines"]);
+
+    // Without a date it is that of now, and told.
+    let dated = shop.done("alice", both[0], &json!({"price_id": "price_team"}));
+    let late = dated["proration_date"].as_i64().unwrap() - start.as_i64().unwrap();
+    assert!((0..60).contains(&late), "{dated}");
+    let form = String::from_utf8(shop.fake.requests_to(PREVIEW).last().unwrap().body.clone()).unwrap();
+    assert!(form.ends_with(&format!("[proration_date]={}", dated["proration_date"])), "{form}");
 
     // At once: what is due now, and what comes every month.
     let body = json!({"price_id": "price_team", "proration_behavior": "always_invoice",
@@ -106,7 +116,11 @@ fn a_preview_says_what_is_due_now_and_next_and_is_what_the_change_then_costs() {
 fn a_subscription_ends_and_goes_on_as_asked_however_its_end_was_set() {
     let shop = Shop::open(&URLS);
     let id = shop.subscriber("alice", "price_pro");
-    let call = |name: &str, body: Value| shop.done("alice", &format!("/subscription/{name}"), &body);
+    // A second for each, as people take: there and back within one is for the guard's own tests.
+    let call = |name: &str, body: Value| {
+        shop.fake.clock().advance(1000);
+        shop.done("alice", &format!("/subscription/{name}"), &body)
+    };
 
     let ending = call("cancel", json!({}));
     assert_eq!(shop.sent(SUBSCRIPTION), "cancel_at_period_end=true");
@@ -117,12 +131,16 @@ fn a_subscription_ends_and_goes_on_as_asked_however_its_end_was_set() {
     assert!(on["ends_at"].is_null() && shop.get("alice", "/entitlement")["reason"] == "active", "{on}");
 
     // In the portal it ends by `cancel_at` alone, and of that nothing has been heard yet.
+    shop.fake.clock().advance(1000);
     shop.fake.cancel_in_portal(&id);
     let on = call("reactivate", json!({}));
     assert_eq!(shop.sent(SUBSCRIPTION), "cancel_at=");
     assert!(on["ends_at"].is_null(), "{on}");
     shop.deliver();
     assert_eq!(shop.get("alice", "/entitlement")["reason"], "active");
+    // What is set now has to be read, and a key that may not is our fault, not the caller's.
+    shop.fake.fail(Fault::Status(403, None), "GET /v1/subscriptions/*", 1);
+    assert_eq!(shop.fault("alice", "/subscription/reactivate", &json!({})), is(502, "stripe_key_refused", ""));
     // Nothing to undo is no fault.
     call("reactivate", json!({}));
     assert_eq!(shop.sent(SUBSCRIPTION), "cancel_at_period_end=false");

@@ -1,6 +1,7 @@
 //! Checkout and portal: the bytes that Stripe gets, who is entitled afterwards, what is refused before Stripe is asked.
 
 use serde_json::{Value, json};
+use tilld::cli::post;
 use tilld::http::request::Method;
 
 use super::shop::{Shop, URLS, is};
@@ -131,7 +132,7 @@ fn what_is_wrong_with_a_checkout_is_said_before_stripe_is_asked() {
     assert_eq!(shop.fault("alice", PORTAL, &json!({})), is(404, "customer_not_found", ""));
     let flow = json!({"flow": "subscription_cancel"});
     assert_eq!(shop.fault("alice", PORTAL, &flow), is(404, "subscription_not_found", ""));
-    assert!(shop.fake.requests().is_empty());
+    assert!(shop.fake.requests_to("POST /v1/**").is_empty());
 }
 
 #[test]
@@ -152,6 +153,22 @@ fn a_portal_session_is_these_bytes() {
         let expected = format!("{back}&flow_data[type]={flow}&flow_data[{flow}][subscription]=*");
         assert_eq!(sent(json!({ "flow": flow })), expected);
     }
+}
+
+#[test]
+fn a_customer_that_was_deleted_at_stripe_unheard_is_found_out_and_another_one_is_made() {
+    let shop = Shop::open(&URLS);
+    shop.user("alice");
+    let first = shop.done("alice", "/customer", &Value::Null)["stripe_customer_id"].clone();
+    let url = format!("{}/v1/customers/{}", shop.fake.url(), first.as_str().unwrap());
+    let authorization = format!("Bearer {}", shop.fake.key());
+    post::send("DELETE", &url, &[("Authorization", &authorization)], b"").unwrap();
+    let session = json!({"price_id": "price_pro"});
+    assert_eq!(shop.fault("alice", CHECKOUT, &session), is(400, "resource_missing", "customer"));
+    shop.done("alice", CHECKOUT, &session);
+    let second = shop.done("alice", "/customer", &Value::Null)["stripe_customer_id"].clone();
+    assert_ne!(first, second);
+    assert_eq!(shop.fake.effects("customer"), 2);
 }
 
 #[test]

@@ -154,8 +154,8 @@ fn prepare(op: Op, live: &Live, fake: &FakeStripe) -> (String, Value) {
         }
         Op::Cancel => {
             let session = post(&format!("{USER}/checkout-session"), "key-of-the-session", urls);
-            fake.complete(session["session_id"].as_str().unwrap(), "pm_card_visa");
             fake.deliver_to(&url_of(&live.public, PATH), SECRET, ApiVersion::CURRENT);
+            fake.complete(session["session_id"].as_str().unwrap(), "pm_card_visa");
             fake.flush();
             live.settle();
             (format!("{USER}/subscription/cancel"), json!({"immediate": true}))

@@ -5,7 +5,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+
+use tilld::calls::{Calls, Customer};
+use tilld::clock::{Clock, SystemClock};
+use tilld::store::users;
+use tilld::stripe::client::Client;
+use tilld::stripe::settings::{ApiKey, Settings};
+use tilld::sync::{Means, backfill};
+use tilld::thread::{Pulse, stopper};
+
 use crate::fake_stripe::FakeStripe;
+use crate::harness::Till;
 use crate::live::{Live, ask};
 
 const USERS: usize = 200;
@@ -57,4 +68,43 @@ fn two_hundred_users_at_once_keep_to_the_bucket_and_hinder_no_entitlement() {
     });
     assert_eq!(fake.effects("customer"), USERS);
     assert!(slowest < Duration::from_secs(1), "an entitlement took {slowest:?} meanwhile");
+}
+
+/// How long a request of the application's may wait while everything is read from Stripe.
+const LONGEST: Duration = Duration::from_secs(2);
+
+#[test]
+fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() {
+    let (till, fake) = (Till::new(), FakeStripe::start());
+    for (kind, count) in [("subscription", 2000), ("invoice", 2000), ("charge", 1000)] {
+        fake.seed(kind, count);
+    }
+    let client = Client::new(Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (store, context) = (till.store.clone(), Arc::clone(&till.api.context));
+    let calls = Calls::new(store.clone(), client.clone(), Arc::clone(&clock), Arc::clone(&context));
+    let (_stopper, stop) = stopper();
+    let means = Means { store, client, clock, context, stop, pulse: Pulse::default() };
+    let slowest = std::thread::scope(|scope| {
+        #[allow(clippy::disallowed_methods)] // joined by the scope
+        let reading = scope.spawn(|| backfill::run(&means, &backfill::Order::everything(), &|_| ()).unwrap());
+        let mut waits = Vec::new();
+        while !reading.is_finished() {
+            let id = format!("user-{}", waits.len());
+            till.call(tilld::http::request::Method::Put, &format!("/api/v1/users/{id}"), &json!({}));
+            let user = till.store.read(|reader| users::find(reader, &id)).unwrap().unwrap();
+            let asked = Instant::now();
+            assert!(matches!(calls.customer_of(&user).unwrap(), Customer::Known(_)));
+            waits.push(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(reading.join().unwrap().whole);
+        assert!(waits.len() > 5, "only {} calls beside", waits.len());
+        waits.into_iter().max().unwrap()
+    });
+    assert!(slowest < LONGEST, "a call waited {slowest:?}");
+    assert_eq!(
+        till.value("SELECT count(*) FROM stripe_objects WHERE object IN ('subscription', 'invoice', 'charge')"),
+        5000
+    );
 }

@@ -41,7 +41,7 @@ fn stripes_own_refusal_comes_back_in_its_words_and_under_its_status() {
     assert_eq!(missing.1["error"]["type"], "invalid_request_error");
     let unknown = shop.live.ask("POST", "/api/v1/payment-intents/pi%2Fnone/cancel", &[], &Value::Null);
     assert_eq!(fault(&unknown), is(404, "resource_missing", "id"));
-    assert_eq!(shop.fake.requests().last().unwrap().path, "/v1/payment_intents/pi%2Fnone/cancel");
+    assert_eq!(shop.fake.requests_to("POST /v1/**").last().unwrap().path, "/v1/payment_intents/pi%2Fnone/cancel");
 
     for status in [401, 403] {
         shop.fake.fail(Fault::Status(status, None), INTENTS, 1);

@@ -16,10 +16,6 @@ fn other_failed(user: &str, invoice: &str, at: i64) -> Value {
     event(FAILED, user, at, &[("id", json!(invoice)), ("attempt_count", json!(1)), ("created", json!(at))])
 }
 
-fn other(event_type: &str, user: &str, invoice: &str, at: i64, status: &str) -> Value {
-    event(event_type, user, at, &[("id", json!(invoice)), ("status", json!(status)), ("attempt_count", json!(1))])
-}
-
 #[test]
 fn several_unpaid_invoices_of_one_subscription_share_one_grace_period_one_warning_and_one_downgrade() {
     let mut till = told_till();

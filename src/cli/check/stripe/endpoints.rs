@@ -24,7 +24,7 @@ pub(super) fn lines(asking: &mut Asking, config: &Config) -> Vec<Line> {
         Err(error) => return vec![unknown(&error, &config.stripe.api_base)],
     };
     let paths = config.stripe.webhooks.iter().map(|endpoint| endpoint.path.as_str());
-    paths.flat_map(|path| of_path(path, &registered, &config.stripe.api_version)).collect()
+    paths.flat_map(|path| of_path(path, &registered, config)).collect()
 }
 
 fn unknown(error: &StripeError, base: &str) -> Line {
@@ -61,12 +61,13 @@ fn path_of(url: &str) -> &str {
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-fn of_path(path: &str, registered: &[Value], calls_version: &str) -> Vec<Line> {
+fn of_path(path: &str, registered: &[Value], config: &Config) -> Vec<Line> {
+    let calls_version = config.stripe.api_version.as_str();
     let here: Vec<&Value> =
         registered.iter().filter(|one| one["url"].as_str().is_some_and(|url| path_of(url) == path)).collect();
     let enabled: Vec<&&Value> = here.iter().filter(|one| one["status"] != "disabled").collect();
     match (here.first(), enabled.is_empty()) {
-        (None, _) => vec![warn(CHECK, missing(path))],
+        (None, _) => vec![missing(path, config.stripe.pull_interval_s)],
         (Some(one), true) => vec![fail(
             CHECK,
             format!("{path}: {} is disabled at Stripe, nothing is sent to it: enable it at {PAGE}", id(one)),
@@ -77,11 +78,18 @@ fn of_path(path: &str, registered: &[Value], calls_version: &str) -> Vec<Line> {
     }
 }
 
-fn missing(path: &str) -> String {
-    format!(
+fn missing(path: &str, pull_interval_s: Option<i64>) -> Line {
+    if let Some(seconds) = pull_interval_s {
+        let said = format!(
+            "Stripe has none with the path {path}; it is asked for events every {seconds} s (stripe.pull_interval_s)"
+        );
+        return ok(CHECK, said);
+    }
+    let said = format!(
         "Stripe has none with the path {path}: add your public URL with it at {PAGE}, then its signing secret to \
-         [[stripe.webhook]]; on your own machine, `stripe listen --forward-to` needs none"
-    )
+         [[stripe.webhook]]; on your own machine, `stripe listen --forward-to` needs none, nor does stripe.pull_interval_s"
+    );
+    warn(CHECK, said)
 }
 
 fn id(endpoint: &Value) -> &str {

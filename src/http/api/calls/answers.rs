@@ -62,7 +62,12 @@ impl From<CallsError> for ApiError {
             CallsError::Form(_) => Self::new(400, "parameter_invalid", words),
             CallsError::KeyReused => Self::new(409, "idempotency_key_reused", words),
             CallsError::Busy => Self::new(409, "request_in_progress", words),
-            CallsError::Stripe(_) => Self::new(502, "stripe_unreachable", words),
+            CallsError::Stripe(error) => match error.api().map(|api| api.status) {
+                Some(401 | 403) => Self::new(502, "stripe_key_refused", words),
+                Some(404) => Self::new(404, "resource_missing", words),
+                Some(429) => Self::new(429, "rate_limit", words),
+                _ => Self::new(502, "stripe_unreachable", words),
+            },
             CallsError::Answer(_) => Self::internal(&words),
         }
     }

@@ -60,6 +60,7 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         let wanted = asked.post(Kind::CheckoutSessionCreate, &user, "/v1/checkout/sessions");
         Ok::<_, ApiError>((wanted, form(api, &order, (&user, &customer), key)))
     })?;
+    asked.look_again(&customer, &outcome);
     told(outcome, shown)
 }
 

@@ -48,6 +48,7 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         let wanted = asked.post(Kind::PaymentIntentCreate, &user, "/v1/payment_intents");
         Ok::<_, ApiError>((wanted, payment(&asked, (&user, &customer), key)?))
     })?;
+    asked.look_again(&customer, &outcome);
     told(outcome, |done| intent(done, Some(&user.id)))
 }
 

@@ -21,16 +21,18 @@ const CLOCK_SLACK_S: i64 = 60;
 pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (asked, user) = (Asked::read(api, request, &Change::KNOWN)?, user(api, segments)?);
     let mut change = Change::read(&asked)?;
-    // Told to the caller: given back with the change itself, its amounts are these.
-    if change.behavior != "none" {
-        change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
-    }
     let shown = running(api, &user.id)?;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |_| {
+        // Told to the caller: given back with the change itself, its amounts are these.
+        if change.behavior != "none" {
+            change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
+        }
         Ok::<_, ApiError>((wanted(&asked, &user, &shown), form(&shown, change.form(api, &shown)?)))
     })?;
     told(outcome, |done| {
         let invoice = &done.object;
+        // Of a request that was repeated, Stripe alone knows the date.
+        change.proration_date = change.proration_date.or_else(|| object::invoice_proration_date(invoice));
         if !is_due_now(invoice, api.clock.now_s()) {
             return answer(&change, (invoice, None), &shown);
         }

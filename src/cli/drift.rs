@@ -1,0 +1,114 @@
+//! `tilld drift`: the copy compared with Stripe. Works on the file, whether or not a daemon runs.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::cli::{Failure, database, outward, sync, table};
+use crate::config::Flags;
+use crate::daemon;
+use crate::store::objects;
+use crate::sync::drift::{self, Finding, Outcome, Tally, Told};
+use crate::sync::kinds::{KINDS, Kind};
+
+/// What to compare.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only these types [default: all]
+    #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
+    types: Vec<&'static Kind>,
+    /// Repair what is not the same
+    #[arg(long)]
+    fix: bool,
+    /// Print one JSON object for each object that is not the same
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares, and prints what is not the same.
+///
+/// # Errors
+/// When something is not the same and was not repaired; when Stripe or the database does not allow it.
+pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let client = outward::client(&config)?;
+    daemon::start_logging(&config);
+    let kinds: Vec<&'static Kind> =
+        KINDS.iter().filter(|kind| arguments.types.is_empty() || arguments.types.contains(kind)).collect();
+    let (outcome, printed) = database::with_store(&config, |store| {
+        let (means, _stopper) = outward::means(&config, store, client);
+        let mut total = 0;
+        for kind in &kinds {
+            total += store.read(|reader| objects::count_present(reader, kind.object))?;
+        }
+        let shown = outward::Progress::new(u64::try_from(total).ok());
+        let mut printed = Ok(());
+        let mut objects_so_far = (String::new(), 0);
+        let mut tell = |told: Told| match told {
+            Told::Page(kind, pages, objects) => {
+                if objects_so_far.0 != kind {
+                    objects_so_far = (kind.to_owned(), 0);
+                }
+                objects_so_far.1 += objects;
+                shown.page(kind, objects, (pages, objects_so_far.1));
+            }
+            Told::Found(finding) if printed.is_ok() => printed = print(finding, arguments.json, out),
+            Told::Found(_) => {}
+        };
+        let outcome = drift::run(&means, &kinds, arguments.fix, "cli", &mut tell)?;
+        shown.finish();
+        Ok((outcome, printed))
+    })?;
+    printed?;
+    if !arguments.json {
+        summary(&outcome, out)?;
+    }
+    verdict(&outcome, arguments.fix)
+}
+
+fn print(finding: &Finding, as_json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let (kind, id, word) = (finding.kind, &finding.id, finding.word());
+    if as_json {
+        let (fields, fixed) = (finding.fields(), finding.fixed);
+        return writeln!(out, "{}", json!({ "type": kind, "id": id, "drift": word, "fields": fields, "fixed": fixed }));
+    }
+    let mut line = format!("{kind} {id} {}", word.replace('_', " "));
+    if !finding.fields().is_empty() {
+        line.push_str(&format!(": {}", finding.fields().join(", ")));
+    }
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    writeln!(out, "{line}{}", if finding.fixed { " (repaired)" } else { "" })
+}
+
+fn summary(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
+    let row = |tally: &Tally| {
+        let counts = [
+            tally.same,
+            tally.ahead,
+            tally.differing,
+            tally.missing_here,
+            tally.missing_there,
+            tally.fixed,
+            tally.failed,
+        ];
+        std::iter::once(tally.kind.to_owned()).chain(counts.iter().map(u64::to_string)).collect()
+    };
+    let rows: Vec<Vec<String>> = outcome.tallies.iter().map(row).collect();
+    let head =
+        ["TYPE", "SAME", "NEWER HERE", "DIFFERING", "MISSING HERE", "MISSING AT STRIPE", "REPAIRED", "UNREADABLE"];
+    table::columns(out, &head, &rows)
+}
+
+fn verdict(outcome: &Outcome, fix: bool) -> Result<(), Failure> {
+    let mut lines: Vec<String> = outcome.refused.iter().map(|refused| format!("not compared: {refused}")).collect();
+    match outcome.left() {
+        0 => {}
+        left if fix => lines.push(format!(
+            "{left} objects are not the same as at Stripe and could not be repaired; the lines above and the log say which"
+        )),
+        left => lines.push(format!(
+            "{left} objects are not the same as at Stripe; `tilld drift --fix` repairs them"
+        )),
+    }
+    if lines.is_empty() { Ok(()) } else { Err(Failure::failed(lines.join("\n"))) }
+}

@@ -1,0 +1,343 @@
+//! Drift: the mirror compared with Stripe's lists, page by page. What differs, what is missing here, what Stripe has no
+//! more; repaired when told to. Only ids' hashes are held for the whole of a type. What the mirror knows to be newer than
+//! the page, or what an event waits for, is no drift. Called by `scheduler` at night and by `tilld drift`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::api;
+use super::kinds::Kind;
+use super::page::{self, Batch};
+use super::{Means, SyncError, compare};
+use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
+use crate::store::audit::{self, NewEntry};
+use crate::store::objects::{self, Reading};
+use crate::store::{StoreError, customers};
+use crate::stripe::form::Form;
+
+/// Rows of the mirror looked at in one read.
+const ROWS: u32 = 100;
+/// Names of fields that are kept for the audit log at most.
+const MAX_FIELDS: usize = 20;
+
+/// What is not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// These fields.
+    Differs(Vec<String>),
+    /// The mirror does not know it.
+    MissingHere,
+    /// Stripe has it no more.
+    MissingThere,
+}
+
+/// An object that is not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its type, as typed.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: String,
+    /// What is not the same.
+    pub what: What,
+    /// It was repaired.
+    pub fixed: bool,
+}
+
+impl Finding {
+    /// The word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.what {
+            What::Differs(_) => "differs",
+            What::MissingHere => "missing_here",
+            What::MissingThere => "missing_at_stripe",
+        }
+    }
+
+    /// Its fields that differ.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        if let What::Differs(fields) = &self.what { fields } else { &[] }
+    }
+}
+
+/// What a type came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// As typed.
+    pub kind: &'static str,
+    /// Objects that were compared and are the same.
+    pub same: u64,
+    /// Objects that the mirror knows, or is about to know, newer.
+    pub ahead: u64,
+    /// Objects that differ.
+    pub differing: u64,
+    /// Objects that the mirror does not know.
+    pub missing_here: u64,
+    /// Objects that Stripe has no more.
+    pub missing_there: u64,
+    /// Of these three, how many were repaired.
+    pub fixed: u64,
+    /// Objects that cannot be read.
+    pub failed: u64,
+}
+
+impl Tally {
+    /// Objects that are not the same.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        self.differing + self.missing_here + self.missing_there
+    }
+}
+
+/// What the comparison came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// By type.
+    pub tallies: Vec<Tally>,
+    /// Fields that differ, as `subscriptions.status`, and in how many objects.
+    pub fields: BTreeMap<String, u64>,
+    /// Types that could not be compared to their end, and why.
+    pub refused: Vec<String>,
+}
+
+impl Outcome {
+    /// Objects that are not the same and were not repaired.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.found() - tally.fixed).sum()
+    }
+
+    /// For the audit log: no ids, nothing personal.
+    #[must_use]
+    pub fn detail(&self) -> Value {
+        let tally = |tally: &Tally| {
+            json!({
+                "type": tally.kind, "same": tally.same, "newer_here": tally.ahead, "differing": tally.differing,
+                "missing_here": tally.missing_here, "missing_at_stripe": tally.missing_there, "fixed": tally.fixed,
+                "failed": tally.failed,
+            })
+        };
+        let types: Vec<Value> = self.tallies.iter().map(tally).collect();
+        json!({ "types": types, "fields": self.fields, "not_compared": self.refused })
+    }
+}
+
+/// What is told while it goes on.
+pub enum Told<'a> {
+    /// A page is done: type, pages, objects on this page.
+    Page(&'static str, u64, u64),
+    /// Something is not the same.
+    Found(&'a Finding),
+}
+
+/// Compares these types; `fix`: repairs what is not the same. The result goes into the audit log in `actor`'s name.
+///
+/// # Errors
+/// What kept it from its end for all types.
+pub fn run(
+    means: &Means,
+    kinds: &[&'static Kind],
+    fix: bool,
+    actor: &'static str,
+    tell: &mut dyn FnMut(Told),
+) -> Result<Outcome, SyncError> {
+    let mut outcome = Outcome::default();
+    for kind in kinds {
+        let tally = Tally { kind: kind.name, ..Tally::default() };
+        let (seen, hasher) = (HashSet::new(), RandomState::new());
+        let mut check = Check { means, kind, fix, tally, seen, hasher, fields: &mut outcome.fields, tell };
+        let ended = check.listed().and_then(|()| check.unlisted());
+        let tally = check.tally;
+        outcome.tallies.push(tally);
+        match ended {
+            Ok(()) => {}
+            Err(error) if error.is_for_all() => return Err(error),
+            Err(error) => outcome.refused.push(format!("{}: {error}", kind.name)),
+        }
+    }
+    let (detail, at_ms) = (outcome.detail().to_string(), means.clock.now_ms());
+    means.store.write(move |tx| {
+        let (action, user_id, customer_id, subject, event_id) = ("drift.checked", None, None, None, None);
+        audit::add(tx, &NewEntry { at_ms, actor, action, user_id, customer_id, subject, event_id, detail: &detail })
+    })?;
+    Ok(outcome)
+}
+
+/// The comparison of one type.
+struct Check<'a, 't> {
+    means: &'a Means,
+    kind: &'static Kind,
+    fix: bool,
+    tally: Tally,
+    /// Hashes of the ids on the pages.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+    fields: &'a mut BTreeMap<String, u64>,
+    tell: &'a mut (dyn FnMut(Told) + 't),
+}
+
+impl Check<'_, '_> {
+    /// What Stripe lists.
+    fn listed(&mut self) -> Result<(), SyncError> {
+        let mut pages = 0;
+        if !self.kind.per_customer {
+            return self.list(self.kind.path, &mut pages);
+        }
+        let mut after = 0;
+        loop {
+            let some = usize::try_from(ROWS).unwrap_or(usize::MAX);
+            let known = self.means.store.read(|reader| customers::list_after(reader, after, some))?;
+            let Some((last, _)) = known.last() else { return Ok(()) };
+            after = *last;
+            for (_, customer_id) in &known {
+                match self.list(&self.kind.list_path(Some(customer_id)), &mut pages) {
+                    Err(error) if error.is_missing() => {}
+                    listed => listed?,
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, path: &str, pages: &mut u64) -> Result<(), SyncError> {
+        let mut after = None;
+        loop {
+            let page = self.means.page(path, self.kind.form(), after.as_deref())?;
+            after = page.next(path)?;
+            for raw in &page.items {
+                if let Some(id) = api::id_of(raw) {
+                    self.seen.insert(self.hasher.hash_one(&id));
+                }
+                self.compare(raw, page.reading)?;
+            }
+            *pages += 1;
+            (self.tell)(Told::Page(self.kind.name, *pages, u64::try_from(page.items.len()).unwrap_or(0)));
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the mirror has and Stripe did not list: each is asked for.
+    fn unlisted(&mut self) -> Result<(), SyncError> {
+        let (object, livemode) = (self.kind.object, self.means.context.livemode);
+        let mut after = String::new();
+        loop {
+            let rows = self.means.store.read(|reader| objects::list_present(reader, object, livemode, &after, ROWS))?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (id, livemode) in rows {
+                if !self.seen.contains(&self.hasher.hash_one(&id)) {
+                    self.ask(&id, livemode)?;
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, id: &str, livemode: bool) -> Result<(), SyncError> {
+        let now_ms = self.means.clock.now_ms();
+        let sent = self.means.store.read(|reader| Sent::now(reader, now_ms))?;
+        let gone = match self.means.get(&self.kind.path_of(id), &Form::new()) {
+            Err(error) if error.is_missing() => Some(sent.reading(None, self.means.clock.now_ms())),
+            Err(error) => return Err(error),
+            Ok((answer, reading)) => {
+                let raw: Box<RawValue> = serde_json::from_str(&answer.text).map_err(|_| self.unreadable())?;
+                if !is_deleted(&raw) {
+                    return self.compare(&raw, reading);
+                }
+                Some(reading)
+            }
+        };
+        let Some(reading) = gone else { return Ok(()) };
+        let tombstone = json!({ "id": id, "object": self.kind.object, "deleted": true, "livemode": livemode });
+        let shown = Shown::new(&tombstone.to_string(), reading).map_err(|_| self.unreadable())?;
+        let context = Arc::clone(&self.means.context);
+        match self.means.store.read(|reader| read::standing(reader, &shown, &context))? {
+            Some(Standing::Ahead) => self.tally.ahead += 1,
+            _ => self.found(id.to_owned(), What::MissingThere, shown)?,
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self) -> SyncError {
+        SyncError::Unreadable { path: self.kind.path.to_owned(), reason: "it is no object" }
+    }
+
+    /// Compares one object with its row.
+    fn compare(&mut self, raw: &RawValue, reading: Reading) -> Result<(), SyncError> {
+        let Ok(shown) = Shown::new(raw.get(), reading) else {
+            self.tally.failed += 1;
+            return Ok(());
+        };
+        let context = Arc::clone(&self.means.context);
+        let standing = self.means.store.read(|reader| read::standing(reader, &shown, &context))?;
+        let id = shown.object()["id"].as_str().unwrap_or_default().to_owned();
+        let what = match standing {
+            None => return Ok(()),
+            Some(Standing::Ahead) => {
+                self.tally.ahead += 1;
+                return Ok(());
+            }
+            Some(Standing::Unknown) => What::MissingHere,
+            Some(Standing::Level(row)) => {
+                let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
+                let mut fields = compare::differing(&here, shown.object());
+                if row.deleted {
+                    fields.push("deleted".to_owned());
+                }
+                if fields.is_empty() {
+                    self.tally.same += 1;
+                    return Ok(());
+                }
+                What::Differs(fields)
+            }
+        };
+        // Repaired is the whole object, its nested list included.
+        let mut batch = Batch::default();
+        if self.fix {
+            batch.add(self.means, self.kind, raw, reading)?;
+        }
+        let shown = batch.shown.pop().unwrap_or(shown);
+        self.found(id, what, shown)
+    }
+
+    /// Counts, repairs and tells.
+    fn found(&mut self, id: String, what: What, shown: Shown) -> Result<(), SyncError> {
+        match &what {
+            What::Differs(fields) => {
+                self.tally.differing += 1;
+                for field in fields {
+                    let name = format!("{}.{field}", self.kind.name);
+                    if self.fields.len() < MAX_FIELDS || self.fields.contains_key(&name) {
+                        *self.fields.entry(name).or_default() += 1;
+                    }
+                }
+            }
+            What::MissingHere => self.tally.missing_here += 1,
+            What::MissingThere => self.tally.missing_there += 1,
+        }
+        let fixed = self.fix && self.repair(&id, shown)?;
+        self.tally.fixed += u64::from(fixed);
+        (self.tell)(Told::Found(&Finding { kind: self.kind.name, id, what, fixed }));
+        Ok(())
+    }
+
+    fn repair(&self, id: &str, shown: Shown) -> Result<bool, StoreError> {
+        match page::absorb_one(self.means, &Arc::new(vec![shown]), 0)? {
+            Ok(absorbed) => Ok(absorbed == Absorbed::Taken),
+            Err(error) => {
+                log::warn!("an object could not be repaired type={} id={id}: {error}", self.kind.name);
+                Ok(false)
+            }
+        }
+    }
+}
+
+fn is_deleted(raw: &RawValue) -> bool {
+    serde_json::from_str::<Value>(raw.get()).is_ok_and(|object| object["deleted"] == true)
+}

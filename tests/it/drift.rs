@@ -1,0 +1,227 @@
+//! What differs from Stripe is found, named and repaired; what is only rendered in another version, or newer here, is
+//! no difference.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tilld::clock::Clock;
+use tilld::scheduler::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
+use tilld::stripe::client::Client;
+use tilld::stripe::settings::{ApiKey, Settings};
+use tilld::sync::Means;
+use tilld::sync::drift::{self, Told, What};
+use tilld::sync::kinds::{self, KINDS, Kind};
+use tilld::thread::{Pulse, Stopper, stopper};
+use tilld::trigger::ApiVersion;
+
+use crate::catch_up::{env, number, texts};
+use crate::fake_stripe::FakeStripe;
+use crate::harness::{DAY_S, START_S, Till};
+use crate::live::tilld;
+use crate::sync::done;
+
+/// A stepped till whose copy is that of the fake, as events brought it.
+fn till(fake: &FakeStripe) -> Till {
+    let mut till = Till::new();
+    till.clock.set(fake.clock().now_ms());
+    for event in fake.events() {
+        assert_eq!(till.post(&event).0, 200);
+    }
+    till.settle();
+    till
+}
+
+fn means(till: &Till, fake: &FakeStripe) -> (Means, Stopper) {
+    let settings = Settings {
+        calls_per_s: 1000,
+        burst: 1000,
+        ..Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")
+    };
+    let (stopper, stop) = stopper();
+    let means = Means {
+        store: till.store.clone(),
+        client: Client::new(settings).unwrap(),
+        clock: till.clock.clone(),
+        context: Arc::clone(&till.api.context),
+        stop,
+        pulse: Pulse::default(),
+    };
+    (means, stopper)
+}
+
+/// Id and what was found of it, of these types or of all.
+fn compared(till: &Till, fake: &FakeStripe, names: &[&str], fix: bool) -> Vec<(String, What, bool)> {
+    let kinds: Vec<&'static Kind> = match names {
+        [] => KINDS.iter().collect(),
+        names => names.iter().map(|name| kinds::find(name).unwrap()).collect(),
+    };
+    let (means, _stopper) = means(till, fake);
+    let mut found = Vec::new();
+    let mut tell = |told: Told| {
+        if let Told::Found(finding) = told {
+            found.push((finding.id.clone(), finding.what.clone(), finding.fixed));
+        }
+    };
+    let outcome = drift::run(&means, &kinds, fix, "test", &mut tell).unwrap();
+    assert_eq!(outcome.refused, Vec::<String>::new());
+    found
+}
+
+fn differs(fields: &[&str]) -> What {
+    What::Differs(fields.iter().map(|field| (*field).to_owned()).collect())
+}
+
+#[test]
+fn each_kind_of_drift_is_found_named_and_repaired_and_then_there_is_none() {
+    let fake = FakeStripe::start();
+    fake.add_price("price_pro", 2000, "month");
+    let zoe = fake.create("customer", &json!({ "email": "zoe@example.com", "metadata": { "user_id": "zoe" } }));
+    let ann = fake.create("customer", &json!({ "email": "ann@example.com" }));
+    let bob = fake.create("customer", &json!({ "email": "bob@example.com" }));
+    let subscription = fake.create("subscription", &json!({ "customer": zoe, "status": "active" }));
+    let same = fake.create("subscription", &json!({ "customer": ann, "status": "active" }));
+    let coupon = fake.create("coupon", &json!({ "id": "HALF" }));
+    let till = till(&fake);
+    assert_eq!(till.entitlement("zoe")["entitled"], true);
+
+    fake.clock().advance(10_000);
+    till.clock.advance(10_000);
+    fake.alter(
+        &subscription,
+        &json!({ "status": "canceled", "ended_at": fake.clock().now_s(), "metadata": { "a": "1" } }),
+    );
+    fake.alter(&bob, &json!({ "deleted": true }));
+    fake.forget("coupon", &coupon);
+    let unknown = fake.add("subscription", &json!({ "customer": ann }));
+    let names = ["customers", "subscriptions", "coupons"];
+    let expected = |fixed| {
+        vec![
+            (bob.clone(), What::MissingThere, fixed),
+            (unknown.clone(), What::MissingHere, fixed),
+            (subscription.clone(), differs(&["ended_at", "metadata", "status"]), fixed),
+            (coupon.clone(), What::MissingThere, fixed),
+        ]
+    };
+    assert_eq!(compared(&till, &fake, &names, false), expected(false));
+    assert_eq!(till.entitlement("zoe")["entitled"], true, "nothing was changed");
+    assert_eq!(compared(&till, &fake, &names, true), expected(true));
+    assert_eq!(compared(&till, &fake, &names, false), []);
+    assert_eq!(till.entitlement("zoe")["entitled"], false);
+    let deleted = |id: &str| till.value(&format!("SELECT deleted FROM stripe_objects WHERE id = '{id}'"));
+    assert_eq!((deleted(&bob), deleted(&coupon), deleted(&same)), (json!(1), json!(1), json!(0)));
+    assert_eq!(till.value(&format!("SELECT deleted FROM stripe_customers WHERE stripe_customer_id = '{bob}'")), 1);
+    let audit = till.value("SELECT detail FROM audit_log WHERE action = 'drift.checked' ORDER BY id LIMIT 1");
+    let audit: Value = serde_json::from_str(audit.as_str().unwrap()).unwrap();
+    assert_eq!(
+        audit["fields"],
+        json!({ "subscriptions.ended_at": 1, "subscriptions.metadata": 1, "subscriptions.status": 1 })
+    );
+    assert!(!audit.to_string().contains("example.com"));
+}
+
+#[test]
+fn what_is_rendered_in_another_version_is_no_drift() {
+    for version in ApiVersion::ALL {
+        let fake = FakeStripe::start();
+        fake.set_version(version);
+        fake.add_price("price_pro", 2000, "month");
+        let customer = fake.create("customer", &json!({ "email": "zoe@example.com" }));
+        let subscription = fake.create("subscription", &json!({ "customer": customer, "status": "active" }));
+        let members = json!({ "customer": customer });
+        for kind in ["invoice", "payment_intent", "refund", "dispute"] {
+            fake.create(kind, &members);
+        }
+        let till = till(&fake);
+        assert!(till.value("SELECT count(*) FROM stripe_objects").as_i64().unwrap() >= 6);
+        let names = ["customers", "subscriptions", "invoices", "payment_intents", "refunds", "disputes"];
+        assert_eq!(compared(&till, &fake, &names, false), [], "{}", version.as_str());
+        // And a change is seen across versions all the same.
+        fake.alter(&subscription, &json!({ "status": "past_due" }));
+        let found = [(subscription, differs(&["status"]), false)];
+        assert_eq!(compared(&till, &fake, &names, false), found, "{}", version.as_str());
+    }
+}
+
+#[test]
+fn what_is_newer_here_or_waits_for_the_worker_is_no_drift() {
+    let fake = FakeStripe::start();
+    let customer = fake.create("customer", &json!({ "name": "old" }));
+    let till = till(&fake);
+    // An event is in the log, and the worker has not come to it.
+    fake.change(&customer, "customer.updated", &json!({ "name": "new" }));
+    assert_eq!(till.post(fake.events().last().unwrap()).0, 200);
+    assert_eq!(compared(&till, &fake, &["customers"], true), []);
+    assert_eq!(till.value("SELECT json_extract(data, '$.name') FROM stripe_objects"), "old", "that is the worker's");
+}
+
+#[test]
+fn a_payment_method_that_no_customer_has_any_more_is_asked_for_by_itself() {
+    let fake = FakeStripe::start();
+    let customer = fake.create("customer", &json!({}));
+    let till = till(&fake);
+    let method = fake.add("payment_method", &json!({ "customer": customer }));
+    assert_eq!(compared(&till, &fake, &["payment_methods"], true), [(method.clone(), What::MissingHere, true)]);
+    till.clock.advance(5000);
+    fake.clock().advance(5000);
+    fake.alter(&method, &json!({ "customer": null }));
+    assert_eq!(compared(&till, &fake, &["payment_methods"], true), [(method.clone(), differs(&["customer"]), true)]);
+    assert_eq!(compared(&till, &fake, &["payment_methods"], true), []);
+    assert_eq!(fake.requests_to(&format!("GET /v1/payment_methods/{method}")).len(), 2);
+}
+
+#[test]
+fn at_night_the_copy_is_compared_once_a_day_and_the_result_kept() {
+    let fake = FakeStripe::start();
+    let customer = fake.create("customer", &json!({ "name": "old" }));
+    let till = till(&fake);
+    fake.alter(&customer, &json!({ "name": "new" }));
+    till.clock.advance(DAY_S * 1000);
+    fake.clock().advance(DAY_S * 1000);
+    let (means, _stopper) = means(&till, &fake);
+    let mut scheduler = Scheduler::new(vec![compare_at_night(means, Nightly::Fix)], START_S * 1000);
+    let checked = || till.value("SELECT count(*) FROM audit_log WHERE action = 'drift.checked' AND actor = 'tilld'");
+    let three_ms = (START_S + DRIFT_AT_S) * 1000;
+    for (at_ms, times) in [(three_ms - 1, 0), (three_ms, 1), (three_ms + 1000, 1), (three_ms + DAY_S * 1000, 2)] {
+        scheduler.step(at_ms);
+        assert_eq!(checked(), times);
+    }
+    assert_eq!(till.value("SELECT name FROM stripe_customers"), "new");
+}
+
+#[test]
+fn the_command_ends_with_1_where_something_differs_and_tells_how_to_repair_it() {
+    let (dir, fake) = (TempDir::new().unwrap(), FakeStripe::start());
+    tilld::store::schema::up(&crate::live::database(dir.path()), 0).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command: Command = tilld(dir.path());
+        command.args(arguments).envs(env(&fake));
+        done(command)
+    };
+    let customer = fake.add("customer", &json!({ "name": "old" }));
+    assert_eq!(run(&["sync", "customers"]).0, Some(0));
+    let (code, out, err) = run(&["drift", "customers"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("TYPE") && out.contains("customers  1     0"), "{out}");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    fake.clock().advance(2000);
+    fake.alter(&customer, &json!({ "name": "new" }));
+    let (code, out, err) = run(&["drift", "customers"]);
+    assert_eq!(code, Some(1));
+    assert!(out.starts_with(&format!("customers {customer} differs: name\n")), "{out}");
+    assert!(err.contains("error: 1 objects are not the same") && err.contains("`tilld drift --fix`"), "{err}");
+    let (code, out, _) = run(&["drift", "customers", "--fix", "--json"]);
+    let line: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        line,
+        json!({ "type": "customers", "id": customer, "drift": "differs", "fields": ["name"], "fixed": true })
+    );
+    assert_eq!(run(&["drift", "customers"]).0, Some(0));
+    assert_eq!(
+        number(dir.path(), "SELECT count(*) FROM audit_log WHERE action = 'drift.checked' AND actor = 'cli'"),
+        4
+    );
+    assert_eq!(texts(dir.path(), "SELECT name FROM stripe_customers"), ["new"]);
+}
