@@ -7,6 +7,12 @@ ALTER TABLE dunning_attempts ADD COLUMN told INTEGER NOT NULL DEFAULT 0 CHECK (t
 ALTER TABLE dunning_attempts ADD COLUMN grace_started_at INTEGER; -- of a warning or a downgrade: the delinquency it is about, unix seconds
 ALTER TABLE dunning_attempts ADD COLUMN outbox_id INTEGER;      -- its mail in the outbox; NULL: none
 
+-- Notices of before a way down and up again.
+UPDATE dunning_attempts SET told = 1 WHERE outcome IS NULL OR outcome NOT LIKE 'skipped:%';
+UPDATE dunning_attempts SET outbox_id = (SELECT o.id FROM payment_failures f JOIN outbox o
+    ON o.dedupe_key = 'mail:' || notification_type || ':' || f.stripe_invoice_id || ':' || attempt_number
+    WHERE f.id = payment_failure_id);
+
 ALTER TABLE payment_failures ADD COLUMN dunning_due_at INTEGER; -- when a notice falls due by time alone, unix seconds; NULL: none does
 CREATE INDEX payment_failures_due ON payment_failures (dunning_due_at) WHERE dunning_due_at IS NOT NULL;
 -- Cases from before are looked at once.

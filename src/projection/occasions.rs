@@ -11,10 +11,13 @@ use super::{ProjectionError, Step};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::store::dead_letters::DeadLetter;
-use crate::store::{StoreError, Tx, customers, subscriptions};
+use crate::store::{StoreError, Tx, customers, settings, subscriptions};
 use crate::stripe::object;
 
 const TOO_LATE: &str = "heard of too late";
+/// Mails about dead letters in one hour at most: what breaks one event may break thousands.
+const DEAD_LETTER_MAILS_PER_HOUR: u64 = 20;
+const FLOOD: &str = "enough mails about dead letters in this hour";
 
 /// An invoice is final: its number and its file exist now.
 pub(super) fn invoice_finalized(step: &Step, id: &str) -> Result<(), ProjectionError> {
@@ -129,10 +132,21 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
     });
     let recipient = Recipient::operator(basis);
     let mail = Mail { notice: "webhook_dead_letter", key: &letter.event_id, recipient: &recipient, facts: &facts };
-    mail::post(tx, &mail, None, basis)?;
+    let flood = basis.notify.mail && is_flood(tx, basis.now_ms)?;
+    mail::post(tx, &mail, flood.then_some(FLOOD), basis)?;
     let at_s = letter.created_at_ms.div_euclid(1000);
     let news = News { event_type: "webhook.dead_letter", key: &letter.event_id, user_id: None, at_s, data: &facts };
     announce::tell(tx, &news, basis)
+}
+
+/// Counts a mail about a dead letter: the hour, and how many there were in it.
+fn is_flood(tx: &Tx, now_ms: i64) -> Result<bool, StoreError> {
+    let hour = now_ms.div_euclid(3_600_000).to_string();
+    let before = settings::find(tx, settings::DEAD_LETTER_MAILS)?.unwrap_or_default();
+    let in_this_hour = before.split_once(' ').filter(|(of, _)| *of == hour).and_then(|(_, count)| count.parse().ok());
+    let count = in_this_hour.unwrap_or(0_u64).saturating_add(1);
+    settings::put(tx, settings::DEAD_LETTER_MAILS, &format!("{hour} {count}"))?;
+    Ok(count > DEAD_LETTER_MAILS_PER_HOUR)
 }
 
 fn is_old(step: &Step) -> bool {

@@ -11,6 +11,9 @@ pub const ENTITLEMENT_CHANGES: &str = "entitlement_changes";
 /// How many changes of subscriptions have been told to the application.
 pub const SUBSCRIPTION_CHANGES: &str = "subscription_changes";
 
+/// The newest hour in which dead letters were mailed, and how many.
+pub const DEAD_LETTER_MAILS: &str = "dead_letter_mails";
+
 /// Adds one to a number, 0 where there is none, and returns it.
 ///
 /// # Errors

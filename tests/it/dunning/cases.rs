@@ -7,6 +7,7 @@ use super::{
     rows, told, told_till, wishes,
 };
 use crate::harness::{DAY_S, START_S, Setup, Till, notify};
+use crate::reads::read_now;
 use crate::samples::event;
 
 const DAY: i64 = DAY_S;
@@ -188,17 +189,15 @@ fn an_older_attempt_and_a_failure_after_the_payment_are_on_record_and_not_told()
 
 #[test]
 fn void_uncollectible_and_the_end_of_the_subscription_close_a_case_without_a_word() {
-    let endings: [(&str, fn(&str) -> Value); 3] = [
-        ("void", |user| event("invoice.voided", user, START_S + 60, &[("status", json!("void"))])),
-        ("uncollectible", |user| {
-            event("invoice.marked_uncollectible", user, START_S + 60, &[("status", json!("uncollectible"))])
-        }),
-        ("subscription_ended", |user| event(DELETED, user, START_S + 60, &[])),
-    ];
-    for (resolution, ending) in endings {
+    let ended = |event_type: &str, status: &str| event(event_type, "alice", START_S + 60, &[("status", json!(status))]);
+    for (resolution, ending) in [
+        ("void", ended("invoice.voided", "void")),
+        ("uncollectible", ended("invoice.marked_uncollectible", "uncollectible")),
+        ("subscription_ended", ended(DELETED, "canceled")),
+    ] {
         let mut till = told_till();
         till.feed(&beginning("alice"));
-        till.feed(&[failed("alice", START_S, 1), past_due("alice", START_S), ending("alice")]);
+        till.feed(&[failed("alice", START_S, 1), past_due("alice", START_S), ending]);
         for day in [5, 7, 9] {
             at(&mut till, START_S + day * DAY);
         }
@@ -264,4 +263,29 @@ fn the_application_s_own_word_of_a_user_counts_before_stripes() {
     let payload = &rows(&till, "SELECT payload FROM outbox WHERE kind = 'mail'")[0];
     let payload: Value = serde_json::from_str(payload).unwrap();
     assert_eq!((&payload["to"], &payload["user"]["name"]), (&json!("alice@home.example"), &json!("Alice Müller")));
+}
+
+#[test]
+fn an_invoice_without_a_subscription_has_no_grace_period_but_is_told_of() {
+    let mut till = told_till();
+    till.feed(&[event("customer.created", "alice", START_S, &[])]);
+    let single = [("parent", Value::Null), ("attempt_count", json!(1)), ("billing_reason", json!("manual"))];
+    till.feed(&[event(FAILED, "alice", START_S, &single)]);
+    at(&mut till, START_S + 30 * DAY);
+    let settled =
+        [("parent", Value::Null), ("status", json!("paid")), ("status_transitions.paid_at", json!(START_S + 30 * DAY))];
+    till.feed(&[event("invoice.paid", "alice", START_S + 30 * DAY, &settled)]);
+    assert_eq!(record(&till), ["payment_failed 1", "payment_recovered 1"]);
+}
+
+#[test]
+fn a_payment_that_was_only_read_from_the_api_is_told_as_recovery() {
+    let mut till = told_till();
+    till.feed(&beginning("alice"));
+    till.feed(&[failed("alice", START_S, 1), past_due("alice", START_S)]);
+    let invoice = paid("alice", START_S + 50)["data"]["object"].clone();
+    read_now(&till, &invoice, START_S + 60);
+    read_now(&till, &invoice, START_S + 70);
+    assert_eq!(record(&till), ["payment_failed 1", "payment_recovered 1"]);
+    assert_eq!(mails(&till), ["payment_failed", "payment_recovered"]);
 }

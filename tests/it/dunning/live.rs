@@ -27,7 +27,7 @@ fn trouble(user: &str, failed_at: i64, paid_at: Option<i64>) -> Vec<Value> {
     let made = ("created", json!(begun));
     let mut events = vec![
         event("customer.created", user, begun, &[]),
-        event(CREATED, user, begun, &[made.clone()]),
+        event(CREATED, user, begun, std::slice::from_ref(&made)),
         event(FAILED, user, failed_at, &[("attempt_count", json!(1))]),
         event(UPDATED, user, failed_at, &[("status", json!("past_due")), made.clone()]),
     ];
