@@ -33,6 +33,7 @@ pub mod subscriptions;
 pub mod sync_runs;
 pub mod users;
 mod watch;
+pub mod webhook_endpoints;
 mod writer;
 
 use std::path::{Path, PathBuf};

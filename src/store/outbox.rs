@@ -3,6 +3,9 @@
 //! is claimed again by the next one. Each change says from which state and attempt it may come, so that whoever is late
 //! changes nothing.
 
+pub mod deliveries;
+pub mod rows;
+
 use rusqlite::Row;
 
 use super::{Reader, StoreError, Tx};

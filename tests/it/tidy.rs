@@ -102,6 +102,7 @@ fn knows_not(left: &str, right: &[&str]) {
 fn every_layer_knows_only_what_stands_below_it() {
     let flows = [
         "calls",
+        "delivery",
         "fetch",
         "sync",
         "scheduler",
@@ -131,6 +132,10 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not(
         "projection",
         &["calls", "fetch", "tick", "worker", "retrier", "http", "daemon", "cli", "config", "clock"],
+    );
+    knows_not(
+        "delivery",
+        &["calls", "fetch", "tick", "projection", "operations", "worker", "retrier", "http", "daemon", "cli"],
     );
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
