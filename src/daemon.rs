@@ -1,5 +1,6 @@
 //! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
 
+mod deliveries;
 mod doors;
 mod flows;
 pub mod outward;
@@ -37,6 +38,7 @@ use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
 use crate::worker::Worker;
+pub use deliveries::{Forward, Forwarded, sender};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, Started};
@@ -77,6 +79,9 @@ pub enum DaemonError {
     /// Something was still busy at the deadline.
     #[error("stopping took longer than {} s; what was in hand is on disk and goes on at the next start", STOP_DEADLINE.as_secs())]
     StopTimeout,
+    /// More endpoints than there may be threads for them.
+    #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::delivery::MAX_ENDPOINTS)]
+    TooManyEndpoints(usize),
     /// A second signal.
     #[error("ended at once by a second signal; what was in hand is on disk and goes on at the next start")]
     SecondSignal,
@@ -152,13 +157,24 @@ fn nightly(config: &Config) -> Option<Nightly> {
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+    start_forwarding(config, None, clock, passed)
+}
+
+fn start_forwarding(
+    config: &Config,
+    forward: Option<Forward>,
+    clock: &Arc<dyn Clock>,
+    passed: Passed,
+) -> Result<Running, DaemonError> {
     let client = outward::client(config)?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
-    let context = Arc::new(context(config));
+    let mut context = context(config);
+    context.notify.webhooks.extend(forward.as_ref().map(Forward::subscriber));
+    let context = Arc::new(context);
     derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 
     let (bell, rung) = bounded(1);
@@ -180,6 +196,7 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
     let tick = Tick::new(store.clone(), Arc::clone(&context));
     flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
+    deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
     let calls = client
         .clone()
         .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
@@ -258,20 +275,25 @@ impl Running {
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    run_on(config, sockets::take()?, |_| ())
+    run_on((config, None), sockets::take()?, |_| ())
 }
 
-/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses.
+/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses; and, if wished,
+/// with Stripe's events forwarded to a local application.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
-    run_on(config, Passed::default(), started)
+pub fn run_with(config: &Config, forward: Option<Forward>, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+    run_on((config, forward), Passed::default(), started)
 }
 
-fn run_on(config: &Config, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+fn run_on(
+    (config, forward): (&Config, Option<Forward>),
+    passed: Passed,
+    started: impl FnOnce(&Running),
+) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let mut running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
+    let mut running = start_forwarding(config, forward, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
     started(&running);
     if let Some(within) = systemd::watchdog() {
         let (store, pulses) = (running.store.clone(), running.pulses.clone());

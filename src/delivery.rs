@@ -312,7 +312,7 @@ fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
         Outcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
         Outcome::TryAgain { why, after_s } => {
             if let Books::Endpoint(endpoint) = books {
-                endpoint.fail(tx, now_ms)?;
+                endpoint.fail(tx, why, now_ms)?;
             }
             let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
             if let Some(due_ms) = due_ms {

@@ -68,18 +68,20 @@ impl Endpoint {
         webhook_endpoints::succeed(tx, &self.url, now_ms)
     }
 
-    pub(super) fn fail(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+    pub(super) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<(), StoreError> {
         match webhook_endpoints::fail(tx, &self.url, now_ms)? {
-            Some(since_ms) if now_ms.saturating_sub(since_ms) >= PATIENCE_MS => self.disable(tx, SILENT, now_ms),
+            Some(since_ms) if now_ms.saturating_sub(since_ms) >= PATIENCE_MS => {
+                self.disable(tx, (SILENT, error), now_ms)
+            }
             _ => Ok(()),
         }
     }
 
     pub(super) fn gone(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
-        self.disable(tx, GONE, now_ms)
+        self.disable(tx, (GONE, "answered 410"), now_ms)
     }
 
-    fn disable(&self, tx: &Tx, reason: &str, now_ms: i64) -> Result<(), StoreError> {
+    fn disable(&self, tx: &Tx, (reason, error): (&str, &str), now_ms: i64) -> Result<(), StoreError> {
         if !webhook_endpoints::disable(tx, &self.url, reason, now_ms)? {
             return Ok(());
         }
@@ -93,7 +95,7 @@ impl Endpoint {
         let payload = json!({
             "notice": "webhook_endpoint_disabled", "to": to, "user": {"id": null, "name": null},
             "facts": {
-                "endpoint": origin, "reason": reason, "disabled_at": now_ms.div_euclid(1000),
+                "url": origin, "reason": reason, "error": error, "disabled_at": now_ms.div_euclid(1000),
                 "failing_since": seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
                 "last_success_at": seconds(state.as_ref().and_then(|state| state.last_success_ms)),
             },

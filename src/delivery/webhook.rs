@@ -110,7 +110,7 @@ impl Sender {
         // An endless or broken body changes nothing about the answer.
         let _ = response.into_body().into_with_config().limit(MAX_BODY_BYTES).read_to_vec();
         match status {
-            200..300 => Outcome::Done(None),
+            200..300 => Outcome::Done(Some(format!("answered {status}"))),
             300..400 => {
                 let why = format!("answered {status}, a redirect, which is never followed: name the final URL");
                 Outcome::TryAgain { why, after_s: None }

@@ -1,0 +1,96 @@
+//! The lanes of delivery, as the configuration wants them: one for each endpoint. Without any, nothing is started. Called
+//! by `daemon`; [`sender`] also by `tilld notify test`.
+
+use crate::config::{Config, NotifyWebhook};
+use crate::delivery::endpoint::{self, Endpoint};
+use crate::delivery::target::Allowed;
+use crate::delivery::webhook::{self, Sender, Signing};
+use crate::delivery::{self, Attempt, Books, Lane, Outcome};
+use crate::projection::notify::Subscriber;
+use crate::store::Store;
+use crate::store::outbox::{Effect, deliveries};
+
+use super::DaemonError;
+use super::flows::Flows;
+
+/// Stripe's events for an application on this machine, signed as Stripe signs.
+pub struct Forward {
+    /// Where they go.
+    pub url: String,
+    /// What signs them.
+    pub secret: String,
+    /// Told of each attempt.
+    pub told: Box<dyn Fn(&Forwarded) + Send>,
+}
+
+/// An attempt to forward an event.
+pub struct Forwarded<'a> {
+    /// Stripe's event.
+    pub event: &'a str,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// When it was made, unix milliseconds.
+    pub at_ms: i64,
+}
+
+impl Forward {
+    /// It wants every event of Stripe's.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        Subscriber { url: self.url.clone(), events: vec!["stripe.*".to_owned()] }
+    }
+
+    fn lane(self, store: &Store) -> Lane {
+        let sender = Sender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
+        let attempt: Attempt = Box::new(move |effect: &Effect, now_ms| {
+            let outcome = sender.send(effect, now_ms);
+            let event = webhook::original(&effect.payload).unwrap_or_default();
+            (self.told)(&Forwarded { event, outcome: &outcome, at_ms: now_ms });
+            outcome
+        });
+        Lane::new(store.clone(), &self.url, Books::None, attempt)
+    }
+}
+
+/// The way to an endpoint.
+#[must_use]
+pub fn sender(webhook: &NotifyWebhook) -> Sender {
+    let allowed = Allowed::of(&webhook.url, webhook.allow_private);
+    Sender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
+}
+
+fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
+    let books = Books::Endpoint(Endpoint {
+        url: webhook.url.clone(),
+        fingerprint: endpoint::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
+        operator: config.notify.operator.clone().filter(|_| config.notify.mail),
+    });
+    let sender = sender(webhook);
+    Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
+}
+
+/// Starts what is configured, after what a process that died had in hand was put back.
+pub(super) fn start(
+    (config, forward): (&Config, Option<Forward>),
+    store: &Store,
+    now_ms: i64,
+    flows: &mut Flows,
+) -> Result<(), DaemonError> {
+    let webhooks = &config.notify.webhooks;
+    if webhooks.len() > delivery::MAX_ENDPOINTS {
+        return Err(DaemonError::TooManyEndpoints(webhooks.len()));
+    }
+    let mut lanes: Vec<(&'static str, Lane)> =
+        webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
+    lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
+    if !lanes.is_empty() {
+        let rescued = store.write(deliveries::rescue)?;
+        if rescued > 0 {
+            log::info!("deliveries that were under way are done again count={rescued}");
+        }
+    }
+    for (name, mut lane) in lanes {
+        lane.prepare(now_ms)?;
+        flows.spawn_waiting(name, move |stop, clock| lane.run(stop, clock))?;
+    }
+    Ok(())
+}
