@@ -17,12 +17,6 @@ use crate::store::outbox::Effect;
 use crate::stripe::signature;
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
-/// Finding the address, and connecting, each.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence of the receiver.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// One attempt in all.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Shorter than receivers keep idle connections (Node.js: 5 s), lest one is used that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
 /// The longest head of an answer.
@@ -30,6 +24,24 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// An answer's body is read so far, so that the connection can be used again, and thrown away.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const GONE: u16 = 410;
+
+/// How long one attempt may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Finding the address, and connecting, each.
+    pub connect: Duration,
+    /// Silence of the receiver.
+    pub silence: Duration,
+    /// In all.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(5), silence: seconds(10), total: seconds(15) }
+    }
+}
 
 /// How events are signed.
 pub enum Signing {
@@ -50,12 +62,12 @@ impl Sender {
     /// Sends to `url` what `allowed` permits. Connects to nothing yet.
     #[must_use]
     pub fn new(url: &str, signing: Signing, allowed: Allowed) -> Self {
-        Self::through(Guard::new(allowed), url, signing)
+        Self::through(Guard::new(allowed), (url, signing), Timeouts::default())
     }
 
-    /// As [`Sender::new`], with addresses found by `resolver`.
+    /// As [`Sender::new`], with addresses found by `resolver`, and these timeouts.
     #[must_use]
-    pub fn through(resolver: impl Resolver, url: &str, signing: Signing) -> Self {
+    pub fn through(resolver: impl Resolver, (url, signing): (&str, Signing), timeouts: Timeouts) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -66,11 +78,11 @@ impl Sender {
             .accept("*/*")
             .max_response_header_size(MAX_HEAD_BYTES)
             .max_idle_age(IDLE)
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_per_read(Some(READ_TIMEOUT))
-            .timeout_per_write(Some(READ_TIMEOUT))
-            .timeout_global(Some(TOTAL_TIMEOUT))
+            .timeout_resolve(Some(timeouts.connect))
+            .timeout_connect(Some(timeouts.connect))
+            .timeout_per_read(Some(timeouts.silence))
+            .timeout_per_write(Some(timeouts.silence))
+            .timeout_global(Some(timeouts.total))
             .build();
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
         Self { agent, url: url.to_owned(), signing }

@@ -246,7 +246,7 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
 /// depends on what was known when it was.
-const NOT_COMPARED: [&str; 12] = [
+const NOT_COMPARED: [&str; 13] = [
     "stripe_webhooks_log",
     "webhook_attempts",
     "webhook_retry_queue",
@@ -254,6 +254,7 @@ const NOT_COMPARED: [&str; 12] = [
     "worker_claim",
     "settings",
     "outbox",
+    "webhook_endpoints",
     "dunning_attempts",
     "catch_up",
     "sync_runs",

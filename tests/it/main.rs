@@ -12,6 +12,7 @@ mod cli;
 mod cli_check;
 mod client;
 mod crash;
+mod delivery;
 mod drift;
 mod dunning;
 mod faults;
