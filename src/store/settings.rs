@@ -24,6 +24,9 @@ pub fn next_number(tx: &Tx, name: &str) -> Result<i64, StoreError> {
     tx.get(SQL, [name], |row| row.get(0))
 }
 
+/// How long before the end of a grace period the warning is due, in seconds, as cases were last looked at with.
+pub const WARNING: &str = "warning_s";
+
 /// A remembered value.
 ///
 /// # Errors
