@@ -22,6 +22,7 @@ pub mod stripe;
 pub mod systemd;
 // flows
 pub mod calls;
+pub mod delivery;
 pub mod fetch;
 pub mod operations;
 pub mod projection;
