@@ -2,6 +2,7 @@
 
 mod doors;
 mod flows;
+pub mod mailer;
 pub mod outward;
 mod watchdog;
 mod wishes;
