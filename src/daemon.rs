@@ -3,6 +3,7 @@
 mod deliveries;
 mod doors;
 mod flows;
+pub mod mailer;
 pub mod outward;
 mod watchdog;
 mod wishes;
@@ -18,6 +19,7 @@ use signal_hook::iterator::Signals;
 use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode, NightlyDrift};
+use crate::delivery::mail::MailError;
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
@@ -38,7 +40,7 @@ use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
 use crate::worker::Worker;
-pub use deliveries::{Forward, Forwarded, sender};
+pub use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, Started};
@@ -79,6 +81,9 @@ pub enum DaemonError {
     /// Something was still busy at the deadline.
     #[error("stopping took longer than {} s; what was in hand is on disk and goes on at the next start", STOP_DEADLINE.as_secs())]
     StopTimeout,
+    /// What mails are made from.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// More endpoints than there may be threads for them.
     #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::delivery::MAX_ENDPOINTS)]
     TooManyEndpoints(usize),

@@ -8,6 +8,7 @@
 //! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`Lane::step`].
 
 pub mod endpoint;
+pub mod mail;
 pub mod sign;
 pub mod target;
 pub mod webhook;

@@ -1,10 +1,10 @@
-//! `tilld notify test`: one signed event, now, past the outbox, to see whether an endpoint takes it. It must never send
+//! `tilld notify test`: one signed event, or one mail, now, past the outbox, to see whether it is taken. It must never send
 //! anything that could be taken for real.
 
 use std::io::Write;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{Failure, database};
 use crate::clock::{Clock, SystemClock};
@@ -20,11 +20,13 @@ const TYPE: &str = "tilld.test";
 /// What to try out.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Send one signed test event to a configured endpoint and print its answer
-    #[command(after_help = "Example: tilld notify test https://app.example.com/hooks/tilld")]
+    /// Send one signed test event to a configured endpoint, or one test mail, and print the answer
+    #[command(
+        after_help = "Example: tilld notify test https://app.example.com/hooks/tilld\n         tilld notify test me@example.com"
+    )]
     Test {
-        /// URL of a [[notify.webhook]]
-        #[arg(value_name = "URL")]
+        /// URL of a [[notify.webhook]], or a mail address
+        #[arg(value_name = "URL|ADDRESS")]
         target: String,
     },
 }
@@ -35,27 +37,38 @@ pub enum Command {
 /// A target that is not configured; or it was not taken.
 pub fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
-    let webhook = find(target, &config)?;
     let now_ms = SystemClock.now_ms();
-    let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
-    let payload = json!({"type": TYPE, "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
-    let effect = Effect {
-        id: 0,
-        dedupe_key: ids::random_token("test:")?,
-        user_id: None,
-        payload: payload.to_string(),
-        attempts: 1,
-        claimed_at_ms: now_ms,
-    };
-    writeln!(out, "{TYPE} to {target}")?;
-    let why = match daemon::sender(webhook).send(&effect, now_ms) {
+    let is_mail = target.contains('@') && !target.contains("://");
+    let outcome = if is_mail { mail(target, &config, now_ms)? } else { event(target, &config, now_ms)? };
+    let why = match outcome {
         Outcome::Done(note) => {
             return Ok(writeln!(out, "taken: {}", note.unwrap_or_else(|| "no word".to_owned()))?);
         }
         Outcome::Skipped(why) | Outcome::Refused(why) | Outcome::TryAgain { why, .. } => why,
         Outcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
     };
-    Err(Failure::failed(format!("the endpoint did not take it: {why}")))
+    Err(Failure::failed(format!("the test was not taken: {why}")))
+}
+
+fn event(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
+    let webhook = find(target, config)?;
+    let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
+    let payload = json!({"type": TYPE, "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
+    Ok(daemon::sender(webhook).send(&effect(&payload, now_ms)?, now_ms))
+}
+
+fn mail(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
+    let mailer = daemon::mailer_of(config).map_err(|error| Failure::wrong_use(error.to_string()))?;
+    let Some(mailer) = mailer else {
+        return Err(Failure::wrong_use("no mail can be sent: set notify.from and notify.smtp.host"));
+    };
+    let payload = json!({"notice": "test", "to": target, "facts": {}, "user": {"id": null, "name": null}});
+    Ok(daemon::mailing(mailer)(&effect(&payload, now_ms)?, now_ms))
+}
+
+fn effect(payload: &Value, now_ms: i64) -> Result<Effect, Failure> {
+    let (dedupe_key, payload) = (ids::random_token("test:")?, payload.to_string());
+    Ok(Effect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
 }
 
 fn find<'a>(target: &str, config: &'a Config) -> Result<&'a NotifyWebhook, Failure> {

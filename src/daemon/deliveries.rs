@@ -1,8 +1,9 @@
-//! The lanes of delivery, as the configuration wants them: one for each endpoint. Without any, nothing is started. Called
-//! by `daemon`; [`sender`] also by `tilld notify test`.
+//! The lanes of delivery, as the configuration wants them: one for each endpoint, and one for mail. Without any, nothing
+//! is started. Called by `daemon`; [`sender`] and [`mailing`] also by `tilld notify test`.
 
 use crate::config::{Config, NotifyWebhook};
 use crate::delivery::endpoint::{self, Endpoint};
+use crate::delivery::mail::{MailError, Mailer, Verdict};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
 use crate::delivery::{self, Attempt, Books, Lane, Outcome};
@@ -10,8 +11,8 @@ use crate::projection::notify::Subscriber;
 use crate::store::Store;
 use crate::store::outbox::{Effect, deliveries};
 
-use super::DaemonError;
 use super::flows::Flows;
+use super::{DaemonError, mailer};
 
 /// Stripe's events for an application on this machine, signed as Stripe signs.
 pub struct Forward {
@@ -68,6 +69,32 @@ fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
     Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
 }
 
+/// Performs one mail.
+#[must_use]
+pub fn mailing(mailer: Mailer) -> Attempt {
+    Box::new(move |effect, _| {
+        let Ok(payload) = serde_json::from_str(&effect.payload) else {
+            return Outcome::Refused("its payload is not JSON".to_owned());
+        };
+        match mailer.send(&payload, &effect.dedupe_key) {
+            Ok(sent) => Outcome::Done(Some(sent.answer)),
+            Err(error) => match error.verdict() {
+                Verdict::Later => Outcome::TryAgain { why: error.to_string(), after_s: None },
+                Verdict::Never => Outcome::Refused(error.to_string()),
+                Verdict::Skip => Outcome::Skipped(error.to_string()),
+            },
+        }
+    })
+}
+
+/// What writes mails, whether or not they are wanted; `None` where no sender or no mail server is named.
+///
+/// # Errors
+/// When it cannot be made from the configuration.
+pub fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
+    mailer::settings(&config.notify).map(Mailer::new).transpose()
+}
+
 /// Starts what is configured, after what a process that died had in hand was put back.
 pub(super) fn start(
     (config, forward): (&Config, Option<Forward>),
@@ -81,6 +108,11 @@ pub(super) fn start(
     }
     let mut lanes: Vec<(&'static str, Lane)> =
         webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
+    if config.notify.mail
+        && let Some(mailer) = mailer(config)?
+    {
+        lanes.push(("mail", Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing(mailer))));
+    }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {
         let rescued = store.write(deliveries::rescue)?;

@@ -20,6 +20,7 @@ mod front_door;
 mod fuzzing;
 mod histories;
 mod lessons;
+mod mail;
 mod main_job;
 mod migrations;
 mod order;
