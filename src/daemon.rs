@@ -12,7 +12,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -136,6 +136,16 @@ fn offers(config: &Config) -> Offers {
     }
 }
 
+fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
+    let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
+    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell }
+}
+
+fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
+    context.notify.webhooks.extend(forward.map(Forward::subscriber));
+    context
+}
+
 /// Takes the file for this process alone, and brings it to the schema of this program.
 fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     let lock = lock::take(&config.database)?;
@@ -162,24 +172,21 @@ fn nightly(config: &Config) -> Option<Nightly> {
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    start_forwarding(config, None, clock, passed)
+    start_forwarding((config, None), clock, passed)
 }
 
-fn start_forwarding(
-    config: &Config,
-    forward: Option<Forward>,
-    clock: &Arc<dyn Clock>,
-    passed: Passed,
-) -> Result<Running, DaemonError> {
+/// What is configured, and whether Stripe's events are forwarded.
+type Wanted<'a> = (&'a Config, Option<Forward>);
+
+fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+    let (config, forward) = wanted;
     let client = outward::client(config)?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
-    let mut context = context(config);
-    context.notify.webhooks.extend(forward.as_ref().map(Forward::subscriber));
-    let context = Arc::new(context);
+    let context = Arc::new(forwarding(context(config), forward.as_ref()));
     derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 
     let (bell, rung) = bounded(1);
@@ -208,12 +215,7 @@ fn start_forwarding(
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |stop, clock| calls::run_recovery(&calls, stop, clock))?;
     }
-    let hooks = Hooks {
-        store: store.clone(),
-        clock: Arc::clone(clock),
-        endpoints: config.stripe.webhooks.clone(),
-        bell: bell.clone(),
-    };
+    let hooks = hooks(config, &store, clock, &bell);
     let api = Api {
         store: store.clone(),
         clock: Arc::clone(clock),
@@ -292,13 +294,9 @@ pub fn run_with(config: &Config, forward: Option<Forward>, started: impl FnOnce(
     run_on((config, forward), Passed::default(), started)
 }
 
-fn run_on(
-    (config, forward): (&Config, Option<Forward>),
-    passed: Passed,
-    started: impl FnOnce(&Running),
-) -> Result<(), DaemonError> {
+fn run_on(wanted: Wanted, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let mut running = start_forwarding(config, forward, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
+    let mut running = start_forwarding(wanted, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
     started(&running);
     if let Some(within) = systemd::watchdog() {
         let (store, pulses) = (running.store.clone(), running.pulses.clone());

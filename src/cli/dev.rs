@@ -17,6 +17,7 @@ const CONFIG: &str = "tilld-dev.toml";
 
 /// Flags of `tilld dev`.
 #[derive(Debug, clap::Args)]
+#[group(id = "dev")]
 pub struct Arguments {
     /// Send every event on to an application on this machine, signed as Stripe signs, and print its answers
     #[arg(long, value_name = "URL")]
