@@ -37,7 +37,7 @@ pub(super) fn failure(code: &str) -> Option<&'static str> {
 /// Why a payment is disputed, by Stripe's code.
 pub(super) fn dispute(code: &str) -> String {
     match code {
-        "fraudulent" => "the cardholder did not make this payment".to_owned(),
+        "fraudulent" => "the cardholder says that somebody else made this payment".to_owned(),
         "duplicate" => "the cardholder says that this was paid twice".to_owned(),
         "product_not_received" => "the cardholder says that nothing was delivered".to_owned(),
         "product_unacceptable" => "the cardholder says that it was not as described".to_owned(),
