@@ -152,7 +152,12 @@ impl Notice<'_> {
 
     /// A tier as a plan.
     pub(super) fn plan(&self, name: &str) -> Option<String> {
-        self.text(name).map(|tier| words::plan(&tier))
+        self.tier(name).map(|tier| format!("{tier} plan"))
+    }
+
+    /// A tier as a name.
+    pub(super) fn tier(&self, name: &str) -> Option<String> {
+        self.text(name).map(|tier| words::tier(&tier))
     }
 }
 

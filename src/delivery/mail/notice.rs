@@ -122,7 +122,9 @@ pub(super) fn one_line(text: &str, max_chars: usize) -> String {
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let spaced: String = text.chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect();
-    let mut line: String = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A space that must not break a line stands between a currency and its amount.
+    let words = spaced.split(|c: char| c.is_whitespace() && c != '\u{a0}').filter(|word| !word.is_empty());
+    let mut line = words.collect::<Vec<_>>().join(" ").trim().to_owned();
     if line.chars().count() > max_chars {
         line = line.chars().take(max_chars.saturating_sub(1)).collect();
         line.push('…');
@@ -150,9 +152,18 @@ mod tests {
 
     #[test]
     fn names_that_could_be_links_or_are_too_long_greet_nobody() {
-        for wrong in
-            ["", "  ", "evil.com", "Win at www.evil.example", "http://x", "a@b.c", "x/y", "<b>", &"a".repeat(61)]
-        {
+        for wrong in [
+            "",
+            "  ",
+            "\u{a0}",
+            "evil.com",
+            "Win at www.evil.example",
+            "http://x",
+            "a@b.c",
+            "x/y",
+            "<b>",
+            &"a".repeat(61),
+        ] {
             assert_eq!(personal_name(wrong), None, "{wrong}");
         }
         for right in ["Jane", "J.R.R. Tolkien", "Dr. Müller-Lüdenscheidt", "山田 太郎", "O'Neill", "R&D \"Team\""]

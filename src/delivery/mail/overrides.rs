@@ -14,7 +14,7 @@ use super::letter::{self, Letter};
 use super::notice::{KINDS, Kind, Notice};
 use super::words;
 
-/// What a template may show. Called names; what each is, `docs/notices.md` says.
+/// What a template may show. `docs/notices.md` says what each is.
 pub const PLACEHOLDERS: [&str; 30] = [
     "amount",
     "attempt",

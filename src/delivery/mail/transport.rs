@@ -31,6 +31,7 @@ enum Step {
     Login,
     Sender,
     Recipient,
+    Begin,
     Content,
 }
 
@@ -42,13 +43,18 @@ impl Step {
             Self::Login => "the mail server refuses the login",
             Self::Sender => "the mail server refuses the sender",
             Self::Recipient => "the mail server refuses the recipient",
-            Self::Content => "the mail server refuses the mail",
+            Self::Begin | Self::Content => "the mail server refuses the mail",
         }
     }
 
     /// A final no, here, is one to this mail alone.
     fn is_about_this_mail(self) -> bool {
-        matches!(self, Self::Recipient | Self::Content)
+        matches!(self, Self::Recipient | Self::Begin | Self::Content)
+    }
+
+    /// Where nothing more is heard, here, the mail may be on its way.
+    fn doubt(self) -> &'static str {
+        if self == Self::Content { "; it may have taken the mail" } else { "" }
     }
 }
 
@@ -63,7 +69,9 @@ pub(super) struct Door {
 impl Door {
     /// # Errors
     /// When the server's name is none that a certificate could have.
-    pub(super) fn new(server: Server) -> Result<Self, String> {
+    pub(super) fn new(mut server: Server) -> Result<Self, String> {
+        // An address in brackets is one to a reader, not to the resolver.
+        server.host = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = match server.security {
             Security::None => None,
             Security::StartTls | Security::Tls => {
@@ -152,7 +160,7 @@ impl Talk<'_> {
         let to = self.to.clone();
         self.step(Step::Sender, |connection| connection.command(Mail::new(Some(from.clone()), parameters)))?;
         self.step(Step::Recipient, |connection| connection.command(Rcpt::new(to, Vec::new())))?;
-        self.step(Step::Content, |connection| connection.command(Data))?;
+        self.step(Step::Begin, |connection| connection.command(Data))?;
         let answer = self.step(Step::Content, |connection| connection.message(mail))?;
         Ok(discreet(&answer.message().collect::<Vec<_>>().join(" "), self.to))
     }
@@ -166,8 +174,7 @@ impl Talk<'_> {
 }
 
 fn too_slow(step: Step) -> MailError {
-    let doubt = if step == Step::Content { "; it may have taken the mail" } else { "" };
-    MailError::new(Verdict::Later, format!("the mail server did not answer in time{doubt}"))
+    MailError::new(Verdict::Later, format!("the mail server did not answer in time{}", step.doubt()))
 }
 
 /// An error as it is kept: no address in it, the server's own words where there are some.
@@ -175,20 +182,19 @@ fn told(step: Step, error: &SmtpError, to: &Address) -> MailError {
     if is_silence(error) {
         return too_slow(step);
     }
-    let words = error.source().map_or_else(|| error.to_string(), source_words);
+    let words = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
     let words = discreet(&words, to);
     let Some(code) = error.status().map(u16::from) else {
         let place = if error.is_tls() { Step::Secure } else { step };
-        let prefix = if place.is_about_this_mail() { "the connection to the mail server broke" } else { place.words() };
-        return MailError::new(Verdict::Later, format!("{prefix}: {words}"));
+        let prefix = match place {
+            Step::Sender | Step::Recipient | Step::Begin | Step::Content => "the connection to the mail server broke",
+            Step::Connect | Step::Secure | Step::Login => place.words(),
+        };
+        return MailError::new(Verdict::Later, format!("{prefix}: {words}{}", place.doubt()));
     };
     let is_final = error.is_permanent() && step.is_about_this_mail() && !LOGIN_CODES.contains(&code);
     let verdict = if is_final { Verdict::Never } else { Verdict::Later };
     MailError::new(verdict, format!("{}: {code} {words}", step.words()))
-}
-
-fn source_words(error: &(dyn std::error::Error + 'static)) -> String {
-    error.to_string()
 }
 
 fn is_silence(error: &SmtpError) -> bool {

@@ -8,11 +8,11 @@ pub(super) fn day(at_s: i64) -> Option<String> {
     Some(Timestamp::from_second(at_s).ok()?.strftime("%-d %B %Y").to_string())
 }
 
-/// A tier as the name of a plan: "pro" is "Pro plan".
-pub(super) fn plan(tier: &str) -> String {
+/// A tier as a name: "team_plus" is "Team plus".
+pub(super) fn tier(tier: &str) -> String {
     let mut letters = tier.chars();
     let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-    format!("{first}{} plan", letters.as_str().replace(['_', '-'], " "))
+    format!("{first}{}", letters.as_str().replace(['_', '-'], " "))
 }
 
 /// Why a payment failed, by Stripe's code; it follows "because". None where the customer is not helped by it: a card
@@ -37,7 +37,7 @@ pub(super) fn failure(code: &str) -> Option<&'static str> {
 /// Why a payment is disputed, by Stripe's code.
 pub(super) fn dispute(code: &str) -> String {
     match code {
-        "fraudulent" => "the cardholder did not make this payment".to_owned(),
+        "fraudulent" => "the cardholder says that somebody else made this payment".to_owned(),
         "duplicate" => "the cardholder says that this was paid twice".to_owned(),
         "product_not_received" => "the cardholder says that nothing was delivered".to_owned(),
         "product_unacceptable" => "the cardholder says that it was not as described".to_owned(),
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn plans_and_intervals_read_as_words() {
-        assert_eq!([plan("pro"), plan("team_plus"), plan("été")], ["Pro plan", "Team plus plan", "Été plan"]);
+        assert_eq!([tier("pro"), tier("team_plus"), tier("été")], ["Pro", "Team plus", "Été"]);
         assert_eq!([interval("month", 1), interval("year", 2)], ["every month", "every 2 years"]);
     }
 

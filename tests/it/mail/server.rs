@@ -1,5 +1,7 @@
 //! A mail server on loopback, for tests: says what the test wants it to say, keeps what it was given, ends with the test.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -43,7 +43,7 @@ fn outlook(letter: Letter, notice: &Notice) -> Letter {
 fn open_payment(letter: Letter, notice: &Notice) -> Letter {
     letter
         .show("Amount", notice.money())
-        .show("Plan", notice.plan("tier"))
+        .show("Plan", notice.tier("tier"))
         .show("Invoice", notice.text("invoice_number"))
         .show("Next attempt", notice.day("next_attempt_at"))
         .show("Access until", notice.day("grace_period_end"))
@@ -81,7 +81,7 @@ pub(super) fn payment_action_required(notice: &Notice, product: &str) -> Letter 
     };
     letter
         .show("Amount", notice.money())
-        .show("Plan", notice.plan("tier"))
+        .show("Plan", notice.tier("tier"))
         .show("Invoice", notice.text("invoice_number"))
         .show("Access until", notice.day("grace_period_end"))
         .button("Confirm payment", notice.link("hosted_invoice_url"))
@@ -114,7 +114,7 @@ pub(super) fn subscription_downgraded(notice: &Notice, product: &str) -> Letter 
         .show("Open amount", notice.money())
         .show("Invoice", notice.text("invoice_number"))
         .show("Ended on", notice.day("grace_period_end"))
-        .show("Plan now", notice.plan("tier_now"))
+        .show("Plan now", notice.tier("tier_now"))
         .button("Pay and come back", notice.link("hosted_invoice_url"))
         .after(PAID_MEANWHILE)
 }
@@ -130,7 +130,7 @@ pub(super) fn payment_recovered(notice: &Notice, product: &str) -> Letter {
         .say("There is nothing else to do.")
         .about(notice.day("settled_at"))
         .show("Amount", notice.money())
-        .show("Plan", notice.plan("tier"))
+        .show("Plan", notice.tier("tier"))
         .show("Invoice", notice.text("invoice_number"))
         .show("Paid on", notice.day("settled_at"))
         .button("See the invoice", notice.link("hosted_invoice_url"))
@@ -183,5 +183,5 @@ pub(super) fn trial_will_end(notice: &Notice, product: &str) -> Letter {
             .say(format!("After that, your {plan} goes on{costs}. If that is what you want, there is nothing to do."))
             .say("If not, please cancel before that day.")
     };
-    letter.show("Plan", notice.plan("tier")).show("Price", price).show("Trial ends", end)
+    letter.show("Plan", notice.tier("tier")).show("Price", price).show("Trial ends", end)
 }
