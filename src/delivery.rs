@@ -271,30 +271,33 @@ impl Lane {
 
     /// Tells the log of changes, not of each attempt: a dead receiver may have thousands of rows.
     fn tell(&mut self, settled: &[Settled]) {
-        let mut given_up = Vec::new();
-        for one in settled {
-            match &one.outcome {
-                Some(Outcome::TryAgain { why, .. }) => {
-                    if !std::mem::replace(&mut self.failing, true) && !matches!(self.books, Books::None) {
-                        log::warn!(
-                            "a delivery failed and is tried again to={} id={}: {why}",
-                            self.shown(),
-                            one.effect.id
-                        );
-                    }
-                    if self.is_last(&one.effect) && !matches!(self.books, Books::None) {
-                        given_up.push(one.effect.id);
-                    }
-                }
-                Some(Outcome::Done(_)) if std::mem::replace(&mut self.failing, false) => {
-                    log::info!("deliveries succeed again to={}", self.shown());
-                }
-                _ => {}
-            }
+        if matches!(self.books, Books::None) {
+            return;
         }
-        if let Some(first) = given_up.first() {
-            let (count, shown) = (given_up.len(), self.shown());
-            log::error!("deliveries given up, see `tilld outbox show {first}` count={count} to={shown}");
+        let failed: Vec<(&Effect, &str)> = settled
+            .iter()
+            .filter_map(|one| match &one.outcome {
+                Some(Outcome::TryAgain { why, .. }) => Some((&one.effect, why.as_str())),
+                _ => None,
+            })
+            .collect();
+        let shown = self.shown();
+        let was_failing = self.failing;
+        match failed.first() {
+            Some((effect, why)) if !was_failing => {
+                log::warn!("deliveries fail and are tried again to={shown} first={}: {why}", effect.id);
+            }
+            None if was_failing && settled.iter().any(|one| matches!(one.outcome, Some(Outcome::Done(_)))) => {
+                log::info!("deliveries succeed again to={shown}");
+                self.failing = false;
+            }
+            _ => {}
+        }
+        self.failing |= !failed.is_empty();
+        let given_up = failed.iter().filter(|(effect, _)| self.is_last(effect));
+        if let Some((first, _)) = given_up.clone().next() {
+            let (count, id) = (given_up.count(), first.id);
+            log::error!("deliveries given up, see `tilld outbox show {id}` count={count} to={shown}");
         }
     }
 
