@@ -251,6 +251,9 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
     config.source = source.map(|source| source.path);
     let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
     config.warnings.extend(secret_source.and_then(readable_by_others));
+    if config.notify.mail && config.notify.operator.is_none() {
+        config.warnings.push("notify.operator is not set: disputes and dead letters are mailed to nobody".to_owned());
+    }
     if reader.faults.is_empty() {
         return Ok(config);
     }

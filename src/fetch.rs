@@ -1,4 +1,4 @@
-//! The fetch thread: what thin events only name. It takes such an effect from the outbox, reads the event and its object
+//! The fetch thread: what thin events only name, and objects whose events of one second are in no certain order. It takes such an effect from the outbox, reads the event and its object
 //! from Stripe, outside any transaction, and takes both into the tables in one, with the completion of the event and of
 //! the effect. So a crash in between repeats the reading, and nothing else. It must never ask for anything but paths of
 //! Stripe's API that `projection::thin` has let through.
@@ -209,7 +209,10 @@ impl Fetcher {
 
     /// Reads the event, then its object.
     fn ask(&self, fetch: &Fetch, since: &Since) -> Result<Got, FetchError> {
-        let event = self.read(fetch, &fetch.event_path(), since)?;
+        let event = match fetch.event_path() {
+            Some(path) => self.read(fetch, &path, since)?,
+            None => None,
+        };
         let Some(path) = &fetch.object_path else { return Ok(Got { gone: event.is_none(), event, object: None }) };
         let object = self.read(fetch, path, since)?;
         Ok(Got { event, gone: object.is_none(), object })
@@ -239,7 +242,7 @@ impl Fetcher {
                     // Replayed meanwhile: it is fetched again. What was read is true all the same.
                     return Ok(());
                 }
-                inbox::fetched(tx, &event_id, &completion, now_ms)?;
+                complete(tx, event_id.as_deref(), &completion, now_ms)?;
                 Ok(())
             });
             match taken {
@@ -258,32 +261,39 @@ impl Fetcher {
         };
         let (attempt, of) = (effect.attempts, self.policy.max_attempts);
         let in_s = due_ms.saturating_sub(now_ms) / 1000;
-        log::warn!("fetch failed, retried in {in_s} s event_id={} attempt={attempt}/{of}: {error}", fetch.event_id);
+        log::warn!("fetch failed, retried in {in_s} s subject={} attempt={attempt}/{of}: {error}", fetch.subject());
         let reason = format!("{WHAT} what it names could not be fetched yet (attempt {attempt} of {of}): {error}");
         let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());
         self.store.write(move |tx| {
             if outbox::retry(tx, &effect, &error, due_ms)? {
-                inbox::fetched(tx, &event_id, &Completion::Ignored(reason), now_ms)?;
+                complete(tx, event_id.as_deref(), &Completion::Ignored(reason), now_ms)?;
             }
             Ok(())
         })
     }
 
     fn give_up(&self, effect: &Effect, fetch: &Fetch, error: &str, now_ms: i64) -> Result<(), StoreError> {
-        let (attempts, id) = (effect.attempts, &fetch.event_id);
-        log::error!(
-            "fetch given up, `tilld events replay {id}` tries again event_id={id} attempts={attempts}: {error}"
-        );
+        let attempts = effect.attempts;
+        let advice = match &fetch.event_id {
+            Some(id) => format!("`tilld events replay {id}` tries again"),
+            None => "`tilld drift --fix` compares it".to_owned(),
+        };
+        log::error!("fetch given up, {advice} subject={} attempts={attempts}: {error}", fetch.subject());
         let reason =
             format!("{WHAT} what it names was not fetched, given up (attempts: {attempts}), replay it: {error}");
-        let (effect, event_id, error) = (effect.clone(), id.clone(), error.to_owned());
+        let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());
         self.store.write(move |tx| {
             if outbox::finish(tx, &effect, End::Failed(&error), now_ms)? {
-                inbox::fetched(tx, &event_id, &Completion::Ignored(reason), now_ms)?;
+                complete(tx, event_id.as_deref(), &Completion::Ignored(reason), now_ms)?;
             }
             Ok(())
         })
     }
+}
+
+/// Ends the thin event that it was fetched for, if it was for one.
+fn complete(tx: &Tx, event_id: Option<&str>, completion: &Completion, now_ms: i64) -> Result<(), StoreError> {
+    event_id.map_or(Ok(()), |id| inbox::fetched(tx, id, completion, now_ms).map(|_| ()))
 }
 
 /// The event and its object into the mirror, the object into its table; how the event ends by that.

@@ -4,6 +4,7 @@
 //! killed goes on where it was. It must never hold more than the pages in hand, nor call with anything but background
 //! priority. Called by `scheduler` and by the commands.
 
+mod account;
 pub mod api;
 pub mod backfill;
 pub mod catch_up;
@@ -65,6 +66,16 @@ pub enum SyncError {
         /// Why it cannot be used.
         reason: &'static str,
     },
+    /// What would be read is not what the copy is of.
+    #[error(
+        "stripe.api_key is of the account {shown}, and this database is a copy of {known}: correct the key, or choose another `database`"
+    )]
+    OtherAccount {
+        /// The account of the copy.
+        known: String,
+        /// That of the key.
+        shown: String,
+    },
     /// Types that were refused or not reached; the others were read to their end.
     #[error("not complete: {}; run it again to go on", .0.join("; "))]
     Incomplete(Vec<String>),
@@ -86,7 +97,7 @@ impl SyncError {
         match self {
             Self::Stripe(error) => error.api().is_none_or(|error| error.status == 401),
             Self::Unreadable { .. } | Self::Incomplete(_) => false,
-            Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
+            Self::OtherAccount { .. } | Self::Store(_) | Self::GivenUp | Self::Stopped | Self::Thread(_) => true,
         }
     }
 

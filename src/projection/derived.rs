@@ -179,15 +179,31 @@ pub(super) fn refresh_effective_of_customer(tx: &Tx, customer_id: &str, basis: B
 const PAGE: u32 = 500;
 
 /// Computes every user's effective subscription anew if plans or periods are not those of the last run, and has the open
-/// failure cases looked at again.
+/// failure cases looked at again if those or the warning's time are not.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn refresh_if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    let fingerprint = format!("{:?} warning_s: {}", context.policy, context.notify.warning_s);
-    if store.read(|reader| settings::find(reader, settings::POLICY))?.as_ref() == Some(&fingerprint) {
+    let policy = format!("{:?}", context.policy);
+    let warning = context.notify.warning_s.to_string();
+    let is_known = |name: &str, value: &String| {
+        store.read(|reader| settings::find(reader, name)).map(|known| known.as_ref() == Some(value))
+    };
+    let same_policy = is_known(settings::POLICY, &policy)?;
+    if same_policy && is_known(settings::WARNING, &warning)? {
         return Ok(());
     }
+    if !same_policy {
+        refresh_everyone(store, context, now_ms)?;
+    }
+    store.write(move |tx| {
+        payment_failures::set_all_due(tx)?;
+        settings::put(tx, settings::WARNING, &warning)?;
+        settings::put(tx, settings::POLICY, &policy)
+    })
+}
+
+fn refresh_everyone(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
     let mut last = String::new();
     loop {
         let (context, after) = (context.clone(), last);
@@ -200,11 +216,7 @@ pub fn refresh_if_policy_changed(store: &Store, context: &Context, now_ms: i64) 
         })?;
         match ids.into_iter().next_back() {
             Some(id) => last = id,
-            None => break,
+            None => return Ok(()),
         }
     }
-    store.write(move |tx| {
-        payment_failures::set_all_due(tx)?;
-        settings::put(tx, settings::POLICY, &fingerprint)
-    })
 }

@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use super::order::{self, Candidate, Decision};
-use super::{Event, Origin, ProjectionError, Step, Winner, read};
+use super::order::{self, Candidate};
+use super::{Event, Origin, ProjectionError, Step, Winner, read, thin};
 use crate::store::inbox::{self, SiblingKey};
 use crate::store::objects::{self, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};
@@ -97,7 +97,15 @@ fn contested<'a>(step: &Step<'a>, key: Key, known: Option<Reading>) -> Result<Op
         contested: decision.contested,
         read: known,
     };
-    warn_if_ambiguous(key, &winner.event_id, decision);
+    if decision.ambiguous {
+        log::warn!(
+            "events of one second could not be put in order for certain object={} id={} chosen={}",
+            key.object,
+            key.id,
+            winner.event_id
+        );
+        thin::fetch_again(step, key, winner.created)?;
+    }
     let data = &texts[decision.winner];
     let version = Version { state: &state, event_id: &winner.event_id, ambiguous: decision.ambiguous, data };
     objects::put(step.tx, key, &version)?;
@@ -108,16 +116,6 @@ fn contested<'a>(step: &Step<'a>, key: Key, known: Option<Reading>) -> Result<Op
         livemode: key.livemode,
         deleted: decision.deleted,
     }))
-}
-
-fn warn_if_ambiguous(key: Key, chosen: &str, decision: Decision) {
-    if decision.ambiguous {
-        log::warn!(
-            "events of one second could not be put in order for certain object={} id={} chosen={chosen}",
-            key.object,
-            key.id
-        );
-    }
 }
 
 fn candidate(step: &Step) -> Candidate {

@@ -1,36 +1,46 @@
-//! Thin events: they name their object without showing it. Where somebody fetches, one becomes an effect in the outbox;
-//! `fetch` performs it. It must never ask anybody itself. Called by `projection`.
+//! What is to be fetched: the object that a thin event names without showing it, and one whose events of one second could
+//! not be put in order for certain. Where somebody fetches, that becomes an effect in the outbox; `fetch` performs it. It
+//! must never ask anybody itself. Called by `projection`.
 
 use serde_json::{Value, json};
 
-use super::{Context, Event, ProjectionError};
-use crate::store::Tx;
+use super::{Context, Event, ProjectionError, Step};
 use crate::store::inbox::Completion;
+use crate::store::objects::Key;
 use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::{StoreError, Tx};
 use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::event::Thin;
 
-/// Begins the outbox's key of a fetch; the event's id follows.
+/// Begins the outbox's key of a thin event's fetch; the event's id follows.
 pub const PREFIX: &str = "thin:";
+/// Begins that of an object's whose order is not certain; object, id and second follow.
+const AGAIN: &str = "again:";
 
 /// What is to be fetched, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
-    /// Stripe's event id.
-    pub event_id: String,
+    /// Stripe's id of the thin event; `None` where it is about an object alone.
+    pub event_id: Option<String>,
     /// The value of `Stripe-Context`.
     pub context: Option<String>,
     /// The account that objects are mirrored under; `None` is our own.
     pub account: Option<String>,
-    /// The path of the object; `None` where the event has none.
+    /// The path of the object; `None` where the event names none.
     pub object_path: Option<String>,
 }
 
 impl Fetch {
     /// The path of the event itself, with all that it says.
     #[must_use]
-    pub fn event_path(&self) -> String {
-        format!("/v2/core/events/{}", self.event_id)
+    pub fn event_path(&self) -> Option<String> {
+        self.event_id.as_ref().map(|id| format!("/v2/core/events/{id}"))
+    }
+
+    /// What it is about, for the log.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.event_id.as_deref().or(self.object_path.as_deref()).unwrap_or_default()
     }
 
     /// Reads what [`project`] wrote; `None` where it is not that.
@@ -39,7 +49,8 @@ impl Fetch {
         let payload: Value = serde_json::from_str(payload).ok()?;
         let text = |name: &str| payload[name].as_str().map(str::to_owned);
         let (context, account) = (text("context"), text("account"));
-        Some(Self { event_id: text("event_id")?, context, account, object_path: text("object_path") })
+        Some(Self { event_id: text("event_id"), context, account, object_path: text("object_path") })
+            .filter(|fetch| fetch.event_id.is_some() || fetch.object_path.is_some())
     }
 
     /// A call that reads one of the two paths.
@@ -52,7 +63,7 @@ impl Fetch {
     /// Whether both may be asked for: nothing but objects of Stripe's API, whatever the event names.
     fn is_allowed(&self) -> bool {
         let event_path = self.event_path();
-        let mut paths = std::iter::once(event_path.as_str()).chain(self.object_path.as_deref());
+        let mut paths = event_path.as_deref().into_iter().chain(self.object_path.as_deref());
         paths.all(|path| {
             let of_api = path.starts_with("/v1/") || path.starts_with("/v2/");
             of_api && self.call(path).check().is_ok()
@@ -72,7 +83,7 @@ pub(super) fn project(
         return ignored("a thin event: it names its object without showing it; set stripe.api_key and replay it");
     }
     let fetch = Fetch {
-        event_id: event.id.clone(),
+        event_id: Some(event.id.clone()),
         context: named.context.clone(),
         account: event.account.clone(),
         object_path: named.related.as_ref().and_then(|related| related.url.clone()),
@@ -102,4 +113,43 @@ pub(super) fn project(
         outbox::reopen(tx, &dedupe_key, now_ms)?;
     }
     ignored("a thin event: what it names is being fetched")
+}
+
+/// The path of an object in Stripe's API, as far as its kind has a table or gives access.
+fn path_of(key: Key) -> Option<String> {
+    let collection = match key.object {
+        "customer" => "customers",
+        "subscription" => "subscriptions",
+        "invoice" => "invoices",
+        "payment_intent" => "payment_intents",
+        "charge" => "charges",
+        "dispute" => "disputes",
+        "checkout.session" => "checkout/sessions",
+        "price" => "prices",
+        "product" => "products",
+        _ => return None,
+    };
+    Some(format!("/v1/{collection}/{}", key.id))
+}
+
+/// Events of one second could not be put in order for certain: what Stripe shows now decides. Once for each such second.
+pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), StoreError> {
+    let Some(path) = path_of(key).filter(|_| step.context.fetches && key.account.is_empty()) else { return Ok(()) };
+    let fetch = Fetch { event_id: None, context: None, account: None, object_path: Some(path) };
+    if !fetch.is_allowed() {
+        return Ok(());
+    }
+    let payload = json!({"event_id": null, "object_path": fetch.object_path}).to_string();
+    let dedupe_key = format!("{AGAIN}{}:{}:{second}", key.object, key.id);
+    let (kind, now_ms) = (Kind::StripeCall, step.now_ms);
+    let new = NewEffect {
+        kind,
+        dedupe_key: &dedupe_key,
+        user_id: None,
+        target: None,
+        payload: &payload,
+        due_ms: now_ms,
+        now_ms,
+    };
+    outbox::put(step.tx, &new).map(|_| ())
 }

@@ -14,6 +14,12 @@ pub const SUBSCRIPTION_CHANGES: &str = "subscription_changes";
 /// The newest hour in which dead letters were mailed, and how many.
 pub const DEAD_LETTER_MAILS: &str = "dead_letter_mails";
 
+/// How long before the end of a grace period the warning is due, in seconds, as cases were last looked at with.
+pub const WARNING: &str = "warning_s";
+
+/// The account that the copy is of, by Stripe's id.
+pub const STRIPE_ACCOUNT: &str = "stripe_account";
+
 /// Adds one to a number, 0 where there is none, and returns it.
 ///
 /// # Errors

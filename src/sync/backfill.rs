@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use super::account;
 use super::kinds::{KINDS, Kind};
 use super::page::{self, Batch};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
@@ -62,6 +63,7 @@ pub struct Done {
 /// # Errors
 /// What kept it from its end; the next call goes on from there.
 pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) -> Result<Done, SyncError> {
+    account::check(means)?;
     let run = begin(means, order)?;
     let mut left = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
     left.retain(|progress| !progress.finished);

@@ -6,6 +6,7 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::account;
 use super::api::{self, Page};
 use super::backfill::{self, Order};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
@@ -49,6 +50,7 @@ enum Ended {
 /// # Errors
 /// What kept it from its end; the next call goes on from there.
 pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
+    account::check(means)?;
     let mut caught = Caught { resynced: close_gap(means)?, ..Caught::default() };
     for _ in 0..MAX_WALKS {
         let state = means.store.read(places::get)?;
@@ -87,12 +89,15 @@ fn close_gap(means: &Means) -> Result<bool, SyncError> {
     let too_old = |reached_s: &i64| now_s - reached_s > EVENTS_KEPT_S - KEPT_MARGIN_S;
     let gap = state.gap_from_s.or(reached.filter(too_old));
     let Some(from_s) = gap else { return Ok(false) };
-    let days = (now_s - from_s) / 86_400;
-    log::warn!(
-        "events are missing that Stripe no longer has: the newest that are known are {days} days old, and it keeps them for 30; every object is read instead"
-    );
     let now_ms = means.clock.now_ms();
-    means.store.write(move |tx| note_gap(tx, from_s, now_ms))?;
+    if means.store.write(move |tx| note_gap(tx, from_s, now_ms))? {
+        let days = (now_s - from_s) / 86_400;
+        log::warn!(
+            "events are missing that Stripe no longer has: the newest that are known are {days} days old, and it keeps them for 30; every object is read instead"
+        );
+    } else {
+        log::info!("the gap in the events is still open; reading every object goes on");
+    }
     match backfill::run(means, &Order::everything(), &|_| ()) {
         Ok(_) => Ok(true),
         Err(error) if error.is_for_all() => Err(error),
@@ -103,9 +108,10 @@ fn close_gap(means: &Means) -> Result<bool, SyncError> {
     }
 }
 
-fn note_gap(tx: &Tx, from_s: i64, now_ms: i64) -> Result<(), StoreError> {
+/// `true`: it is news.
+fn note_gap(tx: &Tx, from_s: i64, now_ms: i64) -> Result<bool, StoreError> {
     if !places::note_gap(tx, from_s)? {
-        return Ok(());
+        return Ok(false);
     }
     let detail = json!({ "events_known_until": from_s, "done": "every object is read from the API" }).to_string();
     let (actor, action) = ("tilld", "catch_up.gap");
@@ -119,7 +125,8 @@ fn note_gap(tx: &Tx, from_s: i64, now_ms: i64) -> Result<(), StoreError> {
         event_id: None,
         detail: &detail,
     };
-    audit::add(tx, &entry)
+    audit::add(tx, &entry)?;
+    Ok(true)
 }
 
 /// Walks to the end of the list, page by page.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::account;
 use super::api;
 use super::kinds::Kind;
 use super::page::{self, Batch};
@@ -104,6 +105,8 @@ pub struct Outcome {
     pub fields: BTreeMap<String, u64>,
     /// Types that could not be compared to their end, and why.
     pub refused: Vec<String>,
+    /// Something that Stripe showed is known here, so that it speaks of the account that the copy is of.
+    pub recognised: bool,
 }
 
 impl Outcome {
@@ -147,13 +150,16 @@ pub fn run(
     actor: &'static str,
     tell: &mut dyn FnMut(Told),
 ) -> Result<Outcome, SyncError> {
+    account::check(means)?;
     let mut outcome = Outcome::default();
     for kind in kinds {
         let tally = Tally { kind: kind.name, ..Tally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
-        let mut check = Check { means, kind, fix, tally, seen, hasher, fields: &mut outcome.fields, tell };
+        let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
+        let mut check = Check { means, kind, fix, tally, seen, hasher, fields, recognised, tell };
         let ended = check.listed().and_then(|()| check.unlisted());
-        let tally = check.tally;
+        let (recognised, tally) = (check.recognised, check.tally);
+        outcome.recognised = recognised;
         outcome.tallies.push(tally);
         match ended {
             Ok(()) => {}
@@ -179,6 +185,7 @@ struct Check<'a, 't> {
     seen: HashSet<u64>,
     hasher: RandomState,
     fields: &'a mut BTreeMap<String, u64>,
+    recognised: bool,
     tell: &'a mut (dyn FnMut(Told) + 't),
 }
 
@@ -277,6 +284,7 @@ impl Check<'_, '_> {
         let context = Arc::clone(&self.means.context);
         let standing = self.means.store.read(|reader| read::standing(reader, &shown, &context))?;
         let id = shown.object()["id"].as_str().unwrap_or_default().to_owned();
+        self.recognised |= matches!(standing, Some(Standing::Ahead | Standing::Level(_)));
         let what = match standing {
             None => return Ok(()),
             Some(Standing::Ahead) => {
@@ -321,7 +329,15 @@ impl Check<'_, '_> {
             What::MissingHere => self.tally.missing_here += 1,
             What::MissingThere => self.tally.missing_there += 1,
         }
-        let fixed = self.fix && self.repair(&id, shown)?;
+        // A key of another account would have everything deleted.
+        let is_of_ours = self.recognised || what != What::MissingThere;
+        if self.fix && !is_of_ours {
+            log::warn!(
+                "an object that Stripe does not know is not marked as deleted, since nothing that it shows is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
+                self.kind.name
+            );
+        }
+        let fixed = self.fix && is_of_ours && self.repair(&id, shown)?;
         self.tally.fixed += u64::from(fixed);
         (self.tell)(Told::Found(&Finding { kind: self.kind.name, id, what, fixed }));
         Ok(())

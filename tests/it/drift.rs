@@ -17,7 +17,7 @@ use tilld::thread::{Pulse, Stopper, stopper};
 use tilld::trigger::ApiVersion;
 
 use crate::catch_up::{env, number, texts};
-use crate::fake_stripe::FakeStripe;
+use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::{DAY_S, START_S, Till};
 use crate::live::tilld;
 use crate::sync::done;
@@ -154,6 +154,36 @@ fn what_is_newer_here_or_waits_for_the_worker_is_no_drift() {
     assert_eq!(till.post(fake.events().last().unwrap()).0, 200);
     assert_eq!(compared(&till, &fake, &["customers"], true), []);
     assert_eq!(till.value("SELECT json_extract(data, '$.name') FROM stripe_objects"), "old", "that is the worker's");
+}
+
+#[test]
+fn with_the_key_of_another_account_nothing_is_taken_for_deleted() {
+    let (ours, other) = (FakeStripe::start(), FakeStripe::start());
+    ours.add_price("price_pro", 2000, "month");
+    let zoe = ours.create("customer", &json!({ "metadata": { "user_id": "zoe" } }));
+    let subscription = ours.create("subscription", &json!({ "customer": zoe, "status": "active" }));
+    let till = till(&ours);
+    other.seed("customer", 3);
+    // With a key that may not even ask for its account.
+    other.fail(Fault::Status(403, None), "GET /v1/account", 1);
+    let names = ["customers", "subscriptions"];
+    let found = compared(&till, &other, &names, true);
+    let of = |id: &str| found.iter().find(|(found, ..)| found == id).map(|(_, what, fixed)| (what.clone(), *fixed));
+    assert_eq!(of(&zoe), Some((What::MissingThere, false)));
+    assert_eq!(of(&subscription), Some((What::MissingThere, false)));
+    assert_eq!(till.entitlement("zoe")["entitled"], true);
+
+    // Once the account is known, another one is not even read.
+    let known = "INSERT INTO settings (name, value) VALUES ('stripe_account', 'acct_ours')";
+    till.connection().execute_batch(known).unwrap();
+    let (means, _stopper) = means(&till, &other);
+    let asked = other.requests().len();
+    let refused = drift::run(&means, &[&KINDS[0]], true, "test", &mut |_| ()).unwrap_err().to_string();
+    assert!(
+        refused.contains("acct_FakeStripe") && refused.contains("acct_ours") && refused.contains("correct the key"),
+        "{refused}"
+    );
+    assert_eq!(other.requests().len(), asked + 1);
 }
 
 #[test]

@@ -33,7 +33,9 @@ fn mail_needs_a_sender_and_a_server_and_says_so_at_once() {
         ("TILLD_SMTP_SECURITY", "tls"),
         ("TILLD_SMTP_USERNAME", "billing"),
     ];
-    let notify = World::bare().env(&all).credential("smtp_password", "hush\n").tool().notify;
+    let config = World::bare().env(&all).credential("smtp_password", "hush\n").tool();
+    assert!(config.warnings.is_empty());
+    let notify = config.notify;
     assert!(notify.mail);
     assert_eq!((notify.smtp.port, notify.smtp.password.unwrap().expose()), (465, "hush"));
 }
@@ -136,4 +138,15 @@ fn an_endpoint_may_be_given_by_environment_and_credential_alone() {
     let notify = World::bare().env(&url).credential("notify_webhook_secrets", KEY).tool().notify;
     assert_eq!((notify.webhooks.len(), notify.webhooks[0].keys().len()), (1, 1));
     World::bare().env(&url).fault(&["notify.webhook[0].secrets: has 0 secrets"]);
+}
+
+#[test]
+fn mail_without_an_operator_is_allowed_and_warned_of() {
+    let some = [
+        ("TILLD_NOTIFY_MAIL", "true"),
+        ("TILLD_NOTIFY_FROM", "a@example.com"),
+        ("TILLD_SMTP_HOST", "smtp.example.com"),
+    ];
+    let warnings = World::bare().env(&some).tool().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("notify.operator is not set"), "{warnings:?}");
 }
