@@ -62,6 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     key("notify.product", &["TILLD_NOTIFY_PRODUCT"]),
     key("notify.invoice_finalized", &["TILLD_NOTIFY_INVOICE_FINALIZED"]),
     key("notify.templates", &["TILLD_NOTIFY_TEMPLATES"]),
+    key("notify.smtp.ca_file", &["TILLD_SMTP_CA_FILE"]),
     key("notify.smtp.host", &["TILLD_SMTP_HOST"]),
     key("notify.smtp.port", &["TILLD_SMTP_PORT"]),
     key("notify.smtp.security", &["TILLD_SMTP_SECURITY"]),

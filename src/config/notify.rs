@@ -47,6 +47,8 @@ pub struct Smtp {
     pub password: Option<Secret>,
     /// How long a mail may take, in seconds.
     pub timeout_s: u64,
+    /// Certificates of an authority that is trusted beside the well-known ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How a connection to a mail server is secured.
@@ -146,7 +148,9 @@ fn smtp(reader: &mut Reader<'_>) -> Smtp {
     let host = reader.parsed("notify.smtp.host", host);
     let security = reader.parsed("notify.smtp.security", security).unwrap_or(Security::StartTls);
     let port = reader.number("notify.smtp.port", &Number { default: security.port(), min: 1, max: 65_535 });
+    let ca_file = reader.text("notify.smtp.ca_file");
     let smtp = Smtp {
+        ca_file: ca_file.map(|path| reader.around().absolute(path)),
         port: u16::try_from(port).unwrap_or_default(),
         security,
         username: reader.text("notify.smtp.username"),

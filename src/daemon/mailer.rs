@@ -25,6 +25,7 @@ pub fn settings(notify: &Notify) -> Option<Settings> {
                 config::Security::None => Security::None,
             },
             login,
+            ca_file: smtp.ca_file.clone(),
             timeout: Duration::from_secs(smtp.timeout_s),
         },
     })

@@ -52,6 +52,8 @@ pub struct Server {
     pub security: Security,
     /// User name and password.
     pub login: Option<(String, String)>,
+    /// Certificates of an authority that is trusted beside the well-known ones.
+    pub ca_file: Option<PathBuf>,
     /// How long a mail may take; connecting has as long again.
     pub timeout: Duration,
 }

@@ -26,6 +26,7 @@ fn settings(port: u16) -> Settings {
             port,
             security: Security::None,
             login: None,
+            ca_file: None,
             timeout: Duration::from_secs(10),
         },
     }
@@ -356,6 +357,21 @@ fn a_connection_in_the_clear_leads_to_this_machine_only() {
             assert!(error.to_string().contains("notify.smtp.security"), "{error}");
         }
     }
+}
+
+#[test]
+fn a_file_of_an_authority_that_is_none_is_told_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("ca.pem");
+    let error = |text: &str| {
+        std::fs::write(&pem, text).unwrap();
+        let mut settings = settings(465);
+        settings.server.security = Security::Tls;
+        settings.server.ca_file = Some(pem.clone());
+        Mailer::new(settings).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert!(error("nothing").contains("ca.pem has no certificate in it"));
+    assert!(error("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").contains("ca.pem is no certificate"));
 }
 
 #[test]

@@ -3,12 +3,13 @@
 //! Every step has what is left of the mail's time. Called by `mail`.
 
 use std::error::Error as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lettre::Address;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, SmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 
@@ -16,6 +17,7 @@ use super::notice::one_line;
 use super::{MailError, Security, Server, Verdict};
 
 const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// How long a goodbye may take; the mail has been taken, or has not.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Of a server's answer, so much is kept.
@@ -75,8 +77,11 @@ impl Door {
         let tls = match server.security {
             Security::None => None,
             Security::StartTls | Security::Tls => {
-                let made = TlsParameters::new(server.host.clone());
-                Some(made.map_err(|error| format!("notify.smtp.host cannot be used with TLS: {error}"))?)
+                let mut builder = TlsParameters::builder(server.host.clone());
+                if let Some(file) = &server.ca_file {
+                    builder = builder.add_root_certificate(authority(file)?);
+                }
+                Some(builder.build().map_err(|error| format!("notify.smtp.host cannot be used with TLS: {error}"))?)
             }
         };
         let credentials =
@@ -123,6 +128,16 @@ impl Door {
         let Some(credentials) = &self.credentials else { return Ok(()) };
         talk.step(Step::Login, |connection| connection.auth(&MECHANISMS, credentials).map(|_| ()))
     }
+}
+
+/// The certificates in a file, at least one.
+fn authority(file: &Path) -> Result<Certificate, String> {
+    let wrong = |why: &str| format!("notify.smtp.ca_file: {} {why}", file.display());
+    let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    if !pem.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) {
+        return Err(wrong("has no certificate in it: it must be PEM"));
+    }
+    Certificate::from_pem(&pem).map_err(|_| wrong("is no certificate: it must be PEM"))
 }
 
 /// A conversation about one mail.
