@@ -6,6 +6,7 @@ mod commands;
 mod endpoints;
 mod guard;
 mod live;
+mod mails;
 mod order;
 mod receiver;
 
