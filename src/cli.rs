@@ -13,6 +13,8 @@ mod failure;
 pub mod init;
 pub mod manual;
 pub mod migrate;
+pub mod notify;
+pub mod outbox;
 pub mod outward;
 pub mod post;
 pub mod reach;
@@ -58,9 +60,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Run the daemon on this machine with everything invented, for trying it out
     #[command(
-        after_help = "Example: tilld dev --database /tmp/try.db\n\nIt writes its configuration, tilld-dev.toml, beside the database; --config is refused."
+        after_help = "Example: tilld dev --forward-to http://127.0.0.1:3000/stripe/webhook\n\nIt writes its configuration, tilld-dev.toml, beside the database; --config is refused."
     )]
-    Dev(serve::Arguments),
+    Dev(dev::Arguments),
     /// Make a realistic event, sign it, send it to the local daemon and print the answer
     #[command(
         after_help = "Example: tilld trigger customer.subscription.updated --user alice --set data.object.status=past_due"
@@ -84,6 +86,12 @@ enum Command {
     /// Events that were given up
     #[command(subcommand, after_help = "Example: tilld dead-letters replay --all")]
     DeadLetters(dead_letters::Command),
+    /// Mails and events for the application: sent, waiting, given up
+    #[command(subcommand, after_help = "Example: tilld outbox list --status failed")]
+    Outbox(outbox::Command),
+    /// Try out how people and the application are told
+    #[command(subcommand, after_help = "Example: tilld notify test https://app.example.com/hooks/tilld")]
+    Notify(notify::Command),
     /// Copy every object from Stripe into the tables; goes on where it was interrupted
     #[command(after_help = "Example: tilld sync customers subscriptions invoices")]
     Sync(sync::Arguments),
@@ -139,6 +147,8 @@ fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failu
         Command::Events(command) => events::run(command, flags, out),
         Command::Retries(retries::Command::List(page)) => retries::list(&page, flags, out),
         Command::DeadLetters(command) => dead_letters::run(command, flags, out),
+        Command::Outbox(command) => outbox::run(command, flags, out),
+        Command::Notify(notify::Command::Test { target }) => notify::test(&target, flags, out),
         Command::Sync(arguments) => sync::run(&arguments, flags, out),
         Command::CatchUp => catch_up::run(flags, out),
         Command::Drift(arguments) => drift::run(&arguments, flags, out),

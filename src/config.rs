@@ -8,6 +8,7 @@ mod dev;
 mod document;
 mod fault;
 mod keys;
+mod notify;
 mod plans;
 mod reader;
 mod secret;
@@ -21,6 +22,7 @@ pub use crate::retry::RetryPolicy as Retry;
 pub use address::{Address, application_url};
 pub use dev::dev_config_text;
 pub use fault::{Fault, Faults};
+pub use notify::{Notify, NotifyWebhook, Security, Smtp};
 pub use secret::Secret;
 pub use surroundings::{Flags, Surroundings};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub entitlement: Entitlement,
     /// How failed payments are chased.
     pub dunning: Dunning,
+    /// Who is told of what, and how.
+    pub notify: Notify,
     /// Where a checkout leads, and whether taxes are worked out.
     pub checkout: Checkout,
     /// Where the customer portal leads.
@@ -247,6 +251,9 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
     config.source = source.map(|source| source.path);
     let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
     config.warnings.extend(secret_source.and_then(readable_by_others));
+    if config.notify.mail && config.notify.operator.is_none() {
+        config.warnings.push("notify.operator is not set: disputes and dead letters are mailed to nobody".to_owned());
+    }
     if reader.faults.is_empty() {
         return Ok(config);
     }

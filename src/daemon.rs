@@ -1,21 +1,25 @@
 //! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
 
+mod deliveries;
 mod doors;
 mod flows;
+pub mod mailer;
 pub mod outward;
 mod watchdog;
+mod wishes;
 
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, Mode, NightlyDrift};
+use crate::delivery::mail::MailError;
 use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
@@ -34,7 +38,9 @@ use crate::stripe::error::StripeError;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
+use crate::tick::Tick;
 use crate::worker::Worker;
+pub use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, Started};
@@ -75,6 +81,12 @@ pub enum DaemonError {
     /// Something was still busy at the deadline.
     #[error("stopping took longer than {} s; what was in hand is on disk and goes on at the next start", STOP_DEADLINE.as_secs())]
     StopTimeout,
+    /// What mails are made from.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    /// More endpoints than there may be threads for them.
+    #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::delivery::MAX_ENDPOINTS)]
+    TooManyEndpoints(usize),
     /// A second signal.
     #[error("ended at once by a second signal; what was in hand is on disk and goes on at the next start")]
     SecondSignal,
@@ -110,6 +122,7 @@ pub fn context(config: &Config) -> Context {
             when_stale: config.entitlement.when_stale,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        notify: wishes::notify(config),
         fetches: config.stripe.api_key.is_some(),
     }
 }
@@ -121,6 +134,16 @@ fn offers(config: &Config) -> Offers {
         publishable_key: config.stripe.publishable_key.clone(),
         mode: config.stripe.mode(),
     }
+}
+
+fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
+    let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
+    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell }
+}
+
+fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
+    context.notify.webhooks.extend(forward.map(Forward::subscriber));
+    context
 }
 
 /// Takes the file for this process alone, and brings it to the schema of this program.
@@ -149,26 +172,32 @@ fn nightly(config: &Config) -> Option<Nightly> {
 /// # Errors
 /// When something is in the way; then nothing is left running.
 pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+    start_forwarding((config, None), clock, passed)
+}
+
+/// What is configured, and whether Stripe's events are forwarded.
+type Wanted<'a> = (&'a Config, Option<Forward>);
+
+fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+    let (config, forward) = wanted;
     let client = outward::client(config)?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
-    let context = Arc::new(context(config));
-    derived::refresh_if_policy_changed(&store, &context.policy, clock.now_ms())?;
+    let context = Arc::new(forwarding(context(config), forward.as_ref()));
+    derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
     let mut flows = Flows::new(&threads, clock);
     let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
     if let Some(client) = client.clone() {
-        let (bell, rung) = bounded(1);
-        let fetcher = Fetcher::new(store.clone(), client, Arc::clone(&context), config.retry);
+        let (fetch, rung) = bounded(1);
+        let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
         flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
-        worker = worker.with_fetches(bell);
-    }
-    if let Some(client) = client.clone() {
+        worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
         let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, nightly(config));
         let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
@@ -177,18 +206,16 @@ pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
+    let tick = Tick::new(store.clone(), Arc::clone(&context));
+    flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
+    deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
     let calls = client
         .clone()
         .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |stop, clock| calls::run_recovery(&calls, stop, clock))?;
     }
-    let hooks = Hooks {
-        store: store.clone(),
-        clock: Arc::clone(clock),
-        endpoints: config.stripe.webhooks.clone(),
-        bell: bell.clone(),
-    };
+    let hooks = hooks(config, &store, clock, &bell);
     let api = Api {
         store: store.clone(),
         clock: Arc::clone(clock),
@@ -255,20 +282,21 @@ impl Running {
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    run_on(config, sockets::take()?, |_| ())
+    run_on((config, None), sockets::take()?, |_| ())
 }
 
-/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses.
+/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses; and, if wished,
+/// with Stripe's events forwarded to a local application.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(config: &Config, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
-    run_on(config, Passed::default(), started)
+pub fn run_with(config: &Config, forward: Option<Forward>, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+    run_on((config, forward), Passed::default(), started)
 }
 
-fn run_on(config: &Config, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+fn run_on(wanted: Wanted, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let mut running = start(config, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
+    let mut running = start_forwarding(wanted, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
     started(&running);
     if let Some(within) = systemd::watchdog() {
         let (store, pulses) = (running.store.clone(), running.pulses.clone());

@@ -203,6 +203,34 @@ pub fn effective<'a>(subscriptions: &'a [Subscription], policy: &Policy, now: i6
     })
 }
 
+/// When the answer of this subscription changes by time alone; `None`: it does not. Of several subscriptions only the
+/// one that decides can change the answer so: time takes access away, and never gives it.
+#[must_use]
+pub fn changes_at(subscription: &Subscription, policy: &Policy, now: i64) -> Option<i64> {
+    let stale_at = subscription.period_end.filter(|_| policy.when_stale == WhenStale::Deny);
+    let stale_at = stale_at.map(|end| end.saturating_add(policy.stale_after_s).saturating_add(1));
+    let times = [subscription.ends_at(), subscription.grace_period_end(policy), stale_at];
+    times.into_iter().flatten().filter(|at| *at > now).min()
+}
+
+/// The tier that this subscription buys, whether it gives it now or not.
+#[must_use]
+pub fn tier_bought<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<&'a str> {
+    best_price(subscription, policy).map(|price| price.tier)
+}
+
+/// Whether the other subscriptions of a user give as much as this one buys.
+#[must_use]
+pub fn is_covered(all: &[Subscription], id: &str, policy: &Policy, now: i64) -> bool {
+    let rank = |subscription| best_price(subscription, policy).map(|price| price.rank);
+    let Some(bought) = all.iter().find(|one| one.id == id).and_then(rank) else { return false };
+    all.iter().filter(|other| other.id != id).any(|other| {
+        let price = best_price(other, policy);
+        let entitled = decide(other, price.as_ref(), policy, now).1.is_some();
+        entitled && price.is_some_and(|price| price.rank >= bought)
+    })
+}
+
 /// The answer that this subscription alone would give.
 #[must_use]
 pub fn of_one(subscription: &Subscription, policy: &Policy, now: i64) -> Answer {
@@ -225,7 +253,9 @@ pub fn of_one(subscription: &Subscription, policy: &Policy, now: i64) -> Answer 
     }
 }
 
-fn no_subscription() -> Answer {
+/// The answer for a user who never had one.
+#[must_use]
+pub fn no_subscription() -> Answer {
     Answer {
         entitled: false,
         tier: FREE_TIER.to_owned(),

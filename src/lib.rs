@@ -11,6 +11,7 @@ pub mod money;
 pub mod retry;
 pub mod thread;
 // decisions
+pub mod dunning;
 pub mod entitlement;
 // configuration
 pub mod config;
@@ -22,12 +23,14 @@ pub mod systemd;
 // flows
 pub mod account;
 pub mod calls;
+pub mod delivery;
 pub mod fetch;
 pub mod operations;
 pub mod projection;
 pub mod retrier;
 pub mod scheduler;
 pub mod sync;
+pub mod tick;
 pub mod worker;
 // the life of the process
 pub mod cli;

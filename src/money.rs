@@ -1,5 +1,5 @@
 //! Amounts in the smallest unit of their currency, by Stripe's rules (docs.stripe.com/currencies). Pure. Called by
-//! `http::api` before an amount is sent.
+//! `http::api` before an amount is sent, and by `delivery::mail` when one is told.
 
 /// The largest amount that Stripe takes for any currency: twelve digits. Most payment methods take less and say so.
 pub const MAX_AMOUNT: i64 = 999_999_999_999;
@@ -9,6 +9,8 @@ const ZERO_DECIMAL: [&str; 15] =
 const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 /// Without decimals, but written with two, which are zeros: 5 UGX is 500.
 const WRITTEN_WITH_TWO: [&str; 2] = ["isk", "ugx"];
+/// Signs that mean one currency to whoever reads English.
+const SIGNS: [(&str, &str); 6] = [("usd", "$"), ("eur", "€"), ("gbp", "£"), ("jpy", "¥"), ("inr", "₹"), ("krw", "₩")];
 
 /// Why an amount cannot be charged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,35 @@ pub fn decimals(currency: &str) -> u32 {
         three if THREE_DECIMAL.contains(&three) => 3,
         _ => 2,
     }
+}
+
+/// An amount as people write it in English: the currency's sign where it has a well-known one, else its code.
+#[must_use]
+pub fn words(amount: i64, currency: &str) -> String {
+    let currency = currency.to_ascii_lowercase();
+    let decimals = decimals(&currency);
+    let scale = 10_u64.pow(decimals);
+    let (whole, part) = (amount.unsigned_abs() / scale, amount.unsigned_abs() % scale);
+    let whole = with_commas(whole);
+    let is_whole = decimals == 0 || (part == 0 && WRITTEN_WITH_TWO.contains(&currency.as_str()));
+    let number = if is_whole { whole } else { format!("{whole}.{part:0width$}", width = decimals as usize) };
+    let minus = if amount < 0 { "-" } else { "" };
+    match SIGNS.iter().find(|(code, _)| *code == currency) {
+        Some((_, sign)) => format!("{minus}{sign}{number}"),
+        None => format!("{minus}{}\u{a0}{number}", currency.to_ascii_uppercase()),
+    }
+}
+
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let mut words = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
 }
 
 /// Checks the shape of a currency's code. Which currencies an account may charge is Stripe's to say.
@@ -81,6 +112,27 @@ mod tests {
     fn currencies_have_two_decimals_but_for_those_that_have_none_or_three() {
         let found = ["usd", "eur", "huf", "twd", "jpy", "krw", "xpf", "kwd", "tnd", "isk", "ugx"].map(decimals);
         assert_eq!(found, [2, 2, 2, 2, 0, 0, 0, 3, 3, 2, 2]);
+    }
+
+    #[test]
+    fn an_amount_is_written_with_the_decimals_of_its_currency() {
+        let written = [
+            (1200, "usd", "$12.00"),
+            (5, "eur", "€0.05"),
+            (1_500, "jpy", "¥1,500"),
+            (123_456_789, "krw", "₩123,456,789"),
+            (5_120, "kwd", "KWD\u{a0}5.120"),
+            (7, "tnd", "TND\u{a0}0.007"),
+            (500, "isk", "ISK\u{a0}5"),
+            (100_000, "ugx", "UGX\u{a0}1,000"),
+            (123_456, "chf", "CHF\u{a0}1,234.56"),
+            (-250, "gbp", "-£2.50"),
+            (0, "USD", "$0.00"),
+            (i64::MIN, "usd", "-$92,233,720,368,547,758.08"),
+        ];
+        for (amount, currency, expected) in written {
+            assert_eq!(words(amount, currency), expected);
+        }
     }
 
     #[test]

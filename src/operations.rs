@@ -1,10 +1,11 @@
-//! What an operator can do to events: replay, and discard of dead letters, each with its row in the audit log. The
-//! same functions serve the admin API and the command line.
+//! What an operator can do, each with its row in the audit log: replay of events, and discard of dead letters; deliveries
+//! made again, or discarded. The same functions serve the admin API and the command line.
 
 use serde_json::json;
 
 use crate::store::inbox::{self, Status};
-use crate::store::{StoreError, Tx, audit, dead_letters, retries};
+use crate::store::outbox::rows;
+use crate::store::{StoreError, Tx, audit, dead_letters, dunning_attempts, retries, webhook_endpoints};
 
 /// Who acts, and when.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,40 @@ pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator
     inbox::discard(tx, event_id)?;
     let detail = json!({"reason": reason, "type": letter.event_type, "error": letter.error}).to_string();
     note(tx, operator, "dead_letter.discard", event_id, &detail)?;
+    Ok(true)
+}
+
+/// Lets a mail or an event for the application be delivered from the beginning, whatever became of it, and sends its
+/// endpoint its events again. `false`: it is being delivered now.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, StoreError> {
+    let Some(row) = rows::find(tx, id)? else { return Ok(false) };
+    if !rows::again(tx, id, operator.now_ms)? {
+        return Ok(false);
+    }
+    if let Some(target) = &row.target {
+        webhook_endpoints::enable(tx, target)?;
+    }
+    let detail = json!({"kind": row.kind, "status": row.status, "attempts": row.attempts}).to_string();
+    note(tx, operator, "outbox.retry", &row.id, &detail)?;
+    Ok(true)
+}
+
+/// Gives a mail or an event for the application up for good. `false`: it was delivered, is being delivered, or was
+/// discarded before.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operator) -> Result<bool, StoreError> {
+    let Some(row) = rows::find(tx, id)? else { return Ok(false) };
+    if !rows::discard(tx, id, operator.now_ms)? {
+        return Ok(false);
+    }
+    dunning_attempts::set_outcome(tx, id, "skipped: discarded by an operator")?;
+    let detail = json!({"reason": reason, "kind": row.kind, "status": row.status, "error": row.error}).to_string();
+    note(tx, operator, "outbox.discard", &row.id, &detail)?;
     Ok(true)
 }
 

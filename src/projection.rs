@@ -3,6 +3,7 @@
 //! (owner, grace period, effective subscription) is computed anew from the tables, never carried along, so that any
 //! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
 
+pub mod announce;
 mod charge;
 mod checkout;
 mod customer;
@@ -12,6 +13,10 @@ mod guard;
 pub mod handled;
 mod history;
 mod invoice;
+mod mail;
+pub mod notices;
+pub mod notify;
+pub mod occasions;
 pub mod order;
 mod payment_intent;
 pub mod read;
@@ -26,6 +31,7 @@ use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
+use notify::Notify;
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -76,6 +82,16 @@ pub struct Context {
     pub livemode: Option<bool>,
     /// Whether somebody fetches what thin events name: with a key.
     pub fetches: bool,
+    /// Who wants to hear of what.
+    pub notify: Notify,
+}
+
+impl Context {
+    /// What is computed from the tables rests on this.
+    #[must_use]
+    pub fn basis(&self, now_ms: i64) -> derived::Basis<'_> {
+        derived::Basis { policy: &self.policy, notify: &self.notify, now_ms }
+    }
 }
 
 /// Where an object's state was seen.
@@ -139,6 +155,13 @@ pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result
         );
         return Ok(Completion::Ignored(format!("of {} mode, the API key is of {} mode", mode(actual), mode(expected))));
     }
+    let completion = place(tx, event, context, now_ms)?;
+    announce::forward(tx, event, context.basis(now_ms))?;
+    Ok(completion)
+}
+
+/// Applies an event of the right mode.
+fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
     let snapshot = match &event.content {
         Content::Snapshot(snapshot) => snapshot,
         Content::Thin(named) => return thin::project(tx, event, named, context, now_ms),
@@ -183,7 +206,7 @@ impl<'a> Step<'a> {
     }
 
     fn basis(&self) -> derived::Basis<'a> {
-        derived::Basis { policy: &self.context.policy, now_ms: self.now_ms }
+        self.context.basis(self.now_ms)
     }
 }
 

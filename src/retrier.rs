@@ -9,7 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::clock::Clock;
-use crate::projection::Verdict;
+use crate::projection::derived::Basis;
+use crate::projection::{Verdict, occasions};
 use crate::retry::{self, RetryPolicy};
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
@@ -45,8 +46,8 @@ pub struct Failed<'a> {
     pub attempt: u32,
     /// Why.
     pub error: &'a str,
-    /// Unix milliseconds.
-    pub now_ms: i64,
+    /// What is computed rests on this, and the time.
+    pub basis: Basis<'a>,
 }
 
 /// Writes a failure down: due again later, or a dead letter.
@@ -55,7 +56,7 @@ pub struct Failed<'a> {
 /// When the database cannot take it.
 pub fn record(tx: &Tx, failed: &Failed, verdict: Verdict, policy: RetryPolicy) -> Result<Option<Ticket>, StoreError> {
     let jitter = retry::jitter_of(&failed.pending.event_id, failed.attempt);
-    match (verdict, policy.verdict(failed.attempt, failed.now_ms, jitter)) {
+    match (verdict, policy.verdict(failed.attempt, failed.basis.now_ms, jitter)) {
         (Verdict::Give, _) | (_, retry::Verdict::Exhausted) => bury(tx, failed).map(|()| None),
         (_, retry::Verdict::RetryAt { due_ms }) => queue(tx, failed, due_ms, policy).map(Some),
     }
@@ -71,12 +72,12 @@ fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<T
         max_retries: policy.max_attempts,
         due_ms,
         last_error: failed.error.to_owned(),
-        created_at_ms: failed.now_ms,
+        created_at_ms: failed.basis.now_ms,
     };
     retries::put(tx, &retry)?;
     log::warn!(
         "event failed, retried in {} s event_id={} type={} attempt={}/{}: {}",
-        due_ms.saturating_sub(failed.now_ms) / 1000,
+        due_ms.saturating_sub(failed.basis.now_ms) / 1000,
         pending.event_id,
         pending.event_type,
         failed.attempt,
@@ -96,9 +97,10 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
         retry_count: failed.attempt,
         error: failed.error.to_owned(),
         received_ms: pending.received_ms,
-        created_at_ms: failed.now_ms,
+        created_at_ms: failed.basis.now_ms,
     };
     dead_letters::put(tx, &letter)?;
+    occasions::dead_letter(tx, &letter, failed.basis)?;
     log::error!(
         "event given up, see `tilld dead-letters show {}` event_id={} type={} attempts={}: {}",
         pending.event_id,
@@ -114,14 +116,19 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn bury_killer(tx: &Tx, pending: &Pending, now_ms: i64) -> Result<(), StoreError> {
+pub fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
-    bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, now_ms })
+    bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })
 }
 
 fn failure<'a>(failed: &Failed<'a>) -> Failure<'a> {
-    Failure { event_id: &failed.pending.event_id, attempt: failed.attempt, error: failed.error, at_ms: failed.now_ms }
+    Failure {
+        event_id: &failed.pending.event_id,
+        attempt: failed.attempt,
+        error: failed.error,
+        at_ms: failed.basis.now_ms,
+    }
 }
 
 fn brought_forward(retry: Retry, policy: RetryPolicy, now_ms: i64) -> Option<Retry> {

@@ -11,6 +11,7 @@ pub mod customers;
 pub mod damage;
 pub mod dead_letters;
 pub mod disputes;
+pub mod dunning_attempts;
 pub mod effective;
 mod error;
 pub mod inbox;
@@ -32,6 +33,7 @@ pub mod subscriptions;
 pub mod sync_runs;
 pub mod users;
 mod watch;
+pub mod webhook_endpoints;
 mod writer;
 
 use std::path::{Path, PathBuf};

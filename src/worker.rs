@@ -199,7 +199,8 @@ impl Worker {
         let log_id = pending.log_id;
         if self.counted.is_none_or(|(counted, _)| counted != log_id) {
             if pending.attempts >= self.policy.max_attempts {
-                return self.store.write(move |tx| retrier::bury_killer(tx, &pending, now_ms));
+                let context = Arc::clone(&self.context);
+                return self.store.write(move |tx| retrier::bury_killer(tx, &pending, context.basis(now_ms)));
             }
             let attempt = self.store.write(move |tx| inbox::claim_suspect(tx, suspects, now_ms))?;
             self.counted = attempt.map(|attempt| (log_id, attempt));
@@ -315,7 +316,8 @@ fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreErro
         (Verdict::Later, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
             let (pending, error) = (&work.pending, error.to_string());
-            let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, now_ms: terms.now_ms };
+            let basis = terms.context.basis(terms.now_ms);
+            let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, basis };
             retrier::record(tx, &failed, verdict, terms.policy)
         }
     }

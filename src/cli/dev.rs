@@ -2,10 +2,11 @@
 //! touch files of a real installation: its two files lie beside each other and are reused.
 
 mod banner;
+mod forward;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::serve::Arguments;
+use crate::cli::serve;
 use crate::cli::{Failure, init};
 use crate::config::{self, Config, Flags, Purpose, Surroundings, dev_config_text};
 use crate::daemon;
@@ -13,6 +14,18 @@ use crate::ids::random_token;
 
 const DATABASE: &str = "tilld-dev.db";
 const CONFIG: &str = "tilld-dev.toml";
+
+/// Flags of `tilld dev`.
+#[derive(Debug, clap::Args)]
+#[group(id = "dev")]
+pub struct Arguments {
+    /// Send every event on to an application on this machine, signed as Stripe signs, and print its answers
+    #[arg(long, value_name = "URL")]
+    forward_to: Option<String>,
+    /// As for the daemon
+    #[command(flatten)]
+    serve: serve::Arguments,
+}
 
 /// Runs the daemon with an invented configuration until a signal ends it.
 ///
@@ -29,13 +42,19 @@ pub fn run(arguments: Arguments, flags: &Flags, out: &mut dyn std::io::Write) ->
         .map_err(|error| Failure::wrong_use(format!("--database {}: {error}", database.display())))?;
     let file = database.with_file_name(CONFIG);
     let written = write_once(&file, &database)?;
-    let flags = Flags { config: Some(file), database: Some(database), ..arguments.onto(flags) };
+    let flags = Flags { config: Some(file), database: Some(database), ..arguments.serve.onto(flags) };
     let config = config::load(&flags, &Surroundings::of_process(), Purpose::Serve)?;
     refuse_others(&config)?;
+    let forward = arguments.forward_to.as_deref().map(|url| forward::to(url, &config)).transpose()?;
+    let secret = forward.as_ref().map(|forward| forward.secret.clone());
     daemon::start_logging(&config);
-    Ok(daemon::run_with(&config, |running| {
+    Ok(daemon::run_with(&config, forward, |running| {
+        let mut text = banner::text(&config, running, written);
+        if let (Some(url), Some(secret)) = (&arguments.forward_to, &secret) {
+            text.push_str(&forward::banner(url, secret));
+        }
         // Whoever closed our output does not want to read it.
-        let _ = out.write_all(banner::text(&config, running, written).as_bytes()).and_then(|()| out.flush());
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     })?)
 }
 

@@ -51,7 +51,7 @@ impl fmt::Display for Address {
     }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     match bracketed(host) {
         Some(inside) => inside.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -59,13 +59,39 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let address = bracketed(host).unwrap_or(host).parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 fn bracketed(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
+}
+
+/// Where events are sent. Plain http only to this machine, or where the operator has a private network of his own.
+pub(super) fn endpoint_url(text: &str, allow_private: bool) -> Result<String, String> {
+    let wrong = || format!("{text:?} is no URL: write it whole, as in https://app.example.com/hooks/tilld");
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        // Not quoted: there may be a password in it.
+        return Err("must not have a user or password before its host".to_owned());
+    }
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => authority,
+    };
+    if !is_host(host) || text.contains(|c: char| c == '#' || !c.is_ascii_graphic()) {
+        return Err(wrong());
+    }
+    match scheme {
+        "https" => Ok(text.to_owned()),
+        "http" if allow_private || is_loopback(host) => Ok(text.to_owned()),
+        "http" => Err(format!(
+            "{text:?}: events go over https, over plain http only to a loopback host or with allow_private = true"
+        )),
+        _ => Err(wrong()),
+    }
 }
 
 /// The base of Stripe's API, without a slash at its end. Plain http only to this machine: the API

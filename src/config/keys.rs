@@ -25,7 +25,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], credential: &'
 pub(super) const PLANS_ENV: &str = "TILLD_PLANS";
 
 /// The sections that may stand several times in a file, as arrays of tables.
-const REPEATED: [&str; 2] = ["stripe.webhook", "plan"];
+const REPEATED: [&str; 3] = ["stripe.webhook", "plan", "notify.webhook"];
 
 /// Every key there is.
 pub(super) const KEYS: &[Key] = &[
@@ -56,6 +56,23 @@ pub(super) const KEYS: &[Key] = &[
     key("entitlement.when_stale", &["TILLD_WHEN_STALE"]),
     key("dunning.grace_period_days", &["TILLD_GRACE_PERIOD_DAYS"]),
     key("dunning.warning_days", &["TILLD_WARNING_DAYS"]),
+    key("notify.mail", &["TILLD_NOTIFY_MAIL"]),
+    key("notify.from", &["TILLD_NOTIFY_FROM"]),
+    key("notify.operator", &["TILLD_NOTIFY_OPERATOR"]),
+    key("notify.product", &["TILLD_NOTIFY_PRODUCT"]),
+    key("notify.invoice_finalized", &["TILLD_NOTIFY_INVOICE_FINALIZED"]),
+    key("notify.templates", &["TILLD_NOTIFY_TEMPLATES"]),
+    key("notify.smtp.ca_file", &["TILLD_SMTP_CA_FILE"]),
+    key("notify.smtp.host", &["TILLD_SMTP_HOST"]),
+    key("notify.smtp.port", &["TILLD_SMTP_PORT"]),
+    key("notify.smtp.security", &["TILLD_SMTP_SECURITY"]),
+    key("notify.smtp.username", &["TILLD_SMTP_USERNAME"]),
+    secret("notify.smtp.password", &["TILLD_SMTP_PASSWORD"], "smtp_password"),
+    key("notify.smtp.timeout_s", &[]),
+    key("notify.webhook.url", &["TILLD_NOTIFY_WEBHOOK_URL"]),
+    secret("notify.webhook.secrets", &["TILLD_NOTIFY_WEBHOOK_SECRETS"], "notify_webhook_secrets"),
+    key("notify.webhook.events", &[]),
+    key("notify.webhook.allow_private", &[]),
     key("checkout.success_url", &["TILLD_CHECKOUT_SUCCESS_URL"]),
     key("checkout.cancel_url", &["TILLD_CHECKOUT_CANCEL_URL"]),
     key("checkout.automatic_tax", &["TILLD_CHECKOUT_AUTOMATIC_TAX"]),

@@ -5,7 +5,7 @@ use super::address::{self, Address};
 use super::reader::{Number, Reader};
 use super::{
     Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, NightlyDrift, Portal, Retry, Secret,
-    Stripe, WebhookEndpoint, WhenStale, plans,
+    Stripe, WebhookEndpoint, WhenStale, notify, plans,
 };
 
 const DATABASE: &str = "tilld.db";
@@ -67,6 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
             grace_period_days: reader.number("dunning.grace_period_days", &GRACE_PERIOD_DAYS),
             warning_days: reader.number("dunning.warning_days", &WARNING_DAYS),
         },
+        notify: notify::read(reader),
         checkout: Checkout {
             success_url: reader.parsed("checkout.success_url", address::application_url),
             cancel_url: reader.parsed("checkout.cancel_url", address::application_url),

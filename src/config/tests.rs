@@ -3,6 +3,7 @@
 
 mod documents;
 mod faults;
+mod notify;
 mod sources;
 
 use super::*;

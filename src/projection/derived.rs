@@ -2,6 +2,8 @@
 //! period began, which subscription of a user counts. Each function computes its answer from rows alone, so that it
 //! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
 
+use super::notify::Notify;
+use super::{Context, announce};
 use crate::entitlement::{self, Policy, Reason};
 use crate::store::customers::Link;
 use crate::store::effective::{self, Effective};
@@ -16,6 +18,8 @@ use crate::store::{
 pub struct Basis<'a> {
     /// Plans and periods.
     pub policy: &'a Policy,
+    /// Who wants to hear of what.
+    pub notify: &'a Notify,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
@@ -128,7 +132,10 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
     let now = basis.now_ms.div_euclid(1000);
     let chosen = entitlement::effective(&facts, basis.policy, now);
     let shown = chosen.and_then(|fact| all.iter().find(|one| one.subscription.stripe_subscription_id == fact.id));
-    let (Some(fact), Some(shown)) = (chosen, shown) else { return effective::remove(tx, user_id) };
+    let (Some(fact), Some(shown)) = (chosen, shown) else {
+        announce::entitlement(tx, user_id, &entitlement::no_subscription(), basis)?;
+        return effective::remove(tx, user_id);
+    };
     let answer = entitlement::of_one(fact, basis.policy, now);
     if answer.reason == Reason::UnknownPrice {
         log::warn!(
@@ -152,7 +159,11 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
         canceled_at: row.canceled_at,
         trial: (row.trial_start, row.trial_end),
         grace_period_end: answer.grace_period_end,
+        valid_until: answer.valid_until,
+        ends_at: answer.ends_at,
+        changes_at: entitlement::changes_at(fact, basis.policy, now),
     };
+    announce::entitlement(tx, user_id, &answer, basis)?;
     effective::put(tx, &effective_row, basis.now_ms)
 }
 
@@ -167,29 +178,45 @@ pub(super) fn refresh_effective_of_customer(tx: &Tx, customer_id: &str, basis: B
 /// Users whose effective subscription is computed anew in one commit.
 const PAGE: u32 = 500;
 
-/// Computes every user's effective subscription anew if plans or periods are not those of the last run.
+/// Computes every user's effective subscription anew if plans or periods are not those of the last run, and has the open
+/// failure cases looked at again if those or the warning's time are not.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn refresh_if_policy_changed(store: &Store, policy: &Policy, now_ms: i64) -> Result<(), StoreError> {
-    let fingerprint = format!("{policy:?}");
-    if store.read(|reader| settings::find(reader, settings::POLICY))?.as_ref() == Some(&fingerprint) {
+pub fn refresh_if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+    let policy = format!("{:?}", context.policy);
+    let warning = context.notify.warning_s.to_string();
+    let is_known = |name: &str, value: &String| {
+        store.read(|reader| settings::find(reader, name)).map(|known| known.as_ref() == Some(value))
+    };
+    let same_policy = is_known(settings::POLICY, &policy)?;
+    if same_policy && is_known(settings::WARNING, &warning)? {
         return Ok(());
     }
+    if !same_policy {
+        refresh_everyone(store, context, now_ms)?;
+    }
+    store.write(move |tx| {
+        payment_failures::set_all_due(tx)?;
+        settings::put(tx, settings::WARNING, &warning)?;
+        settings::put(tx, settings::POLICY, &policy)
+    })
+}
+
+fn refresh_everyone(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
     let mut last = String::new();
     loop {
-        let (policy, after) = (policy.clone(), last);
+        let (context, after) = (context.clone(), last);
         let ids = store.write(move |tx| {
             let ids = users::list_ids(tx, &after, PAGE)?;
             for id in &ids {
-                refresh_effective(tx, id, Basis { policy: &policy, now_ms })?;
+                refresh_effective(tx, id, context.basis(now_ms))?;
             }
             Ok(ids)
         })?;
         match ids.into_iter().next_back() {
             Some(id) => last = id,
-            None => break,
+            None => return Ok(()),
         }
     }
-    store.write(move |tx| settings::put(tx, settings::POLICY, &fingerprint))
 }

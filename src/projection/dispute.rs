@@ -1,13 +1,16 @@
 //! Disputes. Their set of statuses is open, and `closed` may be heard before `created`.
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner};
+use super::{ProjectionError, Step, Winner, occasions};
 use crate::store::disputes::{self, Dispute};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     if let Some(winner) = winner {
         disputes::put(step.tx, &row(winner)?)?;
+    }
+    if step.event.event_type == "charge.dispute.created" {
+        occasions::dispute_created(step)?;
     }
     history::audit(step, &Concern::default())
 }

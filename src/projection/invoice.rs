@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::derived;
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, payment_intent};
+use super::{ProjectionError, Step, Winner, derived, notices, occasions, payment_intent};
+use crate::dunning::{Heard, What};
 use crate::store::invoices::{self, Invoice, InvoicePayment};
 use crate::store::objects::{self, Key};
 use crate::store::payment_failures::{self, Failure};
@@ -22,7 +22,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if let Some(winner) = winner {
         write(step.tx, winner)?;
     }
-    if step.event.event_type == "invoice.payment_failed" {
+    let heard = heard(step)?;
+    if heard.is_some() {
         note_failure(step, id)?;
     }
     derived::refresh_case(step.tx, id)?;
@@ -32,7 +33,26 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if let Some(customer_id) = customer_id {
         derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
     }
+    notices::review(step.tx, id, heard.as_ref(), step.basis())?;
+    if let Some(subscription_id) = subscription_id {
+        // Where this case is settled, another one stands for the delinquency.
+        notices::review_subscription(step.tx, subscription_id, step.basis())?;
+    }
+    if step.event.event_type == "invoice.finalized" {
+        occasions::invoice_finalized(step, id)?;
+    }
     history::audit(step, &concern)
+}
+
+/// What the event tells of an attempt to pay.
+fn heard(step: &Step) -> Result<Option<Heard>, ObjectError> {
+    let what = match step.event.event_type.as_str() {
+        "invoice.payment_failed" => What::Failed,
+        "invoice.payment_action_required" => What::ActionRequired,
+        _ => return Ok(None),
+    };
+    let attempt = object::integer(&step.snapshot.object, "attempt_count")?.unwrap_or(0);
+    Ok(Some(Heard { what, attempt, at: step.event.created }))
 }
 
 fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {

@@ -2,7 +2,7 @@
 
 use super::derived::{self, Naming};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner};
+use super::{ProjectionError, Step, Winner, announce, notices, occasions};
 use crate::store::payment_failures;
 use crate::store::subscriptions::{self, Item, Subscription};
 use crate::stripe::object::{self, ObjectError};
@@ -22,6 +22,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let mut settled = false;
     if let Some(winner) = winner {
         let row = row(winner)?;
+        let before = announce::before(step, id)?;
         subscriptions::put(step.tx, &row)?;
         for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
             derived::refresh_case(step.tx, &invoice_id)?;
@@ -35,12 +36,17 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
             event_created: winner.created,
         };
         settled = derived::name_owner(step.tx, &naming, step.basis())? && row.stripe_customer_id == customer_id;
+        announce::subscription(step, before.as_ref(), &row)?;
     } else {
         // A late event, too, can tell when a delinquency began.
         derived::refresh_grace(step.tx, id)?;
     }
     if !settled {
         derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
+    }
+    notices::review_subscription(step.tx, id, step.basis())?;
+    if step.event.event_type == "customer.subscription.trial_will_end" {
+        occasions::trial_will_end(step, id)?;
     }
     history::audit(step, &concern)
 }

@@ -99,7 +99,15 @@ pub(super) fn project(
     });
     let dedupe_key = format!("{PREFIX}{}", event.id);
     let (payload, kind) = (payload.to_string(), Kind::StripeCall);
-    let new = NewEffect { kind, dedupe_key: &dedupe_key, user_id: None, payload: &payload, due_ms: now_ms, now_ms };
+    let new = NewEffect {
+        kind,
+        dedupe_key: &dedupe_key,
+        user_id: None,
+        target: None,
+        payload: &payload,
+        due_ms: now_ms,
+        now_ms,
+    };
     // Projected before: it is replayed, so it is fetched again.
     if !outbox::put(tx, &new)? {
         outbox::reopen(tx, &dedupe_key, now_ms)?;
@@ -134,6 +142,14 @@ pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), Stor
     let payload = json!({"event_id": null, "object_path": fetch.object_path}).to_string();
     let dedupe_key = format!("{AGAIN}{}:{}:{second}", key.object, key.id);
     let (kind, now_ms) = (Kind::StripeCall, step.now_ms);
-    let new = NewEffect { kind, dedupe_key: &dedupe_key, user_id: None, payload: &payload, due_ms: now_ms, now_ms };
+    let new = NewEffect {
+        kind,
+        dedupe_key: &dedupe_key,
+        user_id: None,
+        target: None,
+        payload: &payload,
+        due_ms: now_ms,
+        now_ms,
+    };
     outbox::put(step.tx, &new).map(|_| ())
 }

@@ -129,6 +129,28 @@ pub fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, 
     Ok(reader.find(SQL, [customer_id], |row| row.get(0))?.flatten())
 }
 
+/// Mail address and name.
+pub type Contact = (Option<String>, Option<String>);
+
+/// Mail address and name of a customer, as Stripe has them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
+    const SQL: &str = "SELECT email, name FROM stripe_customers WHERE stripe_customer_id = ?1";
+    reader.find(SQL, [customer_id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// The user a charge belongs to, by its customer.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT c.owner_user_id FROM stripe_charges h
+        JOIN stripe_customers c ON c.stripe_customer_id = h.stripe_customer_id WHERE h.stripe_charge_id = ?1";
+    Ok(reader.find(SQL, [charge_id], |row| row.get(0))?.flatten())
+}
+
 // A user's only customer is the main one; saying so here saves the ordinary case a second update.
 const SET_OWNER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, user_id = CASE WHEN user_id IS ?2 THEN user_id
         WHEN NOT EXISTS (SELECT 1 FROM stripe_customers WHERE owner_user_id = ?2) THEN ?2 END

@@ -3,7 +3,7 @@
 
 use rusqlite::named_params;
 
-use super::{StoreError, Tx};
+use super::{Reader, StoreError, Tx};
 
 /// A user's effective subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,19 +34,27 @@ pub struct Effective<'a> {
     pub trial: (Option<i64>, Option<i64>),
     /// Unix seconds.
     pub grace_period_end: Option<i64>,
+    /// Unix seconds.
+    pub valid_until: Option<i64>,
+    /// Unix seconds.
+    pub ends_at: Option<i64>,
+    /// When the answer changes by time alone, unix seconds.
+    pub changes_at: Option<i64>,
 }
 
 const PUT: &str = "INSERT INTO subscriptions
     (user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id, status, tier, entitled, reason,
      current_period_start, current_period_end, cancel_at_period_end, canceled_at, trial_start, trial_end,
-     grace_period_end, updated_at_ms)
+     grace_period_end, valid_until, ends_at, changes_at, updated_at_ms)
     VALUES (:user, :customer, :subscription, :price, :status, :tier, :entitled, :reason, :period_start, :period_end,
-     :at_period_end, :canceled_at, :trial_start, :trial_end, :grace_period_end, :now_ms)
+     :at_period_end, :canceled_at, :trial_start, :trial_end, :grace_period_end, :valid_until, :ends_at, :changes_at,
+     :now_ms)
     ON CONFLICT (user_id) DO UPDATE SET stripe_customer_id = :customer, stripe_subscription_id = :subscription,
      stripe_price_id = :price, status = :status, tier = :tier, entitled = :entitled, reason = :reason,
      current_period_start = :period_start, current_period_end = :period_end, cancel_at_period_end = :at_period_end,
      canceled_at = :canceled_at, trial_start = :trial_start, trial_end = :trial_end,
-     grace_period_end = :grace_period_end, updated_at_ms = :now_ms";
+     grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at, changes_at = :changes_at,
+     updated_at_ms = :now_ms";
 
 /// Replaces a user's row.
 ///
@@ -58,7 +66,8 @@ pub fn put(tx: &Tx, row: &Effective, now_ms: i64) -> Result<(), StoreError> {
         ":price": row.price_id, ":status": row.status, ":tier": row.tier, ":entitled": row.entitled,
         ":reason": row.reason, ":period_start": row.period.0, ":period_end": row.period.1,
         ":at_period_end": row.cancel_at_period_end, ":canceled_at": row.canceled_at, ":trial_start": row.trial.0,
-        ":trial_end": row.trial.1, ":grace_period_end": row.grace_period_end, ":now_ms": now_ms,
+        ":trial_end": row.trial.1, ":grace_period_end": row.grace_period_end,
+        ":valid_until": row.valid_until, ":ends_at": row.ends_at, ":changes_at": row.changes_at, ":now_ms": now_ms,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
@@ -69,4 +78,52 @@ pub fn put(tx: &Tx, row: &Effective, now_ms: i64) -> Result<(), StoreError> {
 /// When the database cannot take it.
 pub fn remove(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
     tx.execute("DELETE FROM subscriptions WHERE user_id = ?1", [user_id]).map(|_| ())
+}
+
+/// The answer that a row holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as in `entitlement::Answer`
+pub struct Answered {
+    pub entitled: bool,
+    pub tier: String,
+    pub reason: String,
+    pub status: String,
+    pub subscription_id: String,
+    pub price_id: Option<String>,
+    pub valid_until: Option<i64>,
+    pub grace_period_end: Option<i64>,
+    pub ends_at: Option<i64>,
+}
+
+const ANSWERED: &str = "SELECT entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
+    grace_period_end, ends_at FROM subscriptions WHERE user_id = ?1";
+
+/// The answer as it was last computed for a user; `None`: the user had no subscription.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
+    reader.find(ANSWERED, [user_id], |row| {
+        Ok(Answered {
+            entitled: row.get(0)?,
+            tier: row.get(1)?,
+            reason: row.get(2)?,
+            status: row.get(3)?,
+            subscription_id: row.get(4)?,
+            price_id: row.get(5)?,
+            valid_until: row.get(6)?,
+            grace_period_end: row.get(7)?,
+            ends_at: row.get(8)?,
+        })
+    })
+}
+
+const LIST_DUE: &str = "SELECT user_id FROM subscriptions WHERE changes_at <= ?1 ORDER BY changes_at, user_id LIMIT ?2";
+
+/// Users whose answer has changed by time alone, those of longest ago first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_due(reader: &Reader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+    reader.list(LIST_DUE, (now_s, limit), |row| row.get(0))
 }

@@ -190,6 +190,47 @@ pub fn find_invoice_paid_by(reader: &Reader, intent_id: &str) -> Result<Option<S
     reader.find(WHAT_FOR, [intent_id], |row| row.get(0))
 }
 
+/// What customer and application are told of an invoice. Its links are bearer links: never logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as above
+pub struct Told {
+    pub number: Option<String>,
+    pub billing_reason: Option<String>,
+    pub amount_paid: Option<i64>,
+    pub hosted_invoice_url: Option<String>,
+    pub invoice_pdf: Option<String>,
+}
+
+const TOLD: &str = "SELECT number, billing_reason, amount_paid, hosted_invoice_url, invoice_pdf FROM stripe_invoices
+    WHERE stripe_invoice_id = ?1";
+
+/// What is told of an invoice.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_told(reader: &Reader, invoice_id: &str) -> Result<Option<Told>, StoreError> {
+    reader.find(TOLD, [invoice_id], |row| {
+        Ok(Told {
+            number: row.get(0)?,
+            billing_reason: row.get(1)?,
+            amount_paid: row.get(2)?,
+            hosted_invoice_url: row.get(3)?,
+            invoice_pdf: row.get(4)?,
+        })
+    })
+}
+
+const EMAIL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects
+    WHERE object = 'invoice' AND id = ?1 AND livemode IN (0, 1) AND account = ''
+    AND json_type(data, '$.customer_email') = 'text'";
+
+/// The mail address that an invoice shows of its customer.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+    reader.find(EMAIL, [invoice_id], |row| row.get(0))
+}
 const LIST: &str = "SELECT i.stripe_invoice_id, i.stripe_customer_id, i.stripe_subscription_id,
     COALESCE(i.stripe_payment_intent_id, (SELECT p.stripe_payment_intent_id FROM stripe_invoice_payments p
         WHERE p.stripe_invoice_id = i.stripe_invoice_id

@@ -3,6 +3,9 @@
 //! is claimed again by the next one. Each change says from which state and attempt it may come, so that whoever is late
 //! changes nothing.
 
+pub mod deliveries;
+pub mod rows;
+
 use rusqlite::Row;
 
 use super::{Reader, StoreError, Tx};
@@ -38,6 +41,8 @@ pub struct NewEffect<'a> {
     pub dedupe_key: &'a str,
     /// Whom it concerns.
     pub user_id: Option<&'a str>,
+    /// Where it goes: `mail`, or an endpoint's URL; `None` is Stripe.
+    pub target: Option<&'a str>,
     /// JSON: all that is needed to perform it.
     pub payload: &'a str,
     /// When it may be performed, unix milliseconds.
@@ -46,16 +51,37 @@ pub struct NewEffect<'a> {
     pub now_ms: i64,
 }
 
-const PUT: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, payload, next_attempt_at_ms, created_at_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (dedupe_key) DO NOTHING";
+const PUT: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target, payload, next_attempt_at_ms, created_at_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (dedupe_key) DO NOTHING";
 
 /// Writes an effect down, once per key. `false`: it was written down before, wherever it stands.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn put(tx: &Tx, new: &NewEffect) -> Result<bool, StoreError> {
-    let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.payload, new.due_ms, new.now_ms);
+    let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, new.due_ms, new.now_ms);
     Ok(tx.execute(PUT, params)? == 1)
+}
+
+const PUT_SKIPPED: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target, payload, status, last_error,
+     next_attempt_at_ms, created_at_ms, finished_at_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, 'skipped', ?6, ?7, ?7, ?7) ON CONFLICT (dedupe_key) DO NOTHING";
+
+/// Writes down, once per key, that an effect is not to be performed, and why. `false`: it was written down before.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn put_skipped(tx: &Tx, new: &NewEffect, reason: &str) -> Result<bool, StoreError> {
+    let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, reason, new.now_ms);
+    Ok(tx.execute(PUT_SKIPPED, params)? == 1)
+}
+
+/// The row number of an effect.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_id(reader: &Reader, dedupe_key: &str) -> Result<Option<i64>, StoreError> {
+    reader.find("SELECT id FROM outbox WHERE dedupe_key = ?1", [dedupe_key], |row| row.get(0))
 }
 
 const REOPEN: &str =

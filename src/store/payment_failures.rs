@@ -177,3 +177,101 @@ fn show(row: &Row) -> rusqlite::Result<Shown> {
         resolved_at_ms: row.get(12)?,
     })
 }
+
+/// A case as dunning needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as above
+pub struct Dunned {
+    pub id: i64,
+    pub invoice_id: String,
+    pub subscription_id: Option<String>,
+    pub customer_id: Option<String>,
+    pub amount_due: Option<i64>,
+    pub currency: Option<String>,
+    pub attempt_count: i64,
+    pub failure_reason: Option<String>,
+    pub next_retry_at: Option<i64>,
+    pub first_failed_at: i64,
+    pub last_failed_at: i64,
+    pub resolution: Option<String>,
+    pub resolved_at_ms: Option<i64>,
+}
+
+const FIND_DUNNED: &str =
+    "SELECT id, stripe_invoice_id, stripe_subscription_id, stripe_customer_id, amount_due, currency,
+    attempt_count, failure_reason, next_retry_at, first_failed_at, last_failed_at, resolution, resolved_at_ms
+    FROM payment_failures WHERE stripe_invoice_id = ?1";
+
+/// The case of an invoice, for dunning.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_dunned(reader: &Reader, invoice_id: &str) -> Result<Option<Dunned>, StoreError> {
+    reader.find(FIND_DUNNED, [invoice_id], |row| {
+        Ok(Dunned {
+            id: row.get(0)?,
+            invoice_id: row.get(1)?,
+            subscription_id: row.get(2)?,
+            customer_id: row.get(3)?,
+            amount_due: row.get(4)?,
+            currency: row.get(5)?,
+            attempt_count: row.get(6)?,
+            failure_reason: row.get(7)?,
+            next_retry_at: row.get(8)?,
+            first_failed_at: row.get(9)?,
+            last_failed_at: row.get(10)?,
+            resolution: row.get(11)?,
+            resolved_at_ms: row.get(12)?,
+        })
+    })
+}
+
+const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
+    WHERE stripe_subscription_id = ?1 AND resolved = 0
+    ORDER BY first_failed_at < ?2, first_failed_at, stripe_invoice_id LIMIT 1";
+
+/// The invoice whose case stands for a subscription's delinquency since `since`: the oldest open one of it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_speaker(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<String>, StoreError> {
+    reader.find(SPEAKER, (subscription_id, since), |row| row.get(0))
+}
+
+/// Invoices of a subscription's open cases, and of those that still wait for something.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_open_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures
+        WHERE stripe_subscription_id = ?1 AND (resolved = 0 OR dunning_due_at IS NOT NULL) ORDER BY id";
+    reader.list(SQL, [subscription_id], |row| row.get(0))
+}
+
+/// Notes when a notice of the case falls due by time alone, unix seconds.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_due(tx: &Tx, invoice_id: &str, due_at: Option<i64>) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE payment_failures SET dunning_due_at = ?2
+        WHERE stripe_invoice_id = ?1 AND dunning_due_at IS NOT ?2";
+    tx.execute(SQL, (invoice_id, due_at)).map(|_| ())
+}
+
+/// Has every open case looked at again, because periods are others now.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_all_due(tx: &Tx) -> Result<(), StoreError> {
+    tx.execute("UPDATE payment_failures SET dunning_due_at = 0 WHERE resolved = 0", []).map(|_| ())
+}
+
+/// Invoices whose cases have something due, that of longest ago first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_due(reader: &Reader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE dunning_due_at <= ?1
+        ORDER BY dunning_due_at, id LIMIT ?2";
+    reader.list(SQL, (now_s, limit), |row| row.get(0))
+}

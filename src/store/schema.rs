@@ -34,10 +34,12 @@ const STEPS: &[Step] = &[
     step!(4, "audit_and_outbox"),
     step!(5, "calls_to_stripe"),
     step!(6, "sync"),
+    step!(7, "dunning_and_notices"),
+    step!(8, "delivery"),
 ];
 
 /// Newest schema version of this program.
-pub const CURRENT: u32 = 6;
+pub const CURRENT: u32 = 8;
 
 /// One line of `tilld migrate status`.
 pub struct StepStatus {

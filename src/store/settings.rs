@@ -5,6 +5,18 @@ use super::{Reader, StoreError, Tx};
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
 pub const POLICY: &str = "policy";
 
+/// How many changes of answers have been told to the application.
+pub const ENTITLEMENT_CHANGES: &str = "entitlement_changes";
+
+/// How many changes of subscriptions have been told to the application.
+pub const SUBSCRIPTION_CHANGES: &str = "subscription_changes";
+
+/// The newest hour in which dead letters were mailed, and how many.
+pub const DEAD_LETTER_MAILS: &str = "dead_letter_mails";
+
+/// How long before the end of a grace period the warning is due, in seconds, as cases were last looked at with.
+pub const WARNING: &str = "warning_s";
+
 /// The account that the copy is of, by Stripe's id.
 pub const STRIPE_ACCOUNT: &str = "stripe_account";
 
@@ -14,6 +26,16 @@ pub const STRIPE_MODE: &str = "stripe_mode";
 pub const LIVE: &str = "live";
 /// A sandbox, or test mode.
 pub const TEST: &str = "test";
+
+/// Adds one to a number, 0 where there is none, and returns it.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn next_number(tx: &Tx, name: &str) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, '1')
+        ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)";
+    tx.get(SQL, [name], |row| row.get(0))
+}
 
 /// A remembered value.
 ///

@@ -187,6 +187,8 @@ pub struct Standing {
     pub ended_at: Option<i64>,
     /// Created of the event it rests on.
     pub event_created: i64,
+    /// First failure of the present delinquency, unix seconds.
+    pub grace_started_at: Option<i64>,
 }
 
 /// The standing of a subscription.
@@ -194,8 +196,8 @@ pub struct Standing {
 /// # Errors
 /// When the database cannot be read.
 pub fn find_standing(reader: &Reader, subscription_id: &str) -> Result<Option<Standing>, StoreError> {
-    const SQL: &str = "SELECT stripe_customer_id, status, deleted, ended_at, event_created FROM stripe_subscriptions
-        WHERE stripe_subscription_id = ?1";
+    const SQL: &str = "SELECT stripe_customer_id, status, deleted, ended_at, event_created, grace_started_at
+        FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
     reader.find(SQL, [subscription_id], |row| {
         Ok(Standing {
             customer_id: row.get(0)?,
@@ -203,6 +205,7 @@ pub fn find_standing(reader: &Reader, subscription_id: &str) -> Result<Option<St
             deleted: row.get(2)?,
             ended_at: row.get(3)?,
             event_created: row.get(4)?,
+            grace_started_at: row.get(5)?,
         })
     })
 }
@@ -238,20 +241,46 @@ impl Shown {
     }
 }
 
-const SHOW: &str = "SELECT s.stripe_subscription_id, s.stripe_customer_id, s.stripe_price_id, s.status,
-    s.current_period_start, s.current_period_end, s.cancel_at_period_end, s.cancel_at, s.canceled_at, s.ended_at,
-    s.trial_start, s.trial_end, s.start_date, s.created, s.collection_method, s.pause_collection,
-    s.cancellation_reason, s.currency, s.latest_invoice, s.items_partial, s.deleted, s.metadata, s.livemode,
-    s.event_created, s.event_id, s.grace_started_at, c.deleted
-    FROM stripe_customers c JOIN stripe_subscriptions s ON s.stripe_customer_id = c.stripe_customer_id
-    WHERE c.owner_user_id = ?1 ORDER BY s.created DESC, s.stripe_subscription_id DESC";
+macro_rules! show {
+    ($which:literal) => {
+        concat!(
+            "SELECT s.stripe_subscription_id, s.stripe_customer_id, s.stripe_price_id, s.status,
+             s.current_period_start, s.current_period_end, s.cancel_at_period_end, s.cancel_at, s.canceled_at, s.ended_at,
+             s.trial_start, s.trial_end, s.start_date, s.created, s.collection_method, s.pause_collection,
+             s.cancellation_reason, s.currency, s.latest_invoice, s.items_partial, s.deleted, s.metadata, s.livemode,
+             s.event_created, s.event_id, s.grace_started_at, c.deleted ",
+            $which
+        )
+    };
+}
+
+const OF_USER: &str = show!(
+    "FROM stripe_customers c JOIN stripe_subscriptions s ON s.stripe_customer_id = c.stripe_customer_id
+    WHERE c.owner_user_id = ?1 ORDER BY s.created DESC, s.stripe_subscription_id DESC"
+);
+const BY_ID: &str = show!(
+    "FROM stripe_subscriptions s JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
+    WHERE s.stripe_subscription_id = ?1"
+);
 
 /// Every subscription of a user with its items, newest first.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Shown>, StoreError> {
-    let mut shown = reader.list(SHOW, [user_id], show)?;
+    list_shown(reader, OF_USER, user_id)
+}
+
+/// A subscription with its items.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(reader: &Reader, subscription_id: &str) -> Result<Option<Shown>, StoreError> {
+    Ok(list_shown(reader, BY_ID, subscription_id)?.into_iter().next())
+}
+
+fn list_shown(reader: &Reader, sql: &str, id: &str) -> Result<Vec<Shown>, StoreError> {
+    let mut shown = reader.list(sql, [id], show)?;
     for one in &mut shown {
         one.subscription.items = list_items(reader, &one.subscription.stripe_subscription_id)?;
     }

@@ -11,6 +11,7 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::http::request::Method;
+use tilld::projection::notify::Notify;
 use tilld::projection::{Context, Event, ProjectionError, project};
 use tilld::retrier::{Retrier, TICKETS};
 use tilld::retry::{self, RetryPolicy};
@@ -374,7 +375,7 @@ fn child() {
         when_stale: tilld::entitlement::WhenStale::Keep,
     };
     let (tickets, _taken) = bounded(1);
-    let context = Arc::new(Context { policy, livemode: None, fetches: false });
+    let context = Arc::new(Context { policy, livemode: None, fetches: false, notify: Notify::default() });
     let mut worker = Worker::new(store, context, POLICY, tickets).with_project(aborting);
     worker.recover(START_S * 1000, &Pulse::default()).unwrap();
     while worker.step(START_S * 1000).unwrap() == Step::Worked {}

@@ -17,11 +17,13 @@ use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
 use tilld::http::webhook::{self, Hooks};
 use tilld::projection::Context;
+use tilld::projection::notify::{Notify, Subscriber};
 use tilld::retrier::{Retrier, Ticket};
 use tilld::retry::RetryPolicy;
 use tilld::store::{Store, schema};
 use tilld::stripe::signature;
 use tilld::thread::{Handle, Threads};
+use tilld::tick::Tick;
 use tilld::worker::{Project, Step, Worker};
 
 pub const SECRET: &str = "whsec_test";
@@ -38,6 +40,8 @@ pub struct Till {
     pub store: Store,
     pub worker: Worker,
     pub retrier: Retrier,
+    pub tick: Tick,
+    pub context: Arc<Context>,
     pub hooks: Hooks,
     pub api: Api,
     pub tickets: Receiver<Ticket>,
@@ -52,6 +56,8 @@ pub struct Setup {
     pub project: Option<Project>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
+    pub grace_s: i64,
+    pub notify: Notify,
     pub fetches: bool,
 }
 
@@ -63,8 +69,25 @@ impl Default for Setup {
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
+            grace_s: 7 * DAY_S,
+            notify: Notify { warning_s: 2 * DAY_S, ..Notify::default() },
             fetches: false,
         }
+    }
+}
+
+/// Mail is on, and the endpoints get these events.
+pub fn notify(endpoints: &[(&str, &[&str])]) -> Notify {
+    let subscriber = |(url, events): &(&str, &[&str])| Subscriber {
+        url: (*url).to_owned(),
+        events: events.iter().map(|event| (*event).to_owned()).collect(),
+    };
+    Notify {
+        mail: true,
+        operator: Some("till@example.com".to_owned()),
+        invoice_finalized: false,
+        warning_s: 2 * DAY_S,
+        webhooks: endpoints.iter().map(subscriber).collect(),
     }
 }
 
@@ -92,9 +115,14 @@ impl Till {
         let path = dir.path().join("tilld.db");
         schema::up(&path, clock.now_ms()).unwrap();
         let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
-        let policy =
-            Policy { plans: setup.plans, grace_period_s: 7 * DAY_S, stale_after_s: 3600, when_stale: WhenStale::Keep };
-        let context = Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches });
+        let policy = Policy {
+            plans: setup.plans,
+            grace_period_s: setup.grace_s,
+            stale_after_s: 3600,
+            when_stale: WhenStale::Keep,
+        };
+        let context =
+            Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches, notify: setup.notify });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
@@ -107,14 +135,15 @@ impl Till {
         let api = Api {
             store: store.clone(),
             clock: clock_for(),
-            context,
+            context: Arc::clone(&context),
             tokens,
             bell: ring.clone(),
             calls: None,
             offers: Offers::default(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
-        Self { dir, clock, store, worker, retrier, hooks, api, tickets, bell, writer: Some(writer) }
+        let tick = Tick::new(store.clone(), Arc::clone(&context));
+        Self { dir, clock, store, worker, retrier, tick, context, hooks, api, tickets, bell, writer: Some(writer) }
     }
 
     /// Delivers a signed event and returns status and answer.
@@ -187,8 +216,8 @@ impl Till {
 
     /// Ends the threads and hands the folder on.
     pub fn close(self) -> TempDir {
-        let Self { dir, store, worker, retrier, hooks, api, writer, .. } = self;
-        drop((store, worker, retrier, hooks, api));
+        let Self { dir, store, worker, retrier, tick, hooks, api, writer, .. } = self;
+        drop((store, worker, retrier, tick, hooks, api));
         writer.unwrap().join();
         dir
     }
@@ -215,14 +244,18 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
     }
 }
 
-/// Tables that are no function of the set of events: the log itself, the queues, bookkeeping.
-const NOT_COMPARED: [&str; 10] = [
+/// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
+/// depends on what was known when it was.
+const NOT_COMPARED: [&str; 13] = [
     "stripe_webhooks_log",
     "webhook_attempts",
     "webhook_retry_queue",
     "webhook_dead_letter_queue",
     "worker_claim",
     "settings",
+    "outbox",
+    "webhook_endpoints",
+    "dunning_attempts",
     "catch_up",
     "sync_runs",
     "sync_progress",

@@ -3,11 +3,9 @@
 
 use serde_json::{Value, json};
 use tilld::clock::Clock;
-use tilld::entitlement::{Policy, WhenStale};
-use tilld::projection::Context;
 use tilld::projection::read::{self, Absorbed, Sent, Shown};
 
-use crate::harness::{DAY_S, START_S, Till, plan};
+use crate::harness::{DAY_S, START_S, Till};
 use crate::samples::event;
 
 const CREATED: &str = "customer.subscription.created";
@@ -15,12 +13,12 @@ const UPDATED: &str = "customer.subscription.updated";
 const DELETED: &str = "customer.subscription.deleted";
 
 /// What the API answers when the state is that of `event`, asked after the events of now, at `at_s` of Stripe's clock.
-fn read_now(till: &Till, object: &Value, at_s: i64) -> Absorbed {
+pub fn read_now(till: &Till, object: &Value, at_s: i64) -> Absorbed {
     let sent = till.store.read(|reader| Sent::now(reader, at_s * 1000)).unwrap();
     absorb(till, object, sent, at_s)
 }
 
-fn absorb(till: &Till, object: &Value, sent: Sent, at_s: i64) -> Absorbed {
+pub fn absorb(till: &Till, object: &Value, sent: Sent, at_s: i64) -> Absorbed {
     absorb_after(till, object, sent, at_s, 0)
 }
 
@@ -28,13 +26,7 @@ fn absorb(till: &Till, object: &Value, sent: Sent, at_s: i64) -> Absorbed {
 fn absorb_after(till: &Till, object: &Value, sent: Sent, at_s: i64, took_ms: i64) -> Absorbed {
     let reading = sent.reading(Some(at_s), sent.at_ms + took_ms);
     let shown = Shown::new(&object.to_string(), reading).unwrap();
-    let policy = Policy {
-        plans: vec![plan("pro", "price_pro"), plan("team", "price_team")],
-        grace_period_s: 7 * DAY_S,
-        stale_after_s: 3600,
-        when_stale: WhenStale::Keep,
-    };
-    let (context, now_ms) = (Context { policy, livemode: None, fetches: false }, till.clock.now_ms());
+    let (context, now_ms) = (till.context.clone(), till.clock.now_ms());
     till.store.write(move |tx| Ok(read::absorb(tx, &shown, &context, now_ms).unwrap())).unwrap()
 }
 

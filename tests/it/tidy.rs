@@ -103,6 +103,7 @@ fn every_layer_knows_only_what_stands_below_it() {
     let flows = [
         "account",
         "calls",
+        "delivery",
         "fetch",
         "sync",
         "scheduler",
@@ -110,6 +111,7 @@ fn every_layer_knows_only_what_stands_below_it() {
         "retrier",
         "projection",
         "operations",
+        "tick",
         "daemon",
         "cli",
         "http",
@@ -120,6 +122,9 @@ fn every_layer_knows_only_what_stands_below_it() {
     }
     knows_not("entitlement", &["store", "stripe", "config", "clock"]);
     knows_not("entitlement", &flows);
+    knows_not("dunning", &["store", "stripe", "config", "clock", "entitlement"]);
+    knows_not("dunning", &flows);
+    knows_not("tick", &["worker", "retrier", "calls", "stripe", "http", "daemon", "cli", "config"]);
     knows_not("stripe", &["store", "config", "clock"]);
     knows_not("stripe", &flows);
     knows_not("store", &["config"]);
@@ -127,7 +132,14 @@ fn every_layer_knows_only_what_stands_below_it() {
     let above = ["calls", "fetch", "sync", "scheduler", "worker", "retrier", "projection", "operations"];
     knows_not("account", &[&above[..], &["http", "daemon", "cli", "config", "clock"]].concat());
     knows_not("calls", &["worker", "retrier", "http", "daemon", "cli", "config"]);
-    knows_not("projection", &["calls", "fetch", "worker", "retrier", "http", "daemon", "cli", "config", "clock"]);
+    knows_not(
+        "projection",
+        &["calls", "fetch", "tick", "worker", "retrier", "http", "daemon", "cli", "config", "clock"],
+    );
+    knows_not(
+        "delivery",
+        &["calls", "fetch", "tick", "projection", "operations", "worker", "retrier", "http", "daemon", "cli"],
+    );
     knows_not("worker", &["http", "daemon", "cli", "config"]);
     knows_not("retrier", &["worker", "http", "daemon", "cli", "config"]);
     knows_not("fetch", &["worker", "retrier", "operations", "http", "daemon", "cli", "config"]);

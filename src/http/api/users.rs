@@ -7,7 +7,7 @@ use crate::entitlement;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::Segments;
-use crate::projection::derived::{self, Basis};
+use crate::projection::derived;
 use crate::store::subscriptions as subs;
 use crate::store::users::{self as table, Change};
 use crate::store::{
@@ -70,7 +70,7 @@ pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
     let (added, user) = api.store.write(move |tx| {
         let added = table::put(tx, &id, &change, now_ms)?;
-        derived::refresh_effective(tx, &id, Basis { policy: &context.policy, now_ms })?;
+        derived::refresh_effective(tx, &id, context.basis(now_ms))?;
         Ok((added, table::find(tx, &id)?))
     })?;
     let user = user.ok_or_else(|| unknown_user(user_id(segments)))?;

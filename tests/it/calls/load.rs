@@ -12,7 +12,7 @@ use tilld::clock::{Clock, SystemClock};
 use tilld::store::users;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
-use tilld::sync::{Means, backfill};
+use tilld::sync::{Means, backfill, kinds};
 use tilld::thread::{Pulse, stopper};
 
 use crate::fake_stripe::FakeStripe;
@@ -85,9 +85,12 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
     let calls = Calls::new(store.clone(), client.clone(), Arc::clone(&clock), Arc::clone(&context));
     let (_stopper, stop) = stopper();
     let means = Means { store, client, clock, context, stop, pulse: Pulse::default() };
+    // Not the payment methods: each customer that is made meanwhile would have its own read.
+    let types = ["subscriptions", "invoices", "charges"].map(|name| kinds::find(name).unwrap());
+    let order = backfill::Order::of(&types, false);
     let slowest = std::thread::scope(|scope| {
         #[allow(clippy::disallowed_methods)] // joined by the scope
-        let reading = scope.spawn(|| backfill::run(&means, &backfill::Order::everything(), &|_| ()).unwrap());
+        let reading = scope.spawn(|| backfill::run(&means, &order, &|_| ()).unwrap());
         let mut waits = Vec::new();
         while !reading.is_finished() {
             let id = format!("user-{}", waits.len());
@@ -98,8 +101,8 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
             waits.push(asked.elapsed());
             std::thread::sleep(Duration::from_millis(100));
         }
-        assert!(reading.join().unwrap().whole);
-        assert!(waits.len() > 5, "only {} calls beside", waits.len());
+        reading.join().unwrap();
+        assert!(waits.len() > 3, "only {} calls beside", waits.len());
         waits.into_iter().max().unwrap()
     });
     assert!(slowest < LONGEST, "a call waited {slowest:?}");

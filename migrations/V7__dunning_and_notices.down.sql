@@ -1,0 +1,11 @@
+DROP INDEX subscriptions_changes;
+ALTER TABLE subscriptions DROP COLUMN changes_at;
+ALTER TABLE subscriptions DROP COLUMN ends_at;
+ALTER TABLE subscriptions DROP COLUMN valid_until;
+DROP INDEX payment_failures_due;
+ALTER TABLE payment_failures DROP COLUMN dunning_due_at;
+ALTER TABLE dunning_attempts DROP COLUMN outbox_id;
+ALTER TABLE dunning_attempts DROP COLUMN grace_started_at;
+ALTER TABLE dunning_attempts DROP COLUMN told;
+DROP INDEX outbox_waiting;
+ALTER TABLE outbox DROP COLUMN target;

@@ -1,0 +1,81 @@
+//! `tilld notify test`: one signed event, or one mail, now, past the outbox, to see whether it is taken. It must never send
+//! anything that could be taken for real.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cli::{Failure, database};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Flags, NotifyWebhook};
+use crate::daemon;
+use crate::delivery::Outcome;
+use crate::ids;
+use crate::store::outbox::Effect;
+
+/// The type of a test event.
+const TYPE: &str = "tilld.test";
+
+/// What to try out.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Send one signed test event to a configured endpoint, or one test mail, and print the answer
+    #[command(
+        after_help = "Example: tilld notify test https://app.example.com/hooks/tilld\n         tilld notify test me@example.com"
+    )]
+    Test {
+        /// URL of a [[notify.webhook]], or a mail address
+        #[arg(value_name = "URL|ADDRESS")]
+        target: String,
+    },
+}
+
+/// Sends the test and prints what came of it.
+///
+/// # Errors
+/// A target that is not configured; or it was not taken.
+pub fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let now_ms = SystemClock.now_ms();
+    let is_mail = target.contains('@') && !target.contains("://");
+    let outcome = if is_mail { mail(target, &config, now_ms)? } else { event(target, &config, now_ms)? };
+    let why = match outcome {
+        Outcome::Done(note) => {
+            return Ok(writeln!(out, "taken: {}", note.unwrap_or_else(|| "no word".to_owned()))?);
+        }
+        Outcome::Skipped(why) | Outcome::Refused(why) | Outcome::TryAgain { why, .. } => why,
+        Outcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
+    };
+    Err(Failure::failed(format!("the test was not taken: {why}")))
+}
+
+fn event(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
+    let webhook = find(target, config)?;
+    let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
+    let payload = json!({"type": TYPE, "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
+    Ok(daemon::sender(webhook).send(&effect(&payload, now_ms)?, now_ms))
+}
+
+fn mail(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
+    let mailer = daemon::mailer_of(config).map_err(|error| Failure::wrong_use(error.to_string()))?;
+    let Some(mailer) = mailer else {
+        return Err(Failure::wrong_use("no mail can be sent: set notify.from and notify.smtp.host"));
+    };
+    let payload = json!({"notice": "test", "to": target, "facts": {}, "user": {"id": null, "name": null}});
+    Ok(daemon::mailing(mailer)(&effect(&payload, now_ms)?, now_ms))
+}
+
+fn effect(payload: &Value, now_ms: i64) -> Result<Effect, Failure> {
+    let (dedupe_key, payload) = (ids::random_token("test:")?, payload.to_string());
+    Ok(Effect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
+}
+
+fn find<'a>(target: &str, config: &'a Config) -> Result<&'a NotifyWebhook, Failure> {
+    let webhooks = &config.notify.webhooks;
+    webhooks.iter().find(|webhook| webhook.url == target).ok_or_else(|| {
+        let known: Vec<&str> = webhooks.iter().map(|webhook| webhook.url.as_str()).collect();
+        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+        Failure::wrong_use(format!("{target:?} is no [[notify.webhook]] of the configuration: {known}"))
+    })
+}

@@ -1,0 +1,128 @@
+//! The lanes of delivery, as the configuration wants them: one for each endpoint, and one for mail. Without any, nothing
+//! is started. Called by `daemon`; [`sender`] and [`mailing`] also by `tilld notify test`.
+
+use crate::config::{Config, NotifyWebhook};
+use crate::delivery::endpoint::{self, Endpoint};
+use crate::delivery::mail::{MailError, Mailer, Verdict};
+use crate::delivery::target::Allowed;
+use crate::delivery::webhook::{self, Sender, Signing};
+use crate::delivery::{self, Attempt, Books, Lane, Outcome};
+use crate::projection::notify::Subscriber;
+use crate::store::Store;
+use crate::store::outbox::{Effect, deliveries};
+
+use super::flows::Flows;
+use super::{DaemonError, mailer};
+
+/// Stripe's events for an application on this machine, signed as Stripe signs.
+pub struct Forward {
+    /// Where they go.
+    pub url: String,
+    /// What signs them.
+    pub secret: String,
+    /// Told of each attempt.
+    pub told: Box<dyn Fn(&Forwarded) + Send>,
+}
+
+/// An attempt to forward an event.
+pub struct Forwarded<'a> {
+    /// Stripe's event.
+    pub event: &'a str,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// When it was made, unix milliseconds.
+    pub at_ms: i64,
+}
+
+impl Forward {
+    /// It wants every event of Stripe's.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        Subscriber { url: self.url.clone(), events: vec!["stripe.*".to_owned()] }
+    }
+
+    fn lane(self, store: &Store) -> Lane {
+        let sender = Sender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
+        let attempt: Attempt = Box::new(move |effect: &Effect, now_ms| {
+            let outcome = sender.send(effect, now_ms);
+            let event = webhook::original(&effect.payload).unwrap_or_default();
+            (self.told)(&Forwarded { event, outcome: &outcome, at_ms: now_ms });
+            outcome
+        });
+        Lane::new(store.clone(), &self.url, Books::None, attempt)
+    }
+}
+
+/// The way to an endpoint.
+#[must_use]
+pub fn sender(webhook: &NotifyWebhook) -> Sender {
+    let allowed = Allowed::of(&webhook.url, webhook.allow_private);
+    Sender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
+}
+
+fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
+    let books = Books::Endpoint(Endpoint {
+        url: webhook.url.clone(),
+        fingerprint: endpoint::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
+        operator: config.notify.operator.clone().filter(|_| config.notify.mail),
+    });
+    let sender = sender(webhook);
+    Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
+}
+
+/// Performs one mail.
+#[must_use]
+pub fn mailing(mailer: Mailer) -> Attempt {
+    Box::new(move |effect, _| {
+        let Ok(payload) = serde_json::from_str(&effect.payload) else {
+            return Outcome::Refused("its payload is not JSON".to_owned());
+        };
+        match mailer.send(&payload, &effect.dedupe_key) {
+            Ok(sent) => Outcome::Done(Some(sent.answer)),
+            Err(error) => match error.verdict() {
+                Verdict::Later => Outcome::TryAgain { why: error.to_string(), after_s: None },
+                Verdict::Never => Outcome::Refused(error.to_string()),
+                Verdict::Skip => Outcome::Skipped(error.to_string()),
+            },
+        }
+    })
+}
+
+/// What writes mails, whether or not they are wanted; `None` where no sender or no mail server is named.
+///
+/// # Errors
+/// When it cannot be made from the configuration.
+pub fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
+    mailer::settings(&config.notify).map(Mailer::new).transpose()
+}
+
+/// Starts what is configured, after what a process that died had in hand was put back.
+pub(super) fn start(
+    (config, forward): (&Config, Option<Forward>),
+    store: &Store,
+    now_ms: i64,
+    flows: &mut Flows,
+) -> Result<(), DaemonError> {
+    let webhooks = &config.notify.webhooks;
+    if webhooks.len() > delivery::MAX_ENDPOINTS {
+        return Err(DaemonError::TooManyEndpoints(webhooks.len()));
+    }
+    let mut lanes: Vec<(&'static str, Lane)> =
+        webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
+    if config.notify.mail
+        && let Some(mailer) = mailer(config)?
+    {
+        lanes.push(("mail", Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing(mailer))));
+    }
+    lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
+    if !lanes.is_empty() {
+        let rescued = store.write(deliveries::rescue)?;
+        if rescued > 0 {
+            log::info!("deliveries that were under way are done again count={rescued}");
+        }
+    }
+    for (name, mut lane) in lanes {
+        lane.prepare(now_ms)?;
+        flows.spawn_waiting(name, move |stop, clock| lane.run(stop, clock))?;
+    }
+    Ok(())
+}

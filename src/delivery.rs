@@ -1,0 +1,369 @@
+//! Delivery: one lane per endpoint and one for mail, each on a thread of its own, so that a slow receiver delays only what
+//! is for it. A lane claims a batch, performs it outside any transaction, and records what came of it; then it claims
+//! again. Per user and target things go in the order in which they were written: after a failure the user's later ones
+//! wait, those of others do not. What a process that died had in hand is done again, under the same id.
+//!
+//! A failed attempt is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h ([`DELAYS_S`]), each up to a fifth
+//! longer, and not before the receiver's `Retry-After`; then the row is `failed`, and those behind it go on.
+//! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`Lane::step`].
+
+pub mod endpoint;
+pub mod mail;
+pub mod sign;
+pub mod target;
+pub mod webhook;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::select;
+
+use crate::clock::Clock;
+use crate::retry::jitter_of;
+use crate::store::outbox::deliveries::{self, Claimed};
+use crate::store::outbox::{self, Effect, End};
+use crate::store::{Store, StoreError, Tx, dunning_attempts};
+use crate::thread::Stop;
+use endpoint::Endpoint;
+
+/// The target of mails in the outbox.
+pub const MAIL: &str = "mail";
+/// Endpoints at most; each has a thread.
+pub const MAX_ENDPOINTS: usize = 32;
+/// Pauses after the first, second, … failure, in seconds.
+pub const DELAYS_S: [i64; 7] = [5, 300, 1800, 7200, 18_000, 36_000, 36_000];
+/// A `Retry-After` counts up to this, in seconds.
+pub const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
+/// The share of a pause that jitter may add.
+const SPREAD: f64 = 0.2;
+/// Claimed together.
+const BATCH: usize = 64;
+/// What came of attempts is recorded at least so often, in milliseconds.
+const RECORD_EVERY_MS: i64 = 250;
+/// How often an idle lane looks.
+const POLL: Duration = Duration::from_millis(250);
+/// Pause after the database could not be asked or written.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A lane whose receiver asked for time rests no longer than this, in milliseconds.
+const MAX_REST_MS: i64 = 3600 * 1000;
+/// Steps of the clock that do not matter, in milliseconds.
+const SLACK_MS: i64 = 1000;
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was taken; a note where one is worth it.
+    Done(Option<String>),
+    /// There was no reason or no way to perform it, and why.
+    Skipped(String),
+    /// It was refused for good, and why.
+    Refused(String),
+    /// It failed for now.
+    TryAgain {
+        /// Why.
+        why: String,
+        /// What the receiver asked for, in seconds.
+        after_s: Option<i64>,
+    },
+    /// The endpoint wants nothing more, ever.
+    Gone,
+}
+
+/// Performs one effect at a time, unix milliseconds.
+pub type Attempt = Box<dyn Fn(&Effect, i64) -> Outcome + Send>;
+
+/// What is kept about attempts beside their rows.
+#[derive(Debug, Clone)]
+pub enum Books {
+    /// With the notice of the failure case.
+    Mail,
+    /// With the endpoint.
+    Endpoint(Endpoint),
+    /// Nothing, and there is no second attempt.
+    None,
+}
+
+/// When a failed effect is due again; `None`: it is given up.
+#[must_use]
+pub fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
+    let number = usize::try_from(effect.attempts).unwrap_or(usize::MAX);
+    let delay_s = *DELAYS_S.get(number.saturating_sub(1))?;
+    // The cast of a float saturates.
+    let spread_ms = (delay_s as f64 * 1000.0 * SPREAD * jitter_of(&effect.dedupe_key, effect.attempts)) as i64;
+    let asked_ms = after_s.unwrap_or(0).clamp(0, MAX_RETRY_AFTER_S) * 1000;
+    Some(now_ms.saturating_add((delay_s * 1000 + spread_ms).max(asked_ms)))
+}
+
+#[derive(Debug, Clone)]
+struct Settled {
+    effect: Effect,
+    /// `None`: it was not attempted.
+    outcome: Option<Outcome>,
+    at_ms: i64,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stepped {
+    /// Effects that were attempted.
+    pub attempted: usize,
+    /// More may be due.
+    pub more: bool,
+}
+
+/// One target's deliveries.
+pub struct Lane {
+    store: Store,
+    target: String,
+    books: Books,
+    attempt: Attempt,
+    /// Attempted, and not recorded yet.
+    settled: Vec<Settled>,
+    /// Until when the receiver wants to be left alone, unix milliseconds.
+    rests_until_ms: i64,
+    seen_ms: i64,
+    failing: bool,
+}
+
+impl Lane {
+    /// A lane to `target` that performs its effects by `attempt`.
+    #[must_use]
+    pub fn new(store: Store, target: &str, books: Books, attempt: Attempt) -> Self {
+        let target = target.to_owned();
+        Self { store, target, books, attempt, settled: Vec::new(), rests_until_ms: 0, seen_ms: 0, failing: false }
+    }
+
+    /// To be called once before the first step.
+    ///
+    /// # Errors
+    /// When the database cannot take it.
+    pub fn prepare(&mut self, now_ms: i64) -> Result<(), StoreError> {
+        if let Books::Endpoint(endpoint) = self.books.clone() {
+            self.store.write(move |tx| endpoint.configure(tx))?;
+        }
+        self.bring_forward(now_ms)
+    }
+
+    fn bring_forward(&mut self, now_ms: i64) -> Result<(), StoreError> {
+        self.seen_ms = now_ms;
+        let (target, latest_ms) = (self.target.clone(), now_ms.saturating_add(MAX_RETRY_AFTER_S * 1000));
+        self.store.write(move |tx| deliveries::bring_forward(tx, &target, now_ms, latest_ms)).map(|_| ())
+    }
+
+    /// The thread's loop.
+    pub fn run(mut self, stop: &Stop, clock: &dyn Clock) {
+        while !stop.is_given() {
+            let pause = match self.step(stop, clock) {
+                Ok(Stepped { more: true, .. }) => continue,
+                Ok(_) => POLL,
+                Err(StoreError::Stopped) => return,
+                Err(error) => {
+                    log::warn!("deliveries to {} wait: {error}", self.shown());
+                    PAUSE
+                }
+            };
+            select! {
+                recv(stop.signal()) -> _ => {},
+                default(pause) => {},
+            }
+        }
+        // What is not recorded is done again at the next start.
+        if let Err(error) = self.record() {
+            log::warn!("deliveries to {} were not recorded: {error}", self.shown());
+        }
+    }
+
+    /// Performs one batch of what is due.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written. What was attempted is kept and recorded by the next step.
+    pub fn step(&mut self, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
+        self.record()?;
+        let now_ms = clock.now_ms();
+        if now_ms.saturating_add(SLACK_MS) < self.seen_ms {
+            self.rests_until_ms = 0;
+            self.bring_forward(now_ms)?;
+        }
+        self.seen_ms = now_ms;
+        if now_ms < self.rests_until_ms || !self.is_due(now_ms)? {
+            return Ok(Stepped::default());
+        }
+        let target = self.target.clone();
+        let claimed = self.store.write(move |tx| deliveries::claim(tx, &target, BATCH, now_ms))?;
+        self.perform(claimed, stop, clock)
+    }
+
+    fn is_due(&self, now_ms: i64) -> Result<bool, StoreError> {
+        self.store.read(|reader| {
+            let open = match &self.books {
+                Books::Endpoint(endpoint) => endpoint.is_enabled(reader)?,
+                Books::Mail | Books::None => true,
+            };
+            Ok(open && deliveries::is_due(reader, &self.target, now_ms)?)
+        })
+    }
+
+    fn perform(&mut self, claimed: Claimed, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
+        let mut stepped = Stepped { attempted: 0, more: claimed.more || claimed.effects.len() == BATCH };
+        let (mut waiting, mut over, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
+        for effect in claimed.effects {
+            let is_behind = effect.user_id.as_ref().is_some_and(|user| waiting.contains(user));
+            if over || is_behind || stop.is_given() {
+                self.settled.push(Settled { effect, outcome: None, at_ms: clock.now_ms() });
+                continue;
+            }
+            let outcome = (self.attempt)(&effect, clock.now_ms());
+            let at_ms = clock.now_ms();
+            stepped.attempted += 1;
+            if let Outcome::TryAgain { after_s, .. } = &outcome {
+                // The last attempt keeps nobody waiting.
+                if !self.is_last(&effect) {
+                    waiting.extend(effect.user_id.clone());
+                }
+                if let Some(after_s) = after_s.filter(|after_s| *after_s > 0) {
+                    over = true;
+                    self.rests_until_ms = at_ms.saturating_add(after_s.saturating_mul(1000).min(MAX_REST_MS));
+                }
+            }
+            over |= outcome == Outcome::Gone;
+            self.settled.push(Settled { effect, outcome: Some(outcome), at_ms });
+            // A failing store does not end the batch: what is kept is recorded later.
+            if at_ms.saturating_sub(recorded_ms) >= RECORD_EVERY_MS && self.record().is_ok() {
+                recorded_ms = at_ms;
+                over |= !self.is_open().unwrap_or(false);
+            }
+        }
+        stepped.more &= !over;
+        self.record()?;
+        Ok(stepped)
+    }
+
+    fn is_open(&self) -> Result<bool, StoreError> {
+        match &self.books {
+            Books::Endpoint(endpoint) => self.store.read(|reader| endpoint.is_enabled(reader)),
+            Books::Mail | Books::None => Ok(true),
+        }
+    }
+
+    fn is_last(&self, effect: &Effect) -> bool {
+        matches!(self.books, Books::None) || due_again_ms(effect, None, 0).is_none()
+    }
+
+    /// Writes down what came of the attempts so far.
+    fn record(&mut self) -> Result<(), StoreError> {
+        if self.settled.is_empty() {
+            return Ok(());
+        }
+        let settled = Arc::new(std::mem::take(&mut self.settled));
+        let (batch, books) = (Arc::clone(&settled), self.books.clone());
+        match self.store.write(move |tx| batch.iter().try_for_each(|one| record(tx, one, &books))) {
+            Ok(()) => {
+                self.tell(&settled);
+                Ok(())
+            }
+            Err(error) => {
+                self.settled = Arc::unwrap_or_clone(settled);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells the log of changes, not of each attempt: a dead receiver may have thousands of rows.
+    fn tell(&mut self, settled: &[Settled]) {
+        if matches!(self.books, Books::None) {
+            return;
+        }
+        let failed: Vec<(&Effect, &str)> = settled
+            .iter()
+            .filter_map(|one| match &one.outcome {
+                Some(Outcome::TryAgain { why, .. }) => Some((&one.effect, why.as_str())),
+                _ => None,
+            })
+            .collect();
+        let shown = self.shown();
+        let was_failing = self.failing;
+        match failed.first() {
+            Some((effect, why)) if !was_failing => {
+                log::warn!("deliveries fail and are tried again to={shown} first={}: {why}", effect.id);
+            }
+            None if was_failing && settled.iter().any(|one| matches!(one.outcome, Some(Outcome::Done(_)))) => {
+                log::info!("deliveries succeed again to={shown}");
+                self.failing = false;
+            }
+            _ => {}
+        }
+        self.failing |= !failed.is_empty();
+        let given_up = failed.iter().filter(|(effect, _)| self.is_last(effect));
+        if let Some((first, _)) = given_up.clone().next() {
+            let (count, id) = (given_up.count(), first.id);
+            log::error!("deliveries given up, see `tilld outbox show {id}` count={count} to={shown}");
+        }
+    }
+
+    fn shown(&self) -> String {
+        if self.target == MAIL { MAIL.to_owned() } else { endpoint::origin(&self.target) }
+    }
+}
+
+fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
+    let Settled { effect, outcome, at_ms } = settled;
+    let now_ms = *at_ms;
+    let Some(outcome) = outcome else { return deliveries::release(tx, effect) };
+    let (end, kept) = match outcome {
+        Outcome::Done(note) => (End::Done(note.as_deref()), None),
+        Outcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
+        Outcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
+        Outcome::TryAgain { why, after_s } => {
+            if let Books::Endpoint(endpoint) = books {
+                endpoint.fail(tx, why, now_ms)?;
+            }
+            let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
+            if let Some(due_ms) = due_ms {
+                return outbox::retry(tx, effect, why, due_ms).map(|_| ());
+            }
+            (End::Failed(why), Some(format!("failed: {why}")))
+        }
+        Outcome::Gone => {
+            if let Books::Endpoint(endpoint) = books {
+                endpoint.gone(tx, now_ms)?;
+            }
+            return deliveries::release(tx, effect);
+        }
+    };
+    let is_ours = deliveries::end(tx, effect, end, now_ms)?;
+    match books {
+        Books::Endpoint(endpoint) if matches!(outcome, Outcome::Done(_)) => endpoint.succeed(tx, now_ms),
+        Books::Mail if is_ours => match kept {
+            None => dunning_attempts::set_sent(tx, effect.id, now_ms).map(|_| ()),
+            Some(outcome) => dunning_attempts::set_outcome(tx, effect.id, &outcome).map(|_| ()),
+        },
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effect(attempts: u32) -> Effect {
+        let (dedupe_key, payload) = ("webhook:x".to_owned(), String::new());
+        Effect { id: 1, dedupe_key, user_id: None, payload, attempts, claimed_at_ms: 0 }
+    }
+
+    #[test]
+    fn seven_pauses_grow_as_promised_each_up_to_a_fifth_longer_and_then_it_is_given_up() {
+        for (attempts, delay_s) in (1..).zip(DELAYS_S) {
+            let due_ms = due_again_ms(&effect(attempts), None, 1000).unwrap_or_default() - 1000;
+            assert!((delay_s * 1000..=delay_s * 1200).contains(&due_ms), "{attempts}: {due_ms}");
+        }
+        assert_eq!(due_again_ms(&effect(8), None, 1000), None);
+    }
+
+    #[test]
+    fn what_the_receiver_asks_for_counts_up_to_a_day_and_never_shortens_a_pause() {
+        assert_eq!(due_again_ms(&effect(1), Some(120), 1000), Some(121_000));
+        assert_eq!(due_again_ms(&effect(1), Some(i64::MAX), 1000), Some(86_401_000));
+        assert_eq!(due_again_ms(&effect(2), Some(1), 0), due_again_ms(&effect(2), None, 0));
+    }
+}

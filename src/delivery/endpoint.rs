@@ -1,0 +1,136 @@
+//! How an endpoint fares: one that says that it is gone, or takes nothing for five days, is disabled, and the operator is
+//! told by mail and in the log. Its events wait. It is enabled again by `tilld outbox retry` of one of them, or by a start
+//! with another configuration of it: its secrets, events, or `allow_private`. Called by `delivery`, in the transaction that
+//! records an attempt.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use ureq::http::Uri;
+
+use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::{Reader, StoreError, Tx, webhook_endpoints};
+
+/// So long without success disables an endpoint, in milliseconds.
+pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;
+const GONE: &str = "it answered 410: it is gone";
+const SILENT: &str = "it has taken nothing for five days";
+
+/// An endpoint whose health is kept.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// As configured.
+    pub url: String,
+    /// Changes with its configuration.
+    pub fingerprint: String,
+    /// Who is told by mail; `None`: nobody.
+    pub operator: Option<String>,
+}
+
+/// What changes with the configuration of an endpoint, and tells nothing of its keys.
+#[must_use]
+pub fn fingerprint(keys: &[Vec<u8>], events: &[String], allow_private: bool) -> String {
+    let mut hash = Sha256::new();
+    let words = keys.iter().map(Vec::as_slice).chain(events.iter().map(String::as_bytes));
+    words.for_each(|word| {
+        hash.update(word.len().to_be_bytes());
+        hash.update(word);
+    });
+    hash.update([u8::from(allow_private)]);
+    hex::encode(hash.finalize())
+}
+
+/// What may be shown of a URL: path and query may hold a secret.
+#[must_use]
+pub fn origin(url: &str) -> String {
+    let uri = url.parse::<Uri>().ok();
+    let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+    parts.map_or_else(|| "an endpoint".to_owned(), |(scheme, authority)| format!("{scheme}://{authority}"))
+}
+
+impl Endpoint {
+    /// Notes that it is configured, before anything is sent to it.
+    ///
+    /// # Errors
+    /// When the database cannot take it.
+    pub fn configure(&self, tx: &Tx) -> Result<(), StoreError> {
+        webhook_endpoints::configure(tx, &self.url, &self.fingerprint)
+    }
+
+    /// Whether it gets its events.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_enabled(&self, reader: &Reader) -> Result<bool, StoreError> {
+        Ok(webhook_endpoints::find(reader, &self.url)?.is_none_or(|endpoint| endpoint.disabled_at_ms.is_none()))
+    }
+
+    pub(super) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+        webhook_endpoints::succeed(tx, &self.url, now_ms)
+    }
+
+    pub(super) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<(), StoreError> {
+        match webhook_endpoints::fail(tx, &self.url, now_ms)? {
+            Some(since_ms) if now_ms.saturating_sub(since_ms) >= PATIENCE_MS => {
+                self.disable(tx, (SILENT, error), now_ms)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn gone(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+        self.disable(tx, (GONE, "answered 410"), now_ms)
+    }
+
+    fn disable(&self, tx: &Tx, (reason, error): (&str, &str), now_ms: i64) -> Result<(), StoreError> {
+        if !webhook_endpoints::disable(tx, &self.url, reason, now_ms)? {
+            return Ok(());
+        }
+        let origin = origin(&self.url);
+        log::error!(
+            "endpoint disabled, its events wait; mend it, then `tilld outbox list --kind webhook` and `tilld outbox retry ID` endpoint={origin}: {reason}"
+        );
+        let Some(to) = self.operator.as_deref() else { return Ok(()) };
+        let state = webhook_endpoints::find(tx, &self.url)?;
+        let seconds = |ms: Option<i64>| ms.map(|ms| ms.div_euclid(1000));
+        let payload = json!({
+            "notice": "webhook_endpoint_disabled", "to": to, "user": {"id": null, "name": null},
+            "facts": {
+                "url": origin, "reason": reason, "error": error, "disabled_at": now_ms.div_euclid(1000),
+                "failing_since": seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
+                "last_success_at": seconds(state.as_ref().and_then(|state| state.last_success_ms)),
+            },
+        })
+        .to_string();
+        let new = NewEffect {
+            kind: Kind::Mail,
+            dedupe_key: &format!("mail:webhook_endpoint_disabled:{}:{now_ms}", self.url),
+            user_id: None,
+            target: Some(super::MAIL),
+            payload: &payload,
+            due_ms: now_ms,
+            now_ms,
+        };
+        outbox::put(tx, &new).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_scheme_and_host_of_a_url_are_shown() {
+        assert_eq!(origin("https://a.example:8443/hooks/SECRET?token=SECRET"), "https://a.example:8443");
+        assert_eq!(origin("SECRET of some kind"), "an endpoint");
+    }
+
+    #[test]
+    fn every_change_of_the_configuration_changes_the_fingerprint() {
+        let (key, events) = (vec![vec![1_u8; 24]], vec!["*".to_owned()]);
+        let usual = fingerprint(&key, &events, false);
+        assert_eq!(usual, fingerprint(&key, &events, false));
+        assert_ne!(usual, fingerprint(&[vec![2; 24]], &events, false));
+        assert_ne!(usual, fingerprint(&key, &["stripe.*".to_owned()], false));
+        assert_ne!(usual, fingerprint(&key, &events, true));
+    }
+}

@@ -1,0 +1,233 @@
+//! Mail: from a row's payload to a mail that a server has taken. A mail says the same in text and in HTML (`letter`), in
+//! our words or by the operator's own templates (`overrides`); one SMTP conversation per mail (`transport`). It must never
+//! decide whether or when a mail is sent, nor log to whom.
+//!
+//! Exactly once as far as SMTP lets: a row is claimed before its mail is sent, and recorded after the server took it. If
+//! the process dies in between, or the server falls silent after the last byte, the mail is sent again, with the same
+//! Message-ID. Called by `delivery`.
+
+mod letter;
+mod message;
+mod notice;
+mod overrides;
+mod transport;
+mod words;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use askama::Template as _;
+use lettre::message::Mailbox;
+use serde_json::Value;
+
+use letter::Letter;
+use message::{Content, Sender};
+use notice::{Notice, one_line};
+use overrides::{Overrides, Part};
+use transport::Door;
+
+pub use notice::{KINDS, Kind};
+pub use overrides::PLACEHOLDERS;
+
+/// How a connection to a mail server is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// It begins plain and must turn to TLS.
+    StartTls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all; only on this machine.
+    None,
+}
+
+/// The mail server. No `Debug`: it holds a password.
+#[derive(Clone)]
+pub struct Server {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is secured.
+    pub security: Security,
+    /// User name and password.
+    pub login: Option<(String, String)>,
+    /// Certificates of an authority that is trusted beside the well-known ones.
+    pub ca_file: Option<PathBuf>,
+    /// How long a mail may take; connecting has as long again.
+    pub timeout: Duration,
+}
+
+/// What a mailer is made from.
+#[derive(Clone)]
+pub struct Settings {
+    /// Who mails are from: an address, with or without a name.
+    pub from: String,
+    /// Where answers go, if not there.
+    pub reply_to: Option<String>,
+    /// What mails call the product. None: the sender's name, or else the domain.
+    pub product: Option<String>,
+    /// A folder with templates that stand in for ours.
+    pub templates: Option<PathBuf>,
+    /// The mail server.
+    pub server: Server,
+}
+
+/// What is to become of a mail that was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may work later.
+    Later,
+    /// It will never work.
+    Never,
+    /// There is nobody to send it to.
+    Skip,
+}
+
+/// Why a mail was not sent, or a mailer not made. It names no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct MailError {
+    verdict: Verdict,
+    text: String,
+}
+
+impl MailError {
+    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+        Self { verdict, text: text.into() }
+    }
+
+    /// What is to become of the mail.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+/// A mail that a server has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Its Message-ID, in angle brackets.
+    pub message_id: String,
+    /// What the server said, without addresses.
+    pub answer: String,
+}
+
+/// A mail's parts, as they are shown to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// One line.
+    pub subject: String,
+    /// For those who read text.
+    pub text: String,
+    /// For all others.
+    pub html: String,
+}
+
+/// Writes and sends mails.
+pub struct Mailer {
+    sender: Sender,
+    product: String,
+    overrides: Overrides,
+    door: Door,
+}
+
+#[derive(askama::Template)]
+#[template(path = "letter.txt", config = "src/delivery/mail/askama.toml", escape = "none")]
+struct TextPart<'a> {
+    letter: &'a Letter,
+    greeting: &'a str,
+    reason: &'a str,
+    product: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "letter.html", config = "src/delivery/mail/askama.toml")]
+struct HtmlPart<'a> {
+    letter: &'a Letter,
+    greeting: &'a str,
+    reason: &'a str,
+    product: &'a str,
+    colour: &'a str,
+}
+
+const MAX_PRODUCT: usize = 80;
+
+impl Mailer {
+    /// Checks all that can be known to be wrong before the first mail: addresses, security, every template.
+    ///
+    /// # Errors
+    /// All that is wrong, one per line, each with its key or file.
+    pub fn new(settings: Settings) -> Result<Self, MailError> {
+        let never = |text: String| MailError::new(Verdict::Never, text);
+        let server = settings.server;
+        if server.security == Security::None && !is_loopback(&server.host) {
+            let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
+            return Err(never(text.to_owned()));
+        }
+        let from = message::mailbox(&settings.from).map_err(|error| never(format!("notify.from: {error}")))?;
+        let reply_to = settings.reply_to.as_deref().map(message::mailbox).transpose();
+        let reply_to = reply_to.map_err(|error| never(format!("notify.reply_to: {error}")))?;
+        let overrides = settings.templates.as_deref().map(Overrides::read).transpose();
+        let overrides = overrides.map_err(|faults| never(faults.join("\n")))?.unwrap_or_default();
+        let named = settings.product.or_else(|| from.name.clone()).map(|name| one_line(&name, MAX_PRODUCT));
+        let product = named.filter(|name| !name.is_empty()).unwrap_or_else(|| from.email.domain().to_owned());
+        Ok(Self { sender: Sender { from, reply_to }, product, overrides, door: Door::new(server).map_err(never)? })
+    }
+
+    /// Makes the parts of a mail from its row's payload.
+    ///
+    /// # Errors
+    /// When that is no payload of a mail.
+    pub fn render(&self, payload: &Value) -> Result<Rendered, MailError> {
+        let notice = Notice::read(payload).map_err(|text| MailError::new(Verdict::Never, text))?;
+        self.write(&notice)
+    }
+
+    fn write(&self, notice: &Notice) -> Result<Rendered, MailError> {
+        let letter = letter::write(notice, &self.product);
+        let values = overrides::values(notice, &letter, &self.product);
+        let (greeting, reason) = (letter::greeting(notice), letter::reason(notice, &self.product));
+        let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());
+        let own = |part, clean| self.overrides.find(notice.kind, part).map(|own| own.fill(&values, clean));
+        let broken =
+            |error: askama::Error| MailError::new(Verdict::Never, format!("the mail cannot be written: {error}"));
+        let text = match own(Part::Text, str::to_owned) {
+            Some(text) => text,
+            None => TextPart { letter, greeting, reason, product }.render().map_err(broken)?,
+        };
+        let html = match own(Part::Html, overrides::escaped) {
+            Some(html) => html,
+            None => {
+                let colour = letter.tone.colour();
+                HtmlPart { letter, greeting, reason, product, colour }.render().map_err(broken)?
+            }
+        };
+        let subject = own(Part::Subject, str::to_owned).unwrap_or_else(|| letter.subject.clone());
+        Ok(Rendered { subject, text, html })
+    }
+
+    /// Sends the mail of a row. The seed, the row's `dedupe_key`, makes its Message-ID.
+    ///
+    /// # Errors
+    /// When it was not sent; [`MailError::verdict`] says whether to try again.
+    pub fn send(&self, payload: &Value, message_id_seed: &str) -> Result<Sent, MailError> {
+        let never = |text: String| MailError::new(Verdict::Never, text);
+        let notice = Notice::read(payload).map_err(never)?;
+        let Some(to) = notice.to else {
+            return Err(MailError::new(Verdict::Skip, "no mail address is known"));
+        };
+        let to = message::address(to).map_err(never)?;
+        let Rendered { subject, text, html } = self.write(&notice)?;
+        let message_id = self.sender.message_id(message_id_seed);
+        let mailbox = Mailbox::new(notice.user_name.clone(), to.clone());
+        let message = self.sender.message(mailbox, Content { subject, text, html }, &message_id).map_err(never)?;
+        let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
+        Ok(Sent { message_id, answer })
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}

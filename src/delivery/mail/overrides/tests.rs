@@ -1,0 +1,104 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn filled(text: &str, values: &[(&'static str, &str)]) -> String {
+    let values: Values = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Template::parse(text).unwrap().fill(&values, escaped)
+}
+
+#[test]
+fn placeholders_are_filled_escaped_and_those_without_a_fact_are_blank() {
+    let known = [("user_name", "<b>&\"'"), ("amount", "$12.00")];
+    assert_eq!(filled("{{user_name}} {{ amount }}{{ url }}!", &known), "&lt;b&gt;&amp;&quot;&#39; $12.00!");
+}
+
+#[test]
+fn a_value_is_never_read_as_a_template() {
+    assert_eq!(filled("{{ user_name }}", &[("user_name", "{{ amount }}"), ("amount", "1")]), "{{ amount }}");
+}
+
+#[test]
+fn what_stands_in_an_if_is_there_when_the_fact_is() {
+    let text = "a{{ if url }}[{{ url }}]{{ else }}none{{ end }}z";
+    assert_eq!(filled(text, &[("url", "u")]), "a[u]z");
+    assert_eq!(filled(text, &[]), "anonez");
+    assert_eq!(filled("{{ if tier }}x{{ end }}{{ if url }}y{{ end }}", &[("url", "u")]), "y");
+}
+
+#[test]
+fn mistakes_are_told_with_their_line() {
+    let wrong = [
+        ("ok\n{{ amuont }}", "2: there is no placeholder \"amuont\"; there are amount,"),
+        ("{{ amount", "1: \"{{\" has no \"}}\""),
+        ("a\nb\n{{ amount\n}}", "3: \"{{\" has no \"}}\""),
+        ("{{ if amount }}", "1: an \"if\" has no"),
+        ("\n{{ end }}", "2: \"end\" without an \"if\""),
+        ("{{ else }}", "1: \"else\" without an \"if\""),
+        ("{{ if url }}{{ if tier }}", "1: an \"if\" inside another"),
+        ("{{ if url }}{{ else }}{{ else }}{{ end }}", "1: a second \"else\""),
+        ("{{ if nothing }}{{ end }}", "1: there is no placeholder \"nothing\""),
+        ("{{ for x }}", "1: \"for x\" is neither"),
+        ("{{ }}", "1: there is no placeholder \"\""),
+    ];
+    for (text, expected) in wrong {
+        let error = Template::parse(text).unwrap_err();
+        assert!(error.starts_with(expected), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).unwrap();
+    put("payment_failed.html", b"<p>{{ amount }}</p>");
+    put("payment_failed.subject.txt", b"{{ product }}\n");
+    put("README.md", b"{{ left alone }}");
+    let read = Overrides::read(folder.path()).unwrap();
+    assert!(read.find(Kind::PaymentFailed, Part::Html).is_some());
+    assert!(read.find(Kind::PaymentFailed, Part::Subject).is_some());
+    assert!(read.find(Kind::PaymentFailed, Part::Text).is_none());
+    put("payment_faild.html", b"x");
+    put("test.txt", b"{{ amount }}\n{{ cvc }}");
+    put("test.subject.txt", b"one\ntwo");
+    put("trial_will_end.txt", b" \n");
+    put("trial_will_end.html", b"\xff");
+    put("payment_retry.html", &vec![b'a'; 200_001]);
+    let faults = Overrides::read(folder.path()).unwrap_err();
+    let expected = [
+        ("payment_faild.html is no template: name it KIND.subject.txt"),
+        ("payment_retry.html is longer than"),
+        ("test.subject.txt:2: a subject is one line"),
+        ("test.txt:2: there is no placeholder \"cvc\""),
+        ("trial_will_end.html cannot be read"),
+        ("trial_will_end.txt is empty"),
+    ];
+    assert_eq!(faults.len(), expected.len(), "{faults:?}");
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.contains(expected), "{expected} is not in {fault}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told() {
+    let faults = Overrides::read(Path::new("/nonexistent/templates")).unwrap_err();
+    assert!(faults[0].contains("/nonexistent/templates cannot be read"), "{faults:?}");
+}
+
+#[test]
+fn every_placeholder_has_a_value_when_its_fact_is_known() {
+    let all = serde_json::json!({
+        "notice": "webhook_endpoint_disabled", "to": "a@b.example", "user": {"id": "u1", "name": "Jane"},
+        "facts": {
+            "amount": 1, "currency": "usd", "attempt": 1, "dispute_id": "dp_1", "due_date": 1, "url": "https://a.example",
+            "error": "e", "event_id": "evt_1", "event_type": "a.b", "evidence_due_by": 1, "failed_at": 1,
+            "grace_period_end": 1, "interval": "month", "invoice_id": "in_1", "invoice_number": "1",
+            "invoice_pdf": "https://a.example/1", "next_attempt_at": 1, "failure_code": "expired_card", "settled_at": 1,
+            "tier": "pro", "tier_now": "free", "trial_end": 1, "disabled_at": 1,
+        },
+    });
+    let notice = Notice::read(&all).unwrap();
+    let mut letter = letter::write(&notice, "Example");
+    letter.button = Some(letter::Link { label: "x", url: "https://a.example".to_owned() });
+    let found: Vec<&str> = values(&notice, &letter, "Example").into_keys().collect();
+    assert_eq!(found, PLACEHOLDERS);
+}

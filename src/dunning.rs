@@ -1,0 +1,274 @@
+//! Dunning: which notices a failed payment calls for. From a failure case as it stands, what was just heard of it, the
+//! policy and the time, to the notices that ought to exist. Whoever calls writes down each once per case, kind and
+//! attempt, and never takes one back; so it may be asked any number of times. It knows no database, no clock, nobody's
+//! address and nobody's wishes. Called by `projection::notices`.
+//!
+//! What comes out where it is not plain:
+//! - **Later failures** do not move the end of the grace period: it is counted from the first failure since the
+//!   subscription was last in good standing.
+//! - **Several unpaid invoices of one subscription**: each failed attempt is told. There is one grace period, so there is
+//!   one warning and one downgrade; they hang on the oldest open case of that delinquency, and when it is settled, on the
+//!   next. What was once told of a delinquency is not told of it again, whichever case it hung on.
+//! - **Several subscriptions**: each has its own grace period. No warning and no downgrade while another subscription of
+//!   the user gives the same tier or a higher one.
+//! - **Invoices without a subscription** have no grace period: attempts and recovery are told.
+//! - **A delinquency of which no failure was heard** (Stripe says past due, the invoice's event is lost) has no case, so
+//!   nothing is told of it; access ends all the same, and the application hears of that.
+//! - **The first payment of a subscription**: whoever starts one is at the screen, and has no access to lose. On record,
+//!   not told.
+//! - **A changed grace setting** counts at once, also for grace periods that run or are over: access comes back or ends,
+//!   notices that are due by the new times are given, and none is given twice.
+//! - **Clock set back**: what was told stays told, and is not told again when its time comes again.
+//! - **Daemon down over the warning's time**: the warning is given late, while the grace period lasts. **Over the
+//!   deadline**: the warning is on record as skipped, the downgrade is told.
+//! - **No room for a warning** (`warning_days` is 0, or no less than the grace period): none; the failure's own notice
+//!   names the end. A grace period of 0 days ends with the failure: a downgrade, no warning.
+//! - **Any order, any number of times**: a notice about an attempt older than the newest one heard of is on record as
+//!   skipped, as is a failure that is heard of when its invoice is settled.
+//! - **Old news**: what happened more than [`OLD_NEWS_S`] ago (caught up on, copied, replayed) is on record as skipped.
+//! - **Recovery** is told when the invoice is paid, and only to those who were told of its failure. Voided,
+//!   uncollectible, and the subscription's end close a case without a word.
+
+/// What is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
+/// by now. As long as Stripe itself goes on delivering an event.
+pub const OLD_NEWS_S: i64 = 3 * 86_400;
+
+/// What the operator decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long access lasts after the first failed payment, in seconds.
+    pub grace_s: i64,
+    /// How long before the end of that the warning is due, in seconds.
+    pub warning_s: i64,
+}
+
+/// Kinds of notices about a failure case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The first attempt failed.
+    PaymentFailed,
+    /// A later one failed.
+    PaymentRetry,
+    /// The customer must confirm a payment.
+    PaymentActionRequired,
+    /// Access ends soon.
+    GracePeriodWarning,
+    /// Access has ended.
+    SubscriptionDowngraded,
+    /// It is paid after all.
+    PaymentRecovered,
+}
+
+impl Kind {
+    /// The word in tables and payloads.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PaymentFailed => "payment_failed",
+            Self::PaymentRetry => "payment_retry",
+            Self::PaymentActionRequired => "payment_action_required",
+            Self::GracePeriodWarning => "grace_period_warning",
+            Self::SubscriptionDowngraded => "subscription_downgraded",
+            Self::PaymentRecovered => "payment_recovered",
+        }
+    }
+}
+
+/// What an event tells of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// An attempt failed.
+    Failed,
+    /// An attempt waits for the customer.
+    ActionRequired,
+}
+
+/// What was just heard of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// What.
+    pub what: What,
+    /// Stripe's count of attempts.
+    pub attempt: i64,
+    /// When it happened, unix seconds.
+    pub at: i64,
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The money came; otherwise nothing is owed any more.
+    pub paid: bool,
+    /// When, unix seconds.
+    pub at: i64,
+}
+
+/// The delinquency of a case's subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delinquency {
+    /// When the grace period began, unix seconds.
+    pub started_at: i64,
+    /// Warning and downgrade hang on this case, and on no other.
+    pub speaks: bool,
+    /// A warning is on record for it.
+    pub warned: bool,
+    /// A downgrade is on record for it.
+    pub downgraded: bool,
+    /// Another subscription of the user gives as much.
+    pub covered: bool,
+}
+
+impl Delinquency {
+    /// When access ends, unix seconds.
+    #[must_use]
+    pub fn ends_at(&self, policy: Policy) -> i64 {
+        self.started_at.saturating_add(policy.grace_s)
+    }
+
+    fn warning_at(&self, policy: Policy) -> Option<i64> {
+        let at = self.ends_at(policy).saturating_sub(policy.warning_s);
+        (policy.warning_s > 0 && at > self.started_at).then_some(at)
+    }
+}
+
+/// A failure case as it stands, with what was just heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// The newest attempt that was heard of.
+    pub attempt: i64,
+    /// How it ended, if it has.
+    pub settled: Option<Settled>,
+    /// It is about the first payment of a subscription.
+    pub first_payment: bool,
+    /// A failure of it was told.
+    pub told: bool,
+    /// `None`: its subscription is in no grace period, or there is none.
+    pub delinquency: Option<Delinquency>,
+}
+
+/// A notice that ought to exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// What it says.
+    pub kind: Kind,
+    /// About which attempt; 1 for what is told once in a case.
+    pub attempt: i64,
+    /// Whether it is told.
+    pub verdict: Verdict,
+}
+
+/// Whether a notice is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Tell,
+    /// It is on record only.
+    Skip(Why),
+}
+
+/// Why a notice is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A newer attempt is known.
+    Older,
+    /// It happened too long ago.
+    OldNews,
+    /// The invoice was settled before it was heard of.
+    Settled,
+    /// It is about the first payment.
+    FirstPayment,
+    /// The grace period is over.
+    TooLate,
+    /// Another subscription gives as much.
+    Covered,
+    /// The failure was not told.
+    Untold,
+}
+
+impl Why {
+    /// As the outcome says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Older => "skipped: a newer attempt is known",
+            Self::OldNews => "skipped: heard of too late",
+            Self::Settled => "skipped: the invoice was settled before this was heard of",
+            Self::FirstPayment => "skipped: the first payment of a subscription",
+            Self::TooLate => "skipped: the grace period was over",
+            Self::Covered => "skipped: another subscription gives as much",
+            Self::Untold => "skipped: its failure was not told",
+        }
+    }
+}
+
+/// The notices that a case calls for, now. Times in unix seconds.
+#[must_use]
+pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> Vec<Notice> {
+    let mut notices: Vec<Notice> = heard.map(|heard| about_attempt(case, heard, now)).into_iter().collect();
+    match case.settled {
+        Some(settled) if settled.paid => notices.push(recovery(case, settled, now)),
+        Some(_) => {}
+        None => notices.extend(about_grace(case, policy, now)),
+    }
+    notices
+}
+
+fn about_attempt(case: &Case, heard: &Heard, now: i64) -> Notice {
+    let attempt = heard.attempt.max(1);
+    let kind = match heard.what {
+        What::ActionRequired => Kind::PaymentActionRequired,
+        What::Failed if attempt == 1 => Kind::PaymentFailed,
+        What::Failed => Kind::PaymentRetry,
+    };
+    let verdict = if case.settled.is_some() {
+        Verdict::Skip(Why::Settled)
+    } else if attempt < case.attempt {
+        Verdict::Skip(Why::Older)
+    } else {
+        unless_old(heard.at, now)
+    };
+    let verdict = match verdict {
+        Verdict::Tell if case.first_payment => Verdict::Skip(Why::FirstPayment),
+        verdict => verdict,
+    };
+    Notice { kind, attempt, verdict }
+}
+
+fn recovery(case: &Case, settled: Settled, now: i64) -> Notice {
+    let verdict = if case.told { unless_old(settled.at, now) } else { Verdict::Skip(Why::Untold) };
+    Notice { kind: Kind::PaymentRecovered, attempt: 1, verdict }
+}
+
+fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<Notice> {
+    let Some(grace) = case.delinquency.filter(|grace| grace.speaks && !case.first_payment) else { return Vec::new() };
+    let (end, over) = (grace.ends_at(policy), grace.ends_at(policy) <= now);
+    let covered = |verdict| match verdict {
+        Verdict::Tell if grace.covered => Verdict::Skip(Why::Covered),
+        verdict => verdict,
+    };
+    let mut notices = Vec::new();
+    if !grace.warned && !grace.downgraded && grace.warning_at(policy).is_some_and(|at| at <= now) {
+        let verdict = if over { Verdict::Skip(Why::TooLate) } else { covered(Verdict::Tell) };
+        notices.push(Notice { kind: Kind::GracePeriodWarning, attempt: 1, verdict });
+    }
+    if !grace.downgraded && over {
+        let verdict = covered(unless_old(end, now));
+        notices.push(Notice { kind: Kind::SubscriptionDowngraded, attempt: 1, verdict });
+    }
+    notices
+}
+
+fn unless_old(at: i64, now: i64) -> Verdict {
+    if now.saturating_sub(at) > OLD_NEWS_S { Verdict::Skip(Why::OldNews) } else { Verdict::Tell }
+}
+
+/// When a case is to be looked at again because time alone may call for a notice; `None`: never.
+#[must_use]
+pub fn due_at(case: &Case, policy: Policy, now: i64) -> Option<i64> {
+    let grace = case.delinquency.filter(|grace| grace.speaks && case.settled.is_none() && !case.first_payment)?;
+    let times = [grace.warning_at(policy), Some(grace.ends_at(policy))];
+    times.into_iter().flatten().filter(|at| *at > now).min()
+}
+
+#[cfg(test)]
+mod tests;

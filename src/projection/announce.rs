@@ -1,0 +1,206 @@
+//! Events for the application: rows of the outbox, one per event and endpoint, written in the transaction of the fact.
+//! Each has a key made from what it is about, so that its cause may be seen any number of times:
+//! - `stripe.<type>` by Stripe's event id, and not when the event is older than [`FORWARDED_S`]: a replay of the whole log
+//!   after the outbox was lost forwards what Stripe itself still keeps, and no more. A reading forwards nothing.
+//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it. A
+//!   replay and a second copy from the API change no answer; a first copy changes at most one answer per user.
+//! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
+//! - The others by dispute, invoice, or invoice and attempt.
+//!
+//! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::derived::Basis;
+use super::{Event, Step};
+use crate::entitlement::Answer;
+use crate::store::effective::{self, Answered};
+use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::subscriptions::{self, Subscription};
+use crate::store::{StoreError, Tx, customers, inbox, settings};
+use crate::stripe::event::{Content, Snapshot};
+use crate::stripe::object;
+
+/// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
+pub const FORWARDED_S: i64 = 30 * 86_400;
+const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
+
+/// An event for the application.
+pub struct News<'a> {
+    /// Its type.
+    pub event_type: &'a str,
+    /// What it is about; one event per type and key.
+    pub key: &'a str,
+    /// Whom it concerns; order is kept per user.
+    pub user_id: Option<&'a str>,
+    /// When it happened, unix seconds.
+    pub at_s: i64,
+    /// What it says.
+    pub data: &'a Value,
+}
+
+/// Writes an event into the outbox for every endpoint that wants it.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn tell(tx: &Tx, news: &News, basis: Basis) -> Result<(), StoreError> {
+    if !basis.notify.is_wanted(news.event_type) {
+        return Ok(());
+    }
+    let payload = json!({"type": news.event_type, "timestamp": rfc3339(news.at_s), "data": news.data}).to_string();
+    put(tx, news.event_type, news.key, (news.user_id, &payload), basis)
+}
+
+fn put(
+    tx: &Tx,
+    event_type: &str,
+    key: &str,
+    (user_id, payload): (Option<&str>, &str),
+    basis: Basis,
+) -> Result<(), StoreError> {
+    for subscriber in basis.notify.subscribers(event_type) {
+        let dedupe_key = format!("webhook:{}:{event_type}:{key}", subscriber.url);
+        let new = NewEffect {
+            kind: Kind::Webhook,
+            dedupe_key: &dedupe_key,
+            user_id,
+            target: Some(&subscriber.url),
+            payload,
+            due_ms: basis.now_ms,
+            now_ms: basis.now_ms,
+        };
+        outbox::put(tx, &new)?;
+    }
+    Ok(())
+}
+
+/// A time as the convention has it.
+pub(super) fn rfc3339(at_s: i64) -> String {
+    jiff::Timestamp::from_second(at_s).map_or_else(|_| at_s.to_string(), |at| at.to_string())
+}
+
+/// Forwards the original event, byte for byte.
+pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreError> {
+    if basis.notify.webhooks.is_empty() {
+        return Ok(());
+    }
+    let event_type = format!("stripe.{}", event.event_type);
+    let age_s = basis.now_ms.div_euclid(1000).saturating_sub(event.created);
+    if age_s > FORWARDED_S || !basis.notify.is_wanted(&event_type) {
+        return Ok(());
+    }
+    let Some(body) = inbox::find_payload(tx, &event.id)? else { return Ok(()) };
+    let body = RawValue::from_string(body).map_err(|error| StoreError::Sql(error.to_string()))?;
+    #[derive(serde::Serialize)]
+    struct Forwarded<'a> {
+        r#type: &'a str,
+        timestamp: String,
+        data: &'a RawValue,
+    }
+    let forwarded = Forwarded { r#type: &event_type, timestamp: rfc3339(event.created), data: &body };
+    let payload = serde_json::to_string(&forwarded).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let user_id = concerned(tx, event)?;
+    put(tx, &event_type, &event.id, (user_id.as_deref(), &payload), basis)
+}
+
+/// The user whom an event concerns, as far as is known.
+fn concerned(tx: &Tx, event: &Event) -> Result<Option<String>, StoreError> {
+    let (None, Content::Snapshot(Snapshot { object: shown, .. })) = (&event.account, &event.content) else {
+        return Ok(None);
+    };
+    let is_customer = shown.get("object").and_then(Value::as_str) == Some("customer");
+    let customer_id = object::reference(shown, if is_customer { "id" } else { "customer" });
+    match customer_id {
+        Some(customer_id) => customers::find_owner(tx, customer_id),
+        None => Ok(None),
+    }
+}
+
+/// What of an answer counts when it is asked whether it has changed: all but how fresh it is.
+fn counted(answer: &Answer) -> Value {
+    json!({
+        "entitled": answer.entitled, "tier": answer.tier, "reason": answer.reason.as_str(), "status": answer.status,
+        "subscription_id": answer.subscription_id, "price_id": answer.price_id, "valid_until": answer.valid_until,
+        "grace_period_end": answer.grace_period_end, "ends_at": answer.ends_at,
+    })
+}
+
+fn counted_before(before: &Answered) -> Value {
+    json!({
+        "entitled": before.entitled, "tier": before.tier, "reason": before.reason, "status": before.status,
+        "subscription_id": before.subscription_id, "price_id": before.price_id, "valid_until": before.valid_until,
+        "grace_period_end": before.grace_period_end, "ends_at": before.ends_at,
+    })
+}
+
+/// Tells that a user's answer is another than the stored one. To be called before the row is replaced.
+pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
+    const TYPE: &str = "entitlement.changed";
+    if !basis.notify.is_wanted(TYPE) {
+        return Ok(());
+    }
+    let before = effective::find_answered(tx, user_id)?;
+    let old = before.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    let new = counted(answer);
+    if old == new {
+        return Ok(());
+    }
+    // The answer may change back and forth, so it is no key. The number is given with the change, in one transaction.
+    let number = settings::next_number(tx, settings::ENTITLEMENT_CHANGES)?;
+    let data = json!({"user_id": user_id, "sequence": number, "old": old, "new": new});
+    let (key, at_s) = (number.to_string(), basis.now_ms.div_euclid(1000));
+    tell(tx, &News { event_type: TYPE, key: &key, user_id: Some(user_id), at_s, data: &data }, basis)
+}
+
+/// A subscription as it stands before its row is replaced, if anybody wants to know.
+pub(super) fn before(step: &Step, id: &str) -> Result<Option<Subscription>, StoreError> {
+    if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
+        return Ok(None);
+    }
+    Ok(subscriptions::find(step.tx, id)?.map(|shown| shown.subscription))
+}
+
+/// Tells that a subscription is another than before.
+pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Subscription) -> Result<(), StoreError> {
+    if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
+        return Ok(());
+    }
+    // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
+    let says = |row: &Subscription| Subscription {
+        event_created: 0,
+        event_id: String::new(),
+        deleted: row.deleted || row.status == "canceled",
+        ..row.clone()
+    };
+    if before.is_some_and(|before| says(before) == says(row)) {
+        return Ok(());
+    }
+    let user_id = customers::find_owner(step.tx, &row.stripe_customer_id)?;
+    let data = shown(row, user_id.as_deref());
+    let key = settings::next_number(step.tx, settings::SUBSCRIPTION_CHANGES)?.to_string();
+    let user_id = user_id.as_deref();
+    let (event_type, at_s) = (SUBSCRIPTION_CHANGED, row.event_created);
+    tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
+}
+
+fn shown(row: &Subscription, user_id: Option<&str>) -> Value {
+    let items: Vec<Value> = row
+        .items
+        .iter()
+        .map(|item| {
+            json!({
+                "id": item.stripe_item_id, "price_id": item.stripe_price_id, "product_id": item.stripe_product_id,
+                "quantity": item.quantity, "current_period_end": item.current_period_end,
+            })
+        })
+        .collect();
+    json!({
+        "subscription_id": row.stripe_subscription_id, "user_id": user_id, "customer_id": row.stripe_customer_id,
+        "status": row.status, "deleted": row.deleted, "price_id": row.stripe_price_id, "items": items,
+        "current_period_start": row.current_period_start, "current_period_end": row.current_period_end,
+        "cancel_at_period_end": row.cancel_at_period_end, "cancel_at": row.cancel_at, "canceled_at": row.canceled_at,
+        "ended_at": row.ended_at, "trial_start": row.trial_start, "trial_end": row.trial_end,
+        "livemode": row.livemode,
+    })
+}

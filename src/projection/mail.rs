@@ -1,0 +1,109 @@
+//! Mails as rows of the outbox: to whom, which notice, and the facts it is made from, amounts in minor units and times in
+//! unix seconds. It must never make a text, nor send one. Called by `notices` and `occasions`.
+
+use serde_json::{Value, json};
+
+use super::derived::Basis;
+use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::{StoreError, Tx, customers, invoices, users};
+
+/// The `target` of mails in the outbox.
+pub const TARGET: &str = "mail";
+/// The outcome where no mail is wanted.
+pub(super) const OFF: &str = "skipped: mail is off (notify.mail)";
+/// The outcome where nobody can be written to.
+pub(super) const NO_ADDRESS: &str = "skipped: no mail address is known";
+
+/// Who is written to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Recipient {
+    /// Mail address.
+    pub(super) to: Option<String>,
+    /// The application's id of the user.
+    pub(super) user_id: Option<String>,
+    /// What the user is called.
+    pub(super) name: Option<String>,
+}
+
+impl Recipient {
+    /// The customer: by what the application says of its user, else by what Stripe says.
+    pub(super) fn of_customer(
+        tx: &Tx,
+        customer_id: Option<&str>,
+        invoice_id: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        let user_id = customer_id.map_or(Ok(None), |id| customers::find_owner(tx, id))?;
+        let user = user_id.as_deref().map_or(Ok(None), |id| users::find(tx, id))?;
+        let (mut to, mut name) = user.map_or((None, None), |user| (user.email, user.name));
+        if (to.is_none() || name.is_none())
+            && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customers::find_contact(tx, id))?
+        {
+            (to, name) = (to.or(email), name.or(called));
+        }
+        if to.is_none() {
+            to = invoice_id.map_or(Ok(None), |id| invoices::find_email(tx, id))?;
+        }
+        Ok(Self { to, user_id, name })
+    }
+
+    /// The operator.
+    pub(super) fn operator(basis: Basis) -> Self {
+        Self { to: basis.notify.operator.clone(), user_id: None, name: None }
+    }
+}
+
+/// A mail to be.
+pub(super) struct Mail<'a> {
+    /// Kind of notice.
+    pub(super) notice: &'a str,
+    /// What it is about; one mail per notice and key.
+    pub(super) key: &'a str,
+    /// Who is written to.
+    pub(super) recipient: &'a Recipient,
+    /// What it is made from.
+    pub(super) facts: &'a Value,
+}
+
+fn put(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<Option<i64>, StoreError> {
+    let dedupe_key = format!("mail:{}:{}", mail.notice, mail.key);
+    let recipient = mail.recipient;
+    let payload = json!({
+        "notice": mail.notice, "to": recipient.to, "facts": mail.facts,
+        "user": {"id": recipient.user_id, "name": recipient.name},
+    })
+    .to_string();
+    let new = NewEffect {
+        kind: Kind::Mail,
+        dedupe_key: &dedupe_key,
+        user_id: recipient.user_id.as_deref(),
+        target: Some(TARGET),
+        payload: &payload,
+        due_ms: basis.now_ms,
+        now_ms: basis.now_ms,
+    };
+    match skipped {
+        None => outbox::put(tx, &new)?,
+        Some(reason) => outbox::put_skipped(tx, &new, reason)?,
+    };
+    outbox::find_id(tx, &dedupe_key)
+}
+
+/// Writes a mail of a case into the outbox: its row there, or why there is none.
+pub(super) fn queue(tx: &Tx, mail: &Mail, basis: Basis) -> Result<Result<i64, &'static str>, StoreError> {
+    if !basis.notify.mail {
+        return Ok(Err(OFF));
+    }
+    if mail.recipient.to.is_none() {
+        return Ok(Err(NO_ADDRESS));
+    }
+    Ok(put(tx, mail, None, basis)?.ok_or(NO_ADDRESS))
+}
+
+/// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
+pub(super) fn post(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<(), StoreError> {
+    if !basis.notify.mail {
+        return Ok(());
+    }
+    let nobody = mail.recipient.to.is_none().then_some("no mail address is known");
+    put(tx, mail, skipped.or(nobody), basis).map(|_| ())
+}

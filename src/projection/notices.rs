@@ -1,0 +1,197 @@
+//! Notices about failure cases: asks `dunning` which ought to exist, and writes down each once, in the transaction of the
+//! facts: a row in `dunning_attempts`, its mail and the application's events in the outbox. Called by the families after
+//! all that follows from an event is computed, and by `tick` when time alone calls for one.
+
+use serde_json::{Value, json};
+
+use super::announce::{self, News};
+use super::derived::Basis;
+use super::mail::{self, Mail, Recipient};
+use crate::dunning::{self, Case, Delinquency, Heard, Kind, Notice, Policy, Settled, Verdict};
+use crate::entitlement;
+use crate::store::dunning_attempts::{self, NewAttempt};
+use crate::store::payment_failures::{self, Dunned};
+use crate::store::{StoreError, Tx, customers, invoices, subscriptions};
+
+/// What is known around a case.
+struct Surroundings {
+    case: Dunned,
+    user_id: Option<String>,
+    invoice: Option<invoices::Told>,
+    /// Stripe's status of its subscription.
+    status: Option<String>,
+    grace: Option<Delinquency>,
+    /// The tier that its subscription buys, and the one that the user has now.
+    tiers: (Option<String>, Option<String>),
+}
+
+fn policy(basis: Basis) -> Policy {
+    Policy { grace_s: basis.policy.grace_period_s, warning_s: basis.notify.warning_s }
+}
+
+/// Writes down the notices that a case calls for, and when to look at it again. No case: nothing to do.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) -> Result<(), StoreError> {
+    let Some(case) = payment_failures::find_dunned(tx, invoice_id)? else { return Ok(()) };
+    let around = surroundings(tx, case, basis)?;
+    let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
+    let told = dunning_attempts::find_told(tx, around.case.id)?;
+    let standing = Case {
+        attempt: around.case.attempt_count.max(1),
+        settled: settled(&around.case),
+        first_payment: is_first_payment(&around),
+        told: told.any,
+        delinquency: around.grace,
+    };
+    for notice in dunning::decide(&standing, heard, policy, now_s) {
+        record(tx, &around, notice, told.by_mail, basis)?;
+    }
+    payment_failures::set_due(tx, invoice_id, dunning::due_at(&standing, policy, now_s))
+}
+
+/// Reviews the open cases of a subscription.
+///
+/// # Errors
+/// When the database cannot take it.
+pub(super) fn review_subscription(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+    let open = payment_failures::list_open_of(tx, subscription_id)?;
+    open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))
+}
+
+fn settled(case: &Dunned) -> Option<Settled> {
+    let at = case.resolved_at_ms?.div_euclid(1000);
+    Some(Settled { paid: case.resolution.as_deref() == Some("paid"), at })
+}
+
+/// A subscription that has never been anything but incomplete. One that is paid by bank transfer is active at once.
+fn is_first_payment(around: &Surroundings) -> bool {
+    let begins = around.invoice.as_ref().and_then(|told| told.billing_reason.as_deref()) == Some("subscription_create");
+    begins && matches!(around.status.as_deref(), None | Some("incomplete" | "incomplete_expired"))
+}
+
+fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
+    let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customers::find_owner(tx, id))?;
+    let invoice = invoices::find_told(tx, &case.invoice_id)?;
+    let mut around = Surroundings { case, user_id, invoice, status: None, grace: None, tiers: (None, None) };
+    let Some(subscription_id) = around.case.subscription_id.clone() else { return Ok(around) };
+    let Some(shown) = subscriptions::find(tx, &subscription_id)? else { return Ok(around) };
+    let now_s = basis.now_ms.div_euclid(1000);
+    let fact = shown.facts();
+    let mut all = around.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(tx, id))?;
+    let all: Vec<entitlement::Subscription> = all.drain(..).map(|one| one.facts()).collect();
+    let bought = entitlement::tier_bought(&fact, basis.policy).map(str::to_owned);
+    around.tiers = (bought, Some(entitlement::entitlement(&all, basis.policy, now_s).tier));
+    around.status = Some(shown.subscription.status);
+    // Whoever is deleted at Stripe is owed nothing and owes nothing.
+    if let Some(started_at) = shown.grace_started_at.filter(|_| !shown.customer_deleted) {
+        let recorded = |kind: Kind| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), started_at);
+        let speaker = payment_failures::find_speaker(tx, &subscription_id, started_at)?;
+        around.grace = Some(Delinquency {
+            started_at,
+            speaks: speaker.as_deref() == Some(around.case.invoice_id.as_str()),
+            warned: recorded(Kind::GracePeriodWarning)?,
+            downgraded: recorded(Kind::SubscriptionDowngraded)?,
+            covered: entitlement::is_covered(&all, &subscription_id, basis.policy, now_s),
+        });
+    }
+    Ok(around)
+}
+
+/// Writes a notice down, unless it is on record.
+fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: Basis) -> Result<(), StoreError> {
+    let about_grace = matches!(notice.kind, Kind::GracePeriodWarning | Kind::SubscriptionDowngraded);
+    let why = match notice.verdict {
+        Verdict::Tell => None,
+        Verdict::Skip(why) => Some(why.as_str()),
+    };
+    let attempt = NewAttempt {
+        case_id: around.case.id,
+        user_id: around.user_id.as_deref(),
+        attempt: notice.attempt,
+        kind: notice.kind.as_str(),
+        told: why.is_none(),
+        grace_started_at: around.grace.filter(|_| about_grace).map(|grace| grace.started_at),
+        outcome: why,
+        now_ms: basis.now_ms,
+    };
+    if !dunning_attempts::add(tx, &attempt)? || why.is_some() {
+        return Ok(());
+    }
+    let facts = facts(around, notice, basis);
+    announce_to_application(tx, around, notice, &facts, basis)?;
+    let case = &around.case;
+    let recipient = Recipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
+    let key = format!("{}:{}", case.invoice_id, notice.attempt);
+    let mail = Mail { notice: attempt.kind, key: &key, recipient: &recipient, facts: &facts };
+    let queued = if notice.kind == Kind::PaymentRecovered && basis.notify.mail && !by_mail {
+        Err(dunning::Why::Untold.as_str())
+    } else {
+        mail::queue(tx, &mail, basis)?
+    };
+    dunning_attempts::set_mail(tx, &attempt, queued.ok(), queued.err())
+}
+
+fn announce_to_application(
+    tx: &Tx,
+    around: &Surroundings,
+    notice: Notice,
+    facts: &Value,
+    basis: Basis,
+) -> Result<(), StoreError> {
+    let case = &around.case;
+    let (event_type, at_s) = match notice.kind {
+        Kind::PaymentFailed | Kind::PaymentRetry => ("payment.failed", case.last_failed_at),
+        Kind::PaymentRecovered => {
+            ("payment.recovered", settled(case).map_or(case.last_failed_at, |settled| settled.at))
+        }
+        _ => return Ok(()),
+    };
+    let mut data = facts.clone();
+    // A bearer link is for the customer's eyes.
+    if let Some(fields) = data.as_object_mut() {
+        fields.remove("hosted_invoice_url");
+        fields.remove("invoice_pdf");
+        fields.insert("user_id".to_owned(), json!(around.user_id));
+    }
+    let key = format!("{}:{}", case.invoice_id, notice.attempt);
+    let user_id = around.user_id.as_deref();
+    announce::tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
+}
+
+/// What mails and events about a case are made from.
+fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
+    let (case, invoice) = (&around.case, around.invoice.as_ref());
+    // When a payment is heard of, Stripe's word that the subscription is active again is still on its way.
+    let tier_now = around.tiers.1.as_deref().filter(|_| notice.kind != Kind::PaymentRecovered);
+    let paid = invoice.filter(|_| notice.kind == Kind::PaymentRecovered).and_then(|invoice| invoice.amount_paid);
+    json!({
+        "invoice_id": case.invoice_id, "subscription_id": case.subscription_id, "customer_id": case.customer_id,
+        "amount": paid.or(case.amount_due), "currency": case.currency, "failure_code": case.failure_reason,
+        "attempt": case.attempt_count.max(notice.attempt), "next_attempt_at": case.next_retry_at,
+        "first_failed_at": case.first_failed_at, "failed_at": case.last_failed_at,
+        "settled_at": settled(case).map(|settled| settled.at),
+        "grace_period_end": grace_period_end(around, basis),
+        "invoice_number": invoice.and_then(|invoice| invoice.number.as_deref()),
+        "hosted_invoice_url": invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()),
+        "invoice_pdf": invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()),
+        "tier": around.tiers.0, "tier_now": tier_now,
+    })
+}
+
+/// The end of the grace period, also where Stripe's word that there is one has not come yet. One that is settled has none.
+fn grace_period_end(around: &Surroundings, basis: Basis) -> Option<i64> {
+    let case = &around.case;
+    let status = around.status.as_deref()?;
+    if settled(case).is_some() {
+        return None;
+    }
+    match around.grace {
+        Some(grace) => Some(grace.ends_at(policy(basis))),
+        None if matches!(status, "active" | "trialing") => {
+            Some(case.first_failed_at.saturating_add(basis.policy.grace_period_s))
+        }
+        None => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! Notices and events that hang on no failure case: an invoice, the end of a trial, a dispute, a dead letter. Each once
+//! per object, by its key in the outbox; what is not sent for a reason of its own is there as skipped, with the reason.
+//! Where mail is off, nothing is. Called by the families and by `retrier`.
+
+use serde_json::{Value, json};
+
+use super::announce::{self, News};
+use super::derived::Basis;
+use super::mail::{self, Mail, Recipient};
+use super::{ProjectionError, Step};
+use crate::dunning::OLD_NEWS_S;
+use crate::entitlement;
+use crate::store::dead_letters::DeadLetter;
+use crate::store::{StoreError, Tx, customers, settings, subscriptions};
+use crate::stripe::object;
+
+const TOO_LATE: &str = "heard of too late";
+/// Mails about dead letters in one hour at most: what breaks one event may break thousands.
+const DEAD_LETTER_MAILS_PER_HOUR: u64 = 20;
+const FLOOD: &str = "enough mails about dead letters in this hour";
+
+/// An invoice is final: its number and its file exist now.
+pub(super) fn invoice_finalized(step: &Step, id: &str) -> Result<(), ProjectionError> {
+    let notify = &step.context.notify;
+    let mailed = notify.mail && notify.invoice_finalized;
+    if step.is_reading() || !(mailed || notify.is_wanted("invoice.finalized")) {
+        return Ok(());
+    }
+    let shown = &step.snapshot.object;
+    let customer_id = object::reference(shown, "customer");
+    let recipient = Recipient::of_customer(step.tx, customer_id, Some(id))?;
+    let (period_start, period_end) = object::invoice_period(shown)?;
+    let mut facts = json!({
+        "invoice_id": id, "customer_id": customer_id, "subscription_id": object::invoice_subscription(shown),
+        "invoice_number": object::text(shown, "number")?, "amount": object::integer(shown, "amount_due")?,
+        "total": object::integer(shown, "total")?, "currency": object::text(shown, "currency")?,
+        "due_date": object::integer(shown, "due_date")?, "period_start": period_start, "period_end": period_end,
+        "hosted_invoice_url": object::text(shown, "hosted_invoice_url")?,
+        "invoice_pdf": object::text(shown, "invoice_pdf")?, "finalized_at": step.event.created,
+    });
+    if mailed {
+        let mail = Mail { notice: "invoice_finalized", key: id, recipient: &recipient, facts: &facts };
+        mail::post(step.tx, &mail, is_old(step).then_some(TOO_LATE), step.basis())?;
+    }
+    let user_id = recipient.user_id.as_deref();
+    // Bearer links are for the customer's eyes.
+    if let Some(fields) = facts.as_object_mut() {
+        fields.remove("hosted_invoice_url");
+        fields.remove("invoice_pdf");
+        fields.insert("user_id".to_owned(), json!(user_id));
+    }
+    let news = News { event_type: "invoice.finalized", key: id, user_id, at_s: step.event.created, data: &facts };
+    Ok(announce::tell(step.tx, &news, step.basis())?)
+}
+
+/// A trial ends in some days, Stripe says three.
+pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionError> {
+    if step.is_reading() || !step.context.notify.mail {
+        return Ok(());
+    }
+    let shown = &step.snapshot.object;
+    let Some(trial_end) = object::integer(shown, "trial_end")? else { return Ok(()) };
+    let customer_id = object::reference(shown, "customer");
+    let recipient = Recipient::of_customer(step.tx, customer_id, None)?;
+    let Some(known) = subscriptions::find(step.tx, id)? else { return Ok(()) };
+    let tier = entitlement::tier_bought(&known.facts(), &step.context.policy).map(str::to_owned);
+    let item = known.subscription.items.first();
+    let ends = known.subscription.cancel_at_period_end || known.subscription.cancel_at.is_some();
+    let facts = json!({
+        "subscription_id": id, "customer_id": customer_id, "trial_end": trial_end, "tier": tier,
+        "amount": item.and_then(|item| item.unit_amount?.checked_mul(item.quantity.unwrap_or(1))),
+        "currency": item.and_then(|item| item.currency.as_deref()).or(known.subscription.currency.as_deref()),
+        "interval": item.and_then(|item| item.recurring_interval.as_deref()),
+        "interval_count": item.and_then(|item| item.interval_count), "ends_with_trial": ends,
+    });
+    let skipped = if trial_end <= step.now_ms.div_euclid(1000) {
+        Some("the trial was over")
+    } else if known.subscription.status != "trialing" {
+        Some("the subscription is no longer on trial")
+    } else {
+        None
+    };
+    let key = format!("{id}:{trial_end}");
+    let mail = Mail { notice: "trial_will_end", key: &key, recipient: &recipient, facts: &facts };
+    Ok(mail::post(step.tx, &mail, skipped, step.basis())?)
+}
+
+/// Somebody wants money back by way of the bank: evidence is due in days, so the operator hears of it however late.
+pub(super) fn dispute_created(step: &Step) -> Result<(), ProjectionError> {
+    if step.is_reading() {
+        return Ok(());
+    }
+    let shown = &step.snapshot.object;
+    let id = object::required_reference(shown, "id")?;
+    let due_by = shown.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
+    let facts = json!({
+        "dispute_id": id, "charge_id": object::reference(shown, "charge"),
+        "payment_intent_id": object::reference(shown, "payment_intent"),
+        "amount": object::integer(shown, "amount")?, "currency": object::text(shown, "currency")?,
+        "reason": object::text(shown, "reason")?, "status": object::text(shown, "status")?,
+        "evidence_due_by": due_by, "created": object::integer(shown, "created")?.unwrap_or(step.event.created),
+    });
+    let recipient = Recipient::operator(step.basis());
+    let mail = Mail { notice: "dispute_created", key: id, recipient: &recipient, facts: &facts };
+    mail::post(step.tx, &mail, None, step.basis())?;
+    let user_id = owner_of_charge(step, shown)?;
+    let mut data = facts;
+    if let Some(fields) = data.as_object_mut() {
+        fields.insert("user_id".to_owned(), json!(user_id));
+    }
+    let user_id = user_id.as_deref();
+    let news = News { event_type: "dispute.created", key: id, user_id, at_s: step.event.created, data: &data };
+    Ok(announce::tell(step.tx, &news, step.basis())?)
+}
+
+/// A dispute names no customer, its charge does, if it is known.
+fn owner_of_charge(step: &Step, dispute: &Value) -> Result<Option<String>, StoreError> {
+    match object::reference(dispute, "charge") {
+        Some(charge_id) => customers::find_owner_of_charge(step.tx, charge_id),
+        None => Ok(None),
+    }
+}
+
+/// An event was given up: an operator decides.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), StoreError> {
+    let facts = json!({
+        "event_id": letter.event_id, "event_type": letter.event_type, "attempts": letter.retry_count,
+        "error": letter.error, "received_at": letter.received_ms.div_euclid(1000),
+    });
+    let recipient = Recipient::operator(basis);
+    let mail = Mail { notice: "webhook_dead_letter", key: &letter.event_id, recipient: &recipient, facts: &facts };
+    let flood = basis.notify.mail && is_flood(tx, basis.now_ms)?;
+    mail::post(tx, &mail, flood.then_some(FLOOD), basis)?;
+    let at_s = letter.created_at_ms.div_euclid(1000);
+    let news = News { event_type: "webhook.dead_letter", key: &letter.event_id, user_id: None, at_s, data: &facts };
+    announce::tell(tx, &news, basis)
+}
+
+/// Counts a mail about a dead letter: the hour, and how many there were in it.
+fn is_flood(tx: &Tx, now_ms: i64) -> Result<bool, StoreError> {
+    let hour = now_ms.div_euclid(3_600_000).to_string();
+    let before = settings::find(tx, settings::DEAD_LETTER_MAILS)?.unwrap_or_default();
+    let in_this_hour = before.split_once(' ').filter(|(of, _)| *of == hour).and_then(|(_, count)| count.parse().ok());
+    let count = in_this_hour.unwrap_or(0_u64).saturating_add(1);
+    settings::put(tx, settings::DEAD_LETTER_MAILS, &format!("{hour} {count}"))?;
+    Ok(count > DEAD_LETTER_MAILS_PER_HOUR)
+}
+
+fn is_old(step: &Step) -> bool {
+    step.now_ms.div_euclid(1000).saturating_sub(step.event.created) > OLD_NEWS_S
+}

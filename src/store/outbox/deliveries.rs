@@ -1,0 +1,136 @@
+//! Effects that go to a target, mail or an endpoint, in batches. Effects of one user go to a target in the order in which
+//! they were written: one that is due while an earlier one is unfinished is parked behind it (`waits_for`) and looked at
+//! again when that one is finished, so that a claim never reads what cannot go yet. A claim that did not come to its
+//! attempt is not counted.
+
+use std::collections::HashMap;
+
+use super::{Effect, End, effect, finish};
+use crate::store::{Reader, StoreError, Tx};
+
+/// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
+const ROUNDS: usize = 8;
+
+/// What a claim brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// To be performed in this order.
+    pub effects: Vec<Effect>,
+    /// More may be due that was not looked at.
+    pub more: bool,
+}
+
+const IS_DUE: &str = "SELECT 1 FROM outbox INDEXED BY outbox_ready
+    WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2 LIMIT 1";
+
+/// Whether something for this target is due.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn is_due(reader: &Reader, target: &str, now_ms: i64) -> Result<bool, StoreError> {
+    Ok(reader.find(IS_DUE, (target, now_ms), |_| Ok(()))?.is_some())
+}
+
+const DUE: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
+    WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2
+    ORDER BY next_attempt_at_ms, id LIMIT ?3";
+const EARLIER: &str = "SELECT max(id) FROM outbox INDEXED BY outbox_order
+    WHERE target = ?1 AND user_id = ?2 AND id < ?3 AND status IN ('pending', 'claimed')";
+const PARK: &str = "UPDATE outbox SET waits_for = ?2 WHERE id = ?1";
+const TAKE: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id = ?1
+    RETURNING id, dedupe_key, user_id, payload, attempts, claimed_at_ms";
+
+/// Takes up to `limit` effects that are due for a target, the one that has been due longest first. Several of one user
+/// are taken together only in their order and without a gap; whoever performs them stops with that user at the first one
+/// that is to be tried again.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed, StoreError> {
+    let mut effects: Vec<Effect> = Vec::new();
+    // The newest of each user that is taken.
+    let mut last: HashMap<String, i64> = HashMap::new();
+    for _ in 0..ROUNDS {
+        let room = limit.saturating_sub(effects.len());
+        let most = i64::try_from(room).unwrap_or(i64::MAX);
+        let due: Vec<(i64, Option<String>)> =
+            tx.list(DUE, (target, now_ms, most), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let is_all = due.len() < room;
+        for (id, user_id) in due {
+            if let Some(user_id) = user_id {
+                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id), |row| row.get(0))?;
+                if let Some(earlier) = earlier.filter(|earlier| last.get(&user_id) != Some(earlier)) {
+                    tx.execute(PARK, (id, earlier))?;
+                    continue;
+                }
+                last.insert(user_id, id);
+            }
+            effects.extend(tx.find(TAKE, (id, now_ms), effect)?);
+        }
+        if is_all {
+            return Ok(Claimed { effects, more: false });
+        }
+    }
+    Ok(Claimed { effects, more: true })
+}
+
+const UNPARK: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for = ?1";
+
+/// Lets go what waits for an effect that is finished.
+///
+/// # Errors
+/// When the database cannot take it.
+pub(super) fn let_go(tx: &Tx, id: i64) -> Result<(), StoreError> {
+    tx.execute(UNPARK, [id]).map(|_| ())
+}
+
+/// Ends a claimed effect and lets go what waits for it. `false`: it is no longer this claim's.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn end(tx: &Tx, effect: &Effect, end: End, now_ms: i64) -> Result<bool, StoreError> {
+    let ended = finish(tx, effect, end, now_ms)?;
+    if ended {
+        let_go(tx, effect.id)?;
+    }
+    Ok(ended)
+}
+
+const RELEASE: &str = "UPDATE outbox SET status = 'pending', attempts = max(attempts - 1, 0), claimed_at_ms = NULL
+    WHERE id = ?1 AND status = 'claimed' AND attempts = ?2 AND claimed_at_ms = ?3";
+
+/// Puts a claimed effect back that was not attempted, its due time unchanged.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn release(tx: &Tx, effect: &Effect) -> Result<(), StoreError> {
+    tx.execute(RELEASE, (effect.id, effect.attempts, effect.claimed_at_ms)).map(|_| ())
+}
+
+const RESCUE: &str = "UPDATE outbox INDEXED BY outbox_order
+    SET status = 'pending', attempts = max(attempts - 1, 0), claimed_at_ms = NULL
+    WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind IN ('mail', 'webhook')";
+const UNPARK_ALL: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for IS NOT NULL";
+
+/// Puts back what a process that died had claimed, without counting an attempt of which nobody knows, and has looked at
+/// anew what was parked. To be called before the first claim, by the one process that has the database. How many were.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn rescue(tx: &Tx) -> Result<usize, StoreError> {
+    tx.execute(UNPARK_ALL, [])?;
+    tx.execute(RESCUE, [])
+}
+
+const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms = CASE attempts WHEN 0 THEN ?2 ELSE ?3 END
+    WHERE target = ?1 AND status IN ('pending', 'claimed') AND status = 'pending'
+    AND next_attempt_at_ms > CASE attempts WHEN 0 THEN ?2 ELSE ?3 END";
+
+/// Lets what is new be due now, and nothing for this target later than `latest_ms`: what is, was dated by a clock that was
+/// set back since. How many were.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn bring_forward(tx: &Tx, target: &str, now_ms: i64, latest_ms: i64) -> Result<usize, StoreError> {
+    tx.execute(BRING_FORWARD, (target, now_ms, latest_ms))
+}

@@ -1,0 +1,110 @@
+//! What time alone changes: grace periods and subscriptions that end, warnings that fall due. Every so often it asks two
+//! indexes for what is due and has it computed anew, page by page, each page in one transaction: a user's answer (so the
+//! tier falls in `subscriptions` and the application hears of it), a failure case (so its notices are written). What a
+//! process that dies leaves undone is still due. It must never decide anything itself. Run by `daemon`; tests drive
+//! [`Tick::step`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::select;
+
+use crate::clock::Clock;
+use crate::projection::{Context, derived, notices};
+use crate::store::{Store, StoreError, effective, payment_failures};
+use crate::thread::{Pulse, Stop};
+
+/// How often it looks, in seconds.
+pub const EVERY_S: u64 = 30;
+/// It sleeps no longer than this between two beats.
+const NAP: Duration = Duration::from_secs(5);
+/// Users or cases in one transaction at most: bounds how long a webhook waits for the writer.
+const PAGE: u32 = 100;
+
+/// What one look did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ticked {
+    /// Answers that were computed anew.
+    pub users: usize,
+    /// Failure cases that were looked at.
+    pub cases: usize,
+}
+
+/// Looks for what is due.
+pub struct Tick {
+    store: Store,
+    context: Arc<Context>,
+}
+
+impl Tick {
+    /// Looks in this database, by these rules.
+    #[must_use]
+    pub fn new(store: Store, context: Arc<Context>) -> Self {
+        Self { store, context }
+    }
+
+    /// The thread's loop; `pulse` beats with each page.
+    pub fn run(self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
+        loop {
+            pulse.beat();
+            if let Err(error) = self.paged(clock.now_ms(), pulse) {
+                if matches!(error, StoreError::Stopped) {
+                    return;
+                }
+                log::warn!("what is due by time waits: {error}; trying again in {EVERY_S} s");
+            }
+            for _ in 0..EVERY_S / NAP.as_secs() {
+                pulse.beat();
+                select! {
+                    recv(stop.signal()) -> _ => return,
+                    default(NAP) => {},
+                }
+            }
+        }
+    }
+
+    /// Has everything computed that is due.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; what was not reached stays due.
+    pub fn step(&self, now_ms: i64) -> Result<Ticked, StoreError> {
+        self.paged(now_ms, &Pulse::default())
+    }
+
+    fn paged(&self, now_ms: i64, pulse: &Pulse) -> Result<Ticked, StoreError> {
+        let mut ticked = Ticked::default();
+        // The answer first: what a notice says of it has then come true.
+        while let users @ 1.. = self.users(now_ms)? {
+            ticked.users += users;
+            pulse.beat();
+        }
+        while let cases @ 1.. = self.cases(now_ms)? {
+            ticked.cases += cases;
+            pulse.beat();
+        }
+        Ok(ticked)
+    }
+
+    fn users(&self, now_ms: i64) -> Result<usize, StoreError> {
+        let now_s = now_ms.div_euclid(1000);
+        let due = self.store.read(|reader| effective::list_due(reader, now_s, PAGE))?;
+        let (context, count) = (Arc::clone(&self.context), due.len());
+        if count > 0 {
+            self.store.write(move |tx| {
+                due.iter().try_for_each(|id| derived::refresh_effective(tx, id, context.basis(now_ms)))
+            })?;
+        }
+        Ok(count)
+    }
+
+    fn cases(&self, now_ms: i64) -> Result<usize, StoreError> {
+        let now_s = now_ms.div_euclid(1000);
+        let due = self.store.read(|reader| payment_failures::list_due(reader, now_s, PAGE))?;
+        let (context, count) = (Arc::clone(&self.context), due.len());
+        if count > 0 {
+            self.store
+                .write(move |tx| due.iter().try_for_each(|id| notices::review(tx, id, None, context.basis(now_ms))))?;
+        }
+        Ok(count)
+    }
+}
