@@ -95,6 +95,18 @@ impl Account {
         Self(Arc::new(Inner { store, client, livemode, confirmed: AtomicBool::new(false) }))
     }
 
+    /// Compares the mode of the key with the copy's, without asking Stripe.
+    ///
+    /// # Errors
+    /// [`AccountError::Other`], or the database's.
+    pub fn confirm_mode(&self) -> Result<(), AccountError> {
+        let (known, shown) = (self.0.store.read(find)?, Owner { account: None, livemode: self.0.livemode });
+        if known.contradicts(&shown) {
+            return Err(AccountError::Other { known, shown });
+        }
+        Ok(())
+    }
+
     /// Confirms that the key is of the account and the mode of the copy. Costs nothing once it was confirmed.
     ///
     /// # Errors

@@ -256,6 +256,7 @@ impl Calls {
 
     /// Writes a new operation down.
     fn reserve(&self, wanted: &Wanted, key: &str, form: &str) -> Result<Operation, CallsError> {
+        self.account.confirm_mode()?;
         let now_ms = self.clock.now_ms();
         let new = New {
             idempotency_key: key.to_owned(),

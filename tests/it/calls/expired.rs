@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tilld::calls::{Caller, Calls, Kind, Outcome, Wanted};
+use tilld::calls::{Caller, Calls, CallsError, Kind, Outcome, Wanted};
 use tilld::clock::{Clock, ManualClock};
 use tilld::stripe::call::Verb;
 use tilld::stripe::client::Client;
@@ -12,7 +12,7 @@ use tilld::stripe::form::Form;
 use tilld::stripe::settings::{ApiKey, Settings};
 
 use crate::fake_stripe::{FakeStripe, Fault};
-use crate::harness::Till;
+use crate::harness::{Setup, Till};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Attempts of one call.
@@ -26,7 +26,8 @@ struct Scene {
 }
 
 fn scene() -> Scene {
-    let (till, fake) = (Till::new(), FakeStripe::start());
+    let till = Till::with(Setup { livemode: Some(false), ..Setup::default() });
+    let fake = FakeStripe::start();
     till.clock.set(fake.clock().now_ms());
     let settings =
         Settings { max_attempts: 1, ..Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive") };
@@ -49,6 +50,10 @@ impl Scene {
     }
 
     fn pay_for(&self, key: &str) -> Outcome {
+        self.try_to_pay(key).unwrap()
+    }
+
+    fn try_to_pay(&self, key: &str) -> Result<Outcome, CallsError> {
         let wanted = Wanted {
             kind: Kind::PaymentIntentCreate,
             user_id: None,
@@ -62,7 +67,7 @@ impl Scene {
             let sums = Form::new().put("amount", "1999").put("currency", "usd").put("customer", self.customer.as_str());
             sums.map("metadata", metadata)
         };
-        self.calls.perform(wanted, form).unwrap()
+        self.calls.perform(wanted, form)
     }
 
     fn recover(&self) -> usize {
@@ -207,4 +212,13 @@ fn with_the_key_of_another_account_nothing_in_doubt_is_taken_for_not_done() {
     scene.till.clock.advance(HOUR_MS);
     assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
     assert_eq!(scene.fake.effects("payment_intent"), 1);
+}
+
+#[test]
+fn nothing_new_is_asked_for_with_a_key_of_the_other_mode() {
+    let scene = scene();
+    scene.till.store.write(|tx| tilld::store::settings::put(tx, "stripe_mode", "live")).unwrap();
+    let error = scene.try_to_pay("key-1").unwrap_err().to_string();
+    assert!(error.contains("live mode") && error.contains("test mode"), "{error}");
+    assert_eq!((scene.posts(), scene.till.value("SELECT count(*) FROM stripe_operations")), (0, json!(0)));
 }
