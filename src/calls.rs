@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::ids;
 use crate::projection::read::{self, Sent, Shown};
 use crate::projection::{Context, ProjectionError};
-use crate::store::stripe_operations::{self as table, New, Operation, Status};
+use crate::store::stripe_operations::{self as table, New, Operation};
 use crate::store::{Store, StoreError};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;
@@ -200,7 +200,7 @@ impl Calls {
     /// Somebody else has the turn. If that is the recovery of this very operation, its outcome is not known yet.
     fn busy(&self, caller: &Caller) -> Result<Outcome, CallsError> {
         match self.find(caller.key.as_deref())? {
-            Some(known) if is_open(&known) && known.fingerprint == caller.fingerprint => {
+            Some(known) if known.status.is_open() && known.fingerprint == caller.fingerprint => {
                 Ok(Outcome::InDoubt { key: known.idempotency_key })
             }
             _ => Err(CallsError::Busy),
@@ -350,9 +350,4 @@ fn key_lives(operation: &Operation, now_ms: i64) -> bool {
     /// So little may the clock be set back by those that keep it right.
     const SLACK_MS: i64 = 60_000;
     (-SLACK_MS..KEY_LIFE_MS).contains(&now_ms.saturating_sub(operation.first_sent_ms))
-}
-
-/// Whether it is still to be found out what became of it.
-fn is_open(operation: &Operation) -> bool {
-    matches!(operation.status, Status::Sending | Status::InDoubt)
 }

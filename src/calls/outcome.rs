@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::{Calls, CallsError, Kind, is_open, text_of};
+use super::{Calls, CallsError, Kind, text_of};
 use crate::projection::read::{self, Sent, Shown};
 use crate::retry::{RetryPolicy, jitter_of};
 use crate::store::stripe_operations::{self as table, Operation, Settled, Status};
@@ -174,7 +174,7 @@ impl Calls {
     }
 
     fn settle_error(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
-        let was_in_doubt = operation.attempts > 1 && is_open(operation);
+        let was_in_doubt = operation.attempts > 1 && operation.status.is_open();
         let unknown = error.may_have_been_done() || (was_in_doubt && !error.settles_earlier_attempts());
         if unknown {
             return self.doubt(operation, &error);

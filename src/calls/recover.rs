@@ -73,7 +73,7 @@ impl Calls {
         let Some(_turn) = self.turns.take(&name, Duration::ZERO) else { return Ok(false) };
         let key = operation.idempotency_key.clone();
         let found = self.store.read(move |reader| table::find(reader, &key))?;
-        let Some(operation) = found.filter(super::is_open) else { return Ok(false) };
+        let Some(operation) = found.filter(|found| found.status.is_open()) else { return Ok(false) };
         let kind = operation.kind.clone();
         let operation = self.take_up(operation)?;
         let outcome = if key_lives(&operation, now_ms) { self.send(&operation)? } else { self.look_for(&operation)? };

@@ -72,9 +72,9 @@ pub(super) fn refresh_owner(tx: &Tx, customer_id: &str, basis: Basis) -> Result<
     Ok(true)
 }
 
-/// Brings a failure case in line with its invoice, its payment and its subscription. No case: nothing to do.
-pub(super) fn refresh_case(tx: &Tx, invoice_id: &str) -> Result<(), StoreError> {
-    let Some(case) = payment_failures::find(tx, invoice_id)? else { return Ok(()) };
+/// Brings a failure case in line with its invoice, its payment and its subscription. `false`: there is no case.
+pub(super) fn refresh_case(tx: &Tx, invoice_id: &str) -> Result<bool, StoreError> {
+    let Some(case) = payment_failures::find(tx, invoice_id)? else { return Ok(false) };
     let invoice = invoices::find_standing(tx, invoice_id)?;
     let intent_id = invoice.as_ref().and_then(|invoice| invoice.payment_intent_id.as_deref());
     let reason = payment_intents::find_failure_code(tx, intent_id, invoice_id)?;
@@ -82,7 +82,8 @@ pub(super) fn refresh_case(tx: &Tx, invoice_id: &str) -> Result<(), StoreError> 
         None => resolution_of_subscription(tx, case.subscription_id.as_deref())?,
         known => known,
     };
-    payment_failures::settle(tx, invoice_id, intent_id, reason.as_deref(), resolution)
+    payment_failures::settle(tx, invoice_id, intent_id, reason.as_deref(), resolution)?;
+    Ok(true)
 }
 
 fn resolution_of_invoice(invoice: &invoices::Standing) -> Option<Resolution> {

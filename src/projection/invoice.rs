@@ -26,15 +26,17 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if heard.is_some() {
         note_failure(step, id)?;
     }
-    derived::refresh_case(step.tx, id)?;
+    let has_case = derived::refresh_case(step.tx, id)?;
     if let Some(subscription_id) = subscription_id {
         derived::refresh_grace(step.tx, subscription_id)?;
     }
     if let Some(customer_id) = customer_id {
         derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
     }
-    notices::review(step.tx, id, heard.as_ref(), step.basis())?;
-    if let Some(subscription_id) = subscription_id {
+    if has_case {
+        notices::review(step.tx, id, heard.as_ref(), step.basis())?;
+    }
+    if let Some(subscription_id) = subscription_id.filter(|_| has_case) {
         // Where this case is settled, another one stands for the delinquency.
         notices::review_subscription(step.tx, subscription_id, step.basis())?;
     }
@@ -142,7 +144,8 @@ pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<()
     if let Some(intent_id) = &payment.stripe_payment_intent_id {
         rewrite(step.tx, "payment_intent", intent_id, winner.livemode, payment_intent::write)?;
     }
-    Ok(derived::refresh_case(step.tx, &payment.stripe_invoice_id)?)
+    derived::refresh_case(step.tx, &payment.stripe_invoice_id)?;
+    Ok(())
 }
 
 fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {

@@ -91,25 +91,9 @@ pub(super) fn project(
     if !fetch.is_allowed() {
         return ignored("a thin event whose object has no address in Stripe's API");
     }
-    let related = named.related.as_ref();
-    let (kind, id) = (related.and_then(|to| to.kind.as_deref()), related.and_then(|to| to.id.as_deref()));
-    let payload = json!({
-        "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,
-        "object_path": fetch.object_path, "object_type": kind, "object_id": id,
-    });
     let dedupe_key = format!("{PREFIX}{}", event.id);
-    let (payload, kind) = (payload.to_string(), Kind::StripeCall);
-    let new = NewEffect {
-        kind,
-        dedupe_key: &dedupe_key,
-        user_id: None,
-        target: None,
-        payload: &payload,
-        due_ms: now_ms,
-        now_ms,
-    };
     // Projected before: it is replayed, so it is fetched again.
-    if !outbox::put(tx, &new)? {
+    if !put(tx, &dedupe_key, &fetch, now_ms)? {
         outbox::reopen(tx, &dedupe_key, now_ms)?;
     }
     ignored("a thin event: what it names is being fetched")
@@ -139,17 +123,17 @@ pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), Stor
     if !fetch.is_allowed() {
         return Ok(());
     }
-    let payload = json!({"event_id": null, "object_path": fetch.object_path}).to_string();
     let dedupe_key = format!("{AGAIN}{}:{}:{second}", key.object, key.id);
-    let (kind, now_ms) = (Kind::StripeCall, step.now_ms);
-    let new = NewEffect {
-        kind,
-        dedupe_key: &dedupe_key,
-        user_id: None,
-        target: None,
-        payload: &payload,
-        due_ms: now_ms,
-        now_ms,
-    };
-    outbox::put(step.tx, &new).map(|_| ())
+    put(step.tx, &dedupe_key, &fetch, step.now_ms).map(|_| ())
+}
+
+/// Writes a fetch into the outbox, due at once. `false`: it is there already.
+fn put(tx: &Tx, dedupe_key: &str, fetch: &Fetch, now_ms: i64) -> Result<bool, StoreError> {
+    let payload = json!({
+        "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,
+        "object_path": fetch.object_path,
+    })
+    .to_string();
+    let (kind, user_id, target) = (Kind::StripeCall, None, None);
+    outbox::put(tx, &NewEffect { kind, dedupe_key, user_id, target, payload: &payload, due_ms: now_ms, now_ms })
 }

@@ -125,11 +125,11 @@ fn effect(row: &Row) -> rusqlite::Result<Effect> {
 }
 
 const CLAIM: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id =
-    (SELECT id FROM outbox WHERE status = 'pending' AND kind = ?1 AND next_attempt_at_ms <= ?2
+    (SELECT id FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL AND next_attempt_at_ms <= ?2
      ORDER BY next_attempt_at_ms, id LIMIT 1)
     RETURNING id, dedupe_key, user_id, payload, attempts, claimed_at_ms";
 
-/// Takes the effect of this kind that has been due longest, its attempt counted. It belongs to this process until it is
+/// Takes the effect of this kind without a target that has been due longest, its attempt counted. It belongs to this process until it is
 /// finished, retried, or the process dies.
 ///
 /// # Errors
@@ -193,7 +193,8 @@ pub fn rescue(tx: &Tx, kind: Kind) -> Result<usize, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn next_due_ms(reader: &Reader, kind: Kind) -> Result<Option<i64>, StoreError> {
-    const SQL: &str = "SELECT min(next_attempt_at_ms) FROM outbox WHERE status = 'pending' AND kind = ?1";
+    const SQL: &str =
+        "SELECT min(next_attempt_at_ms) FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL";
     reader.get(SQL, [kind.as_str()], |row| row.get(0))
 }
 

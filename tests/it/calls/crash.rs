@@ -117,7 +117,6 @@ impl Scene {
     /// What must hold in the end, however it went.
     fn done_once(&self, how: &str) {
         let (status, answer) = self.ask();
-        // A canceled subscription cannot be canceled again; where no key is honoured, that is the answer.
         assert_eq!(status, 200, "{:?} {how}: {answer}", self.op);
         assert_eq!(self.ask(), (status, answer), "{:?} {how}: the same key, another answer", self.op);
         assert_eq!(self.effects(), 1, "{:?} {how}", self.op);
