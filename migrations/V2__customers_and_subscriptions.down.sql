@@ -3,7 +3,7 @@ DROP TABLE subscription_events;
 DROP TABLE subscriptions;
 DROP TABLE stripe_subscription_items;
 DROP TABLE stripe_subscriptions;
-DROP TABLE customer_links;
+DROP TABLE user_links;
 DROP TABLE stripe_customers;
 DROP TABLE stripe_objects;
 DROP TABLE users;

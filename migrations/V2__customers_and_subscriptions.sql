@@ -29,6 +29,9 @@ CREATE TABLE stripe_customers (
     id                 INTEGER PRIMARY KEY,                     -- row number
     user_id            TEXT UNIQUE REFERENCES users (id),       -- the user whose main customer this is
     owner_user_id      TEXT REFERENCES users (id),              -- the user it belongs to, also when it is a second one
+    linked_by          TEXT,                                    -- why: said, metadata or subscriptions; NULL: it is nobody's
+    contested          INTEGER NOT NULL DEFAULT 0 CHECK (contested IN (0, 1)), -- 1: nobody's, because its subscriptions name several users
+    last_named         TEXT,                                    -- newest event whose metadata name a user: created, event, user
     stripe_customer_id TEXT NOT NULL UNIQUE,                    -- cus_…
     email              TEXT,                                    -- as Stripe has it
     name               TEXT,                                    -- as Stripe has it
@@ -44,21 +47,27 @@ CREATE TABLE stripe_customers (
 CREATE INDEX stripe_customers_owner ON stripe_customers (owner_user_id) WHERE owner_user_id IS NOT NULL;
 CREATE INDEX stripe_customers_email ON stripe_customers (email) WHERE email IS NOT NULL;
 
-CREATE TABLE customer_links (
-    stripe_customer_id TEXT NOT NULL,                           -- the customer spoken of
-    source             TEXT NOT NULL                            -- kind of the object that names the user
-                       CHECK (source IN ('customer', 'subscription', 'checkout.session')),
-    source_id          TEXT NOT NULL,                           -- id of that object
-    user_id            TEXT NOT NULL REFERENCES users (id),     -- the user it names
-    event_created      INTEGER NOT NULL,                        -- created of the event it rests on
-    PRIMARY KEY (source, source_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX customer_links_customer ON customer_links (stripe_customer_id);
+-- What the application or its operator said of whose a customer or a subscription is. Nothing is overwritten, so that
+-- what was said before counts again when something is taken back.
+CREATE TABLE user_links (
+    id              INTEGER PRIMARY KEY,                        -- the order in which it was said
+    object          TEXT NOT NULL CHECK (object = 'customer' OR object = 'subscription'), -- kind of the object spoken of
+    object_id       TEXT NOT NULL,                              -- its id
+    user_id         TEXT NOT NULL REFERENCES users (id),        -- the user spoken of
+    linked          INTEGER NOT NULL CHECK (linked IN (0, 1)),  -- 1: it is this user's; 0: it is not
+    actor           TEXT NOT NULL,                              -- api or cli
+    said_at_ms      INTEGER NOT NULL,                           -- unix milliseconds
+    withdrawn_at_ms INTEGER                                     -- when it was taken back, unix milliseconds; NULL: it stands
+) STRICT;
+CREATE INDEX user_links_object ON user_links (object_id, id) WHERE withdrawn_at_ms IS NULL;
 
 CREATE TABLE stripe_subscriptions (
     id                     INTEGER PRIMARY KEY,                 -- row number
     stripe_subscription_id TEXT NOT NULL UNIQUE,                -- sub_…
     stripe_customer_id     TEXT NOT NULL,                       -- cus_…; its customer may not be known yet
+    user_id                TEXT REFERENCES users (id),          -- the user it belongs to
+    linked_by              TEXT,                                -- why: said, metadata, customer or reference; NULL: it is nobody's
+    last_named             TEXT,                                -- newest event whose metadata name a user: created, event, user
     stripe_price_id        TEXT,                                -- price of the first item
     status                 TEXT NOT NULL,                       -- as Stripe said it, an open set
     current_period_start   INTEGER,                             -- earliest start of its items, unix seconds
@@ -85,6 +94,7 @@ CREATE TABLE stripe_subscriptions (
     event_id               TEXT NOT NULL                        -- that event
 ) STRICT;
 CREATE INDEX stripe_subscriptions_customer ON stripe_subscriptions (stripe_customer_id);
+CREATE INDEX stripe_subscriptions_user ON stripe_subscriptions (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX stripe_subscriptions_status ON stripe_subscriptions (status);
 
 CREATE TABLE stripe_subscription_items (
@@ -136,9 +146,8 @@ CREATE TABLE subscription_events (
 CREATE INDEX subscription_events_subscription ON subscription_events (stripe_subscription_id, event_created);
 
 CREATE VIEW active_subscriptions AS                             -- for analysts: who has what today
-    SELECT s.stripe_subscription_id, s.stripe_customer_id, c.owner_user_id AS user_id, s.status, i.stripe_price_id,
+    SELECT s.stripe_subscription_id, s.stripe_customer_id, s.user_id, s.status, i.stripe_price_id,
            i.quantity, i.unit_amount, i.currency, i.recurring_interval, i.interval_count, s.current_period_end
     FROM stripe_subscriptions s
     JOIN stripe_subscription_items i ON i.stripe_subscription_id = s.stripe_subscription_id
-    LEFT JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
     WHERE s.status IN ('active', 'trialing', 'past_due') AND s.deleted = 0;

@@ -5,6 +5,8 @@ CREATE TABLE stripe_invoices (
     stripe_invoice_id        TEXT NOT NULL UNIQUE,              -- in_…
     stripe_customer_id       TEXT,                              -- cus_…; NULL for a guest
     stripe_subscription_id   TEXT,                              -- sub_…; NULL for a one-off invoice
+    user_id                  TEXT REFERENCES users (id),        -- the user it belongs to, as its subscription does if it has one
+    last_named               TEXT,                              -- newest event whose metadata name a user: created, event, user
     stripe_payment_intent_id TEXT,                              -- pi_…, where the event's API version tells it
     stripe_charge_id         TEXT,                              -- ch_…, where it is paid without an intent
     number                   TEXT,                              -- printed number; NULL for drafts
@@ -35,14 +37,15 @@ CREATE TABLE stripe_invoices (
     event_id                 TEXT NOT NULL                      -- that event
 ) STRICT;
 CREATE INDEX stripe_invoices_customer ON stripe_invoices (stripe_customer_id, created);
+CREATE INDEX stripe_invoices_user ON stripe_invoices (user_id, created) WHERE user_id IS NOT NULL;
 CREATE INDEX stripe_invoices_subscription ON stripe_invoices (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
 CREATE INDEX stripe_invoices_payment_intent ON stripe_invoices (stripe_payment_intent_id) WHERE stripe_payment_intent_id IS NOT NULL;
 
 CREATE TABLE stripe_payment_intents (
     id                    INTEGER PRIMARY KEY,                  -- row number
     stripe_intent_id      TEXT NOT NULL UNIQUE,                 -- pi_…
-    user_id               TEXT REFERENCES users (id),           -- by metadata.user_id, else by its customer
-    named_user_id         TEXT REFERENCES users (id),           -- the user that its metadata names
+    user_id               TEXT REFERENCES users (id),           -- the user it belongs to, as its subscription does if it has one
+    last_named            TEXT,                                 -- newest event whose metadata name a user: created, event, user
     stripe_customer_id    TEXT,                                 -- cus_…; NULL for a guest
     stripe_invoice_id     TEXT,                                 -- in_…, where the event's API version tells it
     stripe_charge_id      TEXT,                                 -- newest charge
@@ -121,10 +124,11 @@ CREATE TABLE stripe_disputes (
 CREATE TABLE stripe_checkout_sessions (
     id                       INTEGER PRIMARY KEY,               -- row number
     stripe_session_id        TEXT NOT NULL UNIQUE,              -- cs_…
-    client_reference_id      TEXT,                              -- the application's user id, where it gave one
+    client_reference_id      TEXT,                              -- whatever the maker of the link or the holder of its URL wrote
     stripe_customer_id       TEXT,                              -- cus_…; NULL for a guest
     stripe_subscription_id   TEXT,                              -- sub_…, once complete
     stripe_payment_intent_id TEXT,                              -- pi_…, in payment mode
+    stripe_invoice_id        TEXT,                              -- in_…, where it made one
     mode                     TEXT,                              -- payment, setup, subscription
     status                   TEXT,                              -- open, complete, expired
     payment_status           TEXT,                              -- paid, unpaid, no_payment_required
@@ -137,6 +141,9 @@ CREATE TABLE stripe_checkout_sessions (
     event_id                 TEXT NOT NULL                      -- that event
 ) STRICT;
 CREATE INDEX stripe_checkout_sessions_customer ON stripe_checkout_sessions (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
+CREATE INDEX stripe_checkout_sessions_subscription ON stripe_checkout_sessions (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
+CREATE INDEX stripe_checkout_sessions_payment_intent ON stripe_checkout_sessions (stripe_payment_intent_id) WHERE stripe_payment_intent_id IS NOT NULL;
+CREATE INDEX stripe_checkout_sessions_invoice ON stripe_checkout_sessions (stripe_invoice_id) WHERE stripe_invoice_id IS NOT NULL;
 
 CREATE TABLE payment_failures (
     id                       INTEGER PRIMARY KEY,               -- row number

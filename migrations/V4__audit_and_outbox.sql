@@ -7,13 +7,15 @@ CREATE TABLE audit_log (
     action             TEXT NOT NULL,                           -- for example customer.subscription.updated, dead_letter.discard
     user_id            TEXT,                                    -- whom it concerns, as far as known
     stripe_customer_id TEXT,                                    -- by which the user is found later
+    stripe_subscription_id TEXT,                                -- the same, and before the customer
     subject            TEXT,                                    -- id of the thing it was done to
     stripe_event_id    TEXT,                                    -- the event that caused it
     detail             TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail)), -- JSON object, no personal data
     UNIQUE (stripe_event_id, action)
 ) STRICT;
 CREATE INDEX audit_log_user ON audit_log (user_id, id) WHERE user_id IS NOT NULL;
-CREATE INDEX audit_log_unlinked ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
+CREATE INDEX audit_log_customer ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL AND stripe_subscription_id IS NULL;
+CREATE INDEX audit_log_subscription ON audit_log (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
 
 CREATE TABLE outbox (
     id              INTEGER PRIMARY KEY,                        -- row number

@@ -152,7 +152,7 @@ fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failu
         Command::Sync(arguments) => sync::run(&arguments, flags, out),
         Command::CatchUp => catch_up::run(flags, out),
         Command::Drift(arguments) => drift::run(&arguments, flags, out),
-        Command::User(user::Command::Show(arguments)) => user::show(&arguments, flags, out),
+        Command::User(command) => user::run(&command, flags, out),
         Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
         Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),
         Command::Man => Ok(out.write_all(&manual::page(definition())?)?),

@@ -8,6 +8,7 @@ mod dev;
 mod document;
 mod fault;
 mod keys;
+mod link;
 mod notify;
 mod plans;
 mod reader;
@@ -18,6 +19,7 @@ mod surroundings;
 mod tests;
 
 pub use crate::entitlement::{Plan, WhenStale};
+use crate::ownership::Rules;
 pub use crate::retry::RetryPolicy as Retry;
 pub use address::{Address, application_url};
 pub use dev::dev_config_text;
@@ -47,6 +49,8 @@ pub struct Config {
     pub api: Api,
     /// From the lowest tier to the highest. None: every price buys the tier `default`.
     pub plans: Vec<Plan>,
+    /// Whose word counts for whose customer it is.
+    pub link: Rules,
     /// When failed work is tried again.
     pub retry: Retry,
     /// What to answer from old knowledge.

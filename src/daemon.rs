@@ -28,7 +28,7 @@ use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
-use crate::projection::{Context, derived};
+use crate::projection::{Context, derived, relink};
 use crate::retrier::{self, Retrier};
 use crate::scheduler::{Nightly, Tasks};
 use crate::store::lock::{self, Lock};
@@ -115,6 +115,7 @@ pub struct Running {
 #[must_use]
 pub fn context(config: &Config) -> Context {
     Context {
+        link: config.link.clone(),
         policy: Policy {
             plans: config.plans.clone(),
             grace_period_s: config.dunning.grace_period_days.saturating_mul(SECONDS_PER_DAY),
@@ -187,6 +188,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
+    relink::if_rules_changed(&store, &context, clock.now_ms())?;
     derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 
     let (bell, rung) = bounded(1);

@@ -13,6 +13,7 @@ pub mod thread;
 // decisions
 pub mod dunning;
 pub mod entitlement;
+pub mod ownership;
 // configuration
 pub mod config;
 // edges

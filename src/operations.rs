@@ -106,17 +106,8 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
 }
 
 fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
-    let entry = audit::NewEntry {
-        at_ms: operator.now_ms,
-        actor: operator.actor,
-        action,
-        user_id: None,
-        customer_id: None,
-        subject: Some(subject),
-        event_id: None,
-        detail,
-    };
-    audit::add(tx, &entry)
+    let entry = audit::NewEntry::new(operator.actor, action, operator.now_ms, detail);
+    audit::add(tx, &audit::NewEntry { subject: Some(subject), ..entry })
 }
 
 /// The state of that name, or the names there are.

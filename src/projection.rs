@@ -14,18 +14,22 @@ pub mod handled;
 mod history;
 mod invoice;
 mod mail;
+pub mod links;
 pub mod notices;
 pub mod notify;
 pub mod occasions;
 pub mod order;
+pub mod owner;
 mod payment_intent;
 pub mod read;
+pub mod relink;
 mod subscription;
 pub mod thin;
 
 use std::borrow::Cow;
 
 use crate::entitlement::Policy;
+use crate::ownership::Rules;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx};
@@ -82,6 +86,8 @@ pub struct Context {
     pub livemode: Option<bool>,
     /// Whether somebody fetches what thin events name: with a key.
     pub fetches: bool,
+    /// Whose word counts for what.
+    pub link: Rules,
     /// Who wants to hear of what.
     pub notify: Notify,
 }
@@ -90,7 +96,7 @@ impl Context {
     /// What is computed from the tables rests on this.
     #[must_use]
     pub fn basis(&self, now_ms: i64) -> derived::Basis<'_> {
-        derived::Basis { policy: &self.policy, notify: &self.notify, now_ms }
+        derived::Basis { policy: &self.policy, link: &self.link, notify: &self.notify, now_ms }
     }
 }
 

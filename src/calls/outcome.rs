@@ -274,6 +274,7 @@ fn note(tx: &Tx, operation: &Operation, settled: &Settled, now_ms: i64) -> Resul
         action: &operation.kind,
         user_id: operation.user_id.as_deref(),
         customer_id: None,
+        subscription_id: None,
         subject: settled.object_id.as_deref().or(operation.subject.as_deref()),
         event_id: None,
         detail: &detail.to_string(),

@@ -113,7 +113,8 @@ pub fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> std::io::Result<(
     pairs.iter().try_for_each(|(name, value)| writeln!(out, "{name:<width$}{GAP}{}", printable(value)))
 }
 
-fn printable(cell: &str) -> String {
+/// A text on one line of its own, without what moves the cursor.
+pub fn printable(cell: &str) -> String {
     if cell.is_empty() {
         return NOTHING.to_owned();
     }

@@ -1,4 +1,6 @@
-//! `tilld user show`: everything that is known of a user, on one page.
+//! `tilld user`: everything that is known of a user, on one page; and what is said of whose a customer is (`link`).
+
+mod link;
 
 use std::io::Write;
 
@@ -22,6 +24,26 @@ pub enum Command {
     /// Show a user with entitlement, subscriptions and payment failures
     #[command(after_help = "Example: tilld user show alice --json")]
     Show(Arguments),
+    /// Say that a customer or a subscription is a user's; this counts before everything that Stripe's objects say
+    #[command(
+        after_help = "Examples: tilld user link alice cus_123\n          tilld user link --from customers.csv --dry-run"
+    )]
+    Link(link::Link),
+    /// Take that back: it is not, or no longer, this user's, whoever is named at Stripe
+    #[command(after_help = "Example: tilld user unlink alice cus_123")]
+    Unlink(link::Unlink),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(command: &Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Command::Show(arguments) => show(arguments, flags, out),
+        Command::Link(arguments) => link::link(arguments, flags, out),
+        Command::Unlink(arguments) => link::unlink(arguments, flags, out),
+    }
 }
 
 /// Whom to show, and how.
@@ -46,7 +68,7 @@ struct Known {
 ///
 /// # Errors
 /// An unknown user, or a database that cannot be used.
-pub fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let known = find(&config, &arguments.id)?;
     if !arguments.json {

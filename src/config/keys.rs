@@ -47,6 +47,8 @@ pub(super) const KEYS: &[Key] = &[
     key("stripe.webhook.tolerance_s", &[]),
     secret("api.token", &["TILLD_API_TOKEN"], "api_token"),
     secret("api.admin_token", &["TILLD_ADMIN_TOKEN"], "admin_token"),
+    key("link.metadata_keys", &["TILLD_LINK_METADATA_KEYS"]),
+    key("link.client_reference_id", &["TILLD_LINK_CLIENT_REFERENCE_ID"]),
     key("plan.tier", &[]),
     key("plan.price_ids", &[]),
     key("retry.max_attempts", &["TILLD_RETRY_MAX_ATTEMPTS"]),

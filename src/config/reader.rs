@@ -146,6 +146,16 @@ impl<'a> Reader<'a> {
         texts
     }
 
+    /// A list of texts, trimmed; in an environment variable they are separated by commas.
+    pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
+        let in_file = self.texts(key);
+        let given = match self.override_of(key) {
+            Some(text) => Some(text.split(',').map(str::to_owned).collect()),
+            None => in_file,
+        };
+        given.map(|texts| texts.iter().map(|text| text.trim().to_owned()).collect())
+    }
+
     /// One secret.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let in_file = self.text_in_file(key).map(|text| vec![text]);

@@ -5,7 +5,7 @@ use super::address::{self, Address};
 use super::reader::{Number, Reader};
 use super::{
     Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, NightlyDrift, Portal, Retry, Secret,
-    Stripe, WebhookEndpoint, WhenStale, notify, plans,
+    Stripe, WebhookEndpoint, WhenStale, link, notify, plans,
 };
 
 const DATABASE: &str = "tilld.db";
@@ -54,6 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         stripe: stripe(reader),
         api: Api { token: reader.secret("api.token"), admin_token: reader.secret("api.admin_token") },
         plans: plans::read(reader),
+        link: link::read(reader),
         retry: Retry {
             max_attempts: unsigned(reader, "retry.max_attempts", &MAX_ATTEMPTS),
             base_delay_s: unsigned(reader, "retry.base_delay_s", &BASE_DELAY_S),

@@ -59,6 +59,7 @@ const ROUTES: &[Route<Api>] = &[
     route(Get, "/api/v1/users/{user_id}", Token, users::get),
     route(Put, "/api/v1/users/{user_id}", Token, users::put),
     route(Get, "/api/v1/users/{user_id}/entitlement", Token, users::entitlement),
+    route(Delete, "/api/v1/users/{user_id}/customer", Token, calls::link::delete),
     route(Get, "/api/v1/users/{user_id}/subscription", Token, users::subscription),
     route(Get, "/api/v1/users/{user_id}/subscriptions", Token, users::subscriptions),
     route(Get, "/api/v1/users/{user_id}/payment-failures", Token, users::payment_failures),

@@ -109,11 +109,16 @@ fn concerned(tx: &Tx, event: &Event) -> Result<Option<String>, StoreError> {
     let (None, Content::Snapshot(Snapshot { object: shown, .. })) = (&event.account, &event.content) else {
         return Ok(None);
     };
-    let is_customer = shown.get("object").and_then(Value::as_str) == Some("customer");
-    let customer_id = object::reference(shown, if is_customer { "id" } else { "customer" });
-    match customer_id {
-        Some(customer_id) => customers::find_owner(tx, customer_id),
-        None => Ok(None),
+    let kind = shown.get("object").and_then(Value::as_str);
+    let subscription_id = match kind {
+        Some("subscription") => object::reference(shown, "id"),
+        _ => object::invoice_subscription(shown),
+    };
+    let customer_id = object::reference(shown, if kind == Some("customer") { "id" } else { "customer" });
+    match (subscription_id, customer_id) {
+        (Some(subscription_id), _) => subscriptions::find_user(tx, subscription_id),
+        (None, Some(customer_id)) => customers::find_owner(tx, customer_id),
+        (None, None) => Ok(None),
     }
 }
 
@@ -171,12 +176,13 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
         event_created: 0,
         event_id: String::new(),
         deleted: row.deleted || row.status == "canceled",
+        last_named: None,
         ..row.clone()
     };
     if before.is_some_and(|before| says(before) == says(row)) {
         return Ok(());
     }
-    let user_id = customers::find_owner(step.tx, &row.stripe_customer_id)?;
+    let user_id = subscriptions::find_user(step.tx, &row.stripe_subscription_id)?;
     let data = shown(row, user_id.as_deref());
     let key = settings::next_number(step.tx, settings::SUBSCRIPTION_CHANGES)?.to_string();
     let user_id = user_id.as_deref();

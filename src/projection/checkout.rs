@@ -1,37 +1,61 @@
-//! Checkout sessions. They tell which user a customer belongs to, by `metadata.user_id` or `client_reference_id`.
+//! Checkout sessions. A completed one may say whose that is what it made: its metadata strongly, its `client_reference_id`,
+//! which any browser can write, weakly and only once it is paid. One that is open, expired or unpaid says nothing.
 
-use super::derived::{self, Naming};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner};
+use super::{ProjectionError, Step, Winner, owner};
+use crate::ownership::Session;
 use crate::store::checkout_sessions::{self, CheckoutSession};
+use crate::store::users;
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
+    let said = said(step)?;
+    let rules = &step.context.link;
     let concern = Concern {
         customer_id: object::reference(shown, "customer"),
-        user_id: object::session_user(shown),
+        user_id: said.metadata_word(rules),
         subscription_id: object::reference(shown, "subscription"),
         subscription_status: None,
     };
     history::record(step, &concern)?;
+    if let Some(user_id) = said.reference_word(rules) {
+        users::ensure(step.tx, user_id, step.now_ms)?;
+    }
     if let Some(winner) = winner {
         apply(step, winner)?;
     }
     history::audit(step, &concern)
 }
 
+/// Whom the session names, by this event.
+fn said(step: &Step) -> Result<Session, ObjectError> {
+    let shown = &step.snapshot.object;
+    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
+    Ok(Session {
+        id: object::required_reference(shown, "id")?.to_owned(),
+        named: object::named_user(shown, &step.context.link.metadata_keys).map(str::to_owned),
+        reference: owned("client_reference_id")?.filter(|id| object::is_user_id(id)),
+        status: owned("status")?,
+        payment_status: owned("payment_status")?,
+        created: object::integer(shown, "created")?,
+    })
+}
+
 fn apply(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
     let row = row(winner)?;
+    let former = checkout_sessions::find_concerned(step.tx, &row.stripe_session_id)?.unwrap_or_default();
     checkout_sessions::put(step.tx, &row)?;
-    let naming = Naming {
-        source: "checkout.session",
-        source_id: &row.stripe_session_id,
-        customer_id: row.stripe_customer_id.as_deref(),
-        user_id: object::session_user(&winner.object),
-        event_created: winner.created,
+    let present = checkout_sessions::Concerned {
+        customer_id: row.stripe_customer_id,
+        subscription_id: row.stripe_subscription_id,
+        payment_intent_id: row.stripe_payment_intent_id,
+        invoice_id: row.stripe_invoice_id,
     };
-    derived::name_owner(step.tx, &naming, step.basis())?;
+    owner::refresh_concerned(step.tx, &present, step.basis())?;
+    if former != present {
+        owner::refresh_concerned(step.tx, &former, step.basis())?;
+    }
     Ok(())
 }
 
@@ -45,6 +69,7 @@ fn row(winner: &Winner) -> Result<CheckoutSession, ObjectError> {
         stripe_customer_id: referred("customer"),
         stripe_subscription_id: referred("subscription"),
         stripe_payment_intent_id: referred("payment_intent"),
+        stripe_invoice_id: referred("invoice"),
         mode: owned("mode")?,
         status: owned("status")?,
         payment_status: owned("payment_status")?,

@@ -1,38 +1,43 @@
 //! Customers. Deleting one cancels its subscriptions at Stripe at once, so entitlement counts them as over even if
 //! their own events are lost.
 
-use super::derived::{self, Naming};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner};
+use super::{ProjectionError, Step, Winner, derived, owner};
 use crate::store::customers::{self, Customer};
+use crate::store::owners::Named;
+use crate::store::subscriptions;
 use crate::stripe::object;
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
-    let concern = Concern { customer_id: Some(id), user_id: object::named_user(shown), ..Concern::default() };
+    let concern = Concern { customer_id: Some(id), user_id: object::named_user(shown, &step.context.link.metadata_keys), ..Concern::default() };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
-        apply(step, id, winner)?;
+        put(step, winner)?;
+    }
+    owner::remember(step, winner, Named::Customer, id)?;
+    owner::refresh_customer(step.tx, id, step.basis())?;
+    if winner.is_some() {
+        follow(step, id)?;
     }
     history::audit(step, &concern)
 }
 
-fn apply(step: &Step, id: &str, winner: &Winner) -> Result<(), ProjectionError> {
-    customers::put(step.tx, &row(winner)?)?;
-    let naming = Naming {
-        source: "customer",
-        source_id: id,
-        customer_id: Some(id),
-        user_id: object::named_user(&winner.object),
-        event_created: winner.created,
-    };
-    // Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
-    if !derived::name_owner(step.tx, &naming, step.basis())?
-        && let Some(owner) = customers::find_owner(step.tx, id)?
-    {
-        customers::choose_main(step.tx, &owner)?;
-        derived::refresh_effective(step.tx, &owner, step.basis())?;
+fn put(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
+    let last_named = owner::naming(winner, &step.context.link);
+    Ok(customers::put(step.tx, &Customer { last_named, ..row(winner)? })?)
+}
+
+/// Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
+fn follow(step: &Step, id: &str) -> Result<(), ProjectionError> {
+    let owner = owner::refresh_main(step.tx, id)?;
+    let mut users = subscriptions::list_users_of_customer(step.tx, id)?;
+    users.extend(owner);
+    users.sort();
+    users.dedup();
+    for user_id in users {
+        derived::refresh_effective(step.tx, &user_id, step.basis())?;
     }
     Ok(())
 }
@@ -52,5 +57,6 @@ fn row(winner: &Winner) -> Result<Customer, ProjectionError> {
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
+        last_named: None,
     })
 }

@@ -1,16 +1,16 @@
-//! What follows from the tables and is kept beside them: who owns a customer, how a failure case stands, when a grace
-//! period began, which subscription of a user counts. Each function computes its answer from rows alone, so that it
+//! What follows from the tables and is kept beside them: how a failure case stands, when a grace period began, which
+//! subscription of a user counts. Each function computes its answer from rows alone, so that it
 //! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
 
 use super::notify::Notify;
 use super::{Context, announce};
 use crate::entitlement::{self, Policy, Reason};
-use crate::store::customers::Link;
+use crate::ownership::Rules;
 use crate::store::effective::{self, Effective};
 use crate::store::payment_failures::Resolution;
 use crate::store::{
-    Store, StoreError, Tx, audit, customers, invoices, payment_failures, payment_intents, settings,
-    subscription_events, subscriptions, users,
+    Store, StoreError, Tx, invoices, payment_failures, payment_intents, settings, subscription_events, subscriptions,
+    users,
 };
 
 /// What a computation rests on besides the tables.
@@ -18,58 +18,12 @@ use crate::store::{
 pub struct Basis<'a> {
     /// Plans and periods.
     pub policy: &'a Policy,
+    /// Whose word counts for what.
+    pub link: &'a Rules,
     /// Who wants to hear of what.
     pub notify: &'a Notify,
     /// Unix milliseconds.
     pub now_ms: i64,
-}
-
-/// What an object says of its customer's user.
-pub(super) struct Naming<'a> {
-    /// Kind of the object.
-    pub(super) source: &'a str,
-    /// Its id.
-    pub(super) source_id: &'a str,
-    /// Its customer.
-    pub(super) customer_id: Option<&'a str>,
-    /// The user it names.
-    pub(super) user_id: Option<&'a str>,
-    /// Created of the event it rests on.
-    pub(super) event_created: i64,
-}
-
-/// Keeps what an object says of its customer's user, and lets follow what follows. `true`: the customer has another
-/// owner now, whose effective subscription has been computed.
-pub(super) fn name_owner(tx: &Tx, naming: &Naming, basis: Basis) -> Result<bool, StoreError> {
-    let (source, source_id, event_created) = (naming.source, naming.source_id, naming.event_created);
-    let before = customers::find_linked_customer(tx, source, source_id)?;
-    match (naming.customer_id, naming.user_id) {
-        (Some(customer_id), Some(user_id)) => {
-            customers::put_link(tx, &Link { source, source_id, customer_id, user_id, event_created })?;
-        }
-        _ => customers::remove_link(tx, source, source_id)?,
-    }
-    if let Some(former) = before.filter(|former| Some(former.as_str()) != naming.customer_id) {
-        refresh_owner(tx, &former, basis)?;
-    }
-    naming.customer_id.map_or(Ok(false), |customer_id| refresh_owner(tx, customer_id, basis))
-}
-
-/// Gives a customer to the user that its links name; `true` when that is another one than before.
-pub(super) fn refresh_owner(tx: &Tx, customer_id: &str, basis: Basis) -> Result<bool, StoreError> {
-    let named = customers::find_named_owner(tx, customer_id)?;
-    let before = customers::find_owner(tx, customer_id)?;
-    if named == before {
-        return Ok(false);
-    }
-    customers::set_owner(tx, customer_id, named.as_deref())?;
-    payment_intents::link(tx, customer_id, named.as_deref())?;
-    audit::link(tx, customer_id, named.as_deref())?;
-    for user_id in [before, named].into_iter().flatten() {
-        customers::choose_main(tx, &user_id)?;
-        refresh_effective(tx, &user_id, basis)?;
-    }
-    Ok(true)
 }
 
 /// Brings a failure case in line with its invoice, its payment and its subscription. `false`: there is no case.
@@ -168,9 +122,9 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
     effective::put(tx, &effective_row, basis.now_ms)
 }
 
-/// As [`refresh_effective`], for the owner of a customer, if it has one.
-pub(super) fn refresh_effective_of_customer(tx: &Tx, customer_id: &str, basis: Basis) -> Result<(), StoreError> {
-    match customers::find_owner(tx, customer_id)? {
+/// As [`refresh_effective`], for the owner of a subscription, if it has one.
+pub(super) fn refresh_effective_of(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+    match subscriptions::find_user(tx, subscription_id)? {
         Some(user_id) => refresh_effective(tx, &user_id, basis),
         None => Ok(()),
     }

@@ -3,12 +3,13 @@
 //! when the owner is known). Each is written once per event. Called by the families.
 
 use super::{ProjectionError, Step};
-use crate::store::{audit as audit_log, customers, subscription_events, users};
+use crate::store::{audit as audit_log, customers, subscription_events, subscriptions, users};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
 pub(super) struct Concern<'a> {
     pub(super) customer_id: Option<&'a str>,
+    /// The user that its metadata name.
     pub(super) user_id: Option<&'a str>,
     pub(super) subscription_id: Option<&'a str>,
     /// The subscription's status in the event, if it shows one.
@@ -35,15 +36,17 @@ pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionErr
     Ok(())
 }
 
-/// A customer's rows follow its owner, whoever that becomes; what has no customer keeps the user it names.
+/// What is about a subscription follows its owner, whoever that becomes; what is about a customer alone, the customer's;
+/// what has neither keeps the user it names.
 pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
     // A reading is nothing that happened; who asked for it has written that down.
     if step.is_reading() {
         return Ok(());
     }
-    let owner = match concern.customer_id {
-        Some(customer_id) => customers::find_owner(step.tx, customer_id)?,
-        None => concern.user_id.map(str::to_owned),
+    let owner = match (concern.subscription_id, concern.customer_id) {
+        (Some(subscription_id), _) => subscriptions::find_user(step.tx, subscription_id)?,
+        (None, Some(customer_id)) => customers::find_owner(step.tx, customer_id)?,
+        (None, None) => concern.user_id.map(str::to_owned),
     };
     let entry = audit_log::NewEntry {
         at_ms: step.event.created.saturating_mul(1000),
@@ -51,6 +54,7 @@ pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionErro
         action: &step.event.event_type,
         user_id: owner.as_deref(),
         customer_id: concern.customer_id,
+        subscription_id: concern.subscription_id,
         subject: step.snapshot.object.get("id").and_then(serde_json::Value::as_str),
         event_id: Some(&step.event.id),
         detail: "{}",

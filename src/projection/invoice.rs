@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, derived, notices, occasions, payment_intent};
+use super::derived::{self, Basis};
+use super::{ProjectionError, Step, Winner, notices, occasions, owner, payment_intent};
 use crate::dunning::{Heard, What};
 use crate::store::invoices::{self, Invoice, InvoicePayment};
 use crate::store::objects::{self, Key};
+use crate::store::owners::Named;
 use crate::store::payment_failures::{self, Failure};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, payment_intents};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
@@ -17,10 +19,15 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let id = object::required_reference(shown, "id")?;
     let customer_id = object::reference(shown, "customer");
     let subscription_id = object::invoice_subscription(shown);
-    let concern = Concern { customer_id, subscription_id, ..Concern::default() };
+    let user_id = object::named_user(shown, &step.context.link.metadata_keys);
+    let concern = Concern { customer_id, subscription_id, user_id, ..Concern::default() };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
-        write(step.tx, winner)?;
+        write(step.tx, winner, step.basis())?;
+    }
+    if winner.is_none_or(|winner| winner.event_id != step.event.id) {
+        owner::remember(step, winner, Named::Invoice, id)?;
+        owner::refresh_invoice(step.tx, id, step.basis())?;
     }
     let heard = heard(step)?;
     if heard.is_some() {
@@ -29,9 +36,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let has_case = derived::refresh_case(step.tx, id)?;
     if let Some(subscription_id) = subscription_id {
         derived::refresh_grace(step.tx, subscription_id)?;
-    }
-    if let Some(customer_id) = customer_id {
-        derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
+        derived::refresh_effective_of(step.tx, subscription_id, step.basis())?;
     }
     if has_case {
         notices::review(step.tx, id, heard.as_ref(), step.basis())?;
@@ -73,8 +78,8 @@ fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
     Ok(payment_failures::note(step.tx, &failure, step.now_ms)?)
 }
 
-fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
-    let mut row = row(winner)?;
+fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
+    let mut row = Invoice { last_named: owner::naming(winner, basis.link), ..row(winner)? };
     // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
     if row.stripe_payment_intent_id.is_none()
         && row.stripe_charge_id.is_none()
@@ -83,11 +88,18 @@ fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
         row.stripe_payment_intent_id = intent_id;
         row.stripe_charge_id = charge_id;
     }
-    let former = invoices::find_standing(tx, &row.stripe_invoice_id)?.and_then(|standing| standing.payment_intent_id);
+    let standing = invoices::find_standing(tx, &row.stripe_invoice_id)?;
     invoices::put(tx, &row)?;
+    owner::refresh_invoice(tx, &row.stripe_invoice_id, basis)?;
+    if standing.as_ref().and_then(|standing| standing.subscription_id.as_ref()) != row.stripe_subscription_id.as_ref() {
+        for intent_id in payment_intents::list_ids_of_invoice(tx, &row.stripe_invoice_id)? {
+            owner::refresh_payment_intent(tx, &intent_id, basis)?;
+        }
+    }
+    let former = standing.and_then(|standing| standing.payment_intent_id);
     if former != row.stripe_payment_intent_id {
         for intent_id in former.iter().chain(&row.stripe_payment_intent_id) {
-            rewrite(tx, "payment_intent", intent_id, winner.livemode, payment_intent::write)?;
+            rewrite(tx, ("payment_intent", intent_id, winner.livemode), basis, payment_intent::write)?;
         }
     }
     Ok(())
@@ -131,6 +143,7 @@ fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
+        last_named: None,
     })
 }
 
@@ -140,9 +153,10 @@ pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<()
     let Some(winner) = winner else { return Ok(()) };
     let payment = payment_row(winner)?;
     invoices::put_payment(step.tx, &payment)?;
-    rewrite(step.tx, "invoice", &payment.stripe_invoice_id, winner.livemode, write)?;
+    let basis = step.basis();
+    rewrite(step.tx, ("invoice", &payment.stripe_invoice_id, winner.livemode), basis, write)?;
     if let Some(intent_id) = &payment.stripe_payment_intent_id {
-        rewrite(step.tx, "payment_intent", intent_id, winner.livemode, payment_intent::write)?;
+        rewrite(step.tx, ("payment_intent", intent_id, winner.livemode), basis, payment_intent::write)?;
     }
     derived::refresh_case(step.tx, &payment.stripe_invoice_id)?;
     Ok(())
@@ -168,13 +182,12 @@ fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
 /// Writes a typed row again from the mirror, now that a link of it is known.
 fn rewrite(
     tx: &Tx,
-    kind: &str,
-    id: &str,
-    livemode: bool,
-    write: impl FnOnce(&Tx, &Winner) -> Result<(), ProjectionError>,
+    (kind, id, livemode): (&str, &str, bool),
+    basis: Basis,
+    write: impl FnOnce(&Tx, &Winner, Basis) -> Result<(), ProjectionError>,
 ) -> Result<(), ProjectionError> {
     let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
     let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
     let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
-    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted })
+    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
 }

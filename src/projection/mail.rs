@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::derived::Basis;
+use crate::ownership;
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx, customers, invoices, users};
 
@@ -26,7 +27,8 @@ pub(super) struct Recipient {
 }
 
 impl Recipient {
-    /// The customer: by what the application says of its user, else by what Stripe says.
+    /// The customer: by what the application says of the user that it belongs to, else by what Stripe says. Never the user
+    /// of what was bought: a `client_reference_id` may have named that one.
     pub(super) fn of_customer(
         tx: &Tx,
         customer_id: Option<&str>,
@@ -38,7 +40,7 @@ impl Recipient {
         if (to.is_none() || name.is_none())
             && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customers::find_contact(tx, id))?
         {
-            (to, name) = (to.or(email), name.or(called));
+            (to, name) = (ownership::addressee(to.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
         }
         if to.is_none() {
             to = invoice_id.map_or(Ok(None), |id| invoices::find_email(tx, id))?;

@@ -9,6 +9,7 @@ use super::derived::Basis;
 use super::mail::{self, Mail, Recipient};
 use crate::dunning::{self, Case, Delinquency, Heard, Kind, Notice, Policy, Settled, Verdict};
 use crate::entitlement;
+use crate::ownership;
 use crate::store::dunning_attempts::{self, NewAttempt};
 use crate::store::payment_failures::{self, Dunned};
 use crate::store::{StoreError, Tx, customers, invoices, subscriptions};
@@ -16,7 +17,10 @@ use crate::store::{StoreError, Tx, customers, invoices, subscriptions};
 /// What is known around a case.
 struct Surroundings {
     case: Dunned,
+    /// Who is written to: whose the customer is.
     user_id: Option<String>,
+    /// Who is told of in events: whose the subscription is, unless a reference alone says so.
+    subscriber: Option<String>,
     invoice: Option<invoices::Told>,
     /// Stripe's status of its subscription.
     status: Option<String>,
@@ -74,12 +78,16 @@ fn is_first_payment(around: &Surroundings) -> bool {
 fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customers::find_owner(tx, id))?;
     let invoice = invoices::find_told(tx, &case.invoice_id)?;
-    let mut around = Surroundings { case, user_id, invoice, status: None, grace: None, tiers: (None, None) };
+    let subscriber = user_id.clone();
+    let mut around = Surroundings { case, user_id, subscriber, invoice, status: None, grace: None, tiers: (None, None) };
     let Some(subscription_id) = around.case.subscription_id.clone() else { return Ok(around) };
     let Some(shown) = subscriptions::find(tx, &subscription_id)? else { return Ok(around) };
     let now_s = basis.now_ms.div_euclid(1000);
     let fact = shown.facts();
-    let mut all = around.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(tx, id))?;
+    if ownership::may_be_called(shown.linked_by) {
+        around.subscriber.clone_from(&shown.user_id);
+    }
+    let mut all = shown.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(tx, id))?;
     let all: Vec<entitlement::Subscription> = all.drain(..).map(|one| one.facts()).collect();
     let bought = entitlement::tier_bought(&fact, basis.policy).map(str::to_owned);
     around.tiers = (bought, Some(entitlement::entitlement(&all, basis.policy, now_s).tier));
@@ -153,10 +161,10 @@ fn announce_to_application(
     if let Some(fields) = data.as_object_mut() {
         fields.remove("hosted_invoice_url");
         fields.remove("invoice_pdf");
-        fields.insert("user_id".to_owned(), json!(around.user_id));
+        fields.insert("user_id".to_owned(), json!(around.subscriber));
     }
     let key = format!("{}:{}", case.invoice_id, notice.attempt);
-    let user_id = around.user_id.as_deref();
+    let user_id = around.subscriber.as_deref();
     announce::tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 

@@ -1,11 +1,12 @@
 //! Payment intents: their present state, the newest failure of each, and the key of the request that made them.
 //! Guests have no customer.
 
-use super::derived;
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner};
+use super::derived::{self, Basis};
+use super::{ProjectionError, Step, Winner, owner};
 use crate::store::payment_intents::{self, Failure, PaymentIntent};
-use crate::store::{Tx, customers, invoices};
+use crate::store::owners::Named;
+use crate::store::{Tx, invoices};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
@@ -13,12 +14,16 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let id = object::required_reference(shown, "id")?;
     let concern = Concern {
         customer_id: object::reference(shown, "customer"),
-        user_id: object::named_user(shown),
+        user_id: object::named_user(shown, &step.context.link.metadata_keys),
         ..Concern::default()
     };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
-        write(step.tx, winner)?;
+        write(step.tx, winner, step.basis())?;
+    }
+    if winner.is_none_or(|winner| winner.event_id != step.event.id) {
+        owner::remember(step, winner, Named::PaymentIntent, id)?;
+        owner::refresh_payment_intent(step.tx, id, step.basis())?;
     }
     match (step.event.event_type.as_str(), &step.snapshot.idempotency_key) {
         ("payment_intent.created", Some(key)) => payment_intents::set_idempotency_key(step.tx, id, key)?,
@@ -43,7 +48,7 @@ fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
     Ok(())
 }
 
-pub(super) fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
+pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
     let mut row = row(winner)?;
     if row.stripe_invoice_id.is_none() {
         row.stripe_invoice_id = match invoices::find_invoice_paid_by(tx, &row.stripe_intent_id)? {
@@ -51,12 +56,9 @@ pub(super) fn write(tx: &Tx, winner: &Winner) -> Result<(), ProjectionError> {
             told => told,
         };
     }
-    row.user_id = match (&row.named_user_id, &row.stripe_customer_id) {
-        (Some(user_id), _) => Some(user_id.clone()),
-        (None, Some(customer_id)) => customers::find_owner(tx, customer_id)?,
-        (None, None) => None,
-    };
-    Ok(payment_intents::put(tx, &row)?)
+    row.last_named = owner::naming(winner, basis.link);
+    payment_intents::put(tx, &row)?;
+    Ok(owner::refresh_payment_intent(tx, &row.stripe_intent_id, basis)?)
 }
 
 fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
@@ -66,7 +68,7 @@ fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
     Ok(PaymentIntent {
         stripe_intent_id: object::required_reference(shown, "id")?.to_owned(),
         user_id: None,
-        named_user_id: object::named_user(shown).map(str::to_owned),
+        last_named: None,
         stripe_customer_id: referred("customer"),
         stripe_invoice_id: referred("invoice"),
         stripe_charge_id: object::latest_charge(shown).map(str::to_owned),

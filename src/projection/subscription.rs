@@ -1,8 +1,8 @@
 //! Subscriptions and their items. The items follow their parent's guard: they are those of the event that won.
 
-use super::derived::{self, Naming};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, announce, notices, occasions};
+use super::{ProjectionError, Step, Winner, announce, derived, notices, occasions, owner};
+use crate::store::owners::{self, Named};
 use crate::store::payment_failures;
 use crate::store::subscriptions::{self, Item, Subscription};
 use crate::stripe::object::{self, ObjectError};
@@ -14,41 +14,52 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let customer_id = object::required_reference(shown, "customer")?;
     let concern = Concern {
         customer_id: Some(customer_id),
-        user_id: object::named_user(shown),
+        user_id: object::named_user(shown, &step.context.link.metadata_keys),
         subscription_id: Some(id),
         subscription_status: Some(object::required_text(shown, "status")?),
     };
     history::record(step, &concern)?;
-    let mut settled = false;
+    let former_customer = subscriptions::find_customer(step.tx, id)?;
     if let Some(winner) = winner {
-        let row = row(winner)?;
+        let row = Subscription { last_named: owner::naming(winner, &step.context.link), ..row(winner)? };
         let before = announce::before(step, id)?;
         subscriptions::put(step.tx, &row)?;
+        owner::remember(step, Some(winner), Named::Subscription, id)?;
         for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
             derived::refresh_case(step.tx, &invoice_id)?;
         }
         derived::refresh_grace(step.tx, id)?;
-        let naming = Naming {
-            source: "subscription",
-            source_id: id,
-            customer_id: Some(&row.stripe_customer_id),
-            user_id: object::named_user(&winner.object),
-            event_created: winner.created,
-        };
-        settled = derived::name_owner(step.tx, &naming, step.basis())? && row.stripe_customer_id == customer_id;
+        has_its_owner(step, id, former_customer.as_deref())?;
         announce::subscription(step, before.as_ref(), &row)?;
     } else {
+        owner::remember(step, None, Named::Subscription, id)?;
         // A late event, too, can tell when a delinquency began.
         derived::refresh_grace(step.tx, id)?;
-    }
-    if !settled {
-        derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
+        has_its_owner(step, id, former_customer.as_deref())?;
     }
     notices::review_subscription(step.tx, id, step.basis())?;
     if step.event.event_type == "customer.subscription.trial_will_end" {
         occasions::trial_will_end(step, id)?;
     }
     history::audit(step, &concern)
+}
+
+/// The owner of the customer may follow from the subscription, and then the other way round.
+fn has_its_owner(step: &Step, id: &str, former_customer: Option<&str>) -> Result<(), ProjectionError> {
+    let (tx, basis) = (step.tx, step.basis());
+    let customer_id = subscriptions::find_customer(tx, id)?;
+    let former = former_customer.filter(|former| Some(*former) != customer_id.as_deref());
+    for customer_id in customer_id.as_deref().into_iter().chain(former) {
+        owner::refresh_customer(tx, customer_id, basis)?;
+    }
+    if owner::refresh_subscription(tx, id, basis)? {
+        return Ok(());
+    }
+    if former_customer.is_none() {
+        // Until now its invoices belonged to whom their own words name.
+        owners::set_billed(tx, id, subscriptions::find_user(tx, id)?.as_deref())?;
+    }
+    Ok(derived::refresh_effective_of(tx, id, basis)?)
 }
 
 fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
@@ -83,6 +94,7 @@ fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
+        last_named: None,
         items,
     })
 }

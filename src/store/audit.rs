@@ -16,12 +16,32 @@ pub struct NewEntry<'a> {
     pub user_id: Option<&'a str>,
     /// By which the user is found later.
     pub customer_id: Option<&'a str>,
+    /// The same, and before the customer.
+    pub subscription_id: Option<&'a str>,
     /// To what.
     pub subject: Option<&'a str>,
     /// The event that caused it.
     pub event_id: Option<&'a str>,
     /// A JSON object without personal data.
     pub detail: &'a str,
+}
+
+impl<'a> NewEntry<'a> {
+    /// An entry about nothing in particular; `detail` is a JSON object.
+    #[must_use]
+    pub fn new(actor: &'a str, action: &'a str, at_ms: i64, detail: &'a str) -> Self {
+        Self {
+            at_ms,
+            actor,
+            action,
+            user_id: None,
+            customer_id: None,
+            subscription_id: None,
+            subject: None,
+            event_id: None,
+            detail,
+        }
+    }
 }
 
 /// A row as read.
@@ -46,8 +66,8 @@ pub struct Entry {
 }
 
 const ADD: &str = "INSERT INTO audit_log
-    (at_ms, actor, action, user_id, stripe_customer_id, subject, stripe_event_id, detail)
-    VALUES (:at_ms, :actor, :action, :user_id, :customer_id, :subject, :event_id, :detail)
+    (at_ms, actor, action, user_id, stripe_customer_id, stripe_subscription_id, subject, stripe_event_id, detail)
+    VALUES (:at_ms, :actor, :action, :user_id, :customer_id, :subscription_id, :subject, :event_id, :detail)
     ON CONFLICT (stripe_event_id, action) DO NOTHING";
 
 /// Writes a row.
@@ -57,25 +77,40 @@ const ADD: &str = "INSERT INTO audit_log
 pub fn add(tx: &Tx, entry: &NewEntry) -> Result<(), StoreError> {
     let params = named_params! {
         ":at_ms": entry.at_ms, ":actor": entry.actor, ":action": entry.action, ":user_id": entry.user_id,
-        ":customer_id": entry.customer_id, ":subject": entry.subject, ":event_id": entry.event_id,
-        ":detail": entry.detail,
+        ":customer_id": entry.customer_id, ":subscription_id": entry.subscription_id, ":subject": entry.subject,
+        ":event_id": entry.event_id, ":detail": entry.detail,
     };
     tx.execute_named(ADD, params).map(|_| ())
 }
 
-const LINK: &str = "UPDATE audit_log SET user_id = ?2 WHERE stripe_customer_id = ?1 AND user_id IS NOT ?2";
-
-/// The user of a customer became known, or another one.
+/// The user of a customer became known, or another one. What is about a subscription follows that one.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn link(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+pub fn link_customer(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
     // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
-    const ANY: &str = "SELECT 1 FROM audit_log WHERE stripe_customer_id = ?1 LIMIT 1";
+    const ANY: &str = "SELECT 1 FROM audit_log
+        WHERE stripe_customer_id = ?1 AND stripe_subscription_id IS NULL LIMIT 1";
+    const LINK: &str = "UPDATE audit_log SET user_id = ?2
+        WHERE stripe_customer_id = ?1 AND stripe_subscription_id IS NULL AND user_id IS NOT ?2";
     if tx.find(ANY, [customer_id], |_| Ok(()))?.is_none() {
         return Ok(());
     }
     tx.execute(LINK, (customer_id, user_id)).map(|_| ())
+}
+
+/// The user of a subscription became known, or another one.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+    const ANY: &str = "SELECT 1 FROM audit_log WHERE stripe_subscription_id = ?1 LIMIT 1";
+    const LINK: &str =
+        "UPDATE audit_log SET user_id = ?2 WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
+    if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
+        return Ok(());
+    }
+    tx.execute(LINK, (subscription_id, user_id)).map(|_| ())
 }
 
 const LIST: &str = "SELECT id, at_ms, actor, action, user_id, subject, stripe_event_id, detail FROM audit_log

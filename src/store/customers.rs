@@ -1,5 +1,5 @@
-//! `stripe_customers` and `customer_links`: Stripe's customers, and which user each belongs to. A user may have
-//! several customers; one is the main one (`user_id`).
+//! `stripe_customers`: Stripe's customers. Which user each belongs to, `owners` keeps. A user may have several customers;
+//! one is the main one (`user_id`).
 
 use rusqlite::named_params;
 
@@ -30,14 +30,19 @@ pub struct Customer {
     pub event_created: i64,
     /// That event.
     pub event_id: String,
+    /// The user that its metadata name, as `owners::naming` writes it.
+    pub last_named: Option<String>,
 }
 
 const PUT: &str = "INSERT INTO stripe_customers
-    (stripe_customer_id, email, name, metadata, currency, delinquent, deleted, created, livemode, event_created, event_id)
-    VALUES (:id, :email, :name, :metadata, :currency, :delinquent, :deleted, :created, :livemode, :event_created, :event_id)
+    (stripe_customer_id, email, name, metadata, currency, delinquent, deleted, created, livemode, event_created,
+     event_id, last_named)
+    VALUES (:id, :email, :name, :metadata, :currency, :delinquent, :deleted, :created, :livemode, :event_created,
+     :event_id, :named)
     ON CONFLICT (stripe_customer_id) DO UPDATE SET email = :email, name = :name, metadata = :metadata,
         currency = :currency, delinquent = :delinquent, deleted = :deleted, created = :created, livemode = :livemode,
-        event_created = :event_created, event_id = :event_id";
+        event_created = :event_created, event_id = :event_id,
+        last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
 
 /// Replaces what is known of a customer, its user excepted.
 ///
@@ -48,7 +53,7 @@ pub fn put(tx: &Tx, customer: &Customer) -> Result<(), StoreError> {
         ":id": customer.stripe_customer_id, ":email": customer.email, ":name": customer.name,
         ":metadata": customer.metadata, ":currency": customer.currency, ":delinquent": customer.delinquent,
         ":deleted": customer.deleted, ":created": customer.created, ":livemode": customer.livemode,
-        ":event_created": customer.event_created, ":event_id": customer.event_id,
+        ":event_created": customer.event_created, ":event_id": customer.event_id, ":named": customer.last_named,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
@@ -62,64 +67,6 @@ pub fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
     tx.execute(SQL, [customer_id]).map(|_| ())
 }
 
-/// Says which user an object names as the owner of its customer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link<'a> {
-    /// Kind of the object: `customer`, `subscription`, `checkout.session`.
-    pub source: &'a str,
-    /// Its id.
-    pub source_id: &'a str,
-    /// The customer it speaks of.
-    pub customer_id: &'a str,
-    /// The user it names.
-    pub user_id: &'a str,
-    /// Created of the event it rests on.
-    pub event_created: i64,
-}
-
-/// The customer that an object's link speaks of.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_linked_customer(reader: &Reader, source: &str, source_id: &str) -> Result<Option<String>, StoreError> {
-    const SQL: &str = "SELECT stripe_customer_id FROM customer_links WHERE source = ?1 AND source_id = ?2";
-    reader.find(SQL, (source, source_id), |row| row.get(0))
-}
-
-const PUT_LINK: &str = "INSERT INTO customer_links (source, source_id, stripe_customer_id, user_id, event_created)
-    VALUES (?1, ?2, ?3, ?4, ?5)
-    ON CONFLICT (source, source_id) DO UPDATE SET stripe_customer_id = ?3, user_id = ?4, event_created = ?5";
-
-/// Keeps a link; the object's former one is replaced.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn put_link(tx: &Tx, link: &Link) -> Result<(), StoreError> {
-    let params = (link.source, link.source_id, link.customer_id, link.user_id, link.event_created);
-    tx.execute(PUT_LINK, params).map(|_| ())
-}
-
-/// The object names no user any more.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn remove_link(tx: &Tx, source: &str, source_id: &str) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM customer_links WHERE source = ?1 AND source_id = ?2", (source, source_id)).map(|_| ())
-}
-
-const NAMED_OWNER: &str = "SELECT user_id FROM customer_links WHERE stripe_customer_id = ?1
-    ORDER BY CASE source WHEN 'customer' THEN 0 WHEN 'subscription' THEN 1 ELSE 2 END, event_created DESC, source_id DESC
-    LIMIT 1";
-
-/// The user that a customer's links name: the customer's own word counts before its subscriptions', theirs before
-/// its checkout sessions', newer before older.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_named_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, StoreError> {
-    reader.find(NAMED_OWNER, [customer_id], |row| row.get(0))
-}
-
 /// The user a customer belongs to.
 ///
 /// # Errors
@@ -127,6 +74,15 @@ pub fn find_named_owner(reader: &Reader, customer_id: &str) -> Result<Option<Str
 pub fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT owner_user_id FROM stripe_customers WHERE stripe_customer_id = ?1";
     Ok(reader.find(SQL, [customer_id], |row| row.get(0))?.flatten())
+}
+
+/// Whether a customer is known to have been deleted.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn is_deleted(reader: &Reader, customer_id: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM stripe_customers WHERE stripe_customer_id = ?1 AND deleted = 1";
+    Ok(reader.find(SQL, [customer_id], |_| Ok(()))?.is_some())
 }
 
 /// Mail address and name.
@@ -141,51 +97,15 @@ pub fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact
     reader.find(SQL, [customer_id], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// The user a charge belongs to, by its customer.
+/// The user a charge belongs to, by its payment intent, or without one by its customer.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
-    const SQL: &str = "SELECT c.owner_user_id FROM stripe_charges h
-        JOIN stripe_customers c ON c.stripe_customer_id = h.stripe_customer_id WHERE h.stripe_charge_id = ?1";
+    const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id ELSE p.user_id END FROM stripe_charges h
+        LEFT JOIN stripe_payment_intents p ON p.stripe_intent_id = h.stripe_payment_intent_id
+        LEFT JOIN stripe_customers c ON c.stripe_customer_id = h.stripe_customer_id WHERE h.stripe_charge_id = ?1";
     Ok(reader.find(SQL, [charge_id], |row| row.get(0))?.flatten())
-}
-
-// A user's only customer is the main one; saying so here saves the ordinary case a second update.
-const SET_OWNER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, user_id = CASE WHEN user_id IS ?2 THEN user_id
-        WHEN NOT EXISTS (SELECT 1 FROM stripe_customers WHERE owner_user_id = ?2) THEN ?2 END
-    WHERE stripe_customer_id = ?1";
-
-/// Gives a customer to a user, or to nobody. Call [`choose_main`] for the old and the new user afterwards.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_owner(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
-    tx.execute(SET_OWNER, (customer_id, user_id)).map(|_| ())
-}
-
-const FIND_MAIN: &str =
-    "SELECT stripe_customer_id, (SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1)
-    FROM stripe_customers WHERE owner_user_id = ?1
-    ORDER BY deleted, created IS NULL, created, stripe_customer_id LIMIT 1";
-
-/// Chooses a user's main customer: not deleted before deleted, older before newer.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
-    // A customer that is taken away from its owner is no longer the main one (`set_owner`): no customer, none to clear.
-    let found =
-        tx.find(FIND_MAIN, [user_id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
-    let Some((main, present)) = found else { return Ok(()) };
-    if present.as_ref() == Some(&main) {
-        return Ok(());
-    }
-    if let Some(present) = present {
-        tx.execute("UPDATE stripe_customers SET user_id = NULL WHERE stripe_customer_id = ?1", [present])?;
-    }
-    const SET: &str = "UPDATE stripe_customers SET user_id = ?1 WHERE stripe_customer_id = ?2";
-    tx.execute(SET, (user_id, &main)).map(|_| ())
 }
 
 /// All customers of a user, the main one first.

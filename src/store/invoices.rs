@@ -39,17 +39,20 @@ pub struct Invoice {
     pub livemode: bool,
     pub event_created: i64,
     pub event_id: String,
+    /// As `owners::naming` writes it; read back as `None`.
+    pub last_named: Option<String>,
 }
 
 const PUT: &str = "INSERT INTO stripe_invoices
     (stripe_invoice_id, stripe_customer_id, stripe_subscription_id, stripe_payment_intent_id, stripe_charge_id, number,
      status, billing_reason, collection_method, currency, amount_due, amount_paid, amount_remaining, total,
      attempt_count, next_payment_attempt, due_date, period_start, period_end, hosted_invoice_url, invoice_pdf, created,
-     finalized_at, paid_at, voided_at, marked_uncollectible_at, metadata, deleted, livemode, event_created, event_id)
+     finalized_at, paid_at, voided_at, marked_uncollectible_at, metadata, deleted, livemode, event_created, event_id,
+     last_named)
     VALUES (:id, :customer, :subscription, :intent, :charge, :number, :status, :billing_reason, :collection_method,
      :currency, :amount_due, :amount_paid, :amount_remaining, :total, :attempt_count, :next_attempt, :due_date,
      :period_start, :period_end, :url, :pdf, :created, :finalized_at, :paid_at, :voided_at, :uncollectible_at,
-     :metadata, :deleted, :livemode, :event_created, :event_id)
+     :metadata, :deleted, :livemode, :event_created, :event_id, :named)
     ON CONFLICT (stripe_invoice_id) DO UPDATE SET stripe_customer_id = :customer,
      stripe_subscription_id = :subscription, stripe_payment_intent_id = :intent, stripe_charge_id = :charge,
      number = :number, status = :status, billing_reason = :billing_reason, collection_method = :collection_method,
@@ -58,7 +61,8 @@ const PUT: &str = "INSERT INTO stripe_invoices
      period_start = :period_start, period_end = :period_end, hosted_invoice_url = :url, invoice_pdf = :pdf,
      created = :created, finalized_at = :finalized_at, paid_at = :paid_at, voided_at = :voided_at,
      marked_uncollectible_at = :uncollectible_at, metadata = :metadata, deleted = :deleted, livemode = :livemode,
-     event_created = :event_created, event_id = :event_id";
+     event_created = :event_created, event_id = :event_id,
+     last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
 
 /// Replaces what is known of an invoice.
 ///
@@ -76,7 +80,7 @@ pub fn put(tx: &Tx, row: &Invoice) -> Result<(), StoreError> {
         ":created": row.created, ":finalized_at": row.finalized_at, ":paid_at": row.paid_at,
         ":voided_at": row.voided_at, ":uncollectible_at": row.marked_uncollectible_at, ":metadata": row.metadata,
         ":deleted": row.deleted, ":livemode": row.livemode, ":event_created": row.event_created,
-        ":event_id": row.event_id,
+        ":event_id": row.event_id, ":named": row.last_named,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
@@ -239,12 +243,12 @@ const LIST: &str = "SELECT i.stripe_invoice_id, i.stripe_customer_id, i.stripe_s
     i.amount_paid, i.amount_remaining, i.total, i.attempt_count, i.next_payment_attempt, i.due_date, i.period_start,
     i.period_end, i.hosted_invoice_url, i.invoice_pdf, i.created, i.finalized_at, i.paid_at, i.voided_at,
     i.marked_uncollectible_at, i.metadata, i.deleted, i.livemode, i.event_created, i.event_id
-    FROM stripe_customers c JOIN stripe_invoices i ON i.stripe_customer_id = c.stripe_customer_id
-    WHERE c.owner_user_id = ?1 AND i.deleted = 0 AND (?2 IS NULL OR (COALESCE(i.created, 0), i.stripe_invoice_id) <
+    FROM stripe_invoices i
+    WHERE i.user_id = ?1 AND i.deleted = 0 AND (?2 IS NULL OR (COALESCE(i.created, 0), i.stripe_invoice_id) <
         (SELECT COALESCE(created, 0), stripe_invoice_id FROM stripe_invoices WHERE stripe_invoice_id = ?2))
     ORDER BY COALESCE(i.created, 0) DESC, i.stripe_invoice_id DESC LIMIT ?3";
 
-/// Invoices of all customers of a user, newest first, after the invoice `after`.
+/// Invoices of a user, newest first, after the invoice `after`.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -290,5 +294,6 @@ fn show(row: &Row) -> rusqlite::Result<Invoice> {
         livemode: row.get(28)?,
         event_created: row.get(29)?,
         event_id: row.get(30)?,
+        last_named: None,
     })
 }

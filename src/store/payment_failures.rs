@@ -148,8 +148,8 @@ pub struct Shown {
 const LIST: &str = "SELECT f.id, f.stripe_invoice_id, f.stripe_subscription_id, f.stripe_payment_intent_id,
     f.amount_due, f.currency, f.attempt_count, f.failure_reason, f.next_retry_at, f.first_failed_at, f.resolved,
     f.resolution, f.resolved_at_ms
-    FROM stripe_customers c JOIN payment_failures f ON f.stripe_customer_id = c.stripe_customer_id
-    WHERE c.owner_user_id = ?1 AND (?2 IS NULL OR f.id < (SELECT id FROM payment_failures WHERE stripe_invoice_id = ?2))
+    FROM stripe_invoices i JOIN payment_failures f ON f.stripe_invoice_id = i.stripe_invoice_id
+    WHERE i.user_id = ?1 AND (?2 IS NULL OR f.id < (SELECT id FROM payment_failures WHERE stripe_invoice_id = ?2))
     ORDER BY f.id DESC LIMIT ?3";
 
 /// A user's cases, newest first, after the case of the invoice `after`.

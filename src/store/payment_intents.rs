@@ -9,8 +9,10 @@ use super::{Reader, StoreError, Tx};
 #[allow(missing_docs)] // the columns' meaning stands in the migration
 pub struct PaymentIntent {
     pub stripe_intent_id: String,
+    /// Read only: `owners` writes it.
     pub user_id: Option<String>,
-    pub named_user_id: Option<String>,
+    /// As `owners::naming` writes it; read back as `None`.
+    pub last_named: Option<String>,
     pub stripe_customer_id: Option<String>,
     pub stripe_invoice_id: Option<String>,
     pub stripe_charge_id: Option<String>,
@@ -30,12 +32,13 @@ pub struct PaymentIntent {
 }
 
 const PUT: &str = "INSERT INTO stripe_payment_intents
-    (stripe_intent_id, user_id, named_user_id, stripe_customer_id, stripe_invoice_id, stripe_charge_id, amount_cents,
+    (stripe_intent_id, last_named, stripe_customer_id, stripe_invoice_id, stripe_charge_id, amount_cents,
      amount_received_cents, currency, status, payment_method_type, error_code, error_message, cancellation_reason,
      metadata, created, livemode, event_created, event_id)
-    VALUES (:id, :user, :named_user, :customer, :invoice, :charge, :amount, :received, :currency, :status, :method,
+    VALUES (:id, :named, :customer, :invoice, :charge, :amount, :received, :currency, :status, :method,
      :error_code, :error_message, :cancellation_reason, :metadata, :created, :livemode, :event_created, :event_id)
-    ON CONFLICT (stripe_intent_id) DO UPDATE SET user_id = :user, named_user_id = :named_user,
+    ON CONFLICT (stripe_intent_id) DO UPDATE SET
+     last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END,
      stripe_customer_id = :customer, stripe_invoice_id = :invoice, stripe_charge_id = :charge, amount_cents = :amount,
      amount_received_cents = :received, currency = :currency, status = :status, payment_method_type = :method,
      error_code = :error_code, error_message = :error_message, cancellation_reason = :cancellation_reason,
@@ -48,7 +51,7 @@ const PUT: &str = "INSERT INTO stripe_payment_intents
 /// When the database cannot take it.
 pub fn put(tx: &Tx, row: &PaymentIntent) -> Result<(), StoreError> {
     let params = named_params! {
-        ":id": row.stripe_intent_id, ":user": row.user_id, ":named_user": row.named_user_id,
+        ":id": row.stripe_intent_id, ":named": row.last_named,
         ":customer": row.stripe_customer_id, ":invoice": row.stripe_invoice_id, ":charge": row.stripe_charge_id,
         ":amount": row.amount_cents, ":received": row.amount_received_cents, ":currency": row.currency,
         ":status": row.status, ":method": row.payment_method_type, ":error_code": row.error_code,
@@ -93,21 +96,6 @@ pub fn note_failure(tx: &Tx, intent_id: &str, failure: &Failure) -> Result<(), S
     tx.execute_named(NOTE_FAILURE, params).map(|_| ())
 }
 
-/// The user of a customer became known, or another one. What names its own user keeps it.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn link(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
-    // As for `audit::link`.
-    const ANY: &str = "SELECT 1 FROM stripe_payment_intents WHERE stripe_customer_id = ?1 LIMIT 1";
-    if tx.find(ANY, [customer_id], |_| Ok(()))?.is_none() {
-        return Ok(());
-    }
-    const SQL: &str =
-        "UPDATE stripe_payment_intents SET user_id = ?2 WHERE stripe_customer_id = ?1 AND named_user_id IS NULL";
-    tx.execute(SQL, (customer_id, user_id)).map(|_| ())
-}
-
 const FAILURE_CODE: &str = "SELECT failure_code FROM stripe_payment_intents
     WHERE (stripe_intent_id = ?1 OR stripe_invoice_id = ?2) AND failed_at IS NOT NULL
     ORDER BY failed_at DESC, failure_event_id DESC LIMIT 1";
@@ -133,6 +121,15 @@ pub fn find_invoice(reader: &Reader, intent_id: &str) -> Result<Option<String>, 
     Ok(reader.find(SQL, [intent_id], |row| row.get(0))?.flatten())
 }
 
+/// The payment intents that name an invoice as theirs.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_ids_of_invoice(reader: &Reader, invoice_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_invoice_id = ?1";
+    reader.list(SQL, [invoice_id], |row| row.get(0))
+}
+
 /// The user of a payment intent.
 ///
 /// # Errors
@@ -151,7 +148,7 @@ pub struct Shown {
     pub idempotency_key: Option<String>,
 }
 
-const LIST: &str = "SELECT stripe_intent_id, user_id, named_user_id, stripe_customer_id, stripe_invoice_id,
+const LIST: &str = "SELECT stripe_intent_id, user_id, NULL, stripe_customer_id, stripe_invoice_id,
     stripe_charge_id, amount_cents, amount_received_cents, currency, status, payment_method_type, error_code,
     error_message, cancellation_reason, metadata, created, livemode, event_created, event_id, idempotency_key
     FROM stripe_payment_intents
@@ -170,7 +167,7 @@ fn show(row: &Row) -> rusqlite::Result<Shown> {
     let intent = PaymentIntent {
         stripe_intent_id: row.get(0)?,
         user_id: row.get(1)?,
-        named_user_id: row.get(2)?,
+        last_named: row.get(2)?,
         stripe_customer_id: row.get(3)?,
         stripe_invoice_id: row.get(4)?,
         stripe_charge_id: row.get(5)?,

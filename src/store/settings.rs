@@ -17,6 +17,12 @@ pub const DEAD_LETTER_MAILS: &str = "dead_letter_mails";
 /// How long before the end of a grace period the warning is due, in seconds, as cases were last looked at with.
 pub const WARNING: &str = "warning_s";
 
+/// The keys of metadata that named users when everybody was last linked.
+pub const LINK_KEYS: &str = "link_keys";
+
+/// All rules of `[link]` by which everybody was last linked.
+pub const LINK_RULES: &str = "link_rules";
+
 /// The account that the copy is of, by Stripe's id.
 pub const STRIPE_ACCOUNT: &str = "stripe_account";
 

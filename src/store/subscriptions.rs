@@ -4,6 +4,7 @@ use rusqlite::{Row, named_params};
 
 use super::{Reader, StoreError, Tx};
 use crate::entitlement;
+use crate::ownership::LinkedBy;
 
 /// A subscription as its newest event has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Subscription {
     pub event_created: i64,
     /// That event.
     pub event_id: String,
+    /// The user that its metadata name, as `owners::naming` writes it; read back as `None`.
+    pub last_named: Option<String>,
     /// Its items, in Stripe's order.
     pub items: Vec<Item>,
 }
@@ -91,11 +94,11 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
     (stripe_subscription_id, stripe_customer_id, stripe_price_id, status, current_period_start, current_period_end,
      cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_start, trial_end, start_date, created,
      collection_method, pause_collection, cancellation_reason, currency, latest_invoice, items_partial, deleted,
-     metadata, livemode, event_created, event_id)
+     metadata, livemode, event_created, event_id, last_named)
     VALUES (:id, :customer, :price, :status, :period_start, :period_end, :at_period_end, :cancel_at, :canceled_at,
      :ended_at, :trial_start, :trial_end, :start_date, :created, :collection_method, :pause_collection,
      :cancellation_reason, :currency, :latest_invoice, :items_partial, :deleted, :metadata, :livemode, :event_created,
-     :event_id)
+     :event_id, :named)
     ON CONFLICT (stripe_subscription_id) DO UPDATE SET stripe_customer_id = :customer, stripe_price_id = :price,
      status = :status, current_period_start = :period_start, current_period_end = :period_end,
      cancel_at_period_end = :at_period_end, cancel_at = :cancel_at, canceled_at = :canceled_at, ended_at = :ended_at,
@@ -103,7 +106,8 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
      collection_method = :collection_method, pause_collection = :pause_collection,
      cancellation_reason = :cancellation_reason, currency = :currency, latest_invoice = :latest_invoice,
      items_partial = :items_partial, deleted = :deleted, metadata = :metadata, livemode = :livemode,
-     event_created = :event_created, event_id = :event_id";
+     event_created = :event_created, event_id = :event_id,
+     last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
 
 /// Replaces what is known of a subscription, its items with it. Our own policy on the row stays.
 ///
@@ -119,7 +123,7 @@ pub fn put(tx: &Tx, row: &Subscription) -> Result<(), StoreError> {
         ":pause_collection": row.pause_collection, ":cancellation_reason": row.cancellation_reason,
         ":currency": row.currency, ":latest_invoice": row.latest_invoice, ":items_partial": row.items_partial,
         ":deleted": row.deleted, ":metadata": row.metadata, ":livemode": row.livemode,
-        ":event_created": row.event_created, ":event_id": row.event_id,
+        ":event_created": row.event_created, ":event_id": row.event_id, ":named": row.last_named,
     };
     tx.execute_named(PUT, params)?;
     put_items(tx, &row.stripe_subscription_id, &row.items)
@@ -210,6 +214,34 @@ pub fn find_standing(reader: &Reader, subscription_id: &str) -> Result<Option<St
     })
 }
 
+/// The user of a subscription.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
+    Ok(reader.find(SQL, [subscription_id], |row| row.get(0))?.flatten())
+}
+
+/// The users of a customer's subscriptions.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_users_of_customer(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT user_id FROM stripe_subscriptions
+        WHERE stripe_customer_id = ?1 AND user_id IS NOT NULL";
+    reader.list(SQL, [customer_id], |row| row.get(0))
+}
+
+/// The customer of a subscription.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_customer(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_customer_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
+    reader.find(SQL, [subscription_id], |row| row.get(0))
+}
+
 /// A subscription as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -219,6 +251,12 @@ pub struct Shown {
     pub grace_started_at: Option<i64>,
     /// Whether its customer was deleted.
     pub customer_deleted: bool,
+    /// Whose it is.
+    pub user_id: Option<String>,
+    /// Why.
+    pub linked_by: Option<LinkedBy>,
+    /// Whose its customer is.
+    pub customers_user: Option<String>,
 }
 
 impl Shown {
@@ -248,15 +286,15 @@ macro_rules! show {
              s.current_period_start, s.current_period_end, s.cancel_at_period_end, s.cancel_at, s.canceled_at, s.ended_at,
              s.trial_start, s.trial_end, s.start_date, s.created, s.collection_method, s.pause_collection,
              s.cancellation_reason, s.currency, s.latest_invoice, s.items_partial, s.deleted, s.metadata, s.livemode,
-             s.event_created, s.event_id, s.grace_started_at, c.deleted ",
+             s.event_created, s.event_id, s.grace_started_at, c.deleted, s.user_id, s.linked_by, c.owner_user_id ",
             $which
         )
     };
 }
 
 const OF_USER: &str = show!(
-    "FROM stripe_customers c JOIN stripe_subscriptions s ON s.stripe_customer_id = c.stripe_customer_id
-    WHERE c.owner_user_id = ?1 ORDER BY s.created DESC, s.stripe_subscription_id DESC"
+    "FROM stripe_subscriptions s JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
+    WHERE s.user_id = ?1 ORDER BY s.created DESC, s.stripe_subscription_id DESC"
 );
 const BY_ID: &str = show!(
     "FROM stripe_subscriptions s JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
@@ -315,10 +353,14 @@ fn show(row: &Row) -> rusqlite::Result<Shown> {
             livemode: row.get(22)?,
             event_created: row.get(23)?,
             event_id: row.get(24)?,
+            last_named: None,
             items: Vec::new(),
         },
         grace_started_at: row.get(25)?,
         customer_deleted: row.get(26)?,
+        user_id: row.get(27)?,
+        linked_by: row.get::<_, Option<String>>(28)?.as_deref().and_then(LinkedBy::parse),
+        customers_user: row.get(29)?,
     })
 }
 

@@ -130,17 +130,16 @@ pub fn is_user_id(id: &str) -> bool {
     !id.is_empty() && id.chars().count() <= MAX_USER_ID_CHARS && !id.chars().any(char::is_control)
 }
 
-/// The user that `metadata.user_id` names.
+/// The user that an object's metadata name, under the first of these keys that is there.
 #[must_use]
-pub fn named_user(object: &Value) -> Option<&str> {
-    object.get("metadata")?.get("user_id")?.as_str().filter(|id| is_user_id(id))
+pub fn named_user<'a>(object: &'a Value, keys: &[String]) -> Option<&'a str> {
+    user_in_metadata(object.get("metadata")?, keys)
 }
 
-/// The user that a checkout session names: metadata first, then `client_reference_id`.
+/// The user that metadata name, under the first of these keys that is there.
 #[must_use]
-pub fn session_user(session: &Value) -> Option<&str> {
-    let reference = session.get("client_reference_id").and_then(Value::as_str);
-    named_user(session).or(reference.filter(|id| is_user_id(id)))
+pub fn user_in_metadata<'a>(metadata: &'a Value, keys: &[String]) -> Option<&'a str> {
+    keys.iter().find_map(|key| metadata.get(key)?.as_str().filter(|id| is_user_id(id)))
 }
 
 /// The elements of an embedded list, and whether Stripe sent all of them.

@@ -160,9 +160,8 @@ fn finish(tx: &Tx, end: &End, kinds: &[&'static str], refused: &[String]) -> Res
     }
     let Some(began_s) = sync_runs::finish(tx, end.run_id, end.now_ms)? else { return Ok(false) };
     if !refused.is_empty() {
-        let (action, user_id, customer_id, subject, event_id) = ("sync.passed_over", None, None, None, None);
-        let (at_ms, actor, detail) = (end.now_ms, "tilld", json!({ "not_read": refused }).to_string());
-        audit::add(tx, &NewEntry { at_ms, actor, action, user_id, customer_id, subject, event_id, detail: &detail })?;
+        let detail = json!({ "not_read": refused }).to_string();
+        audit::add(tx, &NewEntry::new("tilld", "sync.passed_over", end.now_ms, &detail))?;
     }
     if end.whole {
         places::move_cursor(tx, began_s.saturating_sub(OVERLAP_S))?;

@@ -155,18 +155,7 @@ fn note_gap(tx: &Tx, from_s: i64, now_ms: i64) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let detail = json!({ "events_known_until": from_s, "done": "every object is read from the API" }).to_string();
-    let (actor, action) = ("tilld", "catch_up.gap");
-    let entry = NewEntry {
-        at_ms: now_ms,
-        actor,
-        action,
-        user_id: None,
-        customer_id: None,
-        subject: None,
-        event_id: None,
-        detail: &detail,
-    };
-    audit::add(tx, &entry)?;
+    audit::add(tx, &NewEntry::new("tilld", "catch_up.gap", now_ms, &detail))?;
     Ok(true)
 }
 

@@ -174,8 +174,7 @@ pub fn run(
     }
     let (detail, at_ms) = (outcome.detail().to_string(), means.clock.now_ms());
     means.store.write(move |tx| {
-        let (action, user_id, customer_id, subject, event_id) = ("drift.checked", None, None, None, None);
-        audit::add(tx, &NewEntry { at_ms, actor, action, user_id, customer_id, subject, event_id, detail: &detail })
+        audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail))
     })?;
     Ok(outcome)
 }

@@ -375,7 +375,13 @@ fn child() {
         when_stale: tilld::entitlement::WhenStale::Keep,
     };
     let (tickets, _taken) = bounded(1);
-    let context = Arc::new(Context { policy, livemode: None, fetches: false, notify: Notify::default() });
+    let context = Arc::new(Context {
+        link: tilld::ownership::Rules::default(),
+        policy,
+        livemode: None,
+        fetches: false,
+        notify: Notify::default(),
+    });
     let mut worker = Worker::new(store, context, POLICY, tickets).with_project(aborting);
     worker.recover(START_S * 1000, &Pulse::default()).unwrap();
     while worker.step(START_S * 1000).unwrap() == Step::Worked {}

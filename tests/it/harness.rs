@@ -16,6 +16,7 @@ use tilld::http::auth::Tokens;
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
 use tilld::http::webhook::{self, Hooks};
+use tilld::ownership::Rules;
 use tilld::projection::Context;
 use tilld::projection::notify::{Notify, Subscriber};
 use tilld::retrier::{Retrier, Ticket};
@@ -59,6 +60,7 @@ pub struct Setup {
     pub grace_s: i64,
     pub notify: Notify,
     pub fetches: bool,
+    pub link: Rules,
 }
 
 impl Default for Setup {
@@ -72,6 +74,7 @@ impl Default for Setup {
             grace_s: 7 * DAY_S,
             notify: Notify { warning_s: 2 * DAY_S, ..Notify::default() },
             fetches: false,
+            link: Rules::default(),
         }
     }
 }
@@ -122,7 +125,7 @@ impl Till {
             when_stale: WhenStale::Keep,
         };
         let context =
-            Arc::new(Context { policy, livemode: setup.livemode, fetches: setup.fetches, notify: setup.notify });
+            Arc::new(Context { link: setup.link, policy, livemode: setup.livemode, fetches: setup.fetches, notify: setup.notify });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);

@@ -382,7 +382,7 @@ pub fn two_subscriptions() -> History {
     )
 }
 
-/// Only the session names the user, and it comes first; the customer is told of last.
+/// Only the session names the user, by a reference, and it comes first; the customer is told of last.
 pub fn checkout_before_customer() -> History {
     let mut story = Story::of(None);
     story
@@ -401,13 +401,15 @@ pub fn checkout_before_customer() -> History {
         version: ApiVersion::CURRENT,
         holds: |till| {
             answers(till, "bob", "active", "pro");
-            assert_eq!(till.value("SELECT user_id FROM stripe_payment_intents"), "bob");
-            assert_eq!(till.value("SELECT count(*) FROM audit_log WHERE user_id IS NOT 'bob'"), 0);
+            assert_eq!(till.value("SELECT linked_by FROM stripe_subscriptions"), "reference");
+            assert_eq!(till.value("SELECT owner_user_id FROM stripe_customers"), serde_json::Value::Null);
+            let others = "SELECT count(*) FROM audit_log WHERE stripe_subscription_id IS NOT NULL AND user_id IS NOT 'bob'";
+            assert_eq!(till.value(others), 0);
         },
     }
 }
 
-/// The customer is given to another user, by words of different weight.
+/// Words of different weight: the subscription is whom it names, the customer whom that one names.
 pub fn owner_changed() -> History {
     history(
         |story| {
@@ -422,10 +424,10 @@ pub fn owner_changed() -> History {
             );
         },
         |till| {
-            answers(till, "dora", "active", "pro");
-            answers(till, "bob", "no_subscription", "free");
-            assert_eq!(till.value("SELECT group_concat(user_id) FROM subscriptions"), "dora");
-            assert_eq!(till.value("SELECT user_id FROM stripe_payment_intents"), "dora");
+            answers(till, "bob", "active", "pro");
+            answers(till, "dora", "no_subscription", "free");
+            assert_eq!(till.value("SELECT group_concat(user_id) FROM subscriptions"), "bob");
+            assert_eq!(till.value("SELECT group_concat(user_id) FROM stripe_customers"), "dora");
         },
     )
 }

@@ -24,6 +24,7 @@ mod mail;
 mod main_job;
 mod migrations;
 mod order;
+mod ownership;
 mod reads;
 mod restart;
 mod samples;

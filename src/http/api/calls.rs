@@ -5,6 +5,7 @@
 mod answers;
 mod checkout;
 pub(super) mod invoices;
+pub(super) mod link;
 mod parameters;
 mod payment_intents;
 mod portal;
@@ -17,7 +18,7 @@ use serde_json::json;
 use super::{Api, route, users};
 use crate::calls::{Caller, Calls, Customer, Kind, Outcome, Wanted};
 use crate::http::auth::Access::Api as Token;
-use crate::http::request::Method::Post;
+use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::{self as table, Route, Segments};
@@ -30,6 +31,7 @@ use parameters::Parameters;
 
 pub(super) const ROUTES: &[Route<Api>] = &[
     route(Post, "/api/v1/users/{user_id}/customer", Token, customer),
+    route(Put, "/api/v1/users/{user_id}/customer", Token, link::put),
     route(Post, "/api/v1/users/{user_id}/checkout-session", Token, checkout::create),
     route(Post, "/api/v1/users/{user_id}/portal-session", Token, portal::create),
     route(Post, "/api/v1/users/{user_id}/subscription/change-plan", Token, subscription::change_plan),

@@ -34,6 +34,16 @@ pub(super) fn user_id(segments: &Segments) -> &str {
     segments.first().map_or("", String::as_str)
 }
 
+/// The user that is named, who need not exist yet.
+pub(super) fn valid_id(segments: &Segments) -> Result<String, ApiError> {
+    let id = user_id(segments);
+    if !is_user_id(id) {
+        let message = format!("a user id has 1 to {MAX_USER_ID_CHARS} characters and no control characters");
+        return Err(ApiError::parameter("user_id", message));
+    }
+    Ok(id.to_owned())
+}
+
 /// Runs a query for a user that must exist.
 fn of_user<T>(api: &Api, user_id: &str, query: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, ApiError> {
     let found = api.store.read(|reader| match table::exists(reader, user_id)? {
@@ -61,11 +71,7 @@ pub(super) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
 }
 
 pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let id = user_id(segments).to_owned();
-    if !is_user_id(&id) {
-        let message = format!("a user id has 1 to {MAX_USER_ID_CHARS} characters and no control characters");
-        return Err(ApiError::parameter("user_id", message));
-    }
+    let id = valid_id(segments)?;
     let change = change(body_object(request)?)?;
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
     let (added, user) = api.store.write(move |tx| {

@@ -158,7 +158,7 @@ fn intent(done: &Done, user_id: Option<&str>) -> Answered {
     let shown = &done.object;
     let (error_code, error_message) = object::payment_error(shown).unwrap_or_default();
     let view = json!({
-        "id": shown["id"], "user_id": object::named_user(shown).or(user_id),
+        "id": shown["id"], "user_id": user_id,
         "customer_id": object::reference(shown, "customer"), "invoice_id": object::reference(shown, "invoice"),
         "charge_id": object::latest_charge(shown), "amount_cents": shown["amount"],
         "amount_received_cents": shown["amount_received"], "currency": shown["currency"], "status": shown["status"],

@@ -1,0 +1,357 @@
+//! Whose is it? From the words about a customer, a subscription or a payment to the user that it belongs to, and why.
+//! Pure: what was said, what Stripe's objects carry, and the configured rules come in; a decision goes out. A word's
+//! strength follows from where it stands: *said* by the application, *metadata* written with the API key, *reference*
+//! written by whoever holds a Payment Link. A reference gives access and nothing else: it must never choose the customer
+//! of a call, of a mail, or of a cancellation. Called by `projection::owner`, the calls' handlers and the command line.
+
+use std::collections::BTreeSet;
+
+/// What a `client_reference_id` is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// Nothing.
+    Off,
+    /// Access to what the session sold, once it is paid.
+    Grant,
+    /// As much as metadata of the session. Only where nobody can guess or choose a reference.
+    Trust,
+}
+
+/// The configured rules (`[link]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Keys of metadata that name a user; of several that are there the first one counts. tilld writes the first.
+    pub metadata_keys: Vec<String>,
+    /// What a `client_reference_id` is worth.
+    pub reference: Reference,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { metadata_keys: vec![DEFAULT_KEY.to_owned()], reference: Reference::Grant }
+    }
+}
+
+/// The key of metadata that names a user unless configured otherwise.
+pub const DEFAULT_KEY: &str = "user_id";
+
+impl Rules {
+    /// The key that tilld writes.
+    #[must_use]
+    pub fn own_key(&self) -> &str {
+        self.metadata_keys.first().map_or(DEFAULT_KEY, String::as_str)
+    }
+}
+
+/// Why something belongs to a user, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkedBy {
+    /// The application or its operator said so.
+    Said,
+    /// Metadata of the object, or of the completed session that made it.
+    Metadata,
+    /// Of a customer: metadata of its subscriptions.
+    Subscriptions,
+    /// Of anything else: it is its customer's.
+    Customer,
+    /// The `client_reference_id` of the paid session that made it.
+    Reference,
+}
+
+impl LinkedBy {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Said, Self::Metadata, Self::Subscriptions, Self::Customer, Self::Reference];
+
+    /// The word in the columns `linked_by`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Said => "said",
+            Self::Metadata => "metadata",
+            Self::Subscriptions => "subscriptions",
+            Self::Customer => "customer",
+            Self::Reference => "reference",
+        }
+    }
+
+    /// The one of that word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+/// What the application said of an object and has not taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The order in which it was said.
+    pub order: i64,
+    /// Of whom.
+    pub user_id: String,
+    /// `true`: it is this user's; `false`: it is not.
+    pub linked: bool,
+}
+
+/// A checkout session, as far as it speaks of what it made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Session {
+    /// `cs_…`.
+    pub id: String,
+    /// The user that its metadata names.
+    pub named: Option<String>,
+    /// Its `client_reference_id`, if that can be a user's id.
+    pub reference: Option<String>,
+    /// Stripe's word.
+    pub status: Option<String>,
+    /// Stripe's word.
+    pub payment_status: Option<String>,
+    /// Made at Stripe, unix seconds.
+    pub created: Option<i64>,
+}
+
+impl Session {
+    fn is_complete(&self) -> bool {
+        self.status.as_deref() == Some("complete")
+    }
+
+    fn is_paid(&self) -> bool {
+        matches!(self.payment_status.as_deref(), Some("paid" | "no_payment_required"))
+    }
+
+    /// The user whom it names as strongly as metadata do.
+    #[must_use]
+    pub fn metadata_word(&self, rules: &Rules) -> Option<&str> {
+        let trusted = self.reference.as_deref().filter(|_| rules.reference == Reference::Trust);
+        self.named.as_deref().or(trusted).filter(|_| self.is_complete())
+    }
+
+    /// The user to whom its reference gives access.
+    #[must_use]
+    pub fn reference_word(&self, rules: &Rules) -> Option<&str> {
+        let counts = rules.reference != Reference::Off && self.is_complete() && self.is_paid();
+        self.reference.as_deref().filter(|_| counts)
+    }
+}
+
+/// What a subscription's metadata say of its customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribed {
+    /// The user whom its metadata, or those of the session that made it, name.
+    pub named: Option<String>,
+    /// It gives or owes something today; else it has ended, or has never begun.
+    pub runs: bool,
+}
+
+/// Whether a subscription of this status gives or owes something today.
+#[must_use]
+pub fn runs(status: &str) -> bool {
+    matches!(status, "active" | "trialing" | "past_due" | "unpaid" | "paused")
+}
+
+/// All words about one object.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    /// Said of it, the newest first.
+    pub said: Vec<Statement>,
+    /// The user whom its own metadata name, as it last had them.
+    pub named: Option<String>,
+    /// Made at Stripe, unix seconds.
+    pub created: Option<i64>,
+    /// The sessions that are about it.
+    pub sessions: Vec<Session>,
+    /// Of a customer: its subscriptions.
+    pub subscriptions: Vec<Subscribed>,
+    /// Of anything else: the user its customer belongs to.
+    pub customers_user: Option<String>,
+}
+
+/// What one rule found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody is named.
+    Silent,
+    /// This user is.
+    Names(String),
+    /// This one is, and was said not to be it.
+    Denied(String),
+    /// Several are.
+    Several(Vec<String>),
+}
+
+/// A rule and what it found; the first that names somebody decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The rule.
+    pub rule: LinkedBy,
+    /// What it found.
+    pub found: Found,
+}
+
+/// Whose something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user_id: String,
+    /// Why.
+    pub linked_by: LinkedBy,
+}
+
+/// Every rule for a customer, in order, with what it found: the trace of the decision.
+pub fn trace_customer<'a>(words: &'a Words, rules: &'a Rules) -> impl Iterator<Item = Step> + 'a {
+    [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Subscriptions].into_iter().map(move |rule| {
+        let found = match rule {
+            LinkedBy::Said => said(words),
+            LinkedBy::Metadata => named(words, words.named.as_deref().or_else(|| maker_of_customer(words, rules))),
+            _ => subscribed(words),
+        };
+        Step { rule, found }
+    })
+}
+
+/// Every rule for a subscription, an invoice or a payment, in order, with what it found.
+pub fn trace_object<'a>(words: &'a Words, rules: &'a Rules) -> impl Iterator<Item = Step> + 'a {
+    [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Customer, LinkedBy::Reference].into_iter().map(move |rule| {
+        let of_session = |word: fn(&'a Session, &'a Rules) -> Option<&'a str>| {
+            words.sessions.iter().find_map(|session| word(session, rules))
+        };
+        let found = match rule {
+            LinkedBy::Said => said(words),
+            LinkedBy::Metadata => {
+                named(words, words.named.as_deref().or_else(|| of_session(Session::metadata_word)))
+            }
+            LinkedBy::Customer => named(words, words.customers_user.as_deref()),
+            _ => named(words, of_session(Session::reference_word)),
+        };
+        Step { rule, found }
+    })
+}
+
+/// The first rule that names somebody decides.
+pub fn decide(mut trace: impl Iterator<Item = Step>) -> Option<Owner> {
+    trace.find_map(|step| match step.found {
+        Found::Names(user_id) => Some(Owner { user_id, linked_by: step.rule }),
+        Found::Silent | Found::Denied(_) | Found::Several(_) => None,
+    })
+}
+
+/// Whether nobody has a customer because its subscriptions name several.
+pub fn is_contested(trace: impl Iterator<Item = Step>) -> bool {
+    let mut several = false;
+    for step in trace {
+        match step.found {
+            Found::Names(_) => return false,
+            Found::Several(_) => several = true,
+            Found::Silent | Found::Denied(_) => {}
+        }
+    }
+    several
+}
+
+/// The newest statement that it is somebody's; those that it is not are no answer.
+fn said(words: &Words) -> Found {
+    let newest = words.said.iter().find(|statement| statement.linked);
+    newest.map_or(Found::Silent, |statement| Found::Names(statement.user_id.clone()))
+}
+
+/// A weaker word, unless it was said since that it is not so.
+fn named(words: &Words, user_id: Option<&str>) -> Found {
+    match user_id {
+        None => Found::Silent,
+        Some(user_id) if is_denied(words, user_id) => Found::Denied(user_id.to_owned()),
+        Some(user_id) => Found::Names(user_id.to_owned()),
+    }
+}
+
+fn is_denied(words: &Words, user_id: &str) -> bool {
+    words.said.iter().any(|statement| !statement.linked && statement.user_id == user_id)
+}
+
+/// A session made its customer only if there was none before it.
+fn maker_of_customer<'a>(words: &'a Words, rules: &'a Rules) -> Option<&'a str> {
+    let made = |session: &&Session| words.created.zip(session.created).is_some_and(|(customer, made)| customer >= made);
+    words.sessions.iter().filter(made).find_map(|session| session.metadata_word(rules))
+}
+
+/// The one user whom the running subscriptions name; if none runs, the others.
+fn subscribed(words: &Words) -> Found {
+    let names = |runs: bool| -> BTreeSet<&str> {
+        let some = words.subscriptions.iter().filter(|one| one.runs == runs);
+        some.filter_map(|one| one.named.as_deref()).filter(|user_id| !is_denied(words, user_id)).collect()
+    };
+    let any_runs = words.subscriptions.iter().any(|one| one.runs);
+    let users = names(any_runs);
+    let mut users = users.into_iter().map(str::to_owned);
+    match (users.next(), users.next()) {
+        (None, _) => Found::Silent,
+        (Some(one), None) => Found::Names(one),
+        (Some(first), Some(second)) => Found::Several([first, second].into_iter().chain(users).collect()),
+    }
+}
+
+/// A customer of a user, as far as it matters for choosing the main one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// `cus_…`.
+    pub customer_id: String,
+    /// Why it is the user's.
+    pub linked_by: LinkedBy,
+    /// Of one that was said to be the user's: the order in which it was.
+    pub said: Option<i64>,
+    /// Made at Stripe, unix seconds.
+    pub created: Option<i64>,
+}
+
+/// The main one of a user's customers that are not deleted: the one said last, then by metadata, then the rest; among
+/// equals the oldest.
+#[must_use]
+pub fn main_customer(candidates: &[Candidate]) -> Option<&Candidate> {
+    candidates.iter().min_by_key(|one| {
+        let rank = match one.linked_by {
+            LinkedBy::Said => 0,
+            LinkedBy::Metadata => 1,
+            LinkedBy::Subscriptions | LinkedBy::Customer | LinkedBy::Reference => 2,
+        };
+        let newest_said = std::cmp::Reverse(one.said.filter(|_| rank == 0));
+        (rank, newest_said, one.created.is_none(), one.created, &one.customer_id)
+    })
+}
+
+/// Whether calls to Stripe for a user may touch what is linked so: a reference is a browser's word.
+#[must_use]
+pub fn may_be_called(linked_by: Option<LinkedBy>) -> bool {
+    linked_by.is_some_and(|by| by != LinkedBy::Reference)
+}
+
+/// The customer whose portal opens for a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortalOf<'a> {
+    /// This one's.
+    Customer(&'a str),
+    /// None: it also shows what is not this user's.
+    Shared(&'a str),
+    /// None: there is none.
+    Nobodys,
+}
+
+/// Whose portal: that of the customer of the subscription that calls act on, where there is one, if it is the user's; else
+/// that of the main customer. `subscribed`: that subscription's customer, and whose it is.
+#[must_use]
+pub fn portal<'a>(user_id: &str, subscribed: Option<(&'a str, Option<&str>)>, main: Option<&'a str>) -> PortalOf<'a> {
+    match (subscribed, main) {
+        (Some((customer_id, Some(owner))), _) if owner == user_id => PortalOf::Customer(customer_id),
+        (Some((customer_id, _)), _) => PortalOf::Shared(customer_id),
+        (None, Some(main)) => PortalOf::Customer(main),
+        (None, None) => PortalOf::Nobodys,
+    }
+}
+
+/// Who is written to about money: the user whom the *customer* belongs to, else the customer's own address. Never the user
+/// of the subscription: a reference may have named that one.
+#[must_use]
+pub fn addressee<'a>(users_address: Option<&'a str>, customers_address: Option<&'a str>) -> Option<&'a str> {
+    users_address.or(customers_address)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The application's own word: this customer, or this subscription, is this user's, or is not. It is kept as said, with
+//! what was said before, and counts before everything that Stripe's objects carry. Called by the private API and by
+//! `tilld user link`.
+
+use serde_json::json;
+
+use super::derived::Basis;
+use super::owner;
+use crate::store::user_links::{self, NewStatement};
+use crate::store::{Reader, StoreError, Tx, audit, customers, owners, users};
+
+/// What can be linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `cus_…`.
+    Customer,
+    /// `sub_…`.
+    Subscription,
+}
+
+impl Kind {
+    /// Stripe's word, and that of the column.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+/// Who says what of whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// What it is said of.
+    pub kind: Kind,
+    /// Its id.
+    pub id: &'a str,
+    /// The user.
+    pub user_id: &'a str,
+    /// `api` or `cli`.
+    pub actor: &'a str,
+}
+
+/// What became of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Linked {
+    /// It is the user's from now on.
+    Now,
+    /// It was said before, and stands.
+    Already,
+    /// It was said to be this other user's, and nobody insisted.
+    Taken(String),
+}
+
+/// What would become of a link.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn foresee(reader: &Reader, said: Said, force: bool) -> Result<Linked, StoreError> {
+    let standing = user_links::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
+    Ok(match standing {
+        Some(statement) if statement.user_id == said.user_id => Linked::Already,
+        Some(statement) if !force => Linked::Taken(statement.user_id),
+        _ => Linked::Now,
+    })
+}
+
+/// Says that something is a user's; `force`: also where it was said to be another one's.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, StoreError> {
+    let foreseen = foresee(tx, said, force)?;
+    if foreseen != Linked::Now {
+        return Ok(foreseen);
+    }
+    users::ensure(tx, said.user_id, basis.now_ms)?;
+    user_links::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
+    note(tx, said, true, basis)?;
+    Ok(Linked::Now)
+}
+
+/// Takes back what was said of it and the user, and says that it is not this user's, whoever names him. `false`: it is not
+/// the user's, and was not said to be.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn unlink(tx: &Tx, said: Said, basis: Basis) -> Result<bool, StoreError> {
+    let withdrawn = user_links::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
+    if withdrawn == 0 && owner_of(tx, said)?.as_deref() != Some(said.user_id) {
+        return Ok(false);
+    }
+    note(tx, said, false, basis)?;
+    Ok(true)
+}
+
+/// Whose it is now.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreError> {
+    match said.kind {
+        Kind::Customer => customers::find_owner(reader, said.id),
+        Kind::Subscription => Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.user_id)),
+    }
+}
+
+fn note(tx: &Tx, said: Said, linked: bool, basis: Basis) -> Result<(), StoreError> {
+    let object = said.kind.as_str();
+    let new = NewStatement { object, object_id: said.id, user_id: said.user_id, linked, actor: said.actor };
+    user_links::add(tx, &new, basis.now_ms)?;
+    let action = match (said.kind, linked) {
+        (Kind::Customer, true) => "customer.link",
+        (Kind::Customer, false) => "customer.unlink",
+        (Kind::Subscription, true) => "subscription.link",
+        (Kind::Subscription, false) => "subscription.unlink",
+    };
+    let before = owner_of(tx, said)?;
+    match said.kind {
+        Kind::Customer => {
+            customers::ensure(tx, said.id)?;
+            owner::refresh_customer(tx, said.id, basis)?;
+        }
+        Kind::Subscription => {
+            owner::refresh_subscription(tx, said.id, basis)?;
+        }
+    }
+    let detail = json!({"before": before, "after": owner_of(tx, said)?}).to_string();
+    let entry = audit::NewEntry::new(said.actor, action, basis.now_ms, &detail);
+    audit::add(tx, &audit::NewEntry { user_id: Some(said.user_id), subject: Some(said.id), ..entry })
+}

@@ -1,0 +1,337 @@
+//! Whose customers, subscriptions, invoices and payment intents are: the columns `user_id`, `linked_by` and `last_named`
+//! of their tables, and the words that they are computed from. It must never decide whose something is: `ownership` does.
+//! Called by `projection::owner`.
+
+use rusqlite::Row;
+
+use super::{Reader, StoreError, Tx};
+use crate::ownership::{Candidate, LinkedBy, Owner};
+
+/// What an object's `last_named` is made of: the event that named a user, so written that the greatest text is the newest.
+#[must_use]
+pub fn naming(event_created: i64, event_id: &str, user_id: &str) -> String {
+    format!("{event_created:012} {event_id} {user_id}")
+}
+
+/// The user in a `last_named`.
+#[must_use]
+pub fn user_of(last_named: &str) -> Option<&str> {
+    last_named.splitn(3, ' ').nth(2)
+}
+
+/// The kinds of objects that have a table with `last_named`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// `stripe_customers`.
+    Customer,
+    /// `stripe_subscriptions`.
+    Subscription,
+    /// `stripe_invoices`.
+    Invoice,
+    /// `stripe_payment_intents`.
+    PaymentIntent,
+}
+
+/// Where an object was seen, for [`remember`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// Its kind.
+    pub object: &'a str,
+    /// Its id.
+    pub id: &'a str,
+    /// The event or the reading.
+    pub event_id: &'a str,
+    /// Unix seconds.
+    pub event_created: i64,
+}
+
+/// Keeps the word of an event that came late, if it is the newest that names a user.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn remember(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), StoreError> {
+    macro_rules! sql {
+        ($table:literal, $id:literal) => {
+            concat!(
+                "UPDATE ", $table, " SET last_named = ?2 WHERE ", $id,
+                " = ?1 AND (last_named IS NULL OR last_named < ?2)"
+            )
+        };
+    }
+    let sql = match named {
+        Named::Customer => sql!("stripe_customers", "stripe_customer_id"),
+        Named::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
+        Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
+        Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
+    };
+    tx.execute(sql, (id, naming)).map(|_| ())
+}
+
+/// Forgets every `last_named`: other keys of metadata count from now on.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn forget_names(tx: &Tx) -> Result<(), StoreError> {
+    for table in ["stripe_customers", "stripe_subscriptions", "stripe_invoices", "stripe_payment_intents"] {
+        tx.execute(&format!("UPDATE {table} SET last_named = NULL WHERE last_named IS NOT NULL"), [])?;
+    }
+    Ok(())
+}
+
+fn linked_by(row: &Row, column: usize) -> rusqlite::Result<Option<LinkedBy>> {
+    let word: Option<String> = row.get(column)?;
+    Ok(word.as_deref().and_then(LinkedBy::parse))
+}
+
+fn owner(row: &Row, (user_id, by): (usize, usize)) -> rusqlite::Result<Option<Owner>> {
+    let user_id: Option<String> = row.get(user_id)?;
+    Ok(user_id.zip(linked_by(row, by)?).map(|(user_id, linked_by)| Owner { user_id, linked_by }))
+}
+
+/// A customer, as far as it matters whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the columns' meaning stands in the migration
+pub struct Customer {
+    pub owner: Option<Owner>,
+    pub contested: bool,
+    pub metadata: String,
+    pub last_named: Option<String>,
+    pub created: Option<i64>,
+}
+
+/// A customer's words and owner.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_customer(reader: &Reader, customer_id: &str) -> Result<Option<Customer>, StoreError> {
+    const SQL: &str = "SELECT owner_user_id, linked_by, contested, metadata, last_named, created FROM stripe_customers
+        WHERE stripe_customer_id = ?1";
+    reader.find(SQL, [customer_id], |row| {
+        Ok(Customer {
+            owner: owner(row, (0, 1))?,
+            contested: row.get(2)?,
+            metadata: row.get(3)?,
+            last_named: row.get(4)?,
+            created: row.get(5)?,
+        })
+    })
+}
+
+/// Something of a customer's, as far as it matters whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as above
+pub struct Object {
+    pub customer_id: Option<String>,
+    pub user_id: Option<String>,
+    /// Of a subscription.
+    pub linked_by: Option<LinkedBy>,
+    pub metadata: String,
+    pub last_named: Option<String>,
+    /// Of an invoice its subscription, of a payment intent its invoice.
+    pub part_of: Option<String>,
+}
+
+const SUBSCRIPTION: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, NULL
+    FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
+const INVOICE: &str = "SELECT stripe_customer_id, user_id, NULL, metadata, last_named, stripe_subscription_id
+    FROM stripe_invoices WHERE stripe_invoice_id = ?1";
+const PAYMENT_INTENT: &str = "SELECT stripe_customer_id, user_id, NULL, metadata, last_named, stripe_invoice_id
+    FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
+
+fn object(row: &Row) -> rusqlite::Result<Object> {
+    Ok(Object {
+        customer_id: row.get(0)?,
+        user_id: row.get(1)?,
+        linked_by: linked_by(row, 2)?,
+        metadata: row.get(3)?,
+        last_named: row.get(4)?,
+        part_of: row.get(5)?,
+    })
+}
+
+/// A subscription's words and owner.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_subscription(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
+    reader.find(SUBSCRIPTION, [id], object)
+}
+
+/// An invoice's.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_invoice(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
+    reader.find(INVOICE, [id], object)
+}
+
+/// A payment intent's.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_payment_intent(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
+    reader.find(PAYMENT_INTENT, [id], object)
+}
+
+/// What a customer's subscription says: its id, its metadata, the user it named last, and its status; `None` as the status
+/// where it is over for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as above
+pub struct Subscribed {
+    pub id: String,
+    pub metadata: String,
+    pub last_named: Option<String>,
+    pub status: Option<String>,
+}
+
+/// What a customer's subscriptions say of it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_subscribed(reader: &Reader, customer_id: &str) -> Result<Vec<Subscribed>, StoreError> {
+    const SQL: &str = "SELECT stripe_subscription_id, metadata, last_named, CASE deleted WHEN 0 THEN status END
+        FROM stripe_subscriptions WHERE stripe_customer_id = ?1";
+    reader.list(SQL, [customer_id], |row| {
+        Ok(Subscribed { id: row.get(0)?, metadata: row.get(1)?, last_named: row.get(2)?, status: row.get(3)? })
+    })
+}
+
+// A user's only customer is the main one; saying so here saves the ordinary case a second update.
+const SET_CUSTOMER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, linked_by = ?3, contested = ?4,
+        user_id = CASE WHEN user_id IS ?2 THEN user_id WHEN deleted = 0
+        AND NOT EXISTS (SELECT 1 FROM stripe_customers WHERE owner_user_id = ?2) THEN ?2 END
+    WHERE stripe_customer_id = ?1";
+
+/// Gives a customer to a user, or to nobody. Call [`choose_main`] for the old and the new user afterwards.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_customer(tx: &Tx, customer_id: &str, owner: Option<&Owner>, contested: bool) -> Result<(), StoreError> {
+    let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
+    tx.execute(SET_CUSTOMER, (customer_id, user_id, by, contested)).map(|_| ())
+}
+
+/// Gives a subscription to a user, or to nobody.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_subscription(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_subscriptions SET user_id = ?2, linked_by = ?3 WHERE stripe_subscription_id = ?1";
+    let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
+    tx.execute(SQL, (id, user_id, by)).map(|_| ())
+}
+
+const SET_INVOICES: &str = "UPDATE stripe_invoices SET user_id = ?2
+    WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
+const SET_PAYMENTS: &str = "UPDATE stripe_payment_intents SET user_id = ?2 WHERE user_id IS NOT ?2 AND stripe_invoice_id
+    IN (SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_subscription_id = ?1)";
+
+/// Gives the invoices of a subscription and their payments to its user.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_billed(tx: &Tx, subscription_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+    // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
+    const ANY: &str = "SELECT 1 FROM stripe_invoices WHERE stripe_subscription_id = ?1 LIMIT 1";
+    if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
+        return Ok(());
+    }
+    tx.execute(SET_INVOICES, (subscription_id, user_id))?;
+    tx.execute(SET_PAYMENTS, (subscription_id, user_id)).map(|_| ())
+}
+
+/// Gives an invoice to a user, or to nobody.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_invoice(tx: &Tx, id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+    tx.execute("UPDATE stripe_invoices SET user_id = ?2 WHERE stripe_invoice_id = ?1", (id, user_id)).map(|_| ())
+}
+
+/// Gives a payment intent to a user, or to nobody.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_payment_intent(tx: &Tx, id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+    tx.execute("UPDATE stripe_payment_intents SET user_id = ?2 WHERE stripe_intent_id = ?1", (id, user_id)).map(|_| ())
+}
+
+/// The subscriptions of a customer, by id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_subscriptions(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions WHERE stripe_customer_id = ?1
+        ORDER BY stripe_subscription_id";
+    reader.list(SQL, [customer_id], |row| row.get(0))
+}
+
+const LOOSE_INVOICES: &str = "SELECT stripe_invoice_id FROM stripe_invoices i WHERE stripe_customer_id = ?1
+    AND NOT EXISTS (SELECT 1 FROM stripe_subscriptions s WHERE s.stripe_subscription_id = i.stripe_subscription_id)";
+
+/// The invoices of a customer that belong to no subscription that is known.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_loose_invoices(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    reader.list(LOOSE_INVOICES, [customer_id], |row| row.get(0))
+}
+
+/// The payment intents of a customer.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_payment_intents(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_customer_id = ?1";
+    reader.list(SQL, [customer_id], |row| row.get(0))
+}
+
+const CANDIDATES: &str = "SELECT stripe_customer_id, linked_by, created, user_id IS NOT NULL,
+        (SELECT max(l.id) FROM user_links l WHERE l.object_id = c.stripe_customer_id AND l.user_id = ?1
+         AND l.linked = 1 AND l.withdrawn_at_ms IS NULL)
+    FROM stripe_customers c WHERE owner_user_id = ?1 AND deleted = 0";
+
+/// The customers that may be a user's main one, and whether each is it now.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_candidates(reader: &Reader, user_id: &str) -> Result<Vec<(Candidate, bool)>, StoreError> {
+    reader.list(CANDIDATES, [user_id], |row| {
+        let candidate = Candidate {
+            customer_id: row.get(0)?,
+            linked_by: linked_by(row, 1)?.unwrap_or(LinkedBy::Subscriptions),
+            created: row.get(2)?,
+            said: row.get(4)?,
+        };
+        Ok((candidate, row.get(3)?))
+    })
+}
+
+/// Makes a customer the user's main one, or none of them.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_main(tx: &Tx, user_id: &str, customer_id: Option<&str>) -> Result<(), StoreError> {
+    tx.execute("UPDATE stripe_customers SET user_id = NULL WHERE user_id = ?1", [user_id])?;
+    const SET: &str = "UPDATE stripe_customers SET user_id = ?1 WHERE stripe_customer_id = ?2";
+    customer_id.map_or(Ok(0), |id| tx.execute(SET, (user_id, id))).map(|_| ())
+}
+
+/// Ids of a table's objects, after the id `after`, for going through all of them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+    macro_rules! sql {
+        ($table:literal, $id:literal) => {
+            concat!("SELECT ", $id, " FROM ", $table, " WHERE ", $id, " > ?1 ORDER BY ", $id, " LIMIT ?2")
+        };
+    }
+    let sql = match named {
+        Named::Customer => sql!("stripe_customers", "stripe_customer_id"),
+        Named::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
+        Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
+        Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
+    };
+    reader.list(sql, (after, limit), |row| row.get(0))
+}

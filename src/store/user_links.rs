@@ -1,0 +1,52 @@
+//! `user_links`: what the application or its operator said of whose a customer or a subscription is. Rows are added and
+//! taken back, never changed, so that what was said before counts again. Called by `projection::owner`.
+
+use super::{Reader, StoreError, Tx};
+use crate::ownership::Statement;
+
+/// What is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewStatement<'a> {
+    /// `customer` or `subscription`.
+    pub object: &'a str,
+    /// Its id.
+    pub object_id: &'a str,
+    /// Of whom.
+    pub user_id: &'a str,
+    /// `true`: it is this user's.
+    pub linked: bool,
+    /// `api` or `cli`.
+    pub actor: &'a str,
+}
+
+/// Writes a statement down, as the newest.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn add(tx: &Tx, new: &NewStatement, now_ms: i64) -> Result<(), StoreError> {
+    const SQL: &str = "INSERT INTO user_links (object, object_id, user_id, linked, actor, said_at_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    tx.execute(SQL, (new.object, new.object_id, new.user_id, new.linked, new.actor, now_ms)).map(|_| ())
+}
+
+/// Takes back every standing statement of this kind about an object and a user; how many there were.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn withdraw(tx: &Tx, object_id: &str, user_id: &str, linked: bool, now_ms: i64) -> Result<usize, StoreError> {
+    const SQL: &str = "UPDATE user_links SET withdrawn_at_ms = ?4
+        WHERE object_id = ?1 AND user_id = ?2 AND linked = ?3 AND withdrawn_at_ms IS NULL";
+    tx.execute(SQL, (object_id, user_id, linked, now_ms))
+}
+
+/// The statements about an object that stand, the newest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
+    const SQL: &str = "SELECT id, user_id, linked FROM user_links
+        WHERE object_id = ?1 AND withdrawn_at_ms IS NULL ORDER BY id DESC";
+    reader.list(SQL, [object_id], |row| {
+        Ok(Statement { order: row.get(0)?, user_id: row.get(1)?, linked: row.get(2)? })
+    })
+}

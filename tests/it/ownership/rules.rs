@@ -1,0 +1,101 @@
+//! The rules of `[link]`: which keys name a user, what a reference is worth, and what follows when that is changed.
+
+use serde_json::{Value, json};
+use tilld::clock::Clock;
+use tilld::ownership::{Reference, Rules};
+use tilld::projection::relink;
+
+use super::objects::{Session, customer, event, subscription};
+use crate::harness::{Setup, Till};
+
+fn setup(keys: &[&str], reference: Reference) -> Setup {
+    let metadata_keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    Setup { link: Rules { metadata_keys, reference }, ..Setup::default() }
+}
+
+fn started(dir: tempfile::TempDir, setup: Setup) -> Till {
+    let till = Till::in_dir(dir, setup);
+    relink::if_rules_changed(&till.store, &till.context, till.clock.now_ms()).unwrap();
+    till
+}
+
+fn with(mut object: Value, key: &str, user: &str) -> Value {
+    object["metadata"] = json!({ key: user });
+    object
+}
+
+/// A paid Payment Link that names `ref`, and a subscription named under another key.
+fn events() -> Vec<Value> {
+    let session = Session { made: 1, reference: "ref", customer: "cus_s", subscription: "sub_s", ..Session::default() };
+    vec![
+        event("customer.created", 1, customer("cus_s", "", 1)),
+        session.completed(2),
+        event("customer.subscription.created", 2, subscription("sub_s", "cus_s", "", "active")),
+        event("customer.subscription.created", 2, with(subscription("sub_k", "cus_k", "", "active"), "account", "kay")),
+        event("customer.subscription.updated", 3, subscription("sub_k", "cus_k", "", "active")),
+    ]
+}
+
+fn owner_of(till: &Till, id: &str) -> String {
+    let sql = format!(
+        "SELECT coalesce(user_id, '-') || ' ' || coalesce(linked_by, '-') FROM stripe_subscriptions
+         WHERE stripe_subscription_id = '{id}'"
+    );
+    till.value(&sql).as_str().unwrap().to_owned()
+}
+
+fn main_of(till: &Till, customer: &str) -> Value {
+    till.value(&format!("SELECT user_id FROM stripe_customers WHERE stripe_customer_id = '{customer}'"))
+}
+
+#[test]
+fn other_rules_of_link_give_everything_to_whom_they_name_and_back() {
+    let mut till = started(tempfile::tempdir().unwrap(), setup(&["user_id"], Reference::Grant));
+    till.feed(&events());
+    let as_granted = till.dump();
+    assert_eq!(owner_of(&till, "sub_s"), "ref reference");
+    assert_eq!(owner_of(&till, "sub_k"), "- -");
+
+    let till = started(till.close(), setup(&["user_id"], Reference::Trust));
+    assert_eq!(owner_of(&till, "sub_s"), "ref metadata");
+    assert_eq!(main_of(&till, "cus_s"), "ref", "a trusted reference takes the customer, too");
+
+    let till = started(till.close(), setup(&["user_id"], Reference::Off));
+    assert_eq!(owner_of(&till, "sub_s"), "- -");
+    assert_eq!(till.entitlement("ref")["reason"], "no_subscription");
+
+    let till = started(till.close(), setup(&["user_id", "account"], Reference::Grant));
+    assert_eq!(owner_of(&till, "sub_s"), "ref reference");
+    assert_eq!(owner_of(&till, "sub_k"), "kay metadata", "the update without a name has not taken it away");
+    assert_eq!(till.entitlement("kay")["entitled"], true);
+
+    let till = started(till.close(), setup(&["user_id"], Reference::Grant));
+    let without_users = |dump: String| -> Vec<String> {
+        dump.lines().filter(|line| !line.starts_with("users:")).map(str::to_owned).collect()
+    };
+    assert_eq!(without_users(till.dump()), without_users(as_granted), "as if nothing had been changed");
+}
+
+#[test]
+fn of_several_keys_the_first_that_is_there_names_the_user() {
+    let mut till = started(tempfile::tempdir().unwrap(), setup(&["tenant", "user_id"], Reference::Grant));
+    let mut both = subscription("sub_1", "cus_1", "person", "active");
+    both["metadata"]["tenant"] = json!("company");
+    let mut blank = subscription("sub_2", "cus_2", "person", "active");
+    blank["metadata"]["tenant"] = json!("");
+    till.feed(&[
+        event("customer.subscription.created", 1, both),
+        event("customer.subscription.created", 1, blank),
+    ]);
+    assert_eq!(owner_of(&till, "sub_1"), "company metadata");
+    assert_eq!(owner_of(&till, "sub_2"), "person metadata", "a blank value is none");
+}
+
+#[test]
+fn rules_that_are_the_same_write_nothing() {
+    let mut till = started(tempfile::tempdir().unwrap(), setup(&["user_id"], Reference::Grant));
+    till.feed(&events());
+    let before = till.dump();
+    let till = started(till.close(), setup(&["user_id"], Reference::Grant));
+    assert_eq!(till.dump(), before);
+}
