@@ -26,7 +26,7 @@ pub enum Command {
     Show(Arguments),
     /// Say that a customer or a subscription is a user's; this counts before everything that Stripe's objects say
     #[command(
-        after_help = "Examples: tilld user link alice cus_123\n          tilld user link --from customers.csv --dry-run"
+        after_help = "Example: tilld user link alice cus_123\n         tilld user link --from customers.csv --dry-run"
     )]
     Link(link::Link),
     /// Take that back: it is not, or no longer, this user's, whoever is named at Stripe
