@@ -17,7 +17,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 
-pub use crate::entitlement::{Plan, WhenStale};
+pub use crate::entitlement::{PausedCollection, Plan, WhenStale};
 pub use crate::retry::RetryPolicy as Retry;
 pub use address::{Address, application_url};
 pub use dev::dev_config_text;
@@ -49,7 +49,7 @@ pub struct Config {
     pub plans: Vec<Plan>,
     /// When failed work is tried again.
     pub retry: Retry,
-    /// What to answer from old knowledge.
+    /// What to answer from old knowledge, and while nothing is collected.
     pub entitlement: Entitlement,
     /// How failed payments are chased.
     pub dunning: Dunning,
@@ -139,13 +139,15 @@ pub struct Api {
     pub admin_token: Option<Secret>,
 }
 
-/// What to answer from old knowledge.
+/// What to answer from old knowledge, and while nothing is collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entitlement {
     /// How long after the end of its period an unrenewed subscription is believed, in seconds.
     pub stale_after_s: i64,
     /// What is answered after that.
     pub when_stale: WhenStale,
+    /// What `pause_collection` means for access.
+    pub paused_collection: PausedCollection,
 }
 
 /// How failed payments are chased.

@@ -20,6 +20,7 @@ pub mod occasions;
 pub mod order;
 mod payment_intent;
 pub mod read;
+mod standing;
 mod subscription;
 pub mod thin;
 

@@ -12,7 +12,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         customer_id: object::reference(shown, "customer"),
         user_id: object::session_user(shown),
         subscription_id: object::reference(shown, "subscription"),
-        subscription_status: None,
+        state: None,
     };
     history::record(step, &concern)?;
     if let Some(winner) = winner {

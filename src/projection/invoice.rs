@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, derived, notices, occasions, payment_intent};
+use super::{ProjectionError, Step, Winner, derived, notices, occasions, payment_intent, standing};
 use crate::dunning::{Heard, What};
 use crate::store::invoices::{self, Invoice, InvoicePayment};
 use crate::store::objects::{self, Key};
@@ -28,7 +28,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     }
     let has_case = derived::refresh_case(step.tx, id)?;
     if let Some(subscription_id) = subscription_id {
-        derived::refresh_grace(step.tx, subscription_id)?;
+        standing::refresh(step.tx, subscription_id)?;
     }
     if let Some(customer_id) = customer_id {
         derived::refresh_effective_of_customer(step.tx, customer_id, step.basis())?;
