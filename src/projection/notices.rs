@@ -20,6 +20,8 @@ struct Surroundings {
     invoice: Option<invoices::Told>,
     /// Stripe's status of its subscription.
     status: Option<String>,
+    /// When that ends by its own terms.
+    ends_at: Option<i64>,
     grace: Option<Delinquency>,
     tiers: Tiers,
 }
@@ -84,7 +86,8 @@ fn is_first_payment(around: &Surroundings) -> bool {
 fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customers::find_owner(tx, id))?;
     let invoice = invoices::find_told(tx, &case.invoice_id)?;
-    let mut around = Surroundings { case, user_id, invoice, status: None, grace: None, tiers: Tiers::default() };
+    let mut around =
+        Surroundings { case, user_id, invoice, status: None, ends_at: None, grace: None, tiers: Tiers::default() };
     let Some(subscription_id) = around.case.subscription_id.clone() else { return Ok(around) };
     let Some(shown) = subscriptions::find(tx, &subscription_id)? else { return Ok(around) };
     let now_s = basis.now_ms.div_euclid(1000);
@@ -97,6 +100,7 @@ fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, Sto
         now: Some(entitlement::entitlement(&all, basis.policy, now_s).tier),
     };
     around.status = Some(shown.subscription.status);
+    around.ends_at = fact.ends_at();
     // Whoever is deleted at Stripe is owed nothing and owes nothing.
     if let Some(started_at) = shown.past.grace_started_at.filter(|_| !shown.customer_deleted) {
         let recorded = |kind: Kind| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), started_at);
@@ -132,8 +136,12 @@ fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: 
     if !dunning_attempts::add(tx, &attempt)? || why.is_some() {
         return Ok(());
     }
-    let facts = facts(around, notice, basis);
+    let mut facts = facts(around, notice, basis);
     announce_to_application(tx, around, notice, &facts, basis)?;
+    // Who reads a mail wants to know how long it works; a subscription that ends before does not.
+    if let (Some(grace_end), Some(ends_at)) = (facts["grace_period_end"].as_i64(), around.ends_at) {
+        facts["grace_period_end"] = json!(grace_end.min(ends_at));
+    }
     let case = &around.case;
     let recipient = Recipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
     let key = format!("{}:{}", case.invoice_id, notice.attempt);
