@@ -82,12 +82,15 @@ CREATE TABLE stripe_subscriptions (
     created                INTEGER,                             -- made at Stripe, unix seconds
     collection_method      TEXT,                                -- charge_automatically or send_invoice
     pause_collection       TEXT,                                -- behavior, where collecting is paused
+    paused_reason          TEXT,                                -- status_details.paused.subscription.type, where it is paused
     cancellation_reason    TEXT,                                -- cancellation_details.reason
     currency               TEXT,                                -- ISO 4217 code in lower case
     latest_invoice         TEXT,                                -- in_…
     items_partial          INTEGER NOT NULL DEFAULT 0 CHECK (items_partial IN (0, 1)), -- 1: Stripe sent only the first items
     deleted                INTEGER NOT NULL DEFAULT 0 CHECK (deleted IN (0, 1)),       -- 1: customer.subscription.deleted came
     grace_started_at       INTEGER,                             -- our policy: first failure of this delinquency, unix seconds
+    good_price_ids         TEXT CHECK (good_price_ids IS NULL OR json_valid(good_price_ids)), -- while a payment is missing: prices of its newest state that was active or trialing, JSON array
+    pause_period_end       INTEGER,                             -- while collection is paused: end of the period in which that began, unix seconds
     metadata               TEXT NOT NULL DEFAULT '{}',          -- JSON object
     livemode               INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- 1: live mode, 0: test mode
     event_created          INTEGER NOT NULL,                    -- created of the event it rests on
@@ -139,7 +142,11 @@ CREATE TABLE subscription_events (
     stripe_subscription_id TEXT NOT NULL,                       -- sub_…
     event_type             TEXT NOT NULL,                       -- what happened
     stripe_event_id        TEXT NOT NULL UNIQUE,                -- payload: stripe_webhooks_log.data of this event
-    status                 TEXT,                                -- the subscription's status in it; NULL for invoice events
+    status                 TEXT,                                -- the subscription's status in it; this and the next four: NULL for invoice events
+    delinquent             INTEGER CHECK (delinquent IN (0, 1)), -- 1: a payment is missing: past_due, unpaid, or paused because one failed
+    collection_paused      INTEGER CHECK (collection_paused IN (0, 1)), -- 1: pause_collection is set
+    price_ids              TEXT CHECK (price_ids IS NULL OR json_valid(price_ids)), -- prices of its items, JSON array
+    period_end             INTEGER,                             -- latest end of its items, unix seconds
     event_created          INTEGER NOT NULL,                    -- when it happened, unix seconds
     created_at_ms          INTEGER NOT NULL                     -- when we recorded it, unix milliseconds
 ) STRICT;

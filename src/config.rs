@@ -18,7 +18,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 
-pub use crate::entitlement::{Plan, WhenStale};
+pub use crate::entitlement::{PausedCollection, Plan, WhenStale};
 use crate::ownership::Rules;
 pub use crate::retry::RetryPolicy as Retry;
 pub use address::{Address, application_url};
@@ -53,7 +53,7 @@ pub struct Config {
     pub link: Rules,
     /// When failed work is tried again.
     pub retry: Retry,
-    /// What to answer from old knowledge.
+    /// What to answer from old knowledge, and while nothing is collected.
     pub entitlement: Entitlement,
     /// How failed payments are chased.
     pub dunning: Dunning,
@@ -143,13 +143,15 @@ pub struct Api {
     pub admin_token: Option<Secret>,
 }
 
-/// What to answer from old knowledge.
+/// What to answer from old knowledge, and while nothing is collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entitlement {
     /// How long after the end of its period an unrenewed subscription is believed, in seconds.
     pub stale_after_s: i64,
     /// What is answered after that.
     pub when_stale: WhenStale,
+    /// What `pause_collection` means for access.
+    pub paused_collection: PausedCollection,
 }
 
 /// How failed payments are chased.

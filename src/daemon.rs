@@ -121,6 +121,7 @@ pub fn context(config: &Config) -> Context {
             grace_period_s: config.dunning.grace_period_days.saturating_mul(SECONDS_PER_DAY),
             stale_after_s: config.entitlement.stale_after_s,
             when_stale: config.entitlement.when_stale,
+            paused_collection: config.entitlement.paused_collection,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
         notify: wishes::notify(config),

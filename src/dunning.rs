@@ -14,6 +14,7 @@
 //! - **Invoices without a subscription** have no grace period: attempts and recovery are told.
 //! - **A delinquency of which no failure was heard** (Stripe says past due, the invoice's event is lost) has no case, so
 //!   nothing is told of it; access ends all the same, and the application hears of that.
+//! - **Paused by Stripe because a payment failed**: as past due, also after the first payment, since access goes on.
 //! - **The first payment of a subscription**: whoever starts one is at the screen, and has no access to lose. On record,
 //!   not told.
 //! - **A changed grace setting** counts at once, also for grace periods that run or are over: access comes back or ends,

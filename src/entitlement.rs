@@ -6,6 +6,9 @@
 //! All times are unix seconds. A time that is reached has passed: at `ends_at` and at
 //! `grace_period_end` access is over.
 
+mod rules;
+
+use rules::{Asked, Verdict};
 use serde::Serialize;
 
 /// The tier of everyone who is not entitled. No plan may have this name.
@@ -25,6 +28,8 @@ pub struct Policy {
     pub stale_after_s: i64,
     /// What is answered after that.
     pub when_stale: WhenStale,
+    /// Whether access goes on while Stripe does not collect.
+    pub paused_collection: PausedCollection,
 }
 
 /// A tier and the prices that buy it.
@@ -45,6 +50,15 @@ pub enum WhenStale {
     Deny,
 }
 
+/// What `pause_collection` means for access. Stripe keeps such a subscription `active`, and voids or keeps its invoices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PausedCollection {
+    /// Nothing, as Stripe means it.
+    Keep,
+    /// It ends with the period in which the pause began: none after it is paid.
+    UntilPaid,
+}
+
 /// What is known of one subscription: Stripe's own words, and where our grace period starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -60,11 +74,19 @@ pub struct Subscription {
     pub cancel_at: Option<i64>,
     /// Stripe will cancel it at the end of the period.
     pub cancel_at_period_end: bool,
+    /// Stripe sent only the first of its items.
+    pub items_partial: bool,
+    /// Its status is `paused` because a payment failed, and not because somebody wanted it.
+    pub paused_by_failure: bool,
+    /// While collection is paused: the end of the period in which that began.
+    pub pause_period_end: Option<i64>,
+    /// While a payment is missing: the prices of its newest state that was `active` or `trialing`. None: none is known.
+    pub good_price_ids: Option<Vec<String>>,
     /// Stripe sent its deletion.
     pub deleted: bool,
     /// When it was made.
     pub created: i64,
-    /// The first failed payment or `past_due` of the current trouble.
+    /// The first failed payment, `past_due` or pause for want of payment of the current trouble.
     pub grace_started_at: Option<i64>,
     /// The time of the newest event or API read that this rests on.
     pub as_of: i64,
@@ -83,10 +105,33 @@ impl Subscription {
         self.ends_at().is_some_and(|end| end <= now)
     }
 
+    /// A payment failed, and what it was for has not been paid since.
+    #[must_use]
+    pub fn is_payment_missing(&self) -> bool {
+        is_payment_missing(&self.status, self.paused_by_failure) && !self.deleted
+    }
+
     fn grace_period_end(&self, policy: &Policy) -> Option<i64> {
         let start = self.grace_started_at.unwrap_or(self.as_of);
-        let owing = matches!(self.status.as_str(), "past_due" | "unpaid") && !self.deleted;
-        owing.then(|| start.saturating_add(policy.grace_period_s))
+        self.is_payment_missing().then(|| start.saturating_add(policy.grace_period_s))
+    }
+
+    /// Where collection is paused and access is not given for nothing: the end of the last period that was paid.
+    fn paid_until(&self, policy: &Policy) -> Option<i64> {
+        self.pause_period_end.filter(|_| policy.paused_collection == PausedCollection::UntilPaid)
+    }
+
+    /// The prices that give the tier: while a payment is missing the lesser of the present ones and of those that were
+    /// last paid for.
+    fn prices_that_count(&self, policy: &Policy) -> &[String] {
+        let rank = |prices| best_of(prices, policy).map(|price| price.rank);
+        let (present, good) = (&self.price_ids, self.good_price_ids.as_ref());
+        match good.filter(|_| self.is_payment_missing()) {
+            // A cut list of old shows too little as the present one does; that it has no price of a plan says nothing.
+            Some(good) if self.items_partial && rank(good).is_none() => present,
+            Some(good) if rank(good) < rank(present) => good,
+            _ => present,
+        }
     }
 
     /// The period is long over, and nothing that was heard since says what came after it.
@@ -96,6 +141,12 @@ impl Subscription {
             self.period_end.is_some_and(|end| end.saturating_add(policy.stale_after_s) < now && self.as_of <= end);
         running && unheard
     }
+}
+
+/// Whether a subscription of this status owes what could not be collected.
+#[must_use]
+pub fn is_payment_missing(status: &str, paused_by_failure: bool) -> bool {
+    matches!(status, "past_due" | "unpaid") || (status == "paused" && paused_by_failure)
 }
 
 /// The answer, with the fields of the contract in its order. The caller puts `user_id` before it.
@@ -115,7 +166,7 @@ pub struct Answer {
     pub price_id: Option<String>,
     /// When the entitlement ends if nothing happens. None: not known, or not entitled.
     pub valid_until: Option<i64>,
-    /// The end of the grace period, only of a subscription that is past due or unpaid.
+    /// The end of the grace period, only of a subscription whose payment is missing.
     pub grace_period_end: Option<i64>,
     /// When the subscription is or was to end.
     pub ends_at: Option<i64>,
@@ -133,6 +184,8 @@ pub enum Reason {
     /// It would entitle, but none of its prices is in a plan. Worth a warning in the log: a plan is
     /// missing in the configuration.
     UnknownPrice,
+    /// It would entitle, but none of the prices that Stripe sent is in a plan, and Stripe did not send all.
+    Partial,
     /// Entitled, until `ends_at`.
     Ending,
     /// Canceled, deleted, or past its `ends_at`.
@@ -149,7 +202,7 @@ pub enum Reason {
     Unpaid,
     /// The first payment was never made.
     Incomplete,
-    /// The trial ended without a way to pay.
+    /// Paused at Stripe, on request or for want of a way to pay; or not paid for since collection was paused.
     Paused,
     /// Stripe has a status that this program does not know.
     UnknownStatus,
@@ -164,6 +217,7 @@ impl Reason {
         match self {
             Self::NoSubscription => "no_subscription",
             Self::UnknownPrice => "unknown_price",
+            Self::Partial => "partial",
             Self::Ending => "ending",
             Self::Canceled => "canceled",
             Self::Trialing => "trialing",
@@ -195,12 +249,9 @@ pub fn entitlement(subscriptions: &[Subscription], policy: &Policy, now: i64) ->
 /// equals the newest, by `created`, then by id.
 #[must_use]
 pub fn effective<'a>(subscriptions: &'a [Subscription], policy: &Policy, now: i64) -> Option<&'a Subscription> {
-    subscriptions.iter().max_by_key(|subscription| {
-        let price = best_price(subscription, policy);
-        let (_, access) = decide(subscription, price.as_ref(), policy, now);
-        let rank = access.and(price).map(|price| price.rank);
-        (rank, subscription.created, &subscription.id)
-    })
+    subscriptions
+        .iter()
+        .max_by_key(|subscription| (rank_given(subscription, policy, now), subscription.created, &subscription.id))
 }
 
 /// When the answer of this subscription changes by time alone; `None`: it does not. Of several subscriptions only the
@@ -209,35 +260,38 @@ pub fn effective<'a>(subscriptions: &'a [Subscription], policy: &Policy, now: i6
 pub fn changes_at(subscription: &Subscription, policy: &Policy, now: i64) -> Option<i64> {
     let stale_at = subscription.period_end.filter(|_| policy.when_stale == WhenStale::Deny);
     let stale_at = stale_at.map(|end| end.saturating_add(policy.stale_after_s).saturating_add(1));
-    let times = [subscription.ends_at(), subscription.grace_period_end(policy), stale_at];
+    let (grace_end, paid_until) = (subscription.grace_period_end(policy), subscription.paid_until(policy));
+    let times = [subscription.ends_at(), grace_end, paid_until, stale_at];
     times.into_iter().flatten().filter(|at| *at > now).min()
 }
 
-/// The tier that this subscription buys, whether it gives it now or not.
+/// The tier that this subscription is billed for, whether it gives it now or not.
 #[must_use]
 pub fn tier_bought<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<&'a str> {
+    best_of(&subscription.price_ids, policy).map(|price| price.tier)
+}
+
+/// The tier that this subscription gives or gave: that of the grace period while a payment is missing.
+#[must_use]
+pub fn tier_at_stake<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<&'a str> {
     best_price(subscription, policy).map(|price| price.tier)
 }
 
-/// Whether the other subscriptions of a user give as much as this one buys.
+/// Whether the other subscriptions of a user give as much as is at stake with this one.
 #[must_use]
 pub fn is_covered(all: &[Subscription], id: &str, policy: &Policy, now: i64) -> bool {
-    let rank = |subscription| best_price(subscription, policy).map(|price| price.rank);
-    let Some(bought) = all.iter().find(|one| one.id == id).and_then(rank) else { return false };
-    all.iter().filter(|other| other.id != id).any(|other| {
-        let price = best_price(other, policy);
-        let entitled = decide(other, price.as_ref(), policy, now).1.is_some();
-        entitled && price.is_some_and(|price| price.rank >= bought)
-    })
+    let at_stake = all.iter().find(|one| one.id == id).and_then(|one| best_price(one, policy));
+    let Some(at_stake) = at_stake.map(|price| price.rank) else { return false };
+    all.iter().filter(|other| other.id != id).any(|other| rank_given(other, policy, now) >= Some(at_stake))
 }
 
 /// The answer that this subscription alone would give.
 #[must_use]
 pub fn of_one(subscription: &Subscription, policy: &Policy, now: i64) -> Answer {
     let price = best_price(subscription, policy);
-    let (reason, access) = decide(subscription, price.as_ref(), policy, now);
+    let (reason, access) = decide(subscription, policy, now);
     let tier = access.and(price.as_ref()).map_or(FREE_TIER, |p| p.tier);
-    let main_price = subscription.price_ids.first().map(String::as_str);
+    let main_price = subscription.prices_that_count(policy).first().map(String::as_str);
     Answer {
         entitled: access.is_some(),
         tier: tier.to_owned(),
@@ -271,7 +325,7 @@ pub fn no_subscription() -> Answer {
     }
 }
 
-/// What the best of a subscription's prices buys.
+/// What the best of some prices buys.
 struct BestPrice<'a> {
     rank: usize,
     tier: &'a str,
@@ -279,8 +333,12 @@ struct BestPrice<'a> {
     id: Option<&'a str>,
 }
 
+/// What the prices buy that count now.
 fn best_price<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<BestPrice<'a>> {
-    let prices = &subscription.price_ids;
+    best_of(subscription.prices_that_count(policy), policy)
+}
+
+fn best_of<'a>(prices: &'a [String], policy: &'a Policy) -> Option<BestPrice<'a>> {
     if policy.plans.is_empty() {
         return Some(BestPrice { rank: 0, tier: DEFAULT_TIER, id: prices.first().map(String::as_str) });
     }
@@ -290,44 +348,15 @@ fn best_price<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<
     })
 }
 
-/// Access, with its end where that is known.
-#[derive(Clone, Copy)]
-struct Access {
-    until: Option<i64>,
+/// The rank of the tier that a subscription gives now; none if it gives nothing.
+fn rank_given(subscription: &Subscription, policy: &Policy, now: i64) -> Option<usize> {
+    let (_, access) = decide(subscription, policy, now);
+    access.and(best_price(subscription, policy)).map(|price| price.rank)
 }
 
-/// The contract's table of rules; the first that matches decides.
-fn decide(
-    subscription: &Subscription,
-    price: Option<&BestPrice>,
-    policy: &Policy,
-    now: i64,
-) -> (Reason, Option<Access>) {
-    let denied = |reason| (reason, None);
-    let until = |reason, until| (reason, Some(Access { until }));
-    if subscription.deleted {
-        return denied(Reason::Canceled);
-    }
-    let grace_end = subscription.grace_period_end(policy);
-    let in_grace = grace_end.is_some_and(|end| now < end);
-    match subscription.status.as_str() {
-        "active" | "trialing" if price.is_none() => denied(Reason::UnknownPrice),
-        "active" | "trialing" if subscription.ends_by(now) => denied(Reason::Canceled),
-        "active" | "trialing" if policy.when_stale == WhenStale::Deny && subscription.is_stale(policy, now) => {
-            denied(Reason::Stale)
-        }
-        "active" | "trialing" if subscription.ends_at().is_some() => until(Reason::Ending, subscription.ends_at()),
-        "trialing" => until(Reason::Trialing, None),
-        "active" => until(Reason::Active, None),
-        "past_due" | "unpaid" if in_grace && price.is_none() => denied(Reason::UnknownPrice),
-        "past_due" | "unpaid" if in_grace => until(Reason::GracePeriod, grace_end),
-        "past_due" => denied(Reason::PastDue),
-        "unpaid" => denied(Reason::Unpaid),
-        "incomplete" | "incomplete_expired" => denied(Reason::Incomplete),
-        "paused" => denied(Reason::Paused),
-        "canceled" => denied(Reason::Canceled),
-        _ => denied(Reason::UnknownStatus),
-    }
+fn decide(subscription: &Subscription, policy: &Policy, now: i64) -> Verdict {
+    let sold = best_price(subscription, policy).is_some();
+    rules::decide(&Asked { subscription, sold, policy, now })
 }
 
 #[cfg(test)]

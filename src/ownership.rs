@@ -60,8 +60,7 @@ pub enum LinkedBy {
 
 impl LinkedBy {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Said, Self::Metadata, Self::Subscriptions, Self::Customer, Self::Reference];
+    pub const ALL: [Self; 5] = [Self::Said, Self::Metadata, Self::Subscriptions, Self::Customer, Self::Reference];
 
     /// The word in the columns `linked_by`.
     #[must_use]
@@ -217,9 +216,7 @@ pub fn trace_object<'a>(words: &'a Words, rules: &'a Rules) -> impl Iterator<Ite
         };
         let found = match rule {
             LinkedBy::Said => said(words),
-            LinkedBy::Metadata => {
-                named(words, words.named.as_deref().or_else(|| of_session(Session::metadata_word)))
-            }
+            LinkedBy::Metadata => named(words, words.named.as_deref().or_else(|| of_session(Session::metadata_word))),
             LinkedBy::Customer => named(words, words.customers_user.as_deref()),
             _ => named(words, of_session(Session::reference_word)),
         };

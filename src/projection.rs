@@ -13,8 +13,8 @@ mod guard;
 pub mod handled;
 mod history;
 mod invoice;
-mod mail;
 pub mod links;
+mod mail;
 pub mod notices;
 pub mod notify;
 pub mod occasions;
@@ -23,6 +23,7 @@ pub mod owner;
 mod payment_intent;
 pub mod read;
 pub mod relink;
+mod standing;
 mod subscription;
 pub mod thin;
 

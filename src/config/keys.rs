@@ -56,6 +56,7 @@ pub(super) const KEYS: &[Key] = &[
     key("retry.max_delay_s", &["TILLD_RETRY_MAX_DELAY_S"]),
     key("entitlement.stale_after_s", &["TILLD_STALE_AFTER_S"]),
     key("entitlement.when_stale", &["TILLD_WHEN_STALE"]),
+    key("entitlement.paused_collection", &["TILLD_PAUSED_COLLECTION"]),
     key("dunning.grace_period_days", &["TILLD_GRACE_PERIOD_DAYS"]),
     key("dunning.warning_days", &["TILLD_WARNING_DAYS"]),
     key("notify.mail", &["TILLD_NOTIFY_MAIL"]),

@@ -19,7 +19,9 @@ fn keys(reader: &mut Reader<'_>) -> Vec<String> {
     let Some(keys) = reader.list(METADATA_KEYS) else { return Vec::new() };
     let problem = |key: &String| {
         let fits = !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS && !key.contains(['[', ']']);
-        (!fits).then(|| format!("{key:?} cannot be a key of Stripe's metadata: 1 to {MAX_KEY_CHARS} characters, no brackets"))
+        (!fits).then(|| {
+            format!("{key:?} cannot be a key of Stripe's metadata: 1 to {MAX_KEY_CHARS} characters, no brackets")
+        })
     };
     let fault = if keys.is_empty() {
         Some("is empty: name the keys of metadata that hold your user's id, or remove it".to_owned())

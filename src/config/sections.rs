@@ -4,8 +4,8 @@
 use super::address::{self, Address};
 use super::reader::{Number, Reader};
 use super::{
-    Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, NightlyDrift, Portal, Retry, Secret,
-    Stripe, WebhookEndpoint, WhenStale, link, notify, plans,
+    Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, NightlyDrift, PausedCollection, Portal,
+    Retry, Secret, Stripe, WebhookEndpoint, WhenStale, link, notify, plans,
 };
 
 const DATABASE: &str = "tilld.db";
@@ -63,6 +63,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         entitlement: Entitlement {
             stale_after_s: reader.number("entitlement.stale_after_s", &STALE_AFTER_S),
             when_stale: reader.parsed("entitlement.when_stale", when_stale).unwrap_or(WhenStale::Keep),
+            paused_collection: reader
+                .parsed("entitlement.paused_collection", paused_collection)
+                .unwrap_or(PausedCollection::Keep),
         },
         dunning: Dunning {
             grace_period_days: reader.number("dunning.grace_period_days", &GRACE_PERIOD_DAYS),
@@ -180,5 +183,13 @@ fn when_stale(text: &str) -> Result<WhenStale, String> {
         "keep" => Ok(WhenStale::Keep),
         "deny" => Ok(WhenStale::Deny),
         _ => Err(format!("must be \"keep\" or \"deny\", not {text:?}")),
+    }
+}
+
+fn paused_collection(text: &str) -> Result<PausedCollection, String> {
+    match text {
+        "keep" => Ok(PausedCollection::Keep),
+        "until_paid" => Ok(PausedCollection::UntilPaid),
+        _ => Err(format!("must be \"keep\" or \"until_paid\", not {text:?}")),
     }
 }

@@ -18,6 +18,7 @@ fn policy() -> Policy {
         grace_period_s: GRACE,
         stale_after_s: 3600,
         when_stale: WhenStale::Keep,
+        paused_collection: PausedCollection::Keep,
     }
 }
 
@@ -29,6 +30,10 @@ fn denying() -> Policy {
     Policy { when_stale: WhenStale::Deny, ..policy() }
 }
 
+fn until_paid() -> Policy {
+    Policy { paused_collection: PausedCollection::UntilPaid, ..policy() }
+}
+
 /// In the middle of a paid period of `price_pro`.
 fn subscription(status: &str) -> Subscription {
     Subscription {
@@ -38,6 +43,10 @@ fn subscription(status: &str) -> Subscription {
         period_end: Some(NOW + 10 * DAY),
         cancel_at: None,
         cancel_at_period_end: false,
+        items_partial: false,
+        paused_by_failure: false,
+        pause_period_end: None,
+        good_price_ids: None,
         deleted: false,
         created: NOW - 20 * DAY,
         grace_started_at: None,
@@ -65,6 +74,22 @@ fn deleted(status: &str) -> Subscription {
     Subscription { deleted: true, ..subscription(status) }
 }
 
+/// Paused by Stripe because a payment failed.
+fn paused_by_failure(grace_started_at: i64) -> Subscription {
+    Subscription { paused_by_failure: true, ..in_trouble_since("paused", grace_started_at) }
+}
+
+/// Nothing is collected; the period in which that began ends then.
+fn uncollected(status: &str, pause_period_end: i64) -> Subscription {
+    Subscription { pause_period_end: Some(pause_period_end), ..subscription(status) }
+}
+
+/// A payment is missing since now, and these prices were paid for before.
+fn unpaid_change(from: &[&str], to: &str) -> Subscription {
+    let good = from.iter().map(|id| (*id).to_owned()).collect();
+    Subscription { grace_started_at: Some(NOW), good_price_ids: Some(good), ..of_price("past_due", to) }
+}
+
 /// Its period ended a second more than the hour ago, and the last word is older than that.
 fn stale(status: &str) -> Subscription {
     Subscription { period_end: Some(NOW - 3601), ..subscription(status) }
@@ -89,9 +114,14 @@ fn pro(reason: Reason, valid_until: Option<i64>) -> (String, Reason, Option<i64>
 fn every_row_of_the_contracts_table_has_its_answer() {
     use Reason::*;
     let unknown = |status| of_price(status, "price_other");
+    let cut = |status| Subscription { items_partial: true, ..unknown(status) };
     let over = NOW - GRACE - 1;
+    let soon = |of| Subscription { cancel_at: Some(NOW + 5), ..of };
     let table = [
+        ("a status of 2031", subscription("suspended"), denied(UnknownStatus)),
         ("active, unknown", unknown("active"), denied(UnknownPrice)),
+        ("active, unknown, cut", cut("active"), denied(Partial)),
+        ("past_due, unknown, cut", cut("past_due"), denied(Partial)),
         ("trialing, unknown", unknown("trialing"), denied(UnknownPrice)),
         ("active, ending", ending("active", NOW + 5), pro(Ending, Some(NOW + 5))),
         ("trialing, ending", ending("trialing", NOW + 5), pro(Ending, Some(NOW + 5))),
@@ -101,8 +131,15 @@ fn every_row_of_the_contracts_table_has_its_answer() {
         ("active", subscription("active"), pro(Active, None)),
         ("past_due, in grace", in_trouble_since("past_due", NOW), pro(GracePeriod, Some(NOW + GRACE))),
         ("unpaid, in grace", in_trouble_since("unpaid", NOW), pro(GracePeriod, Some(NOW + GRACE))),
+        ("paused by failure, in grace", paused_by_failure(NOW), pro(GracePeriod, Some(NOW + GRACE))),
+        ("past_due, ending", soon(in_trouble_since("past_due", NOW)), pro(GracePeriod, Some(NOW + 5))),
         ("past_due", in_trouble_since("past_due", over), denied(PastDue)),
         ("unpaid", in_trouble_since("unpaid", over), denied(Unpaid)),
+        ("paused by failure", paused_by_failure(over), denied(Paused)),
+        ("past_due, ended", ending("past_due", NOW), denied(Canceled)),
+        ("incomplete, ended", ending("incomplete", NOW), denied(Canceled)),
+        ("paused, ended", ending("paused", NOW), denied(Canceled)),
+        ("uncollected", uncollected("active", NOW - 1), pro(Active, None)),
         ("incomplete", subscription("incomplete"), denied(Incomplete)),
         ("incomplete_expired", subscription("incomplete_expired"), denied(Incomplete)),
         ("paused", subscription("paused"), denied(Paused)),
@@ -112,6 +149,69 @@ fn every_row_of_the_contracts_table_has_its_answer() {
     for (row, subscription, expected) in table {
         assert_eq!(verdict(&subscription, &policy()), expected, "{row}");
     }
+}
+
+#[test]
+fn where_pauses_end_access_it_lasts_for_the_period_in_which_collection_was_paused() {
+    let soon = |at| Subscription { cancel_at: Some(at), ..uncollected("active", NOW + 9) };
+    let table = [
+        ("before its end", uncollected("active", NOW + 1), pro(Reason::Active, Some(NOW + 1))),
+        ("on trial", uncollected("trialing", NOW + 1), pro(Reason::Trialing, Some(NOW + 1))),
+        ("at its end", uncollected("active", NOW), denied(Reason::Paused)),
+        ("trial, at its end", uncollected("trialing", NOW), denied(Reason::Paused)),
+        ("its end is not known", subscription("active"), pro(Reason::Active, None)),
+        ("the pause's end comes first", soon(NOW + 10), pro(Reason::Ending, Some(NOW + 9))),
+        ("its own end comes first", soon(NOW + 8), pro(Reason::Ending, Some(NOW + 8))),
+    ];
+    for (row, subscription, expected) in table {
+        assert_eq!(verdict(&subscription, &until_paid()), expected, "{row}");
+    }
+    let owing = Subscription { pause_period_end: Some(NOW), ..in_trouble_since("past_due", NOW) };
+    assert_eq!(verdict(&owing, &until_paid()), pro(Reason::GracePeriod, Some(NOW + GRACE)), "grace is another rule");
+    let both = Policy { when_stale: WhenStale::Deny, ..until_paid() };
+    let stale = Subscription { pause_period_end: Some(NOW - 1), ..stale("active") };
+    assert_eq!(verdict(&stale, &both), denied(Reason::Paused), "a pause says more than silence");
+}
+
+#[test]
+fn while_a_payment_is_missing_the_lower_tier_counts() {
+    let table = [
+        ("an upgrade that is not paid", &["price_pro"][..], "price_team", ("pro", "price_pro")),
+        ("a downgrade that is not paid", &["price_team"], "price_pro", ("pro", "price_pro")),
+        ("the same", &["price_team"], "price_team", ("team", "price_team")),
+        ("another price of the same tier", &["price_pro"], "price_pro_year", ("pro", "price_pro_year")),
+        ("an item more", &["price_other", "price_pro"], "price_team", ("pro", "price_pro")),
+    ];
+    for (row, from, to, (tier, price)) in table {
+        let answer = of_one(&unpaid_change(from, to), &policy(), NOW);
+        assert_eq!((answer.tier.as_str(), answer.price_id.as_deref()), (tier, Some(price)), "{row}");
+        let paused = Subscription { status: "paused".to_owned(), paused_by_failure: true, ..unpaid_change(from, to) };
+        assert_eq!(of_one(&paused, &policy(), NOW).tier, tier, "{row}, paused");
+        let paid = Subscription { status: "active".to_owned(), ..unpaid_change(from, to) };
+        assert_eq!(of_one(&paid, &policy(), NOW).price_id.as_deref(), Some(to), "{row}, paid");
+    }
+    let nothing_known = Subscription { good_price_ids: None, ..unpaid_change(&[], "price_team") };
+    assert_eq!(of_one(&nothing_known, &policy(), NOW).tier, "team");
+}
+
+#[test]
+fn whoever_had_nothing_gets_nothing_by_a_change_that_is_not_paid() {
+    let answer = of_one(&unpaid_change(&["price_other"], "price_team"), &policy(), NOW);
+    assert_eq!((answer.reason, answer.price_id.as_deref()), (Reason::UnknownPrice, Some("price_other")));
+    let cut = Subscription { items_partial: true, ..unpaid_change(&["price_other"], "price_team") };
+    assert_eq!(of_one(&cut, &policy(), NOW).tier, "team", "the old list was cut, too");
+    assert_eq!(of_one(&unpaid_change(&["price_other"], "price_x"), &without_plans(), NOW).tier, DEFAULT_TIER);
+}
+
+#[test]
+fn what_is_at_stake_is_what_was_paid_for() {
+    let upgrade = unpaid_change(&["price_pro"], "price_team");
+    assert_eq!(tier_bought(&upgrade, &policy()), Some("team"));
+    assert_eq!(tier_at_stake(&upgrade, &policy()), Some("pro"));
+    let other = Subscription { id: "sub_2".to_owned(), ..subscription("active") };
+    assert!(is_covered(&[upgrade.clone(), other.clone()], "sub_1", &policy(), NOW), "the other gives as much");
+    let team = Subscription { good_price_ids: None, ..upgrade };
+    assert!(!is_covered(&[team, other], "sub_1", &policy(), NOW));
 }
 
 #[test]
@@ -138,6 +238,7 @@ fn every_reason_is_spelled_as_in_the_contract() {
     let table = [
         (Reason::NoSubscription, "no_subscription"),
         (Reason::UnknownPrice, "unknown_price"),
+        (Reason::Partial, "partial"),
         (Reason::Ending, "ending"),
         (Reason::Canceled, "canceled"),
         (Reason::Trialing, "trialing"),
@@ -164,7 +265,7 @@ fn a_status_never_heard_of_entitles_to_nothing() {
 
 #[test]
 fn a_deleted_subscription_is_canceled_whatever_its_status_says() {
-    for status in ["active", "trialing", "past_due", "unpaid", "paused", "suspended"] {
+    for status in ["active", "trialing", "past_due", "unpaid", "paused", "incomplete"] {
         let answer = of_one(&deleted(status), &policy(), NOW);
         assert_eq!(answer.reason, Reason::Canceled, "{status}");
         assert_eq!(answer.grace_period_end, None, "{status}");
@@ -206,8 +307,10 @@ fn without_a_known_failure_grace_starts_with_what_was_last_heard() {
 }
 
 #[test]
-fn the_end_of_grace_is_told_of_past_due_and_unpaid_alone_also_when_it_is_over() {
+fn the_end_of_grace_is_told_where_a_payment_is_missing_alone_also_when_it_is_over() {
     let since = NOW - 2 * GRACE;
+    let answer = of_one(&paused_by_failure(since), &policy(), NOW);
+    assert_eq!(answer.grace_period_end, Some(NOW - GRACE));
     for status in ["past_due", "unpaid"] {
         let answer = of_one(&in_trouble_since(status, since), &policy(), NOW);
         assert_eq!(answer.grace_period_end, Some(NOW - GRACE), "{status}");
@@ -222,7 +325,7 @@ fn the_end_of_grace_is_told_of_past_due_and_unpaid_alone_also_when_it_is_over() 
 fn a_price_in_no_plan_is_not_granted_by_a_failed_payment() {
     let since = |since| Subscription { grace_started_at: Some(since), ..of_price("past_due", "price_other") };
     assert_eq!(verdict(&since(NOW), &policy()), denied(Reason::UnknownPrice));
-    assert_eq!(verdict(&since(NOW - GRACE), &policy()), denied(Reason::PastDue));
+    assert_eq!(verdict(&since(NOW - GRACE), &policy()), denied(Reason::UnknownPrice));
 }
 
 #[test]
@@ -379,15 +482,20 @@ fn subscriptions() -> impl Strategy<Value = Vec<Subscription>> {
         prop::sample::select(STATUSES.to_vec()),
         prop::collection::vec(prop::sample::select(PRICES.to_vec()), 0..3),
         (prop::option::of(times()), prop::option::of(times())),
-        (any::<bool>(), prop::bool::weighted(0.1)),
-        (times(), prop::option::of(times()), 0..3_i64),
+        (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), any::<bool>()),
+        (times(), prop::option::of(times()), prop::option::of(times()), 0..3_i64),
+        prop::option::of(prop::collection::vec(prop::sample::select(PRICES.to_vec()), 0..3)),
     )
-        .prop_map(|(status, prices, ends, flags, (as_of, trouble, created))| Subscription {
+        .prop_map(|(status, prices, ends, flags, (as_of, trouble, pause, created), good)| Subscription {
             price_ids: prices.into_iter().map(str::to_owned).collect(),
             period_end: ends.0,
             cancel_at: ends.1,
             cancel_at_period_end: flags.0,
             deleted: flags.1,
+            items_partial: flags.2,
+            paused_by_failure: flags.3,
+            pause_period_end: pause,
+            good_price_ids: good.map(|good| good.into_iter().map(str::to_owned).collect()),
             created,
             grace_started_at: trouble,
             as_of,
@@ -402,7 +510,8 @@ fn subscriptions() -> impl Strategy<Value = Vec<Subscription>> {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    prop::sample::select(vec![policy(), denying(), without_plans()])
+    let both = Policy { when_stale: WhenStale::Deny, ..until_paid() };
+    prop::sample::select(vec![policy(), denying(), without_plans(), until_paid(), both])
 }
 
 proptest! {
@@ -426,6 +535,31 @@ proptest! {
             entitlement(&subscriptions, &policy, NOW),
             entitlement(&shuffled, &policy, NOW)
         );
+    }
+
+    #[test]
+    fn until_the_time_that_is_named_the_answer_stays(
+        subscriptions in subscriptions(), policy in policies(), now in times(), later in times(),
+    ) {
+        let Some(deciding) = effective(&subscriptions, &policy, now) else { return Ok(()) };
+        let changes_at = changes_at(deciding, &policy, now);
+        prop_assume!(later >= now && changes_at.is_none_or(|at| later < at));
+        // How fresh it is changes without a word.
+        let at = |at| Answer { stale: false, ..of_one(deciding, &policy, at) };
+        prop_assert_eq!(at(now), at(later));
+    }
+
+    #[test]
+    fn an_unpaid_change_gives_no_more_than_either_side_of_it(
+        subscriptions in subscriptions(), policy in policies(), now in times(),
+    ) {
+        let rank = |tier: &str| policy.plans.iter().position(|plan| plan.tier == tier);
+        for one in subscriptions.iter().filter(|one| one.is_payment_missing() && !one.items_partial) {
+            let answer = of_one(one, &policy, now);
+            for prices in [Some(&one.price_ids), one.good_price_ids.as_ref()].into_iter().flatten() {
+                prop_assert!(rank(&answer.tier) <= best_of(prices, &policy).and_then(|best| rank(best.tier)));
+            }
+        }
     }
 
     #[test]

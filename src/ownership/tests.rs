@@ -195,12 +195,16 @@ fn who_was_said_not_to_be_it_is_not_whatever_else_names_him_and_others_are() {
     assert_eq!(of(&Words { named: named("b"), ..words.clone() }, &rules()), by("b", LinkedBy::Metadata));
     assert_eq!(of(&Words { customers_user: named("b"), ..words }, &rules()), by("b", LinkedBy::Customer));
     let subscriptions = vec![runs("a"), runs("b")];
-    assert_eq!(customer(&denied(Words { subscriptions, ..Words::default() }), &rules()), by("b", LinkedBy::Subscriptions));
+    assert_eq!(
+        customer(&denied(Words { subscriptions, ..Words::default() }), &rules()),
+        by("b", LinkedBy::Subscriptions)
+    );
 }
 
 #[test]
 fn the_trace_says_what_each_rule_found() {
-    let words = Words { said: vec![is_not(1, "meta")], named: named("meta"), customers_user: named("c"), ..Words::default() };
+    let words =
+        Words { said: vec![is_not(1, "meta")], named: named("meta"), customers_user: named("c"), ..Words::default() };
     let trace: Vec<_> = trace_object(&words, &rules()).map(|step| (step.rule, step.found)).collect();
     assert_eq!(
         trace,

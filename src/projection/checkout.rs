@@ -16,7 +16,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         customer_id: object::reference(shown, "customer"),
         user_id: said.metadata_word(rules),
         subscription_id: object::reference(shown, "subscription"),
-        subscription_status: None,
+        state: None,
     };
     history::record(step, &concern)?;
     if let Some(user_id) = said.reference_word(rules) {

@@ -11,7 +11,11 @@ use crate::stripe::object;
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
-    let concern = Concern { customer_id: Some(id), user_id: object::named_user(shown, &step.context.link.metadata_keys), ..Concern::default() };
+    let concern = Concern {
+        customer_id: Some(id),
+        user_id: object::named_user(shown, &step.context.link.metadata_keys),
+        ..Concern::default()
+    };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
         put(step, winner)?;

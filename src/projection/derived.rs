@@ -1,16 +1,15 @@
-//! What follows from the tables and is kept beside them: how a failure case stands, when a grace period began, which
-//! subscription of a user counts. Each function computes its answer from rows alone, so that it
+//! What follows from the tables and is kept beside them: how a failure case stands, which subscription of a user counts
+//! (`standing` has what follows from the history of one). Each function computes its answer from rows alone, so that it
 //! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
 
 use super::notify::Notify;
 use super::{Context, announce};
-use crate::entitlement::{self, Policy, Reason};
+use crate::entitlement::{self, Answer, Policy, Reason};
 use crate::ownership::Rules;
 use crate::store::effective::{self, Effective};
 use crate::store::payment_failures::Resolution;
 use crate::store::{
-    Store, StoreError, Tx, invoices, payment_failures, payment_intents, settings, subscription_events, subscriptions,
-    users,
+    Store, StoreError, Tx, invoices, payment_failures, payment_intents, settings, subscriptions, users,
 };
 
 /// What a computation rests on besides the tables.
@@ -61,22 +60,6 @@ fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<
         }))
 }
 
-/// Finds when the present delinquency of a subscription began: its first failed payment since it was last in good
-/// standing, or its first `past_due` if that came first or is all that was heard. Later failures do not move it.
-pub(super) fn refresh_grace(tx: &Tx, subscription_id: &str) -> Result<(), StoreError> {
-    let Some(standing) = subscriptions::find_standing(tx, subscription_id)? else { return Ok(()) };
-    let delinquent = !standing.deleted && matches!(standing.status.as_str(), "past_due" | "unpaid");
-    let started_at = if delinquent {
-        let last_good = subscription_events::last_good_standing(tx, subscription_id)?.unwrap_or(i64::MIN);
-        let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
-        let first_past_due = subscription_events::first_delinquent_after(tx, subscription_id, last_good)?;
-        Some(first_failure.into_iter().chain(first_past_due).min().unwrap_or(standing.event_created))
-    } else {
-        None
-    };
-    subscriptions::set_grace_start(tx, subscription_id, started_at)
-}
-
 /// Computes which subscription of a user counts, and what it gives.
 ///
 /// # Errors
@@ -92,13 +75,7 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
         return effective::remove(tx, user_id);
     };
     let answer = entitlement::of_one(fact, basis.policy, now);
-    if answer.reason == Reason::UnknownPrice {
-        log::warn!(
-            "a paid subscription gives nothing: its price is in no [[plan]] subscription_id={} price_id={}",
-            fact.id,
-            answer.price_id.as_deref().unwrap_or("none")
-        );
-    }
+    warn(fact, &answer);
     let row = &shown.subscription;
     let effective_row = Effective {
         user_id,
@@ -120,6 +97,25 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
     };
     announce::entitlement(tx, user_id, &answer, basis)?;
     effective::put(tx, &effective_row, basis.now_ms)
+}
+
+/// Says what an operator should look at: somebody pays and gets nothing.
+fn warn(fact: &entitlement::Subscription, answer: &Answer) {
+    let (id, price_id) = (&fact.id, answer.price_id.as_deref().unwrap_or("none"));
+    match answer.reason {
+        Reason::UnknownPrice => log::warn!(
+            "a paid subscription gives nothing: its price is in no [[plan]] subscription_id={id} price_id={price_id}"
+        ),
+        Reason::Partial => log::warn!(
+            "a paid subscription gives nothing: Stripe sent only its first items, and none of their prices is in a \
+             [[plan]] subscription_id={id} price_id={price_id}"
+        ),
+        Reason::UnknownStatus => log::warn!(
+            "a subscription gives nothing: its status is unknown to this tilld subscription_id={id} status={}",
+            fact.status
+        ),
+        _ => {}
+    }
 }
 
 /// As [`refresh_effective`], for the owner of a subscription, if it has one.

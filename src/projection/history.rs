@@ -3,7 +3,8 @@
 //! when the owner is known). Each is written once per event. Called by the families.
 
 use super::{ProjectionError, Step};
-use crate::store::{audit as audit_log, customers, subscription_events, subscriptions, users};
+use crate::store::subscription_events::{self, State};
+use crate::store::{audit as audit_log, customers, subscriptions, users};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
@@ -12,8 +13,8 @@ pub(super) struct Concern<'a> {
     /// The user that its metadata name.
     pub(super) user_id: Option<&'a str>,
     pub(super) subscription_id: Option<&'a str>,
-    /// The subscription's status in the event, if it shows one.
-    pub(super) subscription_status: Option<&'a str>,
+    /// The subscription itself, if the event shows it.
+    pub(super) state: Option<State<'a>>,
 }
 
 pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
@@ -28,7 +29,7 @@ pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionErr
             subscription_id,
             event_type: &step.event.event_type,
             event_id: &step.event.id,
-            status: concern.subscription_status,
+            state: concern.state.as_ref(),
             event_created: step.event.created,
         };
         subscription_events::add(step.tx, &entry, step.now_ms)?;

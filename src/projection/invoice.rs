@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::history::{self, Concern};
 use super::derived::{self, Basis};
-use super::{ProjectionError, Step, Winner, notices, occasions, owner, payment_intent};
+use super::history::{self, Concern};
+use super::{ProjectionError, Step, Winner, notices, occasions, owner, payment_intent, standing};
 use crate::dunning::{Heard, What};
 use crate::store::invoices::{self, Invoice, InvoicePayment};
 use crate::store::objects::{self, Key};
@@ -35,7 +35,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     }
     let has_case = derived::refresh_case(step.tx, id)?;
     if let Some(subscription_id) = subscription_id {
-        derived::refresh_grace(step.tx, subscription_id)?;
+        standing::refresh(step.tx, subscription_id)?;
         derived::refresh_effective_of(step.tx, subscription_id, step.basis())?;
     }
     if has_case {

@@ -24,9 +24,21 @@ struct Surroundings {
     invoice: Option<invoices::Told>,
     /// Stripe's status of its subscription.
     status: Option<String>,
+    /// When that ends by its own terms.
+    ends_at: Option<i64>,
     grace: Option<Delinquency>,
-    /// The tier that its subscription buys, and the one that the user has now.
-    tiers: (Option<String>, Option<String>),
+    tiers: Tiers,
+}
+
+/// Tiers around a case.
+#[derive(Default)]
+struct Tiers {
+    /// What its subscription is billed for.
+    bought: Option<String>,
+    /// What it gives or gave in the grace period: after an upgrade that was not paid, less.
+    at_stake: Option<String>,
+    /// What the user has now.
+    now: Option<String>,
 }
 
 fn policy(basis: Basis) -> Policy {
@@ -79,7 +91,9 @@ fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, Sto
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customers::find_owner(tx, id))?;
     let invoice = invoices::find_told(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
-    let mut around = Surroundings { case, user_id, subscriber, invoice, status: None, grace: None, tiers: (None, None) };
+    let tiers = Tiers::default();
+    let mut around =
+        Surroundings { case, user_id, subscriber, invoice, status: None, ends_at: None, grace: None, tiers };
     let Some(subscription_id) = around.case.subscription_id.clone() else { return Ok(around) };
     let Some(shown) = subscriptions::find(tx, &subscription_id)? else { return Ok(around) };
     let now_s = basis.now_ms.div_euclid(1000);
@@ -89,11 +103,15 @@ fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, Sto
     }
     let mut all = shown.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(tx, id))?;
     let all: Vec<entitlement::Subscription> = all.drain(..).map(|one| one.facts()).collect();
-    let bought = entitlement::tier_bought(&fact, basis.policy).map(str::to_owned);
-    around.tiers = (bought, Some(entitlement::entitlement(&all, basis.policy, now_s).tier));
+    around.tiers = Tiers {
+        bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
+        at_stake: entitlement::tier_at_stake(&fact, basis.policy).map(str::to_owned),
+        now: Some(entitlement::entitlement(&all, basis.policy, now_s).tier),
+    };
     around.status = Some(shown.subscription.status);
+    around.ends_at = fact.ends_at();
     // Whoever is deleted at Stripe is owed nothing and owes nothing.
-    if let Some(started_at) = shown.grace_started_at.filter(|_| !shown.customer_deleted) {
+    if let Some(started_at) = shown.past.grace_started_at.filter(|_| !shown.customer_deleted) {
         let recorded = |kind: Kind| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), started_at);
         let speaker = payment_failures::find_speaker(tx, &subscription_id, started_at)?;
         around.grace = Some(Delinquency {
@@ -127,8 +145,12 @@ fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: 
     if !dunning_attempts::add(tx, &attempt)? || why.is_some() {
         return Ok(());
     }
-    let facts = facts(around, notice, basis);
+    let mut facts = facts(around, notice, basis);
     announce_to_application(tx, around, notice, &facts, basis)?;
+    // Who reads a mail wants to know how long it works; a subscription that ends before does not.
+    if let (Some(grace_end), Some(ends_at)) = (facts["grace_period_end"].as_i64(), around.ends_at) {
+        facts["grace_period_end"] = json!(grace_end.min(ends_at));
+    }
     let case = &around.case;
     let recipient = Recipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
     let key = format!("{}:{}", case.invoice_id, notice.attempt);
@@ -172,7 +194,10 @@ fn announce_to_application(
 fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
     let (case, invoice) = (&around.case, around.invoice.as_ref());
     // When a payment is heard of, Stripe's word that the subscription is active again is still on its way.
-    let tier_now = around.tiers.1.as_deref().filter(|_| notice.kind != Kind::PaymentRecovered);
+    let tier_now = around.tiers.now.as_deref().filter(|_| notice.kind != Kind::PaymentRecovered);
+    // What is to be paid for, or has been; but what ends is what was had.
+    let ended = notice.kind == Kind::SubscriptionDowngraded;
+    let tier = if ended { &around.tiers.at_stake } else { &around.tiers.bought };
     let paid = invoice.filter(|_| notice.kind == Kind::PaymentRecovered).and_then(|invoice| invoice.amount_paid);
     json!({
         "invoice_id": case.invoice_id, "subscription_id": case.subscription_id, "customer_id": case.customer_id,
@@ -184,7 +209,7 @@ fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
         "invoice_number": invoice.and_then(|invoice| invoice.number.as_deref()),
         "hosted_invoice_url": invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()),
         "invoice_pdf": invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()),
-        "tier": around.tiers.0, "tier_now": tier_now,
+        "tier": tier, "tier_now": tier_now,
     })
 }
 

@@ -1,11 +1,11 @@
 //! Payment intents: their present state, the newest failure of each, and the key of the request that made them.
 //! Guests have no customer.
 
-use super::history::{self, Concern};
 use super::derived::{self, Basis};
+use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, owner};
-use crate::store::payment_intents::{self, Failure, PaymentIntent};
 use crate::store::owners::Named;
+use crate::store::payment_intents::{self, Failure, PaymentIntent};
 use crate::store::{Tx, invoices};
 use crate::stripe::object::{self, ObjectError};
 

@@ -1,9 +1,11 @@
 //! Subscriptions and their items. The items follow their parent's guard: they are those of the event that won.
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, announce, derived, notices, occasions, owner};
+use super::{ProjectionError, Step, Winner, announce, derived, notices, occasions, owner, standing};
+use crate::entitlement;
 use crate::store::owners::{self, Named};
 use crate::store::payment_failures;
+use crate::store::subscription_events::State;
 use crate::store::subscriptions::{self, Item, Subscription};
 use crate::stripe::object::{self, ObjectError};
 use serde_json::Value;
@@ -16,7 +18,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         customer_id: Some(customer_id),
         user_id: object::named_user(shown, &step.context.link.metadata_keys),
         subscription_id: Some(id),
-        subscription_status: Some(object::required_text(shown, "status")?),
+        state: Some(state(shown)?),
     };
     history::record(step, &concern)?;
     let former_customer = subscriptions::find_customer(step.tx, id)?;
@@ -28,13 +30,13 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
             derived::refresh_case(step.tx, &invoice_id)?;
         }
-        derived::refresh_grace(step.tx, id)?;
+        standing::refresh(step.tx, id)?;
         has_its_owner(step, id, former_customer.as_deref())?;
         announce::subscription(step, before.as_ref(), &row)?;
     } else {
         owner::remember(step, None, Named::Subscription, id)?;
-        // A late event, too, can tell when a delinquency began.
-        derived::refresh_grace(step.tx, id)?;
+        // A late event, too, can tell when a delinquency or a pause began.
+        standing::refresh(step.tx, id)?;
         has_its_owner(step, id, former_customer.as_deref())?;
     }
     notices::review_subscription(step.tx, id, step.basis())?;
@@ -62,6 +64,19 @@ fn has_its_owner(step: &Step, id: &str, former_customer: Option<&str>) -> Result
     Ok(derived::refresh_effective_of(tx, id, basis)?)
 }
 
+/// What of this state may count later.
+fn state(shown: &Value) -> Result<State<'_>, ObjectError> {
+    let status = object::required_text(shown, "status")?;
+    let paused_by_failure = object::is_payment_failure(object::paused_reason(shown));
+    Ok(State {
+        status,
+        delinquent: entitlement::is_payment_missing(status, paused_by_failure),
+        collection_paused: object::paused_collection(shown).is_some(),
+        price_ids: Value::from(object::subscription_prices(shown)).to_string(),
+        period_end: object::subscription_period(shown)?.1,
+    })
+}
+
 fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
     let shown = winner.object.as_ref();
     let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
@@ -84,7 +99,8 @@ fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
         start_date: object::integer(shown, "start_date")?,
         created: object::integer(shown, "created")?,
         collection_method: owned("collection_method")?,
-        pause_collection: nested("pause_collection", "behavior"),
+        pause_collection: object::paused_collection(shown).map(str::to_owned),
+        paused_reason: object::paused_reason(shown).map(str::to_owned),
         cancellation_reason: nested("cancellation_details", "reason"),
         currency: owned("currency")?,
         latest_invoice: object::reference(shown, "latest_invoice").map(str::to_owned),

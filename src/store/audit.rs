@@ -105,8 +105,7 @@ pub fn link_customer(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Resul
 /// When the database cannot take it.
 pub fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
     const ANY: &str = "SELECT 1 FROM audit_log WHERE stripe_subscription_id = ?1 LIMIT 1";
-    const LINK: &str =
-        "UPDATE audit_log SET user_id = ?2 WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
+    const LINK: &str = "UPDATE audit_log SET user_id = ?2 WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
     if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
         return Ok(());
     }

@@ -53,7 +53,10 @@ pub fn remember(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), Sto
     macro_rules! sql {
         ($table:literal, $id:literal) => {
             concat!(
-                "UPDATE ", $table, " SET last_named = ?2 WHERE ", $id,
+                "UPDATE ",
+                $table,
+                " SET last_named = ?2 WHERE ",
+                $id,
                 " = ?1 AND (last_named IS NULL OR last_named < ?2)"
             )
         };
@@ -223,7 +226,8 @@ pub fn set_subscription(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), 
 
 const SET_INVOICES: &str = "UPDATE stripe_invoices SET user_id = ?2
     WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
-const SET_PAYMENTS: &str = "UPDATE stripe_payment_intents SET user_id = ?2 WHERE user_id IS NOT ?2 AND stripe_invoice_id
+const SET_PAYMENTS: &str =
+    "UPDATE stripe_payment_intents SET user_id = ?2 WHERE user_id IS NOT ?2 AND stripe_invoice_id
     IN (SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_subscription_id = ?1)";
 
 /// Gives the invoices of a subscription and their payments to its user.

@@ -1,10 +1,14 @@
 //! `stripe_subscriptions` and `stripe_subscription_items`: subscriptions as Stripe has them.
 
+mod standing;
+
 use rusqlite::{Row, named_params};
 
 use super::{Reader, StoreError, Tx};
 use crate::entitlement;
 use crate::ownership::LinkedBy;
+use crate::stripe::object;
+pub use standing::{Past, Paused, Standing, count_paused, find_standing, set_past};
 
 /// A subscription as its newest event has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Subscription {
     pub collection_method: Option<String>,
     /// Behavior, where collecting is paused.
     pub pause_collection: Option<String>,
+    /// Why it is paused, where it is.
+    pub paused_reason: Option<String>,
     /// `cancellation_details.reason`.
     pub cancellation_reason: Option<String>,
     /// Lower-case ISO code.
@@ -93,17 +99,17 @@ pub struct Item {
 const PUT: &str = "INSERT INTO stripe_subscriptions
     (stripe_subscription_id, stripe_customer_id, stripe_price_id, status, current_period_start, current_period_end,
      cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_start, trial_end, start_date, created,
-     collection_method, pause_collection, cancellation_reason, currency, latest_invoice, items_partial, deleted,
-     metadata, livemode, event_created, event_id, last_named)
+     collection_method, pause_collection, paused_reason, cancellation_reason, currency, latest_invoice, items_partial,
+     deleted, metadata, livemode, event_created, event_id, last_named)
     VALUES (:id, :customer, :price, :status, :period_start, :period_end, :at_period_end, :cancel_at, :canceled_at,
      :ended_at, :trial_start, :trial_end, :start_date, :created, :collection_method, :pause_collection,
-     :cancellation_reason, :currency, :latest_invoice, :items_partial, :deleted, :metadata, :livemode, :event_created,
-     :event_id, :named)
+     :paused_reason, :cancellation_reason, :currency, :latest_invoice, :items_partial, :deleted, :metadata, :livemode,
+     :event_created, :event_id, :named)
     ON CONFLICT (stripe_subscription_id) DO UPDATE SET stripe_customer_id = :customer, stripe_price_id = :price,
      status = :status, current_period_start = :period_start, current_period_end = :period_end,
      cancel_at_period_end = :at_period_end, cancel_at = :cancel_at, canceled_at = :canceled_at, ended_at = :ended_at,
      trial_start = :trial_start, trial_end = :trial_end, start_date = :start_date, created = :created,
-     collection_method = :collection_method, pause_collection = :pause_collection,
+     collection_method = :collection_method, pause_collection = :pause_collection, paused_reason = :paused_reason,
      cancellation_reason = :cancellation_reason, currency = :currency, latest_invoice = :latest_invoice,
      items_partial = :items_partial, deleted = :deleted, metadata = :metadata, livemode = :livemode,
      event_created = :event_created, event_id = :event_id,
@@ -120,7 +126,8 @@ pub fn put(tx: &Tx, row: &Subscription) -> Result<(), StoreError> {
         ":at_period_end": row.cancel_at_period_end, ":cancel_at": row.cancel_at, ":canceled_at": row.canceled_at,
         ":ended_at": row.ended_at, ":trial_start": row.trial_start, ":trial_end": row.trial_end,
         ":start_date": row.start_date, ":created": row.created, ":collection_method": row.collection_method,
-        ":pause_collection": row.pause_collection, ":cancellation_reason": row.cancellation_reason,
+        ":pause_collection": row.pause_collection, ":paused_reason": row.paused_reason,
+        ":cancellation_reason": row.cancellation_reason,
         ":currency": row.currency, ":latest_invoice": row.latest_invoice, ":items_partial": row.items_partial,
         ":deleted": row.deleted, ":metadata": row.metadata, ":livemode": row.livemode,
         ":event_created": row.event_created, ":event_id": row.event_id, ":named": row.last_named,
@@ -168,52 +175,6 @@ fn put_item(tx: &Tx, subscription_id: &str, position: usize, item: &Item) -> Res
     tx.execute_named(PUT_ITEM, params).map(|_| ())
 }
 
-/// Notes when the present delinquency began, or that there is none.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_grace_start(tx: &Tx, subscription_id: &str, started_at: Option<i64>) -> Result<(), StoreError> {
-    const SQL: &str = "UPDATE stripe_subscriptions SET grace_started_at = ?2
-        WHERE stripe_subscription_id = ?1 AND grace_started_at IS NOT ?2";
-    tx.execute(SQL, (subscription_id, started_at)).map(|_| ())
-}
-
-/// What grace and dunning need to know of a subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Its customer.
-    pub customer_id: String,
-    /// Stripe's status.
-    pub status: String,
-    /// Whether it is over for good.
-    pub deleted: bool,
-    /// When it ended, where Stripe says so.
-    pub ended_at: Option<i64>,
-    /// Created of the event it rests on.
-    pub event_created: i64,
-    /// First failure of the present delinquency, unix seconds.
-    pub grace_started_at: Option<i64>,
-}
-
-/// The standing of a subscription.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_standing(reader: &Reader, subscription_id: &str) -> Result<Option<Standing>, StoreError> {
-    const SQL: &str = "SELECT stripe_customer_id, status, deleted, ended_at, event_created, grace_started_at
-        FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
-    reader.find(SQL, [subscription_id], |row| {
-        Ok(Standing {
-            customer_id: row.get(0)?,
-            status: row.get(1)?,
-            deleted: row.get(2)?,
-            ended_at: row.get(3)?,
-            event_created: row.get(4)?,
-            grace_started_at: row.get(5)?,
-        })
-    })
-}
-
 /// The user of a subscription.
 ///
 /// # Errors
@@ -247,8 +208,8 @@ pub fn find_customer(reader: &Reader, subscription_id: &str) -> Result<Option<St
 pub struct Shown {
     /// The row without its items.
     pub subscription: Subscription,
-    /// First failure of the present delinquency.
-    pub grace_started_at: Option<i64>,
+    /// What its history says of it.
+    pub past: Past,
     /// Whether its customer was deleted.
     pub customer_deleted: bool,
     /// Whose it is.
@@ -271,9 +232,13 @@ impl Shown {
             period_end: row.current_period_end,
             cancel_at: row.cancel_at,
             cancel_at_period_end: row.cancel_at_period_end,
+            items_partial: row.items_partial,
+            paused_by_failure: object::is_payment_failure(row.paused_reason.as_deref()),
+            pause_period_end: self.past.pause_period_end,
+            good_price_ids: self.past.good_price_ids.as_deref().and_then(|ids| serde_json::from_str(ids).ok()),
             deleted: row.deleted || self.customer_deleted,
             created: row.created.unwrap_or(row.event_created),
-            grace_started_at: self.grace_started_at,
+            grace_started_at: self.past.grace_started_at,
             as_of: row.event_created,
         }
     }
@@ -286,7 +251,8 @@ macro_rules! show {
              s.current_period_start, s.current_period_end, s.cancel_at_period_end, s.cancel_at, s.canceled_at, s.ended_at,
              s.trial_start, s.trial_end, s.start_date, s.created, s.collection_method, s.pause_collection,
              s.cancellation_reason, s.currency, s.latest_invoice, s.items_partial, s.deleted, s.metadata, s.livemode,
-             s.event_created, s.event_id, s.grace_started_at, c.deleted, s.user_id, s.linked_by, c.owner_user_id ",
+             s.event_created, s.event_id, s.paused_reason, s.grace_started_at, s.good_price_ids, s.pause_period_end,
+             c.deleted, s.user_id, s.linked_by, c.owner_user_id ",
             $which
         )
     };
@@ -353,14 +319,15 @@ fn show(row: &Row) -> rusqlite::Result<Shown> {
             livemode: row.get(22)?,
             event_created: row.get(23)?,
             event_id: row.get(24)?,
+            paused_reason: row.get(25)?,
             last_named: None,
             items: Vec::new(),
         },
-        grace_started_at: row.get(25)?,
-        customer_deleted: row.get(26)?,
-        user_id: row.get(27)?,
-        linked_by: row.get::<_, Option<String>>(28)?.as_deref().and_then(LinkedBy::parse),
-        customers_user: row.get(29)?,
+        past: Past { grace_started_at: row.get(26)?, good_price_ids: row.get(27)?, pause_period_end: row.get(28)? },
+        customer_deleted: row.get(29)?,
+        user_id: row.get(30)?,
+        linked_by: row.get::<_, Option<String>>(31)?.as_deref().and_then(LinkedBy::parse),
+        customers_user: row.get(32)?,
     })
 }
 

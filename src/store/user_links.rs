@@ -46,7 +46,5 @@ pub fn withdraw(tx: &Tx, object_id: &str, user_id: &str, linked: bool, now_ms: i
 pub fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
     const SQL: &str = "SELECT id, user_id, linked FROM user_links
         WHERE object_id = ?1 AND withdrawn_at_ms IS NULL ORDER BY id DESC";
-    reader.list(SQL, [object_id], |row| {
-        Ok(Statement { order: row.get(0)?, user_id: row.get(1)?, linked: row.get(2)? })
-    })
+    reader.list(SQL, [object_id], |row| Ok(Statement { order: row.get(0)?, user_id: row.get(1)?, linked: row.get(2)? }))
 }

@@ -189,6 +189,32 @@ pub fn price(item: &Value) -> Option<&Value> {
     present(item, "price").or_else(|| present(item, "plan"))
 }
 
+/// Why a subscription is paused, where it says so; endive gave it a status of its own for that.
+#[must_use]
+pub fn paused_reason(subscription: &Value) -> Option<&str> {
+    subscription.get("status_details")?.get("paused")?.get("subscription")?.get("type")?.as_str()
+}
+
+/// Whether a subscription that is paused for this reason is so because a payment failed.
+#[must_use]
+pub fn is_payment_failure(paused_reason: Option<&str>) -> bool {
+    matches!(paused_reason, Some("first_payment_failure" | "final_payment_failure"))
+}
+
+/// What Stripe does with invoices while it does not collect; `None`: it does.
+#[must_use]
+pub fn paused_collection(subscription: &Value) -> Option<&str> {
+    present(subscription, "pause_collection")?.get("behavior")?.as_str()
+}
+
+/// The prices of a subscription's items, in their order. One of old that has only a `plan` counts as one item.
+#[must_use]
+pub fn subscription_prices(subscription: &Value) -> Vec<&str> {
+    let items = list(subscription, "items").0;
+    let of_items = items.iter().filter_map(|item| price(item).and_then(id_of)).collect();
+    if items.is_empty() { price(subscription).and_then(id_of).into_iter().collect() } else { of_items }
+}
+
 /// The subscription that an invoice bills; basil moved it under `parent`.
 #[must_use]
 pub fn invoice_subscription(invoice: &Value) -> Option<&str> {

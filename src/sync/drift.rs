@@ -173,9 +173,7 @@ pub fn run(
         }
     }
     let (detail, at_ms) = (outcome.detail().to_string(), means.clock.now_ms());
-    means.store.write(move |tx| {
-        audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail))
-    })?;
+    means.store.write(move |tx| audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail)))?;
     Ok(outcome)
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod entitlement;
 mod linking;
+mod rules;
 mod users;
 
 use serde_json::{Value, json};

@@ -393,7 +393,9 @@ fn check_tells_ok_warnings_and_failures_apart() {
     };
     let fine = check(&[]);
     assert_eq!(fine.code, 0, "{}{}", fine.out, fine.err);
-    for line in ["ok    integrity", "ok    schema", "ok    plans", "ok    webhook secrets", "ok    clock"] {
+    for line in
+        ["ok    integrity", "ok    paused", "ok    schema", "ok    plans", "ok    webhook secrets", "ok    clock"]
+    {
         assert!(fine.out.contains(line), "{line}: {}", fine.out);
     }
     assert!(!fine.out.contains("fail"), "{}", fine.out);

@@ -8,8 +8,9 @@ use tilld::projection::handled;
 use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::fake_stripe::{FakeStripe, Fault};
-use crate::harness::{PATH, SECRET, Till};
+use crate::harness::{PATH, SECRET, START_S, Till};
 use crate::live::{configure, tilld};
+use crate::samples;
 
 const KEY: &str = "stripe key";
 const PERMISSIONS: &str = "stripe permissions";
@@ -298,4 +299,23 @@ fn the_list_of_handled_types_is_what_projection_handles() {
             assert_eq!(status_of(&event), "processed", "{event_type}");
         }
     }
+}
+
+#[test]
+fn the_paused_are_counted_of_either_kind() {
+    let mut till = Till::new();
+    let about = |user: &str, event_type: &str, set: &[(&str, Value)]| samples::event(event_type, user, START_S, set);
+    let uncollected = [("pause_collection.behavior", json!("void"))];
+    till.feed(&[
+        about("alice", "customer.subscription.created", &[]),
+        about("bob", "customer.subscription.updated", &uncollected),
+        about("carol", "customer.subscription.updated", &uncollected),
+        about("dora", "customer.subscription.paused", &[]),
+        about("emil", "customer.subscription.deleted", &uncollected),
+    ]);
+    let dir = till.close();
+    let keep = check(dir.path(), &[]);
+    keep.says("ok", "paused", &["nothing is collected: 2 ", "\"keep\"", "of status paused: 1"]);
+    let until_paid = check(dir.path(), &[("TILLD_PAUSED_COLLECTION", "until_paid")]);
+    until_paid.says("ok", "paused", &["nothing is collected: 2 ", "\"until_paid\""]);
 }

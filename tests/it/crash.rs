@@ -373,6 +373,7 @@ fn child() {
         grace_period_s: 0,
         stale_after_s: 0,
         when_stale: tilld::entitlement::WhenStale::Keep,
+        paused_collection: tilld::entitlement::PausedCollection::Keep,
     };
     let (tickets, _taken) = bounded(1);
     let context = Arc::new(Context {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
 use tilld::config::{Secret, WebhookEndpoint};
-use tilld::entitlement::{Plan, Policy, WhenStale};
+use tilld::entitlement::{PausedCollection, Plan, Policy, WhenStale};
 use tilld::http::api::offers::Offers;
 use tilld::http::api::{self, Api};
 use tilld::http::auth::Tokens;
@@ -58,6 +58,7 @@ pub struct Setup {
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
     pub grace_s: i64,
+    pub paused_collection: PausedCollection,
     pub notify: Notify,
     pub fetches: bool,
     pub link: Rules,
@@ -72,6 +73,7 @@ impl Default for Setup {
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
             grace_s: 7 * DAY_S,
+            paused_collection: PausedCollection::Keep,
             notify: Notify { warning_s: 2 * DAY_S, ..Notify::default() },
             fetches: false,
             link: Rules::default(),
@@ -123,9 +125,15 @@ impl Till {
             grace_period_s: setup.grace_s,
             stale_after_s: 3600,
             when_stale: WhenStale::Keep,
+            paused_collection: setup.paused_collection,
         };
-        let context =
-            Arc::new(Context { link: setup.link, policy, livemode: setup.livemode, fetches: setup.fetches, notify: setup.notify });
+        let context = Arc::new(Context {
+            link: setup.link,
+            policy,
+            livemode: setup.livemode,
+            fetches: setup.fetches,
+            notify: setup.notify,
+        });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);

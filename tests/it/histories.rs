@@ -403,7 +403,8 @@ pub fn checkout_before_customer() -> History {
             answers(till, "bob", "active", "pro");
             assert_eq!(till.value("SELECT linked_by FROM stripe_subscriptions"), "reference");
             assert_eq!(till.value("SELECT owner_user_id FROM stripe_customers"), serde_json::Value::Null);
-            let others = "SELECT count(*) FROM audit_log WHERE stripe_subscription_id IS NOT NULL AND user_id IS NOT 'bob'";
+            let others =
+                "SELECT count(*) FROM audit_log WHERE stripe_subscription_id IS NOT NULL AND user_id IS NOT 'bob'";
             assert_eq!(till.value(others), 0);
         },
     }
@@ -430,6 +431,85 @@ pub fn owner_changed() -> History {
             assert_eq!(till.value("SELECT group_concat(user_id) FROM stripe_customers"), "dora");
         },
     )
+}
+
+/// An upgrade whose payment fails; before it two paid states in one second.
+pub fn upgrade_not_paid() -> History {
+    history(
+        |story| {
+            story.make("customer.created", "customer", none()).make(SUB_CREATED, "sub", item("price_starter"));
+            story.at(5).then(SUB_UPDATED, "sub", json!({"metadata": {"seats": "2"}})).then(
+                SUB_UPDATED,
+                "sub",
+                item("price_pro"),
+            );
+            story
+                .at(3 * DAY_S)
+                .make("invoice.finalized", "invoice", json!({"billing_reason": "subscription_update"}))
+                .then("invoice.payment_failed", "invoice", invoice_failed(1, Some(T0 + 6 * DAY_S)))
+                .then(
+                    SUB_UPDATED,
+                    "sub",
+                    json!({"status": "past_due",
+                        "items": {"data": {"0": {"price": {"id": "price_team"}, "plan": {"id": "price_team"}}}}}),
+                );
+            story.at(4 * DAY_S).then(SUB_UPDATED, "sub", json!({"metadata": {"asked": "why"}}));
+        },
+        |till| {
+            answers(till, "alice", "past_due", "free");
+            assert_eq!(till.value("SELECT stripe_price_id FROM subscriptions"), "price_pro");
+            assert_eq!(till.value("SELECT good_price_ids FROM stripe_subscriptions"), "[\"price_pro\"]");
+        },
+    )
+}
+
+/// Stripe pauses after its last attempt, instead of calling it unpaid.
+pub fn paused_after_the_last_attempt() -> History {
+    history(
+        |story| {
+            falls_behind(story);
+            let paused = json!({"status": "paused",
+                "status_details": {"paused": {"subscription": {"type": "final_payment_failure"}}}});
+            story.at(9 * DAY_S + 60).then("customer.subscription.paused", "sub", paused).then(
+                SUB_UPDATED,
+                "sub",
+                json!({"metadata": {"note": "paused"}}),
+            );
+        },
+        |till| {
+            answers(till, "alice", "grace_period", "pro");
+            assert_eq!(till.value("SELECT grace_started_at FROM stripe_subscriptions"), T0 + 8 * DAY_S);
+            assert_eq!(till.value("SELECT count(*) FROM subscription_events WHERE delinquent = 1"), 3);
+        },
+    )
+}
+
+/// A pause of collection in the second in which a period ends, and another period of which nothing is paid.
+pub fn collection_paused() -> History {
+    let period = |start: i64| {
+        json!({"items": {"data": {"0": {"current_period_start": T0 + start * DAY_S,
+            "current_period_end": T0 + (start + 4) * DAY_S}}}})
+    };
+    let mut story = Story::of(Some("alice"));
+    story.make("customer.created", "customer", none()).make(SUB_CREATED, "sub", period(0));
+    story
+        .at(4 * DAY_S)
+        .then(SUB_UPDATED, "sub", json!({"metadata": {"asked": "to pause"}}))
+        .then(SUB_UPDATED, "sub", period(4))
+        .then(SUB_UPDATED, "sub", json!({"pause_collection": {"behavior": "void", "resumes_at": null}}));
+    story.at(8 * DAY_S).then(SUB_UPDATED, "sub", period(8)).then(
+        SUB_UPDATED,
+        "sub",
+        json!({"metadata": {"asked": "for more"}}),
+    );
+    History {
+        story,
+        version: ApiVersion::CURRENT,
+        holds: |till| {
+            answers(till, "alice", "active", "pro");
+            assert_eq!(till.value("SELECT pause_period_end FROM stripe_subscriptions"), T0 + 8 * DAY_S);
+        },
+    }
 }
 
 /// The time at which the harness' clock stands lies after every story.

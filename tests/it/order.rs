@@ -203,6 +203,9 @@ every_order_ends_the_same! {
     two_subscriptions
     checkout_before_customer
     owner_changed
+    upgrade_not_paid
+    paused_after_the_last_attempt
+    collection_paused
 }
 
 /// One change of a subscription, and whether a new second began before it.
@@ -218,6 +221,14 @@ fn change() -> impl Strategy<Value = Change> {
         4 => prop::sample::select(vec!["active", "past_due", "unpaid", "paused"]).prop_map(|to| json!({"status": to})),
         2 => prop::sample::select(vec!["price_pro", "price_team"])
             .prop_map(|to| json!({"items": {"data": {"0": {"price": {"id": to}}}}})),
+        1 => prop::sample::select(vec!["pause_requested", "final_payment_failure"]).prop_map(|why| {
+            json!({"status": "paused", "status_details": {"paused": {"subscription": {"type": why}}}})
+        }),
+        2 => prop::sample::select(vec![Value::Null, json!({"behavior": "void", "resumes_at": null})])
+            .prop_map(|to| json!({"pause_collection": to})),
+        2 => (1..4_i64).prop_map(|months| {
+            json!({"items": {"data": {"0": {"current_period_end": PERIOD_END + months * 30 * DAY_S}}}})
+        }),
         2 => any::<bool>().prop_map(|to| json!({"cancel_at_period_end": to})),
         2 => prop::sample::select(vec![Value::Null, json!(PERIOD_END)]).prop_map(|to| json!({"cancel_at": to})),
         2 => (0..3_i64).prop_map(|to| json!({"metadata": {"seats": to.to_string()}})),

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Line, fail, ok, warn};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, PausedCollection};
 use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
+use crate::store::subscriptions::{self, Paused};
 use crate::store::{OpenError, Store, StoreError, damage, settings};
 use crate::thread::Threads;
 
@@ -47,6 +48,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     match opened(path, now_s, config.stripe.mode()) {
         Ok(state) => {
             lines.push(state.integrity);
+            lines.push(paused(state.paused, config.entitlement.paused_collection));
             Found { lines, last_event_s: state.last_event_s, of_other_mode: state.of_other_mode }
         }
         Err(line) => {
@@ -87,6 +89,7 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
 
 struct State {
     integrity: Line,
+    paused: Paused,
     last_event_s: Option<i64>,
     of_other_mode: Option<String>,
 }
@@ -101,6 +104,19 @@ fn opened(path: &Path, now_s: i64, mode: Option<Mode>) -> Result<State, Line> {
     drop(store);
     writer.join();
     state
+}
+
+/// Who is not asked for money, and what follows from that.
+fn paused(paused: Paused, policy: PausedCollection) -> Line {
+    let follows = match policy {
+        PausedCollection::Keep => "\"keep\": they have access",
+        PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which that began",
+    };
+    let message = format!(
+        "subscriptions of which nothing is collected: {} (entitlement.paused_collection = {follows}); of status paused: {}",
+        paused.collection, paused.status
+    );
+    ok("paused", message)
 }
 
 fn damaged(path: &Path, said: &str) -> String {
@@ -121,5 +137,6 @@ fn state(store: &Store, now_s: i64, mode: Option<Mode>) -> Result<State, StoreEr
         Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
     let last_event_s = health.last_event_ms.map(|ms| ms.div_euclid(1000));
-    Ok(State { integrity, last_event_s, of_other_mode })
+    let paused = store.read(subscriptions::count_paused)?;
+    Ok(State { integrity, paused, last_event_s, of_other_mode })
 }

@@ -93,7 +93,9 @@ impl Outcome {
     fn problem(&self) -> Option<String> {
         match self {
             Self::Linked | Self::Already => None,
-            Self::Taken(other) => Some(format!("it was said to be of user {other:?}; --force gives it away all the same")),
+            Self::Taken(other) => {
+                Some(format!("it was said to be of user {other:?}; --force gives it away all the same"))
+            }
             Self::Deleted => Some("it was deleted at Stripe".to_owned()),
             Self::Unknown => Some("Stripe knows nothing of that id in the mode of stripe.api_key".to_owned()),
             Self::Failed(error) => Some(error.clone()),
@@ -255,7 +257,12 @@ fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dy
             });
             writeln!(out, "{line}")?;
         } else if let Some(problem) = problem {
-            writeln!(out, "not linked: {} to {}: {problem}", table::printable(&one.object), table::printable(&one.user_id))?;
+            writeln!(
+                out,
+                "not linked: {} to {}: {problem}",
+                table::printable(&one.object),
+                table::printable(&one.user_id)
+            )?;
         } else if arguments.from.is_none() {
             let word = match (outcome, arguments.dry_run) {
                 (Outcome::Already, _) => "already linked",
@@ -273,7 +280,9 @@ fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dy
     }
     match failed {
         0 => Ok(()),
-        _ => Err(Failure::failed(format!("{failed} of {} could not be linked; the lines above say why", outcomes.len()))),
+        _ => {
+            Err(Failure::failed(format!("{failed} of {} could not be linked; the lines above say why", outcomes.len())))
+        }
     }
 }
 

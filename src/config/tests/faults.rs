@@ -151,6 +151,7 @@ fn a_bad_number_in_the_environment_is_named_by_its_variable() {
 #[test]
 fn a_word_that_is_no_choice_is_refused() {
     of_env("TILLD_LOG_FORMAT", "xml", &["log_format: must be \"text\" or \"json\""]);
+    of_env("TILLD_PAUSED_COLLECTION", "deny", &["entitlement.paused_collection: must be \"keep\" or \"until_paid\""]);
     of_env("TILLD_WHEN_STALE", "maybe", &["entitlement.when_stale: must be \"keep\" or \"deny\""]);
 }
 

@@ -30,7 +30,8 @@ fn without_file_and_environment_the_defaults_of_the_contract_hold() {
     assert!(config.plans.is_empty());
     let retry = Retry { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 };
     assert_eq!(config.retry, retry);
-    let entitlement = Entitlement { stale_after_s: 3600, when_stale: WhenStale::Keep };
+    let entitlement =
+        Entitlement { stale_after_s: 3600, when_stale: WhenStale::Keep, paused_collection: PausedCollection::Keep };
     assert_eq!(config.entitlement, entitlement);
     assert_eq!(config.dunning, Dunning { grace_period_days: 7, warning_days: 2 });
     assert_eq!(config.checkout, Checkout::default());
@@ -69,6 +70,7 @@ fn every_variable_of_the_contract_sets_its_key() {
         ("TILLD_RETRY_MAX_DELAY_S", "9"),
         ("TILLD_STALE_AFTER_S", "60"),
         ("TILLD_WHEN_STALE", "deny"),
+        ("TILLD_PAUSED_COLLECTION", "until_paid"),
         ("TILLD_GRACE_PERIOD_DAYS", "14"),
         ("TILLD_WARNING_DAYS", "3"),
         ("TILLD_CHECKOUT_SUCCESS_URL", "https://a.example/ok?id={CHECKOUT_SESSION_ID}"),
@@ -92,7 +94,8 @@ fn every_variable_of_the_contract_sets_its_key() {
     let plans = [("pro", vec!["price_a", "price_b"]), ("team", vec!["price_c"])];
     assert_eq!(tier_of_prices(&config), plans);
     assert_eq!(config.retry, Retry { max_attempts: 3, base_delay_s: 1, max_delay_s: 9 });
-    let entitlement = Entitlement { stale_after_s: 60, when_stale: WhenStale::Deny };
+    let entitlement =
+        Entitlement { stale_after_s: 60, when_stale: WhenStale::Deny, paused_collection: PausedCollection::UntilPaid };
     assert_eq!(config.entitlement, entitlement);
     assert_eq!(config.dunning, Dunning { grace_period_days: 14, warning_days: 3 });
     let success = config.checkout.success_url.as_deref();

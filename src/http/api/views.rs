@@ -58,6 +58,7 @@ pub fn subscription(shown: &subscriptions::Shown) -> Value {
         "cancel_at": row.cancel_at, "canceled_at": row.canceled_at, "ended_at": row.ended_at,
         "ends_at": shown.facts().ends_at(), "trial_start": row.trial_start, "trial_end": row.trial_end,
         "collection_method": row.collection_method, "pause_collection": row.pause_collection,
+        "paused_reason": row.paused_reason,
         "currency": row.currency, "latest_invoice": row.latest_invoice, "items": items,
         "items_partial": row.items_partial, "metadata": parsed(&row.metadata), "livemode": row.livemode,
         "created": row.created, "as_of": row.event_created,

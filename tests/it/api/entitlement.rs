@@ -20,7 +20,7 @@ fn after(set: &[(&str, Value)]) -> (Till, Value) {
     (till, answer)
 }
 
-fn says(answer: &Value, entitled: bool, tier: &str, reason: &str) {
+pub fn says(answer: &Value, entitled: bool, tier: &str, reason: &str) {
     let expected = (&json!(entitled), &json!(tier), &json!(reason));
     assert_eq!((&answer["entitled"], &answer["tier"], &answer["reason"]), expected, "{answer}");
 }

@@ -289,3 +289,53 @@ fn a_payment_that_was_only_read_from_the_api_is_told_as_recovery() {
     assert_eq!(record(&till), ["payment_failed 1", "payment_recovered 1"]);
     assert_eq!(mails(&till), ["payment_failed", "payment_recovered"]);
 }
+
+#[test]
+fn a_subscription_that_stripe_paused_for_want_of_payment_is_chased_like_one_that_is_past_due() {
+    let mut till = told_till();
+    till.feed(&beginning("alice"));
+    let why = [
+        ("status_details.paused.subscription.type", json!("final_payment_failure")),
+        ("created", json!(START_S - 30 * DAY)),
+    ];
+    till.feed(&[failed("alice", START_S, 1), event("customer.subscription.paused", "alice", START_S + 60, &why)]);
+    assert_eq!(till.entitlement("alice")["valid_until"], START_S + 7 * DAY, "from the first failure on");
+    assert_eq!(till.value("SELECT resolved FROM payment_failures"), 0);
+    at(&mut till, START_S + 5 * DAY);
+    at(&mut till, START_S + 7 * DAY);
+    assert_eq!(mails(&till), ["payment_failed", "grace_period_warning", "subscription_downgraded"]);
+    assert_eq!(reasons(&till), ["no_subscription", "active", "grace_period", "paused"]);
+    till.feed(&[paid("alice", START_S + 7 * DAY), active("alice", START_S + 7 * DAY)]);
+    assert_eq!(mails(&till).last().map(String::as_str), Some("payment_recovered"));
+    assert_eq!(till.entitlement("alice")["reason"], "active");
+}
+
+#[test]
+fn what_is_asked_for_is_the_new_plan_and_what_ends_is_the_one_that_was_had() {
+    let mut till = told_till();
+    till.feed(&beginning("alice"));
+    let upgrade = [
+        ("status", json!("past_due")),
+        ("items.data.0.price.id", json!("price_team")),
+        ("created", json!(START_S - 30 * DAY)),
+    ];
+    till.feed(&[event(UPDATED, "alice", START_S, &upgrade), failed("alice", START_S, 1)]);
+    at(&mut till, START_S + 7 * DAY);
+    let sql = "SELECT json_extract(payload, '$.notice') || ' ' || json_extract(payload, '$.facts.tier')
+        FROM outbox WHERE kind = 'mail' ORDER BY id";
+    assert_eq!(rows(&till, sql), ["payment_failed team", "subscription_downgraded pro"]);
+}
+
+#[test]
+fn a_mail_promises_nothing_beyond_the_end_of_the_subscription() {
+    let mut till = told_till();
+    till.feed(&beginning("alice"));
+    let ends = [
+        ("status", json!("past_due")),
+        ("cancel_at", json!(START_S + 3 * DAY)),
+        ("created", json!(START_S - 30 * DAY)),
+    ];
+    till.feed(&[event(UPDATED, "alice", START_S, &ends), failed("alice", START_S, 1)]);
+    let until = "SELECT json_extract(payload, '$.facts.grace_period_end') FROM outbox WHERE kind = 'mail'";
+    assert_eq!(till.value(until), START_S + 3 * DAY);
+}

@@ -56,7 +56,15 @@ fn new_subscription(id: &str, of: &str, user: &str) -> Value {
 
 /// A Payment Link's session, with whatever its visitor wrote into the URL.
 fn link_session(reference: &'static str, status: &'static str, payment_status: &'static str) -> Session<'static> {
-    Session { made: 1, status, payment_status, reference, customer: "cus_s", subscription: "sub_s", ..Session::default() }
+    Session {
+        made: 1,
+        status,
+        payment_status,
+        reference,
+        customer: "cus_s",
+        subscription: "sub_s",
+        ..Session::default()
+    }
 }
 
 /// A stranger pays by a Payment Link, and what Stripe makes of that.
@@ -92,8 +100,14 @@ fn references() -> Vec<Case> {
                 "a session that only saves a card gives nothing and takes no customer",
                 vec![
                     new_customer("cus_s", "", 1),
-                    Session { made: 1, reference: "buyer", payment_status: "no_payment_required", customer: "cus_s", ..Session::default() }
-                        .completed(2),
+                    Session {
+                        made: 1,
+                        reference: "buyer",
+                        payment_status: "no_payment_required",
+                        customer: "cus_s",
+                        ..Session::default()
+                    }
+                    .completed(2),
                 ],
             )
         },
@@ -102,7 +116,15 @@ fn references() -> Vec<Case> {
             unknown: vec!["other"],
             ..case("an expired session does not take what a paid one gave", {
                 let mut events = stranger("payer");
-                let late = Session { id: "cs_2", made: 9, status: "expired", payment_status: "unpaid", reference: "other", customer: "cus_s", ..Session::default() };
+                let late = Session {
+                    id: "cs_2",
+                    made: 9,
+                    status: "expired",
+                    payment_status: "unpaid",
+                    reference: "other",
+                    customer: "cus_s",
+                    ..Session::default()
+                };
                 events.push(event("checkout.session.expired", 9, late.object()));
                 events
             })
@@ -172,7 +194,11 @@ fn metadata_words() -> Vec<Case> {
             main: vec![("buyer", "cus_s")],
             ..case(
                 "metadata of a session that is complete and not yet paid (SEPA)",
-                vec![new_customer("cus_s", "", 1), session("buyer", "unpaid").completed(2), new_subscription("sub_s", "cus_s", "")],
+                vec![
+                    new_customer("cus_s", "", 1),
+                    session("buyer", "unpaid").completed(2),
+                    new_subscription("sub_s", "cus_s", ""),
+                ],
             )
         },
         Case {
@@ -180,7 +206,11 @@ fn metadata_words() -> Vec<Case> {
             main: vec![("buyer", "cus_s"), ("recipient", "")],
             ..case(
                 "the buyer in the session's metadata and the recipient in the subscription's",
-                vec![new_customer("cus_s", "", 1), session("buyer", "paid").completed(2), new_subscription("sub_s", "cus_s", "recipient")],
+                vec![
+                    new_customer("cus_s", "", 1),
+                    session("buyer", "paid").completed(2),
+                    new_subscription("sub_s", "cus_s", "recipient"),
+                ],
             )
         },
         Case {
@@ -193,7 +223,11 @@ fn metadata_words() -> Vec<Case> {
             main: vec![("ws1", ""), ("ws2", "")],
             ..case(
                 "two workspaces under one customer without a name",
-                vec![new_customer("cus_w", "", 0), new_subscription("sub_1", "cus_w", "ws1"), new_subscription("sub_2", "cus_w", "ws2")],
+                vec![
+                    new_customer("cus_w", "", 0),
+                    new_subscription("sub_1", "cus_w", "ws1"),
+                    new_subscription("sub_2", "cus_w", "ws2"),
+                ],
             )
         },
         Case {
@@ -201,7 +235,11 @@ fn metadata_words() -> Vec<Case> {
             main: vec![("admin", "cus_w"), ("ws1", "")],
             ..case(
                 "two workspaces under a customer that names the admin",
-                vec![new_customer("cus_w", "admin", 0), new_subscription("sub_1", "cus_w", "ws1"), new_subscription("sub_2", "cus_w", "ws2")],
+                vec![
+                    new_customer("cus_w", "admin", 0),
+                    new_subscription("sub_1", "cus_w", "ws1"),
+                    new_subscription("sub_2", "cus_w", "ws2"),
+                ],
             )
         },
         Case {
@@ -331,7 +369,11 @@ fn said() -> Vec<Case> {
             main: vec![("a", "cus_new")],
             ..case(
                 "the customer said last is the main one",
-                vec![new_customer("cus_old", "a", 0), new_customer("cus_new", "", 9), new_customer("cus_oldest", "a", -9)],
+                vec![
+                    new_customer("cus_old", "a", 0),
+                    new_customer("cus_new", "", 9),
+                    new_customer("cus_oldest", "a", -9),
+                ],
             )
         },
         Case {
@@ -465,12 +507,18 @@ fn everything_is_whose_it_is_in_any_order_of_events() {
 fn renamed(event: &Value, number: usize) -> Value {
     const PREFIXES: [&str; 6] = ["cus_", "sub_", "cs_", "pi_", "evt_", "si_"];
     match event {
-        Value::String(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)) => json!(format!("{text}x{number}")),
+        Value::String(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)) => {
+            json!(format!("{text}x{number}"))
+        }
         Value::Array(list) => list.iter().map(|one| renamed(one, number)).collect(),
         Value::Object(fields) => {
             let renamed = fields.iter().map(|(key, value)| {
                 let is_user = matches!(key.as_str(), "user_id" | "client_reference_id") && value.is_string();
-                let value = if is_user { json!(format!("{}x{number}", value.as_str().unwrap())) } else { renamed(value, number) };
+                let value = if is_user {
+                    json!(format!("{}x{number}", value.as_str().unwrap()))
+                } else {
+                    renamed(value, number)
+                };
                 (key.clone(), value)
             });
             Value::Object(renamed.collect())

@@ -26,7 +26,8 @@ enum Word {
 }
 
 const STATUSES: [&str; 4] = ["active", "active", "past_due", "canceled"];
-const SESSIONS: [(&str, &str); 4] = [("complete", "paid"), ("complete", "unpaid"), ("expired", "unpaid"), ("open", "unpaid")];
+const SESSIONS: [(&str, &str); 4] =
+    [("complete", "paid"), ("complete", "unpaid"), ("expired", "unpaid"), ("open", "unpaid")];
 
 fn user() -> impl Strategy<Value = Option<usize>> {
     prop::option::of(0..USERS.len())
@@ -73,7 +74,8 @@ fn event_of(word: &Word, number: usize, referring: bool) -> Value {
         Word::Subscription { which, user, status } => {
             let (id, of) = SUBSCRIPTIONS[*which];
             let status = STATUSES[*status];
-            let kind = if status == "canceled" { "customer.subscription.deleted" } else { "customer.subscription.updated" };
+            let kind =
+                if status == "canceled" { "customer.subscription.deleted" } else { "customer.subscription.updated" };
             event(kind, subscription(id, of, name(*user), status))
         }
         Word::Session { which, user, reference, status } => {
@@ -109,10 +111,16 @@ struct Story {
 }
 
 fn story() -> impl Strategy<Value = Story> {
-    (prop::collection::vec(word(), 3..10), prop::collection::vec(statement(), 0..4)).prop_flat_map(|(words, statements)| {
-        let places: Vec<usize> = (0..words.len()).chain(0..words.len() / 3).collect();
-        Just(places).prop_shuffle().prop_map(move |order| Story { words: words.clone(), order, statements: statements.clone() })
-    })
+    (prop::collection::vec(word(), 3..10), prop::collection::vec(statement(), 0..4)).prop_flat_map(
+        |(words, statements)| {
+            let places: Vec<usize> = (0..words.len()).chain(0..words.len() / 3).collect();
+            Just(places).prop_shuffle().prop_map(move |order| Story {
+                words: words.clone(),
+                order,
+                statements: statements.clone(),
+            })
+        },
+    )
 }
 
 fn till() -> Till {
@@ -193,7 +201,10 @@ fn any_order_of_words_statements_and_retractions_ends_in_the_same_owners() {
         // Statements that a deletion may have refused are made where it cannot: before it.
         let deletes = story.words.iter().any(|word| matches!(word, Word::Deleted { .. }));
         let straight = if deletes {
-            let first = Story { statements: story.statements.iter().map(|s| Statement { before: 0, ..s.clone() }).collect(), ..story.clone() };
+            let first = Story {
+                statements: story.statements.iter().map(|s| Statement { before: 0, ..s.clone() }).collect(),
+                ..story.clone()
+            };
             let ordered = Story { statements: in_order(&story), ..first };
             told(&ordered, true)
         } else {
@@ -270,7 +281,8 @@ fn nobody_whom_the_strongest_word_about_a_subscription_names_is_without_one() {
         }
         let till = shuffled(&story);
         for (which, (id, _)) in SUBSCRIPTIONS.iter().enumerate() {
-            let is_known = story.words.iter().any(|word| matches!(word, Word::Subscription { which: one, .. } if *one == which));
+            let is_known =
+                story.words.iter().any(|word| matches!(word, Word::Subscription { which: one, .. } if *one == which));
             let Some(user) = strongest(&story, which).filter(|_| is_known) else { continue };
             let answer = till.entitlement(user);
             prop_assert_ne!(&answer["reason"], "no_subscription", "{} of {}", id, user);

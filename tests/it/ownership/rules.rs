@@ -83,10 +83,7 @@ fn of_several_keys_the_first_that_is_there_names_the_user() {
     both["metadata"]["tenant"] = json!("company");
     let mut blank = subscription("sub_2", "cus_2", "person", "active");
     blank["metadata"]["tenant"] = json!("");
-    till.feed(&[
-        event("customer.subscription.created", 1, both),
-        event("customer.subscription.created", 1, blank),
-    ]);
+    till.feed(&[event("customer.subscription.created", 1, both), event("customer.subscription.created", 1, blank)]);
     assert_eq!(owner_of(&till, "sub_1"), "company metadata");
     assert_eq!(owner_of(&till, "sub_2"), "person metadata", "a blank value is none");
 }

@@ -63,7 +63,9 @@ fn parameters(request: &Request) -> Result<(String, bool), ApiError> {
 
 fn valid(id: &str) -> Result<String, ApiError> {
     if id.is_empty() {
-        return Err(ApiError::new(400, "parameter_missing", format!("{PARAM} is missing: give Stripe's id, cus_…")).at(PARAM));
+        return Err(
+            ApiError::new(400, "parameter_missing", format!("{PARAM} is missing: give Stripe's id, cus_…")).at(PARAM)
+        );
     }
     let fits = id.bytes().all(|byte| byte.is_ascii_graphic()) && id.len() <= MAX_ID_CHARS && !id.starts_with("sub_");
     if !fits {

@@ -1,0 +1,88 @@
+//! What the history of a subscription says of it, kept beside its row: when its grace period began, which prices were last
+//! paid for, in which period collecting was paused. It is computed from tables alone, and from the log where one second
+//! holds several answers, so that it may be asked any number of times in any order. Ordinary subscriptions, which are paid
+//! and collected for, have none of it and cost nothing. Called by the families.
+
+use super::ProjectionError;
+use super::order::{self, Candidate};
+use crate::entitlement;
+use crate::store::subscription_events::{self, Past as State, Which};
+use crate::store::subscriptions::{self, Past, Standing};
+use crate::store::{StoreError, Tx, inbox, payment_failures};
+use crate::stripe::event::{self, Content};
+use crate::stripe::object;
+
+/// Brings what history says of a subscription up to date.
+pub(super) fn refresh(tx: &Tx, subscription_id: &str) -> Result<(), ProjectionError> {
+    let Some(standing) = subscriptions::find_standing(tx, subscription_id)? else { return Ok(()) };
+    let past = if standing.deleted { Past::default() } else { past(tx, subscription_id, &standing)? };
+    if past != standing.past {
+        subscriptions::set_past(tx, subscription_id, &past)?;
+    }
+    Ok(())
+}
+
+fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, ProjectionError> {
+    let mut past = Past::default();
+    let paused_by_failure = object::is_payment_failure(standing.paused_reason.as_deref());
+    if entitlement::is_payment_missing(&standing.status, paused_by_failure) {
+        past.grace_started_at = Some(grace_start(tx, subscription_id, standing)?);
+        past.good_price_ids = newest(tx, subscription_id, Which::Good)?.and_then(|state| state.price_ids);
+    }
+    if standing.collection_paused {
+        past.pause_period_end = match newest(tx, subscription_id, Which::Collecting)? {
+            Some(state) => state.period_end,
+            None => subscription_events::oldest_period_end(tx, subscription_id)?,
+        };
+    }
+    Ok(past)
+}
+
+/// When the present delinquency began: with the first failed payment since the subscription was last in good standing,
+/// or its first `past_due` (or pause for want of payment) if that came first or is all that was heard. Later failures do
+/// not move it.
+fn grace_start(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<i64, StoreError> {
+    let last_good = subscription_events::last_good_standing(tx, subscription_id)?.unwrap_or(i64::MIN);
+    let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
+    let first_heard = subscription_events::first_delinquent_after(tx, subscription_id, last_good)?;
+    Ok(first_failure.into_iter().chain(first_heard).min().unwrap_or(standing.event_created))
+}
+
+/// The newest state of this kind. Where one second has several that differ, their events decide which was the last.
+fn newest(tx: &Tx, subscription_id: &str, which: Which) -> Result<Option<State>, ProjectionError> {
+    let mut states = subscription_events::list_newest(tx, subscription_id, which)?;
+    let differ = states.windows(2).any(|pair| match which {
+        Which::Good => pair[0].price_ids != pair[1].price_ids,
+        Which::Collecting => pair[0].period_end != pair[1].period_end,
+    });
+    if differ { last_of_second(tx, states) } else { Ok(states.pop()) }
+}
+
+fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, ProjectionError> {
+    let mut candidates = Vec::new();
+    for state in &states {
+        candidates.extend(candidate(tx, state)?);
+    }
+    match order::decide(&candidates) {
+        Some(decision) => {
+            let event_id = candidates.swap_remove(decision.winner).event_id;
+            Ok(states.into_iter().find(|state| state.event_id == event_id))
+        }
+        // Readings alone: the one taken in last.
+        None => Ok(states.pop()),
+    }
+}
+
+/// The event that showed a state. A reading, which is none, comes before every event of its second.
+fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionError> {
+    let Some(body) = inbox::find_payload(tx, &state.event_id)? else { return Ok(None) };
+    let Content::Snapshot(snapshot) = event::content(&body)? else { return Ok(None) };
+    Ok(Some(Candidate {
+        event_id: state.event_id.clone(),
+        event_type: state.event_type.clone(),
+        created: state.event_created,
+        object: snapshot.object,
+        previous: snapshot.previous_attributes,
+        read: false,
+    }))
+}
