@@ -67,7 +67,7 @@ impl Scene {
             let sums = Form::new().put("amount", "1999").put("currency", "usd").put("customer", self.customer.as_str());
             sums.map("metadata", metadata)
         };
-        self.calls.perform(wanted, form)
+        self.calls.perform(&wanted, form)
     }
 
     fn recover(&self) -> usize {
