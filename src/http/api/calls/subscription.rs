@@ -195,7 +195,7 @@ pub(super) fn act(asked: &Asked, user: &User, plan: impl FnOnce() -> Result<(Sho
 
 fn afterwards(asked: &Asked, user: &User, done: &Done) -> Answered {
     let id = done.object["id"].as_str().unwrap_or_default();
-    let shown = asked.api.store.read(|reader| subs::list_of_user(reader, &user.id))?;
+    let shown = subscriptions_for_calls(asked.api, &user.id)?;
     let found = shown.iter().find(|one| one.subscription.stripe_subscription_id == id);
     // It is done, even if its customer has been given to another user meanwhile.
     let mut view = found.map_or_else(|| json!({"id": id, "status": done.object["status"]}), views::subscription);
