@@ -146,7 +146,7 @@ impl Calls {
     /// As [`Self::perform`], for what depends on how things stand, or takes more than one operation: when it is this
     /// request's turn with `whose` user and subject, `plan` looks at them, refuses, or does what is to be done, one thing
     /// after the other. It is not asked when the operation is known, so that a repeated request is answered as it was,
-    /// however things stand meanwhile.
+    /// however things stand meanwhile; but where nothing was done, they decide anew.
     ///
     /// # Errors
     /// As [`Self::perform`], and those of `plan`.
@@ -159,8 +159,8 @@ impl Calls {
         self.in_turn(&turn_name(whose.0, whose.1, ""), caller, plan)
     }
 
-    /// What became of the operation with the caller's key, if there is one: asked before what a new one would need is
-    /// made.
+    /// What became of the operation with the caller's key, if there is one that has an outcome: asked before what a new
+    /// one would need is made.
     ///
     /// # Errors
     /// As [`Self::perform`].
@@ -170,17 +170,14 @@ impl Calls {
             return Err(CallsError::KeyReused);
         }
         let turn = turn_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
-        let unknown = |_: &Held| Err(CallsError::Store(StoreError::Sql("an operation is no longer there".to_owned())));
-        self.in_turn(&turn, caller, unknown).map(Some)
-    }
-
-    /// What the operation with the caller's key does to what, if there is one.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn known_subject(&self, caller: &Caller) -> Result<Option<(Kind, String)>, CallsError> {
-        let known = self.find(caller.key.as_deref())?;
-        Ok(known.and_then(|known| Kind::parse(&known.kind).zip(known.subject)))
+        let Some(_turn) = self.turns.take(&turn, TURN_PATIENCE) else { return self.busy(caller).map(Some) };
+        match self.find(caller.key.as_deref())? {
+            Some(known) => match self.again(caller, known)? {
+                Again::Settled(outcome) => Ok(Some(outcome)),
+                Again::NotDone(_) => Ok(None),
+            },
+            None => Ok(None),
+        }
     }
 
     fn in_turn<E: From<CallsError>>(
@@ -190,10 +187,14 @@ impl Calls {
         plan: impl FnOnce(&Held) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
         let Some(_turn) = self.turns.take(turn, TURN_PATIENCE) else { return Ok(self.busy(caller)?) };
-        match self.find(caller.key.as_deref())? {
-            Some(known) => Ok(self.again(caller, known)?),
-            None => plan(&Held::new(self, caller)?),
-        }
+        let known = match self.find(caller.key.as_deref())? {
+            Some(known) => match self.again(caller, known)? {
+                Again::Settled(outcome) => return Ok(outcome),
+                Again::NotDone(known) => Some(known),
+            },
+            None => None,
+        };
+        plan(&Held::new(self, caller, known)?)
     }
 
     /// Somebody else has the turn. If that is the recovery of this very operation, its outcome is not known yet.
@@ -253,16 +254,29 @@ impl Calls {
         Ok(())
     }
 
-    /// What a key that is known means: the answer there was, or the operation is taken up again.
-    fn again(&self, caller: &Caller, known: Operation) -> Result<Outcome, CallsError> {
+    /// What a key that is known means. What is open is taken up; of what was certainly not done there is no answer yet.
+    fn again(&self, caller: &Caller, known: Operation) -> Result<Again, CallsError> {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }
-        match Outcome::of_stored(&known) {
-            Some(outcome) => Ok(outcome),
-            None => self.pursue(self.take_up(known)?),
+        if let Some(outcome) = Outcome::of_stored(&known) {
+            return Ok(Again::Settled(outcome));
+        }
+        if !known.status.is_open() {
+            return Ok(Again::NotDone(known));
+        }
+        let lives = key_lives(&known, self.clock.now_ms());
+        match self.find_out(known.clone())? {
+            Outcome::NotDone(_) if !lives => Ok(Again::NotDone(known)),
+            outcome => Ok(Again::Settled(outcome)),
         }
     }
+}
+
+/// What a known key leads to.
+enum Again {
+    Settled(Outcome),
+    NotDone(Operation),
 }
 
 /// Whose turn an operation takes.

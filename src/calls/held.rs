@@ -13,18 +13,20 @@ use crate::store::stripe_operations::{self as table, New, Operation, Settled, St
 use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
 
-/// A request that has its turn, and whose key is not used yet.
+/// A request that has its turn, and under whose key nothing has been done.
 pub struct Held<'a> {
     calls: &'a Calls,
     caller: &'a Caller,
     key: String,
+    /// What was asked for under it before, and certainly not done.
+    known: Option<Operation>,
 }
 
 impl<'a> Held<'a> {
     /// Of a request whose turn it is; it gets a key where it brought none.
-    pub(super) fn new(calls: &'a Calls, caller: &'a Caller) -> Result<Self, CallsError> {
+    pub(super) fn new(calls: &'a Calls, caller: &'a Caller, known: Option<Operation>) -> Result<Self, CallsError> {
         let key = caller.key.clone().map_or_else(new_key, Ok)?;
-        Ok(Self { calls, caller, key })
+        Ok(Self { calls, caller, key, known })
     }
 
     /// The key of what the request asks for.
@@ -33,12 +35,17 @@ impl<'a> Held<'a> {
         &self.key
     }
 
-    /// Does what the request asks for, under its key.
+    /// Does what the request asks for, under its key. Where that was used before, by the same request, the bytes are the
+    /// old ones.
     ///
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
     pub fn perform(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
-        self.calls.pursue(self.calls.reserve(wanted, &self.key, &form.encode()?)?)
+        let operation = match &self.known {
+            Some(known) => self.calls.take_up(known.clone())?,
+            None => self.calls.reserve(wanted, &self.key, &form.encode()?)?,
+        };
+        self.calls.pursue(operation)
     }
 
     /// Does what has to be done before that, under a key of its own. Where that is in doubt, so is the whole: who repeats
@@ -82,7 +89,8 @@ impl<'a> Held<'a> {
     /// # Errors
     /// When it cannot be written down, or the key was used meanwhile.
     pub fn answer_with(&self, kind: Kind, user_id: &str, object: Value) -> Result<Outcome, CallsError> {
-        if let Some(key) = &self.caller.key {
+        // A key that was used before has its own bytes and no answer: it stays free for what it was used for.
+        if let (Some(key), None) = (&self.caller.key, &self.known) {
             let wanted = Wanted {
                 kind,
                 user_id: Some(user_id.to_owned()),

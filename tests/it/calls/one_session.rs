@@ -255,3 +255,26 @@ fn what_was_in_doubt_is_taken_up_by_the_next_request_before_anything_new_is_made
     assert_eq!((status, shop.fake.payable()), (200, vec![id_of(&session)]));
     assert_eq!(shop.fake.effects("checkout.session"), 3);
 }
+
+#[test]
+fn what_was_certainly_not_done_is_judged_anew_when_it_is_asked_for_again() {
+    let shop = shop();
+    shop.done("alice", "/customer", &Value::Null);
+    let refused = |key: &str, body: &Value| {
+        shop.fake.fail(Fault::Status(403, None), MAKE, 1);
+        assert_eq!(fault(&keyed(&shop, key, body)).0, 502);
+    };
+    refused("key-1", &pro());
+    refused("key-2", &pro());
+    shop.done("alice", CHECKOUT, &team());
+    // The other session goes first here, too.
+    let (status, made) = keyed(&shop, "key-1", &pro());
+    assert_eq!((status, shop.fake.payable()), (200, vec![id_of(&made)]));
+    // The same order is there already.
+    assert_eq!(keyed(&shop, "key-2", &pro()), (200, made.clone()));
+    assert_eq!((shop.fake.payable().len(), shop.fake.effects("checkout.session")), (1, 2));
+    // And who has bought it meanwhile buys nothing more.
+    shop.fake.complete(&id_of(&made), "pm_card_visa").unwrap();
+    assert_eq!(fault(&keyed(&shop, "key-2", &pro())), is(409, "already_subscribed", ""));
+    assert_eq!(keyed(&shop, "key-1", &pro()), (200, made));
+}

@@ -171,13 +171,13 @@ fn what_a_schedule_manages_is_not_changed_and_it_is_said_what_to_do() {
     shop.fake.alter(&id, &json!({"pause_collection": {"behavior": "void", "resumes_at": null}}));
     let schedule = shop.fake.schedule(&id);
 
-    // Not heard of: Stripe's refusal tells, and so does a repeated one.
+    // Not heard of: Stripe's refusal tells, and who repeats it is told the same.
     let url = path("alice", "/subscription/cancel");
     let ask = || shop.live.ask("POST", &url, &[("Idempotency-Key", "end-1")], &json!({}));
     let asked = shop.fake.requests_to(SUBSCRIPTION).len();
     refused("cancel", &ask(), &schedule);
     refused("cancel", &ask(), &schedule);
-    assert_eq!(shop.fake.requests_to(SUBSCRIPTION).len(), asked + 2);
+    assert_eq!(shop.fake.requests_to(SUBSCRIPTION).len(), asked + 1);
     // From then on it is known.
     let asked = shop.fake.requests().len();
     for (name, body) in &calls {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Asked;
 use super::subscription::path_of;
-use crate::calls::{Kind, Outcome};
+use crate::calls::Outcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
 use crate::store::objects::{self, Key};
@@ -21,14 +21,12 @@ pub(super) fn refuse(api: &Api, shown: &Shown) -> Result<(), ApiError> {
     refuse_shown(&known)
 }
 
-/// The same after Stripe's refusal of a change, also of one that is repeated: whatever it was about, a subscription with
-/// a schedule is changed nowhere but there. `updated`: what this request has changed.
+/// The same after Stripe's refusal of a change: whatever that was about, a subscription with a schedule is changed nowhere
+/// but there. `updated`: what was to be changed.
 pub(super) fn refuse_unheard(asked: &Asked, outcome: &Outcome, updated: Option<String>) -> Result<(), ApiError> {
-    if !matches!(outcome, Outcome::Refused(refusal) if refusal.status == 400) {
+    let Some(id) = updated.filter(|_| matches!(outcome, Outcome::Refused(refusal) if refusal.status == 400)) else {
         return Ok(());
-    }
-    let repeated = asked.calls.known_subject(&asked.caller)?.filter(|(kind, _)| *kind != Kind::SubscriptionCancel);
-    let Some(id) = updated.or(repeated.map(|(_, id)| id)) else { return Ok(()) };
+    };
     match asked.read_anew(&path_of(&id)) {
         Ok(Some(now)) => refuse_shown(&now),
         Ok(None) => Ok(()),
