@@ -66,7 +66,7 @@ pub struct ApiError {
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
     /// Further fields, such as a way out, for programs.
-    pub fields: Vec<(&'static str, Value)>,
+    pub fields: Box<[(&'static str, Value)]>,
 }
 
 impl ApiError {
@@ -74,7 +74,7 @@ impl ApiError {
     #[must_use]
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let kind = if status >= 500 { "api_error" } else { "invalid_request_error" };
-        Self { status, kind, code, message: message.into(), param: None, headers: Vec::new(), fields: Vec::new() }
+        Self { status, kind, code, message: message.into(), param: None, headers: Vec::new(), fields: Box::default() }
     }
 
     /// 400, naming a parameter.
@@ -94,7 +94,7 @@ impl ApiError {
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         let value = value.into();
         if !value.is_null() {
-            self.fields.push((name, value));
+            self.fields = self.fields.into_iter().chain([(name, value)]).collect();
         }
         self
     }
