@@ -7,6 +7,7 @@
 //! may try again) or *in doubt*. A row left *sending* by a process that died is treated as in doubt.
 
 mod customer;
+mod held;
 mod kind;
 mod lookup;
 mod outcome;
@@ -21,16 +22,16 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use customer::Customer;
+pub use held::Held;
 pub use kind::Kind;
 pub use outcome::{Done, Outcome, Refusal};
 pub use recover::run as run_recovery;
 
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;
-use crate::ids;
 use crate::projection::read::{self, Sent, Shown};
 use crate::projection::{Context, ProjectionError};
-use crate::store::stripe_operations::{self as table, New, Operation};
+use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;
@@ -138,14 +139,14 @@ impl Calls {
     ///
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
-    pub fn perform(&self, wanted: Wanted, form: impl FnOnce(&str) -> Form) -> Result<Outcome, CallsError> {
-        let (turn, caller) = (turn_of(&wanted), wanted.caller.clone());
-        self.in_turn(&turn, &caller, |key| Ok((wanted, form(key))))
+    pub fn perform(&self, wanted: &Wanted, form: impl FnOnce(&str) -> Form) -> Result<Outcome, CallsError> {
+        self.in_turn(&turn_of(wanted), &wanted.caller, |held| held.perform(wanted, &form(held.key())))
     }
 
-    /// As [`Self::perform`], for what depends on how things stand: `plan` looks at them, and may refuse, when it is
-    /// this request's turn with `whose` user and subject, which are those of what it wants. It is not asked when the
-    /// operation is known, so that a repeated request is answered as it was, however things stand meanwhile.
+    /// As [`Self::perform`], for what depends on how things stand, or takes more than one operation: when it is this
+    /// request's turn with `whose` user and subject, `plan` looks at them, refuses, or does what is to be done, one thing
+    /// after the other. It is not asked when the operation is known, so that a repeated request is answered as it was,
+    /// however things stand meanwhile; but where nothing was done, they decide anew.
     ///
     /// # Errors
     /// As [`Self::perform`], and those of `plan`.
@@ -153,13 +154,13 @@ impl Calls {
         &self,
         whose: (Option<&str>, Option<&str>),
         caller: &Caller,
-        plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
+        plan: impl FnOnce(&Held) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
         self.in_turn(&turn_name(whose.0, whose.1, ""), caller, plan)
     }
 
-    /// What became of the operation with the caller's key, if there is one: asked before what a new one would need is
-    /// made.
+    /// What became of the operation with the caller's key, if there is one that has an outcome: asked before what a new
+    /// one would need is made.
     ///
     /// # Errors
     /// As [`Self::perform`].
@@ -169,32 +170,31 @@ impl Calls {
             return Err(CallsError::KeyReused);
         }
         let turn = turn_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
-        let unknown = |_: &str| Err(CallsError::Store(StoreError::Sql("an operation is no longer there".to_owned())));
-        self.in_turn(&turn, caller, unknown).map(Some)
+        let Some(_turn) = self.turns.take(&turn, TURN_PATIENCE) else { return self.busy(caller).map(Some) };
+        match self.find(caller.key.as_deref())? {
+            Some(known) => match self.again(caller, known)? {
+                Again::Settled(outcome) => Ok(Some(outcome)),
+                Again::NotDone(_) => Ok(None),
+            },
+            None => Ok(None),
+        }
     }
 
     fn in_turn<E: From<CallsError>>(
         &self,
         turn: &str,
         caller: &Caller,
-        plan: impl FnOnce(&str) -> Result<(Wanted, Form), E>,
+        plan: impl FnOnce(&Held) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
         let Some(_turn) = self.turns.take(turn, TURN_PATIENCE) else { return Ok(self.busy(caller)?) };
-        let operation = match self.find(caller.key.as_deref())? {
+        let known = match self.find(caller.key.as_deref())? {
             Some(known) => match self.again(caller, known)? {
                 Again::Settled(outcome) => return Ok(outcome),
-                Again::TakenUp(operation) => operation,
+                Again::NotDone(known) => Some(known),
             },
-            None => {
-                let key = match &caller.key {
-                    Some(key) => key.clone(),
-                    None => ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Answer(error.to_string()))?,
-                };
-                let (wanted, form) = plan(&key)?;
-                self.reserve(&wanted, &key, &form.encode().map_err(CallsError::from)?)?
-            }
+            None => None,
         };
-        Ok(self.pursue(operation)?)
+        plan(&Held::new(self, caller, known)?)
     }
 
     /// Somebody else has the turn. If that is the recovery of this very operation, its outcome is not known yet.
@@ -254,36 +254,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Writes a new operation down.
-    fn reserve(&self, wanted: &Wanted, key: &str, form: &str) -> Result<Operation, CallsError> {
-        self.account.confirm_mode()?;
-        let now_ms = self.clock.now_ms();
-        let new = New {
-            idempotency_key: key.to_owned(),
-            kind: wanted.kind.as_str(),
-            user_id: wanted.user_id.clone(),
-            subject: wanted.subject.clone(),
-            fingerprint: wanted.caller.fingerprint.clone(),
-            verb: if wanted.verb == Verb::Delete { "DELETE" } else { "POST" },
-            path: wanted.path.clone(),
-            form: form.to_owned(),
-            sent: (now_ms, 0),
-        };
-        let fingerprint = new.fingerprint.clone();
-        let (inserted, found) = self.store.write(move |tx| {
-            let sent = Sent::now(tx, now_ms)?;
-            let inserted = table::insert(tx, &New { sent: (now_ms, sent.log_id), ..new.clone() })?;
-            Ok((inserted, table::find(tx, &new.idempotency_key)?))
-        })?;
-        match found {
-            Some(operation) if inserted => Ok(operation),
-            // Another request came first: with the same key in another turn, or for the same user's customer.
-            Some(other) if other.fingerprint != fingerprint => Err(CallsError::KeyReused),
-            _ => Err(CallsError::Busy),
-        }
-    }
-
-    /// What a key that is known means.
+    /// What a key that is known means. What is open is taken up; of what was certainly not done there is no answer yet.
     fn again(&self, caller: &Caller, known: Operation) -> Result<Again, CallsError> {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
@@ -291,29 +262,21 @@ impl Calls {
         if let Some(outcome) = Outcome::of_stored(&known) {
             return Ok(Again::Settled(outcome));
         }
-        self.take_up(known).map(Again::TakenUp)
-    }
-
-    /// Takes an operation up that is open, or was certainly not done.
-    ///
-    /// With the key of another account Stripe would know neither its key nor what it made, and that must not be taken for
-    /// not done.
-    fn take_up(&self, known: Operation) -> Result<Operation, CallsError> {
-        self.account.confirm(Priority::Interactive)?;
-        let (id, now_ms) = (known.id, self.clock.now_ms());
-        let found = self.store.write(move |tx| {
-            let sent = Sent::now(tx, now_ms)?;
-            table::take_up(tx, id, (sent.at_ms, sent.log_id))?;
-            table::find(tx, &known.idempotency_key)
-        })?;
-        found.ok_or_else(|| StoreError::Sql("an operation is no longer there".to_owned()).into())
+        if !known.status.is_open() {
+            return Ok(Again::NotDone(known));
+        }
+        let lives = key_lives(&known, self.clock.now_ms());
+        match self.find_out(known.clone())? {
+            Outcome::NotDone(_) if !lives => Ok(Again::NotDone(known)),
+            outcome => Ok(Again::Settled(outcome)),
+        }
     }
 }
 
 /// What a known key leads to.
 enum Again {
     Settled(Outcome),
-    TakenUp(Operation),
+    NotDone(Operation),
 }
 
 /// Whose turn an operation takes.

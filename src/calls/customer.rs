@@ -1,8 +1,8 @@
 //! A user's customer at Stripe, made once: a user that has one keeps it, one that is being made is waited for, and one
 //! whose making is in doubt is asked for under the same key. Called by `http::api` before anything that needs a customer.
 
+use super::held::new_key;
 use super::{Caller, Calls, CallsError, Kind, TURN_PATIENCE, Wanted, outcome::Outcome, turn_name};
-use crate::ids;
 use crate::store::customers;
 use crate::store::stripe_operations as table;
 use crate::store::users::User;
@@ -34,7 +34,7 @@ impl Calls {
         let operation = match open {
             Some(open) => self.take_up(open)?,
             None => {
-                let key = ids::random_token(super::KEY_PREFIX).map_err(|e| CallsError::Answer(e.to_string()))?;
+                let key = new_key()?;
                 let wanted = Wanted {
                     kind: Kind::CustomerCreate,
                     user_id: Some(user.id.clone()),

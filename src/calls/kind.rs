@@ -2,18 +2,27 @@
 
 use serde_json::Value;
 
+use crate::stripe::object;
+
+/// The parameters that end a pause of collecting.
+const UNPAUSE: &str = "pause_collection=";
+
 /// An operation at Stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the words below say it
 pub enum Kind {
     CustomerCreate,
     CheckoutSessionCreate,
+    /// Nothing is asked of Stripe: the open session of an earlier request answers this one.
+    CheckoutSessionAgain,
+    CheckoutSessionExpire,
     PortalSessionCreate,
     SubscriptionChangePlan,
     SubscriptionPreview,
     SubscriptionCancel,
     SubscriptionCancelAtPeriodEnd,
     SubscriptionReactivate,
+    SubscriptionResume,
     PaymentIntentCreate,
     PaymentIntentConfirm,
     PaymentIntentCancel,
@@ -32,15 +41,18 @@ pub enum Trace {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::CustomerCreate,
         Self::CheckoutSessionCreate,
+        Self::CheckoutSessionAgain,
+        Self::CheckoutSessionExpire,
         Self::PortalSessionCreate,
         Self::SubscriptionChangePlan,
         Self::SubscriptionPreview,
         Self::SubscriptionCancel,
         Self::SubscriptionCancelAtPeriodEnd,
         Self::SubscriptionReactivate,
+        Self::SubscriptionResume,
         Self::PaymentIntentCreate,
         Self::PaymentIntentConfirm,
         Self::PaymentIntentCancel,
@@ -53,12 +65,15 @@ impl Kind {
         match self {
             Self::CustomerCreate => "customer.create",
             Self::CheckoutSessionCreate => "checkout_session.create",
+            Self::CheckoutSessionAgain => "checkout_session.again",
+            Self::CheckoutSessionExpire => "checkout_session.expire",
             Self::PortalSessionCreate => "portal_session.create",
             Self::SubscriptionChangePlan => "subscription.change_plan",
             Self::SubscriptionPreview => "subscription.preview",
             Self::SubscriptionCancel => "subscription.cancel",
             Self::SubscriptionCancelAtPeriodEnd => "subscription.cancel_at_period_end",
             Self::SubscriptionReactivate => "subscription.reactivate",
+            Self::SubscriptionResume => "subscription.resume",
             Self::PaymentIntentCreate => "payment_intent.create",
             Self::PaymentIntentConfirm => "payment_intent.confirm",
             Self::PaymentIntentCancel => "payment_intent.cancel",
@@ -80,7 +95,7 @@ impl Kind {
             Self::CheckoutSessionCreate => Trace::Listed("/v1/checkout/sessions"),
             Self::PaymentIntentCreate => Trace::Listed("/v1/payment_intents"),
             Self::RefundCreate => Trace::Listed("/v1/refunds"),
-            Self::PortalSessionCreate | Self::SubscriptionPreview => Trace::None,
+            Self::CheckoutSessionAgain | Self::PortalSessionCreate | Self::SubscriptionPreview => Trace::None,
             _ => Trace::Subject,
         }
     }
@@ -97,13 +112,16 @@ impl Kind {
     pub fn is_shown_by(self, answer: &Value) -> bool {
         let object = match self {
             Self::CustomerCreate => "customer",
-            Self::CheckoutSessionCreate => "checkout.session",
+            Self::CheckoutSessionCreate | Self::CheckoutSessionAgain | Self::CheckoutSessionExpire => {
+                "checkout.session"
+            }
             Self::PortalSessionCreate => "billing_portal.session",
             Self::SubscriptionPreview => return answer["object"] == "invoice",
             Self::SubscriptionChangePlan
             | Self::SubscriptionCancel
             | Self::SubscriptionCancelAtPeriodEnd
-            | Self::SubscriptionReactivate => "subscription",
+            | Self::SubscriptionReactivate
+            | Self::SubscriptionResume => "subscription",
             Self::PaymentIntentCreate | Self::PaymentIntentConfirm | Self::PaymentIntentCancel => "payment_intent",
             Self::RefundCreate => "refund",
         };
@@ -116,19 +134,29 @@ impl Kind {
         let status = subject["status"].as_str().unwrap_or_default();
         let flag = subject["cancel_at_period_end"].as_bool() == Some(true);
         match self {
-            Self::SubscriptionCancel => status == "canceled" || status == "incomplete_expired",
+            Self::SubscriptionCancel => has_ended(status),
             Self::SubscriptionCancelAtPeriodEnd => flag || !subject["cancel_at"].is_null(),
             Self::SubscriptionReactivate => !flag && subject["cancel_at"].is_null(),
             Self::SubscriptionChangePlan => {
                 let items = subject["items"]["data"].as_array().map_or(&[] as &[Value], Vec::as_slice);
                 let wanted = form.split('&').find_map(|pair| pair.strip_prefix("items[0][price]="));
-                wanted.is_some_and(|wanted| items.iter().any(|item| item["price"]["id"].as_str() == Some(wanted)))
+                let has = |wanted| items.iter().any(|item| item["price"]["id"].as_str() == Some(wanted));
+                // What waits for its payment has been accepted all the same.
+                wanted.is_some_and(|wanted| has(wanted) || object::pending_prices(subject).contains(&wanted))
             }
+            Self::SubscriptionResume if has_ended(status) => false,
+            Self::SubscriptionResume if form == UNPAUSE => subject["pause_collection"].is_null(),
+            Self::SubscriptionResume => status != "paused",
+            Self::CheckoutSessionExpire => status == "expired",
             Self::PaymentIntentCancel => status == "canceled",
             Self::PaymentIntentConfirm => matches!(status, "succeeded" | "processing" | "requires_capture"),
             _ => false,
         }
     }
+}
+
+fn has_ended(status: &str) -> bool {
+    matches!(status, "canceled" | "incomplete_expired")
 }
 
 #[cfg(test)]
@@ -166,7 +194,31 @@ mod tests {
         assert!(Kind::SubscriptionReactivate.is_reached(&live, ""));
         assert!(Kind::SubscriptionChangePlan.is_reached(&live, "items[0][id]=si_1&items[0][price]=price_team"));
         assert!(!Kind::SubscriptionChangePlan.is_reached(&live, "items[0][id]=si_1&items[0][price]=price_pro"));
+        let pending = json!({"status": "active", "items": {"data": [{"price": {"id": "price_pro"}}]},
+            "pending_update": {"subscription_items": [{"price": {"id": "price_team"}}]}});
+        assert!(Kind::SubscriptionChangePlan.is_reached(&pending, "items[0][id]=si_1&items[0][price]=price_team"));
+        assert!(!Kind::SubscriptionChangePlan.is_reached(&pending, "items[0][id]=si_1&items[0][price]=price_year"));
         assert!(Kind::PaymentIntentConfirm.is_reached(&json!({"status": "succeeded"}), ""));
         assert!(!Kind::PaymentIntentConfirm.is_reached(&json!({"status": "requires_payment_method"}), ""));
+    }
+
+    #[test]
+    fn a_resumed_subscription_runs_and_an_expired_session_is_expired() {
+        let of = |status: &str, collecting: Value| json!({"status": status, "pause_collection": collecting});
+        let is_resumed = |form: &str, status: &str, collecting: Value| {
+            Kind::SubscriptionResume.is_reached(&of(status, collecting), form)
+        };
+        let void = || json!({"behavior": "void", "resumes_at": null});
+        assert!(is_resumed("billing_cycle_anchor[type]=now", "active", Value::Null));
+        assert!(is_resumed("billing_cycle_anchor[type]=now", "past_due", void()));
+        assert!(!is_resumed("billing_cycle_anchor[type]=now", "paused", Value::Null));
+        assert!(!is_resumed("billing_cycle_anchor[type]=now", "canceled", Value::Null));
+        assert!(is_resumed(UNPAUSE, "active", Value::Null));
+        assert!(!is_resumed(UNPAUSE, "active", void()));
+        assert!(!is_resumed(UNPAUSE, "canceled", Value::Null));
+        assert!(Kind::CheckoutSessionExpire.is_reached(&json!({"status": "expired"}), ""));
+        for status in ["open", "complete"] {
+            assert!(!Kind::CheckoutSessionExpire.is_reached(&json!({"status": status}), ""));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What became of an operation whose key has expired at Stripe: the object it made is found by the key in its metadata,
+//! What became of an operation whose key tells nothing any more, since it has expired or stands for a stored failure: the object it made is found by the key in its metadata,
 //! or its subject shows it. Never sends the operation again. Called by `recover`, and for a DELETE that found nothing.
 
 use serde::Deserialize;
@@ -29,7 +29,7 @@ struct List<'a> {
 }
 
 impl Calls {
-    /// Finds an expired operation's outcome without its key.
+    /// Finds an operation's outcome without its key.
     pub(super) fn look_for(&self, operation: &Operation) -> Result<Outcome, CallsError> {
         let Some(kind) = Kind::parse(&operation.kind) else { return self.give_up(operation) };
         let found = match kind.trace() {
@@ -50,7 +50,7 @@ impl Calls {
 
     /// Looked for and not found: it was never done.
     fn give_up(&self, operation: &Operation) -> Result<Outcome, CallsError> {
-        let error = "it was looked for after its key had expired, and Stripe has not done it";
+        let error = "it was looked for, since its key told nothing any more, and Stripe has not done it";
         let settled = Settled {
             status: Status::NotDone,
             object_id: None,

@@ -17,6 +17,9 @@ const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2
 /// No outcome is put off longer, jitter included.
 pub(super) const LONGEST_DOUBT_MS: i64 = 2 * 3600 * 1000;
 
+/// A stored 5xx is believed to be the last word after this time.
+const STORED_ANSWER_MS: i64 = 10 * 60 * 1000;
+
 /// What Stripe made of an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
@@ -176,6 +179,9 @@ impl Calls {
     fn settle_error(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
         let was_in_doubt = operation.attempts > 1 && operation.status.is_open();
         let unknown = error.may_have_been_done() || (was_in_doubt && !error.settles_earlier_attempts());
+        if unknown && self.is_over(operation, &error) {
+            return self.look_for(operation);
+        }
         if unknown {
             return self.doubt(operation, &error);
         }
@@ -189,6 +195,13 @@ impl Calls {
             }
         }
         self.settle_refused(operation, error)
+    }
+
+    /// Whether Stripe will never say anything else under the key: what it answers is a stored 5xx of a request that ended
+    /// long ago. What came of that shows in the objects, and nobody has to wait for the key's end.
+    fn is_over(&self, operation: &Operation, error: &StripeError) -> bool {
+        let age_ms = self.clock.now_ms().saturating_sub(operation.first_sent_ms);
+        error.api().is_some_and(|api| api.status >= 500 && api.facts.replayed) && age_ms >= STORED_ANSWER_MS
     }
 
     pub(super) fn settle_refused(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {

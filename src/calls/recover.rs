@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::outcome::{LONGEST_DOUBT_MS, Outcome};
-use super::{Calls, CallsError, key_lives, turn_name};
+use super::{Calls, CallsError, turn_name};
 use crate::clock::Clock;
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::stripe::call::Priority;
@@ -55,7 +55,7 @@ impl Calls {
             if stopped() {
                 break;
             }
-            match self.recover_one(&operation, now_ms) {
+            match self.recover_one(&operation) {
                 Ok(known) => settled += usize::from(known),
                 // One that cannot be dealt with must not keep the others waiting.
                 Err(error @ (CallsError::Answer(_) | CallsError::Stripe(_) | CallsError::Form(_))) => {
@@ -67,7 +67,7 @@ impl Calls {
         Ok(settled)
     }
 
-    fn recover_one(&self, operation: &Operation, now_ms: i64) -> Result<bool, CallsError> {
+    fn recover_one(&self, operation: &Operation) -> Result<bool, CallsError> {
         let name = turn_name(operation.user_id.as_deref(), operation.subject.as_deref(), &operation.path);
         // Who has the turn may be sending it.
         let Some(_turn) = self.turns.take(&name, Duration::ZERO) else { return Ok(false) };
@@ -75,8 +75,7 @@ impl Calls {
         let found = self.store.read(move |reader| table::find(reader, &key))?;
         let Some(operation) = found.filter(|found| found.status.is_open()) else { return Ok(false) };
         let kind = operation.kind.clone();
-        let operation = self.take_up(operation)?;
-        let outcome = if key_lives(&operation, now_ms) { self.send(&operation)? } else { self.look_for(&operation)? };
+        let outcome = self.find_out(operation)?;
         let settled = !matches!(outcome, Outcome::InDoubt { .. });
         if settled {
             log::info!("the outcome of a call to Stripe is known now kind={kind} outcome={}", word(&outcome));

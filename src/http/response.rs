@@ -2,7 +2,7 @@
 //! never be told to the caller. Used by every handler.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::request::{RepeatedHeader, Request};
 use crate::store::StoreError;
@@ -65,6 +65,8 @@ pub struct ApiError {
     pub param: Option<&'static str>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
+    /// Further fields, such as a way out, for programs.
+    pub fields: Box<[(&'static str, Value)]>,
 }
 
 impl ApiError {
@@ -72,7 +74,7 @@ impl ApiError {
     #[must_use]
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let kind = if status >= 500 { "api_error" } else { "invalid_request_error" };
-        Self { status, kind, code, message: message.into(), param: None, headers: Vec::new() }
+        Self { status, kind, code, message: message.into(), param: None, headers: Vec::new(), fields: Box::default() }
     }
 
     /// 400, naming a parameter.
@@ -85,6 +87,16 @@ impl ApiError {
     #[must_use]
     pub fn at(self, param: &'static str) -> Self {
         Self { param: Some(param), ..self }
+    }
+
+    /// Adds a field, if there is something to say in it.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        let value = value.into();
+        if !value.is_null() {
+            self.fields = self.fields.into_iter().chain([(name, value)]).collect();
+        }
+        self
     }
 
     /// 500; the cause goes to the log, not to the caller.
@@ -118,6 +130,9 @@ impl From<ApiError> for Response {
         let mut inner = json!({"type": error.kind, "code": error.code, "message": error.message});
         if let Some(param) = error.param {
             inner["param"] = json!(param);
+        }
+        for (name, value) in error.fields {
+            inner[name] = value;
         }
         let mut response = Self::json(error.status, &json!({ "error": inner }));
         response.headers.extend(error.headers);
@@ -165,7 +180,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::request::Method;
     use super::*;
-    use serde_json::Value;
 
     fn body(response: impl Into<Response>) -> Value {
         serde_json::from_slice(&response.into().body).unwrap()
@@ -182,6 +196,8 @@ mod tests {
             "message": "no user u1", "param": "user_id"}});
         assert_eq!(Response::from(error.clone()).status, 404);
         assert_eq!(body(error), expected);
+        let further = body(ApiError::new(409, "taken", "by u2").with("user_id", "u2").with("url", None::<String>));
+        assert_eq!((&further["error"]["user_id"], further["error"].get("url")), (&json!("u2"), None));
         let plain = body(ApiError::new(503, "database_unavailable", "later"));
         assert_eq!(plain["error"]["type"], "api_error");
         assert!(plain["error"].get("param").is_none());

@@ -224,6 +224,16 @@ pub fn find_told(reader: &Reader, invoice_id: &str) -> Result<Option<Told>, Stor
     })
 }
 
+/// Status of an invoice, and where it is paid: a bearer link, never logged.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_payable(reader: &Reader, invoice_id: &str) -> Result<Option<(String, Option<String>)>, StoreError> {
+    const SQL: &str = "SELECT coalesce(status, ''), hosted_invoice_url FROM stripe_invoices
+        WHERE stripe_invoice_id = ?1 AND deleted = 0";
+    reader.find(SQL, [invoice_id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 const EMAIL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects
     WHERE object = 'invoice' AND id = ?1 AND livemode IN (0, 1) AND account = ''
     AND json_type(data, '$.customer_email') = 'text'";

@@ -234,3 +234,46 @@ pub fn list_open(reader: &Reader, now_ms: i64, latest_ms: i64, limit: u32) -> Re
     );
     reader.list(&sql, (now_ms, latest_ms, limit), operation)
 }
+
+/// A user's open operations, the oldest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_open_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Operation>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM stripe_operations WHERE user_id = ?1 AND status IN ('sending', 'in_doubt') ORDER BY id"
+    );
+    reader.list(&sql, [user_id], operation)
+}
+
+/// The operations that made a user's checkout sessions which may still be open, as far as is known here, each with its
+/// session; the newest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_open_checkouts(reader: &Reader, user_id: &str) -> Result<Vec<(Operation, String)>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, object_id FROM stripe_operations
+         WHERE user_id = ?1 AND kind = 'checkout_session.create' AND status = 'done' AND object_id IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM stripe_checkout_sessions s WHERE s.stripe_session_id = object_id
+                AND s.status <> 'open')
+         ORDER BY id DESC"
+    );
+    reader.list(&sql, [user_id], |row| Ok((operation(row)?, row.get(14)?)))
+}
+
+const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
+    JOIN stripe_checkout_sessions s ON s.stripe_session_id = o.object_id
+    WHERE o.user_id = ?1 AND o.kind = 'checkout_session.create' AND o.status = 'done'
+        AND s.mode = 'subscription' AND s.status = 'complete' AND s.stripe_subscription_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM stripe_subscriptions b
+            WHERE b.stripe_subscription_id = s.stripe_subscription_id)
+    ORDER BY o.id DESC";
+
+/// Subscriptions that came of a user's checkout sessions and of which nothing else was heard yet.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_unheard_subscriptions(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+    reader.list(UNHEARD, [user_id], |row| row.get(0))
+}

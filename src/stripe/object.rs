@@ -215,6 +215,13 @@ pub fn subscription_prices(subscription: &Value) -> Vec<&str> {
     if items.is_empty() { price(subscription).and_then(id_of).into_iter().collect() } else { of_items }
 }
 
+/// The prices that a subscription changes to when what is due for it has been paid (`pending_update`).
+#[must_use]
+pub fn pending_prices(subscription: &Value) -> Vec<&str> {
+    let items = subscription["pending_update"]["subscription_items"].as_array();
+    items.into_iter().flatten().filter_map(price).filter_map(id_of).collect()
+}
+
 /// The subscription that an invoice bills; basil moved it under `parent`.
 #[must_use]
 pub fn invoice_subscription(invoice: &Value) -> Option<&str> {

@@ -10,13 +10,15 @@ mod parameters;
 mod payment_intents;
 mod portal;
 mod preview;
+mod resume;
+mod schedule;
 mod subscription;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Api, route, users};
-use crate::calls::{Caller, Calls, Customer, Kind, Outcome, Wanted};
+use crate::calls::{Caller, Calls, CallsError, Customer, Kind, Outcome, Wanted};
 use crate::http::auth::Access::Api as Token;
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
@@ -39,6 +41,7 @@ pub(super) const ROUTES: &[Route<Api>] = &[
     route(Post, "/api/v1/users/{user_id}/subscription/preview", Token, preview::preview),
     route(Post, "/api/v1/users/{user_id}/subscription/cancel", Token, subscription::cancel),
     route(Post, "/api/v1/users/{user_id}/subscription/reactivate", Token, subscription::reactivate),
+    route(Post, "/api/v1/users/{user_id}/subscription/resume", Token, resume::resume),
     route(Post, "/api/v1/users/{user_id}/payment-intents", Token, payment_intents::create),
     route(Post, "/api/v1/payment-intents/{id}/confirm", Token, payment_intents::confirm),
     route(Post, "/api/v1/payment-intents/{id}/cancel", Token, payment_intents::cancel),
@@ -125,15 +128,29 @@ impl<'a> Asked<'a> {
             return;
         }
         let path = format!("/v1/customers/{}", encoded(customer));
-        let looked = self.calls.get(&path, Form::new(), Priority::Interactive).and_then(|(answer, sent)| {
-            self.calls.absorb(&[&answer.text], &answer, sent)?;
-            Ok(())
-        });
-        match looked {
-            Ok(()) => log::info!("Stripe does not know a customer any more; it was read anew customer={customer}"),
+        match self.read_anew(&path) {
+            Ok(_) => log::info!("Stripe does not know a customer any more; it was read anew customer={customer}"),
             Err(error) => {
-                log::warn!("Stripe does not know a customer, and cannot show it customer={customer}: {error}")
+                log::warn!(
+                    "Stripe does not know a customer, and cannot show it customer={customer}: {}",
+                    error.message
+                );
             }
+        }
+    }
+
+    /// Reads an object as it is now into the tables; `None` where Stripe does not know it.
+    fn read_anew(&self, path: &str) -> Result<Option<Value>, ApiError> {
+        match self.calls.get(path, Form::new(), Priority::Interactive) {
+            Ok((answer, sent)) => {
+                self.calls.absorb(&[&answer.text], &answer, sent)?;
+                let read = serde_json::from_str(&answer.text);
+                read.map(Some).map_err(|error| CallsError::Answer(error.to_string()).into())
+            }
+            Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

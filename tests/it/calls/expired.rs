@@ -67,7 +67,7 @@ impl Scene {
             let sums = Form::new().put("amount", "1999").put("currency", "usd").put("customer", self.customer.as_str());
             sums.map("metadata", metadata)
         };
-        self.calls.perform(wanted, form)
+        self.calls.perform(&wanted, form)
     }
 
     fn recover(&self) -> usize {
@@ -134,6 +134,24 @@ fn an_expired_key_is_not_sent_again_by_its_caller_either_before_it_was_looked_fo
     scene.later(25);
     assert!(matches!(scene.pay(), Outcome::Done(_)));
     assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
+}
+
+#[test]
+fn a_stored_failure_is_no_answer_for_a_day_what_it_made_shows_after_minutes() {
+    for (is_made, expected) in [(true, "done"), (false, "not_done")] {
+        let scene = scene();
+        scene.fake.fail(Fault::ActThen500, "POST /v1/payment_intents", ALL);
+        assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+        // It may still be at work: the same bytes again, which find the failure that was stored.
+        assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+        if !is_made {
+            let made = scene.fake.all("payment_intent").remove(0);
+            scene.fake.forget("payment_intent", made["id"].as_str().unwrap());
+        }
+        scene.later(1);
+        assert_eq!((scene.recover(), scene.status()), (1, json!(expected)));
+        assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL + 2, 1));
+    }
 }
 
 #[test]
@@ -221,4 +239,98 @@ fn nothing_new_is_asked_for_with_a_key_of_the_other_mode() {
     let error = scene.try_to_pay("key-1").unwrap_err().to_string();
     assert!(error.contains("live mode") && error.contains("test mode"), "{error}");
     assert_eq!((scene.posts(), scene.till.value("SELECT count(*) FROM stripe_operations")), (0, json!(0)));
+}
+
+impl Scene {
+    /// Asks for something that is done to one object.
+    fn do_to(&self, kind: Kind, subject: &str, path: &str, form: Form) -> Outcome {
+        let wanted = Wanted {
+            kind,
+            user_id: Some("alice".to_owned()),
+            subject: Some(subject.to_owned()),
+            verb: Verb::Post,
+            path: path.to_owned(),
+            caller: Caller::new(Some("key-1".to_owned()), "the same request"),
+        };
+        self.calls.perform(&wanted, |_| form).unwrap()
+    }
+
+    /// What became of it a day after it was left in doubt.
+    fn found_out(&self, begin: impl Fn(&Self) -> Outcome, pattern: &str, fault: Fault) -> serde_json::Value {
+        self.fake.fail(fault, pattern, ALL);
+        assert_eq!(begin(self), Outcome::InDoubt { key: "key-1".to_owned() });
+        self.later(25);
+        assert_eq!(self.recover(), 1);
+        assert_eq!(self.fake.requests_to(pattern).len(), ALL, "it was sent again");
+        self.status()
+    }
+}
+
+#[test]
+fn an_expired_session_tells_a_day_later_that_it_is_and_one_that_was_paid_that_it_is_not() {
+    let pattern = "POST /v1/checkout/sessions/*/expire";
+    for (fault, then, expected) in [
+        (Fault::ActThenReset, "expired", "done"),
+        (Fault::ResetBefore, "complete", "not_done"),
+        // By itself, after a day: there is nothing left to do.
+        (Fault::ResetBefore, "expired", "done"),
+    ] {
+        let scene = scene();
+        let session = scene.fake.add("checkout.session", &json!({"status": "open", "customer": scene.customer}));
+        let begin = |scene: &Scene| {
+            let path = format!("/v1/checkout/sessions/{session}/expire");
+            let outcome = scene.do_to(Kind::CheckoutSessionExpire, &session, &path, Form::new());
+            scene.fake.alter(&session, &json!({"status": then}));
+            outcome
+        };
+        assert_eq!(scene.found_out(begin, pattern, fault), json!(expected));
+        let sql = "SELECT count(*) FROM stripe_checkout_sessions WHERE status = 'expired'";
+        assert_eq!(scene.till.value(sql), json!(u8::from(expected == "done")));
+    }
+}
+
+#[test]
+fn a_subscription_tells_a_day_later_whether_it_was_resumed() {
+    let paused = json!({"status": "paused"});
+    let uncollected = json!({"status": "active", "pause_collection": {"behavior": "void", "resumes_at": null}});
+    let unchanged = || Form::new().map("billing_cycle_anchor", Form::new().put("type", "unchanged"));
+    for (state, under, fault, expected) in [
+        (&paused, "/resume", Fault::ActThenReset, "done"),
+        (&paused, "/resume", Fault::ResetBefore, "not_done"),
+        (&uncollected, "", Fault::ActThenReset, "done"),
+        (&uncollected, "", Fault::ResetBefore, "not_done"),
+    ] {
+        let scene = scene();
+        let id = scene.fake.add("subscription", &json!({"customer": scene.customer}));
+        scene.fake.alter(&id, state);
+        let pattern = format!("POST /v1/subscriptions/*{under}");
+        let begin = |scene: &Scene| {
+            let form = if under.is_empty() { Form::new().unset("pause_collection") } else { unchanged() };
+            scene.do_to(Kind::SubscriptionResume, &id, &format!("/v1/subscriptions/{id}{under}"), form)
+        };
+        assert_eq!(scene.found_out(begin, &pattern, fault), json!(expected), "{state} {under}");
+    }
+}
+
+#[test]
+fn a_change_that_waits_for_its_payment_is_known_a_day_later_to_have_been_made() {
+    let scene = scene();
+    scene.fake.add_price("price_pro", 2000, "month");
+    scene.fake.add_price("price_team", 5000, "month");
+    let url = format!("{}/v1/subscriptions", scene.fake.url());
+    let authorization = format!("Bearer {}", scene.fake.key());
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    let form = format!("customer={}&items[0][price]=price_pro", scene.customer);
+    let answer = tilld::cli::post::send("POST", &url, &headers, form.as_bytes()).unwrap();
+    let made: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let made = [&made["id"], &made["items"]["data"][0]["id"]].map(|id| id.as_str().unwrap().to_owned());
+    scene.fake.use_card(&made[0], "pm_card_visa_chargeDeclined");
+    let begin = |scene: &Scene| {
+        let item = Form::new().put("id", made[1].as_str()).put("price", "price_team").put("quantity", 1);
+        let form = Form::new().list("items", [item]).put("proration_behavior", "always_invoice");
+        let form = form.put("payment_behavior", "pending_if_incomplete");
+        scene.do_to(Kind::SubscriptionChangePlan, &made[0], &format!("/v1/subscriptions/{}", made[0]), form)
+    };
+    assert_eq!(scene.found_out(begin, "POST /v1/subscriptions/*", Fault::ActThenReset), json!("done"));
+    assert_eq!(scene.fake.object(&made[0]).unwrap()["items"]["data"][0]["price"]["id"], "price_pro");
 }

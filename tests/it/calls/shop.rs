@@ -11,7 +11,7 @@ use crate::live::{Live, url_of};
 pub struct Shop {
     pub live: Live,
     pub fake: FakeStripe,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 pub const URLS: [(&str, &str); 3] = [
@@ -35,7 +35,12 @@ impl Shop {
         env.extend_from_slice(more);
         let live = Live::start_with(dir.path(), &env);
         fake.deliver_to(&url_of(&live.public, PATH), SECRET, ApiVersion::CURRENT);
-        Self { live, fake, _dir: dir }
+        Self { live, fake, dir }
+    }
+
+    /// The file of its database.
+    pub fn live_database(&self) -> std::path::PathBuf {
+        crate::live::database(self.dir.path())
     }
 
     /// Makes a user.

@@ -6,6 +6,7 @@ mod customers;
 pub mod invoices;
 mod items;
 pub mod payments;
+pub mod resumed;
 pub mod subscriptions;
 
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ fn post(state: &mut State, parts: &[&str], params: &Params) -> Answer {
         ["billing_portal", "sessions"] => checkout::portal(state, params),
         ["subscriptions"] => subscriptions::create(state, params),
         ["subscriptions", id] => subscriptions::update(state, id, params),
+        ["subscriptions", id, "resume"] => resumed::resume(state, id, params),
+        ["subscription_schedules", id, "release"] => resumed::release(state, id, params),
         ["invoices", "create_preview"] => invoices::preview(state, params),
         [.., id] => match view::kind_at(&parts.join("/")) {
             Some(kind) => catalog::create(state, kind, params),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tilld::trigger::ApiVersion;
 
-use super::calls::{checkout, payments, subscriptions};
+use super::calls::{checkout, payments, resumed, subscriptions};
 use super::mail::{Delivery, Endpoint, Rule};
 use super::store::{KINDS, row, seeded_id};
 use super::thin;
@@ -132,6 +132,40 @@ impl FakeStripe {
             subscription["canceled_at"] = json!(now_s);
             subscription["cancellation_details"]["reason"] = json!("cancellation_requested");
         })
+    }
+
+    /// A subscription is charged to this card from now on; nobody is told.
+    pub fn use_card(&self, subscription: &str, card: &str) {
+        let card = payments::method(&mut self.state(), card, None).unwrap()["id"].clone();
+        self.alter(subscription, &json!({ "default_payment_method": card }));
+    }
+
+    /// The customer pays with this card what a pending update of a subscription waits for.
+    pub fn pay_pending(&self, subscription: &str, card: &str) -> Value {
+        let mut state = self.state();
+        let card = payments::method(&mut state, card, None).unwrap();
+        let subscription = state.objects.get("subscription", subscription).unwrap();
+        resumed::pay_pending(&mut state, &subscription, &card)
+    }
+
+    /// Somebody makes a schedule of a subscription, in the dashboard; nobody is told. Its id.
+    pub fn schedule(&self, subscription: &str) -> String {
+        let id = self.add("subscription_schedule", &json!({ "subscription": subscription, "status": "active" }));
+        self.alter(subscription, &json!({ "schedule": id }));
+        id
+    }
+
+    /// All objects of a kind, the newest first.
+    pub fn all(&self, kind: &str) -> Vec<Value> {
+        let mut state = self.state();
+        let places: Vec<u64> = state.objects.places(kind, None, false).collect();
+        places.into_iter().map(|place| state.objects.at(row(kind).0, place)).collect()
+    }
+
+    /// Ids of the checkout sessions that can be paid.
+    pub fn payable(&self) -> Vec<String> {
+        let open = self.all("checkout.session").into_iter().filter(|session| session["status"] == "open");
+        open.map(|session| session["id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The bank disputes a charge.

@@ -6,6 +6,7 @@ mod faults;
 mod idempotency;
 mod lists;
 mod money;
+mod resumed;
 mod subscriptions;
 
 use std::io::{Read, Write};

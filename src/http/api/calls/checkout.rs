@@ -1,19 +1,22 @@
 //! Checkout sessions: what is bought, for whom, and where the customer goes afterwards. Every object that will come of
-//! one names its user, so that each webhook finds it. Called by `calls`.
+//! one names its user, so that each webhook finds it. One session per user can be paid at a time. Called by `calls`.
+
+mod open;
+mod second;
 
 use serde_json::json;
 
 use super::{Answered, Asked, USER_METADATA, answers::told, check_price, parameters::missing, user};
-use crate::calls::{Done, KEY_METADATA, Kind};
+use crate::calls::{CallsError, Done, KEY_METADATA, Kind};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
-use crate::store::subscriptions as subs;
+use crate::store::stripe_operations::Operation;
 use crate::store::users::User;
 use crate::stripe::form::Form;
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "price_id",
     "mode",
     "quantity",
@@ -23,6 +26,7 @@ const KNOWN: [&str; 9] = [
     "success_url",
     "cancel_url",
     "allow_second",
+    "allow_repeat_trial",
 ];
 /// Longest `client_reference_id` (Stripe's limit). The metadata name the user as well.
 const MAX_REFERENCE_CHARS: usize = 200;
@@ -41,6 +45,7 @@ struct Order<'a> {
     success_url: String,
     cancel_url: Option<String>,
     allow_second: bool,
+    allow_repeat_trial: bool,
 }
 
 pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
@@ -53,12 +58,22 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         Ok(customer) => customer,
         Err(answer) => return Ok(answer),
     };
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |key| {
-        if order.is_subscription && !order.allow_second {
-            refuse_second(api, &user)?;
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
+        // What was left in doubt may have made a session, or left one open.
+        if let Some(doubt) = held.settle_open(&user.id, &[Kind::CheckoutSessionCreate, Kind::CheckoutSessionExpire])? {
+            return Ok(doubt);
+        }
+        second::refuse(&asked, &user, &order)?;
+        let form_under = |key: &str| form(api, &order, (&user, &customer), key);
+        let is_same = |made_by: &Operation| {
+            let again = form_under(&made_by.idempotency_key).encode().map_err(CallsError::from)?;
+            Ok(again == made_by.form)
+        };
+        if let Some(answered) = open::make_way(&asked, held, &user, &order, is_same)? {
+            return Ok(answered);
         }
         let wanted = asked.post(Kind::CheckoutSessionCreate, &user, "/v1/checkout/sessions");
-        Ok::<_, ApiError>((wanted, form(api, &order, (&user, &customer), key)))
+        Ok::<_, ApiError>(held.perform(&wanted, &form_under(held.key()))?)
     })?;
     asked.look_again(&customer, &outcome);
     told(outcome, shown)
@@ -98,25 +113,10 @@ fn order<'a>(asked: &'a Asked) -> Result<Order<'a>, ApiError> {
         success_url,
         cancel_url: given.url("cancel_url")?.or_else(|| checkout.cancel_url.clone()),
         allow_second: given.flag("allow_second")?,
+        allow_repeat_trial: given.flag("allow_repeat_trial")?,
     };
     check_price(asked.api, price_id)?;
     Ok(order)
-}
-
-/// A second subscription beside one that runs would be paid for twice.
-fn refuse_second(api: &Api, user: &User) -> Result<(), ApiError> {
-    let shown = api.store.read(|reader| subs::list_of_user(reader, &user.id))?;
-    let runs = |one: &&subs::Shown| {
-        let facts = one.facts();
-        !facts.deleted && matches!(facts.status.as_str(), "active" | "trialing" | "past_due")
-    };
-    let Some(running) = shown.iter().find(runs) else { return Ok(()) };
-    let message = format!(
-        "user {:?} has the subscription {} ({}): POST /api/v1/users/{{user_id}}/subscription/change-plan changes its \
-         price, …/reactivate undoes its cancellation; \"allow_second\": true buys another one beside it",
-        user.id, running.subscription.stripe_subscription_id, running.subscription.status
-    );
-    Err(ApiError::new(409, "already_subscribed", message))
 }
 
 fn form(api: &Api, order: &Order, (user, customer): (&User, &str), key: &str) -> Form {

@@ -44,9 +44,9 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         Ok(customer) => customer,
         Err(answer) => return Ok(answer),
     };
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |key| {
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
         let wanted = asked.post(Kind::PaymentIntentCreate, &user, "/v1/payment_intents");
-        Ok::<_, ApiError>((wanted, payment(&asked, (&user, &customer), key)?))
+        Ok::<_, ApiError>(held.perform(&wanted, &payment(&asked, (&user, &customer), held.key())?)?)
     })?;
     asked.look_again(&customer, &outcome);
     told(outcome, |done| intent(done, Some(&user.id)))
@@ -113,7 +113,7 @@ fn change(asked: &Asked, segments: &Segments, kind: Kind, form: Form) -> Answere
     let (id, user_id) = subject(asked.api, segments)?;
     let verb = if kind == Kind::PaymentIntentCancel { "cancel" } else { "confirm" };
     let path = format!("/v1/payment_intents/{}/{verb}", encoded(&id));
-    let outcome = asked.calls.perform(wanted(asked, kind, (id, user_id.clone()), path), |_| form)?;
+    let outcome = asked.calls.perform(&wanted(asked, kind, (id, user_id.clone()), path), |_| form)?;
     told(outcome, |done| intent(done, user_id.as_deref()))
 }
 
@@ -124,7 +124,7 @@ pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answe
     let (id, user_id) = subject(api, segments)?;
     let form = Form::new().put("payment_intent", id.as_str()).put_opt("amount", amount).put_opt("reason", reason);
     let wanted = wanted(&asked, Kind::RefundCreate, (id, user_id.clone()), "/v1/refunds".to_owned());
-    let outcome = asked.calls.perform(wanted, |key| {
+    let outcome = asked.calls.perform(&wanted, |key| {
         form.map("metadata", Form::new().put_opt(USER_METADATA, user_id.as_deref()).put(KEY_METADATA, key))
     })?;
     told(outcome, |done| {

@@ -19,9 +19,9 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     let (asked, user) = (Asked::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
     let return_url = asked.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
     let flow = asked.parameters.word("flow", &FLOWS)?;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |_| {
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
         let wanted = asked.post(Kind::PortalSessionCreate, &user, "/v1/billing_portal/sessions");
-        Ok::<_, ApiError>((wanted, form(api, &user, return_url.as_deref(), flow)?))
+        Ok::<_, ApiError>(held.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
     told(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }

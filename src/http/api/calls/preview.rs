@@ -22,12 +22,13 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
     let (asked, user) = (Asked::read(api, request, &Change::KNOWN)?, user(api, segments)?);
     let mut change = Change::read(&asked)?;
     let shown = running(api, &user.id)?;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |_| {
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
         // Told to the caller: given back with the change itself, its amounts are these.
         if change.behavior != "none" {
             change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
         }
-        Ok::<_, ApiError>((wanted(&asked, &user, &shown), form(&shown, change.form(api, &shown)?)))
+        let form = form(&shown, change.form(api, &shown)?);
+        Ok::<_, ApiError>(held.perform(&wanted(&asked, &user, &shown), &form)?)
     })?;
     told(outcome, |done| {
         let invoice = &done.object;
@@ -40,7 +41,7 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
         let recurring = Change { behavior: "none", proration_date: None, ..change };
         let form = form(&shown, recurring.form(api, &shown)?).put("preview_mode", "recurring");
         let wanted = Wanted { caller: Caller::new(None, ""), ..wanted(&asked, &user, &shown) };
-        told(asked.calls.perform(wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
+        told(asked.calls.perform(&wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
     })
 }
 

@@ -3,26 +3,43 @@
 
 use serde_json::json;
 
-use super::{Answered, Asked, answers::told, check_price, user};
+use super::{Answered, Asked, answers::told, check_price, schedule, user};
 use crate::calls::{Done, Kind, Wanted};
 use crate::entitlement;
 use crate::http::api::{Api, views};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
+use crate::store::invoices;
 use crate::store::subscriptions::{self as subs, Item, Shown, Subscription};
 use crate::store::users::User;
-use crate::stripe::call::{Priority, Verb};
+use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
+use crate::stripe::object;
 
-const PRORATIONS: [&str; 3] = ["create_prorations", "always_invoice", "none"];
+pub(super) const PRORATIONS: [&str; 3] = ["create_prorations", "always_invoice", "none"];
+/// Stripe's words for what a change does whose payment fails.
+const PAYMENTS: [&str; 4] = ["allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"];
 /// Unix seconds: 2001 to 2286, so that milliseconds are told from them.
 const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
 
+/// Every subscription that calls for a user look at, ended ones too, the newest first: the one place that says which.
+pub(super) fn subscriptions_for_calls(api: &Api, user_id: &str) -> Result<Vec<Shown>, ApiError> {
+    Ok(api.store.read(|reader| subs::list_of_user(reader, user_id))?)
+}
+
 /// The effective one of those that have not ended.
 pub(super) fn running(api: &Api, user_id: &str) -> Result<Shown, ApiError> {
-    let mut shown = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
+    running_that(api, user_id, |_| true)
+}
+
+/// The same of those that are so, if there are any; else of all.
+pub(super) fn running_that(api: &Api, user_id: &str, is_so: impl Fn(&Subscription) -> bool) -> Result<Shown, ApiError> {
+    let mut shown = subscriptions_for_calls(api, user_id)?;
     shown.retain(|one| !one.facts().deleted && !has_ended(&one.subscription.status));
+    if shown.iter().any(|one| is_so(&one.subscription)) {
+        shown.retain(|one| is_so(&one.subscription));
+    }
     let facts: Vec<_> = shown.iter().map(Shown::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s()).map(|fact| fact.id.clone());
     let found = shown.into_iter().find(|one| Some(&one.subscription.stripe_subscription_id) == chosen.as_ref());
@@ -70,6 +87,13 @@ impl<'a> Change<'a> {
         Ok(Self { price_id, behavior, proration_date })
     }
 
+    /// What is billed at once is paid at once, or the old price stays: an upgrade whose payment fails gives nothing.
+    /// Invoices that are sent are paid later anyway, and Stripe takes no such word for them.
+    fn payment(&self, shown: &Shown) -> Option<&'static str> {
+        let is_sent = shown.subscription.collection_method.as_deref() == Some("send_invoice");
+        (self.behavior == "always_invoice" && !is_sent).then_some("pending_if_incomplete")
+    }
+
     /// The parameters, which a change and its preview have in common.
     pub(super) fn form(&self, api: &Api, shown: &Shown) -> Result<Form, ApiError> {
         let item = item_of(api, shown)?;
@@ -82,68 +106,118 @@ impl<'a> Change<'a> {
 }
 
 pub(super) fn change_plan(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &Change::KNOWN)?, user(api, segments)?);
+    let known = [&Change::KNOWN[..], &["payment_behavior"]].concat();
+    let (asked, user) = (Asked::read(api, request, &known)?, user(api, segments)?);
     let change = Change::read(&asked)?;
-    update(&asked, &user, |shown| Ok((Kind::SubscriptionChangePlan, Verb::Post, change.form(api, shown)?)))
+    let payment = asked.parameters.word("payment_behavior", &PAYMENTS)?;
+    act(&asked, &user, || {
+        let shown = running(api, &user.id)?;
+        let form = change.form(api, &shown)?.put_opt("payment_behavior", payment.or(change.payment(&shown)));
+        Ok((shown, Deed::update(Kind::SubscriptionChangePlan, form)))
+    })
 }
 
 pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (asked, user) = (Asked::read(api, request, &["immediate"])?, user(api, segments)?);
     let immediate = asked.parameters.flag("immediate")?;
-    update(&asked, &user, |_| {
-        if immediate {
-            return Ok((Kind::SubscriptionCancel, Verb::Delete, Form::new()));
-        }
-        let form = Form::new().put("cancel_at_period_end", true);
-        Ok((Kind::SubscriptionCancelAtPeriodEnd, Verb::Post, form))
+    act(&asked, &user, || {
+        let deed = if immediate {
+            Deed { kind: Kind::SubscriptionCancel, verb: Verb::Delete, under: "", form: Form::new() }
+        } else {
+            Deed::update(Kind::SubscriptionCancelAtPeriodEnd, Form::new().put("cancel_at_period_end", true))
+        };
+        Ok((running(api, &user.id)?, deed))
     })
 }
 
 /// Stripe says an end in two ways, and refuses to be told of both at once: what is set is undone.
 pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (asked, user) = (Asked::read(api, request, &[])?, user(api, segments)?);
-    update(&asked, &user, |shown| {
-        let ends = |row: &Subscription| row.cancel_at_period_end || row.cancel_at.is_some();
-        let current = if ends(&shown.subscription) { None } else { Some(as_it_is_now(&asked, &user, shown)?) };
-        let row = &current.as_ref().unwrap_or(shown).subscription;
-        let form = if row.cancel_at.is_some() && !row.cancel_at_period_end {
+    act(&asked, &user, || {
+        let mut shown = running(api, &user.id)?;
+        schedule::refuse(api, &shown)?;
+        if !shown.subscription.cancel_at_period_end && shown.subscription.cancel_at.is_none() {
+            // Nothing is known here of an end that the customer may have asked for in the portal a moment ago.
+            asked.read_anew(&path_of(&shown.subscription.stripe_subscription_id))?;
+            shown = running(api, &user.id)?;
+        }
+        let form = if shown.subscription.cancel_at.is_some() && !shown.subscription.cancel_at_period_end {
             Form::new().unset("cancel_at")
         } else {
             Form::new().put("cancel_at_period_end", false)
         };
-        Ok((Kind::SubscriptionReactivate, Verb::Post, form))
+        Ok((shown, Deed::update(Kind::SubscriptionReactivate, form)))
     })
 }
 
-/// Nothing is known here of an end that the customer may have asked for in the portal a moment ago.
-fn as_it_is_now(asked: &Asked, user: &User, shown: &Shown) -> Result<Shown, ApiError> {
-    let id = &shown.subscription.stripe_subscription_id;
-    let (answer, sent) = asked.calls.get(&path_of(id), Form::new(), Priority::Interactive)?;
-    asked.calls.absorb(&[&answer.text], &answer, sent)?;
-    running(asked.api, &user.id)
-}
-
-fn path_of(subscription_id: &str) -> String {
+pub(super) fn path_of(subscription_id: &str) -> String {
     format!("/v1/subscriptions/{}", super::encoded(subscription_id))
 }
 
-/// Does to the user's subscription what `plan` says, and shows it afterwards.
-fn update(asked: &Asked, user: &User, plan: impl FnOnce(&Shown) -> Result<(Kind, Verb, Form), ApiError>) -> Answered {
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |_| {
-        let shown = running(asked.api, &user.id)?;
-        let (kind, verb, form) = plan(&shown)?;
-        let id = shown.subscription.stripe_subscription_id;
-        let wanted = Wanted { verb, subject: Some(id.clone()), ..asked.post(kind, user, &path_of(&id)) };
-        Ok::<_, ApiError>((wanted, form))
-    })?;
-    told(outcome, |done| afterwards(asked.api, user, done))
+/// What is done to a subscription.
+pub(super) struct Deed {
+    pub(super) kind: Kind,
+    pub(super) verb: Verb,
+    /// Below its path.
+    pub(super) under: &'static str,
+    pub(super) form: Form,
 }
 
-fn afterwards(api: &Api, user: &User, done: &Done) -> Answered {
+impl Deed {
+    /// A change of the subscription's own values.
+    pub(super) fn update(kind: Kind, form: Form) -> Self {
+        Self { kind, verb: Verb::Post, under: "", form }
+    }
+
+    /// A schedule keeps those values to itself; it has no say in an end or a pause.
+    fn is_update(&self) -> bool {
+        self.verb == Verb::Post && self.under.is_empty()
+    }
+}
+
+/// Does what `plan` says to the subscription that it chooses, and shows it afterwards.
+pub(super) fn act(asked: &Asked, user: &User, plan: impl FnOnce() -> Result<(Shown, Deed), ApiError>) -> Answered {
+    let mut updated = None;
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
+        let (shown, deed) = plan()?;
+        let id = shown.subscription.stripe_subscription_id.clone();
+        if deed.is_update() {
+            schedule::refuse(asked.api, &shown)?;
+            updated = Some(id.clone());
+        }
+        let path = format!("{}{}", path_of(&id), deed.under);
+        let wanted = Wanted { verb: deed.verb, subject: Some(id), ..asked.post(deed.kind, user, &path) };
+        Ok::<_, ApiError>(held.perform(&wanted, &deed.form)?)
+    })?;
+    schedule::refuse_unheard(asked, &outcome, updated)?;
+    told(outcome, |done| afterwards(asked, user, done))
+}
+
+fn afterwards(asked: &Asked, user: &User, done: &Done) -> Answered {
     let id = done.object["id"].as_str().unwrap_or_default();
-    let shown = api.store.read(|reader| subs::list_of_user(reader, &user.id))?;
+    let shown = subscriptions_for_calls(asked.api, &user.id)?;
     let found = shown.iter().find(|one| one.subscription.stripe_subscription_id == id);
     // It is done, even if its customer has been given to another user meanwhile.
-    let view = found.map_or_else(|| json!({"id": id, "status": done.object["status"]}), views::subscription);
+    let mut view = found.map_or_else(|| json!({"id": id, "status": done.object["status"]}), views::subscription);
+    let pending = &done.object["pending_update"];
+    if pending.is_object() {
+        let prices = object::pending_prices(&done.object);
+        view["pending_update"] = json!({"expires_at": pending["expires_at"], "price_ids": prices});
+    }
+    if pending.is_object() || done.object["status"] == "paused" {
+        view["invoice_url"] = json!(waits_for(asked, done));
+    }
     Ok(Response::json(200, &view))
+}
+
+/// Where the customer pays what the change waits for; its webhook may be on its way.
+fn waits_for(asked: &Asked, done: &Done) -> Option<String> {
+    let id = object::reference(&done.object, "latest_invoice")?;
+    let find = || asked.api.store.read(|reader| invoices::find_payable(reader, id)).ok().flatten();
+    let known = find().or_else(|| {
+        let read = asked.read_anew(&format!("/v1/invoices/{}", super::encoded(id)));
+        read.inspect_err(|error| log::warn!("an invoice cannot be read invoice={id}: {}", error.message)).ok();
+        find()
+    });
+    known.filter(|(status, _)| status == "open").and_then(|(_, url)| url)
 }

@@ -181,7 +181,7 @@ fn intent(state: &mut State, invoice: &Value, due: i64) -> Value {
 }
 
 /// Paid by a payment (two events) or because nothing is due (also two).
-fn paid(state: &mut State, invoice: &Value, now_s: i64) -> Value {
+pub fn paid(state: &mut State, invoice: &Value, now_s: i64) -> Value {
     let done = state.change(invoice, "invoice.paid", |invoice| {
         let due = invoice["amount_due"].clone();
         invoice["status"] = json!("paid");

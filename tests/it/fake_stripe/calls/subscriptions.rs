@@ -6,7 +6,7 @@ use super::super::params::{Answer, Params, Refusal};
 use super::super::state::State;
 use super::invoices::{self, Bill};
 use super::items::{change_items, item, items, total, turn};
-use super::payments;
+use super::{payments, resumed};
 
 const COMMON: &str = "items[#][price] items[#][quantity] items[#][metadata][*] metadata[*] default_payment_method \
     payment_behavior proration_behavior cancel_at cancel_at_period_end collection_method days_until_due description \
@@ -99,7 +99,7 @@ pub fn coupons(state: &mut State, params: &Params) -> Result<Vec<Value>, Refusal
     Ok(found)
 }
 
-fn card_of(state: &mut State, given: Option<&str>, customer: &Value) -> Result<Option<Value>, Refusal> {
+pub fn card_of(state: &mut State, given: Option<&str>, customer: &Value) -> Result<Option<Value>, Refusal> {
     let id = given.or(customer["invoice_settings"]["default_payment_method"].as_str());
     id.map(|id| payments::method(state, id, customer["id"].as_str())).transpose()
 }
@@ -168,6 +168,8 @@ pub fn update(state: &mut State, id: &str, params: &Params) -> Answer {
             "A canceled subscription can only update its metadata and cancellation_details",
         ));
     }
+    resumed::check_schedule(&old, params)?;
+    resumed::check_pending(state, &old, params)?;
     let mut new = old.clone();
     if params.has("metadata") {
         params.metadata("metadata", &mut new["metadata"])?;
@@ -208,8 +210,13 @@ pub fn update(state: &mut State, id: &str, params: &Params) -> Answer {
         let card = card_of(state, new["default_payment_method"].as_str(), &customer)?;
         let bill = Bill { reason: "subscription_update", lines: prorations, card };
         let (invoice, paid) = invoices::bill(state, &new, bill);
-        if params.text("payment_behavior") == Some("error_if_incomplete") {
-            paid?;
+        match (params.text("payment_behavior"), paid) {
+            (Some("error_if_incomplete"), Err(refusal)) => return Err(refusal),
+            (Some("pending_if_incomplete"), _) if invoice["status"] != "paid" => {
+                resumed::wait(&old, &mut new, state.now_s());
+            }
+            (_, Err(_)) => new["status"] = json!("past_due"),
+            _ => {}
         }
         new["latest_invoice"] = invoice["id"].clone();
     }
@@ -265,6 +272,14 @@ pub fn delete(state: &mut State, id: &str, params: &Params) -> Answer {
 /// Ends it now.
 pub fn end(state: &mut State, subscription: &Value, reason: Option<&str>) -> Value {
     let now_s = state.now_s();
+    if let Some(schedule) = subscription["schedule"].as_str().and_then(|id| {
+        // It ends with what it manages.
+        state.objects.get("subscription_schedule", id)
+    }) {
+        state.change(&schedule, "subscription_schedule.canceled", |schedule| {
+            (schedule["status"], schedule["canceled_at"]) = (json!("canceled"), json!(now_s));
+        });
+    }
     state.change(subscription, "customer.subscription.deleted", |subscription| {
         subscription["status"] = json!("canceled");
         subscription["ended_at"] = json!(now_s);

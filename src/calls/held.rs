@@ -1,0 +1,189 @@
+//! What a request does while it has its turn: what it asks for, under its own key, and what has to be done or found out
+//! before that, each an operation of its own with its own row, key and bytes. Nothing else may be done to the same user
+//! meanwhile. Made by `calls`, used by the plans of `http::api`.
+
+use serde_json::Value;
+
+use super::{Caller, Calls, CallsError, KEY_PREFIX, Kind, Wanted, key_lives, text_of};
+use crate::calls::outcome::{Done, Outcome};
+use crate::ids;
+use crate::projection::read::Sent;
+use crate::store::StoreError;
+use crate::store::stripe_operations::{self as table, New, Operation, Settled, Status};
+use crate::stripe::call::Verb;
+use crate::stripe::form::Form;
+
+/// A request that has its turn, and under whose key nothing has been done.
+pub struct Held<'a> {
+    calls: &'a Calls,
+    caller: &'a Caller,
+    key: String,
+    /// What was asked for under it before, and certainly not done.
+    known: Option<Operation>,
+}
+
+impl<'a> Held<'a> {
+    /// Of a request whose turn it is; it gets a key where it brought none.
+    pub(super) fn new(calls: &'a Calls, caller: &'a Caller, known: Option<Operation>) -> Result<Self, CallsError> {
+        let key = caller.key.clone().map_or_else(new_key, Ok)?;
+        Ok(Self { calls, caller, key, known })
+    }
+
+    /// The key of what the request asks for.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Does what the request asks for, under its key. Where that was used before, by the same request, the bytes are the
+    /// old ones.
+    ///
+    /// # Errors
+    /// When it was not tried, or its outcome could not be written down; then it is found out later.
+    pub fn perform(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
+        let operation = match &self.known {
+            Some(known) => self.calls.take_up(known.clone())?,
+            None => self.calls.reserve(wanted, &self.key, &form.encode()?)?,
+        };
+        self.calls.pursue(operation)
+    }
+
+    /// Does what has to be done before that, under a key of its own. Where that is in doubt, so is the whole: who repeats
+    /// it with the request's key finds it out.
+    ///
+    /// # Errors
+    /// As [`Self::perform`].
+    pub fn perform_before(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
+        let outcome = self.calls.pursue(self.calls.reserve(wanted, &new_key()?, &form.encode()?)?)?;
+        Ok(match outcome {
+            Outcome::InDoubt { .. } => self.in_doubt(),
+            known => known,
+        })
+    }
+
+    /// Takes up the user's open operations of these kinds: nothing new may be made beside what may have been done. The
+    /// doubt that remains, if one does.
+    ///
+    /// # Errors
+    /// As [`Self::perform`].
+    pub fn settle_open(&self, user_id: &str, kinds: &[Kind]) -> Result<Option<Outcome>, CallsError> {
+        let open = self.calls.store.read(|reader| table::list_open_of_user(reader, user_id))?;
+        for operation in open {
+            if !Kind::parse(&operation.kind).is_some_and(|kind| kinds.contains(&kind)) {
+                continue;
+            }
+            // Asked for by the same words, it is this request, whose key was lost with its answer.
+            let is_this = operation.fingerprint == self.caller.fingerprint;
+            match self.calls.find_out(operation)? {
+                Outcome::InDoubt { key } if is_this => return Ok(Some(Outcome::InDoubt { key })),
+                Outcome::InDoubt { .. } => return Ok(Some(self.in_doubt())),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Answers the request with what an earlier one made, as it is now. Under a key of the caller's own that is its
+    /// answer from then on.
+    ///
+    /// # Errors
+    /// When it cannot be written down, or the key was used meanwhile.
+    pub fn answer_with(&self, kind: Kind, user_id: &str, object: Value) -> Result<Outcome, CallsError> {
+        // A key that was used before has its own bytes and no answer: it stays free for what it was used for.
+        if let (Some(key), None) = (&self.caller.key, &self.known) {
+            let wanted = Wanted {
+                kind,
+                user_id: Some(user_id.to_owned()),
+                subject: text_of(&object, "id").map(str::to_owned),
+                verb: Verb::Post,
+                path: String::new(),
+                caller: self.caller.clone(),
+            };
+            let settled = Settled {
+                status: Status::Done,
+                object_id: wanted.subject.clone(),
+                answer: Some(object.to_string()),
+                request_id: None,
+                error: None,
+            };
+            self.calls.write_new(&wanted, key, "", Some(settled))?;
+        }
+        Ok(Outcome::Done(Done { object, key: self.key.clone() }))
+    }
+
+    fn in_doubt(&self) -> Outcome {
+        Outcome::InDoubt { key: self.key.clone() }
+    }
+}
+
+impl Calls {
+    /// Writes a new operation down, about to be sent.
+    pub(super) fn reserve(&self, wanted: &Wanted, key: &str, form: &str) -> Result<Operation, CallsError> {
+        self.account.confirm_mode()?;
+        self.write_new(wanted, key, form, None)
+    }
+
+    fn write_new(
+        &self,
+        wanted: &Wanted,
+        key: &str,
+        form: &str,
+        settled: Option<Settled>,
+    ) -> Result<Operation, CallsError> {
+        let now_ms = self.clock.now_ms();
+        let new = New {
+            idempotency_key: key.to_owned(),
+            kind: wanted.kind.as_str(),
+            user_id: wanted.user_id.clone(),
+            subject: wanted.subject.clone(),
+            fingerprint: wanted.caller.fingerprint.clone(),
+            verb: if wanted.verb == Verb::Delete { "DELETE" } else { "POST" },
+            path: wanted.path.clone(),
+            form: form.to_owned(),
+            sent: (now_ms, 0),
+        };
+        let fingerprint = new.fingerprint.clone();
+        let (inserted, found) = self.store.write(move |tx| {
+            let sent = Sent::now(tx, now_ms)?;
+            let inserted = table::insert(tx, &New { sent: (now_ms, sent.log_id), ..new.clone() })?;
+            let found = table::find(tx, &new.idempotency_key)?;
+            if let (true, Some(operation), Some(settled)) = (inserted, &found, &settled) {
+                table::settle(tx, operation.id, settled, now_ms)?;
+            }
+            Ok((inserted, found))
+        })?;
+        match found {
+            Some(operation) if inserted => Ok(operation),
+            // Another request came first: with the same key in another turn, or for the same user's customer.
+            Some(other) if other.fingerprint != fingerprint => Err(CallsError::KeyReused),
+            _ => Err(CallsError::Busy),
+        }
+    }
+
+    /// Takes an operation up that is open, or was certainly not done.
+    ///
+    /// With the key of another account Stripe would know neither its key nor what it made, and that must not be taken for
+    /// not done.
+    pub(super) fn take_up(&self, known: Operation) -> Result<Operation, CallsError> {
+        self.account.confirm(crate::stripe::call::Priority::Interactive)?;
+        let (id, now_ms) = (known.id, self.clock.now_ms());
+        let found = self.store.write(move |tx| {
+            let sent = Sent::now(tx, now_ms)?;
+            table::take_up(tx, id, (sent.at_ms, sent.log_id))?;
+            table::find(tx, &known.idempotency_key)
+        })?;
+        found.ok_or_else(|| StoreError::Sql("an operation is no longer there".to_owned()).into())
+    }
+
+    /// Finds out what became of an open operation: asks again under its key while that lives, and looks for it after
+    /// that.
+    pub(super) fn find_out(&self, open: Operation) -> Result<Outcome, CallsError> {
+        let operation = self.take_up(open)?;
+        if key_lives(&operation, self.clock.now_ms()) { self.send(&operation) } else { self.look_for(&operation) }
+    }
+}
+
+/// A key that is made here.
+pub(super) fn new_key() -> Result<String, CallsError> {
+    ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Answer(error.to_string()))
+}

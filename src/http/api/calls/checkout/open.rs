@@ -1,0 +1,84 @@
+//! At most one payable session per user: the open one is returned again if it asks for the same, else it is expired
+//! before another one is made. Stripe is asked how each stands: the customer may be paying right now. Called by
+//! `checkout`, in the user's turn.
+
+use serde_json::Value;
+
+use super::super::{Asked, encoded};
+use super::{Order, second};
+use crate::calls::{Caller, Held, Kind, Outcome, Wanted};
+use crate::http::response::ApiError;
+use crate::store::stripe_operations::{self as operations, Operation};
+use crate::store::users::User;
+use crate::stripe::form::Form;
+
+/// Makes way for a new session. `Some`: the request is answered already, by the open session that is the `same`, or by
+/// the reason why nothing new may be made.
+pub(super) fn make_way(
+    asked: &Asked,
+    held: &Held,
+    user: &User,
+    order: &Order,
+    is_same: impl Fn(&Operation) -> Result<bool, ApiError>,
+) -> Result<Option<Outcome>, ApiError> {
+    let mut same = None;
+    for (made_by, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
+        let Some(session) = read(asked, &id)? else { continue };
+        match status(&session) {
+            "open" if same.is_none() && is_same(&made_by)? => same = Some(session),
+            "open" => {
+                if let Some(outcome) = expire(asked, held, (user, order), &id)? {
+                    return Ok(Some(outcome));
+                }
+            }
+            "complete" => completed(asked, user, order, &session)?,
+            _ => {}
+        }
+    }
+    Ok(same.map(|session| held.answer_with(Kind::CheckoutSessionAgain, &user.id, session)).transpose()?)
+}
+
+fn read(asked: &Asked, id: &str) -> Result<Option<Value>, ApiError> {
+    asked.read_anew(&path_of(id))
+}
+
+fn path_of(id: &str) -> String {
+    format!("/v1/checkout/sessions/{}", encoded(id))
+}
+
+fn status(session: &Value) -> &str {
+    session["status"].as_str().unwrap_or_default()
+}
+
+/// Expires an open session; `Some` where it may still be paid.
+fn expire(asked: &Asked, held: &Held, (user, order): (&User, &Order), id: &str) -> Result<Option<Outcome>, ApiError> {
+    let wanted = Wanted {
+        subject: Some(id.to_owned()),
+        caller: Caller::new(None, ""),
+        ..asked.post(Kind::CheckoutSessionExpire, user, &format!("{}/expire", path_of(id)))
+    };
+    match held.perform_before(&wanted, &Form::new())? {
+        Outcome::Done(_) => Ok(None),
+        // Stripe expires only what is open: it has been paid meanwhile, or has run out.
+        Outcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {
+            Some(session) if status(&session) == "open" => Ok(Some(Outcome::Refused(refusal))),
+            Some(session) if status(&session) == "complete" => completed(asked, user, order, &session).map(|()| None),
+            _ => Ok(None),
+        },
+        other => Ok(Some(other)),
+    }
+}
+
+/// What the customer has just bought is in the tables now, and decides. A one-time purchase is seen by nobody else, so it
+/// is told once.
+fn completed(asked: &Asked, user: &User, order: &Order, session: &Value) -> Result<(), ApiError> {
+    if order.is_subscription && session["mode"] == "subscription" {
+        return second::refuse(asked, user, order);
+    }
+    let id = session["id"].as_str().unwrap_or_default();
+    let message = format!(
+        "user {:?} has completed the checkout session {id} meanwhile; repeat the request if this is to be bought as well",
+        user.id
+    );
+    Err(ApiError::new(409, "checkout_completed", message).with("session_id", id))
+}

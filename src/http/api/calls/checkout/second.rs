@@ -1,0 +1,102 @@
+//! Who may not buy a subscription: who has one would pay for two, and who had a trial gets no other. What stands in the
+//! way is told with the way out, in words and in fields. Called by `checkout`.
+
+use super::super::{Asked, encoded, subscription::subscriptions_for_calls};
+use super::Order;
+use crate::http::api::Api;
+use crate::http::response::ApiError;
+use crate::store::invoices;
+use crate::store::stripe_operations as operations;
+use crate::store::subscriptions::{self as subs, Shown};
+use crate::store::users::User;
+
+/// An `incomplete` subscription can be paid for 23 hours (Stripe); an hour more, since clocks differ.
+const PAYABLE_S: i64 = 24 * 3600;
+
+/// Refuses a subscription beside another one, and a second trial.
+pub(super) fn refuse(asked: &Asked, user: &User, order: &Order) -> Result<(), ApiError> {
+    let asks_for_trial = order.trial_days.is_some() && !order.allow_repeat_trial;
+    if !order.is_subscription || (order.allow_second && !asks_for_trial) {
+        return Ok(());
+    }
+    let mut known = subscriptions_for_calls(asked.api, &user.id)?;
+    known.extend(unheard(asked, user)?);
+    if !order.allow_second {
+        for one in &known {
+            if stands_in_the_way(asked.api, one)? {
+                return Err(already_subscribed(asked.api, user, one)?);
+            }
+        }
+    }
+    match known.iter().find(|one| one.subscription.trial_start.is_some()) {
+        Some(one) if asks_for_trial => Err(trial_used(user, one)),
+        _ => Ok(()),
+    }
+}
+
+/// What was bought at a session that is known to be complete, before any webhook told of it.
+fn unheard(asked: &Asked, user: &User) -> Result<Vec<Shown>, ApiError> {
+    let store = &asked.api.store;
+    let mut found = Vec::new();
+    for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
+        if asked.read_anew(&format!("/v1/subscriptions/{}", encoded(&id)))?.is_some() {
+            found.extend(store.read(|reader| subs::find(reader, &id))?);
+        }
+    }
+    Ok(found)
+}
+
+fn stands_in_the_way(api: &Api, one: &Shown) -> Result<bool, ApiError> {
+    let facts = one.facts();
+    Ok(match facts.status.as_str() {
+        _ if facts.deleted => false,
+        "active" | "trialing" | "past_due" | "unpaid" | "paused" => true,
+        "incomplete" => facts.created.saturating_add(PAYABLE_S) > api.clock.now_s() && can_be_paid(api, one)?,
+        _ => false,
+    })
+}
+
+/// Whether its first invoice can still be paid; one that is not known yet can.
+fn can_be_paid(api: &Api, one: &Shown) -> Result<bool, ApiError> {
+    let invoice = invoice_of(api, one)?;
+    Ok(invoice.is_none_or(|(status, _)| !matches!(status.as_str(), "void" | "uncollectible")))
+}
+
+/// Status and address of its newest invoice.
+fn invoice_of(api: &Api, one: &Shown) -> Result<Option<(String, Option<String>)>, ApiError> {
+    let Some(id) = one.subscription.latest_invoice.as_deref() else { return Ok(None) };
+    Ok(api.store.read(|reader| invoices::find_payable(reader, id))?)
+}
+
+fn already_subscribed(api: &Api, user: &User, one: &Shown) -> Result<ApiError, ApiError> {
+    let row = &one.subscription;
+    let (way_out, words) = match row.status.as_str() {
+        "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice is to be paid (invoice_url, where known)"),
+        "paused" => ("resume", "POST /api/v1/users/{user_id}/subscription/resume lets it run again"),
+        _ if one.facts().ends_at().is_some() => {
+            ("reactivate", "POST /api/v1/users/{user_id}/subscription/reactivate undoes its cancellation")
+        }
+        _ => ("change_plan", "POST /api/v1/users/{user_id}/subscription/change-plan changes its price"),
+    };
+    let message = format!(
+        "user {:?} has the subscription {} ({}): {words}; \"allow_second\": true buys another one beside it",
+        user.id, row.stripe_subscription_id, row.status
+    );
+    let invoice = if way_out == "pay_invoice" { invoice_of(api, one)? } else { None };
+    let url =
+        invoice.filter(|(status, _)| matches!(status.as_str(), "open" | "uncollectible")).and_then(|(_, url)| url);
+    Ok(ApiError::new(409, "already_subscribed", message)
+        .with("subscription_id", row.stripe_subscription_id.as_str())
+        .with("status", row.status.as_str())
+        .with("way_out", way_out)
+        .with("invoice_url", url))
+}
+
+fn trial_used(user: &User, one: &Shown) -> ApiError {
+    let id = &one.subscription.stripe_subscription_id;
+    let message = format!(
+        "user {:?} had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",
+        user.id
+    );
+    ApiError::new(409, "trial_used", message).at("trial_days").with("subscription_id", id.as_str())
+}

@@ -1,0 +1,74 @@
+//! A subscription that stands still runs again: one that is paused, and one whose collecting is paused. Called by
+//! `calls`.
+
+use super::subscription::{Deed, PRORATIONS, act, path_of, running_that};
+use super::{Answered, Asked, schedule, user};
+use crate::calls::Kind;
+use crate::http::api::Api;
+use crate::http::request::Request;
+use crate::http::response::ApiError;
+use crate::http::route::Segments;
+use crate::store::subscriptions::{Shown, Subscription};
+use crate::stripe::call::Verb;
+use crate::stripe::form::Form;
+
+/// When the period begins; the first unless told otherwise, as at Stripe: a whole period, which is paid first.
+const ANCHORS: [&str; 2] = ["now", "unchanged"];
+const PAYMENTS: [&str; 2] = ["resume_on_payment_attempt", "resume_on_payment_success"];
+const KNOWN: [&str; 3] = ["billing_cycle_anchor", "proration_behavior", "payment_behavior"];
+
+pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answered {
+    let (asked, user) = (Asked::read(api, request, &KNOWN)?, user(api, segments)?);
+    let given = &asked.parameters;
+    let anchor = given.word("billing_cycle_anchor", &ANCHORS)?;
+    let proration = given.word("proration_behavior", &PRORATIONS)?;
+    let payment = given.word("payment_behavior", &PAYMENTS)?;
+    act(&asked, &user, || {
+        let mut shown = running_that(api, &user.id, stands_still)?;
+        if !stands_still(&shown.subscription) {
+            // A moment ago somebody may have paused it in the dashboard.
+            asked.read_anew(&path_of(&shown.subscription.stripe_subscription_id))?;
+            shown = running_that(api, &user.id, stands_still)?;
+        }
+        let row = &shown.subscription;
+        if row.status == "paused" {
+            let form = Form::new()
+                .map("billing_cycle_anchor", Form::new().put("type", anchor.unwrap_or(ANCHORS[0])))
+                .put_opt("proration_behavior", proration)
+                .put_opt("payment_behavior", payment);
+            let deed = Deed { kind: Kind::SubscriptionResume, verb: Verb::Post, under: "/resume", form };
+            return Ok((shown, deed));
+        }
+        if row.pause_collection.is_none() {
+            return Err(not_paused(&shown));
+        }
+        schedule::refuse(api, &shown)?;
+        let param = [(KNOWN[0], anchor), (KNOWN[1], proration), (KNOWN[2], payment)];
+        match param.into_iter().find(|(_, given)| given.is_some()) {
+            Some((name, _)) => Err(meaningless(name)),
+            None => {
+                let form = Form::new().unset("pause_collection");
+                Ok((shown, Deed::update(Kind::SubscriptionResume, form)))
+            }
+        }
+    })
+}
+
+fn stands_still(row: &Subscription) -> bool {
+    row.status == "paused" || row.pause_collection.is_some()
+}
+
+fn not_paused(shown: &Shown) -> ApiError {
+    let row = &shown.subscription;
+    let message = format!(
+        "the subscription {} is {} and its payments are collected: there is nothing to resume",
+        row.stripe_subscription_id, row.status
+    );
+    ApiError::new(409, "subscription_not_paused", message).with("status", row.status.as_str())
+}
+
+fn meaningless(name: &'static str) -> ApiError {
+    let message =
+        format!("{name} belongs to a paused subscription; of this one only collecting is paused: leave it out");
+    ApiError::parameter(name, message)
+}

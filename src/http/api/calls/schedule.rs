@@ -1,0 +1,50 @@
+//! Subscriptions that a schedule manages: Stripe refuses to change them directly. What is known is refused before Stripe
+//! is asked; what is not is found out by its refusal. Called by the calls that change a subscription.
+
+use serde_json::Value;
+
+use super::Asked;
+use super::subscription::path_of;
+use crate::calls::Outcome;
+use crate::http::api::Api;
+use crate::http::response::ApiError;
+use crate::store::objects::{self, Key};
+use crate::store::subscriptions::Shown;
+use crate::stripe::object;
+
+/// Refuses a change of a subscription that is known to have a schedule.
+pub(super) fn refuse(api: &Api, shown: &Shown) -> Result<(), ApiError> {
+    let row = &shown.subscription;
+    let key = Key { object: "subscription", id: &row.stripe_subscription_id, livemode: row.livemode, account: "" };
+    let Some(mirrored) = api.store.read(|reader| objects::find(reader, key))? else { return Ok(()) };
+    let known: Value = serde_json::from_str(&mirrored.data).map_err(|error| ApiError::internal(&error))?;
+    refuse_shown(&known)
+}
+
+/// The same after Stripe's refusal of a change: whatever that was about, a subscription with a schedule is changed nowhere
+/// but there. `updated`: what was to be changed.
+pub(super) fn refuse_unheard(asked: &Asked, outcome: &Outcome, updated: Option<String>) -> Result<(), ApiError> {
+    let Some(id) = updated.filter(|_| matches!(outcome, Outcome::Refused(refusal) if refusal.status == 400)) else {
+        return Ok(());
+    };
+    match asked.read_anew(&path_of(&id)) {
+        Ok(Some(now)) => refuse_shown(&now),
+        Ok(None) => Ok(()),
+        // Then Stripe's own words have to do.
+        Err(error) => {
+            log::warn!("a subscription cannot be read subscription={id}: {}", error.message);
+            Ok(())
+        }
+    }
+}
+
+fn refuse_shown(subscription: &Value) -> Result<(), ApiError> {
+    let Some(schedule) = object::reference(subscription, "schedule") else { return Ok(()) };
+    let id = subscription["id"].as_str().unwrap_or_default();
+    let message = format!(
+        "the subscription {id} is managed by the schedule {schedule}, and Stripe takes no other changes of it: release the \
+         schedule at Stripe (in the dashboard, or POST /v1/subscription_schedules/{schedule}/release) and ask again; \
+         to end the subscription now, cancel with \"immediate\": true"
+    );
+    Err(ApiError::new(409, "schedule_attached", message).with("subscription_id", id).with("schedule_id", schedule))
+}
