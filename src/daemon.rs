@@ -27,7 +27,7 @@ use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
-use crate::http::webhook::Hooks;
+use crate::http::webhook::{self, Hooks};
 use crate::projection::{Context, derived, relink};
 use crate::retrier::{self, Retrier};
 use crate::scheduler::{Nightly, Tasks};
@@ -140,7 +140,7 @@ fn offers(config: &Config) -> Offers {
 
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
     let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
-    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell }
+    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
 }
 
 fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
@@ -209,7 +209,9 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
-    let tick = Tick::new(store.clone(), Arc::clone(&context));
+    let hooks = hooks(config, &store, clock, &bell);
+    let refused = Arc::clone(&hooks.refused);
+    let tick = Tick::new(store.clone(), Arc::clone(&context)).with(move || webhook::tell_refused(&refused));
     flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
     deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
     let calls = client
@@ -218,7 +220,6 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |stop, clock| calls::run_recovery(&calls, stop, clock))?;
     }
-    let hooks = hooks(config, &store, clock, &bell);
     let api = Api {
         store: store.clone(),
         clock: Arc::clone(clock),

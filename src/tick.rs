@@ -34,19 +34,27 @@ pub struct Ticked {
 pub struct Tick {
     store: Store,
     context: Arc<Context>,
+    also: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Tick {
     /// Looks in this database, by these rules.
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>) -> Self {
-        Self { store, context }
+        Self { store, context, also: Box::new(|| ()) }
+    }
+
+    /// Does something else, too, at each look.
+    #[must_use]
+    pub fn with(self, also: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { also: Box::new(also), ..self }
     }
 
     /// The thread's loop; `pulse` beats with each page.
     pub fn run(self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
         loop {
             pulse.beat();
+            (self.also)();
             if let Err(error) = self.paged(clock.now_ms(), pulse) {
                 if matches!(error, StoreError::Stopped) {
                     return;

@@ -141,7 +141,13 @@ impl Till {
             worker = worker.with_project(project);
         }
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
-        let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
+        let hooks = Hooks {
+            store: store.clone(),
+            clock: clock_for(),
+            endpoints: setup.endpoints,
+            bell: ring.clone(),
+            refused: Arc::default(),
+        };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
         let api = Api {
             store: store.clone(),
