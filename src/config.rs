@@ -8,6 +8,7 @@ mod dev;
 mod document;
 mod fault;
 mod keys;
+mod kinds;
 mod link;
 mod notify;
 mod plans;
@@ -17,6 +18,7 @@ mod sections;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use crate::entitlement::{PausedCollection, Plan, WhenStale};
 use crate::ownership::Rules;
@@ -253,7 +255,12 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
         refuse_open_doors(&config, &mut reader);
         refuse_idle_pulling(&config, &mut reader);
     }
+    refuse_equal_tokens(&config, &mut reader);
     reader.refuse_leftovers();
+    config.warnings.extend(around.env.keys().filter_map(|name| {
+        let nearest = keys::nearest_variable(name)?;
+        Some(format!("the environment variable {name} is none of tilld's and changes nothing; did you mean {nearest}?"))
+    }));
     config.source = source.map(|source| source.path);
     let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
     config.warnings.extend(secret_source.and_then(readable_by_others));
@@ -289,6 +296,15 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
              listen on a loopback address or unix:/path"
         );
         reader.fault("listen.private", message);
+    }
+}
+
+/// One token for both would let the application do what only operators may.
+fn refuse_equal_tokens(config: &Config, reader: &mut Reader<'_>) {
+    let (Some(token), Some(admin)) = (&config.api.token, &config.api.admin_token) else { return };
+    if token.expose() == admin.expose() && !reader.is_dev() {
+        let message = "is the same as api.token: give operators one of their own; `openssl rand -hex 32` makes one";
+        reader.fault("api.admin_token", message);
     }
 }
 

@@ -150,9 +150,10 @@ fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
 
 /// Takes the file for this process alone, and brings it to the schema of this program.
 fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
-    let lock = lock::take(&config.database)?;
+    let mut lock = lock::take(&config.database)?;
     damage::look(&config.database)?;
     let migrated = schema::up(&config.database, now_ms)?;
+    lock.claim(&config.database)?;
     if migrated.from != migrated.to {
         let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
         log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);

@@ -20,7 +20,7 @@ use tilld::thread::Threads;
 use crate::event::SECRET;
 
 pub const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
-pub const TOKEN: &str = "bench-token";
+pub const TOKEN: &str = "bench-token-0123456789";
 /// Says that this process is to be a daemon, and with which database.
 pub const WITHOUT_WORKER: &str = "TILLD_BENCH_WITHOUT_WORKER";
 

@@ -142,6 +142,20 @@ pub(super) fn nearest(unknown: &str) -> Option<String> {
     })
 }
 
+/// Beginning of all our variables.
+const OUR_ENV: &str = "TILLD_";
+/// Names the file; it is no key of it.
+const CONFIG_ENV: &str = "TILLD_CONFIG";
+
+/// For a variable that looks like one of ours and is none: the nearest that there is.
+pub(super) fn nearest_variable(unknown: &str) -> Option<&'static str> {
+    let known = || KEYS.iter().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
+    if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {
+        return None;
+    }
+    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| edits(unknown, name))
+}
+
 /// The Levenshtein distance, in bytes.
 fn edits(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();

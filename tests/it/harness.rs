@@ -28,8 +28,8 @@ use tilld::tick::Tick;
 use tilld::worker::{Project, Step, Worker};
 
 pub const SECRET: &str = "whsec_test";
-pub const TOKEN: &str = "tilld_api";
-pub const ADMIN: &str = "tilld_admin";
+pub const TOKEN: &str = "tilld_api_of_the_tests";
+pub const ADMIN: &str = "tilld_admin_of_the_tests";
 pub const PATH: &str = "/api/v1/webhooks/stripe";
 /// 2026-01-01T00:00:00Z.
 pub const START_S: i64 = 1_767_225_600;
