@@ -100,6 +100,10 @@ pub struct Stripe {
     pub publishable_key: Option<String>,
     /// Without a slash at its end.
     pub api_base: String,
+    /// Whose events this database keeps, if the configuration says it; see [`Stripe::mode`].
+    pub mode_said: Option<Mode>,
+    /// Our own account, if the configuration names it; else it is the key's.
+    pub account: Option<String>,
     /// Sent as `Stripe-Version`.
     pub api_version: String,
     /// How long a request of the application's waits for Stripe, all attempts together, in seconds.
@@ -214,10 +218,16 @@ impl Stripe {
         self.pull_interval_s.is_some() && self.api_key.is_some()
     }
 
+    /// The mode of the database: what the configuration says, else the key's. None: it shows by the events that come.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode_said.or_else(|| self.key_mode())
+    }
+
     /// The mode of the API key, by its prefix (docs.stripe.com/keys). None: no key, or one that
     /// does not say, as those of organizations.
     #[must_use]
-    pub fn mode(&self) -> Option<Mode> {
+    pub fn key_mode(&self) -> Option<Mode> {
         let key = self.api_key.as_ref()?.expose();
         let starts_with = |prefixes: [&str; 2]| prefixes.iter().any(|p| key.starts_with(p));
         if starts_with(["sk_live_", "rk_live_"]) {
@@ -256,6 +266,7 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
         refuse_idle_pulling(&config, &mut reader);
     }
     refuse_equal_tokens(&config, &mut reader);
+    refuse_other_mode(&config, &mut reader);
     reader.refuse_leftovers();
     config.warnings.extend(around.env.keys().filter_map(|name| {
         let nearest = keys::nearest_variable(name)?;
@@ -305,6 +316,17 @@ fn refuse_equal_tokens(config: &Config, reader: &mut Reader<'_>) {
     if token.expose() == admin.expose() && !reader.is_dev() {
         let message = "is the same as api.token: give operators one of their own; `openssl rand -hex 32` makes one";
         reader.fault("api.admin_token", message);
+    }
+}
+
+/// A key of the other mode would read its objects into this database.
+fn refuse_other_mode(config: &Config, reader: &mut Reader<'_>) {
+    let stripe = &config.stripe;
+    if let (Some(said), Some(key)) = (stripe.mode_said, stripe.key_mode())
+        && said != key
+    {
+        let message = "is not the mode of stripe.api_key: correct one of them; each mode has a database of its own";
+        reader.fault("stripe.mode", message);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::{self, Hooks};
+use crate::projection::mode::{self, ModeError};
 use crate::projection::{Context, derived, relink};
 use crate::retrier::{self, Retrier};
 use crate::scheduler::{Nightly, Tasks};
@@ -69,6 +70,9 @@ pub enum DaemonError {
         "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
     )]
     OpenDoor(String),
+    /// The configuration is for another database.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
     /// Threads or signals.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -124,6 +128,7 @@ pub fn context(config: &Config) -> Context {
             paused_collection: config.entitlement.paused_collection,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        account: config.stripe.account.clone(),
         notify: wishes::notify(config),
         fetches: config.stripe.api_key.is_some(),
     }
@@ -190,6 +195,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
+    mode::settle(&store, &context, config.stripe.mode_said.is_some(), clock.now_ms())?;
     relink::if_rules_changed(&store, &context, clock.now_ms())?;
     derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 

@@ -38,6 +38,8 @@ pub(super) const KEYS: &[Key] = &[
     key("stripe.publishable_key", &["STRIPE_PUBLIC_KEY"]),
     key("stripe.api_base", &["STRIPE_API_BASE"]),
     key("stripe.api_version", &["STRIPE_API_VERSION"]),
+    key("stripe.mode", &["TILLD_STRIPE_MODE"]),
+    key("stripe.account", &["TILLD_STRIPE_ACCOUNT"]),
     key("stripe.timeout_s", &["STRIPE_TIMEOUT_S"]),
     key("stripe.calls_per_s", &["STRIPE_CALLS_PER_S"]),
     key("stripe.pull_interval_s", &["TILLD_PULL_INTERVAL_S"]),

@@ -96,6 +96,8 @@ fn stripe(reader: &mut Reader<'_>) -> Stripe {
         api_key: api_key(reader),
         publishable_key: reader.parsed("stripe.publishable_key", publishable_key),
         api_base: reader.parsed("stripe.api_base", address::api_base).unwrap_or_else(|| API_BASE.to_owned()),
+        mode_said: reader.parsed("stripe.mode", words::mode),
+        account: reader.parsed("stripe.account", words::account),
         api_version: reader.parsed("stripe.api_version", words::api_version).unwrap_or_else(|| API_VERSION.to_owned()),
         timeout_s: unsigned(reader, "stripe.timeout_s", &TIMEOUT_S),
         calls_per_s: unsigned(reader, "stripe.calls_per_s", &CALLS_PER_S),

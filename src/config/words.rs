@@ -3,6 +3,7 @@
 
 use log::LevelFilter;
 
+use super::Mode;
 use super::fault::shown;
 
 /// Modules whose name alone turns on all they say; another bare word is a level misspelt.
@@ -41,4 +42,20 @@ pub(super) fn api_version(text: &str) -> Result<String, String> {
     }
     let shown = shown(text);
     Err(format!("{shown} is no API version: write the day and its name, as in {}", super::sections::API_VERSION))
+}
+
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "live" => Ok(Mode::Live),
+        "test" => Ok(Mode::Test),
+        _ => Err(format!("must be \"live\" or \"test\", not {shown}", shown = shown(text))),
+    }
+}
+
+pub(super) fn account(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("acct_").unwrap_or_default();
+    if !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{shown} is no account: write its id, acct_…, as Stripe's settings show it", shown = shown(text)))
 }

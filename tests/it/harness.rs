@@ -54,6 +54,7 @@ pub struct Till {
 pub struct Setup {
     pub plans: Vec<Plan>,
     pub livemode: Option<bool>,
+    pub account: Option<String>,
     pub project: Option<Project>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
@@ -69,6 +70,7 @@ impl Default for Setup {
         Self {
             plans: vec![plan("pro", "price_pro"), plan("team", "price_team")],
             livemode: None,
+            account: None,
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
@@ -131,6 +133,7 @@ impl Till {
             link: setup.link,
             policy,
             livemode: setup.livemode,
+            account: setup.account,
             fetches: setup.fetches,
             notify: setup.notify,
         });
