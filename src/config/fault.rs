@@ -57,7 +57,7 @@ fn looks_secret(text: &str) -> bool {
     };
     let is_id = ["price_", "prod_", "plan_", "acct_"].iter().any(|prefix| lower.starts_with(prefix));
     SECRET_PREFIXES.iter().any(|prefix| lower.contains(prefix))
-        || (!is_id && text.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=_".contains(c)).any(run))
+        || (!is_id && text.split(|c: char| !c.is_ascii_alphanumeric() && !"+=_".contains(c)).any(run))
 }
 
 /// Everything that is wrong, so that it can be put right in one go. Prints one line for each.

@@ -7,7 +7,7 @@ use super::Mode;
 use super::fault::shown;
 
 /// Modules whose name alone turns on all they say; another bare word is a level misspelt.
-const MODULES: [&str; 7] = ["tilld", "ureq", "rustls", "lettre", "tiny_http", "refinery", "refinery_core"];
+const MODULES: [&str; 6] = ["tilld", "ureq", "rustls", "lettre", "refinery", "refinery_core"];
 
 /// A filter of `env_logger`: levels, alone or by module, and after a slash what a line must contain.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {

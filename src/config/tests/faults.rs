@@ -263,7 +263,7 @@ fn an_unknown_variable_of_ours_is_warned_of_with_the_nearest() {
 
 #[test]
 fn a_secret_given_as_text_and_as_file_is_refused() {
-    let text = "[api]\ntoken = \"a\"\ntoken_file = \"t\"\n";
+    let text = "[api]\ntoken = \"a-0123456789abcdef\"\ntoken_file = \"t\"\n";
     World::bare().file(text).other_file("t", "b").fault(&["api.token: is given twice", "token_file"]);
     let text = "[[stripe.webhook]]\nsecrets = [\"a\"]\nsecrets_file = \"t\"\n";
     World::bare().file(text).other_file("t", "b").fault(&["[0].secrets: is given twice"]);
@@ -431,8 +431,8 @@ fn a_tier_named_twice_is_refused() {
 fn a_price_in_two_plans_is_refused() {
     let text = "[[plan]]\ntier = \"pro\"\nprice_ids = [\"price_1\"]\n\
                 [[plan]]\ntier = \"team\"\nprice_ids = [\"price_1\"]\n";
-    of_file(text, &["plan[1].price_ids: price_1", "\"pro\"", "\"team\"", "config.toml:6"]);
-    of_env("TILLD_PLANS", "pro:price_1;team:price_1", &["plan.price_ids: price_1"]);
+    of_file(text, &["plan[1].price_ids: \"price_1\" is in plan", "\"pro\"", "\"team\"", "config.toml:6"]);
+    of_env("TILLD_PLANS", "pro:price_1;team:price_1", &["plan.price_ids: \"price_1\" is in plan"]);
 }
 
 #[test]

@@ -165,19 +165,19 @@ fn a_relative_database_is_relative_to_the_working_directory_not_to_the_file() {
 
 #[test]
 fn the_first_file_of_the_search_order_is_read() {
-    let log = |name: &str| format!("log = \"{name}\"\n");
+    let log = |name: &str| format!("log = \"tilld::{name}\"\n");
     let mut world = World::bare();
     for name in ["etc/config.toml", "tilld-dev.toml", "config.toml"] {
         world = world.other_file(name, &log(name));
         let config = world.tool();
-        assert_eq!(config.log, name);
+        assert_eq!(config.log, format!("tilld::{name}"));
         assert_eq!(config.source, Some(world.path(name)));
     }
     let world = world.other_file("env.toml", &log("env")).env(&[("TILLD_CONFIG", "env.toml")]);
-    assert_eq!(world.tool().log, "env");
+    assert_eq!(world.tool().log, "tilld::env");
     let config = Some("flag.toml".into());
     let world = world.other_file("flag.toml", &log("flag")).flags(Flags { config, ..Flags::default() });
-    assert_eq!(world.tool().log, "flag");
+    assert_eq!(world.tool().log, "tilld::flag");
 }
 
 #[test]
