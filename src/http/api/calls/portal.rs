@@ -23,29 +23,31 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         let wanted = asked.post(Kind::PortalSessionCreate, &user, "/v1/billing_portal/sessions");
         Ok::<_, ApiError>(held.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
+    if let Ok((customer, _)) = whose(api, &user, flow) {
+        asked.look_again(&customer, &outcome);
+    }
     told(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }
 
 fn form(api: &Api, user: &User, return_url: Option<&str>, flow: Option<&str>) -> Result<Form, ApiError> {
-    let about = match flow {
-        Some(flow) if flow.starts_with("subscription_") => Some((flow, running(api, &user.id)?.subscription)),
-        _ => None,
-    };
-    let customer = match &about {
-        // A user may have several customers; the portal shows one.
-        Some((_, subscription)) => subscription.stripe_customer_id.clone(),
-        None => customer_of(api, user)?,
-    };
+    let (customer, subscription) = whose(api, user, flow)?;
     let form = Form::new().put("customer", customer).put_opt("return_url", return_url);
     let Some(flow) = flow else { return Ok(form) };
     let data = Form::new().put("type", flow);
-    let data = match about {
-        Some((flow, subscription)) => {
-            data.map(flow, Form::new().put("subscription", subscription.stripe_subscription_id))
-        }
+    let data = match subscription {
+        Some(id) => data.map(flow, Form::new().put("subscription", id)),
         None => data,
     };
     Ok(form.map("flow_data", data))
+}
+
+/// The customer that the portal shows, for a user may have several; and the subscription that a flow is about.
+fn whose(api: &Api, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ApiError> {
+    if !flow.is_some_and(|flow| flow.starts_with("subscription_")) {
+        return Ok((customer_of(api, user)?, None));
+    }
+    let subscription = running(api, &user.id)?.subscription;
+    Ok((subscription.stripe_customer_id, Some(subscription.stripe_subscription_id)))
 }
 
 /// The portal of a customer who was just made would be empty.
