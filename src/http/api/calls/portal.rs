@@ -25,25 +25,35 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         let wanted = asked.post(Kind::PortalSessionCreate, &user, "/v1/billing_portal/sessions");
         Ok::<_, ApiError>(held.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
+    if let Ok((customer, _)) = whose(api, &user, flow) {
+        asked.look_again(&customer, &outcome);
+    }
     told(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }
 
 fn form(api: &Api, user: &User, return_url: Option<&str>, flow: Option<&str>) -> Result<Form, ApiError> {
-    let about_subscription = flow.filter(|flow| flow.starts_with("subscription_"));
-    let acted_on = match running(api, &user.id) {
-        Ok(shown) => Some(shown),
-        Err(error) if about_subscription.is_some() || !is_none(&error) => return Err(error),
-        Err(_) => None,
-    };
-    let customer = customer_of(api, user, acted_on.as_ref())?;
+    let (customer, subscription) = whose(api, user, flow)?;
     let form = Form::new().put("customer", customer).put_opt("return_url", return_url);
     let Some(flow) = flow else { return Ok(form) };
     let data = Form::new().put("type", flow);
-    let data = match acted_on.filter(|_| about_subscription.is_some()) {
-        Some(shown) => data.map(flow, Form::new().put("subscription", shown.subscription.stripe_subscription_id)),
+    let data = match subscription {
+        Some(id) => data.map(flow, Form::new().put("subscription", id)),
         None => data,
     };
     Ok(form.map("flow_data", data))
+}
+
+/// The customer that the portal shows, for a user may have several; and the subscription that a flow is about.
+fn whose(api: &Api, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ApiError> {
+    let is_about_subscription = flow.is_some_and(|flow| flow.starts_with("subscription_"));
+    let acted_on = match running(api, &user.id) {
+        Ok(shown) => Some(shown),
+        Err(error) if is_about_subscription || !is_none(&error) => return Err(error),
+        Err(_) => None,
+    };
+    let customer = customer_of(api, user, acted_on.as_ref())?;
+    let subscription = acted_on.filter(|_| is_about_subscription);
+    Ok((customer, subscription.map(|shown| shown.subscription.stripe_subscription_id)))
 }
 
 /// There is no subscription that calls act on, and that is no reason to refuse the portal of the main customer.
