@@ -57,9 +57,11 @@ CREATE TABLE user_links (
     linked          INTEGER NOT NULL CHECK (linked IN (0, 1)),  -- 1: it is this user's; 0: it is not
     actor           TEXT NOT NULL,                              -- api or cli
     said_at_ms      INTEGER NOT NULL,                           -- unix milliseconds
-    withdrawn_at_ms INTEGER                                     -- when it was taken back, unix milliseconds; NULL: it stands
+    withdrawn_at_ms INTEGER,                                    -- when it was taken back, unix milliseconds; NULL: it stands
+    superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)) -- 1: it was said not to be this user's, and metadata have named another one since
 ) STRICT;
 CREATE INDEX user_links_object ON user_links (object_id, id) WHERE withdrawn_at_ms IS NULL;
+CREATE INDEX user_links_user ON user_links (user_id, id) WHERE withdrawn_at_ms IS NULL;
 
 CREATE TABLE stripe_subscriptions (
     id                     INTEGER PRIMARY KEY,                 -- row number

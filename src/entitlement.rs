@@ -84,6 +84,8 @@ pub struct Subscription {
     pub good_price_ids: Option<Vec<String>>,
     /// Stripe sent its deletion.
     pub deleted: bool,
+    /// Only a `client_reference_id` links it to its user.
+    pub by_reference: bool,
     /// When it was made.
     pub created: i64,
     /// The first failed payment, `past_due` or pause for want of payment of the current trouble.
@@ -245,13 +247,13 @@ pub fn entitlement(subscriptions: &[Subscription], policy: &Policy, now: i64) ->
     effective(subscriptions, policy, now).map_or_else(no_subscription, |s| of_one(s, policy, now))
 }
 
-/// The subscription that decides: the entitled one of the highest tier, else the newest. Among
-/// equals the newest, by `created`, then by id.
+/// The subscription that decides: the entitled one of the highest tier, else the newest. Among equals one that is linked by
+/// more than a reference, since a stranger's must not stand for the user's own; then the newest, by `created`, then by id.
 #[must_use]
 pub fn effective<'a>(subscriptions: &'a [Subscription], policy: &Policy, now: i64) -> Option<&'a Subscription> {
     subscriptions
         .iter()
-        .max_by_key(|subscription| (rank_given(subscription, policy, now), subscription.created, &subscription.id))
+        .max_by_key(|one| (rank_given(one, policy, now), !one.by_reference, one.created, &one.id))
 }
 
 /// When the answer of this subscription changes by time alone; `None`: it does not. Of several subscriptions only the

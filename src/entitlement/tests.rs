@@ -48,6 +48,7 @@ fn subscription(status: &str) -> Subscription {
         pause_period_end: None,
         good_price_ids: None,
         deleted: false,
+        by_reference: false,
         created: NOW - 20 * DAY,
         grace_started_at: None,
         as_of: NOW - 20 * DAY,

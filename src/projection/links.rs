@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::derived::Basis;
 use super::owner;
+use crate::ownership::{self, Found};
 use crate::store::user_links::{self, NewStatement};
 use crate::store::{Reader, StoreError, Tx, audit, customers, owners, users};
 
@@ -72,6 +73,11 @@ pub fn foresee(reader: &Reader, said: Said, force: bool) -> Result<Linked, Store
 /// When the database cannot take it.
 pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, StoreError> {
     let foreseen = foresee(tx, said, force)?;
+    if foreseen == Linked::Already && !user_links::is_last_customer(tx, said.user_id, said.id)? {
+        // Said again, it is what was said last, and so the main one.
+        user_links::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
+        note(tx, said, true, basis)?;
+    }
     if foreseen != Linked::Now {
         return Ok(foreseen);
     }
@@ -81,18 +87,37 @@ pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, St
     Ok(Linked::Now)
 }
 
-/// Takes back what was said of it and the user, and says that it is not this user's, whoever names him. `false`: it is not
-/// the user's, and was not said to be.
+/// Takes back what was said of it and the user, and says that it is not this user's, whoever names him. `false`: nothing
+/// and nobody says that it is.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn unlink(tx: &Tx, said: Said, basis: Basis) -> Result<bool, StoreError> {
     let withdrawn = user_links::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
-    if withdrawn == 0 && owner_of(tx, said)?.as_deref() != Some(said.user_id) {
+    if withdrawn == 0 && !is_named(tx, said, basis)? {
         return Ok(false);
     }
     note(tx, said, false, basis)?;
     Ok(true)
+}
+
+/// Whether any rule names the user, be it beside others.
+fn is_named(reader: &Reader, said: Said, basis: Basis) -> Result<bool, StoreError> {
+    let is_meant = |step: ownership::Step| match step.found {
+        Found::Names(user_id) => user_id == said.user_id,
+        Found::Several(users) => users.iter().any(|user_id| user_id == said.user_id),
+        Found::Silent | Found::Denied(_) => false,
+    };
+    Ok(match said.kind {
+        Kind::Customer => {
+            let words = owner::words_of_customer(reader, said.id, basis.link)?;
+            ownership::trace_customer(&words, basis.link).any(is_meant)
+        }
+        Kind::Subscription => {
+            let words = owner::words_of_subscription(reader, said.id, basis.link)?;
+            ownership::trace_object(&words, basis.link).any(is_meant)
+        }
+    })
 }
 
 /// Whose it is now.
@@ -102,7 +127,7 @@ pub fn unlink(tx: &Tx, said: Said, basis: Basis) -> Result<bool, StoreError> {
 pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreError> {
     match said.kind {
         Kind::Customer => customers::find_owner(reader, said.id),
-        Kind::Subscription => Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.user_id)),
+        Kind::Subscription => Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id)),
     }
 }
 
@@ -121,6 +146,7 @@ fn note(tx: &Tx, said: Said, linked: bool, basis: Basis) -> Result<(), StoreErro
         Kind::Customer => {
             customers::ensure(tx, said.id)?;
             owner::refresh_customer(tx, said.id, basis)?;
+            owner::choose_main(tx, said.user_id)?;
         }
         Kind::Subscription => {
             owner::refresh_subscription(tx, said.id, basis)?;

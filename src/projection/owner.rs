@@ -224,24 +224,21 @@ fn owner_of(tx: &Tx, row: &owners::Object, id: &str, about: About, rules: &Rules
 pub(super) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bool, StoreError> {
     let Some(row) = owners::find_subscription(tx, id)? else { return Ok(false) };
     let found = owner_of(tx, &row, id, About::Subscription(id), basis.link)?;
-    let linked_by = found.as_ref().map(|owner| owner.linked_by);
-    if found.as_ref().map(|owner| &owner.user_id) == row.user_id.as_ref() && linked_by == row.linked_by {
+    if found == row.owner {
         return Ok(false);
     }
     owners::set_subscription(tx, id, found.as_ref())?;
-    if linked_by == Some(LinkedBy::Reference) {
+    owners::set_billed(tx, id, found.as_ref())?;
+    if found.as_ref().is_some_and(|owner| owner.linked_by == LinkedBy::Reference) {
         log::warn!(
             "a subscription is linked to its user by a client_reference_id alone, which gives access and nothing else: \
              `tilld user link ID {id}` says whose it is subscription_id={id}"
         );
     }
-    let user_id = found.map(|owner| owner.user_id);
-    if user_id == row.user_id {
-        return Ok(false);
-    }
-    owners::set_billed(tx, id, user_id.as_deref())?;
+    let (before, user_id) = (row.owner.map(|owner| owner.user_id), found.map(|owner| owner.user_id));
+    // Another word for the same user may change which of the user's subscriptions decides.
     audit::link_subscription(tx, id, user_id.as_deref())?;
-    for user_id in users_of(&row.user_id, &user_id) {
+    for user_id in users_of(&before, &user_id) {
         derived::refresh_effective(tx, user_id, basis)?;
     }
     Ok(true)
@@ -264,34 +261,34 @@ pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
 /// Gives an invoice to whom its subscription belongs; one of no subscription that is known, to whom its words name.
 pub(super) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
     let Some(row) = owners::find_invoice(tx, id)? else { return Ok(()) };
-    let user_id = match subscribers(tx, row.part_of.as_deref())? {
-        Some(user_id) => user_id,
-        None => owner_of(tx, &row, id, About::Invoice(id), basis.link)?.map(|owner| owner.user_id),
+    let found = match subscribers(tx, row.part_of.as_deref())? {
+        Some(owner) => owner,
+        None => owner_of(tx, &row, id, About::Invoice(id), basis.link)?,
     };
-    if user_id == row.user_id {
+    if found == row.owner {
         return Ok(());
     }
-    owners::set_invoice(tx, id, user_id.as_deref())
+    owners::set_invoice(tx, id, found.as_ref())
 }
 
-/// The user of a subscription, which may be nobody; `None`: no such subscription is known.
-fn subscribers(reader: &Reader, subscription_id: Option<&str>) -> Result<Option<Option<String>>, StoreError> {
+/// The owner of a subscription, which may be nobody; `None`: no such subscription is known.
+fn subscribers(reader: &Reader, subscription_id: Option<&str>) -> Result<Option<Option<Owner>>, StoreError> {
     let found = subscription_id.map_or(Ok(None), |id| owners::find_subscription(reader, id))?;
-    Ok(found.map(|subscription| subscription.user_id))
+    Ok(found.map(|subscription| subscription.owner))
 }
 
 /// Gives a payment to whom the subscription that it pays for belongs; any other, to whom its words name.
 pub(super) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
     let Some(row) = owners::find_payment_intent(tx, id)? else { return Ok(()) };
     let invoice = row.part_of.as_deref().map_or(Ok(None), |invoice_id| owners::find_invoice(tx, invoice_id))?;
-    let user_id = match subscribers(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {
-        Some(user_id) => user_id,
-        None => owner_of(tx, &row, id, About::PaymentIntent(id), basis.link)?.map(|owner| owner.user_id),
+    let found = match subscribers(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {
+        Some(owner) => owner,
+        None => owner_of(tx, &row, id, About::PaymentIntent(id), basis.link)?,
     };
-    if user_id == row.user_id {
+    if found == row.owner {
         return Ok(());
     }
-    owners::set_payment_intent(tx, id, user_id.as_deref())
+    owners::set_payment_intent(tx, id, found.as_ref())
 }
 
 /// What a session is about may belong to another user now.

@@ -70,7 +70,8 @@ fn has_its_owner(step: &Step, id: &str, former_customer: Option<&str>) -> Result
     }
     if former_customer.is_none() {
         // Until now its invoices belonged to whom their own words name.
-        owners::set_billed(tx, id, subscriptions::find_user(tx, id)?.as_deref())?;
+        let owner = owners::find_subscription(tx, id)?.and_then(|row| row.owner);
+        owners::set_billed(tx, id, owner.as_ref())?;
     }
     Ok(derived::refresh_effective_of(tx, id, basis)?)
 }

@@ -42,7 +42,8 @@ const PUT: &str = "INSERT INTO stripe_customers
     ON CONFLICT (stripe_customer_id) DO UPDATE SET email = :email, name = :name, metadata = :metadata,
         currency = :currency, delinquent = :delinquent, deleted = :deleted, created = :created, livemode = :livemode,
         event_created = :event_created, event_id = :event_id,
-        last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
+        last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
+         ELSE coalesce(:named, last_named) END";
 
 /// Replaces what is known of a customer, its user excepted.
 ///
@@ -97,12 +98,13 @@ pub fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact
     reader.find(SQL, [customer_id], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// The user a charge belongs to, by its payment intent, or without one by its customer.
+/// The user a charge belongs to, by its payment intent, or without one by its customer. Nobody whom a reference alone names:
+/// a stranger's dispute is not that user's.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
-    const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id ELSE p.user_id END FROM stripe_charges h
+    const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id WHEN p.linked_by <> 'reference' THEN p.user_id END FROM stripe_charges h
         LEFT JOIN stripe_payment_intents p ON p.stripe_intent_id = h.stripe_payment_intent_id
         LEFT JOIN stripe_customers c ON c.stripe_customer_id = h.stripe_customer_id WHERE h.stripe_charge_id = ?1";
     Ok(reader.find(SQL, [charge_id], |row| row.get(0))?.flatten())

@@ -62,7 +62,8 @@ const PUT: &str = "INSERT INTO stripe_invoices
      created = :created, finalized_at = :finalized_at, paid_at = :paid_at, voided_at = :voided_at,
      marked_uncollectible_at = :uncollectible_at, metadata = :metadata, deleted = :deleted, livemode = :livemode,
      event_created = :event_created, event_id = :event_id,
-     last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
+     last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
+         ELSE coalesce(:named, last_named) END";
 
 /// Replaces what is known of an invoice.
 ///

@@ -147,9 +147,7 @@ pub fn find_customer(reader: &Reader, customer_id: &str) -> Result<Option<Custom
 #[allow(missing_docs)] // as above
 pub struct Object {
     pub customer_id: Option<String>,
-    pub user_id: Option<String>,
-    /// Of a subscription.
-    pub linked_by: Option<LinkedBy>,
+    pub owner: Option<Owner>,
     pub metadata: String,
     pub last_named: Option<String>,
     /// Of an invoice its subscription, of a payment intent its invoice.
@@ -158,16 +156,15 @@ pub struct Object {
 
 const SUBSCRIPTION: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, NULL
     FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
-const INVOICE: &str = "SELECT stripe_customer_id, user_id, NULL, metadata, last_named, stripe_subscription_id
+const INVOICE: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, stripe_subscription_id
     FROM stripe_invoices WHERE stripe_invoice_id = ?1";
-const PAYMENT_INTENT: &str = "SELECT stripe_customer_id, user_id, NULL, metadata, last_named, stripe_invoice_id
+const PAYMENT_INTENT: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, stripe_invoice_id
     FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
 
 fn object(row: &Row) -> rusqlite::Result<Object> {
     Ok(Object {
         customer_id: row.get(0)?,
-        user_id: row.get(1)?,
-        linked_by: linked_by(row, 2)?,
+        owner: owner(row, (1, 2))?,
         metadata: row.get(3)?,
         last_named: row.get(4)?,
         part_of: row.get(5)?,
@@ -246,40 +243,45 @@ pub fn set_subscription(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), 
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
-const SET_INVOICES: &str = "UPDATE stripe_invoices SET user_id = ?2
-    WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
-const SET_PAYMENTS: &str =
-    "UPDATE stripe_payment_intents SET user_id = ?2 WHERE user_id IS NOT ?2 AND stripe_invoice_id
-    IN (SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_subscription_id = ?1)";
+const SET_INVOICES: &str = "UPDATE stripe_invoices SET user_id = ?2, linked_by = ?3
+    WHERE stripe_subscription_id = ?1 AND (user_id IS NOT ?2 OR linked_by IS NOT ?3)";
+const SET_PAYMENTS: &str = "UPDATE stripe_payment_intents SET user_id = ?2, linked_by = ?3
+    WHERE (user_id IS NOT ?2 OR linked_by IS NOT ?3) AND stripe_invoice_id IN
+        (SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_subscription_id = ?1)";
 
 /// Gives the invoices of a subscription and their payments to its user.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn set_billed(tx: &Tx, subscription_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+pub fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
     // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
     const ANY: &str = "SELECT 1 FROM stripe_invoices WHERE stripe_subscription_id = ?1 LIMIT 1";
     if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
         return Ok(());
     }
-    tx.execute(SET_INVOICES, (subscription_id, user_id))?;
-    tx.execute(SET_PAYMENTS, (subscription_id, user_id)).map(|_| ())
+    let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
+    tx.execute(SET_INVOICES, (subscription_id, user_id, by))?;
+    tx.execute(SET_PAYMENTS, (subscription_id, user_id, by)).map(|_| ())
 }
 
 /// Gives an invoice to a user, or to nobody.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn set_invoice(tx: &Tx, id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
-    tx.execute("UPDATE stripe_invoices SET user_id = ?2 WHERE stripe_invoice_id = ?1", (id, user_id)).map(|_| ())
+pub fn set_invoice(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_invoices SET user_id = ?2, linked_by = ?3 WHERE stripe_invoice_id = ?1";
+    let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
+    tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
 /// Gives a payment intent to a user, or to nobody.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn set_payment_intent(tx: &Tx, id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
-    tx.execute("UPDATE stripe_payment_intents SET user_id = ?2 WHERE stripe_intent_id = ?1", (id, user_id)).map(|_| ())
+pub fn set_payment_intent(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_payment_intents SET user_id = ?2, linked_by = ?3 WHERE stripe_intent_id = ?1";
+    let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
+    tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
 /// The subscriptions of a customer, by id.

@@ -38,7 +38,8 @@ const PUT: &str = "INSERT INTO stripe_payment_intents
     VALUES (:id, :named, :customer, :invoice, :charge, :amount, :received, :currency, :status, :method,
      :error_code, :error_message, :cancellation_reason, :metadata, :created, :livemode, :event_created, :event_id)
     ON CONFLICT (stripe_intent_id) DO UPDATE SET
-     last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END,
+     last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
+         ELSE coalesce(:named, last_named) END,
      stripe_customer_id = :customer, stripe_invoice_id = :invoice, stripe_charge_id = :charge, amount_cents = :amount,
      amount_received_cents = :received, currency = :currency, status = :status, payment_method_type = :method,
      error_code = :error_code, error_message = :error_message, cancellation_reason = :cancellation_reason,
@@ -130,12 +131,13 @@ pub fn list_ids_of_invoice(reader: &Reader, invoice_id: &str) -> Result<Vec<Stri
     reader.list(SQL, [invoice_id], |row| row.get(0))
 }
 
-/// The user of a payment intent.
+/// The user of a payment intent, unless a reference alone names one.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_user(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
-    const SQL: &str = "SELECT user_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
+    const SQL: &str = "SELECT user_id FROM stripe_payment_intents
+        WHERE stripe_intent_id = ?1 AND linked_by <> 'reference'";
     Ok(reader.find(SQL, [intent_id], |row| row.get(0))?.flatten())
 }
 

@@ -113,7 +113,8 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
      cancellation_reason = :cancellation_reason, currency = :currency, latest_invoice = :latest_invoice,
      items_partial = :items_partial, deleted = :deleted, metadata = :metadata, livemode = :livemode,
      event_created = :event_created, event_id = :event_id,
-     last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
+     last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
+         ELSE coalesce(:named, last_named) END";
 
 /// Subscriptions of a customer that are not known to have been deleted.
 ///
@@ -247,6 +248,7 @@ impl Shown {
             pause_period_end: self.past.pause_period_end,
             good_price_ids: self.past.good_price_ids.as_deref().and_then(|ids| serde_json::from_str(ids).ok()),
             deleted: row.deleted || self.customer_deleted,
+            by_reference: self.linked_by == Some(LinkedBy::Reference),
             created: row.created.unwrap_or(row.event_created),
             grace_started_at: self.past.grace_started_at,
             as_of: row.event_created,

@@ -39,12 +39,33 @@ pub fn withdraw(tx: &Tx, object_id: &str, user_id: &str, linked: bool, now_ms: i
     tx.execute(SQL, (object_id, user_id, linked, now_ms))
 }
 
+/// Another user is named for an object after it was said not to be somebody's: that is over then.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn supersede(tx: &Tx, object_id: &str, named: &str, named_at: i64) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE user_links SET superseded = 1 WHERE object_id = ?1 AND withdrawn_at_ms IS NULL
+        AND linked = 0 AND user_id <> ?2 AND said_at_ms < ?3 * 1000 AND superseded = 0";
+    tx.execute(SQL, (object_id, named, named_at)).map(|_| ())
+}
+
+/// Whether this is the last customer of which it was said that it is the user's.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT object_id FROM user_links WHERE user_id = ?1 AND object = 'customer' AND linked = 1
+        AND withdrawn_at_ms IS NULL ORDER BY id DESC LIMIT 1";
+    let last: Option<String> = reader.find(SQL, [user_id], |row| row.get(0))?;
+    Ok(last.is_none_or(|last| last == object_id))
+}
+
 /// The statements about an object that stand, the newest first.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
     const SQL: &str = "SELECT id, user_id, linked FROM user_links
-        WHERE object_id = ?1 AND withdrawn_at_ms IS NULL ORDER BY id DESC";
+        WHERE object_id = ?1 AND withdrawn_at_ms IS NULL AND superseded = 0 ORDER BY id DESC";
     reader.list(SQL, [object_id], |row| Ok(Statement { order: row.get(0)?, user_id: row.get(1)?, linked: row.get(2)? }))
 }

@@ -2,6 +2,7 @@
 //! file of them for a business that is older than tilld. With `stripe.api_key` each is looked at first. It must never
 //! write half a file whose other half cannot be read.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +130,7 @@ fn lines(path: &Path) -> Result<Vec<Wanted>, Failure> {
         let record = record.map_err(unreadable)?;
         let line = record.position().map_or(0, csv::Position::line);
         let (user_id, object) = (record.get(0).unwrap_or_default(), record.get(1).unwrap_or_default());
-        let is_head = line == 1 && !object.contains('_');
+        let is_head = line == 1 && !object.starts_with("cus_") && !object.starts_with("sub_");
         match wanted(user_id, object) {
             Ok(one) => found.push(one),
             Err(_) if is_head || (user_id.is_empty() && object.is_empty()) => {}
@@ -184,8 +185,18 @@ impl Linker<'_> {
     fn all(&self, wanted: &[Wanted]) -> Result<Vec<Outcome>, Failure> {
         let context = daemon::context(self.config);
         let mut outcomes = Vec::with_capacity(wanted.len());
+        let mut before: HashMap<&str, &str> = HashMap::new();
         for one in wanted {
-            outcomes.push(self.one(one, &context)?);
+            let outcome = match before.get(one.object.as_str()) {
+                // What an earlier line says would stand by then.
+                Some(other) if self.arguments.dry_run && *other == one.user_id => Outcome::Already,
+                Some(other) if self.arguments.dry_run && !self.arguments.force => Outcome::Taken((*other).to_owned()),
+                _ => self.one(one, &context)?,
+            };
+            if outcome == Outcome::Linked {
+                before.insert(&one.object, &one.user_id);
+            }
+            outcomes.push(outcome);
         }
         Ok(outcomes)
     }

@@ -27,6 +27,11 @@ fn keys_and_reference_come_from_the_file_or_the_environment() {
 }
 
 #[test]
+fn the_key_that_is_refused_is_the_one_that_calls_write() {
+    assert_eq!(crate::config::link::RESERVED, crate::calls::KEY_METADATA);
+}
+
+#[test]
 fn what_cannot_be_a_key_of_metadata_or_is_no_choice_is_refused() {
     let long = format!("[link]\nmetadata_keys = [\"{}\"]\n", "k".repeat(41));
     let many = format!("[link]\nmetadata_keys = [{}]\n", "\"k\",".repeat(11));
@@ -36,6 +41,7 @@ fn what_cannot_be_a_key_of_metadata_or_is_no_choice_is_refused() {
         ("[link]\nmetadata_keys = [\"\"]\n", "1 to 40 characters"),
         (long.as_str(), "1 to 40 characters"),
         (many.as_str(), "at most 10"),
+        ("[link]\nmetadata_keys = [\"tilld_key\"]\n", "its own keys"),
     ] {
         World::bare().file(text).fault(&["link.metadata_keys", words]);
     }

@@ -63,7 +63,13 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         if let Some(doubt) = held.settle_open(&user.id, &[Kind::CheckoutSessionCreate, Kind::CheckoutSessionExpire])? {
             return Ok(doubt);
         }
-        second::refuse(&asked, &user, &order)?;
+        if let Err(refusal) = second::refuse(&asked, &user, &order) {
+            // Who has one by another way must not buy a second one where he began to buy this one.
+            if refusal.code == second::ALREADY_SUBSCRIBED {
+                open::close_subscriptions(&asked, held, &user);
+            }
+            return Err(refusal);
+        }
         let form_under = |key: &str| form(api, &order, (&user, &customer), key);
         let is_same = |made_by: &Operation| {
             let again = form_under(&made_by.idempotency_key).encode().map_err(CallsError::from)?;

@@ -14,6 +14,9 @@ use crate::stripe::call::Priority;
 use crate::stripe::form::Form;
 
 const PARAM: &str = "stripe_customer_id";
+/// How ids of other objects begin (docs.stripe.com/api); a customer's may begin with anything else.
+const OTHERS: [&str; 12] =
+    ["sub_", "pi_", "in_", "ch_", "cs_", "pm_", "price_", "prod_", "evt_", "acct_", "seti_", "re_"];
 /// Longest id (Stripe's limit).
 const MAX_ID_CHARS: usize = 255;
 
@@ -57,7 +60,11 @@ fn parameters(request: &Request) -> Result<(String, bool), ApiError> {
         Some(Value::Bool(force)) => *force,
         Some(_) => return Err(ApiError::parameter("force", "force takes true or false")),
     };
-    let id = fields.get(PARAM).and_then(Value::as_str).map(str::trim).unwrap_or_default();
+    let id = match fields.get(PARAM) {
+        None | Some(Value::Null) => "",
+        Some(Value::String(id)) => id.trim(),
+        Some(_) => return Err(ApiError::parameter(PARAM, format!("{PARAM} takes a text"))),
+    };
     Ok((valid(id)?, force))
 }
 
@@ -67,7 +74,8 @@ fn valid(id: &str) -> Result<String, ApiError> {
             ApiError::new(400, "parameter_missing", format!("{PARAM} is missing: give Stripe's id, cus_…")).at(PARAM)
         );
     }
-    let fits = id.bytes().all(|byte| byte.is_ascii_graphic()) && id.len() <= MAX_ID_CHARS && !id.starts_with("sub_");
+    let is_another = OTHERS.iter().any(|prefix| id.starts_with(prefix));
+    let fits = id.bytes().all(|byte| byte.is_ascii_graphic()) && id.len() <= MAX_ID_CHARS && !is_another;
     if !fits {
         return Err(ApiError::parameter(PARAM, format!("{PARAM} takes the id of a Stripe customer, cus_…")));
     }

@@ -63,15 +63,22 @@ pub(super) fn running(api: &Api, user_id: &str) -> Result<Shown, ApiError> {
 pub(super) fn running_that(api: &Api, user_id: &str, is_so: impl Fn(&Subscription) -> bool) -> Result<Shown, ApiError> {
     let mut shown = subscriptions_for_calls(api, user_id)?;
     shown.retain(|one| !one.facts().deleted && !has_ended(&one.subscription.status));
-    if shown.iter().any(|one| is_so(&one.subscription)) {
-        shown.retain(|one| is_so(&one.subscription));
-    }
+    prefer(&mut shown, |one| is_so(&one.subscription));
+    // One that was never begun is acted on only where there is no other.
+    prefer(&mut shown, |one| ownership::runs(&one.subscription.status));
     let facts: Vec<_> = shown.iter().map(Shown::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s()).map(|fact| fact.id.clone());
     let found = shown.into_iter().find(|one| Some(&one.subscription.stripe_subscription_id) == chosen.as_ref());
     match found {
         Some(found) => Ok(found),
         None => Err(nothing_to_act_on(api, user_id)?),
+    }
+}
+
+/// Keeps those that are so, if there are any.
+fn prefer(shown: &mut Vec<Shown>, is_so: impl Fn(&Shown) -> bool) {
+    if shown.iter().any(&is_so) {
+        shown.retain(is_so);
     }
 }
 

@@ -38,6 +38,31 @@ pub(super) fn make_way(
     Ok(same.map(|session| held.answer_with(Kind::CheckoutSessionAgain, &user.id, session)).transpose()?)
 }
 
+/// Expires the open sessions at which the user could still buy a subscription. What cannot be expired now is said in the
+/// log, and found out by the recovery where it is in doubt.
+pub(super) fn close_subscriptions(asked: &Asked, held: &Held, user: &User) {
+    let close = || -> Result<(), ApiError> {
+        for (_, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
+            let Some(session) = read(asked, &id)? else { continue };
+            if status(&session) == "open" && session["mode"] == "subscription" {
+                held.perform_before(&expiry(asked, user, &id), &Form::new())?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = close() {
+        log::warn!("an open checkout session could not be expired user_id={}: {}", user.id, error.message);
+    }
+}
+
+fn expiry(asked: &Asked, user: &User, id: &str) -> Wanted {
+    Wanted {
+        subject: Some(id.to_owned()),
+        caller: Caller::new(None, ""),
+        ..asked.post(Kind::CheckoutSessionExpire, user, &format!("{}/expire", path_of(id)))
+    }
+}
+
 fn read(asked: &Asked, id: &str) -> Result<Option<Value>, ApiError> {
     asked.read_anew(&path_of(id))
 }
@@ -52,12 +77,7 @@ fn status(session: &Value) -> &str {
 
 /// Expires an open session; `Some` where it may still be paid.
 fn expire(asked: &Asked, held: &Held, (user, order): (&User, &Order), id: &str) -> Result<Option<Outcome>, ApiError> {
-    let wanted = Wanted {
-        subject: Some(id.to_owned()),
-        caller: Caller::new(None, ""),
-        ..asked.post(Kind::CheckoutSessionExpire, user, &format!("{}/expire", path_of(id)))
-    };
-    match held.perform_before(&wanted, &Form::new())? {
+    match held.perform_before(&expiry(asked, user, id), &Form::new())? {
         Outcome::Done(_) => Ok(None),
         // Stripe expires only what is open: it has been paid meanwhile, or has run out.
         Outcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {

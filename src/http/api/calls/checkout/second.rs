@@ -10,6 +10,8 @@ use crate::store::stripe_operations as operations;
 use crate::store::subscriptions::{self as subs, Shown};
 use crate::store::users::User;
 
+/// The code of the refusal beside another subscription.
+pub(super) const ALREADY_SUBSCRIBED: &str = "already_subscribed";
 /// An `incomplete` subscription can be paid for 23 hours (Stripe); an hour more, since clocks differ.
 const PAYABLE_S: i64 = 24 * 3600;
 
@@ -72,6 +74,10 @@ fn already_subscribed(api: &Api, user: &User, one: &Shown) -> Result<ApiError, A
     let row = &one.subscription;
     let (way_out, words) = match row.status.as_str() {
         "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice is to be paid (invoice_url, where known)"),
+        // Nothing is collected, so that another price would change nothing.
+        "active" | "trialing" if row.pause_collection.is_some() => {
+            ("resume", "POST /api/v1/users/{user_id}/subscription/resume has it collected again")
+        }
         "paused" => ("resume", "POST /api/v1/users/{user_id}/subscription/resume lets it run again"),
         _ if one.facts().ends_at().is_some() => {
             ("reactivate", "POST /api/v1/users/{user_id}/subscription/reactivate undoes its cancellation")
@@ -85,7 +91,7 @@ fn already_subscribed(api: &Api, user: &User, one: &Shown) -> Result<ApiError, A
     let invoice = if way_out == "pay_invoice" { invoice_of(api, one)? } else { None };
     let url =
         invoice.filter(|(status, _)| matches!(status.as_str(), "open" | "uncollectible")).and_then(|(_, url)| url);
-    Ok(ApiError::new(409, "already_subscribed", message)
+    Ok(ApiError::new(409, ALREADY_SUBSCRIBED, message)
         .with("subscription_id", row.stripe_subscription_id.as_str())
         .with("status", row.status.as_str())
         .with("way_out", way_out)
