@@ -251,9 +251,7 @@ pub fn entitlement(subscriptions: &[Subscription], policy: &Policy, now: i64) ->
 /// more than a reference, since a stranger's must not stand for the user's own; then the newest, by `created`, then by id.
 #[must_use]
 pub fn effective<'a>(subscriptions: &'a [Subscription], policy: &Policy, now: i64) -> Option<&'a Subscription> {
-    subscriptions
-        .iter()
-        .max_by_key(|one| (rank_given(one, policy, now), !one.by_reference, one.created, &one.id))
+    subscriptions.iter().max_by_key(|one| (rank_given(one, policy, now), !one.by_reference, one.created, &one.id))
 }
 
 /// When the answer of this subscription changes by time alone; `None`: it does not. Of several subscriptions only the

@@ -127,7 +127,9 @@ fn is_named(reader: &Reader, said: Said, basis: Basis) -> Result<bool, StoreErro
 pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreError> {
     match said.kind {
         Kind::Customer => customers::find_owner(reader, said.id),
-        Kind::Subscription => Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id)),
+        Kind::Subscription => {
+            Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id))
+        }
     }
 }
 

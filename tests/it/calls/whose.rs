@@ -177,3 +177,43 @@ fn what_names_a_user_in_metadata_is_written_by_tilld_under_the_configured_key() 
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("metadata_reserved")), "{key} {answer}");
     }
 }
+
+#[test]
+fn a_session_that_was_begun_is_closed_when_the_user_has_a_subscription_by_another_way() {
+    let shop = Shop::open(&URLS);
+    shop.user("alice");
+    let begun = shop.done("alice", "/checkout-session", &json!({"price_id": "price_pro"}))["session_id"].clone();
+    let customer = shop.done("alice", "/customer", &json!({}))["stripe_customer_id"].clone();
+    subscription(&shop, customer.as_str().unwrap(), "alice");
+    shop.deliver();
+    assert_eq!(
+        shop.fault("alice", "/checkout-session", &json!({"price_id": "price_pro"})),
+        is(409, "already_subscribed", "")
+    );
+    assert_eq!(shop.fake.object(begun.as_str().unwrap()).unwrap()["status"], "expired", "nobody pays twice");
+}
+
+#[test]
+fn calls_act_on_what_runs_before_what_was_never_begun() {
+    let shop = Shop::open(&URLS);
+    shop.user("alice");
+    let customer = shop.done("alice", "/customer", &json!({}))["stripe_customer_id"].as_str().unwrap().to_owned();
+    let owed = subscription(&shop, &customer, "alice");
+    shop.fake.change(&owed, "customer.subscription.updated", &json!({"status": "unpaid"}));
+    let items = json!({"object": "list", "has_more": false, "data": []});
+    let newer = json!({"customer": customer, "status": "incomplete", "metadata": {"user_id": "alice"}, "items": items,
+        "created": 1_790_000_000});
+    shop.fake.create("subscription", &newer);
+    shop.deliver();
+    assert_eq!(shop.done("alice", "/subscription/cancel", &json!({}))["id"], json!(owed));
+}
+
+#[test]
+fn the_way_out_beside_a_subscription_that_is_not_collected_is_to_resume() {
+    let shop = Shop::open(&[&URLS[..], &[("TILLD_PAUSED_COLLECTION", "until_paid")]].concat());
+    let id = shop.subscriber("alice", "price_pro");
+    shop.fake.change(&id, "customer.subscription.updated", &json!({"pause_collection": {"behavior": "void"}}));
+    shop.deliver();
+    let (status, answer) = shop.post("alice", "/checkout-session", &json!({"price_id": "price_pro"}));
+    assert_eq!((status, &answer["error"]["way_out"]), (409, &json!("resume")), "{answer}");
+}

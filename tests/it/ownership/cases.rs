@@ -377,6 +377,27 @@ fn said() -> Vec<Case> {
             )
         },
         Case {
+            puts: vec![("a", "cus_1", false, 200), ("a", "cus_2", false, 200), ("a", "cus_1", false, 200)],
+            main: vec![("a", "cus_1")],
+            ..case(
+                "a customer said again is the one said last",
+                vec![new_customer("cus_1", "", 0), new_customer("cus_2", "", 0)],
+            )
+        },
+        Case {
+            deletes: vec![("ws1", "cus_w", 200)],
+            entitled: vec![("ws1", "sub_1"), ("ws2", "sub_2")],
+            main: vec![("ws2", "cus_w"), ("ws1", "")],
+            ..case(
+                "a customer that two users are named for is the one's of whom it was not said that it is not",
+                vec![
+                    new_customer("cus_w", "", 0),
+                    new_subscription("sub_1", "cus_w", "ws1"),
+                    new_subscription("sub_2", "cus_w", "ws2"),
+                ],
+            )
+        },
+        Case {
             puts: vec![("victim", "cus_s", false, 200)],
             entitled: vec![("victim", "sub_s")],
             main: vec![("victim", "cus_s")],

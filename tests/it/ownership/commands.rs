@@ -96,6 +96,11 @@ fn a_file_of_links_is_read_as_a_whole_foreseen_and_reported() {
     );
     assert!(refused.err.contains("nothing was linked"), "{}", refused.err);
 
+    let twice = file("user_id,stripe_customer_id\nbob,cus_9\ncarl,cus_9\nbob,cus_9\n");
+    let foreseen = run(dir.path(), &["user", "link", "--from", &twice, "--dry-run"], &[]);
+    assert!(foreseen.out.contains("not linked: cus_9 to carl: it was said to be of user \"bob\""), "{}", foreseen.out);
+    assert!(foreseen.out.contains("1 would be linked, 1 already linked, 1 not linked"), "{}", foreseen.out);
+
     let good = file("user,stripe\nbob,cus_s\n\"carol, inc\",sub_2\n\n");
     let foreseen = run(dir.path(), &["user", "link", "--from", &good, "--dry-run"], &[]);
     assert_eq!(

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 use tilld::clock::Clock;
+use tilld::http::request::Method;
 use tilld::ownership::{Reference, Rules};
 use tilld::projection::relink;
 
 use super::objects::{Session, customer, event, subscription};
-use crate::harness::{Setup, Till};
+use crate::harness::{DAY_S, START_S, Setup, Till};
 
 fn setup(keys: &[&str], reference: Reference) -> Setup {
     let metadata_keys = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -95,4 +96,34 @@ fn rules_that_are_the_same_write_nothing() {
     let before = till.dump();
     let till = started(till.close(), setup(&["user_id"], Reference::Grant));
     assert_eq!(till.dump(), before);
+}
+
+#[test]
+fn that_it_is_not_somebodys_is_over_when_metadata_have_named_another_since() {
+    let mut till = started(tempfile::tempdir().unwrap(), setup(&["user_id"], Reference::Grant));
+    let at = |at: i64, user: &str| event("customer.updated", at, customer("cus_1", user, 0));
+    till.feed(&[at(-10, "xena")]);
+    let said = "/api/v1/users/xena/customer?stripe_customer_id=cus_1";
+    assert_eq!(till.call(Method::Delete, said, &Value::Null).0, 200);
+    assert_eq!(main_of(&till, "cus_1"), Value::Null);
+    till.feed(&[at(5, "xena")]);
+    assert_eq!(main_of(&till, "cus_1"), Value::Null, "whoever names her");
+    till.feed(&[at(20, "xena"), at(10, "yves")]);
+    assert_eq!(main_of(&till, "cus_1"), "xena", "another was named since, however late that was heard");
+}
+
+#[test]
+fn a_reference_never_stands_for_the_users_own_subscription_where_neither_entitles() {
+    let mut till = started(tempfile::tempdir().unwrap(), setup(&["user_id"], Reference::Grant));
+    let session = Session { made: 1, reference: "vic", customer: "cus_s", subscription: "sub_s", ..Session::default() };
+    let mut newer = subscription("sub_s", "cus_s", "", "canceled");
+    newer["created"] = json!(START_S + 500);
+    till.feed(&[
+        event("customer.subscription.created", 1, subscription("sub_v", "cus_v", "vic", "unpaid")),
+        session.completed(2),
+        event("customer.subscription.deleted", 600, newer),
+    ]);
+    till.clock.set((START_S + 30 * DAY_S) * 1000);
+    let answer = till.entitlement("vic");
+    assert_eq!((&answer["reason"], &answer["subscription_id"]), (&json!("unpaid"), &json!("sub_v")));
 }
