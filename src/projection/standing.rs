@@ -40,9 +40,11 @@ fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, Pro
 
 /// When the present delinquency began: with the first failed payment since the subscription was last in good standing,
 /// or its first `past_due` (or pause for want of payment) if that came first or is all that was heard. Later failures do
-/// not move it.
+/// not move it. A failure that was paid belongs to no delinquency of today, and a payment that left nothing owed ended
+/// the one it was made in, whether or not an event said `active` after it.
 fn grace_start(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<i64, StoreError> {
-    let last_good = subscription_events::last_good_standing(tx, subscription_id)?.unwrap_or(i64::MIN);
+    let heard_good = subscription_events::last_good_standing(tx, subscription_id)?;
+    let last_good = heard_good.max(payment_failures::last_made_good(tx, subscription_id)?).unwrap_or(i64::MIN);
     let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
     let first_heard = subscription_events::first_delinquent_after(tx, subscription_id, last_good)?;
     Ok(first_failure.into_iter().chain(first_heard).min().unwrap_or(standing.event_created))

@@ -1,0 +1,3 @@
+//! What the tables say is what happened, also where events are late, doubled, lost or strange.
+
+mod grace;
