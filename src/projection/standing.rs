@@ -86,5 +86,6 @@ fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionErro
         object: snapshot.object,
         previous: snapshot.previous_attributes,
         read: false,
+        contained: false,
     }))
 }

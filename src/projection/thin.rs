@@ -107,6 +107,7 @@ fn path_of(key: Key) -> Option<String> {
         "invoice" => "invoices",
         "payment_intent" => "payment_intents",
         "charge" => "charges",
+        "refund" => "refunds",
         "dispute" => "disputes",
         "checkout.session" => "checkout/sessions",
         "price" => "prices",
@@ -116,7 +117,8 @@ fn path_of(key: Key) -> Option<String> {
     Some(format!("/v1/{collection}/{}", key.id))
 }
 
-/// Events of one second could not be put in order for certain: what Stripe shows now decides. Once for each such second.
+/// Events of one second could not be put in order for certain: what Stripe shows now decides. One row for each such
+/// second, reopened when one more event makes it uncertain again: what was read, or is being read, need not contain it.
 pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), StoreError> {
     let Some(path) = path_of(key).filter(|_| step.context.fetches && key.account.is_empty()) else { return Ok(()) };
     let fetch = Fetch { event_id: None, context: None, account: None, object_path: Some(path) };
@@ -124,7 +126,10 @@ pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), Stor
         return Ok(());
     }
     let dedupe_key = format!("{AGAIN}{}:{}:{second}", key.object, key.id);
-    put(step.tx, &dedupe_key, &fetch, step.now_ms).map(|_| ())
+    if !put(step.tx, &dedupe_key, &fetch, step.now_ms)? {
+        outbox::reopen(step.tx, &dedupe_key, step.now_ms)?;
+    }
+    Ok(())
 }
 
 /// Writes a fetch into the outbox, due at once. `false`: it is there already.

@@ -1,3 +1,4 @@
 //! What the tables say is what happened, also where events are late, doubled, lost or strange.
 
 mod grace;
+mod one_second;
