@@ -1,4 +1,5 @@
-//! `tilld sync`: every object from Stripe's lists into the tables. Works on the file, whether or not a daemon runs.
+//! `tilld sync`: every object from Stripe's lists into the tables; of all types, after the events that no webhook brought,
+//! since objects do not tell what happened to them. Works on the file, whether or not a daemon runs.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -9,6 +10,7 @@ use crate::daemon;
 use crate::store::sync_runs::Progress;
 use crate::sync::backfill::{self, Order};
 use crate::sync::kinds::{self, KINDS, Kind};
+use crate::sync::{Means, SyncError, catch_up};
 
 /// What to read.
 #[derive(clap::Args)]
@@ -41,6 +43,9 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let order = Order::of(&arguments.types, arguments.restart);
     let done = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);
+        if order.is_whole() {
+            events_first(&means)?;
+        }
         let shown = outward::Progress::new(None);
         let counts: Mutex<Vec<(String, u32)>> = Mutex::default();
         let done = backfill::run(&means, &order, &|progress| report(&shown, &counts, progress));
@@ -60,6 +65,22 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let objects: u64 = done.progress.iter().map(|progress| u64::from(progress.objects)).sum();
     writeln!(out, "complete: {objects} objects{}", if done.whole { "" } else { ", of these types only" })?;
     Ok(())
+}
+
+/// What is refused here does not hold up the objects; catching up asks for it again.
+fn events_first(means: &Means) -> Result<(), SyncError> {
+    match catch_up::events(means, &|| ()) {
+        Ok(caught) if caught.new == 0 => Ok(()),
+        Ok(caught) => {
+            log::info!("events that no webhook brought are in the log: {}", caught.new);
+            Ok(())
+        }
+        Err(error) if error.is_for_all() => Err(error),
+        Err(error) => {
+            log::warn!("the events could not be read, `tilld catch-up` tries again: {error}");
+            Ok(())
+        }
+    }
 }
 
 /// A page is done; how many objects it had follows from what was told before.
