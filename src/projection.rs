@@ -225,6 +225,7 @@ fn dispatch(step: &Step, kind: &str, winner: Option<&Winner>) -> Result<Completi
         "invoice_payment" => invoice::project_payment(step, winner)?,
         "payment_intent" => payment_intent::project(step, winner)?,
         "charge" => charge::project(step, winner)?,
+        "refund" => charge::project_refund(step, winner)?,
         "dispute" => dispute::project(step, winner)?,
         "checkout.session" => checkout::project(step, winner)?,
         _ => return Ok(Completion::Mirrored),

@@ -62,10 +62,12 @@ struct Received {
 
 fn check(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<Envelope, ApiError> {
     verify(endpoint, request, now_s)?;
-    event::envelope(&request.body).map_err(|error| {
+    let envelope = event::envelope(&request.body).map_err(|error| {
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
         ApiError::new(400, "invalid_payload", error.to_string())
-    })
+    })?;
+    event::tell_version(&envelope);
+    Ok(envelope)
 }
 
 fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(), ApiError> {

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::order::{self, Candidate};
 use super::{Event, Origin, ProjectionError, Step, Winner, read, thin};
 use crate::store::inbox::{self, Sibling, SiblingKey};
@@ -16,10 +18,9 @@ const MAX_SIBLINGS: u32 = 1000;
 
 /// Which object an event shows; `None` when it has no id.
 pub(super) fn key<'a>(event: &'a Event, snapshot: &'a Snapshot) -> Option<Key<'a>> {
-    let text = |name: &str| snapshot.object.get(name)?.as_str().filter(|text| !text.is_empty());
     Some(Key {
-        object: text("object")?,
-        id: text("id")?,
+        object: snapshot.object.get("object")?.as_str().filter(|kind| !kind.is_empty())?,
+        id: event::id_of(&snapshot.object)?,
         livemode: event.livemode.unwrap_or(false),
         account: event.account.as_deref().unwrap_or(""),
     })
@@ -63,6 +64,7 @@ pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>
     }
     match place(step.event, step.snapshot, row.as_ref()) {
         Place::Late => Ok(None),
+        Place::Newest if is_stub(&step.snapshot.object) => contested(step, key, known),
         Place::Newest => newest(step, key, known).map(Some),
         Place::Contested => contested(step, key, known),
     }
@@ -96,12 +98,17 @@ pub(super) fn contested<'a>(
     let reading = reading.filter(|place| *place != decision.winner);
     let kept_id = reading.map(|place| candidates[place].event_id.clone());
     let kept = reading.zip(kept_id.as_deref()).map(|(place, event_id)| Kept { event_id, data: &texts[place] });
-    let winner = candidates.swap_remove(decision.winner);
+    let last_words = last_words(&candidates, decision.winner);
+    let mut winner = candidates.swap_remove(decision.winner);
+    let data = last_words.as_ref().map_or_else(|| texts[decision.winner].clone(), Value::to_string);
+    // One more event may say more of what is gone.
+    let contested = decision.contested || last_words.is_some();
+    winner.object = last_words.unwrap_or(winner.object);
     let state = State {
         event_created: winner.created,
         deleted: decision.deleted,
         terminal: decision.terminal,
-        contested: decision.contested,
+        contested,
         read: known,
     };
     if decision.ambiguous {
@@ -113,8 +120,8 @@ pub(super) fn contested<'a>(
         );
         thin::fetch_again(step, key, winner.created)?;
     }
-    let (ambiguous, data) = (decision.ambiguous, &texts[decision.winner]);
-    let version = Version { state: &state, event_id: &winner.event_id, ambiguous, data, kept };
+    let ambiguous = decision.ambiguous;
+    let version = Version { state: &state, event_id: &winner.event_id, ambiguous, data: &data, kept };
     objects::put(step.tx, key, &version)?;
     Ok(Some(Winner {
         object: Cow::Owned(winner.object),
@@ -123,6 +130,27 @@ pub(super) fn contested<'a>(
         livemode: key.livemode,
         deleted: decision.deleted,
     }))
+}
+
+/// Whether it is all that Stripe shows of a deleted object: its id.
+fn is_stub(object: &Value) -> bool {
+    /// `id`, `object`, `deleted`, and a mode.
+    const MAX_FIELDS: usize = 4;
+    let is_deleted = object.get("deleted").and_then(Value::as_bool) == Some(true);
+    is_deleted && object.as_object().is_some_and(|fields| fields.len() <= MAX_FIELDS)
+}
+
+/// Where the last event is a stub: what the others showed last, marked as deleted.
+fn last_words(candidates: &[Candidate], winner: usize) -> Option<Value> {
+    if !is_stub(&candidates[winner].object) {
+        return None;
+    }
+    let whole: Vec<Candidate> = candidates.iter().filter(|one| !is_stub(&one.object)).cloned().collect();
+    let mut object = order::decide(&whole).map_or(&candidates[winner], |decision| &whole[decision.winner]).object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("deleted".to_owned(), Value::Bool(true));
+    }
+    Some(object)
 }
 
 /// Everything that is known of an object: its events, and the newest reading while its content is known.

@@ -19,6 +19,8 @@
 
 use serde_json::Value;
 
+use crate::stripe::object;
+
 mod chain;
 mod paths;
 
@@ -153,7 +155,7 @@ fn word<'a>(object: &'a Value, key: &str) -> &'a str {
 }
 
 fn number(object: &Value, key: &str) -> i64 {
-    object.get(key).and_then(Value::as_i64).unwrap_or(0)
+    object::told_integer(object, key).unwrap_or(0)
 }
 
 /// Whether the object's status cannot be left any more.
@@ -189,7 +191,7 @@ fn progress(candidate: &Candidate) -> [i64; 3] {
         }
         "payment_intent" => [intent_step(candidate), number(object, "amount_received"), 0],
         "charge" => [
-            i64::from(word(object, "status") != "pending"),
+            i64::from(object::charge_status(object) != "pending"),
             number(object, "amount_refunded"),
             i64::from(object.get("disputed").and_then(Value::as_bool) == Some(true)),
         ],

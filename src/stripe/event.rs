@@ -1,8 +1,10 @@
 //! The envelope of an event: what ingest needs to know of it, and the whole of it for projecting. Knows no object's
 //! shape beyond `id` and `object`, no database, no clock. Called by `http::webhook` and `worker`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -10,8 +12,16 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::{lossy, object};
+
 /// Longest event id or type that is stored. Stripe's are at most 255 characters; this leaves room.
 pub const MAX_NAME_CHARS: usize = 1024;
+/// The id of every sample event that Stripe's dashboard sends, whatever its type: each type is kept as one of its own.
+pub const SAMPLE_ID: &str = "evt_00000000000000";
+/// The one object that has no id and is kept all the same: by its customer, who has one of them.
+pub const SUMMARY: &str = "entitlements.active_entitlement_summary";
+/// Newest of Stripe's API versions that is known here, without its name.
+const NEWEST_KNOWN: &str = "2026-09-30";
 /// Largest `created`: the last second of the year 9999.
 const MAX_CREATED_S: i64 = 253_402_300_799;
 
@@ -133,6 +143,35 @@ struct RawObject<'a> {
     object: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    customer: Option<&'a RawValue>,
+}
+
+/// The id that an object is kept by.
+#[must_use]
+pub fn id_of(object: &Value) -> Option<&str> {
+    let text = |name: &str| object.get(name)?.as_str().filter(|text| !text.is_empty());
+    let by_customer = || text("customer").filter(|_| text("object") == Some(SUMMARY));
+    text("id").or_else(by_customer)
+}
+
+/// Whether an API version is newer than any that is known here, so that its shapes may be read wrongly.
+#[must_use]
+pub fn is_newer_than_known(api_version: &str) -> bool {
+    api_version.get(..NEWEST_KNOWN.len()).is_some_and(|date| date > NEWEST_KNOWN)
+}
+
+/// Says once that events come in an API version that is newer than any known here.
+pub fn tell_version(envelope: &Envelope) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let Some(version) = envelope.api_version.as_deref().filter(|version| is_newer_than_known(version)) else { return };
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            "events come in API version {version}, newer than {NEWEST_KNOWN}, the newest that this tilld knows: what moved \
+             since is not found; update tilld, or give the webhook endpoint an older version at Stripe event_id={}",
+            envelope.id
+        );
+    }
 }
 
 /// Reads the envelope of a signed body. The object is passed over without being built.
@@ -153,9 +192,11 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
         Format::Snapshot => typed("account", raw.account, "a text")?.filter(|account: &String| !account.is_empty()),
         Format::Thin => string_in(raw.context).and_then(|context| account_of(&context)),
     };
+    let event_type = name("type", typed("type", raw.event_type, "a text")?)?;
+    let id = name("id", typed("id", raw.id, "a text")?)?;
     Ok(Envelope {
-        id: name("id", typed("id", raw.id, "a text")?)?,
-        event_type: name("type", typed("type", raw.event_type, "a text")?)?,
+        id: if id == SAMPLE_ID { format!("{id}:{event_type}") } else { id },
+        event_type,
         format,
         created: created(raw.created, format)?,
         livemode: typed("livemode", raw.livemode, "true or false")?,
@@ -185,7 +226,10 @@ fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Optio
                 return Err(field("data.object", "is not an object".to_owned()));
             }
             let object: RawObject = serde_json::from_str(text.get()).map_err(not_an_event)?;
-            (object.id, object.object)
+            let kind = string_in(object.object);
+            let by_customer = || string_in(object.customer).filter(|_| kind.as_deref() == Some(SUMMARY));
+            let id = string_in(object.id).or_else(by_customer);
+            return Ok((kind, id));
         }
         Format::Thin => raw.related_object.as_ref().map_or((None, None), |object| (object.0.id, object.0.kind)),
     };
@@ -194,7 +238,9 @@ fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Optio
 
 /// The text of a JSON string; anything else counts as absent, since no id is taken from a number.
 fn string_in(raw: Option<&RawValue>) -> Option<String> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(|text: &String| !text.is_empty())
+    let read = |text: &str| serde_json::from_str::<String>(text);
+    let text = raw.and_then(|raw| read(raw.get()).or_else(|_| read(&lossy::repaired(raw.get()))).ok());
+    text.filter(|text| !text.is_empty())
 }
 
 /// The account that a context leads to: the last of its path.
@@ -219,7 +265,7 @@ fn name(which: &'static str, value: Option<String>) -> Result<String, EventError
 fn created(raw: Option<&RawValue>, format: Format) -> Result<i64, EventError> {
     let text = raw.ok_or_else(|| field("created", "is missing".to_owned()))?.get();
     let seconds = match format {
-        Format::Snapshot => text.parse().ok(),
+        Format::Snapshot => serde_json::from_str(text).ok().as_ref().and_then(object::number),
         Format::Thin => serde_json::from_str::<String>(text)
             .ok()
             .and_then(|text| text.parse::<jiff::Timestamp>().ok())
@@ -324,11 +370,21 @@ struct RawRelated<'a> {
     url: Option<&'a RawValue>,
 }
 
-/// Reads a stored body for projecting.
+/// Reads a stored body for projecting. Half a character in a text (a lone surrogate) is read as a replacement character.
 ///
 /// # Errors
-/// When it is nested deeper than the parser allows (128 levels), or has a number or an escape that cannot be read.
+/// When it is nested deeper than the parser allows (128 levels), or has a number that cannot be read.
 pub fn content(text: &str) -> Result<Content, EventError> {
+    match read_content(text) {
+        Ok(content) => Ok(content),
+        Err(error) => match lossy::repaired(text) {
+            Cow::Owned(repaired) => read_content(&repaired),
+            Cow::Borrowed(_) => Err(error),
+        },
+    }
+}
+
+fn read_content(text: &str) -> Result<Content, EventError> {
     let unreadable = |error: serde_json::Error| EventError::Unreadable(words(&error));
     let Object(raw): Object<RawSnapshot> = serde_json::from_str(text).map_err(unreadable)?;
     if raw.object.as_deref() == Some("v2.core.event") {
@@ -362,8 +418,15 @@ impl Snapshot {
     /// # Errors
     /// As [`content`].
     pub fn of_object(text: &str) -> Result<Self, EventError> {
-        let object = serde_json::from_str(text).map_err(|error| EventError::Unreadable(words(&error)))?;
-        Ok(Self { object, object_text: text.to_owned(), previous_attributes: None, idempotency_key: None })
+        let (object, object_text) = match serde_json::from_str(text) {
+            Ok(object) => (object, text.to_owned()),
+            Err(_) => {
+                let text = lossy::repaired(text);
+                let object = serde_json::from_str(&text).map_err(|error| EventError::Unreadable(words(&error)))?;
+                (object, text.into_owned())
+            }
+        };
+        Ok(Self { object, object_text, previous_attributes: None, idempotency_key: None })
     }
 }
 
@@ -412,6 +475,35 @@ mod tests {
         assert_eq!(of(r#""acct_1/acct_2""#), (text("acct_2"), text("acct_1/acct_2")));
         for none in ["null", r#""""#, "7"] {
             assert_eq!(of(none), (None, None), "{none}");
+        }
+    }
+
+    #[test]
+    fn half_a_character_in_a_text_is_replaced_and_the_rest_is_read() {
+        let body = r#"{"id":"evt_1","object":"event","type":"t","created":1,"data":{"object":
+            {"id":"a","why":"x\ud83dy","pair":"\ud83d\ude00","no":"\\ud83d"}}}"#;
+        assert!(envelope(body.as_bytes()).is_ok());
+        let Content::Snapshot(snapshot) = content(body).unwrap() else { unreachable!("it is a snapshot") };
+        assert_eq!(snapshot.object["why"], "x\u{fffd}y");
+        assert_eq!((&snapshot.object["pair"], &snapshot.object["no"]), (&"😀".into(), &"\\ud83d".into()));
+        assert!(serde_json::from_str::<Value>(&snapshot.object_text).is_ok(), "and the mirror can be read again");
+        assert_eq!(Snapshot::of_object(r#"{"id":"a","why":"\udc00"}"#).unwrap().object["why"], "\u{fffd}");
+    }
+
+    #[test]
+    fn a_sample_of_the_dashboard_is_known_by_its_type_and_a_summary_by_its_customer() {
+        let body = r#"{"id":"evt_00000000000000","object":"event","type":"invoice.paid","created":-0,"data":{"object":
+            {"object":"entitlements.active_entitlement_summary","customer":"cus_1"}}}"#;
+        let read = envelope(body.as_bytes()).unwrap();
+        assert_eq!((read.id.as_str(), read.created), ("evt_00000000000000:invoice.paid", 0));
+        assert_eq!(read.object_id.as_deref(), Some("cus_1"));
+    }
+
+    #[test]
+    fn a_version_that_came_later_is_newer_than_known_and_none_other() {
+        assert!(is_newer_than_known("2026-10-28.fjord"));
+        for known in ["2026-09-30.endive", "2020-08-27", "", "é"] {
+            assert!(!is_newer_than_known(known), "{known}");
         }
     }
 

@@ -244,7 +244,10 @@ fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<S
     // Oldest first: the order of projecting is the order of the log.
     for raw in page.items.into_iter().rev() {
         match event::envelope(raw.get().as_bytes()) {
-            Ok(envelope) => events.push((envelope, raw)),
+            Ok(envelope) => {
+                event::tell_version(&envelope);
+                events.push((envelope, raw));
+            }
             Err(error) => {
                 caught.unreadable += 1;
                 let id = api::id_of(&raw).unwrap_or_else(|| "unknown".to_owned());

@@ -237,6 +237,17 @@ pub fn find_of_mode(reader: &Reader, livemode: bool) -> Result<Option<String>, S
     reader.find(OF_MODE, [livemode], |row| row.get(0))
 }
 
+const NEWEST_VERSION: &str =
+    "SELECT max(api_version) FROM (SELECT api_version FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)";
+
+/// The newest API version among the newest thousand events.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_newest_version(reader: &Reader) -> Result<Option<String>, StoreError> {
+    reader.get(NEWEST_VERSION, [], |row| row.get(0))
+}
+
 /// An event that is in the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the columns' meaning stands in the migration
