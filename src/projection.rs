@@ -3,6 +3,7 @@
 //! (owner, grace period, effective subscription) is computed anew from the tables, never carried along, so that any
 //! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
 
+pub mod again;
 pub mod announce;
 mod charge;
 mod checkout;

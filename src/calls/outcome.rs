@@ -195,7 +195,8 @@ impl Calls {
             return self.doubt(operation, &error);
         }
         // A DELETE has no key: repeated after one that was done, it finds nothing left to delete. Its subject tells.
-        if operation.verb == Some(Verb::Delete) && error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) {
+        if operation.verb == Some(Verb::Delete) && error.api().is_some_and(|api| api.status == 404 && api.is_stripes())
+        {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}

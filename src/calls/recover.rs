@@ -59,7 +59,10 @@ impl Calls {
                 Ok(known) => settled += usize::from(known),
                 // One that cannot be dealt with must not keep the others waiting.
                 Err(error @ (CallsError::Answer(_) | CallsError::Stripe(_) | CallsError::Form(_))) => {
-                    log::warn!("the outcome of a call to Stripe is still not known kind={}: {error}", operation.kind_word);
+                    log::warn!(
+                        "the outcome of a call to Stripe is still not known kind={}: {error}",
+                        operation.kind_word
+                    );
                 }
                 Err(error) => return Err(error),
             }

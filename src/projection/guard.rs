@@ -146,7 +146,8 @@ fn last_words(candidates: &[Candidate], winner: usize) -> Option<Value> {
         return None;
     }
     let whole: Vec<Candidate> = candidates.iter().filter(|one| !is_stub(&one.object)).cloned().collect();
-    let mut object = order::decide(&whole).map_or(&candidates[winner], |decision| &whole[decision.winner]).object.clone();
+    let mut object =
+        order::decide(&whole).map_or(&candidates[winner], |decision| &whole[decision.winner]).object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.insert("deleted".to_owned(), Value::Bool(true));
     }

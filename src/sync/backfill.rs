@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 
 use super::account;
-use super::kinds::{KINDS, Kind};
+use super::kinds::{self, KINDS, Kind};
 use super::page::{self, Batch};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError};
 use crate::store::audit::{self, NewEntry};
@@ -42,21 +42,25 @@ impl Order {
         Self { passing: true, ..Self::of(&[], false) }
     }
 
-    /// These types, or all if there are none. `restart`: an unfinished run of the same types is given up.
+    /// These types, or all that are read by default if there are none. `restart`: an unfinished run of the same types is given up.
     #[must_use]
     pub fn of(names: &[&'static Kind], restart: bool) -> Self {
-        let wanted = |kind: &&'static Kind| names.is_empty() || names.contains(kind);
-        Self { kinds: KINDS.iter().filter(wanted).collect(), restart, passing: false }
+        let kinds = if names.is_empty() {
+            kinds::by_default().collect()
+        } else {
+            KINDS.iter().filter(|kind| names.contains(kind)).collect()
+        };
+        Self { kinds, restart, passing: false }
     }
 
     /// Whether it is for all types.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.kinds.len() == KINDS.len()
+        kinds::by_default().all(|kind| self.kinds.contains(&kind))
     }
 
     fn scope(&self) -> String {
-        if self.is_whole() {
+        if self.kinds.iter().copied().eq(kinds::by_default()) {
             return ALL.to_owned();
         }
         self.kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(",")
@@ -113,7 +117,7 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
     if !failures.is_empty() && !passing {
         return Err(SyncError::Incomplete(failures.into_iter().map(|failure| failure.text).collect()));
     }
-    let whole = order.scope() == ALL;
+    let whole = order.is_whole();
     let end = End { run_id: run.id, whole, now_ms: means.clock.now_ms() };
     let kinds: Vec<&'static str> = failures.iter().map(|failure| failure.kind).collect();
     let refused: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();

@@ -108,9 +108,8 @@ impl<'a> Chain<'a> {
     }
 
     fn all_show_the_same(&self, ends: &[usize]) -> bool {
-        ends.first().is_some_and(|&first| {
-            ends.iter().all(|&end| self.candidates[end].object == self.candidates[first].object)
-        })
+        ends.first()
+            .is_some_and(|&first| ends.iter().all(|&end| self.candidates[end].object == self.candidates[first].object))
     }
 
     fn choose(&self, ends: &[usize]) -> usize {
@@ -149,8 +148,7 @@ impl<'a> Chain<'a> {
             return 0;
         }
         let is_before = |event: &Candidate| {
-            !event.read
-                && (event.contained || phase(event) == Phase::Created || progress(event) < progress(reading))
+            !event.read && (event.contained || phase(event) == Phase::Created || progress(event) < progress(reading))
         };
         (0..self.second.len()).filter(|&other| is_before(self.of(other))).fold(0, |set, other| set | 1 << other)
     }

@@ -115,8 +115,7 @@ fn equal_snapshots_of_one_second_are_not_called_ambiguous() {
 fn an_update_after_a_deletion_in_its_second_is_the_last_word_and_revives_nothing() {
     let before = event("evt_0", "customer.subscription.created", 4, subscription("active", "a"), None);
     let deleted = event("evt_a", "customer.subscription.deleted", 5, subscription("canceled", "a"), None);
-    let noted =
-        event("evt_b", UPDATED, 5, subscription("canceled", "b"), Some(json!({"metadata": {"plan": "a"}})));
+    let noted = event("evt_b", UPDATED, 5, subscription("canceled", "b"), Some(json!({"metadata": {"plan": "a"}})));
     check(&[before.clone(), deleted.clone(), noted.clone()], "evt_b", false);
     check(&[deleted.clone(), noted.clone()], "evt_b", false);
     assert!(decide(&[deleted.clone(), noted]).unwrap().deleted);
@@ -172,12 +171,7 @@ fn contained(candidate: Candidate) -> Candidate {
 fn a_reading_is_the_end_of_what_it_contains_and_of_what_is_proved_to_be_before_it() {
     let object = |quantity: i64| json!({"object": "subscription", "status": "active", "quantity": quantity});
     let change = |id: &str, from: i64| event(id, UPDATED, 5, object(from + 1), Some(json!({"quantity": from})));
-    let set = [
-        contained(change("evt_3", 3)),
-        contained(change("evt_2", 2)),
-        change("evt_1", 1),
-        reading(object(4), 5),
-    ];
+    let set = [contained(change("evt_3", 3)), contained(change("evt_2", 2)), change("evt_1", 1), reading(object(4), 5)];
     check(&set, "read:sub_1:1", false);
     // One more change follows on what was read.
     let [three, two, one, read] = set;

@@ -158,7 +158,13 @@ pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u3
     let (object_id, object_type) = (key.object_id, key.object_type);
     let params = (object_id, object_type, key.livemode, key.account, without, limit);
     reader.list(SIBLINGS, params, |row| {
-        Ok(Sibling { event_id: row.get(0)?, event_type: row.get(1)?, event_created: row.get(2)?, data: row.get(3)?, log_id: row.get(4)? })
+        Ok(Sibling {
+            event_id: row.get(0)?,
+            event_type: row.get(1)?,
+            event_created: row.get(2)?,
+            data: row.get(3)?,
+            log_id: row.get(4)?,
+        })
     })
 }
 
