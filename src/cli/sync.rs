@@ -15,7 +15,7 @@ use crate::sync::{Means, SyncError, catch_up};
 /// What to read.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only these types [default: all]
+    /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = parse_kind)]
     types: Vec<&'static Kind>,
     /// Begin anew instead of going on with an unfinished run
@@ -67,19 +67,20 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
-/// What is refused here does not hold up the objects; catching up asks for it again.
+/// A key that may not read events can read objects all the same.
 fn events_first(means: &Means) -> Result<(), SyncError> {
     match catch_up::events(means, &|| ()) {
-        Ok(caught) if caught.new == 0 => Ok(()),
         Ok(caught) => {
-            log::info!("events that no webhook brought are in the log: {}", caught.new);
+            if caught.new > 0 {
+                log::info!("events that no webhook brought are in the log: {}", caught.new);
+            }
             Ok(())
         }
-        Err(error) if error.is_for_all() => Err(error),
-        Err(error) => {
+        Err(SyncError::Stripe(error)) if error.api().is_some_and(|error| error.status == 403) => {
             log::warn!("the events could not be read, `tilld catch-up` tries again: {error}");
             Ok(())
         }
+        Err(error) => Err(error),
     }
 }
 

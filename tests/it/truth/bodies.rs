@@ -12,15 +12,14 @@ fn no_failures(till: &Till) {
 #[test]
 fn a_charge_of_before_2015_has_no_status_and_was_paid_or_failed() {
     let mut till = Till::new();
-    let charge = |id: &str, paid: bool| {
-        json!({"id": id, "object": "charge", "amount": 5, "currency": "usd", "paid": paid, "refunded": false})
-    };
+    let charge = |id: &str, paid: bool| json!({"id": id, "object": "charge", "amount": 5, "currency": "usd", "paid": paid, "refunded": false});
     till.feed(&[
         raw("evt_1", "charge.succeeded", START_S, charge("ch_1", true)),
         raw("evt_2", "charge.failed", START_S, charge("ch_2", false)),
     ]);
     no_failures(&till);
-    let states = till.value("SELECT group_concat(status) FROM (SELECT status FROM stripe_charges ORDER BY stripe_charge_id)");
+    let states =
+        till.value("SELECT group_concat(status) FROM (SELECT status FROM stripe_charges ORDER BY stripe_charge_id)");
     assert_eq!(states, "succeeded,failed");
 }
 
@@ -41,7 +40,12 @@ fn a_subscription_may_be_paid_by_an_account_in_the_place_of_a_customer() {
 fn half_a_character_in_a_text_keeps_nobody_entitled() {
     let mut till = Till::new();
     till.feed(&[event("customer.subscription.created", "alice", START_S, &[])]);
-    let gone = event("customer.subscription.deleted", "alice", START_S + 9, &[("cancellation_details.comment", json!("HALF"))]);
+    let gone = event(
+        "customer.subscription.deleted",
+        "alice",
+        START_S + 9,
+        &[("cancellation_details.comment", json!("HALF"))],
+    );
     let body = gone.to_string().replace("HALF", "no more \\ud83d");
     assert_eq!(till.post_bytes(body.as_bytes()).0, 200);
     till.settle();

@@ -29,7 +29,11 @@ fn grace_ends(events: &[Value], now_s: i64, end_s: i64) {
         till.clock.set(now_s * 1000);
         till.feed(events);
         let answer = till.entitlement("alice");
-        assert_eq!((&answer["reason"], &answer["grace_period_end"]), (&json!("grace_period"), &json!(end_s)), "{answer}");
+        assert_eq!(
+            (&answer["reason"], &answer["grace_period_end"]),
+            (&json!("grace_period"), &json!(end_s)),
+            "{answer}"
+        );
     }
 }
 

@@ -108,9 +108,7 @@ fn an_update_after_the_deletion_in_its_second_is_not_lost() {
 
 #[test]
 fn a_payment_that_failed_and_was_challenged_in_one_second_is_fetched() {
-    let intent = |status: &str| {
-        json!({"id": "pi_1", "object": "payment_intent", "amount": 5, "currency": "usd", "status": status, "metadata": {}})
-    };
+    let intent = |status: &str| json!({"id": "pi_1", "object": "payment_intent", "amount": 5, "currency": "usd", "status": status, "metadata": {}});
     let failed = raw("evt_1", "payment_intent.payment_failed", START_S, intent("requires_payment_method"));
     let asked = raw("evt_2", "payment_intent.requires_action", START_S, intent("requires_action"));
     let mut till = till();
