@@ -182,6 +182,7 @@ fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Compl
     };
     let step = Step { tx, event, snapshot, context, now_ms };
     let winner = guard::choose(&step, key)?;
+    thin::fetch_whole(&step, key, winner.as_ref())?;
     // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
     if event.account.is_some() {
         return Ok(Completion::Mirrored);

@@ -7,9 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::guard;
 use super::order::{self, Candidate};
-use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
+use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, thin};
 use crate::store::inbox;
 use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
@@ -53,6 +52,8 @@ pub struct Shown {
     snapshot: Snapshot,
     reading: Reading,
     account: Option<String>,
+    /// Its lists were completed, as far as the key may.
+    completed: bool,
 }
 
 impl Shown {
@@ -61,13 +62,19 @@ impl Shown {
     /// # Errors
     /// When it cannot be read.
     pub fn new(text: &str, reading: Reading) -> Result<Self, EventError> {
-        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None })
+        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None, completed: false })
     }
 
     /// The same of a connected account; `None` is our own.
     #[must_use]
     pub fn of_account(self, account: Option<String>) -> Self {
         Self { account, ..self }
+    }
+
+    /// The same with its lists completed, as far as the key may: what is cut all the same need not be fetched again.
+    #[must_use]
+    pub fn completed(self) -> Self {
+        Self { completed: true, ..self }
     }
 
     /// The object.
@@ -102,6 +109,9 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
     let Some(key) = guard::key(&event, snapshot) else { return Ok(Absorbed::NoObject) };
     let step = Step { tx, event: &event, snapshot, context, now_ms };
     let Some(winner) = guard::choose(&step, key)? else { return Ok(Absorbed::Late) };
+    if !shown.completed {
+        thin::fetch_whole(&step, key, Some(&winner))?;
+    }
     // As with events: what a connected account shows is mirrored and no more.
     if event.account.is_some() {
         return Ok(Absorbed::Taken);
