@@ -3,8 +3,8 @@
 //! holds several answers, so that it may be asked any number of times in any order. Ordinary subscriptions, which are paid
 //! and collected for, have none of it and cost nothing. Called by the families.
 
-use super::ProjectionError;
 use super::order::{self, Candidate};
+use super::{ProjectionError, read};
 use crate::entitlement;
 use crate::store::subscription_events::{self, Past as State, Which};
 use crate::store::subscriptions::{self, Past, Standing};
@@ -62,6 +62,11 @@ fn newest(tx: &Tx, subscription_id: &str, which: Which) -> Result<Option<State>,
 
 fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, ProjectionError> {
     let mut candidates = Vec::new();
+    // A reading is the end of what was known before it; it counts unless something came after it.
+    let newest_read = states.iter().rposition(|state| state.event_id.starts_with(read::PREFIX));
+    if let Some(place) = newest_read {
+        states.drain(..place);
+    }
     for state in &states {
         candidates.extend(candidate(tx, state)?);
     }
@@ -70,12 +75,12 @@ fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, Proj
             let event_id = candidates.swap_remove(decision.winner).event_id;
             Ok(states.into_iter().find(|state| state.event_id == event_id))
         }
-        // Readings alone: the one taken in last.
+        // A reading alone.
         None => Ok(states.pop()),
     }
 }
 
-/// The event that showed a state. A reading, which is none, comes before every event of its second.
+/// The event that showed a state; a reading is none.
 fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionError> {
     let Some(body) = inbox::find_payload(tx, &state.event_id)? else { return Ok(None) };
     let Content::Snapshot(snapshot) = event::content(&body)? else { return Ok(None) };
