@@ -15,11 +15,12 @@ pub mod webhook;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
 
 use crate::clock::Clock;
+use crate::leap::{self, Look, Watch};
 use crate::retry::jitter_of;
 use crate::store::outbox::deliveries::{self, Claimed};
 use crate::store::outbox::{self, Effect, End};
@@ -124,14 +125,24 @@ pub struct Lane {
     rests_until_ms: i64,
     seen_ms: i64,
     failing: bool,
+    watch: Watch,
 }
 
 impl Lane {
     /// A lane to `target` that performs its effects by `attempt`.
     #[must_use]
     pub fn new(store: Store, target: &str, books: Books, attempt: Attempt) -> Self {
-        let target = target.to_owned();
-        Self { store, target, books, attempt, settled: Vec::new(), rests_until_ms: 0, seen_ms: 0, failing: false }
+        Self {
+            store,
+            target: target.to_owned(),
+            books,
+            attempt,
+            settled: Vec::new(),
+            rests_until_ms: 0,
+            seen_ms: 0,
+            failing: false,
+            watch: Watch::default(),
+        }
     }
 
     /// To be called once before the first step.
@@ -154,7 +165,12 @@ impl Lane {
     /// The thread's loop.
     pub fn run(mut self, stop: &Stop, clock: &dyn Clock) {
         while !stop.is_given() {
-            let pause = match self.step(stop, clock) {
+            let stepped = if self.may_tell(clock.now_ms(), Instant::now()) {
+                self.step(stop, clock)
+            } else {
+                Ok(Stepped::default())
+            };
+            let pause = match stepped {
                 Ok(Stepped { more: true, .. }) => continue,
                 Ok(_) => POLL,
                 Err(StoreError::Stopped) => return,
@@ -171,6 +187,19 @@ impl Lane {
         // What is not recorded is done again at the next start.
         if let Err(error) = self.record() {
             log::warn!("deliveries to {} were not recorded: {error}", self.shown());
+        }
+    }
+
+    /// Whether the clock is to be believed: a leap forward is waited out once, and after a step back what was written
+    /// meanwhile is put right first.
+    pub fn may_tell(&mut self, now_ms: i64, at: Instant) -> bool {
+        match self.watch.look(now_ms, at) {
+            Look::Steady => true,
+            Look::Leapt(_) | Look::Waiting => false,
+            Look::SetBack(_) => {
+                self.watch.wait(at, leap::SETTLE);
+                false
+            }
         }
     }
 
