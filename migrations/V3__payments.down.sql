@@ -2,6 +2,7 @@ DROP TABLE dunning_attempts;
 DROP TABLE payment_failures;
 DROP TABLE stripe_checkout_sessions;
 DROP TABLE stripe_disputes;
+DROP TABLE stripe_refunds;
 DROP TABLE stripe_charges;
 DROP TABLE stripe_invoice_payments;
 DROP TABLE stripe_payment_intents;

@@ -94,7 +94,7 @@ CREATE TABLE stripe_charges (
     stripe_customer_id       TEXT,                              -- cus_…; NULL for a guest
     stripe_payment_intent_id TEXT,                              -- pi_…
     amount_cents             INTEGER NOT NULL,                  -- minor units
-    amount_refunded_cents    INTEGER NOT NULL,                  -- minor units, all refunds together
+    amount_refunded_cents    INTEGER NOT NULL,                  -- minor units, all refunds together, without those that failed or were canceled
     refunded                 INTEGER NOT NULL CHECK (refunded IN (0, 1)), -- 1: refunded in full
     disputed                 INTEGER NOT NULL CHECK (disputed IN (0, 1)), -- 1: ever disputed
     currency                 TEXT NOT NULL,                     -- ISO 4217 code in lower case
@@ -106,6 +106,23 @@ CREATE TABLE stripe_charges (
     event_id                 TEXT NOT NULL                      -- that event
 ) STRICT;
 CREATE INDEX stripe_charges_customer ON stripe_charges (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
+
+CREATE TABLE stripe_refunds (
+    id                       INTEGER PRIMARY KEY,               -- row number
+    stripe_refund_id         TEXT NOT NULL UNIQUE,              -- re_… or pyr_…
+    stripe_charge_id         TEXT,                              -- ch_… that it takes from
+    stripe_payment_intent_id TEXT,                              -- pi_…
+    amount_cents             INTEGER NOT NULL,                  -- minor units
+    currency                 TEXT,                              -- ISO 4217 code in lower case
+    status                   TEXT NOT NULL,                     -- pending, requires_action, succeeded, failed, canceled; the last two took nothing in the end
+    reason                   TEXT,                              -- why it was made
+    failure_reason           TEXT,                              -- why it failed
+    created                  INTEGER,                           -- made at Stripe, unix seconds
+    livemode                 INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- 1: live mode, 0: test mode
+    event_created            INTEGER NOT NULL,                  -- created of the event it rests on
+    event_id                 TEXT NOT NULL                      -- that event
+) STRICT;
+CREATE INDEX stripe_refunds_charge ON stripe_refunds (stripe_charge_id) WHERE stripe_charge_id IS NOT NULL;
 
 CREATE TABLE stripe_disputes (
     id                       INTEGER PRIMARY KEY,               -- row number

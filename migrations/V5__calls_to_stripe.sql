@@ -36,6 +36,9 @@ CREATE INDEX stripe_operations_user ON stripe_operations (user_id, id) WHERE use
 -- The newest reading of an object from the API that its row took over.
 ALTER TABLE stripe_objects ADD COLUMN read_at INTEGER;          -- unix seconds, in Stripe's time; events before it are in it
 ALTER TABLE stripe_objects ADD COLUMN read_log_id INTEGER;      -- and so are events up to this place in the log
+-- Where the row rests on an event of the reading's second: what was read, since one more event may decide otherwise.
+ALTER TABLE stripe_objects ADD COLUMN read_event_id TEXT;       -- as event_id was while the row rested on it
+ALTER TABLE stripe_objects ADD COLUMN read_data TEXT;           -- the object as it was read
 
 -- No query uses these.
 DROP INDEX stripe_subscriptions_status;

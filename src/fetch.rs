@@ -1,8 +1,9 @@
-//! The fetch thread: what thin events only name, and objects whose events of one second are in no certain order. It takes such an effect from the outbox, reads the event and its object
-//! from Stripe, outside any transaction, and takes both into the tables in one, with the completion of the event and of
+//! The fetch thread: what thin events only name, objects whose events of one second are in no certain order, and those of
+//! which only a part was shown. It takes such an effect from the outbox, reads the event and its object, whole, from Stripe, outside any transaction, and takes both into the tables in one, with the completion of the event and of
 //! the effect. So a crash in between repeats the reading, and nothing else. It must never ask for anything but paths of
 //! Stripe's API that `projection::thin` has let through.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,12 @@ use crate::retry::{self, RetryPolicy};
 use crate::store::inbox::{self, Completion};
 use crate::store::outbox::{self, Effect, End, Kind};
 use crate::store::{Store, StoreError, Tx, in_savepoint};
+use crate::stripe::call::Call;
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::event::EventError;
+use crate::stripe::form::Form;
+use crate::sync::{PAGE, SyncError, api, kinds, nested};
 use crate::thread::Stop;
 
 /// How often the outbox is looked at without a bell.
@@ -63,6 +67,9 @@ enum FetchError {
     Stripe(#[from] StripeError),
     #[error(transparent)]
     Event(#[from] EventError),
+    /// A list within the object.
+    #[error(transparent)]
+    Nested(#[from] SyncError),
     #[error(transparent)]
     Projection(#[from] ProjectionError),
 }
@@ -74,7 +81,7 @@ impl FetchError {
             Self::Store(error) => ProjectionError::Store(error.clone()).verdict(),
             Self::Stripe(StripeError::Unsendable(_)) | Self::Event(_) => projection::Verdict::Give,
             // Also what Stripe refuses for good: a key is rolled, a permission is given.
-            Self::Stripe(_) => projection::Verdict::Retry,
+            Self::Stripe(_) | Self::Nested(_) => projection::Verdict::Retry,
             Self::Projection(error) => error.verdict(),
         }
     }
@@ -222,11 +229,33 @@ impl Fetcher {
         let sent = self.store.read(|reader| Sent::now(reader, since.now_ms()))?;
         match self.client.call(&fetch.call(path)) {
             Ok(answer) => {
-                let shown = Shown::new(&answer.text, sent.reading(answer.date_s, since.now_ms()))?;
-                Ok(Some(shown.of_account(fetch.account.clone())))
+                let text = self.whole(fetch, &answer.text)?;
+                let shown = Shown::new(&text, sent.reading(answer.date_s, since.now_ms()))?;
+                Ok(Some(shown.of_account(fetch.account.clone()).completed()))
             }
             Err(error) if error.api().is_some_and(|error| error.status == 404 && error.is_stripes()) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The object with its nested list whole. Where the key may not read that, what was shown of it has to do.
+    fn whole<'t>(&self, fetch: &Fetch, text: &'t str) -> Result<Cow<'t, str>, FetchError> {
+        let kind =
+            serde_json::from_str::<Value>(text).ok().and_then(|object| kinds::of_object(object["object"].as_str()?));
+        let Some(kind) = kind else { return Ok(Cow::Borrowed(text)) };
+        let mut ask = |path: &str, form: Form, after: Option<&str>| {
+            let form = form.put("limit", PAGE).put_opt("starting_after", after).encode();
+            let form = form.map_err(|_| StripeError::Unsendable("its parameters cannot be encoded"))?;
+            let answer = self.client.call(&Call { form: &form, ..fetch.call(path) })?;
+            let unreadable = |reason| SyncError::Unreadable { path: path.to_owned(), reason };
+            api::members(&answer.text, after).map_err(unreadable)
+        };
+        match nested::complete(kind, text, &mut ask) {
+            Err(error) if error.is_refusal() => {
+                log::warn!("only a part of an object could be fetched subject={}: {error}", fetch.subject());
+                Ok(Cow::Borrowed(text))
+            }
+            whole => Ok(whole?),
         }
     }
 

@@ -3,6 +3,7 @@
 //! (owner, grace period, effective subscription) is computed anew from the tables, never carried along, so that any
 //! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
 
+pub mod again;
 pub mod announce;
 mod charge;
 mod checkout;
@@ -177,6 +178,7 @@ fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Compl
     };
     let step = Step { tx, event, snapshot, context, now_ms };
     let winner = guard::choose(&step, key)?;
+    thin::fetch_whole(&step, key, winner.as_ref())?;
     // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
     if event.account.is_some() {
         return Ok(Completion::Mirrored);
@@ -221,6 +223,7 @@ fn dispatch(step: &Step, kind: &str, winner: Option<&Winner>) -> Result<Completi
         "invoice_payment" => invoice::project_payment(step, winner)?,
         "payment_intent" => payment_intent::project(step, winner)?,
         "charge" => charge::project(step, winner)?,
+        "refund" => charge::project_refund(step, winner)?,
         "dispute" => dispute::project(step, winner)?,
         "checkout.session" => checkout::project(step, winner)?,
         _ => return Ok(Completion::Mirrored),

@@ -13,7 +13,7 @@ use crate::projection::Context;
 use crate::store::Store;
 use crate::stripe::client::Client;
 use crate::sync::drift::{self, Outcome, Tally};
-use crate::sync::kinds::{KINDS, Kind};
+use crate::sync::kinds::{self, Kind};
 use crate::sync::{Means, SyncError, catch_up};
 use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
 
@@ -206,10 +206,10 @@ impl Tasks {
     }
 }
 
-/// The comparison of all types, at night.
+/// The comparison of what answers rest on, at night.
 #[must_use]
 pub fn compare_at_night(means: Means, nightly: Nightly) -> Task {
-    let kinds: Vec<&'static Kind> = KINDS.iter().collect();
+    let kinds: Vec<&'static Kind> = kinds::of_answers().collect();
     let work = move |_| {
         let outcome = drift::run(&means, &kinds, nightly == Nightly::Fix, "tilld", &mut |_| ())?;
         tell(&outcome);

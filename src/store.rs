@@ -33,6 +33,7 @@ pub mod stripe_operations;
 pub mod subscription_events;
 pub mod subscriptions;
 pub mod sync_runs;
+pub mod typed;
 pub mod user_links;
 pub mod users;
 mod watch;

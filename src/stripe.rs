@@ -7,6 +7,7 @@ pub mod client;
 pub mod error;
 pub mod event;
 pub mod form;
+mod lossy;
 pub mod object;
 pub mod settings;
 pub mod signature;

@@ -11,7 +11,7 @@ pub mod catch_up;
 pub mod compare;
 pub mod drift;
 pub mod kinds;
-mod nested;
+pub mod nested;
 mod page;
 mod too_long;
 

@@ -61,15 +61,15 @@ impl<'a> Held<'a> {
         })
     }
 
-    /// Takes up the user's open operations of these kinds: nothing new may be made beside what may have been done. The
-    /// doubt that remains, if one does.
+    /// Takes up the user's open operations of these kinds: nothing new may be made beside what may have been done, and one
+    /// of a kind that this program does not know may be any. The doubt that remains, if one does.
     ///
     /// # Errors
     /// As [`Self::perform`].
     pub fn settle_open(&self, user_id: &str, kinds: &[Kind]) -> Result<Option<Outcome>, CallsError> {
         let open = self.calls.store.read(|reader| table::list_open_of_user(reader, user_id))?;
         for operation in open {
-            if !Kind::parse(&operation.kind).is_some_and(|kind| kinds.contains(&kind)) {
+            if operation.kind.is_some_and(|kind| !kinds.contains(&kind)) {
                 continue;
             }
             // Asked for by the same words, it is this request, whose key was lost with its answer.
@@ -77,7 +77,7 @@ impl<'a> Held<'a> {
             match self.calls.find_out(operation)? {
                 Outcome::InDoubt { key } if is_this => return Ok(Some(Outcome::InDoubt { key })),
                 Outcome::InDoubt { .. } => return Ok(Some(self.in_doubt())),
-                _ => {}
+                Outcome::Done(_) | Outcome::Refused(_) | Outcome::NotDone(_) => {}
             }
         }
         Ok(None)

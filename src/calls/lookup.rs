@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::kind::Trace;
 use super::outcome::Outcome;
-use super::{Calls, CallsError, KEY_METADATA, Kind};
+use super::{Calls, CallsError, KEY_METADATA};
 use crate::projection::read::Sent;
 use crate::store::stripe_operations::{Operation, Settled, Status};
 use crate::stripe::call::{Answer, Priority};
@@ -31,7 +31,7 @@ struct List<'a> {
 impl Calls {
     /// Finds an operation's outcome without its key.
     pub(super) fn look_for(&self, operation: &Operation) -> Result<Outcome, CallsError> {
-        let Some(kind) = Kind::parse(&operation.kind) else { return self.give_up(operation) };
+        let Some(kind) = operation.kind else { return self.unknown(operation) };
         let found = match kind.trace() {
             Trace::Listed(list) => self.search(operation, list),
             Trace::Subject => match self.look_at_subject(operation) {
@@ -98,8 +98,7 @@ impl Calls {
 
     /// Whether the operation's subject is what was to be made of it; `None`: it is not, or cannot be looked at.
     pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<Outcome>, CallsError> {
-        let kind = Kind::parse(&operation.kind);
-        let Some((kind, path)) = kind.zip(subject_path(operation)) else { return Ok(None) };
+        let Some((kind, path)) = operation.kind.zip(subject_path(operation)) else { return Ok(None) };
         let (answer, sent) = self.get(&path, Form::new(), Priority::Interactive)?;
         let subject: Value =
             serde_json::from_str(&answer.text).map_err(|error| CallsError::Answer(error.to_string()))?;

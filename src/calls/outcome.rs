@@ -66,7 +66,7 @@ impl Outcome {
         match (operation.status, answer) {
             (Status::Done, Some(object)) => Some(Self::Done(Done { object, key: operation.idempotency_key.clone() })),
             (Status::Refused, Some(refusal)) => Some(Self::Refused(Refusal::of_stored(&refusal))),
-            _ => None,
+            (Status::Done | Status::Refused, None) | (Status::Sending | Status::InDoubt | Status::NotDone, _) => None,
         }
     }
 }
@@ -114,9 +114,10 @@ impl Refusal {
 impl Calls {
     /// Sends an operation that is written down as being sent, and writes down what becomes of it.
     pub(super) fn send(&self, operation: &Operation) -> Result<Outcome, CallsError> {
-        let is_post = operation.verb == "POST";
+        let (Some(_), Some(verb)) = (operation.kind, operation.verb) else { return self.unknown(operation) };
+        let is_post = verb == Verb::Post;
         let call = Call {
-            verb: if is_post { Verb::Post } else { Verb::Delete },
+            verb,
             path: &operation.path,
             form: &operation.form,
             idempotency_key: is_post.then_some(operation.idempotency_key.as_str()),
@@ -144,6 +145,13 @@ impl Calls {
         })
     }
 
+    /// It was written by a program that can do more. Nobody here can say what its outcome looks like, so it is neither sent
+    /// nor called anything but in doubt.
+    pub(super) fn unknown(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+        let word = &operation.kind_word;
+        self.doubt(operation, &format!("this tilld does not know what {word:?} is; the version that wrote it does"))
+    }
+
     /// Stripe has done it: that, and what its answer shows, in one transaction.
     pub(super) fn settle_done(
         &self,
@@ -155,8 +163,9 @@ impl Calls {
         let reading = sent.reading(answer.date_s, now_ms);
         let shown = Shown::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
         let object = shown.object().clone();
-        if !Kind::parse(&operation.kind).is_none_or(|kind| kind.is_shown_by(&object)) {
-            return Err(CallsError::Answer(format!("it shows no object that {} makes", operation.kind)));
+        let Some(kind) = operation.kind else { return self.unknown(operation) };
+        if !kind.is_shown_by(&object) {
+            return Err(CallsError::Answer(format!("it shows no object that {} makes", kind.as_str())));
         }
         let settled = Settled {
             status: Status::Done,
@@ -167,7 +176,7 @@ impl Calls {
         };
         let (context, done) = (std::sync::Arc::clone(&self.context), operation.clone());
         self.store.write(move |tx| {
-            if is_mirrored(&done) {
+            if kind.is_mirrored() {
                 absorb_or_log(tx, &shown, &context, now_ms)?;
             }
             note_key(tx, &done, settled.object_id.as_deref())?;
@@ -186,7 +195,8 @@ impl Calls {
             return self.doubt(operation, &error);
         }
         // A DELETE has no key: repeated after one that was done, it finds nothing left to delete. Its subject tells.
-        if operation.verb == "DELETE" && error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) {
+        if operation.verb == Some(Verb::Delete) && error.api().is_some_and(|api| api.status == 404 && api.is_stripes())
+        {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
@@ -231,7 +241,7 @@ impl Calls {
         log::warn!(
             "the outcome of a call to Stripe is not known; it is asked for again in {} s kind={} subject={}: {error}",
             delay_ms / 1000,
-            operation.kind,
+            operation.kind_word,
             operation.subject.as_deref().unwrap_or("none"),
         );
         let words = error.to_string();
@@ -243,10 +253,6 @@ impl Calls {
 /// When an operation was sent first: nothing later is known of an answer that is a replay.
 fn sent_first(operation: &Operation) -> Sent {
     Sent { at_ms: operation.first_sent_ms, log_id: operation.sent_log_id }
-}
-
-fn is_mirrored(operation: &Operation) -> bool {
-    Kind::parse(&operation.kind).is_some_and(Kind::is_mirrored)
 }
 
 /// What Stripe has done is done, also when its answer shows an object that the tables cannot take: the caller must hear
@@ -266,7 +272,7 @@ fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, n
 /// The key of the request that made a payment intent, where people look for it.
 fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(), StoreError> {
     match object_id {
-        Some(id) if operation.kind == Kind::PaymentIntentCreate.as_str() => {
+        Some(id) if operation.kind == Some(Kind::PaymentIntentCreate) => {
             payment_intents::set_idempotency_key(tx, id, &operation.idempotency_key)
         }
         _ => Ok(()),
@@ -284,7 +290,7 @@ fn note(tx: &Tx, operation: &Operation, settled: &Settled, now_ms: i64) -> Resul
     let entry = audit::NewEntry {
         at_ms: now_ms,
         actor: "api",
-        action: &operation.kind,
+        action: &operation.kind_word,
         user_id: operation.user_id.as_deref(),
         customer_id: None,
         subscription_id: None,

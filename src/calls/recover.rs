@@ -59,7 +59,10 @@ impl Calls {
                 Ok(known) => settled += usize::from(known),
                 // One that cannot be dealt with must not keep the others waiting.
                 Err(error @ (CallsError::Answer(_) | CallsError::Stripe(_) | CallsError::Form(_))) => {
-                    log::warn!("the outcome of a call to Stripe is still not known kind={}: {error}", operation.kind);
+                    log::warn!(
+                        "the outcome of a call to Stripe is still not known kind={}: {error}",
+                        operation.kind_word
+                    );
                 }
                 Err(error) => return Err(error),
             }
@@ -74,7 +77,7 @@ impl Calls {
         let key = operation.idempotency_key.clone();
         let found = self.store.read(move |reader| table::find(reader, &key))?;
         let Some(operation) = found.filter(|found| found.status.is_open()) else { return Ok(false) };
-        let kind = operation.kind.clone();
+        let kind = operation.kind_word.clone();
         let outcome = self.find_out(operation)?;
         let settled = !matches!(outcome, Outcome::InDoubt { .. });
         if settled {

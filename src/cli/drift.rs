@@ -9,12 +9,12 @@ use crate::config::Flags;
 use crate::daemon;
 use crate::store::objects;
 use crate::sync::drift::{self, Finding, Outcome, Tally, Told};
-use crate::sync::kinds::{KINDS, Kind};
+use crate::sync::kinds::{self, KINDS, Kind};
 
 /// What to compare.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only these types [default: all]
+    /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
     types: Vec<&'static Kind>,
     /// Repair what is not the same
@@ -33,8 +33,11 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);
-    let kinds: Vec<&'static Kind> =
-        KINDS.iter().filter(|kind| arguments.types.is_empty() || arguments.types.contains(kind)).collect();
+    let kinds: Vec<&'static Kind> = if arguments.types.is_empty() {
+        kinds::by_default().collect()
+    } else {
+        KINDS.iter().filter(|kind| arguments.types.contains(kind)).collect()
+    };
     let (outcome, printed) = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);
         let mut total = 0;
@@ -86,6 +89,7 @@ fn summary(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
             tally.same,
             tally.ahead,
             tally.differing,
+            tally.tables_wrong,
             tally.missing_here,
             tally.missing_there,
             tally.fixed,
@@ -94,8 +98,17 @@ fn summary(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
         std::iter::once(tally.kind.to_owned()).chain(counts.iter().map(u64::to_string)).collect()
     };
     let rows: Vec<Vec<String>> = outcome.tallies.iter().map(row).collect();
-    let head =
-        ["TYPE", "SAME", "NEWER HERE", "DIFFERING", "MISSING HERE", "MISSING AT STRIPE", "REPAIRED", "UNREADABLE"];
+    let head = [
+        "TYPE",
+        "SAME",
+        "NEWER HERE",
+        "DIFFERING",
+        "TABLES WRONG",
+        "MISSING HERE",
+        "MISSING AT STRIPE",
+        "REPAIRED",
+        "UNREADABLE",
+    ];
     table::columns(out, &head, &rows)
 }
 

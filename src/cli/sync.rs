@@ -1,4 +1,5 @@
-//! `tilld sync`: every object from Stripe's lists into the tables. Works on the file, whether or not a daemon runs.
+//! `tilld sync`: every object from Stripe's lists into the tables; of all types, after the events that no webhook brought,
+//! since objects do not tell what happened to them. Works on the file, whether or not a daemon runs.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -9,11 +10,12 @@ use crate::daemon;
 use crate::store::sync_runs::Progress;
 use crate::sync::backfill::{self, Order};
 use crate::sync::kinds::{self, KINDS, Kind};
+use crate::sync::{Means, SyncError, catch_up};
 
 /// What to read.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only these types [default: all]
+    /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = parse_kind)]
     types: Vec<&'static Kind>,
     /// Begin anew instead of going on with an unfinished run
@@ -41,6 +43,9 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let order = Order::of(&arguments.types, arguments.restart);
     let done = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);
+        if order.is_whole() {
+            events_first(&means)?;
+        }
         let shown = outward::Progress::new(None);
         let counts: Mutex<Vec<(String, u32)>> = Mutex::default();
         let done = backfill::run(&means, &order, &|progress| report(&shown, &counts, progress));
@@ -60,6 +65,23 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let objects: u64 = done.progress.iter().map(|progress| u64::from(progress.objects)).sum();
     writeln!(out, "complete: {objects} objects{}", if done.whole { "" } else { ", of these types only" })?;
     Ok(())
+}
+
+/// A key that may not read events can read objects all the same.
+fn events_first(means: &Means) -> Result<(), SyncError> {
+    match catch_up::events(means, &|| ()) {
+        Ok(caught) => {
+            if caught.new > 0 {
+                log::info!("events that no webhook brought are in the log: {}", caught.new);
+            }
+            Ok(())
+        }
+        Err(SyncError::Stripe(error)) if error.api().is_some_and(|error| error.status == 403) => {
+            log::warn!("the events could not be read, `tilld catch-up` tries again: {error}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A page is done; how many objects it had follows from what was told before.

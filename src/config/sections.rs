@@ -92,8 +92,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
 }
 
 fn stripe(reader: &mut Reader<'_>) -> Stripe {
+    let api_key = api_key(reader);
+    // Without a key there is nothing to compare with.
+    let at_night = if api_key.is_some() { NightlyDrift::Check } else { NightlyDrift::Off };
     Stripe {
-        api_key: api_key(reader),
         publishable_key: reader.parsed("stripe.publishable_key", publishable_key),
         api_base: reader.parsed("stripe.api_base", address::api_base).unwrap_or_else(|| API_BASE.to_owned()),
         mode_said: reader.parsed("stripe.mode", words::mode),
@@ -102,7 +104,8 @@ fn stripe(reader: &mut Reader<'_>) -> Stripe {
         timeout_s: unsigned(reader, "stripe.timeout_s", &TIMEOUT_S),
         calls_per_s: unsigned(reader, "stripe.calls_per_s", &CALLS_PER_S),
         pull_interval_s: Some(reader.number("stripe.pull_interval_s", &PULL_INTERVAL_S)).filter(|seconds| *seconds > 0),
-        nightly_drift: reader.parsed("stripe.nightly_drift", nightly_drift).unwrap_or(NightlyDrift::Off),
+        nightly_drift: reader.parsed("stripe.nightly_drift", nightly_drift).unwrap_or(at_night),
+        api_key,
         webhooks: webhooks(reader),
     }
 }

@@ -102,10 +102,12 @@ fn check(hooks: &Hooks, endpoint: &WebhookEndpoint, request: &Request, now_s: i6
             log::warn!("webhook refused client={client} path={path} code={code}: {}", error.message);
         }
     })?;
-    event::envelope(&request.body).map_err(|error| {
+    let envelope = event::envelope(&request.body).map_err(|error| {
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
         ApiError::new(400, "invalid_payload", error.to_string())
-    })
+    })?;
+    event::tell_version(&envelope);
+    Ok(envelope)
 }
 
 fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(), ApiError> {

@@ -1,8 +1,12 @@
-//! Charges. A refund shows as a growing `amount_refunded`; `refunded` only when nothing is left.
+//! Charges and their refunds. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be
+//! canceled, of which no event of the charge tells: the word on a refund is the refund object's.
 
+use super::derived::Basis;
 use super::history::{self, Concern};
+use super::invoice::rewrite;
 use super::{ProjectionError, Step, Winner};
-use crate::store::charges::{self, Charge};
+use crate::store::Tx;
+use crate::store::charges::{self, Charge, Refund, Refunds};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
@@ -11,9 +15,36 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let concern = Concern { customer_id, ..Concern::default() };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
-        charges::put(step.tx, &row(winner)?)?;
+        write(step.tx, winner, step.basis())?;
     }
     history::audit(step, &concern)
+}
+
+/// `refund.…` and `charge.refund.updated`.
+pub(super) fn project_refund(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    history::audit(step, &Concern::default())?;
+    let Some(winner) = winner else { return Ok(()) };
+    let refund = refund_row(winner)?;
+    charges::put_refund(step.tx, &refund)?;
+    let Some(charge_id) = &refund.stripe_charge_id else { return Ok(()) };
+    rewrite(step.tx, ("charge", charge_id, winner.livemode), step.basis(), write)
+}
+
+fn write(tx: &Tx, winner: &Winner, _: Basis) -> Result<(), ProjectionError> {
+    let mut row = row(winner)?;
+    let refunds = charges::sum_refunds(tx, &row.stripe_charge_id)?;
+    let refunded = refunded_of(row.amount_refunded_cents, refunds);
+    if refunded != row.amount_refunded_cents {
+        row.amount_refunded_cents = refunded;
+        row.refunded = row.amount_cents > 0 && refunded >= row.amount_cents;
+    }
+    Ok(charges::put(tx, &row)?)
+}
+
+/// What of a charge has gone back: what it says itself, less the refunds that came to nothing, but no less than those
+/// that stand. A charge that already left out what came to nothing is not believed to have refunded less than these.
+fn refunded_of(said: i64, refunds: Refunds) -> i64 {
+    said.saturating_sub(refunds.undone).max(refunds.standing)
 }
 
 fn row(winner: &Winner) -> Result<Charge, ObjectError> {
@@ -26,11 +57,31 @@ fn row(winner: &Winner) -> Result<Charge, ObjectError> {
         amount_cents: object::required_integer(shown, "amount")?,
         amount_refunded_cents: object::integer(shown, "amount_refunded")?.unwrap_or(0),
         refunded: object::flag(shown, "refunded")?,
-        disputed: object::flag(shown, "disputed")?,
+        disputed: object::told_flag(shown, "disputed"),
         currency: object::required_text(shown, "currency")?.to_owned(),
-        status: object::required_text(shown, "status")?.to_owned(),
-        failure_code: object::text(shown, "failure_code")?.map(str::to_owned),
-        created: object::integer(shown, "created")?,
+        status: object::charge_status(shown).to_owned(),
+        failure_code: object::told_text(shown, "failure_code"),
+        created: object::told_integer(shown, "created"),
+        livemode: winner.livemode,
+        event_created: winner.created,
+        event_id: winner.event_id.clone().into_owned(),
+    })
+}
+
+fn refund_row(winner: &Winner) -> Result<Refund, ObjectError> {
+    let shown = winner.object.as_ref();
+    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
+    Ok(Refund {
+        stripe_refund_id: object::required_reference(shown, "id")?.to_owned(),
+        stripe_charge_id: referred("charge"),
+        stripe_payment_intent_id: referred("payment_intent"),
+        amount_cents: object::required_integer(shown, "amount")?,
+        currency: object::told_text(shown, "currency"),
+        // Refunds of old that had no status had gone through.
+        status: object::told_text(shown, "status").unwrap_or_else(|| "succeeded".to_owned()),
+        reason: object::told_text(shown, "reason"),
+        failure_reason: object::told_text(shown, "failure_reason"),
+        created: object::told_integer(shown, "created"),
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),

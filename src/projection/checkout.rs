@@ -35,10 +35,10 @@ fn said(step: &Step) -> Result<Session, ObjectError> {
     Ok(Session {
         id: object::required_reference(shown, "id")?.to_owned(),
         named: object::named_user(shown, &step.context.link.metadata_keys).map(str::to_owned),
-        reference: owned("client_reference_id")?.filter(|id| object::is_user_id(id)),
+        reference: object::told_text(shown, "client_reference_id").filter(|id| object::is_user_id(id)),
         status: owned("status")?,
         payment_status: owned("payment_status")?,
-        created: object::integer(shown, "created")?,
+        created: object::told_integer(shown, "created"),
     })
 }
 
@@ -65,18 +65,18 @@ fn row(winner: &Winner) -> Result<CheckoutSession, ObjectError> {
     let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
     Ok(CheckoutSession {
         stripe_session_id: object::required_reference(shown, "id")?.to_owned(),
-        client_reference_id: owned("client_reference_id")?,
+        client_reference_id: object::told_text(shown, "client_reference_id"),
         stripe_customer_id: referred("customer"),
         stripe_subscription_id: referred("subscription"),
         stripe_payment_intent_id: referred("payment_intent"),
         stripe_invoice_id: referred("invoice"),
-        mode: owned("mode")?,
+        mode: object::told_text(shown, "mode"),
         status: owned("status")?,
         payment_status: owned("payment_status")?,
-        amount_total: object::integer(shown, "amount_total")?,
-        currency: owned("currency")?,
+        amount_total: object::told_integer(shown, "amount_total"),
+        currency: object::told_text(shown, "currency"),
         metadata: object::metadata(shown),
-        created: object::integer(shown, "created")?,
+        created: object::told_integer(shown, "created"),
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),

@@ -50,16 +50,16 @@ fn follow(step: &Step, id: &str) -> Result<(), ProjectionError> {
 
 fn row(winner: &Winner) -> Result<Customer, ProjectionError> {
     let shown = winner.object.as_ref();
-    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
+    let owned = |key: &str| object::told_text(shown, key);
     Ok(Customer {
         stripe_customer_id: object::required_reference(shown, "id")?.to_owned(),
-        email: owned("email")?,
-        name: owned("name")?,
+        email: owned("email"),
+        name: owned("name"),
         metadata: object::metadata(shown),
-        currency: owned("currency")?,
+        currency: owned("currency"),
         delinquent: shown.get("delinquent").and_then(serde_json::Value::as_bool),
         deleted: winner.deleted,
-        created: object::integer(shown, "created")?,
+        created: object::told_integer(shown, "created"),
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),

@@ -18,18 +18,17 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 fn row(winner: &Winner) -> Result<Dispute, ObjectError> {
     let shown = winner.object.as_ref();
     let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    let evidence_due_by =
-        shown.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
+    let evidence_due_by = shown.get("evidence_details").and_then(|evidence| object::told_integer(evidence, "due_by"));
     Ok(Dispute {
         stripe_dispute_id: object::required_reference(shown, "id")?.to_owned(),
         stripe_charge_id: referred("charge"),
         stripe_payment_intent_id: referred("payment_intent"),
         amount_cents: object::required_integer(shown, "amount")?,
         currency: object::required_text(shown, "currency")?.to_owned(),
-        reason: object::text(shown, "reason")?.map(str::to_owned),
+        reason: object::told_text(shown, "reason"),
         status: object::required_text(shown, "status")?.to_owned(),
         evidence_due_by,
-        created: object::integer(shown, "created")?,
+        created: object::told_integer(shown, "created"),
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),

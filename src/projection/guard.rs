@@ -4,10 +4,12 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::order::{self, Candidate};
 use super::{Event, Origin, ProjectionError, Step, Winner, read, thin};
-use crate::store::inbox::{self, SiblingKey};
-use crate::store::objects::{self, Key, Reading, State, Version};
+use crate::store::inbox::{self, Sibling, SiblingKey};
+use crate::store::objects::{self, Kept, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
@@ -16,10 +18,9 @@ const MAX_SIBLINGS: u32 = 1000;
 
 /// Which object an event shows; `None` when it has no id.
 pub(super) fn key<'a>(event: &'a Event, snapshot: &'a Snapshot) -> Option<Key<'a>> {
-    let text = |name: &str| snapshot.object.get(name)?.as_str().filter(|text| !text.is_empty());
     Some(Key {
-        object: text("object")?,
-        id: text("id")?,
+        object: snapshot.object.get("object")?.as_str().filter(|kind| !kind.is_empty())?,
+        id: event::id_of(&snapshot.object)?,
         livemode: event.livemode.unwrap_or(false),
         account: event.account.as_deref().unwrap_or(""),
     })
@@ -34,7 +35,8 @@ enum Place {
 
 fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
     let Some(row) = row else { return Place::Newest };
-    let settled = row.deleted || row.terminal;
+    // What was read was there; it is not made after that, whatever the rounding of times says.
+    let settled = row.deleted || row.terminal || (row.read.is_some() && order::is_creation(&event.event_type));
     if event.created > row.event_created && !settled {
         Place::Newest
     } else if event.created < row.event_created
@@ -56,10 +58,13 @@ pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>
     };
     let known = row.as_ref().and_then(|row| row.read);
     if known.is_some_and(|reading| reading.contains(log_id, step.event.created)) {
-        return Ok(None);
+        // It says nothing new, but it may tell in which order others were.
+        let is_contested = row.is_some_and(|row| row.contested);
+        return if is_contested { contested(step, key, known) } else { Ok(None) };
     }
     match place(step.event, step.snapshot, row.as_ref()) {
         Place::Late => Ok(None),
+        Place::Newest if is_stub(&step.snapshot.object) => contested(step, key, known),
         Place::Newest => newest(step, key, known).map(Some),
         Place::Contested => contested(step, key, known),
     }
@@ -70,7 +75,8 @@ fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>) -> Result<Winner
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(&event.event_type, shown);
     let state = State { event_created: event.created, deleted, terminal, contested: false, read };
-    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data: &step.snapshot.object_text };
+    let data = &step.snapshot.object_text;
+    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data, kept: None };
     objects::put(step.tx, key, &version)?;
     Ok(Winner {
         object: Cow::Borrowed(shown),
@@ -81,20 +87,28 @@ fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>) -> Result<Winner
     })
 }
 
-/// The whole set decides.
-fn contested<'a>(step: &Step<'a>, key: Key, known: Option<Reading>) -> Result<Option<Winner<'a>>, ProjectionError> {
-    let (mut candidates, mut texts) = with_siblings(step, key, known)?;
-    if let Some((candidate, text)) = read::candidate(step.tx, key, known)? {
-        candidates.push(candidate);
-        texts.push(text);
-    }
+/// The whole set decides. `known`: the newest reading, or the one that the step is about.
+pub(super) fn contested<'a>(
+    step: &Step<'a>,
+    key: Key,
+    known: Option<Reading>,
+) -> Result<Option<Winner<'a>>, ProjectionError> {
+    let Set { mut candidates, texts, reading } = Set::read(step, key, known)?;
     let Some(decision) = order::decide(&candidates) else { return Ok(None) };
-    let winner = candidates.swap_remove(decision.winner);
+    let reading = reading.filter(|place| *place != decision.winner);
+    let kept_id = reading.map(|place| candidates[place].event_id.clone());
+    let kept = reading.zip(kept_id.as_deref()).map(|(place, event_id)| Kept { event_id, data: &texts[place] });
+    let last_words = last_words(&candidates, decision.winner);
+    let mut winner = candidates.swap_remove(decision.winner);
+    let data = last_words.as_ref().map_or_else(|| texts[decision.winner].clone(), Value::to_string);
+    // One more event may say more of what is gone.
+    let contested = decision.contested || last_words.is_some();
+    winner.object = last_words.unwrap_or(winner.object);
     let state = State {
         event_created: winner.created,
         deleted: decision.deleted,
         terminal: decision.terminal,
-        contested: decision.contested,
+        contested,
         read: known,
     };
     if decision.ambiguous {
@@ -106,8 +120,8 @@ fn contested<'a>(step: &Step<'a>, key: Key, known: Option<Reading>) -> Result<Op
         );
         thin::fetch_again(step, key, winner.created)?;
     }
-    let data = &texts[decision.winner];
-    let version = Version { state: &state, event_id: &winner.event_id, ambiguous: decision.ambiguous, data };
+    let ambiguous = decision.ambiguous;
+    let version = Version { state: &state, event_id: &winner.event_id, ambiguous, data: &data, kept };
     objects::put(step.tx, key, &version)?;
     Ok(Some(Winner {
         object: Cow::Owned(winner.object),
@@ -118,45 +132,92 @@ fn contested<'a>(step: &Step<'a>, key: Key, known: Option<Reading>) -> Result<Op
     }))
 }
 
-fn candidate(step: &Step) -> Candidate {
-    Candidate {
-        event_id: step.event.id.clone(),
-        event_type: step.event.event_type.clone(),
-        created: step.event.created,
-        object: step.snapshot.object.clone(),
-        previous: step.snapshot.previous_attributes.clone(),
-        read: false,
+/// Whether it is all that Stripe shows of a deleted object: its id.
+fn is_stub(object: &Value) -> bool {
+    /// `id`, `object`, `deleted`, and a mode.
+    const MAX_FIELDS: usize = 4;
+    let is_deleted = object.get("deleted").and_then(Value::as_bool) == Some(true);
+    is_deleted && object.as_object().is_some_and(|fields| fields.len() <= MAX_FIELDS)
+}
+
+/// Where the last event is a stub: what the others showed last, marked as deleted.
+fn last_words(candidates: &[Candidate], winner: usize) -> Option<Value> {
+    if !is_stub(&candidates[winner].object) {
+        return None;
+    }
+    let whole: Vec<Candidate> = candidates.iter().filter(|one| !is_stub(&one.object)).cloned().collect();
+    let mut object =
+        order::decide(&whole).map_or(&candidates[winner], |decision| &whole[decision.winner]).object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("deleted".to_owned(), Value::Bool(true));
+    }
+    Some(object)
+}
+
+/// Everything that is known of an object: its events, and the newest reading while its content is known.
+struct Set {
+    candidates: Vec<Candidate>,
+    /// The object as each of them wrote it.
+    texts: Vec<String>,
+    /// Place of the reading.
+    reading: Option<usize>,
+}
+
+impl Set {
+    fn read(step: &Step, key: Key, known: Option<Reading>) -> Result<Self, ProjectionError> {
+        let reading = read::candidate(step, key, known)?;
+        // What a reading contains means nothing without what it shows.
+        let known = known.filter(|_| reading.is_some());
+        let is_contained = |log_id, created| known.is_some_and(|reading| reading.contains(log_id, created));
+        let mut set = Self { candidates: Vec::new(), texts: Vec::new(), reading: None };
+        if let Origin::Log(log_id) = step.event.origin {
+            let event = Candidate {
+                event_id: step.event.id.clone(),
+                event_type: step.event.event_type.clone(),
+                created: step.event.created,
+                object: step.snapshot.object.clone(),
+                previous: step.snapshot.previous_attributes.clone(),
+                read: false,
+                contained: is_contained(log_id, step.event.created),
+            };
+            set.add(event, step.snapshot.object_text.clone());
+        }
+        for sibling in siblings(step, key)? {
+            let Content::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
+            let event = Candidate {
+                contained: is_contained(sibling.log_id, sibling.event_created),
+                event_id: sibling.event_id,
+                event_type: sibling.event_type,
+                created: sibling.event_created,
+                object: snapshot.object,
+                previous: snapshot.previous_attributes,
+                read: false,
+            };
+            set.add(event, snapshot.object_text);
+        }
+        if let Some((mut reading, text)) = reading {
+            // What it contains may be of a later second than the one it could be dated to.
+            let contained = set.candidates.iter().filter(|event| event.contained).map(|event| event.created);
+            reading.created = contained.max().map_or(reading.created, |newest| newest.max(reading.created));
+            set.reading = Some(set.candidates.len());
+            set.add(reading, text);
+        }
+        Ok(set)
+    }
+
+    fn add(&mut self, candidate: Candidate, text: String) {
+        self.candidates.push(candidate);
+        self.texts.push(text);
     }
 }
 
-type Candidates = (Vec<Candidate>, Vec<String>);
-
-/// All events of the object that the reading it rests on does not contain.
-fn with_siblings(step: &Step, key: Key, known: Option<Reading>) -> Result<Candidates, ProjectionError> {
-    let siblings = inbox::list_siblings(
-        step.tx,
-        &SiblingKey {
-            object_id: key.id,
-            object_type: key.object,
-            livemode: key.livemode,
-            account: step.event.account.as_deref(),
-            after: known,
-        },
-        &step.event.id,
-        MAX_SIBLINGS,
-    )?;
-    let (mut candidates, mut texts) = (vec![candidate(step)], vec![step.snapshot.object_text.clone()]);
-    for sibling in siblings {
-        let Content::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
-        texts.push(snapshot.object_text);
-        candidates.push(Candidate {
-            event_id: sibling.event_id,
-            event_type: sibling.event_type,
-            created: sibling.event_created,
-            object: snapshot.object,
-            previous: snapshot.previous_attributes,
-            read: false,
-        });
-    }
-    Ok((candidates, texts))
+/// All other projected events of the object.
+fn siblings(step: &Step, key: Key) -> Result<Vec<Sibling>, ProjectionError> {
+    let key = SiblingKey {
+        object_id: key.id,
+        object_type: key.object,
+        livemode: key.livemode,
+        account: step.event.account.as_deref(),
+    };
+    Ok(inbox::list_siblings(step.tx, &key, &step.event.id, MAX_SIBLINGS)?)
 }

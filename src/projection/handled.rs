@@ -53,6 +53,7 @@ pub const HANDLED: &[(&str, &[&str])] = &[
             "charge.refunded",
         ],
     ),
+    ("refund", &["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"]),
     (
         "dispute",
         &[

@@ -29,7 +29,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         owner::remember(step, winner, Named::Invoice, id)?;
         owner::refresh_invoice(step.tx, id, step.basis())?;
     }
-    let heard = heard(step)?;
+    let heard = heard(step);
     if heard.is_some() {
         note_failure(step, id)?;
     }
@@ -52,26 +52,27 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 }
 
 /// What the event tells of an attempt to pay.
-fn heard(step: &Step) -> Result<Option<Heard>, ObjectError> {
+fn heard(step: &Step) -> Option<Heard> {
     let what = match step.event.event_type.as_str() {
         "invoice.payment_failed" => What::Failed,
         "invoice.payment_action_required" => What::ActionRequired,
-        _ => return Ok(None),
+        _ => return None,
     };
-    let attempt = object::integer(&step.snapshot.object, "attempt_count")?.unwrap_or(0);
-    Ok(Some(Heard { what, attempt, at: step.event.created }))
+    let attempt = object::told_integer(&step.snapshot.object, "attempt_count").unwrap_or(0);
+    Some(Heard { what, attempt, at: step.event.created })
 }
 
 fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
+    let currency = object::told_text(shown, "currency");
     let failure = Failure {
         invoice_id,
         subscription_id: object::invoice_subscription(shown),
         customer_id: object::reference(shown, "customer"),
-        amount_due: object::integer(shown, "amount_due")?,
-        currency: object::text(shown, "currency")?,
-        attempt_count: object::integer(shown, "attempt_count")?.unwrap_or(0),
-        next_retry_at: object::integer(shown, "next_payment_attempt")?,
+        amount_due: object::told_integer(shown, "amount_due"),
+        currency: currency.as_deref(),
+        attempt_count: object::told_integer(shown, "attempt_count").unwrap_or(0),
+        next_retry_at: object::told_integer(shown, "next_payment_attempt"),
         failed_at: step.event.created,
         event_id: &step.event.id,
     };
@@ -107,8 +108,8 @@ fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> 
 
 fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
     let shown = winner.object.as_ref();
-    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
-    let integer = |key: &str| object::integer(shown, key);
+    let owned = |key: &str| object::told_text(shown, key);
+    let integer = |key: &str| object::told_integer(shown, key);
     let (intent_id, charge_id) = object::invoice_paid_by(shown);
     let (period_start, period_end) = object::invoice_period(shown)?;
     Ok(Invoice {
@@ -117,23 +118,23 @@ fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
         stripe_subscription_id: object::invoice_subscription(shown).map(str::to_owned),
         stripe_payment_intent_id: intent_id.map(str::to_owned),
         stripe_charge_id: charge_id.map(str::to_owned),
-        number: owned("number")?,
-        status: owned("status")?,
-        billing_reason: owned("billing_reason")?,
-        collection_method: owned("collection_method")?,
-        currency: owned("currency")?,
-        amount_due: integer("amount_due")?,
-        amount_paid: integer("amount_paid")?,
-        amount_remaining: integer("amount_remaining")?,
-        total: integer("total")?,
-        attempt_count: integer("attempt_count")?,
-        next_payment_attempt: integer("next_payment_attempt")?,
-        due_date: integer("due_date")?,
+        number: owned("number"),
+        status: object::text(shown, "status")?.map(str::to_owned),
+        billing_reason: owned("billing_reason"),
+        collection_method: owned("collection_method"),
+        currency: owned("currency"),
+        amount_due: integer("amount_due"),
+        amount_paid: integer("amount_paid"),
+        amount_remaining: integer("amount_remaining"),
+        total: integer("total"),
+        attempt_count: integer("attempt_count"),
+        next_payment_attempt: integer("next_payment_attempt"),
+        due_date: integer("due_date"),
         period_start,
         period_end,
-        hosted_invoice_url: owned("hosted_invoice_url")?,
-        invoice_pdf: owned("invoice_pdf")?,
-        created: integer("created")?,
+        hosted_invoice_url: owned("hosted_invoice_url"),
+        invoice_pdf: owned("invoice_pdf"),
+        created: integer("created"),
         finalized_at: object::invoice_transition(shown, "finalized_at")?,
         paid_at: object::invoice_transition(shown, "paid_at")?,
         voided_at: object::invoice_transition(shown, "voided_at")?,
@@ -171,8 +172,8 @@ fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
         stripe_invoice_id: object::required_reference(shown, "invoice")?.to_owned(),
         stripe_payment_intent_id: paid_by("payment_intent"),
         stripe_charge_id: paid_by("charge"),
-        is_default: object::flag(shown, "is_default")?,
-        status: object::text(shown, "status")?.map(str::to_owned),
+        is_default: object::told_flag(shown, "is_default"),
+        status: object::told_text(shown, "status"),
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
@@ -180,7 +181,7 @@ fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
 }
 
 /// Writes a typed row again from the mirror, now that a link of it is known.
-fn rewrite(
+pub(super) fn rewrite(
     tx: &Tx,
     (kind, id, livemode): (&str, &str, bool),
     basis: Basis,

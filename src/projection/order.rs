@@ -6,18 +6,23 @@
 //!    again), and a canceled subscription still takes news of itself as long as they say canceled too.
 //! 2. A terminal status stays (`canceled`, `incomplete_expired`; a payment's `succeeded`, `canceled`).
 //! 3. A later second wins over an earlier one.
-//! 4. Within one second, by rank: created < others < deleted, then terminal, then what only ever grows
+//! 4. Within one second, by what `previous_attributes` prove: they say which state an update came from, so the updates
+//!    form a chain that begins at the state before that second. The end of the only possible chain wins, be it an update
+//!    after a deletion.
+//! 5. Where that leaves several, by rank: created < others < deleted, then terminal, then what only ever grows
 //!    (an invoice's status, its attempts; what a charge has refunded; …).
-//! 5. Among equals, by `previous_attributes`: they say which state an update came from, so the updates form a chain
-//!    that begins at the state before that second. The end of the only possible chain wins.
 //! 6. What is left undecided is taken by event id, the same on every machine, and reported as ambiguous.
 //!
-//! A reading from the API stands for all events before it, which are left out of the set. It comes first in its second;
-//! an event that shows the object's creation, or less progress than was read, was before it all the same.
+//! A reading from the API is one of the set: the end of every event that it contains. An event of its second that it is
+//! not known to contain has its place by the same rules; one that shows the object's creation, or less progress than was
+//! read, was before it. Where that decides nothing, the reading stands and is reported as ambiguous.
 
 use serde_json::Value;
 
+use crate::stripe::object;
+
 mod chain;
+mod paths;
 
 /// An event of the object.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +37,10 @@ pub struct Candidate {
     pub object: Value,
     /// Old values of what it changed.
     pub previous: Option<Value>,
-    /// No event, but the object as it was read from the API; the events it contains are left out of the set.
+    /// No event, but the object as it was read from the API.
     pub read: bool,
+    /// An event that is known to be in what was read.
+    pub contained: bool,
 }
 
 /// What the set comes to.
@@ -56,17 +63,12 @@ pub struct Decision {
 pub fn decide(candidates: &[Candidate]) -> Option<Decision> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
-        let key = |index: usize| (second(&candidates[index]), candidates[index].event_id.as_str());
+        let key = |index: usize| (candidates[index].created, candidates[index].event_id.as_str());
         key(a).cmp(&key(b))
     });
     order
-        .chunk_by(|&a, &b| second(&candidates[a]) == second(&candidates[b]))
+        .chunk_by(|&a, &b| candidates[a].created == candidates[b].created)
         .fold(None, |before, second| after_second(candidates, before, second))
-}
-
-/// Unix seconds, and within one second readings before events.
-fn second(candidate: &Candidate) -> (i64, bool) {
-    (candidate.created, !candidate.read)
 }
 
 /// For an event that stands alone, or after everything else: whether the object is deleted with it, and whether its
@@ -84,11 +86,13 @@ fn after_second(candidates: &[Candidate], before: Option<Decision>, second: &[us
     }
     let base = before.map(|decision| &candidates[decision.winner].object);
     let (winner, certain) = chain::last(candidates, &admitted, base);
-    let revived = admitted.iter().any(|&index| phase(&candidates[index]) == Phase::Created);
-    let was_deleted = before.is_some_and(|decision| decision.deleted) && !revived;
+    let has = |wanted: Phase| admitted.iter().any(|&index| phase(&candidates[index]) == wanted);
+    let was_deleted = before.is_some_and(|decision| decision.deleted) && !has(Phase::Created);
+    // An update that comes after the deletion in its second revives nothing.
+    let is_deleted = has(Phase::Deleted) && phase(&candidates[winner]) != Phase::Created;
     Some(Decision {
         winner,
-        deleted: was_deleted || phase(&candidates[winner]) == Phase::Deleted,
+        deleted: was_deleted || is_deleted,
         terminal: is_terminal(&candidates[winner].object),
         contested: admitted.len() > 1,
         ambiguous: !certain,
@@ -135,11 +139,15 @@ fn phase(candidate: &Candidate) -> Phase {
 }
 
 fn phase_of(event_type: &str) -> Phase {
-    match event_type.rsplit('.').next() {
-        Some("created") => Phase::Created,
-        Some("deleted") => Phase::Deleted,
+    match last_word(event_type) {
+        "created" => Phase::Created,
+        "deleted" => Phase::Deleted,
         _ => Phase::Changed,
     }
+}
+
+fn last_word(event_type: &str) -> &str {
+    event_type.rsplit('.').next().unwrap_or_default()
 }
 
 fn word<'a>(object: &'a Value, key: &str) -> &'a str {
@@ -147,7 +155,7 @@ fn word<'a>(object: &'a Value, key: &str) -> &'a str {
 }
 
 fn number(object: &Value, key: &str) -> i64 {
-    object.get(key).and_then(Value::as_i64).unwrap_or(0)
+    object::told_integer(object, key).unwrap_or(0)
 }
 
 /// Whether the object's status cannot be left any more.
@@ -159,6 +167,12 @@ pub fn is_terminal(object: &Value) -> bool {
         ("checkout.session", status) => status == "expired",
         _ => false,
     }
+}
+
+/// Whether an event tells that its object was made.
+#[must_use]
+pub fn is_creation(event_type: &str) -> bool {
+    phase_of(event_type) == Phase::Created
 }
 
 /// Whether an event closes its object: deletes it, or shows it in a status that cannot be left. Such an event counts
@@ -175,9 +189,9 @@ fn progress(candidate: &Candidate) -> [i64; 3] {
         "invoice" => {
             [invoice_step(word(object, "status")), number(object, "attempt_count"), number(object, "amount_paid")]
         }
-        "payment_intent" => [intent_step(&candidate.event_type), number(object, "amount_received"), 0],
+        "payment_intent" => [intent_step(candidate), number(object, "amount_received"), 0],
         "charge" => [
-            i64::from(word(object, "status") != "pending"),
+            i64::from(object::charge_status(object) != "pending"),
             number(object, "amount_refunded"),
             i64::from(object.get("disputed").and_then(Value::as_bool) == Some(true)),
         ],
@@ -201,15 +215,14 @@ fn invoice_step(status: &str) -> i64 {
     }
 }
 
-/// Payment intents have no update events with old values; within one second they are taken to go the usual way.
-fn intent_step(event_type: &str) -> i64 {
-    match event_type.rsplit('.').next() {
-        Some("created") => 0,
-        Some("requires_action") => 2,
-        Some("processing") => 3,
-        Some("payment_failed") => 4,
-        Some("amount_capturable_updated") => 5,
-        Some("succeeded" | "canceled") => 6,
+/// Payment intents have no update events with old values. Which of a challenge, a failure and a new attempt came last in
+/// one second, nothing tells: each can follow on each.
+fn intent_step(candidate: &Candidate) -> i64 {
+    let told = if candidate.read { word(&candidate.object, "status") } else { last_word(&candidate.event_type) };
+    match told {
+        "created" => 0,
+        "amount_capturable_updated" | "requires_capture" => 2,
+        "succeeded" | "canceled" => 3,
         _ => 1,
     }
 }

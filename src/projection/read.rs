@@ -7,9 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::guard;
 use super::order::{self, Candidate};
-use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
+use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, thin};
 use crate::store::inbox;
 use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
@@ -53,6 +52,8 @@ pub struct Shown {
     snapshot: Snapshot,
     reading: Reading,
     account: Option<String>,
+    /// Its lists were completed, as far as the key may.
+    completed: bool,
 }
 
 impl Shown {
@@ -61,13 +62,19 @@ impl Shown {
     /// # Errors
     /// When it cannot be read.
     pub fn new(text: &str, reading: Reading) -> Result<Self, EventError> {
-        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None })
+        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None, completed: false })
     }
 
     /// The same of a connected account; `None` is our own.
     #[must_use]
     pub fn of_account(self, account: Option<String>) -> Self {
         Self { account, ..self }
+    }
+
+    /// The same with its lists completed, as far as the key may: what is cut all the same need not be fetched again.
+    #[must_use]
+    pub fn completed(self) -> Self {
+        Self { completed: true, ..self }
     }
 
     /// The object.
@@ -102,6 +109,9 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
     let Some(key) = guard::key(&event, snapshot) else { return Ok(Absorbed::NoObject) };
     let step = Step { tx, event: &event, snapshot, context, now_ms };
     let Some(winner) = guard::choose(&step, key)? else { return Ok(Absorbed::Late) };
+    if !shown.completed {
+        thin::fetch_whole(&step, key, Some(&winner))?;
+    }
     // As with events: what a connected account shows is mirrored and no more.
     if event.account.is_some() {
         return Ok(Absorbed::Taken);
@@ -149,18 +159,32 @@ fn with_last_words<'a>(tx: &Tx, shown: &'a Shown, context: &Context) -> Result<C
     Ok(Cow::Owned(known))
 }
 
-/// Whether a row that stands gives way to a reading.
-fn gives_way(step: &Step, key: Key, row: &State, reading: Reading) -> Result<bool, StoreError> {
+/// How a reading stands to what a row rests on.
+enum Against {
+    /// It takes its place.
+    Newer,
+    /// It is of the same second, and neither is known to contain the other.
+    Beside,
+    Older,
+}
+
+fn against(step: &Step, key: Key, row: &State, reading: Reading) -> Result<Against, StoreError> {
+    let ends = order::is_terminal(&step.snapshot.object);
     // A status that cannot be left was not left.
-    if row.terminal && !order::is_terminal(&step.snapshot.object) && !is_deleted(&step.snapshot.object) {
-        return Ok(false);
+    if row.terminal && !ends && !is_deleted(&step.snapshot.object) {
+        return Ok(Against::Older);
     }
     // And one that was read is the last one, whenever that was.
-    if !row.terminal && order::is_terminal(&step.snapshot.object) {
-        return Ok(true);
+    if !row.terminal && ends {
+        return Ok(Against::Newer);
     }
-    let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(true) };
-    is_as_new(step.tx, &mirrored, reading)
+    let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(Against::Newer) };
+    if is_as_new(step.tx, &mirrored, reading)? {
+        return Ok(Against::Newer);
+    }
+    let is_newest = row.read.is_none_or(|known| reading.log_id >= known.log_id && reading.at_s >= known.at_s);
+    let same_second = row.event_created == reading.at_s && sent_of(&mirrored).is_none();
+    Ok(if same_second && is_newest { Against::Beside } else { Against::Older })
 }
 
 /// Whether a reading is as new as what the row rests on.
@@ -215,10 +239,10 @@ pub(super) fn choose<'a>(
     row: Option<&State>,
     reading: Reading,
 ) -> Result<Option<Winner<'a>>, ProjectionError> {
-    if let Some(row) = row
-        && !gives_way(step, key, row, reading)?
-    {
-        return Ok(None);
+    match row.map(|row| against(step, key, row, reading)).transpose()? {
+        Some(Against::Older) => return Ok(None),
+        Some(Against::Beside) => return guard::contested(step, key, Some(reading)),
+        Some(Against::Newer) | None => {}
     }
     // The events it contains may be of a later second than the one it could be dated to.
     let at_s = row.map_or(reading.at_s, |row| reading.at_s.max(row.event_created));
@@ -226,31 +250,34 @@ pub(super) fn choose<'a>(
     let (deleted, terminal) = order::alone(&event.event_type, shown);
     let read = Some(Reading { at_s, ..reading });
     let state = State { event_created: at_s, deleted, terminal, contested: false, read };
-    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data: &step.snapshot.object_text };
+    let data = &step.snapshot.object_text;
+    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data, kept: None };
     objects::put(step.tx, key, &version)?;
     let (object, event_id, livemode) = (Cow::Borrowed(shown), Cow::Borrowed(event.id.as_str()), key.livemode);
     Ok(Some(Winner { object, created: at_s, event_id, livemode, deleted }))
 }
 
-/// The reading that a row rests on, as one of the set that decides; `None` where it rests on an event.
+/// The reading that counts for an object, as one of the set that decides, and the object as it was written: the one that
+/// the step is about, or the newest that the row knows; `None` where there is none, or its second is over.
 pub(super) fn candidate(
-    tx: &Tx,
+    step: &Step,
     key: Key,
     known: Option<Reading>,
 ) -> Result<Option<(Candidate, String)>, ProjectionError> {
     let Some(reading) = known else { return Ok(None) };
-    let Some(mirrored) = objects::find(tx, key)?.filter(|row| row.event_id.starts_with(PREFIX)) else {
-        return Ok(None);
+    let (event_id, data) = if step.is_reading() {
+        (step.event.id.clone(), step.snapshot.object_text.clone())
+    } else {
+        let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(None) };
+        let rests_on_it = mirrored.event_id.starts_with(PREFIX);
+        match mirrored.kept.or_else(|| rests_on_it.then_some((mirrored.event_id, mirrored.data))) {
+            Some(kept) => kept,
+            None => return Ok(None),
+        }
     };
-    let snapshot = Snapshot::of_object(&mirrored.data)?;
-    let phase = if mirrored.deleted { "deleted" } else { "read" };
-    let candidate = Candidate {
-        event_id: mirrored.event_id,
-        event_type: format!("{}.{phase}", key.object),
-        created: reading.at_s,
-        object: snapshot.object,
-        previous: None,
-        read: true,
-    };
-    Ok(Some((candidate, mirrored.data)))
+    let object = Snapshot::of_object(&data)?.object;
+    let phase = if is_deleted(&object) { "deleted" } else { "read" };
+    let (event_type, created) = (format!("{}.{phase}", key.object), reading.at_s);
+    let candidate = Candidate { event_id, event_type, created, object, previous: None, read: true, contained: false };
+    Ok(Some((candidate, data)))
 }

@@ -3,8 +3,8 @@
 //! holds several answers, so that it may be asked any number of times in any order. Ordinary subscriptions, which are paid
 //! and collected for, have none of it and cost nothing. Called by the families.
 
-use super::ProjectionError;
 use super::order::{self, Candidate};
+use super::{ProjectionError, read};
 use crate::entitlement;
 use crate::store::subscription_events::{self, Past as State, Which};
 use crate::store::subscriptions::{self, Past, Standing};
@@ -40,9 +40,11 @@ fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, Pro
 
 /// When the present delinquency began: with the first failed payment since the subscription was last in good standing,
 /// or its first `past_due` (or pause for want of payment) if that came first or is all that was heard. Later failures do
-/// not move it.
+/// not move it. A failure that was paid belongs to no delinquency of today, and a payment that left nothing owed ended
+/// the one it was made in, whether or not an event said `active` after it.
 fn grace_start(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<i64, StoreError> {
-    let last_good = subscription_events::last_good_standing(tx, subscription_id)?.unwrap_or(i64::MIN);
+    let heard_good = subscription_events::last_good_standing(tx, subscription_id)?;
+    let last_good = heard_good.max(payment_failures::last_made_good(tx, subscription_id)?).unwrap_or(i64::MIN);
     let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
     let first_heard = subscription_events::first_delinquent_after(tx, subscription_id, last_good)?;
     Ok(first_failure.into_iter().chain(first_heard).min().unwrap_or(standing.event_created))
@@ -60,6 +62,11 @@ fn newest(tx: &Tx, subscription_id: &str, which: Which) -> Result<Option<State>,
 
 fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, ProjectionError> {
     let mut candidates = Vec::new();
+    // A reading is the end of what was known before it; it counts unless something came after it.
+    let newest_read = states.iter().rposition(|state| state.event_id.starts_with(read::PREFIX));
+    if let Some(place) = newest_read {
+        states.drain(..place);
+    }
     for state in &states {
         candidates.extend(candidate(tx, state)?);
     }
@@ -68,12 +75,12 @@ fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, Proj
             let event_id = candidates.swap_remove(decision.winner).event_id;
             Ok(states.into_iter().find(|state| state.event_id == event_id))
         }
-        // Readings alone: the one taken in last.
+        // A reading alone.
         None => Ok(states.pop()),
     }
 }
 
-/// The event that showed a state. A reading, which is none, comes before every event of its second.
+/// The event that showed a state; a reading is none.
 fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionError> {
     let Some(body) = inbox::find_payload(tx, &state.event_id)? else { return Ok(None) };
     let Content::Snapshot(snapshot) = event::content(&body)? else { return Ok(None) };
@@ -84,5 +91,6 @@ fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionErro
         object: snapshot.object,
         previous: snapshot.previous_attributes,
         read: false,
+        contained: false,
     }))
 }

@@ -13,9 +13,10 @@ use serde_json::Value;
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
-    let customer_id = object::required_reference(shown, "customer")?;
+    object::payer(shown)?;
     let concern = Concern {
-        customer_id: Some(customer_id),
+        // An account that pays is no customer.
+        customer_id: object::reference(shown, "customer"),
         user_id: object::named_user(shown, &step.context.link.metadata_keys),
         subscription_id: Some(id),
         state: Some(state(shown)?),
@@ -91,30 +92,31 @@ fn state(shown: &Value) -> Result<State<'_>, ObjectError> {
 
 fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
     let shown = winner.object.as_ref();
-    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
+    let owned = |key: &str| object::told_text(shown, key);
+    let told = |key: &str| object::told_integer(shown, key);
     let (items, complete) = items(shown)?;
     let period = object::subscription_period(shown)?;
     let nested = |outer: &str, inner: &str| shown.get(outer)?.get(inner)?.as_str().map(str::to_owned);
     Ok(Subscription {
         stripe_subscription_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_customer_id: object::required_reference(shown, "customer")?.to_owned(),
+        stripe_customer_id: object::payer(shown)?.to_owned(),
         stripe_price_id: items.first().and_then(|item| item.stripe_price_id.clone()),
         status: object::required_text(shown, "status")?.to_owned(),
         current_period_start: period.0,
         current_period_end: period.1,
         cancel_at_period_end: object::flag(shown, "cancel_at_period_end")?,
         cancel_at: object::integer(shown, "cancel_at")?,
-        canceled_at: object::integer(shown, "canceled_at")?,
+        canceled_at: told("canceled_at"),
         ended_at: object::integer(shown, "ended_at")?,
-        trial_start: object::integer(shown, "trial_start")?,
-        trial_end: object::integer(shown, "trial_end")?,
-        start_date: object::integer(shown, "start_date")?,
-        created: object::integer(shown, "created")?,
-        collection_method: owned("collection_method")?,
+        trial_start: told("trial_start"),
+        trial_end: told("trial_end"),
+        start_date: told("start_date"),
+        created: told("created"),
+        collection_method: owned("collection_method"),
         pause_collection: object::paused_collection(shown).map(str::to_owned),
         paused_reason: object::paused_reason(shown).map(str::to_owned),
         cancellation_reason: nested("cancellation_details", "reason"),
-        currency: owned("currency")?,
+        currency: owned("currency"),
         latest_invoice: object::reference(shown, "latest_invoice").map(str::to_owned),
         items_partial: !complete,
         deleted: winner.deleted,
@@ -142,18 +144,17 @@ fn item(subscription: &Value, item: &Value) -> Result<Item, ObjectError> {
     let price = object::price(item).cloned().unwrap_or(Value::Null);
     let recurring = price.get("recurring").filter(|recurring| recurring.is_object()).unwrap_or(&price);
     // A plan calls the amount `amount`.
-    let amount = object::integer(&price, "unit_amount")?.or(object::integer(&price, "amount")?);
-    let owned = |holder: &Value, key: &str| object::text(holder, key).map(|text| text.map(str::to_owned));
+    let amount = object::told_integer(&price, "unit_amount").or(object::told_integer(&price, "amount"));
     Ok(Item {
         stripe_item_id: object::required_reference(item, "id")?.to_owned(),
         stripe_price_id: object::id_of(&price).map(str::to_owned),
         stripe_product_id: object::reference(&price, "product").map(str::to_owned),
-        quantity: object::integer(item, "quantity")?,
+        quantity: object::told_integer(item, "quantity"),
         current_period_start: period.0,
         current_period_end: period.1,
         unit_amount: amount,
-        currency: owned(&price, "currency")?,
-        recurring_interval: owned(recurring, "interval")?,
-        interval_count: object::integer(recurring, "interval_count")?,
+        currency: object::told_text(&price, "currency"),
+        recurring_interval: object::told_text(recurring, "interval"),
+        interval_count: object::told_integer(recurring, "interval_count"),
     })
 }

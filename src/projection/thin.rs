@@ -1,21 +1,24 @@
-//! What is to be fetched: the object that a thin event names without showing it, and one whose events of one second could
-//! not be put in order for certain. Where somebody fetches, that becomes an effect in the outbox; `fetch` performs it. It
+//! What is to be fetched: the object that a thin event names without showing it, one whose events of one second could
+//! not be put in order for certain, and one of which only a part was shown. Where somebody fetches, that becomes an effect in the outbox; `fetch` performs it. It
 //! must never ask anybody itself. Called by `projection`.
 
 use serde_json::{Value, json};
 
-use super::{Context, Event, ProjectionError, Step};
+use super::{Context, Event, ProjectionError, Step, Winner, order};
 use crate::store::inbox::Completion;
 use crate::store::objects::Key;
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx};
 use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::event::Thin;
+use crate::stripe::object;
 
 /// Begins the outbox's key of a thin event's fetch; the event's id follows.
 pub const PREFIX: &str = "thin:";
 /// Begins that of an object's whose order is not certain; object, id and second follow.
 const AGAIN: &str = "again:";
+/// Begins that of an object that was shown in part; object, id and what showed it follow.
+const WHOLE: &str = "whole:";
 
 /// What is to be fetched, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +110,7 @@ fn path_of(key: Key) -> Option<String> {
         "invoice" => "invoices",
         "payment_intent" => "payment_intents",
         "charge" => "charges",
+        "refund" => "refunds",
         "dispute" => "disputes",
         "checkout.session" => "checkout/sessions",
         "price" => "prices",
@@ -116,18 +120,37 @@ fn path_of(key: Key) -> Option<String> {
     Some(format!("/v1/{collection}/{}", key.id))
 }
 
-/// Events of one second could not be put in order for certain: what Stripe shows now decides. Once for each such second.
+/// Events of one second could not be put in order for certain: what Stripe shows now decides. One row for each such
+/// second, reopened when one more event makes it uncertain again: what was read, or is being read, need not contain it.
 pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), StoreError> {
-    let Some(path) = path_of(key).filter(|_| step.context.fetches && key.account.is_empty()) else { return Ok(()) };
-    let fetch = Fetch { event_id: None, context: None, account: None, object_path: Some(path) };
-    if !fetch.is_allowed() {
-        return Ok(());
-    }
-    let dedupe_key = format!("{AGAIN}{}:{}:{second}", key.object, key.id);
-    put(step.tx, &dedupe_key, &fetch, step.now_ms).map(|_| ())
+    fetch_object(step, key, &format!("{AGAIN}{}:{}:{second}", key.object, key.id))
 }
 
 /// Writes a fetch into the outbox, due at once. `false`: it is there already.
+/// The list within an object that an answer rests on, and that Stripe cuts after ten members.
+fn deciding_list(kind: &str) -> Option<&'static str> {
+    (kind == "subscription").then_some("items")
+}
+
+/// What a row rests on now shows only the first members of a list that decides: the whole of it is fetched.
+pub(super) fn fetch_whole(step: &Step, key: Key, winner: Option<&Winner>) -> Result<(), StoreError> {
+    let (Some(winner), Some(list)) = (winner, deciding_list(key.object)) else { return Ok(()) };
+    let is_whole = object::list(&winner.object, list).1;
+    if is_whole || winner.deleted || order::is_terminal(&winner.object) {
+        return Ok(());
+    }
+    fetch_object(step, key, &format!("{WHOLE}{}:{}:{}", key.object, key.id, winner.event_id))
+}
+
+fn fetch_object(step: &Step, key: Key, dedupe_key: &str) -> Result<(), StoreError> {
+    let Some(path) = path_of(key).filter(|_| step.context.fetches && key.account.is_empty()) else { return Ok(()) };
+    let fetch = Fetch { event_id: None, context: None, account: None, object_path: Some(path) };
+    if fetch.is_allowed() && !put(step.tx, dedupe_key, &fetch, step.now_ms)? {
+        outbox::reopen(step.tx, dedupe_key, step.now_ms)?;
+    }
+    Ok(())
+}
+
 fn put(tx: &Tx, dedupe_key: &str, fetch: &Fetch, now_ms: i64) -> Result<bool, StoreError> {
     let payload = json!({
         "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,

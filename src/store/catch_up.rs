@@ -71,11 +71,7 @@ pub fn give_up(tx: &Tx, walk: Walk) -> Result<(), StoreError> {
     tx.execute(FINISH, (walk.from_s, walk.began_s)).map(|_| ())
 }
 
-/// What is before `cursor_s` is known otherwise: all objects were read after it.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn move_cursor(tx: &Tx, cursor_s: i64) -> Result<(), StoreError> {
+fn move_cursor(tx: &Tx, cursor_s: i64) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE catch_up SET cursor_s = max(coalesce(cursor_s, ?1), ?1)";
     tx.execute(SQL, [cursor_s]).map(|_| ())
 }

@@ -4,12 +4,13 @@
 use super::{Reader, StoreError, Tx};
 
 /// Tables whose rows each rest on one event, children before what they refer to.
-const TYPED: [&str; 9] = [
+const TYPED: [&str; 10] = [
     "stripe_subscriptions",
     "stripe_invoices",
     "stripe_invoice_payments",
     "stripe_payment_intents",
     "stripe_charges",
+    "stripe_refunds",
     "stripe_disputes",
     "stripe_checkout_sessions",
     "stripe_customers",

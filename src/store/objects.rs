@@ -85,16 +85,27 @@ pub struct Version<'a> {
     pub ambiguous: bool,
     /// The object as Stripe wrote it.
     pub data: &'a str,
+    /// A reading of the row's second that it does not rest on, but that still counts where one more event comes.
+    pub kept: Option<Kept<'a>>,
+}
+
+/// The content of a reading: its `event_id`, and the object as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept<'a> {
+    /// As the row's `event_id` would be.
+    pub event_id: &'a str,
+    /// The object as Stripe wrote it.
+    pub data: &'a str,
 }
 
 const PUT: &str = "INSERT INTO stripe_objects
     (object, id, livemode, account, event_created, event_id, deleted, terminal, contested, ambiguous, data,
-     read_at, read_log_id)
+     read_at, read_log_id, read_event_id, read_data)
     VALUES (:object, :id, :livemode, :account, :event_created, :event_id, :deleted, :terminal, :contested, :ambiguous,
-            :data, :read_at, :read_log_id)
+            :data, :read_at, :read_log_id, :read_event_id, :read_data)
     ON CONFLICT (object, id, livemode, account) DO UPDATE SET event_created = :event_created, event_id = :event_id,
         deleted = :deleted, terminal = :terminal, contested = :contested, ambiguous = :ambiguous, data = :data,
-        read_at = :read_at, read_log_id = :read_log_id";
+        read_at = :read_at, read_log_id = :read_log_id, read_event_id = :read_event_id, read_data = :read_data";
 
 /// Replaces what the mirror has of an object.
 ///
@@ -108,6 +119,7 @@ pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
         ":terminal": state.terminal, ":contested": state.contested, ":ambiguous": version.ambiguous,
         ":data": version.data, ":read_at": state.read.map(|read| read.at_s),
         ":read_log_id": state.read.map(|read| read.log_id),
+        ":read_event_id": version.kept.map(|kept| kept.event_id), ":read_data": version.kept.map(|kept| kept.data),
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
@@ -124,9 +136,12 @@ pub struct Mirrored {
     pub read: Option<Reading>,
     /// Its JSON.
     pub data: String,
+    /// A reading that it does not rest on and that still counts: its `event_id`, and the object as it was read.
+    pub kept: Option<(String, String)>,
 }
 
-const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data, read_at, read_log_id FROM stripe_objects
+const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data, read_at, read_log_id, read_event_id, read_data
+    FROM stripe_objects
     WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
 
 /// The object as the mirror has it.
@@ -141,6 +156,7 @@ pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
             deleted: row.get(2)?,
             data: row.get(3)?,
             read: reading(row.get(4)?, row.get(5)?),
+            kept: Option::zip(row.get(6)?, row.get(7)?),
         })
     })
 }

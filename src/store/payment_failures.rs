@@ -116,14 +116,28 @@ pub fn list_invoices_of(reader: &Reader, subscription_id: &str) -> Result<Vec<St
 }
 
 const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
-    WHERE stripe_subscription_id = ?1 AND first_failed_at >= ?2";
+    WHERE stripe_subscription_id = ?1 AND first_failed_at >= ?2 AND resolution IS NOT 'paid'";
 
-/// The first failure of a subscription at or after `since`, unix seconds; resolved cases count.
+/// The first failure of a subscription at or after `since` whose invoice was not paid, unix seconds.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn first_failure_since(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
     reader.get(FIRST_SINCE, (subscription_id, since), |row| row.get(0))
+}
+
+const LAST_MADE_GOOD: &str = "SELECT max(f.resolved_at_ms) / 1000 FROM payment_failures f
+    WHERE f.stripe_subscription_id = ?1 AND f.resolution = 'paid' AND NOT EXISTS
+        (SELECT 1 FROM payment_failures o WHERE o.stripe_subscription_id = ?1
+         AND o.first_failed_at <= f.resolved_at_ms / 1000
+         AND (o.resolved = 0 OR o.resolved_at_ms > f.resolved_at_ms))";
+
+/// When a payment last left a subscription with no failed invoice that is owed, unix seconds.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn last_made_good(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+    reader.get(LAST_MADE_GOOD, [subscription_id], |row| row.get(0))
 }
 
 /// A case as the API shows it.

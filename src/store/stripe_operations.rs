@@ -4,7 +4,12 @@
 
 use rusqlite::{Row, named_params};
 
+mod kind;
+
+pub use kind::Kind;
+
 use super::{Reader, StoreError, Tx};
+use crate::stripe::call::Verb;
 
 /// States of an operation, as the column has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,16 +78,18 @@ pub struct Operation {
     pub id: i64,
     /// Sent to Stripe.
     pub idempotency_key: String,
-    /// What is done.
-    pub kind: String,
+    /// What is done; `None`: a word that this program does not know.
+    pub kind: Option<Kind>,
+    /// The word itself.
+    pub kind_word: String,
     /// For whom.
     pub user_id: Option<String>,
     /// To what.
     pub subject: Option<String>,
     /// Hash of the caller's request.
     pub fingerprint: String,
-    /// `POST` or `DELETE`.
-    pub verb: String,
+    /// How it is sent; `None`: a word that this program does not know.
+    pub verb: Option<Verb>,
     /// Of the request to Stripe.
     pub path: String,
     /// Its encoded parameters.
@@ -103,15 +110,20 @@ const COLUMNS: &str = "id, idempotency_key, kind, user_id, subject, fingerprint,
     first_sent_ms, sent_log_id, answer";
 
 fn operation(row: &Row) -> rusqlite::Result<Operation> {
-    let status: String = row.get(9)?;
+    let (status, kind_word, verb): (String, String, String) = (row.get(9)?, row.get(2)?, row.get(6)?);
     Ok(Operation {
         id: row.get(0)?,
         idempotency_key: row.get(1)?,
-        kind: row.get(2)?,
+        kind: Kind::parse(&kind_word),
+        kind_word,
         user_id: row.get(3)?,
         subject: row.get(4)?,
         fingerprint: row.get(5)?,
-        verb: row.get(6)?,
+        verb: match verb.as_str() {
+            "POST" => Some(Verb::Post),
+            "DELETE" => Some(Verb::Delete),
+            _ => None,
+        },
         path: row.get(7)?,
         form: row.get(8)?,
         // The CHECK allows no other word.

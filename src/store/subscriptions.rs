@@ -264,18 +264,18 @@ macro_rules! show {
              s.trial_start, s.trial_end, s.start_date, s.created, s.collection_method, s.pause_collection,
              s.cancellation_reason, s.currency, s.latest_invoice, s.items_partial, s.deleted, s.metadata, s.livemode,
              s.event_created, s.event_id, s.paused_reason, s.grace_started_at, s.good_price_ids, s.pause_period_end,
-             c.deleted, s.user_id, s.linked_by, c.owner_user_id ",
+             coalesce(c.deleted, 0), s.user_id, s.linked_by, c.owner_user_id ",
             $which
         )
     };
 }
 
 const OF_USER: &str = show!(
-    "FROM stripe_subscriptions s JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
+    "FROM stripe_subscriptions s LEFT JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
     WHERE s.user_id = ?1 ORDER BY s.created DESC, s.stripe_subscription_id DESC"
 );
 const BY_ID: &str = show!(
-    "FROM stripe_subscriptions s JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
+    "FROM stripe_subscriptions s LEFT JOIN stripe_customers c ON c.stripe_customer_id = s.stripe_customer_id
     WHERE s.stripe_subscription_id = ?1"
 );
 

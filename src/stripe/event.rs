@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -10,8 +11,20 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::{lossy, object};
+
+mod content;
+
+pub use content::{Content, Related, Snapshot, Thin, content};
+
 /// Longest event id or type that is stored. Stripe's are at most 255 characters; this leaves room.
 pub const MAX_NAME_CHARS: usize = 1024;
+/// The id of every sample event that Stripe's dashboard sends, whatever its type: each type is kept as one of its own.
+pub const SAMPLE_ID: &str = "evt_00000000000000";
+/// The one object that has no id and is kept all the same: by its customer, who has one of them.
+pub const SUMMARY: &str = "entitlements.active_entitlement_summary";
+/// Newest of Stripe's API versions that is known here, without its name.
+const NEWEST_KNOWN: &str = "2026-09-30";
 /// Largest `created`: the last second of the year 9999.
 const MAX_CREATED_S: i64 = 253_402_300_799;
 
@@ -133,6 +146,35 @@ struct RawObject<'a> {
     object: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    customer: Option<&'a RawValue>,
+}
+
+/// The id that an object is kept by.
+#[must_use]
+pub fn id_of(object: &Value) -> Option<&str> {
+    let text = |name: &str| object.get(name)?.as_str().filter(|text| !text.is_empty());
+    let by_customer = || text("customer").filter(|_| text("object") == Some(SUMMARY));
+    text("id").or_else(by_customer)
+}
+
+/// Whether an API version is newer than any that is known here, so that its shapes may be read wrongly.
+#[must_use]
+pub fn is_newer_than_known(api_version: &str) -> bool {
+    api_version.get(..NEWEST_KNOWN.len()).is_some_and(|date| date > NEWEST_KNOWN)
+}
+
+/// Says once that events come in an API version that is newer than any known here.
+pub fn tell_version(envelope: &Envelope) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let Some(version) = envelope.api_version.as_deref().filter(|version| is_newer_than_known(version)) else { return };
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            "events come in API version {version}, newer than {NEWEST_KNOWN}, the newest that this tilld knows: what moved \
+             since is not found; update tilld, or give the webhook endpoint an older version at Stripe event_id={}",
+            envelope.id
+        );
+    }
 }
 
 /// Reads the envelope of a signed body. The object is passed over without being built.
@@ -157,9 +199,11 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
             .or_else(|| string_in(raw.context).and_then(|context| account_of(&context))),
         Format::Thin => string_in(raw.context).and_then(|context| account_of(&context)),
     };
+    let event_type = name("type", typed("type", raw.event_type, "a text")?)?;
+    let id = name("id", typed("id", raw.id, "a text")?)?;
     Ok(Envelope {
-        id: name("id", typed("id", raw.id, "a text")?)?,
-        event_type: name("type", typed("type", raw.event_type, "a text")?)?,
+        id: if id == SAMPLE_ID { format!("{id}:{event_type}") } else { id },
+        event_type,
         format,
         created: created(raw.created, format)?,
         livemode: typed("livemode", raw.livemode, "true or false")?,
@@ -189,7 +233,10 @@ fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Optio
                 return Err(field("data.object", "is not an object".to_owned()));
             }
             let object: RawObject = serde_json::from_str(text.get()).map_err(not_an_event)?;
-            (object.id, object.object)
+            let kind = string_in(object.object);
+            let by_customer = || string_in(object.customer).filter(|_| kind.as_deref() == Some(SUMMARY));
+            let id = string_in(object.id).or_else(by_customer);
+            return Ok((kind, id));
         }
         Format::Thin => raw.related_object.as_ref().map_or((None, None), |object| (object.0.id, object.0.kind)),
     };
@@ -198,7 +245,9 @@ fn object_of(raw: &RawEnvelope, format: Format) -> Result<(Option<String>, Optio
 
 /// The text of a JSON string; anything else counts as absent, since no id is taken from a number.
 fn string_in(raw: Option<&RawValue>) -> Option<String> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(|text: &String| !text.is_empty())
+    let read = |text: &str| serde_json::from_str::<String>(text);
+    let text = raw.and_then(|raw| read(raw.get()).or_else(|_| read(&lossy::repaired(raw.get()))).ok());
+    text.filter(|text| !text.is_empty())
 }
 
 /// The account that a context leads to: the last of its path.
@@ -223,7 +272,7 @@ fn name(which: &'static str, value: Option<String>) -> Result<String, EventError
 fn created(raw: Option<&RawValue>, format: Format) -> Result<i64, EventError> {
     let text = raw.ok_or_else(|| field("created", "is missing".to_owned()))?.get();
     let seconds = match format {
-        Format::Snapshot => text.parse().ok(),
+        Format::Snapshot => serde_json::from_str(text).ok().as_ref().and_then(object::number),
         Format::Thin => serde_json::from_str::<String>(text)
             .ok()
             .and_then(|text| text.parse::<jiff::Timestamp>().ok())
@@ -255,120 +304,6 @@ fn field(field: &'static str, problem: String) -> EventError {
 fn shorten(text: &str) -> String {
     const SHOWN_CHARS: usize = 40;
     text.chars().take(SHOWN_CHARS).collect()
-}
-
-/// The parts of a stored snapshot event that projecting needs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Snapshot {
-    /// The object, parsed.
-    pub object: Value,
-    /// The object as Stripe wrote it, for the mirror.
-    pub object_text: String,
-    /// On updates: the old values of what changed.
-    pub previous_attributes: Option<Value>,
-    /// The key of the request that caused it, where there was one.
-    pub idempotency_key: Option<String>,
-}
-
-/// A stored event's body, read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Content {
-    /// It shows its object.
-    Snapshot(Snapshot),
-    /// It only names it.
-    Thin(Thin),
-}
-
-/// What a thin event tells of its object.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Thin {
-    /// On whose behalf event and object are asked for; `None`: on our own.
-    pub context: Option<String>,
-    /// The object; `None` where the event has none.
-    pub related: Option<Related>,
-}
-
-/// The object that a thin event is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Related {
-    /// Stripe's id; a thing that an account has once has none.
-    pub id: Option<String>,
-    /// Its kind, for example `invoice`.
-    pub kind: Option<String>,
-    /// The path it is read from, for example `/v1/invoices/in_1`.
-    pub url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawSnapshot<'a> {
-    object: Option<String>,
-    #[serde(borrow)]
-    data: Option<Object<RawSnapshotData<'a>>>,
-    request: Option<Value>,
-    #[serde(borrow)]
-    context: Option<&'a RawValue>,
-    #[serde(borrow)]
-    related_object: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RawSnapshotData<'a> {
-    #[serde(borrow)]
-    object: &'a RawValue,
-    previous_attributes: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct RawRelated<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    url: Option<&'a RawValue>,
-}
-
-/// Reads a stored body for projecting.
-///
-/// # Errors
-/// When it is nested deeper than the parser allows (128 levels), or has a number or an escape that cannot be read.
-pub fn content(text: &str) -> Result<Content, EventError> {
-    let unreadable = |error: serde_json::Error| EventError::Unreadable(words(&error));
-    let Object(raw): Object<RawSnapshot> = serde_json::from_str(text).map_err(unreadable)?;
-    if raw.object.as_deref() == Some("v2.core.event") {
-        return Ok(Content::Thin(thin(raw.context, raw.related_object)));
-    }
-    let Object(data) = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
-    let request = raw.request.as_ref();
-    let key = request.and_then(|request| request.get("idempotency_key")).and_then(Value::as_str);
-    Ok(Content::Snapshot(Snapshot {
-        object: serde_json::from_str(data.object.get()).map_err(unreadable)?,
-        object_text: data.object.get().to_owned(),
-        previous_attributes: data.previous_attributes,
-        idempotency_key: key.map(str::to_owned),
-    }))
-}
-
-/// What cannot be read counts as absent.
-fn thin(context: Option<&RawValue>, related: Option<&RawValue>) -> Thin {
-    let related = related.and_then(|raw| serde_json::from_str::<Object<RawRelated>>(raw.get()).ok());
-    let related = related.map(|Object(raw)| Related {
-        id: string_in(raw.id),
-        kind: string_in(raw.kind),
-        url: string_in(raw.url),
-    });
-    Thin { context: string_in(context), related }
-}
-
-impl Snapshot {
-    /// An object that no event shows: one that was read from the API.
-    ///
-    /// # Errors
-    /// As [`content`].
-    pub fn of_object(text: &str) -> Result<Self, EventError> {
-        let object = serde_json::from_str(text).map_err(|error| EventError::Unreadable(words(&error)))?;
-        Ok(Self { object, object_text: text.to_owned(), previous_attributes: None, idempotency_key: None })
-    }
 }
 
 #[cfg(test)]
@@ -416,6 +351,35 @@ mod tests {
         assert_eq!(of(r#""acct_1/acct_2""#), (text("acct_2"), text("acct_1/acct_2")));
         for none in ["null", r#""""#, "7"] {
             assert_eq!(of(none), (None, None), "{none}");
+        }
+    }
+
+    #[test]
+    fn half_a_character_in_a_text_is_replaced_and_the_rest_is_read() {
+        let body = r#"{"id":"evt_1","object":"event","type":"t","created":1,"data":{"object":
+            {"id":"a","why":"x\ud83dy","pair":"\ud83d\ude00","no":"\\ud83d"}}}"#;
+        assert!(envelope(body.as_bytes()).is_ok());
+        let Content::Snapshot(snapshot) = content(body).unwrap() else { unreachable!("it is a snapshot") };
+        assert_eq!(snapshot.object["why"], "x\u{fffd}y");
+        assert_eq!((&snapshot.object["pair"], &snapshot.object["no"]), (&"😀".into(), &"\\ud83d".into()));
+        assert!(serde_json::from_str::<Value>(&snapshot.object_text).is_ok(), "and the mirror can be read again");
+        assert_eq!(Snapshot::of_object(r#"{"id":"a","why":"\udc00"}"#).unwrap().object["why"], "\u{fffd}");
+    }
+
+    #[test]
+    fn a_sample_of_the_dashboard_is_known_by_its_type_and_a_summary_by_its_customer() {
+        let body = r#"{"id":"evt_00000000000000","object":"event","type":"invoice.paid","created":-0,"data":{"object":
+            {"object":"entitlements.active_entitlement_summary","customer":"cus_1"}}}"#;
+        let read = envelope(body.as_bytes()).unwrap();
+        assert_eq!((read.id.as_str(), read.created), ("evt_00000000000000:invoice.paid", 0));
+        assert_eq!(read.object_id.as_deref(), Some("cus_1"));
+    }
+
+    #[test]
+    fn a_version_that_came_later_is_newer_than_known_and_none_other() {
+        assert!(is_newer_than_known("2026-10-28.fjord"));
+        for known in ["2026-09-30.endive", "2020-08-27", "", "é"] {
+            assert!(!is_newer_than_known(known), "{known}");
         }
     }
 

@@ -78,6 +78,49 @@ pub fn required_text<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
     }
 }
 
+/// The one reader of numbers: an integer of 64 bits. `-0` is 0, which the parser takes for a fraction.
+#[must_use]
+pub fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| (value.as_f64() == Some(0.0)).then_some(0))
+}
+
+/// A text that decides nothing: one that cannot be read counts as absent.
+#[must_use]
+pub fn told_text(object: &Value, key: &str) -> Option<String> {
+    object.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The same of an integer.
+#[must_use]
+pub fn told_integer(object: &Value, key: &str) -> Option<i64> {
+    object.get(key).and_then(number)
+}
+
+/// The same of yes or no; absent is no.
+#[must_use]
+pub fn told_flag(object: &Value, key: &str) -> bool {
+    object.get(key).and_then(Value::as_bool) == Some(true)
+}
+
+/// Who pays for it: its customer, or where it has none the account that stands for one (`customer_account`, 2025 and
+/// later).
+///
+/// # Errors
+/// When there is neither.
+pub fn payer(object: &Value) -> Read<&str> {
+    match reference(object, "customer").or_else(|| reference(object, "customer_account")) {
+        Some(id) => Ok(id),
+        None => error("customer", "is missing, and so is customer_account; an id was expected"),
+    }
+}
+
+/// The status of a charge. Before 2015 it had none: it was paid, or had failed.
+#[must_use]
+pub fn charge_status(charge: &Value) -> &str {
+    let paid = if told_flag(charge, "paid") { "succeeded" } else { "failed" };
+    charge.get("status").and_then(Value::as_str).unwrap_or(paid)
+}
+
 /// An integer that may be absent: an amount in minor units, a count, a time in unix seconds.
 ///
 /// # Errors
@@ -85,7 +128,7 @@ pub fn required_text<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
 pub fn integer(object: &Value, key: &str) -> Read<Option<i64>> {
     match present(object, key) {
         None => Ok(None),
-        Some(value) => match value.as_i64() {
+        Some(value) => match number(value) {
             Some(number) => Ok(Some(number)),
             None => error(key, "is not an integer of 64 bits"),
         },
@@ -262,13 +305,13 @@ pub fn invoice_period(invoice: &Value) -> Read<Period> {
 #[must_use]
 pub fn invoice_proration_date(invoice: &Value) -> Option<i64> {
     let newer = present(invoice, "parent").and_then(|parent| parent.get("subscription_details"));
-    [newer, Some(invoice)].into_iter().flatten().find_map(|of| of.get("subscription_proration_date")?.as_i64())
+    [newer, Some(invoice)].into_iter().flatten().find_map(|of| number(of.get("subscription_proration_date")?))
 }
 
 /// The period of an invoice's line.
 #[must_use]
 pub fn line_period(line: &Value) -> Period {
-    let time = |key: &str| present(line, "period").and_then(|period| period.get(key)).and_then(Value::as_i64);
+    let time = |key: &str| present(line, "period").and_then(|period| period.get(key)).and_then(number);
     (time("start"), time("end"))
 }
 
@@ -298,7 +341,7 @@ pub fn invoice_transition(invoice: &Value, key: &str) -> Read<Option<i64>> {
 /// The newest charge of a payment intent; 2022-11-15 replaced the list by `latest_charge`.
 #[must_use]
 pub fn latest_charge(intent: &Value) -> Option<&str> {
-    let created = |charge: &&Value| charge.get("created").and_then(Value::as_i64);
+    let created = |charge: &&Value| told_integer(charge, "created");
     reference(intent, "latest_charge").or_else(|| list(intent, "charges").0.iter().max_by_key(created).and_then(id_of))
 }
 

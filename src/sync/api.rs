@@ -71,6 +71,16 @@ fn next(page: &RawPage, after: Option<&str>) -> Result<Option<String>, &'static 
     }
 }
 
+/// The members of a list that was asked for after an id, and the id that its next page comes after.
+///
+/// # Errors
+/// Why it is no list, or one that does not move on.
+pub fn members(text: &str, after: Option<&str>) -> Result<(Vec<Box<RawValue>>, Option<String>), &'static str> {
+    let page: RawPage = serde_json::from_str(text).map_err(|_| "it is no list")?;
+    let next = next(&page, after)?;
+    Ok((page.data, next))
+}
+
 /// A segment of a path.
 #[must_use]
 pub fn segment(id: &str) -> String {
@@ -101,9 +111,8 @@ impl Means {
         let form = fixed.put("limit", limit).put_opt("starting_after", after);
         let (answer, reading) = self.get(path, &form)?;
         let unreadable = |reason| SyncError::Unreadable { path: path.to_owned(), reason };
-        let page: RawPage = serde_json::from_str(&answer.text).map_err(|_| unreadable("it is no list"))?;
-        let next = next(&page, after).map_err(unreadable)?;
-        Ok(Page { items: page.data, next, reading })
+        let (items, next) = members(&answer.text, after).map_err(unreadable)?;
+        Ok(Page { items, next, reading })
     }
 
     /// The answer to a GET, and when what it shows was so.

@@ -1,7 +1,7 @@
 //! Backfill: every object of every type, from Stripe's lists into the tables. Types run side by side on a few threads,
 //! so that a slow network still uses the rate; each page and the place after it are one commit. A type is complete
-//! after its last page, the run after its last type, and only a run of all types moves the cursor of catching up. Called
-//! by `catch_up` for a gap and by `tilld sync`.
+//! after its last page, the run after its last type, and only a run of all types closes a gap in the events. It never moves
+//! the cursor of catching up: objects do not tell what happened to them. Called by `catch_up` for a gap and by `tilld sync`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 
 use super::account;
-use super::kinds::{KINDS, Kind};
+use super::kinds::{self, KINDS, Kind};
 use super::page::{self, Batch};
-use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError};
 use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, Progress, Run};
 use crate::store::{StoreError, Tx, catch_up as places, customers};
@@ -42,15 +42,25 @@ impl Order {
         Self { passing: true, ..Self::of(&[], false) }
     }
 
-    /// These types, or all if there are none. `restart`: an unfinished run of the same types is given up.
+    /// These types, or all that are read by default if there are none. `restart`: an unfinished run of the same types is given up.
     #[must_use]
     pub fn of(names: &[&'static Kind], restart: bool) -> Self {
-        let wanted = |kind: &&'static Kind| names.is_empty() || names.contains(kind);
-        Self { kinds: KINDS.iter().filter(wanted).collect(), restart, passing: false }
+        let kinds = if names.is_empty() {
+            kinds::by_default().collect()
+        } else {
+            KINDS.iter().filter(|kind| names.contains(kind)).collect()
+        };
+        Self { kinds, restart, passing: false }
+    }
+
+    /// Whether it is for all types.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        kinds::by_default().all(|kind| self.kinds.contains(&kind))
     }
 
     fn scope(&self) -> String {
-        if self.kinds.len() == KINDS.len() {
+        if self.kinds.iter().copied().eq(kinds::by_default()) {
             return ALL.to_owned();
         }
         self.kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(",")
@@ -62,7 +72,7 @@ impl Order {
 pub struct Done {
     /// Each type, with pages and objects of earlier, interrupted attempts.
     pub progress: Vec<Progress>,
-    /// All types: the cursor of catching up was moved.
+    /// All types: a gap in the events is closed.
     pub whole: bool,
     /// Types that were passed over, and why.
     pub refused: Vec<String>,
@@ -107,7 +117,7 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
     if !failures.is_empty() && !passing {
         return Err(SyncError::Incomplete(failures.into_iter().map(|failure| failure.text).collect()));
     }
-    let whole = order.scope() == ALL;
+    let whole = order.is_whole();
     let end = End { run_id: run.id, whole, now_ms: means.clock.now_ms() };
     let kinds: Vec<&'static str> = failures.iter().map(|failure| failure.kind).collect();
     let refused: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
@@ -158,13 +168,14 @@ fn finish(tx: &Tx, end: &End, kinds: &[&'static str], refused: &[String]) -> Res
     for kind in kinds {
         sync_runs::pass_over(tx, end.run_id, kind, end.now_ms)?;
     }
-    let Some(began_s) = sync_runs::finish(tx, end.run_id, end.now_ms)? else { return Ok(false) };
+    if sync_runs::finish(tx, end.run_id, end.now_ms)?.is_none() {
+        return Ok(false);
+    }
     if !refused.is_empty() {
         let detail = json!({ "not_read": refused }).to_string();
         audit::add(tx, &NewEntry::new("tilld", "sync.passed_over", end.now_ms, &detail))?;
     }
     if end.whole {
-        places::move_cursor(tx, began_s.saturating_sub(OVERLAP_S))?;
         places::close_gap(tx)?;
     }
     Ok(true)

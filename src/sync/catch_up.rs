@@ -48,15 +48,36 @@ enum Ended {
     Lost,
 }
 
-/// Brings the inbox up to date. `ring` is called after each page with something new.
+/// Brings the inbox up to date, and closes a gap in the events by reading every object, after the events that Stripe still
+/// has are in the log: they tell what objects do not. `ring` is called after each page with something new.
 ///
 /// # Errors
 /// What kept it from its end; the next call goes on from there.
 pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
+    let mut caught = Caught::default();
+    let walked = walk_all(means, &mut caught, ring);
+    if let Err(error) = &walked
+        && error.is_for_all()
+    {
+        return Err(error.clone());
+    }
+    close_gap(means, &mut caught)?;
+    walked.map(|()| caught)
+}
+
+/// The events alone; a gap among them is noted.
+///
+/// # Errors
+/// As [`run`].
+pub fn events(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
+    let mut caught = Caught::default();
+    walk_all(means, &mut caught, ring).map(|()| caught)
+}
+
+fn walk_all(means: &Means, caught: &mut Caught, ring: &dyn Fn()) -> Result<(), SyncError> {
     let now = Now::of(means, account::check(means)?);
     let forgotten = forget_future(means, now)?;
-    let mut caught = Caught::default();
-    close_gap(means, now, &mut caught)?;
+    find_gap(means, now)?;
     for _ in 0..MAX_WALKS {
         let state = means.store.read(places::get)?;
         let left_over = state.walk.is_some();
@@ -67,7 +88,7 @@ pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
         }
         // What is older than Stripe keeps is not in its list, whatever our clock says of it.
         let from_s = state.cursor_s.unwrap_or(0).min(now.earliest_s - OVERLAP_S).max(0);
-        let ended = walk(means, state.walk, from_s, &mut caught, ring)?;
+        let ended = walk(means, state.walk, from_s, caught, ring)?;
         // A walk that was left over knows nothing of what came after its beginning.
         if matches!(ended, Ended::Whole) && !left_over {
             break;
@@ -81,7 +102,7 @@ pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
         caught.known,
         caught.unreadable
     );
-    Ok(caught)
+    Ok(())
 }
 
 /// The time, by our clock and by Stripe's. One of them may be wrong.
@@ -116,25 +137,31 @@ fn forget_future(means: &Means, now: Now) -> Result<bool, SyncError> {
     Ok(true)
 }
 
-/// Where events were lost for good, every object is read. A type that Stripe refuses is passed over; if one fails
-/// otherwise, the others are read all the same, what events there are is caught up with, and the gap stays noted.
-fn close_gap(means: &Means, now: Now, caught: &mut Caught) -> Result<(), SyncError> {
+/// Events that Stripe no longer has are lost for good: that is noted before the walk over what it has moves the cursor.
+fn find_gap(means: &Means, now: Now) -> Result<(), SyncError> {
     let state = means.store.read(places::get)?;
     let now_s = now.earliest_s;
     // A first walk that never came to its end has no cursor yet; up to its beginning nothing is known to be missing.
     let reached = state.cursor_s.or(state.walk.map(|(walk, _)| walk.began_s));
     let too_old = |reached_s: &i64| now_s - reached_s > EVENTS_KEPT_S - KEPT_MARGIN_S;
-    let gap = state.gap_from_s.or(reached.filter(too_old));
-    let Some(from_s) = gap else { return Ok(()) };
+    let Some(from_s) = reached.filter(too_old) else { return Ok(()) };
     let now_ms = means.clock.now_ms();
     if means.store.write(move |tx| note_gap(tx, from_s, now_ms))? {
         let days = (now_s - from_s) / 86_400;
         log::warn!(
             "events are missing that Stripe no longer has: the newest that are known are {days} days old, and it keeps them for 30; every object is read instead"
         );
-    } else {
-        log::info!("the gap in the events is still open; reading every object goes on");
     }
+    Ok(())
+}
+
+/// Where events were lost for good, every object is read. A type that Stripe refuses is passed over; if one fails
+/// otherwise, the others are read all the same, and the gap stays noted.
+fn close_gap(means: &Means, caught: &mut Caught) -> Result<(), SyncError> {
+    if means.store.read(places::get)?.gap_from_s.is_none() {
+        return Ok(());
+    }
+    log::info!("there is a gap in the events; every object is read");
     match backfill::run(means, &Order::everything(), &|_| ()) {
         Ok(done) => {
             caught.resynced = true;
@@ -217,7 +244,10 @@ fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<S
     // Oldest first: the order of projecting is the order of the log.
     for raw in page.items.into_iter().rev() {
         match event::envelope(raw.get().as_bytes()) {
-            Ok(envelope) => events.push((envelope, raw)),
+            Ok(envelope) => {
+                event::tell_version(&envelope);
+                events.push((envelope, raw));
+            }
             Err(error) => {
                 caught.unreadable += 1;
                 let id = api::id_of(&raw).unwrap_or_else(|| "unknown".to_owned());

@@ -1,6 +1,9 @@
-//! Drift: the mirror compared with Stripe's lists, page by page. What differs, what is missing here, what Stripe has no
-//! more; repaired when told to. Only ids' hashes are held for the whole of a type. What the mirror knows to be newer than
+//! Drift: the mirror compared with Stripe's lists, page by page, and the typed rows with the mirror. What differs, what is
+//! missing here, what Stripe has no more, what the tables have wrong; repaired when told to. Only ids' hashes are held for the whole of a type. What the mirror knows to be newer than
 //! the page, or what an event waits for, is no drift. Called by `scheduler` at night and by `tilld drift`.
+
+mod findings;
+mod tables;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -14,11 +17,13 @@ use super::api;
 use super::kinds::Kind;
 use super::page::{self, Batch};
 use super::{Means, SyncError, compare};
+use crate::projection::order;
 use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
 use crate::store::audit::{self, NewEntry};
 use crate::store::objects::{self, Reading};
 use crate::store::{StoreError, customers};
 use crate::stripe::form::Form;
+pub use findings::{Finding, Outcome, Tally, What};
 
 /// Rows of the mirror looked at in one read.
 const ROWS: u32 = 100;
@@ -28,112 +33,6 @@ const MAX_SECOND_LOOKS: usize = 1000;
 const ON_ITS_WAY_S: i64 = 600;
 /// Names of fields that are kept for the audit log at most.
 const MAX_FIELDS: usize = 20;
-
-/// What is not the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// These fields.
-    Differs(Vec<String>),
-    /// The mirror does not know it.
-    MissingHere,
-    /// Stripe has it no more.
-    MissingThere,
-}
-
-/// An object that is not the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Its type, as typed.
-    pub kind: &'static str,
-    /// Its id.
-    pub id: String,
-    /// What is not the same.
-    pub what: What,
-    /// It was repaired.
-    pub fixed: bool,
-}
-
-impl Finding {
-    /// The word for it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self.what {
-            What::Differs(_) => "differs",
-            What::MissingHere => "missing_here",
-            What::MissingThere => "missing_at_stripe",
-        }
-    }
-
-    /// Its fields that differ.
-    #[must_use]
-    pub fn fields(&self) -> &[String] {
-        if let What::Differs(fields) = &self.what { fields } else { &[] }
-    }
-}
-
-/// What a type came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// As typed.
-    pub kind: &'static str,
-    /// Objects that were compared and are the same.
-    pub same: u64,
-    /// Objects that the mirror knows, or is about to know, newer.
-    pub ahead: u64,
-    /// Objects that differ.
-    pub differing: u64,
-    /// Objects that the mirror does not know.
-    pub missing_here: u64,
-    /// Objects that Stripe has no more.
-    pub missing_there: u64,
-    /// Of these three, how many were repaired.
-    pub fixed: u64,
-    /// Objects that cannot be read.
-    pub failed: u64,
-}
-
-impl Tally {
-    /// Objects that are not the same.
-    #[must_use]
-    pub fn found(&self) -> u64 {
-        self.differing + self.missing_here + self.missing_there
-    }
-}
-
-/// What the comparison came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// By type.
-    pub tallies: Vec<Tally>,
-    /// Fields that differ, as `subscriptions.status`, and in how many objects.
-    pub fields: BTreeMap<String, u64>,
-    /// Types that could not be compared to their end, and why.
-    pub refused: Vec<String>,
-    /// Something that Stripe showed is known here, so that it speaks of the account that the copy is of.
-    pub recognised: bool,
-}
-
-impl Outcome {
-    /// Objects that are not the same and were not repaired.
-    #[must_use]
-    pub fn left(&self) -> u64 {
-        self.tallies.iter().map(|tally| tally.found() - tally.fixed).sum()
-    }
-
-    /// For the audit log: no ids, nothing personal.
-    #[must_use]
-    pub fn detail(&self) -> Value {
-        let tally = |tally: &Tally| {
-            json!({
-                "type": tally.kind, "same": tally.same, "newer_here": tally.ahead, "differing": tally.differing,
-                "missing_here": tally.missing_here, "missing_at_stripe": tally.missing_there, "fixed": tally.fixed,
-                "failed": tally.failed,
-            })
-        };
-        let types: Vec<Value> = self.tallies.iter().map(tally).collect();
-        json!({ "types": types, "fields": self.fields, "not_compared": self.refused })
-    }
-}
 
 /// What is told while it goes on.
 pub enum Told<'a> {
@@ -160,8 +59,8 @@ pub fn run(
         let tally = Tally { kind: kind.name, ..Tally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
         let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
-        let again = Some(Vec::new());
-        let mut check = Check { means, kind, fix, tally, seen, hasher, again, fields, recognised, tell };
+        let (again, level) = (Some(Vec::new()), Vec::new());
+        let mut check = Check { means, kind, fix, tally, seen, hasher, again, level, fields, recognised, tell };
         let ended = check.listed().and_then(|()| check.look_again()).and_then(|()| check.unlisted());
         let (recognised, tally) = (check.recognised, check.tally);
         outcome.recognised = recognised;
@@ -188,6 +87,8 @@ struct Check<'a, 't> {
     hasher: RandomState,
     /// What is to be looked at a second time, and its mode; `None`: what is found now counts.
     again: Option<Vec<(String, bool)>>,
+    /// What is the same as at Stripe, and its mode; whether the tables say so, too, is not known yet.
+    level: Vec<(String, bool)>,
     fields: &'a mut BTreeMap<String, u64>,
     recognised: bool,
     tell: &'a mut (dyn FnMut(Told) + 't),
@@ -226,6 +127,7 @@ impl Check<'_, '_> {
                 }
                 self.compare(raw, page.reading)?;
             }
+            self.check_tables()?;
             *pages += 1;
             (self.tell)(Told::Page(self.kind.name, *pages, u64::try_from(page.items.len()).unwrap_or(0)));
             if after.is_none() {
@@ -239,7 +141,7 @@ impl Check<'_, '_> {
         for (id, livemode) in self.again.take().unwrap_or_default() {
             self.ask(&id, livemode)?;
         }
-        Ok(())
+        self.check_tables()
     }
 
     /// Whether it is left to the second look.
@@ -248,14 +150,13 @@ impl Check<'_, '_> {
         let may_be_on_its_way = match what {
             What::Differs(_) => true,
             What::MissingHere => created_s.is_some_and(|at_s| at_s >= reading.at_s - ON_ITS_WAY_S),
-            What::MissingThere => false,
+            What::MissingThere | What::TablesWrong(_) => false,
         };
         let Some(again) = self.again.as_mut().filter(|again| may_be_on_its_way && again.len() < MAX_SECOND_LOOKS)
         else {
             return false;
         };
-        let livemode = object["livemode"].as_bool().or(self.means.context.livemode).unwrap_or(false);
-        again.push((id.to_owned(), livemode));
+        again.push((id.to_owned(), mode_of(object, self.means)));
         true
     }
 
@@ -297,7 +198,7 @@ impl Check<'_, '_> {
             Some(Standing::Ahead) => self.tally.ahead += 1,
             // It came and went between the two looks.
             Some(Standing::Unknown) => {}
-            _ => self.found(id.to_owned(), What::MissingThere, shown)?,
+            _ => self.found(id.to_owned(), What::MissingThere, Repair::Object(shown))?,
         }
         Ok(())
     }
@@ -326,11 +227,13 @@ impl Check<'_, '_> {
             Some(Standing::Level(row)) => {
                 let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
                 let mut fields = compare::differing(&here, shown.object());
-                if row.deleted {
+                // A subscription that has ended is there for ever, and whether we call it deleted is our word for that.
+                let has_ended = self.kind.object == "subscription" && order::is_terminal(shown.object());
+                if row.deleted && !has_ended {
                     fields.push("deleted".to_owned());
                 }
                 if fields.is_empty() {
-                    self.tally.same += 1;
+                    self.level.push((id, mode_of(shown.object(), self.means)));
                     return Ok(());
                 }
                 What::Differs(fields)
@@ -345,20 +248,19 @@ impl Check<'_, '_> {
             batch.add(self.means, self.kind, raw, reading)?;
         }
         let shown = batch.shown.pop().unwrap_or(shown);
-        self.found(id, what, shown)
+        self.found(id, what, Repair::Object(shown))
     }
 
     /// Counts, repairs and tells.
-    fn found(&mut self, id: String, what: What, shown: Shown) -> Result<(), SyncError> {
+    fn found(&mut self, id: String, what: What, repair: Repair) -> Result<(), SyncError> {
         match &what {
             What::Differs(fields) => {
                 self.tally.differing += 1;
-                for field in fields {
-                    let name = format!("{}.{field}", self.kind.name);
-                    if self.fields.len() < MAX_FIELDS || self.fields.contains_key(&name) {
-                        *self.fields.entry(name).or_default() += 1;
-                    }
-                }
+                self.count(fields);
+            }
+            What::TablesWrong(columns) => {
+                self.tally.tables_wrong += 1;
+                self.count(columns);
             }
             What::MissingHere => self.tally.missing_here += 1,
             What::MissingThere => self.tally.missing_there += 1,
@@ -371,21 +273,49 @@ impl Check<'_, '_> {
                 self.kind.name
             );
         }
-        let fixed = self.fix && is_of_ours && self.repair(&id, shown)?;
+        let fixed = self.fix && is_of_ours && self.repair(&id, repair)?;
         self.tally.fixed += u64::from(fixed);
         (self.tell)(Told::Found(&Finding { kind: self.kind.name, id, what, fixed }));
         Ok(())
     }
 
-    fn repair(&self, id: &str, shown: Shown) -> Result<bool, StoreError> {
-        match page::absorb_one(self.means, &Arc::new(vec![shown]), 0)? {
-            Ok(absorbed) => Ok(absorbed == Absorbed::Taken),
+    fn count(&mut self, fields: &[String]) {
+        for field in fields {
+            let name = format!("{}.{field}", self.kind.name);
+            if self.fields.len() < MAX_FIELDS || self.fields.contains_key(&name) {
+                *self.fields.entry(name).or_default() += 1;
+            }
+        }
+    }
+
+    fn repair(&self, id: &str, repair: Repair) -> Result<bool, StoreError> {
+        let repaired = match repair {
+            Repair::Object(shown) => {
+                page::absorb_one(self.means, &Arc::new(vec![shown]), 0)?.map(|absorbed| absorbed == Absorbed::Taken)
+            }
+            Repair::Tables(livemode) => self.project_again(id, livemode)?,
+        };
+        match repaired {
+            Ok(repaired) => Ok(repaired),
             Err(error) => {
                 log::warn!("an object could not be repaired type={} id={id}: {error}", self.kind.name);
                 Ok(false)
             }
         }
     }
+}
+
+/// How what was found is repaired.
+enum Repair {
+    /// By what Stripe shows.
+    Object(Shown),
+    /// By the mirror, of this mode.
+    Tables(bool),
+}
+
+/// The mode of an object, which some do not say.
+fn mode_of(object: &Value, means: &Means) -> bool {
+    object["livemode"].as_bool().or(means.context.livemode).unwrap_or(false)
 }
 
 fn is_deleted(raw: &RawValue) -> bool {

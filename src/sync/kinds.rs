@@ -83,6 +83,22 @@ pub fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
+/// The type of objects that Stripe calls so.
+#[must_use]
+pub fn of_object(object: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.object == object)
+}
+
+/// What is read and compared unless types are named: not what takes a call for each customer, and decides nothing.
+pub fn by_default() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(|kind| !kind.per_customer)
+}
+
+/// What answers rest on.
+pub fn of_answers() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(|kind| matches!(kind.object, "customer" | "subscription"))
+}
+
 impl Kind {
     /// What is always asked for.
     #[must_use]

@@ -1,13 +1,15 @@
 //! Lists within an object: Stripe shows the first ten of their members. What follows is read and put in its place, so
-//! that the object is kept whole. Called by `page`.
+//! that the object is kept whole. Called by `page` and `fetch`.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::SyncError;
 use super::kinds::{Kind, Nested};
-use super::{Means, SyncError};
+use crate::stripe::form::Form;
 
 /// Pages of one nested list at most; a subscription has 20 items, an invoice rarely more than hundreds of lines.
 const MAX_PAGES: u32 = 1000;
@@ -34,11 +36,18 @@ fn is_cut(text: &str, nested: &Nested) -> bool {
     list.is_some_and(|list| list.has_more)
 }
 
-/// The object with its nested list whole.
+/// Members of a list, and the id that the next page comes after.
+pub type Members = (Vec<Box<RawValue>>, Option<String>);
+
+/// The object with its nested list whole. `ask`: a page of the list at a path, with these parameters, after an id.
 ///
 /// # Errors
-/// Stripe's, where a cut list could not be read on.
-pub(super) fn complete<'t>(means: &Means, kind: &Kind, text: &'t str) -> Result<Cow<'t, str>, SyncError> {
+/// Those of `ask`, where a cut list could not be read on.
+pub fn complete<'t>(
+    kind: &Kind,
+    text: &'t str,
+    ask: &mut dyn FnMut(&str, Form, Option<&str>) -> Result<Members, SyncError>,
+) -> Result<Cow<'t, str>, SyncError> {
     let Some(nested) = kind.nested.as_ref().filter(|nested| is_cut(text, nested)) else {
         return Ok(Cow::Borrowed(text));
     };
@@ -48,12 +57,12 @@ pub(super) fn complete<'t>(means: &Means, kind: &Kind, text: &'t str) -> Result<
     let mut members: Vec<Value> = object[nested.key]["data"].as_array().cloned().unwrap_or_default();
     for _ in 0..MAX_PAGES {
         let after = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
-        let page = means.page(&path, form.clone(), after.as_deref())?;
+        let (items, next) = ask(&path, form.clone(), after.as_deref())?;
         let unreadable = |_| SyncError::Unreadable { path: path.clone(), reason: "a member is no object" };
-        for item in &page.items {
+        for item in &items {
             members.push(serde_json::from_str(item.get()).map_err(unreadable)?);
         }
-        if page.next.is_some() {
+        if next.is_some() {
             continue;
         }
         object[nested.key]["data"] = members.into();

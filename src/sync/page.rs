@@ -31,7 +31,9 @@ impl Batch {
         raw: &RawValue,
         reading: Reading,
     ) -> Result<(), SyncError> {
-        let text = match nested::complete(means, kind, raw.get()) {
+        let mut ask =
+            |path: &str, form, after: Option<&str>| means.page(path, form, after).map(|page| (page.items, page.next));
+        let text = match nested::complete(kind, raw.get(), &mut ask) {
             Ok(text) => text,
             // It was deleted between two pages; what was seen of it is no longer so.
             Err(error) if error.is_missing() => return Ok(()),

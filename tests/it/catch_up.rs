@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::Clock;
+use tilld::sync::backfill::{self, Order};
 use tilld::sync::catch_up;
 use tilld::trigger::ApiVersion;
 
@@ -208,7 +209,7 @@ fn a_gap_is_closed_without_the_types_that_stripe_refuses_which_are_told_once() {
     assert!(told.len() == 1 && told[0].contains("disputes: ") && told[0].contains("features: "), "{err}");
     assert_eq!(number(dir.path(), "SELECT gap_from_s IS NULL FROM catch_up"), 1);
     let payment_methods = "SELECT count(*) FROM stripe_objects WHERE object = 'payment_method'";
-    assert_eq!(number(dir.path(), payment_methods), 1, "they rest on customers alone");
+    assert_eq!(number(dir.path(), payment_methods), 0, "a call for each customer, and nothing rests on it");
     let audit = texts(dir.path(), "SELECT detail FROM audit_log WHERE action = 'sync.passed_over'");
     assert!(audit.len() == 1 && audit[0].contains("disputes") && audit[0].contains("features"), "{audit:?}");
     // By hand a refusal is a failure.
@@ -264,6 +265,36 @@ fn an_object_that_is_too_long_holds_up_neither_its_page_nor_the_closing_of_a_gap
     assert_eq!((caught.resynced, caught.refused), (true, 1));
     assert_eq!(till.value("SELECT count(*) FROM stripe_objects WHERE object = 'product'"), 40);
     assert!(till.value("SELECT gap_from_s IS NULL FROM catch_up") == 1);
+}
+
+#[test]
+fn reading_every_object_hides_no_event_that_was_not_asked_for() {
+    let fake = FakeStripe::start();
+    let till = Till::new();
+    till.clock.set(fake.clock().now_ms());
+    let (means, _stopper) = means_with(&till, &fake, 8 << 20);
+    fake.create("customer", &json!({}));
+    assert_eq!(catch_up::run(&means, &|| ()).unwrap().new, 1);
+    // Its webhook is lost; an hour later everything is read.
+    fake.create("customer", &json!({}));
+    for clock in [&till.clock, &fake.clock()] {
+        clock.advance(3_600_000);
+    }
+    assert!(backfill::run(&means, &Order::of(&[], false), &|_| ()).unwrap().whole);
+    assert_eq!(till.value("SELECT count(*) FROM stripe_customers"), 2);
+    assert_eq!(catch_up::run(&means, &|| ()).unwrap().new, 1);
+    // And beyond a gap the events that Stripe still has are asked for as well.
+    fake.create("customer", &json!({}));
+    for clock in [&till.clock, &fake.clock()] {
+        clock.advance(5 * DAY_S * 1000);
+    }
+    let long_ago = fake.clock().now_s() - 40 * DAY_S;
+    till.connection().execute_batch(&format!("UPDATE catch_up SET cursor_s = {long_ago}")).unwrap();
+    let caught = catch_up::run(&means, &|| ()).unwrap();
+    assert_eq!((caught.new, caught.resynced), (1, true));
+    assert_eq!(till.value("SELECT gap_from_s IS NULL FROM catch_up"), 1);
+    let again = catch_up::run(&means, &|| ()).unwrap();
+    assert_eq!((again.new, again.resynced), (0, false));
 }
 
 #[test]

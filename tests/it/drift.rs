@@ -130,6 +130,55 @@ fn each_kind_of_drift_is_found_named_and_repaired_and_then_there_is_none() {
 }
 
 #[test]
+fn tables_that_do_not_say_what_the_mirror_does_are_found_named_and_repaired() {
+    let fake = FakeStripe::start();
+    fake.add_price("price_pro", 2000, "month");
+    let zoe = fake.create("customer", &json!({ "email": "zoe@example.com", "metadata": { "user_id": "zoe" } }));
+    let subscription = fake.create("subscription", &json!({ "customer": zoe, "status": "active" }));
+    let invoice = fake.create("invoice", &json!({ "customer": zoe, "subscription": subscription }));
+    let till = till(&fake);
+    let all = || compared(&till, &fake, &["customers", "subscriptions", "invoices"], false);
+    assert_eq!(all(), []);
+    let columns = |what: &What| match what {
+        What::TablesWrong(columns) => columns.clone(),
+        other => vec![format!("{other:?}")],
+    };
+    let dump = till.dump();
+    for (sql, id, first) in [
+        ("UPDATE stripe_subscriptions SET status = 'past_due'", &subscription, "stripe_subscriptions.status"),
+        ("UPDATE subscriptions SET entitled = 0", &subscription, "subscriptions.entitled"),
+        ("DELETE FROM stripe_subscription_items", &subscription, "stripe_subscription_items.currency"),
+        ("UPDATE stripe_customers SET email = NULL", &zoe, "stripe_customers.email"),
+        ("DELETE FROM stripe_invoices", &invoice, "stripe_invoices.amount_due"),
+    ] {
+        till.connection().execute_batch(sql).unwrap();
+        let broken = till.dump();
+        let found = all();
+        assert_eq!(found.len(), 1, "{sql} {found:?}");
+        assert_eq!((&found[0].0, columns(&found[0].1)[0].as_str(), found[0].2), (id, first, false), "{sql}");
+        let of_tables =
+            |dump: &str| dump.lines().filter(|line| !line.starts_with("audit_log")).collect::<Vec<_>>().join("\n");
+        assert_eq!(of_tables(&till.dump()), of_tables(&broken), "comparing changes nothing");
+        let fixed = compared(&till, &fake, &["customers", "subscriptions", "invoices"], true);
+        assert!(fixed.len() == 1 && fixed[0].2, "{fixed:?}");
+        assert_eq!(of_tables(&till.dump()), of_tables(&dump), "{sql}");
+        assert_eq!(all(), []);
+    }
+}
+
+#[test]
+fn a_subscription_that_ended_by_an_event_of_its_own_is_no_drift() {
+    let fake = FakeStripe::start();
+    fake.add_price("price_pro", 2000, "month");
+    let zoe = fake.create("customer", &json!({ "metadata": { "user_id": "zoe" } }));
+    let subscription = fake.create("subscription", &json!({ "customer": zoe, "status": "active" }));
+    fake.change(&subscription, "customer.subscription.deleted", &json!({ "status": "canceled", "ended_at": START_S }));
+    let till = till(&fake);
+    assert_eq!(till.value("SELECT deleted FROM stripe_subscriptions"), 1);
+    assert_eq!(compared(&till, &fake, &["subscriptions"], false), []);
+}
+
+#[test]
 fn what_is_rendered_in_another_version_is_no_drift() {
     for version in ApiVersion::ALL {
         let fake = FakeStripe::start();

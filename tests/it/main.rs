@@ -35,5 +35,6 @@ mod sync;
 mod systemd;
 mod thin;
 mod tidy;
+mod truth;
 mod versions;
 mod webhook;

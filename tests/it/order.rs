@@ -56,10 +56,14 @@ struct Again {
 
 impl Again {
     fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    fn with(setup: Setup) -> Self {
         // These tests are about order, not about what survives a power cut.
         let memory = std::path::Path::new("/dev/shm");
         let dir = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
-        let till = Till::in_dir(dir, Setup::default());
+        let till = Till::in_dir(dir, setup);
         let direct = Connection::open(till.dir.path().join("tilld.db")).unwrap();
         direct.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").unwrap();
         let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'refinery_schema_history'
@@ -300,4 +304,87 @@ fn any_walk_of_a_subscription_ends_in_the_same_tables_in_any_order() {
             Ok(())
         })
         .unwrap();
+}
+
+/// A reading of the subscription: before which arrival it is made, and how many steps of the story after the newest that
+/// has arrived by then.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    before: usize,
+    ahead: usize,
+}
+
+fn looks() -> impl Strategy<Value = Vec<Look>> {
+    prop::collection::vec((0..12_usize, 0..3_usize).prop_map(|(before, ahead)| Look { before, ahead }), 1..4)
+}
+
+/// What counts of the subscription.
+const SHOWN: &str = "SELECT json_array(status, current_period_end, cancel_at_period_end, cancel_at, pause_collection,
+    paused_reason, metadata, (SELECT group_concat(stripe_price_id) FROM stripe_subscription_items)) FROM stripe_subscriptions";
+const AMBIGUOUS: &str = "SELECT ambiguous FROM stripe_objects WHERE object = 'subscription'";
+const TO_FETCH: &str = "SELECT count(*) FROM outbox WHERE kind = 'stripe_call' AND status = 'pending'";
+
+/// Reads the subscription as it is after the step `place` of the story.
+fn look(till: &Till, story: &Story, place: usize) {
+    let step = &story.steps[place];
+    crate::reads::read_now(till, &step.object, step.at_s);
+}
+
+#[test]
+fn a_walk_with_readings_mixed_in_at_any_place_ends_in_what_happened_last_or_is_fetched() {
+    let again = RefCell::new(Again::with(Setup { fetches: true, ..Setup::default() }));
+    let walks = prop::collection::vec(change(), 1..8).prop_flat_map(|changes| {
+        let count = walk(&changes).steps.len();
+        (Just(changes), prop::collection::vec((arrivals(count), looks()), 3))
+    });
+    let config = Config { cases: WALKS, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&walks, |(changes, orders)| {
+            let story = walk(&changes);
+            let events = prepared(&story, ApiVersion::CURRENT);
+            let mut again = again.borrow_mut();
+            again.after(&events, &in_order(events.len()));
+            look(&again.till, &story, story.steps.len() - 1);
+            let expected = again.till.value(SHOWN);
+            for (arrivals, looks) in orders {
+                again.empty();
+                mixed(&mut again.till, &story, &events, (&arrivals, &looks));
+                let ambiguous = again.till.value(AMBIGUOUS) == 1;
+                if !ambiguous {
+                    prop_assert_eq!(&again.till.value(SHOWN), &expected, "{:?} {:?}", arrivals, looks);
+                }
+                prop_assert!(!ambiguous || again.till.value(TO_FETCH) != 0, "what is ambiguous is fetched");
+                look(&again.till, &story, story.steps.len() - 1);
+                prop_assert_eq!(again.till.value(AMBIGUOUS), 0);
+                prop_assert_eq!(&again.till.value(SHOWN), &expected, "{:?} {:?}", arrivals, looks);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn mixed(till: &mut Till, story: &Story, events: &Deliveries, (arrivals, looks): (&[Arrival], &[Look])) {
+    let mut newest = 1;
+    for (place, arrival) in arrivals.iter().enumerate() {
+        for one in looks.iter().filter(|one| one.before == place) {
+            look(till, story, (newest + one.ahead).min(story.steps.len() - 1));
+            // A later reading shows nothing older.
+            newest = (newest + one.ahead).min(story.steps.len() - 1);
+        }
+        newest = newest.max(arrival.event);
+        let (envelope, body) = events[arrival.event].clone();
+        let replay = arrival.replay;
+        till.store
+            .write(move |tx| {
+                if inbox::accept(tx, &envelope, &body, 0)? == inbox::Accepted::Duplicate && replay {
+                    inbox::replay(tx, &envelope.id)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        if arrival.settle {
+            till.settle();
+        }
+    }
+    till.settle();
 }

@@ -90,7 +90,9 @@ fn a_creation_that_arrives_in_the_second_of_the_reading_is_older_and_an_update_i
     assert_eq!(read_now(&till, &object(&event(UPDATED, "alice", START_S, &[])), START_S), Absorbed::Taken);
     till.feed(&[event(CREATED, "alice", START_S, &[("status", json!("incomplete"))])]);
     assert_eq!(status(&till), "active");
-    till.feed(&[event(UPDATED, "alice", START_S, &[("status", json!("past_due"))])]);
+    let mut failed = event(UPDATED, "alice", START_S, &[("status", json!("past_due"))]);
+    failed["data"]["previous_attributes"] = json!({"status": "active"});
+    till.feed(&[failed]);
     assert_eq!(status(&till), "past_due");
     assert_eq!(till.value("SELECT ambiguous FROM stripe_objects WHERE object = 'subscription'"), 0);
 }

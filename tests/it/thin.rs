@@ -13,7 +13,7 @@ use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 
 use crate::fake_stripe::{FakeStripe, Fault};
-use crate::harness::{DAY_S, PATH, SECRET, Setup, Till};
+use crate::harness::{DAY_S, PATH, SECRET, START_S, Setup, Till};
 use crate::live::{self, Live};
 
 const RETRY: RetryPolicy = RetryPolicy { max_attempts: 3, base_delay_s: 30, max_delay_s: 3600 };
@@ -480,4 +480,56 @@ fn an_object_whose_events_of_one_second_are_in_no_certain_order_is_fetched_and_t
     // The same events once more change nothing, and nothing is asked again.
     setting.replay("evt_1");
     assert_eq!((setting.fetch(), setting.till.value(sql)), (0, json!("active 0")));
+}
+
+/// Alice's subscription has twelve items, of which her plan's is the last; an event shows ten.
+fn with_twelve_items(setting: &mut Setting) -> Value {
+    let item = |place: usize| {
+        let price = if place == 11 { "price_pro".to_owned() } else { format!("price_{place}") };
+        json!({ "id": format!("si_{place}"), "object": "subscription_item", "quantity": 1,
+            "current_period_start": START_S, "current_period_end": START_S + 400 * DAY_S,
+            "price": { "id": price, "object": "price", "product": "prod_1", "unit_amount": 5, "currency": "usd",
+                "recurring": { "interval": "month", "interval_count": 1 } } })
+    };
+    let list = |items: Vec<Value>, more| json!({ "object": "list", "data": items, "has_more": more, "url": "/v1/x" });
+    setting.fake.alter(&setting.subscription, &json!({ "items": list((0..12).map(item).collect(), false) }));
+    let events = setting.fake.events();
+    let mut event =
+        events.iter().rev().find(|event| event["data"]["object"]["object"] == "subscription").unwrap().clone();
+    event["id"] = json!("evt_cut");
+    event["type"] = json!("customer.subscription.updated");
+    event["created"] = json!(setting.fake.clock().now_s());
+    event["data"]["object"]["items"] = list((0..10).map(item).collect(), true);
+    event
+}
+
+#[test]
+fn the_items_that_an_event_leaves_out_are_fetched() {
+    let mut setting = Setting::new();
+    setting.fake.clock().advance(5000);
+    setting.till.clock.set(setting.fake.clock().now_ms());
+    let event = with_twelve_items(&mut setting);
+    setting.till.feed(&[event]);
+    assert_eq!(setting.till.entitlement("alice")["reason"], "partial");
+    setting.fake.clock().advance(2000);
+    setting.till.clock.set(setting.fake.clock().now_ms());
+    assert_eq!(setting.fetch(), 1);
+    assert_eq!(setting.till.value("SELECT count(*) FROM stripe_subscription_items"), 12);
+    let answer = setting.till.entitlement("alice");
+    assert_eq!((&answer["reason"], &answer["tier"]), (&json!("active"), &json!("pro")), "{answer}");
+    assert_eq!(setting.fetch(), 0, "what was fetched is whole");
+}
+
+#[test]
+fn where_the_key_may_not_read_the_rest_the_answer_says_that_it_is_a_part() {
+    let mut setting = Setting::new();
+    setting.fake.clock().advance(5000);
+    setting.till.clock.set(setting.fake.clock().now_ms());
+    let event = with_twelve_items(&mut setting);
+    setting.fake.fail(Fault::Status(403, None), "GET /v1/subscription_items", 9);
+    setting.till.feed(&[event]);
+    setting.fake.clock().advance(2000);
+    setting.till.clock.set(setting.fake.clock().now_ms());
+    assert!((1..4).contains(&setting.fetch()), "it is not asked for without end");
+    assert_eq!(setting.till.entitlement("alice")["reason"], "partial");
 }

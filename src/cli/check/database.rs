@@ -9,6 +9,7 @@ use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
 use crate::store::subscriptions::{self, Paused};
 use crate::store::{OpenError, Store, StoreError, damage, settings};
+use crate::stripe::event;
 use crate::thread::Threads;
 
 /// The setting that is written to prove that the database takes a write.
@@ -49,6 +50,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
         Ok(state) => {
             lines.push(state.integrity);
             lines.push(paused(state.paused, config.entitlement.paused_collection));
+            lines.extend(state.newest_version.as_deref().and_then(api_version));
             lines.extend(state.links);
             Found { lines, last_event_s: state.last_event_s, of_other_mode: state.of_other_mode }
         }
@@ -94,6 +96,16 @@ struct State {
     links: Vec<Line>,
     last_event_s: Option<i64>,
     of_other_mode: Option<String>,
+    newest_version: Option<String>,
+}
+
+/// Events in shapes that nobody here knows.
+fn api_version(version: &str) -> Option<Line> {
+    let message = format!(
+        "events come in {version}, which is newer than this tilld: what moved since is not found; update tilld, or give the \
+         webhook endpoint an older version"
+    );
+    event::is_newer_than_known(version).then(|| warn("api version", message))
 }
 
 fn opened(path: &Path, now_s: i64, mode: Option<Mode>) -> Result<State, Line> {
@@ -140,6 +152,7 @@ fn state(store: &Store, now_s: i64, mode: Option<Mode>) -> Result<State, StoreEr
     };
     let last_event_s = health.last_event_ms.map(|ms| ms.div_euclid(1000));
     let paused = store.read(subscriptions::count_paused)?;
+    let newest_version = store.read(inbox::find_newest_version)?;
     let links = super::owners::lines(store)?;
-    Ok(State { integrity, paused, links, last_event_s, of_other_mode })
+    Ok(State { integrity, paused, links, last_event_s, of_other_mode, newest_version })
 }

@@ -1,127 +1,185 @@
 //! The last event of one second, by the chain of `previous_attributes`.
 //!
-//! An update says what it changed and what stood there before. So it can only follow an event that shows those old
-//! values. Among all ways to line the events up (ranks never falling, each following the one before it), the last
-//! event of the line is the answer if it is the same in all of them.
+//! An update says what it changed and what stood there before. So it can only follow a state that shows those old
+//! values. Among all ways to line the events up, the last one of the line is the answer if it is the same in all of them:
+//! it is proved, whatever the ranks say. Where several remain, those lines count in which ranks never fall. A reading
+//! from the API stands in the line, too: after all that it contains, a creation, and what shows less progress.
 
 use serde_json::Value;
 
-use super::{Candidate, rank};
+use super::paths::{self, Paths};
+use super::{Candidate, Phase, phase, progress, rank};
 
 /// Events of one second that are lined up at most; with more, ranks and ids decide alone.
 const MAX_CHAIN: usize = 10;
 
-/// How strictly one event must fit the one before it.
-#[derive(Clone, Copy)]
+/// How strictly one event must fit the state before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fit {
-    /// Undoing its changes gives exactly the object before it.
-    Whole,
-    /// The old values it names are those of the object before it. Snapshots are not always exact elsewhere.
+    /// Undoing an update gives exactly the object before it, and whatever says nothing of old values has changed none
+    /// that the updates of this second tell of.
+    Exact,
+    /// As before, but what says nothing of old values may have changed anything.
+    Silent,
+    /// As before, and the object before this second need only agree where its updates changed something: the rest may
+    /// have changed without an event.
+    Base,
+    /// Everything need only agree where the updates changed something. Snapshots are not always exact elsewhere.
+    Touched,
+    /// The old values that an update names are those of the object before it.
     Named,
+}
+
+impl Fit {
+    const ALL: [Self; 5] = [Self::Exact, Self::Silent, Self::Base, Self::Touched, Self::Named];
+
+    /// Whether a line that fits so beats the ranks.
+    fn proves(self) -> bool {
+        matches!(self, Self::Exact | Self::Silent | Self::Base)
+    }
 }
 
 /// Index of the last event of `second` (not empty), and whether that is certain. `base`: the object before it.
 pub(super) fn last(candidates: &[Candidate], second: &[usize], base: Option<&Value>) -> (usize, bool) {
+    let tells = |index: &usize| candidates[*index].previous.is_some() || candidates[*index].read;
+    let mut possible = Vec::new();
+    if (2..=MAX_CHAIN).contains(&second.len()) && second.iter().any(tells) {
+        let chain = Chain::new(candidates, second, base);
+        for fit in Fit::ALL {
+            let any = chain.ends(fit, false);
+            if fit.proves() && chain.all_show_the_same(&any) {
+                return (chain.choose(&any), true);
+            }
+            let ranked = chain.ends(fit, true);
+            if chain.all_show_the_same(&ranked) {
+                return (chain.choose(&ranked), true);
+            }
+            if !any.is_empty() {
+                possible = if ranked.is_empty() { any } else { ranked };
+                break;
+            }
+        }
+    }
     let top = second.iter().map(|&index| rank(&candidates[index])).max();
     let leaders: Vec<usize> = second.iter().copied().filter(|&index| Some(rank(&candidates[index])) == top).collect();
-    if let [only] = leaders[..] {
-        return (only, true);
+    if possible.is_empty() || leaders.len() == 1 {
+        possible = leaders;
     }
-    for fit in [Fit::Whole, Fit::Named] {
-        let ends = chain_ends(candidates, second, base, fit);
-        if let Some(&first) = ends.first() {
-            let same = ends.iter().all(|&end| candidates[end].object == candidates[first].object);
-            if same {
-                return (smallest_id(candidates, &ends), true);
+    let same = possible.iter().all(|&index| candidates[index].object == candidates[possible[0]].object);
+    (best(candidates, &possible), same)
+}
+
+/// Of what cannot be told apart: the reading, else the event of the smallest id.
+fn best(candidates: &[Candidate], among: &[usize]) -> usize {
+    let key = |index: &usize| (!candidates[*index].read, candidates[*index].event_id.as_str());
+    among.iter().copied().min_by(|a, b| key(a).cmp(&key(b))).unwrap_or_default()
+}
+
+/// The events of one second, made ready for comparing.
+struct Chain<'a> {
+    candidates: &'a [Candidate],
+    second: &'a [usize],
+    base: Option<Value>,
+    /// Each object, without its nulls.
+    shown: Vec<Value>,
+    /// Each object with its old values put back, where it names them.
+    undone: Vec<Option<Value>>,
+    /// Where the updates changed something.
+    touched: Paths,
+}
+
+impl<'a> Chain<'a> {
+    fn new(candidates: &'a [Candidate], second: &'a [usize], base: Option<&Value>) -> Self {
+        let (mut shown, mut undone, mut touched) = (Vec::new(), Vec::new(), Paths::default());
+        for candidate in second.iter().map(|&index| &candidates[index]) {
+            let now = paths::without_nulls(&candidate.object);
+            let before = candidate.previous.as_ref().map(|previous| paths::undone(&candidate.object, previous));
+            if let Some(before) = &before {
+                touched.add_changes(before, &now);
             }
+            shown.push(now);
+            undone.push(before);
         }
+        Self { candidates, second, base: base.map(paths::without_nulls), shown, undone, touched }
     }
-    let same = leaders.iter().all(|&index| candidates[index].object == candidates[leaders[0]].object);
-    (smallest_id(candidates, &leaders), same)
-}
 
-/// The last events of all lines that use every event once.
-fn chain_ends(candidates: &[Candidate], second: &[usize], base: Option<&Value>, fit: Fit) -> Vec<usize> {
-    let count = second.len();
-    if count > MAX_CHAIN {
-        return Vec::new();
+    fn of(&self, place: usize) -> &Candidate {
+        &self.candidates[self.second[place]]
     }
-    let follows = follow_table(candidates, second, fit);
-    // reached[set] has bit i when all events of `set` can be lined up with i last.
-    let mut reached = vec![0_u32; 1 << count];
-    for (place, &index) in second.iter().enumerate() {
-        let begins = base.is_none_or(|base| fits(base, &candidates[index], fit));
-        reached[1 << place] = u32::from(begins) << place;
+
+    fn all_show_the_same(&self, ends: &[usize]) -> bool {
+        ends.first()
+            .is_some_and(|&first| ends.iter().all(|&end| self.candidates[end].object == self.candidates[first].object))
     }
-    for set in 1..reached.len() {
-        let ends = reached[set];
-        for end in (0..count).filter(|end| ends >> end & 1 == 1) {
-            for next in (0..count).filter(|next| set >> next & 1 == 0 && follows[end][*next]) {
-                reached[set | 1 << next] |= 1 << next;
-            }
+
+    fn choose(&self, ends: &[usize]) -> usize {
+        best(self.candidates, ends)
+    }
+
+    /// The last events of all lines that use every event once.
+    fn ends(&self, fit: Fit, ranked: bool) -> Vec<usize> {
+        let count = self.second.len();
+        let follows: Vec<Vec<bool>> = (0..count)
+            .map(|before| (0..count).map(|after| self.follows(before, after, fit, ranked)).collect())
+            .collect();
+        let needed: Vec<usize> = (0..count).map(|place| self.needed_before(place)).collect();
+        // reached[set] has bit i when all events of `set` can be lined up with i last.
+        let mut reached = vec![0_u32; 1 << count];
+        for place in (0..count).filter(|&place| needed[place] == 0 && self.begins(place, fit)) {
+            reached[1 << place] = 1 << place;
         }
-    }
-    let all = reached.last().copied().unwrap_or(0);
-    (0..count).filter(|place| all >> place & 1 == 1).map(|place| second[place]).collect()
-}
-
-fn follow_table(candidates: &[Candidate], second: &[usize], fit: Fit) -> Vec<Vec<bool>> {
-    let follows = |before: usize, after: usize| {
-        before != after
-            && rank(&candidates[before]) <= rank(&candidates[after])
-            && fits(&candidates[before].object, &candidates[after], fit)
-    };
-    second.iter().map(|&before| second.iter().map(|&after| follows(before, after)).collect()).collect()
-}
-
-/// Whether `after` can directly follow on the object `before`.
-fn fits(before: &Value, after: &Candidate, fit: Fit) -> bool {
-    let Some(previous) = &after.previous else { return true };
-    match fit {
-        Fit::Named => names(previous, before),
-        Fit::Whole => undone(&after.object, previous) == without_nulls(before),
-    }
-}
-
-/// Whether every old value that is named stands in `object`; null and absent are the same.
-fn names(previous: &Value, object: &Value) -> bool {
-    match (previous, object) {
-        (Value::Object(old), Value::Object(now)) => {
-            old.iter().all(|(key, value)| names(value, now.get(key).unwrap_or(&Value::Null)))
-        }
-        _ => without_nulls(previous) == without_nulls(object),
-    }
-}
-
-/// The object before a change: its old values put back.
-fn undone(object: &Value, previous: &Value) -> Value {
-    fn put_back(object: &mut Value, previous: &Value) {
-        match (object, previous) {
-            (Value::Object(now), Value::Object(old)) => {
-                for (key, value) in old {
-                    put_back(now.entry(key.clone()).or_insert(Value::Null), value);
+        for set in 1..reached.len() {
+            let ends = reached[set];
+            for end in (0..count).filter(|end| ends >> end & 1 == 1) {
+                let fitting = |next: &usize| set >> next & 1 == 0 && set & needed[*next] == needed[*next];
+                for next in (0..count).filter(fitting).filter(|next| follows[end][*next]) {
+                    reached[set | 1 << next] |= 1 << next;
                 }
             }
-            (object, previous) => *object = previous.clone(),
+        }
+        let all = reached.last().copied().unwrap_or(0);
+        (0..count).filter(|place| all >> place & 1 == 1).map(|place| self.second[place]).collect()
+    }
+
+    /// The set of events that a reading comes after, whatever they show.
+    fn needed_before(&self, place: usize) -> usize {
+        let reading = self.of(place);
+        if !reading.read {
+            return 0;
+        }
+        let is_before = |event: &Candidate| {
+            !event.read && (event.contained || phase(event) == Phase::Created || progress(event) < progress(reading))
+        };
+        (0..self.second.len()).filter(|&other| is_before(self.of(other))).fold(0, |set, other| set | 1 << other)
+    }
+
+    fn begins(&self, place: usize, fit: Fit) -> bool {
+        let Some(base) = &self.base else { return true };
+        // A reading is rendered in a version of its own, as the object before may be.
+        let whole = matches!(fit, Fit::Exact | Fit::Silent) && !self.of(place).read;
+        self.fits(base, place, fit, whole)
+    }
+
+    fn follows(&self, before: usize, after: usize, fit: Fit, ranked: bool) -> bool {
+        let (one, other) = (self.of(before), self.of(after));
+        // Nothing comes before a creation but the end of what had its id.
+        let made_last = phase(other) == Phase::Created && phase(one) != Phase::Deleted;
+        if before == after || made_last || (ranked && rank(one) > rank(other)) {
+            return false;
+        }
+        let whole = matches!(fit, Fit::Exact | Fit::Silent | Fit::Base) && !one.read && !other.read;
+        self.fits(&self.shown[before], after, fit, whole)
+    }
+
+    /// Whether the event at `place` can follow directly on a state.
+    fn fits(&self, state: &Value, place: usize, fit: Fit, whole: bool) -> bool {
+        match (&self.undone[place], &self.of(place).previous) {
+            (Some(before), Some(previous)) => match fit {
+                Fit::Named => paths::names(previous, state),
+                _ if whole => before == state,
+                _ => self.touched.agree(before, state),
+            },
+            _ => fit != Fit::Exact || self.touched.agree(&self.shown[place], state),
         }
     }
-    let mut before = object.clone();
-    put_back(&mut before, previous);
-    without_nulls(&before)
-}
-
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        other => other.clone(),
-    }
-}
-
-fn smallest_id(candidates: &[Candidate], among: &[usize]) -> usize {
-    let by_id = among.iter().copied().min_by_key(|&index| candidates[index].event_id.as_str());
-    by_id.unwrap_or_default()
 }

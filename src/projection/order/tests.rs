@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 
 fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Option<Value>) -> Candidate {
-    Candidate { event_id: id.to_owned(), event_type: event_type.to_owned(), created, object, previous, read: false }
+    let (event_id, event_type) = (id.to_owned(), event_type.to_owned());
+    Candidate { event_id, event_type, created, object, previous, read: false, contained: false }
 }
 
 fn subscription(status: &str, plan: &str) -> Value {
@@ -108,6 +109,84 @@ fn equal_snapshots_of_one_second_are_not_called_ambiguous() {
     let paid = json!({"object": "invoice", "status": "paid"});
     let other = event("evt_2", "invoice.payment_succeeded", 5, paid.clone(), None);
     check(&[event("evt_1", "invoice.paid", 5, paid, None), other], "evt_1", false);
+}
+
+#[test]
+fn an_update_after_a_deletion_in_its_second_is_the_last_word_and_revives_nothing() {
+    let before = event("evt_0", "customer.subscription.created", 4, subscription("active", "a"), None);
+    let deleted = event("evt_a", "customer.subscription.deleted", 5, subscription("canceled", "a"), None);
+    let noted = event("evt_b", UPDATED, 5, subscription("canceled", "b"), Some(json!({"metadata": {"plan": "a"}})));
+    check(&[before.clone(), deleted.clone(), noted.clone()], "evt_b", false);
+    check(&[deleted.clone(), noted.clone()], "evt_b", false);
+    assert!(decide(&[deleted.clone(), noted]).unwrap().deleted);
+    // The other way round the deletion is the last.
+    let first = event("evt_b", UPDATED, 5, subscription("active", "b"), Some(json!({"metadata": {"plan": "a"}})));
+    let after = event("evt_a", "customer.subscription.deleted", 5, subscription("canceled", "b"), None);
+    check(&[before, first, after], "evt_a", false);
+}
+
+#[test]
+fn a_challenge_and_a_failure_of_a_payment_in_one_second_are_in_no_certain_order() {
+    let intent = |status: &str| json!({"object": "payment_intent", "id": "pi_1", "status": status});
+    let failed = event("evt_a", "payment_intent.payment_failed", 5, intent("requires_payment_method"), None);
+    let asked = event("evt_b", "payment_intent.requires_action", 5, intent("requires_action"), None);
+    let made = event("evt_c", "payment_intent.created", 5, intent("requires_payment_method"), None);
+    check(&[made.clone(), failed.clone(), asked.clone()], "evt_a", true);
+    let paid = event("evt_d", "payment_intent.succeeded", 5, intent("succeeded"), None);
+    check(&[made, failed, asked, paid], "evt_d", false);
+}
+
+#[test]
+fn old_values_tell_that_an_update_came_after_what_names_none() {
+    let charge = |text: Value| json!({"object": "charge", "id": "ch_1", "status": "succeeded", "balance": text});
+    let made = event("evt_b", "charge.succeeded", 5, charge(Value::Null), None);
+    let updated = event("evt_a", "charge.updated", 5, charge(json!("txn_1")), Some(json!({"balance": null})));
+    check(&[made, updated], "evt_a", false);
+}
+
+#[test]
+fn what_changed_without_an_event_before_a_second_does_not_hide_the_order_within_it() {
+    let object = |name: &str, quantity: i64| {
+        json!({"object": "subscription", "status": "active", "quantity": quantity,
+            "items": {"data": [{"quantity": quantity, "price": {"nickname": name}}]}})
+    };
+    let change = |id: &str, from: i64, to: i64| {
+        let was = json!({"quantity": from, "items": {"data": [{"quantity": from, "price": {"nickname": "new"}}]}});
+        event(id, UPDATED, 9, object("new", to), Some(was))
+    };
+    let before = event("evt_0", "customer.subscription.created", 4, object("old", 2), None);
+    check(&[before, change("evt_a", 3, 2), change("evt_b", 2, 3), change("evt_c", 2, 4)], "evt_c", false);
+}
+
+fn reading(object: Value, created: i64) -> Candidate {
+    let read = event("read:sub_1:1", "customer.subscription.read", created, object, None);
+    Candidate { read: true, ..read }
+}
+
+fn contained(candidate: Candidate) -> Candidate {
+    Candidate { contained: true, ..candidate }
+}
+
+#[test]
+fn a_reading_is_the_end_of_what_it_contains_and_of_what_is_proved_to_be_before_it() {
+    let object = |quantity: i64| json!({"object": "subscription", "status": "active", "quantity": quantity});
+    let change = |id: &str, from: i64| event(id, UPDATED, 5, object(from + 1), Some(json!({"quantity": from})));
+    let set = [contained(change("evt_3", 3)), contained(change("evt_2", 2)), change("evt_1", 1), reading(object(4), 5)];
+    check(&set, "read:sub_1:1", false);
+    // One more change follows on what was read.
+    let [three, two, one, read] = set;
+    check(&[three, two, one, read, change("evt_4", 4)], "evt_4", false);
+}
+
+#[test]
+fn what_cannot_be_placed_beside_a_reading_is_called_ambiguous() {
+    let there = event("evt_b", UPDATED, 5, subscription("past_due", "a"), Some(json!({"status": "active"})));
+    let back = event("evt_a", UPDATED, 5, subscription("active", "a"), Some(json!({"status": "past_due"})));
+    let read = reading(subscription("active", "a"), 5);
+    check(&[there.clone(), contained(back.clone()), read.clone()], "read:sub_1:1", true);
+    // The state before that second proves it.
+    let before = event("evt_0", "customer.subscription.created", 4, subscription("active", "a"), None);
+    check(&[before, there, contained(back), read], "read:sub_1:1", false);
 }
 
 proptest! {

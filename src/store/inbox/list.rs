@@ -1,6 +1,5 @@
 //! The log as it is read: lists for people, the events of one object for the order guard, counts for health.
 
-use crate::store::objects::Reading;
 use crate::store::owners::Seen;
 use rusqlite::{Row, named_params};
 
@@ -43,6 +42,8 @@ pub struct Sibling {
     pub event_created: i64,
     /// The body.
     pub data: String,
+    /// Its place in the log.
+    pub log_id: i64,
 }
 
 /// What a list of events is narrowed to.
@@ -133,9 +134,8 @@ pub fn list_attempts(reader: &Reader, event_id: &str) -> Result<Vec<Attempt>, St
     reader.list(SQL, [event_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
 }
 
-const SIBLINGS: &str = "SELECT event_id, event_type, event_created, data FROM stripe_webhooks_log
+const SIBLINGS: &str = "SELECT event_id, event_type, event_created, data, id FROM stripe_webhooks_log
     WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
-    AND id > ?7 AND event_created >= ?8
     ORDER BY event_created DESC, event_id DESC LIMIT ?6";
 
 /// Which events belong to one object.
@@ -148,8 +148,6 @@ pub struct SiblingKey<'a> {
     pub livemode: bool,
     /// Connect account.
     pub account: Option<&'a str>,
-    /// Only those that this reading does not contain.
-    pub after: Option<Reading>,
 }
 
 /// The projected events of one object except `without`, newest first.
@@ -157,11 +155,16 @@ pub struct SiblingKey<'a> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
-    let after = key.after.unwrap_or(Reading { at_s: i64::MIN, log_id: i64::MIN, sent_ms: 0 });
     let (object_id, object_type) = (key.object_id, key.object_type);
-    let params = (object_id, object_type, key.livemode, key.account, without, limit, after.log_id, after.at_s);
+    let params = (object_id, object_type, key.livemode, key.account, without, limit);
     reader.list(SIBLINGS, params, |row| {
-        Ok(Sibling { event_id: row.get(0)?, event_type: row.get(1)?, event_created: row.get(2)?, data: row.get(3)? })
+        Ok(Sibling {
+            event_id: row.get(0)?,
+            event_type: row.get(1)?,
+            event_created: row.get(2)?,
+            data: row.get(3)?,
+            log_id: row.get(4)?,
+        })
     })
 }
 
@@ -238,6 +241,17 @@ const OF_MODE: &str = "SELECT event_id FROM
 /// When the database cannot be read.
 pub fn find_of_mode(reader: &Reader, livemode: bool) -> Result<Option<String>, StoreError> {
     reader.find(OF_MODE, [livemode], |row| row.get(0))
+}
+
+const NEWEST_VERSION: &str =
+    "SELECT max(api_version) FROM (SELECT api_version FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)";
+
+/// The newest API version among the newest thousand events.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_newest_version(reader: &Reader) -> Result<Option<String>, StoreError> {
+    reader.get(NEWEST_VERSION, [], |row| row.get(0))
 }
 
 /// An event that is in the tables.

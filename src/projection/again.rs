@@ -1,0 +1,73 @@
+//! An object's typed rows made once more from the mirror: whether they are what they should be, and that they are. It goes
+//! the way of every event, in a savepoint that is undone again where only the comparison is wanted. Called by
+//! `sync::drift`.
+
+use std::borrow::Cow;
+
+use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
+use crate::store::objects::{self, Key, Reading};
+use crate::store::{StoreError, Tx, in_savepoint, typed};
+use crate::stripe::event::{Content, Snapshot, Thin};
+
+/// How a comparison ends: never well, so that it is undone.
+enum Ended {
+    Compared(Vec<String>),
+    Failed(ProjectionError),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// `table.column` of what is not as the mirror says; nothing is changed.
+///
+/// # Errors
+/// When the database or the object's shape does not allow it.
+pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Vec<String>, ProjectionError> {
+    let due = typed::is_answer_due(tx, key.id, now_ms.div_euclid(1000))?;
+    let rows = |tx: &Tx| {
+        let rows = typed::rows(tx, key.object, key.id)?;
+        Ok::<_, StoreError>(if due { rows.without_answers() } else { rows })
+    };
+    let before = rows(tx)?;
+    let ended = in_savepoint(tx, |tx| -> Result<(), Ended> {
+        project(tx, key, context, now_ms).map_err(Ended::Failed)?;
+        Err(Ended::Compared(before.differing(&rows(tx)?)))
+    });
+    match ended {
+        Ok(()) => Ok(Vec::new()),
+        Err(Ended::Compared(fields)) => Ok(fields),
+        Err(Ended::Failed(error)) => Err(error),
+    }
+}
+
+/// Makes the typed rows of an object, and what is derived from them, what the mirror says.
+///
+/// # Errors
+/// As [`differing`].
+pub fn project(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<(), ProjectionError> {
+    let Some(mirrored) = objects::find(tx, key)? else { return Ok(()) };
+    let snapshot = Snapshot::of_object(&mirrored.data)?;
+    let kind = if key.object == "subscription" { "customer.subscription" } else { key.object };
+    let known = Reading { at_s: mirrored.event_created, log_id: 0, sent_ms: 0 };
+    let event = Event {
+        origin: Origin::Api(mirrored.read.unwrap_or(known)),
+        id: mirrored.event_id.clone(),
+        event_type: format!("{kind}.read"),
+        created: mirrored.event_created,
+        livemode: Some(key.livemode),
+        account: None,
+        content: Content::Thin(Thin::default()),
+    };
+    let winner = Winner {
+        object: Cow::Borrowed(&snapshot.object),
+        created: mirrored.event_created,
+        event_id: Cow::Borrowed(&mirrored.event_id),
+        livemode: key.livemode,
+        deleted: mirrored.deleted,
+    };
+    let step = Step { tx, event: &event, snapshot: &snapshot, context, now_ms };
+    dispatch(&step, key.object, Some(&winner)).map(|_| ())
+}

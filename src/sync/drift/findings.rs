@@ -1,0 +1,120 @@
+//! What a comparison comes to: what was found of an object, and the counts of a type and of all. Used by `drift`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// What is not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// These fields.
+    Differs(Vec<String>),
+    /// The mirror is the same, and these columns of the typed rows are not what it says.
+    TablesWrong(Vec<String>),
+    /// The mirror does not know it.
+    MissingHere,
+    /// Stripe has it no more.
+    MissingThere,
+}
+
+/// An object that is not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its type, as typed.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: String,
+    /// What is not the same.
+    pub what: What,
+    /// It was repaired.
+    pub fixed: bool,
+}
+
+impl Finding {
+    /// The word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.what {
+            What::Differs(_) => "differs",
+            What::TablesWrong(_) => "tables_wrong",
+            What::MissingHere => "missing_here",
+            What::MissingThere => "missing_at_stripe",
+        }
+    }
+
+    /// Its fields, or its columns, that differ.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        match &self.what {
+            What::Differs(fields) | What::TablesWrong(fields) => fields,
+            What::MissingHere | What::MissingThere => &[],
+        }
+    }
+}
+
+/// What a type came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// As typed.
+    pub kind: &'static str,
+    /// Objects that were compared and are the same.
+    pub same: u64,
+    /// Objects that the mirror knows, or is about to know, newer.
+    pub ahead: u64,
+    /// Objects that differ.
+    pub differing: u64,
+    /// Objects that are the same, and whose typed rows are not what they should be.
+    pub tables_wrong: u64,
+    /// Objects that the mirror does not know.
+    pub missing_here: u64,
+    /// Objects that Stripe has no more.
+    pub missing_there: u64,
+    /// Of these four, how many were repaired.
+    pub fixed: u64,
+    /// Objects that cannot be read.
+    pub failed: u64,
+}
+
+impl Tally {
+    /// Objects that are not the same.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        self.differing + self.tables_wrong + self.missing_here + self.missing_there
+    }
+}
+
+/// What the comparison came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// By type.
+    pub tallies: Vec<Tally>,
+    /// Fields that differ, as `subscriptions.status`, and in how many objects.
+    pub fields: BTreeMap<String, u64>,
+    /// Types that could not be compared to their end, and why.
+    pub refused: Vec<String>,
+    /// Something that Stripe showed is known here, so that it speaks of the account that the copy is of.
+    pub recognised: bool,
+}
+
+impl Outcome {
+    /// Objects that are not the same and were not repaired.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.found() - tally.fixed).sum()
+    }
+
+    /// For the audit log: no ids, nothing personal.
+    #[must_use]
+    pub fn detail(&self) -> Value {
+        let tally = |tally: &Tally| {
+            json!({
+                "type": tally.kind, "same": tally.same, "newer_here": tally.ahead, "differing": tally.differing,
+                "tables_wrong": tally.tables_wrong,
+                "missing_here": tally.missing_here, "missing_at_stripe": tally.missing_there, "fixed": tally.fixed,
+                "failed": tally.failed,
+            })
+        };
+        let types: Vec<Value> = self.tallies.iter().map(tally).collect();
+        json!({ "types": types, "fields": self.fields, "not_compared": self.refused })
+    }
+}

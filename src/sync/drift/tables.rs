@@ -1,0 +1,55 @@
+//! The typed rows compared with the mirror, and made again from it. Called by `drift`.
+
+use std::sync::Arc;
+
+use super::{Check, Repair, What};
+use crate::projection::{ProjectionError, again, handled};
+use crate::store::objects::Key;
+use crate::store::{StoreError, in_savepoint};
+use crate::sync::SyncError;
+
+impl Check<'_, '_> {
+    /// Whether the typed rows of what is the same as at Stripe are what it says.
+    pub(super) fn check_tables(&mut self) -> Result<(), SyncError> {
+        let level = std::mem::take(&mut self.level);
+        if !handled::has_table(self.kind.object) {
+            self.tally.same += u64::try_from(level.len()).unwrap_or(u64::MAX);
+            return Ok(());
+        }
+        let (object, context, now_ms) = (self.kind.object, Arc::clone(&self.means.context), self.means.clock.now_ms());
+        let compared = self.means.store.write(move |tx| {
+            let compared = level.into_iter().map(|(id, livemode)| {
+                let key = Key { object, id: &id, livemode, account: "" };
+                match again::differing(tx, key, &context, now_ms) {
+                    Err(ProjectionError::Store(error)) => Err(error),
+                    outcome => Ok((id, livemode, outcome.map_err(|error| error.to_string()))),
+                }
+            });
+            compared.collect::<Result<Vec<_>, StoreError>>()
+        })?;
+        for (id, livemode, outcome) in compared {
+            match outcome {
+                Ok(columns) if columns.is_empty() => self.tally.same += 1,
+                Ok(columns) => self.found(id, What::TablesWrong(columns), Repair::Tables(livemode))?,
+                Err(error) => {
+                    self.tally.failed += 1;
+                    log::warn!("an object does not fit the tables type={} id={id}: {error}", self.kind.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn project_again(&self, id: &str, livemode: bool) -> Result<Result<bool, String>, StoreError> {
+        let (object, id, now_ms) = (self.kind.object, id.to_owned(), self.means.clock.now_ms());
+        let context = Arc::clone(&self.means.context);
+        self.means.store.write(move |tx| {
+            let key = Key { object, id: &id, livemode, account: "" };
+            match in_savepoint(tx, |tx| again::project(tx, key, &context, now_ms)) {
+                Ok(()) => Ok(Ok(true)),
+                Err(ProjectionError::Store(error)) => Err(error),
+                Err(error) => Ok(Err(error.to_string())),
+            }
+        })
+    }
+}
