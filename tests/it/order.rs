@@ -83,7 +83,9 @@ impl Again {
                 .store
                 .write(move |tx| {
                     for ((envelope, body), replay) in &batch {
-                        if inbox::accept(tx, envelope, body, 0)? == inbox::Accepted::Duplicate && *replay {
+                        if inbox::accept(tx, envelope, body, inbox::Source::Webhook, 0)? == inbox::Accepted::Duplicate
+                            && *replay
+                        {
                             inbox::replay(tx, &envelope.id)?;
                         }
                     }

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod permissions;
+mod prices;
 
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
         lines.push(permissions::line(&mut asking));
     }
     lines.extend(endpoints::lines(&mut asking, config));
+    lines.extend(prices::lines(&mut asking, config));
     lines.extend(clock(asking.ahead_s, config));
     lines
 }

@@ -4,7 +4,7 @@ use crate::store::objects::Reading;
 use crate::store::owners::Seen;
 use rusqlite::{Row, named_params};
 
-use super::Status;
+use super::{Source, Status};
 use crate::store::{Reader, StoreError};
 
 /// An event as lists show it.
@@ -24,6 +24,8 @@ pub struct Entry {
     pub account: Option<String>,
     /// Version that its data is rendered in.
     pub api_version: Option<String>,
+    /// What brought it: `webhook` or `api`.
+    pub source: String,
     /// Its state.
     pub status: String,
     /// Attempts made.
@@ -57,7 +59,7 @@ pub struct Filter {
 }
 
 const ENTRY: &str = "event_id, event_type, event_created, created_at_ms, livemode, account, api_version, status,
-    processing_attempts, processing_error";
+    processing_attempts, processing_error, source";
 
 fn entry(row: &Row) -> rusqlite::Result<Entry> {
     Ok(Entry {
@@ -71,6 +73,7 @@ fn entry(row: &Row) -> rusqlite::Result<Entry> {
         status: row.get(7)?,
         attempts: row.get(8)?,
         error: row.get(9)?,
+        source: row.get(10)?,
     })
 }
 
@@ -176,8 +179,10 @@ pub struct Health {
     pub dead_letters: i64,
     /// When the oldest pending event was received.
     pub oldest_pending_ms: Option<i64>,
-    /// When the newest event was received.
+    /// When the newest event was received that a webhook brought.
     pub last_event_ms: Option<i64>,
+    /// When the newest was received that was asked for.
+    pub last_asked_ms: Option<i64>,
 }
 
 const HEALTH: &str = "SELECT
@@ -185,7 +190,21 @@ const HEALTH: &str = "SELECT
     (SELECT count(*) FROM webhook_retry_queue),
     (SELECT count(*) FROM webhook_dead_letter_queue),
     (SELECT created_at_ms FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT 1),
-    (SELECT created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1)";
+    (SELECT created_at_ms FROM (SELECT id, source, created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)
+        WHERE source = 'webhook' ORDER BY id DESC LIMIT 1),
+    (SELECT created_at_ms FROM (SELECT id, source, created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)
+        WHERE source = 'api' ORDER BY id DESC LIMIT 1)";
+
+const NEWEST: &str =
+    "SELECT created_at_ms FROM stripe_webhooks_log WHERE ?1 IS NULL OR source = ?1 ORDER BY id DESC LIMIT 1";
+
+/// When the newest event was received, of this source or of any.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_newest(reader: &Reader, source: Option<Source>) -> Result<Option<i64>, StoreError> {
+    reader.find(NEWEST, [source.map(Source::as_str)], |row| row.get(0))
+}
 
 /// Counts for `/health/webhooks`.
 ///
@@ -199,6 +218,7 @@ pub fn health(reader: &Reader) -> Result<Health, StoreError> {
             dead_letters: row.get(2)?,
             oldest_pending_ms: row.get(3)?,
             last_event_ms: row.get(4)?,
+            last_asked_ms: row.get(5)?,
         })
     })
 }
