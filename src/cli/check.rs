@@ -4,6 +4,7 @@
 mod burning;
 mod daemon;
 mod database;
+mod owners;
 mod stripe;
 
 use std::io::Write;

@@ -52,6 +52,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
         Ok(state) => {
             lines.push(state.integrity);
             lines.push(paused(state.paused, config.entitlement.paused_collection));
+            lines.extend(state.links);
             lines.extend(state.burning.lines(config, now_s));
             let (of_other_mode, database_id) = (state.of_other_mode, state.database_id);
             Found { lines, last_event_s: state.burning.last_event_s(), of_other_mode, database_id }
@@ -96,6 +97,7 @@ struct State {
     integrity: Line,
     paused: Paused,
     burning: Burning,
+    links: Vec<Line>,
     of_other_mode: Option<String>,
     database_id: Option<String>,
 }
@@ -144,5 +146,6 @@ fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError
     };
     let database_id = store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
     let paused = store.read(subscriptions::count_paused)?;
-    Ok(State { integrity, paused, burning, of_other_mode, database_id })
+    let links = super::owners::lines(store)?;
+    Ok(State { integrity, paused, burning, links, of_other_mode, database_id })
 }

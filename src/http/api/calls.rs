@@ -58,7 +58,10 @@ pub fn waits_for_stripe(request: &Request) -> bool {
 type Answered = Result<Response, ApiError>;
 
 /// The key under which the metadata of what is made name its user; projections read it.
-const USER_METADATA: &str = "user_id";
+fn user_key(api: &Api) -> &str {
+    api.context.link.own_key()
+}
+
 /// Longest `Idempotency-Key` (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
 
