@@ -8,6 +8,9 @@ use crate::projection::{Context, occasions};
 use crate::store::inbox::{self, Source};
 use crate::store::{Store, StoreError, settings};
 
+/// How far what is remembered may lie behind, in milliseconds.
+const REMEMBERED_EVERY_MS: i64 = 3_600_000;
+
 /// Watches for silence.
 pub struct Silence {
     store: Store,
@@ -34,10 +37,7 @@ impl Silence {
     pub fn step(&mut self, now_ms: i64) -> Result<bool, StoreError> {
         let source = self.source;
         let newest = self.store.read(|reader| inbox::find_newest(reader, source))?;
-        let since_ms = match newest {
-            Some(newest_ms) => newest_ms,
-            None => self.began(now_ms)?,
-        };
+        let since_ms = self.since(newest, now_ms)?;
         if now_ms.saturating_sub(since_ms) < self.limit_s.saturating_mul(1000) {
             if self.told_ms.take().is_some() {
                 log::info!("events come again");
@@ -57,13 +57,15 @@ impl Silence {
         Ok(true)
     }
 
-    /// Where no event has come yet: since when it is waited for one.
-    fn began(&self, now_ms: i64) -> Result<i64, StoreError> {
+    /// When the newest came, or since when a first one is waited for. It is remembered now and then, since the log is not
+    /// searched beyond its newest thousand, which may all have been asked for.
+    fn since(&self, newest: Option<i64>, now_ms: i64) -> Result<i64, StoreError> {
         let known = self.store.read(|reader| settings::find(reader, settings::SILENT_SINCE))?;
-        if let Some(since_ms) = known.and_then(|text| text.parse().ok()) {
-            return Ok(since_ms);
+        let known: Option<i64> = known.and_then(|text| text.parse().ok());
+        let since_ms = newest.max(known).unwrap_or(now_ms);
+        if known.is_none_or(|known_ms| since_ms.saturating_sub(known_ms) >= REMEMBERED_EVERY_MS) {
+            self.store.write(move |tx| settings::put(tx, settings::SILENT_SINCE, &since_ms.to_string()))?;
         }
-        self.store.write(move |tx| settings::put(tx, settings::SILENT_SINCE, &now_ms.to_string()))?;
-        Ok(now_ms)
+        Ok(since_ms)
     }
 }

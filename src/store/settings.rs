@@ -31,7 +31,7 @@ pub const STRIPE_MODE: &str = "stripe_mode";
 /// Tells this database from every other one; its copies have it, too.
 pub const DATABASE_ID: &str = "database_id";
 
-/// Since when a first event is waited for, unix milliseconds.
+/// When the newest webhook came, or since when a first one is waited for, unix milliseconds; looked at for silence.
 pub const SILENT_SINCE: &str = "silent_since";
 
 /// Real money.

@@ -179,9 +179,9 @@ pub struct Health {
     pub dead_letters: i64,
     /// When the oldest pending event was received.
     pub oldest_pending_ms: Option<i64>,
-    /// When the newest event was received that a webhook brought.
+    /// When the newest event was received that a webhook brought, if it is among the newest thousand.
     pub last_event_ms: Option<i64>,
-    /// When the newest was received that was asked for.
+    /// When the newest was received that was asked for, if it is.
     pub last_asked_ms: Option<i64>,
 }
 
@@ -190,15 +190,15 @@ const HEALTH: &str = "SELECT
     (SELECT count(*) FROM webhook_retry_queue),
     (SELECT count(*) FROM webhook_dead_letter_queue),
     (SELECT created_at_ms FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT 1),
-    (SELECT created_at_ms FROM (SELECT id, source, created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)
-        WHERE source = 'webhook' ORDER BY id DESC LIMIT 1),
-    (SELECT created_at_ms FROM (SELECT id, source, created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)
-        WHERE source = 'api' ORDER BY id DESC LIMIT 1)";
+    (SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'webhook'
+        AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1),
+    (SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'api'
+        AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1)";
 
-const NEWEST: &str =
-    "SELECT created_at_ms FROM stripe_webhooks_log WHERE ?1 IS NULL OR source = ?1 ORDER BY id DESC LIMIT 1";
+const NEWEST: &str = "SELECT created_at_ms FROM stripe_webhooks_log WHERE (?1 IS NULL OR source = ?1)
+    AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1";
 
-/// When the newest event was received, of this source or of any.
+/// When the newest event was received, of this source or of any, if it is among the newest thousand.
 ///
 /// # Errors
 /// When the database cannot be read.
