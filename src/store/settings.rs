@@ -28,6 +28,9 @@ pub const STRIPE_ACCOUNT: &str = "stripe_account";
 
 /// The mode that the copy is of: [`LIVE`] or [`TEST`].
 pub const STRIPE_MODE: &str = "stripe_mode";
+/// The account whose events were taken for our own when it became known; those that come later are as they come.
+pub const ADOPTED_ACCOUNT: &str = "adopted_account";
+
 /// Tells this database from every other one; its copies have it, too.
 pub const DATABASE_ID: &str = "database_id";
 

@@ -107,7 +107,7 @@ struct Key {
 impl Key {
     fn of(config: &Config) -> Self {
         let restricted = config.stripe.api_key.as_ref().is_some_and(|key| key.expose().starts_with("rk_"));
-        Self { restricted, mode: config.stripe.mode() }
+        Self { restricted, mode: config.stripe.key_mode() }
     }
 
     /// The line, and whether it is worth while to ask more.
