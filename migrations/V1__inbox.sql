@@ -19,6 +19,8 @@ CREATE TABLE stripe_webhooks_log (
     event_created       INTEGER NOT NULL,                       -- Stripe's created, unix seconds
     object_type         TEXT,                                   -- data.object.object
     object_id           TEXT,                                   -- data.object.id; NULL: the object has none
+    source              TEXT NOT NULL DEFAULT 'webhook'         -- what brought it first: a webhook, or a look at the API
+                        CHECK (source = 'webhook' OR source = 'api'),
     created_at_ms       INTEGER NOT NULL,                       -- when it was received, unix milliseconds
     processed_at_ms     INTEGER,                                -- when it was projected, unix milliseconds
     data                TEXT NOT NULL,                          -- the body, byte for byte as received

@@ -275,6 +275,13 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
     config.source = source.map(|source| source.path);
     let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
     config.warnings.extend(secret_source.and_then(readable_by_others));
+    if !config.listen.private.is_local() {
+        config.warnings.push(format!(
+            "listen.private: {} is plain HTTP, and other machines reach it: tokens and what is told of customers can be read \
+             on the way; listen on a loopback address or unix:/path, or put TLS before it",
+            config.listen.private
+        ));
+    }
     if config.notify.mail && config.notify.operator.is_none() {
         config.warnings.push("notify.operator is not set: disputes and dead letters are mailed to nobody".to_owned());
     }

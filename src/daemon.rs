@@ -4,6 +4,7 @@ mod deliveries;
 mod doors;
 mod flows;
 pub mod mailer;
+mod opening;
 pub mod outward;
 mod watchdog;
 mod wishes;
@@ -27,9 +28,9 @@ use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
-use crate::http::webhook::{self, Hooks};
-use crate::projection::mode::{self, ModeError};
-use crate::projection::{Context, derived, relink};
+use crate::http::webhook::Hooks;
+use crate::projection::Context;
+use crate::projection::mode::ModeError;
 use crate::retrier::{self, Retrier};
 use crate::scheduler::{Nightly, Tasks};
 use crate::store::lock::{self, Lock};
@@ -195,9 +196,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
-    mode::settle(&store, &context, config.stripe.mode_said.is_some(), clock.now_ms())?;
-    relink::if_rules_changed(&store, &context, clock.now_ms())?;
-    derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
+    opening::settle(config, &store, &context, clock.now_ms())?;
 
     let (bell, rung) = bounded(1);
     let (tickets, tickets_taken) = bounded(retrier::TICKETS);
@@ -218,7 +217,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
     let hooks = hooks(config, &store, clock, &bell);
     let refused = Arc::clone(&hooks.refused);
-    let tick = Tick::new(store.clone(), Arc::clone(&context)).with(move || webhook::tell_refused(&refused));
+    let tick = Tick::new(store.clone(), Arc::clone(&context)).with(flows::beside(config, &store, &context, refused));
     flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
     deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
     let calls = client
@@ -235,6 +234,8 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         bell,
         calls,
         offers: offers(config),
+        refused: Arc::clone(&hooks.refused),
+        started_ms: clock.now_ms(),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;

@@ -31,6 +31,7 @@ pub mod operations;
 pub mod projection;
 pub mod retrier;
 pub mod scheduler;
+pub mod silence;
 pub mod sync;
 pub mod tick;
 pub mod worker;

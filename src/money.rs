@@ -62,6 +62,21 @@ pub fn words(amount: i64, currency: &str) -> String {
     }
 }
 
+/// An amount as lists and commands write it: the number, then the currency's code.
+#[must_use]
+pub fn plain(amount: i64, currency: &str) -> String {
+    let currency = currency.to_ascii_lowercase();
+    let decimals = decimals(&currency);
+    let scale = 10_u64.pow(decimals);
+    let (whole, part) = (amount.unsigned_abs() / scale, amount.unsigned_abs() % scale);
+    let minus = if amount < 0 { "-" } else { "" };
+    let code = currency.to_ascii_uppercase();
+    match decimals {
+        0 => format!("{minus}{whole} {code}"),
+        width => format!("{minus}{whole}.{part:0width$} {code}", width = width as usize),
+    }
+}
+
 fn with_commas(number: u64) -> String {
     let digits = number.to_string();
     let mut words = String::new();

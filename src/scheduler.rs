@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, select};
 
 use crate::clock::Clock;
-use crate::projection::Context;
+use crate::projection::{Context, occasions};
 use crate::store::Store;
 use crate::stripe::client::Client;
 use crate::sync::drift::{self, Outcome, Tally};
@@ -188,7 +188,11 @@ impl Tasks {
             // A bell that rings already is rung.
             let _ = bell.try_send(());
         };
-        let work = move |_| catch_up::run(&means, &ring).map(|_| ());
+        let mut late = self.pull_interval_s.is_none().then(LateWalks::default);
+        let work = move |now_ms| {
+            let caught = catch_up::run(&means, &ring)?;
+            late.as_mut().map_or(Ok(()), |late| late.note(&means, caught.late, now_ms))
+        };
         let rhythm = Rhythm::Every(self.pull_interval_s.unwrap_or(CATCH_UP_EVERY_S));
         Task { name: "catching up", rhythm, work: Box::new(work) }
     }
@@ -203,6 +207,37 @@ impl Tasks {
         let scheduler = Scheduler::new(tasks, clock.now_ms());
         let handle = threads.spawn(name, move || scheduler.run(&stop, clock.as_ref(), &beating))?;
         Ok((name, handle, pulse))
+    }
+}
+
+/// Walks in a row that found events which webhooks should have brought. One may be the first after a pause.
+#[derive(Debug, Default)]
+pub struct LateWalks {
+    in_a_row: u32,
+}
+
+impl LateWalks {
+    /// A walk has found so many. From the second walk on it is told: in the log each time, by mail once a day.
+    ///
+    /// # Errors
+    /// When the database cannot take the mail.
+    pub fn note(&mut self, means: &Means, late: u64, now_ms: i64) -> Result<(), SyncError> {
+        if late == 0 {
+            self.in_a_row = 0;
+            return Ok(());
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.in_a_row < 2 {
+            return Ok(());
+        }
+        log::warn!(
+            "webhooks do not come: catching up has found events older than {} min for the {}. time in a row, so answers lag; \
+             is the endpoint enabled at Stripe, and is its URL still reached? `tilld check` looks events={late}",
+            catch_up::LATE_S / 60,
+            self.in_a_row
+        );
+        let context = Arc::clone(&means.context);
+        Ok(means.store.write(move |tx| occasions::late_events(tx, late, context.basis(now_ms)))?)
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Ticked {
 pub struct Tick {
     store: Store,
     context: Arc<Context>,
-    also: Box<dyn Fn() + Send + Sync>,
+    also: Box<dyn FnMut(i64) + Send + Sync>,
     watch: Watch,
 }
 
@@ -44,12 +44,12 @@ impl Tick {
     /// Looks in this database, by these rules.
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>) -> Self {
-        Self { store, context, also: Box::new(|| ()), watch: Watch::default() }
+        Self { store, context, also: Box::new(|_| ()), watch: Watch::default() }
     }
 
-    /// Does something else, too, at each look.
+    /// Does something else, too, when it looks for what is due; it is handed the time.
     #[must_use]
-    pub fn with(self, also: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn with(self, also: impl FnMut(i64) + Send + Sync + 'static) -> Self {
         Self { also: Box::new(also), ..self }
     }
 
@@ -58,7 +58,6 @@ impl Tick {
         let mut naps = 0;
         loop {
             pulse.beat();
-            (self.also)();
             let looked = self.look((clock.now_ms(), Instant::now()), naps == 0, pulse);
             if let Err(error) = looked {
                 if matches!(error, StoreError::Stopped) {
@@ -97,7 +96,11 @@ impl Tick {
             Look::Steady if is_first => self.recompute(now_ms, pulse)?,
             Look::Steady => {}
         }
-        if is_time { self.paged(now_ms, pulse) } else { Ok(Ticked::default()) }
+        if !is_time {
+            return Ok(Ticked::default());
+        }
+        (self.also)(now_ms);
+        self.paged(now_ms, pulse)
     }
 
     /// Answers that were computed in the future, and all open cases, whose due times may rest on it.

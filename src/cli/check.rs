@@ -1,16 +1,17 @@
 //! `tilld check`: is everything in order on this machine? One line per check: ok, warn or fail, and what to do. It must
 //! never change anything but the one row that proves that the database takes a write; at Stripe, nothing at all.
 
+mod burning;
+mod daemon;
 mod database;
 mod owners;
 mod stripe;
 
 use std::io::Write;
 
-use crate::cli::reach::{self, Reach};
 use crate::cli::{Failure, table};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Address, Config, Fault, Faults, Flags, Purpose, Surroundings};
+use crate::config::{self, Config, Fault, Faults, Flags, Purpose, Surroundings};
 
 /// 2026-01-01, before this program was written: a clock behind it was never set.
 const EARLIEST_NOW_S: i64 = 1_767_225_600;
@@ -77,10 +78,10 @@ fn lines(flags: &Flags) -> Vec<Line> {
     let now_s = SystemClock.now_s();
     let found = database::lines(&config, now_s);
     lines.push(clock(now_s, found.last_event_s));
+    let database_id = found.database_id.clone();
     lines.extend(found.lines);
     lines.extend(stripe::lines(&config, found.of_other_mode.as_deref()));
-    lines.push(daemon("public", &config.listen.public));
-    lines.push(daemon("private", &config.listen.private));
+    lines.extend(daemon::lines(&config, database_id.as_deref()));
     lines
 }
 
@@ -146,17 +147,6 @@ fn clock(now_s: i64, last_event_s: Option<i64>) -> Line {
             warn("clock", format!("it says {now} UTC, but an event was received at {last}: it was set back"))
         }
         _ => ok("clock", format!("{now} UTC")),
-    }
-}
-
-fn daemon(name: &str, address: &Address) -> Line {
-    match reach::of(address) {
-        Reach::Daemon => ok("daemon", format!("answers at {name} {address}")),
-        Reach::Nobody => warn("daemon", format!("nobody answers at {name} {address}; start it with `tilld serve`")),
-        Reach::Unknown => ok("daemon", format!("{name} {address}: the system chooses the port, see the daemon's log")),
-        Reach::Stranger(answer) => {
-            fail("daemon", format!("something else is at {name} {address} ({answer}); choose another address"))
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags, NotifyWebhook};
 use crate::daemon;
 use crate::delivery::Outcome;
+use crate::delivery::endpoint::origin;
 use crate::ids;
 use crate::store::outbox::Effect;
 
@@ -74,8 +75,13 @@ fn effect(payload: &Value, now_ms: i64) -> Result<Effect, Failure> {
 fn find<'a>(target: &str, config: &'a Config) -> Result<&'a NotifyWebhook, Failure> {
     let webhooks = &config.notify.webhooks;
     webhooks.iter().find(|webhook| webhook.url == target).ok_or_else(|| {
-        let known: Vec<&str> = webhooks.iter().map(|webhook| webhook.url.as_str()).collect();
-        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-        Failure::wrong_use(format!("{target:?} is no [[notify.webhook]] of the configuration: {known}"))
+        // Their paths may hold tokens.
+        let known: Vec<String> = webhooks.iter().map(|webhook| origin(&webhook.url)).collect();
+        let known =
+            if known.is_empty() { "there is none".to_owned() } else { format!("they are at {}", known.join(", ")) };
+        let target = if target.contains("://") { origin(target) } else { "the target".to_owned() };
+        Failure::wrong_use(format!(
+            "{target} is not the URL of a [[notify.webhook]] as the configuration has it: {known}"
+        ))
     })
 }

@@ -66,6 +66,7 @@ pub(super) const KEYS: &[Key] = &[
     key("notify.operator", &["TILLD_NOTIFY_OPERATOR"]),
     key("notify.product", &["TILLD_NOTIFY_PRODUCT"]),
     key("notify.invoice_finalized", &["TILLD_NOTIFY_INVOICE_FINALIZED"]),
+    key("notify.silence_h", &["TILLD_NOTIFY_SILENCE_H"]),
     key("notify.templates", &["TILLD_NOTIFY_TEMPLATES"]),
     key("notify.smtp.ca_file", &["TILLD_SMTP_CA_FILE"]),
     key("notify.smtp.host", &["TILLD_SMTP_HOST"]),

@@ -25,6 +25,8 @@ pub struct Notify {
     pub product: Option<String>,
     /// Customers are told of every invoice.
     pub invoice_finalized: bool,
+    /// So many hours without a webhook are told to the operator.
+    pub silence_h: Option<i64>,
     /// A folder with templates that stand in for ours.
     pub templates: Option<PathBuf>,
     /// The mail server.
@@ -111,6 +113,8 @@ const SECRET_PREFIX: &str = "whsec_";
 const MIN_KEY_BYTES: usize = 24;
 const MAX_KEY_BYTES: usize = 64;
 const TIMEOUT_S: Number = Number { default: 30, min: 1, max: 300 };
+/// 0 stands for none.
+const SILENCE_H: Number = Number { default: 0, min: 1, max: 8760 };
 const WEBHOOK_URL: &str = "TILLD_NOTIFY_WEBHOOK_URL";
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -127,6 +131,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Notify {
         operator: reader.parsed("notify.operator", mail_address),
         product: reader.text("notify.product"),
         invoice_finalized: reader.flag("notify.invoice_finalized"),
+        silence_h: Some(reader.number("notify.silence_h", &SILENCE_H)).filter(|hours| *hours > 0),
         templates: templates.map(|path| reader.around().absolute(path)),
         smtp: smtp(reader),
         webhooks: webhooks(reader),

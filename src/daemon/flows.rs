@@ -4,8 +4,33 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::throttle::Throttle;
+use crate::http::webhook;
+use crate::projection::Context;
 use crate::scheduler;
+use crate::silence::Silence;
+use crate::store::Store;
 use crate::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
+
+/// What is looked at beside what falls due by time: refusals that had no line of their own, and silence.
+pub(super) fn beside(
+    config: &Config,
+    store: &Store,
+    context: &Arc<Context>,
+    refused: Arc<Throttle>,
+) -> impl FnMut(i64) + Send + Sync + 'static {
+    let silence_s = config.notify.silence_h.map(|hours| hours.saturating_mul(3600));
+    let (store, context, is_pulled) = (store.clone(), Arc::clone(context), config.stripe.is_pulled());
+    let mut silence = silence_s.map(|limit_s| Silence::new(store, context, limit_s, is_pulled));
+    move |now_ms| {
+        webhook::tell_refused(&refused);
+        let looked = silence.as_mut().map_or(Ok(false), |silence| silence.step(now_ms));
+        if let Err(error) = looked {
+            log::info!("whether events come was not looked at: {error}");
+        }
+    }
+}
 
 /// Flows that run.
 pub(super) struct Flows<'a> {

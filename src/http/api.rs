@@ -16,6 +16,7 @@ use super::request::Method::{Delete, Get, Post, Put};
 use super::request::Request;
 use super::response::{ApiError, Response};
 use super::route::{self, Route};
+use super::throttle::Throttle;
 use super::{admin, health};
 use crate::calls::Calls;
 use crate::clock::Clock;
@@ -39,6 +40,10 @@ pub struct Api {
     pub calls: Option<Arc<Calls>>,
     /// Of the configuration.
     pub offers: Offers,
+    /// Webhooks that were refused, by reason.
+    pub refused: Arc<Throttle>,
+    /// When this process began, unix milliseconds.
+    pub started_ms: i64,
 }
 
 const fn route(
@@ -54,6 +59,7 @@ const ROUTES: &[Route<Api>] = &[
     route(Get, "/healthz", Open, health::healthz),
     route(Get, "/readyz", Open, health::readyz),
     route(Get, "/health/webhooks", Open, health::webhooks),
+    route(Get, "/api/v1/status", Token, health::status),
     route(Get, "/api/v1/config", Token, offers::config),
     route(Get, "/api/v1/users", Token, users::list),
     route(Get, "/api/v1/users/{user_id}", Token, users::get),

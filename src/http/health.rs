@@ -39,9 +39,13 @@ pub(super) fn readyz(api: &Api, _: &Request, _: &Segments) -> Result<Response, A
 }
 
 pub(super) fn webhooks(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+    let now_ms = api.clock.now_ms();
     let health = api.store.read(inbox::health)?;
-    let age_s = oldest_age_s(&health, api.clock.now_ms());
+    let age_s = oldest_age_s(&health, now_ms);
+    // Reading goes on while another program holds the file; webhooks do not.
+    let takes_writes = api.store.write(move |tx| settings::put(tx, PROBE, &now_ms.to_string())).is_ok();
     let status = match age_s {
+        _ if !takes_writes => "blocked",
         Some(age_s) if age_s > STUCK_AFTER_S => "stuck",
         _ if health.dead_letters > 0 => "degraded",
         _ => "ok",
@@ -54,7 +58,20 @@ pub(super) fn webhooks(api: &Api, _: &Request, _: &Segments) -> Result<Response,
                 "pending": health.pending, "pending_retries": health.pending_retries,
                 "dlq_items": health.dead_letters, "oldest_pending_age_s": age_s,
                 "last_event_at": health.last_event_ms.map(|ms| ms.div_euclid(1000)),
+                "last_caught_up_at": health.last_asked_ms.map(|ms| ms.div_euclid(1000)),
             },
+        }),
+    ))
+}
+
+/// Which daemon this is, and on which database, for those who may ask.
+pub(super) fn status(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+    let database_id = api.store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
+    Ok(Response::json(
+        200,
+        &json!({
+            "version": env!("CARGO_PKG_VERSION"), "database_id": database_id,
+            "started_at": api.started_ms.div_euclid(1000), "refused_webhooks": api.refused.counts(),
         }),
     ))
 }

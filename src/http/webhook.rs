@@ -11,7 +11,7 @@ use super::response::{ApiError, Response};
 use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::WebhookEndpoint;
-use crate::store::inbox::{self, Accepted};
+use crate::store::inbox::{self, Accepted, Source};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, Envelope};
 use crate::stripe::signature;
@@ -133,7 +133,7 @@ fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce
     };
     let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
     let bell = hooks.bell.clone();
-    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, received.now_ms);
+    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, Source::Webhook, received.now_ms);
     hooks.store.write_one_then(write, move |outcome| match outcome {
         Ok(accepted) => {
             // A full bell is a bell that rings.

@@ -104,6 +104,11 @@ pub fn settle(store: &Store, context: &Context, is_said: bool, now_ms: i64) -> R
         }
         let Some(account) = ours(tx, &context)? else { return Ok(0) };
         settings::put(tx, settings::STRIPE_ACCOUNT, &account)?;
+        // The whole log is looked through, so only once.
+        if settings::find(tx, settings::ADOPTED_ACCOUNT)?.as_ref() == Some(&account) {
+            return Ok(0);
+        }
+        settings::put(tx, settings::ADOPTED_ACCOUNT, &account)?;
         modes::make_all_own(tx, &account)
     })?;
     if adopted > 0 {

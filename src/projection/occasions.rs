@@ -139,6 +139,29 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
     announce::tell(tx, &news, basis)
 }
 
+/// No webhook has come since then, unix milliseconds.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
+    let facts = json!({"silent_since": since_ms.div_euclid(1000)});
+    let key = format!("silence:{since_ms}");
+    let mail = Mail { notice: "webhooks_missing", key: &key, recipient: &Recipient::operator(basis), facts: &facts };
+    mail::post(tx, &mail, None, basis)
+}
+
+/// So many events came by catching up that webhooks should have brought. One mail a day.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn late_events(tx: &Tx, count: u64, basis: Basis) -> Result<(), StoreError> {
+    const DAY_MS: i64 = 86_400_000;
+    let facts = json!({"late_events": count});
+    let key = format!("late:{}", basis.now_ms.div_euclid(DAY_MS));
+    let mail = Mail { notice: "webhooks_missing", key: &key, recipient: &Recipient::operator(basis), facts: &facts };
+    mail::post(tx, &mail, None, basis)
+}
+
 /// Counts a mail about a dead letter: the hour, and how many there were in it.
 fn is_flood(tx: &Tx, now_ms: i64) -> Result<bool, StoreError> {
     let hour = now_ms.div_euclid(3_600_000).to_string();

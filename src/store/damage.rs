@@ -137,7 +137,7 @@ fn is_sqlite(path: &Path) -> bool {
 }
 
 /// The file that SQLite keeps beside the database under this ending.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let own = lock::resolved(path).unwrap_or_else(|_| path.to_owned());
     let mut name = own.into_os_string();
     name.push(ending);

@@ -11,8 +11,9 @@ use crate::stripe::event::Envelope;
 
 pub use claim::{Pending, Range, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending};
 pub use list::{
-    Attempt, Entry, Filter, Health, Projected, Sibling, SiblingKey, find, find_log_id, find_newest_version,
-    find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_projected, list_siblings, newest_log_id,
+    Attempt, Entry, Filter, Health, Projected, Sibling, SiblingKey, find, find_log_id, find_newest,
+    find_newest_version, find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_projected,
+    list_siblings, newest_log_id,
 };
 
 /// What became of a delivery.
@@ -24,6 +25,26 @@ pub enum Accepted {
     Duplicate,
     /// The id is known, but with another type, time or object: somebody reuses ids.
     Conflicting,
+}
+
+/// What brought an event first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Stripe sent it.
+    Webhook,
+    /// It was asked for.
+    Api,
+}
+
+impl Source {
+    /// The word in the column.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Api => "api",
+        }
+    }
 }
 
 /// States of an event, as the column has them.
@@ -65,22 +86,24 @@ impl Status {
 }
 
 const INSERT: &str = "INSERT INTO stripe_webhooks_log
-    (event_id, event_type, livemode, account, api_version, event_created, object_type, object_id, created_at_ms, data)
+    (event_id, event_type, livemode, account, api_version, event_created, object_type, object_id, source,
+     created_at_ms, data)
     VALUES (:event_id, :event_type, :livemode, :account, :api_version, :event_created, :object_type, :object_id,
-            :received_ms, :data)
+            :source, :received_ms, :data)
     ON CONFLICT (event_id) DO NOTHING";
 
 /// Appends an event, once per id.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn accept(tx: &Tx, event: &Envelope, body: &str, received_ms: i64) -> Result<Accepted, StoreError> {
+pub fn accept(tx: &Tx, event: &Envelope, body: &str, source: Source, received_ms: i64) -> Result<Accepted, StoreError> {
     let added = tx.execute_named(
         INSERT,
         named_params! {
             ":event_id": event.id, ":event_type": event.event_type, ":livemode": event.livemode,
             ":account": event.account, ":api_version": event.api_version, ":event_created": event.created,
-            ":object_type": event.object_type, ":object_id": event.object_id, ":received_ms": received_ms, ":data": body,
+            ":object_type": event.object_type, ":object_id": event.object_id,
+            ":source": source.as_str(), ":received_ms": received_ms, ":data": body,
         },
     )?;
     if added == 1 { Ok(Accepted::New) } else { compare(tx, event) }

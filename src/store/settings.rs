@@ -28,10 +28,29 @@ pub const STRIPE_ACCOUNT: &str = "stripe_account";
 
 /// The mode that the copy is of: [`LIVE`] or [`TEST`].
 pub const STRIPE_MODE: &str = "stripe_mode";
+/// The account whose events were taken for our own when it became known; those that come later are as they come.
+pub const ADOPTED_ACCOUNT: &str = "adopted_account";
+
+/// Tells this database from every other one; its copies have it, too.
+pub const DATABASE_ID: &str = "database_id";
+
+/// When the newest webhook came, or since when a first one is waited for, unix milliseconds; looked at for silence.
+pub const SILENT_SINCE: &str = "silent_since";
+
 /// Real money.
 pub const LIVE: &str = "live";
 /// A sandbox, or test mode.
 pub const TEST: &str = "test";
+
+/// Gives the database an id if it has none.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn ensure_id(tx: &Tx) -> Result<(), StoreError> {
+    const SQL: &str =
+        "INSERT INTO settings (name, value) VALUES (?1, lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING";
+    tx.execute(SQL, [DATABASE_ID]).map(|_| ())
+}
 
 /// Adds one to a number, 0 where there is none, and returns it.
 ///

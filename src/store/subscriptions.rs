@@ -116,6 +116,18 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
      last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
          ELSE coalesce(:named, last_named) END";
 
+/// Prices of subscriptions that have not ended.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_running_prices(reader: &Reader) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT DISTINCT i.stripe_price_id FROM stripe_subscription_items i
+        JOIN stripe_subscriptions s ON s.stripe_subscription_id = i.stripe_subscription_id
+        WHERE i.stripe_price_id IS NOT NULL AND s.deleted = 0 AND s.status IN ('active', 'trialing', 'past_due', 'unpaid')
+        ORDER BY 1 LIMIT 20";
+    reader.list(SQL, [], |row| row.get(0))
+}
+
 /// Subscriptions of a customer that are not known to have been deleted.
 ///
 /// # Errors

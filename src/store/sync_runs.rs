@@ -33,6 +33,15 @@ pub struct Run {
     pub began_at_ms: i64,
 }
 
+/// Whether a run of every type has come to its end.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn is_any_complete(reader: &Reader) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM sync_runs WHERE status = 'complete' AND scope = 'all' LIMIT 1";
+    Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
+}
+
 /// The unfinished run of this scope.
 ///
 /// # Errors

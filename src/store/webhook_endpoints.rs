@@ -36,6 +36,16 @@ pub fn find(reader: &Reader, url: &str) -> Result<Option<Endpoint>, StoreError> 
     reader.find(SQL, [url], endpoint)
 }
 
+/// Endpoints that get nothing, and why.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_disabled(reader: &Reader) -> Result<Vec<(String, Option<String>)>, StoreError> {
+    const SQL: &str =
+        "SELECT url, disabled_reason FROM webhook_endpoints WHERE disabled_at_ms IS NOT NULL ORDER BY url";
+    reader.list(SQL, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 const CONFIGURE: &str = "INSERT INTO webhook_endpoints (url, fingerprint) VALUES (?1, ?2)
     ON CONFLICT (url) DO UPDATE SET fingerprint = excluded.fingerprint, first_failure_ms = NULL, disabled_at_ms = NULL,
         disabled_reason = NULL WHERE fingerprint <> excluded.fingerprint";

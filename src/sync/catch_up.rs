@@ -13,7 +13,7 @@ use super::too_long;
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
 use crate::store::audit::{self, NewEntry};
 use crate::store::catch_up::{self as places, Walk};
-use crate::store::inbox::{self, Accepted};
+use crate::store::inbox::{self, Accepted, Source};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Envelope};
 use crate::stripe::form::Form;
@@ -22,6 +22,9 @@ const PATH: &str = "/v1/events";
 /// Walks of one call: one that was left over, one from now, and one that another process took away.
 const MAX_WALKS: u32 = 3;
 
+/// A webhook that has not come for so long, in seconds, does not come.
+pub const LATE_S: i64 = 900;
+
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Caught {
@@ -29,6 +32,8 @@ pub struct Caught {
     pub pages: u64,
     /// Events that were not in the log.
     pub new: u64,
+    /// Those of them that are so old that a webhook should have brought them.
+    pub late: u64,
     /// Events that were.
     pub known: u64,
     /// Events whose id the log knows for something else.
@@ -256,6 +261,8 @@ fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<S
         }
     }
     let now_ms = means.clock.now_ms();
+    let latest_s = now_ms.div_euclid(1000).saturating_sub(LATE_S);
+    let is_late: Vec<bool> = events.iter().map(|(envelope, _)| envelope.created < latest_s).collect();
     let (seen, ours) = means.store.write(move |tx| append(tx, &events, &mark, now_ms))?;
     caught.pages += 1;
     for accepted in &seen {
@@ -265,6 +272,8 @@ fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<S
             Accepted::Conflicting => caught.conflicting += 1,
         }
     }
+    let late = seen.iter().zip(is_late).filter(|(accepted, is_late)| **accepted == Accepted::New && *is_late);
+    caught.late += u64::try_from(late.count()).unwrap_or(u64::MAX);
     let new = seen.iter().filter(|accepted| **accepted == Accepted::New).count();
     Ok(Stored { new: u64::try_from(new).unwrap_or(u64::MAX), ours })
 }
@@ -274,7 +283,7 @@ type Event = (Envelope, Box<RawValue>);
 fn append(tx: &Tx, events: &[Event], mark: &Mark, now_ms: i64) -> Result<(Vec<Accepted>, bool), StoreError> {
     let mut seen = Vec::with_capacity(events.len());
     for (envelope, raw) in events {
-        let accepted = inbox::accept(tx, envelope, raw.get(), now_ms)?;
+        let accepted = inbox::accept(tx, envelope, raw.get(), Source::Api, now_ms)?;
         if accepted == Accepted::Conflicting {
             log::warn!("an event in Stripe's list differs from the one in the log event_id={}", envelope.id);
         }

@@ -48,6 +48,14 @@ fn check(dir: &Path, env: &[(&str, &str)]) -> Checked {
     Checked { code: output.status.code(), out: String::from_utf8(output.stdout).unwrap() }
 }
 
+/// With the prices of the plans.
+fn fake() -> FakeStripe {
+    let fake = FakeStripe::start();
+    fake.add_price("price_pro", 2000, "month");
+    fake.add_price("price_team", 5000, "month");
+    fake
+}
+
 struct Setting {
     dir: TempDir,
     fake: FakeStripe,
@@ -55,7 +63,7 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), fake: FakeStripe::start() }
+        Self { dir: tempfile::tempdir().unwrap(), fake: fake() }
     }
 
     /// With an endpoint at Stripe that has these members.
@@ -105,7 +113,7 @@ fn all_is_well_with_a_good_key_and_a_good_endpoint_and_few_questions_are_asked()
     checked.says("ok", EVENTS, &["all types"]);
     checked.is_silent_about(PERMISSIONS);
     assert_eq!(checked.code, Some(0), "{}", checked.out);
-    assert_eq!(setting.fake.requests().len(), 2);
+    assert_eq!(setting.fake.requests().len(), 4);
     assert!(!checked.out.contains(setting.fake.key()), "the key is never shown");
 }
 
@@ -262,7 +270,7 @@ fn events_of_the_other_mode_in_the_log_are_warned_of() {
     event["livemode"] = json!(true);
     till.post(&event);
     let dir = till.close();
-    let setting = Setting { dir, fake: FakeStripe::start() };
+    let setting = Setting { dir, fake: fake() };
     let checked = setting.check();
     checked.says("warn", KEY, &["test mode", event["id"].as_str().unwrap(), "ignored"]);
     checked.says("ok", KEY, &["valid"]);
@@ -318,4 +326,99 @@ fn the_paused_are_counted_of_either_kind() {
     keep.says("ok", "paused", &["nothing is collected: 2 ", "\"keep\"", "of status paused: 1"]);
     let until_paid = check(dir.path(), &[("TILLD_PAUSED_COLLECTION", "until_paid")]);
     until_paid.says("ok", "paused", &["nothing is collected: 2 ", "\"until_paid\""]);
+}
+
+const DAEMON: &str = "daemon";
+
+fn check_at(dir: &Path, live: &crate::live::Live, more: &[(&str, &str)]) -> Checked {
+    let env = [("TILLD_PUBLIC_LISTEN", live.public.as_str()), ("TILLD_PRIVATE_LISTEN", live.private.as_str())];
+    check(dir, &[&env, more].concat())
+}
+
+#[test]
+fn a_stranger_s_daemon_on_the_port_is_not_taken_for_ours() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let live = crate::live::Live::start(dir.path());
+    let ours = check_at(dir.path(), &live, &[]);
+    ours.says("ok", DAEMON, &["answers at public"]);
+    assert!(ours.out.contains("with this database"), "{}", ours.out);
+    assert_eq!(ours.code, Some(0), "{}", ours.out);
+    // Another database, and another token.
+    drop(crate::live::Live::start(other.path()));
+    let checked = check_at(other.path(), &live, &[]);
+    checked.says("fail", DAEMON, &["another one is at private", "another database"]);
+    assert_eq!(checked.code, Some(1));
+    let checked = check_at(dir.path(), &live, &[("TILLD_API_TOKEN", "tilld_not_of_this_daemon")]);
+    checked.says("fail", DAEMON, &["does not take the token"]);
+}
+
+#[test]
+fn refused_webhooks_are_told_by_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = crate::live::Live::start(dir.path());
+    check_at(dir.path(), &live, &[]).says("ok", "refused webhooks", &["none"]);
+    for _ in 0..3 {
+        tilld::cli::post::post(&crate::live::url_of(&live.public, PATH), &[], b"{}").unwrap();
+    }
+    check_at(dir.path(), &live, &[]).says("warn", "refused webhooks", &["signature_missing: 3"]);
+}
+
+#[test]
+fn what_burns_in_the_database_is_told() {
+    let mut till = Till::new();
+    till.feed(&[event("customer.created")]);
+    let quiet = check(&till.close().keep(), &[]);
+    quiet.says("ok", "dead letters", &["none"]);
+    quiet.says("ok", "outbox", &[]);
+    quiet.says("ok", "events", &["waiting: 0", "last webhook: 20", "asking: never"]);
+    quiet.says("ok", "database size", &["MiB"]);
+    assert_eq!(quiet.code, Some(0), "{}", quiet.out);
+
+    let till = Till::new();
+    till.post(&event("customer.created"));
+    let connection = till.connection();
+    connection
+        .execute_batch(
+            "UPDATE stripe_webhooks_log SET created_at_ms = 1000;
+             INSERT INTO webhook_dead_letter_queue (stripe_event_id, event_type, retry_count, error, original_timestamp_ms, created_at_ms)
+                SELECT event_id, event_type, 8, 'x', 1, 1 FROM stripe_webhooks_log;
+             INSERT INTO webhook_endpoints (url, fingerprint, disabled_at_ms, disabled_reason)
+                VALUES ('https://app.example/hooks?key=hush', 'x', 1, 'it is gone');
+             INSERT INTO outbox (kind, dedupe_key, target, payload, status, attempts, next_attempt_at_ms, created_at_ms, finished_at_ms)
+                VALUES ('mail', 'mail:x', 'mail', '{}', 'failed', 8, 1, 1, 1);",
+        )
+        .unwrap();
+    drop(connection);
+    let burning = check(&till.close().keep(), &[]);
+    burning.says("fail", "dead letters", &["1:", "tilld dead-letters list"]);
+    burning.says("fail", "events", &["waiting: 1", "the oldest has been waiting"]);
+    burning.says("fail", "endpoint", &["https://app.example gets no events", "it is gone"]);
+    burning.says("warn", "outbox", &["mail: 1", "tilld outbox list --status failed"]);
+    assert!(burning.code == Some(1) && !burning.out.contains("hush"), "{}", burning.out);
+}
+
+#[test]
+fn prices_are_looked_up_with_a_key_and_compared_with_what_came_without() {
+    let setting = Setting::with_endpoint(&json!({}));
+    let checked = setting.check();
+    assert!(checked.out.contains("pro: 20.00 USD a month (price_pro)"), "{}", checked.out);
+    assert!(checked.out.contains("team: 50.00 USD a month (price_team)"), "{}", checked.out);
+    checked.says("warn", "sync", &["tilld sync"]);
+    let checked = setting.check_with(setting.fake.key(), &[("TILLD_PLANS", "pro:price_none")]);
+    checked.says("fail", "plan", &["pro", "Stripe knows no price price_none"]);
+    assert_eq!(checked.code, Some(1));
+
+    let mut till = Till::new();
+    till.feed(&[samples::event("customer.subscription.created", "alice", START_S, &[])]);
+    let dir = till.close();
+    let checked = check(dir.path(), &[("TILLD_PLANS", "pro:price_other")]);
+    checked.says("warn", "prices", &["price_pro", "of no plan"]);
+    check(dir.path(), &[]).is_silent_about("prices");
+}
+
+#[test]
+fn a_private_listener_that_others_reach_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let checked = check(dir.path(), &[("TILLD_PRIVATE_LISTEN", "0.0.0.0:0")]);
+    assert!(checked.out.contains("0.0.0.0:0 is plain HTTP"), "{}", checked.out);
 }

@@ -281,7 +281,7 @@ fn retries_whose_tickets_were_lost_are_found_in_the_table() {
         .write(move |tx| {
             bodies.iter().try_for_each(|body| {
                 let envelope = event::envelope(body.as_bytes()).unwrap();
-                inbox::accept(tx, &envelope, body, START_S * 1000).map(|_| ())
+                inbox::accept(tx, &envelope, body, inbox::Source::Webhook, START_S * 1000).map(|_| ())
             })
         })
         .unwrap();

@@ -160,6 +160,8 @@ impl Till {
             bell: ring.clone(),
             calls: None,
             offers: Offers::default(),
+            refused: Arc::default(),
+            started_ms: clock.now_ms(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
         let tick = Tick::new(store.clone(), Arc::clone(&context));

@@ -29,6 +29,7 @@ mod ownership;
 mod reads;
 mod restart;
 mod samples;
+mod silence;
 mod story;
 mod survival;
 mod sync;

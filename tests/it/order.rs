@@ -87,7 +87,9 @@ impl Again {
                 .store
                 .write(move |tx| {
                     for ((envelope, body), replay) in &batch {
-                        if inbox::accept(tx, envelope, body, 0)? == inbox::Accepted::Duplicate && *replay {
+                        if inbox::accept(tx, envelope, body, inbox::Source::Webhook, 0)? == inbox::Accepted::Duplicate
+                            && *replay
+                        {
                             inbox::replay(tx, &envelope.id)?;
                         }
                     }
@@ -376,7 +378,9 @@ fn mixed(till: &mut Till, story: &Story, events: &Deliveries, (arrivals, looks):
         let replay = arrival.replay;
         till.store
             .write(move |tx| {
-                if inbox::accept(tx, &envelope, &body, 0)? == inbox::Accepted::Duplicate && replay {
+                if inbox::accept(tx, &envelope, &body, inbox::Source::Webhook, 0)? == inbox::Accepted::Duplicate
+                    && replay
+                {
                     inbox::replay(tx, &envelope.id)?;
                 }
                 Ok(())

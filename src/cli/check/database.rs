@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::burning::{self, Burning};
 use super::{Line, fail, ok, warn};
 use crate::config::{Config, Mode, PausedCollection};
 use crate::store::inbox;
@@ -24,12 +25,14 @@ pub(super) struct Found {
     pub(super) last_event_s: Option<i64>,
     /// One of the newest events that is not of the API key's mode.
     pub(super) of_other_mode: Option<String>,
+    /// What tells it from every other one; a daemon gives it.
+    pub(super) database_id: Option<String>,
 }
 
 impl Found {
     /// Nothing is known but what the lines say.
     fn only(lines: Vec<Line>) -> Self {
-        Self { lines, last_event_s: None, of_other_mode: None }
+        Self { lines, last_event_s: None, of_other_mode: None, database_id: None }
     }
 }
 
@@ -46,13 +49,15 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     if !usable {
         return Found::only(lines);
     }
-    match opened(path, now_s, config.stripe.mode()) {
+    match opened(path, now_s, config) {
         Ok(state) => {
             lines.push(state.integrity);
             lines.push(paused(state.paused, config.entitlement.paused_collection));
             lines.extend(state.newest_version.as_deref().and_then(api_version));
             lines.extend(state.links);
-            Found { lines, last_event_s: state.last_event_s, of_other_mode: state.of_other_mode }
+            lines.extend(state.burning.lines(config, now_s));
+            let (of_other_mode, database_id) = (state.of_other_mode, state.database_id);
+            Found { lines, last_event_s: state.burning.last_event_s(), of_other_mode, database_id }
         }
         Err(line) => {
             lines.push(line);
@@ -93,10 +98,11 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
 struct State {
     integrity: Line,
     paused: Paused,
+    burning: Burning,
     links: Vec<Line>,
-    last_event_s: Option<i64>,
     of_other_mode: Option<String>,
     newest_version: Option<String>,
+    database_id: Option<String>,
 }
 
 /// Events in shapes that nobody here knows.
@@ -108,10 +114,10 @@ fn api_version(version: &str) -> Option<Line> {
     event::is_newer_than_known(version).then(|| warn("api version", message))
 }
 
-fn opened(path: &Path, now_s: i64, mode: Option<Mode>) -> Result<State, Line> {
+fn opened(path: &Path, now_s: i64, config: &Config) -> Result<State, Line> {
     let (store, writer) =
         Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
-    let state = state(&store, now_s, mode).map_err(|error| match error {
+    let state = state(&store, now_s, config).map_err(|error| match error {
         StoreError::Damaged(said) => fail("integrity", damaged(path, &said)),
         error => fail("database", error.to_string()),
     });
@@ -138,10 +144,10 @@ fn damaged(path: &Path, said: &str) -> String {
     OpenError::Damaged { path, reason: said.lines().collect::<Vec<_>>().join("; "), backups }.to_string()
 }
 
-fn state(store: &Store, now_s: i64, mode: Option<Mode>) -> Result<State, StoreError> {
+fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError> {
     let faults = store.read(schema::quick_check)?;
-    let health = store.read(inbox::health)?;
-    let of_other_mode = match mode {
+    let burning = store.read(|reader| burning::read(reader, config))?;
+    let of_other_mode = match config.stripe.mode() {
         Some(mode) => store.read(|reader| inbox::find_of_mode(reader, mode != Mode::Live))?,
         None => None,
     };
@@ -150,9 +156,9 @@ fn state(store: &Store, now_s: i64, mode: Option<Mode>) -> Result<State, StoreEr
         None => ok("integrity", "the file is whole and takes a write"),
         Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
-    let last_event_s = health.last_event_ms.map(|ms| ms.div_euclid(1000));
+    let database_id = store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
     let paused = store.read(subscriptions::count_paused)?;
     let newest_version = store.read(inbox::find_newest_version)?;
     let links = super::owners::lines(store)?;
-    Ok(State { integrity, paused, links, last_event_s, of_other_mode, newest_version })
+    Ok(State { integrity, paused, burning, links, of_other_mode, newest_version, database_id })
 }

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod permissions;
+mod prices;
 
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
         lines.push(permissions::line(&mut asking));
     }
     lines.extend(endpoints::lines(&mut asking, config));
+    lines.extend(prices::lines(&mut asking, config));
     lines.extend(clock(asking.ahead_s, config));
     lines
 }
@@ -105,7 +107,7 @@ struct Key {
 impl Key {
     fn of(config: &Config) -> Self {
         let restricted = config.stripe.api_key.as_ref().is_some_and(|key| key.expose().starts_with("rk_"));
-        Self { restricted, mode: config.stripe.mode() }
+        Self { restricted, mode: config.stripe.key_mode() }
     }
 
     /// The line, and whether it is worth while to ask more.

@@ -121,6 +121,7 @@ pub(super) fn write(notice: &Notice, product: &str) -> Letter {
         Kind::DisputeCreated => operator::dispute_created(notice, product),
         Kind::WebhookDeadLetter => operator::webhook_dead_letter(notice, product),
         Kind::WebhookEndpointDisabled => operator::webhook_endpoint_disabled(notice, product),
+        Kind::WebhooksMissing => operator::webhooks_missing(notice, product),
         Kind::Test => operator::test(product),
     }
 }

@@ -28,12 +28,14 @@ pub enum Kind {
     WebhookDeadLetter,
     /// An endpoint of the application's was switched off; to the operator.
     WebhookEndpointDisabled,
+    /// Stripe's webhooks do not come; to the operator.
+    WebhooksMissing,
     /// The operator tries whether mail works.
     Test,
 }
 
 /// All of them, with the word that stands in payloads and names of templates.
-pub const KINDS: [(Kind, &str); 12] = [
+pub const KINDS: [(Kind, &str); 13] = [
     (Kind::PaymentFailed, "payment_failed"),
     (Kind::PaymentRetry, "payment_retry"),
     (Kind::PaymentActionRequired, "payment_action_required"),
@@ -45,6 +47,7 @@ pub const KINDS: [(Kind, &str); 12] = [
     (Kind::DisputeCreated, "dispute_created"),
     (Kind::WebhookDeadLetter, "webhook_dead_letter"),
     (Kind::WebhookEndpointDisabled, "webhook_endpoint_disabled"),
+    (Kind::WebhooksMissing, "webhooks_missing"),
     (Kind::Test, "test"),
 ];
 
@@ -63,7 +66,14 @@ impl Kind {
     /// It is for the operator, not for a customer.
     #[must_use]
     pub fn is_for_operator(self) -> bool {
-        matches!(self, Self::DisputeCreated | Self::WebhookDeadLetter | Self::WebhookEndpointDisabled | Self::Test)
+        matches!(
+            self,
+            Self::DisputeCreated
+                | Self::WebhookDeadLetter
+                | Self::WebhookEndpointDisabled
+                | Self::WebhooksMissing
+                | Self::Test
+        )
     }
 }
 

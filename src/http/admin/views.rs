@@ -12,7 +12,7 @@ pub fn event(entry: &Entry) -> Value {
     json!({
         "id": entry.event_id, "type": entry.event_type, "created": entry.event_created,
         "received": entry.received_ms.div_euclid(1000), "livemode": entry.livemode, "account": entry.account,
-        "api_version": entry.api_version, "status": entry.status, "attempts": entry.attempts, "error": entry.error,
+        "source": entry.source, "api_version": entry.api_version, "status": entry.status, "attempts": entry.attempts, "error": entry.error,
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(super) const FREE_BYTES: usize = 32 * 1024;
 
 /// How often a body that waits looks whether its connection was told to go.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What is larger than this, glibc takes from the system alone and gives back at once (malloc/malloc.c,
 /// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay with whichever thread's memory it came from, and there are many.

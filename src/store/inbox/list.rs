@@ -3,7 +3,7 @@
 use crate::store::owners::Seen;
 use rusqlite::{Row, named_params};
 
-use super::Status;
+use super::{Source, Status};
 use crate::store::{Reader, StoreError};
 
 /// An event as lists show it.
@@ -23,6 +23,8 @@ pub struct Entry {
     pub account: Option<String>,
     /// Version that its data is rendered in.
     pub api_version: Option<String>,
+    /// What brought it: `webhook` or `api`.
+    pub source: String,
     /// Its state.
     pub status: String,
     /// Attempts made.
@@ -58,7 +60,7 @@ pub struct Filter {
 }
 
 const ENTRY: &str = "event_id, event_type, event_created, created_at_ms, livemode, account, api_version, status,
-    processing_attempts, processing_error";
+    processing_attempts, processing_error, source";
 
 fn entry(row: &Row) -> rusqlite::Result<Entry> {
     Ok(Entry {
@@ -72,6 +74,7 @@ fn entry(row: &Row) -> rusqlite::Result<Entry> {
         status: row.get(7)?,
         attempts: row.get(8)?,
         error: row.get(9)?,
+        source: row.get(10)?,
     })
 }
 
@@ -179,8 +182,10 @@ pub struct Health {
     pub dead_letters: i64,
     /// When the oldest pending event was received.
     pub oldest_pending_ms: Option<i64>,
-    /// When the newest event was received.
+    /// When the newest event was received that a webhook brought, if it is among the newest thousand.
     pub last_event_ms: Option<i64>,
+    /// When the newest was received that was asked for, if it is.
+    pub last_asked_ms: Option<i64>,
 }
 
 const HEALTH: &str = "SELECT
@@ -188,7 +193,21 @@ const HEALTH: &str = "SELECT
     (SELECT count(*) FROM webhook_retry_queue),
     (SELECT count(*) FROM webhook_dead_letter_queue),
     (SELECT created_at_ms FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT 1),
-    (SELECT created_at_ms FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1)";
+    (SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'webhook'
+        AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1),
+    (SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'api'
+        AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1)";
+
+const NEWEST: &str = "SELECT created_at_ms FROM stripe_webhooks_log WHERE (?1 IS NULL OR source = ?1)
+    AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1";
+
+/// When the newest event was received, of this source or of any, if it is among the newest thousand.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_newest(reader: &Reader, source: Option<Source>) -> Result<Option<i64>, StoreError> {
+    reader.find(NEWEST, [source.map(Source::as_str)], |row| row.get(0))
+}
 
 /// Counts for `/health/webhooks`.
 ///
@@ -202,6 +221,7 @@ pub fn health(reader: &Reader) -> Result<Health, StoreError> {
             dead_letters: row.get(2)?,
             oldest_pending_ms: row.get(3)?,
             last_event_ms: row.get(4)?,
+            last_asked_ms: row.get(5)?,
         })
     })
 }

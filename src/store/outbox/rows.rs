@@ -78,6 +78,15 @@ pub fn list(reader: &Reader, filter: Filter, limit: u32) -> Result<Vec<OutboxRow
     reader.list(&sql, (filter.kind, filter.status, filter.before, limit), outbox_row)
 }
 
+/// How many effects were given up, by kind.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn count_failed(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
+    const SQL: &str = "SELECT kind, count(*) FROM outbox WHERE status = 'failed' GROUP BY kind ORDER BY kind";
+    reader.list(SQL, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 /// One row.
 ///
 /// # Errors

@@ -39,6 +39,7 @@ fn a_file_locked_by_another_process_is_answered_with_503_in_time_and_goes_on_by_
     assert_eq!(live.post(&body(0)).unwrap().status, 503);
     assert!(began.elapsed() < Duration::from_secs(3), "answered after {:?}", began.elapsed());
     assert_eq!(live.get("/readyz").0, 503);
+    assert_eq!(live.get("/health/webhooks").1["status"], "blocked");
     // What is only read is answered all the while.
     assert_eq!(live.get("/api/v1/users/user_1/entitlement").0, 404);
 
@@ -48,6 +49,7 @@ fn a_file_locked_by_another_process_is_answered_with_503_in_time_and_goes_on_by_
     }
     live.settle();
     assert_eq!(live.get("/readyz").0, 200);
+    assert_eq!(live.get("/health/webhooks").1["status"], "ok");
     drop(other);
     assert_eq!(live.terminate(), Some(0));
     all_done(&database(dir.path()), SENDERS);

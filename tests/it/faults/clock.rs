@@ -128,7 +128,7 @@ fn with_a_payer_who_cancels() -> Till {
 
 fn told(till: &Till) -> Value {
     till.value(
-        "SELECT group_concat(json_extract(payload, '$.data.entitled')) FROM (SELECT payload FROM outbox ORDER BY id)",
+        "SELECT group_concat(json_extract(payload, '$.data.new.entitled')) FROM (SELECT payload FROM outbox ORDER BY id)",
     )
 }
 

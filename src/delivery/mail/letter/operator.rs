@@ -64,6 +64,28 @@ pub(super) fn webhook_endpoint_disabled(notice: &Notice, product: &str) -> Lette
         .show("Since", notice.day("disabled_at"))
 }
 
+pub(super) fn webhooks_missing(notice: &Notice, product: &str) -> Letter {
+    let since = notice.day("silent_since");
+    let late = notice.number("late_events").map(|count| count.to_string());
+    let subject = format!("{product}: Stripe's webhooks do not come");
+    let letter = Letter::new(Tone::Grave, subject, "Webhooks do not come");
+    let letter = match (&since, &late) {
+        (_, Some(_)) => letter.say(
+            "tilld finds events by asking Stripe that webhooks should have brought long before. So it answers by what was so \
+             some minutes ago.",
+        ),
+        (Some(day), None) => letter.say(format!("The last webhook came on {day}. Nothing may have happened since, or it is lost.")),
+        (None, None) => letter.say("No webhook has come for longer than you allow. Nothing may have happened, or it is lost."),
+    };
+    letter
+        .say("Look whether the endpoint is enabled at Stripe, and whether its URL is still reached from outside.")
+        .about(since.clone())
+        .show("Last webhook", since)
+        .show("Found by asking", late)
+        .show("To look at it", Some("tilld check".to_owned()))
+        .button("Webhooks at Stripe", Some("https://dashboard.stripe.com/webhooks".to_owned()))
+}
+
 pub(super) fn test(product: &str) -> Letter {
     let subject = format!("{product}: mail works");
     Letter::new(Tone::Good, subject, "Mail works")

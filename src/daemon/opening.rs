@@ -1,0 +1,22 @@
+//! What is done to the database between opening it and the first thread: it is brought in line with the configuration, and
+//! what an operator should know of it is said. Called by `daemon`.
+
+use super::DaemonError;
+use crate::config::Config;
+use crate::projection::{Context, derived, mode, relink};
+use crate::store::{Store, settings, sync_runs};
+
+/// Brings the database in line with the configuration.
+pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: i64) -> Result<(), DaemonError> {
+    store.write(settings::ensure_id)?;
+    mode::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
+    relink::if_rules_changed(store, context, now_ms)?;
+    derived::refresh_if_policy_changed(store, context, now_ms)?;
+    if config.stripe.api_key.is_some() && !store.read(sync_runs::is_any_complete)? {
+        log::warn!(
+            "no sync has come to its end yet: what is at Stripe from before the first webhook is not known here, nor who has \
+             paid then; run `tilld sync`"
+        );
+    }
+    Ok(())
+}
