@@ -5,10 +5,10 @@
 use serde_json::Value;
 
 use super::derived::Basis;
-use super::{Context, owner};
+use super::{Context, ProjectionError, owner, read};
 use crate::ownership::Rules;
 use crate::store::owners::{self, Named, Seen};
-use crate::store::{Store, StoreError, Tx, checkout_sessions, inbox, objects, settings, users};
+use crate::store::{Store, StoreError, Tx, checkout_sessions, inbox, objects, settings, user_links, users};
 use crate::stripe::event::{self, Content};
 use crate::stripe::object;
 
@@ -52,7 +52,7 @@ fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(),
             for event in &page {
                 // An event that cannot be read has named nobody.
                 if let Ok(Content::Snapshot(snapshot)) = event::content(&event.data) {
-                    read_name(tx, &event.seen(), &snapshot.object, &rules, now_ms)?;
+                    read_name(tx, (&event.seen(), event.livemode), &snapshot.object, &rules, now_ms)?;
                 }
             }
             Ok(page.last().map(|event| event.log_id))
@@ -65,7 +65,7 @@ fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(),
             let page = objects::list_read(tx, after, PAGE)?;
             for row in &page {
                 let object = serde_json::from_str(&row.data).unwrap_or(Value::Null);
-                read_name(tx, &row.seen(), &object, &rules, now_ms)?;
+                read_name(tx, (&row.seen(), false), &object, &rules, now_ms)?;
             }
             Ok(page.last().map(|row| row.place))
         })
@@ -82,7 +82,13 @@ fn in_pages<P>(first: P, mut page: impl FnMut(P) -> Result<Option<P>, StoreError
 }
 
 /// The user that an object names exists, and is kept as the newest word of the object.
-fn read_name(tx: &Tx, seen: &Seen, object: &Value, rules: &Rules, now_ms: i64) -> Result<(), StoreError> {
+fn read_name(
+    tx: &Tx,
+    (seen, livemode): (&Seen, bool),
+    object: &Value,
+    rules: &Rules,
+    now_ms: i64,
+) -> Result<(), StoreError> {
     let Some(user_id) = object::named_user(object, &rules.metadata_keys) else { return Ok(()) };
     let (id, named) = match seen.object {
         "customer" => (seen.id, Named::Customer),
@@ -92,7 +98,23 @@ fn read_name(tx: &Tx, seen: &Seen, object: &Value, rules: &Rules, now_ms: i64) -
         _ => return Ok(()),
     };
     users::ensure(tx, user_id, now_ms)?;
+    user_links::supersede(tx, id, user_id, seen.event_created)?;
+    let known = owners::find_last_named(tx, named, id)?;
+    if known.is_some_and(|known| owner::is_of_second(&known, seen.event_created))
+        && !seen.event_id.starts_with(read::PREFIX)
+    {
+        let object = owner::Object { named, id, livemode };
+        // An event that cannot be read was not projected.
+        return owner::last_of_second(tx, object, seen.event_created, None, rules).map_err(of_projection);
+    }
     owners::remember(tx, named, id, &owners::naming(seen.event_created, seen.event_id, user_id))
+}
+
+fn of_projection(error: ProjectionError) -> StoreError {
+    match error {
+        ProjectionError::Store(error) => error,
+        error => StoreError::Sql(error.to_string()),
+    }
 }
 
 /// Whom completed sessions name, by the rules of today.

@@ -48,29 +48,64 @@ pub struct Seen<'a> {
     pub event_created: i64,
 }
 
+macro_rules! of_table {
+    ($named:expr, $before:literal, $between:literal, $after:literal) => {
+        match $named {
+            Named::Customer => {
+                concat!($before, "stripe_customers", $between, "stripe_customer_id", $after)
+            }
+            Named::Subscription => {
+                concat!($before, "stripe_subscriptions", $between, "stripe_subscription_id", $after)
+            }
+            Named::Invoice => {
+                concat!($before, "stripe_invoices", $between, "stripe_invoice_id", $after)
+            }
+            Named::PaymentIntent => {
+                concat!($before, "stripe_payment_intents", $between, "stripe_intent_id", $after)
+            }
+        }
+    };
+}
+
+impl Named {
+    /// Stripe's word for it.
+    #[must_use]
+    pub fn object(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Subscription => "subscription",
+            Self::Invoice => "invoice",
+            Self::PaymentIntent => "payment_intent",
+        }
+    }
+}
+
 /// Keeps the word of an event that came late, if it is the newest that names a user.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn remember(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), StoreError> {
-    macro_rules! sql {
-        ($table:literal, $id:literal) => {
-            concat!(
-                "UPDATE ",
-                $table,
-                " SET last_named = ?2 WHERE ",
-                $id,
-                " = ?1 AND (last_named IS NULL OR last_named < ?2)"
-            )
-        };
-    }
-    let sql = match named {
-        Named::Customer => sql!("stripe_customers", "stripe_customer_id"),
-        Named::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
-        Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
-        Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
-    };
+    let sql =
+        of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND (last_named IS NULL OR last_named < ?2)");
     tx.execute(sql, (id, naming)).map(|_| ())
+}
+
+/// Replaces the newest word of an object.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_last_named(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), StoreError> {
+    let sql = of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND last_named IS NOT ?2");
+    tx.execute(sql, (id, naming)).map(|_| ())
+}
+
+/// The newest word of an object.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_last_named(reader: &Reader, named: Named, id: &str) -> Result<Option<String>, StoreError> {
+    let sql = of_table!(named, "SELECT last_named FROM ", " WHERE ", " = ?1");
+    Ok(reader.find(sql, [id], |row| row.get(0))?.flatten())
 }
 
 /// The metadata of an object as its row has them.
@@ -78,18 +113,7 @@ pub fn remember(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), Sto
 /// # Errors
 /// When the database cannot be read.
 pub fn find_metadata(reader: &Reader, named: Named, id: &str) -> Result<Option<String>, StoreError> {
-    macro_rules! sql {
-        ($table:literal, $id:literal) => {
-            concat!("SELECT metadata FROM ", $table, " WHERE ", $id, " = ?1")
-        };
-    }
-    let sql = match named {
-        Named::Customer => sql!("stripe_customers", "stripe_customer_id"),
-        Named::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
-        Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
-        Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
-    };
-    reader.find(sql, [id], |row| row.get(0))
+    reader.find(of_table!(named, "SELECT metadata FROM ", " WHERE ", " = ?1"), [id], |row| row.get(0))
 }
 
 /// Forgets every `last_named`: other keys of metadata count from now on.

@@ -284,6 +284,7 @@ pub struct Projected {
     pub object_type: String,
     pub object_id: String,
     pub data: String,
+    pub livemode: bool,
 }
 
 impl Projected {
@@ -295,7 +296,8 @@ impl Projected {
     }
 }
 
-const LIST_PROJECTED: &str = "SELECT id, event_id, event_created, object_type, object_id, data FROM stripe_webhooks_log
+const LIST_PROJECTED: &str = "SELECT id, event_id, event_created, object_type, object_id, data, coalesce(livemode, 0)
+    FROM stripe_webhooks_log
     WHERE id > ?1 AND status = 'processed' AND account IS NULL AND object_type IS NOT NULL AND object_id IS NOT NULL
     ORDER BY id LIMIT ?2";
 
@@ -312,6 +314,7 @@ pub fn list_projected(reader: &Reader, after: i64, limit: u32) -> Result<Vec<Pro
             object_type: row.get(3)?,
             object_id: row.get(4)?,
             data: row.get(5)?,
+            livemode: row.get(6)?,
         })
     })
 }
