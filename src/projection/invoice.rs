@@ -69,7 +69,7 @@ fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
         invoice_id,
         subscription_id: object::invoice_subscription(shown),
         customer_id: object::reference(shown, "customer"),
-        amount_due: object::told_integer(shown, "amount_due"),
+        amount_due: object::integer(shown, "amount_due")?,
         currency: currency.as_deref(),
         attempt_count: object::told_integer(shown, "attempt_count").unwrap_or(0),
         next_retry_at: object::told_integer(shown, "next_payment_attempt"),

@@ -205,9 +205,9 @@ mod tests {
         let reader = open_reader(&path).unwrap();
         let reading = reader.unchecked_transaction().unwrap();
         reading.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
-        (0..10).for_each(|_| {
+        for _ in 0..10 {
             commit(5_000_000);
-        });
+        }
         assert!(log() > LOG_BYTES);
         drop(reading);
         assert!(begin_anew(&writer));
