@@ -57,7 +57,7 @@ pub fn rows(reader: &Reader, kind: &str, id: &str) -> Result<Rows, StoreError> {
     let mut cells = BTreeMap::new();
     for (_, table, sql) in TABLES.iter().filter(|(of, _, _)| *of == kind) {
         let rows = reader.list(sql, [id], |row| {
-            let names: Vec<String> = row.as_ref().column_names().into_iter().map(str::to_owned).collect();
+            let names: Vec<String> = row.as_ref().column_names().map(str::to_owned).collect();
             let cells = names.into_iter().enumerate().map(|(place, name)| Ok((name, written(row.get_ref(place)?))));
             cells.collect::<rusqlite::Result<Vec<_>>>()
         })?;

@@ -39,15 +39,14 @@ fn is_cut(text: &str, nested: &Nested) -> bool {
 /// Members of a list, and the id that the next page comes after.
 pub type Members = (Vec<Box<RawValue>>, Option<String>);
 
+/// Asks for a page of the list at a path, with these parameters, after an id.
+pub type Ask<'a> = dyn FnMut(&str, Form, Option<&str>) -> Result<Members, SyncError> + 'a;
+
 /// The object with its nested list whole. `ask`: a page of the list at a path, with these parameters, after an id.
 ///
 /// # Errors
 /// Those of `ask`, where a cut list could not be read on.
-pub fn complete<'t>(
-    kind: &Kind,
-    text: &'t str,
-    ask: &mut dyn FnMut(&str, Form, Option<&str>) -> Result<Members, SyncError>,
-) -> Result<Cow<'t, str>, SyncError> {
+pub fn complete<'t>(kind: &Kind, text: &'t str, ask: &mut Ask) -> Result<Cow<'t, str>, SyncError> {
     let Some(nested) = kind.nested.as_ref().filter(|nested| is_cut(text, nested)) else {
         return Ok(Cow::Borrowed(text));
     };

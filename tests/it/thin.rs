@@ -493,12 +493,9 @@ fn with_twelve_items(setting: &mut Setting) -> Value {
     };
     let list = |items: Vec<Value>, more| json!({ "object": "list", "data": items, "has_more": more, "url": "/v1/x" });
     setting.fake.alter(&setting.subscription, &json!({ "items": list((0..12).map(item).collect(), false) }));
-    let events = setting.fake.events();
-    let mut event =
-        events.iter().rev().find(|event| event["data"]["object"]["object"] == "subscription").unwrap().clone();
-    event["id"] = json!("evt_cut");
-    event["type"] = json!("customer.subscription.updated");
-    event["created"] = json!(setting.fake.clock().now_s());
+    let created = setting.fake.clock().now_s();
+    let id = [("id", json!(setting.subscription))];
+    let mut event = crate::samples::event("customer.subscription.updated", "alice", created, &id);
     event["data"]["object"]["items"] = list((0..10).map(item).collect(), true);
     event
 }
@@ -510,6 +507,7 @@ fn the_items_that_an_event_leaves_out_are_fetched() {
     setting.till.clock.set(setting.fake.clock().now_ms());
     let event = with_twelve_items(&mut setting);
     setting.till.feed(&[event]);
+    assert_eq!(setting.till.value("SELECT group_concat(error) FROM webhook_attempts"), Value::Null);
     assert_eq!(setting.till.entitlement("alice")["reason"], "partial");
     setting.fake.clock().advance(2000);
     setting.till.clock.set(setting.fake.clock().now_ms());
