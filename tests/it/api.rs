@@ -88,12 +88,12 @@ fn lesson_23_no_token_configured_means_closed() {
     let (users, events) = ("/api/v1/users", "/api/v1/admin/events");
     let closed = (401, json!("token_not_configured"));
     till.api.tokens = Tokens::default();
-    for guess in [None, Some("Bearer "), Some("Bearer admin"), Some("Bearer tilld_api")] {
+    for guess in [None, Some("Bearer "), Some("Bearer admin"), Some(&format!("Bearer {TOKEN}"))] {
         assert_eq!((code(&till, users, guess), code(&till, events, guess)), (closed.clone(), closed.clone()));
     }
     till.api.tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: None };
-    assert_eq!(code(&till, events, Some("Bearer tilld_api")), closed);
-    assert_eq!(code(&till, users, Some("Bearer tilld_api")).0, 200);
+    assert_eq!(code(&till, events, Some(&format!("Bearer {TOKEN}"))), closed);
+    assert_eq!(code(&till, users, Some(&format!("Bearer {TOKEN}"))).0, 200);
     assert_eq!(till.get("/healthz"), (200, json!("ok\n")));
 }
 
@@ -103,7 +103,7 @@ fn unknown_paths_are_404_and_wrong_methods_405_with_what_is_allowed() {
     for path in ["/", "/api/v1", "/api/v1/users/", "/api/v1/users//entitlement", "/api/v2/users", "/health"] {
         assert_eq!(fault(till.get(path)), (404, "not_found".to_owned(), None), "{path}");
     }
-    let patch = with_header(&till, Method::Delete, "/api/v1/users/alice", Some("Bearer tilld_api"));
+    let patch = with_header(&till, Method::Delete, "/api/v1/users/alice", Some(&format!("Bearer {TOKEN}")));
     assert!(patch.headers.contains(&("Allow", "GET, HEAD, PUT".to_owned())), "{:?}", patch.headers);
     assert_eq!(fault(read(patch)), (405, "method_not_allowed".to_owned(), None));
     assert_eq!(till.call(Method::Other, "/healthz", &Value::Null).0, 405);
@@ -135,12 +135,12 @@ fn health_says_how_the_inbox_stands() {
     let mut till = Till::new();
     let health = |till: &Till| till.get("/health/webhooks").1;
     let empty = json!({"pending": 0, "pending_retries": 0, "dlq_items": 0, "oldest_pending_age_s": null,
-        "last_event_at": null});
+        "last_event_at": null, "last_caught_up_at": null});
     assert_eq!(health(&till), json!({"status": "ok", "webhooks": empty}));
     till.post(&event("customer.created", "alice", START_S, &[]));
     till.clock.advance(5_000);
     let waiting = json!({"pending": 1, "pending_retries": 0, "dlq_items": 0, "oldest_pending_age_s": 5,
-        "last_event_at": START_S});
+        "last_event_at": START_S, "last_caught_up_at": null});
     assert_eq!(health(&till), json!({"status": "ok", "webhooks": waiting}));
     assert_eq!(till.get("/readyz").0, 200);
     till.clock.advance(60_000);

@@ -403,7 +403,6 @@ fn prices_are_looked_up_with_a_key_and_compared_with_what_came_without() {
     let checked = setting.check();
     assert!(checked.out.contains("pro: 20.00 USD a month (price_pro)"), "{}", checked.out);
     assert!(checked.out.contains("team: 50.00 USD a month (price_team)"), "{}", checked.out);
-    checked.says("warn", "sync", &["tilld sync"]);
     let checked = setting.check_with(setting.fake.key(), &[("TILLD_PLANS", "pro:price_none")]);
     checked.says("fail", "plan", &["pro", "Stripe knows no price price_none"]);
     assert_eq!(checked.code, Some(1));
@@ -414,6 +413,8 @@ fn prices_are_looked_up_with_a_key_and_compared_with_what_came_without() {
     let checked = check(dir.path(), &[("TILLD_PLANS", "pro:price_other")]);
     checked.says("warn", "prices", &["price_pro", "of no plan"]);
     check(dir.path(), &[]).is_silent_about("prices");
+    check(dir.path(), &[]).is_silent_about("sync");
+    Setting { dir, fake: fake() }.check().says("warn", "sync", &["tilld sync"]);
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn an_event_of_the_other_mode_is_kept_and_changes_nothing() {
         let id = other["id"].as_str().unwrap();
         assert_eq!(row(&till, id, "status"), "ignored");
         assert!(
-            row(&till, id, "processing_error").as_str().unwrap().contains(&format!("the API key is of {mode} mode"))
+            row(&till, id, "processing_error").as_str().unwrap().contains(&format!("this database is of {mode} mode"))
         );
         assert_eq!(till.dump(), empty);
         let mut ours = sample("customer.subscription.created", "alice", "2");

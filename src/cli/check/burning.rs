@@ -94,7 +94,7 @@ impl Burning {
 
     fn outbox(&self) -> Line {
         if self.failed.is_empty() {
-            return ok("outbox", "nothing has failed");
+            return ok("outbox", "nothing was given up");
         }
         let counts: Vec<String> = self.failed.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
         let said = format!("given up {}", counts.join(", "));

@@ -62,7 +62,7 @@ fn an_event_is_shown_with_every_field_and_its_payload() {
     till.feed(std::slice::from_ref(&connected));
     let id = id_of(&connected);
     let mut shown = json!({"id": id, "type": "customer.created", "created": START_S - 9, "received": START_S,
-        "livemode": false, "account": "acct_1", "api_version": "2026-09-30.endive", "status": "ignored",
+        "livemode": false, "account": "acct_1", "api_version": "2026-09-30.endive", "source": "webhook", "status": "ignored",
         "attempts": 1, "error": null});
     assert_eq!(till.get(EVENTS).1["data"], json!([shown]));
     shown["payload"] = connected;

@@ -158,7 +158,7 @@ fn methods_expectations_and_missing_lengths_have_their_own_answers() {
     // A call of the private listener needs no body: `curl -X POST` says nothing of its length.
     let mut private = super::connect(&door.live.private);
     private
-        .write_all(b"POST /api/v1/admin/events/evt_none/replay HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer tilld_admin\r\n\r\n")
+        .write_all(format!("POST /api/v1/admin/events/evt_none/replay HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n", crate::harness::ADMIN).as_bytes())
         .unwrap();
     assert_eq!(rest(private).status(), 404);
     door.is_unharmed("methods");
