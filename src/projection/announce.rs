@@ -7,6 +7,10 @@
 //! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
 //! - The others by dispute, invoice, or invoice and attempt.
 //!
+//! A change has no key of its own, since what changed may change back. Its key, and with it the `webhook-id`, is random and
+//! written with the row: a counter would begin again in a restored file, and the application would ignore as seen that
+//! somebody pays. Its `sequence` is the time in microseconds, or one more than the last: it rises over a restore.
+//!
 //! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
 
 use serde_json::value::RawValue;
@@ -15,6 +19,7 @@ use serde_json::{Value, json};
 use super::derived::Basis;
 use super::{Event, Step};
 use crate::entitlement::Answer;
+use crate::ids;
 use crate::store::effective::{self, Answered};
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::subscriptions::{self, Subscription};
@@ -151,11 +156,16 @@ pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis)
     if old == new {
         return Ok(());
     }
-    // The answer may change back and forth, so it is no key. The number is given with the change, in one transaction.
-    let number = settings::next_number(tx, settings::ENTITLEMENT_CHANGES)?;
-    let data = json!({"user_id": user_id, "sequence": number, "old": old, "new": new});
-    let (key, at_s) = (number.to_string(), basis.now_ms.div_euclid(1000));
-    tell(tx, &News { event_type: TYPE, key: &key, user_id: Some(user_id), at_s, data: &data }, basis)
+    let (key, sequence) = of_change(tx, basis)?;
+    let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
+    let (key, at_s) = (key.as_str(), basis.now_ms.div_euclid(1000));
+    tell(tx, &News { event_type: TYPE, key, user_id: Some(user_id), at_s, data: &data }, basis)
+}
+
+/// Key and number of a change.
+fn of_change(tx: &Tx, basis: Basis) -> Result<(String, i64), StoreError> {
+    let key = ids::random_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok((key, settings::next_number(tx, settings::CHANGES, basis.now_ms.saturating_mul(1000))?))
 }
 
 /// A subscription as it stands before its row is replaced, if anybody wants to know.
@@ -183,14 +193,14 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
         return Ok(());
     }
     let user_id = subscriptions::find_user(step.tx, &row.stripe_subscription_id)?;
-    let data = shown(row, user_id.as_deref());
-    let key = settings::next_number(step.tx, settings::SUBSCRIPTION_CHANGES)?.to_string();
+    let (key, sequence) = of_change(step.tx, step.basis())?;
+    let data = shown(row, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (SUBSCRIPTION_CHANGED, row.event_created);
     tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
 }
 
-fn shown(row: &Subscription, user_id: Option<&str>) -> Value {
+fn shown(row: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {
     let items: Vec<Value> = row
         .items
         .iter()
@@ -202,7 +212,8 @@ fn shown(row: &Subscription, user_id: Option<&str>) -> Value {
         })
         .collect();
     json!({
-        "subscription_id": row.stripe_subscription_id, "user_id": user_id, "customer_id": row.stripe_customer_id,
+        "subscription_id": row.stripe_subscription_id, "user_id": user_id, "sequence": sequence,
+        "customer_id": row.stripe_customer_id,
         "status": row.status, "deleted": row.deleted, "price_id": row.stripe_price_id, "items": items,
         "current_period_start": row.current_period_start, "current_period_end": row.current_period_end,
         "cancel_at_period_end": row.cancel_at_period_end, "cancel_at": row.cancel_at, "canceled_at": row.canceled_at,

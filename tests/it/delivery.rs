@@ -1,6 +1,7 @@
 //! Events for the application: signed by the convention, each delivered at least once and in the order of its user, only
 //! where the operator allows it, and a receiver that fails harms none but itself.
 
+mod answers;
 mod attempts;
 mod commands;
 mod endpoints;
