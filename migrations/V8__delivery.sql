@@ -13,5 +13,8 @@ CREATE TABLE webhook_endpoints (
     last_success_ms  INTEGER,                                   -- unix milliseconds
     disabled_at_ms   INTEGER,                                   -- unix milliseconds; NULL: it gets its events
     disabled_reason  TEXT,                                      -- why
+    failing_days     INTEGER NOT NULL DEFAULT 0,                -- days, a day apart, on which an attempt failed since its last success
+    failing_day_ms   INTEGER,                                   -- beginning of the newest of these days, unix milliseconds; NULL: none
+    probe_at_ms      INTEGER,                                   -- while it is disabled: when it is tried again, unix milliseconds
     CHECK ((disabled_at_ms IS NULL) = (disabled_reason IS NULL))
 ) STRICT;

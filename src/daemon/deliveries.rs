@@ -69,7 +69,7 @@ fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
     Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
 }
 
-/// Performs one mail.
+/// Performs one mail at a time.
 #[must_use]
 pub fn mailing(mailer: Mailer) -> Attempt {
     Box::new(move |effect, _| {
@@ -82,6 +82,7 @@ pub fn mailing(mailer: Mailer) -> Attempt {
                 Verdict::Later => Outcome::TryAgain { why: error.to_string(), after_s: None },
                 Verdict::Never => Outcome::Refused(error.to_string()),
                 Verdict::Skip => Outcome::Skipped(error.to_string()),
+                Verdict::NotTried => Outcome::NotTried,
             },
         }
     })
@@ -111,13 +112,17 @@ pub(super) fn start(
     if config.notify.mail
         && let Some(mailer) = mailer(config)?
     {
-        lanes.push(("mail", Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing(mailer))));
+        let mailing = mailing(mailer.heeding(flows.stop().clone()));
+        lanes.push(("mail", Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing)));
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {
-        let rescued = store.write(deliveries::rescue)?;
+        let (rescued, spent) = store.write(move |tx| deliveries::rescue(tx, delivery::DELAYS_S.len(), now_ms))?;
         if rescued > 0 {
             log::info!("deliveries that were under way are done again count={rescued}");
+        }
+        for id in spent {
+            log::error!("a mail was given up: tilld ended in the middle of every attempt id={id}");
         }
     }
     for (name, mut lane) in lanes {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Effect, End, effect, finish};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{Reader, StoreError, Tx, dunning_attempts};
 
 /// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
 const ROUNDS: usize = 8;
@@ -108,18 +108,31 @@ pub fn release(tx: &Tx, effect: &Effect) -> Result<(), StoreError> {
 }
 
 const RESCUE: &str = "UPDATE outbox INDEXED BY outbox_order
-    SET status = 'pending', attempts = max(attempts - 1, 0), claimed_at_ms = NULL
+    SET status = 'pending', attempts = CASE kind WHEN 'mail' THEN attempts ELSE max(attempts - 1, 0) END,
+    claimed_at_ms = NULL
     WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind IN ('mail', 'webhook')";
 const UNPARK_ALL: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for IS NOT NULL";
+const SPENT: &str = "UPDATE outbox INDEXED BY outbox_order SET status = 'failed', last_error = ?2, finished_at_ms = ?3,
+    claimed_at_ms = NULL WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind = 'mail'
+    AND attempts > ?1 RETURNING id";
+/// The note of a mail over which the process has died too often.
+const DIED: &str = "tilld ended in the middle of every attempt; it may have been sent";
 
-/// Puts back what a process that died had claimed, without counting an attempt of which nobody knows, and has looked at
-/// anew what was parked. To be called before the first claim, by the one process that has the database. How many were.
+/// Puts back what a process that died had claimed, and has looked at anew what was parked. A mail is claimed by itself, so
+/// the attempt was begun and counts; after more than `most` of them it is given up. Of many events claimed together nobody
+/// knows which was attempted, and the application tells by their ids what it has. To be called before the first claim, by
+/// the one process that has the database. How many were put back, and the mails that were given up.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn rescue(tx: &Tx) -> Result<usize, StoreError> {
+pub fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     tx.execute(UNPARK_ALL, [])?;
-    tx.execute(RESCUE, [])
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let spent = tx.list(SPENT, (most, DIED, now_ms), |row| row.get(0))?;
+    for id in &spent {
+        dunning_attempts::set_outcome(tx, *id, &format!("failed: {DIED}"))?;
+    }
+    Ok((tx.execute(RESCUE, [])?, spent))
 }
 
 const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms = CASE attempts WHEN 0 THEN ?2 ELSE ?3 END
