@@ -12,6 +12,7 @@
 //! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`Lane::step`].
 
 pub mod endpoint;
+pub mod judge;
 pub mod mail;
 pub mod sign;
 pub mod target;
@@ -148,6 +149,12 @@ impl Lane {
         self
     }
 
+    /// Where its effects go.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// To be called once before the first step.
     ///
     /// # Errors
@@ -201,7 +208,11 @@ impl Lane {
         self.seen_ms = now_ms;
         let Some(room) = self.room(now_ms)? else { return Ok(Stepped::default()) };
         let target = self.target.clone();
-        let claimed = self.store.write(move |tx| deliveries::claim(tx, &target, room, now_ms))?;
+        let is_probe = matches!(self.books, Books::Endpoint(_)) && room < BATCH;
+        let claimed = self.store.write(move |tx| match is_probe {
+            true => deliveries::claim_one(tx, &target, BATCH, now_ms),
+            false => deliveries::claim(tx, &target, room, now_ms),
+        })?;
         self.perform(claimed, stop, clock)
     }
 
@@ -219,7 +230,8 @@ impl Lane {
     }
 
     fn perform(&mut self, claimed: Claimed, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
-        let is_full = matches!(self.books, Books::Mail) || claimed.effects.len() == BATCH;
+        let room = if matches!(self.books, Books::Mail) { 1 } else { BATCH };
+        let is_full = claimed.effects.len() == room;
         let mut stepped = Stepped { attempted: 0, more: claimed.more || is_full };
         let (mut waiting, mut over, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
         for effect in claimed.effects {
@@ -340,7 +352,7 @@ fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
             if let Books::Endpoint(endpoint) = books
                 && endpoint.fail(tx, why, now_ms)?
             {
-                return deliveries::release(tx, effect);
+                return deliveries::release_with(tx, effect, why);
             }
             let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
             if let Some(due_ms) = due_ms {
@@ -353,7 +365,7 @@ fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
             if let Books::Endpoint(endpoint) = books {
                 endpoint.gone(tx, now_ms)?;
             }
-            return deliveries::release(tx, effect);
+            return deliveries::release_with(tx, effect, "answered 410");
         }
     };
     let is_ours = deliveries::end(tx, effect, end, now_ms)?;

@@ -23,6 +23,7 @@ pub mod owner;
 mod payment_intent;
 pub mod read;
 pub mod relink;
+pub mod resync;
 mod standing;
 mod subscription;
 pub mod thin;

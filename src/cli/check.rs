@@ -2,6 +2,7 @@
 //! never change anything but the one row that proves that the database takes a write; at Stripe, nothing at all.
 
 mod database;
+mod outbox;
 mod stripe;
 
 use std::io::Write;

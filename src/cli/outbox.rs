@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::cli::table::{self, List, Page, cell, time_ms};
 use crate::cli::{Failure, database, reach};
 use crate::config::Flags;
-use crate::operations;
+use crate::projection::resync;
 use crate::store::outbox::rows::{self, Filter, OutboxRow};
 use crate::store::webhook_endpoints::{self, Endpoint};
 use crate::store::{Reader, Store};
+use crate::{daemon, operations};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
@@ -43,6 +44,12 @@ pub enum Command {
         /// Numbers of rows
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
+    },
+    /// Tell an endpoint every user's present answer; by itself where one was away
+    #[command(after_help = "Example: tilld outbox resync https://app.example.com/hooks/tilld")]
+    Resync {
+        /// URL of a [[notify.webhook]] that gets entitlement.changed
+        url: String,
     },
     /// Give one up for good; what waits behind it goes on
     #[command(after_help = "Example: tilld outbox discard 17 --reason 'test data'")]
@@ -126,6 +133,11 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
             writeln!(out, "to be delivered again: {count}")?;
             Ok(writeln!(out, "{}", delivered_when(&config))?)
         }
+        Command::Resync { url } => {
+            let count = resync(&config, &url)?;
+            writeln!(out, "users whose present answer is told: {count}")?;
+            Ok(writeln!(out, "{}", delivered_when(&config))?)
+        }
         Command::Discard { id, reason } => {
             let operator = database::operator();
             database::with_store(&config, |store| {
@@ -144,6 +156,19 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
 fn endpoint_of(reader: &Reader, id: i64) -> Result<Option<Endpoint>, crate::store::StoreError> {
     let target = rows::find(reader, id)?.and_then(|row| row.target);
     target.map_or(Ok(None), |target| webhook_endpoints::find(reader, &target))
+}
+
+fn resync(config: &crate::config::Config, url: &str) -> Result<usize, Failure> {
+    let context = daemon::context(config);
+    if !resync::wants_answers(&context.notify, url) {
+        return Err(Failure::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
+    }
+    let operator = database::operator();
+    database::with_store(config, |store| {
+        let count = resync::resync(store, &context, (url, operator.now_ms), None)?;
+        store.write(move |tx| operations::note_resync(tx, count, operator))?;
+        Ok(count)
+    })
 }
 
 /// All of them, or none.

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
-use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::{Reader, StoreError, Tx, webhook_endpoints};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -79,8 +79,18 @@ impl Endpoint {
     }
 
     pub(super) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+        let before = webhook_endpoints::find(tx, &self.url)?;
         if webhook_endpoints::enable(tx, &self.url)? {
             log::info!("endpoint takes its events again endpoint={}", origin(&self.url));
+        }
+        if let Some(before) = before.filter(|before| before.first_failure_ms.is_some()) {
+            // Given up although others were taken that day: the fault is that row's.
+            let since_ms = before.last_success_ms.map_or(0, |last_ms| last_ms.saturating_add(DAY_MS));
+            let revived = answers::revive(tx, &self.url, since_ms, now_ms)?;
+            if revived > 0 {
+                let origin = origin(&self.url);
+                log::info!("present answers that were given up are told now count={revived} endpoint={origin}");
+            }
         }
         webhook_endpoints::succeed(tx, &self.url, now_ms)
     }

@@ -21,7 +21,7 @@ use super::{Event, Step};
 use crate::entitlement::Answer;
 use crate::ids;
 use crate::store::effective::{self, Answered};
-use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::{StoreError, Tx, customers, inbox, settings};
 use crate::stripe::event::{Content, Snapshot};
@@ -30,6 +30,8 @@ use crate::stripe::object;
 /// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
 pub const FORWARDED_S: i64 = 30 * 86_400;
 const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
+/// The type of what tells a user's answer.
+pub const ENTITLEMENT_CHANGED: &str = "entitlement.changed";
 
 /// An event for the application.
 pub struct News<'a> {
@@ -146,8 +148,7 @@ fn counted_before(before: &Answered) -> Value {
 
 /// Tells that a user's answer is another than the stored one. To be called before the row is replaced.
 pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
-    const TYPE: &str = "entitlement.changed";
-    if !basis.notify.is_wanted(TYPE) {
+    if !basis.notify.is_wanted(ENTITLEMENT_CHANGED) {
         return Ok(());
     }
     let before = effective::find_answered(tx, user_id)?;
@@ -158,8 +159,48 @@ pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis)
     }
     let (key, sequence) = of_change(tx, basis)?;
     let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
-    let (key, at_s) = (key.as_str(), basis.now_ms.div_euclid(1000));
-    tell(tx, &News { event_type: TYPE, key, user_id: Some(user_id), at_s, data: &data }, basis)
+    basis
+        .notify
+        .subscribers(ENTITLEMENT_CHANGED)
+        .try_for_each(|subscriber| put_answer(tx, &subscriber.url, (user_id, &key, sequence), &data, basis))
+}
+
+/// Tells one endpoint the answer that is stored for a user, as one that follows on nothing. `false`: there is none, and
+/// none was ever told.
+///
+/// # Errors
+/// When the database cannot take it.
+pub(super) fn present(tx: &Tx, user_id: &str, url: &str, basis: Basis) -> Result<bool, StoreError> {
+    let stored = effective::find_answered(tx, user_id)?;
+    if stored.is_none() && !answers::was_told(tx, url, user_id)? {
+        return Ok(false);
+    }
+    let new = stored.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    let (key, sequence) = of_change(tx, basis)?;
+    let data = json!({"user_id": user_id, "sequence": sequence, "old": null, "new": new, "resync": true});
+    put_answer(tx, url, (user_id, &key, sequence), &data, basis)?;
+    Ok(true)
+}
+
+fn put_answer(
+    tx: &Tx,
+    url: &str,
+    (user_id, key, sequence): (&str, &str, i64),
+    data: &Value,
+    basis: Basis,
+) -> Result<(), StoreError> {
+    let at = rfc3339(basis.now_ms.div_euclid(1000));
+    let payload = json!({"type": ENTITLEMENT_CHANGED, "timestamp": at, "data": data}).to_string();
+    let new = NewEffect {
+        kind: Kind::Webhook,
+        dedupe_key: &format!("webhook:{url}:{ENTITLEMENT_CHANGED}:{key}"),
+        user_id: Some(user_id),
+        target: Some(url),
+        payload: &payload,
+        due_ms: basis.now_ms,
+        now_ms: basis.now_ms,
+    };
+    answers::put(tx, &new, sequence)
 }
 
 /// Key and number of a change.

@@ -64,6 +64,25 @@ pub fn succeed(tx: &Tx, url: &str, now_ms: i64) -> Result<(), StoreError> {
     tx.execute(SUCCEED, (url, now_ms)).map(|_| ())
 }
 
+const URLS: &str = "SELECT url, was_away FROM webhook_endpoints ORDER BY url";
+const SET_AWAY: &str = "UPDATE webhook_endpoints SET was_away = ?2 WHERE url = ?1";
+
+/// Endpoints that are known, and whether changes of answers were not written for them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(reader: &Reader) -> Result<Vec<(String, bool)>, StoreError> {
+    reader.list(URLS, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Notes that changes of answers are not written for it, or that it has been told all present ones since.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
+    tx.execute(SET_AWAY, (url, was_away)).map(|_| ())
+}
+
 /// How long an endpoint has been taking nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failing {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Line, fail, ok, warn};
+use super::{Line, fail, ok, outbox, warn};
 use crate::config::{Config, Mode, PausedCollection};
 use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
@@ -49,6 +49,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
         Ok(state) => {
             lines.push(state.integrity);
             lines.push(paused(state.paused, config.entitlement.paused_collection));
+            lines.extend(outbox::lines(path, config));
             Found { lines, last_event_s: state.last_event_s, of_other_mode: state.of_other_mode }
         }
         Err(line) => {

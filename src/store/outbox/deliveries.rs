@@ -74,6 +74,37 @@ pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed
     Ok(Claimed { effects, more: true })
 }
 
+const PROBES: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
+    WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2
+    ORDER BY last_error IS NOT NULL, next_attempt_at_ms, id LIMIT ?3";
+
+/// Takes one effect that is due for a target, rather one that has never failed: what fails by itself is no proof that the
+/// target does.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Claimed, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let due: Vec<(i64, Option<String>)> =
+        tx.list(PROBES, (target, now_ms, most), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (id, user_id) in due {
+        let earlier: Option<i64> = match &user_id {
+            Some(user_id) => tx.get(EARLIER, (target, user_id, id, now_ms), |row| row.get(0))?,
+            None => None,
+        };
+        match earlier {
+            Some(earlier) => {
+                tx.execute(PARK, (id, earlier))?;
+            }
+            None => {
+                let effects = tx.find(TAKE, (id, now_ms), effect)?.into_iter().collect();
+                return Ok(Claimed { effects, more: false });
+            }
+        }
+    }
+    Ok(Claimed { effects: Vec::new(), more: false })
+}
+
 const UNPARK: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for = ?1";
 
 /// Lets go what waits for an effect that is finished.
@@ -105,6 +136,17 @@ const RELEASE: &str = "UPDATE outbox SET status = 'pending', attempts = max(atte
 /// When the database cannot take it.
 pub fn release(tx: &Tx, effect: &Effect) -> Result<(), StoreError> {
     tx.execute(RELEASE, (effect.id, effect.attempts, effect.claimed_at_ms)).map(|_| ())
+}
+
+const NOTE: &str = "UPDATE outbox SET last_error = ?2 WHERE id = ?1 AND status = 'pending'";
+
+/// As [`release`], with the reason why nothing came of it.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn release_with(tx: &Tx, effect: &Effect, why: &str) -> Result<(), StoreError> {
+    release(tx, effect)?;
+    tx.execute(NOTE, (effect.id, why)).map(|_| ())
 }
 
 const RESCUE: &str = "UPDATE outbox INDEXED BY outbox_order

@@ -139,3 +139,17 @@ fn another_configuration_enables_an_endpoint_and_the_same_does_not() {
     till.store.write(move |tx| other.configure(tx)).unwrap();
     assert!(!is_disabled(&till, &receiver.url()));
 }
+
+#[test]
+fn a_disabled_endpoint_is_not_tried_with_the_one_event_that_it_refuses_for_ever() {
+    let till = Till::new();
+    let receiver = Receiver::start(|got| Reply::Status(if got.text().contains("\"n\":0") { 410 } else { 200 }));
+    let url = receiver.url();
+    let rows: Vec<i64> = (0..3).map(|number| put(&till.store, &url, None, number)).collect();
+    let mut lane = Stepper::of(&till, &url);
+    lane.settle();
+    assert!(is_disabled(&till, &url));
+    till.clock.advance(DAY_S * 1000);
+    lane.step();
+    assert!(!is_disabled(&till, &url) && state(&till, rows[1]).0 == "done");
+}
