@@ -13,6 +13,7 @@ mod guard;
 pub mod handled;
 mod history;
 mod invoice;
+mod invoiced;
 pub mod links;
 mod mail;
 pub mod notices;
@@ -25,6 +26,7 @@ pub mod read;
 pub mod relink;
 pub mod resync;
 mod standing;
+pub mod still;
 mod subscription;
 pub mod thin;
 

@@ -6,9 +6,9 @@ use crate::delivery::endpoint::{self, Endpoint};
 use crate::delivery::mail::{MailError, Mailer, Verdict};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
-use crate::delivery::{self, Attempt, Books, Lane, Outcome, judge};
+use crate::delivery::{self, Attempt, Books, Judge, Lane, Outcome, judge};
 use crate::projection::notify::Subscriber;
-use crate::projection::{Context, resync};
+use crate::projection::{Context, resync, still};
 use crate::store::outbox::{Effect, answers, deliveries};
 use crate::store::{Store, StoreError};
 use crate::thread::Stop;
@@ -105,6 +105,15 @@ fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64)
     }
 }
 
+/// A mail that says what is not so any more is not sent.
+#[must_use]
+pub fn mail_judge(context: Context) -> Judge {
+    Box::new(move |reader, effect, now_ms| {
+        let payload = serde_json::from_str(&effect.payload).unwrap_or_default();
+        still::against(reader, (effect.id, &effect.dedupe_key), &payload, context.basis(now_ms))
+    })
+}
+
 /// Performs one mail at a time.
 #[must_use]
 pub fn mailing(mailer: Mailer) -> Attempt {
@@ -154,7 +163,8 @@ pub(super) fn start(
         && let Some(mailer) = mailer(config)?
     {
         let mailing = mailing(mailer.heeding(flows.stop().clone()));
-        lanes.push(("mail", Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing)));
+        let lane = Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing);
+        lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {

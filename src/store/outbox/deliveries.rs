@@ -1,7 +1,7 @@
 //! Effects that go to a target, mail or an endpoint, in batches. Effects of one user go to a target in the order in which
 //! they were written: one that is due while an earlier one is unfinished is parked behind it (`waits_for`) and looked at
-//! again when that one is finished, so that a claim never reads what cannot go yet. A claim that did not come to its
-//! attempt is not counted.
+//! again when that one is finished, so that a claim never reads what cannot go yet. What was written for a later time keeps
+//! nobody waiting before that. A claim that did not come to its attempt is not counted.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,8 @@ const DUE: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
     WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2
     ORDER BY next_attempt_at_ms, id LIMIT ?3";
 const EARLIER: &str = "SELECT max(id) FROM outbox INDEXED BY outbox_order
-    WHERE target = ?1 AND user_id = ?2 AND id < ?3 AND status IN ('pending', 'claimed')";
+    WHERE target = ?1 AND user_id = ?2 AND id < ?3 AND status IN ('pending', 'claimed')
+    AND (attempts > 0 OR next_attempt_at_ms <= ?4)";
 const PARK: &str = "UPDATE outbox SET waits_for = ?2 WHERE id = ?1";
 const TAKE: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id = ?1
     RETURNING id, dedupe_key, user_id, payload, attempts, claimed_at_ms";
@@ -58,7 +59,7 @@ pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed
         let is_all = due.len() < room;
         for (id, user_id) in due {
             if let Some(user_id) = user_id {
-                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id), |row| row.get(0))?;
+                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id, now_ms), |row| row.get(0))?;
                 if let Some(earlier) = earlier.filter(|earlier| last.get(&user_id) != Some(earlier)) {
                     tx.execute(PARK, (id, earlier))?;
                     continue;
@@ -177,11 +178,12 @@ pub fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), St
     Ok((tx.execute(RESCUE, [])?, spent))
 }
 
-const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms = CASE attempts WHEN 0 THEN ?2 ELSE ?3 END
+const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms =
+        CASE attempts WHEN 0 THEN ?2 + max(next_attempt_at_ms - created_at_ms, 0) ELSE ?3 END
     WHERE target = ?1 AND status IN ('pending', 'claimed') AND status = 'pending'
-    AND next_attempt_at_ms > CASE attempts WHEN 0 THEN ?2 ELSE ?3 END";
+    AND CASE attempts WHEN 0 THEN created_at_ms > ?2 AND next_attempt_at_ms > ?2 ELSE next_attempt_at_ms > ?3 END";
 
-/// Lets what is new be due now, and nothing for this target later than `latest_ms`: what is, was dated by a clock that was
+/// Lets what is new be due as long from now as it was to wait when it was written, and nothing for this target later than `latest_ms`: what is, was dated by a clock that was
 /// set back since. How many were.
 ///
 /// # Errors
