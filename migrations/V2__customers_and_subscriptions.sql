@@ -8,7 +8,7 @@ CREATE TABLE users (
     metadata      TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)), -- JSON object of the application
     created_at_ms INTEGER NOT NULL                              -- first seen, unix milliseconds
 ) STRICT;
-CREATE INDEX users_email ON users (email) WHERE email IS NOT NULL;
+CREATE INDEX users_email ON users (email COLLATE NOCASE) WHERE email IS NOT NULL;
 
 CREATE TABLE stripe_objects (
     object        TEXT NOT NULL,                                -- kind, for example subscription

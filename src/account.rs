@@ -3,6 +3,7 @@
 //! nothing is changed at Stripe. It must never write anything at Stripe. Called by `sync` before its first page and by
 //! `calls` before it sends.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,13 +87,21 @@ struct Inner {
     client: Client,
     livemode: Option<bool>,
     confirmed: AtomicBool,
+    /// Stripe has told the account; a key that may not ask is only believed.
+    shown: AtomicBool,
 }
 
 impl Account {
     /// `livemode`: the mode that the key's prefix tells.
     #[must_use]
     pub fn new(store: Store, client: Client, livemode: Option<bool>) -> Self {
-        Self(Arc::new(Inner { store, client, livemode, confirmed: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            store,
+            client,
+            livemode,
+            confirmed: AtomicBool::new(false),
+            shown: AtomicBool::new(false),
+        }))
     }
 
     /// Compares the mode of the key with the copy's, without asking Stripe.
@@ -116,17 +125,30 @@ impl Account {
         if inner.confirmed.load(Ordering::Acquire) {
             return Ok(());
         }
+        let shown = Cell::new(false);
         let ask = || {
             let call = Call { verb: Verb::Get, path: PATH, form: "", idempotency_key: None, priority, context: None };
             match inner.client.call(&call) {
-                Ok(answer) => Ok(Some(answer)),
+                Ok(answer) => {
+                    shown.set(true);
+                    Ok(Some(answer))
+                }
                 Err(error) if is_forbidden(&error) => Ok(None),
                 Err(error) => Err(AccountError::Unasked(error)),
             }
         };
         check(&inner.store, inner.livemode, ask)?;
+        inner.shown.store(shown.get(), Ordering::Release);
         inner.confirmed.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether account and mode of the key are known for certain to be those of the copy: what Stripe does not show is then
+    /// not there, and not somebody else's. The mode, then.
+    #[must_use]
+    pub fn certain_mode(&self, priority: Priority) -> Option<bool> {
+        self.confirm(priority).ok()?;
+        self.0.livemode.filter(|_| self.0.shown.load(Ordering::Acquire))
     }
 }
 

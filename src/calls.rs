@@ -18,7 +18,7 @@ mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub use customer::Customer;
@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::projection::read::{self, Sent, Shown};
 use crate::projection::{Context, ProjectionError};
 use crate::store::stripe_operations::{self as table, Operation};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, subscriptions};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
@@ -234,6 +234,32 @@ impl Calls {
         let sent = self.store.read(|reader| Sent::now(reader, now_ms))?;
         let call = Call { verb: Verb::Get, path, form: &form, idempotency_key: None, priority, context: None };
         Ok((self.client.call(&call)?, sent))
+    }
+
+    /// A customer that Stripe does not know any more, as after "delete all test data", is noted as deleted, if account and
+    /// mode are certain; in test mode so are its subscriptions, of which no event tells then. `false`: they are not.
+    ///
+    /// # Errors
+    /// When the database cannot take it.
+    pub fn forget_customer(&self, customer: &str, sent: Sent) -> Result<bool, CallsError> {
+        let Some(livemode) = self.account.certain_mode(Priority::Interactive) else { return Ok(false) };
+        let held = self.store.read(|reader| subscriptions::list_ids_of_customer(reader, customer))?;
+        let gone = held.iter().filter(|_| !livemode).map(|id| ("subscription", id.as_str()));
+        let reading = sent.reading(None, self.clock.now_ms());
+        let tombstone = |(object, id): (&str, &str)| {
+            let text = json!({"id": id, "object": object, "deleted": true, "livemode": livemode}).to_string();
+            Shown::new(&text, reading)
+        };
+        let shown = gone.chain([("customer", customer)]).map(tombstone).collect::<Result<Vec<_>, _>>();
+        let shown = shown.map_err(|error| CallsError::Answer(error.to_string()))?;
+        let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
+        self.store.write(move |tx| {
+            for one in &shown {
+                read::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
+            }
+            Ok(())
+        })?;
+        Ok(true)
     }
 
     /// Takes objects that Stripe showed into the tables.

@@ -8,6 +8,7 @@ mod dev;
 mod document;
 mod fault;
 mod keys;
+mod kinds;
 mod link;
 mod notify;
 mod plans;
@@ -17,6 +18,7 @@ mod sections;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use crate::entitlement::{PausedCollection, Plan, WhenStale};
 use crate::ownership::Rules;
@@ -98,6 +100,10 @@ pub struct Stripe {
     pub publishable_key: Option<String>,
     /// Without a slash at its end.
     pub api_base: String,
+    /// Whose events this database keeps, if the configuration says it; see [`Stripe::mode`].
+    pub mode_said: Option<Mode>,
+    /// Our own account, if the configuration names it; else it is the key's.
+    pub account: Option<String>,
     /// Sent as `Stripe-Version`.
     pub api_version: String,
     /// How long a request of the application's waits for Stripe, all attempts together, in seconds.
@@ -212,10 +218,16 @@ impl Stripe {
         self.pull_interval_s.is_some() && self.api_key.is_some()
     }
 
+    /// The mode of the database: what the configuration says, else the key's. None: it shows by the events that come.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode_said.or_else(|| self.key_mode())
+    }
+
     /// The mode of the API key, by its prefix (docs.stripe.com/keys). None: no key, or one that
     /// does not say, as those of organizations.
     #[must_use]
-    pub fn mode(&self) -> Option<Mode> {
+    pub fn key_mode(&self) -> Option<Mode> {
         let key = self.api_key.as_ref()?.expose();
         let starts_with = |prefixes: [&str; 2]| prefixes.iter().any(|p| key.starts_with(p));
         if starts_with(["sk_live_", "rk_live_"]) {
@@ -253,7 +265,13 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
         refuse_open_doors(&config, &mut reader);
         refuse_idle_pulling(&config, &mut reader);
     }
+    refuse_equal_tokens(&config, &mut reader);
+    refuse_other_mode(&config, &mut reader);
     reader.refuse_leftovers();
+    config.warnings.extend(around.env.keys().filter_map(|name| {
+        let nearest = keys::nearest_variable(name)?;
+        Some(format!("the environment variable {name} is none of tilld's and changes nothing; did you mean {nearest}?"))
+    }));
     config.source = source.map(|source| source.path);
     let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
     config.warnings.extend(secret_source.and_then(readable_by_others));
@@ -289,6 +307,26 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
              listen on a loopback address or unix:/path"
         );
         reader.fault("listen.private", message);
+    }
+}
+
+/// One token for both would let the application do what only operators may.
+fn refuse_equal_tokens(config: &Config, reader: &mut Reader<'_>) {
+    let (Some(token), Some(admin)) = (&config.api.token, &config.api.admin_token) else { return };
+    if token.expose() == admin.expose() && !reader.is_dev() {
+        let message = "is the same as api.token: give operators one of their own; `openssl rand -hex 32` makes one";
+        reader.fault("api.admin_token", message);
+    }
+}
+
+/// A key of the other mode would read its objects into this database.
+fn refuse_other_mode(config: &Config, reader: &mut Reader<'_>) {
+    let stripe = &config.stripe;
+    if let (Some(said), Some(key)) = (stripe.mode_said, stripe.key_mode())
+        && said != key
+    {
+        let message = "is not the mode of stripe.api_key: correct one of them; each mode has a database of its own";
+        reader.fault("stripe.mode", message);
     }
 }
 

@@ -27,7 +27,8 @@ use crate::http::api::offers::Offers;
 use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
-use crate::http::webhook::Hooks;
+use crate::http::webhook::{self, Hooks};
+use crate::projection::mode::{self, ModeError};
 use crate::projection::{Context, derived, relink};
 use crate::retrier::{self, Retrier};
 use crate::scheduler::{Nightly, Tasks};
@@ -69,6 +70,9 @@ pub enum DaemonError {
         "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
     )]
     OpenDoor(String),
+    /// The configuration is for another database.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
     /// Threads or signals.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -124,6 +128,7 @@ pub fn context(config: &Config) -> Context {
             paused_collection: config.entitlement.paused_collection,
         },
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        account: config.stripe.account.clone(),
         notify: wishes::notify(config),
         fetches: config.stripe.api_key.is_some(),
     }
@@ -140,7 +145,7 @@ fn offers(config: &Config) -> Offers {
 
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
     let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
-    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell }
+    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
 }
 
 fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
@@ -150,9 +155,10 @@ fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
 
 /// Takes the file for this process alone, and brings it to the schema of this program.
 fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
-    let lock = lock::take(&config.database)?;
+    let mut lock = lock::take(&config.database)?;
     damage::look(&config.database)?;
     let migrated = schema::up(&config.database, now_ms)?;
+    lock.claim(&config.database)?;
     if migrated.from != migrated.to {
         let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
         log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
@@ -189,6 +195,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     let threads = Threads::default();
     let (store, writer) = Store::open(&config.database, &threads)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
+    mode::settle(&store, &context, config.stripe.mode_said.is_some(), clock.now_ms())?;
     relink::if_rules_changed(&store, &context, clock.now_ms())?;
     derived::refresh_if_policy_changed(&store, &context, clock.now_ms())?;
 
@@ -209,7 +216,9 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
     let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
     flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
-    let tick = Tick::new(store.clone(), Arc::clone(&context));
+    let hooks = hooks(config, &store, clock, &bell);
+    let refused = Arc::clone(&hooks.refused);
+    let tick = Tick::new(store.clone(), Arc::clone(&context)).with(move || webhook::tell_refused(&refused));
     flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
     deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
     let calls = client
@@ -218,7 +227,6 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |stop, clock| calls::run_recovery(&calls, stop, clock))?;
     }
-    let hooks = hooks(config, &store, clock, &bell);
     let api = Api {
         store: store.clone(),
         clock: Arc::clone(clock),

@@ -20,11 +20,12 @@ pub mod webhook;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
 
 use crate::clock::Clock;
+use crate::leap::{self, Look, Watch};
 use crate::retry::jitter_of;
 use crate::store::outbox::deliveries::{self, Claimed};
 use crate::store::outbox::{self, Effect, End};
@@ -132,14 +133,24 @@ pub struct Lane {
     settled: Vec<Settled>,
     seen_ms: i64,
     failing: bool,
+    watch: Watch,
 }
 
 impl Lane {
     /// A lane to `target` that performs its effects by `attempt`.
     #[must_use]
     pub fn new(store: Store, target: &str, books: Books, attempt: Attempt) -> Self {
-        let target = target.to_owned();
-        Self { store, target, books, attempt, judge: None, settled: Vec::new(), seen_ms: 0, failing: false }
+        Self {
+            store,
+            target: target.to_owned(),
+            books,
+            attempt,
+            judge: None,
+            settled: Vec::new(),
+            seen_ms: 0,
+            failing: false,
+            watch: Watch::default(),
+        }
     }
 
     /// Everything is judged again before it is performed.
@@ -175,7 +186,12 @@ impl Lane {
     /// The thread's loop.
     pub fn run(mut self, stop: &Stop, clock: &dyn Clock) {
         while !stop.is_given() {
-            let pause = match self.step(stop, clock) {
+            let stepped = if self.may_tell(clock.now_ms(), Instant::now()) {
+                self.step(stop, clock)
+            } else {
+                Ok(Stepped::default())
+            };
+            let pause = match stepped {
                 Ok(Stepped { more: true, .. }) => continue,
                 Ok(_) => POLL,
                 Err(StoreError::Stopped) => return,
@@ -192,6 +208,19 @@ impl Lane {
         // What is not recorded is done again at the next start.
         if let Err(error) = self.record() {
             log::warn!("deliveries to {} were not recorded: {error}", self.shown());
+        }
+    }
+
+    /// Whether the clock is to be believed: a leap forward is waited out once, and after a step back what was written
+    /// meanwhile is put right first.
+    pub fn may_tell(&mut self, now_ms: i64, at: Instant) -> bool {
+        match self.watch.look(now_ms, at) {
+            Look::Steady => true,
+            Look::Leapt(_) | Look::Waiting => false,
+            Look::SetBack(_) => {
+                self.watch.wait(at, leap::SETTLE);
+                false
+            }
         }
     }
 

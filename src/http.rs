@@ -12,4 +12,5 @@ pub mod request;
 pub mod response;
 pub mod route;
 pub mod server;
+pub mod throttle;
 pub mod webhook;

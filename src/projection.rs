@@ -16,6 +16,7 @@ mod invoice;
 mod invoiced;
 pub mod links;
 mod mail;
+pub mod mode;
 pub mod notices;
 pub mod notify;
 pub mod occasions;
@@ -86,8 +87,11 @@ impl ProjectionError {
 pub struct Context {
     /// Plans, grace period and what else the operator decided.
     pub policy: Policy,
-    /// The mode of the API key; events of the other mode are not for these tables. `None`: no key, any mode.
+    /// The mode that was configured, or that of the API key; events of the other mode are not for these tables. `None`:
+    /// neither; then test mode, until a live event comes.
     pub livemode: Option<bool>,
+    /// Our own account, where it was configured: events that name it are our own, and no connected account's.
+    pub account: Option<String>,
     /// Whether somebody fetches what thin events name: with a key.
     pub fetches: bool,
     /// Whose word counts for what.
@@ -152,19 +156,11 @@ pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
 pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
-    if let (Some(expected), Some(actual)) = (context.livemode, event.livemode)
-        && expected != actual
-    {
-        let mode = |live: bool| if live { "live" } else { "test" };
-        log::warn!(
-            "event ignored: it is of {} mode, the API key of {} mode event_id={} type={}",
-            mode(actual),
-            mode(expected),
-            event.id,
-            event.event_type
-        );
-        return Ok(Completion::Ignored(format!("of {} mode, the API key is of {} mode", mode(actual), mode(expected))));
+    if let Some(reason) = mode::refuse(tx, event, context, now_ms)? {
+        log::warn!("event ignored: it is {reason} event_id={} type={}", event.id, event.event_type);
+        return Ok(Completion::Ignored(reason));
     }
+    let event = &*mode::own(tx, event, context)?;
     let completion = place(tx, event, context, now_ms)?;
     announce::forward(tx, event, context.basis(now_ms))?;
     Ok(completion)

@@ -17,6 +17,7 @@ mod error;
 pub mod inbox;
 pub mod invoices;
 pub mod lock;
+pub mod modes;
 pub mod objects;
 pub mod outbox;
 pub mod owners;

@@ -1,15 +1,17 @@
 //! What time alone changes: grace periods and subscriptions that end, warnings that fall due. Every so often it asks two
 //! indexes for what is due and has it computed anew, page by page, each page in one transaction: a user's answer (so the
 //! tier falls in `subscriptions` and the application hears of it), a failure case (so its notices are written). What a
-//! process that dies leaves undone is still due. It must never decide anything itself. Run by `daemon`; tests drive
+//! process that dies leaves undone is still due. A clock that leaps forward is waited out once before anything is told; when
+//! it was set back, and at start, what was computed at a time that has not come yet is computed anew. It must never decide anything itself. Run by `daemon`; tests drive
 //! [`Tick::step`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
 
 use crate::clock::Clock;
+use crate::leap::{self, Look, Watch};
 use crate::projection::{Context, derived, notices};
 use crate::store::{Store, StoreError, effective, payment_failures};
 use crate::thread::{Pulse, Stop};
@@ -34,33 +36,91 @@ pub struct Ticked {
 pub struct Tick {
     store: Store,
     context: Arc<Context>,
+    also: Box<dyn Fn() + Send + Sync>,
+    watch: Watch,
 }
 
 impl Tick {
     /// Looks in this database, by these rules.
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>) -> Self {
-        Self { store, context }
+        Self { store, context, also: Box::new(|| ()), watch: Watch::default() }
+    }
+
+    /// Does something else, too, at each look.
+    #[must_use]
+    pub fn with(self, also: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { also: Box::new(also), ..self }
     }
 
     /// The thread's loop; `pulse` beats with each page.
-    pub fn run(self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
+    pub fn run(mut self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
+        let mut naps = 0;
         loop {
             pulse.beat();
-            if let Err(error) = self.paged(clock.now_ms(), pulse) {
+            (self.also)();
+            let looked = self.look((clock.now_ms(), Instant::now()), naps == 0, pulse);
+            if let Err(error) = looked {
                 if matches!(error, StoreError::Stopped) {
                     return;
                 }
                 log::warn!("what is due by time waits: {error}; trying again in {EVERY_S} s");
             }
-            for _ in 0..EVERY_S / NAP.as_secs() {
-                pulse.beat();
-                select! {
-                    recv(stop.signal()) -> _ => return,
-                    default(NAP) => {},
-                }
+            select! {
+                recv(stop.signal()) -> _ => return,
+                default(NAP) => {},
             }
+            naps = (naps + 1) % (EVERY_S / NAP.as_secs());
         }
+    }
+
+    /// Looks at the clock first, and does what it may: `is_time` to have computed what is due. The first look, and one
+    /// after the clock was set back, put right what was computed in a time that has not come yet.
+    ///
+    /// # Errors
+    /// As [`Tick::step`].
+    pub fn look(&mut self, (now_ms, at): (i64, Instant), is_time: bool, pulse: &Pulse) -> Result<Ticked, StoreError> {
+        let is_first = self.watch.is_new();
+        match self.watch.look(now_ms, at) {
+            Look::Leapt(seconds) => {
+                log::warn!(
+                    "the clock has leapt forward by {seconds} s: nothing is told for {} s, in case it is set back",
+                    leap::WAIT.as_secs()
+                );
+                return Ok(Ticked::default());
+            }
+            Look::Waiting => return Ok(Ticked::default()),
+            Look::SetBack(seconds) => {
+                log::warn!("the clock was set back by {seconds} s: what was computed meanwhile is computed anew");
+                self.recompute(now_ms, pulse)?;
+            }
+            Look::Steady if is_first => self.recompute(now_ms, pulse)?,
+            Look::Steady => {}
+        }
+        if is_time { self.paged(now_ms, pulse) } else { Ok(Ticked::default()) }
+    }
+
+    /// Answers that were computed in the future, and all open cases, whose due times may rest on it.
+    fn recompute(&self, now_ms: i64, pulse: &Pulse) -> Result<(), StoreError> {
+        let latest_ms = now_ms.saturating_add(leap::SLACK_MS);
+        let mut users = 0;
+        loop {
+            let page = self.store.read(|reader| effective::list_future(reader, latest_ms, PAGE))?;
+            if page.is_empty() {
+                break;
+            }
+            users += page.len();
+            let context = Arc::clone(&self.context);
+            self.store.write(move |tx| {
+                page.iter().try_for_each(|id| derived::refresh_effective(tx, id, context.basis(now_ms)))
+            })?;
+            pulse.beat();
+        }
+        if users > 0 {
+            log::warn!("answers that were computed at a time that has not come yet are computed anew: users={users}");
+            self.store.write(payment_failures::set_all_due)?;
+        }
+        Ok(())
     }
 
     /// Has everything computed that is due.

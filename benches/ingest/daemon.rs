@@ -20,7 +20,7 @@ use tilld::thread::Threads;
 use crate::event::SECRET;
 
 pub const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
-pub const TOKEN: &str = "bench-token";
+pub const TOKEN: &str = "bench-token-0123456789";
 /// Says that this process is to be a daemon, and with which database.
 pub const WITHOUT_WORKER: &str = "TILLD_BENCH_WITHOUT_WORKER";
 
@@ -136,7 +136,7 @@ pub fn serve_without_worker(database: &Path) {
     let threads = Threads::default();
     let (store, writer) = Store::open(database, &threads).unwrap();
     let (bell, _rung) = crossbeam_channel::bounded(1);
-    let hooks = Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell };
+    let hooks = Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() };
     let handler: Arc<Handler> =
         Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();

@@ -43,7 +43,7 @@ impl Calls {
                     path: "/v1/customers".to_owned(),
                     caller: Caller::new(None, ""),
                 };
-                self.reserve(&wanted, &key, &form(user, &key).encode()?)?
+                self.reserve(&wanted, &key, &form(user, self.context.link.own_key(), &key).encode()?)?
             }
         };
         match self.pursue(operation)? {
@@ -56,7 +56,7 @@ impl Calls {
     }
 }
 
-fn form(user: &User, key: &str) -> Form {
-    let metadata = Form::new().put("user_id", user.id.as_str()).put(super::KEY_METADATA, key);
+fn form(user: &User, user_key: &str, key: &str) -> Form {
+    let metadata = Form::new().put(user_key, user.id.as_str()).put(super::KEY_METADATA, key);
     Form::new().put_opt("email", user.email.as_deref()).put_opt("name", user.name.as_deref()).map("metadata", metadata)
 }

@@ -3,6 +3,7 @@
 
 mod database;
 mod outbox;
+mod owners;
 mod stripe;
 
 use std::io::Write;

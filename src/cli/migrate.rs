@@ -49,6 +49,11 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
             report(&schema::up(&path, now_ms)?, out)
         }
         Command::Down { to } => {
+            let from = schema::version_of(&path)?;
+            if to > from {
+                let message = format!("--to {to}: the database has schema {from}; `tilld migrate up` brings it up");
+                return Err(Failure::wrong_use(message));
+            }
             let _lock = if schema::version_of(&path)? > to { Some(alone_with(&path)?) } else { None };
             report(&schema::down(&path, to, now_ms)?, out)
         }

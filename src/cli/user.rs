@@ -1,6 +1,7 @@
 //! `tilld user`: everything that is known of a user, on one page; and what is said of whose a customer is (`link`).
 
 mod link;
+mod links;
 
 use std::io::Write;
 
@@ -62,6 +63,7 @@ struct Known {
     answer: Answer,
     subscriptions: Vec<Subscription>,
     failures: Vec<PaymentFailure>,
+    links: Vec<links::Link>,
 }
 
 /// Prints what is known.
@@ -78,20 +80,23 @@ fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(),
         "user": views::user(&known.user),
         "entitlement": views::Entitlement { user_id: &arguments.id, answer: &known.answer },
         "subscriptions": known.subscriptions.iter().map(views::subscription).collect::<Vec<_>>(),
+        "links": known.links.iter().map(links::json).collect::<Vec<_>>(),
         "payment_failures": known.failures.iter().map(views::payment_failure).collect::<Vec<_>>(),
     });
     Ok(writeln!(out, "{all}")?)
 }
 
 fn find(config: &Config, id: &str) -> Result<Known, Failure> {
-    let (user, subscriptions, failures) = database::with_store(config, |store| {
+    let (user, subscriptions, failures, links) = database::with_store(config, |store| {
         Ok(store.read(|reader| {
             let failures = payment_failures::list_of_user(reader, id, None, FAILURES)?;
-            Ok((users::find(reader, id)?, subscriptions::list_of_user(reader, id)?, failures))
+            let subscriptions = subscriptions::list_of_user(reader, id)?;
+            let links = links::find(reader, id, &subscriptions, &config.link)?;
+            Ok((users::find(reader, id)?, subscriptions, failures, links))
         })?)
     })?;
     let user = user.ok_or_else(|| entitlement::unknown_user(id))?;
-    Ok(Known { user, answer: entitlement::answer(config, &subscriptions), subscriptions, failures })
+    Ok(Known { user, answer: entitlement::answer(config, &subscriptions), subscriptions, failures, links })
 }
 
 fn print(known: &Known, out: &mut dyn Write) -> Result<(), Failure> {
@@ -110,6 +115,7 @@ fn print(known: &Known, out: &mut dyn Write) -> Result<(), Failure> {
         ("valid until", cell(valid_until.as_deref())),
     ];
     table::pairs(out, &pairs)?;
+    links::print(&known.links, out)?;
     print_subscriptions(&known.subscriptions, out)?;
     print_failures(&known.failures, out)
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::fault::shown;
+
 /// What to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -22,13 +24,16 @@ impl Address {
             return if path.is_absolute() {
                 Ok(Self::Unix(path.to_owned()))
             } else {
-                Err(format!("{text:?}: the path after unix: must start with /"))
+                Err(format!("{shown}: the path after unix: must start with /", shown = shown(text)))
             };
         }
         let parts = text.rsplit_once(':');
         match parts.filter(|(host, port)| is_host(host) && port.parse::<u16>().is_ok()) {
             Some(_) => Ok(Self::Tcp(text.to_owned())),
-            None => Err(format!("{text:?} is no address: write host:port as in 127.0.0.1:4242, or unix:/path")),
+            None => Err(format!(
+                "{shown} is no address: write host:port as in 127.0.0.1:4242, or unix:/path",
+                shown = shown(text)
+            )),
         }
     }
 
@@ -70,7 +75,8 @@ fn bracketed(host: &str) -> Option<&str> {
 
 /// Where events are sent. Plain http only to this machine, or where the operator has a private network of his own.
 pub(super) fn endpoint_url(text: &str, allow_private: bool) -> Result<String, String> {
-    let wrong = || format!("{text:?} is no URL: write it whole, as in https://app.example.com/hooks/tilld");
+    let wrong =
+        || format!("{shown} is no URL: write it whole, as in https://app.example.com/hooks/tilld", shown = shown(text));
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {
@@ -88,7 +94,8 @@ pub(super) fn endpoint_url(text: &str, allow_private: bool) -> Result<String, St
         "https" => Ok(text.to_owned()),
         "http" if allow_private || is_loopback(host) => Ok(text.to_owned()),
         "http" => Err(format!(
-            "{text:?}: events go over https, over plain http only to a loopback host or with allow_private = true"
+            "{shown}: events go over https, over plain http only to a loopback host or with allow_private = true",
+            shown = shown(text)
         )),
         _ => Err(wrong()),
     }
@@ -97,7 +104,9 @@ pub(super) fn endpoint_url(text: &str, allow_private: bool) -> Result<String, St
 /// The base of Stripe's API, without a slash at its end. Plain http only to this machine: the API
 /// key goes over it.
 pub(super) fn api_base(text: &str) -> Result<String, String> {
-    let wrong = || Err(format!("{text:?} is no base URL: write https://host, or http:// and a loopback host"));
+    let wrong = || {
+        Err(format!("{shown} is no base URL: write https://host, or http:// and a loopback host", shown = shown(text)))
+    };
     let Some((scheme, rest)) = text.split_once("://") else {
         return wrong();
     };
@@ -119,7 +128,7 @@ pub(super) fn api_base(text: &str) -> Result<String, String> {
         "https" => {}
         "http" if is_loopback(host) => {}
         "http" => {
-            return Err(format!("{text:?}: plain http only to a loopback host; use https"));
+            return Err(format!("{shown}: plain http only to a loopback host; use https", shown = shown(text)));
         }
         _ => return wrong(),
     }
@@ -136,7 +145,7 @@ pub fn application_url(text: &str) -> Result<String, String> {
     if absolute && !text.contains(char::is_whitespace) {
         return Ok(text.to_owned());
     }
-    Err(format!("{text:?} is no URL: write it whole, as in https://example.com/billing"))
+    Err(format!("{shown} is no URL: write it whole, as in https://example.com/billing", shown = shown(text)))
 }
 
 /// The path of a webhook endpoint, from a path or from the URL that Stripe's dashboard shows.
@@ -153,5 +162,5 @@ pub(super) fn webhook_path(text: &str) -> Result<String, String> {
     if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(path.to_owned());
     }
-    Err(format!("{text:?} is no path: it must start with / and have no spaces"))
+    Err(format!("{shown} is no path: it must start with / and have no spaces", shown = shown(text)))
 }

@@ -38,6 +38,8 @@ pub(super) const KEYS: &[Key] = &[
     key("stripe.publishable_key", &["STRIPE_PUBLIC_KEY"]),
     key("stripe.api_base", &["STRIPE_API_BASE"]),
     key("stripe.api_version", &["STRIPE_API_VERSION"]),
+    key("stripe.mode", &["TILLD_STRIPE_MODE"]),
+    key("stripe.account", &["TILLD_STRIPE_ACCOUNT"]),
     key("stripe.timeout_s", &["STRIPE_TIMEOUT_S"]),
     key("stripe.calls_per_s", &["STRIPE_CALLS_PER_S"]),
     key("stripe.pull_interval_s", &["TILLD_PULL_INTERVAL_S"]),
@@ -140,6 +142,20 @@ pub(super) fn nearest(unknown: &str) -> Option<String> {
             .min()
             .map(|(_, name)| name)
     })
+}
+
+/// Beginning of all our variables.
+const OUR_ENV: &str = "TILLD_";
+/// Names the file; it is no key of it.
+const CONFIG_ENV: &str = "TILLD_CONFIG";
+
+/// For a variable that looks like one of ours and is none: the nearest that there is.
+pub(super) fn nearest_variable(unknown: &str) -> Option<&'static str> {
+    let known = || KEYS.iter().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
+    if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {
+        return None;
+    }
+    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| edits(unknown, name))
 }
 
 /// The Levenshtein distance, in bytes.

@@ -1,5 +1,6 @@
 //! `[link]`: whose word counts for whose customer it is. Called by `sections`.
 
+use super::fault::shown;
 use super::reader::Reader;
 use crate::ownership::{DEFAULT_KEY, Reference, Rules};
 
@@ -20,7 +21,10 @@ fn keys(reader: &mut Reader<'_>) -> Vec<String> {
     let problem = |key: &String| {
         let fits = !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS && !key.contains(['[', ']']);
         (!fits).then(|| {
-            format!("{key:?} cannot be a key of Stripe's metadata: 1 to {MAX_KEY_CHARS} characters, no brackets")
+            format!(
+                "{shown} cannot be a key of Stripe's metadata: 1 to {MAX_KEY_CHARS} characters, no brackets",
+                shown = shown(key)
+            )
         })
     };
     let fault = if keys.is_empty() {
@@ -41,6 +45,6 @@ fn reference(text: &str) -> Result<Reference, String> {
         "off" => Ok(Reference::Off),
         "grant" => Ok(Reference::Grant),
         "trust" => Ok(Reference::Trust),
-        _ => Err(format!("must be \"off\", \"grant\" or \"trust\", not {text:?}")),
+        _ => Err(format!("must be \"off\", \"grant\" or \"trust\", not {shown}", shown = shown(text))),
     }
 }

@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::address;
+use super::fault::shown;
 use super::reader::{Number, Reader};
 use super::secret::Secret;
 
@@ -235,7 +236,10 @@ fn events(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
     for event in &given {
         if !is_pattern(event) {
             let types = TYPES.join(", ");
-            reader.fault(key, format!("{event:?} is no type of event: there are {types}, \"stripe.*\" and \"*\""));
+            reader.fault(
+                key,
+                format!("{shown} is no type of event: there are {types}, \"stripe.*\" and \"*\"", shown = shown(event)),
+            );
         }
     }
     given
@@ -259,7 +263,7 @@ fn security(text: &str) -> Result<Security, String> {
         "starttls" => Ok(Security::StartTls),
         "tls" => Ok(Security::Tls),
         "none" => Ok(Security::None),
-        _ => Err(format!("must be \"starttls\", \"tls\" or \"none\", not {text:?}")),
+        _ => Err(format!("must be \"starttls\", \"tls\" or \"none\", not {shown}", shown = shown(text))),
     }
 }
 
@@ -267,7 +271,10 @@ fn host(text: &str) -> Result<String, String> {
     if address::is_host(text) {
         return Ok(text.to_owned());
     }
-    Err(format!("{text:?} is no host: write its name or address alone; the port is notify.smtp.port"))
+    Err(format!(
+        "{shown} is no host: write its name or address alone; the port is notify.smtp.port",
+        shown = shown(text)
+    ))
 }
 
 /// An address, or a name and an address in angle brackets.
@@ -285,5 +292,5 @@ fn mail_address(text: &str) -> Result<String, String> {
 }
 
 fn no_address(text: &str) -> String {
-    format!("{text:?} is no mail address: write it as in billing@example.com")
+    format!("{shown} is no mail address: write it as in billing@example.com", shown = shown(text))
 }

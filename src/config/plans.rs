@@ -2,6 +2,7 @@
 //! `sections`.
 
 use super::Plan;
+use super::fault::shown;
 use super::keys::PLANS_ENV;
 use super::reader::Reader;
 use crate::entitlement::FREE_TIER;
@@ -47,7 +48,7 @@ fn variable(reader: &mut Reader<'_>, text: &str) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
         let Some((tier, prices)) = part.split_once(':') else {
-            reader.fault("plan", format!("{part:?} has no colon: write tier:price_a,price_b"));
+            reader.fault("plan", format!("{shown} has no colon: write tier:price_a,price_b", shown = shown(part)));
             continue;
         };
         let price_ids = prices.split(',').map(str::trim).filter(|price| !price.is_empty());
@@ -69,22 +70,26 @@ fn refuse_repetitions(reader: &mut Reader<'_>, candidates: &[Candidate]) {
             "" => fault("tier", "is blank: name the tier of this plan".to_owned()),
             FREE_TIER => {
                 let message = "is the tier of users without a plan: choose another name";
-                fault("tier", format!("{tier:?} {message}"));
+                fault("tier", format!("{shown} {message}", shown = shown(tier)));
             }
             _ if tiers.contains(&tier) => {
-                fault("tier", format!("{tier:?} is named twice: put its prices into one plan"));
+                fault("tier", format!("{shown} is named twice: put its prices into one plan", shown = shown(tier)));
             }
             _ => tiers.push(tier),
         }
         if plan.price_ids.is_empty() {
-            fault("price_ids", format!("the plan {tier:?} has no price: list its price ids"));
+            fault("price_ids", format!("the plan {shown} has no price: list its price ids", shown = shown(tier)));
         }
         for price in &plan.price_ids {
-            if price.is_empty() {
-                fault("price_ids", format!("the plan {tier:?} has a blank price id: remove it"));
-            } else if let Some(other) = tier_of_price.insert(price, tier) {
-                let message = format!("is in plan {other:?} and again in {tier:?}: remove one");
+            if price.starts_with("prod_") {
+                let message =
+                    "is a product: list the ids of its prices (price_…), which say what is paid and how often";
                 fault("price_ids", format!("{price} {message}"));
+            } else if price.is_empty() {
+                fault("price_ids", format!("the plan {shown} has a blank price id: remove it", shown = shown(tier)));
+            } else if let Some(other) = tier_of_price.insert(price, tier) {
+                let (other, tier, price) = (shown(other), shown(tier), shown(price));
+                fault("price_ids", format!("{price} is in plan {other} and again in {tier}: remove one"));
             }
         }
     }

@@ -3,10 +3,11 @@
 //! know what the keys mean.
 
 use super::document::{self, Entries, Value};
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, shown};
 use super::keys;
+use super::kinds;
 use super::secret::Secret;
-use super::surroundings::{Flags, Source, Surroundings};
+use super::surroundings::{DEV_CONFIG, Flags, Source, Surroundings};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -54,6 +55,11 @@ impl<'a> Reader<'a> {
     /// What lies around the process.
     pub(super) fn around(&self) -> &'a Surroundings {
         self.around
+    }
+
+    /// Is it the file that `tilld dev` writes?
+    pub(super) fn is_dev(&self) -> bool {
+        Path::new(&self.file).file_name().is_some_and(|name| name == DEV_CONFIG)
     }
 
     /// Does the file itself, not another that it names, hold a secret?
@@ -120,7 +126,7 @@ impl<'a> Reader<'a> {
         let in_file = self.take(key);
         if let Some(text) = self.override_of(key) {
             return text.trim().parse().unwrap_or_else(|_| {
-                self.fault(key, format!("must be true or false, not {text:?}"));
+                self.fault(key, format!("must be true or false, not {shown}", shown = shown(&text)));
                 false
             });
         }
@@ -243,7 +249,7 @@ impl<'a> Reader<'a> {
 
     fn integer_of_text(&mut self, key: &str, text: &str) -> Option<i64> {
         let number = text.trim().parse();
-        let message = |_| self.fault(key, format!("must be a whole number, not {text:?}"));
+        let message = |_| self.fault(key, format!("must be a whole number, not {shown}", shown = shown(text)));
         number.map_err(message).ok()
     }
 
@@ -325,6 +331,10 @@ impl<'a> Reader<'a> {
         }
         if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             let message = "has a space, a line end or an unprintable character inside: copy it again";
+            self.fault(key, message);
+            return None;
+        }
+        if let Some(message) = kinds::fault(&keys::without_numbers(key), secret.expose(), self.is_dev()) {
             self.fault(key, message);
             return None;
         }

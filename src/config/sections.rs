@@ -2,10 +2,11 @@
 //! section; rules between sections are in the parent. Called by `load`.
 
 use super::address::{self, Address};
+use super::fault::shown;
 use super::reader::{Number, Reader};
 use super::{
     Api, Checkout, Config, Dunning, Entitlement, Limits, Listen, LogFormat, NightlyDrift, PausedCollection, Portal,
-    Retry, Secret, Stripe, WebhookEndpoint, WhenStale, link, notify, plans,
+    Retry, Secret, Stripe, WebhookEndpoint, WhenStale, link, notify, plans, words,
 };
 
 const DATABASE: &str = "tilld.db";
@@ -13,7 +14,7 @@ const LOG: &str = "info";
 const PUBLIC_LISTEN: &str = "127.0.0.1:4242";
 const PRIVATE_LISTEN: &str = "127.0.0.1:4243";
 const API_BASE: &str = "https://api.stripe.com";
-const API_VERSION: &str = "2026-09-30.endive";
+pub(super) const API_VERSION: &str = "2026-09-30.endive";
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
 
 const fn number(default: i64, min: i64, max: i64) -> Number {
@@ -45,7 +46,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
     let database = reader.flags().database.clone().unwrap_or_else(|| database.into());
     Config {
         database: reader.around().absolute(database),
-        log: reader.text("log").unwrap_or_else(|| LOG.to_owned()),
+        log: reader.parsed("log", words::log_filter).unwrap_or_else(|| LOG.to_owned()),
         log_format: reader.parsed("log_format", log_format).unwrap_or(LogFormat::Text),
         listen: Listen {
             public: listen(reader, "listen.public", PUBLIC_LISTEN),
@@ -95,7 +96,9 @@ fn stripe(reader: &mut Reader<'_>) -> Stripe {
         api_key: api_key(reader),
         publishable_key: reader.parsed("stripe.publishable_key", publishable_key),
         api_base: reader.parsed("stripe.api_base", address::api_base).unwrap_or_else(|| API_BASE.to_owned()),
-        api_version: reader.parsed("stripe.api_version", api_version).unwrap_or_else(|| API_VERSION.to_owned()),
+        mode_said: reader.parsed("stripe.mode", words::mode),
+        account: reader.parsed("stripe.account", words::account),
+        api_version: reader.parsed("stripe.api_version", words::api_version).unwrap_or_else(|| API_VERSION.to_owned()),
         timeout_s: unsigned(reader, "stripe.timeout_s", &TIMEOUT_S),
         calls_per_s: unsigned(reader, "stripe.calls_per_s", &CALLS_PER_S),
         pull_interval_s: Some(reader.number("stripe.pull_interval_s", &PULL_INTERVAL_S)).filter(|seconds| *seconds > 0),
@@ -116,20 +119,12 @@ fn api_key(reader: &mut Reader<'_>) -> Option<Secret> {
 
 /// This key is handed to browsers: a secret one here would be published.
 fn publishable_key(text: &str) -> Result<String, String> {
-    if text.starts_with("sk_") || text.starts_with("rk_") {
+    if ["sk_", "rk_", "whsec_"].iter().any(|prefix| text.starts_with(prefix)) {
         return Err("is a secret key, and this one is shown to everyone: give the one that \
                     starts with pk_"
             .to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// It is sent in a header.
-fn api_version(text: &str) -> Result<String, String> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{text:?} is no API version: write it as in {API_VERSION}"))
 }
 
 /// The endpoints; one if the file has no block, so that environment and credentials suffice.
@@ -140,7 +135,7 @@ fn webhooks(reader: &mut Reader<'_>) -> Vec<WebhookEndpoint> {
         let path = reader.parsed(&key("path"), address::webhook_path);
         let path = path.unwrap_or_else(|| WEBHOOK_PATH.to_owned());
         if endpoints.iter().any(|other| other.path == path) && !reader.has_fault(&key("path")) {
-            let message = format!("{path:?} is the path of two endpoints: give each its own");
+            let message = format!("{shown} is the path of two endpoints: give each its own", shown = shown(&path));
             reader.fault(&key("path"), message);
         }
         endpoints.push(WebhookEndpoint {
@@ -165,7 +160,7 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
+        _ => Err(format!("must be \"text\" or \"json\", not {shown}", shown = shown(text))),
     }
 }
 
@@ -174,7 +169,7 @@ fn nightly_drift(text: &str) -> Result<NightlyDrift, String> {
         "off" => Ok(NightlyDrift::Off),
         "check" => Ok(NightlyDrift::Check),
         "fix" => Ok(NightlyDrift::Fix),
-        _ => Err(format!("must be \"off\", \"check\" or \"fix\", not {text:?}")),
+        _ => Err(format!("must be \"off\", \"check\" or \"fix\", not {shown}", shown = shown(text))),
     }
 }
 
@@ -182,7 +177,7 @@ fn when_stale(text: &str) -> Result<WhenStale, String> {
     match text {
         "keep" => Ok(WhenStale::Keep),
         "deny" => Ok(WhenStale::Deny),
-        _ => Err(format!("must be \"keep\" or \"deny\", not {text:?}")),
+        _ => Err(format!("must be \"keep\" or \"deny\", not {shown}", shown = shown(text))),
     }
 }
 
@@ -190,6 +185,6 @@ fn paused_collection(text: &str) -> Result<PausedCollection, String> {
     match text {
         "keep" => Ok(PausedCollection::Keep),
         "until_paid" => Ok(PausedCollection::UntilPaid),
-        _ => Err(format!("must be \"keep\" or \"until_paid\", not {text:?}")),
+        _ => Err(format!("must be \"keep\" or \"until_paid\", not {shown}", shown = shown(text))),
     }
 }

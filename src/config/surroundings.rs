@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 /// The file of a packaged installation.
 const SYSTEM_CONFIG: &str = "/etc/tilld/config.toml";
 /// Looked for in the working directory, in this order.
-const LOCAL_CONFIGS: [&str; 2] = ["config.toml", "tilld-dev.toml"];
+const LOCAL_CONFIGS: [&str; 2] = ["config.toml", DEV_CONFIG];
+/// What `tilld dev` writes.
+pub(super) const DEV_CONFIG: &str = "tilld-dev.toml";
 
 /// What the command line said. It beats everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

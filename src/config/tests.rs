@@ -3,6 +3,7 @@
 
 mod documents;
 mod faults;
+mod link;
 mod notify;
 mod sources;
 

@@ -3,8 +3,8 @@
 //! timeout and no limit, and goes deaf at the first failing accept; behind this door it never meets any of that.
 //!
 //! One thread accepts and cannot die of an error. Each connection has a thread, a deadline for every request, and a
-//! place among at most `limits.connections`; at the cap the oldest idle connection gives way, and if none is idle the
-//! new one is told 503. A connection borrows one of a fixed number of upstream connections per request. The memory of
+//! place among at most `limits.connections`; at the cap the oldest idle connection gives way, then the one that has been
+//! sending its request longest, once that has taken more than a second; if there is none, the new one is told 503. A connection borrows one of a fixed number of upstream connections per request. The memory of
 //! bodies that are coming is limited for all of them together.
 
 mod bodies;
@@ -34,6 +34,7 @@ pub use head::Rules;
 pub use stream::Listener;
 pub use upstream::{PEER_HEADER, Pool};
 
+use super::throttle::Throttle;
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
 use budget::Budget;
 use connection::Connection;
@@ -76,6 +77,7 @@ struct Door {
     registry: Arc<Registry>,
     budget: Budget,
     stop: Stop,
+    refused: Throttle,
 }
 
 /// A door that is open.
@@ -100,7 +102,7 @@ pub fn open(
     let (stopper, stop) = stopper();
     let registry = Arc::new(Registry::new(limits.connections));
     let budget = Budget::new(limits.buffered_bytes.max(limits.rules.body_bytes));
-    let door = Arc::new(Door { name, limits, pool, registry, budget, stop });
+    let door = Arc::new(Door { name, limits, pool, registry, budget, stop, refused: Throttle::default() });
     let (accepting, spawner) = (Arc::clone(&door), threads.clone());
     let accepting = threads.spawn(&format!("{name}-guard"), move || accept_all(&listener, &accepting, &spawner))?;
     Ok(Guard { door, stopper, accepting })
@@ -164,6 +166,9 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
 fn is_somebody_there(listener: &Listener, door: &Door, farewell: &mut Farewell) -> bool {
     while !door.stop.is_given() {
         farewell.close_old();
+        for (code, count) in door.refused.more(Instant::now()) {
+            log::info!("{}: refused code={code}: and {count} more", door.name);
+        }
         // An interrupted wait is as good as one that ended.
         if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL)).is_ok_and(|ready| ready > 0) {
             return true;

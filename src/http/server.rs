@@ -5,18 +5,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use rustix::process::geteuid;
 
 use super::guard::{self, BODY_HEADER, Bodies, Guard, Limits, PEER_HEADER, Pool};
 use super::listen::Bound;
 use super::request::{Method, Request};
 use super::response::{ApiError, Response};
+use crate::ids::random_token;
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
 
 /// Answers a request, now or later. Called on several threads at once.
@@ -120,21 +122,19 @@ struct Meeting {
 const MEETING_PREFIX: &str = "tilld-http-";
 /// A folder that is not locked yet.
 const DRAFT_PREFIX: &str = "tilld-new-";
+/// Few, since the path of a socket has room for 107 bytes.
+const CHANCE_CHARS: usize = 12;
 const MEETING_SOCKET: &str = "http.sock";
 const MEETING_LOCK: &str = "lock";
-
-/// Tells the folders of one process apart.
-static MEETINGS: AtomicU64 = AtomicU64::new(0);
 
 impl Meeting {
     fn new() -> io::Result<Self> {
         let place = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
         sweep(&place);
-        let name = format!("{}-{}", std::process::id(), MEETINGS.fetch_add(1, Ordering::Relaxed));
+        // By chance, so that nobody can have put something there before.
+        let chance = random_token("").map_err(io::Error::other)?;
+        let name = format!("{}-{}", std::process::id(), &chance[..CHANCE_CHARS]);
         let [draft, folder] = [DRAFT_PREFIX, MEETING_PREFIX].map(|prefix| place.join(format!("{prefix}{name}")));
-        // A process of the same number that died may have left them.
-        let _ = std::fs::remove_dir_all(&draft);
-        let _ = std::fs::remove_dir_all(&folder);
         std::fs::DirBuilder::new().mode(0o700).create(&draft)?;
         let lock = File::create(draft.join(MEETING_LOCK))?;
         lock.try_lock()?;
@@ -149,13 +149,15 @@ impl Meeting {
 }
 
 /// Removes the folders of processes that were killed: those whose lock nobody holds. Calling their sockets would tell as
-/// much, but tiny_http starts a thread for every caller.
+/// much, but tiny_http starts a thread for every caller. What lies there in a place that everybody may write to need not be
+/// ours: only a folder of this user's with a regular file in it is looked at, since opening a FIFO waits for ever.
 fn sweep(place: &Path) {
     let Ok(entries) = std::fs::read_dir(place) else { return };
     for folder in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(MEETING_PREFIX)) {
-        let lock = File::open(folder.path().join(MEETING_LOCK));
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
-            // Another user's stays; it is not ours to remove.
+        let path = folder.path().join(MEETING_LOCK);
+        let is_ours = folder.metadata().is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
+            && std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        if is_ours && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
             let _ = std::fs::remove_dir_all(folder.path());
         }
     }

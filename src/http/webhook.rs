@@ -4,15 +4,20 @@
 use crossbeam_channel::Sender;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::request::{Method, Request};
 use super::response::{ApiError, Response};
+use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::WebhookEndpoint;
 use crate::store::inbox::{self, Accepted};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, Envelope};
 use crate::stripe::signature;
+
+/// Where Stripe signs.
+const SIGNATURE: &str = "Stripe-Signature";
 
 /// What the public listener needs.
 pub struct Hooks {
@@ -24,6 +29,15 @@ pub struct Hooks {
     pub endpoints: Vec<WebhookEndpoint>,
     /// Rings the worker.
     pub bell: Sender<()>,
+    /// What was refused, by reason.
+    pub refused: Arc<Throttle>,
+}
+
+/// Tells how many more were refused than had a line of their own. Called by `tick`, and beside every request.
+pub fn tell_refused(refused: &Throttle) {
+    for (code, count) in refused.more(Instant::now()) {
+        log::warn!("webhooks refused code={code}: and {count} more");
+    }
 }
 
 /// Answers a request of the public listener by `reply`: at once, or after the event's commit.
@@ -34,18 +48,39 @@ pub fn answer(hooks: &Hooks, request: Request, reply: impl FnOnce(Response) + Se
             _ => wrong_method("GET").into(),
         });
     }
-    let Some(endpoint) = hooks.endpoints.iter().find(|endpoint| endpoint.path == request.path) else {
-        let message = format!("no webhook endpoint is configured at {}", request.path);
-        return reply(ApiError::new(404, "not_found", message).into());
+    tell_refused(&hooks.refused);
+    let Some(endpoint) = find(&hooks.endpoints, &request.path) else {
+        return reply(nowhere(hooks, &request).into());
     };
     if request.method != Method::Post {
         return reply(wrong_method("POST").into());
     }
     let now_ms = hooks.clock.now_ms();
-    match check(endpoint, &request, now_ms.div_euclid(1000)) {
+    match check(hooks, endpoint, &request, now_ms.div_euclid(1000)) {
         Ok(envelope) => store(hooks, request, Received { envelope, now_ms }, reply),
         Err(error) => reply(error.into()),
     }
+}
+
+/// The endpoint of a path; one slash more at its end is one that somebody has typed into Stripe's dashboard.
+fn find<'a>(endpoints: &'a [WebhookEndpoint], path: &str) -> Option<&'a WebhookEndpoint> {
+    let at = |path: &str| endpoints.iter().find(|endpoint| endpoint.path == path);
+    at(path).or_else(|| at(path.strip_suffix('/')?))
+}
+
+/// 404. What Stripe has signed went to a path that nobody listens at: the address at Stripe, or ours, is wrong.
+fn nowhere(hooks: &Hooks, request: &Request) -> ApiError {
+    let is_webhook = request.method == Method::Post && request.header(SIGNATURE).is_some();
+    if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
+        let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
+        let (client, path) = (request.client(), request.path.escape_debug());
+        log::warn!(
+            "a webhook came to a path without endpoint client={client} path={path}: configured are {}; correct the URL of \
+             the endpoint at Stripe, or [[stripe.webhook]] path",
+            paths.join(", ")
+        );
+    }
+    ApiError::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
 }
 
 fn wrong_method(allowed: &str) -> ApiError {
@@ -60,8 +95,13 @@ struct Received {
     now_ms: i64,
 }
 
-fn check(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<Envelope, ApiError> {
-    verify(endpoint, request, now_s)?;
+fn check(hooks: &Hooks, endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<Envelope, ApiError> {
+    verify(endpoint, request, now_s).inspect_err(|error| {
+        let (client, path, code) = (request.client(), &endpoint.path, error.code);
+        if hooks.refused.admit(code, Instant::now()) {
+            log::warn!("webhook refused client={client} path={path} code={code}: {}", error.message);
+        }
+    })?;
     event::envelope(&request.body).map_err(|error| {
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
         ApiError::new(400, "invalid_payload", error.to_string())
@@ -69,21 +109,16 @@ fn check(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<En
 }
 
 fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(), ApiError> {
-    let mut headers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Stripe-Signature"));
+    let mut headers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(SIGNATURE));
     let header = headers.next().map(|(_, value)| value.as_str());
     if headers.next().is_some() {
         let message = "there are two Stripe-Signature headers; something on the way adds one";
         return Err(ApiError::new(400, "signature_malformed", message));
     }
     let secrets: Vec<&str> = endpoint.secrets.iter().map(crate::config::Secret::expose).collect();
-    match signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let (client, path, code) = (request.client(), &endpoint.path, error.code());
-            log::warn!("webhook refused client={client} path={path} code={code}: {error}");
-            Err(ApiError::new(400, error.code(), error.to_string()))
-        }
-    }
+    signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s)
+        .map(|_| ())
+        .map_err(|error| ApiError::new(400, error.code(), error.to_string()))
 }
 
 fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {

@@ -29,8 +29,10 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 }
 
 fn put(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
-    let last_named = owner::naming(winner, &step.context.link);
-    Ok(customers::put(step.tx, &Customer { last_named, ..row(winner)? })?)
+    let row = row(winner)?;
+    let object = (Named::Customer, row.stripe_customer_id.as_str());
+    let last_named = owner::newest_name(step.tx, winner, object, &step.context.link)?;
+    Ok(customers::put(step.tx, &Customer { last_named, ..row })?)
 }
 
 /// Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.

@@ -19,6 +19,28 @@ pub(super) fn naming(winner: &Winner, rules: &Rules) -> Option<String> {
     Some(owners::naming(winner.created, &winner.event_id, user_id))
 }
 
+/// The newest word of an object whose row is about to be replaced. An update without a name takes nothing away; but
+/// somebody rebuilt the metadata, and should know.
+pub(super) fn newest_name(
+    tx: &Tx,
+    winner: &Winner,
+    object: (Named, &str),
+    rules: &Rules,
+) -> Result<Option<String>, StoreError> {
+    let newest = naming(winner, rules);
+    if newest.is_none()
+        && let Some(metadata) = owners::find_metadata(tx, object.0, object.1)?
+        && let Some(user_id) = in_metadata(&metadata, rules)
+    {
+        log::warn!(
+            "an update took the user out of the metadata; it stays that user's until another one is named, or \
+             `tilld user unlink` says so id={} user_id={user_id}",
+            object.1
+        );
+    }
+    Ok(newest)
+}
+
 /// Keeps the name in an event on which its object's row does not rest: it came late, or another one of its second won.
 /// To be called when the row is there.
 pub(super) fn remember(step: &Step, winner: Option<&Winner>, named: Named, id: &str) -> Result<(), StoreError> {
@@ -223,6 +245,20 @@ pub(super) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bo
         derived::refresh_effective(tx, user_id, basis)?;
     }
     Ok(true)
+}
+
+/// Says so where a user pays for two subscriptions, which is mostly one too many.
+pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
+    let Some(user_id) = subscriptions::find_user(tx, id)? else { return Ok(()) };
+    let running = owners::list_running(tx, &user_id)?;
+    if running.len() > 1 && running.iter().any(|one| one == id) {
+        log::warn!(
+            "a user has {} subscriptions that run, and may be paying twice user_id={user_id} subscriptions={}",
+            running.len(),
+            running.join(",")
+        );
+    }
+    Ok(())
 }
 
 /// Gives an invoice to whom its subscription belongs; one of no subscription that is known, to whom its words name.

@@ -36,7 +36,7 @@ pub fn note_absent(tx: &Tx, notify: &Notify) -> Result<(), StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_returning(store: &Store, notify: &Notify) -> Result<Vec<String>, StoreError> {
-    let known = store.read(|reader| webhook_endpoints::list(reader))?;
+    let known = store.read(webhook_endpoints::list)?;
     Ok(known.into_iter().filter(|(url, away)| *away && wants_answers(notify, url)).map(|(url, _)| url).collect())
 }
 

@@ -23,7 +23,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::record(step, &concern)?;
     let former_customer = subscriptions::find_customer(step.tx, id)?;
     if let Some(winner) = winner {
-        let row = Subscription { last_named: owner::naming(winner, &step.context.link), ..row(winner)? };
+        let last_named = owner::newest_name(step.tx, winner, (Named::Subscription, id), &step.context.link)?;
+        let row = Subscription { last_named, ..row(winner)? };
         let before = announce::before(step, id)?;
         subscriptions::put(step.tx, &row)?;
         owner::remember(step, Some(winner), Named::Subscription, id)?;
@@ -46,6 +47,12 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::audit(step, &concern)
 }
 
+/// Whether the event says that the subscription's status is another one now.
+fn begins_or_ends(step: &Step) -> bool {
+    let previous = step.snapshot.previous_attributes.as_ref();
+    step.event.event_type == "customer.subscription.created" || previous.is_some_and(|was| was.get("status").is_some())
+}
+
 /// The owner of the customer may follow from the subscription, and then the other way round.
 fn has_its_owner(step: &Step, id: &str, former_customer: Option<&str>) -> Result<(), ProjectionError> {
     let (tx, basis) = (step.tx, step.basis());
@@ -54,7 +61,11 @@ fn has_its_owner(step: &Step, id: &str, former_customer: Option<&str>) -> Result
     for customer_id in customer_id.as_deref().into_iter().chain(former) {
         owner::refresh_customer(tx, customer_id, basis)?;
     }
-    if owner::refresh_subscription(tx, id, basis)? {
+    let moved = owner::refresh_subscription(tx, id, basis)?;
+    if moved || begins_or_ends(step) {
+        owner::warn_of_second(tx, id)?;
+    }
+    if moved {
         return Ok(());
     }
     if former_customer.is_none() {

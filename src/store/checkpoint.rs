@@ -24,6 +24,9 @@ const MAX_PASSES: usize = 4;
 /// must not fill the disk. Without that, reads that overlap keep it from ever beginning anew.
 const MAX_PAGES: i32 = 65_536;
 
+/// Pages at which the log is told to be too long: 64 MiB.
+const WARN_AT_PAGES: i32 = 16_384;
+
 /// What the writer and the copying thread tell each other.
 #[derive(Default)]
 struct Shared {
@@ -31,6 +34,8 @@ struct Shared {
     pages: AtomicI32,
     /// The writer is to copy the rest.
     finish: AtomicBool,
+    /// Another program was at it when the newest pass was made.
+    held: AtomicBool,
 }
 
 /// The writer's side.
@@ -40,6 +45,8 @@ pub(super) struct Checkpoints {
     copying: Handle,
     /// Pages at which the writer waits for readers the next time.
     wait_at: Cell<i32>,
+    /// That it is too long has been told.
+    told: Cell<bool>,
 }
 
 impl Checkpoints {
@@ -59,12 +66,13 @@ impl Checkpoints {
         let (bell, rung) = bounded(1);
         let theirs = Arc::clone(&shared);
         let copying = threads.spawn("checkpoint", move || copy_when_rung(&copier, &rung, &theirs))?;
-        Ok(Self { shared, bell, copying, wait_at: Cell::new(MAX_PAGES) })
+        Ok(Self { shared, bell, copying, wait_at: Cell::new(MAX_PAGES), told: Cell::new(false) })
     }
 
     /// Looks, between two commits, whether anything is to be done.
     pub(super) fn after_commit(&self, writer: &Connection) {
         let pages = self.shared.pages.load(Ordering::Relaxed);
+        self.tell(pages);
         if pages < MAX_PAGES {
             self.wait_at.set(MAX_PAGES);
         }
@@ -82,6 +90,19 @@ impl Checkpoints {
         }
     }
 
+    /// Says once that the log is too long, and who keeps it so.
+    fn tell(&self, pages: i32) {
+        let is_long = pages >= WARN_AT_PAGES;
+        if is_long == self.told.replace(is_long) {
+            return;
+        }
+        if !is_long {
+            log::info!("the write-ahead log has begun anew");
+            return;
+        }
+        log::warn!("{}", too_long(pages, self.shared.held.load(Ordering::Relaxed)));
+    }
+
     /// Ends the thread.
     pub(super) fn stop(self) {
         drop(self.bell);
@@ -89,10 +110,23 @@ impl Checkpoints {
     }
 }
 
+/// The log grows, and who keeps it from beginning anew.
+fn too_long(pages: i32, held: bool) -> String {
+    let cause = if held {
+        "another program holds checkpoints back, as replicators do (Litestream): is it still running, and does it get on?"
+    } else {
+        "somebody reads and does not end: a backup, a replicator, or a shell with an open transaction (`fuser` or `lsof` on \
+         the file names it)"
+    };
+    format!("the write-ahead log has grown to {} MiB and cannot begin anew: {cause}", pages / 256)
+}
+
 fn copy_when_rung(copier: &Connection, rung: &Receiver<()>, shared: &Shared) {
     while rung.recv().is_ok() {
         for _ in 0..MAX_PASSES {
-            match pass(copier) {
+            let left = pass(copier);
+            shared.held.store(left.is_none(), Ordering::Relaxed);
+            match left {
                 Some(left) if left > LEFT_TO_WRITER => {}
                 _ => break,
             }
@@ -135,7 +169,7 @@ fn checkpoint(connection: &Connection, sql: &str) -> Option<(bool, i64, i64)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::store::connection::{open_reader, open_writer};
+    use crate::store::connection::{LOG_BYTES, open_reader, open_writer};
 
     #[test]
     fn the_log_begins_anew_once_no_reader_needs_it_and_one_that_stays_stops_nobody() {
@@ -158,5 +192,28 @@ mod tests {
         assert!(begin_anew(&writer));
         commit();
         assert_eq!(log(), before, "what is there is written over");
+    }
+
+    #[test]
+    fn a_log_that_a_long_read_has_made_long_is_cut_when_it_begins_anew_and_told_with_its_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tilld.db");
+        let writer = open_writer(&path).unwrap();
+        writer.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = OFF; CREATE TABLE t (a)").unwrap();
+        let log = || i64::try_from(std::fs::metadata(dir.path().join("tilld.db-wal")).unwrap().len()).unwrap();
+        let commit = |bytes: i64| writer.execute("INSERT INTO t VALUES (zeroblob(?1))", [bytes]).unwrap();
+        let reader = open_reader(&path).unwrap();
+        let reading = reader.unchecked_transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
+        (0..10).for_each(|_| assert!(commit(5_000_000) > 0));
+        assert!(log() > LOG_BYTES);
+        drop(reading);
+        assert!(begin_anew(&writer));
+        commit(1);
+        assert!(log() <= LOG_BYTES, "{} bytes are left", log());
+        assert!(
+            too_long(16_384, false).contains("64 MiB") && too_long(16_384, false).contains("reads and does not end")
+        );
+        assert!(too_long(16_384, true).contains("replicators"));
     }
 }

@@ -17,6 +17,9 @@ const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 const WRITER_CACHE_KIB: i64 = -8_192;
 /// The same for each that reads; the system's own cache lies behind it.
 const READER_CACHE_KIB: i64 = -1024;
+/// Longest write-ahead log that is kept once nobody needs it, in bytes: what a long read or a replicator has made of it is
+/// given back (sqlite.org/pragma.html#pragma_journal_size_limit).
+pub(super) const LOG_BYTES: i64 = 32 * 1024 * 1024;
 /// Prepared statements kept per connection; more than the program has.
 const STATEMENT_CACHE: usize = 256;
 
@@ -35,6 +38,7 @@ pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     keep_statements(&connection)?;

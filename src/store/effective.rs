@@ -118,6 +118,16 @@ pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>,
     })
 }
 
+const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms > ?1 ORDER BY id LIMIT ?2";
+
+/// Users whose answer was computed at a time that has not come yet.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_future(reader: &Reader, latest_ms: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+    reader.list(LIST_FUTURE, (latest_ms, limit), |row| row.get(0))
+}
+
 const LIST_DUE: &str = "SELECT user_id FROM subscriptions WHERE changes_at <= ?1 ORDER BY changes_at, user_id LIMIT ?2";
 
 /// Users whose answer has changed by time alone, those of longest ago first.

@@ -2,11 +2,16 @@
 //! the schema beneath it. It is the system's lock on a file beside the database and ends with its process, however
 //! that ends; the file itself may lie there for ever. Commands that read or write beside a daemon do not take it.
 //!
+//! A hard link is another name of the same file, with another file beside it. So the file itself is claimed, too, by its
+//! device and number: as the name of a socket that nobody ever calls (unix(7), "abstract"), which ends with its process.
+//!
 //! It must never open the database file itself: closing that again would drop SQLite's own locks of this process.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
@@ -20,6 +25,20 @@ const HOLDER_BYTES: u64 = 64;
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    claim: Option<UnixListener>,
+}
+
+impl Lock {
+    /// Claims the file itself, where it was not there yet when the lock was taken.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when it is claimed under another name.
+    pub fn claim(&mut self, path: &Path) -> Result<(), OpenError> {
+        if self.claim.is_none() {
+            self.claim = claim(path)?;
+        }
+        Ok(())
+    }
 }
 
 /// Takes the lock of the database at `path`, by whatever name that is reached.
@@ -50,13 +69,47 @@ pub fn take(path: &Path) -> Result<Lock, OpenError> {
         // The lock holds all the same; a full disk must not keep a daemon from starting.
         log::info!("the process number was not written into {}: {error}", beside.display());
     }
-    Ok(Lock { _file: file })
+    Ok(Lock { _file: file, claim: claim(path)? })
+}
+
+/// `None` where there is no file yet, or the system has no such names.
+fn claim(path: &Path) -> Result<Option<UnixListener>, OpenError> {
+    let Ok(found) = std::fs::metadata(path) else { return Ok(None) };
+    let name = claim_name(&found);
+    let address = SocketAddr::from_abstract_name(&name);
+    match address.and_then(|address| UnixListener::bind_addr(&address)) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let holder = "another tilld, under another name of the same file (a hard link)".to_owned();
+            Err(OpenError::InUse { path: path.to_owned(), lock: PathBuf::from(format!("@{name}")), holder })
+        }
+        Err(error) => {
+            log::info!("{} cannot be claimed by its number: {error}", path.display());
+            Ok(None)
+        }
+    }
+}
+
+fn claim_name(found: &Metadata) -> String {
+    format!("tilld-database-{:x}-{:x}", found.dev(), found.ino())
+}
+
+/// Whether it is claimed, under whatever name, found out without calling (proc_net(5), "unix").
+fn is_claimed(path: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(path) else { return false };
+    let name = format!("@{}", claim_name(&found));
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    sockets.lines().any(|line| line.ends_with(&name))
 }
 
 /// Whether somebody holds it, found out without taking it: a daemon that starts in that moment must not be refused. Where
 /// the system does not tell (`/proc/locks`, proc_locks(5)), somebody does.
 #[must_use]
 pub fn is_held(path: &Path) -> bool {
+    is_claimed(path) || is_held_by_name(path)
+}
+
+fn is_held_by_name(path: &Path) -> bool {
     let Ok(beside) = lock_path(path) else { return false };
     let Ok(found) = std::fs::metadata(beside) else { return false };
     // Devices are told in another way than to `stat` by some file systems; a number of another file that is locked, too,
@@ -144,6 +197,24 @@ mod tests {
         drop(held);
         assert!(!is_held(&path));
         take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_hard_link_is_the_same_file() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, link) = (dir.path().join("tilld.db"), elsewhere.path().join("other.db"));
+        let mut held = take(&path).unwrap();
+        // The file is made after the lock was taken.
+        std::fs::write(&path, "").unwrap();
+        held.claim(&path).unwrap();
+        std::fs::hard_link(&path, &link).unwrap();
+        let refused = take(&link).unwrap_err();
+        assert!(matches!(&refused, OpenError::InUse { .. }), "{refused}");
+        assert!(refused.to_string().contains("hard link"), "{refused}");
+        assert!(is_held(&link));
+        drop(held);
+        assert!(!is_held(&link));
+        take(&link).unwrap();
     }
 
     #[test]

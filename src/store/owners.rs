@@ -2,10 +2,13 @@
 //! of their tables, and the words that they are computed from. It must never decide whose something is: `ownership` does.
 //! Called by `projection::owner`.
 
+mod doubtful;
+
 use rusqlite::Row;
 
 use super::{Reader, StoreError, Tx};
 use crate::ownership::{Candidate, LinkedBy, Owner};
+pub use doubtful::{Doubtful, Group, doubtful, list_running};
 
 /// What an object's `last_named` is made of: the event that named a user, so written that the greatest text is the newest.
 #[must_use]
@@ -68,6 +71,25 @@ pub fn remember(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), Sto
         Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
     };
     tx.execute(sql, (id, naming)).map(|_| ())
+}
+
+/// The metadata of an object as its row has them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_metadata(reader: &Reader, named: Named, id: &str) -> Result<Option<String>, StoreError> {
+    macro_rules! sql {
+        ($table:literal, $id:literal) => {
+            concat!("SELECT metadata FROM ", $table, " WHERE ", $id, " = ?1")
+        };
+    }
+    let sql = match named {
+        Named::Customer => sql!("stripe_customers", "stripe_customer_id"),
+        Named::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
+        Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
+        Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
+    };
+    reader.find(sql, [id], |row| row.get(0))
 }
 
 /// Forgets every `last_named`: other keys of metadata count from now on.
@@ -338,4 +360,14 @@ pub fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Resul
         Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
     };
     reader.list(sql, (after, limit), |row| row.get(0))
+}
+
+/// The customers of a user, the main one first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_customers(reader: &Reader, user_id: &str) -> Result<Vec<(String, bool)>, StoreError> {
+    const SQL: &str = "SELECT stripe_customer_id, user_id IS NOT NULL FROM stripe_customers WHERE owner_user_id = ?1
+        ORDER BY user_id IS NULL, stripe_customer_id";
+    reader.list(SQL, [user_id], |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -115,6 +115,16 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
      event_created = :event_created, event_id = :event_id,
      last_named = CASE WHEN last_named > :named THEN last_named ELSE coalesce(:named, last_named) END";
 
+/// Subscriptions of a customer that are not known to have been deleted.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_ids_of_customer(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions
+        WHERE stripe_customer_id = ?1 AND deleted = 0 ORDER BY id";
+    reader.list(SQL, [customer_id], |row| row.get(0))
+}
+
 /// Replaces what is known of a subscription, its items with it. Our own policy on the row stays.
 ///
 /// # Errors

@@ -51,12 +51,12 @@ pub fn exists(reader: &Reader, id: &str) -> Result<bool, StoreError> {
     Ok(reader.find("SELECT 1 FROM users WHERE id = ?1", [id], |_| Ok(()))?.is_some())
 }
 
-/// Users, of one mail address or all, by id, after the id `after`.
+/// Users, of one mail address, whatever its case, or all, by id, after the id `after`.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list(reader: &Reader, email: Option<&str>, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
-    let by_email = if email.is_some() { "u.email = ?1" } else { "?1 IS NULL" };
+    let by_email = if email.is_some() { "u.email = ?1 COLLATE NOCASE" } else { "?1 IS NULL" };
     let sql = format!("{SELECT} WHERE {by_email} AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
     reader.list(&sql, (email, after, limit), user)
 }

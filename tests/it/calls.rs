@@ -12,3 +12,4 @@ mod payments;
 mod second;
 mod shop;
 mod standing_still;
+mod whose;

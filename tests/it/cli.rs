@@ -369,6 +369,9 @@ fn the_schema_goes_down_with_a_copy_beside_it_and_up_again() {
     let (dir, id) = with_one_event();
     let dir = dir.path();
     assert_eq!(printed(dir, &["migrate", "status"]).matches("not applied").count(), 0);
+    let ran = run(dir, &["migrate", "down", "--to", "99"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("--to 99") && ran.err.contains("migrate up"), "{}", ran.err);
     let down = printed(dir, &["migrate", "down", "--to", "1"]);
     let copy = down.lines().nth(1).unwrap().split("it was: ").nth(1).unwrap();
     assert!(copy.ends_with(".bak") && Path::new(copy).exists(), "{down}");

@@ -380,6 +380,7 @@ fn child() {
         link: tilld::ownership::Rules::default(),
         policy,
         livemode: None,
+        account: None,
         fetches: false,
         notify: Notify::default(),
     });

@@ -28,8 +28,8 @@ use tilld::tick::Tick;
 use tilld::worker::{Project, Step, Worker};
 
 pub const SECRET: &str = "whsec_test";
-pub const TOKEN: &str = "tilld_api";
-pub const ADMIN: &str = "tilld_admin";
+pub const TOKEN: &str = "tilld_api_of_the_tests";
+pub const ADMIN: &str = "tilld_admin_of_the_tests";
 pub const PATH: &str = "/api/v1/webhooks/stripe";
 /// 2026-01-01T00:00:00Z.
 pub const START_S: i64 = 1_767_225_600;
@@ -54,6 +54,7 @@ pub struct Till {
 pub struct Setup {
     pub plans: Vec<Plan>,
     pub livemode: Option<bool>,
+    pub account: Option<String>,
     pub project: Option<Project>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
@@ -69,6 +70,7 @@ impl Default for Setup {
         Self {
             plans: vec![plan("pro", "price_pro"), plan("team", "price_team")],
             livemode: None,
+            account: None,
             project: None,
             retry: RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 },
             endpoints: vec![endpoint(PATH, &[SECRET])],
@@ -131,6 +133,7 @@ impl Till {
             link: setup.link,
             policy,
             livemode: setup.livemode,
+            account: setup.account,
             fetches: setup.fetches,
             notify: setup.notify,
         });
@@ -141,7 +144,13 @@ impl Till {
             worker = worker.with_project(project);
         }
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
-        let hooks = Hooks { store: store.clone(), clock: clock_for(), endpoints: setup.endpoints, bell: ring.clone() };
+        let hooks = Hooks {
+            store: store.clone(),
+            clock: clock_for(),
+            endpoints: setup.endpoints,
+            bell: ring.clone(),
+            refused: Arc::default(),
+        };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
         let api = Api {
             store: store.clone(),

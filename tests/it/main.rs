@@ -23,6 +23,7 @@ mod lessons;
 mod mail;
 mod main_job;
 mod migrations;
+mod modes;
 mod order;
 mod ownership;
 mod reads;

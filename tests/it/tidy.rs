@@ -122,6 +122,8 @@ fn every_layer_knows_only_what_stands_below_it() {
     }
     knows_not("entitlement", &["store", "stripe", "config", "clock"]);
     knows_not("entitlement", &flows);
+    knows_not("ownership", &["store", "stripe", "config", "clock", "entitlement"]);
+    knows_not("ownership", &flows);
     knows_not("dunning", &["store", "stripe", "config", "clock", "entitlement"]);
     knows_not("dunning", &flows);
     knows_not("tick", &["worker", "retrier", "calls", "stripe", "http", "daemon", "cli", "config"]);

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tilld::cli::post;
+use tilld::clock::Clock;
 use tilld::http::request::Method;
 use tilld::stripe::signature;
 
@@ -249,9 +250,59 @@ fn everything_but_a_post_to_the_endpoint_and_healthz_is_404_or_405() {
     for method in [Method::Get, Method::Head, Method::Put, Method::Delete, Method::Other] {
         assert_eq!(code(&ask(method, PATH)), (405, "method_not_allowed"), "{method:?}");
     }
-    for path in ["/", "/metrics", "/readyz", "/api/v1/users/alice", "/api/v1/admin/events", &format!("{PATH}/")] {
+    for path in ["/", "/metrics", "/readyz", "/api/v1/users/alice", "/api/v1/admin/events", &format!("{PATH}//")] {
         assert_eq!(code(&ask(Method::Get, path)), (404, "not_found"), "the private side is not public: {path}");
     }
+}
+
+#[test]
+fn one_slash_more_than_configured_is_as_none() {
+    let till = Till::new();
+    let body = event("evt_slash", &json!({"id": "thing_1"})).to_string();
+    let signed = |path: &str| {
+        let header = signature::sign(SECRET, till.clock.now_s(), body.as_bytes());
+        till.hook(&request(Method::Post, path, vec![("Stripe-Signature".to_owned(), header)], body.as_bytes()))
+    };
+    assert_eq!(signed(&format!("{PATH}/")), (200, received()));
+    assert_eq!(signed(PATH), (200, duplicate()));
+    assert_eq!(code(&signed(&format!("{PATH}//"))), (404, "not_found"));
+}
+
+#[test]
+fn an_offer_of_http_2_is_answered_in_http_11_and_a_webhook_at_a_wrong_path_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = Live::start(dir.path());
+    let body = event("evt_h2c", &json!({"id": "thing_1"})).to_string();
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let header = signature::sign(SECRET, now, body.as_bytes());
+    let send = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(&live.public).unwrap();
+        let upgrade =
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: x\r\n{upgrade}Stripe-Signature: {header}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        crate::front_door::one_reply(&mut stream).0
+    };
+    let answer = send(PATH);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{\"received\":true}"), "{answer}");
+    assert!(send("/stripe/webhook").starts_with("HTTP/1.1 404 "));
+    live.logged(&["path=/stripe/webhook", PATH, "correct the URL"]);
+}
+
+#[test]
+fn refused_webhooks_do_not_fill_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = Live::start(dir.path());
+    for _ in 0..60 {
+        assert_eq!(post::post(&url_of(&live.public, PATH), &[], b"{}").unwrap().status, 400);
+    }
+    live.logged(&["webhook refused", "code=signature_missing"]);
+    let lines = live.log_lines().iter().filter(|line| line.contains("webhook refused")).count();
+    assert!(lines <= 10, "{lines} lines for 60 refusals of one kind");
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
             lines.push(state.integrity);
             lines.push(paused(state.paused, config.entitlement.paused_collection));
             lines.extend(outbox::lines(path, config));
+            lines.extend(state.links);
             Found { lines, last_event_s: state.last_event_s, of_other_mode: state.of_other_mode }
         }
         Err(line) => {
@@ -91,6 +92,7 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
 struct State {
     integrity: Line,
     paused: Paused,
+    links: Vec<Line>,
     last_event_s: Option<i64>,
     of_other_mode: Option<String>,
 }
@@ -139,5 +141,6 @@ fn state(store: &Store, now_s: i64, mode: Option<Mode>) -> Result<State, StoreEr
     };
     let last_event_s = health.last_event_ms.map(|ms| ms.div_euclid(1000));
     let paused = store.read(subscriptions::count_paused)?;
-    Ok(State { integrity, paused, last_event_s, of_other_mode })
+    let links = super::owners::lines(store)?;
+    Ok(State { integrity, paused, links, last_event_s, of_other_mode })
 }

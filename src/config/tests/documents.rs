@@ -71,12 +71,12 @@ fn the_example_shows_the_defaults() {
 #[test]
 fn the_configuration_of_dev_loads_with_what_was_given() {
     let database = Path::new("/tmp/a \"b\\c\n/tilld-dev.db");
-    let text = dev_config_text(database, "whsec_dev", "tilld_a", "tilld_b");
+    let text = dev_config_text(database, "whsec_dev", "tilld_a_0123456789", "tilld_b_0123456789");
     let config = World::bare().other_file("tilld-dev.toml", &text).serve();
     assert_eq!(config.database, database.to_owned());
     assert_eq!(exposed(&config.stripe.webhooks[0].secrets), ["whsec_dev"]);
-    assert_eq!(config.api.token.unwrap().expose(), "tilld_a");
-    assert_eq!(config.api.admin_token.unwrap().expose(), "tilld_b");
+    assert_eq!(config.api.token.unwrap().expose(), "tilld_a_0123456789");
+    assert_eq!(config.api.admin_token.unwrap().expose(), "tilld_b_0123456789");
     let plan = Plan { tier: "pro".into(), price_ids: vec!["price_tilld_pro".into()] };
     assert_eq!(config.plans, [plan]);
     assert!(config.listen.public.is_local() && config.listen.private.is_local());

@@ -192,8 +192,78 @@ fn a_secret_with_something_strange_inside_is_refused_and_not_shown() {
 }
 
 #[test]
+fn a_secret_of_the_wrong_kind_is_refused_and_not_shown() {
+    let table = [
+        ("STRIPE_WEBHOOK_SECRET", "sk_live_hush", "stripe.webhook[0].secrets: is an API key"),
+        ("STRIPE_WEBHOOK_SECRET", "we_hush", "stripe.webhook[0].secrets: is the id of an endpoint"),
+        ("STRIPE_WEBHOOK_SECRET", "\"whsec_hush\"", "stripe.webhook[0].secrets: has quotes around it"),
+        ("STRIPE_API_KEY", "whsec_hush", "stripe.api_key: is no API key"),
+        ("STRIPE_API_KEY", "'sk_live_hush'", "stripe.api_key: has quotes around it"),
+        ("TILLD_API_TOKEN", "sk_live_hush_hush_hush", "api.token: is a secret of Stripe's"),
+        ("TILLD_API_TOKEN", "hush_hush_hush_", "api.token: is shorter than 16 characters"),
+        ("TILLD_ADMIN_TOKEN", "hush", "api.admin_token: is shorter than 16 characters"),
+        ("STRIPE_PUBLIC_KEY", "whsec_hush", "stripe.publishable_key: is a secret key"),
+        ("TILLD_SMTP_HOST", "smtps://user:hush@mail.example.com", "notify.smtp.host: "),
+        ("TILLD_NOTIFY_OPERATOR", "whsec_hush", "notify.operator: "),
+        ("TILLD_PUBLIC_LISTEN", "whsec_hush", "listen.public: "),
+        ("TILLD_LOG", "whsec_hush", "log: "),
+        ("TILLD_WARNING_DAYS", "sk_live_hush", "dunning.warning_days: "),
+        ("TILLD_CHECKOUT_SUCCESS_URL", "whsec_hush", "checkout.success_url: "),
+        ("STRIPE_API_BASE", "ftp://api.example.com/hush", "stripe.api_base: "),
+    ];
+    for (name, value, part) in table {
+        of_env(name, value, &[part]);
+        let world = World::bare().env(&[(name, value)]);
+        assert!(!world.faults()[0].contains("hush"), "{:?}", world.faults());
+    }
+    let endpoint = "[[notify.webhook]]\nurl = \"ftp://hooks.example.com/services/hush\"\n\
+                    secrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n";
+    of_file(endpoint, &["notify.webhook[0].url: \"ftp://hooks.example.com/…\""]);
+    assert!(!World::bare().file(endpoint).faults()[0].contains("hush"));
+}
+
+#[test]
+fn two_equal_tokens_are_refused_except_in_dev() {
+    let text = "[api]\ntoken = \"0123456789abcdef\"\nadmin_token = \"0123456789abcdef\"\n";
+    of_file(text, &["api.admin_token: is the same as api.token", "config.toml:3"]);
+    World::bare().other_file("tilld-dev.toml", &text.replace("0123456789abcdef", "dev")).tool();
+}
+
+#[test]
+fn a_product_among_the_prices_is_refused() {
+    of_file("[[plan]]\ntier = \"pro\"\nprice_ids = [\"prod_1\"]\n", &["plan[0].price_ids: prod_1 is a product"]);
+    of_env("TILLD_PLANS", "pro:price_1,prod_1", &["plan.price_ids: prod_1 is a product"]);
+}
+
+#[test]
+fn a_log_filter_or_an_api_version_that_means_nothing_is_refused() {
+    for (name, wrong) in [("TILLD_LOG", "infoo"), ("RUST_LOG", "info,tilld=loud"), ("TILLD_LOG", "a=b=c")] {
+        of_env(name, wrong, &["log: ", "is no level"]);
+    }
+    for fine in ["info", "WARN", "off", "info,tilld::worker=debug", "tilld", "tilld::http,ureq=warn", "info/webhook"] {
+        assert_eq!(World::bare().env(&[("TILLD_LOG", fine)]).tool().log, fine);
+    }
+    for wrong in ["latest", "2026", "2026-13-01", "2026-02-30.endive", "2026-09-30.", "endive", "2026-9-30"] {
+        of_env("STRIPE_API_VERSION", wrong, &["stripe.api_version: ", "is no API version"]);
+    }
+    for fine in ["2020-08-27", "2026-09-30.endive", "2026-09-30.preview"] {
+        assert_eq!(World::bare().env(&[("STRIPE_API_VERSION", fine)]).tool().stripe.api_version, fine);
+    }
+}
+
+#[test]
+fn an_unknown_variable_of_ours_is_warned_of_with_the_nearest() {
+    let world = World::bare().env(&[("TILLD_ADMIN_TOKN", "hush"), ("TILLD_CONFIGURATION", "x"), ("OTHER", "x")]);
+    let warnings = world.tool().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("TILLD_ADMIN_TOKN is none of tilld's") && warnings[0].contains("TILLD_ADMIN_TOKEN?"));
+    assert!(warnings[1].contains("TILLD_CONFIG?"), "{warnings:?}");
+    assert!(!warnings.concat().contains("hush"));
+}
+
+#[test]
 fn a_secret_given_as_text_and_as_file_is_refused() {
-    let text = "[api]\ntoken = \"a\"\ntoken_file = \"t\"\n";
+    let text = "[api]\ntoken = \"a-0123456789abcdef\"\ntoken_file = \"t\"\n";
     World::bare().file(text).other_file("t", "b").fault(&["api.token: is given twice", "token_file"]);
     let text = "[[stripe.webhook]]\nsecrets = [\"a\"]\nsecrets_file = \"t\"\n";
     World::bare().file(text).other_file("t", "b").fault(&["[0].secrets: is given twice"]);
@@ -274,7 +344,7 @@ fn an_api_base_that_is_no_url_is_refused() {
         "https://api.stripe.com:x",
     ];
     for text in wrong {
-        of_env("STRIPE_API_BASE", text, &["stripe.api_base: ", text, "https://"]);
+        of_env("STRIPE_API_BASE", text, &["stripe.api_base: ", "https://"]);
     }
 }
 
@@ -361,8 +431,8 @@ fn a_tier_named_twice_is_refused() {
 fn a_price_in_two_plans_is_refused() {
     let text = "[[plan]]\ntier = \"pro\"\nprice_ids = [\"price_1\"]\n\
                 [[plan]]\ntier = \"team\"\nprice_ids = [\"price_1\"]\n";
-    of_file(text, &["plan[1].price_ids: price_1", "\"pro\"", "\"team\"", "config.toml:6"]);
-    of_env("TILLD_PLANS", "pro:price_1;team:price_1", &["plan.price_ids: price_1"]);
+    of_file(text, &["plan[1].price_ids: \"price_1\" is in plan", "\"pro\"", "\"team\"", "config.toml:6"]);
+    of_env("TILLD_PLANS", "pro:price_1;team:price_1", &["plan.price_ids: \"price_1\" is in plan"]);
 }
 
 #[test]
@@ -381,9 +451,9 @@ fn the_daemon_needs_both_tokens_where_others_reach_the_private_listener() {
     open.tool();
     let parts = ["listen.private: 0.0.0.0:4243", "api.admin_token", "(TILLD_PRIVATE_LISTEN)"];
     open.serve_fault(&parts);
-    let half = open.env(&[("TILLD_API_TOKEN", "a")]);
+    let half = open.env(&[("TILLD_API_TOKEN", "tilld_0123456789a")]);
     half.serve_fault(&parts);
-    half.env(&[("TILLD_ADMIN_TOKEN", "b")]).serve();
+    half.env(&[("TILLD_ADMIN_TOKEN", "tilld_0123456789b")]).serve();
     World::bare().env(&[SECRET, ("TILLD_PRIVATE_LISTEN", "unix:/run/x")]).serve();
     World::bare().env(&[SECRET, ("TILLD_PUBLIC_LISTEN", "0.0.0.0:80")]).serve();
 }

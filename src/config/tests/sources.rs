@@ -62,8 +62,8 @@ fn every_variable_of_the_contract_sets_its_key() {
         ("STRIPE_WEBHOOK_ENDPOINT", "/hooks"),
         ("STRIPE_WEBHOOK_SECRET", "whsec_1"),
         ("STRIPE_WEBHOOK_SECRETS", "whsec_2, whsec_3,"),
-        ("TILLD_API_TOKEN", "t1"),
-        ("TILLD_ADMIN_TOKEN", "t2"),
+        ("TILLD_API_TOKEN", "t1-0123456789abcdef"),
+        ("TILLD_ADMIN_TOKEN", "t2-0123456789abcdef"),
         ("TILLD_PLANS", "pro:price_a,price_b;team:price_c"),
         ("TILLD_RETRY_MAX_ATTEMPTS", "3"),
         ("TILLD_RETRY_BASE_DELAY_S", "1"),
@@ -89,8 +89,8 @@ fn every_variable_of_the_contract_sets_its_key() {
     let [endpoint] = config.stripe.webhooks.as_slice() else { panic!("one endpoint") };
     assert_eq!(endpoint.path, "/hooks");
     assert_eq!(exposed(&endpoint.secrets), ["whsec_1", "whsec_2", "whsec_3"]);
-    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1");
-    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2");
+    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1-0123456789abcdef");
+    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2-0123456789abcdef");
     let plans = [("pro", vec!["price_a", "price_b"]), ("team", vec!["price_c"])];
     assert_eq!(tier_of_prices(&config), plans);
     assert_eq!(config.retry, Retry { max_attempts: 3, base_delay_s: 1, max_delay_s: 9 });
@@ -165,19 +165,19 @@ fn a_relative_database_is_relative_to_the_working_directory_not_to_the_file() {
 
 #[test]
 fn the_first_file_of_the_search_order_is_read() {
-    let log = |name: &str| format!("log = \"{name}\"\n");
+    let log = |name: &str| format!("log = \"tilld::{name}\"\n");
     let mut world = World::bare();
     for name in ["etc/config.toml", "tilld-dev.toml", "config.toml"] {
         world = world.other_file(name, &log(name));
         let config = world.tool();
-        assert_eq!(config.log, name);
+        assert_eq!(config.log, format!("tilld::{name}"));
         assert_eq!(config.source, Some(world.path(name)));
     }
     let world = world.other_file("env.toml", &log("env")).env(&[("TILLD_CONFIG", "env.toml")]);
-    assert_eq!(world.tool().log, "env");
+    assert_eq!(world.tool().log, "tilld::env");
     let config = Some("flag.toml".into());
     let world = world.other_file("flag.toml", &log("flag")).flags(Flags { config, ..Flags::default() });
-    assert_eq!(world.tool().log, "flag");
+    assert_eq!(world.tool().log, "tilld::flag");
 }
 
 #[test]
@@ -196,13 +196,13 @@ fn a_secret_may_be_in_a_file_of_its_own_and_is_trimmed() {
     let world = World::bare()
         .file(text)
         .other_file("key", " sk_live_1\r\n")
-        .other_file("token", "t1\n")
-        .other_file("admin", "t2")
+        .other_file("token", "t1-0123456789abcdef\n")
+        .other_file("admin", "t2-0123456789abcdef")
         .other_file("hooks", "whsec_1\n\nwhsec_2, whsec_3\r\n");
     let config = world.serve();
     assert_eq!(config.stripe.api_key.as_ref().unwrap().expose(), "sk_live_1");
-    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1");
-    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2");
+    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1-0123456789abcdef");
+    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2-0123456789abcdef");
     let secrets = exposed(&config.stripe.webhooks[0].secrets);
     assert_eq!(secrets, ["whsec_1", "whsec_2", "whsec_3"]);
 }
@@ -212,13 +212,13 @@ fn a_secret_may_be_a_systemd_credential() {
     let world = World::bare()
         .credential("stripe_api_key", "sk_test_c\n")
         .credential("stripe_webhook_secrets", "whsec_a\nwhsec_b\n")
-        .credential("api_token", "t1")
-        .credential("admin_token", "t2");
+        .credential("api_token", "t1-0123456789abcdef")
+        .credential("admin_token", "t2-0123456789abcdef");
     let config = world.serve();
     assert_eq!(config.stripe.api_key.as_ref().unwrap().expose(), "sk_test_c");
     assert_eq!(exposed(&config.stripe.webhooks[0].secrets), ["whsec_a", "whsec_b"]);
-    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1");
-    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2");
+    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1-0123456789abcdef");
+    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2-0123456789abcdef");
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_file_with_secrets_that_others_may_read_is_warned_about() {
         let rights = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(world.path("config.toml"), rights).unwrap();
     };
-    let with_secret = World::bare().file("[api]\ntoken = \"t\"\n");
+    let with_secret = World::bare().file("[api]\ntoken = \"t-0123456789abcdef\"\n");
     for mode in [0o640, 0o604] {
         chmod(&with_secret, mode);
         let warnings = with_secret.tool().warnings;
@@ -305,7 +305,7 @@ fn a_file_with_secrets_that_others_may_read_is_warned_about() {
     }
     chmod(&with_secret, 0o600);
     assert!(with_secret.tool().warnings.is_empty());
-    let without_secret = World::bare().file("[api]\ntoken_file = \"t\"\n").other_file("t", "t");
+    let without_secret = World::bare().file("[api]\ntoken_file = \"t\"\n").other_file("t", "t-0123456789abcdef");
     chmod(&without_secret, 0o644);
     assert!(without_secret.tool().warnings.is_empty());
 }
@@ -313,7 +313,7 @@ fn a_file_with_secrets_that_others_may_read_is_warned_about() {
 #[test]
 fn a_configuration_does_not_show_its_secrets() {
     let world = World::bare()
-        .file("[api]\ntoken = \"hush\"\n")
+        .file("[api]\ntoken = \"hush-0123456789abcdef\"\n")
         .env(&[("STRIPE_API_KEY", "sk_test_hush"), ("STRIPE_WEBHOOK_SECRET", "whsec_hush")]);
     let shown = format!("{:?}", world.tool());
     assert!(shown.contains("[redacted]") && !shown.contains("hush"), "{shown}");

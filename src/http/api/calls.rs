@@ -25,6 +25,7 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::{self as table, Route, Segments};
 use crate::ids;
+use crate::projection::read::Sent;
 use crate::store::users::User;
 use crate::stripe::call::{Priority, Verb};
 use crate::stripe::form::Form;
@@ -57,7 +58,10 @@ pub fn waits_for_stripe(request: &Request) -> bool {
 type Answered = Result<Response, ApiError>;
 
 /// The key under which the metadata of what is made name its user; projections read it.
-const USER_METADATA: &str = "user_id";
+fn user_key(api: &Api) -> &str {
+    api.context.link.own_key()
+}
+
 /// Longest `Idempotency-Key` (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
 
@@ -128,8 +132,16 @@ impl<'a> Asked<'a> {
             return;
         }
         let path = format!("/v1/customers/{}", encoded(customer));
-        match self.read_anew(&path) {
-            Ok(_) => log::info!("Stripe does not know a customer any more; it was read anew customer={customer}"),
+        match self.read_anew(&path).and_then(|found| self.gone(customer, found.is_none())) {
+            Ok(Some(true)) => log::warn!(
+                "Stripe does not know a customer any more, nor that it was deleted, as after \"delete all test data\": it is \
+                 noted as deleted, and the next checkout makes a new one customer={customer}"
+            ),
+            Ok(Some(false)) => log::warn!(
+                "Stripe does not know a customer, but it is not certain that the key is of the account and mode of this \
+                 database, so it is kept: give the key leave to read the account customer={customer}"
+            ),
+            Ok(None) => log::info!("Stripe does not know a customer any more; it was read anew customer={customer}"),
             Err(error) => {
                 log::warn!(
                     "Stripe does not know a customer, and cannot show it customer={customer}: {}",
@@ -137,6 +149,16 @@ impl<'a> Asked<'a> {
                 );
             }
         }
+    }
+
+    /// Notes a customer that is gone without a trace; whether that could be done. `None`: it is not gone.
+    fn gone(&self, customer: &str, is_gone: bool) -> Result<Option<bool>, ApiError> {
+        if !is_gone {
+            return Ok(None);
+        }
+        let now_ms = self.api.clock.now_ms();
+        let sent = self.api.store.read(|reader| Sent::now(reader, now_ms))?;
+        Ok(Some(self.calls.forget_customer(customer, sent)?))
     }
 
     /// Reads an object as it is now into the tables; `None` where Stripe does not know it.

@@ -64,7 +64,7 @@ pub(super) fn get(api: &Api, _: &Request, segments: &Segments) -> Answered {
 
 pub(super) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
     let page = Page::from_request(request)?;
-    let email = request.parameter("email");
+    let email = request.parameter("email").map(|email| email.trim().to_owned());
     let users =
         api.store.read(|reader| table::list(reader, email.as_deref(), page.starting_after.as_deref(), page.fetch()))?;
     Ok(Response::list(users.iter().map(views::user).collect(), &page))
@@ -84,11 +84,13 @@ pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered
 }
 
 fn change(mut fields: Map<String, Value>) -> Result<Change, ApiError> {
-    let email = text(&mut fields, "email")?;
+    let email = text(&mut fields, "email")?.map(|email| email.map(|address| address.trim().to_owned()));
     if let Some(Some(address)) = &email
-        && !address.contains('@')
+        && !is_address(address)
     {
-        return Err(ApiError::parameter("email", format!("email {address:?} has no @")));
+        let message =
+            format!("email {address:?} is no mail address: write it as in jane@example.com, or null for none");
+        return Err(ApiError::parameter("email", message));
     }
     let change = Change { email, name: text(&mut fields, "name")?, metadata: metadata(&mut fields)? };
     match fields.keys().next() {
@@ -98,6 +100,16 @@ fn change(mut fields: Map<String, Value>) -> Result<Change, ApiError> {
             Err(ApiError::new(400, "parameter_unknown", message))
         }
     }
+}
+
+/// Whether mail can be addressed so: something, one `@`, and what can be a host. More only the mail server knows.
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let is_local =
+        !local.is_empty() && !local.contains(|c: char| c.is_whitespace() || c.is_control() || "<>,;@".contains(c));
+    let is_label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
+    is_local && domain.split('.').all(is_label)
 }
 
 fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<Option<String>>, ApiError> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::entitlement::Answer;
+use crate::ownership::LinkedBy;
 use crate::store::audit::Entry;
 use crate::store::invoices::Invoice;
 use crate::store::payment_failures;
@@ -60,6 +61,7 @@ pub fn subscription(shown: &subscriptions::Shown) -> Value {
         "collection_method": row.collection_method, "pause_collection": row.pause_collection,
         "paused_reason": row.paused_reason,
         "currency": row.currency, "latest_invoice": row.latest_invoice, "items": items,
+        "user_id": shown.user_id, "linked_by": shown.linked_by.map(LinkedBy::as_str),
         "items_partial": row.items_partial, "metadata": parsed(&row.metadata), "livemode": row.livemode,
         "created": row.created, "as_of": row.event_created,
     })

@@ -3,10 +3,13 @@
 //! hold what others wait for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// So many bytes of each body are free, so that small requests pass while large ones take their time.
 pub(super) const FREE_BYTES: usize = 32 * 1024;
+
+/// How often a body that waits looks whether its connection was told to go.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What is larger than this, glibc takes from the system alone and gives back at once (malloc/malloc.c,
 /// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay with whichever thread's memory it came from, and there are many.
@@ -61,12 +64,17 @@ impl Budget {
         self.purse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves `bytes`, waiting for them until `deadline`.
-    pub(super) fn reserve(&self, bytes: usize, deadline: Instant) -> Option<Lease<'_>> {
-        let wait = deadline.saturating_duration_since(Instant::now());
-        let lacking = |purse: &mut Purse| purse.bytes < bytes && !purse.closed;
-        let waited = self.changed.wait_timeout_while(self.lock(), wait, lacking);
-        let (mut purse, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    /// Reserves `bytes`, waiting for them until `deadline`, or until `gives_up`.
+    pub(super) fn reserve(&self, bytes: usize, deadline: Instant, gives_up: impl Fn() -> bool) -> Option<Lease<'_>> {
+        let mut purse = self.lock();
+        while purse.bytes < bytes && !purse.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || gives_up() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(purse, left.min(LOOK_EVERY));
+            purse = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         purse.bytes = purse.bytes.checked_sub(bytes)?;
         Some(Lease { budget: self, bytes })
     }
@@ -82,7 +90,6 @@ impl Budget {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::thread::{Handle, Threads};
@@ -94,11 +101,11 @@ mod tests {
     #[test]
     fn what_is_reserved_is_gone_until_it_is_given_back() {
         let budget = Budget::new(10);
-        let lease = budget.reserve(8, soon()).unwrap();
-        assert!(budget.reserve(3, soon()).is_none());
-        let rest = budget.reserve(2, soon()).unwrap();
+        let lease = budget.reserve(8, soon(), || false).unwrap();
+        assert!(budget.reserve(3, soon(), || false).is_none());
+        let rest = budget.reserve(2, soon(), || false).unwrap();
         drop((lease, rest));
-        assert!(budget.reserve(10, soon()).is_some());
+        assert!(budget.reserve(10, soon(), || false).is_some());
     }
 
     #[test]
@@ -108,7 +115,7 @@ mod tests {
         let (threads, (got, gotten)) = (Threads::default(), crossbeam_channel::bounded(8));
         let work = || {
             let (budget, got) = (Arc::clone(&budget), got.clone());
-            move || got.send(budget.reserve(6, deadline).is_some()).unwrap()
+            move || got.send(budget.reserve(6, deadline, || false).is_some()).unwrap()
         };
         let waiting: Vec<Handle> = (0..8).map(|_| threads.spawn("wants", work()).unwrap()).collect();
         waiting.into_iter().for_each(Handle::join);
@@ -116,11 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn who_was_told_to_go_waits_no_longer() {
+        let budget = Budget::new(0);
+        let began = Instant::now();
+        assert!(budget.reserve(1, began + Duration::from_secs(60), || true).is_none());
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
     fn closing_ends_every_wait() {
         let budget = Arc::new(Budget::new(0));
         let (threads, waits) = (Threads::default(), Arc::clone(&budget));
         let forever = Instant::now() + Duration::from_secs(600);
-        let waiting = threads.spawn("waits", move || assert!(waits.reserve(1, forever).is_none())).unwrap();
+        let waiting = threads.spawn("waits", move || assert!(waits.reserve(1, forever, || false).is_none())).unwrap();
         budget.close();
         waiting.join();
         assert_eq!(threads.reports().recv().unwrap().panic, None);

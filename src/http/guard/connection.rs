@@ -18,6 +18,8 @@ use super::upstream::Answer;
 
 /// After a refusal, what the client still sends is read for this long, so that it sees the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// So long where the connection gives way to another that waits.
+const FAREWELL: Duration = Duration::from_millis(20);
 /// And at most so much, in bytes.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 /// Read at once while lingering.
@@ -83,7 +85,7 @@ impl<'a> Connection<'a> {
     /// One request and its answer; whether another may follow.
     fn one(&mut self, wait: Duration) -> Result<bool, End> {
         self.await_first_byte(wait)?;
-        if !self.place.arriving() {
+        if !self.place.arriving(self.seat) {
             return Err(self.sent_away().into());
         }
         let deadline = Instant::now() + self.door.limits.request_timeout;
@@ -97,6 +99,7 @@ impl<'a> Connection<'a> {
         let answer = self.exchange(head, body)?;
         let keep = keep_alive && !self.door.stop.is_given();
         let bytes = framed(answer, keep, answers_10);
+        self.place.taking(self.seat);
         self.wire.write_all_within(&bytes, self.door.limits.request_timeout).map_err(|_| End::Quiet)?;
         self.place.idle(self.seat);
         Ok(keep)
@@ -198,7 +201,7 @@ impl<'a> Connection<'a> {
     }
 
     fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Lease<'a>, End> {
-        let lease = self.door.budget.reserve(bytes, deadline);
+        let lease = self.door.budget.reserve(bytes, deadline, || self.place.is_leaving());
         lease.ok_or_else(|| if self.place.is_leaving() { self.sent_away() } else { refusal::NO_MEMORY }.into())
     }
 
@@ -233,8 +236,12 @@ impl<'a> Connection<'a> {
     fn refuse(&mut self, refusal: Refusal) {
         let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
         let (name, status, code) = (self.door.name, refusal.status, refusal.code);
-        log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
-        let told = self.wire.write_all_within(&refusal::bytes(refusal), self.door.limits.request_timeout);
+        if self.door.refused.admit(code, Instant::now()) {
+            log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
+        }
+        // Others wait for the place of one that was told to go.
+        let wait = if self.place.is_leaving() { FAREWELL } else { self.door.limits.request_timeout };
+        let told = self.wire.write_all_within(&refusal::bytes(refusal), wait);
         if told.is_ok() {
             self.linger();
         }
@@ -244,7 +251,7 @@ impl<'a> Connection<'a> {
     fn linger(&mut self) {
         self.place.idle(self.seat);
         self.place.socket.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + LINGER;
+        let deadline = Instant::now() + if self.place.is_leaving() { FAREWELL } else { LINGER };
         let mut buffer = [0; LINGER_READ_BYTES];
         let mut read = 0;
         while read < LINGER_BYTES {

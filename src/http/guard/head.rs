@@ -70,8 +70,10 @@ pub struct Rules {
     pub length_required: bool,
 }
 
-/// Headers that concern one connection (RFC 9110 §7.6.1), and those that the guard writes itself.
-const NOT_PASSED_ON: [&str; 11] = [
+/// Headers that concern one connection (RFC 9110 §7.6.1), and those that the guard writes itself. An offer to change the
+/// protocol (Upgrade, with HTTP2-Settings for h2c: RFC 9110 §7.8, RFC 7540 §3.2.1) is one to ignore, and must never reach
+/// tiny_http, which would take everything that follows for the body.
+const NOT_PASSED_ON: [&str; 12] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -79,6 +81,7 @@ const NOT_PASSED_ON: [&str; 11] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "http2-settings",
     "content-length",
     "expect",
     PEER_HEADER,
@@ -142,9 +145,6 @@ fn read(request: &httparse::Request, bytes: usize, rules: Rules) -> Result<Head,
         return Err(bad("the target must be ASCII; other characters are percent-encoded"));
     }
     let is_http_10 = request.version == Some(0);
-    if find(request, "upgrade").is_some() || connection_says(request, "upgrade") {
-        return Err(bad("this server does not upgrade connections"));
-    }
     if find_all(request, "host").count() > 1 || (!is_http_10 && find(request, "host").is_none()) {
         return Err(bad("there must be exactly one Host header"));
     }
@@ -300,6 +300,16 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_to_change_the_protocol_is_ignored() {
+        let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n";
+        let head = ok(&format!("POST / HTTP/1.1\r\nHost: x\r\n{upgrade}Content-Length: 3\r\n\r\nabc"));
+        assert_eq!((head.length, head.keep_alive), (Length::Known(3), true));
+        assert_eq!(text(&head), "POST / HTTP/1.1\r\nHost: x\r\n");
+        let head = ok("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nHTTP2-Settings: A\r\n\r\n");
+        assert_eq!(text(&head), "GET / HTTP/1.1\r\nHost: x\r\n");
+    }
+
+    #[test]
     fn what_is_not_ascii_goes_no_further() {
         let head = ok("GET / HTTP/1.1\r\nHost: x\r\nX-City: Zürich\r\n\r\n");
         assert_eq!(text(&head), "GET / HTTP/1.1\r\nHost: x\r\nX-City: Z??rich\r\n");
@@ -349,7 +359,6 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
             "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
         ] {
             assert_eq!(status(head), 400, "{head:?}");

@@ -1,11 +1,13 @@
-//! Who is inside: every open connection, and what it is doing. At the cap the one that has been idle longest gives way.
+//! Who is inside: every open connection, and what it is doing. At the cap the one that has been idle longest gives way;
+//! where none is idle, the one whose request has been coming longest, or whose answer has been leaving longest, once that
+//! has taken more than [`PATIENCE`]: otherwise whoever sends half a request often enough would keep everybody out.
 //! A request costs no lock here, only a change of its place's state.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::stream::Socket;
 
@@ -16,14 +18,41 @@ const LEAVING_AT_MOST: usize = 32;
 /// How long a new connection waits for them.
 const LEAVING_WAIT: Duration = Duration::from_secs(1);
 
-/// A request is coming.
+/// How long a request may take to come, or an answer to be taken, before its connection gives way at the cap.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a connection is doing, in one number: the kind in its lowest bits, and above them since when, so that a change
+/// and a return between looking and acting are noticed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State(u64);
+
+/// A request is coming; above it the millisecond since the door was opened.
 const ARRIVING: u64 = 0;
-/// A request is being answered.
+/// A request is being answered: it is ours to end, so it stays.
 const ANSWERING: u64 = 1;
 /// It was told to go; its thread is about to leave.
 const LEAVING: u64 = 2;
-/// From here on: it waits for the first byte of a request. The smaller, the longer.
+/// It waits for the first byte of a request; above it its turn: the smaller, the longer.
 const IDLE: u64 = 3;
+/// Its answer is being written; above it the millisecond since the door was opened.
+const TAKING: u64 = 4;
+const KIND_BITS: u32 = 3;
+
+impl State {
+    const LEAVING: Self = Self(LEAVING);
+
+    const fn new(kind: u64, since: u64) -> Self {
+        Self(since << KIND_BITS | kind)
+    }
+
+    const fn kind(self) -> u64 {
+        self.0 & ((1 << KIND_BITS) - 1)
+    }
+
+    const fn since(self) -> u64 {
+        self.0 >> KIND_BITS
+    }
+}
 
 /// A connection's place.
 pub(super) struct Place {
@@ -35,39 +64,51 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, state: AtomicU64::new(LEAVING), fresh: AtomicBool::new(true) }
+        Self { socket, state: AtomicU64::new(State::LEAVING.0), fresh: AtomicBool::new(true) }
     }
 
     /// A request is coming; false when the connection was told to go a moment earlier.
-    pub(super) fn arriving(&self) -> bool {
+    pub(super) fn arriving(&self, seat: &Seat) -> bool {
         self.fresh.store(false, Ordering::SeqCst);
-        self.change(ARRIVING)
+        self.change(State::new(ARRIVING, seat.registry.now_ms()))
     }
 
     /// The request is complete and is being answered.
     pub(super) fn answering(&self) -> bool {
-        self.change(ANSWERING)
+        self.change(State::new(ANSWERING, 0))
+    }
+
+    /// The answer is there, and is being taken by the client.
+    pub(super) fn taking(&self, seat: &Seat) -> bool {
+        self.change(State::new(TAKING, seat.registry.now_ms()))
     }
 
     /// The connection waits for its next request, or is not worth keeping.
     pub(super) fn idle(&self, seat: &Seat) {
-        self.change(seat.registry.turn());
+        self.change(State::new(IDLE, seat.registry.turn()));
     }
 
     pub(super) fn is_leaving(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == LEAVING
+        self.state() == State::LEAVING
     }
 
-    fn change(&self, to: u64) -> bool {
-        let staying = |state| (state != LEAVING).then_some(to);
+    fn state(&self) -> State {
+        State(self.state.load(Ordering::SeqCst))
+    }
+
+    fn change(&self, to: State) -> bool {
+        let staying = |state| (state != State::LEAVING.0).then_some(to.0);
         self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, staying).is_ok()
     }
 
-    /// Tells it to go, if its state is still `seen`. Its thread wakes up and can still say why.
-    fn dismiss(&self, seen: u64) -> bool {
-        let told = self.state.compare_exchange(seen, LEAVING, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    /// Tells it to go, if its state is still `seen`. Its thread wakes up and can still say why; where it is writing, only
+    /// the end of the connection wakes it.
+    fn dismiss(&self, seen: State) -> bool {
+        let leaving = State::LEAVING.0;
+        let told = self.state.compare_exchange(seen.0, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if told {
-            self.socket.shutdown(Shutdown::Read);
+            let how = if seen.kind() == TAKING { Shutdown::Both } else { Shutdown::Read };
+            self.socket.shutdown(how);
         }
         told
     }
@@ -84,8 +125,9 @@ pub(super) struct Registry {
     inside: Mutex<Inside>,
     left: Condvar,
     cap: usize,
-    /// How often a connection became idle, counted from `IDLE`.
+    /// How often a connection became idle.
     turns: AtomicU64,
+    opened: Instant,
 }
 
 /// The right to be inside; given back when dropped.
@@ -103,7 +145,8 @@ impl Drop for Seat {
 
 impl Registry {
     pub(super) fn new(cap: usize) -> Self {
-        Self { inside: Mutex::default(), left: Condvar::new(), cap, turns: AtomicU64::new(IDLE) }
+        let (left, turns) = (Condvar::new(), AtomicU64::new(0));
+        Self { inside: Mutex::default(), left, cap, turns, opened: Instant::now() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -116,11 +159,15 @@ impl Registry {
         self.turns.fetch_add(1, Ordering::SeqCst)
     }
 
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX >> KIND_BITS)
+    }
+
     /// Gives a connection a place; `None` when there is none and nobody can give way.
     pub(super) fn enter(self: &Arc<Self>, place: &Arc<Place>) -> Option<Seat> {
         let mut inside = self.lock();
         if inside.places.len() >= self.cap {
-            if !inside.make_room(self.cap) {
+            if !inside.make_room(self.cap, self.now_ms()) {
                 return None;
             }
             // A burst must not make more threads than the cap and a few.
@@ -133,7 +180,7 @@ impl Registry {
         }
         inside.last = inside.last.wrapping_add(1);
         let ticket = inside.last;
-        place.state.store(self.turn(), Ordering::SeqCst);
+        place.state.store(State::new(IDLE, self.turn()).0, Ordering::SeqCst);
         inside.places.insert(ticket, Arc::clone(place));
         Some(Seat { registry: Arc::clone(self), ticket })
     }
@@ -151,25 +198,25 @@ impl Registry {
     /// know yet; one that has just come is given its first request.
     pub(super) fn close_idle_but_fresh(&self) {
         self.close(|state, place| {
-            state >= IDLE && !place.fresh.load(Ordering::SeqCst) && !place.socket.has_something()
+            state.kind() == IDLE && !place.fresh.load(Ordering::SeqCst) && !place.socket.has_something()
         });
     }
 
     /// Idle ones, and those whose request is not complete.
     pub(super) fn close_unanswered(&self) {
-        self.close(|state, _| state >= IDLE || state == ARRIVING);
+        self.close(|state, _| matches!(state.kind(), IDLE | ARRIVING));
     }
 
     pub(super) fn close_all(&self) {
         self.lock().places.values().for_each(|place| {
-            place.state.store(LEAVING, Ordering::SeqCst);
+            place.state.store(State::LEAVING.0, Ordering::SeqCst);
             place.socket.shutdown(Shutdown::Both);
         });
     }
 
-    fn close(&self, is_meant: impl Fn(u64, &Place) -> bool) {
+    fn close(&self, is_meant: impl Fn(State, &Place) -> bool) {
         for place in self.lock().places.values() {
-            let state = place.state.load(Ordering::SeqCst);
+            let state = place.state();
             if is_meant(state, place) {
                 place.dismiss(state);
             }
@@ -179,17 +226,30 @@ impl Registry {
 
 impl Inside {
     /// Whether there is a place among `cap`, if need be by sending somebody away.
-    fn make_room(&mut self, cap: usize) -> bool {
-        self.places.values().filter(|place| !place.is_leaving()).count() < cap || self.dismiss_oldest_idle()
+    fn make_room(&mut self, cap: usize, now_ms: u64) -> bool {
+        self.places.values().filter(|place| !place.is_leaving()).count() < cap
+            || self.dismiss_oldest_idle()
+            || self.dismiss_slowest(now_ms)
     }
 
     fn dismiss_oldest_idle(&mut self) -> bool {
+        self.dismiss_oldest(|state| state.kind() == IDLE)
+    }
+
+    /// The one that has kept us waiting longest, if it is too long.
+    fn dismiss_slowest(&mut self, now_ms: u64) -> bool {
+        let patience_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+        let is_slow = |state: State| now_ms.saturating_sub(state.since()) > patience_ms;
+        self.dismiss_oldest(|state| matches!(state.kind(), ARRIVING | TAKING) && is_slow(state))
+    }
+
+    fn dismiss_oldest(&mut self, is_meant: impl Fn(State) -> bool) -> bool {
         loop {
-            let states = self.places.values().map(|place| (place.state.load(Ordering::SeqCst), place));
-            match states.filter(|(state, _)| *state >= IDLE).min_by_key(|(state, _)| *state) {
+            let states = self.places.values().map(|place| (place.state(), place));
+            match states.filter(|(state, _)| is_meant(*state)).min_by_key(|(state, _)| state.since()) {
                 None => return false,
                 Some((state, place)) if place.dismiss(state) => return true,
-                // Its request came at this moment; it stays, another goes.
+                // It went on at this moment; it stays, another goes.
                 Some(_) => {}
             }
         }
@@ -213,16 +273,39 @@ mod tests {
     fn at_the_cap_the_oldest_idle_one_goes_and_never_a_busy_one() {
         let registry = Arc::new(Registry::new(3));
         let [(busy, _a), (old, _b), (young, _c), (next, _d), (last, _e)] = std::array::from_fn(|_| place());
-        let _seats: Vec<Seat> = [&busy, &old, &young].map(|place| registry.enter(place).unwrap()).into();
-        assert!(busy.arriving());
+        let seats: Vec<Seat> = [&busy, &old, &young].map(|place| registry.enter(place).unwrap()).into();
+        assert!(busy.arriving(&seats[0]));
         let newcomer = registry.enter(&next).unwrap();
         assert_eq!([&busy, &old, &young].map(|place| place.is_leaving()), [false, true, false]);
         // What is told to go takes no request any more.
-        assert!(!old.arriving() && !old.answering());
-        assert!(young.arriving() && next.arriving());
+        assert!(!old.arriving(&seats[1]) && !old.answering());
+        assert!(young.arriving(&seats[2]) && next.arriving(&newcomer));
         assert!(registry.enter(&last).is_none());
         drop(newcomer);
         assert!(registry.enter(&last).is_some());
+    }
+
+    #[test]
+    fn at_the_cap_the_slowest_one_goes_once_it_has_been_slow_for_a_second_and_never_one_that_is_being_answered() {
+        let registry = Arc::new(Registry::new(4));
+        let [(slow, _a), (deaf, _b), (asked, _c), (young, _d), (first, _e), (second, _f), (third, _g)] =
+            std::array::from_fn(|_| place());
+        let inside = [&slow, &deaf, &asked, &young];
+        let seats: Vec<Seat> = inside.map(|place| registry.enter(place).unwrap()).into();
+        assert!(slow.arriving(&seats[0]) && asked.answering());
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(deaf.taking(&seats[1]));
+        assert!(young.arriving(&seats[3]) && registry.enter(&first).is_none(), "nobody has been slow for long");
+        std::thread::sleep(PATIENCE + Duration::from_millis(50));
+        assert!(young.arriving(&seats[3]));
+        let leaving = || inside.map(|place| place.is_leaving());
+        let mut newcomers = vec![registry.enter(&first).unwrap()];
+        assert!(first.arriving(&newcomers[0]));
+        assert_eq!(leaving(), [true, false, false, false]);
+        newcomers.push(registry.enter(&second).unwrap());
+        assert!(second.arriving(&newcomers[1]));
+        assert_eq!(leaving(), [true, true, false, false]);
+        assert!(registry.enter(&third).is_none());
     }
 
     #[test]
@@ -241,11 +324,11 @@ mod tests {
         let all = [&idle, &fresh, &asking, &arriving, &answering];
         let seats: Vec<Seat> = all.map(|place| registry.enter(place).unwrap()).into();
         for (place, seat) in [(&idle, &seats[0]), (&asking, &seats[2])] {
-            assert!(place.arriving());
+            assert!(place.arriving(seat));
             place.idle(seat);
         }
         client.write_all(b"GET").unwrap();
-        assert!(arriving.arriving() && answering.answering());
+        assert!(arriving.arriving(&seats[3]) && answering.answering());
         let leaving = || all.map(|place| place.is_leaving());
         registry.close_idle_but_fresh();
         assert_eq!(leaving(), [true, false, false, false, false], "who has just come, or asks, is answered");

@@ -35,6 +35,13 @@ fn what_is_no_user_is_refused_and_named() {
     assert_eq!(fault(put(&till, "a%0Ab", json!({}))), bad_parameter("user_id"));
     for (name, wrong) in [
         ("email", json!("no address")),
+        ("email", json!("@")),
+        ("email", json!(" ")),
+        ("email", json!("a b@example.com")),
+        ("email", json!("a@b@example.com")),
+        ("email", json!("a@example..com")),
+        ("email", json!("a@exam ple.com")),
+        ("email", json!("a,b@example.com")),
         ("email", json!(7)),
         ("email", json!(format!("{}@example.com", "x".repeat(512)))),
         ("name", json!(["Zoë"])),
@@ -60,9 +67,13 @@ fn users_are_listed_by_mail_address_and_in_pages() {
     assert_eq!(by_email("x%40example.com"), ["a", "c"]);
     assert_eq!(by_email("y%2Bz@example.com"), ["b"]);
     assert_eq!(by_email("nobody@example.com"), [""; 0]);
-    assert_eq!(paged(&till, "/api/v1/users?"), ["a", "b", "c"]);
+    assert_eq!(by_email("X@Example.COM"), ["a", "c"], "whatever its case");
+    assert_eq!(put(&till, "d", json!({"email": " \t Dora@Example.com\n"})).1["email"], "Dora@Example.com");
+    assert_eq!(by_email("%20dora@example.com%20"), ["d"]);
+    put(&till, "d", json!({"email": "zz@example.com"}));
+    assert_eq!(paged(&till, "/api/v1/users?"), ["a", "b", "c", "d"]);
     assert_eq!(paged(&till, "/api/v1/users?email=x@example.com&"), ["a", "c"]);
-    let (_, page) = till.get("/api/v1/users?limit=3");
+    let (_, page) = till.get("/api/v1/users?limit=4");
     assert_eq!(page["has_more"], false);
 }
 

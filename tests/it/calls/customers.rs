@@ -59,3 +59,40 @@ fn without_a_key_it_is_said_that_stripe_is_not_configured() {
     let (status, answer) = live.ask("POST", CUSTOMER, &[], &Value::Null);
     assert_eq!((status, &answer["error"]["code"]), (503, &json!("stripe_not_configured")));
 }
+
+#[test]
+fn a_customer_that_is_gone_without_a_trace_is_cleared_and_the_next_checkout_makes_a_new_one() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), FakeStripe::start());
+    let live = Live::start_beside(dir.path(), &fake);
+    put_alice(&live);
+    let customer = live.ask("POST", CUSTOMER, &[], &Value::Null).1["stripe_customer_id"].clone();
+    fake.add_price("price_pro", 2000, "month");
+    // "Delete all test data" in the dashboard: no event tells of it, and Stripe answers 404.
+    fake.forget("customer", customer.as_str().unwrap());
+    let order = json!({"price_id": "price_pro", "success_url": "https://shop.example/done"});
+    let checkout = || live.ask("POST", "/api/v1/users/alice/checkout-session", &[], &order);
+    assert_eq!(checkout().1["error"]["code"], "resource_missing");
+    live.logged(&["delete all test data", customer.as_str().unwrap()]);
+    let (status, session) = checkout();
+    assert_eq!(status, 200, "{session}");
+    let (_, user) = live.get("/api/v1/users/alice");
+    assert_ne!(user["stripe_customer_id"], customer);
+    assert_eq!(fake.effects("customer"), 2);
+}
+
+#[test]
+fn where_the_account_is_not_certain_a_customer_that_stripe_does_not_know_is_kept() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), FakeStripe::start());
+    let key = fake.key_without(&["GET /v1/account"]).to_owned();
+    let url = fake.url();
+    let live = Live::start_with(dir.path(), &[("STRIPE_API_KEY", &key), ("STRIPE_API_BASE", &url)]);
+    put_alice(&live);
+    let customer = live.ask("POST", CUSTOMER, &[], &Value::Null).1["stripe_customer_id"].clone();
+    fake.add_price("price_pro", 2000, "month");
+    fake.forget("customer", customer.as_str().unwrap());
+    let order = json!({"price_id": "price_pro", "success_url": "https://shop.example/done"});
+    let (_, answer) = live.ask("POST", "/api/v1/users/alice/checkout-session", &[], &order);
+    assert_eq!(answer["error"]["code"], "resource_missing");
+    live.logged(&["it is kept", customer.as_str().unwrap()]);
+    assert_eq!(live.get("/api/v1/users/alice").1["stripe_customer_id"], customer);
+}

@@ -126,11 +126,12 @@ fn what_is_wrong_with_a_payment_is_said_before_stripe_is_asked() {
         ("return_url", json!({"return_url": "https://app.example"})),
         ("setup_future_usage", json!({"setup_future_usage": "ever"})),
         ("capture_method", json!({"capture_method": "later"})),
-        ("metadata", json!({"metadata": {"user_id": "bob"}})),
         ("metadata", json!({"metadata": ["x"]})),
     ] {
         assert_eq!(with(more.clone()), is(400, "parameter_invalid", name), "{more}");
     }
+    let reserved = with(json!({"metadata": {"user_id": "bob"}}));
+    assert_eq!(reserved, is(400, "metadata_reserved", "metadata"));
     let long = "k".repeat(41);
     assert_eq!(with(json!({ "metadata": { long: "x" } })).1, "parameter_invalid");
     let refund = |body: Value| fault(&shop.on(&json!({"id": "pi_1"}), "refund", "key", &body));

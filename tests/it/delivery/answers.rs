@@ -164,7 +164,7 @@ fn an_endpoint_that_was_away_is_one_to_be_brought_up_to_date_once() {
     till.feed(&[past_due("alice", START_S + 60)]);
     till.feed(&beginning("bob"));
     let till = with(till, &[&url]);
-    assert_eq!(resync::list_returning(&till.store, &till.context.notify).unwrap(), [url.clone()]);
+    assert_eq!(resync::list_returning(&till.store, &till.context.notify).unwrap(), vec![url.clone()]);
     let told = resync::resync(&till.store, &till.context, (&url, till.clock.now_ms()), None).unwrap();
     assert_eq!(told, 2);
     assert!(resync::list_returning(&till.store, &till.context.notify).unwrap().is_empty());

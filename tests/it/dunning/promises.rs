@@ -33,8 +33,7 @@ fn sent_at(till: &mut Till, now_s: i64) -> Vec<String> {
     at(till, now_s);
     let (mut lane, sent) = mail_lane(till);
     lane.settle();
-    let sent = sent.lock().unwrap().clone();
-    sent
+    sent.lock().unwrap().clone()
 }
 
 /// The text of the newest mail of this kind, as it would be sent.

@@ -1,5 +1,7 @@
 //! A clock that is set while the daemon runs.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::projection::{Context, Event, ProjectionError, project};
@@ -8,7 +10,7 @@ use tilld::store::inbox::Completion;
 use tilld::stripe::signature;
 
 use super::event;
-use crate::harness::{DAY_S, SECRET, START_S, Setup, Till};
+use crate::harness::{DAY_S, SECRET, START_S, Setup, Till, notify};
 
 const HOUR_MS: i64 = 3_600_000;
 const STUBBORN: &str = "evt_stubborn";
@@ -109,4 +111,78 @@ fn a_clock_set_forward_a_day_makes_retries_due_and_costs_each_one_attempt() {
     till.settle();
     assert_eq!(till.retrier.step(till.clock.now_ms()).unwrap(), 0, "the next attempt has a delay of its own");
     assert_eq!(till.value("SELECT retry_count FROM webhook_retry_queue"), 2);
+}
+
+const APPLICATION: &str = "https://app.example/hooks";
+
+/// A payer whose trial, and with it the answer, ends in some days, and an application that is told of changes.
+fn with_a_payer_who_cancels() -> Till {
+    let notify = notify(&[(APPLICATION, &["entitlement.changed"])]);
+    let mut till = Till::with(Setup { notify, ..Setup::default() });
+    let mut event = event(1);
+    event["data"]["object"]["cancel_at"] = json!(START_S + 10 * DAY_S);
+    till.feed(&[event]);
+    assert_eq!(till.entitlement("user_1")["entitled"], true);
+    till
+}
+
+fn told(till: &Till) -> Value {
+    till.value(
+        "SELECT group_concat(json_extract(payload, '$.data.entitled')) FROM (SELECT payload FROM outbox ORDER BY id)",
+    )
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_half_a_minute_tells_nothing() {
+    let mut till = with_a_payer_who_cancels();
+    let (before, start, pulse) = (told(&till), Instant::now(), tilld::thread::Pulse::default());
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let now_ms = till.clock.now_ms();
+    till.tick.look((now_ms, start), true, &pulse).unwrap();
+    for seconds in [5_u64, 30] {
+        let ahead_ms = now_ms + 400 * DAY_S * 1000 + i64::try_from(seconds).unwrap() * 1000;
+        till.tick.look((ahead_ms, after(seconds)), true, &pulse).unwrap();
+        assert_eq!(told(&till), before, "the leap is waited out");
+    }
+    till.tick.look((now_ms + 35_000, after(35)), true, &pulse).unwrap();
+    assert_eq!((told(&till), &till.entitlement("user_1")["entitled"]), (before, &json!(true)));
+}
+
+#[test]
+fn what_was_computed_while_the_clock_was_ahead_is_computed_anew_when_it_is_set_back_or_at_the_next_start() {
+    for restarted in [false, true] {
+        let mut till = with_a_payer_who_cancels();
+        let (start, pulse) = (Instant::now(), tilld::thread::Pulse::default());
+        let now_ms = till.clock.now_ms();
+        if !restarted {
+            till.tick.look((now_ms, start), true, &pulse).unwrap();
+        }
+        // Computed by whatever runs meanwhile.
+        till.tick.step(now_ms + 400 * DAY_S * 1000).unwrap();
+        assert_eq!(till.value("SELECT entitled FROM subscriptions"), json!(0));
+        let told_wrong = told(&till).as_str().unwrap().to_owned();
+        till.clock.set(now_ms + 30_000);
+        till.tick.look((now_ms + 30_000, start + Duration::from_secs(40)), true, &pulse).unwrap();
+        assert_eq!(till.value("SELECT entitled FROM subscriptions"), json!(1), "restarted: {restarted}");
+        assert_eq!(told(&till), json!(format!("{told_wrong},1")), "the last word is the right one");
+        assert_eq!(till.value("SELECT count(*) FROM subscriptions WHERE updated_at_ms > 1767225630000"), json!(0));
+    }
+}
+
+#[test]
+fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
+    let till = with_a_payer_who_cancels();
+    let attempt: tilld::delivery::Attempt = Box::new(|_, _| tilld::delivery::Outcome::Done(None));
+    let mut lane = tilld::delivery::Lane::new(till.store.clone(), APPLICATION, tilld::delivery::Books::None, attempt);
+    let (now_ms, start) = (till.clock.now_ms(), Instant::now());
+    let mut may = |moved_ms: i64, seconds: u64| {
+        let passed_ms = i64::try_from(seconds).unwrap() * 1000;
+        lane.may_tell(now_ms + moved_ms + passed_ms, start + Duration::from_secs(seconds))
+    };
+    assert!(may(0, 0) && may(0, 1));
+    let leap_ms = 400 * DAY_S * 1000;
+    assert!(!may(leap_ms, 2) && !may(leap_ms, 32));
+    assert!(!may(0, 33) && !may(0, 40), "first what is wrong is put right");
+    assert!(may(0, 49));
+    assert!(!may(leap_ms, 50) && may(leap_ms, 141), "one that stays is the truth");
 }

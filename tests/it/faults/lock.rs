@@ -38,6 +38,11 @@ fn a_second_daemon_on_the_same_file_is_refused_with_the_first_one_s_number() {
         let said = refused(second);
         assert!(said.contains(&holder) && said.contains("stop that tilld"), "{said}");
     }
+    std::fs::hard_link(dir.path().join("tilld.db"), elsewhere.path().join("hard.db")).unwrap();
+    let mut second = serve(elsewhere.path());
+    second.env("TILLD_DATABASE", "hard.db");
+    let said = refused(second);
+    assert!(said.contains("hard link") && said.contains("stop that tilld"), "{said}");
     assert_eq!(live.post(&body(1)).unwrap().status, 200);
     live.settle();
     assert_eq!(live.get("/readyz").0, 200);
@@ -49,6 +54,25 @@ fn a_second_daemon_on_the_same_file_is_refused_with_the_first_one_s_number() {
     assert_eq!(again.get("/api/v1/users/user_1/entitlement").1["entitled"], true);
     assert_eq!(again.terminate(), Some(0));
     assert!(output(dir.path(), &["migrate", "down", "--to", "3"]).0);
+}
+
+#[test]
+fn strange_files_where_temporary_ones_lie_hold_no_start_up() {
+    let (dir, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = temporary.path().join("tilld-http-1-0");
+    std::fs::create_dir(&folder).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.join("lock")).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(temporary.path().join("tilld-http-2-0")).status().unwrap().success());
+    std::fs::write(temporary.path().join("tilld-new-1-0"), "").unwrap();
+    std::fs::create_dir_all(temporary.path().join("tilld-http-3-0/lock")).unwrap();
+    let place = temporary.path().display().to_string();
+    let (told, heard) = crossbeam_channel::bounded(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| told.send(Live::start_with(dir.path(), &[("TMPDIR", &place)]).terminate()).unwrap());
+        let within = std::time::Duration::from_secs(20);
+        assert_eq!(heard.recv_timeout(within).expect("the start hangs"), Some(0));
+    });
+    assert!(folder.join("lock").exists(), "what is not ours stays");
 }
 
 #[test]

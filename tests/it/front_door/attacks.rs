@@ -126,9 +126,6 @@ fn what_two_programs_could_read_differently_is_refused() {
         "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         "GET /healthz HTTP/3.0\r\nHost: x\r\n\r\n".to_owned(),
         "GET /healthz\r\n\r\n".to_owned(),
-        get("Connection: Upgrade\r\nUpgrade: websocket\r\n"),
-        get("Connection: upgrade\r\n"),
-        get("Upgrade: h2c\r\n"),
     ];
     refuses(&door, 400, "request_malformed", &malformed.each_ref().map(String::as_str));
     door.is_unharmed("smuggling");

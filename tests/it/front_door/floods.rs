@@ -3,10 +3,11 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use super::{Door, post, rest, wait_until};
-use crate::live::Live;
+use super::{Door, connect, event, post, rest, wait_until};
+use crate::live::{self, Live};
 
 /// Sends each of `streams` up to `bytes` of its body, as far as the door takes them, without waiting for any.
 fn pour(streams: &mut [TcpStream], bytes: usize) {
@@ -80,6 +81,72 @@ fn five_hundred_slow_bodies_leave_room_for_the_others() {
     assert_eq!((of("request_timeout") + of("too_many_bodies"), of("request_timeout") > 0), (500, true), "{codes:?}");
     assert!(of("too_many_bodies") > 400, "{codes:?}");
     door.is_unharmed("500 slow bodies of 64 KiB");
+}
+
+/// Half a request, again and again on `count` connections, until `over`; how many were sent away meanwhile.
+fn half_send(address: &str, count: usize, over: &AtomicBool, sent_away: &AtomicUsize) {
+    let half = |_| {
+        let mut stream = connect(address);
+        // It may be told 503 before it is read.
+        let _ = stream.write_all(post("Content-Length: 5000\r\n", "{").as_bytes());
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let mut streams: Vec<TcpStream> = (0..count).map(half).collect();
+    while !over.load(Ordering::SeqCst) {
+        for stream in &mut streams {
+            let waits = stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            if !waits {
+                sent_away.fetch_add(1, Ordering::SeqCst);
+                *stream = half(0);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Repeats `call` until it is answered with `status`; how long that took.
+fn until_answered(status: u16, mut call: impl FnMut() -> Option<u16>) -> Duration {
+    let began = Instant::now();
+    while call() != Some(status) {
+        assert!(began.elapsed() < super::PATIENCE, "not answered");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn seven_hundred_half_sent_requests_on_each_listener_shut_nobody_out() {
+    const HALVES: usize = 700;
+    let door = Door::open();
+    let (over, sent_away) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (mut webhooks, mut calls) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        for address in [&door.live.public, &door.live.private] {
+            scope.spawn(|| half_send(address, HALVES, &over, &sent_away));
+        }
+        wait_until(|| door.connections() >= 1000, || format!("only {} connections", door.connections()));
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(6) {
+            let body = event().to_string();
+            webhooks.push(until_answered(200, || door.live.post(body.as_bytes()).ok().map(|answer| answer.status)));
+            let path = "/api/v1/users/none/entitlement";
+            let ask = || live::try_ask(&door.live.private, "GET", path, &[], &serde_json::Value::Null);
+            calls.push(until_answered(404, || ask().ok().map(|(status, _)| status)));
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    let worst = |took: &[Duration]| took.iter().max().copied().unwrap();
+    println!(
+        "{HALVES} half-sent requests on each listener: {} webhooks, worst {:?}; {} calls, worst {:?}; {} sent away",
+        webhooks.len(),
+        worst(&webhooks),
+        calls.len(),
+        worst(&calls),
+        sent_away.load(Ordering::SeqCst)
+    );
+    assert!(worst(&webhooks) < Duration::from_secs(2) && worst(&calls) < Duration::from_secs(2));
+    door.is_unharmed("700 half-sent requests on each listener");
 }
 
 fn refusal(stream: TcpStream) -> (u16, String) {

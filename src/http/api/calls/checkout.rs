@@ -6,7 +6,7 @@ mod second;
 
 use serde_json::json;
 
-use super::{Answered, Asked, USER_METADATA, answers::told, check_price, parameters::missing, user};
+use super::{Answered, Asked, answers::told, check_price, parameters::missing, user, user_key};
 use crate::calls::{CallsError, Done, KEY_METADATA, Kind};
 use crate::http::api::Api;
 use crate::http::request::Request;
@@ -143,7 +143,7 @@ fn form(api: &Api, order: &Order, (user, customer): (&User, &str), key: &str) ->
     } else {
         form
     };
-    let named = || Form::new().put(USER_METADATA, user.id.as_str());
+    let named = || Form::new().put(user_key(api), user.id.as_str());
     let form = form.map("metadata", named().put(KEY_METADATA, key));
     if order.is_subscription {
         let data = Form::new().put_opt("trial_period_days", order.trial_days);

@@ -1,6 +1,7 @@
 //! A user's invoices, from the local copy; with `refresh=true` Stripe is asked first. Called by `api`, and on the threads
 //! for calls where it asks Stripe.
 
+use super::subscription::subscriptions_for_calls;
 use super::{Answered, answers::unread, calls};
 use crate::http::api::{Api, users, views};
 use crate::http::request::{Method, Request};
@@ -36,10 +37,16 @@ fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
 
 fn refresh(api: &Api, user_id: &str) -> Result<Result<(), crate::calls::CallsError>, ApiError> {
     let calls = calls(api)?;
-    for customer in api.store.read(|reader| customers::list_ids_of_user(reader, user_id))? {
-        match calls.refresh("/v1/invoices", || Form::new().put("customer", customer.as_str())) {
+    let customers = api.store.read(|reader| customers::list_ids_of_user(reader, user_id))?;
+    let mut filters: Vec<(&str, String)> = customers.into_iter().map(|id| ("customer", id)).collect();
+    // What another one's customer pays for this user, and no more of that customer's.
+    let paid_by_others = subscriptions_for_calls(api, user_id)?;
+    let paid_by_others = paid_by_others.into_iter().filter(|one| one.customers_user.as_deref() != Some(user_id));
+    filters.extend(paid_by_others.map(|one| ("subscription", one.subscription.stripe_subscription_id)));
+    for (name, id) in filters {
+        match calls.refresh("/v1/invoices", || Form::new().put(name, id.as_str())) {
             Ok(true) => {}
-            Ok(false) => log::warn!("only the newest invoices were read anew customer={customer}"),
+            Ok(false) => log::warn!("only the newest invoices were read anew {name}={id}"),
             Err(error) => return Ok(Err(error)),
         }
     }

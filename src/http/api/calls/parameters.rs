@@ -7,6 +7,7 @@ use crate::config::application_url;
 use crate::http::api::body_object;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
+use crate::ownership::Rules;
 use crate::stripe::form::Form;
 
 /// Longest text; Stripe's longest are URLs.
@@ -87,8 +88,9 @@ impl Parameters {
         application_url(text).map(Some).map_err(|message| ApiError::parameter(name, format!("{name}: {message}")))
     }
 
-    /// Metadata of the application's own, beside what is ours. Numbers and flags become texts, as Stripe keeps them.
-    pub(super) fn metadata(&self, ours: &[(&str, &str)]) -> Result<Form, ApiError> {
+    /// Metadata of the application's own, beside what is ours. Numbers and flags become texts, as Stripe keeps them. No key
+    /// that names a user is taken: whose it is, the path of the request says.
+    pub(super) fn metadata(&self, ours: &[(&str, &str)], rules: &Rules) -> Result<Form, ApiError> {
         let mut form: Form = ours.iter().copied().collect();
         let given = match self.given("metadata") {
             None => return Ok(form),
@@ -102,15 +104,11 @@ impl Parameters {
                 Value::Bool(flag) => flag.to_string(),
                 _ => return Err(wrong("metadata", "an object of texts")),
             };
-            match ours.iter().find(|(own, _)| own == name) {
-                None => form = form.put(name.as_str(), text),
-                // An application that names its user itself says the same.
-                Some((_, own)) if *own == text => {}
-                Some((own, _)) => {
-                    let message = format!("{own} in metadata is kept by tilld: leave it out");
-                    return Err(ApiError::parameter("metadata", message));
-                }
+            if rules.metadata_keys.contains(name) || ours.iter().any(|(own, _)| own == name) {
+                let message = format!("{name} in metadata is written by tilld: leave it out");
+                return Err(ApiError::new(400, "metadata_reserved", message).at("metadata"));
             }
+            form = form.put(name.as_str(), text);
         }
         Ok(form)
     }
@@ -175,11 +173,15 @@ mod tests {
     #[test]
     fn metadata_of_the_application_stands_beside_ours_and_never_over_it() {
         let ours = [("user_id", "u1")];
-        let given = json!({"metadata": {"n": 7, "yes": true, "user_id": "u1", "t": "x y"}});
-        let form = Form::new().map("m", parameters(&given).metadata(&ours).unwrap()).encode().unwrap();
+        let rules = Rules { metadata_keys: vec!["user_id".to_owned(), "account".to_owned()], ..Rules::default() };
+        let given = json!({"metadata": {"n": 7, "yes": true, "t": "x y"}});
+        let form = Form::new().map("m", parameters(&given).metadata(&ours, &rules).unwrap()).encode().unwrap();
         assert_eq!(form, "m[user_id]=u1&m[n]=7&m[t]=x%20y&m[yes]=true");
-        refused(parameters(&json!({"metadata": {"user_id": "u2"}})).metadata(&ours), "parameter_invalid");
-        refused(parameters(&json!({"metadata": {"a": {"b": 1}}})).metadata(&ours), "parameter_invalid");
-        refused(parameters(&json!({"metadata": "x"})).metadata(&ours), "parameter_invalid");
+        for reserved in ["user_id", "account"] {
+            let given = json!({"metadata": {reserved: "u1"}});
+            refused(parameters(&given).metadata(&ours, &rules), "metadata_reserved");
+        }
+        refused(parameters(&json!({"metadata": {"a": {"b": 1}}})).metadata(&ours, &rules), "parameter_invalid");
+        refused(parameters(&json!({"metadata": "x"})).metadata(&ours, &rules), "parameter_invalid");
     }
 }

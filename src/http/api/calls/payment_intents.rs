@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answered, Asked, USER_METADATA, answers::told, encoded, parameters::missing, user};
+use super::{Answered, Asked, answers::told, encoded, parameters::missing, user, user_key};
 use crate::calls::{Done, KEY_METADATA, Kind, Wanted};
 use crate::http::api::Api;
 use crate::http::request::Request;
@@ -83,7 +83,10 @@ fn payment(asked: &Asked, (user, customer): (&User, &str), key: &str) -> Result<
         .put_opt("confirm", confirm.then_some(true))
         .put_opt("off_session", off_session.then_some(true))
         .put_opt("return_url", return_url);
-    Ok(form.map("metadata", given.metadata(&[(USER_METADATA, &user.id), (KEY_METADATA, key)])?))
+    Ok(form.map(
+        "metadata",
+        given.metadata(&[(user_key(asked.api), &user.id), (KEY_METADATA, key)], &asked.api.context.link)?,
+    ))
 }
 
 fn of_money(error: MoneyError) -> ApiError {
@@ -125,7 +128,7 @@ pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answe
     let form = Form::new().put("payment_intent", id.as_str()).put_opt("amount", amount).put_opt("reason", reason);
     let wanted = wanted(&asked, Kind::RefundCreate, (id, user_id.clone()), "/v1/refunds".to_owned());
     let outcome = asked.calls.perform(&wanted, |key| {
-        form.map("metadata", Form::new().put_opt(USER_METADATA, user_id.as_deref()).put(KEY_METADATA, key))
+        form.map("metadata", Form::new().put_opt(user_key(api), user_id.as_deref()).put(KEY_METADATA, key))
     })?;
     told(outcome, |done| {
         let refund = &done.object;

@@ -9,7 +9,9 @@ use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
+use crate::ownership::{self, PortalOf};
 use crate::store::customers;
+use crate::store::subscriptions::Shown;
 use crate::store::users::User;
 use crate::stripe::form::Form;
 
@@ -23,35 +25,61 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         let wanted = asked.post(Kind::PortalSessionCreate, &user, "/v1/billing_portal/sessions");
         Ok::<_, ApiError>(held.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
+    if let Ok((customer, _)) = whose(api, &user, flow) {
+        asked.look_again(&customer, &outcome);
+    }
     told(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }
 
 fn form(api: &Api, user: &User, return_url: Option<&str>, flow: Option<&str>) -> Result<Form, ApiError> {
-    let about = match flow {
-        Some(flow) if flow.starts_with("subscription_") => Some((flow, running(api, &user.id)?.subscription)),
-        _ => None,
-    };
-    let customer = match &about {
-        // A user may have several customers; the portal shows one.
-        Some((_, subscription)) => subscription.stripe_customer_id.clone(),
-        None => customer_of(api, user)?,
-    };
+    let (customer, subscription) = whose(api, user, flow)?;
     let form = Form::new().put("customer", customer).put_opt("return_url", return_url);
     let Some(flow) = flow else { return Ok(form) };
     let data = Form::new().put("type", flow);
-    let data = match about {
-        Some((flow, subscription)) => {
-            data.map(flow, Form::new().put("subscription", subscription.stripe_subscription_id))
-        }
+    let data = match subscription {
+        Some(id) => data.map(flow, Form::new().put("subscription", id)),
         None => data,
     };
     Ok(form.map("flow_data", data))
 }
 
-/// The portal of a customer who was just made would be empty.
-fn customer_of(api: &Api, user: &User) -> Result<String, ApiError> {
-    let message = "this user has no Stripe customer yet; a checkout session makes one";
-    api.store
-        .read(|reader| customers::find_main_usable(reader, &user.id))?
-        .ok_or_else(|| ApiError::new(404, "customer_not_found", message))
+/// The customer that the portal shows, for a user may have several; and the subscription that a flow is about.
+fn whose(api: &Api, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ApiError> {
+    let is_about_subscription = flow.is_some_and(|flow| flow.starts_with("subscription_"));
+    let acted_on = match running(api, &user.id) {
+        Ok(shown) => Some(shown),
+        Err(error) if is_about_subscription || !is_none(&error) => return Err(error),
+        Err(_) => None,
+    };
+    let customer = customer_of(api, user, acted_on.as_ref())?;
+    let subscription = acted_on.filter(|_| is_about_subscription);
+    Ok((customer, subscription.map(|shown| shown.subscription.stripe_subscription_id)))
+}
+
+/// There is no subscription that calls act on, and that is no reason to refuse the portal of the main customer.
+fn is_none(error: &ApiError) -> bool {
+    matches!(error.code, "subscription_not_found" | "linked_by_reference")
+}
+
+/// Whose portal opens: it shows cards, invoices and every subscription of its customer.
+fn customer_of(api: &Api, user: &User, acted_on: Option<&Shown>) -> Result<String, ApiError> {
+    let main = api.store.read(|reader| customers::find_main_usable(reader, &user.id))?;
+    let subscribed =
+        acted_on.map(|shown| (shown.subscription.stripe_customer_id.as_str(), shown.customers_user.as_deref()));
+    match ownership::portal(&user.id, subscribed, main.as_deref()) {
+        PortalOf::Customer(customer_id) => Ok(customer_id.to_owned()),
+        PortalOf::Shared(customer_id) => {
+            let message = format!(
+                "the subscription of user {:?} is paid by the customer {customer_id}, which is not this user's: its portal \
+                 would show another one's cards and invoices. PUT /api/v1/users/{{user_id}}/customer says whose it is",
+                user.id
+            );
+            Err(ApiError::new(409, "customer_shared", message).with("stripe_customer_id", customer_id))
+        }
+        // The portal of a customer who was just made would be empty.
+        PortalOf::Nobodys => {
+            let message = "this user has no Stripe customer yet; a checkout session makes one";
+            Err(ApiError::new(404, "customer_not_found", message))
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::http::api::{Api, views};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
+use crate::ownership::{self, LinkedBy};
 use crate::store::invoices;
 use crate::store::subscriptions::{self as subs, Item, Shown, Subscription};
 use crate::store::users::User;
@@ -23,9 +24,34 @@ const PAYMENTS: [&str; 4] = ["allow_incomplete", "default_incomplete", "error_if
 /// Unix seconds: 2001 to 2286, so that milliseconds are told from them.
 const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
 
-/// Every subscription that calls for a user look at, ended ones too, the newest first: the one place that says which.
+/// Every subscription that calls for a user look at, ended ones too, the newest first: the one place that says which. One
+/// that a reference alone links may be a stranger's, who wrote the user's id into the URL of a Payment Link.
 pub(super) fn subscriptions_for_calls(api: &Api, user_id: &str) -> Result<Vec<Shown>, ApiError> {
-    Ok(api.store.read(|reader| subs::list_of_user(reader, user_id))?)
+    let mut shown = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
+    shown.retain(|one| ownership::may_be_called(one.linked_by));
+    Ok(shown)
+}
+
+/// There is nothing that calls could act on; perhaps something that they may not.
+fn nothing_to_act_on(api: &Api, user_id: &str) -> Result<ApiError, ApiError> {
+    let all = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
+    let by_reference = all.iter().find(|one| {
+        one.linked_by == Some(LinkedBy::Reference) && !one.facts().deleted && !has_ended(&one.subscription.status)
+    });
+    let Some(found) = by_reference else {
+        let message = format!("user {user_id:?} has no subscription that has not ended");
+        return Ok(ApiError::new(404, "subscription_not_found", message));
+    };
+    let row = &found.subscription;
+    let message = format!(
+        "the subscription {} is linked to user {user_id:?} by a client_reference_id alone, which whoever paid may have \
+         written: it gives access and nothing else. PUT /api/v1/users/{{user_id}}/customer with \
+         {{\"stripe_customer_id\": {:?}}} says that its customer is this user's",
+        row.stripe_subscription_id, row.stripe_customer_id
+    );
+    Ok(ApiError::new(409, "linked_by_reference", message)
+        .with("subscription_id", row.stripe_subscription_id.as_str())
+        .with("stripe_customer_id", row.stripe_customer_id.as_str()))
 }
 
 /// The effective one of those that have not ended.
@@ -43,10 +69,10 @@ pub(super) fn running_that(api: &Api, user_id: &str, is_so: impl Fn(&Subscriptio
     let facts: Vec<_> = shown.iter().map(Shown::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s()).map(|fact| fact.id.clone());
     let found = shown.into_iter().find(|one| Some(&one.subscription.stripe_subscription_id) == chosen.as_ref());
-    found.ok_or_else(|| {
-        let message = format!("user {user_id:?} has no subscription that has not ended");
-        ApiError::new(404, "subscription_not_found", message)
-    })
+    match found {
+        Some(found) => Ok(found),
+        None => Err(nothing_to_act_on(api, user_id)?),
+    }
 }
 
 fn has_ended(status: &str) -> bool {

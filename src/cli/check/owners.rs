@@ -1,0 +1,60 @@
+//! The check of what links customers and subscriptions to users: who pays twice, what is nobody's, what hangs on a word
+//! that any browser can write.
+
+use super::{Line, ok, warn};
+use crate::store::owners::{self, Doubtful, Group};
+use crate::store::{Store, StoreError};
+
+pub(super) fn lines(store: &Store) -> Result<Vec<Line>, StoreError> {
+    Ok(of(&store.read(owners::doubtful)?))
+}
+
+fn of(found: &Doubtful) -> Vec<Line> {
+    let of_group = |group: &Group, words: &str, what_to_do: &str| {
+        let first = group.first.as_deref()?;
+        Some(warn("links", format!("{words}: {} (the first: {first}); {what_to_do}", group.count)))
+    };
+    let lines: Vec<Line> = [
+        of_group(
+            &found.users_paying_twice,
+            "users with two subscriptions that run",
+            "`tilld user show ID` lists them; cancel the one too many at Stripe",
+        ),
+        of_group(
+            &found.contested_customers,
+            "customers that are nobody's, because their subscriptions name several users",
+            "`tilld user link ID cus_…` says whose each is",
+        ),
+        of_group(
+            &found.by_reference,
+            "running subscriptions that only a client_reference_id links to their users, who can use them and not change them",
+            "`tilld user link ID cus_…` says whose they are",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if lines.is_empty() {
+        return vec![ok("links", "every running subscription is linked by more than a reference, one to a user")];
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_doubt_is_one_line_with_the_first_of_them_and_what_to_do() {
+        let group = |count, first: &str| Group { count, first: Some(first.to_owned()) };
+        let found = Doubtful {
+            users_paying_twice: group(2, "ann"),
+            contested_customers: Group::default(),
+            by_reference: group(1, "sub_1"),
+        };
+        let lines: Vec<String> = of(&found).into_iter().map(|line| line.message).collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].contains("2 (the first: ann)") && lines[1].contains("1 (the first: sub_1)"), "{lines:?}");
+        assert_eq!(of(&Doubtful::default()).len(), 1);
+    }
+}

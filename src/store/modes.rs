@@ -1,0 +1,86 @@
+//! One mode and one account per database: what was of test mode goes when the database turns live, and events that were kept
+//! as another account's become our own when it is known which account is ours. Called by `projection::mode`.
+
+use super::{Reader, StoreError, Tx};
+
+/// Tables whose rows each rest on one event, children before what they refer to.
+const TYPED: [&str; 9] = [
+    "stripe_subscriptions",
+    "stripe_invoices",
+    "stripe_invoice_payments",
+    "stripe_payment_intents",
+    "stripe_charges",
+    "stripe_disputes",
+    "stripe_checkout_sessions",
+    "stripe_customers",
+    "stripe_objects",
+];
+/// An event that did not say its mode is of neither, though its rows must have one.
+const OF_TEST: &str =
+    "livemode = 0 AND event_id NOT IN (SELECT event_id FROM stripe_webhooks_log WHERE livemode IS NULL)";
+const USERS: &str = "SELECT user_id FROM stripe_subscriptions WHERE livemode = 0 AND user_id IS NOT NULL
+    UNION SELECT owner_user_id FROM stripe_customers WHERE livemode = 0 AND owner_user_id IS NOT NULL";
+const NOTICES: &str = "DELETE FROM dunning_attempts WHERE payment_failure_id IN (SELECT f.id FROM payment_failures f
+    JOIN stripe_invoices i ON i.stripe_invoice_id = f.stripe_invoice_id WHERE i.livemode = 0)";
+const CASES: &str = "DELETE FROM payment_failures
+    WHERE stripe_invoice_id IN (SELECT stripe_invoice_id FROM stripe_invoices WHERE livemode = 0)";
+const HISTORY: &str = "DELETE FROM subscription_events
+    WHERE stripe_subscription_id IN (SELECT stripe_subscription_id FROM stripe_subscriptions WHERE livemode = 0)
+       OR stripe_event_id IN (SELECT event_id FROM stripe_webhooks_log WHERE livemode = 0)";
+const TEST_EVENTS: &str = "SELECT event_id FROM stripe_webhooks_log WHERE livemode = 0 AND account IS NULL";
+const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = 0, processing_error = ?1
+    WHERE livemode = 0 AND account IS NULL AND (status <> 'ignored' OR processed = 1)";
+const QUEUES: [&str; 2] = ["webhook_retry_queue", "webhook_dead_letter_queue"];
+
+/// Whether anything is there that [`forget_test`] would take away.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn has_test(reader: &Reader) -> Result<bool, StoreError> {
+    const READ: &str = "SELECT 1 FROM stripe_objects WHERE livemode = 0 AND account = '' LIMIT 1";
+    Ok(reader.find(TEST_EVENTS, [], |_| Ok(()))?.is_some() || reader.find(READ, [], |_| Ok(()))?.is_some())
+}
+
+/// Takes away all rows of test mode; its events stay in the log as ignored, for that `reason`. Returns the users whose
+/// answers may have rested on them.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn forget_test(tx: &Tx, reason: &str) -> Result<Vec<String>, StoreError> {
+    let users = tx.list(USERS, [], |row| row.get(0))?;
+    for sql in [NOTICES, CASES, HISTORY] {
+        tx.execute(sql, [])?;
+    }
+    for table in TYPED {
+        let ours = if table == "stripe_objects" { " AND account = ''" } else { "" };
+        tx.execute(&format!("DELETE FROM {table} WHERE {OF_TEST}{ours}"), [])?;
+    }
+    for queue in QUEUES {
+        tx.execute(&format!("DELETE FROM {queue} WHERE stripe_event_id IN ({TEST_EVENTS})"), [])?;
+    }
+    tx.execute(IGNORE, [reason])?;
+    Ok(users)
+}
+
+/// An event of our own account that named it.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn make_own(tx: &Tx, event_id: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE stripe_webhooks_log SET account = NULL WHERE event_id = ?1", [event_id]).map(|_| ())
+}
+
+/// Events that were kept as those of `account`, before it was known to be ours, wait for the worker again. How many.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn make_all_own(tx: &Tx, account: &str) -> Result<usize, StoreError> {
+    const EVENTS: &str = "UPDATE stripe_webhooks_log SET account = NULL, status = 'pending', processed = 0,
+        processing_error = NULL, processing_attempts = 0, processed_at_ms = NULL WHERE account = ?1";
+    const IDS: &str = "SELECT event_id FROM stripe_webhooks_log WHERE account = ?1";
+    for queue in QUEUES {
+        tx.execute(&format!("DELETE FROM {queue} WHERE stripe_event_id IN ({IDS})"), [account])?;
+    }
+    tx.execute("DELETE FROM stripe_objects WHERE account = ?1", [account])?;
+    tx.execute(EVENTS, [account])
+}

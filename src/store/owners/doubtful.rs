@@ -1,0 +1,68 @@
+//! What of the links an operator should look at. Looks through whole tables, so only `tilld check` asks for all of it; what
+//! a user's subscriptions are that run, `projection::owner` asks by an index.
+
+use crate::store::{Reader, StoreError};
+
+/// What an operator should look at, each with how many there are and one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Doubtful {
+    /// Users with several subscriptions that run.
+    pub users_paying_twice: Group,
+    /// Customers that are nobody's because their subscriptions name several users.
+    pub contested_customers: Group,
+    /// Subscriptions that run and are linked by a reference alone.
+    pub by_reference: Group,
+}
+
+/// How many there are, and one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Group {
+    /// How many.
+    pub count: i64,
+    /// The first.
+    pub first: Option<String>,
+}
+
+macro_rules! running {
+    () => {
+        "deleted = 0 AND status IN ('active', 'trialing', 'past_due', 'unpaid', 'paused')"
+    };
+}
+
+const TWICE: &str = concat!(
+    "SELECT count(*), min(user_id) FROM (SELECT user_id FROM stripe_subscriptions WHERE user_id IS NOT NULL AND ",
+    running!(),
+    " GROUP BY user_id HAVING count(*) > 1)"
+);
+const BY_REFERENCE: &str = concat!(
+    "SELECT count(*), min(stripe_subscription_id) FROM stripe_subscriptions WHERE linked_by = 'reference' AND ",
+    running!()
+);
+
+/// Looks through everything; for `tilld check`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn doubtful(reader: &Reader) -> Result<Doubtful, StoreError> {
+    const CONTESTED: &str = "SELECT count(*), min(stripe_customer_id) FROM stripe_customers WHERE contested = 1";
+    let some = |sql| reader.get(sql, [], |row| Ok(Group { count: row.get(0)?, first: row.get(1)? }));
+    Ok(Doubtful {
+        users_paying_twice: some(TWICE)?,
+        contested_customers: some(CONTESTED)?,
+        by_reference: some(BY_REFERENCE)?,
+    })
+}
+
+const RUNNING_OF: &str = concat!(
+    "SELECT stripe_subscription_id FROM stripe_subscriptions WHERE user_id = ?1 AND ",
+    running!(),
+    " ORDER BY stripe_subscription_id"
+);
+
+/// A user's subscriptions that run.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_running(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+    reader.list(RUNNING_OF, [user_id], |row| row.get(0))
+}
