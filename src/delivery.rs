@@ -14,6 +14,7 @@
 pub mod endpoint;
 pub mod judge;
 pub mod mail;
+mod record;
 pub mod sign;
 pub mod target;
 pub mod webhook;
@@ -27,9 +28,9 @@ use crossbeam_channel::select;
 use crate::clock::Clock;
 use crate::leap::{self, Look, Watch};
 use crate::retry::jitter_of;
+use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
-use crate::store::outbox::{self, Effect, End};
-use crate::store::{Reader, Store, StoreError, Tx, dunning_attempts};
+use crate::store::{Reader, Store, StoreError};
 use crate::thread::Stop;
 use endpoint::Endpoint;
 
@@ -320,7 +321,7 @@ impl Lane {
         }
         let settled = Arc::new(std::mem::take(&mut self.settled));
         let (batch, books) = (Arc::clone(&settled), self.books.clone());
-        match self.store.write(move |tx| batch.iter().try_for_each(|one| record(tx, one, &books))) {
+        match self.store.write(move |tx| batch.iter().try_for_each(|one| record::record(tx, one, &books))) {
             Ok(()) => {
                 self.tell(&settled);
                 Ok(())
@@ -366,45 +367,6 @@ impl Lane {
 
     fn shown(&self) -> String {
         if self.target == MAIL { MAIL.to_owned() } else { endpoint::origin(&self.target) }
-    }
-}
-
-fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
-    let Settled { effect, outcome, at_ms } = settled;
-    let now_ms = *at_ms;
-    let Some(outcome) = outcome else { return deliveries::release(tx, effect) };
-    let (end, kept) = match outcome {
-        Outcome::Done(note) => (End::Done(note.as_deref()), None),
-        Outcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
-        Outcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
-        Outcome::TryAgain { why, after_s } => {
-            if let Books::Endpoint(endpoint) = books
-                && endpoint.fail(tx, why, now_ms)?
-            {
-                return deliveries::release_with(tx, effect, why);
-            }
-            let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
-            if let Some(due_ms) = due_ms {
-                return outbox::retry(tx, effect, why, due_ms).map(|_| ());
-            }
-            (End::Failed(why), Some(format!("failed: {why}")))
-        }
-        Outcome::NotTried => return deliveries::release(tx, effect),
-        Outcome::Gone => {
-            if let Books::Endpoint(endpoint) = books {
-                endpoint.gone(tx, now_ms)?;
-            }
-            return deliveries::release_with(tx, effect, "answered 410");
-        }
-    };
-    let is_ours = deliveries::end(tx, effect, end, now_ms)?;
-    match books {
-        Books::Endpoint(endpoint) if matches!(outcome, Outcome::Done(_)) => endpoint.succeed(tx, now_ms),
-        Books::Mail if is_ours => match kept {
-            None => dunning_attempts::set_sent(tx, effect.id, now_ms).map(|_| ()),
-            Some(outcome) => dunning_attempts::set_outcome(tx, effect.id, &outcome).map(|_| ()),
-        },
-        _ => Ok(()),
     }
 }
 

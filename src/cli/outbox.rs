@@ -99,6 +99,7 @@ fn view(row: &OutboxRow, endpoint: Option<&Endpoint>) -> Value {
         shown["endpoint"] = json!({
             "first_failure_ms": endpoint.first_failure_ms, "last_success_ms": endpoint.last_success_ms,
             "disabled_at_ms": endpoint.disabled_at_ms, "disabled_reason": endpoint.disabled_reason,
+            "probe_at_ms": endpoint.probe_at_ms,
         });
     }
     shown
@@ -232,6 +233,7 @@ fn print(row: &OutboxRow, endpoint: Option<&Endpoint>, json: bool, out: &mut dyn
         pairs.push(("last success", time(endpoint.last_success_ms)));
         pairs.push(("disabled", time(endpoint.disabled_at_ms)));
         pairs.push(("because", cell(endpoint.disabled_reason.as_deref())));
+        pairs.push(("tried again", time(endpoint.probe_at_ms)));
     }
     pairs.push(("payload", row.payload.clone()));
     Ok(table::pairs(out, &pairs)?)

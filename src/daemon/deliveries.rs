@@ -90,7 +90,7 @@ fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Re
     let forwarded = forward.map(|forward| endpoint::origin(&forward.url));
     for (target, count) in waiting_for_nobody(store, config)?.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
         log::warn!(
-            "rows of the outbox wait for a target that is not configured: put it back, or see `tilld outbox list --status pending` and `tilld outbox discard ID` count={count} target={target}"
+            "rows of the outbox wait for a target that is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending` count={count} target={target}"
         );
     }
     Ok(())

@@ -183,13 +183,12 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
     Ok(around)
 }
 
-/// Somebody wanted the subscription to end: with the period, by a date, or at once.
+/// Somebody wanted the subscription to end, with the period or by a date. One that was ended at once owes nothing.
 pub(super) fn is_leaving(row: &Subscription) -> bool {
     // One that was to end by a date from its beginning was not cancelled.
     let is_later = row.canceled_at.is_some_and(|at| row.created.is_none_or(|created| at > created));
     let by_date = row.cancel_at.is_some() && is_later;
-    let wanted = row.cancellation_reason.as_deref() == Some("cancellation_requested");
-    row.cancel_at_period_end || by_date || wanted
+    row.cancel_at_period_end || by_date
 }
 
 /// Writes a notice down, unless it is on record.

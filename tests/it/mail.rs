@@ -1,6 +1,7 @@
 //! Mails, as a real SMTP server gets them: read back by a parser that is not ours.
 
 pub mod server;
+mod tls;
 
 use std::time::{Duration, Instant};
 

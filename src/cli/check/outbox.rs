@@ -16,7 +16,7 @@ pub(super) fn lines(path: &Path, config: &Config) -> Vec<Line> {
     writer.join();
     let line = |(target, count)| {
         let message = format!(
-            "{count} rows wait for {target}, which is not configured: put it back, or `tilld outbox list --status pending` and `tilld outbox discard ID`"
+            "{count} rows wait for {target}, which is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending`"
         );
         warn("outbox", message)
     };
