@@ -42,7 +42,7 @@ use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
 use crate::worker::Worker;
-pub use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender};
+pub use deliveries::{Forward, Forwarded, mail_judge, mailer as mailer_of, mailing, sender, waiting_for_nobody};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, Started};

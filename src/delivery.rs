@@ -4,11 +4,17 @@
 //! wait, those of others do not. What a process that died had in hand is done again, under the same id.
 //!
 //! A failed attempt is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h ([`DELAYS_S`]), each up to a fifth
-//! longer, and not before the receiver's `Retry-After`; then the row is `failed`, and those behind it go on.
+//! longer, and not before the receiver's `Retry-After`, which rests that row and its user's later ones, and nobody else;
+//! then the row is `failed`, and those behind it go on.
+//!
+//! A mail cannot be taken back, so each is claimed by itself and recorded before the next is claimed; while it cannot be
+//! recorded, none is sent. What a process that died had in hand counts as an attempt of that mail.
 //! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`Lane::step`].
 
 pub mod endpoint;
+pub mod judge;
 pub mod mail;
+mod record;
 pub mod sign;
 pub mod target;
 pub mod webhook;
@@ -22,9 +28,9 @@ use crossbeam_channel::select;
 use crate::clock::Clock;
 use crate::leap::{self, Look, Watch};
 use crate::retry::jitter_of;
+use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
-use crate::store::outbox::{self, Effect, End};
-use crate::store::{Store, StoreError, Tx, dunning_attempts};
+use crate::store::{Reader, Store, StoreError};
 use crate::thread::Stop;
 use endpoint::Endpoint;
 
@@ -46,8 +52,6 @@ const RECORD_EVERY_MS: i64 = 250;
 const POLL: Duration = Duration::from_millis(250);
 /// Pause after the database could not be asked or written.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A lane whose receiver asked for time rests no longer than this, in milliseconds.
-const MAX_REST_MS: i64 = 3600 * 1000;
 /// Steps of the clock that do not matter, in milliseconds.
 const SLACK_MS: i64 = 1000;
 
@@ -69,10 +73,16 @@ pub enum Outcome {
     },
     /// The endpoint wants nothing more, ever.
     Gone,
+    /// It was broken off before anything could come of it.
+    NotTried,
 }
 
 /// Performs one effect at a time, unix milliseconds.
 pub type Attempt = Box<dyn Fn(&Effect, i64) -> Outcome + Send>;
+
+/// Says, right before an effect is performed, what speaks against it by now. From the database, the effect and the time in
+/// unix milliseconds.
+pub type Judge = Box<dyn Fn(&Reader, &Effect, i64) -> Result<Option<String>, StoreError> + Send>;
 
 /// What is kept about attempts beside their rows.
 #[derive(Debug, Clone)]
@@ -119,10 +129,9 @@ pub struct Lane {
     target: String,
     books: Books,
     attempt: Attempt,
+    judge: Option<Judge>,
     /// Attempted, and not recorded yet.
     settled: Vec<Settled>,
-    /// Until when the receiver wants to be left alone, unix milliseconds.
-    rests_until_ms: i64,
     seen_ms: i64,
     failing: bool,
     watch: Watch,
@@ -137,12 +146,25 @@ impl Lane {
             target: target.to_owned(),
             books,
             attempt,
+            judge: None,
             settled: Vec::new(),
-            rests_until_ms: 0,
             seen_ms: 0,
             failing: false,
             watch: Watch::default(),
         }
+    }
+
+    /// Everything is judged again before it is performed.
+    #[must_use]
+    pub fn judged_by(mut self, judge: Judge) -> Self {
+        self.judge = Some(judge);
+        self
+    }
+
+    /// Where its effects go.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// To be called once before the first step.
@@ -211,30 +233,36 @@ impl Lane {
         self.record()?;
         let now_ms = clock.now_ms();
         if now_ms.saturating_add(SLACK_MS) < self.seen_ms {
-            self.rests_until_ms = 0;
             self.bring_forward(now_ms)?;
         }
         self.seen_ms = now_ms;
-        if now_ms < self.rests_until_ms || !self.is_due(now_ms)? {
-            return Ok(Stepped::default());
-        }
+        let Some(room) = self.room(now_ms)? else { return Ok(Stepped::default()) };
         let target = self.target.clone();
-        let claimed = self.store.write(move |tx| deliveries::claim(tx, &target, BATCH, now_ms))?;
+        let is_probe = matches!(self.books, Books::Endpoint(_)) && room < BATCH;
+        let claimed = self.store.write(move |tx| match is_probe {
+            true => deliveries::claim_one(tx, &target, BATCH, now_ms),
+            false => deliveries::claim(tx, &target, room, now_ms),
+        })?;
         self.perform(claimed, stop, clock)
     }
 
-    fn is_due(&self, now_ms: i64) -> Result<bool, StoreError> {
+    /// How many effects may be claimed; `None`: none, or none is due.
+    fn room(&self, now_ms: i64) -> Result<Option<usize>, StoreError> {
         self.store.read(|reader| {
-            let open = match &self.books {
-                Books::Endpoint(endpoint) => endpoint.is_enabled(reader)?,
-                Books::Mail | Books::None => true,
+            let room = match &self.books {
+                Books::Endpoint(endpoint) => endpoint.room(reader, BATCH, now_ms)?,
+                Books::Mail => Some(1),
+                Books::None => Some(BATCH),
             };
-            Ok(open && deliveries::is_due(reader, &self.target, now_ms)?)
+            let is_due = room.is_some() && deliveries::is_due(reader, &self.target, now_ms)?;
+            Ok(room.filter(|_| is_due))
         })
     }
 
     fn perform(&mut self, claimed: Claimed, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
-        let mut stepped = Stepped { attempted: 0, more: claimed.more || claimed.effects.len() == BATCH };
+        let room = if matches!(self.books, Books::Mail) { 1 } else { BATCH };
+        let is_full = claimed.effects.len() == room;
+        let mut stepped = Stepped { attempted: 0, more: claimed.more || is_full };
         let (mut waiting, mut over, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
         for effect in claimed.effects {
             let is_behind = effect.user_id.as_ref().is_some_and(|user| waiting.contains(user));
@@ -242,18 +270,18 @@ impl Lane {
                 self.settled.push(Settled { effect, outcome: None, at_ms: clock.now_ms() });
                 continue;
             }
-            let outcome = (self.attempt)(&effect, clock.now_ms());
+            let Ok(against) = self.judged(&effect, clock.now_ms()) else {
+                over = true;
+                self.settled.push(Settled { effect, outcome: None, at_ms: clock.now_ms() });
+                continue;
+            };
+            stepped.attempted += usize::from(against.is_none());
+            stepped.more |= against.is_some();
+            let outcome = against.map_or_else(|| (self.attempt)(&effect, clock.now_ms()), Outcome::Skipped);
             let at_ms = clock.now_ms();
-            stepped.attempted += 1;
-            if let Outcome::TryAgain { after_s, .. } = &outcome {
-                // The last attempt keeps nobody waiting.
-                if !self.is_last(&effect) {
-                    waiting.extend(effect.user_id.clone());
-                }
-                if let Some(after_s) = after_s.filter(|after_s| *after_s > 0) {
-                    over = true;
-                    self.rests_until_ms = at_ms.saturating_add(after_s.saturating_mul(1000).min(MAX_REST_MS));
-                }
+            // The last attempt keeps nobody waiting.
+            if matches!(outcome, Outcome::TryAgain { .. }) && !self.is_last(&effect) {
+                waiting.extend(effect.user_id.clone());
             }
             over |= outcome == Outcome::Gone;
             self.settled.push(Settled { effect, outcome: Some(outcome), at_ms });
@@ -266,6 +294,13 @@ impl Lane {
         stepped.more &= !over;
         self.record()?;
         Ok(stepped)
+    }
+
+    fn judged(&self, effect: &Effect, now_ms: i64) -> Result<Option<String>, StoreError> {
+        let Some(judge) = &self.judge else { return Ok(None) };
+        self.store.read(|reader| judge(reader, effect, now_ms)).inspect_err(|error| {
+            log::warn!("deliveries to {} wait: {error}", self.shown());
+        })
     }
 
     fn is_open(&self) -> Result<bool, StoreError> {
@@ -286,7 +321,7 @@ impl Lane {
         }
         let settled = Arc::new(std::mem::take(&mut self.settled));
         let (batch, books) = (Arc::clone(&settled), self.books.clone());
-        match self.store.write(move |tx| batch.iter().try_for_each(|one| record(tx, one, &books))) {
+        match self.store.write(move |tx| batch.iter().try_for_each(|one| record::record(tx, one, &books))) {
             Ok(()) => {
                 self.tell(&settled);
                 Ok(())
@@ -332,42 +367,6 @@ impl Lane {
 
     fn shown(&self) -> String {
         if self.target == MAIL { MAIL.to_owned() } else { endpoint::origin(&self.target) }
-    }
-}
-
-fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
-    let Settled { effect, outcome, at_ms } = settled;
-    let now_ms = *at_ms;
-    let Some(outcome) = outcome else { return deliveries::release(tx, effect) };
-    let (end, kept) = match outcome {
-        Outcome::Done(note) => (End::Done(note.as_deref()), None),
-        Outcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
-        Outcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
-        Outcome::TryAgain { why, after_s } => {
-            if let Books::Endpoint(endpoint) = books {
-                endpoint.fail(tx, why, now_ms)?;
-            }
-            let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
-            if let Some(due_ms) = due_ms {
-                return outbox::retry(tx, effect, why, due_ms).map(|_| ());
-            }
-            (End::Failed(why), Some(format!("failed: {why}")))
-        }
-        Outcome::Gone => {
-            if let Books::Endpoint(endpoint) = books {
-                endpoint.gone(tx, now_ms)?;
-            }
-            return deliveries::release(tx, effect);
-        }
-    };
-    let is_ours = deliveries::end(tx, effect, end, now_ms)?;
-    match books {
-        Books::Endpoint(endpoint) if matches!(outcome, Outcome::Done(_)) => endpoint.succeed(tx, now_ms),
-        Books::Mail if is_ours => match kept {
-            None => dunning_attempts::set_sent(tx, effect.id, now_ms).map(|_| ()),
-            Some(outcome) => dunning_attempts::set_outcome(tx, effect.id, &outcome).map(|_| ()),
-        },
-        _ => Ok(()),
     }
 }
 

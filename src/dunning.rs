@@ -28,7 +28,17 @@
 //!   skipped, as is a failure that is heard of when its invoice is settled.
 //! - **Old news**: what happened more than [`OLD_NEWS_S`] ago (caught up on, copied, replayed) is on record as skipped.
 //! - **Recovery** is told when the invoice is paid, and only to those who were told of its failure. Voided,
-//!   uncollectible, and the subscription's end close a case without a word.
+//!   uncollectible, and an end that somebody wanted close a case without a word.
+//! - **Stripe ends a subscription because the payment failed**: access has ended, so that is told, unless it was.
+//! - **Whoever has cancelled** is not chased: on record, not mailed. The application hears of failures all the same.
+//! - **One attempt, one mail**: where the bank wants the customer to confirm, Stripe tells a failure, too. The mail that
+//!   asks to confirm goes out, unless the failure was mailed before that was known.
+//! - **When a mail is about to be sent** ([`against`]) the case is looked at again: what has been settled, overtaken, or can
+//!   be told in time no more is not sent. A mail that says something that is not so any more is worse than none.
+
+mod late;
+
+pub use late::{Written, against};
 
 /// What is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
 /// by now. As long as Stripe itself goes on delivering an event.
@@ -61,6 +71,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 6] = [
+        Self::PaymentFailed,
+        Self::PaymentRetry,
+        Self::PaymentActionRequired,
+        Self::GracePeriodWarning,
+        Self::SubscriptionDowngraded,
+        Self::PaymentRecovered,
+    ];
+
+    /// The kind of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word in tables and payloads.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -132,6 +157,19 @@ impl Delinquency {
     }
 }
 
+/// The end of a case's subscription, which Stripe ended because a payment failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// When, unix seconds.
+    pub at: i64,
+    /// It is told of by this case, and by no other.
+    pub speaks: bool,
+    /// That access is over is on record already.
+    pub downgraded: bool,
+    /// Another subscription of the user gives as much.
+    pub covered: bool,
+}
+
 /// A failure case as it stands, with what was just heard of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
@@ -143,8 +181,16 @@ pub struct Case {
     pub first_payment: bool,
     /// A failure of it was told.
     pub told: bool,
+    /// The newest attempt that the customer is asked to confirm.
+    pub asked: Option<i64>,
+    /// The newest attempt that has been mailed as a failure.
+    pub mailed: Option<i64>,
+    /// Whoever pays has cancelled: the subscription ends, or has ended, because they want it.
+    pub leaving: bool,
     /// `None`: its subscription is in no grace period, or there is none.
     pub delinquency: Option<Delinquency>,
+    /// `None`: its subscription goes on, or ended for another reason.
+    pub ended: Option<Ended>,
 }
 
 /// A notice that ought to exist.
@@ -184,6 +230,20 @@ pub enum Why {
     Covered,
     /// The failure was not told.
     Untold,
+    /// The customer is asked to confirm this attempt.
+    Asked,
+    /// This attempt was mailed as a failure.
+    Mailed,
+    /// Whoever pays has cancelled.
+    Leaving,
+    /// The invoice was settled before the mail could be sent.
+    SettledSince,
+    /// Nothing is missing any more.
+    GoodAgain,
+    /// Access has not ended, or has come back.
+    AccessGoesOn,
+    /// It could not be sent while it was news.
+    Stale,
 }
 
 impl Why {
@@ -198,7 +258,20 @@ impl Why {
             Self::TooLate => "skipped: the grace period was over",
             Self::Covered => "skipped: another subscription gives as much",
             Self::Untold => "skipped: its failure was not told",
+            Self::Asked => "skipped: the customer is asked to confirm this attempt",
+            Self::Mailed => "skipped: this attempt was mailed as a failure",
+            Self::Leaving => "skipped: whoever pays has cancelled",
+            Self::SettledSince => "skipped: the invoice was settled before this could be sent",
+            Self::GoodAgain => "skipped: the subscription owes nothing any more",
+            Self::AccessGoesOn => "skipped: access has not ended",
+            Self::Stale => "skipped: it could not be sent in time",
         }
+    }
+
+    /// It speaks against a mail alone; the application hears of the fact.
+    #[must_use]
+    pub fn is_about_mail(self) -> bool {
+        matches!(self, Self::Asked | Self::Mailed | Self::Leaving)
     }
 }
 
@@ -208,7 +281,7 @@ pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> V
     let mut notices: Vec<Notice> = heard.map(|heard| about_attempt(case, heard, now)).into_iter().collect();
     match case.settled {
         Some(settled) if settled.paid => notices.push(recovery(case, settled, now)),
-        Some(_) => {}
+        Some(_) => notices.extend(ending(case, now)),
         None => notices.extend(about_grace(case, policy, now)),
     }
     notices
@@ -230,9 +303,25 @@ fn about_attempt(case: &Case, heard: &Heard, now: i64) -> Notice {
     };
     let verdict = match verdict {
         Verdict::Tell if case.first_payment => Verdict::Skip(Why::FirstPayment),
+        Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
+        Verdict::Tell if heard.what == What::Failed && case.asked == Some(attempt) => Verdict::Skip(Why::Asked),
+        Verdict::Tell if heard.what == What::ActionRequired && case.mailed == Some(attempt) => {
+            Verdict::Skip(Why::Mailed)
+        }
         verdict => verdict,
     };
     Notice { kind, attempt, verdict }
+}
+
+/// Stripe has ended the subscription because the payment failed: so has access, and with a word, if that was not said.
+fn ending(case: &Case, now: i64) -> Option<Notice> {
+    let ended = case.ended.filter(|ended| ended.speaks && !ended.downgraded && !case.first_payment)?;
+    let verdict = match unless_old(ended.at, now) {
+        Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
+        Verdict::Tell if ended.covered => Verdict::Skip(Why::Covered),
+        verdict => verdict,
+    };
+    Some(Notice { kind: Kind::SubscriptionDowngraded, attempt: 1, verdict })
 }
 
 fn recovery(case: &Case, settled: Settled, now: i64) -> Notice {
@@ -244,6 +333,7 @@ fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<Notice> {
     let Some(grace) = case.delinquency.filter(|grace| grace.speaks && !case.first_payment) else { return Vec::new() };
     let (end, over) = (grace.ends_at(policy), grace.ends_at(policy) <= now);
     let covered = |verdict| match verdict {
+        Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
         Verdict::Tell if grace.covered => Verdict::Skip(Why::Covered),
         verdict => verdict,
     };

@@ -1,10 +1,12 @@
 //! Identifiers that this program makes up itself. Must never be guessable where they open a door.
-//! Called by `tilld init` and `tilld dev`.
+//! Called by `tilld init`, `tilld dev`, and whatever writes what must not be taken for something else.
 
 /// The alphabet of base64url (RFC 4648 §5): safe in headers, URLs, shells and TOML.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// Six bits each: 258 bits.
 const TOKEN_CHARS: usize = 43;
+/// 128 bits.
+const ID_BYTES: usize = 16;
 
 /// The operating system gave no random bytes. Nothing to do but to try again.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,16 @@ pub fn random_token(prefix: &str) -> Result<String, RandomError> {
     getrandom::fill(&mut bytes).map_err(|error| RandomError(error.to_string()))?;
     let characters = bytes.map(|byte| char::from(ALPHABET[usize::from(byte % 64)]));
     Ok(prefix.chars().chain(characters).collect())
+}
+
+/// An identifier that no other file, process or run makes: 32 hex digits.
+///
+/// # Errors
+/// The operating system has no randomness to give.
+pub fn random_id() -> Result<String, RandomError> {
+    let mut bytes = [0; ID_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| RandomError(error.to_string()))?;
+    Ok(hex::encode(bytes))
 }
 
 #[cfg(test)]

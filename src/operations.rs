@@ -105,6 +105,14 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
     Ok(true)
 }
 
+/// Keeps on record that an endpoint was told so many users' present answers.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn note_resync(tx: &Tx, count: usize, operator: Operator) -> Result<(), StoreError> {
+    note(tx, operator, "outbox.resync", "all", &json!({"count": count}).to_string())
+}
+
 fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
     let entry = audit::NewEntry::new(operator.actor, action, operator.now_ms, detail);
     audit::add(tx, &audit::NewEntry { subject: Some(subject), ..entry })

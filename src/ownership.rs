@@ -344,10 +344,20 @@ pub fn portal<'a>(user_id: &str, subscribed: Option<(&'a str, Option<&str>)>, ma
 }
 
 /// Who is written to about money: the user whom the *customer* belongs to, else the customer's own address. Never the user
-/// of the subscription: a reference may have named that one.
+/// of the subscription: a reference may have named that one. What is no address never stands before one that is.
 #[must_use]
 pub fn addressee<'a>(users_address: Option<&'a str>, customers_address: Option<&'a str>) -> Option<&'a str> {
-    users_address.or(customers_address)
+    let is_one = |text: &&str| is_address(text);
+    users_address.map(str::trim).filter(is_one).or(customers_address.map(str::trim).filter(is_one))
+}
+
+/// Whether a mail can go there, as far as its looks tell.
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);
+    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    let is_local = !local.is_empty() && local.len() <= 64 && local.chars().all(is_plain);
+    text.len() <= 254 && is_local && domain.chars().all(is_plain) && domain.split('.').all(is_label)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod guard;
 pub mod handled;
 mod history;
 mod invoice;
+mod invoiced;
 pub mod links;
 mod mail;
 pub mod mode;
@@ -25,7 +26,9 @@ pub mod owner;
 mod payment_intent;
 pub mod read;
 pub mod relink;
+pub mod resync;
 mod standing;
+pub mod still;
 mod subscription;
 pub mod thin;
 

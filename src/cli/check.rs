@@ -4,6 +4,7 @@
 mod burning;
 mod daemon;
 mod database;
+mod outbox;
 mod owners;
 mod stripe;
 

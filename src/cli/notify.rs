@@ -46,6 +46,7 @@ pub fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Fail
             return Ok(writeln!(out, "taken: {}", note.unwrap_or_else(|| "no word".to_owned()))?);
         }
         Outcome::Skipped(why) | Outcome::Refused(why) | Outcome::TryAgain { why, .. } => why,
+        Outcome::NotTried => "it was broken off".to_owned(),
         Outcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
     };
     Err(Failure::failed(format!("the test was not taken: {why}")))

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::cli::table::{self, List, Page, cell, time_ms};
 use crate::cli::{Failure, database, reach};
 use crate::config::Flags;
-use crate::operations;
+use crate::projection::resync;
 use crate::store::outbox::rows::{self, Filter, OutboxRow};
 use crate::store::webhook_endpoints::{self, Endpoint};
 use crate::store::{Reader, Store};
+use crate::{daemon, operations};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
@@ -43,6 +44,12 @@ pub enum Command {
         /// Numbers of rows
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
+    },
+    /// Tell an endpoint every user's present answer; by itself where one was away
+    #[command(after_help = "Example: tilld outbox resync https://app.example.com/hooks/tilld")]
+    Resync {
+        /// URL of a [[notify.webhook]] that gets entitlement.changed
+        url: String,
     },
     /// Give one up for good; what waits behind it goes on
     #[command(after_help = "Example: tilld outbox discard 17 --reason 'test data'")]
@@ -92,6 +99,7 @@ fn view(row: &OutboxRow, endpoint: Option<&Endpoint>) -> Value {
         shown["endpoint"] = json!({
             "first_failure_ms": endpoint.first_failure_ms, "last_success_ms": endpoint.last_success_ms,
             "disabled_at_ms": endpoint.disabled_at_ms, "disabled_reason": endpoint.disabled_reason,
+            "probe_at_ms": endpoint.probe_at_ms,
         });
     }
     shown
@@ -126,6 +134,11 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
             writeln!(out, "to be delivered again: {count}")?;
             Ok(writeln!(out, "{}", delivered_when(&config))?)
         }
+        Command::Resync { url } => {
+            let count = resync(&config, &url)?;
+            writeln!(out, "users whose present answer is told: {count}")?;
+            Ok(writeln!(out, "{}", delivered_when(&config))?)
+        }
         Command::Discard { id, reason } => {
             let operator = database::operator();
             database::with_store(&config, |store| {
@@ -144,6 +157,19 @@ pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), F
 fn endpoint_of(reader: &Reader, id: i64) -> Result<Option<Endpoint>, crate::store::StoreError> {
     let target = rows::find(reader, id)?.and_then(|row| row.target);
     target.map_or(Ok(None), |target| webhook_endpoints::find(reader, &target))
+}
+
+fn resync(config: &crate::config::Config, url: &str) -> Result<usize, Failure> {
+    let context = daemon::context(config);
+    if !resync::wants_answers(&context.notify, url) {
+        return Err(Failure::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
+    }
+    let operator = database::operator();
+    database::with_store(config, |store| {
+        let count = resync::resync(store, &context, (url, operator.now_ms), None)?;
+        store.write(move |tx| operations::note_resync(tx, count, operator))?;
+        Ok(count)
+    })
 }
 
 /// All of them, or none.
@@ -207,6 +233,7 @@ fn print(row: &OutboxRow, endpoint: Option<&Endpoint>, json: bool, out: &mut dyn
         pairs.push(("last success", time(endpoint.last_success_ms)));
         pairs.push(("disabled", time(endpoint.disabled_at_ms)));
         pairs.push(("because", cell(endpoint.disabled_reason.as_deref())));
+        pairs.push(("tried again", time(endpoint.probe_at_ms)));
     }
     pairs.push(("payload", row.payload.clone()));
     Ok(table::pairs(out, &pairs)?)

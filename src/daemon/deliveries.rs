@@ -6,10 +6,12 @@ use crate::delivery::endpoint::{self, Endpoint};
 use crate::delivery::mail::{MailError, Mailer, Verdict};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
-use crate::delivery::{self, Attempt, Books, Lane, Outcome};
+use crate::delivery::{self, Attempt, Books, Judge, Lane, Outcome, judge};
 use crate::projection::notify::Subscriber;
-use crate::store::Store;
-use crate::store::outbox::{Effect, deliveries};
+use crate::projection::{Context, resync, still};
+use crate::store::outbox::{Effect, answers, deliveries};
+use crate::store::{Store, StoreError};
+use crate::thread::Stop;
 
 use super::flows::Flows;
 use super::{DaemonError, mailer};
@@ -67,9 +69,52 @@ fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
     });
     let sender = sender(webhook);
     Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
+        .judged_by(judge::answers())
 }
 
-/// Performs one mail.
+/// Rows that wait for somebody whom the configuration does not know: nobody will ever send them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
+    let is_known = |target: &str| {
+        let mail = target == delivery::MAIL && config.notify.mail;
+        mail || config.notify.webhooks.iter().any(|webhook| webhook.url == target)
+    };
+    let waiting = store.read(answers::list_waiting)?;
+    let shown = |target: String| if target == delivery::MAIL { target } else { endpoint::origin(&target) };
+    Ok(waiting.into_iter().filter(|(target, _)| !is_known(target)).map(|(to, count)| (shown(to), count)).collect())
+}
+
+fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Result<(), StoreError> {
+    let forwarded = forward.map(|forward| endpoint::origin(&forward.url));
+    for (target, count) in waiting_for_nobody(store, config)?.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
+        log::warn!(
+            "rows of the outbox wait for a target that is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending` count={count} target={target}"
+        );
+    }
+    Ok(())
+}
+
+/// Tells endpoints that were away the present answers. Whatever fails is tried again at the next start.
+fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64), stop: &Stop) {
+    let origin = endpoint::origin(url);
+    match resync::resync(store, context, (url, now_ms), Some(stop)) {
+        Ok(count) => log::info!("endpoint was away and is told the present answers count={count} endpoint={origin}"),
+        Err(error) => log::warn!("endpoint was away and is not told all present answers: {error} endpoint={origin}"),
+    }
+}
+
+/// A mail that says what is not so any more is not sent.
+#[must_use]
+pub fn mail_judge(context: Context) -> Judge {
+    Box::new(move |reader, effect, now_ms| {
+        let payload = serde_json::from_str(&effect.payload).unwrap_or_default();
+        still::against(reader, (effect.id, &effect.dedupe_key), &payload, context.basis(now_ms))
+    })
+}
+
+/// Performs one mail at a time.
 #[must_use]
 pub fn mailing(mailer: Mailer) -> Attempt {
     Box::new(move |effect, _| {
@@ -82,6 +127,7 @@ pub fn mailing(mailer: Mailer) -> Attempt {
                 Verdict::Later => Outcome::TryAgain { why: error.to_string(), after_s: None },
                 Verdict::Never => Outcome::Refused(error.to_string()),
                 Verdict::Skip => Outcome::Skipped(error.to_string()),
+                Verdict::NotTried => Outcome::NotTried,
             },
         }
     })
@@ -106,23 +152,40 @@ pub(super) fn start(
     if webhooks.len() > delivery::MAX_ENDPOINTS {
         return Err(DaemonError::TooManyEndpoints(webhooks.len()));
     }
+    let context = super::context(config);
+    let notify = context.notify.clone();
+    store.write(move |tx| resync::note_absent(tx, &notify))?;
+    let returning = resync::list_returning(store, &context.notify)?;
+    tell_waiting(store, config, forward.as_ref())?;
     let mut lanes: Vec<(&'static str, Lane)> =
         webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
     if config.notify.mail
         && let Some(mailer) = mailer(config)?
     {
-        lanes.push(("mail", Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing(mailer))));
+        let mailing = mailing(mailer.heeding(flows.stop().clone()));
+        let lane = Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing);
+        lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {
-        let rescued = store.write(deliveries::rescue)?;
+        let (rescued, spent) = store.write(move |tx| deliveries::rescue(tx, delivery::DELAYS_S.len(), now_ms))?;
         if rescued > 0 {
             log::info!("deliveries that were under way are done again count={rescued}");
+        }
+        for id in spent {
+            log::error!("a mail was given up: tilld ended in the middle of every attempt id={id}");
         }
     }
     for (name, mut lane) in lanes {
         lane.prepare(now_ms)?;
-        flows.spawn_waiting(name, move |stop, clock| lane.run(stop, clock))?;
+        let (store, context) = (store.clone(), context.clone());
+        let away = returning.iter().find(|url| lane.target() == url.as_str()).cloned();
+        flows.spawn_waiting(name, move |stop, clock| {
+            if let Some(url) = away {
+                bring_up_to_date(&store, &context, (&url, clock.now_ms()), stop);
+            }
+            lane.run(stop, clock);
+        })?;
     }
     Ok(())
 }

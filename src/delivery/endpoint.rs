@@ -1,19 +1,23 @@
-//! How an endpoint fares: one that says that it is gone, or takes nothing for five days, is disabled, and the operator is
-//! told by mail and in the log. Its events wait. It is enabled again by `tilld outbox retry` of one of them, or by a start
-//! with another configuration of it: its secrets, events, or `allow_private`. Called by `delivery`, in the transaction that
-//! records an attempt.
+//! How an endpoint fares: one that says that it is gone, or that was tried on five days or more and took nothing, is
+//! disabled, and the operator is told by mail and in the log. Days on which nothing was sent say nothing about it. Its events
+//! wait, and keep their attempts; one of them tries it once a day, and when that is taken, the others follow. It is enabled
+//! at once by `tilld outbox retry` of one of them, or by a start with another configuration of it: its secrets, events, or
+//! `allow_private`. Called by `delivery`, in the transaction that records an attempt.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
-use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::{Reader, StoreError, Tx, webhook_endpoints};
 
-/// So long without success disables an endpoint, in milliseconds.
-pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+/// So long without success, and tried on so many days, disables an endpoint.
+pub const PATIENCE_DAYS: u32 = 5;
+/// How often a disabled endpoint is tried, in milliseconds.
+pub const PROBE_EVERY_MS: i64 = DAY_MS;
 const GONE: &str = "it answered 410: it is gone";
-const SILENT: &str = "it has taken nothing for five days";
+const SILENT: &str = "it was tried on five days or more and took nothing";
 
 /// An endpoint whose health is kept.
 #[derive(Debug, Clone)]
@@ -64,17 +68,47 @@ impl Endpoint {
         Ok(webhook_endpoints::find(reader, &self.url)?.is_none_or(|endpoint| endpoint.disabled_at_ms.is_none()))
     }
 
+    /// How many of its events may be sent now, one or `most`; `None`: none.
+    pub(super) fn room(&self, reader: &Reader, most: usize, now_ms: i64) -> Result<Option<usize>, StoreError> {
+        let found = webhook_endpoints::find(reader, &self.url)?;
+        let Some(found) = found.filter(|found| found.disabled_at_ms.is_some()) else { return Ok(Some(most)) };
+        let probe_at_ms = found.probe_at_ms.unwrap_or(now_ms);
+        // One that is further away was dated by a clock that was set back since.
+        let is_due = probe_at_ms <= now_ms || probe_at_ms > now_ms.saturating_add(PROBE_EVERY_MS);
+        Ok(is_due.then_some(1))
+    }
+
     pub(super) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+        let before = webhook_endpoints::find(tx, &self.url)?;
+        if webhook_endpoints::enable(tx, &self.url)? {
+            log::info!("endpoint takes its events again endpoint={}", origin(&self.url));
+        }
+        if let Some(before) = before.filter(|before| before.first_failure_ms.is_some()) {
+            // Given up although others were taken that day: the fault is that row's.
+            let since_ms = before.last_success_ms.map_or(0, |last_ms| last_ms.saturating_add(DAY_MS));
+            let revived = answers::revive(tx, &self.url, since_ms, now_ms)?;
+            if revived > 0 {
+                let origin = origin(&self.url);
+                log::info!("present answers that were given up are told now count={revived} endpoint={origin}");
+            }
+        }
         webhook_endpoints::succeed(tx, &self.url, now_ms)
     }
 
-    pub(super) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<(), StoreError> {
-        match webhook_endpoints::fail(tx, &self.url, now_ms)? {
-            Some(since_ms) if now_ms.saturating_sub(since_ms) >= PATIENCE_MS => {
-                self.disable(tx, (SILENT, error), now_ms)
-            }
-            _ => Ok(()),
+    /// It took nothing. `true`: it was disabled before, so that the attempt was to see whether it still is.
+    pub(super) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<bool, StoreError> {
+        if webhook_endpoints::postpone(tx, &self.url, now_ms.saturating_add(PROBE_EVERY_MS))? {
+            return Ok(true);
         }
+        let failing = webhook_endpoints::fail(tx, &self.url, now_ms)?;
+        let is_lost = failing.is_some_and(|failing| {
+            let long_ms = i64::from(PATIENCE_DAYS) * DAY_MS;
+            failing.days >= PATIENCE_DAYS && now_ms.saturating_sub(failing.since_ms) >= long_ms
+        });
+        if is_lost {
+            self.disable(tx, (SILENT, error), now_ms)?;
+        }
+        Ok(false)
     }
 
     pub(super) fn gone(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
@@ -82,12 +116,14 @@ impl Endpoint {
     }
 
     fn disable(&self, tx: &Tx, (reason, error): (&str, &str), now_ms: i64) -> Result<(), StoreError> {
-        if !webhook_endpoints::disable(tx, &self.url, reason, now_ms)? {
+        let probe_at_ms = now_ms.saturating_add(PROBE_EVERY_MS);
+        if !webhook_endpoints::disable(tx, &self.url, reason, (now_ms, probe_at_ms))? {
+            webhook_endpoints::postpone(tx, &self.url, probe_at_ms)?;
             return Ok(());
         }
         let origin = origin(&self.url);
         log::error!(
-            "endpoint disabled, its events wait; mend it, then `tilld outbox list --kind webhook` and `tilld outbox retry ID` endpoint={origin}: {reason}"
+            "endpoint disabled, its events wait; it is tried once a day, and at once by `tilld outbox retry` of one of `tilld outbox list --kind webhook` endpoint={origin}: {reason}"
         );
         let Some(to) = self.operator.as_deref() else { return Ok(()) };
         let state = webhook_endpoints::find(tx, &self.url)?;

@@ -11,6 +11,7 @@ mod message;
 mod notice;
 mod overrides;
 mod transport;
+mod wire;
 mod words;
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use notice::{Notice, one_line};
 use overrides::{Overrides, Part};
 use transport::Door;
 
+use crate::thread::Stop;
 pub use notice::{KINDS, Kind};
 pub use overrides::PLACEHOLDERS;
 
@@ -54,7 +56,7 @@ pub struct Server {
     pub login: Option<(String, String)>,
     /// Certificates of an authority that is trusted beside the well-known ones.
     pub ca_file: Option<PathBuf>,
-    /// How long a mail may take; connecting has as long again.
+    /// How long a mail may take in all, from looking up the server's name to its last word.
     pub timeout: Duration,
 }
 
@@ -82,6 +84,8 @@ pub enum Verdict {
     Never,
     /// There is nobody to send it to.
     Skip,
+    /// It was broken off, because it is time to stop, before the server could have taken it.
+    NotTried,
 }
 
 /// Why a mail was not sent, or a mailer not made. It names no address.
@@ -173,6 +177,13 @@ impl Mailer {
         let named = settings.product.or_else(|| from.name.clone()).map(|name| one_line(&name, MAX_PRODUCT));
         let product = named.filter(|name| !name.is_empty()).unwrap_or_else(|| from.email.domain().to_owned());
         Ok(Self { sender: Sender { from, reply_to }, product, overrides, door: Door::new(server).map_err(never)? })
+    }
+
+    /// Breaks a conversation off when it is told to stop.
+    #[must_use]
+    pub fn heeding(mut self, stop: Stop) -> Self {
+        self.door.heed(stop);
+        self
     }
 
     /// Makes the parts of a mail from its row's payload.

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 /// Hex digits of an id.
 const ID_DIGITS: usize = 32;
 
-/// The value of `webhook-id`, made from the effect's key: the same for every attempt, also after the database was lost and
-/// made again from the log.
+/// The value of `webhook-id`, made from the effect's key: the same for every attempt. Of a fact, such as a payment that
+/// failed, it is the same also after the database was lost and made again from the log; the key of a change is random.
 #[must_use]
 pub fn message_id(dedupe_key: &str) -> String {
     format!("msg_{}", digest(dedupe_key))

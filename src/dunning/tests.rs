@@ -11,7 +11,17 @@ use super::*;
 
 const DAY: i64 = 86_400;
 const POLICY: Policy = Policy { grace_s: 7 * DAY, warning_s: 2 * DAY };
-const FAILED: Case = Case { attempt: 1, settled: None, first_payment: false, told: false, delinquency: None };
+const FAILED: Case = Case {
+    attempt: 1,
+    settled: None,
+    first_payment: false,
+    told: false,
+    asked: None,
+    mailed: None,
+    leaving: false,
+    delinquency: None,
+    ended: None,
+};
 const GRACE: Delinquency =
     Delinquency { started_at: 0, speaks: true, warned: false, downgraded: false, covered: false };
 const IN_GRACE: Case = Case { told: true, delinquency: Some(GRACE), ..FAILED };
@@ -103,6 +113,57 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
     ] {
         assert_eq!(decided(case, None, now), expected, "{what}");
     }
+}
+
+#[test]
+fn one_attempt_is_mailed_once_whoever_has_cancelled_is_not_chased_and_a_lost_subscription_is_told_of() {
+    let asked_for = Case { asked: Some(1), ..FAILED };
+    assert_eq!(decided(asked_for, heard(1, 0), 60), [(PaymentFailed, 1, Skip(Why::Asked))]);
+    assert_eq!(decided(Case { attempt: 2, ..asked_for }, heard(2, 0), 60), [(PaymentRetry, 2, Tell)]);
+    let mailed = Case { mailed: Some(1), ..FAILED };
+    assert_eq!(decided(mailed, asked(1, 0), 60), [(PaymentActionRequired, 1, Skip(Why::Mailed))]);
+    let leaving = Case { leaving: true, ..IN_GRACE };
+    assert_eq!(decided(leaving, heard(1, 0), 60), [(PaymentFailed, 1, Skip(Why::Leaving))]);
+    let skipped = [(GracePeriodWarning, 1, Skip(Why::TooLate)), (SubscriptionDowngraded, 1, Skip(Why::Leaving))];
+    assert_eq!(decided(leaving, None, 8 * DAY), skipped);
+    let ended = Ended { at: DAY, speaks: true, downgraded: false, covered: false };
+    for (ended, expected) in [
+        (ended, vec![(SubscriptionDowngraded, 1, Tell)]),
+        (Ended { covered: true, ..ended }, vec![(SubscriptionDowngraded, 1, Skip(Why::Covered))]),
+        (Ended { downgraded: true, ..ended }, vec![]),
+        (Ended { speaks: false, ..ended }, vec![]),
+    ] {
+        let case = settled(Case { ended: Some(ended), delinquency: None, ..IN_GRACE }, false, DAY);
+        assert_eq!(decided(case, None, DAY), expected, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_mail_that_says_what_is_not_so_any_more_is_not_sent() {
+    let why = |case: Case, kind: Kind, now: i64| {
+        let written = Written { kind, attempt: 1, failed_at: 0, failure_sent: true };
+        against(&case, &written, POLICY, now)
+    };
+    let paid = settled(Case { delinquency: None, ..IN_GRACE }, true, DAY);
+    for kind in [PaymentFailed, PaymentActionRequired, GracePeriodWarning, SubscriptionDowngraded] {
+        assert_eq!(why(paid, kind, DAY), Some(Why::SettledSince), "{kind:?}");
+    }
+    assert_eq!(why(paid, PaymentRecovered, DAY), None);
+    assert_eq!(why(paid, PaymentRecovered, 60 * DAY), Some(Why::Stale));
+    assert_eq!(why(IN_GRACE, PaymentFailed, 60), None);
+    assert_eq!(why(Case { attempt: 2, ..IN_GRACE }, PaymentFailed, 60), Some(Why::Older));
+    assert_eq!(why(Case { asked: Some(1), ..IN_GRACE }, PaymentFailed, 60), Some(Why::Asked));
+    assert_eq!(why(Case { asked: Some(1), ..IN_GRACE }, PaymentActionRequired, 60), None);
+    assert_eq!(why(IN_GRACE, PaymentFailed, 60 * DAY), Some(Why::Stale));
+    assert_eq!(why(IN_GRACE, GracePeriodWarning, 6 * DAY), None);
+    assert_eq!(why(IN_GRACE, GracePeriodWarning, 7 * DAY), Some(Why::TooLate));
+    assert_eq!(why(Case { leaving: true, ..IN_GRACE }, GracePeriodWarning, 6 * DAY), Some(Why::Leaving));
+    assert_eq!(why(FAILED, GracePeriodWarning, 6 * DAY), Some(Why::GoodAgain));
+    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 7 * DAY), None);
+    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 6 * DAY), Some(Why::AccessGoesOn));
+    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 60 * DAY), Some(Why::Stale));
+    let written = Written { kind: PaymentRecovered, attempt: 1, failed_at: 0, failure_sent: false };
+    assert_eq!(against(&paid, &written, POLICY, DAY), Some(Why::Untold));
 }
 
 #[test]

@@ -261,4 +261,11 @@ fn money_is_written_about_to_the_customers_user_else_to_the_customer() {
     assert_eq!(addressee(Some("u@x"), Some("c@x")), Some("u@x"));
     assert_eq!(addressee(None, Some("c@x")), Some("c@x"));
     assert_eq!(addressee(None, None), None);
+    for none in ["", " ", "@", "u@", "@x", "u", "u v@x", "u@x y", "u@x, v@y", "<u@x>", "u@x..y", "u@-x", "u\n@x"] {
+        assert_eq!(addressee(Some(none), Some("c@x")), Some("c@x"), "{none:?}");
+        assert_eq!(addressee(Some(none), Some(none)), None, "{none:?}");
+    }
+    for one in ["jane+till@mail.example.co.uk", "o'neill@example.com", "a@localhost", "ü@bücher.example", " u@x "] {
+        assert_eq!(addressee(Some(one), Some("c@x")), Some(one.trim()));
+    }
 }

@@ -7,6 +7,10 @@
 //! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
 //! - The others by dispute, invoice, or invoice and attempt.
 //!
+//! A change has no key of its own, since what changed may change back. Its key, and with it the `webhook-id`, is random and
+//! written with the row: a counter would begin again in a restored file, and the application would ignore as seen that
+//! somebody pays. Its `sequence` is the time in microseconds, or one more than the last: it rises over a restore.
+//!
 //! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
 
 use serde_json::value::RawValue;
@@ -15,8 +19,9 @@ use serde_json::{Value, json};
 use super::derived::Basis;
 use super::{Event, Step};
 use crate::entitlement::Answer;
+use crate::ids;
 use crate::store::effective::{self, Answered};
-use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::{StoreError, Tx, customers, inbox, settings};
 use crate::stripe::event::{Content, Snapshot};
@@ -25,6 +30,8 @@ use crate::stripe::object;
 /// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
 pub const FORWARDED_S: i64 = 30 * 86_400;
 const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
+/// The type of what tells a user's answer.
+pub const ENTITLEMENT_CHANGED: &str = "entitlement.changed";
 
 /// An event for the application.
 pub struct News<'a> {
@@ -141,8 +148,7 @@ fn counted_before(before: &Answered) -> Value {
 
 /// Tells that a user's answer is another than the stored one. To be called before the row is replaced.
 pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
-    const TYPE: &str = "entitlement.changed";
-    if !basis.notify.is_wanted(TYPE) {
+    if !basis.notify.is_wanted(ENTITLEMENT_CHANGED) {
         return Ok(());
     }
     let before = effective::find_answered(tx, user_id)?;
@@ -151,11 +157,56 @@ pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis)
     if old == new {
         return Ok(());
     }
-    // The answer may change back and forth, so it is no key. The number is given with the change, in one transaction.
-    let number = settings::next_number(tx, settings::ENTITLEMENT_CHANGES)?;
-    let data = json!({"user_id": user_id, "sequence": number, "old": old, "new": new});
-    let (key, at_s) = (number.to_string(), basis.now_ms.div_euclid(1000));
-    tell(tx, &News { event_type: TYPE, key: &key, user_id: Some(user_id), at_s, data: &data }, basis)
+    let (key, sequence) = of_change(tx, basis)?;
+    let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
+    basis
+        .notify
+        .subscribers(ENTITLEMENT_CHANGED)
+        .try_for_each(|subscriber| put_answer(tx, &subscriber.url, (user_id, &key, sequence), &data, basis))
+}
+
+/// Tells one endpoint the answer that is stored for a user, as one that follows on nothing. `false`: there is none, and
+/// none was ever told.
+///
+/// # Errors
+/// When the database cannot take it.
+pub(super) fn present(tx: &Tx, user_id: &str, url: &str, basis: Basis) -> Result<bool, StoreError> {
+    let stored = effective::find_answered(tx, user_id)?;
+    if stored.is_none() && !answers::was_told(tx, url, user_id)? {
+        return Ok(false);
+    }
+    let new = stored.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    let (key, sequence) = of_change(tx, basis)?;
+    let data = json!({"user_id": user_id, "sequence": sequence, "old": null, "new": new, "resync": true});
+    put_answer(tx, url, (user_id, &key, sequence), &data, basis)?;
+    Ok(true)
+}
+
+fn put_answer(
+    tx: &Tx,
+    url: &str,
+    (user_id, key, sequence): (&str, &str, i64),
+    data: &Value,
+    basis: Basis,
+) -> Result<(), StoreError> {
+    let at = rfc3339(basis.now_ms.div_euclid(1000));
+    let payload = json!({"type": ENTITLEMENT_CHANGED, "timestamp": at, "data": data}).to_string();
+    let new = NewEffect {
+        kind: Kind::Webhook,
+        dedupe_key: &format!("webhook:{url}:{ENTITLEMENT_CHANGED}:{key}"),
+        user_id: Some(user_id),
+        target: Some(url),
+        payload: &payload,
+        due_ms: basis.now_ms,
+        now_ms: basis.now_ms,
+    };
+    answers::put(tx, &new, sequence)
+}
+
+/// Key and number of a change.
+fn of_change(tx: &Tx, basis: Basis) -> Result<(String, i64), StoreError> {
+    let key = ids::random_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok((key, settings::next_number(tx, settings::CHANGES, basis.now_ms.saturating_mul(1000))?))
 }
 
 /// A subscription as it stands before its row is replaced, if anybody wants to know.
@@ -183,14 +234,14 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
         return Ok(());
     }
     let user_id = subscriptions::find_user(step.tx, &row.stripe_subscription_id)?;
-    let data = shown(row, user_id.as_deref());
-    let key = settings::next_number(step.tx, settings::SUBSCRIPTION_CHANGES)?.to_string();
+    let (key, sequence) = of_change(step.tx, step.basis())?;
+    let data = shown(row, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (SUBSCRIPTION_CHANGED, row.event_created);
     tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
 }
 
-fn shown(row: &Subscription, user_id: Option<&str>) -> Value {
+fn shown(row: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {
     let items: Vec<Value> = row
         .items
         .iter()
@@ -202,7 +253,8 @@ fn shown(row: &Subscription, user_id: Option<&str>) -> Value {
         })
         .collect();
     json!({
-        "subscription_id": row.stripe_subscription_id, "user_id": user_id, "customer_id": row.stripe_customer_id,
+        "subscription_id": row.stripe_subscription_id, "user_id": user_id, "sequence": sequence,
+        "customer_id": row.stripe_customer_id,
         "status": row.status, "deleted": row.deleted, "price_id": row.stripe_price_id, "items": items,
         "current_period_start": row.current_period_start, "current_period_end": row.current_period_end,
         "cancel_at_period_end": row.cancel_at_period_end, "cancel_at": row.cancel_at, "canceled_at": row.canceled_at,

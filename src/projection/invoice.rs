@@ -41,8 +41,9 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if has_case {
         notices::review(step.tx, id, heard.as_ref(), step.basis())?;
     }
-    if let Some(subscription_id) = subscription_id.filter(|_| has_case) {
-        // Where this case is settled, another one stands for the delinquency.
+    let is_sent = object::text(shown, "collection_method")? == Some("send_invoice");
+    if let Some(subscription_id) = subscription_id.filter(|_| has_case || is_sent) {
+        // Where this case is settled, another one stands for the delinquency; and an invoice that was sent has none.
         notices::review_subscription(step.tx, subscription_id, step.basis())?;
     }
     if step.event.event_type == "invoice.finalized" {

@@ -36,14 +36,16 @@ impl Recipient {
     ) -> Result<Self, StoreError> {
         let user_id = customer_id.map_or(Ok(None), |id| customers::find_owner(tx, id))?;
         let user = user_id.as_deref().map_or(Ok(None), |id| users::find(tx, id))?;
-        let (mut to, mut name) = user.map_or((None, None), |user| (user.email, user.name));
+        let (own, mut name) = user.map_or((None, None), |user| (user.email, user.name));
+        let mut to = ownership::addressee(own.as_deref(), None).map(str::to_owned);
         if (to.is_none() || name.is_none())
             && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customers::find_contact(tx, id))?
         {
-            (to, name) = (ownership::addressee(to.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
+            (to, name) = (ownership::addressee(own.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
         }
         if to.is_none() {
-            to = invoice_id.map_or(Ok(None), |id| invoices::find_email(tx, id))?;
+            let shown = invoice_id.map_or(Ok(None), |id| invoices::find_email(tx, id))?;
+            to = ownership::addressee(shown.as_deref(), None).map(str::to_owned);
         }
         Ok(Self { to, user_id, name })
     }
@@ -64,6 +66,8 @@ pub(super) struct Mail<'a> {
     pub(super) recipient: &'a Recipient,
     /// What it is made from.
     pub(super) facts: &'a Value,
+    /// Not before then, unix milliseconds; it is judged again when it is sent. 0: at once.
+    pub(super) not_before_ms: i64,
 }
 
 fn put(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<Option<i64>, StoreError> {
@@ -80,7 +84,7 @@ fn put(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<Opti
         user_id: recipient.user_id.as_deref(),
         target: Some(TARGET),
         payload: &payload,
-        due_ms: basis.now_ms,
+        due_ms: mail.not_before_ms.max(basis.now_ms),
         now_ms: basis.now_ms,
     };
     match skipped {

@@ -6,13 +6,18 @@ use serde_json::{Value, json};
 
 use super::announce::{self, News};
 use super::derived::Basis;
+use super::invoiced;
 use super::mail::{self, Mail, Recipient};
-use crate::dunning::{self, Case, Delinquency, Heard, Kind, Notice, Policy, Settled, Verdict};
+use crate::dunning::{self, Case, Delinquency, Ended, Heard, Kind, Notice, Policy, Settled, Verdict, Why, Written};
 use crate::entitlement;
-use crate::ownership;
-use crate::store::dunning_attempts::{self, NewAttempt};
+use crate::ownership::{self, LinkedBy};
+use crate::store::dunning_attempts::{self, Mailed, NewAttempt, Told};
 use crate::store::payment_failures::{self, Dunned};
-use crate::store::{StoreError, Tx, customers, invoices, subscriptions};
+use crate::store::subscriptions::{self, Subscription};
+use crate::store::{Reader, StoreError, Tx, customers, invoices};
+
+/// A mail about a failed attempt waits so long, in milliseconds: Stripe says more about the same attempt in a second event.
+pub const HOLD_MS: i64 = 60_000;
 
 /// What is known around a case.
 struct Surroundings {
@@ -26,7 +31,12 @@ struct Surroundings {
     status: Option<String>,
     /// When that ends by its own terms.
     ends_at: Option<i64>,
+    /// Whoever pays has cancelled.
+    leaving: bool,
     grace: Option<Delinquency>,
+    ended: Option<Ended>,
+    /// Since when a payment is missing, or was when Stripe ended the subscription, unix seconds.
+    missing_since: Option<i64>,
     tiers: Tiers,
 }
 
@@ -54,17 +64,40 @@ pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) ->
     let around = surroundings(tx, case, basis)?;
     let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
     let told = dunning_attempts::find_told(tx, around.case.id)?;
-    let standing = Case {
-        attempt: around.case.attempt_count.max(1),
-        settled: settled(&around.case),
-        first_payment: is_first_payment(&around),
-        told: told.any,
-        delinquency: around.grace,
-    };
+    let standing = standing(&around, told);
     for notice in dunning::decide(&standing, heard, policy, now_s) {
         record(tx, &around, notice, told.by_mail, basis)?;
     }
     payment_failures::set_due(tx, invoice_id, dunning::due_at(&standing, policy, now_s))
+}
+
+/// What speaks by now against a mail of a case; `None`: nothing.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn against(reader: &Reader, mailed: &Mailed, basis: Basis) -> Result<Option<Why>, StoreError> {
+    let case = payment_failures::find_dunned(reader, &mailed.invoice_id)?;
+    let (Some(case), Some(kind)) = (case, Kind::of(&mailed.kind)) else { return Ok(None) };
+    let around = surroundings(reader, case, basis)?;
+    let told = dunning_attempts::find_told(reader, around.case.id)?;
+    let (attempt, failed_at) = (mailed.attempt, around.case.last_failed_at);
+    let written = Written { kind, attempt, failed_at, failure_sent: told.sent };
+    let now_s = basis.now_ms.div_euclid(1000);
+    Ok(dunning::against(&standing(&around, told), &written, policy(basis), now_s))
+}
+
+fn standing(around: &Surroundings, told: Told) -> Case {
+    Case {
+        attempt: around.case.attempt_count.max(1),
+        settled: settled(&around.case),
+        first_payment: is_first_payment(around),
+        told: told.any,
+        asked: told.asked,
+        mailed: told.mailed,
+        leaving: around.leaving,
+        delinquency: around.grace,
+        ended: around.ended,
+    }
 }
 
 /// Reviews the open cases of a subscription.
@@ -73,7 +106,8 @@ pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) ->
 /// When the database cannot take it.
 pub(super) fn review_subscription(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
     let open = payment_failures::list_open_of(tx, subscription_id)?;
-    open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))
+    open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))?;
+    invoiced::review(tx, subscription_id, basis)
 }
 
 fn settled(case: &Dunned) -> Option<Settled> {
@@ -87,13 +121,24 @@ fn is_first_payment(around: &Surroundings) -> bool {
     begins && matches!(around.status.as_deref(), None | Some("incomplete" | "incomplete_expired"))
 }
 
-fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
+fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customers::find_owner(tx, id))?;
     let invoice = invoices::find_told(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
     let tiers = Tiers::default();
-    let mut around =
-        Surroundings { case, user_id, subscriber, invoice, status: None, ends_at: None, grace: None, tiers };
+    let mut around = Surroundings {
+        case,
+        user_id,
+        subscriber,
+        invoice,
+        status: None,
+        ends_at: None,
+        leaving: false,
+        grace: None,
+        ended: None,
+        missing_since: None,
+        tiers,
+    };
     let Some(subscription_id) = around.case.subscription_id.clone() else { return Ok(around) };
     let Some(shown) = subscriptions::find(tx, &subscription_id)? else { return Ok(around) };
     let now_s = basis.now_ms.div_euclid(1000);
@@ -101,66 +146,103 @@ fn surroundings(tx: &Tx, case: Dunned, basis: Basis) -> Result<Surroundings, Sto
     if ownership::may_be_called(shown.linked_by) {
         around.subscriber.clone_from(&shown.user_id);
     }
-    let mut all = shown.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(tx, id))?;
-    let all: Vec<entitlement::Subscription> = all.drain(..).map(|one| one.facts()).collect();
+    // What a stranger links to the user by a reference covers nothing, and of what the user has a stranger hears nothing.
+    let mut all = match (&shown.user_id, shown.linked_by) {
+        (Some(user_id), Some(by)) if by != LinkedBy::Reference => subscriptions::list_of_user(tx, user_id)?,
+        _ => vec![shown.clone()],
+    };
+    all.retain(|one| shown.linked_by == Some(LinkedBy::Reference) || one.linked_by != Some(LinkedBy::Reference));
+    let all: Vec<entitlement::Subscription> = all.iter().map(subscriptions::Shown::facts).collect();
     around.tiers = Tiers {
         bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
         at_stake: entitlement::tier_at_stake(&fact, basis.policy).map(str::to_owned),
         now: Some(entitlement::entitlement(&all, basis.policy, now_s).tier),
     };
-    around.status = Some(shown.subscription.status);
     around.ends_at = fact.ends_at();
+    around.leaving = is_leaving(&shown.subscription);
+    let recorded = |kind: Kind, since| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), since);
+    let is_lost =
+        shown.subscription.cancellation_reason.as_deref() == Some("payment_failed") && !shown.customer_deleted;
+    if let Some((speaker, since)) = payment_failures::find_ended_speaker(tx, &subscription_id)?.filter(|_| is_lost) {
+        around.missing_since = Some(since);
+        around.ended = Some(Ended {
+            at: shown.subscription.ended_at.unwrap_or(shown.subscription.event_created),
+            speaks: speaker == around.case.invoice_id,
+            downgraded: recorded(Kind::SubscriptionDowngraded, since)?,
+            covered: entitlement::is_covered(&all, &subscription_id, basis.policy, now_s),
+        });
+    }
+    around.status = Some(shown.subscription.status);
     // Whoever is deleted at Stripe is owed nothing and owes nothing.
     if let Some(started_at) = shown.past.grace_started_at.filter(|_| !shown.customer_deleted) {
-        let recorded = |kind: Kind| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), started_at);
+        around.missing_since = Some(started_at);
         let speaker = payment_failures::find_speaker(tx, &subscription_id, started_at)?;
         around.grace = Some(Delinquency {
             started_at,
             speaks: speaker.as_deref() == Some(around.case.invoice_id.as_str()),
-            warned: recorded(Kind::GracePeriodWarning)?,
-            downgraded: recorded(Kind::SubscriptionDowngraded)?,
+            warned: recorded(Kind::GracePeriodWarning, started_at)?,
+            downgraded: recorded(Kind::SubscriptionDowngraded, started_at)?,
             covered: entitlement::is_covered(&all, &subscription_id, basis.policy, now_s),
         });
     }
     Ok(around)
 }
 
+/// Somebody wanted the subscription to end, with the period or by a date. One that was ended at once owes nothing.
+pub(super) fn is_leaving(row: &Subscription) -> bool {
+    // One that was to end by a date from its beginning was not cancelled.
+    let is_later = row.canceled_at.is_some_and(|at| row.created.is_none_or(|created| at > created));
+    let by_date = row.cancel_at.is_some() && is_later;
+    row.cancel_at_period_end || by_date
+}
+
 /// Writes a notice down, unless it is on record.
 fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: Basis) -> Result<(), StoreError> {
     let about_grace = matches!(notice.kind, Kind::GracePeriodWarning | Kind::SubscriptionDowngraded);
-    let why = match notice.verdict {
+    let against = match notice.verdict {
         Verdict::Tell => None,
-        Verdict::Skip(why) => Some(why.as_str()),
+        Verdict::Skip(why) => Some(why),
     };
+    let (why, is_told) = (against.map(Why::as_str), against.is_none_or(Why::is_about_mail));
     let attempt = NewAttempt {
         case_id: around.case.id,
         user_id: around.user_id.as_deref(),
         attempt: notice.attempt,
         kind: notice.kind.as_str(),
-        told: why.is_none(),
-        grace_started_at: around.grace.filter(|_| about_grace).map(|grace| grace.started_at),
+        told: is_told,
+        grace_started_at: around.missing_since.filter(|_| about_grace),
         outcome: why,
         now_ms: basis.now_ms,
     };
-    if !dunning_attempts::add(tx, &attempt)? || why.is_some() {
+    if !dunning_attempts::add(tx, &attempt)? || !is_told {
         return Ok(());
     }
     let mut facts = facts(around, notice, basis);
     announce_to_application(tx, around, notice, &facts, basis)?;
-    // Who reads a mail wants to know how long it works; a subscription that ends before does not.
-    if let (Some(grace_end), Some(ends_at)) = (facts["grace_period_end"].as_i64(), around.ends_at) {
-        facts["grace_period_end"] = json!(grace_end.min(ends_at));
+    if why.is_some() {
+        return Ok(());
     }
+    for_the_customer(&mut facts, around, notice, basis);
     let case = &around.case;
     let recipient = Recipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
     let key = format!("{}:{}", case.invoice_id, notice.attempt);
-    let mail = Mail { notice: attempt.kind, key: &key, recipient: &recipient, facts: &facts };
+    let hold_ms = if matches!(notice.kind, Kind::PaymentFailed | Kind::PaymentRetry) { HOLD_MS } else { 0 };
+    let not_before_ms = basis.now_ms.saturating_add(hold_ms);
+    let mail = Mail { notice: attempt.kind, key: &key, recipient: &recipient, facts: &facts, not_before_ms };
     let queued = if notice.kind == Kind::PaymentRecovered && basis.notify.mail && !by_mail {
         Err(dunning::Why::Untold.as_str())
     } else {
         mail::queue(tx, &mail, basis)?
     };
     dunning_attempts::set_mail(tx, &attempt, queued.ok(), queued.err())
+}
+
+/// Who reads a mail wants to know how long it works: a subscription that ends before does not, and what is over is none.
+fn for_the_customer(facts: &mut Value, around: &Surroundings, notice: Notice, basis: Basis) {
+    let Some(grace_end) = facts["grace_period_end"].as_i64() else { return };
+    let end = around.ends_at.map_or(grace_end, |ends_at| grace_end.min(ends_at));
+    let is_over = end <= basis.now_ms.div_euclid(1000) && notice.kind != Kind::SubscriptionDowngraded;
+    facts["grace_period_end"] = if is_over { Value::Null } else { json!(end) };
 }
 
 fn announce_to_application(
@@ -198,10 +280,15 @@ fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
     // What is to be paid for, or has been; but what ends is what was had.
     let ended = notice.kind == Kind::SubscriptionDowngraded;
     let tier = if ended { &around.tiers.at_stake } else { &around.tiers.bought };
+    // An invoice that is paid after all brings back no subscription that has ended.
+    let is_lost = notice.kind == Kind::PaymentRecovered
+        && matches!(around.status.as_deref(), Some("canceled" | "incomplete_expired"));
+    let tier = tier.as_ref().filter(|_| !is_lost);
     let paid = invoice.filter(|_| notice.kind == Kind::PaymentRecovered).and_then(|invoice| invoice.amount_paid);
+    let owed = invoice.and_then(|invoice| invoice.amount_remaining).filter(|left| *left > 0).or(case.amount_due);
     json!({
         "invoice_id": case.invoice_id, "subscription_id": case.subscription_id, "customer_id": case.customer_id,
-        "amount": paid.or(case.amount_due), "currency": case.currency, "failure_code": case.failure_reason,
+        "amount": paid.or(owed), "currency": case.currency, "failure_code": case.failure_reason,
         "attempt": case.attempt_count.max(notice.attempt), "next_attempt_at": case.next_retry_at,
         "first_failed_at": case.first_failed_at, "failed_at": case.last_failed_at,
         "settled_at": settled(case).map(|settled| settled.at),
@@ -209,7 +296,8 @@ fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
         "invoice_number": invoice.and_then(|invoice| invoice.number.as_deref()),
         "hosted_invoice_url": invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()),
         "invoice_pdf": invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()),
-        "tier": tier, "tier_now": tier_now,
+        "tier": tier, "tier_now": tier_now, "ended": around.ended.is_some(),
+        "ended_at": around.ended.map(|ended| ended.at),
     })
 }
 

@@ -11,7 +11,9 @@ use super::{ProjectionError, Step};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::store::dead_letters::DeadLetter;
-use crate::store::{StoreError, Tx, customers, settings, subscriptions};
+use crate::store::objects::{self, Key};
+use crate::store::subscriptions::{self, Item, Subscription};
+use crate::store::{StoreError, Tx, customers, settings};
 use crate::stripe::object;
 
 const TOO_LATE: &str = "heard of too late";
@@ -39,7 +41,8 @@ pub(super) fn invoice_finalized(step: &Step, id: &str) -> Result<(), ProjectionE
         "invoice_pdf": object::text(shown, "invoice_pdf")?, "finalized_at": step.event.created,
     });
     if mailed {
-        let mail = Mail { notice: "invoice_finalized", key: id, recipient: &recipient, facts: &facts };
+        let mail =
+            Mail { notice: "invoice_finalized", key: id, recipient: &recipient, facts: &facts, not_before_ms: 0 };
         mail::post(step.tx, &mail, is_old(step).then_some(TOO_LATE), step.basis())?;
     }
     let user_id = recipient.user_id.as_deref();
@@ -64,14 +67,13 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
     let recipient = Recipient::of_customer(step.tx, customer_id, None)?;
     let Some(known) = subscriptions::find(step.tx, id)? else { return Ok(()) };
     let tier = entitlement::tier_bought(&known.facts(), &step.context.policy).map(str::to_owned);
-    let item = known.subscription.items.first();
+    let price = price(step, shown, &known.subscription)?;
     let ends = known.subscription.cancel_at_period_end || known.subscription.cancel_at.is_some();
     let facts = json!({
         "subscription_id": id, "customer_id": customer_id, "trial_end": trial_end, "tier": tier,
-        "amount": item.and_then(|item| item.unit_amount?.checked_mul(item.quantity.unwrap_or(1))),
-        "currency": item.and_then(|item| item.currency.as_deref()).or(known.subscription.currency.as_deref()),
-        "interval": item.and_then(|item| item.recurring_interval.as_deref()),
-        "interval_count": item.and_then(|item| item.interval_count), "ends_with_trial": ends,
+        "amount": price.as_ref().map(|price| price.amount), "currency": price.as_ref().map(|price| &price.currency),
+        "interval": price.as_ref().map(|price| &price.interval.0),
+        "interval_count": price.as_ref().map(|price| price.interval.1), "ends_with_trial": ends,
     });
     let skipped = if trial_end <= step.now_ms.div_euclid(1000) {
         Some("the trial was over")
@@ -81,8 +83,57 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
         None
     };
     let key = format!("{id}:{trial_end}");
-    let mail = Mail { notice: "trial_will_end", key: &key, recipient: &recipient, facts: &facts };
+    let mail = Mail { notice: "trial_will_end", key: &key, recipient: &recipient, facts: &facts, not_before_ms: 0 };
     Ok(mail::post(step.tx, &mail, skipped, step.basis())?)
+}
+
+/// What a subscription costs per interval, where that is known for sure: all items of one interval, fixed prices, no
+/// discount, no tax on top. A wrong amount is worse than none.
+fn price(step: &Step, shown: &Value, row: &Subscription) -> Result<Option<Price>, ProjectionError> {
+    let has_any = |holder: &Value, keys: &[&str]| {
+        keys.iter().any(|key| match &holder[*key] {
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(_) => true,
+            _ => false,
+        })
+    };
+    let (items, is_complete) = object::list(shown, "items");
+    let is_odd = |item: &Value| {
+        let price = object::price(item).unwrap_or(&Value::Null);
+        has_any(item, &["discounts", "tax_rates"])
+            || has_any(price, &["transform_quantity"])
+            || price["billing_scheme"] == "tiered"
+            || price["recurring"]["usage_type"] == "metered"
+    };
+    let key = Key { object: "customer", id: &row.stripe_customer_id, livemode: row.livemode, account: "" };
+    let customer = objects::find(step.tx, key)?.and_then(|found| serde_json::from_str::<Value>(&found.data).ok());
+    let is_unclear = !is_complete
+        || row.items_partial
+        || has_any(shown, &["discount", "discounts", "default_tax_rates"])
+        || shown["automatic_tax"]["enabled"] == true
+        || items.iter().any(is_odd)
+        || customer.is_some_and(|customer| has_any(&customer, &["discount"]));
+    Ok(if is_unclear { None } else { sum(&row.items) })
+}
+
+/// An amount in minor units of a currency, per interval.
+struct Price {
+    amount: i64,
+    currency: String,
+    interval: (String, i64),
+}
+
+fn sum(items: &[Item]) -> Option<Price> {
+    let first = items.first()?;
+    let (currency, unit) = (first.currency.clone()?, first.recurring_interval.clone()?);
+    let interval = (unit, first.interval_count.unwrap_or(1));
+    items.iter().try_fold(Price { amount: 0, currency, interval }, |price, item| {
+        let every = (item.recurring_interval.as_deref()?, item.interval_count.unwrap_or(1));
+        let is_alike =
+            item.currency.as_ref() == Some(&price.currency) && every == (price.interval.0.as_str(), price.interval.1);
+        let amount = item.unit_amount?.checked_mul(item.quantity.unwrap_or(1))?.checked_add(price.amount)?;
+        is_alike.then_some(Price { amount, ..price })
+    })
 }
 
 /// Somebody wants money back by way of the bank: evidence is due in days, so the operator hears of it however late.
@@ -101,7 +152,7 @@ pub(super) fn dispute_created(step: &Step) -> Result<(), ProjectionError> {
         "evidence_due_by": due_by, "created": object::integer(shown, "created")?.unwrap_or(step.event.created),
     });
     let recipient = Recipient::operator(step.basis());
-    let mail = Mail { notice: "dispute_created", key: id, recipient: &recipient, facts: &facts };
+    let mail = Mail { notice: "dispute_created", key: id, recipient: &recipient, facts: &facts, not_before_ms: 0 };
     mail::post(step.tx, &mail, None, step.basis())?;
     let user_id = owner_of_charge(step, shown)?;
     let mut data = facts;
@@ -131,7 +182,8 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
         "error": letter.error, "received_at": letter.received_ms.div_euclid(1000),
     });
     let recipient = Recipient::operator(basis);
-    let mail = Mail { notice: "webhook_dead_letter", key: &letter.event_id, recipient: &recipient, facts: &facts };
+    let (notice, key) = ("webhook_dead_letter", letter.event_id.as_str());
+    let mail = Mail { notice, key, recipient: &recipient, facts: &facts, not_before_ms: 0 };
     let flood = basis.notify.mail && is_flood(tx, basis.now_ms)?;
     mail::post(tx, &mail, flood.then_some(FLOOD), basis)?;
     let at_s = letter.created_at_ms.div_euclid(1000);
@@ -146,7 +198,13 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
 pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
     let facts = json!({"silent_since": since_ms.div_euclid(1000)});
     let key = format!("silence:{since_ms}");
-    let mail = Mail { notice: "webhooks_missing", key: &key, recipient: &Recipient::operator(basis), facts: &facts };
+    let mail = Mail {
+        notice: "webhooks_missing",
+        key: &key,
+        recipient: &Recipient::operator(basis),
+        facts: &facts,
+        not_before_ms: basis.now_ms,
+    };
     mail::post(tx, &mail, None, basis)
 }
 
@@ -158,7 +216,13 @@ pub fn late_events(tx: &Tx, count: u64, basis: Basis) -> Result<(), StoreError> 
     const DAY_MS: i64 = 86_400_000;
     let facts = json!({"late_events": count});
     let key = format!("late:{}", basis.now_ms.div_euclid(DAY_MS));
-    let mail = Mail { notice: "webhooks_missing", key: &key, recipient: &Recipient::operator(basis), facts: &facts };
+    let mail = Mail {
+        notice: "webhooks_missing",
+        key: &key,
+        recipient: &Recipient::operator(basis),
+        facts: &facts,
+        not_before_ms: basis.now_ms,
+    };
     mail::post(tx, &mail, None, basis)
 }
 

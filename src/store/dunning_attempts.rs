@@ -74,10 +74,19 @@ pub struct Told {
     pub any: bool,
     /// A mail about one was written.
     pub by_mail: bool,
+    /// A mail about one was sent.
+    pub sent: bool,
+    /// The newest attempt that the customer was to be asked to confirm.
+    pub asked: Option<i64>,
+    /// The newest attempt that was mailed as a failure.
+    pub mailed: Option<i64>,
 }
 
-const TOLD: &str = "SELECT coalesce(max(told), 0), coalesce(max(outbox_id IS NOT NULL), 0) FROM dunning_attempts
-    WHERE payment_failure_id = ?1
+const TOLD: &str = "SELECT coalesce(max(told), 0), coalesce(max(outbox_id IS NOT NULL), 0),
+    coalesce(max(email_sent), 0),
+    max(CASE WHEN notification_type = 'payment_action_required' AND outbox_id IS NOT NULL THEN attempt_number END),
+    max(CASE WHEN notification_type <> 'payment_action_required' AND email_sent = 1 THEN attempt_number END)
+    FROM dunning_attempts WHERE payment_failure_id = ?1
     AND notification_type IN ('payment_failed', 'payment_retry', 'payment_action_required')";
 
 /// What was told of a case's failures.
@@ -85,7 +94,33 @@ const TOLD: &str = "SELECT coalesce(max(told), 0), coalesce(max(outbox_id IS NOT
 /// # Errors
 /// When the database cannot be read.
 pub fn find_told(reader: &Reader, case_id: i64) -> Result<Told, StoreError> {
-    reader.get(TOLD, [case_id], |row| Ok(Told { any: row.get(0)?, by_mail: row.get(1)? }))
+    reader.get(TOLD, [case_id], |row| {
+        Ok(Told { any: row.get(0)?, by_mail: row.get(1)?, sent: row.get(2)?, asked: row.get(3)?, mailed: row.get(4)? })
+    })
+}
+
+/// The notice that a mail tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailed {
+    /// The invoice of the case.
+    pub invoice_id: String,
+    /// Kind of notice.
+    pub kind: String,
+    /// Which payment attempt it is about.
+    pub attempt: i64,
+}
+
+const OF_MAIL: &str = "SELECT f.stripe_invoice_id, a.notification_type, a.attempt_number
+    FROM dunning_attempts a JOIN payment_failures f ON f.id = a.payment_failure_id WHERE a.outbox_id = ?1";
+
+/// The notice that a mail tells; `None`: the mail is none of a failure case.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_by_mail(reader: &Reader, outbox_id: i64) -> Result<Option<Mailed>, StoreError> {
+    reader.find(OF_MAIL, [outbox_id], |row| {
+        Ok(Mailed { invoice_id: row.get(0)?, kind: row.get(1)?, attempt: row.get(2)? })
+    })
 }
 
 const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts a ON a.payment_failure_id = f.id

@@ -202,12 +202,13 @@ pub struct Told {
     pub number: Option<String>,
     pub billing_reason: Option<String>,
     pub amount_paid: Option<i64>,
+    pub amount_remaining: Option<i64>,
     pub hosted_invoice_url: Option<String>,
     pub invoice_pdf: Option<String>,
 }
 
-const TOLD: &str = "SELECT number, billing_reason, amount_paid, hosted_invoice_url, invoice_pdf FROM stripe_invoices
-    WHERE stripe_invoice_id = ?1";
+const TOLD: &str = "SELECT number, billing_reason, amount_paid, hosted_invoice_url, invoice_pdf, amount_remaining
+    FROM stripe_invoices WHERE stripe_invoice_id = ?1";
 
 /// What is told of an invoice.
 ///
@@ -221,6 +222,7 @@ pub fn find_told(reader: &Reader, invoice_id: &str) -> Result<Option<Told>, Stor
             amount_paid: row.get(2)?,
             hosted_invoice_url: row.get(3)?,
             invoice_pdf: row.get(4)?,
+            amount_remaining: row.get(5)?,
         })
     })
 }
@@ -233,6 +235,28 @@ pub fn find_payable(reader: &Reader, invoice_id: &str) -> Result<Option<(String,
     const SQL: &str = "SELECT coalesce(status, ''), hosted_invoice_url FROM stripe_invoices
         WHERE stripe_invoice_id = ?1 AND deleted = 0";
     reader.find(SQL, [invoice_id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// An invoice that was sent to be paid, and is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as above
+pub struct Sent {
+    pub id: String,
+    pub currency: Option<String>,
+    pub due_date: Option<i64>,
+}
+
+const SENT: &str = "SELECT stripe_invoice_id, currency, due_date FROM stripe_invoices
+    WHERE stripe_subscription_id = ?1 AND status = 'open' AND deleted = 0 AND collection_method = 'send_invoice'
+    AND coalesce(amount_remaining, 1) > 0 ORDER BY due_date, stripe_invoice_id LIMIT 1";
+
+/// The invoice of a subscription that was sent to be paid, is open, and was due first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<Sent>, StoreError> {
+    reader
+        .find(SENT, [subscription_id], |row| Ok(Sent { id: row.get(0)?, currency: row.get(1)?, due_date: row.get(2)? }))
 }
 
 const EMAIL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects

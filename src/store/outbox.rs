@@ -3,6 +3,7 @@
 //! is claimed again by the next one. Each change says from which state and attempt it may come, so that whoever is late
 //! changes nothing.
 
+pub mod answers;
 pub mod deliveries;
 pub mod rows;
 

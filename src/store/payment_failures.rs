@@ -252,13 +252,29 @@ pub fn find_speaker(reader: &Reader, subscription_id: &str, since: i64) -> Resul
     reader.find(SPEAKER, (subscription_id, since), |row| row.get(0))
 }
 
-/// Invoices of a subscription's open cases, and of those that still wait for something.
+const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM payment_failures
+    WHERE stripe_subscription_id = ?1 AND resolved = 1 AND resolution <> 'paid'
+    AND first_failed_at * 1000 > coalesce((SELECT max(resolved_at_ms) FROM payment_failures
+        WHERE stripe_subscription_id = ?1 AND resolution = 'paid'), 0)
+    ORDER BY first_failed_at, stripe_invoice_id LIMIT 1";
+
+/// The invoice whose case stands for the end of a subscription that was not paid for, and its first failure, unix seconds:
+/// the oldest since one was paid after all.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_ended_speaker(reader: &Reader, subscription_id: &str) -> Result<Option<(String, i64)>, StoreError> {
+    reader.find(ENDED_SPEAKER, [subscription_id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Invoices of a subscription's open cases, of those that still wait for something, and of those that were closed unpaid.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_open_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures
-        WHERE stripe_subscription_id = ?1 AND (resolved = 0 OR dunning_due_at IS NOT NULL) ORDER BY id";
+        WHERE stripe_subscription_id = ?1
+        AND (resolved = 0 OR dunning_due_at IS NOT NULL OR resolution <> 'paid') ORDER BY id";
     reader.list(SQL, [subscription_id], |row| row.get(0))
 }
 

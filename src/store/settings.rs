@@ -5,11 +5,8 @@ use super::{Reader, StoreError, Tx};
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
 pub const POLICY: &str = "policy";
 
-/// How many changes of answers have been told to the application.
-pub const ENTITLEMENT_CHANGES: &str = "entitlement_changes";
-
-/// How many changes of subscriptions have been told to the application.
-pub const SUBSCRIPTION_CHANGES: &str = "subscription_changes";
+/// The newest number of a change that was written for the application.
+pub const CHANGES: &str = "changes";
 
 /// The newest hour in which dead letters were mailed, and how many.
 pub const DEAD_LETTER_MAILS: &str = "dead_letter_mails";
@@ -52,14 +49,15 @@ pub fn ensure_id(tx: &Tx) -> Result<(), StoreError> {
     tx.execute(SQL, [DATABASE_ID]).map(|_| ())
 }
 
-/// Adds one to a number, 0 where there is none, and returns it.
+/// The next number of a series that rises with time: `at_least`, or one more than the last. An older copy of the file, or
+/// a new one, goes on above all that was given before it, as long as `at_least` is a time of a clock that is right.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn next_number(tx: &Tx, name: &str) -> Result<i64, StoreError> {
-    const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, '1')
-        ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)";
-    tx.get(SQL, [name], |row| row.get(0))
+pub fn next_number(tx: &Tx, name: &str, at_least: i64) -> Result<i64, StoreError> {
+    const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, CAST(?2 AS TEXT)) ON CONFLICT (name)
+        DO UPDATE SET value = CAST(max(CAST(value AS INTEGER) + 1, ?2) AS TEXT) RETURNING CAST(value AS INTEGER)";
+    tx.get(SQL, (name, at_least), |row| row.get(0))
 }
 
 /// A remembered value.

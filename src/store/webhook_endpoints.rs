@@ -1,4 +1,5 @@
-//! `webhook_endpoints`: how the application's endpoints fare. A disabled one gets nothing; its events wait.
+//! `webhook_endpoints`: how the application's endpoints fare. A disabled one gets nothing but an event once a day, to see
+//! whether it takes it; all others wait.
 
 use rusqlite::Row;
 
@@ -15,6 +16,8 @@ pub struct Endpoint {
     pub disabled_at_ms: Option<i64>,
     /// Why.
     pub disabled_reason: Option<String>,
+    /// While it is disabled: when it is tried again, unix milliseconds.
+    pub probe_at_ms: Option<i64>,
 }
 
 fn endpoint(row: &Row) -> rusqlite::Result<Endpoint> {
@@ -23,6 +26,7 @@ fn endpoint(row: &Row) -> rusqlite::Result<Endpoint> {
         last_success_ms: row.get(1)?,
         disabled_at_ms: row.get(2)?,
         disabled_reason: row.get(3)?,
+        probe_at_ms: row.get(4)?,
     })
 }
 
@@ -31,7 +35,7 @@ fn endpoint(row: &Row) -> rusqlite::Result<Endpoint> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, url: &str) -> Result<Option<Endpoint>, StoreError> {
-    const SQL: &str = "SELECT first_failure_ms, last_success_ms, disabled_at_ms, disabled_reason
+    const SQL: &str = "SELECT first_failure_ms, last_success_ms, disabled_at_ms, disabled_reason, probe_at_ms
         FROM webhook_endpoints WHERE url = ?1";
     reader.find(SQL, [url], endpoint)
 }
@@ -47,8 +51,9 @@ pub fn list_disabled(reader: &Reader) -> Result<Vec<(String, Option<String>)>, S
 }
 
 const CONFIGURE: &str = "INSERT INTO webhook_endpoints (url, fingerprint) VALUES (?1, ?2)
-    ON CONFLICT (url) DO UPDATE SET fingerprint = excluded.fingerprint, first_failure_ms = NULL, disabled_at_ms = NULL,
-        disabled_reason = NULL WHERE fingerprint <> excluded.fingerprint";
+    ON CONFLICT (url) DO UPDATE SET fingerprint = excluded.fingerprint, first_failure_ms = NULL, failing_days = 0,
+        failing_day_ms = NULL, disabled_at_ms = NULL, disabled_reason = NULL, probe_at_ms = NULL
+        WHERE fingerprint <> excluded.fingerprint";
 
 /// Notes that it is configured so. Where it was configured otherwise, it is enabled and begins anew.
 ///
@@ -58,40 +63,82 @@ pub fn configure(tx: &Tx, url: &str, fingerprint: &str) -> Result<(), StoreError
     tx.execute(CONFIGURE, (url, fingerprint)).map(|_| ())
 }
 
+const SUCCEED: &str = "UPDATE webhook_endpoints SET first_failure_ms = NULL, failing_days = 0, failing_day_ms = NULL,
+    last_success_ms = ?2 WHERE url = ?1";
+
 /// It took an event.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn succeed(tx: &Tx, url: &str, now_ms: i64) -> Result<(), StoreError> {
-    const SQL: &str = "UPDATE webhook_endpoints SET first_failure_ms = NULL, last_success_ms = ?2 WHERE url = ?1";
-    tx.execute(SQL, (url, now_ms)).map(|_| ())
+    tx.execute(SUCCEED, (url, now_ms)).map(|_| ())
 }
 
-const FAIL: &str = "UPDATE webhook_endpoints SET first_failure_ms = min(coalesce(first_failure_ms, ?2), ?2)
-    WHERE url = ?1 RETURNING first_failure_ms";
+const URLS: &str = "SELECT url, was_away FROM webhook_endpoints ORDER BY url";
+const SET_AWAY: &str = "UPDATE webhook_endpoints SET was_away = ?2 WHERE url = ?1";
 
-/// It did not take an event. Since when it takes none, unix milliseconds.
+/// Endpoints that are known, and whether changes of answers were not written for them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(reader: &Reader) -> Result<Vec<(String, bool)>, StoreError> {
+    reader.list(URLS, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Notes that changes of answers are not written for it, or that it has been told all present ones since.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn fail(tx: &Tx, url: &str, now_ms: i64) -> Result<Option<i64>, StoreError> {
-    tx.find(FAIL, (url, now_ms), |row| row.get(0))
+pub fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
+    tx.execute(SET_AWAY, (url, was_away)).map(|_| ())
 }
 
-const DISABLE: &str = "UPDATE webhook_endpoints SET disabled_at_ms = ?2, disabled_reason = ?3
+/// How long an endpoint has been taking nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failing {
+    /// Its first failure since it last took something, unix milliseconds.
+    pub since_ms: i64,
+    /// Days, each a day or more after the one before, on which it was tried and took nothing.
+    pub days: u32,
+}
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+const FAIL: &str = "UPDATE webhook_endpoints SET first_failure_ms = min(coalesce(first_failure_ms, ?2), ?2),
+    failing_days = failing_days + (failing_day_ms IS NULL OR ?2 - failing_day_ms >= ?3),
+    failing_day_ms = CASE WHEN abs(?2 - failing_day_ms) < ?3 THEN failing_day_ms ELSE ?2 END
+    WHERE url = ?1 RETURNING first_failure_ms, failing_days";
+
+/// It did not take an event.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn fail(tx: &Tx, url: &str, now_ms: i64) -> Result<Option<Failing>, StoreError> {
+    tx.find(FAIL, (url, now_ms, DAY_MS), |row| Ok(Failing { since_ms: row.get(0)?, days: row.get(1)? }))
+}
+
+const DISABLE: &str = "UPDATE webhook_endpoints SET disabled_at_ms = ?2, disabled_reason = ?3, probe_at_ms = ?4
     WHERE url = ?1 AND disabled_at_ms IS NULL";
 
-/// Sends it nothing more. `false`: it was so already.
+/// Sends it nothing more before `probe_at_ms`. `false`: it was so already.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn disable(tx: &Tx, url: &str, reason: &str, now_ms: i64) -> Result<bool, StoreError> {
-    Ok(tx.execute(DISABLE, (url, now_ms, reason))? == 1)
+pub fn disable(tx: &Tx, url: &str, reason: &str, (now_ms, probe_at_ms): (i64, i64)) -> Result<bool, StoreError> {
+    Ok(tx.execute(DISABLE, (url, now_ms, reason, probe_at_ms))? == 1)
 }
 
-const ENABLE: &str =
-    "UPDATE webhook_endpoints SET first_failure_ms = NULL, disabled_at_ms = NULL, disabled_reason = NULL
-    WHERE url = ?1 AND disabled_at_ms IS NOT NULL";
+const POSTPONE: &str = "UPDATE webhook_endpoints SET probe_at_ms = ?2 WHERE url = ?1 AND disabled_at_ms IS NOT NULL";
+
+/// A disabled one is tried again then, unix milliseconds. `false`: it is not disabled.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn postpone(tx: &Tx, url: &str, probe_at_ms: i64) -> Result<bool, StoreError> {
+    Ok(tx.execute(POSTPONE, (url, probe_at_ms))? == 1)
+}
+
+const ENABLE: &str = "UPDATE webhook_endpoints SET first_failure_ms = NULL, failing_days = 0, failing_day_ms = NULL,
+    disabled_at_ms = NULL, disabled_reason = NULL, probe_at_ms = NULL WHERE url = ?1 AND disabled_at_ms IS NOT NULL";
 
 /// Sends it its events again. `false`: it was not disabled.
 ///

@@ -1,6 +1,7 @@
 //! Events for the application: signed by the convention, each delivered at least once and in the order of its user, only
 //! where the operator allows it, and a receiver that fails harms none but itself.
 
+mod answers;
 mod attempts;
 mod commands;
 mod endpoints;
@@ -22,8 +23,8 @@ use tilld::delivery::endpoint::{Endpoint, fingerprint};
 use tilld::delivery::target::{Allowed, Guard};
 use tilld::delivery::webhook::{Sender, Signing, Timeouts};
 use tilld::delivery::{Books, Lane, Stepped};
-use tilld::store::Store;
 use tilld::store::outbox::{self, Kind, NewEffect};
+use tilld::store::{Store, StoreError};
 use tilld::thread::{Stop, Stopper, stopper};
 
 use crate::harness::{START_S, Till};
@@ -82,7 +83,11 @@ impl Stepper {
     }
 
     pub fn step(&mut self) -> Stepped {
-        self.lane.step(&self.stop, &*self.clock).unwrap()
+        self.try_step().unwrap()
+    }
+
+    pub fn try_step(&mut self) -> Result<Stepped, StoreError> {
+        self.lane.step(&self.stop, &*self.clock)
     }
 
     /// Steps until nothing is due.

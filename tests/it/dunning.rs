@@ -4,6 +4,7 @@
 mod cases;
 mod events;
 mod live;
+mod promises;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

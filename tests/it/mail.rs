@@ -1,6 +1,7 @@
 //! Mails, as a real SMTP server gets them: read back by a parser that is not ours.
 
-mod server;
+pub mod server;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -262,6 +263,58 @@ fn a_server_that_falls_silent_is_tried_later_within_the_timeout() {
         // Twice the timeout, a second of goodbye, and a slow machine.
         assert!(begun.elapsed() < Duration::from_secs(8), "{step}: {:?}", begun.elapsed());
     }
+}
+
+/// What a mail to a server comes to that says `first` over and over, pausing in between; and how long it took.
+fn endlessly(first: &'static [u8], pause: Duration) -> (String, Duration) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    #[allow(clippy::disallowed_methods)] // a test's own helper
+    let talking = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while std::io::Write::write_all(&mut stream, first).is_ok() {
+            std::thread::sleep(pause);
+        }
+    });
+    let mut settings = settings(port);
+    settings.server.timeout = Duration::from_secs(1);
+    let begun = Instant::now();
+    let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Later);
+    let took = begun.elapsed();
+    talking.join().unwrap();
+    (error.to_string(), took)
+}
+
+#[test]
+fn a_server_that_says_a_byte_at_a_time_holds_nobody_beyond_the_mails_time() {
+    let (error, took) = endlessly(b"2", Duration::from_millis(100));
+    assert!(error.contains("did not answer in time") && took < Duration::from_secs(4), "{error} {took:?}");
+    let (error, took) = endlessly(b"220-and more\r\n", Duration::from_millis(100));
+    assert!(error.contains("did not answer in time") && took < Duration::from_secs(4), "{error} {took:?}");
+}
+
+#[test]
+fn a_line_or_an_answer_without_end_is_broken_off_and_not_kept() {
+    let (error, _) = endlessly(&[b'x'; 65_536], Duration::ZERO);
+    assert!(error.contains("a line of its answer has more than 2048 bytes"), "{error}");
+    let (error, _) = endlessly(b"220-and more\r\n", Duration::ZERO);
+    assert!(error.contains("its answer has more than 100 lines"), "{error}");
+}
+
+#[test]
+fn what_a_server_says_before_tls_begins_is_not_taken_over() {
+    let manners = Manners {
+        offers: &["STARTTLS"],
+        answer: Some(("STARTTLS", "220 go on\r\n250 and this is from somebody on the way")),
+        ..Manners::default()
+    };
+    let server = MailServer::start(manners);
+    let mut settings = settings(server.port);
+    settings.server.security = Security::StartTls;
+    settings.server.timeout = Duration::from_secs(2);
+    let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
+    assert!(error.to_string().contains("no secure connection"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::burning::{self, Burning};
-use super::{Line, fail, ok, warn};
+use super::{Line, fail, ok, outbox, warn};
 use crate::config::{Config, Mode, PausedCollection};
 use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
@@ -54,6 +54,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
             lines.push(state.integrity);
             lines.push(paused(state.paused, config.entitlement.paused_collection));
             lines.extend(state.newest_version.as_deref().and_then(api_version));
+            lines.extend(outbox::lines(path, config));
             lines.extend(state.links);
             lines.extend(state.burning.lines(config, now_s));
             let (of_other_mode, database_id) = (state.of_other_mode, state.database_id);

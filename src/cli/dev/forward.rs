@@ -75,6 +75,7 @@ fn line(forwarded: &Forwarded) -> String {
         Outcome::TryAgain { why, .. } => why,
         Outcome::Skipped(why) | Outcome::Refused(why) => why,
         Outcome::Gone => "answered 410",
+        Outcome::NotTried => "broken off",
     };
     let answer = answer.strip_prefix("answered ").unwrap_or(answer);
     format!("{}  {}  {} -> {answer}", time_ms(forwarded.at_ms), text("type"), text("id"))

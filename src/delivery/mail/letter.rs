@@ -76,7 +76,7 @@ impl Letter {
 
     /// Adds a sentence.
     fn say(mut self, sentence: impl Into<String>) -> Self {
-        self.sentences.push(sentence.into());
+        self.sentences.push(one_stop(&sentence.into()));
         self
     }
 
@@ -107,6 +107,15 @@ impl Letter {
     }
 }
 
+/// A sentence that ends once: a name in it may end with a stop of its own.
+fn one_stop(sentence: &str) -> String {
+    let mut text = sentence.to_owned();
+    while let Some(at) = text.find("..") {
+        text.replace_range(at..at + 2, ".");
+    }
+    text
+}
+
 /// Writes the letter of a notice.
 pub(super) fn write(notice: &Notice, product: &str) -> Letter {
     match notice.kind {
@@ -134,9 +143,9 @@ pub(super) fn greeting(notice: &Notice) -> String {
 /// Why somebody gets this mail.
 pub(super) fn reason(notice: &Notice, product: &str) -> String {
     if notice.kind.is_for_operator() {
-        return format!("You get this mail because you are the operator of billing for {product}.");
+        return one_stop(&format!("You get this mail because you are the operator of billing for {product}."));
     }
-    format!("You get this mail because you have an account with {product}. It was sent automatically.")
+    one_stop(&format!("You get this mail because you have an account with {product}. It was sent automatically."))
 }
 
 impl Notice<'_> {
@@ -149,6 +158,13 @@ impl Notice<'_> {
     /// A time as a day.
     pub(super) fn day(&self, name: &str) -> Option<String> {
         self.number(name).and_then(words::day)
+    }
+
+    /// Until when everything works, where that can be promised: after the last attempt Stripe may end the subscription at
+    /// once.
+    pub(super) fn promised_end(&self) -> Option<String> {
+        let is_attempt = matches!(self.kind, Kind::PaymentFailed | Kind::PaymentRetry | Kind::PaymentActionRequired);
+        self.day("grace_period_end").filter(|_| !is_attempt || self.number("next_attempt_at").is_some())
     }
 
     /// A tier as a plan.

@@ -72,7 +72,7 @@ pub(super) fn values(notice: &Notice, letter: &Letter, product: &str) -> Values 
         ("event_type", notice.text("event_type")),
         ("evidence_due_by", notice.day("evidence_due_by")),
         ("failed_at", notice.day("failed_at")),
-        ("grace_period_end", notice.day("grace_period_end")),
+        ("grace_period_end", notice.promised_end()),
         ("greeting", Some(letter::greeting(notice))),
         ("heading", Some(letter.heading.clone())),
         ("interval", interval),

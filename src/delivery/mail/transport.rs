@@ -1,22 +1,24 @@
 //! One conversation with the mail server per mail, step by step, so that it is known what was refused: the server's answer
 //! to the login or the sender is the configuration's matter and may be another tomorrow, a refused recipient stays refused.
-//! Every step has what is left of the mail's time. Called by `mail`.
+//! All of it, connecting included, has the mail's time (`wire`). Called by `mail`.
 
-use std::error::Error as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use lettre::Address;
-use lettre::transport::smtp::Error as SmtpError;
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{Certificate, SmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use lettre::transport::smtp::extension::ClientId;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::notice::one_line;
+use super::wire::{Answer, Patience, Wire, WireError};
 use super::{MailError, Security, Server, Verdict};
+use crate::thread::Stop;
 
-const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// How long a goodbye may take; the mail has been taken, or has not.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -60,12 +62,17 @@ impl Step {
     }
 }
 
+struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
 /// The way to a mail server.
 pub(super) struct Door {
     server: Server,
-    credentials: Option<Credentials>,
-    tls: Option<TlsParameters>,
+    tls: Option<Tls>,
     hello: ClientId,
+    stop: Option<Stop>,
 }
 
 impl Door {
@@ -76,17 +83,14 @@ impl Door {
         server.host = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = match server.security {
             Security::None => None,
-            Security::StartTls | Security::Tls => {
-                let mut builder = TlsParameters::builder(server.host.clone());
-                if let Some(file) = &server.ca_file {
-                    builder = builder.add_root_certificate(authority(file)?);
-                }
-                Some(builder.build().map_err(|error| format!("notify.smtp.host cannot be used with TLS: {error}"))?)
-            }
+            Security::StartTls | Security::Tls => Some(tls(&server)?),
         };
-        let credentials =
-            server.login.as_ref().map(|(name, password)| Credentials::new(name.clone(), password.clone()));
-        Ok(Self { server, credentials, tls, hello: ClientId::default() })
+        Ok(Self { server, tls, hello: ClientId::default(), stop: None })
+    }
+
+    /// Ends a conversation when it is told to stop.
+    pub(super) fn heed(&mut self, stop: Stop) {
+        self.stop = Some(stop);
     }
 
     /// Sends a mail, to one recipient. The server's last words.
@@ -94,134 +98,190 @@ impl Door {
     /// # Errors
     /// When it did not take it, as far as is known: after a silence in the last step it may have.
     pub(super) fn send(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<String, MailError> {
-        let mut talk = self.open(Instant::now() + self.server.timeout, to)?;
-        let answer = talk.transfer(from, mail);
+        let patience = Patience::new(self.server.timeout, self.stop.clone());
+        let wire = Wire::open((self.server.host.as_str(), self.server.port), patience);
+        let wire = wire.map_err(|error| told(Step::Connect, &error, to))?;
+        let mut talk = Talk { wire, offers: Vec::new(), to };
+        let answer = self.begin(&mut talk).and_then(|()| talk.transfer(from, mail));
         talk.close();
         answer
     }
 
-    fn open<'a>(&self, deadline: Instant, to: &'a Address) -> Result<Talk<'a>, MailError> {
-        let server = (self.server.host.as_str(), self.server.port);
-        let wrapped = self.tls.as_ref().filter(|_| self.server.security == Security::Tls);
-        let opened = SmtpConnection::connect(server, Some(self.server.timeout), &self.hello, wrapped, None);
-        let connection = opened.map_err(|error| told(Step::Connect, &error, to))?;
-        let mut talk = Talk { connection, deadline, to };
-        let secured = self.secure(&mut talk).and_then(|()| self.log_in(&mut talk));
-        if let Err(error) = secured {
-            talk.close();
-            return Err(error);
+    fn begin(&self, talk: &mut Talk) -> Result<(), MailError> {
+        if self.server.security == Security::Tls {
+            self.secure(talk)?;
         }
-        Ok(talk)
+        talk.hear(Step::Connect)?;
+        talk.greet(&self.hello)?;
+        if self.server.security == Security::StartTls {
+            // A server that offers no TLS gets neither password nor mail.
+            if !talk.offers("STARTTLS") {
+                let text = "the mail server offers no STARTTLS, so nothing was sent: see notify.smtp.security";
+                return Err(MailError::new(Verdict::Later, text));
+            }
+            talk.step(Step::Secure, "STARTTLS")?;
+            self.secure(talk)?;
+            talk.greet(&self.hello)?;
+        }
+        self.log_in(talk)
     }
 
-    /// A server that offers no TLS gets neither password nor mail.
     fn secure(&self, talk: &mut Talk) -> Result<(), MailError> {
-        let Some(tls) = self.tls.as_ref().filter(|_| self.server.security == Security::StartTls) else { return Ok(()) };
-        if !talk.connection.can_starttls() {
-            let text = "the mail server offers no STARTTLS, so nothing was sent: see notify.smtp.security";
-            return Err(MailError::new(Verdict::Later, text));
-        }
-        talk.step(Step::Secure, |connection| connection.starttls(tls, &self.hello))
+        let Some(tls) = &self.tls else { return Ok(()) };
+        talk.wire.secure(&tls.config, &tls.name).map_err(|error| told(Step::Secure, &error, talk.to))
     }
 
     fn log_in(&self, talk: &mut Talk) -> Result<(), MailError> {
-        let Some(credentials) = &self.credentials else { return Ok(()) };
-        talk.step(Step::Login, |connection| connection.auth(&MECHANISMS, credentials).map(|_| ()))
+        let Some((name, password)) = &self.server.login else { return Ok(()) };
+        let ways = talk.offer("AUTH").unwrap_or_default();
+        let has = |way: &str| ways.split_whitespace().any(|offered| offered.eq_ignore_ascii_case(way));
+        if has("PLAIN") {
+            let both = BASE64_STANDARD.encode(format!("\0{name}\0{password}"));
+            return talk.step(Step::Login, &format!("AUTH PLAIN {both}")).map(|_| ());
+        }
+        if !has("LOGIN") {
+            let text = format!("{}: it offers neither PLAIN nor LOGIN", Step::Login.words());
+            return Err(MailError::new(Verdict::Later, text));
+        }
+        talk.step(Step::Login, "AUTH LOGIN")?;
+        talk.step(Step::Login, &BASE64_STANDARD.encode(name))?;
+        talk.step(Step::Login, &BASE64_STANDARD.encode(password)).map(|_| ())
     }
 }
 
-/// The certificates in a file, at least one.
-fn authority(file: &Path) -> Result<Certificate, String> {
+fn tls(server: &Server) -> Result<Tls, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("notify.smtp.host cannot be used with TLS: {error}");
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(file) = &server.ca_file {
+        authority(file, &mut roots)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = builder.map_err(|error| wrong(&error))?.with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from(server.host.clone()).map_err(|error| wrong(&error))?;
+    Ok(Tls { config: Arc::new(config), name })
+}
+
+/// Adds the certificates in a file, at least one.
+fn authority(file: &Path, roots: &mut RootCertStore) -> Result<(), String> {
     let wrong = |why: &str| format!("notify.smtp.ca_file: {} {why}", file.display());
     let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
     if !pem.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) {
         return Err(wrong("has no certificate in it: it must be PEM"));
     }
-    Certificate::from_pem(&pem).map_err(|_| wrong("is no certificate: it must be PEM"))
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let added = certificate.map_err(|_| ()).and_then(|certificate| roots.add(certificate).map_err(|_| ()));
+        added.map_err(|()| wrong("is no certificate: it must be PEM"))?;
+    }
+    Ok(())
 }
 
 /// A conversation about one mail.
 struct Talk<'a> {
-    connection: SmtpConnection,
-    deadline: Instant,
+    wire: Wire,
+    /// What the server can do, a line each.
+    offers: Vec<String>,
     to: &'a Address,
 }
 
 impl Talk<'_> {
-    fn step<T>(
-        &mut self,
-        step: Step,
-        act: impl FnOnce(&mut SmtpConnection) -> Result<T, SmtpError>,
-    ) -> Result<T, MailError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(too_slow(step));
-        }
-        if self.connection.set_timeout(Some(left)).is_err() {
-            return Err(MailError::new(Verdict::Later, "the connection to the mail server broke"));
-        }
-        act(&mut self.connection).map_err(|error| told(step, &error, self.to))
+    fn hear(&mut self, step: Step) -> Result<Answer, MailError> {
+        let answer = self.wire.hear().map_err(|error| told(step, &error, self.to))?;
+        if (200..400).contains(&answer.code) { Ok(answer) } else { Err(refused(step, &answer, self.to)) }
+    }
+
+    fn step(&mut self, step: Step, command: &str) -> Result<Answer, MailError> {
+        self.wire.say(format!("{command}\r\n").as_bytes()).map_err(|error| told(step, &error, self.to))?;
+        self.hear(step)
+    }
+
+    fn greet(&mut self, hello: &ClientId) -> Result<(), MailError> {
+        self.offers = self.step(Step::Connect, &format!("EHLO {hello}"))?.lines;
+        Ok(())
+    }
+
+    /// What follows the word of something that the server can do.
+    fn offer(&self, word: &str) -> Option<&str> {
+        self.offers.iter().find_map(|line| {
+            let (first, rest) = line.split_once([' ', '=']).unwrap_or((line, ""));
+            first.eq_ignore_ascii_case(word).then_some(rest)
+        })
+    }
+
+    fn offers(&self, word: &str) -> bool {
+        self.offer(word).is_some()
     }
 
     fn transfer(&mut self, from: &Address, mail: &[u8]) -> Result<String, MailError> {
-        let mut parameters = Vec::new();
+        let mut parameters = "";
         if !AsRef::<str>::as_ref(from).is_ascii() || !AsRef::<str>::as_ref(self.to).is_ascii() {
-            if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            if !self.offers("SMTPUTF8") {
                 let text = "the mail server takes no addresses with letters beyond ASCII (SMTPUTF8)";
                 return Err(MailError::new(Verdict::Never, text));
             }
-            parameters.push(MailParameter::SmtpUtfEight);
+            parameters = " SMTPUTF8";
         }
-        let to = self.to.clone();
-        self.step(Step::Sender, |connection| connection.command(Mail::new(Some(from.clone()), parameters)))?;
-        self.step(Step::Recipient, |connection| connection.command(Rcpt::new(to, Vec::new())))?;
-        self.step(Step::Begin, |connection| connection.command(Data))?;
-        let answer = self.step(Step::Content, |connection| connection.message(mail))?;
-        Ok(discreet(&answer.message().collect::<Vec<_>>().join(" "), self.to))
+        self.step(Step::Sender, &format!("MAIL FROM:<{from}>{parameters}"))?;
+        self.step(Step::Recipient, &format!("RCPT TO:<{}>", self.to))?;
+        self.step(Step::Begin, "DATA")?;
+        // Whoever stops now may stop a mail that the server has taken.
+        self.wire.all_is_said();
+        self.wire.say(&dotted(mail)).map_err(|error| told(Step::Content, &error, self.to))?;
+        let answer = self.hear(Step::Content)?;
+        Ok(discreet(&answer.words(), self.to))
     }
 
     /// Whatever comes of it changes nothing.
     fn close(mut self) {
-        if self.connection.set_timeout(Some(GOODBYE)).is_ok() {
-            self.connection.abort();
+        self.wire.hurry(GOODBYE);
+        if self.wire.say(b"QUIT\r\n").is_ok() {
+            let _ = self.wire.hear();
         }
     }
 }
 
-fn too_slow(step: Step) -> MailError {
-    MailError::new(Verdict::Later, format!("the mail server did not answer in time{}", step.doubt()))
+/// A mail as it goes over the line (RFC 5321, 4.5.2): a dot more in front of each line that begins with one, and the end.
+fn dotted(mail: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(mail.len() + 64);
+    for line in mail.split_inclusive(|byte| *byte == b'\n') {
+        if line.first() == Some(&b'.') {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+    }
+    if !out.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b".\r\n");
+    out
 }
 
-/// An error as it is kept: no address in it, the server's own words where there are some.
-fn told(step: Step, error: &SmtpError, to: &Address) -> MailError {
-    if is_silence(error) {
-        return too_slow(step);
-    }
-    let words = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
-    let words = discreet(&words, to);
-    let Some(code) = error.status().map(u16::from) else {
-        let place = if error.is_tls() { Step::Secure } else { step };
-        let prefix = match place {
-            Step::Sender | Step::Recipient | Step::Begin | Step::Content => "the connection to the mail server broke",
-            Step::Connect | Step::Secure | Step::Login => place.words(),
-        };
-        return MailError::new(Verdict::Later, format!("{prefix}: {words}{}", place.doubt()));
-    };
-    let is_final = error.is_permanent() && step.is_about_this_mail() && !LOGIN_CODES.contains(&code);
+fn refused(step: Step, answer: &Answer, to: &Address) -> MailError {
+    let Answer { code, .. } = answer;
+    let is_final = *code >= 500 && step.is_about_this_mail() && !LOGIN_CODES.contains(code);
     let verdict = if is_final { Verdict::Never } else { Verdict::Later };
-    MailError::new(verdict, format!("{}: {code} {words}", step.words()))
+    MailError::new(verdict, format!("{}: {code} {}", step.words(), discreet(&answer.words(), to)))
 }
 
-fn is_silence(error: &SmtpError) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|error| matches!(error.kind(), TimedOut | WouldBlock)) {
-            return true;
+/// An error as it is kept: no address in it.
+fn told(step: Step, error: &WireError, to: &Address) -> MailError {
+    let words = discreet(&error.to_string(), to);
+    let doubt = step.doubt();
+    match error {
+        WireError::Silence => MailError::new(Verdict::Later, format!("the mail server did not answer in time{doubt}")),
+        WireError::Stopped => MailError::new(Verdict::NotTried, "tilld was told to stop"),
+        WireError::Unreachable(_) => MailError::new(Verdict::Later, format!("{}: {words}", Step::Connect.words())),
+        WireError::Insecure(_) => MailError::new(Verdict::Later, format!("{}: {words}", Step::Secure.words())),
+        WireError::Broken(_) => {
+            let prefix = match step {
+                Step::Sender | Step::Recipient | Step::Begin | Step::Content => {
+                    "the connection to the mail server broke"
+                }
+                Step::Connect | Step::Secure | Step::Login => step.words(),
+            };
+            MailError::new(Verdict::Later, format!("{prefix}: {words}{doubt}"))
         }
-        source = error.source();
     }
-    false
 }
 
 /// A server's words without addresses, the recipient's name in front of the `@` included.
@@ -249,5 +309,11 @@ mod tests {
         assert_eq!(kept("User 'Jane.Doe' is unknown"), "User [address] is unknown");
         assert_eq!(kept("rejected;sender=<bill@shop.example>\r\nsee x"), "[address] see x");
         assert_eq!(kept(&"no ".repeat(1000)).chars().count(), MAX_ANSWER);
+    }
+
+    #[test]
+    fn a_line_that_begins_with_a_dot_does_not_end_the_mail() {
+        assert_eq!(dotted(b"a\r\n.\r\n..b\r\n"), b"a\r\n..\r\n...b\r\n.\r\n");
+        assert_eq!(dotted(b"a"), b"a\r\n.\r\n");
     }
 }

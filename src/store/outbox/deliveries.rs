@@ -1,12 +1,12 @@
 //! Effects that go to a target, mail or an endpoint, in batches. Effects of one user go to a target in the order in which
 //! they were written: one that is due while an earlier one is unfinished is parked behind it (`waits_for`) and looked at
-//! again when that one is finished, so that a claim never reads what cannot go yet. A claim that did not come to its
-//! attempt is not counted.
+//! again when that one is finished, so that a claim never reads what cannot go yet. What was written for a later time keeps
+//! nobody waiting before that. A claim that did not come to its attempt is not counted.
 
 use std::collections::HashMap;
 
 use super::{Effect, End, effect, finish};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{Reader, StoreError, Tx, dunning_attempts};
 
 /// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
 const ROUNDS: usize = 8;
@@ -35,7 +35,8 @@ const DUE: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
     WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2
     ORDER BY next_attempt_at_ms, id LIMIT ?3";
 const EARLIER: &str = "SELECT max(id) FROM outbox INDEXED BY outbox_order
-    WHERE target = ?1 AND user_id = ?2 AND id < ?3 AND status IN ('pending', 'claimed')";
+    WHERE target = ?1 AND user_id = ?2 AND id < ?3 AND status IN ('pending', 'claimed')
+    AND (attempts > 0 OR next_attempt_at_ms <= ?4)";
 const PARK: &str = "UPDATE outbox SET waits_for = ?2 WHERE id = ?1";
 const TAKE: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id = ?1
     RETURNING id, dedupe_key, user_id, payload, attempts, claimed_at_ms";
@@ -58,7 +59,7 @@ pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed
         let is_all = due.len() < room;
         for (id, user_id) in due {
             if let Some(user_id) = user_id {
-                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id), |row| row.get(0))?;
+                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id, now_ms), |row| row.get(0))?;
                 if let Some(earlier) = earlier.filter(|earlier| last.get(&user_id) != Some(earlier)) {
                     tx.execute(PARK, (id, earlier))?;
                     continue;
@@ -72,6 +73,37 @@ pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed
         }
     }
     Ok(Claimed { effects, more: true })
+}
+
+const PROBES: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
+    WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2
+    ORDER BY last_error IS NOT NULL, next_attempt_at_ms, id LIMIT ?3";
+
+/// Takes one effect that is due for a target, rather one that has never failed: what fails by itself is no proof that the
+/// target does.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Claimed, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let due: Vec<(i64, Option<String>)> =
+        tx.list(PROBES, (target, now_ms, most), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (id, user_id) in due {
+        let earlier: Option<i64> = match &user_id {
+            Some(user_id) => tx.get(EARLIER, (target, user_id, id, now_ms), |row| row.get(0))?,
+            None => None,
+        };
+        match earlier {
+            Some(earlier) => {
+                tx.execute(PARK, (id, earlier))?;
+            }
+            None => {
+                let effects = tx.find(TAKE, (id, now_ms), effect)?.into_iter().collect();
+                return Ok(Claimed { effects, more: false });
+            }
+        }
+    }
+    Ok(Claimed { effects: Vec::new(), more: false })
 }
 
 const UNPARK: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for = ?1";
@@ -107,26 +139,51 @@ pub fn release(tx: &Tx, effect: &Effect) -> Result<(), StoreError> {
     tx.execute(RELEASE, (effect.id, effect.attempts, effect.claimed_at_ms)).map(|_| ())
 }
 
-const RESCUE: &str = "UPDATE outbox INDEXED BY outbox_order
-    SET status = 'pending', attempts = max(attempts - 1, 0), claimed_at_ms = NULL
-    WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind IN ('mail', 'webhook')";
-const UNPARK_ALL: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for IS NOT NULL";
+const NOTE: &str = "UPDATE outbox SET last_error = ?2 WHERE id = ?1 AND status = 'pending'";
 
-/// Puts back what a process that died had claimed, without counting an attempt of which nobody knows, and has looked at
-/// anew what was parked. To be called before the first claim, by the one process that has the database. How many were.
+/// As [`release`], with the reason why nothing came of it.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn rescue(tx: &Tx) -> Result<usize, StoreError> {
-    tx.execute(UNPARK_ALL, [])?;
-    tx.execute(RESCUE, [])
+pub fn release_with(tx: &Tx, effect: &Effect, why: &str) -> Result<(), StoreError> {
+    release(tx, effect)?;
+    tx.execute(NOTE, (effect.id, why)).map(|_| ())
 }
 
-const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms = CASE attempts WHEN 0 THEN ?2 ELSE ?3 END
-    WHERE target = ?1 AND status IN ('pending', 'claimed') AND status = 'pending'
-    AND next_attempt_at_ms > CASE attempts WHEN 0 THEN ?2 ELSE ?3 END";
+const RESCUE: &str = "UPDATE outbox INDEXED BY outbox_order
+    SET status = 'pending', attempts = CASE kind WHEN 'mail' THEN attempts ELSE max(attempts - 1, 0) END,
+    claimed_at_ms = NULL
+    WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind IN ('mail', 'webhook')";
+const UNPARK_ALL: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for IS NOT NULL";
+const SPENT: &str = "UPDATE outbox INDEXED BY outbox_order SET status = 'failed', last_error = ?2, finished_at_ms = ?3,
+    claimed_at_ms = NULL WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind = 'mail'
+    AND attempts > ?1 RETURNING id";
+/// The note of a mail over which the process has died too often.
+const DIED: &str = "tilld ended in the middle of every attempt; it may have been sent";
 
-/// Lets what is new be due now, and nothing for this target later than `latest_ms`: what is, was dated by a clock that was
+/// Puts back what a process that died had claimed, and has looked at anew what was parked. A mail is claimed by itself, so
+/// the attempt was begun and counts; after more than `most` of them it is given up. Of many events claimed together nobody
+/// knows which was attempted, and the application tells by their ids what it has. To be called before the first claim, by
+/// the one process that has the database. How many were put back, and the mails that were given up.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
+    tx.execute(UNPARK_ALL, [])?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let spent = tx.list(SPENT, (most, DIED, now_ms), |row| row.get(0))?;
+    for id in &spent {
+        dunning_attempts::set_outcome(tx, *id, &format!("failed: {DIED}"))?;
+    }
+    Ok((tx.execute(RESCUE, [])?, spent))
+}
+
+const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms =
+        CASE attempts WHEN 0 THEN ?2 + max(next_attempt_at_ms - created_at_ms, 0) ELSE ?3 END
+    WHERE target = ?1 AND status IN ('pending', 'claimed') AND status = 'pending'
+    AND CASE attempts WHEN 0 THEN created_at_ms > ?2 AND next_attempt_at_ms > ?2 ELSE next_attempt_at_ms > ?3 END";
+
+/// Lets what is new be due as long from now as it was to wait when it was written, and nothing for this target later than `latest_ms`: what is, was dated by a clock that was
 /// set back since. How many were.
 ///
 /// # Errors

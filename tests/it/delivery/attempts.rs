@@ -121,14 +121,19 @@ fn a_failed_event_is_tried_at_the_promised_times_and_then_given_up() {
 }
 
 #[test]
-fn retry_after_is_honoured_for_the_whole_endpoint() {
+fn retry_after_rests_its_user_at_this_endpoint_and_nobody_else() {
     let till = Till::new();
-    let receiver = Receiver::answering(Reply::With(429, "Retry-After: 120\r\n"));
-    let ids = [1, 2, 3].map(|number| put(&till.store, &receiver.url(), None, number));
+    let receiver = Receiver::start(|got| match got.text() {
+        text if text.contains("alice") => Reply::With(429, "Retry-After: 120\r\n"),
+        _ => Reply::Status(200),
+    });
+    let put = |user, number| put(&till.store, &receiver.url(), Some(user), number);
+    let (first, bob, second) = (put("alice", 1), put("bob", 2), put("alice", 3));
     let mut lane = Stepper::of(&till, &receiver.url());
-    assert_eq!(lane.settle(), 1);
-    assert_eq!(state(&till, ids[0]), ("pending".to_owned(), 1, 120));
-    assert_eq!(state(&till, ids[1]), ("pending".to_owned(), 0, 0));
+    assert_eq!(lane.settle(), 2);
+    assert_eq!(state(&till, first), ("pending".to_owned(), 1, 120));
+    assert_eq!(state(&till, second), ("pending".to_owned(), 0, 0), "what is behind it waits");
+    assert_eq!(state(&till, bob).0, "done");
     till.clock.advance(119_000);
     assert_eq!(lane.settle(), 0);
     till.clock.advance(1000);

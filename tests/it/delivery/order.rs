@@ -134,7 +134,7 @@ fn what_a_process_that_died_had_in_hand_is_done_again_and_not_counted() {
     assert_eq!(claimed.effects.len(), 5);
     let mut lane = Stepper::of(&till, &receiver.url());
     assert_eq!(lane.settle(), 0, "it belongs to another claim");
-    assert_eq!(till.store.write(deliveries::rescue).unwrap(), 5);
+    assert_eq!(till.store.write(|tx| deliveries::rescue(tx, 7, START_MS)).unwrap(), (5, vec![]));
     assert_eq!(lane.settle(), 5);
     assert!(rows.iter().all(|id| state(&till, *id) == ("done".to_owned(), 1, 0)));
     let bodies: Vec<String> = receiver.got().iter().map(super::receiver::Got::text).collect();

@@ -49,8 +49,9 @@ fn texts(connection: &Connection, sql: &str) -> Vec<String> {
     rows.map(Result::unwrap).collect()
 }
 
-/// Who was told what, and who was skipped, by user.
-const RECORD: &str = "SELECT user_id || ' ' || notification_type || ' ' || coalesce(outcome, 'told')
+/// Who was to be told what, and who was skipped, by user.
+const RECORD: &str =
+    "SELECT user_id || ' ' || notification_type || ' ' || CASE told WHEN 1 THEN 'told' ELSE outcome END
     FROM dunning_attempts ORDER BY user_id, notification_type";
 
 #[test]

@@ -31,9 +31,11 @@ fn because(notice: &Notice) -> String {
 fn outlook(letter: Letter, notice: &Notice) -> Letter {
     let letter = match notice.day("next_attempt_at") {
         Some(day) => letter.say(format!("We will try again on {day}. You can also pay now, or use another card.")),
-        None => letter.say("We will not try again by ourselves. Please pay now, or use another card."),
+        None => letter
+            .say("We will not try again by ourselves, and without a payment your subscription can end at any time.")
+            .say("Please pay now, or use another card."),
     };
-    match notice.day("grace_period_end") {
+    match notice.promised_end() {
         Some(day) => letter.say(format!("Until {day} everything keeps working as usual.")),
         None => letter,
     }
@@ -46,7 +48,7 @@ fn open_payment(letter: Letter, notice: &Notice) -> Letter {
         .show("Plan", notice.tier("tier"))
         .show("Invoice", notice.text("invoice_number"))
         .show("Next attempt", notice.day("next_attempt_at"))
-        .show("Access until", notice.day("grace_period_end"))
+        .show("Access until", notice.promised_end())
         .button("Pay now", notice.link("hosted_invoice_url"))
         .after(PAID_MEANWHILE)
 }
@@ -74,16 +76,16 @@ pub(super) fn payment_action_required(notice: &Notice, product: &str) -> Letter 
     let (amount, plan) = (amount(notice), for_plan(notice));
     let letter = Letter::new(Tone::Attention, subject, "Please confirm your payment")
         .say(format!("Your bank wants to be sure that it is you who pays {amount}{plan}. It takes a minute."))
-        .about(notice.day("grace_period_end"));
-    let letter = match notice.day("grace_period_end") {
+        .about(notice.promised_end());
+    let letter = match notice.promised_end() {
         Some(day) => letter.say(format!("Until {day} everything keeps working as usual.")),
-        None => letter,
+        None => letter.say("Without that your subscription can end at any time."),
     };
     letter
         .show("Amount", notice.money())
         .show("Plan", notice.tier("tier"))
         .show("Invoice", notice.text("invoice_number"))
-        .show("Access until", notice.day("grace_period_end"))
+        .show("Access until", notice.promised_end())
         .button("Confirm payment", notice.link("hosted_invoice_url"))
         .after("Confirmed in the meantime? Then please ignore this mail.")
 }
@@ -93,14 +95,41 @@ pub(super) fn grace_period_warning(notice: &Notice, product: &str) -> Letter {
     let when = end.as_ref().map_or_else(|| "soon".to_owned(), |day| format!("on {day}"));
     let subject = format!("Your access to {product} ends {when}");
     let (payment, plan) = (payment(notice), for_plan(notice));
+    let is_certain = notice.flag("sent") || notice.number("next_attempt_at").is_some();
+    let advice = if is_certain {
+        "Pay before that day, and nothing changes for you."
+    } else {
+        "Please pay it soon: we will not try again by ourselves, and your subscription can end before that day."
+    };
     let letter = Letter::new(Tone::Attention, subject, &format!("Your access ends {when}"))
-        .say(format!("{payment}{plan} is still open. Pay before that day, and nothing changes for you."))
+        .say(format!("{payment}{plan} is still open. {advice}"))
         .about(end);
     open_payment(letter, notice)
 }
 
+/// Access has ended, and paying the invoice does not bring it back: Stripe has ended the subscription.
+fn subscription_lost(notice: &Notice, product: &str, plan: &str) -> Letter {
+    let subject = format!("Your {plan} at {product} has ended");
+    let letter = Letter::new(Tone::Grave, subject, &format!("Your {plan} has ended"))
+        .say(format!("{} could not be collected, so your subscription has ended.", payment(notice)));
+    let letter = match notice.plan("tier_now") {
+        Some(now) => letter.say(format!("Your account is on the {now} now.")),
+        None => letter,
+    };
+    letter
+        .say("Would you like to come back? You are welcome to subscribe again at any time.")
+        .about(notice.day("ended_at"))
+        .show("Open amount", notice.money())
+        .show("Invoice", notice.text("invoice_number"))
+        .show("Ended on", notice.day("ended_at"))
+        .show("Plan now", notice.tier("tier_now"))
+}
+
 pub(super) fn subscription_downgraded(notice: &Notice, product: &str) -> Letter {
     let plan = notice.plan("tier").unwrap_or_else(|| "plan".to_owned());
+    if notice.flag("ended") {
+        return subscription_lost(notice, product, &plan);
+    }
     let subject = format!("Your {plan} at {product} has ended");
     let open = format!("{} is still open, and the time to pay it is over.", payment(notice));
     let letter = Letter::new(Tone::Grave, subject, &format!("Your {plan} has ended"));
@@ -178,7 +207,8 @@ pub(super) fn trial_will_end(notice: &Notice, product: &str) -> Letter {
     let letter = if notice.flag("ends_with_trial") {
         letter.say("It ends by itself, and nothing is charged. We hope that you liked it.")
     } else {
-        let costs = price.as_ref().map(|price| format!(" for {price}")).unwrap_or_default();
+        let costs =
+            price.as_ref().map_or_else(|| ", and it is charged for".to_owned(), |price| format!(" for {price}"));
         letter
             .say(format!("After that, your {plan} goes on{costs}. If that is what you want, there is nothing to do."))
             .say("If not, please cancel before that day.")

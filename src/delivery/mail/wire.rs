@@ -1,0 +1,281 @@
+//! The line to a mail server: a socket, plain or under TLS, on which every read and write has what is left of the mail's
+//! time and no answer is longer than [`MAX_LINE`] and [`MAX_LINES`] allow. An order to stop is heard while it waits. It must
+//! never know what is said. Called by `transport`.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::thread::Stop;
+
+/// Bytes of a line of an answer (RFC 5321, 4.5.3.1.5 has 512).
+const MAX_LINE: usize = 2048;
+/// Lines of an answer.
+const MAX_LINES: usize = 100;
+/// An order to stop is heard so soon.
+const SLICE: Duration = Duration::from_millis(200);
+/// Connecting to one address.
+const MAX_CONNECT: Duration = Duration::from_secs(5);
+/// Once the whole mail is sent, its answer is worth so much of a stop's time: without it the mail would be sent twice.
+const LAST_WORD: Duration = Duration::from_secs(3);
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// The mail's time is over.
+    #[error("silence")]
+    Silence,
+    /// It is time to stop.
+    #[error("stopped")]
+    Stopped,
+    /// No address could be connected to.
+    #[error("{0}")]
+    Unreachable(String),
+    /// TLS came to nothing.
+    #[error("{0}")]
+    Insecure(String),
+    /// The connection broke, or what came over it is no SMTP.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// An answer: its code, and its lines without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) code: u16,
+    pub(super) lines: Vec<String>,
+}
+
+impl Answer {
+    pub(super) fn words(&self) -> String {
+        self.lines.join(" ")
+    }
+}
+
+/// How long there is, and who may end it.
+#[derive(Clone)]
+pub(super) struct Patience {
+    deadline: Instant,
+    stop: Option<Stop>,
+    /// Set when the whole mail is on its way.
+    is_said: bool,
+}
+
+impl Patience {
+    pub(super) fn new(timeout: Duration, stop: Option<Stop>) -> Self {
+        Self { deadline: Instant::now() + timeout, stop, is_said: false }
+    }
+
+    fn left(&mut self) -> io::Result<Duration> {
+        let now = Instant::now();
+        if self.stop.as_ref().is_some_and(Stop::is_given) {
+            if !self.is_said {
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, WireError::Stopped));
+            }
+            self.stop = None;
+            self.deadline = self.deadline.min(now + LAST_WORD);
+        }
+        let left = self.deadline.saturating_duration_since(now);
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+/// A socket that is never waited for longer than there is patience.
+struct Socket {
+    stream: TcpStream,
+    patience: Patience,
+}
+
+impl Socket {
+    fn retried<T>(&mut self, mut act: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        loop {
+            let slice = self.patience.left()?.min(SLICE);
+            self.stream.set_read_timeout(Some(slice))?;
+            self.stream.set_write_timeout(Some(slice))?;
+            match act(&mut self.stream) {
+                Err(error) if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.retried(|stream| stream.read(buffer))
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.retried(|stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Line {
+    Plain(Socket),
+    Secure(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+/// A connection to a mail server.
+pub(super) struct Wire {
+    line: Option<Line>,
+    /// Read and not used yet.
+    heard: Vec<u8>,
+}
+
+impl Wire {
+    /// Connects to the first address that answers.
+    pub(super) fn open(server: (&str, u16), mut patience: Patience) -> Result<Self, WireError> {
+        let unreachable = |error: io::Error| WireError::Unreachable(error.to_string());
+        let mut last = None;
+        for address in server.to_socket_addrs().map_err(unreachable)? {
+            let left = patience.left().map_err(|error| fault(&error))?.min(MAX_CONNECT);
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(stream) => {
+                    let line = Some(Line::Plain(Socket { stream, patience }));
+                    return Ok(Self { line, heard: Vec::new() });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        patience.left().map_err(|error| fault(&error))?;
+        Err(last.map_or_else(|| WireError::Unreachable("its name has no address".to_owned()), unreachable))
+    }
+
+    /// Turns to TLS. What came before and was not asked for is not taken over: somebody on the way may have put it there.
+    pub(super) fn secure(&mut self, config: &Arc<ClientConfig>, name: &ServerName<'static>) -> Result<(), WireError> {
+        let insecure = |error: rustls::Error| WireError::Insecure(error.to_string());
+        if !self.heard.is_empty() {
+            return Err(WireError::Insecure("it said something before TLS began that nobody asked for".to_owned()));
+        }
+        let Some(Line::Plain(mut socket)) = self.line.take() else {
+            return Err(WireError::Insecure("it is under TLS already".to_owned()));
+        };
+        let mut tls = ClientConnection::new(Arc::clone(config), name.clone()).map_err(insecure)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).map_err(|error| match fault(&error) {
+                WireError::Broken(words) => WireError::Insecure(words),
+                other => other,
+            })?;
+        }
+        self.line = Some(Line::Secure(Box::new(StreamOwned::new(tls, socket))));
+        Ok(())
+    }
+
+    /// Says something.
+    pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        let said = match self.line.as_mut() {
+            Some(Line::Plain(socket)) => socket.write_all(bytes),
+            Some(Line::Secure(stream)) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        said.map_err(|error| fault(&error))
+    }
+
+    /// From now on an order to stop waits a little for the answer.
+    pub(super) fn all_is_said(&mut self) {
+        if let Some(patience) = self.patience() {
+            patience.is_said = true;
+        }
+    }
+
+    /// From now on there is no more time than this.
+    pub(super) fn hurry(&mut self, most: Duration) {
+        if let Some(patience) = self.patience() {
+            patience.deadline = patience.deadline.min(Instant::now() + most);
+        }
+    }
+
+    fn patience(&mut self) -> Option<&mut Patience> {
+        match self.line.as_mut()? {
+            Line::Plain(socket) => Some(&mut socket.patience),
+            Line::Secure(stream) => Some(&mut stream.sock.patience),
+        }
+    }
+
+    /// Waits for an answer.
+    pub(super) fn hear(&mut self) -> Result<Answer, WireError> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line()?;
+            let (code, goes_on, words) =
+                read_line(&line).ok_or_else(|| WireError::Broken("what it answers is not SMTP".to_owned()))?;
+            lines.push(words);
+            if !goes_on {
+                return Ok(Answer { code, lines });
+            }
+            if lines.len() >= MAX_LINES {
+                return Err(WireError::Broken(format!("its answer has more than {MAX_LINES} lines")));
+            }
+        }
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, WireError> {
+        loop {
+            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
+                let rest = self.heard.split_off(end + 1);
+                return Ok(std::mem::replace(&mut self.heard, rest));
+            }
+            if self.heard.len() > MAX_LINE {
+                return Err(WireError::Broken(format!("a line of its answer has more than {MAX_LINE} bytes")));
+            }
+            let mut buffer = [0; 512];
+            let read = match self.line.as_mut() {
+                Some(Line::Plain(socket)) => socket.read(&mut buffer),
+                Some(Line::Secure(stream)) => stream.read(&mut buffer),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            };
+            match read {
+                Ok(0) => return Err(WireError::Broken("it ended in the middle".to_owned())),
+                Ok(read) => self.heard.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+                Err(error) => return Err(fault(&error)),
+            }
+        }
+    }
+}
+
+/// Code, whether more lines follow, and words of a line (RFC 5321, 4.2).
+fn read_line(line: &[u8]) -> Option<(u16, bool, String)> {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end();
+    let code = text.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+    let rest = text.get(3..)?;
+    let goes_on = rest.starts_with('-');
+    (rest.is_empty() || goes_on || rest.starts_with(' ')).then(|| (code, goes_on, rest.chars().skip(1).collect()))
+}
+
+fn fault(error: &io::Error) -> WireError {
+    let is_stop =
+        error.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(|inner| matches!(inner, WireError::Stopped));
+    match error.kind() {
+        _ if is_stop => WireError::Stopped,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => WireError::Silence,
+        _ => WireError::Broken(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_code_and_says_whether_more_follow() {
+        let read = |line: &str| read_line(line.as_bytes());
+        assert_eq!(read("250-SIZE 100\r\n"), Some((250, true, "SIZE 100".to_owned())));
+        assert_eq!(read("250 ok\r\n"), Some((250, false, "ok".to_owned())));
+        assert_eq!(read("221\r\n"), Some((221, false, String::new())));
+        for wrong in ["", "ok", "25", "2500 x", "nonsense", "é50 x"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What came of an attempt, written down with the books of its target, in one transaction. Called by `delivery`.
+
+use super::{Books, Outcome, Settled, due_again_ms};
+use crate::store::outbox::{self, End, deliveries};
+use crate::store::{StoreError, Tx, dunning_attempts};
+
+pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
+    let Settled { effect, outcome, at_ms } = settled;
+    let now_ms = *at_ms;
+    let Some(outcome) = outcome else { return deliveries::release(tx, effect) };
+    let (end, kept) = match outcome {
+        Outcome::Done(note) => (End::Done(note.as_deref()), None),
+        Outcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
+        Outcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
+        Outcome::TryAgain { why, after_s } => {
+            if let Books::Endpoint(endpoint) = books
+                && endpoint.fail(tx, why, now_ms)?
+            {
+                return deliveries::release_with(tx, effect, why);
+            }
+            let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
+            if let Some(due_ms) = due_ms {
+                return outbox::retry(tx, effect, why, due_ms).map(|_| ());
+            }
+            (End::Failed(why), Some(format!("failed: {why}")))
+        }
+        Outcome::NotTried => return deliveries::release(tx, effect),
+        Outcome::Gone => {
+            if let Books::Endpoint(endpoint) = books {
+                endpoint.gone(tx, now_ms)?;
+            }
+            return deliveries::release_with(tx, effect, "answered 410");
+        }
+    };
+    let is_ours = deliveries::end(tx, effect, end, now_ms)?;
+    match books {
+        Books::Endpoint(endpoint) if matches!(outcome, Outcome::Done(_)) => endpoint.succeed(tx, now_ms),
+        Books::Mail if is_ours => match kept {
+            None => dunning_attempts::set_sent(tx, effect.id, now_ms).map(|_| ()),
+            Some(outcome) => dunning_attempts::set_outcome(tx, effect.id, &outcome).map(|_| ()),
+        },
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,94 @@
+//! Subscriptions whose invoices are sent to be paid (`send_invoice`): when one is overdue Stripe makes no attempt that could
+//! fail, so there is no failure case, and yet access ends with the grace period. Two mails are written when the delinquency
+//! is heard of, each for its time: a warning before the end, and a word at the end. Both are judged again when they are
+//! sent (`still`), so whoever has paid by then hears nothing. Called by `notices`.
+
+use serde_json::json;
+
+use super::derived::Basis;
+use super::mail::{self, Mail, Recipient};
+use super::notices;
+use crate::dunning::{Kind, OLD_NEWS_S};
+use crate::entitlement;
+use crate::store::invoices::{self, Sent};
+use crate::store::subscriptions::{self, Shown};
+use crate::store::{Reader, StoreError, Tx, payment_failures};
+
+/// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
+pub(super) fn grace_end(shown: &Shown, basis: Basis) -> Option<i64> {
+    let is_sent = shown.subscription.collection_method.as_deref() == Some("send_invoice");
+    let is_owed = is_sent && shown.facts().is_payment_missing() && !notices::is_leaving(&shown.subscription);
+    let started_at = shown.past.grace_started_at.filter(|_| is_owed)?;
+    Some(started_at.saturating_add(basis.policy.grace_period_s))
+}
+
+/// Writes the mails that an overdue invoice of a subscription calls for, each once.
+pub(super) fn review(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+    if !basis.notify.mail {
+        return Ok(());
+    }
+    let Some(shown) = subscriptions::find(tx, subscription_id)? else { return Ok(()) };
+    let Some(end) = grace_end(&shown, basis) else { return Ok(()) };
+    let Some(invoice) = invoices::find_sent(tx, subscription_id)? else { return Ok(()) };
+    let now_s = basis.now_ms.div_euclid(1000);
+    if payment_failures::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
+        return Ok(());
+    }
+    let warning_at = end.saturating_sub(basis.notify.warning_s).max(now_s);
+    if warning_at < end {
+        write(tx, (&shown, &invoice), (Kind::GracePeriodWarning, warning_at), end, basis)?;
+    }
+    write(tx, (&shown, &invoice), (Kind::SubscriptionDowngraded, end), end, basis)
+}
+
+fn write(
+    tx: &Tx,
+    (shown, invoice): (&Shown, &Sent),
+    (kind, at_s): (Kind, i64),
+    end: i64,
+    basis: Basis,
+) -> Result<(), StoreError> {
+    let customer_id = shown.subscription.stripe_customer_id.as_str();
+    let told = invoices::find_told(tx, &invoice.id)?;
+    let told = told.as_ref();
+    let tier = entitlement::tier_bought(&shown.facts(), basis.policy).map(str::to_owned);
+    let facts = json!({
+        "invoice_id": invoice.id, "subscription_id": shown.subscription.stripe_subscription_id,
+        "customer_id": customer_id, "currency": invoice.currency, "due_date": invoice.due_date,
+        "amount": told.and_then(|told| told.amount_remaining), "grace_period_end": end, "tier": tier,
+        "invoice_number": told.and_then(|told| told.number.as_deref()), "sent": true,
+        "hosted_invoice_url": told.and_then(|told| told.hosted_invoice_url.as_deref()),
+        "invoice_pdf": told.and_then(|told| told.invoice_pdf.as_deref()),
+    });
+    let recipient = Recipient::of_customer(tx, Some(customer_id), Some(&invoice.id))?;
+    let (key, not_before_ms) = (format!("{}:1", invoice.id), at_s.saturating_mul(1000));
+    let mail = Mail { notice: kind.as_str(), key: &key, recipient: &recipient, facts: &facts, not_before_ms };
+    mail::post(tx, &mail, None, basis)
+}
+
+/// What speaks by now against one of these mails, which were written for this subscription and invoice.
+pub(super) fn against(
+    reader: &Reader,
+    kind: Kind,
+    (subscription_id, invoice_id): (&str, &str),
+    basis: Basis,
+) -> Result<Option<&'static str>, StoreError> {
+    let now_s = basis.now_ms.div_euclid(1000);
+    let Some(shown) = subscriptions::find(reader, subscription_id)? else { return Ok(None) };
+    let Some(end) = grace_end(&shown, basis) else { return Ok(Some("the subscription owes nothing any more")) };
+    let status = invoices::find_payable(reader, invoice_id)?.map(|(status, _)| status);
+    if status.is_some_and(|status| status != "open") {
+        return Ok(Some("the invoice was settled before this could be sent"));
+    }
+    let is_over = end <= now_s;
+    if is_over != (kind == Kind::SubscriptionDowngraded) {
+        return Ok(Some(if is_over { "the grace period was over" } else { "access has not ended" }));
+    }
+    if now_s.saturating_sub(end) > OLD_NEWS_S {
+        return Ok(Some("it could not be sent in time"));
+    }
+    let all = shown.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(reader, id))?;
+    let all: Vec<entitlement::Subscription> = all.iter().map(Shown::facts).collect();
+    let is_covered = entitlement::is_covered(&all, subscription_id, basis.policy, now_s);
+    Ok(is_covered.then_some("another subscription gives as much"))
+}

@@ -1,0 +1,78 @@
+//! Endpoints that were away: what changed meanwhile was not written for them, and what was written before is out of date.
+//! They are told every user's present answer, once, as `entitlement.changed` with `resync`; older answers that still wait
+//! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
+//! first event, and by `tilld outbox resync`.
+
+use super::notify::Notify;
+use super::{Context, announce, derived};
+use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
+use crate::thread::Stop;
+
+/// Users in one transaction.
+const PAGE: u32 = 500;
+
+/// Whether an endpoint is to be told answers.
+#[must_use]
+pub fn wants_answers(notify: &Notify, url: &str) -> bool {
+    notify.subscribers(announce::ENTITLEMENT_CHANGED).any(|subscriber| subscriber.url == url)
+}
+
+/// Notes which known endpoints are told no answers by this configuration. To be called at start, before anything is
+/// projected.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn note_absent(tx: &Tx, notify: &Notify) -> Result<(), StoreError> {
+    for (url, was_away) in webhook_endpoints::list(tx)? {
+        if !was_away && !wants_answers(notify, &url) {
+            webhook_endpoints::set_away(tx, &url, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Endpoints that are to be told answers again and have not been brought up to date.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_returning(store: &Store, notify: &Notify) -> Result<Vec<String>, StoreError> {
+    let known = store.read(webhook_endpoints::list)?;
+    Ok(known.into_iter().filter(|(url, away)| *away && wants_answers(notify, url)).map(|(url, _)| url).collect())
+}
+
+/// Writes every user's present answer for one endpoint, page by page. How many. A process that dies in between leaves the
+/// endpoint as one to be brought up to date.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn resync(
+    store: &Store,
+    context: &Context,
+    (url, now_ms): (&str, i64),
+    stop: Option<&Stop>,
+) -> Result<usize, StoreError> {
+    let (mut told, mut last) = (0, String::new());
+    loop {
+        if stop.is_some_and(Stop::is_given) {
+            return Err(StoreError::Stopped);
+        }
+        let (context, after, url) = (context.clone(), last, url.to_owned());
+        let (ids, count) = store.write(move |tx| {
+            let (ids, basis) = (users::list_ids(tx, &after, PAGE)?, context.basis(now_ms));
+            let mut count = 0;
+            for id in &ids {
+                derived::refresh_effective(tx, id, basis)?;
+                count += usize::from(announce::present(tx, id, &url, basis)?);
+            }
+            if ids.is_empty() {
+                webhook_endpoints::set_away(tx, &url, false)?;
+            }
+            Ok((ids, count))
+        })?;
+        told += count;
+        match ids.into_iter().next_back() {
+            Some(id) => last = id,
+            None => return Ok(told),
+        }
+    }
+}
