@@ -31,7 +31,7 @@ CREATE TABLE stripe_customers (
     owner_user_id      TEXT REFERENCES users (id),              -- the user it belongs to, also when it is a second one
     linked_by          TEXT,                                    -- why: said, metadata or subscriptions; NULL: it is nobody's
     contested          INTEGER NOT NULL DEFAULT 0 CHECK (contested IN (0, 1)), -- 1: nobody's, because its subscriptions name several users
-    last_named         TEXT,                                    -- newest event whose metadata name a user: created, event, user
+    last_named         TEXT,                                    -- where its metadata name nobody now: the newest event that named a user: created, event, user
     stripe_customer_id TEXT NOT NULL UNIQUE,                    -- cus_…
     email              TEXT,                                    -- as Stripe has it
     name               TEXT,                                    -- as Stripe has it
@@ -69,7 +69,7 @@ CREATE TABLE stripe_subscriptions (
     stripe_customer_id     TEXT NOT NULL,                       -- cus_…; its customer may not be known yet
     user_id                TEXT REFERENCES users (id),          -- the user it belongs to
     linked_by              TEXT,                                -- why: said, metadata, customer or reference; NULL: it is nobody's
-    last_named             TEXT,                                -- newest event whose metadata name a user: created, event, user
+    last_named             TEXT,                                -- where its metadata name nobody now: the newest event that named a user: created, event, user
     stripe_price_id        TEXT,                                -- price of the first item
     status                 TEXT NOT NULL,                       -- as Stripe said it, an open set
     current_period_start   INTEGER,                             -- earliest start of its items, unix seconds

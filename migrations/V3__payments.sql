@@ -7,7 +7,7 @@ CREATE TABLE stripe_invoices (
     stripe_subscription_id   TEXT,                              -- sub_…; NULL for a one-off invoice
     user_id                  TEXT REFERENCES users (id),        -- the user it belongs to, as its subscription does if it has one
     linked_by                TEXT,                              -- why: said, metadata, customer or reference; NULL: it is nobody's
-    last_named               TEXT,                              -- newest event whose metadata name a user: created, event, user
+    last_named               TEXT,                              -- where its metadata name nobody now: the newest event that named a user: created, event, user
     stripe_payment_intent_id TEXT,                              -- pi_…, where the event's API version tells it
     stripe_charge_id         TEXT,                              -- ch_…, where it is paid without an intent
     number                   TEXT,                              -- printed number; NULL for drafts
@@ -47,7 +47,7 @@ CREATE TABLE stripe_payment_intents (
     stripe_intent_id      TEXT NOT NULL UNIQUE,                 -- pi_…
     user_id               TEXT REFERENCES users (id),           -- the user it belongs to, as its subscription does if it has one
     linked_by             TEXT,                                 -- why: said, metadata, customer or reference; NULL: it is nobody's
-    last_named            TEXT,                                 -- newest event whose metadata name a user: created, event, user
+    last_named            TEXT,                                 -- where its metadata name nobody now: the newest event that named a user: created, event, user
     stripe_customer_id    TEXT,                                 -- cus_…; NULL for a guest
     stripe_invoice_id     TEXT,                                 -- in_…, where the event's API version tells it
     stripe_charge_id      TEXT,                                 -- newest charge

@@ -227,7 +227,7 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
         event_created: 0,
         event_id: String::new(),
         deleted: row.deleted || row.status == "canceled",
-        last_named: None,
+        named: false,
         ..row.clone()
     };
     if before.is_some_and(|before| says(before) == says(row)) {

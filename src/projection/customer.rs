@@ -17,10 +17,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         ..Concern::default()
     };
     history::record(step, &concern)?;
-    if let Some(winner) = winner {
-        put(step, winner)?;
-    }
-    owner::remember(step, winner, Named::Customer, id)?;
+    let lost = winner.map_or(Ok(None), |winner| put(step, id, winner))?;
+    owner::keep_name(step, winner, (Named::Customer, id), lost)?;
     owner::refresh_customer(step.tx, id, step.basis())?;
     if winner.is_some() {
         follow(step, id)?;
@@ -28,11 +26,12 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::audit(step, &concern)
 }
 
-fn put(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
-    let row = row(winner)?;
-    let object = (Named::Customer, row.stripe_customer_id.as_str());
-    let last_named = owner::newest_name(step.tx, winner, object, &step.context.link)?;
-    Ok(customers::put(step.tx, &Customer { last_named, ..row })?)
+/// The name that its metadata have lost by this, if they have.
+fn put(step: &Step, id: &str, winner: &Winner) -> Result<Option<String>, ProjectionError> {
+    let rules = &step.context.link;
+    let lost = owner::lost_name(step.tx, winner, (Named::Customer, id), rules)?;
+    customers::put(step.tx, &Customer { named: owner::is_named(winner, rules), ..row(winner)? })?;
+    Ok(lost)
 }
 
 /// Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
@@ -63,6 +62,6 @@ fn row(winner: &Winner) -> Result<Customer, ProjectionError> {
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
-        last_named: None,
+        named: false,
     })
 }

@@ -22,11 +22,12 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     let user_id = object::named_user(shown, &step.context.link.metadata_keys);
     let concern = Concern { customer_id, subscription_id, user_id, ..Concern::default() };
     history::record(step, &concern)?;
+    let object = (Named::Invoice, id);
+    let lost = winner.map_or(Ok(None), |winner| owner::lost_name(step.tx, winner, object, &step.context.link))?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
     }
-    if winner.is_none_or(|winner| winner.event_id != step.event.id) {
-        owner::remember(step, winner, Named::Invoice, id)?;
+    if owner::keep_name(step, winner, object, lost)? {
         owner::refresh_invoice(step.tx, id, step.basis())?;
     }
     let heard = heard(step);
@@ -81,7 +82,7 @@ fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
 }
 
 fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
-    let mut row = Invoice { last_named: owner::naming(winner, basis.link), ..row(winner)? };
+    let mut row = Invoice { named: owner::is_named(winner, basis.link), ..row(winner)? };
     // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
     if row.stripe_payment_intent_id.is_none()
         && row.stripe_charge_id.is_none()
@@ -145,7 +146,7 @@ fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
-        last_named: None,
+        named: false,
     })
 }
 

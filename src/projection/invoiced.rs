@@ -87,8 +87,7 @@ pub(super) fn against(
     if now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(Some("it could not be sent in time"));
     }
-    let all = shown.user_id.as_deref().map_or(Ok(Vec::new()), |id| subscriptions::list_of_user(reader, id))?;
-    let all: Vec<entitlement::Subscription> = all.iter().map(Shown::facts).collect();
+    let all: Vec<entitlement::Subscription> = notices::beside(reader, &shown)?.iter().map(Shown::facts).collect();
     let is_covered = entitlement::is_covered(&all, subscription_id, basis.policy, now_s);
     Ok(is_covered.then_some("another subscription gives as much"))
 }

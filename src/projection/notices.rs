@@ -10,7 +10,7 @@ use super::invoiced;
 use super::mail::{self, Mail, Recipient};
 use crate::dunning::{self, Case, Delinquency, Ended, Heard, Kind, Notice, Policy, Settled, Verdict, Why, Written};
 use crate::entitlement;
-use crate::ownership::{self, LinkedBy};
+use crate::ownership;
 use crate::store::dunning_attempts::{self, Mailed, NewAttempt, Told};
 use crate::store::payment_failures::{self, Dunned};
 use crate::store::subscriptions::{self, Subscription};
@@ -100,6 +100,17 @@ fn standing(around: &Surroundings, told: Told) -> Case {
     }
 }
 
+/// What a subscription's user has, as far as a mail about it may rest on that: what a stranger links to the user by a
+/// reference covers nothing, and of what the user has the stranger hears nothing.
+pub(super) fn beside(reader: &Reader, shown: &subscriptions::Shown) -> Result<Vec<subscriptions::Shown>, StoreError> {
+    let Some(user_id) = shown.user_id.as_deref().filter(|_| ownership::may_be_called(shown.linked_by)) else {
+        return Ok(vec![shown.clone()]);
+    };
+    let mut all = subscriptions::list_of_user(reader, user_id)?;
+    all.retain(|one| ownership::may_be_called(one.linked_by));
+    Ok(all)
+}
+
 /// Reviews the open cases of a subscription.
 ///
 /// # Errors
@@ -146,13 +157,7 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
     if ownership::may_be_called(shown.linked_by) {
         around.subscriber.clone_from(&shown.user_id);
     }
-    // What a stranger links to the user by a reference covers nothing, and of what the user has a stranger hears nothing.
-    let mut all = match (&shown.user_id, shown.linked_by) {
-        (Some(user_id), Some(by)) if by != LinkedBy::Reference => subscriptions::list_of_user(tx, user_id)?,
-        _ => vec![shown.clone()],
-    };
-    all.retain(|one| shown.linked_by == Some(LinkedBy::Reference) || one.linked_by != Some(LinkedBy::Reference));
-    let all: Vec<entitlement::Subscription> = all.iter().map(subscriptions::Shown::facts).collect();
+    let all: Vec<entitlement::Subscription> = beside(tx, &shown)?.iter().map(subscriptions::Shown::facts).collect();
     around.tiers = Tiers {
         bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
         at_stake: entitlement::tier_at_stake(&fact, basis.policy).map(str::to_owned),

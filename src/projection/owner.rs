@@ -3,139 +3,17 @@
 //! events, statements and retractions ends in the same owners. Called by the families, by `links`, and at start when the
 //! rules changed.
 
+mod names;
+
 use serde_json::Value;
 
 use super::derived::{self, Basis};
-use super::order::{self, Candidate};
-use super::{ProjectionError, Step, Winner, read};
 use crate::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
 use crate::store::checkout_sessions::{self as sessions, About, Concerned};
-use crate::store::inbox::{self, SiblingKey};
-use crate::store::owners::{self, Named};
+use crate::store::owners;
 use crate::store::{Reader, StoreError, Tx, audit, customers, subscriptions, user_links};
-use crate::stripe::event::{self, Content};
 use crate::stripe::object;
-
-/// Events of one object that are looked at for those of one second.
-const MAX_SIBLINGS: u32 = 1000;
-
-/// What an object's `last_named` becomes by the event that its row rests on; `None`: that one names nobody.
-pub(super) fn naming(winner: &Winner, rules: &Rules) -> Option<String> {
-    let user_id = object::named_user(&winner.object, &rules.metadata_keys)?;
-    Some(owners::naming(winner.created, &winner.event_id, user_id))
-}
-
-/// The newest word of an object whose row is about to be replaced. An update without a name takes nothing away; but
-/// somebody rebuilt the metadata, and should know.
-pub(super) fn newest_name(
-    tx: &Tx,
-    winner: &Winner,
-    object: (Named, &str),
-    rules: &Rules,
-) -> Result<Option<String>, StoreError> {
-    let newest = naming(winner, rules);
-    if newest.is_none()
-        && let Some(metadata) = owners::find_metadata(tx, object.0, object.1)?
-        && let Some(user_id) = in_metadata(&metadata, rules)
-    {
-        log::warn!(
-            "an update took the user out of the metadata; it stays that user's until another one is named, or \
-             `tilld user unlink` says so id={} user_id={user_id}",
-            object.1
-        );
-    }
-    Ok(newest)
-}
-
-/// Keeps the name in an event on which its object's row does not rest: it came late, or another one of its second won.
-/// To be called when the row is there.
-pub(super) fn remember(step: &Step, winner: Option<&Winner>, named: Named, id: &str) -> Result<(), ProjectionError> {
-    let rules = &step.context.link;
-    let user_id = object::named_user(&step.snapshot.object, &rules.metadata_keys);
-    if let Some(user_id) = user_id {
-        user_links::supersede(step.tx, id, user_id, step.event.created)?;
-    }
-    if winner.is_some_and(|winner| winner.event_id == step.event.id) {
-        return Ok(());
-    }
-    let known = owners::find_last_named(step.tx, named, id)?;
-    if known.as_deref().is_some_and(|known| is_of_second(known, step.event.created)) {
-        let object = Object { named, id, livemode: step.event.livemode.unwrap_or(false) };
-        return last_of_second(step.tx, object, step.event.created, Some(step), rules);
-    }
-    let Some(user_id) = user_id else { return Ok(()) };
-    let naming = owners::naming(step.event.created, &step.event.id, user_id);
-    Ok(owners::remember(step.tx, named, id, &naming)?)
-}
-
-/// An object that may name a user.
-#[derive(Clone, Copy)]
-pub(super) struct Object<'a> {
-    pub(super) named: Named,
-    pub(super) id: &'a str,
-    pub(super) livemode: bool,
-}
-
-/// Whether a name is an event's of this second. A reading is the end of what it contains, and stands.
-pub(super) fn is_of_second(last_named: &str, second: i64) -> bool {
-    let mut parts = last_named.splitn(3, ' ');
-    let of_second = parts.next().and_then(|text| text.parse().ok()) == Some(second);
-    of_second && !parts.next().is_some_and(|event_id| event_id.starts_with(read::PREFIX))
-}
-
-/// Several events of one second may name users: the last of them does, as `order` tells it from all events of that second.
-/// `arriving`: one that is not among the projected ones yet.
-pub(super) fn last_of_second(
-    tx: &Tx,
-    object: Object,
-    second: i64,
-    arriving: Option<&Step>,
-    rules: &Rules,
-) -> Result<(), ProjectionError> {
-    let mut events: Vec<Candidate> = arriving.map(candidate).into_iter().collect();
-    let key = SiblingKey {
-        object_id: object.id,
-        object_type: object.named.object(),
-        livemode: object.livemode,
-        account: None,
-    };
-    let without = arriving.map_or("", |step| step.event.id.as_str());
-    let siblings = inbox::list_siblings(tx, &key, without, MAX_SIBLINGS)?;
-    for sibling in siblings.into_iter().filter(|sibling| sibling.event_created == second) {
-        let Content::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
-        events.push(Candidate {
-            event_id: sibling.event_id,
-            event_type: sibling.event_type,
-            created: second,
-            object: snapshot.object,
-            previous: snapshot.previous_attributes,
-            read: false,
-            contained: false,
-        });
-    }
-    let keys = &rules.metadata_keys;
-    let last = |events: &[Candidate]| order::decide(events).map(|decision| events[decision.winner].clone());
-    let names = |event: &Candidate| object::named_user(&event.object, keys).is_some();
-    let last = match last(&events) {
-        Some(event) if names(&event) => Some(event),
-        _ => last(&events.into_iter().filter(names).collect::<Vec<_>>()),
-    };
-    let Some(last) = last else { return Ok(()) };
-    let Some(user_id) = object::named_user(&last.object, keys) else { return Ok(()) };
-    Ok(owners::set_last_named(tx, object.named, object.id, &owners::naming(second, &last.event_id, user_id))?)
-}
-
-fn candidate(step: &Step) -> Candidate {
-    Candidate {
-        event_id: step.event.id.clone(),
-        event_type: step.event.event_type.clone(),
-        created: step.event.created,
-        object: step.snapshot.object.clone(),
-        previous: step.snapshot.previous_attributes.clone(),
-        read: false,
-        contained: false,
-    }
-}
+pub(super) use names::{Object, is_named, keep_name, lost_name, newest_name};
 
 /// The user that a row's metadata name, as the object last had it: an update without a name takes nothing away.
 fn named(metadata: &str, last_named: Option<&str>, rules: &Rules) -> Option<String> {

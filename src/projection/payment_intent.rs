@@ -18,11 +18,12 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         ..Concern::default()
     };
     history::record(step, &concern)?;
+    let object = (Named::PaymentIntent, id);
+    let lost = winner.map_or(Ok(None), |winner| owner::lost_name(step.tx, winner, object, &step.context.link))?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
     }
-    if winner.is_none_or(|winner| winner.event_id != step.event.id) {
-        owner::remember(step, winner, Named::PaymentIntent, id)?;
+    if owner::keep_name(step, winner, object, lost)? {
         owner::refresh_payment_intent(step.tx, id, step.basis())?;
     }
     match (step.event.event_type.as_str(), &step.snapshot.idempotency_key) {
@@ -56,7 +57,7 @@ pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), Projec
             told => told,
         };
     }
-    row.last_named = owner::naming(winner, basis.link);
+    row.named = owner::is_named(winner, basis.link);
     payment_intents::put(tx, &row)?;
     Ok(owner::refresh_payment_intent(tx, &row.stripe_intent_id, basis)?)
 }
@@ -68,7 +69,7 @@ fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
     Ok(PaymentIntent {
         stripe_intent_id: object::required_reference(shown, "id")?.to_owned(),
         user_id: None,
-        last_named: None,
+        named: false,
         stripe_customer_id: referred("customer"),
         stripe_invoice_id: referred("invoice"),
         stripe_charge_id: object::latest_charge(shown).map(str::to_owned),

@@ -1,17 +1,14 @@
 //! Other rules of `[link]`: which keys of metadata name a user, and what a reference is worth. Every name is read again
-//! from the log and the mirror, and everybody gets what is theirs by the rules of today. In pages, each one transaction; a
+//! from the rows and the log, and everybody gets what is theirs by the rules of today. In pages, each one transaction; a
 //! process that dies begins again, since the rules are remembered last. Called at start.
 
-use serde_json::Value;
-
 use super::derived::Basis;
-use super::{Context, ProjectionError, owner, read};
+use super::{Context, ProjectionError, owner};
 use crate::ownership::Rules;
-use crate::store::owners::{self, Named, Seen};
-use crate::store::{Store, StoreError, Tx, checkout_sessions, inbox, objects, settings, user_links, users};
-use crate::stripe::event::{self, Content};
-use crate::stripe::object;
+use crate::store::owners::{self, Named};
+use crate::store::{Store, StoreError, Tx, checkout_sessions, settings, users};
 
+const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];
 /// Rows in one transaction.
 const PAGE: u32 = 500;
 
@@ -42,34 +39,45 @@ pub fn if_rules_changed(store: &Store, context: &Context, now_ms: i64) -> Result
     })
 }
 
+/// Whom objects name, by the keys of today: their metadata, and where those name nobody, the newest event that did.
 fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    store.write(owners::forget_names)?;
-    let rules = &context.link;
-    in_pages(0, |after| {
-        let rules = rules.clone();
-        store.write(move |tx| {
-            let page = inbox::list_projected(tx, after, PAGE)?;
-            for event in &page {
-                // An event that cannot be read has named nobody.
-                if let Ok(Content::Snapshot(snapshot)) = event::content(&event.data) {
-                    read_name(tx, (&event.seen(), event.livemode), &snapshot.object, &rules, now_ms)?;
+    for named in KINDS {
+        in_pages(String::new(), |after| {
+            let rules = context.link.clone();
+            store.write(move |tx| {
+                let page = owners::list_ids(tx, named, &after, PAGE)?;
+                for id in &page {
+                    read_name(tx, (named, id), &rules, now_ms).map_err(of_projection)?;
                 }
-            }
-            Ok(page.last().map(|event| event.log_id))
-        })
-    })?;
-    // What was read from the API is in no event; the mirror has the newest of it.
-    in_pages(0, |after| {
-        let rules = rules.clone();
-        store.write(move |tx| {
-            let page = objects::list_read(tx, after, PAGE)?;
-            for row in &page {
-                let object = serde_json::from_str(&row.data).unwrap_or(Value::Null);
-                read_name(tx, (&row.seen(), false), &object, &rules, now_ms)?;
-            }
-            Ok(page.last().map(|row| row.place))
-        })
-    })
+                Ok(page.into_iter().next_back())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+fn read_name(tx: &Tx, (named, id): (Named, &str), rules: &Rules, now_ms: i64) -> Result<(), ProjectionError> {
+    let Some(row) = owners::find_naming(tx, named, id)? else { return Ok(()) };
+    let now = owner::in_metadata(&row.metadata, rules);
+    let newest = match &now {
+        Some(_) => None,
+        None => [true, false].into_iter().try_fold(None, |found, livemode| {
+            let in_log = owner::newest_name(tx, owner::Object { named, id, livemode }, None, rules)?;
+            Ok::<_, ProjectionError>(found.max(in_log))
+        })?,
+    };
+    let user_id = now.as_deref().or_else(|| newest.as_deref().and_then(owners::user_of));
+    if let Some(user_id) = user_id {
+        users::ensure(tx, user_id, now_ms)?;
+    }
+    Ok(owners::set_last_named(tx, named, id, newest.as_deref())?)
+}
+
+fn of_projection(error: ProjectionError) -> StoreError {
+    match error {
+        ProjectionError::Store(error) => error,
+        error => StoreError::Sql(error.to_string()),
+    }
 }
 
 /// Goes on until a page is empty; a page tells where it ended.
@@ -79,42 +87,6 @@ fn in_pages<P>(first: P, mut page: impl FnMut(P) -> Result<Option<P>, StoreError
         next = page(after)?;
     }
     Ok(())
-}
-
-/// The user that an object names exists, and is kept as the newest word of the object.
-fn read_name(
-    tx: &Tx,
-    (seen, livemode): (&Seen, bool),
-    object: &Value,
-    rules: &Rules,
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let Some(user_id) = object::named_user(object, &rules.metadata_keys) else { return Ok(()) };
-    let (id, named) = match seen.object {
-        "customer" => (seen.id, Named::Customer),
-        "subscription" => (seen.id, Named::Subscription),
-        "invoice" => (seen.id, Named::Invoice),
-        "payment_intent" => (seen.id, Named::PaymentIntent),
-        _ => return Ok(()),
-    };
-    users::ensure(tx, user_id, now_ms)?;
-    user_links::supersede(tx, id, user_id, seen.event_created)?;
-    let known = owners::find_last_named(tx, named, id)?;
-    if known.is_some_and(|known| owner::is_of_second(&known, seen.event_created))
-        && !seen.event_id.starts_with(read::PREFIX)
-    {
-        let object = owner::Object { named, id, livemode };
-        // An event that cannot be read was not projected.
-        return owner::last_of_second(tx, object, seen.event_created, None, rules).map_err(of_projection);
-    }
-    owners::remember(tx, named, id, &owners::naming(seen.event_created, seen.event_id, user_id))
-}
-
-fn of_projection(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Sql(error.to_string()),
-    }
 }
 
 /// Whom completed sessions name, by the rules of today.
@@ -135,7 +107,7 @@ fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Resu
 }
 
 fn refresh_all(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    for named in [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent] {
+    for named in KINDS {
         in_pages(String::new(), |after| {
             let context = context.clone();
             store.write(move |tx| {

@@ -24,11 +24,12 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::record(step, &concern)?;
     let former_customer = subscriptions::find_customer(step.tx, id)?;
     if let Some(winner) = winner {
-        let last_named = owner::newest_name(step.tx, winner, (Named::Subscription, id), &step.context.link)?;
-        let row = Subscription { last_named, ..row(winner)? };
+        let object = (Named::Subscription, id);
+        let lost = owner::lost_name(step.tx, winner, object, &step.context.link)?;
+        let row = Subscription { named: owner::is_named(winner, &step.context.link), ..row(winner)? };
         let before = announce::before(step, id)?;
         subscriptions::put(step.tx, &row)?;
-        owner::remember(step, Some(winner), Named::Subscription, id)?;
+        owner::keep_name(step, Some(winner), object, lost)?;
         for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
             derived::refresh_case(step.tx, &invoice_id)?;
         }
@@ -36,7 +37,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         has_its_owner(step, id, former_customer.as_deref())?;
         announce::subscription(step, before.as_ref(), &row)?;
     } else {
-        owner::remember(step, None, Named::Subscription, id)?;
+        owner::keep_name(step, None, (Named::Subscription, id), None)?;
         // A late event, too, can tell when a delinquency or a pause began.
         standing::refresh(step.tx, id)?;
         has_its_owner(step, id, former_customer.as_deref())?;
@@ -124,7 +125,7 @@ fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
         livemode: winner.livemode,
         event_created: winner.created,
         event_id: winner.event_id.clone().into_owned(),
-        last_named: None,
+        named: false,
         items,
     })
 }

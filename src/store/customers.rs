@@ -30,20 +30,19 @@ pub struct Customer {
     pub event_created: i64,
     /// That event.
     pub event_id: String,
-    /// The user that its metadata name, as `owners::naming` writes it.
-    pub last_named: Option<String>,
+    /// Its metadata name a user; read back as `false`.
+    pub named: bool,
 }
 
 const PUT: &str = "INSERT INTO stripe_customers
     (stripe_customer_id, email, name, metadata, currency, delinquent, deleted, created, livemode, event_created,
-     event_id, last_named)
+     event_id)
     VALUES (:id, :email, :name, :metadata, :currency, :delinquent, :deleted, :created, :livemode, :event_created,
-     :event_id, :named)
+     :event_id)
     ON CONFLICT (stripe_customer_id) DO UPDATE SET email = :email, name = :name, metadata = :metadata,
         currency = :currency, delinquent = :delinquent, deleted = :deleted, created = :created, livemode = :livemode,
         event_created = :event_created, event_id = :event_id,
-        last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
-         ELSE coalesce(:named, last_named) END";
+        last_named = CASE WHEN :named THEN NULL ELSE last_named END";
 
 /// Replaces what is known of a customer, its user excepted.
 ///
@@ -54,7 +53,7 @@ pub fn put(tx: &Tx, customer: &Customer) -> Result<(), StoreError> {
         ":id": customer.stripe_customer_id, ":email": customer.email, ":name": customer.name,
         ":metadata": customer.metadata, ":currency": customer.currency, ":delinquent": customer.delinquent,
         ":deleted": customer.deleted, ":created": customer.created, ":livemode": customer.livemode,
-        ":event_created": customer.event_created, ":event_id": customer.event_id, ":named": customer.last_named,
+        ":event_created": customer.event_created, ":event_id": customer.event_id, ":named": customer.named,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }

@@ -11,9 +11,8 @@ use crate::stripe::event::Envelope;
 
 pub use claim::{Pending, Range, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending};
 pub use list::{
-    Attempt, Entry, Filter, Health, Projected, Sibling, SiblingKey, find, find_log_id, find_newest,
-    find_newest_version, find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_projected,
-    list_siblings, newest_log_id,
+    Attempt, Entry, Filter, Health, Sibling, SiblingKey, find, find_log_id, find_newest, find_newest_version,
+    find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_siblings, newest_log_id,
 };
 
 /// What became of a delivery.

@@ -39,20 +39,19 @@ pub struct Invoice {
     pub livemode: bool,
     pub event_created: i64,
     pub event_id: String,
-    /// As `owners::naming` writes it; read back as `None`.
-    pub last_named: Option<String>,
+    /// Its metadata name a user; read back as `false`.
+    pub named: bool,
 }
 
 const PUT: &str = "INSERT INTO stripe_invoices
     (stripe_invoice_id, stripe_customer_id, stripe_subscription_id, stripe_payment_intent_id, stripe_charge_id, number,
      status, billing_reason, collection_method, currency, amount_due, amount_paid, amount_remaining, total,
      attempt_count, next_payment_attempt, due_date, period_start, period_end, hosted_invoice_url, invoice_pdf, created,
-     finalized_at, paid_at, voided_at, marked_uncollectible_at, metadata, deleted, livemode, event_created, event_id,
-     last_named)
+     finalized_at, paid_at, voided_at, marked_uncollectible_at, metadata, deleted, livemode, event_created, event_id)
     VALUES (:id, :customer, :subscription, :intent, :charge, :number, :status, :billing_reason, :collection_method,
      :currency, :amount_due, :amount_paid, :amount_remaining, :total, :attempt_count, :next_attempt, :due_date,
      :period_start, :period_end, :url, :pdf, :created, :finalized_at, :paid_at, :voided_at, :uncollectible_at,
-     :metadata, :deleted, :livemode, :event_created, :event_id, :named)
+     :metadata, :deleted, :livemode, :event_created, :event_id)
     ON CONFLICT (stripe_invoice_id) DO UPDATE SET stripe_customer_id = :customer,
      stripe_subscription_id = :subscription, stripe_payment_intent_id = :intent, stripe_charge_id = :charge,
      number = :number, status = :status, billing_reason = :billing_reason, collection_method = :collection_method,
@@ -62,8 +61,7 @@ const PUT: &str = "INSERT INTO stripe_invoices
      created = :created, finalized_at = :finalized_at, paid_at = :paid_at, voided_at = :voided_at,
      marked_uncollectible_at = :uncollectible_at, metadata = :metadata, deleted = :deleted, livemode = :livemode,
      event_created = :event_created, event_id = :event_id,
-     last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
-         ELSE coalesce(:named, last_named) END";
+     last_named = CASE WHEN :named THEN NULL ELSE last_named END";
 
 /// Replaces what is known of an invoice.
 ///
@@ -81,7 +79,7 @@ pub fn put(tx: &Tx, row: &Invoice) -> Result<(), StoreError> {
         ":created": row.created, ":finalized_at": row.finalized_at, ":paid_at": row.paid_at,
         ":voided_at": row.voided_at, ":uncollectible_at": row.marked_uncollectible_at, ":metadata": row.metadata,
         ":deleted": row.deleted, ":livemode": row.livemode, ":event_created": row.event_created,
-        ":event_id": row.event_id, ":named": row.last_named,
+        ":event_id": row.event_id, ":named": row.named,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
@@ -329,6 +327,6 @@ fn show(row: &Row) -> rusqlite::Result<Invoice> {
         livemode: row.get(28)?,
         event_created: row.get(29)?,
         event_id: row.get(30)?,
-        last_named: None,
+        named: false,
     })
 }

@@ -161,47 +161,6 @@ pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
     })
 }
 
-/// An object that rests on a reading from the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the columns' meaning stands in the migration
-pub struct Read {
-    /// For paging.
-    pub place: i64,
-    pub object: String,
-    pub id: String,
-    pub event_created: i64,
-    pub event_id: String,
-    pub data: String,
-}
-
-impl Read {
-    /// Where it was seen.
-    #[must_use]
-    pub fn seen(&self) -> super::owners::Seen<'_> {
-        let (object, id, event_id) = (&self.object, &self.id, &self.event_id);
-        super::owners::Seen { object, id, event_id, event_created: self.event_created }
-    }
-}
-
-/// Our own account's objects that rest on a reading, after the place `after`.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_read(reader: &Reader, after: i64, limit: u32) -> Result<Vec<Read>, StoreError> {
-    const SQL: &str = "SELECT rowid, object, id, event_created, event_id, data FROM stripe_objects
-        WHERE rowid > ?1 AND account = '' AND event_id >= 'read:' AND event_id < 'read;' ORDER BY rowid LIMIT ?2";
-    reader.list(SQL, (after, limit), |row| {
-        Ok(Read {
-            place: row.get(0)?,
-            object: row.get(1)?,
-            id: row.get(2)?,
-            event_created: row.get(3)?,
-            event_id: row.get(4)?,
-            data: row.get(5)?,
-        })
-    })
-}
-
 const LIST_PRESENT: &str = "SELECT id, livemode FROM stripe_objects
     WHERE object = ?1 AND id > ?2 AND account = '' AND deleted = 0 AND (?3 IS NULL OR livemode = ?3)
     ORDER BY id LIMIT ?4";

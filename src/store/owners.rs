@@ -35,19 +35,6 @@ pub enum Named {
     PaymentIntent,
 }
 
-/// Where an object was seen, for [`remember`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen<'a> {
-    /// Its kind.
-    pub object: &'a str,
-    /// Its id.
-    pub id: &'a str,
-    /// The event or the reading.
-    pub event_id: &'a str,
-    /// Unix seconds.
-    pub event_created: i64,
-}
-
 macro_rules! of_table {
     ($named:expr, $before:literal, $between:literal, $after:literal) => {
         match $named {
@@ -80,51 +67,39 @@ impl Named {
     }
 }
 
-/// Keeps the word of an event that came late, if it is the newest that names a user.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn remember(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), StoreError> {
-    let sql =
-        of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND (last_named IS NULL OR last_named < ?2)");
-    tx.execute(sql, (id, naming)).map(|_| ())
+/// What the row of an object says of its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the columns' meaning stands in the migration
+pub struct Naming {
+    pub metadata: String,
+    pub last_named: Option<String>,
+    pub event_created: i64,
+    pub event_id: String,
 }
 
-/// Replaces the newest word of an object.
+/// What the row of an object says of its user.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_naming(reader: &Reader, named: Named, id: &str) -> Result<Option<Naming>, StoreError> {
+    let sql = of_table!(
+        named,
+        "SELECT metadata, last_named, coalesce(event_created, 0), coalesce(event_id, '') FROM ",
+        " WHERE ",
+        " = ?1"
+    );
+    reader.find(sql, [id], |row| {
+        Ok(Naming { metadata: row.get(0)?, last_named: row.get(1)?, event_created: row.get(2)?, event_id: row.get(3)? })
+    })
+}
+
+/// Replaces the newest word about an object whose metadata name nobody.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn set_last_named(tx: &Tx, named: Named, id: &str, naming: &str) -> Result<(), StoreError> {
+pub fn set_last_named(tx: &Tx, named: Named, id: &str, naming: Option<&str>) -> Result<(), StoreError> {
     let sql = of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND last_named IS NOT ?2");
     tx.execute(sql, (id, naming)).map(|_| ())
-}
-
-/// The newest word of an object.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_last_named(reader: &Reader, named: Named, id: &str) -> Result<Option<String>, StoreError> {
-    let sql = of_table!(named, "SELECT last_named FROM ", " WHERE ", " = ?1");
-    Ok(reader.find(sql, [id], |row| row.get(0))?.flatten())
-}
-
-/// The metadata of an object as its row has them.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_metadata(reader: &Reader, named: Named, id: &str) -> Result<Option<String>, StoreError> {
-    reader.find(of_table!(named, "SELECT metadata FROM ", " WHERE ", " = ?1"), [id], |row| row.get(0))
-}
-
-/// Forgets every `last_named`: other keys of metadata count from now on.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn forget_names(tx: &Tx) -> Result<(), StoreError> {
-    for table in ["stripe_customers", "stripe_subscriptions", "stripe_invoices", "stripe_payment_intents"] {
-        tx.execute(&format!("UPDATE {table} SET last_named = NULL WHERE last_named IS NOT NULL"), [])?;
-    }
-    Ok(())
 }
 
 fn linked_by(row: &Row, column: usize) -> rusqlite::Result<Option<LinkedBy>> {

@@ -11,8 +11,8 @@ pub struct PaymentIntent {
     pub stripe_intent_id: String,
     /// Read only: `owners` writes it.
     pub user_id: Option<String>,
-    /// As `owners::naming` writes it; read back as `None`.
-    pub last_named: Option<String>,
+    /// Its metadata name a user; read back as `false`.
+    pub named: bool,
     pub stripe_customer_id: Option<String>,
     pub stripe_invoice_id: Option<String>,
     pub stripe_charge_id: Option<String>,
@@ -32,14 +32,13 @@ pub struct PaymentIntent {
 }
 
 const PUT: &str = "INSERT INTO stripe_payment_intents
-    (stripe_intent_id, last_named, stripe_customer_id, stripe_invoice_id, stripe_charge_id, amount_cents,
+    (stripe_intent_id, stripe_customer_id, stripe_invoice_id, stripe_charge_id, amount_cents,
      amount_received_cents, currency, status, payment_method_type, error_code, error_message, cancellation_reason,
      metadata, created, livemode, event_created, event_id)
-    VALUES (:id, :named, :customer, :invoice, :charge, :amount, :received, :currency, :status, :method,
+    VALUES (:id, :customer, :invoice, :charge, :amount, :received, :currency, :status, :method,
      :error_code, :error_message, :cancellation_reason, :metadata, :created, :livemode, :event_created, :event_id)
     ON CONFLICT (stripe_intent_id) DO UPDATE SET
-     last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
-         ELSE coalesce(:named, last_named) END,
+     last_named = CASE WHEN :named THEN NULL ELSE last_named END,
      stripe_customer_id = :customer, stripe_invoice_id = :invoice, stripe_charge_id = :charge, amount_cents = :amount,
      amount_received_cents = :received, currency = :currency, status = :status, payment_method_type = :method,
      error_code = :error_code, error_message = :error_message, cancellation_reason = :cancellation_reason,
@@ -52,7 +51,7 @@ const PUT: &str = "INSERT INTO stripe_payment_intents
 /// When the database cannot take it.
 pub fn put(tx: &Tx, row: &PaymentIntent) -> Result<(), StoreError> {
     let params = named_params! {
-        ":id": row.stripe_intent_id, ":named": row.last_named,
+        ":id": row.stripe_intent_id, ":named": row.named,
         ":customer": row.stripe_customer_id, ":invoice": row.stripe_invoice_id, ":charge": row.stripe_charge_id,
         ":amount": row.amount_cents, ":received": row.amount_received_cents, ":currency": row.currency,
         ":status": row.status, ":method": row.payment_method_type, ":error_code": row.error_code,
@@ -150,7 +149,7 @@ pub struct Shown {
     pub idempotency_key: Option<String>,
 }
 
-const LIST: &str = "SELECT stripe_intent_id, user_id, NULL, stripe_customer_id, stripe_invoice_id,
+const LIST: &str = "SELECT stripe_intent_id, user_id, 0, stripe_customer_id, stripe_invoice_id,
     stripe_charge_id, amount_cents, amount_received_cents, currency, status, payment_method_type, error_code,
     error_message, cancellation_reason, metadata, created, livemode, event_created, event_id, idempotency_key
     FROM stripe_payment_intents
@@ -169,7 +168,7 @@ fn show(row: &Row) -> rusqlite::Result<Shown> {
     let intent = PaymentIntent {
         stripe_intent_id: row.get(0)?,
         user_id: row.get(1)?,
-        last_named: row.get(2)?,
+        named: row.get(2)?,
         stripe_customer_id: row.get(3)?,
         stripe_invoice_id: row.get(4)?,
         stripe_charge_id: row.get(5)?,

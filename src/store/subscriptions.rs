@@ -65,8 +65,8 @@ pub struct Subscription {
     pub event_created: i64,
     /// That event.
     pub event_id: String,
-    /// The user that its metadata name, as `owners::naming` writes it; read back as `None`.
-    pub last_named: Option<String>,
+    /// Its metadata name a user; read back as `false`.
+    pub named: bool,
     /// Its items, in Stripe's order.
     pub items: Vec<Item>,
 }
@@ -100,11 +100,11 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
     (stripe_subscription_id, stripe_customer_id, stripe_price_id, status, current_period_start, current_period_end,
      cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_start, trial_end, start_date, created,
      collection_method, pause_collection, paused_reason, cancellation_reason, currency, latest_invoice, items_partial,
-     deleted, metadata, livemode, event_created, event_id, last_named)
+     deleted, metadata, livemode, event_created, event_id)
     VALUES (:id, :customer, :price, :status, :period_start, :period_end, :at_period_end, :cancel_at, :canceled_at,
      :ended_at, :trial_start, :trial_end, :start_date, :created, :collection_method, :pause_collection,
      :paused_reason, :cancellation_reason, :currency, :latest_invoice, :items_partial, :deleted, :metadata, :livemode,
-     :event_created, :event_id, :named)
+     :event_created, :event_id)
     ON CONFLICT (stripe_subscription_id) DO UPDATE SET stripe_customer_id = :customer, stripe_price_id = :price,
      status = :status, current_period_start = :period_start, current_period_end = :period_end,
      cancel_at_period_end = :at_period_end, cancel_at = :cancel_at, canceled_at = :canceled_at, ended_at = :ended_at,
@@ -113,8 +113,7 @@ const PUT: &str = "INSERT INTO stripe_subscriptions
      cancellation_reason = :cancellation_reason, currency = :currency, latest_invoice = :latest_invoice,
      items_partial = :items_partial, deleted = :deleted, metadata = :metadata, livemode = :livemode,
      event_created = :event_created, event_id = :event_id,
-     last_named = CASE WHEN substr(last_named, 1, 12) > substr(:named, 1, 12) THEN last_named
-         ELSE coalesce(:named, last_named) END";
+     last_named = CASE WHEN :named THEN NULL ELSE last_named END";
 
 /// Prices of subscriptions that have not ended.
 ///
@@ -153,7 +152,7 @@ pub fn put(tx: &Tx, row: &Subscription) -> Result<(), StoreError> {
         ":cancellation_reason": row.cancellation_reason,
         ":currency": row.currency, ":latest_invoice": row.latest_invoice, ":items_partial": row.items_partial,
         ":deleted": row.deleted, ":metadata": row.metadata, ":livemode": row.livemode,
-        ":event_created": row.event_created, ":event_id": row.event_id, ":named": row.last_named,
+        ":event_created": row.event_created, ":event_id": row.event_id, ":named": row.named,
     };
     tx.execute_named(PUT, params)?;
     put_items(tx, &row.stripe_subscription_id, &row.items)
@@ -344,7 +343,7 @@ fn show(row: &Row) -> rusqlite::Result<Shown> {
             event_created: row.get(23)?,
             event_id: row.get(24)?,
             paused_reason: row.get(25)?,
-            last_named: None,
+            named: false,
             items: Vec::new(),
         },
         past: Past { grace_started_at: row.get(26)?, good_price_ids: row.get(27)?, pause_period_end: row.get(28)? },

@@ -1,6 +1,5 @@
 //! The log as it is read: lists for people, the events of one object for the order guard, counts for health.
 
-use crate::store::owners::Seen;
 use rusqlite::{Row, named_params};
 
 use super::{Source, Status};
@@ -272,49 +271,4 @@ const NEWEST_VERSION: &str =
 /// When the database cannot be read.
 pub fn find_newest_version(reader: &Reader) -> Result<Option<String>, StoreError> {
     reader.get(NEWEST_VERSION, [], |row| row.get(0))
-}
-
-/// An event that is in the tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the columns' meaning stands in the migration
-pub struct Projected {
-    pub log_id: i64,
-    pub event_id: String,
-    pub event_created: i64,
-    pub object_type: String,
-    pub object_id: String,
-    pub data: String,
-    pub livemode: bool,
-}
-
-impl Projected {
-    /// Where its object was seen.
-    #[must_use]
-    pub fn seen(&self) -> Seen<'_> {
-        let (object, id, event_id) = (&self.object_type, &self.object_id, &self.event_id);
-        Seen { object, id, event_id, event_created: self.event_created }
-    }
-}
-
-const LIST_PROJECTED: &str = "SELECT id, event_id, event_created, object_type, object_id, data, coalesce(livemode, 0)
-    FROM stripe_webhooks_log
-    WHERE id > ?1 AND status = 'processed' AND account IS NULL AND object_type IS NOT NULL AND object_id IS NOT NULL
-    ORDER BY id LIMIT ?2";
-
-/// Our own account's events that are in the typed tables, in the order of arrival, after the place `after`.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_projected(reader: &Reader, after: i64, limit: u32) -> Result<Vec<Projected>, StoreError> {
-    reader.list(LIST_PROJECTED, (after, limit), |row| {
-        Ok(Projected {
-            log_id: row.get(0)?,
-            event_id: row.get(1)?,
-            event_created: row.get(2)?,
-            object_type: row.get(3)?,
-            object_id: row.get(4)?,
-            data: row.get(5)?,
-            livemode: row.get(6)?,
-        })
-    })
 }

@@ -6,7 +6,7 @@ use tilld::http::request::Method;
 use tilld::ownership::{Reference, Rules};
 use tilld::projection::relink;
 
-use super::objects::{Session, customer, event, subscription};
+use super::objects::{Session, customer, event, event_with_id, subscription};
 use crate::harness::{DAY_S, START_S, Setup, Till};
 
 fn setup(keys: &[&str], reference: Reference) -> Setup {
@@ -126,4 +126,21 @@ fn a_reference_never_stands_for_the_users_own_subscription_where_neither_entitle
     till.clock.set((START_S + 30 * DAY_S) * 1000);
     let answer = till.entitlement("vic");
     assert_eq!((&answer["reason"], &answer["subscription_id"]), (&json!("unpaid"), &json!("sub_v")));
+}
+
+#[test]
+fn of_two_users_named_in_one_second_the_last_one_stays_when_an_update_names_nobody() {
+    let created =
+        event_with_id("evt_zzz", "customer.subscription.created", 1, subscription("sub_1", "cus_1", "ann", "active"));
+    let mut updated =
+        event_with_id("evt_aaa", "customer.subscription.updated", 1, subscription("sub_1", "cus_1", "bob", "active"));
+    updated["data"]["previous_attributes"] = json!({"metadata": {"user_id": "ann"}});
+    let unnamed =
+        event_with_id("evt_mmm", "customer.subscription.updated", 9, subscription("sub_1", "cus_1", "", "active"));
+    let events = [created, updated, unnamed];
+    for order in [[0, 1, 2], [1, 0, 2], [2, 0, 1], [2, 1, 0], [0, 2, 1], [1, 2, 0]] {
+        let mut till = started(tempfile::tempdir().unwrap(), setup(&["user_id"], Reference::Grant));
+        till.feed(&order.map(|place: usize| events[place].clone()));
+        assert_eq!(owner_of(&till, "sub_1"), "bob metadata", "{order:?}");
+    }
 }

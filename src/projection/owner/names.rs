@@ -1,0 +1,140 @@
+//! The user that an object's metadata name, kept while they name nobody: the newest event that did. A function of the set of
+//! the object's events, so that any order of arrival keeps the same one. Called by the families and by `relink`.
+
+use super::in_metadata;
+use crate::ownership::Rules;
+use crate::projection::order::{self, Candidate};
+use crate::projection::{ProjectionError, Step, Winner, read};
+use crate::store::inbox::{self, SiblingKey};
+use crate::store::owners::{self, Named};
+use crate::store::{StoreError, Tx, user_links};
+use crate::stripe::event::{self, Content, Snapshot};
+use crate::stripe::object;
+
+/// Events of one object that are looked at for names.
+const MAX_SIBLINGS: u32 = 1000;
+
+/// Whether the metadata of what a row rests on name a user.
+pub(in crate::projection) fn is_named(winner: &Winner, rules: &Rules) -> bool {
+    object::named_user(&winner.object, &rules.metadata_keys).is_some()
+}
+
+/// The word that an object's metadata had and are about to lose. An update without a name takes nothing away; but somebody
+/// rebuilt the metadata, and should know. To be called before the row is replaced.
+pub(in crate::projection) fn lost_name(
+    tx: &Tx,
+    winner: &Winner,
+    (named, id): (Named, &str),
+    rules: &Rules,
+) -> Result<Option<String>, StoreError> {
+    if is_named(winner, rules) {
+        return Ok(None);
+    }
+    let Some(row) = owners::find_naming(tx, named, id)? else { return Ok(None) };
+    let Some(user_id) = in_metadata(&row.metadata, rules) else { return Ok(None) };
+    log::warn!(
+        "an update took the user out of the metadata; it stays that user's until another one is named, or \
+         `tilld user unlink` says so id={id} user_id={user_id}"
+    );
+    Ok(Some(owners::naming(row.event_created, &row.event_id, &user_id)))
+}
+
+/// Keeps the newest word about an object whose own metadata, as they are now, name nobody: the newest event that named a
+/// user, as the log and `order` tell it, or a reading that was newer. `lost`: see [`lost_name`]. Whether there may be another
+/// word than before. To be called when the row is there.
+pub(in crate::projection) fn keep_name(
+    step: &Step,
+    winner: Option<&Winner>,
+    (named, id): (Named, &str),
+    lost: Option<String>,
+) -> Result<bool, ProjectionError> {
+    let rules = &step.context.link;
+    let user_id = object::named_user(&step.snapshot.object, &rules.metadata_keys);
+    if let Some(user_id) = user_id {
+        user_links::supersede(step.tx, id, user_id, step.event.created)?;
+    }
+    // The row has its word, and no other one beside it.
+    if winner.is_some_and(|winner| is_named(winner, rules)) {
+        return Ok(false);
+    }
+    let Some(row) = owners::find_naming(step.tx, named, id)? else { return Ok(false) };
+    let second = owners::naming(step.event.created, "", "");
+    let of_second = |word: &str| word.get(..SECOND_DIGITS) == second.get(..SECOND_DIGITS);
+    let may_change = lost.is_some() || user_id.is_some() || row.last_named.as_deref().is_some_and(of_second);
+    if !may_change || in_metadata(&row.metadata, rules).is_some() {
+        return Ok(false);
+    }
+    let object = Object { named, id, livemode: step.event.livemode.unwrap_or(false) };
+    let in_log = newest_name(step.tx, object, Some(step), rules)?;
+    let is_read = |word: &String| word.get(SECOND_DIGITS + 1..).is_some_and(|rest| rest.starts_with(read::PREFIX));
+    let newest = [lost, row.last_named].into_iter().flatten().filter(is_read).chain(in_log).max();
+    owners::set_last_named(step.tx, named, id, newest.as_deref())?;
+    Ok(true)
+}
+
+/// Digits of the second at the beginning of a word.
+const SECOND_DIGITS: usize = 12;
+
+/// An object that may name a user.
+#[derive(Clone, Copy)]
+pub(in crate::projection) struct Object<'a> {
+    pub(in crate::projection) named: Named,
+    pub(in crate::projection) id: &'a str,
+    pub(in crate::projection) livemode: bool,
+}
+
+/// The newest event of an object that names a user; of several in one second the last, as `order` tells it. `arriving`: one
+/// that is not among the projected ones yet.
+pub(in crate::projection) fn newest_name(
+    tx: &Tx,
+    object: Object,
+    arriving: Option<&Step>,
+    rules: &Rules,
+) -> Result<Option<String>, ProjectionError> {
+    let events = events_of(tx, object, arriving)?;
+    fn named<'a>(event: &'a Candidate, rules: &Rules) -> Option<&'a str> {
+        object::named_user(&event.object, &rules.metadata_keys)
+    }
+    let names = |event: &Candidate| named(event, rules).is_some();
+    let Some(second) = events.iter().filter(|event| names(event)).map(|event| event.created).max() else {
+        return Ok(None);
+    };
+    let last = |keep: &dyn Fn(&Candidate) -> bool| {
+        let kept: Vec<Candidate> = events.iter().filter(|event| keep(event)).cloned().collect();
+        let winner = order::decide(&kept).map(|decision| kept[decision.winner].clone());
+        winner.filter(|event| event.created == second && names(event))
+    };
+    let winner = last(&|event| event.created <= second)
+        .or_else(|| last(&|event| event.created < second || (event.created == second && names(event))))
+        .or_else(|| last(&|event| event.created == second && names(event)));
+    Ok(winner.and_then(|event| Some(owners::naming(second, &event.event_id, named(&event, rules)?))))
+}
+
+fn events_of(tx: &Tx, object: Object, arriving: Option<&Step>) -> Result<Vec<Candidate>, ProjectionError> {
+    let candidate = |event_id: String, event_type: String, created: i64, snapshot: Snapshot| Candidate {
+        event_id,
+        event_type,
+        created,
+        object: snapshot.object,
+        previous: snapshot.previous_attributes,
+        read: false,
+        contained: false,
+    };
+    // A reading is no event.
+    let arriving = arriving.filter(|step| !step.is_reading()).map(|step| step.event);
+    let (object_id, object_type, livemode) = (object.id, object.named.object(), object.livemode);
+    let key = SiblingKey { object_id, object_type, livemode, account: None };
+    let siblings = inbox::list_siblings(tx, &key, arriving.map_or("", |event| event.id.as_str()), MAX_SIBLINGS)?;
+    let mut events = Vec::with_capacity(siblings.len());
+    if let Some(event) = arriving
+        && let Content::Snapshot(snapshot) = &event.content
+    {
+        events.push(candidate(event.id.clone(), event.event_type.clone(), event.created, snapshot.clone()));
+    }
+    for sibling in siblings {
+        if let Content::Snapshot(snapshot) = event::content(&sibling.data)? {
+            events.push(candidate(sibling.event_id, sibling.event_type, sibling.event_created, snapshot));
+        }
+    }
+    Ok(events)
+}
