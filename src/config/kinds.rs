@@ -12,7 +12,7 @@ pub(super) fn fault(key: &str, secret: &str, is_dev: bool) -> Option<String> {
     let is_api_key = begins(&["sk_", "rk_", "pk_"]);
     let said = match key {
         "notify.smtp.password" if !is_wrapped(secret) => return None,
-        _ if secret.starts_with(QUOTES) || secret.ends_with(QUOTES) => {
+        _ if secret.starts_with(QUOTES) => {
             "has quotes around it: remove them; a variable or a file of its own needs none"
         }
         "stripe.webhook.secrets" if is_api_key => {

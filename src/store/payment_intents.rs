@@ -51,13 +51,12 @@ const PUT: &str = "INSERT INTO stripe_payment_intents
 /// When the database cannot take it.
 pub fn put(tx: &Tx, row: &PaymentIntent) -> Result<(), StoreError> {
     let params = named_params! {
-        ":id": row.stripe_intent_id, ":named": row.named,
-        ":customer": row.stripe_customer_id, ":invoice": row.stripe_invoice_id, ":charge": row.stripe_charge_id,
+        ":id": row.stripe_intent_id, ":customer": row.stripe_customer_id, ":invoice": row.stripe_invoice_id, ":charge": row.stripe_charge_id,
         ":amount": row.amount_cents, ":received": row.amount_received_cents, ":currency": row.currency,
         ":status": row.status, ":method": row.payment_method_type, ":error_code": row.error_code,
         ":error_message": row.error_message, ":cancellation_reason": row.cancellation_reason,
         ":metadata": row.metadata, ":created": row.created, ":livemode": row.livemode,
-        ":event_created": row.event_created, ":event_id": row.event_id,
+        ":event_created": row.event_created, ":event_id": row.event_id, ":named": row.named,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }

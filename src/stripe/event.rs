@@ -387,7 +387,9 @@ mod tests {
     fn a_body_that_is_not_an_event_is_refused_with_the_field_named() {
         assert!(matches!(envelope(b"{\"id\":\"\xff\"}"), Err(EventError::NotUtf8(7))));
         assert!(problem("[]").contains("not a Stripe event"));
-        let personal = problem(r#"{"object":"event","id":{"mail":"zoe@example.com"},"data":{"object":{}}}"#);
+        let personal = problem(
+            r#"{"object":"event","type":"t","created":1,"id":{"mail":"zoe@example.com"},"data":{"object":{}}}"#,
+        );
         assert!(personal.contains("`id` is not a text") && !personal.contains("zoe"), "{personal}");
         assert!(problem(r#"{"object":"charge"}"#).contains("`object` is \"charge\""));
         assert!(problem(r#"{"object":"event","id":"e","type":"t","created":1}"#).contains("`data.object` is missing"));
