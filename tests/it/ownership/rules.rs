@@ -6,8 +6,8 @@ use tilld::http::request::Method;
 use tilld::ownership::{Reference, Rules};
 use tilld::projection::relink;
 
-use super::objects::{Session, customer, event, event_with_id, subscription};
-use crate::harness::{DAY_S, START_S, Setup, Till};
+use super::objects::{Session, customer, event, event_with_id, failed_invoice, payment_intent, subscription};
+use crate::harness::{DAY_S, START_S, Setup, Till, notify};
 
 fn setup(keys: &[&str], reference: Reference) -> Setup {
     let metadata_keys = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -143,4 +143,41 @@ fn of_two_users_named_in_one_second_the_last_one_stays_when_an_update_names_nobo
         till.feed(&order.map(|place: usize| events[place].clone()));
         assert_eq!(owner_of(&till, "sub_1"), "bob metadata", "{order:?}");
     }
+}
+
+#[test]
+fn a_strangers_subscription_silences_no_warning_and_his_dispute_is_not_the_users() {
+    let hooks = notify(&[("https://app.example/hook", &["dispute.created"])]);
+    let mut till =
+        started(tempfile::tempdir().unwrap(), Setup { notify: hooks, ..setup(&["user_id"], Reference::Grant) });
+    let session = Session {
+        id: "cs_s",
+        made: 1,
+        reference: "vic",
+        customer: "cus_s",
+        subscription: "sub_s",
+        ..Session::default()
+    };
+    let guest = Session { id: "cs_g", made: 1, reference: "vic", payment_intent: "pi_g", ..Session::default() };
+    let charge = json!({"id": "ch_g", "object": "charge", "amount": 900, "amount_refunded": 0, "currency": "usd",
+        "status": "succeeded", "payment_intent": "pi_g", "customer": null, "livemode": false, "metadata": {}});
+    let dispute = json!({"id": "dp_g", "object": "dispute", "amount": 900, "currency": "usd", "charge": "ch_g",
+        "payment_intent": "pi_g", "status": "needs_response", "reason": "fraudulent", "livemode": false});
+    till.feed(&[
+        event("customer.subscription.created", 0, subscription("sub_v", "cus_v", "vic", "active")),
+        event("invoice.payment_failed", 2, failed_invoice("in_v", "cus_v", "sub_v")),
+        event("customer.subscription.updated", 2, subscription("sub_v", "cus_v", "vic", "past_due")),
+        session.completed(3),
+        event("customer.subscription.created", 3, subscription("sub_s", "cus_s", "", "active")),
+        guest.completed(3),
+        event("payment_intent.succeeded", 3, payment_intent("pi_g", "", "")),
+        event("charge.succeeded", 3, charge),
+        event("charge.dispute.created", 4, dispute),
+    ]);
+    till.clock.set((START_S + 6 * DAY_S) * 1000);
+    till.tick.step((START_S + 6 * DAY_S) * 1000).unwrap();
+    let warned = "SELECT told FROM dunning_attempts WHERE notification_type = 'grace_period_warning'";
+    assert_eq!(till.value(warned), json!(1), "what a stranger pays covers nothing of the user's");
+    let told = "SELECT json_extract(payload, '$.data.user_id') IS NULL FROM outbox WHERE kind = 'webhook'";
+    assert_eq!(till.value(told), json!(1), "a reference makes nobody the one who disputes");
 }
