@@ -251,14 +251,7 @@ impl Calls {
             Shown::new(&text, reading)
         };
         let shown = gone.chain([("customer", customer)]).map(tombstone).collect::<Result<Vec<_>, _>>();
-        let shown = shown.map_err(|error| CallsError::Answer(error.to_string()))?;
-        let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
-        self.store.write(move |tx| {
-            for one in &shown {
-                read::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
-            }
-            Ok(())
-        })?;
+        self.take(shown.map_err(|error| CallsError::Answer(error.to_string()))?)?;
         Ok(true)
     }
 
@@ -269,7 +262,11 @@ impl Calls {
     pub fn absorb(&self, texts: &[&str], answer: &Answer, sent: Sent) -> Result<(), CallsError> {
         let reading = sent.reading(answer.date_s, self.clock.now_ms());
         let shown = texts.iter().map(|text| Shown::new(text, reading)).collect::<Result<Vec<_>, _>>();
-        let shown = shown.map_err(|error| CallsError::Answer(error.to_string()))?;
+        self.take(shown.map_err(|error| CallsError::Answer(error.to_string()))?)
+    }
+
+    /// Takes readings into the tables, all of them or none.
+    fn take(&self, shown: Vec<Shown>) -> Result<(), CallsError> {
         let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
         self.store.write(move |tx| {
             for one in &shown {

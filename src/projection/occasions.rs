@@ -191,6 +191,12 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
     announce::tell(tx, &news, basis)
 }
 
+fn webhooks_missing(tx: &Tx, key: &str, facts: &Value, basis: Basis) -> Result<(), StoreError> {
+    let (recipient, not_before_ms) = (Recipient::operator(basis), basis.now_ms);
+    let mail = Mail { notice: "webhooks_missing", key, recipient: &recipient, facts, not_before_ms };
+    mail::post(tx, &mail, None, basis)
+}
+
 /// No webhook has come since then, unix milliseconds.
 ///
 /// # Errors
@@ -198,14 +204,7 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
 pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
     let facts = json!({"silent_since": since_ms.div_euclid(1000)});
     let key = format!("silence:{since_ms}");
-    let mail = Mail {
-        notice: "webhooks_missing",
-        key: &key,
-        recipient: &Recipient::operator(basis),
-        facts: &facts,
-        not_before_ms: basis.now_ms,
-    };
-    mail::post(tx, &mail, None, basis)
+    webhooks_missing(tx, &key, &facts, basis)
 }
 
 /// So many events came by catching up that webhooks should have brought. One mail a day.
@@ -216,14 +215,7 @@ pub fn late_events(tx: &Tx, count: u64, basis: Basis) -> Result<(), StoreError> 
     const DAY_MS: i64 = 86_400_000;
     let facts = json!({"late_events": count});
     let key = format!("late:{}", basis.now_ms.div_euclid(DAY_MS));
-    let mail = Mail {
-        notice: "webhooks_missing",
-        key: &key,
-        recipient: &Recipient::operator(basis),
-        facts: &facts,
-        not_before_ms: basis.now_ms,
-    };
-    mail::post(tx, &mail, None, basis)
+    webhooks_missing(tx, &key, &facts, basis)
 }
 
 /// Counts a mail about a dead letter: the hour, and how many there were in it.

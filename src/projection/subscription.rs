@@ -34,13 +34,14 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
             derived::refresh_case(step.tx, &invoice_id)?;
         }
         standing::refresh(step.tx, id)?;
-        has_its_owner(step, id, former_customer.as_deref())?;
+        has_its_owner(step, id, Some(&row.stripe_customer_id), former_customer.as_deref())?;
         announce::subscription(step, before.as_ref(), &row)?;
     } else {
         owner::keep_name(step, None, (Named::Subscription, id), None)?;
         // A late event, too, can tell when a delinquency or a pause began.
         standing::refresh(step.tx, id)?;
-        has_its_owner(step, id, former_customer.as_deref())?;
+        let present = former_customer.as_deref();
+        has_its_owner(step, id, present, present)?;
     }
     notices::review_subscription(step.tx, id, step.basis())?;
     if step.event.event_type == "customer.subscription.trial_will_end" {
@@ -56,11 +57,15 @@ fn begins_or_ends(step: &Step) -> bool {
 }
 
 /// The owner of the customer may follow from the subscription, and then the other way round.
-fn has_its_owner(step: &Step, id: &str, former_customer: Option<&str>) -> Result<(), ProjectionError> {
+fn has_its_owner(
+    step: &Step,
+    id: &str,
+    customer_id: Option<&str>,
+    former_customer: Option<&str>,
+) -> Result<(), ProjectionError> {
     let (tx, basis) = (step.tx, step.basis());
-    let customer_id = subscriptions::find_customer(tx, id)?;
-    let former = former_customer.filter(|former| Some(*former) != customer_id.as_deref());
-    for customer_id in customer_id.as_deref().into_iter().chain(former) {
+    let former = former_customer.filter(|former| Some(*former) != customer_id);
+    for customer_id in customer_id.into_iter().chain(former) {
         owner::refresh_customer(tx, customer_id, basis)?;
     }
     let moved = owner::refresh_subscription(tx, id, basis)?;
