@@ -4,9 +4,36 @@
 use super::derived::Basis;
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner};
+use crate::kind::ObjectKind;
 use crate::store::Tx;
 use crate::store::charges::{self, Charge, Refunds};
 use crate::stripe::object::{self, ObjectError};
+use serde_json::Value;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "charge",
+    name: "charges",
+    events: &[
+        "charge.succeeded",
+        "charge.pending",
+        "charge.failed",
+        "charge.captured",
+        "charge.updated",
+        "charge.refunded",
+    ],
+    path: "/v1/charges",
+    permission: "Charges",
+    progress: |state| {
+        [
+            i64::from(object::charge_status(state.object) != "pending"),
+            object::told_integer(state.object, "amount_refunded").unwrap_or(0),
+            i64::from(state.object.get("disputed").and_then(Value::as_bool) == Some(true)),
+        ]
+    },
+    example: include_str!("shapes/charge.json"),
+    ..ObjectKind::PLAIN
+};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;

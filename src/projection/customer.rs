@@ -3,10 +3,23 @@
 
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, derived, owner};
+use crate::kind::ObjectKind;
 use crate::store::customers::{self, Customer};
 use crate::store::owners::Named;
 use crate::store::subscriptions;
 use crate::stripe::object;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "customer",
+    name: "customers",
+    events: &["customer.created", "customer.updated", "customer.deleted"],
+    path: "/v1/customers",
+    permission: "Customers",
+    decides: true,
+    example: include_str!("shapes/customer.json"),
+    ..ObjectKind::PLAIN
+};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;

@@ -2,8 +2,28 @@
 
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, occasions};
+use crate::kind::ObjectKind;
 use crate::store::disputes::{self, Dispute};
 use crate::stripe::object::{self, ObjectError};
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "dispute",
+    name: "disputes",
+    event_prefix: Some("charge.dispute"),
+    events: &[
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+    ],
+    path: "/v1/disputes",
+    permission: "Disputes",
+    progress: |state| [i64::from(state.event_type.ends_with(".closed")), 0, 0],
+    example: include_str!("shapes/dispute.json"),
+    ..ObjectKind::PLAIN
+};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     if let Some(winner) = winner {

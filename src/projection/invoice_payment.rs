@@ -3,8 +3,20 @@
 
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, derived, invoice, payment_intent, rewrite};
+use crate::kind::ObjectKind;
 use crate::store::invoices::{self, InvoicePayment};
 use crate::stripe::object::{self, ObjectError};
+
+/// The kind. Who may read invoices may read it.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "invoice_payment",
+    name: "invoice_payments",
+    events: &["invoice_payment.paid"],
+    path: "/v1/invoice_payments",
+    permission: "Invoices",
+    example: include_str!("shapes/invoice_payment.json"),
+    ..ObjectKind::PLAIN
+};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     history::audit(step, &Concern::default())?;

@@ -3,10 +3,23 @@
 
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, charge, rewrite};
+use crate::kind::ObjectKind;
 use crate::store::charges::{self, Refund};
 use crate::stripe::object::{self, ObjectError};
 
 /// `refund.…` and `charge.refund.updated`.
+/// The kind. Charges tell of it, too, in an event of its own object.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "refund",
+    name: "refunds",
+    events: &["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"],
+    path: "/v1/refunds",
+    permission: "Refunds",
+    progress: |state| [i64::from(!matches!(state.status(), "pending" | "requires_action")), 0, 0],
+    example: include_str!("shapes/refund.json"),
+    ..ObjectKind::PLAIN
+};
+
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     history::audit(step, &Concern::default())?;
     let Some(winner) = winner else { return Ok(()) };

@@ -3,12 +3,36 @@
 use super::history::{self, Concern};
 use super::{ProjectionError, Step, Winner, announce, derived, notices, occasions, owner, standing};
 use crate::entitlement;
+use crate::kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::store::owners::{self, Named};
 use crate::store::payment_failures;
 use crate::store::subscription_events::State;
 use crate::store::subscriptions::{self, Item, Subscription};
 use crate::stripe::object::{self, ObjectError};
 use serde_json::Value;
+
+/// The kind. Its list leaves the canceled ones out unless a status is asked for.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "subscription",
+    name: "subscriptions",
+    event_prefix: Some("customer.subscription"),
+    events: &[
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "customer.subscription.trial_will_end",
+        "customer.subscription.paused",
+        "customer.subscription.resumed",
+        "customer.subscription.deleted",
+    ],
+    path: "/v1/subscriptions",
+    always: &[("status", "all")],
+    permission: "Subscriptions",
+    nested: Some(NestedList { key: "items", whole: NestedListAt::Filtered("/v1/subscription_items", "subscription") }),
+    decides: true,
+    terminal: |object| matches!(kind::word(object, "status"), "canceled" | "incomplete_expired"),
+    example: include_str!("shapes/subscription.json"),
+    ..ObjectKind::PLAIN
+};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;

@@ -14,10 +14,9 @@ use serde_json::{Value, json};
 
 use super::account;
 use super::api;
-use super::kinds::Kind;
 use super::page::{self, Batch};
 use super::{Means, SyncError, compare};
-use crate::projection::order;
+use crate::kind::ObjectKind;
 use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
 use crate::store::audit::{self, NewEntry};
 use crate::store::objects::{self, Reading};
@@ -48,7 +47,7 @@ pub enum Told<'a> {
 /// What kept it from its end for all types.
 pub fn run(
     means: &Means,
-    kinds: &[&'static Kind],
+    kinds: &[&'static ObjectKind],
     fix: bool,
     actor: &'static str,
     tell: &mut dyn FnMut(Told),
@@ -79,7 +78,7 @@ pub fn run(
 /// The comparison of one type.
 struct Check<'a, 't> {
     means: &'a Means,
-    kind: &'static Kind,
+    kind: &'static ObjectKind,
     fix: bool,
     tally: Tally,
     /// Hashes of the ids on the pages.
@@ -98,7 +97,7 @@ impl Check<'_, '_> {
     /// What Stripe lists.
     fn listed(&mut self) -> Result<(), SyncError> {
         let mut pages = 0;
-        if !self.kind.per_customer {
+        if !self.kind.is_per_customer() {
             return self.list(self.kind.path, &mut pages);
         }
         let mut after = 0;
@@ -119,7 +118,7 @@ impl Check<'_, '_> {
     fn list(&mut self, path: &str, pages: &mut u64) -> Result<(), SyncError> {
         let mut after = None;
         loop {
-            let page = self.means.page(path, self.kind.form(), after.as_deref())?;
+            let page = self.means.page(path, api::form_of(self.kind), after.as_deref())?;
             after.clone_from(&page.next);
             for raw in &page.items {
                 if let Some(id) = api::id_of(raw) {
@@ -227,8 +226,8 @@ impl Check<'_, '_> {
             Some(Standing::Level(row)) => {
                 let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
                 let mut fields = compare::differing(&here, shown.object());
-                // A subscription that has ended is there for ever, and whether we call it deleted is our word for that.
-                let has_ended = self.kind.object == "subscription" && order::is_terminal(shown.object());
+                // What has ended is there for ever, and whether we call it deleted is our word for that.
+                let has_ended = self.kind.is_terminal(shown.object());
                 if row.deleted && !has_ended {
                     fields.push("deleted".to_owned());
                 }
