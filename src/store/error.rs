@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode as Code;
 use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_READONLY_ROLLBACK};
 
+use crate::verdict::Verdict;
+
 /// What to do with a file that SQLite finds damaged; each message says it once.
 const REPAIR: &str = "stop tilld, move the file with its -wal and -shm away, put a backup in its place, start again, and resend the events since then from Stripe's dashboard";
 
@@ -206,6 +208,15 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
+    /// What can be done about it: what the database cannot take now is nobody's attempt.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Unavailable(_) | Self::Damaged(_) | Self::Stopped => Verdict::Wait,
+            Self::Sql(_) | Self::Panicked(_) => Verdict::Retry,
+        }
+    }
+
     /// Whether only an operator can help.
     #[must_use]
     pub fn is_damage(&self) -> bool {

@@ -6,23 +6,14 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::verdict::Verdict;
+
 /// Characters of Stripe's message that are kept; its longest have some 500.
 const MAX_MESSAGE_CHARS: usize = 2000;
 /// Why an answer was not read to its end.
 pub(in crate::stripe) const TOO_LONG: &str = "it is longer than an answer may be";
 /// Longer words (codes, ids, parameter names) are not Stripe's.
 const MAX_WORD_BYTES: usize = 255;
-
-/// What to do after an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Ask again: same key, same bytes.
-    Retry,
-    /// Refused, nothing was done: this is the outcome. A new try is a new request.
-    Final,
-    /// It may have been done, and asking again at once does not help: keep the key, ask again later.
-    Unknown,
-}
 
 /// A limit of ours that was hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +93,16 @@ fn id_words(request_id: Option<&str>) -> String {
 }
 
 impl StripeError {
-    /// What to do now.
+    /// What to do now. [`Verdict::Retry`]: ask again, same key, same bytes. [`Verdict::GiveUp`]: refused, nothing was
+    /// done; a new try is a new request. [`Verdict::Wait`]: it may have been done, and asking again at once does not help:
+    /// keep the key, ask again later.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unsendable(_) => Verdict::Final,
+            Self::Unsendable(_) => Verdict::GiveUp,
             Self::Api(error) => error.verdict(),
             Self::Transport { .. } => Verdict::Retry,
-            Self::Unreadable { .. } | Self::InDoubt { .. } => Verdict::Unknown,
+            Self::Unreadable { .. } | Self::InDoubt { .. } => Verdict::Wait,
         }
     }
 
@@ -129,7 +122,7 @@ impl StripeError {
     /// that point tell nothing.
     #[must_use]
     pub fn settles_earlier_attempts(&self) -> bool {
-        matches!(self, Self::Api(error) if self.verdict() == Verdict::Final && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
+        matches!(self, Self::Api(error) if self.verdict() == Verdict::GiveUp && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
     }
 
     /// Whether the answer was longer than an answer may be: a list may be asked for fewer objects.
@@ -219,8 +212,8 @@ impl ApiError {
         let passing = matches!(self.status, 409 | 424 | 429 | 500..);
         match self.facts.should_retry.unwrap_or(passing) {
             true => Verdict::Retry,
-            false if self.may_have_been_done() => Verdict::Unknown,
-            false => Verdict::Final,
+            false if self.may_have_been_done() => Verdict::Wait,
+            false => Verdict::GiveUp,
         }
     }
 
