@@ -278,7 +278,7 @@ fn is_events_fault(error: &StoreError) -> bool {
 fn undo_all(error: ProjectionError) -> StoreError {
     match error {
         ProjectionError::Store(error) => error,
-        error => StoreError::Sql(error.to_string()),
+        error => StoreError::Content(error.to_string()),
     }
 }
 

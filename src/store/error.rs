@@ -22,6 +22,15 @@ pub enum StoreError {
     /// The statement or the data is at fault; the same call fails again.
     #[error("database error: {0}")]
     Sql(String),
+    /// What is to be written, or was read, is not JSON as its column has it.
+    #[error("JSON that cannot be used: {0}")]
+    Json(String),
+    /// A row that must be there is not, or has not been written.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// What an object or an event says cannot be taken; what was written with it is undone.
+    #[error("{0}")]
+    Content(String),
     /// The closure panicked; its changes were undone.
     #[error("panicked: {0}")]
     Panicked(String),
@@ -207,13 +216,19 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error.to_string())
+    }
+}
+
 impl StoreError {
     /// What can be done about it: what the database cannot take now is nobody's attempt.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Unavailable(_) | Self::Damaged(_) | Self::Stopped => Verdict::Wait,
-            Self::Sql(_) | Self::Panicked(_) => Verdict::Retry,
+            Self::Sql(_) | Self::Json(_) | Self::Missing(_) | Self::Content(_) | Self::Panicked(_) => Verdict::Retry,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::verdict::Verdict;
@@ -143,25 +144,32 @@ impl StripeError {
 }
 
 /// What the headers of an answer say beside its body.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// `Request-Id`.
     pub request_id: Option<String>,
     /// `Stripe-Should-Retry`.
+    #[serde(skip)]
     pub should_retry: Option<bool>,
     /// `Stripe-Rate-Limited-Reason`, as in `global-rate` or `endpoint-concurrency`.
+    #[serde(skip)]
     pub rate_limited: Option<String>,
     /// `Idempotent-Replayed`: the stored answer to an earlier request with the same key.
+    #[serde(skip)]
     pub replayed: bool,
 }
 
-/// An error that Stripe answered with (docs.stripe.com/api/errors).
-#[derive(Clone, Default, PartialEq, Eq)]
+/// An error that Stripe answered with (docs.stripe.com/api/errors). Written down, it is the answer to whoever repeats what
+/// was refused.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
     /// `type`: `card_error`, `invalid_request_error`, `api_error`, `idempotency_error`; absent if the body was not
     /// Stripe's JSON.
+    #[serde(rename = "type")]
     pub kind: Option<String>,
     /// `code`, as in `resource_missing`.
     pub code: Option<String>,
@@ -174,6 +182,7 @@ pub struct ApiError {
     /// The payment intent that the error is about.
     pub payment_intent: Option<String>,
     /// What the headers said.
+    #[serde(flatten)]
     pub facts: Facts,
 }
 
