@@ -11,6 +11,7 @@ use super::{Means, PAGE, SyncError};
 use crate::kind::ObjectKind;
 use crate::projection::read::Sent;
 use crate::store::objects::Reading;
+pub(crate) use crate::stripe::call::segment;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;

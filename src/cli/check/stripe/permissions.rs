@@ -6,16 +6,17 @@ use crate::cli::check::{Line, fail, ok, warn};
 use crate::ids;
 use crate::projection::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
+use crate::stripe::operation::{OperationKind, Permission};
 
 const CHECK: &str = "stripe permissions";
 
-/// `(name on the page of the key, path, parameters)`.
-type Asked = (&'static str, String, &'static str);
+/// Name on the page of the key, path, parameters.
+type Probe = (&'static str, String, &'static str);
 
 /// What is read: the list of every kind, and the events. Webhook endpoints are not among them: they are asked for by this
 /// command alone.
-fn reads() -> Vec<Asked> {
-    let mut asked: Vec<Asked> = Vec::new();
+fn readable() -> Vec<Probe> {
+    let mut asked: Vec<Probe> = Vec::new();
     for kind in kinds::all() {
         if asked.iter().any(|(name, ..)| *name == kind.permission) {
             continue;
@@ -29,15 +30,18 @@ fn reads() -> Vec<Asked> {
     asked
 }
 
-/// `(name on the page of the key, path, parameters)` of what is changed. Even if the id existed, the change would be none.
-const WRITES: &[(&str, &str, &str)] = &[
-    ("Customers", "/v1/customers/cus_tilldcheck", ""),
-    ("Subscriptions", "/v1/subscriptions/sub_tilldcheck", ""),
-    ("Payment Intents", "/v1/payment_intents/pi_tilldcheck", ""),
-    ("Refunds", "/v1/refunds/re_tilldcheck", ""),
-    ("Checkout Sessions", "/v1/checkout/sessions/cs_tilldcheck", ""),
-    ("Customer Portal", "/v1/billing_portal/sessions", "customer=cus_tilldcheck"),
-];
+/// What is changed: each resource that an operation changes, once.
+fn writable() -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for kind in OperationKind::ALL {
+        let Permission::Write(of) = kind.row().permission else { continue };
+        let probe = (of.name, of.probe_path.to_owned(), of.probe_form);
+        if !probes.contains(&probe) {
+            probes.push(probe);
+        }
+    }
+    probes
+}
 
 pub(super) fn line(asking: &mut Asking) -> Line {
     match missing(asking) {
@@ -51,8 +55,7 @@ pub(super) fn line(asking: &mut Asking) -> Line {
 fn missing(asking: &mut Asking) -> Result<Vec<String>, String> {
     let key = ids::random_token("tilld-check-").map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    let writes = WRITES.iter().map(|(name, path, form)| (*name, (*path).to_owned(), *form)).collect();
-    for (verb, list) in [(Verb::Get, reads()), (Verb::Post, writes)] {
+    for (verb, list) in [(Verb::Get, readable()), (Verb::Post, writable())] {
         for (number, (name, path, form)) in list.iter().enumerate() {
             let key = format!("{key}-{number}");
             let idempotency_key = (verb == Verb::Post).then_some(key.as_str());
@@ -66,4 +69,22 @@ fn missing(asking: &mut Asking) -> Result<Vec<String>, String> {
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operation_reads_or_changes_is_asked_for() {
+        for kind in OperationKind::ALL {
+            let is_asked = match kind.row().permission {
+                Permission::Read(name) => READS.iter().any(|(read, ..)| *read == name),
+                Permission::Write(of) => writable().iter().any(|(written, ..)| *written == of.name),
+                Permission::None => true,
+            };
+            assert!(is_asked, "{}", kind.word());
+        }
+        assert_eq!(writable().len(), 6);
+    }
 }
