@@ -1,6 +1,8 @@
 //! The table of all keys: their names, environment variables and systemd credentials. Must never
 //! read a value. Used by the reader; what a key means is said in `config.toml.example`.
 
+use strsim::levenshtein;
+
 /// One key of the configuration.
 pub(super) struct Key {
     /// Dotted, without the numbers of blocks.
@@ -138,7 +140,7 @@ pub(super) fn nearest(unknown: &str) -> Option<String> {
     let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
     names().find(|name| last(name) == last(unknown)).or_else(|| {
         names()
-            .map(|name| (edits(unknown, &name), name))
+            .map(|name| (levenshtein(unknown, &name), name))
             .filter(|(edits, _)| *edits <= 3 && edits * 2 <= unknown.len())
             .min()
             .map(|(_, name)| name)
@@ -156,35 +158,12 @@ pub(super) fn nearest_variable(unknown: &str) -> Option<&'static str> {
     if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {
         return None;
     }
-    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| edits(unknown, name))
-}
-
-/// The Levenshtein distance, in bytes.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        row[0] = left;
-        for (above, b) in row[1..].iter_mut().zip(to.bytes()) {
-            left = (diagonal + usize::from(a != b)).min(left + 1).min(*above + 1);
-            diagonal = std::mem::replace(above, left);
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| levenshtein(unknown, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn edits_counts_changes_insertions_and_deletions() {
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("abc", ""), 3);
-        assert_eq!(edits("log", "log"), 0);
-    }
 
     #[test]
     fn numbers_of_blocks_are_taken_out_of_a_key() {

@@ -11,6 +11,7 @@ use super::address;
 use super::fault::shown;
 use super::reader::{Number, Reader};
 use super::secret::Secret;
+use crate::host;
 
 /// Who is told of what, and how.
 #[derive(Debug, Clone)]
@@ -151,7 +152,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Notify {
 }
 
 fn smtp(reader: &mut Reader<'_>) -> Smtp {
-    let host = reader.parsed("notify.smtp.host", host);
+    let host = reader.parsed("notify.smtp.host", mail_host);
     let security = reader.parsed("notify.smtp.security", security).unwrap_or(Security::StartTls);
     let port = reader.number("notify.smtp.port", &Number { default: security.port(), min: 1, max: 65_535 });
     let ca_file = reader.text("notify.smtp.ca_file");
@@ -164,7 +165,7 @@ fn smtp(reader: &mut Reader<'_>) -> Smtp {
         timeout_s: u64::try_from(reader.number("notify.smtp.timeout_s", &TIMEOUT_S)).unwrap_or_default(),
         host,
     };
-    let is_local = smtp.host.as_deref().is_none_or(address::is_loopback);
+    let is_local = smtp.host.as_deref().is_none_or(host::is_this_machine);
     if security == Security::None && !is_local {
         let message =
             "must not be \"none\" for a mail server on another machine: mails and password would be open to all";
@@ -272,7 +273,7 @@ fn security(text: &str) -> Result<Security, String> {
     }
 }
 
-fn host(text: &str) -> Result<String, String> {
+fn mail_host(text: &str) -> Result<String, String> {
     if address::is_host(text) {
         return Ok(text.to_owned());
     }

@@ -14,7 +14,6 @@ mod transport;
 mod wire;
 mod words;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use notice::{Notice, one_line};
 use overrides::{Overrides, Part};
 use transport::Door;
 
+use crate::host;
 use crate::thread::Stop;
 pub use notice::{KINDS, Kind};
 pub use overrides::PLACEHOLDERS;
@@ -165,7 +165,7 @@ impl Mailer {
     pub fn new(settings: Settings) -> Result<Self, MailError> {
         let never = |text: String| MailError::new(Verdict::Never, text);
         let server = settings.server;
-        if server.security == Security::None && !is_loopback(&server.host) {
+        if server.security == Security::None && !host::is_this_machine(&server.host) {
             let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
             return Err(never(text.to_owned()));
         }
@@ -236,9 +236,4 @@ impl Mailer {
         let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
         Ok(Sent { message_id, answer })
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
