@@ -130,7 +130,7 @@ fn secrets(config: &Config) -> Vec<Line> {
 
 fn plans(config: &Config) -> Line {
     let named: Vec<String> =
-        config.plans.iter().map(|plan| format!("{} (price ids: {})", plan.tier, plan.price_ids.len())).collect();
+        config.policy.plans.iter().map(|plan| format!("{} (price ids: {})", plan.tier, plan.price_ids.len())).collect();
     if named.is_empty() {
         return warn("plans", "none: every price buys the tier default; name your tiers in [[plan]]");
     }
@@ -138,7 +138,7 @@ fn plans(config: &Config) -> Line {
 }
 
 fn tokens(config: &Config) -> Line {
-    let missing: Vec<&str> = [("api.token", &config.api.token), ("api.admin_token", &config.api.admin_token)]
+    let missing: Vec<&str> = [("api.token", &config.tokens.api), ("api.admin_token", &config.tokens.admin)]
         .into_iter()
         .filter(|(_, token)| token.is_none())
         .map(|(key, _)| key)

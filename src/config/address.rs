@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::fault::shown;
+use super::secret::shown;
 use crate::host::{is_this_machine, of_authority};
 
 /// What to listen on.

@@ -14,6 +14,7 @@ mod transport;
 mod wire;
 mod words;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub enum Security {
     None,
 }
 
-/// The mail server. No `Debug`: it holds a password.
+/// The mail server. Its `Debug` leaves the password out.
 #[derive(Clone)]
 pub struct Server {
     /// Its name or address.
@@ -60,8 +61,14 @@ pub struct Server {
     pub timeout: Duration,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Server").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
 /// What a mailer is made from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Who mails are from: an address, with or without a name.
     pub from: String,

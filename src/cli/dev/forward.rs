@@ -20,7 +20,7 @@ const SECRET_DIGITS: usize = 40;
 /// What is forwarded, and how it is told.
 pub(super) fn to(url: &str, config: &Config) -> Result<Forward, Failure> {
     check(url)?;
-    if config.notify.webhooks.iter().any(|webhook| webhook.url == url) {
+    if config.endpoints.iter().any(|webhook| webhook.url == url) {
         let message = format!("--forward-to {url}: it is a [[notify.webhook]] of the configuration already");
         return Err(Failure::wrong_use(message));
     }
