@@ -5,6 +5,8 @@
 use super::keys::{Form, Key, Section, Value};
 use super::sections::SECTIONS;
 
+/// A space at which no line is broken.
+const UNBROKEN: &str = "\u{a0}";
 /// The longest line of the example.
 const WIDTH: usize = 120;
 
@@ -51,7 +53,7 @@ fn key(key: &Key) -> String {
         _ => key.credential.map(|credential| format!("credential {credential}")),
     });
     if !sources.is_empty() {
-        words.push(format!("[{}]", sources.join(", ")));
+        words.push(format!("[{}]", sources.join(", ").replace(' ', UNBROKEN)));
     }
     format!("{}#{name} = {}\n", comment(&words.join(" ")), value(&key.value))
 }
@@ -68,13 +70,13 @@ fn value(value: &Value) -> String {
 /// Lines of a comment, broken at spaces.
 fn comment(text: &str) -> String {
     let mut lines = vec!["#".to_owned()];
-    for word in text.split_whitespace() {
+    for word in text.split([' ', '\n']).filter(|word| !word.is_empty()) {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => line.extend([" ", word]),
             _ => lines.push(format!("# {word}")),
         }
     }
-    lines.join("\n") + "\n"
+    (lines.join("\n") + "\n").replace(UNBROKEN, " ")
 }
 
 #[cfg(test)]
@@ -93,6 +95,14 @@ mod tests {
         let differs = made.lines().zip(written.lines()).find(|(made, written)| made != written);
         let advice = "cargo test --lib write_the_example -- --ignored";
         assert!(made == written, "config.toml.example is not what the keys say: {differs:?}; write it by: {advice}");
+    }
+
+    #[test]
+    fn every_key_is_explained_and_every_number_with_its_range() {
+        for key in SECTIONS.into_iter().flat_map(|section| section.keys) {
+            assert!(!key.about.is_empty(), "{}", key.name);
+            assert_eq!(key.about.contains("{range}"), matches!(key.value, Value::Number { .. }), "{}", key.name);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod notify;
 mod offers;
 mod plans;
 mod process;
+mod proxy;
 mod retry;
 pub(super) mod stripe;
 #[cfg(test)]

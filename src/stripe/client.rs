@@ -2,8 +2,8 @@
 //! limit, or put the key, a URL, a form or an answer into a log, an error or a `Debug`. Called by the flows and by
 //! `http/api`, outside any transaction.
 //!
-//! No environment variable is read: a proxy comes in the [`Settings`], serves https alone (CONNECT, so that it does not
-//! see the key); plain http, which goes to loopback, passes it over. No answer is compressed: `ureq` is built without gzip.
+//! No environment variable is read: a proxy comes in the [`Settings`] and is asked for a tunnel (CONNECT), so that it does
+//! not see the key; loopback hosts, and so all plain http, are called past it. No answer is compressed: `ureq` is built without gzip.
 
 use std::io;
 use std::sync::Arc;
@@ -53,13 +53,13 @@ impl Client {
     /// # Errors
     /// [`StripeError::Unsendable`] names the key of the configuration that is wrong.
     pub fn new(settings: Settings) -> Result<Self, StripeError> {
-        let (base, is_plain) = base(&settings.api_base)?;
+        let Base { url: base, is_plain, is_local } = base(&settings.api_base)?;
         let key = settings.api_key.expose();
         let wrong_key = "stripe.api_key is blank or has characters that a key cannot have";
         let mut authorization = header_value("Bearer ", key, wrong_key)?;
         authorization.set_sensitive(true);
         let version = header_value("", &settings.api_version, "stripe.api_version cannot stand in a header")?;
-        let proxy = settings.proxy.as_ref().filter(|_| !is_plain).map(proxy).transpose()?;
+        let proxy = settings.proxy.as_ref().filter(|_| !is_local).map(proxy).transpose()?;
         let config = Agent::config_builder()
             .https_only(!is_plain)
             .http_status_as_error(false)
@@ -243,8 +243,16 @@ impl Client {
     }
 }
 
-/// The base without a slash at its end, and whether it is plain http, which only this machine may be called over.
-fn base(text: &str) -> Result<(String, bool), StripeError> {
+/// What is called.
+struct Base {
+    /// Without a slash at its end.
+    url: String,
+    /// Only this machine may be called over plain http.
+    is_plain: bool,
+    is_local: bool,
+}
+
+fn base(text: &str) -> Result<Base, StripeError> {
     let wrong =
         StripeError::Unsendable("stripe.api_base is no URL: write https://host, or http:// and a loopback host");
     let Ok(uri) = text.parse::<Uri>() else { return Err(wrong) };
@@ -263,7 +271,8 @@ fn base(text: &str) -> Result<(String, bool), StripeError> {
         }
         _ => return Err(wrong),
     }
-    Ok((text.trim_end_matches('/').to_owned(), scheme == "http"))
+    let url = text.trim_end_matches('/').to_owned();
+    Ok(Base { url, is_plain: scheme == "http", is_local: is_this_machine(host) })
 }
 
 fn proxy(url: &ProxyUrl) -> Result<ureq::Proxy, StripeError> {

@@ -89,6 +89,16 @@ impl fmt::Debug for ApiKey {
 #[derive(Clone)]
 pub struct ProxyUrl(pub String);
 
+impl ProxyUrl {
+    /// Takes `http://` or `https://`, a login if there is one, and a host: proxies of other kinds (SOCKS) are not built in.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+        let host = crate::host::of_authority(rest.trim_end_matches('/').rsplit('@').next()?);
+        let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c));
+        is_host.then(|| Self(text.to_owned()))
+    }
+}
+
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("[redacted]")
@@ -104,8 +114,8 @@ pub struct Settings {
     pub api_base: String,
     /// The value of `Stripe-Version`.
     pub api_version: String,
-    /// `http://host:port` of a proxy that takes CONNECT. For https alone: plain http, which goes to loopback, never
-    /// passes through it. The environment is not read here.
+    /// `http://host:port` of a proxy that takes CONNECT. Loopback hosts, and so all plain http, are called past it. The
+    /// environment is not read here: `stripe.proxy`, `HTTPS_PROXY` and `NO_PROXY` are the configuration's matter.
     pub proxy: Option<ProxyUrl>,
     /// See [`CONNECT_TIMEOUT`].
     pub connect_timeout: Duration,

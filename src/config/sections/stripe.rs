@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::proxy;
 use crate::config::keys::{Form, Section, number, secret, secrets, text};
 use crate::config::reader::Reader;
 use crate::config::secret::{Secret, shown};
@@ -26,6 +27,12 @@ pub(super) const STRIPE: Section = Section::once(
         text("stripe.api_base", "https://api.stripe.com")
             .env(&["STRIPE_API_BASE"])
             .about("Where Stripe's API is; plain http only on this machine, for a fake."),
+        secret("stripe.proxy", "http://proxy.example.com:3128", "stripe_proxy").env(&["STRIPE_PROXY"]).about(
+            "A proxy for the calls to Stripe: http:// or https://, a login before its host if it wants one. It is asked for a \
+             tunnel (CONNECT) and sees neither key nor content. By default what HTTPS_PROXY or ALL_PROXY says, unless \
+             NO_PROXY names the host of api_base; \"off\": none, whatever they say. A loopback host is always called \
+             directly.",
+        ),
         text("stripe.api_version", API_VERSION)
             .env(&["STRIPE_API_VERSION"])
             .about("Sent with every call, so that answers keep their shape when Stripe's default moves on."),
@@ -85,9 +92,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Stripe {
     let drift = [("off", None), ("check", Some(Nightly::Check)), ("fix", Some(Nightly::Fix))];
     // Without a key there is nothing to compare with.
     let unless_said = api_key.as_ref().map(|_| Nightly::Check);
+    let proxy = proxy::read(reader, &api_base, api_key.is_some());
     let client = api_key.map(|key| {
         let usual = Settings::new(ApiKey::new(key.expose()), &api_base, &api_version);
         Settings {
+            proxy,
             calls_per_s,
             burst: calls_per_s,
             interactive_budget: budget,

@@ -1,10 +1,12 @@
 //! The files that this program hands out: the example and that of `tilld dev`.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::config::document;
 use crate::config::keys::{all, without_numbers};
 
-const EXAMPLE: &str = include_str!("../../../config.toml.example");
+static EXAMPLE: LazyLock<String> = LazyLock::new(crate::config::example);
 
 /// The example with everything in it switched on. Prose has a space after its comment mark.
 fn uncommented() -> String {
@@ -15,7 +17,7 @@ fn uncommented() -> String {
 
 #[test]
 fn the_example_loads_as_it_is_and_changes_nothing() {
-    let example = World::bare().file(EXAMPLE).tool();
+    let example = World::bare().file(&EXAMPLE).tool();
     let default = World::bare().tool();
     assert_eq!(
         format!("{:?}", Config { source: None, database: default.database.clone(), ..example.clone() }),

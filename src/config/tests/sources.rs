@@ -341,3 +341,50 @@ fn the_surroundings_of_the_process_are_its_own() {
     assert_eq!(around.working_directory, std::env::current_dir().unwrap());
     assert!(around.env.contains_key("PATH"));
 }
+
+/// The proxy that the client is told.
+fn proxy(world: &World) -> Option<String> {
+    client(&world.tool()).proxy.as_ref().map(|proxy| proxy.0.clone())
+}
+
+#[test]
+fn a_proxy_is_named_by_its_key_or_by_the_variables_that_all_programs_share() {
+    let world = |variables: &[(&str, &str)]| World::bare().env(&[KEY]).env(variables);
+    assert_eq!(proxy(&world(&[])), None);
+    World::bare().env(&[("ALL_PROXY", "socks5://p.example")]).tool();
+    for name in ["STRIPE_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        assert_eq!(
+            proxy(&world(&[(name, "http://u:p@p.example:3128/")])).unwrap(),
+            "http://u:p@p.example:3128/",
+            "{name}"
+        );
+    }
+    assert_eq!(proxy(&world(&[("HTTPS_PROXY", "p.example:3128")])).unwrap(), "http://p.example:3128");
+    assert_eq!(proxy(&world(&[("HTTP_PROXY", "http://p.example:3128")])), None, "it is for plain http");
+    let both = [("STRIPE_PROXY", "https://own.example"), ("HTTPS_PROXY", "http://p.example"), ("NO_PROXY", "*")];
+    assert_eq!(proxy(&world(&both)).unwrap(), "https://own.example", "the key's own beats what all share");
+    assert_eq!(proxy(&world(&[("STRIPE_PROXY", "off"), ("HTTPS_PROXY", "http://p.example")])), None);
+    assert_eq!(proxy(&world(&[("HTTPS_PROXY", "http://p.example"), ("NO_PROXY", "x.example,stripe.com")])), None);
+    let file = world(&[]).file("[stripe]\nproxy_file = \"p\"\n").other_file("p", "http://u:p@p.example:1\n");
+    assert_eq!(proxy(&file).unwrap(), "http://u:p@p.example:1");
+    assert!(!format!("{:?}", file.tool()).contains("u:p@"));
+}
+
+#[test]
+fn a_loopback_host_is_called_past_every_proxy() {
+    for base in ["http://127.0.0.1:1", "https://localhost:1/v", "http://[::1]:1", "https://app.localhost"] {
+        let world = World::bare().env(&[KEY, ("STRIPE_API_BASE", base), ("STRIPE_PROXY", "http://p.example:1")]);
+        assert_eq!(proxy(&world), None, "{base}");
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_refused_and_not_shown() {
+    for name in ["STRIPE_PROXY", "HTTPS_PROXY"] {
+        for url in ["socks5://u:hush@p.example:1", "http://", "ftp://hush", "http://u:hush@", "http://hush/path/x"] {
+            let world = World::bare().env(&[KEY, (name, url)]);
+            world.fault(&["stripe.proxy: is not a proxy that can be used", &format!("({name})")]);
+            assert!(!world.faults()[0].contains("hush"));
+        }
+    }
+}
