@@ -6,6 +6,7 @@
 // values
 pub mod clock;
 pub mod descriptors;
+mod host;
 pub mod ids;
 pub mod kind;
 pub mod leap;

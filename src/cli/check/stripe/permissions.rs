@@ -79,7 +79,7 @@ mod tests {
     fn what_an_operation_reads_or_changes_is_asked_for() {
         for kind in OperationKind::ALL {
             let is_asked = match kind.row().permission {
-                Permission::Read(name) => READS.iter().any(|(read, ..)| *read == name),
+                Permission::Read(name) => readable().iter().any(|(read, ..)| *read == name),
                 Permission::Write(of) => writable().iter().any(|(written, ..)| *written == of.name),
                 Permission::None => true,
             };
