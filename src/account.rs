@@ -16,7 +16,7 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 
 /// Where Stripe tells it.
-pub const PATH: &str = "/v1/account";
+pub(crate) const PATH: &str = "/v1/account";
 
 /// Of whom a copy or a key is, as far as that is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl Account {
 
 /// Whether Stripe says that the key may not ask.
 #[must_use]
-pub fn is_forbidden(error: &StripeError) -> bool {
+pub(crate) fn is_forbidden(error: &StripeError) -> bool {
     error.api().is_some_and(|error| error.status == 403 && error.is_stripes())
 }
 
@@ -163,7 +163,7 @@ pub fn is_forbidden(error: &StripeError) -> bool {
 ///
 /// # Errors
 /// [`AccountError::Other`]; that of `ask`; or the database's.
-pub fn check<E: From<AccountError>>(
+pub(crate) fn check<E: From<AccountError>>(
     store: &Store,
     livemode: Option<bool>,
     ask: impl FnOnce() -> Result<Option<Answer>, E>,

@@ -20,10 +20,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub use customer::Customer;
-pub use locked::LockedRequest;
-pub use outcome::{Done, Outcome};
-pub use recover::run as run_recovery;
+pub use customer::UserCustomer;
+pub(crate) use locked::LockedRequest;
+pub use outcome::{DoneOperation, OperationOutcome};
+pub(crate) use recover::run as run_recovery;
 
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;
@@ -103,7 +103,7 @@ impl Caller {
 
 /// An operation that is asked for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct OperationRequest {
     /// What.
     pub kind: OperationKind,
     /// What decides whether it was done.
@@ -139,7 +139,11 @@ impl Calls {
     ///
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
-    pub fn perform(&self, wanted: &Wanted, form: impl FnOnce(&str) -> Form) -> Result<Outcome, CallsError> {
+    pub fn perform(
+        &self,
+        wanted: &OperationRequest,
+        form: impl FnOnce(&str) -> Form,
+    ) -> Result<OperationOutcome, CallsError> {
         self.locked(&lock_of(wanted), &wanted.caller, |request| request.perform(wanted, &form(request.key())))
     }
 
@@ -150,12 +154,12 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Self::perform`], and those of `plan`.
-    pub fn decide<E: From<CallsError>>(
+    pub(crate) fn decide<E: From<CallsError>>(
         &self,
         whose: (Option<&str>, Option<&str>),
         caller: &Caller,
-        plan: impl FnOnce(&LockedRequest) -> Result<Outcome, E>,
-    ) -> Result<Outcome, E> {
+        plan: impl FnOnce(&LockedRequest) -> Result<OperationOutcome, E>,
+    ) -> Result<OperationOutcome, E> {
         self.locked(&lock_name(whose.0, whose.1, ""), caller, plan)
     }
 
@@ -164,7 +168,7 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Self::perform`].
-    pub fn repeated(&self, caller: &Caller) -> Result<Option<Outcome>, CallsError> {
+    pub(crate) fn repeated(&self, caller: &Caller) -> Result<Option<OperationOutcome>, CallsError> {
         let Some(known) = self.find(caller.key.as_deref())? else { return Ok(None) };
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
@@ -184,8 +188,8 @@ impl Calls {
         &self,
         name: &str,
         caller: &Caller,
-        plan: impl FnOnce(&LockedRequest) -> Result<Outcome, E>,
-    ) -> Result<Outcome, E> {
+        plan: impl FnOnce(&LockedRequest) -> Result<OperationOutcome, E>,
+    ) -> Result<OperationOutcome, E> {
         let Some(_lock) = self.locks.take(name, LOCK_PATIENCE) else { return Ok(self.busy(caller)?) };
         let known = match self.find(caller.key.as_deref())? {
             Some(known) => match self.outcome_of(caller, known)? {
@@ -198,10 +202,10 @@ impl Calls {
     }
 
     /// Somebody else has the lock. If that is the recovery of this very operation, its outcome is not known yet.
-    fn busy(&self, caller: &Caller) -> Result<Outcome, CallsError> {
+    fn busy(&self, caller: &Caller) -> Result<OperationOutcome, CallsError> {
         match self.find(caller.key.as_deref())? {
             Some(known) if known.status.is_open() && known.fingerprint == caller.fingerprint => {
-                Ok(Outcome::InDoubt { key: known.idempotency_key })
+                Ok(OperationOutcome::InDoubt { key: known.idempotency_key })
             }
             _ => Err(CallsError::Busy),
         }
@@ -214,12 +218,12 @@ impl Calls {
     }
 
     /// Sends an operation that is claimed; one whose key has expired only after it was looked for in vain.
-    fn send_or_find(&self, operation: Operation) -> Result<Outcome, CallsError> {
+    fn send_or_find(&self, operation: Operation) -> Result<OperationOutcome, CallsError> {
         if key_lives(&operation, self.clock.now_ms()) {
             return self.send(&operation);
         }
         match self.look_for(&operation)? {
-            Outcome::NotDone(_) => self.send(&self.claim(operation)?),
+            OperationOutcome::NotDone(_) => self.send(&self.claim(operation)?),
             known => Ok(known),
         }
     }
@@ -228,7 +232,7 @@ impl Calls {
     ///
     /// # Errors
     /// Stripe's, or that the database cannot be read.
-    pub fn get(&self, path: &str, query: Form, priority: Priority) -> Result<(Answer, Sent), CallsError> {
+    pub(crate) fn get(&self, path: &str, query: Form, priority: Priority) -> Result<(Answer, Sent), CallsError> {
         let form = query.encode()?;
         let now_ms = self.clock.now_ms();
         let sent = self.store.read(|reader| Sent::now(reader, now_ms))?;
@@ -241,7 +245,7 @@ impl Calls {
     ///
     /// # Errors
     /// When the database cannot take it.
-    pub fn forget_customer(&self, customer: &str, sent: Sent) -> Result<bool, CallsError> {
+    pub(crate) fn forget_customer(&self, customer: &str, sent: Sent) -> Result<bool, CallsError> {
         let Some(livemode) = self.account.certain_mode(Priority::Interactive) else { return Ok(false) };
         let held = self.store.read(|reader| subscriptions::list_ids_of_customer(reader, customer))?;
         let gone = held.iter().filter(|_| !livemode).map(|id| ("subscription", id.as_str()));
@@ -259,7 +263,7 @@ impl Calls {
     ///
     /// # Errors
     /// When one of them cannot be; then none was.
-    pub fn absorb(&self, texts: &[&str], answer: &Answer, sent: Sent) -> Result<(), CallsError> {
+    pub(crate) fn absorb(&self, texts: &[&str], answer: &Answer, sent: Sent) -> Result<(), CallsError> {
         let reading = sent.reading(answer.date_s, self.clock.now_ms());
         let shown = texts.iter().map(|text| Shown::new(text, reading)).collect::<Result<Vec<_>, _>>();
         self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)
@@ -282,7 +286,7 @@ impl Calls {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }
-        if let Some(outcome) = Outcome::of_stored(&known) {
+        if let Some(outcome) = OperationOutcome::of_stored(&known) {
             return Ok(KnownOutcome::Settled(outcome));
         }
         if !known.status.is_open() {
@@ -290,7 +294,7 @@ impl Calls {
         }
         let lives = key_lives(&known, self.clock.now_ms());
         match self.find_out(known.clone())? {
-            Outcome::NotDone(_) if !lives => Ok(KnownOutcome::NotDone(known)),
+            OperationOutcome::NotDone(_) if !lives => Ok(KnownOutcome::NotDone(known)),
             outcome => Ok(KnownOutcome::Settled(outcome)),
         }
     }
@@ -298,12 +302,12 @@ impl Calls {
 
 /// What a known key leads to.
 enum KnownOutcome {
-    Settled(Outcome),
+    Settled(OperationOutcome),
     NotDone(Operation),
 }
 
 /// What an operation locks.
-fn lock_of(wanted: &Wanted) -> String {
+fn lock_of(wanted: &OperationRequest) -> String {
     lock_name(wanted.user_id.as_deref(), wanted.subject.as_deref(), wanted.kind.row().path)
 }
 

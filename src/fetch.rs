@@ -23,7 +23,8 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::event::EventError;
 use crate::stripe::form::Form;
-use crate::sync::{PAGE, SyncError, api, nested};
+use crate::stripe::list::{self, ListPage, PAGE};
+use crate::sync::{SyncError, nested};
 use crate::thread::Stop;
 use crate::verdict::Verdict;
 
@@ -243,11 +244,11 @@ impl Fetcher {
         let kind = serde_json::from_str::<Value>(text).ok().and_then(|object| kinds::find(object["object"].as_str()?));
         let Some(kind) = kind else { return Ok(Cow::Borrowed(text)) };
         let mut ask = |path: &str, form: Form, after: Option<&str>| {
-            let form = form.put("limit", PAGE).put_opt("starting_after", after).encode();
+            let form = list::query(form, PAGE, after).encode();
             let form = form.map_err(|_| StripeError::Unsendable("its parameters cannot be encoded"))?;
             let answer = self.client.call(&Call { form: &form, ..fetch.call(path) })?;
             let unreadable = |reason| SyncError::Unreadable { path: path.to_owned(), reason };
-            api::members(&answer.text, after).map_err(unreadable)
+            ListPage::parse(&answer.text, after, ()).map_err(unreadable)
         };
         match nested::complete(kind, text, &mut ask) {
             Err(error) if error.is_refusal() => {

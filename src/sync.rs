@@ -5,12 +5,12 @@
 //! priority. Called by `scheduler` and by the commands.
 
 mod account;
-pub mod api;
+pub(crate) mod api;
 pub mod backfill;
 pub mod catch_up;
-pub mod compare;
+pub(crate) mod compare;
 pub mod drift;
-pub mod nested;
+pub(crate) mod nested;
 mod page;
 mod too_long;
 
@@ -25,13 +25,11 @@ use crate::stripe::error::StripeError;
 use crate::thread::{Pulse, Stop};
 
 /// Stripe keeps events so long (docs.stripe.com/api/events).
-pub const EVENTS_KEPT_S: i64 = 30 * 86_400;
+pub(crate) const EVENTS_KEPT_S: i64 = 30 * 86_400;
 /// The last day of them is not relied upon.
-pub const KEPT_MARGIN_S: i64 = 86_400;
+pub(crate) const KEPT_MARGIN_S: i64 = 86_400;
 /// How much is asked for again with each walk: an event can become visible after one of a later second.
 pub const OVERLAP_S: i64 = 300;
-/// Objects on a page; Stripe's most.
-pub const PAGE: i64 = 100;
 
 /// What all of it works with. Cheap to clone.
 #[derive(Clone)]
@@ -87,7 +85,7 @@ pub enum SyncError {
 impl SyncError {
     /// Whether nothing else that is asked of Stripe or the database now can go better.
     #[must_use]
-    pub fn is_for_all(&self) -> bool {
+    pub(crate) fn is_for_all(&self) -> bool {
         match self {
             Self::Stripe(error) if error.is_too_long() => false,
             Self::Stripe(error) => error.api().is_none_or(|error| error.status == 401),
@@ -98,21 +96,21 @@ impl SyncError {
 
     /// Whether Stripe says that an object does not exist. A plain 404 says nothing of it: it may be a proxy's page.
     #[must_use]
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         let Self::Stripe(error) = self else { return false };
         error.api().is_some_and(|error| error.code.as_deref() == Some("resource_missing"))
     }
 
     /// Whether a single object is longer than an answer may be.
     #[must_use]
-    pub fn is_too_long(&self) -> bool {
+    pub(crate) fn is_too_long(&self) -> bool {
         matches!(self, Self::Stripe(error) if error.is_too_long())
     }
 
     /// Whether asking for the same again cannot go better until somebody does something about it: a permission that the
     /// key has not, a list that the account has not, an object that is too long.
     #[must_use]
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         let Self::Stripe(error) = self else { return false };
         error.is_too_long() || error.api().is_some_and(|error| matches!(error.status, 403 | 404))
     }

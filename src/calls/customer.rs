@@ -2,7 +2,7 @@
 //! whose making is in doubt is asked for under the same key. Called by `http::api` before anything that needs a customer.
 
 use super::locked::new_key;
-use super::{Caller, Calls, CallsError, LOCK_PATIENCE, Wanted, lock_name, outcome::Outcome};
+use super::{Caller, Calls, CallsError, LOCK_PATIENCE, OperationRequest, lock_name, outcome::OperationOutcome};
 use crate::store::customers;
 use crate::store::stripe_operations as table;
 use crate::store::users::User;
@@ -10,11 +10,11 @@ use crate::stripe::form::Form;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// What a user has.
-pub enum Customer {
+pub enum UserCustomer {
     /// This customer.
     Known(String),
-    /// None yet; what became of making one, which is not [`Outcome::Done`].
-    Unmade(Outcome),
+    /// None yet; what became of making one, which is not [`OperationOutcome::Done`].
+    Unmade(OperationOutcome),
 }
 
 impl Calls {
@@ -22,20 +22,20 @@ impl Calls {
     ///
     /// # Errors
     /// When it was not tried, or its outcome could not be written down.
-    pub fn customer_of(&self, user: &User) -> Result<Customer, CallsError> {
+    pub fn customer_of(&self, user: &User) -> Result<UserCustomer, CallsError> {
         let _lock = self.locks.take(&lock_name(Some(&user.id), None, ""), LOCK_PATIENCE).ok_or(CallsError::Busy)?;
         let id = user.id.clone();
         let (known, open) = self.store.read(move |reader| {
             Ok((customers::find_main_usable(reader, &id)?, table::find_customer_in_the_making(reader, &id)?))
         })?;
         if let Some(known) = known {
-            return Ok(Customer::Known(known));
+            return Ok(UserCustomer::Known(known));
         }
         let operation = match open {
             Some(open) => self.claim(open)?,
             None => {
                 let key = new_key()?;
-                let wanted = Wanted {
+                let wanted = OperationRequest {
                     kind: OperationKind::CustomerCreate,
                     parameters: OperationParameters::default(),
                     user_id: Some(user.id.clone()),
@@ -46,11 +46,11 @@ impl Calls {
             }
         };
         match self.send_or_find(operation)? {
-            Outcome::Done(done) => match super::text_of(&done.object, "id") {
-                Some(id) => Ok(Customer::Known(id.to_owned())),
+            OperationOutcome::Done(done) => match super::text_of(&done.object, "id") {
+                Some(id) => Ok(UserCustomer::Known(id.to_owned())),
                 None => Err(CallsError::Answer("a customer without an id".to_owned())),
             },
-            other => Ok(Customer::Unmade(other)),
+            other => Ok(UserCustomer::Unmade(other)),
         }
     }
 }

@@ -4,18 +4,18 @@
 
 use serde_json::Value;
 
-use super::{Caller, Calls, CallsError, KEY_PREFIX, Wanted, key_lives, text_of};
-use crate::calls::outcome::{Done, Outcome};
+use super::{Caller, Calls, CallsError, KEY_PREFIX, OperationRequest, key_lives, text_of};
+use crate::calls::outcome::{DoneOperation, OperationOutcome};
 use crate::ids;
 use crate::projection::read::Sent;
 use crate::store::StoreError;
-use crate::store::stripe_operations::{self as table, New, Operation, Settled, Status};
+use crate::store::stripe_operations::{self as table, NewOperation, Operation, OperationStatus, SettledOperation};
 use crate::stripe::call::Priority;
 use crate::stripe::form::Form;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// A request whose user, or subject, is locked, and under whose key nothing has been done.
-pub struct LockedRequest<'a> {
+pub(crate) struct LockedRequest<'a> {
     calls: &'a Calls,
     caller: &'a Caller,
     key: String,
@@ -32,7 +32,7 @@ impl<'a> LockedRequest<'a> {
 
     /// The key of what the request asks for.
     #[must_use]
-    pub fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
@@ -41,7 +41,7 @@ impl<'a> LockedRequest<'a> {
     ///
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
-    pub fn perform(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
+    pub(crate) fn perform(&self, wanted: &OperationRequest, form: &Form) -> Result<OperationOutcome, CallsError> {
         let operation = match &self.known {
             Some(known) => self.calls.claim(known.clone())?,
             None => self.calls.reserve(wanted, &self.key, &form.encode()?)?,
@@ -54,10 +54,14 @@ impl<'a> LockedRequest<'a> {
     ///
     /// # Errors
     /// As [`Self::perform`].
-    pub fn perform_before(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
+    pub(crate) fn perform_before(
+        &self,
+        wanted: &OperationRequest,
+        form: &Form,
+    ) -> Result<OperationOutcome, CallsError> {
         let outcome = self.calls.send_or_find(self.calls.reserve(wanted, &new_key()?, &form.encode()?)?)?;
         Ok(match outcome {
-            Outcome::InDoubt { .. } => self.in_doubt(),
+            OperationOutcome::InDoubt { .. } => self.in_doubt(),
             known => known,
         })
     }
@@ -67,7 +71,11 @@ impl<'a> LockedRequest<'a> {
     ///
     /// # Errors
     /// As [`Self::perform`].
-    pub fn settle_open(&self, user_id: &str, kinds: &[OperationKind]) -> Result<Option<Outcome>, CallsError> {
+    pub(crate) fn settle_open(
+        &self,
+        user_id: &str,
+        kinds: &[OperationKind],
+    ) -> Result<Option<OperationOutcome>, CallsError> {
         let open = self.calls.store.read(|reader| table::list_open_of_user(reader, user_id))?;
         for operation in open {
             if operation.known.as_ref().is_some_and(|known| !kinds.contains(&known.kind)) {
@@ -76,9 +84,9 @@ impl<'a> LockedRequest<'a> {
             // Asked for by the same words, it is this request, whose key was lost with its answer.
             let is_this = operation.fingerprint == self.caller.fingerprint;
             match self.calls.find_out(operation)? {
-                Outcome::InDoubt { key } if is_this => return Ok(Some(Outcome::InDoubt { key })),
-                Outcome::InDoubt { .. } => return Ok(Some(self.in_doubt())),
-                Outcome::Done(_) | Outcome::Refused(_) | Outcome::NotDone(_) => {}
+                OperationOutcome::InDoubt { key } if is_this => return Ok(Some(OperationOutcome::InDoubt { key })),
+                OperationOutcome::InDoubt { .. } => return Ok(Some(self.in_doubt())),
+                OperationOutcome::Done(_) | OperationOutcome::Refused(_) | OperationOutcome::NotDone(_) => {}
             }
         }
         Ok(None)
@@ -89,18 +97,23 @@ impl<'a> LockedRequest<'a> {
     ///
     /// # Errors
     /// When it cannot be written down, or the key was used meanwhile.
-    pub fn answer_with(&self, kind: OperationKind, user_id: &str, object: Value) -> Result<Outcome, CallsError> {
+    pub(crate) fn answer_with(
+        &self,
+        kind: OperationKind,
+        user_id: &str,
+        object: Value,
+    ) -> Result<OperationOutcome, CallsError> {
         // A key that was used before has its own bytes and no answer: it stays free for what it was used for.
         if let (Some(key), None) = (&self.caller.key, &self.known) {
-            let wanted = Wanted {
+            let wanted = OperationRequest {
                 kind,
                 parameters: OperationParameters::default(),
                 user_id: Some(user_id.to_owned()),
                 subject: text_of(&object, "id").map(str::to_owned),
                 caller: self.caller.clone(),
             };
-            let settled = Settled {
-                status: Status::Done,
+            let settled = SettledOperation {
+                status: OperationStatus::Done,
                 object_id: wanted.subject.clone(),
                 answer: Some(object.to_string()),
                 request_id: None,
@@ -108,30 +121,30 @@ impl<'a> LockedRequest<'a> {
             };
             self.calls.write_new(&wanted, key, "", Some(settled))?;
         }
-        Ok(Outcome::Done(Done { object, key: self.key.clone() }))
+        Ok(OperationOutcome::Done(DoneOperation { object, key: self.key.clone() }))
     }
 
-    fn in_doubt(&self) -> Outcome {
-        Outcome::InDoubt { key: self.key.clone() }
+    fn in_doubt(&self) -> OperationOutcome {
+        OperationOutcome::InDoubt { key: self.key.clone() }
     }
 }
 
 impl Calls {
     /// Writes a new operation down, about to be sent.
-    pub(super) fn reserve(&self, wanted: &Wanted, key: &str, form: &str) -> Result<Operation, CallsError> {
+    pub(super) fn reserve(&self, wanted: &OperationRequest, key: &str, form: &str) -> Result<Operation, CallsError> {
         self.account.confirm_mode()?;
         self.write_new(wanted, key, form, None)
     }
 
     fn write_new(
         &self,
-        wanted: &Wanted,
+        wanted: &OperationRequest,
         key: &str,
         form: &str,
-        settled: Option<Settled>,
+        settled: Option<SettledOperation>,
     ) -> Result<Operation, CallsError> {
         let now_ms = self.clock.now_ms();
-        let new = New {
+        let new = NewOperation {
             idempotency_key: key.to_owned(),
             kind: wanted.kind,
             user_id: wanted.user_id.clone(),
@@ -144,7 +157,7 @@ impl Calls {
         let fingerprint = new.fingerprint.clone();
         let (inserted, found) = self.store.write(move |tx| {
             let sent = Sent::now(tx, now_ms)?;
-            let inserted = table::insert(tx, &New { sent: (now_ms, sent.log_id), ..new.clone() })?;
+            let inserted = table::insert(tx, &NewOperation { sent: (now_ms, sent.log_id), ..new.clone() })?;
             let found = table::find(tx, &new.idempotency_key)?;
             if let (true, Some(operation), Some(settled)) = (inserted, &found, &settled) {
                 table::settle(tx, operation.id, settled, now_ms)?;
@@ -176,7 +189,7 @@ impl Calls {
 
     /// Finds out what became of an open operation: asks again under its key while that lives, and looks for it after
     /// that.
-    pub(super) fn find_out(&self, open: Operation) -> Result<Outcome, CallsError> {
+    pub(super) fn find_out(&self, open: Operation) -> Result<OperationOutcome, CallsError> {
         let operation = self.claim(open)?;
         if key_lives(&operation, self.clock.now_ms()) { self.send(&operation) } else { self.look_for(&operation) }
     }

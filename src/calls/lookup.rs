@@ -1,36 +1,26 @@
-//! What became of an operation whose key tells nothing any more, since it has expired or stands for a stored failure: the object it made is found by the key in its metadata,
-//! or its subject shows it. Never sends the operation again. Called by `recover`, and for a DELETE that found nothing.
+//! What became of an operation whose key tells nothing any more, since it has expired or stands for a stored failure: the
+//! object it made is found by the key in its metadata, or its subject shows it. Never sends the operation again. Called by `recover`, and for a DELETE that found nothing.
 
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::outcome::Outcome;
+use super::outcome::OperationOutcome;
 use super::{Calls, CallsError, KEY_METADATA};
 use crate::projection::read::Sent;
-use crate::store::stripe_operations::{Operation, Settled, Status};
+use crate::store::stripe_operations::{Operation, OperationStatus, SettledOperation};
 use crate::stripe::call::{Answer, Priority};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;
+use crate::stripe::list::ListPage;
 use crate::stripe::operation::WithoutKey;
 
 /// How much earlier than our time of sending Stripe's clock may have dated what was made; ours may have been wrong.
 const CLOCK_SLACK_S: i64 = 86_400;
 /// Pages looked at most; with more it is not known whether it was done.
-const MAX_PAGES: usize = 1000;
-/// Objects in a page.
-const PAGE: &str = "100";
-
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a RawValue>,
-    has_more: bool,
-}
+const MAX_PAGES: u32 = 1000;
 
 impl Calls {
     /// Finds an operation's outcome without its key.
-    pub(super) fn look_for(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+    pub(super) fn look_for(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let Some(known) = &operation.known else { return self.unknown(operation) };
         let found = match known.kind.row().without_key {
             WithoutKey::Search(list) => self.search(operation, list),
@@ -49,17 +39,17 @@ impl Calls {
     }
 
     /// Looked for and not found: it was never done.
-    fn give_up(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+    fn give_up(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let error = "it was looked for, since its key told nothing any more, and Stripe has not done it";
-        let settled = Settled {
-            status: Status::NotDone,
+        let settled = SettledOperation {
+            status: OperationStatus::NotDone,
             object_id: None,
             answer: None,
             request_id: None,
             error: Some(error.to_owned()),
         };
         self.write_settled(operation, settled)?;
-        Ok(Outcome::NotDone(StripeError::Unsendable(error)))
+        Ok(OperationOutcome::NotDone(StripeError::Unsendable(error)))
     }
 
     /// The object that carries the operation's key in its metadata, among those made since. `None` only when all of them
@@ -68,36 +58,26 @@ impl Calls {
         // A time of sending that lies ahead was written by a clock that has been set back.
         let sent_s = operation.first_sent_ms.min(self.clock.now_ms()).div_euclid(1000);
         let since_s = sent_s.saturating_sub(CLOCK_SLACK_S);
-        let mut after: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let query = Form::new()
-                .put("limit", PAGE)
-                .map("created", Form::new().put("gte", since_s.to_string()))
-                .put_opt("starting_after", after.as_deref());
-            let (answer, sent) = self.get(list, query, Priority::Interactive)?;
-            let unreadable = |error: serde_json::Error| CallsError::Answer(error.to_string());
-            let page: List = serde_json::from_str(&answer.text).map_err(unreadable)?;
-            let mut last = None;
-            for text in &page.data {
-                let object: Value = serde_json::from_str(text.get()).map_err(unreadable)?;
+        let since = || Form::new().map("created", Form::new().put("gte", since_s.to_string()));
+        let mut pages = self.pages(list, since).at_most(MAX_PAGES);
+        for page in &mut pages {
+            let ListPage { items, read: (answer, sent), .. } = page?;
+            for item in &items {
+                let object: Value =
+                    serde_json::from_str(item.get()).map_err(|error| CallsError::Answer(error.to_string()))?;
                 if object["metadata"][KEY_METADATA] == operation.idempotency_key.as_str() {
-                    return Ok(Some((Answer { text: text.get().to_owned(), ..answer.clone() }, sent)));
+                    return Ok(Some((Answer { text: item.get().to_owned(), ..answer }, sent)));
                 }
-                last = super::text_of(&object, "id").map(str::to_owned);
             }
-            if !page.has_more {
-                return Ok(None);
-            }
-            if last.is_none() || last == after {
-                return Err(CallsError::Answer("a list that says there is more, and shows nothing new".to_owned()));
-            }
-            after = last;
         }
-        Err(CallsError::Answer(format!("a list of more than {MAX_PAGES} pages")))
+        if pages.is_cut() {
+            return Err(CallsError::Answer(format!("a list of more than {MAX_PAGES} pages")));
+        }
+        Ok(None)
     }
 
     /// Whether the operation's subject is what was to be made of it; `None`: it is not, or cannot be looked at.
-    pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<Outcome>, CallsError> {
+    pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<OperationOutcome>, CallsError> {
         let Some(known) = &operation.known else { return Ok(None) };
         let Some(path) = known.kind.subject_path(operation.subject.as_deref()) else { return Ok(None) };
         let (answer, sent) = self.get(&path, Form::new(), Priority::Interactive)?;

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{Calls, CallsError, text_of};
 use crate::projection::read::{self, Sent, Shown};
 use crate::retry::{RetryPolicy, jitter_of};
-use crate::store::stripe_operations::{self as table, Operation, Settled, Status};
+use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
 use crate::store::{StoreError, Tx, audit, payment_intents};
 use crate::stripe::call::{Answer, Call, Priority};
-use crate::stripe::error::{ApiError, StripeError};
+use crate::stripe::error::{StripeApiError, StripeError};
 use crate::stripe::operation::{OperationKind, Repeat};
 
 /// When an outcome is asked for again: after 2 s, doubling up to an hour.
@@ -23,7 +23,7 @@ const STORED_ANSWER_MS: i64 = 10 * 60 * 1000;
 
 /// What Stripe made of an operation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Done {
+pub struct DoneOperation {
     /// Stripe's answer.
     pub object: Value,
     /// The key it was done under.
@@ -32,11 +32,11 @@ pub struct Done {
 
 /// What became of an operation.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum OperationOutcome {
     /// It is done.
-    Done(Done),
+    Done(DoneOperation),
     /// Stripe refused it.
-    Refused(Box<ApiError>),
+    Refused(Box<StripeApiError>),
     /// Nobody knows yet; the same key tells later.
     InDoubt {
         /// The key.
@@ -46,21 +46,24 @@ pub enum Outcome {
     NotDone(StripeError),
 }
 
-impl Outcome {
+impl OperationOutcome {
     /// What is written down of an operation that is settled for good.
     pub(super) fn of_stored(operation: &Operation) -> Option<Self> {
         let answer = operation.answer.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (operation.status, answer) {
-            (Status::Done, Some(object)) => Some(Self::Done(Done { object, key: operation.idempotency_key.clone() })),
-            (Status::Refused, Some(refusal)) => serde_json::from_value(refusal).ok().map(Self::Refused),
-            (Status::Done | Status::Refused, None) | (Status::Sending | Status::InDoubt | Status::NotDone, _) => None,
+            (OperationStatus::Done, Some(object)) => {
+                Some(Self::Done(DoneOperation { object, key: operation.idempotency_key.clone() }))
+            }
+            (OperationStatus::Refused, Some(refusal)) => serde_json::from_value(refusal).ok().map(Self::Refused),
+            (OperationStatus::Done | OperationStatus::Refused, None)
+            | (OperationStatus::Sending | OperationStatus::InDoubt | OperationStatus::NotDone, _) => None,
         }
     }
 }
 
 impl Calls {
     /// Sends an operation that is written down as being sent, and writes down what becomes of it.
-    pub(super) fn send(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+    pub(super) fn send(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let Some(known) = &operation.known else { return self.unknown(operation) };
         let has_key = known.kind.row().repeat == Repeat::UnderKey;
         let call = Call {
@@ -84,7 +87,7 @@ impl Calls {
             // It stays written down as sent, and is found out like one whose process died.
             CallsError::Store(error) => {
                 log::error!("what Stripe answered could not be written down; it is asked for again: {error}");
-                Ok(Outcome::InDoubt { key: operation.idempotency_key.clone() })
+                Ok(OperationOutcome::InDoubt { key: operation.idempotency_key.clone() })
             }
             // Something was done, and what it was cannot be read.
             CallsError::Answer(words) => self.doubt(operation, &words),
@@ -94,7 +97,7 @@ impl Calls {
 
     /// It was written by a program that can do more. Nobody here can say what its outcome looks like, so it is neither sent
     /// nor called anything but in doubt.
-    pub(super) fn unknown(&self, operation: &Operation) -> Result<Outcome, CallsError> {
+    pub(super) fn unknown(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let word = &operation.word;
         self.doubt(operation, &format!("this tilld does not know what {word:?} is; the version that wrote it does"))
     }
@@ -105,7 +108,7 @@ impl Calls {
         operation: &Operation,
         answer: &Answer,
         sent: Sent,
-    ) -> Result<Outcome, CallsError> {
+    ) -> Result<OperationOutcome, CallsError> {
         let now_ms = self.clock.now_ms();
         let reading = sent.reading(answer.date_s, now_ms);
         let shown = Shown::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
@@ -114,8 +117,8 @@ impl Calls {
         if !kind.is_shown_by(&object) {
             return Err(CallsError::Answer(format!("it shows no object that {} makes", kind.word())));
         }
-        let settled = Settled {
-            status: Status::Done,
+        let settled = SettledOperation {
+            status: OperationStatus::Done,
             object_id: text_of(&object, "id").map(str::to_owned),
             answer: Some(answer.text.clone()),
             request_id: answer.request_id.clone(),
@@ -129,10 +132,10 @@ impl Calls {
             note_key(tx, &done, settled.object_id.as_deref())?;
             note(tx, &done, &settled, now_ms)
         })?;
-        Ok(Outcome::Done(Done { object, key: operation.idempotency_key.clone() }))
+        Ok(OperationOutcome::Done(DoneOperation { object, key: operation.idempotency_key.clone() }))
     }
 
-    fn settle_error(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
+    fn settle_error(&self, operation: &Operation, error: StripeError) -> Result<OperationOutcome, CallsError> {
         let was_in_doubt = operation.attempts > 1 && operation.status.is_open();
         let unknown = error.may_have_been_done() || (was_in_doubt && !error.settles_earlier_attempts());
         if unknown && self.is_over(operation, &error) {
@@ -161,12 +164,16 @@ impl Calls {
         error.api().is_some_and(|api| api.status >= 500 && api.facts.replayed) && age_ms >= STORED_ANSWER_MS
     }
 
-    pub(super) fn settle_refused(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
+    pub(super) fn settle_refused(
+        &self,
+        operation: &Operation,
+        error: StripeError,
+    ) -> Result<OperationOutcome, CallsError> {
         let refusal = error.api();
         // A declined card stays declined under its key; what was wrong with a request may be put right.
         let is_final = refusal.is_some_and(|refusal| refusal.status == 402);
-        let settled = Settled {
-            status: if is_final { Status::Refused } else { Status::NotDone },
+        let settled = SettledOperation {
+            status: if is_final { OperationStatus::Refused } else { OperationStatus::NotDone },
             object_id: None,
             answer: refusal.map(serde_json::to_string).transpose().map_err(StoreError::from)?,
             request_id: refusal.and_then(|refusal| refusal.facts.request_id.clone()),
@@ -174,17 +181,17 @@ impl Calls {
         };
         self.write_settled(operation, settled)?;
         Ok(match error.api() {
-            Some(refusal) => Outcome::Refused(Box::new(refusal.clone())),
-            None => Outcome::NotDone(error),
+            Some(refusal) => OperationOutcome::Refused(Box::new(refusal.clone())),
+            None => OperationOutcome::NotDone(error),
         })
     }
 
-    pub(super) fn write_settled(&self, operation: &Operation, settled: Settled) -> Result<(), CallsError> {
+    pub(super) fn write_settled(&self, operation: &Operation, settled: SettledOperation) -> Result<(), CallsError> {
         let (operation, now_ms) = (operation.clone(), self.clock.now_ms());
         Ok(self.store.write(move |tx| note(tx, &operation, &settled, now_ms))?)
     }
 
-    pub(super) fn doubt(&self, operation: &Operation, error: &dyn Display) -> Result<Outcome, CallsError> {
+    pub(super) fn doubt(&self, operation: &Operation, error: &dyn Display) -> Result<OperationOutcome, CallsError> {
         let (id, key) = (operation.id, operation.idempotency_key.clone());
         let delay_ms = DOUBT.delay_ms(operation.attempts, jitter_of(&key, operation.attempts));
         let next_ms = self.clock.now_ms().saturating_add_unsigned(delay_ms);
@@ -196,7 +203,7 @@ impl Calls {
         );
         let words = error.to_string();
         self.store.write(move |tx| table::doubt(tx, id, &words, next_ms))?;
-        Ok(Outcome::InDoubt { key })
+        Ok(OperationOutcome::InDoubt { key })
     }
 }
 
@@ -230,7 +237,7 @@ fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(
 }
 
 /// Settles, and says so in the audit log, once.
-fn note(tx: &Tx, operation: &Operation, settled: &Settled, now_ms: i64) -> Result<(), StoreError> {
+fn note(tx: &Tx, operation: &Operation, settled: &SettledOperation, now_ms: i64) -> Result<(), StoreError> {
     if !table::settle(tx, operation.id, settled, now_ms)? {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::select;
 
-use super::outcome::{LONGEST_DOUBT_MS, Outcome};
+use super::outcome::{LONGEST_DOUBT_MS, OperationOutcome};
 use super::{Calls, CallsError, lock_name};
 use crate::clock::Clock;
 use crate::store::stripe_operations::{self as table, Operation};
@@ -23,7 +23,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(60);
 const BATCH: u32 = 64;
 
 /// The thread's loop. It waits for Stripe, so no watchdog counts its rounds.
-pub fn run(calls: &Calls, stop: &Stop, clock: &dyn Clock) {
+pub(crate) fn run(calls: &Calls, stop: &Stop, clock: &dyn Clock) {
     loop {
         let wait = match calls.recover(clock.now_ms(), &|| stop.is_given()) {
             Ok(_) => POLL,
@@ -76,7 +76,7 @@ impl Calls {
         let Some(operation) = found.filter(|found| found.status.is_open()) else { return Ok(false) };
         let word = operation.word.clone();
         let outcome = self.find_out(operation)?;
-        let settled = !matches!(outcome, Outcome::InDoubt { .. });
+        let settled = !matches!(outcome, OperationOutcome::InDoubt { .. });
         if settled {
             log::info!("the outcome of a call to Stripe is known now kind={word} outcome={}", outcome_word(&outcome));
         }
@@ -84,11 +84,11 @@ impl Calls {
     }
 }
 
-fn outcome_word(outcome: &Outcome) -> &'static str {
+fn outcome_word(outcome: &OperationOutcome) -> &'static str {
     match outcome {
-        Outcome::Done(_) => "done",
-        Outcome::Refused(_) => "refused",
-        Outcome::NotDone(_) => "not_done",
-        Outcome::InDoubt { .. } => "in_doubt",
+        OperationOutcome::Done(_) => "done",
+        OperationOutcome::Refused(_) => "refused",
+        OperationOutcome::NotDone(_) => "not_done",
+        OperationOutcome::InDoubt { .. } => "in_doubt",
     }
 }

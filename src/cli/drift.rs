@@ -10,7 +10,7 @@ use crate::daemon;
 use crate::kind::ObjectKind;
 use crate::projection::kinds;
 use crate::store::objects;
-use crate::sync::drift::{self, Finding, Outcome, Tally, Told};
+use crate::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
 
 /// What to compare.
 #[derive(clap::Args)]
@@ -48,16 +48,16 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
         let shown = outward::Progress::new(u64::try_from(total).ok());
         let mut printed = Ok(());
         let mut objects_so_far = (String::new(), 0);
-        let mut tell = |told: Told| match told {
-            Told::Page(kind, pages, objects) => {
+        let mut tell = |told: DriftReport| match told {
+            DriftReport::Page(kind, pages, objects) => {
                 if objects_so_far.0 != kind {
                     objects_so_far = (kind.to_owned(), 0);
                 }
                 objects_so_far.1 += objects;
                 shown.page(kind, objects, (pages, objects_so_far.1));
             }
-            Told::Found(finding) if printed.is_ok() => printed = print(finding, arguments.json, out),
-            Told::Found(_) => {}
+            DriftReport::Found(finding) if printed.is_ok() => printed = print(finding, arguments.json, out),
+            DriftReport::Found(_) => {}
         };
         let outcome = drift::run(&means, &kinds, arguments.fix, "cli", &mut tell)?;
         shown.finish();

@@ -10,7 +10,7 @@ use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// States of an operation, as the column has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum OperationStatus {
     /// Sent, or about to be; if nobody has it in hand, the process that had it died.
     Sending,
     /// Sent, and nobody knows what became of it; it is asked for again.
@@ -23,12 +23,12 @@ pub enum Status {
     NotDone,
 }
 
-impl Status {
+impl OperationStatus {
     const ALL: [Self; 5] = [Self::Sending, Self::InDoubt, Self::Done, Self::Refused, Self::NotDone];
 
     /// The word in the column.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sending => "sending",
             Self::InDoubt => "in_doubt",
@@ -40,14 +40,14 @@ impl Status {
 
     /// Whether its outcome is still to be found out.
     #[must_use]
-    pub fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Sending | Self::InDoubt)
     }
 }
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct New {
+pub(crate) struct NewOperation {
     /// Sent to Stripe.
     pub idempotency_key: String,
     /// What is done.
@@ -68,7 +68,7 @@ pub struct New {
 
 /// What a row says is done, read once, where the row is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownOperation {
+pub(crate) struct KnownOperation {
     /// What is done.
     pub kind: OperationKind,
     /// How it is sent.
@@ -89,7 +89,7 @@ impl KnownOperation {
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
+pub(crate) struct Operation {
     /// Its number.
     pub id: i64,
     /// Sent to Stripe.
@@ -109,7 +109,7 @@ pub struct Operation {
     /// Its encoded parameters.
     pub form: String,
     /// Where it stands.
-    pub status: Status,
+    pub status: OperationStatus,
     /// Its attempts.
     pub attempts: u32,
     /// Before the first byte left, unix milliseconds.
@@ -152,7 +152,10 @@ fn operation(row: &Row) -> rusqlite::Result<Operation> {
         path: row.get(7)?,
         form: row.get(8)?,
         // The CHECK allows no other word.
-        status: Status::ALL.into_iter().find(|known| known.as_str() == status).unwrap_or(Status::InDoubt),
+        status: OperationStatus::ALL
+            .into_iter()
+            .find(|known| known.as_str() == status)
+            .unwrap_or(OperationStatus::InDoubt),
         attempts: row.get(10)?,
         first_sent_ms: row.get(11)?,
         sent_log_id: row.get(12)?,
@@ -171,7 +174,7 @@ const INSERT: &str = "INSERT INTO stripe_operations
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn insert(tx: &Tx, new: &New) -> Result<bool, StoreError> {
+pub(crate) fn insert(tx: &Tx, new: &NewOperation) -> Result<bool, StoreError> {
     let (row, path) = (new.kind.row(), new.kind.path(new.subject.as_deref()));
     let wanted = serde_json::to_string(&new.wanted)?;
     let params = named_params! {
@@ -186,7 +189,7 @@ pub fn insert(tx: &Tx, new: &New) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, key: &str) -> Result<Option<Operation>, StoreError> {
+pub(crate) fn find(reader: &Reader, key: &str) -> Result<Option<Operation>, StoreError> {
     reader.find(&format!("SELECT {COLUMNS} FROM stripe_operations WHERE idempotency_key = ?1"), [key], operation)
 }
 
@@ -194,7 +197,7 @@ pub fn find(reader: &Reader, key: &str) -> Result<Option<Operation>, StoreError>
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_customer_in_the_making(reader: &Reader, user_id: &str) -> Result<Option<Operation>, StoreError> {
+pub(crate) fn find_customer_in_the_making(reader: &Reader, user_id: &str) -> Result<Option<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations
          WHERE user_id = ?1 AND kind = 'customer.create' AND status IN ('sending', 'in_doubt')"
@@ -214,15 +217,15 @@ const CLAIM: &str = "UPDATE stripe_operations SET status = 'sending',
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn claim(tx: &Tx, id: i64, sent: (i64, i64)) -> Result<bool, StoreError> {
+pub(crate) fn claim(tx: &Tx, id: i64, sent: (i64, i64)) -> Result<bool, StoreError> {
     Ok(tx.execute(CLAIM, (id, sent.0, sent.1))? == 1)
 }
 
 /// How an operation ended.
 #[derive(Debug, Clone)]
-pub struct Settled {
-    /// [`Status::Done`], [`Status::Refused`] or [`Status::NotDone`].
-    pub status: Status,
+pub(crate) struct SettledOperation {
+    /// [`OperationStatus::Done`], [`OperationStatus::Refused`] or [`OperationStatus::NotDone`].
+    pub status: OperationStatus,
     /// What came of it.
     pub object_id: Option<String>,
     /// Stripe's answer or refusal, JSON.
@@ -241,7 +244,7 @@ const SETTLE: &str = "UPDATE stripe_operations SET status = :status, object_id =
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn settle(tx: &Tx, id: i64, settled: &Settled, now_ms: i64) -> Result<bool, StoreError> {
+pub(crate) fn settle(tx: &Tx, id: i64, settled: &SettledOperation, now_ms: i64) -> Result<bool, StoreError> {
     let params = named_params! {
         ":status": settled.status.as_str(), ":object_id": settled.object_id, ":answer": settled.answer,
         ":request_id": settled.request_id, ":error": settled.error, ":now_ms": now_ms, ":id": id,
@@ -256,7 +259,7 @@ const DOUBT: &str = "UPDATE stripe_operations SET status = 'in_doubt', last_erro
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> Result<(), StoreError> {
+pub(crate) fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> Result<(), StoreError> {
     tx.execute(DOUBT, (id, error, next_attempt_at_ms)).map(|_| ())
 }
 
@@ -265,7 +268,12 @@ pub fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> Result<(
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_open(reader: &Reader, now_ms: i64, latest_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
+pub(crate) fn list_open(
+    reader: &Reader,
+    now_ms: i64,
+    latest_ms: i64,
+    limit: u32,
+) -> Result<Vec<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations WHERE status IN ('sending', 'in_doubt')
             AND (status = 'sending' OR next_attempt_at_ms <= ?1 OR next_attempt_at_ms > ?2)
@@ -278,7 +286,7 @@ pub fn list_open(reader: &Reader, now_ms: i64, latest_ms: i64, limit: u32) -> Re
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_open_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Operation>, StoreError> {
+pub(crate) fn list_open_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations WHERE user_id = ?1 AND status IN ('sending', 'in_doubt') ORDER BY id"
     );
@@ -290,7 +298,7 @@ pub fn list_open_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Operation
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_open_checkouts(reader: &Reader, user_id: &str) -> Result<Vec<(Operation, String)>, StoreError> {
+pub(crate) fn list_open_checkouts(reader: &Reader, user_id: &str) -> Result<Vec<(Operation, String)>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS}, object_id FROM stripe_operations
          WHERE user_id = ?1 AND kind = 'checkout_session.create' AND status = 'done' AND object_id IS NOT NULL
@@ -313,6 +321,6 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_unheard_subscriptions(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_unheard_subscriptions(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(UNHEARD, [user_id], |row| row.get(0))
 }

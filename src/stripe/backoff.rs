@@ -9,7 +9,7 @@ use crate::verdict::Verdict;
 
 /// How often and how far apart the attempts of one call are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// Attempts in all.
     pub max_attempts: u32,
     /// The longest pause after the first; it doubles with each further one.
@@ -24,7 +24,7 @@ impl Backoff {
     /// The pause after failed attempt number `attempt` (1 is the first): anything from nothing to the doubled and capped
     /// base, by `jitter` (0 to 1), so that calls which failed together do not come back together ("full jitter").
     #[must_use]
-    pub fn pause(&self, attempt: u32, jitter: f64) -> Duration {
+    pub(crate) fn pause(&self, attempt: u32, jitter: f64) -> Duration {
         let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(factor).min(self.cap);
         let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 1.0 };
@@ -35,7 +35,7 @@ impl Backoff {
 
 /// The attempts of one call so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Course {
+pub(crate) struct Course {
     attempts: u32,
     /// One of them may have been carried out, and none since has told.
     in_doubt: bool,
@@ -44,13 +44,13 @@ pub struct Course {
 impl Course {
     /// Attempts made.
     #[must_use]
-    pub fn attempts(&self) -> u32 {
+    pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }
 
     /// The pause before the next attempt, or `None` if there is none: the last error decides, then the number of
     /// attempts, then the time since the call began.
-    pub fn after(
+    pub(crate) fn after(
         &mut self,
         error: &StripeError,
         backoff: &Backoff,
@@ -72,7 +72,7 @@ impl Course {
     /// What the caller is told after the last attempt: its error, or that the outcome is not known. A GET changes
     /// nothing and is never in doubt.
     #[must_use]
-    pub fn conclude(&self, verb: Verb, last: StripeError) -> StripeError {
+    pub(crate) fn conclude(&self, verb: Verb, last: StripeError) -> StripeError {
         if self.in_doubt && verb != Verb::Get {
             return StripeError::InDoubt { attempts: self.attempts, last: Box::new(last) };
         }
@@ -83,7 +83,7 @@ impl Course {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stripe::error::{ApiError, Facts};
+    use crate::stripe::error::{AnswerHeaders, StripeApiError};
     use proptest::prelude::*;
 
     const BACKOFF: Backoff = Backoff {
@@ -94,7 +94,7 @@ mod tests {
     };
 
     fn status(status: u16) -> StripeError {
-        StripeError::Api(Box::new(ApiError::read(status, Facts::default(), b"{}", "")))
+        StripeError::Api(Box::new(StripeApiError::read(status, AnswerHeaders::default(), b"{}", "")))
     }
 
     fn lost() -> StripeError {

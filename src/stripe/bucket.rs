@@ -14,11 +14,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub(crate) struct Ticket(u64);
 
 /// What a waiting caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// It has a token, and its ticket is used up.
     Go,
     /// It is the next; there is a token after this time.
@@ -29,7 +29,7 @@ pub enum Turn {
 
 /// The bucket without its clock. Times are durations since one fixed moment and are handed in.
 #[derive(Debug)]
-pub struct Core {
+pub(crate) struct Core {
     /// What a token costs, in nanoseconds of time.
     price_ns: u64,
     /// The most that is saved up.
@@ -45,7 +45,7 @@ pub struct Core {
 impl Core {
     /// A full bucket of `burst` tokens that gets `per_s` a second; neither is less than one.
     #[must_use]
-    pub fn new(per_s: u32, burst: u32) -> Self {
+    pub(crate) fn new(per_s: u32, burst: u32) -> Self {
         // Rounded up: rather too slow by a nanosecond than too fast.
         let price_ns = SECOND_NS.div_ceil(u64::from(per_s.max(1)));
         let full_ns = price_ns.saturating_mul(u64::from(burst.max(1)));
@@ -54,7 +54,7 @@ impl Core {
     }
 
     /// Takes a place at the end of its class's queue.
-    pub fn join(&mut self, priority: Priority) -> Ticket {
+    pub(crate) fn join(&mut self, priority: Priority) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         match priority {
@@ -66,12 +66,12 @@ impl Core {
 
     /// Whose turn is next: the first interactive caller, and a background caller only if none is waiting.
     #[must_use]
-    pub fn next(&self) -> Option<Ticket> {
+    pub(crate) fn next(&self) -> Option<Ticket> {
         self.interactive.front().or(self.background.front()).copied()
     }
 
     /// What the holder of `ticket` may do at `now`.
-    pub fn at(&mut self, now: Duration, ticket: Ticket) -> Turn {
+    pub(crate) fn at(&mut self, now: Duration, ticket: Ticket) -> Turn {
         let now_ns = nanoseconds(now);
         let earned_ns = now_ns.saturating_sub(self.reckoned_ns);
         self.saved_ns = self.saved_ns.saturating_add(earned_ns).min(self.full_ns);
@@ -89,7 +89,7 @@ impl Core {
     }
 
     /// Gives a place up.
-    pub fn leave(&mut self, ticket: Ticket) {
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
         // Tickets rise within a queue.
         for queue in [&mut self.interactive, &mut self.background] {
             if let Ok(place) = queue.binary_search(&ticket) {
@@ -99,14 +99,15 @@ impl Core {
     }
 
     /// Pours everything out, and lets nothing in for `pause`.
-    pub fn empty(&mut self, now: Duration, pause: Duration) {
+    pub(crate) fn empty(&mut self, now: Duration, pause: Duration) {
         self.saved_ns = 0;
         self.reckoned_ns = self.reckoned_ns.max(nanoseconds(now.saturating_add(pause)));
     }
 
     /// Callers waiting: interactive, background.
+    #[cfg(test)]
     #[must_use]
-    pub fn waiting(&self) -> (usize, usize) {
+    pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.interactive.len(), self.background.len())
     }
 }
@@ -117,7 +118,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// Why a caller got no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoTurn {
+pub(crate) enum NoTurn {
     /// Not in its time.
     TimedOut,
     /// [`Bucket::close`] was called.
@@ -139,7 +140,7 @@ impl State {
 }
 
 /// The bucket that threads wait at.
-pub struct Bucket {
+pub(crate) struct Bucket {
     state: Mutex<State>,
     /// Those who rest between two attempts wait here, for their time or for the end.
     resting: Condvar,
@@ -149,7 +150,7 @@ pub struct Bucket {
 impl Bucket {
     /// See [`Core::new`].
     #[must_use]
-    pub fn new(per_s: u32, burst: u32) -> Self {
+    pub(crate) fn new(per_s: u32, burst: u32) -> Self {
         let state = State { core: Core::new(per_s, burst), doors: BTreeMap::new(), closed: false };
         Self { state: Mutex::new(state), resting: Condvar::new(), began: Instant::now() }
     }
@@ -158,7 +159,7 @@ impl Bucket {
     ///
     /// # Errors
     /// [`NoTurn`]: no token was taken.
-    pub fn take(&self, priority: Priority, limit: Duration) -> Result<(), NoTurn> {
+    pub(crate) fn take(&self, priority: Priority, limit: Duration) -> Result<(), NoTurn> {
         let asked = Instant::now();
         let door = Arc::new(Condvar::new());
         let mut state = self.lock();
@@ -187,13 +188,13 @@ impl Bucket {
     }
 
     /// Stripe has said that calls came too fast: nobody calls for `pause`.
-    pub fn empty(&self, pause: Duration) {
+    pub(crate) fn empty(&self, pause: Duration) {
         self.lock().core.empty(self.began.elapsed(), pause);
     }
 
     /// Waits for `pause`; `false` if the bucket was closed before its end.
     #[must_use]
-    pub fn rest(&self, pause: Duration) -> bool {
+    pub(crate) fn rest(&self, pause: Duration) -> bool {
         let state = self.lock();
         let resting = self.resting.wait_timeout_while(state, pause, |state| !state.closed);
         let (state, _) = resting.unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +202,7 @@ impl Bucket {
     }
 
     /// Sends everybody away who waits or rests, now and from now on: the daemon is stopping.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         state.doors.values().for_each(|door| door.notify_one());
@@ -210,13 +211,14 @@ impl Bucket {
 
     /// Whether it was closed.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
     /// Callers waiting: interactive, background.
+    #[cfg(test)]
     #[must_use]
-    pub fn waiting(&self) -> (usize, usize) {
+    pub(crate) fn waiting(&self) -> (usize, usize) {
         self.lock().core.waiting()
     }
 

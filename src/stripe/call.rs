@@ -10,11 +10,11 @@ use crate::stripe::error::StripeError;
 /// A longer idempotency key is refused by Stripe (docs.stripe.com/api/idempotent_requests).
 pub const MAX_KEY_BYTES: usize = 255;
 /// A longer path is none of Stripe's: its longest has an id of 255 bytes or two in it.
-pub const MAX_PATH_BYTES: usize = 2048;
+pub(crate) const MAX_PATH_BYTES: usize = 2048;
 /// The longest form. A query has less room: [`MAX_QUERY_BYTES`].
 pub const MAX_FORM_BYTES: usize = 1 << 20;
 /// The longest query of a GET or DELETE; what the whole URL may have is 64 KiB.
-pub const MAX_QUERY_BYTES: usize = 32 * 1024;
+pub(crate) const MAX_QUERY_BYTES: usize = 32 * 1024;
 
 /// What RFC 3986 leaves alone everywhere may stand in a segment of a path as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

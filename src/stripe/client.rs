@@ -18,7 +18,7 @@ use crate::retry::jitter_of;
 use crate::stripe::backoff::{Backoff, Course};
 use crate::stripe::bucket::{Bucket, NoTurn};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
-use crate::stripe::error::{ApiError, Facts, Limit, StripeError, TOO_LONG, word};
+use crate::stripe::error::{AnswerHeaders, Limit, StripeApiError, StripeError, TOO_LONG, word};
 use crate::stripe::settings::{ProxyUrl, Settings};
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
@@ -109,15 +109,6 @@ impl Client {
         }
     }
 
-    /// Makes the call once: for recovery, which asks again in its own time, and for tests.
-    ///
-    /// # Errors
-    /// See [`StripeError::verdict`] and [`StripeError::may_have_been_done`].
-    pub fn once(&self, call: &Call) -> Result<Answer, StripeError> {
-        call.check()?;
-        self.attempt(call, self.backoff(call.priority).budget)
-    }
-
     /// Lets nobody wait or rest any longer, and no call begin: the daemon is stopping. What is on its way comes to its
     /// own end.
     pub fn close(&self) {
@@ -148,7 +139,7 @@ impl Client {
         let (status, facts, date_s, body) = self.exchange(call, timeout)?;
         if (200..300).contains(&status) {
             let text = String::from_utf8(body).ok().filter(|text| is_json(text));
-            let Facts { request_id, replayed, .. } = facts;
+            let AnswerHeaders { request_id, replayed, .. } = facts;
             let Some(text) = text else {
                 return Err(StripeError::Unreadable {
                     status: Some(status),
@@ -162,7 +153,7 @@ impl Client {
             let reason = "it is a redirect, which is never followed; check stripe.api_base";
             return Err(StripeError::Unreadable { status: Some(status), reason, request_id: facts.request_id });
         }
-        let error = ApiError::read(status, facts, &body, self.0.settings.api_key.expose());
+        let error = StripeApiError::read(status, facts, &body, self.0.settings.api_key.expose());
         if error.is_rate_limit() {
             self.0.bucket.empty(self.0.settings.rate_limited_pause);
         }
@@ -170,7 +161,11 @@ impl Client {
     }
 
     /// Sends the request and reads the whole answer: status, headers, `Date`, body.
-    fn exchange(&self, call: &Call, timeout: Duration) -> Result<(u16, Facts, Option<i64>, Vec<u8>), StripeError> {
+    fn exchange(
+        &self,
+        call: &Call,
+        timeout: Duration,
+    ) -> Result<(u16, AnswerHeaders, Option<i64>, Vec<u8>), StripeError> {
         let request = self.request(call)?;
         // Reading moves it forward, so that it shows afterwards how much was taken: a request that was not written to its
         // end cannot have been carried out.
@@ -230,11 +225,11 @@ impl Client {
         response.into_body().into_with_config().limit(limit).read_to_vec()
     }
 
-    fn facts(&self, headers: &HeaderMap) -> Facts {
+    fn facts(&self, headers: &HeaderMap) -> AnswerHeaders {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let word = |name: &str| text(name).and_then(|text| word(text, self.0.settings.api_key.expose()));
         let flag = |name: &str| text(name).and_then(|text| text.trim().to_ascii_lowercase().parse().ok());
-        Facts {
+        AnswerHeaders {
             request_id: word("request-id"),
             should_retry: flag("stripe-should-retry"),
             rate_limited: word("stripe-rate-limited-reason"),

@@ -51,7 +51,7 @@ pub enum StripeError {
     Unsendable(&'static str),
     /// Stripe's own error.
     #[error("{0}")]
-    Api(Box<ApiError>),
+    Api(Box<StripeApiError>),
     /// No answer, or not all of it.
     #[error(
         "no answer from Stripe: {reason}; the request {}",
@@ -134,7 +134,7 @@ impl StripeError {
 
     /// Stripe's own error, also of the last attempt of a call in doubt.
     #[must_use]
-    pub fn api(&self) -> Option<&ApiError> {
+    pub fn api(&self) -> Option<&StripeApiError> {
         match self {
             Self::Api(error) => Some(error),
             Self::InDoubt { last, .. } => last.api(),
@@ -146,7 +146,7 @@ impl StripeError {
 /// What the headers of an answer say beside its body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Facts {
+pub struct AnswerHeaders {
     /// `Request-Id`.
     pub request_id: Option<String>,
     /// `Stripe-Should-Retry`.
@@ -164,7 +164,7 @@ pub struct Facts {
 /// was refused.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ApiError {
+pub struct StripeApiError {
     /// The HTTP status.
     pub status: u16,
     /// `type`: `card_error`, `invalid_request_error`, `api_error`, `idempotency_error`; absent if the body was not
@@ -183,14 +183,14 @@ pub struct ApiError {
     pub payment_intent: Option<String>,
     /// What the headers said.
     #[serde(flatten)]
-    pub facts: Facts,
+    pub facts: AnswerHeaders,
 }
 
-impl ApiError {
+impl StripeApiError {
     /// Reads the body of an answer that is no success. Any body will do: what is not there is `None`. `secret` is taken
     /// out wherever it is quoted.
     #[must_use]
-    pub fn read(status: u16, facts: Facts, body: &[u8], secret: &str) -> Self {
+    pub fn read(status: u16, facts: AnswerHeaders, body: &[u8], secret: &str) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let error = &body["error"];
         let word = |name: &str| error[name].as_str().and_then(|text| word(text, secret));
@@ -239,7 +239,7 @@ impl ApiError {
     }
 }
 
-impl fmt::Display for ApiError {
+impl fmt::Display for StripeApiError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Stripe answered with status {}", self.status)?;
         let words = [
@@ -264,13 +264,13 @@ impl fmt::Display for ApiError {
     }
 }
 
-impl fmt::Debug for ApiError {
+impl fmt::Debug for StripeApiError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
 }
 
-impl std::error::Error for ApiError {}
+impl std::error::Error for StripeApiError {}
 
 /// A code, an id or the like; nothing that could forge a line of a log.
 pub(in crate::stripe) fn word(text: &str, secret: &str) -> Option<String> {

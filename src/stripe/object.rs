@@ -29,7 +29,7 @@ fn present<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
 
 /// The id of a reference: a string, an expanded or deleted object, or null.
 #[must_use]
-pub fn id_of(value: &Value) -> Option<&str> {
+pub(crate) fn id_of(value: &Value) -> Option<&str> {
     let id = match value {
         Value::String(id) => Some(id.as_str()),
         Value::Object(object) => object.get("id").and_then(Value::as_str),
@@ -40,7 +40,7 @@ pub fn id_of(value: &Value) -> Option<&str> {
 
 /// The id that a field refers to.
 #[must_use]
-pub fn reference<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+pub(crate) fn reference<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.get(key).and_then(id_of)
 }
 
@@ -48,7 +48,7 @@ pub fn reference<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// When there is none.
-pub fn required_reference<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
+pub(crate) fn required_reference<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
     match reference(object, key) {
         Some(id) => Ok(id),
         None => error(key, "is missing; an id or an object with one was expected"),
@@ -59,7 +59,7 @@ pub fn required_reference<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
 ///
 /// # Errors
 /// When it is there, but no text.
-pub fn text<'a>(object: &'a Value, key: &str) -> Read<Option<&'a str>> {
+pub(crate) fn text<'a>(object: &'a Value, key: &str) -> Read<Option<&'a str>> {
     match present(object, key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -71,7 +71,7 @@ pub fn text<'a>(object: &'a Value, key: &str) -> Read<Option<&'a str>> {
 ///
 /// # Errors
 /// When it is absent or no text.
-pub fn required_text<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
+pub(crate) fn required_text<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
     match text(object, key)? {
         Some(text) => Ok(text),
         None => error(key, "is missing; a text was expected"),
@@ -86,19 +86,19 @@ pub fn number(value: &Value) -> Option<i64> {
 
 /// A text that decides nothing: one that cannot be read counts as absent.
 #[must_use]
-pub fn told_text(object: &Value, key: &str) -> Option<String> {
+pub(crate) fn told_text(object: &Value, key: &str) -> Option<String> {
     object.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The same of an integer.
 #[must_use]
-pub fn told_integer(object: &Value, key: &str) -> Option<i64> {
+pub(crate) fn told_integer(object: &Value, key: &str) -> Option<i64> {
     object.get(key).and_then(number)
 }
 
 /// The same of yes or no; absent is no.
 #[must_use]
-pub fn told_flag(object: &Value, key: &str) -> bool {
+pub(crate) fn told_flag(object: &Value, key: &str) -> bool {
     object.get(key).and_then(Value::as_bool) == Some(true)
 }
 
@@ -107,7 +107,7 @@ pub fn told_flag(object: &Value, key: &str) -> bool {
 ///
 /// # Errors
 /// When there is neither.
-pub fn payer(object: &Value) -> Read<&str> {
+pub(crate) fn payer(object: &Value) -> Read<&str> {
     match reference(object, "customer").or_else(|| reference(object, "customer_account")) {
         Some(id) => Ok(id),
         None => error("customer", "is missing, and so is customer_account; an id was expected"),
@@ -116,7 +116,7 @@ pub fn payer(object: &Value) -> Read<&str> {
 
 /// The status of a charge. Before 2015 it had none: it was paid, or had failed.
 #[must_use]
-pub fn charge_status(charge: &Value) -> &str {
+pub(crate) fn charge_status(charge: &Value) -> &str {
     let paid = if told_flag(charge, "paid") { "succeeded" } else { "failed" };
     charge.get("status").and_then(Value::as_str).unwrap_or(paid)
 }
@@ -125,7 +125,7 @@ pub fn charge_status(charge: &Value) -> &str {
 ///
 /// # Errors
 /// When it is there, but no integer of 64 bits.
-pub fn integer(object: &Value, key: &str) -> Read<Option<i64>> {
+pub(crate) fn integer(object: &Value, key: &str) -> Read<Option<i64>> {
     match present(object, key) {
         None => Ok(None),
         Some(value) => match number(value) {
@@ -139,7 +139,7 @@ pub fn integer(object: &Value, key: &str) -> Read<Option<i64>> {
 ///
 /// # Errors
 /// When it is absent or no integer.
-pub fn required_integer(object: &Value, key: &str) -> Read<i64> {
+pub(crate) fn required_integer(object: &Value, key: &str) -> Read<i64> {
     match integer(object, key)? {
         Some(number) => Ok(number),
         None => error(key, "is missing; an integer was expected"),
@@ -150,7 +150,7 @@ pub fn required_integer(object: &Value, key: &str) -> Read<i64> {
 ///
 /// # Errors
 /// When it is there, but neither.
-pub fn flag(object: &Value, key: &str) -> Read<bool> {
+pub(crate) fn flag(object: &Value, key: &str) -> Read<bool> {
     match present(object, key) {
         None => Ok(false),
         Some(Value::Bool(flag)) => Ok(*flag),
@@ -160,7 +160,7 @@ pub fn flag(object: &Value, key: &str) -> Read<bool> {
 
 /// The metadata as JSON text; absent or null is empty.
 #[must_use]
-pub fn metadata(object: &Value) -> String {
+pub(crate) fn metadata(object: &Value) -> String {
     present(object, "metadata").filter(|value| value.is_object()).map_or_else(|| "{}".to_owned(), Value::to_string)
 }
 
@@ -169,25 +169,25 @@ pub const MAX_USER_ID_CHARS: usize = 255;
 
 /// Whether a text can be the application's id of a user.
 #[must_use]
-pub fn is_user_id(id: &str) -> bool {
+pub(crate) fn is_user_id(id: &str) -> bool {
     !id.is_empty() && id.chars().count() <= MAX_USER_ID_CHARS && !id.chars().any(char::is_control)
 }
 
 /// The user that an object's metadata name, under the first of these keys that is there.
 #[must_use]
-pub fn named_user<'a>(object: &'a Value, keys: &[String]) -> Option<&'a str> {
+pub(crate) fn named_user<'a>(object: &'a Value, keys: &[String]) -> Option<&'a str> {
     user_in_metadata(object.get("metadata")?, keys)
 }
 
 /// The user that metadata name, under the first of these keys that is there.
 #[must_use]
-pub fn user_in_metadata<'a>(metadata: &'a Value, keys: &[String]) -> Option<&'a str> {
+pub(crate) fn user_in_metadata<'a>(metadata: &'a Value, keys: &[String]) -> Option<&'a str> {
     keys.iter().find_map(|key| metadata.get(key)?.as_str().filter(|id| is_user_id(id)))
 }
 
 /// The elements of an embedded list, and whether Stripe sent all of them.
 #[must_use]
-pub fn list<'a>(object: &'a Value, key: &str) -> (&'a [Value], bool) {
+pub(crate) fn list<'a>(object: &'a Value, key: &str) -> (&'a [Value], bool) {
     let Some(list) = present(object, key) else { return (&[], true) };
     let data = list.get("data").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
     (data, list.get("has_more").and_then(Value::as_bool) != Some(true))
@@ -204,7 +204,7 @@ fn own_period(object: &Value) -> Read<Period> {
 ///
 /// # Errors
 /// When a time is no integer.
-pub fn item_period(subscription: &Value, item: &Value) -> Read<Period> {
+pub(crate) fn item_period(subscription: &Value, item: &Value) -> Read<Period> {
     let (start, end) = own_period(item)?;
     let (older_start, older_end) = own_period(subscription)?;
     Ok((start.or(older_start), end.or(older_end)))
@@ -215,7 +215,7 @@ pub fn item_period(subscription: &Value, item: &Value) -> Read<Period> {
 ///
 /// # Errors
 /// When a time is no integer.
-pub fn subscription_period(subscription: &Value) -> Read<Period> {
+pub(crate) fn subscription_period(subscription: &Value) -> Read<Period> {
     let (mut start, mut end) = (None, None);
     for item in list(subscription, "items").0 {
         let (item_start, item_end) = own_period(item)?;
@@ -228,31 +228,31 @@ pub fn subscription_period(subscription: &Value) -> Read<Period> {
 
 /// The price of an item, or the plan that older versions have in its place.
 #[must_use]
-pub fn price(item: &Value) -> Option<&Value> {
+pub(crate) fn price(item: &Value) -> Option<&Value> {
     present(item, "price").or_else(|| present(item, "plan"))
 }
 
 /// Why a subscription is paused, where it says so; endive gave it a status of its own for that.
 #[must_use]
-pub fn paused_reason(subscription: &Value) -> Option<&str> {
+pub(crate) fn paused_reason(subscription: &Value) -> Option<&str> {
     subscription.get("status_details")?.get("paused")?.get("subscription")?.get("type")?.as_str()
 }
 
 /// Whether a subscription that is paused for this reason is so because a payment failed.
 #[must_use]
-pub fn is_payment_failure(paused_reason: Option<&str>) -> bool {
+pub(crate) fn is_payment_failure(paused_reason: Option<&str>) -> bool {
     matches!(paused_reason, Some("first_payment_failure" | "final_payment_failure"))
 }
 
 /// What Stripe does with invoices while it does not collect; `None`: it does.
 #[must_use]
-pub fn paused_collection(subscription: &Value) -> Option<&str> {
+pub(crate) fn paused_collection(subscription: &Value) -> Option<&str> {
     present(subscription, "pause_collection")?.get("behavior")?.as_str()
 }
 
 /// The prices of a subscription's items, in their order. One of old that has only a `plan` counts as one item.
 #[must_use]
-pub fn subscription_prices(subscription: &Value) -> Vec<&str> {
+pub(crate) fn subscription_prices(subscription: &Value) -> Vec<&str> {
     let items = list(subscription, "items").0;
     let of_items = items.iter().filter_map(|item| price(item).and_then(id_of)).collect();
     if items.is_empty() { price(subscription).and_then(id_of).into_iter().collect() } else { of_items }
@@ -260,14 +260,14 @@ pub fn subscription_prices(subscription: &Value) -> Vec<&str> {
 
 /// The prices that a subscription changes to when what is due for it has been paid (`pending_update`).
 #[must_use]
-pub fn pending_prices(subscription: &Value) -> Vec<&str> {
+pub(crate) fn pending_prices(subscription: &Value) -> Vec<&str> {
     let items = subscription["pending_update"]["subscription_items"].as_array();
     items.into_iter().flatten().filter_map(price).filter_map(id_of).collect()
 }
 
 /// The subscription that an invoice bills; basil moved it under `parent`.
 #[must_use]
-pub fn invoice_subscription(invoice: &Value) -> Option<&str> {
+pub(crate) fn invoice_subscription(invoice: &Value) -> Option<&str> {
     present(invoice, "parent")
         .and_then(|parent| parent.get("subscription_details"))
         .and_then(|details| reference(details, "subscription"))
@@ -278,7 +278,7 @@ pub fn invoice_subscription(invoice: &Value) -> Option<&str> {
 /// beside it, newer ones do not. Basil moved them under `payments`, which webhooks leave out; of several the default
 /// one counts.
 #[must_use]
-pub fn invoice_paid_by(invoice: &Value) -> (Option<&str>, Option<&str>) {
+pub(crate) fn invoice_paid_by(invoice: &Value) -> (Option<&str>, Option<&str>) {
     let payments = list(invoice, "payments").0;
     let is_default = |payment: &&Value| payment.get("is_default").and_then(Value::as_bool) == Some(true);
     let newer = payments.iter().find(is_default).or_else(|| payments.first()).and_then(|one| present(one, "payment"));
@@ -292,7 +292,7 @@ pub fn invoice_paid_by(invoice: &Value) -> (Option<&str>, Option<&str>) {
 ///
 /// # Errors
 /// When a time is no integer.
-pub fn invoice_period(invoice: &Value) -> Read<Period> {
+pub(crate) fn invoice_period(invoice: &Value) -> Read<Period> {
     let (mut start, mut end) = (None, None);
     for period in list(invoice, "lines").0.iter().filter_map(|line| present(line, "period")) {
         start = [start, integer(period, "start")?].into_iter().flatten().min();
@@ -303,21 +303,21 @@ pub fn invoice_period(invoice: &Value) -> Read<Period> {
 
 /// The time from which a previewed change counts; basil moved it under `parent`.
 #[must_use]
-pub fn invoice_proration_date(invoice: &Value) -> Option<i64> {
+pub(crate) fn invoice_proration_date(invoice: &Value) -> Option<i64> {
     let newer = present(invoice, "parent").and_then(|parent| parent.get("subscription_details"));
     [newer, Some(invoice)].into_iter().flatten().find_map(|of| number(of.get("subscription_proration_date")?))
 }
 
 /// The period of an invoice's line.
 #[must_use]
-pub fn line_period(line: &Value) -> Period {
+pub(crate) fn line_period(line: &Value) -> Period {
     let time = |key: &str| present(line, "period").and_then(|period| period.get(key)).and_then(number);
     (time("start"), time("end"))
 }
 
 /// Whether an invoice's line makes up for a change within a period; basil moved it under `parent`.
 #[must_use]
-pub fn line_is_proration(line: &Value) -> bool {
+pub(crate) fn line_is_proration(line: &Value) -> bool {
     let details = |key: &str| line.get("parent")?.get(key)?.get("proration")?.as_bool();
     let newer = details("subscription_item_details").or_else(|| details("invoice_item_details"));
     newer.or_else(|| line.get("proration").and_then(Value::as_bool)) == Some(true)
@@ -325,7 +325,7 @@ pub fn line_is_proration(line: &Value) -> bool {
 
 /// The price of an invoice's line; basil moved it under `pricing`.
 #[must_use]
-pub fn line_price(line: &Value) -> Option<&str> {
+pub(crate) fn line_price(line: &Value) -> Option<&str> {
     let newer = line.get("pricing").and_then(|pricing| pricing.get("price_details"));
     newer.and_then(|details| reference(details, "price")).or_else(|| price(line).and_then(id_of))
 }
@@ -334,20 +334,20 @@ pub fn line_price(line: &Value) -> Option<&str> {
 ///
 /// # Errors
 /// When it is no integer.
-pub fn invoice_transition(invoice: &Value, key: &str) -> Read<Option<i64>> {
+pub(crate) fn invoice_transition(invoice: &Value, key: &str) -> Read<Option<i64>> {
     present(invoice, "status_transitions").map_or(Ok(None), |transitions| integer(transitions, key))
 }
 
 /// The newest charge of a payment intent; 2022-11-15 replaced the list by `latest_charge`.
 #[must_use]
-pub fn latest_charge(intent: &Value) -> Option<&str> {
+pub(crate) fn latest_charge(intent: &Value) -> Option<&str> {
     let created = |charge: &&Value| told_integer(charge, "created");
     reference(intent, "latest_charge").or_else(|| list(intent, "charges").0.iter().max_by_key(created).and_then(id_of))
 }
 
 /// Code and message of a payment intent's present error; the decline code is the more telling one.
 #[must_use]
-pub fn payment_error(intent: &Value) -> Option<(Option<&str>, Option<&str>)> {
+pub(crate) fn payment_error(intent: &Value) -> Option<(Option<&str>, Option<&str>)> {
     let failure = present(intent, "last_payment_error")?;
     let of = |key: &str| failure.get(key).and_then(Value::as_str);
     Some((of("decline_code").or_else(|| of("code")), of("message")))
@@ -355,7 +355,7 @@ pub fn payment_error(intent: &Value) -> Option<(Option<&str>, Option<&str>)> {
 
 /// How a payment intent is paid: the payment method's type where it is told, else the only type allowed.
 #[must_use]
-pub fn payment_method_type(intent: &Value) -> Option<&str> {
+pub(crate) fn payment_method_type(intent: &Value) -> Option<&str> {
     let told = intent.get("payment_method").and_then(|method| method.get("type")).and_then(Value::as_str);
     let failed = present(intent, "last_payment_error")
         .and_then(|failure| failure.get("payment_method")?.get("type"))

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 
 use super::account;
-use super::api;
+use super::api::{self, Page};
 use super::page::{self, Batch};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError};
 use crate::kind::ObjectKind;
@@ -123,14 +123,14 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
     let end = End { run_id: run.id, whole, now_ms: means.clock.now_ms() };
     let kinds: Vec<&'static str> = failures.iter().map(|failure| failure.kind).collect();
     let refused: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
-    tell_refused(&refused);
+    warn_of_refused(&refused);
     let texts = refused.clone();
     let complete = means.store.write(move |tx| finish(tx, &end, &kinds, &texts))?;
     let progress = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
     if complete { Ok(Done { progress, whole, refused }) } else { Err(SyncError::GivenUp) }
 }
 
-fn tell_refused(refused: &[String]) {
+fn warn_of_refused(refused: &[String]) {
     if !refused.is_empty() {
         log::warn!(
             "read without these types, which Stripe refused: {}; `tilld sync` with their names reads them once the key may",
@@ -235,27 +235,31 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn whole_list(mut self) -> Result<(), SyncError> {
         while !self.progress.finished {
-            let after = self.progress.after_id.clone();
-            let page = match self.means.page(self.kind.path, api::form_of(self.kind), after.as_deref()) {
-                Err(error) if after.is_some() && error.is_missing() => {
-                    // The object that the last page ended with was deleted since: from the beginning, once more.
-                    log::info!("the place in the list of {} is gone; it is read anew", self.kind.name);
-                    self.progress.after_id = None;
-                    continue;
+            let pages = self.means.pages(self.kind.path, api::form_of(self.kind)).after(self.progress.after_id.clone());
+            for page in pages {
+                match page {
+                    Err(error) if self.progress.after_id.is_some() && error.is_missing() => {
+                        // The object that the last page ended with was deleted since: from the beginning, once more.
+                        log::info!("the place in the list of {} is gone; it is read anew", self.kind.name);
+                        self.progress.after_id = None;
+                    }
+                    page => self.take(page?)?,
                 }
-                page => page?,
-            };
-            let mut batch = Batch::default();
-            for raw in &page.items {
-                batch.add(self.means, self.kind, raw, page.reading)?;
             }
-            let (objects, began_s) = (page.items.len(), page.began_s());
-            drop(page.items);
-            self.progress.finished = page.next.is_none();
-            self.progress.after_id = page.next;
-            self.store(batch, objects, began_s)?;
         }
         Ok(())
+    }
+
+    fn take(&mut self, page: Page) -> Result<(), SyncError> {
+        let mut batch = Batch::default();
+        for raw in &page.items {
+            batch.add(self.means, self.kind, raw, page.read)?;
+        }
+        let (objects, began_s) = (page.items.len(), page.began_s());
+        drop(page.items);
+        self.progress.finished = page.next.is_none();
+        self.progress.after_id = page.next;
+        self.store(batch, objects, began_s)
     }
 
     /// One list per customer that is known here, several customers at once.
@@ -314,20 +318,16 @@ struct Listed {
 fn list_of(means: &Means, kind: &ObjectKind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
     let path = kind.list_path(Some(customer_id));
     let mut listed = Listed { batch: Batch::default(), objects: 0, began_s: i64::MAX };
-    let mut after = None;
-    loop {
-        let page = match means.page(&path, api::form_of(kind), after.as_deref()) {
+    for page in means.pages(&path, api::form_of(kind)) {
+        let page = match page {
             Err(error) if error.is_missing() => return Ok(None),
             page => page?,
         };
         for raw in &page.items {
-            listed.batch.add(means, kind, raw, page.reading)?;
+            listed.batch.add(means, kind, raw, page.read)?;
         }
         listed.objects += page.items.len();
         listed.began_s = listed.began_s.min(page.began_s());
-        after = page.next;
-        if after.is_none() {
-            return Ok(Some(listed));
-        }
     }
+    Ok(Some(listed))
 }

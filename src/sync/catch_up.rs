@@ -3,11 +3,13 @@
 //! become visible late, and `created` has a resolution of one second. Events come once, whatever the overlap: the inbox
 //! knows their ids. Called by `scheduler` and by `tilld catch-up`.
 
+use std::cell::Cell;
+
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::account;
-use super::api::{self, Page};
+use super::api::Page;
 use super::backfill::{self, Order};
 use super::too_long;
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
@@ -17,6 +19,7 @@ use crate::store::inbox::{self, Accepted, Source};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Envelope};
 use crate::stripe::form::Form;
+use crate::stripe::list::{self, Pages};
 
 const PATH: &str = "/v1/events";
 /// Walks of one call: one that was left over, one from now, and one that another process took away.
@@ -199,35 +202,40 @@ fn walk(
     caught: &mut Caught,
     ring: &dyn Fn(),
 ) -> Result<Ended, SyncError> {
-    let (mut walk, mut after) = place.unzip();
-    loop {
-        let from_s = walk.map_or(from_s, |walk| walk.from_s);
-        let only = Form::new().map("created", Form::new().put("gte", from_s));
-        let page = match (means.page(PATH, only, after.as_deref()), walk) {
-            (Err(error), Some(walk)) if after.is_some() && error.is_missing() => {
+    let (mut walk, after) = place.unzip();
+    let from_s = walk.map_or(from_s, |walk| walk.from_s);
+    let only = Form::new().map("created", Form::new().put("gte", from_s));
+    let passed_over = Cell::new(0);
+    let ask = |after: Option<&str>| match means.page(PATH, only.clone(), after) {
+        Err(error) if error.is_too_long() => {
+            passed_over.set(passed_over.get() + 1);
+            too_long::page_past(means, PATH, from_s, after)
+        }
+        page => page,
+    };
+    for page in Pages::new(ask).after(after) {
+        caught.unreadable += passed_over.take();
+        let page = match (page, walk) {
+            (Err(error), Some(walk)) if error.is_missing() => {
                 log::info!("the place in Stripe's list of events is gone; the walk begins anew");
                 means.store.write(move |tx| places::give_up(tx, walk))?;
                 return Ok(Ended::Lost);
             }
-            (Err(error), _) if error.is_too_long() => {
-                caught.unreadable += 1;
-                too_long::page_past(means, PATH, from_s, after.as_deref())?
-            }
             (page, _) => page?,
         };
-        let next = page.next.clone();
+        let is_last = page.next.is_none();
         let this = walk.unwrap_or(Walk { from_s, began_s: page.began_s() });
-        let mark = Mark { walk: this, is_first: walk.is_none(), next: next.clone() };
+        let mark = Mark { walk: this, is_first: walk.is_none(), next: page.next.clone() };
         let stored = store(means, page, mark, caught)?;
         if stored.new > 0 {
             ring();
         }
-        match (next, stored.ours) {
-            (None, _) => return Ok(Ended::Whole),
-            (Some(_), false) => return Ok(Ended::Lost),
-            (Some(next), true) => (walk, after) = (Some(this), Some(next)),
+        if !is_last && !stored.ours {
+            return Ok(Ended::Lost);
         }
+        walk = Some(this);
     }
+    Ok(Ended::Whole)
 }
 
 /// Where a walk stands after a page.
@@ -255,7 +263,7 @@ fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<S
             }
             Err(error) => {
                 caught.unreadable += 1;
-                let id = api::id_of(&raw).unwrap_or_else(|| "unknown".to_owned());
+                let id = list::id_of(&raw).unwrap_or_else(|| "unknown".to_owned());
                 log::warn!("an event in Stripe's list cannot be read and is passed over event_id={id}: {error}");
             }
         }

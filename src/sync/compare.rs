@@ -9,7 +9,7 @@ const MAX_FIELDS: usize = 20;
 
 /// Keys that say nothing of the object's state: links and secrets that are made anew with every answer, or differ by who
 /// is shown them, and what is said about a list rather than in it.
-pub const IGNORED: &[&str] = &[
+pub(crate) const IGNORED: &[&str] = &[
     "client_secret",
     "confirmation_secret",
     "has_more",
@@ -26,7 +26,7 @@ const FREE: &[&str] = &["metadata"];
 
 /// Dotted names of the fields that differ.
 #[must_use]
-pub fn differing(here: &Value, there: &Value) -> Vec<String> {
+pub(crate) fn differing(here: &Value, there: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(here, there, "", &mut found);
     found

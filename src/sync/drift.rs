@@ -22,6 +22,7 @@ use crate::store::audit::{self, NewEntry};
 use crate::store::objects::{self, Reading};
 use crate::store::{StoreError, customers};
 use crate::stripe::form::Form;
+use crate::stripe::list;
 pub use findings::{Finding, Outcome, Tally, What};
 
 /// Rows of the mirror looked at in one read.
@@ -33,8 +34,8 @@ const ON_ITS_WAY_S: i64 = 600;
 /// Names of fields that are kept for the audit log at most.
 const MAX_FIELDS: usize = 20;
 
-/// What is told while it goes on.
-pub enum Told<'a> {
+/// What is reported while it goes on.
+pub enum DriftReport<'a> {
     /// A page is done: type, pages, objects on this page.
     Page(&'static str, u64, u64),
     /// Something is not the same.
@@ -50,7 +51,7 @@ pub fn run(
     kinds: &[&'static ObjectKind],
     fix: bool,
     actor: &'static str,
-    tell: &mut dyn FnMut(Told),
+    report: &mut dyn FnMut(DriftReport),
 ) -> Result<Outcome, SyncError> {
     account::check(means)?;
     let mut outcome = Outcome::default();
@@ -59,7 +60,7 @@ pub fn run(
         let (seen, hasher) = (HashSet::new(), RandomState::new());
         let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
         let (again, level) = (Some(Vec::new()), Vec::new());
-        let mut check = Check { means, kind, fix, tally, seen, hasher, again, level, fields, recognised, tell };
+        let mut check = Check { means, kind, fix, tally, seen, hasher, again, level, fields, recognised, report };
         let ended = check.listed().and_then(|()| check.look_again()).and_then(|()| check.unlisted());
         let (recognised, tally) = (check.recognised, check.tally);
         outcome.recognised = recognised;
@@ -90,7 +91,7 @@ struct Check<'a, 't> {
     level: Vec<(String, bool)>,
     fields: &'a mut BTreeMap<String, u64>,
     recognised: bool,
-    tell: &'a mut (dyn FnMut(Told) + 't),
+    report: &'a mut (dyn FnMut(DriftReport) + 't),
 }
 
 impl Check<'_, '_> {
@@ -116,23 +117,19 @@ impl Check<'_, '_> {
     }
 
     fn list(&mut self, path: &str, pages: &mut u64) -> Result<(), SyncError> {
-        let mut after = None;
-        loop {
-            let page = self.means.page(path, api::form_of(self.kind), after.as_deref())?;
-            after.clone_from(&page.next);
+        for page in self.means.pages(path, api::form_of(self.kind)) {
+            let page = page?;
             for raw in &page.items {
-                if let Some(id) = api::id_of(raw) {
+                if let Some(id) = list::id_of(raw) {
                     self.seen.insert(self.hasher.hash_one(&id));
                 }
-                self.compare(raw, page.reading)?;
+                self.compare(raw, page.read)?;
             }
             self.check_tables()?;
             *pages += 1;
-            (self.tell)(Told::Page(self.kind.name, *pages, u64::try_from(page.items.len()).unwrap_or(0)));
-            if after.is_none() {
-                return Ok(());
-            }
+            (self.report)(DriftReport::Page(self.kind.name, *pages, u64::try_from(page.items.len()).unwrap_or(0)));
         }
+        Ok(())
     }
 
     /// What was not the same on its page is asked for once more: its event may have been on its way.
@@ -250,7 +247,7 @@ impl Check<'_, '_> {
         self.found(id, what, Repair::Object(shown))
     }
 
-    /// Counts, repairs and tells.
+    /// Counts, repairs and reports.
     fn found(&mut self, id: String, what: What, repair: Repair) -> Result<(), SyncError> {
         match &what {
             What::Differs(fields) => {
@@ -274,7 +271,7 @@ impl Check<'_, '_> {
         }
         let fixed = self.fix && is_of_ours && self.repair(&id, repair)?;
         self.tally.fixed += u64::from(fixed);
-        (self.tell)(Told::Found(&Finding { kind: self.kind.name, id, what, fixed }));
+        (self.report)(DriftReport::Found(&Finding { kind: self.kind.name, id, what, fixed }));
         Ok(())
     }
 

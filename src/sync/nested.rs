@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::SyncError;
 use crate::kind::{NestedList, ObjectKind};
 use crate::stripe::form::Form;
+use crate::stripe::list::{ListPage, Pages};
 
 /// Pages of one nested list at most; a subscription has 20 items, an invoice rarely more than hundreds of lines.
 const MAX_PAGES: u32 = 1000;
@@ -29,17 +30,14 @@ fn is_cut(text: &str, nested: &NestedList) -> bool {
     list.is_some_and(|list| list.has_more)
 }
 
-/// Members of a list, and the id that the next page comes after.
-pub type Members = (Vec<Box<RawValue>>, Option<String>);
-
 /// Asks for a page of the list at a path, with these parameters, after an id.
-pub type Ask<'a> = dyn FnMut(&str, Form, Option<&str>) -> Result<Members, SyncError> + 'a;
+pub(crate) type Ask<'a> = dyn FnMut(&str, Form, Option<&str>) -> Result<ListPage<()>, SyncError> + 'a;
 
 /// The object with its nested list whole. `ask`: a page of the list at a path, with these parameters, after an id.
 ///
 /// # Errors
 /// Those of `ask`, where a cut list could not be read on.
-pub fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut Ask) -> Result<Cow<'t, str>, SyncError> {
+pub(crate) fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut Ask) -> Result<Cow<'t, str>, SyncError> {
     let Some(nested) = kind.nested.as_ref().filter(|nested| is_cut(text, nested)) else {
         return Ok(Cow::Borrowed(text));
     };
@@ -48,19 +46,18 @@ pub fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut Ask) -> Result<C
     let (path, filter) = nested.path_of(kind, &id);
     let form = filter.map_or_else(Form::new, |(by, id)| Form::new().put(by, id));
     let mut members: Vec<Value> = object[nested.key]["data"].as_array().cloned().unwrap_or_default();
-    for _ in 0..MAX_PAGES {
-        let after = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
-        let (items, next) = ask(&path, form.clone(), after.as_deref())?;
-        let unreadable = |_| SyncError::Unreadable { path: path.clone(), reason: "a member is no object" };
-        for item in &items {
-            members.push(serde_json::from_str(item.get()).map_err(unreadable)?);
+    let shown = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
+    let unreadable = |reason| SyncError::Unreadable { path: path.clone(), reason };
+    let mut pages = Pages::new(|after: Option<&str>| ask(&path, form.clone(), after)).after(shown).at_most(MAX_PAGES);
+    for page in &mut pages {
+        for item in &page?.items {
+            members.push(serde_json::from_str(item.get()).map_err(|_| unreadable("a member is no object"))?);
         }
-        if next.is_some() {
-            continue;
-        }
-        object[nested.key]["data"] = members.into();
-        object[nested.key]["has_more"] = Value::Bool(false);
-        return Ok(Cow::Owned(object.to_string()));
     }
-    Err(SyncError::Unreadable { path, reason: "its list has no end" })
+    if pages.is_cut() {
+        return Err(unreadable("its list has no end"));
+    }
+    object[nested.key]["data"] = members.into();
+    object[nested.key]["has_more"] = Value::Bool(false);
+    Ok(Cow::Owned(object.to_string()))
 }

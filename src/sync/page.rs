@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Means, SyncError, api, nested};
+use super::{Means, SyncError, nested};
 use crate::kind::ObjectKind;
 use crate::projection::ProjectionError;
 use crate::projection::read::{self, Absorbed, Shown};
 use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx, in_savepoint};
+use crate::stripe::list::{self, ListPage};
 use crate::verdict::Verdict;
 
 /// Objects of a page, read.
@@ -32,8 +33,9 @@ impl Batch {
         raw: &RawValue,
         reading: Reading,
     ) -> Result<(), SyncError> {
-        let mut ask =
-            |path: &str, form, after: Option<&str>| means.page(path, form, after).map(|page| (page.items, page.next));
+        let mut ask = |path: &str, form, after: Option<&str>| {
+            means.page(path, form, after).map(|page| ListPage { items: page.items, next: page.next, read: () })
+        };
         let text = match nested::complete(kind, raw.get(), &mut ask) {
             Ok(text) => text,
             // It was deleted between two pages; what was seen of it is no longer so.
@@ -42,7 +44,7 @@ impl Batch {
         };
         match Shown::new(&text, reading) {
             Ok(shown) => self.shown.push(shown),
-            Err(error) => self.pass_over(kind, &api::id_of(raw).unwrap_or_default(), &error.to_string()),
+            Err(error) => self.pass_over(kind, &list::id_of(raw).unwrap_or_default(), &error.to_string()),
         }
         Ok(())
     }

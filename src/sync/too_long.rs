@@ -52,7 +52,11 @@ pub(super) fn page_past(means: &Means, path: &str, from_s: i64, after: Option<&s
     log::warn!(
         "an event in Stripe's list is longer than an answer may be and is passed over event_created={high}; `tilld drift` finds what it may have told"
     );
-    if low < from_s { Ok(Page { items: Vec::new(), next: None, reading }) } else { means.page(path, span(low), None) }
+    if low < from_s {
+        Ok(Page { items: Vec::new(), next: None, read: reading })
+    } else {
+        means.page(path, span(low), None)
+    }
 }
 
 fn created_s(means: &Means, path: &str, id: &str) -> Result<i64, SyncError> {

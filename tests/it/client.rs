@@ -46,6 +46,18 @@ fn client(server: &Server) -> Client {
     Client::new(settings(server)).unwrap()
 }
 
+/// What the only attempt of a call met, also where the call as a whole is in doubt by that.
+fn single(settings: &Settings, call: &Call) -> StripeError {
+    let client = Client::new(Settings { max_attempts: 1, ..settings.clone() }).unwrap();
+    match client.call(call).unwrap_err() {
+        StripeError::InDoubt { attempts, last } => {
+            assert!(attempts == 1 && last.may_have_been_done(), "{last}");
+            *last
+        }
+        error => error,
+    }
+}
+
 /// What a failure looks like to whoever prints it: nothing of the call in it.
 fn shown(error: &StripeError) -> String {
     let shown = format!("{error} | {error:?} | {error:#?}");
@@ -111,7 +123,7 @@ fn a_base_with_a_path_keeps_it_and_an_empty_form_is_an_empty_body() {
 fn the_longest_form_arrives_whole() {
     let server = Server::new(vec![]);
     let form = "a".repeat(tilld::stripe::call::MAX_FORM_BYTES);
-    client(&server).once(&Call { form: &form, ..POST }).unwrap();
+    client(&server).call(&Call { form: &form, ..POST }).unwrap();
     assert!(server.seen()[0].body == form);
 }
 
@@ -160,11 +172,10 @@ fn what_must_not_be_sent_is_not_sent() {
         Call { context: Some("hush\n"), ..GET },
     ];
     for call in &calls {
-        for error in [client.call(call).unwrap_err(), client.once(call).unwrap_err()] {
-            assert!(matches!(error, StripeError::Unsendable(_)));
-            assert_eq!(error.verdict(), Verdict::GiveUp);
-            shown(&error);
-        }
+        let error = client.call(call).unwrap_err();
+        assert!(matches!(error, StripeError::Unsendable(_)));
+        assert_eq!(error.verdict(), Verdict::GiveUp);
+        shown(&error);
     }
     assert_eq!(server.connections(), 0);
 }
@@ -187,13 +198,13 @@ fn retries_carry_the_same_key_and_the_same_bytes() {
 }
 
 #[test]
-fn a_call_is_tried_five_times_and_a_single_attempt_once() {
+fn a_call_is_tried_five_times_and_one_of_a_single_attempt_once() {
     let server = Server::new(vec![json(503, &[], "{}"); 11]);
     let client = client(&server);
     let error = client.call(&POST).unwrap_err();
     assert!(matches!(error, StripeError::InDoubt { attempts: 5, .. }), "{}", shown(&error));
     assert_eq!(server.seen().len(), 5);
-    let error = client.once(&POST).unwrap_err();
+    let error = single(&settings(&server), &POST);
     assert_eq!((server.seen().len(), error.verdict()), (6, Verdict::Retry));
     let error = client.call(&GET).unwrap_err();
     assert_eq!(error.api().map(|error| error.status), Some(503));
@@ -225,7 +236,7 @@ fn an_interactive_call_ends_within_its_budget() {
     assert!(since.elapsed() >= interactive_budget, "{:?}", since.elapsed());
     assert!(matches!(error, StripeError::InDoubt { attempts: 1, .. }), "{}", shown(&error));
     assert_eq!(server.seen().len(), 1);
-    let error = client.once(&Call { verb: Verb::Get, ..POST }).unwrap_err();
+    let error = client.call(&Call { verb: Verb::Get, ..POST }).unwrap_err();
     assert!(matches!(error, StripeError::Transport { limit: Some(Limit::Total), .. }), "{}", shown(&error));
 }
 
@@ -244,7 +255,7 @@ fn a_rate_limit_stops_everybody_for_a_moment_and_a_locked_object_nobody() {
         "{}",
         shown(&error)
     );
-    assert_eq!(client.clone().once(&GET).unwrap_err(), error);
+    assert_eq!(client.clone().call(&GET).unwrap_err(), error);
     assert_eq!((server.seen().len(), error.verdict()), (2, Verdict::Retry));
 }
 

@@ -15,7 +15,7 @@ use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 use tilld::sync::Means;
-use tilld::sync::drift::{self, Told, What};
+use tilld::sync::drift::{self, DriftReport, What};
 use tilld::thread::{Pulse, Stopper, stopper};
 use tilld::trigger::ApiVersion;
 
@@ -68,8 +68,8 @@ fn compared(till: &Till, fake: &FakeStripe, names: &[&str], fix: bool) -> Vec<(S
     };
     let (means, _stopper) = means(till, fake);
     let mut found = Vec::new();
-    let mut tell = |told: Told| {
-        if let Told::Found(finding) = told {
+    let mut tell = |told: DriftReport| {
+        if let DriftReport::Found(finding) = told {
             found.push((finding.id.clone(), finding.what.clone(), finding.fixed));
         }
     };
@@ -320,13 +320,13 @@ fn what_its_event_brings_between_two_looks_is_no_drift() {
     let (means, _stopper) = means(&till, &fake);
     // The webhooks arrive once the page was read.
     let mut found = 0;
-    let mut tell = |told: Told| match told {
-        Told::Page(..) => {
+    let mut tell = |told: DriftReport| match told {
+        DriftReport::Page(..) => {
             for event in fake.events().iter().rev().take(2).rev() {
                 assert_eq!(till.post(event).0, 200);
             }
         }
-        Told::Found(_) => found += 1,
+        DriftReport::Found(_) => found += 1,
     };
     let outcome = drift::run(&means, &[kinds::named("customers").unwrap()], true, "test", &mut tell).unwrap();
     assert_eq!((found, outcome.left(), outcome.tallies[0].ahead), (0, 0, 2));

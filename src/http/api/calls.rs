@@ -17,7 +17,7 @@ mod subscription;
 use serde_json::{Value, json};
 
 use super::{Api, route, users};
-use crate::calls::{Caller, Calls, CallsError, Customer, Outcome, Wanted};
+use crate::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
 use crate::http::auth::Access::Api as Token;
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
@@ -29,7 +29,7 @@ use crate::store::users::User;
 use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::Form;
 use crate::stripe::operation::{OperationKind, OperationParameters};
-use answers::told;
+use answers::respond;
 use parameters::Parameters;
 
 pub(super) const ROUTES: &[Route<Api>] = &[
@@ -83,14 +83,14 @@ enum CustomerOrAnswer {
 }
 
 /// What a handler starts from.
-struct Asked<'a> {
+struct CallRequest<'a> {
     api: &'a Api,
     calls: &'a Calls,
     parameters: Parameters,
     caller: Caller,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> CallRequest<'a> {
     /// Reads a request that may have the parameters `known`.
     fn read(api: &'a Api, request: &Request, known: &[&str]) -> Result<Self, ApiError> {
         let calls = calls(api)?;
@@ -109,8 +109,8 @@ impl<'a> Asked<'a> {
     }
 
     /// What is wanted for a user.
-    fn wanted(&self, kind: OperationKind, user: &User) -> Wanted {
-        Wanted {
+    fn wanted(&self, kind: OperationKind, user: &User) -> OperationRequest {
+        OperationRequest {
             kind,
             parameters: OperationParameters::default(),
             user_id: Some(user.id.clone()),
@@ -122,17 +122,19 @@ impl<'a> Asked<'a> {
     /// The user's customer, made if there is none, or the answer that says why there is none.
     fn customer_of(&self, user: &User) -> Result<CustomerOrAnswer, ApiError> {
         let outcome = match self.calls.customer_of(user)? {
-            Customer::Known(id) => return Ok(CustomerOrAnswer::Customer(id)),
-            Customer::Unmade(Outcome::InDoubt { .. }) => Outcome::InDoubt { key: self.own_key()? },
-            Customer::Unmade(other) => other,
+            UserCustomer::Known(id) => return Ok(CustomerOrAnswer::Customer(id)),
+            UserCustomer::Unmade(OperationOutcome::InDoubt { .. }) => {
+                OperationOutcome::InDoubt { key: self.own_key()? }
+            }
+            UserCustomer::Unmade(other) => other,
         };
-        told(outcome, |_| Ok(Response::json(200, &json!({})))).map(CustomerOrAnswer::Answer)
+        respond(outcome, |_| Ok(Response::json(200, &json!({})))).map(CustomerOrAnswer::Answer)
     }
 
     /// Looks at a customer that Stripe does not know: the webhook of its deletion may be late or lost. The next request
     /// for its user then makes another one.
-    fn look_again(&self, customer: &str, outcome: &Outcome) {
-        let Outcome::Refused(refusal) = outcome else { return };
+    fn look_again(&self, customer: &str, outcome: &OperationOutcome) {
+        let OperationOutcome::Refused(refusal) = outcome else { return };
         if refusal.code.as_deref() != Some("resource_missing") || refusal.param.as_deref() != Some("customer") {
             return;
         }
@@ -206,7 +208,7 @@ fn caller(request: &Request, parameters: &Parameters) -> Result<Caller, ApiError
 
 /// Get or create the Stripe customer.
 fn customer(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &[])?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
     Ok(match asked.customer_of(&user)? {
         CustomerOrAnswer::Customer(id) => Response::json(200, &json!({"user_id": user.id, "stripe_customer_id": id})),
         CustomerOrAnswer::Answer(answer) => answer,

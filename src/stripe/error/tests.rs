@@ -1,12 +1,12 @@
 use super::*;
 
-fn read(status: u16, body: &str) -> ApiError {
-    ApiError::read(status, Facts::default(), body.as_bytes(), "sk_test_hush")
+fn read(status: u16, body: &str) -> StripeApiError {
+    StripeApiError::read(status, AnswerHeaders::default(), body.as_bytes(), "sk_test_hush")
 }
 
 fn told(status: u16, should_retry: bool) -> StripeError {
-    let facts = Facts { should_retry: Some(should_retry), ..Facts::default() };
-    StripeError::Api(Box::new(ApiError::read(status, facts, b"{}", "")))
+    let facts = AnswerHeaders { should_retry: Some(should_retry), ..AnswerHeaders::default() };
+    StripeError::Api(Box::new(StripeApiError::read(status, facts, b"{}", "")))
 }
 
 fn plain(status: u16) -> StripeError {
@@ -51,7 +51,7 @@ fn a_body_that_is_none_of_stripes_leaves_only_the_status() {
         assert_eq!(error.to_string(), "Stripe answered with status 502");
         assert!(read(404, body).to_string().ends_with("check stripe.api_base"), "{body:.40}");
     }
-    assert_eq!(ApiError::read(500, Facts::default(), b"\xff\xfe", "").verdict(), Verdict::Retry);
+    assert_eq!(StripeApiError::read(500, AnswerHeaders::default(), b"\xff\xfe", "").verdict(), Verdict::Retry);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn a_rate_limit_is_told_from_a_locked_object() {
     assert!(!lock.is_rate_limit());
     assert!(read(429, r#"{"error":{"code":"rate_limit"}}"#).is_rate_limit());
     assert!(read(429, "").is_rate_limit());
-    let facts = Facts { rate_limited: Some("global-rate".to_owned()), ..Facts::default() };
-    assert!(ApiError { facts, ..lock }.is_rate_limit());
+    let facts = AnswerHeaders { rate_limited: Some("global-rate".to_owned()), ..AnswerHeaders::default() };
+    assert!(StripeApiError { facts, ..lock }.is_rate_limit());
     assert!(!read(503, "").is_rate_limit());
 }
 

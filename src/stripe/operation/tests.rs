@@ -7,7 +7,7 @@ fn done(kind: OperationKind, subject: &Value) -> bool {
 }
 
 fn price(id: &str) -> OperationParameters {
-    OperationParameters { price_id: Some(id.to_owned()) }
+    OperationParameters::of_price(id)
 }
 
 #[test]

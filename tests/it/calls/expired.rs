@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tilld::calls::{Caller, Calls, CallsError, Outcome, Wanted};
+use tilld::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest};
 use tilld::clock::{Clock, ManualClock};
 use tilld::stripe::client::Client;
 use tilld::stripe::form::Form;
@@ -45,16 +45,16 @@ impl Scene {
         clocks.iter().for_each(|clock| clock.advance(hours * HOUR_MS));
     }
 
-    fn pay(&self) -> Outcome {
+    fn pay(&self) -> OperationOutcome {
         self.pay_for("key-1")
     }
 
-    fn pay_for(&self, key: &str) -> Outcome {
+    fn pay_for(&self, key: &str) -> OperationOutcome {
         self.try_to_pay(key).unwrap()
     }
 
-    fn try_to_pay(&self, key: &str) -> Result<Outcome, CallsError> {
-        let wanted = Wanted {
+    fn try_to_pay(&self, key: &str) -> Result<OperationOutcome, CallsError> {
+        let wanted = OperationRequest {
             kind: OperationKind::PaymentIntentCreate,
             parameters: OperationParameters::default(),
             user_id: None,
@@ -86,7 +86,7 @@ impl Scene {
 fn while_the_key_lives_the_same_bytes_are_sent_again_and_answered_as_the_first_time() {
     let scene = scene();
     scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
-    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
     assert_eq!(scene.recover(), 0, "it is not due yet");
     scene.later(22);
     assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
@@ -108,7 +108,7 @@ fn what_was_done_under_an_expired_key_is_found_by_its_metadata_and_not_sent_agai
     }
     assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
     assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
-    let Outcome::Done(done) = scene.pay() else { panic!("the same key must tell the outcome") };
+    let OperationOutcome::Done(done) = scene.pay() else { panic!("the same key must tell the outcome") };
     assert_eq!(done.object["metadata"]["tilld_key"], "key-1");
     assert_eq!(scene.posts(), ALL);
 }
@@ -117,11 +117,11 @@ fn what_was_done_under_an_expired_key_is_found_by_its_metadata_and_not_sent_agai
 fn what_was_not_done_under_an_expired_key_is_known_not_to_be_and_may_be_asked_for_again() {
     let scene = scene();
     scene.fake.fail(Fault::ResetBefore, "POST /v1/payment_intents", ALL);
-    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
     scene.later(25);
     assert_eq!((scene.recover(), scene.status()), (1, json!("not_done")));
     assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 0));
-    assert!(matches!(scene.pay(), Outcome::Done(_)));
+    assert!(matches!(scene.pay(), OperationOutcome::Done(_)));
     assert_eq!(scene.fake.effects("payment_intent"), 1);
 }
 
@@ -131,7 +131,7 @@ fn an_expired_key_is_not_sent_again_by_its_caller_either_before_it_was_looked_fo
     scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
     scene.pay();
     scene.later(25);
-    assert!(matches!(scene.pay(), Outcome::Done(_)));
+    assert!(matches!(scene.pay(), OperationOutcome::Done(_)));
     assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
 }
 
@@ -140,9 +140,9 @@ fn a_stored_failure_is_no_answer_for_a_day_what_it_made_shows_after_minutes() {
     for (is_made, expected) in [(true, "done"), (false, "not_done")] {
         let scene = scene();
         scene.fake.fail(Fault::ActThen500, "POST /v1/payment_intents", ALL);
-        assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+        assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
         // It may still be at work: the same bytes again, which find the failure that was stored.
-        assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+        assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
         if !is_made {
             let made = scene.fake.all("payment_intent").remove(0);
             scene.fake.forget("payment_intent", made["id"].as_str().unwrap());
@@ -171,7 +171,7 @@ fn what_was_sent_by_a_clock_that_has_been_set_back_is_looked_for_at_once_and_not
     let scene = scene();
     scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
     scene.till.clock.advance(48 * HOUR_MS);
-    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
+    assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
     scene.till.clock.set(scene.fake.clock().now_ms());
     assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
     assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
@@ -181,8 +181,8 @@ fn what_was_sent_by_a_clock_that_has_been_set_back_is_looked_for_at_once_and_not
 fn an_answer_that_shows_no_payment_is_no_outcome() {
     let scene = scene();
     scene.fake.fail(Fault::Status(200, None), "POST /v1/payment_intents", ALL);
-    assert_eq!(scene.pay(), Outcome::InDoubt { key: "key-1".to_owned() });
-    assert!(matches!(scene.pay(), Outcome::Done(_)));
+    assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
+    assert!(matches!(scene.pay(), OperationOutcome::Done(_)));
     assert_eq!(scene.fake.effects("payment_intent"), 1);
 }
 
@@ -242,8 +242,14 @@ fn nothing_new_is_asked_for_with_a_key_of_the_other_mode() {
 
 impl Scene {
     /// Asks for something that is done to one object.
-    fn do_to(&self, kind: OperationKind, subject: &str, parameters: OperationParameters, form: Form) -> Outcome {
-        let wanted = Wanted {
+    fn do_to(
+        &self,
+        kind: OperationKind,
+        subject: &str,
+        parameters: OperationParameters,
+        form: Form,
+    ) -> OperationOutcome {
+        let wanted = OperationRequest {
             kind,
             parameters,
             user_id: Some("alice".to_owned()),
@@ -254,9 +260,9 @@ impl Scene {
     }
 
     /// What became of it a day after it was left in doubt.
-    fn found_out(&self, begin: impl Fn(&Self) -> Outcome, pattern: &str, fault: Fault) -> serde_json::Value {
+    fn found_out(&self, begin: impl Fn(&Self) -> OperationOutcome, pattern: &str, fault: Fault) -> serde_json::Value {
         self.fake.fail(fault, pattern, ALL);
-        assert_eq!(begin(self), Outcome::InDoubt { key: "key-1".to_owned() });
+        assert_eq!(begin(self), OperationOutcome::InDoubt { key: "key-1".to_owned() });
         self.later(25);
         assert_eq!(self.recover(), 1);
         assert_eq!(self.fake.requests_to(pattern).len(), ALL, "it was sent again");
@@ -331,7 +337,7 @@ fn a_change_that_waits_for_its_payment_is_known_a_day_later_to_have_been_made() 
         let item = Form::new().put("id", made[1].as_str()).put("price", "price_team").put("quantity", 1);
         let form = Form::new().list("items", [item]).put("proration_behavior", "always_invoice");
         let form = form.put("payment_behavior", "pending_if_incomplete");
-        let wanted = OperationParameters { price_id: Some("price_team".to_owned()) };
+        let wanted = OperationParameters::of_price("price_team");
         scene.do_to(OperationKind::SubscriptionChangePlan, &made[0], wanted, form)
     };
     assert_eq!(scene.found_out(begin, "POST /v1/subscriptions/*", Fault::ActThenReset), json!("done"));
@@ -342,7 +348,7 @@ fn a_change_that_waits_for_its_payment_is_known_a_day_later_to_have_been_made() 
 fn what_a_newer_program_has_written_down_stays_in_doubt_and_is_neither_sent_nor_called_not_done() {
     let scene = scene();
     scene.fake.fail(Fault::ActThenReset, "POST /v1/payment_intents", ALL);
-    assert!(matches!(scene.pay(), Outcome::InDoubt { .. }));
+    assert!(matches!(scene.pay(), OperationOutcome::InDoubt { .. }));
     let sql = "UPDATE stripe_operations SET kind = 'payment_intent.split', user_id = 'alice'";
     scene.till.connection().execute_batch(sql).unwrap();
     let asked = scene.fake.requests().len();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use tilld::calls::{Calls, Customer};
+use tilld::calls::{Calls, UserCustomer};
 use tilld::clock::{Clock, SystemClock};
 use tilld::projection::kinds;
 use tilld::store::users;
@@ -98,7 +98,7 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
             till.call(tilld::http::request::Method::Put, &format!("/api/v1/users/{id}"), &json!({}));
             let user = till.store.read(|reader| users::find(reader, &id)).unwrap().unwrap();
             let asked = Instant::now();
-            assert!(matches!(calls.customer_of(&user).unwrap(), Customer::Known(_)));
+            assert!(matches!(calls.customer_of(&user).unwrap(), UserCustomer::Known(_)));
             waits.push(asked.elapsed());
             std::thread::sleep(Duration::from_millis(100));
         }

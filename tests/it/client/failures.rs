@@ -9,8 +9,7 @@ fn once(act: Act, call: &Call) -> StripeError {
 
 fn once_with(act: Act, call: &Call, change: impl Fn(Settings) -> Settings) -> StripeError {
     let server = Server::new(vec![act]);
-    let client = Client::new(change(settings(&server))).unwrap();
-    let error = client.once(call).unwrap_err();
+    let error = single(&change(settings(&server)), call);
     shown(&error);
     error
 }
@@ -117,7 +116,7 @@ fn an_answer_has_an_end() {
     let limit = |settings| Settings { max_answer_bytes: 1000, ..settings };
     let longest = format!("\"{}\"", "a".repeat(998));
     let server = Server::new(vec![json(200, &[], &longest)]);
-    Client::new(limit(settings(&server))).unwrap().once(&POST).unwrap();
+    Client::new(limit(settings(&server))).unwrap().call(&POST).unwrap();
     let error = once_with(json(200, &[], &format!("{longest} ")), &POST, limit);
     is_unreadable(&error, Some(200), "longer");
     is_unreadable(&once_with(Act::Flood, &POST, limit), Some(200), "longer");
@@ -166,8 +165,7 @@ fn https_says_nothing_before_the_other_side_is_known() {
         let server = Server::new(script);
         let api_base = format!("https://{}", server.address());
         let connect_timeout = if limit.is_some() { Duration::from_millis(300) } else { Duration::from_secs(10) };
-        let client = Client::new(Settings { api_base, connect_timeout, ..settings(&server) }).unwrap();
-        let error = client.once(&POST).unwrap_err();
+        let error = single(&Settings { api_base, connect_timeout, ..settings(&server) }, &POST);
         shown(&error);
         // The form was never handed over, so it is certain that nothing was done.
         is_lost(&error, limit, false);
@@ -181,16 +179,16 @@ fn a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_key() {
     let server = Server::new(vec![]);
     let settings = Settings { proxy: Some(ProxyUrl(proxy.base())), ..settings(&server) };
     let https = Settings { api_base: "https://api.stripe.com".to_owned(), ..settings.clone() };
-    let error = Client::new(https).unwrap().once(&POST).unwrap_err();
+    let error = single(&https, &POST);
     is_lost(&error, None, false);
     assert!(shown(&error).contains("proxy"), "{error}");
     let seen = proxy.seen();
     assert_eq!((seen.len(), seen[0].line()), (1, "CONNECT api.stripe.com:443 HTTP/1.1"));
     assert!(!format!("{seen:?}").contains("hush"), "{seen:?}");
-    // Plain http goes to this machine and needs no proxy; nor does https to it.
-    Client::new(settings.clone()).unwrap().once(&POST).unwrap();
+    // Plain http goes to this machine and needs no proxy.
+    Client::new(settings.clone()).unwrap().call(&POST).unwrap();
     assert_eq!((proxy.seen().len(), server.seen().len()), (1, 1));
     let local = Settings { api_base: format!("https://{}", server.address()), ..settings };
-    Client::new(local).unwrap().once(&POST).unwrap_err();
+    Client::new(local).unwrap().call(&POST).unwrap_err();
     assert_eq!(proxy.seen().len(), 1);
 }

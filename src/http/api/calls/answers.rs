@@ -4,17 +4,17 @@
 use serde_json::{Map, Value, json};
 
 use super::Answered;
-use crate::calls::{CallsError, Done, Outcome};
+use crate::calls::{CallsError, DoneOperation, OperationOutcome};
 use crate::http::response::{ApiError, Response};
-use crate::stripe::error::{self, StripeError};
+use crate::stripe::error::{StripeApiError, StripeError};
 
 /// Tells what became of an operation; `shown` makes the answer from Stripe's.
-pub(super) fn told(outcome: Outcome, shown: impl FnOnce(&Done) -> Answered) -> Answered {
+pub(super) fn respond(outcome: OperationOutcome, shown: impl FnOnce(&DoneOperation) -> Answered) -> Answered {
     match outcome {
-        Outcome::Done(done) => shown(&done),
-        Outcome::Refused(refusal) => Ok(refused(&refusal)),
-        Outcome::InDoubt { key } => Ok(Response::json(202, &json!({"status": "in_doubt", "retry_with": key}))),
-        Outcome::NotDone(error) => Ok(not_done(&error)),
+        OperationOutcome::Done(done) => shown(&done),
+        OperationOutcome::Refused(refusal) => Ok(refused(&refusal)),
+        OperationOutcome::InDoubt { key } => Ok(Response::json(202, &json!({"status": "in_doubt", "retry_with": key}))),
+        OperationOutcome::NotDone(error) => Ok(not_done(&error)),
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) fn unread(error: CallsError) -> Answered {
 }
 
 /// Stripe's own words, under a status that says whose fault it is.
-fn refused(refusal: &error::ApiError) -> Response {
+fn refused(refusal: &StripeApiError) -> Response {
     let status = match refusal.status {
         // The caller's token is in order; ours is not.
         401 | 403 => 502,

@@ -6,8 +6,10 @@ mod second;
 
 use serde_json::json;
 
-use super::{Answered, Asked, CustomerOrAnswer, answers::told, check_price, parameters::missing, user, user_key};
-use crate::calls::{CallsError, Done, KEY_METADATA};
+use super::{
+    Answered, CallRequest, CustomerOrAnswer, answers::respond, check_price, parameters::missing, user, user_key,
+};
+use crate::calls::{CallsError, DoneOperation, KEY_METADATA};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -50,9 +52,9 @@ struct Order<'a> {
 }
 
 pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &KNOWN)?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
     if let Some(outcome) = asked.calls.repeated(&asked.caller)? {
-        return told(outcome, shown);
+        return respond(outcome, shown);
     }
     let order = order(&asked)?;
     let customer = match asked.customer_of(&user)? {
@@ -85,14 +87,14 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         Ok::<_, ApiError>(request.perform(&wanted, &form_under(request.key()))?)
     })?;
     asked.look_again(&customer, &outcome);
-    told(outcome, shown)
+    respond(outcome, shown)
 }
 
-fn shown(done: &Done) -> Answered {
+fn shown(done: &DoneOperation) -> Answered {
     Ok(Response::json(200, &json!({"session_id": done.object["id"], "session_url": done.object["url"]})))
 }
 
-fn order<'a>(asked: &'a Asked) -> Result<Order<'a>, ApiError> {
+fn order<'a>(asked: &'a CallRequest) -> Result<Order<'a>, ApiError> {
     let (given, checkout) = (&asked.parameters, &asked.api.offers.checkout);
     let price_id = given.required_text("price_id")?;
     let is_subscription = given.word("mode", &["subscription", "payment"])? != Some("payment");

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Answered, Asked, CustomerOrAnswer, answers::told, parameters::missing, user, user_key};
-use crate::calls::{Done, KEY_METADATA, Wanted};
+use super::{Answered, CallRequest, CustomerOrAnswer, answers::respond, parameters::missing, user, user_key};
+use crate::calls::{DoneOperation, KEY_METADATA, OperationRequest};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -34,9 +34,9 @@ const REASONS: [&str; 4] = ["duplicate", "fraudulent", "requested_by_customer", 
 const MAX_ID_CHARS: usize = 255;
 
 pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &KNOWN)?.with_key()?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &KNOWN)?.with_key()?, user(api, segments)?);
     if let Some(outcome) = asked.calls.repeated(&asked.caller)? {
-        return told(outcome, |done| intent(done, Some(&user.id)));
+        return respond(outcome, |done| intent(done, Some(&user.id)));
     }
     // Everything is checked before a customer is made.
     payment(&asked, (&user, ""), "")?;
@@ -49,10 +49,10 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
         Ok::<_, ApiError>(request.perform(&wanted, &payment(&asked, (&user, &customer), request.key())?)?)
     })?;
     asked.look_again(&customer, &outcome);
-    told(outcome, |done| intent(done, Some(&user.id)))
+    respond(outcome, |done| intent(done, Some(&user.id)))
 }
 
-fn payment(asked: &Asked, (user, customer): (&User, &str), key: &str) -> Result<Form, ApiError> {
+fn payment(asked: &CallRequest, (user, customer): (&User, &str), key: &str) -> Result<Form, ApiError> {
     let given = &asked.parameters;
     let amount = given.integer("amount_cents", (i64::MIN, i64::MAX))?.ok_or_else(|| missing("amount_cents"))?;
     let currency = given.required_text("currency")?;
@@ -97,7 +97,7 @@ fn of_money(error: MoneyError) -> ApiError {
 }
 
 pub(super) fn confirm(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let asked = Asked::read(api, request, &["payment_method", "return_url", "off_session"])?.with_key()?;
+    let asked = CallRequest::read(api, request, &["payment_method", "return_url", "off_session"])?.with_key()?;
     let given = &asked.parameters;
     let form = Form::new()
         .put_opt("payment_method", given.text("payment_method")?)
@@ -107,19 +107,19 @@ pub(super) fn confirm(api: &Api, request: &Request, segments: &Segments) -> Answ
 }
 
 pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let asked = Asked::read(api, request, &["cancellation_reason"])?;
+    let asked = CallRequest::read(api, request, &["cancellation_reason"])?;
     let reason = asked.parameters.word("cancellation_reason", &REASONS)?;
     change(&asked, segments, OperationKind::PaymentIntentCancel, Form::new().put_opt("cancellation_reason", reason))
 }
 
-fn change(asked: &Asked, segments: &Segments, kind: OperationKind, form: Form) -> Answered {
+fn change(asked: &CallRequest, segments: &Segments, kind: OperationKind, form: Form) -> Answered {
     let (id, user_id) = subject(asked.api, segments)?;
     let outcome = asked.calls.perform(&wanted(asked, kind, id, user_id.clone()), |_| form)?;
-    told(outcome, |done| intent(done, user_id.as_deref()))
+    respond(outcome, |done| intent(done, user_id.as_deref()))
 }
 
 pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let asked = Asked::read(api, request, &["amount_cents", "reason"])?.with_key()?;
+    let asked = CallRequest::read(api, request, &["amount_cents", "reason"])?.with_key()?;
     let amount = asked.parameters.integer("amount_cents", (1, money::MAX_AMOUNT))?;
     let reason = asked.parameters.word("reason", &REASONS[..3])?;
     let (id, user_id) = subject(api, segments)?;
@@ -128,7 +128,7 @@ pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answe
     let outcome = asked.calls.perform(&wanted, |key| {
         form.map("metadata", Form::new().put_opt(user_key(api), user_id.as_deref()).put(KEY_METADATA, key))
     })?;
-    told(outcome, |done| {
+    respond(outcome, |done| {
         let refund = &done.object;
         let view = json!({
             "id": refund["id"], "payment_intent_id": object::reference(refund, "payment_intent"),
@@ -150,13 +150,13 @@ fn subject(api: &Api, segments: &Segments) -> Result<(String, Option<String>), A
     Ok((id.to_owned(), user_id))
 }
 
-fn wanted(asked: &Asked, kind: OperationKind, id: String, user_id: Option<String>) -> Wanted {
+fn wanted(asked: &CallRequest, kind: OperationKind, id: String, user_id: Option<String>) -> OperationRequest {
     let parameters = OperationParameters::default();
-    Wanted { kind, parameters, user_id, subject: Some(id), caller: asked.caller.clone() }
+    OperationRequest { kind, parameters, user_id, subject: Some(id), caller: asked.caller.clone() }
 }
 
 /// A payment intent as Stripe answered. From the tables it would be what became of it since.
-fn intent(done: &Done, user_id: Option<&str>) -> Answered {
+fn intent(done: &DoneOperation, user_id: Option<&str>) -> Answered {
     let shown = &done.object;
     let (error_code, error_message) = object::payment_error(shown).unwrap_or_default();
     let view = json!({

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::subscription::running;
-use super::{Answered, Asked, answers::told, user};
+use super::{Answered, CallRequest, answers::respond, user};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -18,7 +18,7 @@ use crate::stripe::operation::OperationKind;
 const FLOWS: [&str; 3] = ["payment_method_update", "subscription_cancel", "subscription_update"];
 
 pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
     let return_url = asked.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
     let flow = asked.parameters.word("flow", &FLOWS)?;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
@@ -28,7 +28,7 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     if let Ok((customer, _)) = whose(api, &user, flow) {
         asked.look_again(&customer, &outcome);
     }
-    told(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
+    respond(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }
 
 fn form(api: &Api, user: &User, return_url: Option<&str>, flow: Option<&str>) -> Result<Form, ApiError> {

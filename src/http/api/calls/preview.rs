@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::subscription::{Change, running};
-use super::{Answered, Asked, answers::told, user};
-use crate::calls::{Caller, Wanted};
+use super::{Answered, CallRequest, answers::respond, user};
+use crate::calls::{Caller, OperationRequest};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -19,7 +19,7 @@ use crate::stripe::operation::OperationKind;
 const CLOCK_SLACK_S: i64 = 60;
 
 pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &Change::KNOWN)?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &Change::KNOWN)?, user(api, segments)?);
     let mut change = Change::read(&asked)?;
     let shown = running(api, &user.id)?;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
@@ -30,7 +30,7 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
         let form = form(&shown, change.form(api, &shown)?);
         Ok::<_, ApiError>(request.perform(&wanted(&asked, &user, &shown), &form)?)
     })?;
-    told(outcome, |done| {
+    respond(outcome, |done| {
         let invoice = &done.object;
         // Of a request that was repeated, Stripe alone knows the date.
         change.proration_date = change.proration_date.or_else(|| object::invoice_proration_date(invoice));
@@ -40,14 +40,14 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
         // What comes now says nothing of what comes next.
         let recurring = Change { behavior: "none", proration_date: None, ..change };
         let form = form(&shown, recurring.form(api, &shown)?).put("preview_mode", "recurring");
-        let wanted = Wanted { caller: Caller::new(None, ""), ..wanted(&asked, &user, &shown) };
-        told(asked.calls.perform(&wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
+        let wanted = OperationRequest { caller: Caller::new(None, ""), ..wanted(&asked, &user, &shown) };
+        respond(asked.calls.perform(&wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
     })
 }
 
-fn wanted(asked: &Asked, user: &User, shown: &Shown) -> Wanted {
+fn wanted(asked: &CallRequest, user: &User, shown: &Shown) -> OperationRequest {
     let subject = Some(shown.subscription.stripe_subscription_id.clone());
-    Wanted { subject, ..asked.wanted(OperationKind::SubscriptionPreview, user) }
+    OperationRequest { subject, ..asked.wanted(OperationKind::SubscriptionPreview, user) }
 }
 
 fn form(shown: &Shown, details: Form) -> Form {

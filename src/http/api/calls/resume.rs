@@ -2,7 +2,7 @@
 //! `calls`.
 
 use super::subscription::{PRORATIONS, SubscriptionCall, act, path_of, running_that};
-use super::{Answered, Asked, schedule, user};
+use super::{Answered, CallRequest, schedule, user};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
@@ -17,7 +17,7 @@ const PAYMENTS: [&str; 2] = ["resume_on_payment_attempt", "resume_on_payment_suc
 const KNOWN: [&str; 3] = ["billing_cycle_anchor", "proration_behavior", "payment_behavior"];
 
 pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &KNOWN)?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
     let given = &asked.parameters;
     let anchor = given.word("billing_cycle_anchor", &ANCHORS)?;
     let proration = given.word("proration_behavior", &PRORATIONS)?;

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::Asked;
+use super::CallRequest;
 use super::subscription::path_of;
-use crate::calls::Outcome;
+use crate::calls::OperationOutcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
 use crate::store::objects::{self, Key};
@@ -23,8 +23,13 @@ pub(super) fn refuse(api: &Api, shown: &Shown) -> Result<(), ApiError> {
 
 /// The same after Stripe's refusal of a change: whatever that was about, a subscription with a schedule is changed nowhere
 /// but there. `updated`: what was to be changed.
-pub(super) fn refuse_unheard(asked: &Asked, outcome: &Outcome, updated: Option<String>) -> Result<(), ApiError> {
-    let Some(id) = updated.filter(|_| matches!(outcome, Outcome::Refused(refusal) if refusal.status == 400)) else {
+pub(super) fn refuse_unheard(
+    asked: &CallRequest,
+    outcome: &OperationOutcome,
+    updated: Option<String>,
+) -> Result<(), ApiError> {
+    let Some(id) = updated.filter(|_| matches!(outcome, OperationOutcome::Refused(refusal) if refusal.status == 400))
+    else {
         return Ok(());
     };
     match asked.read_anew(&path_of(&id)) {

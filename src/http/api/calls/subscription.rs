@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::{Answered, Asked, answers::told, check_price, schedule, user};
-use crate::calls::{Done, Wanted};
+use super::{Answered, CallRequest, answers::respond, check_price, schedule, user};
+use crate::calls::{DoneOperation, OperationRequest};
 use crate::entitlement;
 use crate::http::api::{Api, views};
 use crate::http::request::Request;
@@ -108,7 +108,7 @@ pub(super) struct Change<'a> {
 impl<'a> Change<'a> {
     pub(super) const KNOWN: [&'static str; 3] = ["price_id", "proration_behavior", "proration_date"];
 
-    pub(super) fn read(asked: &'a Asked) -> Result<Self, ApiError> {
+    pub(super) fn read(asked: &'a CallRequest) -> Result<Self, ApiError> {
         let given = &asked.parameters;
         let price_id = given.required_text("price_id")?;
         let behavior = given.word("proration_behavior", &PRORATIONS)?.unwrap_or(PRORATIONS[0]);
@@ -141,19 +141,19 @@ impl<'a> Change<'a> {
 
 pub(super) fn change_plan(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let known = [&Change::KNOWN[..], &["payment_behavior"]].concat();
-    let (asked, user) = (Asked::read(api, request, &known)?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &known)?, user(api, segments)?);
     let change = Change::read(&asked)?;
     let payment = asked.parameters.word("payment_behavior", &PAYMENTS)?;
     act(&asked, &user, || {
         let shown = running(api, &user.id)?;
         let form = change.form(api, &shown)?.put_opt("payment_behavior", payment.or(change.payment(&shown)));
-        let parameters = OperationParameters { price_id: Some(change.price_id.to_owned()) };
+        let parameters = OperationParameters::of_price(change.price_id);
         Ok((shown, SubscriptionCall { kind: OperationKind::SubscriptionChangePlan, parameters, form }))
     })
 }
 
 pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &["immediate"])?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &["immediate"])?, user(api, segments)?);
     let immediate = asked.parameters.flag("immediate")?;
     act(&asked, &user, || {
         let call = if immediate {
@@ -168,7 +168,7 @@ pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answe
 
 /// Stripe says an end in two ways, and refuses to be told of both at once: what is set is undone.
 pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (Asked::read(api, request, &[])?, user(api, segments)?);
+    let (asked, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
     act(&asked, &user, || {
         let mut shown = running(api, &user.id)?;
         schedule::refuse(api, &shown)?;
@@ -206,7 +206,7 @@ impl SubscriptionCall {
 
 /// Does what `plan` says to the subscription that it chooses, and shows it afterwards.
 pub(super) fn act(
-    asked: &Asked,
+    asked: &CallRequest,
     user: &User,
     plan: impl FnOnce() -> Result<(Shown, SubscriptionCall), ApiError>,
 ) -> Answered {
@@ -219,14 +219,15 @@ pub(super) fn act(
             schedule::refuse(asked.api, &shown)?;
             updated = Some(id.clone());
         }
-        let wanted = Wanted { parameters: call.parameters, subject: Some(id), ..asked.wanted(call.kind, user) };
+        let wanted =
+            OperationRequest { parameters: call.parameters, subject: Some(id), ..asked.wanted(call.kind, user) };
         Ok::<_, ApiError>(request.perform(&wanted, &call.form)?)
     })?;
     schedule::refuse_unheard(asked, &outcome, updated)?;
-    told(outcome, |done| afterwards(asked, user, done))
+    respond(outcome, |done| afterwards(asked, user, done))
 }
 
-fn afterwards(asked: &Asked, user: &User, done: &Done) -> Answered {
+fn afterwards(asked: &CallRequest, user: &User, done: &DoneOperation) -> Answered {
     let id = done.object["id"].as_str().unwrap_or_default();
     let shown = subscriptions_for_calls(asked.api, &user.id)?;
     let found = shown.iter().find(|one| one.subscription.stripe_subscription_id == id);
@@ -244,7 +245,7 @@ fn afterwards(asked: &Asked, user: &User, done: &Done) -> Answered {
 }
 
 /// Where the customer pays what the change waits for; its webhook may be on its way.
-fn waits_for(asked: &Asked, done: &Done) -> Option<String> {
+fn waits_for(asked: &CallRequest, done: &DoneOperation) -> Option<String> {
     let id = object::reference(&done.object, "latest_invoice")?;
     let find = || asked.api.store.read(|reader| invoices::find_payable(reader, id)).ok().flatten();
     let known = find().or_else(|| {

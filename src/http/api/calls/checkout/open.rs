@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::super::Asked;
+use super::super::CallRequest;
 use super::{Order, second};
-use crate::calls::{Caller, LockedRequest, Outcome, Wanted};
+use crate::calls::{Caller, LockedRequest, OperationOutcome, OperationRequest};
 use crate::http::response::ApiError;
 use crate::store::stripe_operations::{self as operations, Operation};
 use crate::store::users::User;
@@ -17,12 +17,12 @@ use crate::stripe::operation::OperationKind;
 /// Makes way for a new session. `Some`: the request is answered already, by the open session that is the `same`, or by
 /// the reason why nothing new may be made.
 pub(super) fn make_way(
-    asked: &Asked,
+    asked: &CallRequest,
     request: &LockedRequest,
     user: &User,
     order: &Order,
     is_same: impl Fn(&Operation) -> Result<bool, ApiError>,
-) -> Result<Option<Outcome>, ApiError> {
+) -> Result<Option<OperationOutcome>, ApiError> {
     let mut same = None;
     for (made_by, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
         let Some(session) = read(asked, &id)? else { continue };
@@ -42,7 +42,7 @@ pub(super) fn make_way(
 
 /// Expires the open sessions at which the user could still buy a subscription. What cannot be expired now is said in the
 /// log, and found out by the recovery where it is in doubt.
-pub(super) fn close_subscriptions(asked: &Asked, request: &LockedRequest, user: &User) {
+pub(super) fn close_subscriptions(asked: &CallRequest, request: &LockedRequest, user: &User) {
     let close = || -> Result<(), ApiError> {
         for (_, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
             let Some(session) = read(asked, &id)? else { continue };
@@ -57,15 +57,15 @@ pub(super) fn close_subscriptions(asked: &Asked, request: &LockedRequest, user: 
     }
 }
 
-fn expiry(asked: &Asked, user: &User, id: &str) -> Wanted {
-    Wanted {
+fn expiry(asked: &CallRequest, user: &User, id: &str) -> OperationRequest {
+    OperationRequest {
         subject: Some(id.to_owned()),
         caller: Caller::new(None, ""),
         ..asked.wanted(OperationKind::CheckoutSessionExpire, user)
     }
 }
 
-fn read(asked: &Asked, id: &str) -> Result<Option<Value>, ApiError> {
+fn read(asked: &CallRequest, id: &str) -> Result<Option<Value>, ApiError> {
     asked.read_anew(&path_of(id))
 }
 
@@ -79,16 +79,16 @@ fn status(session: &Value) -> &str {
 
 /// Expires an open session; `Some` where it may still be paid.
 fn expire(
-    asked: &Asked,
+    asked: &CallRequest,
     request: &LockedRequest,
     (user, order): (&User, &Order),
     id: &str,
-) -> Result<Option<Outcome>, ApiError> {
+) -> Result<Option<OperationOutcome>, ApiError> {
     match request.perform_before(&expiry(asked, user, id), &Form::new())? {
-        Outcome::Done(_) => Ok(None),
+        OperationOutcome::Done(_) => Ok(None),
         // Stripe expires only what is open: it has been paid meanwhile, or has run out.
-        Outcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {
-            Some(session) if status(&session) == "open" => Ok(Some(Outcome::Refused(refusal))),
+        OperationOutcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {
+            Some(session) if status(&session) == "open" => Ok(Some(OperationOutcome::Refused(refusal))),
             Some(session) if status(&session) == "complete" => completed(asked, user, order, &session).map(|()| None),
             _ => Ok(None),
         },
@@ -98,7 +98,7 @@ fn expire(
 
 /// What the customer has just bought is in the tables now, and decides. A one-time purchase is seen by nobody else, so it
 /// is told once.
-fn completed(asked: &Asked, user: &User, order: &Order, session: &Value) -> Result<(), ApiError> {
+fn completed(asked: &CallRequest, user: &User, order: &Order, session: &Value) -> Result<(), ApiError> {
     if order.is_subscription && session["mode"] == "subscription" {
         return second::refuse(asked, user, order);
     }

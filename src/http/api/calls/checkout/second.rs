@@ -1,7 +1,7 @@
 //! Who may not buy a subscription: who has one would pay for two, and who had a trial gets no other. What stands in the
 //! way is told with the way out, in words and in fields. Called by `checkout`.
 
-use super::super::{Asked, subscription::subscriptions_for_calls};
+use super::super::{CallRequest, subscription::subscriptions_for_calls};
 use super::Order;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
@@ -17,7 +17,7 @@ pub(super) const ALREADY_SUBSCRIBED: &str = "already_subscribed";
 const PAYABLE_S: i64 = 24 * 3600;
 
 /// Refuses a subscription beside another one, and a second trial.
-pub(super) fn refuse(asked: &Asked, user: &User, order: &Order) -> Result<(), ApiError> {
+pub(super) fn refuse(asked: &CallRequest, user: &User, order: &Order) -> Result<(), ApiError> {
     let asks_for_trial = order.trial_days.is_some() && !order.allow_repeat_trial;
     if !order.is_subscription || (order.allow_second && !asks_for_trial) {
         return Ok(());
@@ -38,7 +38,7 @@ pub(super) fn refuse(asked: &Asked, user: &User, order: &Order) -> Result<(), Ap
 }
 
 /// What was bought at a session that is known to be complete, before any webhook told of it.
-fn unheard(asked: &Asked, user: &User) -> Result<Vec<Shown>, ApiError> {
+fn unheard(asked: &CallRequest, user: &User) -> Result<Vec<Shown>, ApiError> {
     let store = &asked.api.store;
     let mut found = Vec::new();
     for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
