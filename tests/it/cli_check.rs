@@ -429,7 +429,7 @@ fn calls_to_stripe_go_through_the_tunnel_of_a_proxy_that_sees_neither_key_nor_re
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let proxy = std::thread::spawn(move || {
+    let proxy = move || {
         let mut stream = listener.accept().unwrap().0;
         let (mut head, mut byte) = (Vec::new(), [0]);
         while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
@@ -439,10 +439,13 @@ fn calls_to_stripe_go_through_the_tunnel_of_a_proxy_that_sees_neither_key_nor_re
         let mut inside = [0; 3];
         stream.read_exact(&mut inside).unwrap();
         (String::from_utf8(head).unwrap(), inside)
-    });
+    };
     let dir = tempfile::tempdir().unwrap();
-    let checked = check(dir.path(), &[("STRIPE_API_KEY", "sk_test_hush"), ("HTTPS_PROXY", &url)]);
-    let (head, inside) = proxy.join().unwrap();
+    let (checked, (head, inside)) = std::thread::scope(|scope| {
+        let proxy = scope.spawn(proxy);
+        let checked = check(dir.path(), &[("STRIPE_API_KEY", "sk_test_hush"), ("HTTPS_PROXY", &url)]);
+        (checked, proxy.join().unwrap())
+    });
     assert!(head.starts_with("CONNECT api.stripe.com:443 HTTP/1.1\r\n"), "{head}");
     assert!(!head.contains("hush") && !checked.out.contains("hush"), "{head}{}", checked.out);
     assert_eq!(inside[..2], [0x16, 3], "a handshake of TLS");
