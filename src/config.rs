@@ -16,6 +16,7 @@ mod sections;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod urls;
 mod words;
 
 use crate::delivery::endpoint::EndpointSettings;
@@ -34,7 +35,8 @@ pub use address::Address;
 pub(crate) use address::application_url;
 pub(crate) use dev::dev_config_text;
 pub(crate) use example::example;
-pub use fault::{Fault, Faults};
+pub(crate) use fault::Fault;
+pub use fault::Faults;
 pub use secret::Secret;
 pub use surroundings::{Flags, Surroundings};
 
@@ -47,44 +49,44 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The SQLite file.
-    pub database: PathBuf,
+    pub(crate) database: PathBuf,
     /// The filter of `env_logger`: a level, or levels by module.
-    pub log: String,
+    pub(crate) log: String,
     /// The shape of log lines.
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Where requests come in.
     pub listen: Listen,
     /// How to talk with Stripe, and how Stripe talks with us.
     pub stripe: Stripe,
     /// Who may call the private listener.
-    pub tokens: Tokens,
+    pub(crate) tokens: Tokens,
     /// Which prices buy which tier, what to answer from old knowledge, and how long access outlasts a failed payment.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// Whose word counts for whose customer it is.
-    pub link: Rules,
+    pub(crate) link: Rules,
     /// When failed work is tried again.
-    pub retry: RetryPolicy,
+    pub(crate) retry: RetryPolicy,
     /// Who is told of what.
-    pub notices: NoticeSettings,
+    pub(crate) notices: NoticeSettings,
     /// So many hours without a webhook are told to the operator.
-    pub silence_h: Option<i64>,
+    pub(crate) silence_h: Option<i64>,
     /// What a mailer is made from, where a sender and a mail server are named; always there when mail is sent.
-    pub mail: Option<mail::Settings>,
+    pub(crate) mail: Option<mail::Settings>,
     /// The application's endpoints; their URLs differ.
-    pub endpoints: Vec<EndpointSettings>,
+    pub(crate) endpoints: Vec<EndpointSettings>,
     /// Where a checkout and the portal lead, and what browsers get.
-    pub offers: Offers,
+    pub(crate) offers: Offers,
     /// What a client may ask of the listeners.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// The file that was read.
-    pub source: Option<PathBuf>,
+    pub(crate) source: Option<PathBuf>,
     /// What is allowed but unwise, one line each, for the log.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The shape of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object per line.
@@ -97,22 +99,22 @@ pub struct Listen {
     /// For Stripe.
     pub public: Address,
     /// For the application and its operators.
-    pub private: Address,
+    pub(crate) private: Address,
 }
 
 /// How to talk with Stripe, and how Stripe talks with us.
 #[derive(Debug, Clone)]
 pub struct Stripe {
     /// What the client is made from. None: no key, so no calls to Stripe.
-    pub client: Option<Settings>,
+    pub(crate) client: Option<Settings>,
     /// Whose events this database keeps, if the configuration says it; see [`Stripe::mode`].
-    pub mode_said: Option<Mode>,
+    pub(crate) mode_said: Option<Mode>,
     /// Our own account, if the configuration names it; else it is the key's.
-    pub account: Option<String>,
+    pub(crate) account: Option<String>,
     /// Pull-only mode: how often Stripe is asked for events, in seconds. None: webhooks bring them.
-    pub pull_interval_s: Option<i64>,
+    pub(crate) pull_interval_s: Option<i64>,
     /// What is done at night about differences from Stripe. None: they are not looked for.
-    pub nightly_drift: Option<Nightly>,
+    pub(crate) nightly_drift: Option<Nightly>,
     /// At least one, unless events are pulled; their paths differ. [`Purpose::Serve`] leaves none without a secret.
     pub webhooks: Vec<WebhookEndpoint>,
 }

@@ -37,7 +37,8 @@ use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
 use crate::worker::Worker;
-pub use deliveries::{Forward, Forwarded, mail_judge, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+pub use deliveries::mail_judge;
+pub(crate) use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender, waiting_for_nobody};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, Started};
@@ -47,7 +48,7 @@ use watchdog::Watchdog;
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Why the daemon did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
+pub(crate) enum DaemonError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -92,11 +93,11 @@ pub enum DaemonError {
 }
 
 /// A daemon that runs.
-pub struct Running {
+pub(crate) struct Running {
     /// Address of the public listener as it can be called.
-    pub public: String,
+    pub(crate) public: String,
     /// Address of the private listener as it can be called.
-    pub private: String,
+    pub(crate) private: String,
     store: Store,
     client: Option<Client>,
     servers: Vec<Server>,
@@ -112,7 +113,7 @@ pub struct Running {
 
 /// What projecting rests on, by the configuration.
 #[must_use]
-pub fn context(config: &Config) -> Context {
+pub(crate) fn context(config: &Config) -> Context {
     Context {
         link: config.link.clone(),
         policy: config.policy.clone(),
@@ -146,17 +147,11 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// Opens the database, takes or binds both listeners and starts every thread.
-///
-/// # Errors
-/// When something is in the way; then nothing is left running.
-pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    start_forwarding((config, None), clock, passed)
-}
-
 /// What is configured, and whether Stripe's events are forwarded.
 type Wanted<'a> = (&'a Config, Option<Forward>);
 
+/// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
+/// running.
 fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let (config, forward) = wanted;
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
@@ -229,21 +224,15 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
 }
 
 impl Running {
-    /// The database, for tests and the commands that run a daemon.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// Where the unasked end of a thread is reported.
     #[must_use]
-    pub fn ended(&self) -> &Receiver<Ended> {
+    pub(crate) fn ended(&self) -> &Receiver<Ended> {
         self.threads.reports()
     }
 
     /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
     /// the writer. The backlog stays on disk.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         // The flows hear of it first: what the closed client tells them then is no failure.
         drop(self.stopper);
         // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
@@ -263,7 +252,7 @@ impl Running {
 ///
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
-pub fn run(config: &Config) -> Result<(), DaemonError> {
+pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
     run_on((config, None), sockets::take()?, |_| ())
 }
 
@@ -272,7 +261,11 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(config: &Config, forward: Option<Forward>, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+pub(crate) fn run_with(
+    config: &Config,
+    forward: Option<Forward>,
+    started: impl FnOnce(&Running),
+) -> Result<(), DaemonError> {
     run_on((config, forward), Passed::default(), started)
 }
 
@@ -343,7 +336,7 @@ fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) ->
 }
 
 /// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
-pub fn start_logging(config: &Config) {
+pub(crate) fn start_logging(config: &Config) {
     let mut builder = env_logger::Builder::new();
     // What refinery says of each step is said once by us.
     builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);

@@ -48,7 +48,7 @@ fn fail(check: &'static str, message: impl Into<String>) -> Line {
 ///
 /// # Errors
 /// When one of them fails: as wrong use when the configuration is at fault, whatever else failed.
-pub fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let Checked { lines, is_misconfigured } = check(flags);
     let row = |line: &Line| {
         let verdict = match line.verdict {

@@ -15,7 +15,7 @@ const PRIVATE_MODE: u32 = 0o600;
 
 /// Why there is no new file.
 #[derive(Debug, thiserror::Error)]
-pub enum InitError {
+pub(crate) enum InitError {
     /// Its secrets may be in use.
     #[error("{0} exists and is not overwritten: move it away, or edit it")]
     Exists(PathBuf),
@@ -36,7 +36,7 @@ pub enum InitError {
 ///
 /// # Errors
 /// The file exists, or cannot be written.
-pub fn run(path: &Path) -> Result<String, InitError> {
+pub(crate) fn run(path: &Path) -> Result<String, InitError> {
     let text = with_tokens(&random_token(TOKEN_PREFIX)?, &random_token(TOKEN_PREFIX)?);
     write_new(path, &text)?;
     let path = path.display();
@@ -55,7 +55,7 @@ pub fn run(path: &Path) -> Result<String, InitError> {
 ///
 /// # Errors
 /// The file exists, or cannot be written.
-pub fn write_new(path: &Path, text: &str) -> Result<(), InitError> {
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), InitError> {
     let failed = |source: std::io::Error| match source.kind() {
         ErrorKind::AlreadyExists => InitError::Exists(path.to_owned()),
         _ => InitError::Write { path: path.to_owned(), source },

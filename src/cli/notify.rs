@@ -20,7 +20,7 @@ const TYPE: &str = "tilld.test";
 
 /// What to try out.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Send one signed test event to a configured endpoint, or one test mail, and print the answer
     #[command(
         after_help = "Example: tilld notify test https://app.example.com/hooks/tilld\n         tilld notify test me@example.com"
@@ -36,7 +36,7 @@ pub enum Command {
 ///
 /// # Errors
 /// A target that is not configured; or it was not taken.
-pub fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let now_ms = SystemClock.now_ms();
     let is_mail = target.contains('@') && !target.contains("://");

@@ -19,7 +19,7 @@ const PRICE: &str = "price_tilld_pro";
 
 /// What to send, and where.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The event's type; --list shows all
     #[arg(value_name = "EVENT", required_unless_present = "list")]
     event: Option<String>,
@@ -59,7 +59,7 @@ fn user_id(text: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// An unknown type, a path of --set that leads nowhere, no secret; nobody answers, or the answer is not 2xx.
-pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     if arguments.list {
         let row = |(name, says): &(&str, &str)| vec![(*name).to_owned(), (*says).to_owned()];
         let rows: Vec<_> = trigger::event_types().iter().map(row).collect();

@@ -19,7 +19,7 @@ const SECRETS: &str = "A secret may be given as KEY, as KEY_file = \"/path/to/a/
 
 /// The whole file.
 #[must_use]
-pub fn example() -> String {
+pub(crate) fn example() -> String {
     let mut text = format!("{}#\n{}\n", comment(HEAD), comment(SECRETS));
     let sections: Vec<String> = SECTIONS.into_iter().map(section).collect();
     text.push_str(&sections.join("\n"));

@@ -5,14 +5,14 @@ use std::fmt;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// The dotted key, as `stripe.webhook[0].path`; blocks count from 0.
-    pub key: String,
+    pub(crate) key: String,
     /// Where the value came from: `config.toml:12`, an environment variable, a flag, a file. None:
     /// the value is missing.
-    pub origin: Option<String>,
+    pub(crate) origin: Option<String>,
     /// What is wrong and what to do.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for Fault {
@@ -27,7 +27,7 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong, so that it can be put right in one go. Prints one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct Faults(pub(crate) Vec<Fault>);
 
 impl std::error::Error for Faults {}
 

@@ -18,23 +18,23 @@ use super::DaemonError;
 use super::flows::Flows;
 
 /// Stripe's events for an application on this machine, signed as Stripe signs.
-pub struct Forward {
+pub(crate) struct Forward {
     /// Where they go.
-    pub url: String,
+    pub(crate) url: String,
     /// What signs them.
-    pub secret: String,
+    pub(crate) secret: String,
     /// Told of each attempt.
-    pub told: Box<dyn Fn(&Forwarded) + Send>,
+    pub(crate) told: Box<dyn Fn(&Forwarded) + Send>,
 }
 
 /// An attempt to forward an event.
-pub struct Forwarded<'a> {
+pub(crate) struct Forwarded<'a> {
     /// Stripe's event.
-    pub event: &'a str,
+    pub(crate) event: &'a str,
     /// What came of it.
-    pub outcome: &'a Outcome,
+    pub(crate) outcome: &'a Outcome,
     /// When it was made, unix milliseconds.
-    pub at_ms: i64,
+    pub(crate) at_ms: i64,
 }
 
 impl Forward {
@@ -57,7 +57,7 @@ impl Forward {
 
 /// The way to an endpoint.
 #[must_use]
-pub fn sender(webhook: &EndpointSettings) -> Sender {
+pub(crate) fn sender(webhook: &EndpointSettings) -> Sender {
     let allowed = Allowed::of(&webhook.url, webhook.allow_private);
     Sender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
 }
@@ -77,7 +77,7 @@ fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> Lane {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
+pub(crate) fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
     let is_known = |target: &str| {
         let mail = target == delivery::MAIL && config.notices.mail;
         mail || config.endpoints.iter().any(|webhook| webhook.url == target)
@@ -117,7 +117,7 @@ pub fn mail_judge(context: Context) -> Judge {
 
 /// Performs one mail at a time.
 #[must_use]
-pub fn mailing(mailer: Mailer) -> Attempt {
+pub(crate) fn mailing(mailer: Mailer) -> Attempt {
     Box::new(move |effect, _| {
         let Ok(payload) = serde_json::from_str(&effect.payload) else {
             return Outcome::Refused("its payload is not JSON".to_owned());
@@ -138,7 +138,7 @@ pub fn mailing(mailer: Mailer) -> Attempt {
 ///
 /// # Errors
 /// When it cannot be made from the configuration.
-pub fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
+pub(crate) fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
     config.mail.clone().map(Mailer::new).transpose()
 }
 

@@ -1,9 +1,9 @@
 //! `[[notify.webhook]]`: where the application hears of changes. Must never resolve a name.
 
-use crate::config::address;
 use crate::config::keys::{Form, Section, flag, list, secrets, text};
 use crate::config::reader::Reader;
 use crate::config::secret::{Secret, shown};
+use crate::config::urls;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::sign::{KEY_BYTES, key_of};
 
@@ -62,7 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<EndpointSettings> {
     for number in 0..reader.blocks("notify.webhook").max(in_environment) {
         let key = |name: &str| format!("notify.webhook[{number}].{name}");
         let allow_private = reader.flag(&key("allow_private"));
-        let url = reader.parsed(&key("url"), |text| address::endpoint_url(text, allow_private));
+        let url = reader.parsed(&key("url"), |text| urls::endpoint_url(text, allow_private));
         if url.is_none() && !reader.has_fault(&key("url")) {
             reader.fault(&key("url"), "is missing: name the URL that events are sent to");
         }

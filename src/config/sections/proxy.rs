@@ -23,7 +23,7 @@ pub(super) fn read(reader: &mut Reader<'_>, api_base: &str, has_key: bool) -> Op
         let (name, url) = SHARED.iter().find_map(|name| Some((*name, around.variable(name)?)))?;
         // Without a scheme it is plain http, as for all others that read these variables.
         let url = if url.contains("://") { url.trim().to_owned() } else { format!("http://{}", url.trim()) };
-        (!is_exempt(called, exempt.unwrap_or_default())).then(|| (url, Some(name)))
+        (!is_exempt(called, exempt.unwrap_or_default())).then_some((url, Some(name)))
     };
     let (url, variable) = own.map(|url| (url, None)).or_else(|| shared().filter(|_| has_key))?;
     if url == OFF || host::is_this_machine(called) {

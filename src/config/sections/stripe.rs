@@ -6,7 +6,7 @@ use super::proxy;
 use crate::config::keys::{Form, Section, number, secret, secrets, text};
 use crate::config::reader::Reader;
 use crate::config::secret::{Secret, shown};
-use crate::config::{Stripe, address, words};
+use crate::config::{Stripe, urls, words};
 use crate::http::webhook::WebhookEndpoint;
 use crate::scheduler::Nightly;
 use crate::stripe::settings::{ApiKey, Settings};
@@ -85,7 +85,7 @@ pub(super) const WEBHOOK: Section = Section {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Stripe {
     let api_key = api_key(reader);
-    let api_base = reader.parsed("stripe.api_base", address::api_base).unwrap_or_default();
+    let api_base = reader.parsed("stripe.api_base", urls::api_base).unwrap_or_default();
     let api_version = reader.parsed("stripe.api_version", words::api_version).unwrap_or_default();
     let budget = Duration::from_secs(reader.number("stripe.timeout_s"));
     let calls_per_s = reader.number("stripe.calls_per_s");
@@ -142,7 +142,7 @@ fn webhooks(reader: &mut Reader<'_>) -> Vec<WebhookEndpoint> {
     let mut endpoints: Vec<WebhookEndpoint> = Vec::new();
     for number in 0..reader.blocks("stripe.webhook").max(1) {
         let key = |name: &str| format!("stripe.webhook[{number}].{name}");
-        let path = reader.parsed(&key("path"), address::webhook_path).unwrap_or_default();
+        let path = reader.parsed(&key("path"), urls::webhook_path).unwrap_or_default();
         if endpoints.iter().any(|other| other.path == path) && !reader.has_fault(&key("path")) {
             let message = format!("{shown} is the path of two endpoints: give each its own", shown = shown(&path));
             reader.fault(&key("path"), message);
