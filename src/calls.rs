@@ -25,7 +25,6 @@ pub use customer::Customer;
 pub use held::Held;
 pub use kind::Kind;
 pub use outcome::{Done, Outcome, Refusal};
-pub use recover::run as run_recovery;
 
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;

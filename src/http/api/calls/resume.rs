@@ -1,8 +1,8 @@
 //! A subscription that stands still runs again: one that is paused, and one whose collecting is paused. Called by
 //! `calls`.
 
-use super::subscription::{Deed, PRORATIONS, act, path_of, running_that};
-use super::{Answered, Asked, schedule, user};
+use super::subscription::{Deed, PRORATIONS, act, running_that};
+use super::{Answered, Asked, schedule, subscription_path, user};
 use crate::calls::Kind;
 use crate::http::api::Api;
 use crate::http::request::Request;
@@ -27,7 +27,7 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
         let mut shown = running_that(api, &user.id, stands_still)?;
         if !stands_still(&shown.subscription) {
             // A moment ago somebody may have paused it in the dashboard.
-            asked.read_anew(&path_of(&shown.subscription.stripe_subscription_id))?;
+            asked.read_anew(&subscription_path(&shown.subscription.stripe_subscription_id))?;
             shown = running_that(api, &user.id, stands_still)?;
         }
         let row = &shown.subscription;

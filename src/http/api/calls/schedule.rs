@@ -3,8 +3,7 @@
 
 use serde_json::Value;
 
-use super::Asked;
-use super::subscription::path_of;
+use super::{Asked, subscription_path};
 use crate::calls::Outcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
@@ -27,7 +26,7 @@ pub(super) fn refuse_unheard(asked: &Asked, outcome: &Outcome, updated: Option<S
     let Some(id) = updated.filter(|_| matches!(outcome, Outcome::Refused(refusal) if refusal.status == 400)) else {
         return Ok(());
     };
-    match asked.read_anew(&path_of(&id)) {
+    match asked.read_anew(&subscription_path(&id)) {
         Ok(Some(now)) => refuse_shown(&now),
         Ok(None) => Ok(()),
         // Then Stripe's own words have to do.

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Answered, Asked, answers::told, check_price, schedule, user};
+use super::{Answered, Asked, answers::told, check_price, schedule, subscription_path, user};
 use crate::calls::{Done, Kind, Wanted};
 use crate::entitlement;
 use crate::http::api::{Api, views};
@@ -171,7 +171,7 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
         schedule::refuse(api, &shown)?;
         if !shown.subscription.cancel_at_period_end && shown.subscription.cancel_at.is_none() {
             // Nothing is known here of an end that the customer may have asked for in the portal a moment ago.
-            asked.read_anew(&path_of(&shown.subscription.stripe_subscription_id))?;
+            asked.read_anew(&subscription_path(&shown.subscription.stripe_subscription_id))?;
             shown = running(api, &user.id)?;
         }
         let form = if shown.subscription.cancel_at.is_some() && !shown.subscription.cancel_at_period_end {
@@ -181,10 +181,6 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
         };
         Ok((shown, Deed::update(Kind::SubscriptionReactivate, form)))
     })
-}
-
-pub(super) fn path_of(subscription_id: &str) -> String {
-    format!("/v1/subscriptions/{}", super::encoded(subscription_id))
 }
 
 /// What is done to a subscription.
@@ -218,7 +214,7 @@ pub(super) fn act(asked: &Asked, user: &User, plan: impl FnOnce() -> Result<(Sho
             schedule::refuse(asked.api, &shown)?;
             updated = Some(id.clone());
         }
-        let path = format!("{}{}", path_of(&id), deed.under);
+        let path = format!("{}{}", subscription_path(&id), deed.under);
         let wanted = Wanted { verb: deed.verb, subject: Some(id), ..asked.post(deed.kind, user, &path) };
         Ok::<_, ApiError>(held.perform(&wanted, &deed.form)?)
     })?;

@@ -27,7 +27,7 @@ type Job = (Request, Reply);
 pub type Answer = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// The way to these threads; they end when it is gone.
-pub struct Aside {
+pub struct StripeThreads {
     jobs: Sender<Job>,
     lanes: Arc<Lanes>,
 }
@@ -52,7 +52,7 @@ struct Lane {
     parked: VecDeque<Job>,
 }
 
-impl Aside {
+impl StripeThreads {
     /// Starts the threads, for so many requests in hand.
     ///
     /// # Errors
