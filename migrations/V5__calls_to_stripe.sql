@@ -11,6 +11,7 @@ CREATE TABLE stripe_operations (
     verb               TEXT NOT NULL CHECK (verb IN ('POST', 'DELETE')), -- of the request to Stripe
     path               TEXT NOT NULL,                           -- of the request to Stripe
     form               TEXT NOT NULL,                           -- its parameters, encoded; every attempt sends the same bytes
+    wanted             TEXT NOT NULL CHECK (json_valid(wanted)), -- what decides whether it was done, JSON: for example {"price_id": …}
     status             TEXT NOT NULL                            -- where it stands, see ARCHITECTURE.md
                        CHECK (status IN ('sending', 'in_doubt', 'done', 'refused', 'not_done')),
     attempts           INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- times that it was taken up

@@ -7,13 +7,12 @@
 //! may try again) or *in doubt*. A row left *sending* by a process that died is treated as in doubt.
 
 mod customer;
-mod held;
-mod kind;
+mod locked;
 mod lookup;
 mod outcome;
 mod recover;
 mod refresh;
-mod turns;
+mod user_locks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +21,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub use customer::Customer;
-pub use held::Held;
-pub use kind::Kind;
-pub use outcome::{Done, Outcome, Refusal};
+pub use locked::LockedRequest;
+pub use outcome::{Done, Outcome};
 
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;
@@ -36,10 +34,11 @@ use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::form::{Form, FormError};
-use turns::Turns;
+use crate::stripe::operation::{OperationKind, OperationParameters};
+use user_locks::UserLocks;
 
 /// How long a request waits while another one changes the same user or payment at Stripe.
-const TURN_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Begins the keys that are made here.
 const KEY_PREFIX: &str = "tilld_";
 /// The metadata by which what an operation made is found when its key has expired.
@@ -66,6 +65,9 @@ pub enum CallsError {
     /// The key is of another account or mode than the database.
     #[error(transparent)]
     Account(AccountError),
+    /// The system has no random bytes for a key.
+    #[error("no idempotency key can be made: {0}")]
+    Key(String),
     /// Stripe's answer cannot be taken into the tables.
     #[error("Stripe's answer cannot be used: {0}")]
     Answer(String),
@@ -102,15 +104,13 @@ impl Caller {
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// What.
-    pub kind: Kind,
+    pub kind: OperationKind,
+    /// What decides whether it was done.
+    pub parameters: OperationParameters,
     /// For whom.
     pub user_id: Option<String>,
     /// Stripe's id of what it is done to.
     pub subject: Option<String>,
-    /// POST or DELETE.
-    pub verb: Verb,
-    /// With ids percent-encoded.
-    pub path: String,
     /// By whom.
     pub caller: Caller,
 }
@@ -121,16 +121,16 @@ pub struct Calls {
     client: Client,
     clock: Arc<dyn Clock>,
     context: Arc<Context>,
-    turns: Turns,
+    locks: UserLocks,
     account: Account,
 }
 
 impl Calls {
-    /// One for the process: its turns keep requests for one user apart.
+    /// One for the process: its locks keep requests for one user apart.
     #[must_use]
     pub fn new(store: Store, client: Client, clock: Arc<dyn Clock>, context: Arc<Context>) -> Self {
         let account = Account::new(store.clone(), client.clone(), context.livemode);
-        Self { store, client, clock, context, turns: Turns::default(), account }
+        Self { store, client, clock, context, locks: UserLocks::default(), account }
     }
 
     /// Has an operation done, or tells what became of the one with the same key. `form` makes the parameters; it is
@@ -139,11 +139,11 @@ impl Calls {
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
     pub fn perform(&self, wanted: &Wanted, form: impl FnOnce(&str) -> Form) -> Result<Outcome, CallsError> {
-        self.in_turn(&turn_of(wanted), &wanted.caller, |held| held.perform(wanted, &form(held.key())))
+        self.locked(&lock_of(wanted), &wanted.caller, |request| request.perform(wanted, &form(request.key())))
     }
 
-    /// As [`Self::perform`], for what depends on how things stand, or takes more than one operation: when it is this
-    /// request's turn with `whose` user and subject, `plan` looks at them, refuses, or does what is to be done, one thing
+    /// As [`Self::perform`], for what depends on how things stand, or takes more than one operation: when this
+    /// request has locked `whose` user and subject, `plan` looks at them, refuses, or does what is to be done, one thing
     /// after the other. It is not asked when the operation is known, so that a repeated request is answered as it was,
     /// however things stand meanwhile; but where nothing was done, they decide anew.
     ///
@@ -153,9 +153,9 @@ impl Calls {
         &self,
         whose: (Option<&str>, Option<&str>),
         caller: &Caller,
-        plan: impl FnOnce(&Held) -> Result<Outcome, E>,
+        plan: impl FnOnce(&LockedRequest) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
-        self.in_turn(&turn_name(whose.0, whose.1, ""), caller, plan)
+        self.locked(&lock_name(whose.0, whose.1, ""), caller, plan)
     }
 
     /// What became of the operation with the caller's key, if there is one that has an outcome: asked before what a new
@@ -168,35 +168,35 @@ impl Calls {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }
-        let turn = turn_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
-        let Some(_turn) = self.turns.take(&turn, TURN_PATIENCE) else { return self.busy(caller).map(Some) };
+        let lock = lock_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
+        let Some(_lock) = self.locks.take(&lock, LOCK_PATIENCE) else { return self.busy(caller).map(Some) };
         match self.find(caller.key.as_deref())? {
-            Some(known) => match self.again(caller, known)? {
-                Again::Settled(outcome) => Ok(Some(outcome)),
-                Again::NotDone(_) => Ok(None),
+            Some(known) => match self.outcome_of(caller, known)? {
+                KnownOutcome::Settled(outcome) => Ok(Some(outcome)),
+                KnownOutcome::NotDone(_) => Ok(None),
             },
             None => Ok(None),
         }
     }
 
-    fn in_turn<E: From<CallsError>>(
+    fn locked<E: From<CallsError>>(
         &self,
-        turn: &str,
+        name: &str,
         caller: &Caller,
-        plan: impl FnOnce(&Held) -> Result<Outcome, E>,
+        plan: impl FnOnce(&LockedRequest) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
-        let Some(_turn) = self.turns.take(turn, TURN_PATIENCE) else { return Ok(self.busy(caller)?) };
+        let Some(_lock) = self.locks.take(name, LOCK_PATIENCE) else { return Ok(self.busy(caller)?) };
         let known = match self.find(caller.key.as_deref())? {
-            Some(known) => match self.again(caller, known)? {
-                Again::Settled(outcome) => return Ok(outcome),
-                Again::NotDone(known) => Some(known),
+            Some(known) => match self.outcome_of(caller, known)? {
+                KnownOutcome::Settled(outcome) => return Ok(outcome),
+                KnownOutcome::NotDone(known) => Some(known),
             },
             None => None,
         };
-        plan(&Held::new(self, caller, known)?)
+        plan(&LockedRequest::new(self, caller, known)?)
     }
 
-    /// Somebody else has the turn. If that is the recovery of this very operation, its outcome is not known yet.
+    /// Somebody else has the lock. If that is the recovery of this very operation, its outcome is not known yet.
     fn busy(&self, caller: &Caller) -> Result<Outcome, CallsError> {
         match self.find(caller.key.as_deref())? {
             Some(known) if known.status.is_open() && known.fingerprint == caller.fingerprint => {
@@ -212,13 +212,13 @@ impl Calls {
         Ok(self.store.read(move |reader| table::find(reader, &key))?)
     }
 
-    /// Sends an operation that is taken up; one whose key has expired only after it was looked for in vain.
-    fn pursue(&self, operation: Operation) -> Result<Outcome, CallsError> {
+    /// Sends an operation that is claimed; one whose key has expired only after it was looked for in vain.
+    fn send_or_find(&self, operation: Operation) -> Result<Outcome, CallsError> {
         if key_lives(&operation, self.clock.now_ms()) {
             return self.send(&operation);
         }
         match self.look_for(&operation)? {
-            Outcome::NotDone(_) => self.send(&self.take_up(operation)?),
+            Outcome::NotDone(_) => self.send(&self.claim(operation)?),
             known => Ok(known),
         }
     }
@@ -250,7 +250,7 @@ impl Calls {
             Shown::new(&text, reading)
         };
         let shown = gone.chain([("customer", customer)]).map(tombstone).collect::<Result<Vec<_>, _>>();
-        self.take(shown.map_err(|error| CallsError::Answer(error.to_string()))?)?;
+        self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)?;
         Ok(true)
     }
 
@@ -261,11 +261,11 @@ impl Calls {
     pub fn absorb(&self, texts: &[&str], answer: &Answer, sent: Sent) -> Result<(), CallsError> {
         let reading = sent.reading(answer.date_s, self.clock.now_ms());
         let shown = texts.iter().map(|text| Shown::new(text, reading)).collect::<Result<Vec<_>, _>>();
-        self.take(shown.map_err(|error| CallsError::Answer(error.to_string()))?)
+        self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)
     }
 
     /// Takes readings into the tables, all of them or none.
-    fn take(&self, shown: Vec<Shown>) -> Result<(), CallsError> {
+    fn absorb_all(&self, shown: Vec<Shown>) -> Result<(), CallsError> {
         let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
         self.store.write(move |tx| {
             for one in &shown {
@@ -276,37 +276,37 @@ impl Calls {
         Ok(())
     }
 
-    /// What a key that is known means. What is open is taken up; of what was certainly not done there is no answer yet.
-    fn again(&self, caller: &Caller, known: Operation) -> Result<Again, CallsError> {
+    /// What a key that is known means. What is open is found out; of what was certainly not done there is no answer yet.
+    fn outcome_of(&self, caller: &Caller, known: Operation) -> Result<KnownOutcome, CallsError> {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }
         if let Some(outcome) = Outcome::of_stored(&known) {
-            return Ok(Again::Settled(outcome));
+            return Ok(KnownOutcome::Settled(outcome));
         }
         if !known.status.is_open() {
-            return Ok(Again::NotDone(known));
+            return Ok(KnownOutcome::NotDone(known));
         }
         let lives = key_lives(&known, self.clock.now_ms());
         match self.find_out(known.clone())? {
-            Outcome::NotDone(_) if !lives => Ok(Again::NotDone(known)),
-            outcome => Ok(Again::Settled(outcome)),
+            Outcome::NotDone(_) if !lives => Ok(KnownOutcome::NotDone(known)),
+            outcome => Ok(KnownOutcome::Settled(outcome)),
         }
     }
 }
 
 /// What a known key leads to.
-enum Again {
+enum KnownOutcome {
     Settled(Outcome),
     NotDone(Operation),
 }
 
-/// Whose turn an operation takes.
-fn turn_of(wanted: &Wanted) -> String {
-    turn_name(wanted.user_id.as_deref(), wanted.subject.as_deref(), &wanted.path)
+/// What an operation locks.
+fn lock_of(wanted: &Wanted) -> String {
+    lock_name(wanted.user_id.as_deref(), wanted.subject.as_deref(), wanted.kind.row().path)
 }
 
-fn turn_name(user_id: Option<&str>, subject: Option<&str>, path: &str) -> String {
+fn lock_name(user_id: Option<&str>, subject: Option<&str>, path: &str) -> String {
     match (user_id, subject) {
         (Some(user_id), _) => format!("user {user_id}"),
         (None, Some(subject)) => subject.to_owned(),
@@ -318,7 +318,7 @@ fn turn_name(user_id: Option<&str>, subject: Option<&str>, path: &str) -> String
 fn of_projection(error: ProjectionError) -> StoreError {
     match error {
         ProjectionError::Store(error) => error,
-        error => StoreError::Sql(error.to_string()),
+        error => StoreError::Content(error.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::projection::read::{self, Absorbed, Sent, Shown};
 use crate::projection::thin::Fetch;
-use crate::projection::{self, Context, ProjectionError, handled};
+use crate::projection::{Context, ProjectionError, handled};
 use crate::retry::{self, RetryPolicy};
 use crate::store::inbox::{self, Completion};
 use crate::store::outbox::{self, Effect, End, Kind};
@@ -23,6 +23,7 @@ use crate::stripe::event::EventError;
 use crate::stripe::form::Form;
 use crate::sync::{PAGE, SyncError, api, kinds, nested};
 use crate::thread::Stop;
+use crate::verdict::Verdict;
 
 /// What a thin event's completion begins with.
 const WHAT: &str = "a thin event:";
@@ -65,13 +66,13 @@ enum FetchError {
 }
 
 impl FetchError {
-    /// What can be done about it, by the words of `projection`.
-    fn verdict(&self) -> projection::Verdict {
+    /// What can be done about it.
+    fn verdict(&self) -> Verdict {
         match self {
-            Self::Store(error) => ProjectionError::Store(error.clone()).verdict(),
-            Self::Stripe(StripeError::Unsendable(_)) | Self::Event(_) => projection::Verdict::Give,
+            Self::Store(error) => error.verdict(),
+            Self::Stripe(StripeError::Unsendable(_)) | Self::Event(_) => Verdict::GiveUp,
             // Also what Stripe refuses for good: a key is rolled, a permission is given.
-            Self::Stripe(_) | Self::Nested(_) => projection::Verdict::Retry,
+            Self::Stripe(_) | Self::Nested(_) => Verdict::Retry,
             Self::Projection(error) => error.verdict(),
         }
     }
@@ -180,13 +181,12 @@ impl Fetcher {
             Err(error) => error,
         };
         match (error.verdict(), error) {
-            (
-                projection::Verdict::Later,
-                FetchError::Store(error) | FetchError::Projection(ProjectionError::Store(error)),
-            ) => Err(error),
+            (Verdict::Wait, FetchError::Store(error) | FetchError::Projection(ProjectionError::Store(error))) => {
+                Err(error)
+            }
             // What ends because the daemon does is no failure: the next process takes it up at once.
             _ if self.stop.as_ref().is_some_and(Stop::is_given) => Ok(()),
-            (projection::Verdict::Give, error) => self.give_up(effect, &fetch, &error.to_string(), since.now_ms()),
+            (Verdict::GiveUp, error) => self.give_up(effect, &fetch, &error.to_string(), since.now_ms()),
             (_, error) => self.failed(effect, &fetch, &error.to_string(), since.now_ms()),
         }
     }
@@ -262,7 +262,7 @@ impl Fetcher {
     /// Due again later, or given up after its last attempt.
     fn failed(&self, effect: &Effect, fetch: &Fetch, error: &str, now_ms: i64) -> Result<(), StoreError> {
         let jitter = retry::jitter_of(&effect.dedupe_key, effect.attempts);
-        let retry::Verdict::RetryAt { due_ms } = self.policy.verdict(effect.attempts, now_ms, jitter) else {
+        let Some(due_ms) = self.policy.due_ms(effect.attempts, now_ms, jitter) else {
             return self.give_up(effect, fetch, error, now_ms);
         };
         let (attempt, of) = (effect.attempts, self.policy.max_attempts);

@@ -11,6 +11,7 @@ pub mod leap;
 pub mod money;
 pub mod retry;
 pub mod thread;
+pub mod verdict;
 // decisions
 pub mod dunning;
 pub mod entitlement;

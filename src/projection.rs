@@ -41,6 +41,7 @@ use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
+use crate::verdict::Verdict;
 use notify::Notify;
 
 /// Why an event could not be projected.
@@ -60,25 +61,15 @@ pub enum ProjectionError {
     Panicked(String),
 }
 
-/// What the worker can do about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The event is not at fault; leave it pending and come again.
-    Later,
-    /// It may go better another time.
-    Retry,
-    /// It never will; an operator must look.
-    Give,
-}
-
 impl ProjectionError {
     /// What can be done about it.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Store(StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped) => Verdict::Later,
-            Self::Store(_) | Self::Panicked(_) => Verdict::Retry,
-            Self::Event(_) | Self::Object(_) => Verdict::Give,
+            Self::Store(error) => error.verdict(),
+            Self::Panicked(_) => Verdict::Retry,
+            // An operator must look.
+            Self::Event(_) | Self::Object(_) => Verdict::GiveUp,
         }
     }
 }

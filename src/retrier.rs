@@ -7,13 +7,14 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use crate::projection::derived::Basis;
-use crate::projection::{Verdict, occasions};
+use crate::projection::occasions;
 use crate::retry::{self, RetryPolicy};
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
+use crate::verdict::Verdict;
 
 /// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
 const POLL: Duration = Duration::from_secs(5);
@@ -49,9 +50,9 @@ pub struct Failed<'a> {
 /// When the database cannot take it.
 pub fn record(tx: &Tx, failed: &Failed, verdict: Verdict, policy: RetryPolicy) -> Result<Option<Ticket>, StoreError> {
     let jitter = retry::jitter_of(&failed.pending.event_id, failed.attempt);
-    match (verdict, policy.verdict(failed.attempt, failed.basis.now_ms, jitter)) {
-        (Verdict::Give, _) | (_, retry::Verdict::Exhausted) => bury(tx, failed).map(|()| None),
-        (_, retry::Verdict::RetryAt { due_ms }) => queue(tx, failed, due_ms, policy).map(Some),
+    match (verdict, policy.due_ms(failed.attempt, failed.basis.now_ms, jitter)) {
+        (Verdict::GiveUp, _) | (_, None) => bury(tx, failed).map(|()| None),
+        (_, Some(due_ms)) => queue(tx, failed, due_ms, policy).map(Some),
     }
 }
 

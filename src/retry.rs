@@ -15,18 +15,6 @@ pub struct RetryPolicy {
     pub max_delay_s: u64,
 }
 
-/// What becomes of work that has just failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Try again, not before this unix time in milliseconds.
-    RetryAt {
-        /// Unix milliseconds.
-        due_ms: i64,
-    },
-    /// All attempts are used up: a dead letter.
-    Exhausted,
-}
-
 impl RetryPolicy {
     /// Milliseconds to wait after failure number `attempt` (1 is the first; 0 counts as 1).
     ///
@@ -43,14 +31,12 @@ impl RetryPolicy {
         delay_ms - spread_ms + jittered_ms
     }
 
-    /// What to do after `attempts` failures in all, the last of them now (unix milliseconds).
+    /// When the next attempt is due after `attempts` failures in all, the last of them now; unix milliseconds. `None`: all
+    /// attempts are used up.
     #[must_use]
-    pub fn verdict(&self, attempts: u32, now_ms: i64, jitter: f64) -> Verdict {
-        if attempts >= self.max_attempts {
-            return Verdict::Exhausted;
-        }
-        let due_ms = now_ms.saturating_add_unsigned(self.delay_ms(attempts, jitter));
-        Verdict::RetryAt { due_ms }
+    pub fn due_ms(&self, attempts: u32, now_ms: i64, jitter: f64) -> Option<i64> {
+        let is_exhausted = attempts >= self.max_attempts;
+        (!is_exhausted).then(|| now_ms.saturating_add_unsigned(self.delay_ms(attempts, jitter)))
     }
 }
 
@@ -99,12 +85,11 @@ mod tests {
 
     #[test]
     fn work_is_exhausted_by_its_last_allowed_failure_and_not_before() {
-        let due = |due_ms| Verdict::RetryAt { due_ms };
-        assert_eq!(POLICY.verdict(1, 1_000, 0.0), due(16_000));
-        assert_eq!(POLICY.verdict(7, 1_000, 0.0), due(961_000));
-        assert_eq!(POLICY.verdict(8, 1_000, 0.0), Verdict::Exhausted);
-        assert_eq!(POLICY.verdict(9, 1_000, 0.0), Verdict::Exhausted);
-        assert_eq!(POLICY.verdict(1, i64::MAX, 0.0), due(i64::MAX));
+        assert_eq!(POLICY.due_ms(1, 1_000, 0.0), Some(16_000));
+        assert_eq!(POLICY.due_ms(7, 1_000, 0.0), Some(961_000));
+        assert_eq!(POLICY.due_ms(8, 1_000, 0.0), None);
+        assert_eq!(POLICY.due_ms(9, 1_000, 0.0), None);
+        assert_eq!(POLICY.due_ms(1, i64::MAX, 0.0), Some(i64::MAX));
     }
 
     #[test]
@@ -138,7 +123,7 @@ mod tests {
             policy in policies(), attempts: u32, now_ms: i64, jitter: f64,
         ) {
             prop_assert!(policy.delay_ms(attempts, jitter) <= policy.max_delay_s.saturating_mul(1000));
-            if let Verdict::RetryAt { due_ms } = policy.verdict(attempts, now_ms, jitter) {
+            if let Some(due_ms) = policy.due_ms(attempts, now_ms, jitter) {
                 prop_assert!(due_ms >= now_ms);
             }
         }

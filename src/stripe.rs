@@ -9,5 +9,6 @@ pub mod event;
 pub mod form;
 mod lossy;
 pub mod object;
+pub mod operation;
 pub mod settings;
 pub mod signature;

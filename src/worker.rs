@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::projection::{self, Context, Event, ProjectionError, Verdict};
+use crate::projection::{self, Context, Event, ProjectionError};
 use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
 use crate::step::{Cause, Job, Next, Surroundings};
@@ -20,6 +20,7 @@ use crate::store::inbox::{self, Completion, Pending, Range};
 use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
 use crate::stripe::event::Content;
 use crate::thread::{Pulse, panic_text};
+use crate::verdict::Verdict;
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 96;
@@ -254,14 +255,14 @@ impl Job for Worker {
 
 /// Whether a failed batch may go better event by event.
 fn is_events_fault(error: &StoreError) -> bool {
-    ProjectionError::Store(error.clone()).verdict() != Verdict::Later
+    error.verdict() != Verdict::Wait
 }
 
 /// What an event's failure means for a batch that is taken as one. Only the database's own failures count further.
 fn undo_all(error: ProjectionError) -> StoreError {
     match error {
         ProjectionError::Store(error) => error,
-        error => StoreError::Sql(error.to_string()),
+        error => StoreError::Content(error.to_string()),
     }
 }
 
@@ -297,7 +298,7 @@ fn project_one(tx: &Tx, work: &Work, terms: &Terms) -> Result<(), ProjectionErro
 fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreError> {
     let Err(error) = in_savepoint(tx, |tx| project_one(tx, work, terms)) else { return Ok(None) };
     match (error.verdict(), error) {
-        (Verdict::Later, ProjectionError::Store(error)) => Err(error),
+        (Verdict::Wait, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
             let (pending, error) = (&work.pending, error.to_string());
             let basis = terms.context.basis(terms.now_ms);

@@ -1,13 +1,13 @@
 //! A user's customer at Stripe, made once: a user that has one keeps it, one that is being made is waited for, and one
 //! whose making is in doubt is asked for under the same key. Called by `http::api` before anything that needs a customer.
 
-use super::held::new_key;
-use super::{Caller, Calls, CallsError, Kind, TURN_PATIENCE, Wanted, outcome::Outcome, turn_name};
+use super::locked::new_key;
+use super::{Caller, Calls, CallsError, LOCK_PATIENCE, Wanted, lock_name, outcome::Outcome};
 use crate::store::customers;
 use crate::store::stripe_operations as table;
 use crate::store::users::User;
-use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
+use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// What a user has.
 pub enum Customer {
@@ -23,7 +23,7 @@ impl Calls {
     /// # Errors
     /// When it was not tried, or its outcome could not be written down.
     pub fn customer_of(&self, user: &User) -> Result<Customer, CallsError> {
-        let _turn = self.turns.take(&turn_name(Some(&user.id), None, ""), TURN_PATIENCE).ok_or(CallsError::Busy)?;
+        let _lock = self.locks.take(&lock_name(Some(&user.id), None, ""), LOCK_PATIENCE).ok_or(CallsError::Busy)?;
         let id = user.id.clone();
         let (known, open) = self.store.read(move |reader| {
             Ok((customers::find_main_usable(reader, &id)?, table::find_customer_in_the_making(reader, &id)?))
@@ -32,21 +32,20 @@ impl Calls {
             return Ok(Customer::Known(known));
         }
         let operation = match open {
-            Some(open) => self.take_up(open)?,
+            Some(open) => self.claim(open)?,
             None => {
                 let key = new_key()?;
                 let wanted = Wanted {
-                    kind: Kind::CustomerCreate,
+                    kind: OperationKind::CustomerCreate,
+                    parameters: OperationParameters::default(),
                     user_id: Some(user.id.clone()),
                     subject: None,
-                    verb: Verb::Post,
-                    path: "/v1/customers".to_owned(),
                     caller: Caller::new(None, ""),
                 };
                 self.reserve(&wanted, &key, &form(user, self.context.link.own_key(), &key).encode()?)?
             }
         };
-        match self.pursue(operation)? {
+        match self.send_or_find(operation)? {
             Outcome::Done(done) => match super::text_of(&done.object, "id") {
                 Some(id) => Ok(Customer::Known(id.to_owned())),
                 None => Err(CallsError::Answer("a customer without an id".to_owned())),

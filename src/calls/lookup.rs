@@ -5,7 +5,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::kind::Trace;
 use super::outcome::Outcome;
 use super::{Calls, CallsError, KEY_METADATA};
 use crate::projection::read::Sent;
@@ -13,6 +12,7 @@ use crate::store::stripe_operations::{Operation, Settled, Status};
 use crate::stripe::call::{Answer, Priority};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;
+use crate::stripe::operation::WithoutKey;
 
 /// How much earlier than our time of sending Stripe's clock may have dated what was made; ours may have been wrong.
 const CLOCK_SLACK_S: i64 = 86_400;
@@ -31,14 +31,14 @@ struct List<'a> {
 impl Calls {
     /// Finds an operation's outcome without its key.
     pub(super) fn look_for(&self, operation: &Operation) -> Result<Outcome, CallsError> {
-        let Some(kind) = operation.kind else { return self.unknown(operation) };
-        let found = match kind.trace() {
-            Trace::Listed(list) => self.search(operation, list),
-            Trace::Subject => match self.look_at_subject(operation) {
+        let Some(known) = &operation.known else { return self.unknown(operation) };
+        let found = match known.kind.row().without_key {
+            WithoutKey::Search(list) => self.search(operation, list),
+            WithoutKey::LookAtSubject(..) => match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 other => other.map(|_| None),
             },
-            Trace::None => Ok(None),
+            WithoutKey::NotDone => Ok(None),
         };
         match found {
             Ok(Some((answer, sent))) => self.settle_done(operation, &answer, sent),
@@ -98,20 +98,14 @@ impl Calls {
 
     /// Whether the operation's subject is what was to be made of it; `None`: it is not, or cannot be looked at.
     pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<Outcome>, CallsError> {
-        let Some((kind, path)) = operation.kind.zip(subject_path(operation)) else { return Ok(None) };
+        let Some(known) = &operation.known else { return Ok(None) };
+        let Some(path) = known.kind.subject_path(operation.subject.as_deref()) else { return Ok(None) };
         let (answer, sent) = self.get(&path, Form::new(), Priority::Interactive)?;
         let subject: Value =
             serde_json::from_str(&answer.text).map_err(|error| CallsError::Answer(error.to_string()))?;
-        if kind.is_reached(&subject, &operation.form) {
+        if known.kind.was_done(&subject, &known.wanted) {
             return self.settle_done(operation, &answer, sent).map(Some);
         }
         Ok(None)
     }
-}
-
-/// Where the subject is read: `/v1/payment_intents/pi_1/confirm` is about `/v1/payment_intents/pi_1`.
-fn subject_path(operation: &Operation) -> Option<String> {
-    let subject = operation.subject.as_deref()?;
-    let end = operation.path.find(subject)?.checked_add(subject.len())?;
-    operation.path.get(..end).map(str::to_owned)
 }

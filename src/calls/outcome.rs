@@ -4,13 +4,14 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::{Calls, CallsError, Kind, text_of};
+use super::{Calls, CallsError, text_of};
 use crate::projection::read::{self, Sent, Shown};
 use crate::retry::{RetryPolicy, jitter_of};
 use crate::store::stripe_operations::{self as table, Operation, Settled, Status};
 use crate::store::{StoreError, Tx, audit, payment_intents};
-use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::call::{Answer, Call, Priority};
 use crate::stripe::error::{ApiError, StripeError};
+use crate::stripe::operation::{OperationKind, Repeat};
 
 /// When an outcome is asked for again: after 2 s, doubling up to an hour.
 const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
@@ -29,27 +30,13 @@ pub struct Done {
     pub key: String,
 }
 
-/// Stripe's refusal, in Stripe's words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields of Stripe's error object
-pub struct Refusal {
-    pub status: u16,
-    pub kind: Option<String>,
-    pub code: Option<String>,
-    pub decline_code: Option<String>,
-    pub param: Option<String>,
-    pub message: Option<String>,
-    pub payment_intent: Option<String>,
-    pub request_id: Option<String>,
-}
-
 /// What became of an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// It is done.
     Done(Done),
     /// Stripe refused it.
-    Refused(Refusal),
+    Refused(Box<ApiError>),
     /// Nobody knows yet; the same key tells later.
     InDoubt {
         /// The key.
@@ -65,48 +52,8 @@ impl Outcome {
         let answer = operation.answer.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (operation.status, answer) {
             (Status::Done, Some(object)) => Some(Self::Done(Done { object, key: operation.idempotency_key.clone() })),
-            (Status::Refused, Some(refusal)) => Some(Self::Refused(Refusal::of_stored(&refusal))),
+            (Status::Refused, Some(refusal)) => serde_json::from_value(refusal).ok().map(Self::Refused),
             (Status::Done | Status::Refused, None) | (Status::Sending | Status::InDoubt | Status::NotDone, _) => None,
-        }
-    }
-}
-
-impl Refusal {
-    /// Stripe's error.
-    #[must_use]
-    pub fn of(error: &ApiError) -> Self {
-        Self {
-            status: error.status,
-            kind: error.kind.clone(),
-            code: error.code.clone(),
-            decline_code: error.decline_code.clone(),
-            param: error.param.clone(),
-            message: error.message.clone(),
-            payment_intent: error.payment_intent.clone(),
-            request_id: error.facts.request_id.clone(),
-        }
-    }
-
-    fn stored(&self) -> String {
-        json!({
-            "status": self.status, "type": self.kind, "code": self.code, "decline_code": self.decline_code,
-            "param": self.param, "message": self.message, "payment_intent": self.payment_intent,
-            "request_id": self.request_id,
-        })
-        .to_string()
-    }
-
-    fn of_stored(stored: &Value) -> Self {
-        let word = |name: &str| text_of(stored, name).map(str::to_owned);
-        Self {
-            status: stored["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(402),
-            kind: word("type"),
-            code: word("code"),
-            decline_code: word("decline_code"),
-            param: word("param"),
-            message: word("message"),
-            payment_intent: word("payment_intent"),
-            request_id: word("request_id"),
         }
     }
 }
@@ -114,14 +61,14 @@ impl Refusal {
 impl Calls {
     /// Sends an operation that is written down as being sent, and writes down what becomes of it.
     pub(super) fn send(&self, operation: &Operation) -> Result<Outcome, CallsError> {
-        let (Some(_), Some(verb)) = (operation.kind, operation.verb) else { return self.unknown(operation) };
-        let is_post = verb == Verb::Post;
+        let Some(known) = &operation.known else { return self.unknown(operation) };
+        let has_key = known.kind.row().repeat == Repeat::UnderKey;
         let call = Call {
-            verb,
+            verb: known.verb,
             path: &operation.path,
             form: &operation.form,
-            idempotency_key: is_post.then_some(operation.idempotency_key.as_str()),
-            // Also when nobody waits for it: it is about money, and has its user's turn, so it must not take minutes.
+            idempotency_key: has_key.then_some(operation.idempotency_key.as_str()),
+            // Also when nobody waits for it: it is about money, and its user is locked, so it must not take minutes.
             priority: Priority::Interactive,
             context: None,
         };
@@ -148,7 +95,7 @@ impl Calls {
     /// It was written by a program that can do more. Nobody here can say what its outcome looks like, so it is neither sent
     /// nor called anything but in doubt.
     pub(super) fn unknown(&self, operation: &Operation) -> Result<Outcome, CallsError> {
-        let word = &operation.kind_word;
+        let word = &operation.word;
         self.doubt(operation, &format!("this tilld does not know what {word:?} is; the version that wrote it does"))
     }
 
@@ -163,9 +110,9 @@ impl Calls {
         let reading = sent.reading(answer.date_s, now_ms);
         let shown = Shown::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
         let object = shown.object().clone();
-        let Some(kind) = operation.kind else { return self.unknown(operation) };
+        let Some(kind) = operation.known.as_ref().map(|known| known.kind) else { return self.unknown(operation) };
         if !kind.is_shown_by(&object) {
-            return Err(CallsError::Answer(format!("it shows no object that {} makes", kind.as_str())));
+            return Err(CallsError::Answer(format!("it shows no object that {} makes", kind.word())));
         }
         let settled = Settled {
             status: Status::Done,
@@ -176,7 +123,7 @@ impl Calls {
         };
         let (context, done) = (std::sync::Arc::clone(&self.context), operation.clone());
         self.store.write(move |tx| {
-            if kind.is_mirrored() {
+            if kind.row().mirrored {
                 absorb_or_log(tx, &shown, &context, now_ms)?;
             }
             note_key(tx, &done, settled.object_id.as_deref())?;
@@ -194,9 +141,9 @@ impl Calls {
         if unknown {
             return self.doubt(operation, &error);
         }
-        // A DELETE has no key: repeated after one that was done, it finds nothing left to delete. Its subject tells.
-        if operation.verb == Some(Verb::Delete) && error.api().is_some_and(|api| api.status == 404 && api.is_stripes())
-        {
+        // Without a key, repeated after one that was done, it finds nothing left to do. Its subject tells.
+        let has_no_key = operation.known.as_ref().is_some_and(|known| known.kind.row().repeat == Repeat::AsItIs);
+        if has_no_key && error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
@@ -215,18 +162,21 @@ impl Calls {
     }
 
     pub(super) fn settle_refused(&self, operation: &Operation, error: StripeError) -> Result<Outcome, CallsError> {
-        let refusal = error.api().map(Refusal::of);
+        let refusal = error.api();
         // A declined card stays declined under its key; what was wrong with a request may be put right.
-        let is_final = refusal.as_ref().is_some_and(|refusal| refusal.status == 402);
+        let is_final = refusal.is_some_and(|refusal| refusal.status == 402);
         let settled = Settled {
             status: if is_final { Status::Refused } else { Status::NotDone },
             object_id: None,
-            answer: refusal.as_ref().map(Refusal::stored),
-            request_id: refusal.as_ref().and_then(|refusal| refusal.request_id.clone()),
+            answer: refusal.map(serde_json::to_string).transpose().map_err(StoreError::from)?,
+            request_id: refusal.and_then(|refusal| refusal.facts.request_id.clone()),
             error: Some(error.to_string()),
         };
         self.write_settled(operation, settled)?;
-        Ok(refusal.map_or(Outcome::NotDone(error), Outcome::Refused))
+        Ok(match error.api() {
+            Some(refusal) => Outcome::Refused(Box::new(refusal.clone())),
+            None => Outcome::NotDone(error),
+        })
     }
 
     pub(super) fn write_settled(&self, operation: &Operation, settled: Settled) -> Result<(), CallsError> {
@@ -241,7 +191,7 @@ impl Calls {
         log::warn!(
             "the outcome of a call to Stripe is not known; it is asked for again in {} s kind={} subject={}: {error}",
             delay_ms / 1000,
-            operation.kind_word,
+            operation.word,
             operation.subject.as_deref().unwrap_or("none"),
         );
         let words = error.to_string();
@@ -272,7 +222,7 @@ fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, n
 /// The key of the request that made a payment intent, where people look for it.
 fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(), StoreError> {
     match object_id {
-        Some(id) if operation.kind == Some(Kind::PaymentIntentCreate) => {
+        Some(id) if operation.known.as_ref().is_some_and(|known| known.kind == OperationKind::PaymentIntentCreate) => {
             payment_intents::set_idempotency_key(tx, id, &operation.idempotency_key)
         }
         _ => Ok(()),
@@ -290,7 +240,7 @@ fn note(tx: &Tx, operation: &Operation, settled: &Settled, now_ms: i64) -> Resul
     let entry = audit::NewEntry {
         at_ms: now_ms,
         actor: "api",
-        action: &operation.kind_word,
+        action: &operation.word,
         user_id: operation.user_id.as_deref(),
         customer_id: None,
         subscription_id: None,

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use super::outcome::{LONGEST_DOUBT_MS, Outcome};
-use super::{Calls, CallsError, turn_name};
+use super::{Calls, CallsError, lock_name};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::stripe::call::Priority;
 
-/// Operations looked at in one turn at most.
+/// Operations looked at in one round at most.
 const BATCH: u32 = 64;
 
 impl Calls {
@@ -23,7 +23,7 @@ impl Calls {
         Ok(self.store.write(move |tx| table::bring_forward(tx, latest_ms, now_ms))?)
     }
 
-    /// Takes up every open operation that is due and that nobody has in hand. How many were settled.
+    /// Claims every open operation that is due and that nobody has in hand. How many were settled.
     ///
     /// # Errors
     /// When the database cannot be asked or written.
@@ -41,10 +41,7 @@ impl Calls {
                 Ok(known) => settled += usize::from(known),
                 // One that cannot be dealt with must not keep the others waiting.
                 Err(error @ (CallsError::Answer(_) | CallsError::Stripe(_) | CallsError::Form(_))) => {
-                    log::warn!(
-                        "the outcome of a call to Stripe is still not known kind={}: {error}",
-                        operation.kind_word
-                    );
+                    log::warn!("the outcome of a call to Stripe is still not known kind={}: {error}", operation.word);
                 }
                 Err(error) => return Err(error),
             }
@@ -53,23 +50,23 @@ impl Calls {
     }
 
     fn recover_one(&self, operation: &Operation) -> Result<bool, CallsError> {
-        let name = turn_name(operation.user_id.as_deref(), operation.subject.as_deref(), &operation.path);
-        // Who has the turn may be sending it.
-        let Some(_turn) = self.turns.take(&name, Duration::ZERO) else { return Ok(false) };
+        let name = lock_name(operation.user_id.as_deref(), operation.subject.as_deref(), &operation.path);
+        // Who has the lock may be sending it.
+        let Some(_lock) = self.locks.take(&name, Duration::ZERO) else { return Ok(false) };
         let key = operation.idempotency_key.clone();
         let found = self.store.read(move |reader| table::find(reader, &key))?;
         let Some(operation) = found.filter(|found| found.status.is_open()) else { return Ok(false) };
-        let kind = operation.kind_word.clone();
+        let word = operation.word.clone();
         let outcome = self.find_out(operation)?;
         let settled = !matches!(outcome, Outcome::InDoubt { .. });
         if settled {
-            log::info!("the outcome of a call to Stripe is known now kind={kind} outcome={}", word(&outcome));
+            log::info!("the outcome of a call to Stripe is known now kind={word} outcome={}", outcome_word(&outcome));
         }
         Ok(settled)
     }
 }
 
-fn word(outcome: &Outcome) -> &'static str {
+fn outcome_word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done(_) => "done",
         Outcome::Refused(_) => "refused",

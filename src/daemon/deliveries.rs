@@ -3,7 +3,7 @@
 
 use crate::config::{Config, NotifyWebhook};
 use crate::delivery::endpoint::{self, Endpoint};
-use crate::delivery::mail::{MailError, Mailer, Verdict};
+use crate::delivery::mail::{MailError, Mailer};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
 use crate::delivery::{self, Attempt, Books, Judge, Lane, Outcome, judge};
@@ -12,6 +12,7 @@ use crate::projection::{Context, resync, still};
 use crate::store::outbox::{Effect, answers, deliveries};
 use crate::store::{Store, StoreError};
 use crate::thread::Stop;
+use crate::verdict::Verdict;
 
 use super::flows::Flows;
 use super::{DaemonError, mailer};
@@ -123,11 +124,11 @@ pub fn mailing(mailer: Mailer) -> Attempt {
         };
         match mailer.send(&payload, &effect.dedupe_key) {
             Ok(sent) => Outcome::Done(Some(sent.answer)),
+            Err(error @ MailError::NoAddress) => Outcome::Skipped(error.to_string()),
             Err(error) => match error.verdict() {
-                Verdict::Later => Outcome::TryAgain { why: error.to_string(), after_s: None },
-                Verdict::Never => Outcome::Refused(error.to_string()),
-                Verdict::Skip => Outcome::Skipped(error.to_string()),
-                Verdict::NotTried => Outcome::NotTried,
+                Verdict::Retry => Outcome::TryAgain { why: error.to_string(), after_s: None },
+                Verdict::GiveUp => Outcome::Refused(error.to_string()),
+                Verdict::Wait => Outcome::NotTried,
             },
         }
     })

@@ -29,6 +29,7 @@ use overrides::{Overrides, Part};
 use transport::Door;
 
 use crate::thread::Stop;
+use crate::verdict::Verdict;
 pub use notice::{KINDS, Kind};
 pub use overrides::PLACEHOLDERS;
 
@@ -75,36 +76,34 @@ pub struct Settings {
     pub server: Server,
 }
 
-/// What is to become of a mail that was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may work later.
-    Later,
-    /// It will never work.
-    Never,
-    /// There is nobody to send it to.
-    Skip,
-    /// It was broken off, because it is time to stop, before the server could have taken it.
-    NotTried,
-}
-
 /// Why a mail was not sent, or a mailer not made. It names no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct MailError {
-    verdict: Verdict,
-    text: String,
+pub enum MailError {
+    /// There is nobody to send it to.
+    #[error("no mail address is known")]
+    NoAddress,
+    /// It failed.
+    #[error("{text}")]
+    Failed {
+        /// [`Verdict::Wait`]: it was broken off, because it is time to stop, before the server could have taken it.
+        verdict: Verdict,
+        /// Why.
+        text: String,
+    },
 }
 
 impl MailError {
     fn new(verdict: Verdict, text: impl Into<String>) -> Self {
-        Self { verdict, text: text.into() }
+        Self::Failed { verdict, text: text.into() }
     }
 
     /// What is to become of the mail.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.verdict
+        match self {
+            Self::NoAddress => Verdict::GiveUp,
+            Self::Failed { verdict, .. } => *verdict,
+        }
     }
 }
 
@@ -163,7 +162,7 @@ impl Mailer {
     /// # Errors
     /// All that is wrong, one per line, each with its key or file.
     pub fn new(settings: Settings) -> Result<Self, MailError> {
-        let never = |text: String| MailError::new(Verdict::Never, text);
+        let never = |text: String| MailError::new(Verdict::GiveUp, text);
         let server = settings.server;
         if server.security == Security::None && !is_loopback(&server.host) {
             let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
@@ -191,7 +190,7 @@ impl Mailer {
     /// # Errors
     /// When that is no payload of a mail.
     pub fn render(&self, payload: &Value) -> Result<Rendered, MailError> {
-        let notice = Notice::read(payload).map_err(|text| MailError::new(Verdict::Never, text))?;
+        let notice = Notice::read(payload).map_err(|text| MailError::new(Verdict::GiveUp, text))?;
         self.write(&notice)
     }
 
@@ -202,7 +201,7 @@ impl Mailer {
         let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());
         let own = |part, clean| self.overrides.find(notice.kind, part).map(|own| own.fill(&values, clean));
         let broken =
-            |error: askama::Error| MailError::new(Verdict::Never, format!("the mail cannot be written: {error}"));
+            |error: askama::Error| MailError::new(Verdict::GiveUp, format!("the mail cannot be written: {error}"));
         let text = match own(Part::Text, str::to_owned) {
             Some(text) => text,
             None => TextPart { letter, greeting, reason, product }.render().map_err(broken)?,
@@ -223,10 +222,10 @@ impl Mailer {
     /// # Errors
     /// When it was not sent; [`MailError::verdict`] says whether to try again.
     pub fn send(&self, payload: &Value, message_id_seed: &str) -> Result<Sent, MailError> {
-        let never = |text: String| MailError::new(Verdict::Never, text);
+        let never = |text: String| MailError::new(Verdict::GiveUp, text);
         let notice = Notice::read(payload).map_err(never)?;
         let Some(to) = notice.to else {
-            return Err(MailError::new(Verdict::Skip, "no mail address is known"));
+            return Err(MailError::NoAddress);
         };
         let to = message::address(to).map_err(never)?;
         let Rendered { subject, text, html } = self.write(&notice)?;

@@ -120,7 +120,11 @@ impl From<StoreError> for ApiError {
                 log::error!("the database cannot answer: {error}");
                 Self::new(503, "database_unavailable", "the database cannot answer now; try again")
             }
-            StoreError::Sql(_) | StoreError::Panicked(_) => Self::internal(&error),
+            StoreError::Sql(_)
+            | StoreError::Json(_)
+            | StoreError::Missing(_)
+            | StoreError::Content(_)
+            | StoreError::Panicked(_) => Self::internal(&error),
         }
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreE
         return Ok(());
     }
     let Some(body) = inbox::find_payload(tx, &event.id)? else { return Ok(()) };
-    let body = RawValue::from_string(body).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let body = RawValue::from_string(body)?;
     #[derive(serde::Serialize)]
     struct Forwarded<'a> {
         r#type: &'a str,
@@ -106,7 +106,7 @@ pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreE
         data: &'a RawValue,
     }
     let forwarded = Forwarded { r#type: &event_type, timestamp: rfc3339(event.created), data: &body };
-    let payload = serde_json::to_string(&forwarded).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let payload = serde_json::to_string(&forwarded)?;
     let user_id = concerned(tx, event)?;
     put(tx, &event_type, &event.id, (user_id.as_deref(), &payload), basis)
 }

@@ -190,7 +190,7 @@ pub(super) fn rewrite(
     write: impl FnOnce(&Tx, &Winner, Basis) -> Result<(), ProjectionError>,
 ) -> Result<(), ProjectionError> {
     let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
-    let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let object = serde_json::from_str(&mirrored.data).map_err(StoreError::from)?;
     let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
     write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
 }

@@ -76,7 +76,7 @@ fn read_name(tx: &Tx, (named, id): (Named, &str), rules: &Rules, now_ms: i64) ->
 fn of_projection(error: ProjectionError) -> StoreError {
     match error {
         ProjectionError::Store(error) => error,
-        error => StoreError::Sql(error.to_string()),
+        error => StoreError::Content(error.to_string()),
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode as Code;
 use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_READONLY_ROLLBACK};
 
+use crate::verdict::Verdict;
+
 /// What to do with a file that SQLite finds damaged; each message says it once.
 const REPAIR: &str = "stop tilld, move the file with its -wal and -shm away, put a backup in its place, start again, and resend the events since then from Stripe's dashboard";
 
@@ -20,6 +22,15 @@ pub enum StoreError {
     /// The statement or the data is at fault; the same call fails again.
     #[error("database error: {0}")]
     Sql(String),
+    /// What is to be written, or was read, is not JSON as its column has it.
+    #[error("JSON that cannot be used: {0}")]
+    Json(String),
+    /// A row that must be there is not, or has not been written.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// What an object or an event says cannot be taken; what was written with it is undone.
+    #[error("{0}")]
+    Content(String),
     /// The closure panicked; its changes were undone.
     #[error("panicked: {0}")]
     Panicked(String),
@@ -205,7 +216,22 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error.to_string())
+    }
+}
+
 impl StoreError {
+    /// What can be done about it: what the database cannot take now is nobody's attempt.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Unavailable(_) | Self::Damaged(_) | Self::Stopped => Verdict::Wait,
+            Self::Sql(_) | Self::Json(_) | Self::Missing(_) | Self::Content(_) | Self::Panicked(_) => Verdict::Retry,
+        }
+    }
+
     /// Whether only an operator can help.
     #[must_use]
     pub fn is_damage(&self) -> bool {

@@ -4,12 +4,9 @@
 
 use rusqlite::{Row, named_params};
 
-mod kind;
-
-pub use kind::Kind;
-
 use super::{Reader, StoreError, Tx};
 use crate::stripe::call::Verb;
+use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// States of an operation, as the column has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,21 +51,40 @@ pub struct New {
     /// Sent to Stripe.
     pub idempotency_key: String,
     /// What is done.
-    pub kind: &'static str,
+    pub kind: OperationKind,
     /// For whom.
     pub user_id: Option<String>,
     /// To what.
     pub subject: Option<String>,
     /// Hash of the caller's request.
     pub fingerprint: String,
-    /// `POST` or `DELETE`.
-    pub verb: &'static str,
-    /// Of the request to Stripe.
-    pub path: String,
-    /// Its encoded parameters.
+    /// Encoded, as they are sent.
     pub form: String,
+    /// What decides whether it was done.
+    pub wanted: OperationParameters,
     /// Before the first byte leaves: unix milliseconds, and the newest event in the log.
     pub sent: (i64, i64),
+}
+
+/// What a row says is done, read once, where the row is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownOperation {
+    /// What is done.
+    pub kind: OperationKind,
+    /// How it is sent.
+    pub verb: Verb,
+    /// What decides whether it was done.
+    pub wanted: OperationParameters,
+}
+
+impl KnownOperation {
+    fn read(word: &str, verb: &str, wanted: &str) -> Option<Self> {
+        Some(Self {
+            kind: OperationKind::parse(word)?,
+            verb: parse_verb(verb)?,
+            wanted: serde_json::from_str(wanted).ok()?,
+        })
+    }
 }
 
 /// A row.
@@ -78,25 +94,23 @@ pub struct Operation {
     pub id: i64,
     /// Sent to Stripe.
     pub idempotency_key: String,
-    /// What is done; `None`: a word that this program does not know.
-    pub kind: Option<Kind>,
-    /// The word itself.
-    pub kind_word: String,
+    /// The word for what is done.
+    pub word: String,
+    /// What that is; `None`: this program does not know it, or not all of it.
+    pub known: Option<KnownOperation>,
     /// For whom.
     pub user_id: Option<String>,
     /// To what.
     pub subject: Option<String>,
     /// Hash of the caller's request.
     pub fingerprint: String,
-    /// How it is sent; `None`: a word that this program does not know.
-    pub verb: Option<Verb>,
     /// Of the request to Stripe.
     pub path: String,
     /// Its encoded parameters.
     pub form: String,
     /// Where it stands.
     pub status: Status,
-    /// Times that it was taken up.
+    /// Its attempts.
     pub attempts: u32,
     /// Before the first byte left, unix milliseconds.
     pub first_sent_ms: i64,
@@ -107,23 +121,34 @@ pub struct Operation {
 }
 
 const COLUMNS: &str = "id, idempotency_key, kind, user_id, subject, fingerprint, verb, path, form, status, attempts,
-    first_sent_ms, sent_log_id, answer";
+    first_sent_ms, sent_log_id, answer, wanted";
+
+/// Columns of [`COLUMNS`]; what a query adds comes after them.
+const COLUMN_COUNT: usize = 15;
+
+fn verb_word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Get => "GET",
+        Verb::Post => "POST",
+        Verb::Delete => "DELETE",
+    }
+}
+
+fn parse_verb(word: &str) -> Option<Verb> {
+    [Verb::Post, Verb::Delete].into_iter().find(|verb| verb_word(*verb) == word)
+}
 
 fn operation(row: &Row) -> rusqlite::Result<Operation> {
-    let (status, kind_word, verb): (String, String, String) = (row.get(9)?, row.get(2)?, row.get(6)?);
+    let (status, word): (String, String) = (row.get(9)?, row.get(2)?);
+    let (verb, wanted): (String, String) = (row.get(6)?, row.get(14)?);
     Ok(Operation {
         id: row.get(0)?,
         idempotency_key: row.get(1)?,
-        kind: Kind::parse(&kind_word),
-        kind_word,
+        known: KnownOperation::read(&word, &verb, &wanted),
+        word,
         user_id: row.get(3)?,
         subject: row.get(4)?,
         fingerprint: row.get(5)?,
-        verb: match verb.as_str() {
-            "POST" => Some(Verb::Post),
-            "DELETE" => Some(Verb::Delete),
-            _ => None,
-        },
         path: row.get(7)?,
         form: row.get(8)?,
         // The CHECK allows no other word.
@@ -137,9 +162,9 @@ fn operation(row: &Row) -> rusqlite::Result<Operation> {
 
 const INSERT: &str = "INSERT INTO stripe_operations
     (idempotency_key, kind, user_id, subject, fingerprint, verb, path, form, status, attempts, first_sent_ms,
-     sent_log_id, created_at_ms)
+     sent_log_id, created_at_ms, wanted)
     VALUES (:key, :kind, :user_id, :subject, :fingerprint, :verb, :path, :form, 'sending', 1, :sent_ms, :sent_log_id,
-            :sent_ms)
+            :sent_ms, :wanted)
     ON CONFLICT DO NOTHING";
 
 /// Writes an operation down, about to be sent. `false`: its key was used meanwhile, or the user's customer is being made.
@@ -147,10 +172,12 @@ const INSERT: &str = "INSERT INTO stripe_operations
 /// # Errors
 /// When the database cannot take it.
 pub fn insert(tx: &Tx, new: &New) -> Result<bool, StoreError> {
+    let (row, path) = (new.kind.row(), new.kind.path(new.subject.as_deref()));
+    let wanted = serde_json::to_string(&new.wanted)?;
     let params = named_params! {
-        ":key": new.idempotency_key, ":kind": new.kind, ":user_id": new.user_id, ":subject": new.subject,
-        ":fingerprint": new.fingerprint, ":verb": new.verb, ":path": new.path, ":form": new.form,
-        ":sent_ms": new.sent.0, ":sent_log_id": new.sent.1,
+        ":key": new.idempotency_key, ":kind": row.word, ":user_id": new.user_id, ":subject": new.subject,
+        ":fingerprint": new.fingerprint, ":verb": verb_word(row.verb), ":path": path, ":form": new.form,
+        ":sent_ms": new.sent.0, ":sent_log_id": new.sent.1, ":wanted": wanted,
     };
     Ok(tx.execute_named(INSERT, params)? == 1)
 }
@@ -176,19 +203,19 @@ pub fn find_customer_in_the_making(reader: &Reader, user_id: &str) -> Result<Opt
 }
 
 // What certainly has not been done is sent for the first time now.
-const TAKE_UP: &str = "UPDATE stripe_operations SET status = 'sending',
+const CLAIM: &str = "UPDATE stripe_operations SET status = 'sending',
         attempts = CASE status WHEN 'not_done' THEN 1 ELSE attempts + 1 END,
         first_sent_ms = CASE status WHEN 'not_done' THEN ?2 ELSE first_sent_ms END,
         sent_log_id = CASE status WHEN 'not_done' THEN ?3 ELSE sent_log_id END,
         answer = NULL, finished_at_ms = NULL
     WHERE id = ?1 AND status IN ('sending', 'in_doubt', 'not_done')";
 
-/// Takes an operation up again, about to be sent once more. `false`: it has been settled meanwhile.
+/// Claims an operation for one more attempt. `false`: it has been settled meanwhile.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn take_up(tx: &Tx, id: i64, sent: (i64, i64)) -> Result<bool, StoreError> {
-    Ok(tx.execute(TAKE_UP, (id, sent.0, sent.1))? == 1)
+pub fn claim(tx: &Tx, id: i64, sent: (i64, i64)) -> Result<bool, StoreError> {
+    Ok(tx.execute(CLAIM, (id, sent.0, sent.1))? == 1)
 }
 
 /// How an operation ended.
@@ -278,7 +305,7 @@ pub fn list_open_checkouts(reader: &Reader, user_id: &str) -> Result<Vec<(Operat
                 AND s.status <> 'open')
          ORDER BY id DESC"
     );
-    reader.list(&sql, [user_id], |row| Ok((operation(row)?, row.get(14)?)))
+    reader.list(&sql, [user_id], |row| Ok((operation(row)?, row.get(COLUMN_COUNT)?)))
 }
 
 const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o

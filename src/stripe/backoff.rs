@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::stripe::call::Verb;
-use crate::stripe::error::{Limit, StripeError, Verdict};
+use crate::stripe::error::{Limit, StripeError};
+use crate::verdict::Verdict;
 
 /// How often and how far apart the attempts of one call are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +179,7 @@ mod tests {
             let errors: Vec<_> = codes.iter().map(|code| if *code == 0 { lost() } else { status(*code) }).collect();
             let (told, attempts) = run(Verb::Post, errors.clone());
             let doubtful = errors.iter().take(attempts as usize).any(StripeError::may_have_been_done);
-            prop_assert_eq!(told.verdict() == Verdict::Unknown, doubtful);
+            prop_assert_eq!(told.verdict() == Verdict::Wait, doubtful);
         }
     }
 }

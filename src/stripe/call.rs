@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::stripe::error::StripeError;
 
 /// A longer idempotency key is refused by Stripe (docs.stripe.com/api/idempotent_requests).
@@ -13,6 +15,15 @@ pub const MAX_PATH_BYTES: usize = 2048;
 pub const MAX_FORM_BYTES: usize = 1 << 20;
 /// The longest query of a GET or DELETE; what the whole URL may have is 64 KiB.
 pub const MAX_QUERY_BYTES: usize = 32 * 1024;
+
+/// What RFC 3986 leaves alone everywhere may stand in a segment of a path as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// An id as a segment of a path.
+#[must_use]
+pub(crate) fn segment(id: &str) -> String {
+    utf8_percent_encode(id, PLAIN).to_string()
+}
 
 /// What is done with the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +137,12 @@ impl fmt::Debug for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment() {
+        assert_eq!(segment("pi_1-a.b~"), "pi_1-a.b~");
+        assert_eq!(segment("a/b?c#d é"), "a%2Fb%3Fc%23d%20%C3%A9");
+    }
 
     const POST: Call<'static> = Call {
         verb: Verb::Post,

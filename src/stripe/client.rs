@@ -85,7 +85,7 @@ impl Client {
     ///
     /// # Errors
     /// The last attempt's, or [`StripeError::InDoubt`] if one of them may have been carried out. With
-    /// [`Verdict::Retry`](crate::stripe::error::Verdict::Retry) nothing was done, and a later try may help.
+    /// [`Verdict::Retry`](crate::verdict::Verdict::Retry) nothing was done, and a later try may help.
     pub fn call(&self, call: &Call) -> Result<Answer, StripeError> {
         call.check()?;
         let backoff = self.backoff(call.priority);

@@ -4,7 +4,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::verdict::Verdict;
 
 /// Characters of Stripe's message that are kept; its longest have some 500.
 const MAX_MESSAGE_CHARS: usize = 2000;
@@ -12,17 +15,6 @@ const MAX_MESSAGE_CHARS: usize = 2000;
 pub(in crate::stripe) const TOO_LONG: &str = "it is longer than an answer may be";
 /// Longer words (codes, ids, parameter names) are not Stripe's.
 const MAX_WORD_BYTES: usize = 255;
-
-/// What to do after an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Ask again: same key, same bytes.
-    Retry,
-    /// Refused, nothing was done: this is the outcome. A new try is a new request.
-    Final,
-    /// It may have been done, and asking again at once does not help: keep the key, ask again later.
-    Unknown,
-}
 
 /// A limit of ours that was hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +94,16 @@ fn id_words(request_id: Option<&str>) -> String {
 }
 
 impl StripeError {
-    /// What to do now.
+    /// What to do now. [`Verdict::Retry`]: ask again, same key, same bytes. [`Verdict::GiveUp`]: refused, nothing was
+    /// done; a new try is a new request. [`Verdict::Wait`]: it may have been done, and asking again at once does not help:
+    /// keep the key, ask again later.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unsendable(_) => Verdict::Final,
+            Self::Unsendable(_) => Verdict::GiveUp,
             Self::Api(error) => error.verdict(),
             Self::Transport { .. } => Verdict::Retry,
-            Self::Unreadable { .. } | Self::InDoubt { .. } => Verdict::Unknown,
+            Self::Unreadable { .. } | Self::InDoubt { .. } => Verdict::Wait,
         }
     }
 
@@ -129,7 +123,7 @@ impl StripeError {
     /// that point tell nothing.
     #[must_use]
     pub fn settles_earlier_attempts(&self) -> bool {
-        matches!(self, Self::Api(error) if self.verdict() == Verdict::Final && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
+        matches!(self, Self::Api(error) if self.verdict() == Verdict::GiveUp && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
     }
 
     /// Whether the answer was longer than an answer may be: a list may be asked for fewer objects.
@@ -150,25 +144,32 @@ impl StripeError {
 }
 
 /// What the headers of an answer say beside its body.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// `Request-Id`.
     pub request_id: Option<String>,
     /// `Stripe-Should-Retry`.
+    #[serde(skip)]
     pub should_retry: Option<bool>,
     /// `Stripe-Rate-Limited-Reason`, as in `global-rate` or `endpoint-concurrency`.
+    #[serde(skip)]
     pub rate_limited: Option<String>,
     /// `Idempotent-Replayed`: the stored answer to an earlier request with the same key.
+    #[serde(skip)]
     pub replayed: bool,
 }
 
-/// An error that Stripe answered with (docs.stripe.com/api/errors).
-#[derive(Clone, Default, PartialEq, Eq)]
+/// An error that Stripe answered with (docs.stripe.com/api/errors). Written down, it is the answer to whoever repeats what
+/// was refused.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
     /// `type`: `card_error`, `invalid_request_error`, `api_error`, `idempotency_error`; absent if the body was not
     /// Stripe's JSON.
+    #[serde(rename = "type")]
     pub kind: Option<String>,
     /// `code`, as in `resource_missing`.
     pub code: Option<String>,
@@ -181,6 +182,7 @@ pub struct ApiError {
     /// The payment intent that the error is about.
     pub payment_intent: Option<String>,
     /// What the headers said.
+    #[serde(flatten)]
     pub facts: Facts,
 }
 
@@ -219,8 +221,8 @@ impl ApiError {
         let passing = matches!(self.status, 409 | 424 | 429 | 500..);
         match self.facts.should_retry.unwrap_or(passing) {
             true => Verdict::Retry,
-            false if self.may_have_been_done() => Verdict::Unknown,
-            false => Verdict::Final,
+            false if self.may_have_been_done() => Verdict::Wait,
+            false => Verdict::GiveUp,
         }
     }
 

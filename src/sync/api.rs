@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, select};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Means, PAGE, SyncError};
 use crate::projection::read::Sent;
 use crate::store::objects::Reading;
+pub(crate) use crate::stripe::call::segment;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;
@@ -18,8 +18,6 @@ use crate::thread;
 
 /// How often the pulse beats while an answer is waited for.
 const BEAT: Duration = Duration::from_secs(2);
-/// What may stand in a segment of a path as it is.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
 /// A page of a list.
 pub struct Page {
@@ -79,12 +77,6 @@ pub fn members(text: &str, after: Option<&str>) -> Result<(Vec<Box<RawValue>>, O
     let page: RawPage = serde_json::from_str(text).map_err(|_| "it is no list")?;
     let next = next(&page, after)?;
     Ok((page.data, next))
-}
-
-/// A segment of a path.
-#[must_use]
-pub fn segment(id: &str) -> String {
-    utf8_percent_encode(id, PLAIN).to_string()
 }
 
 impl Means {

@@ -290,19 +290,31 @@ impl Check<'_, '_> {
 
     fn repair(&self, id: &str, repair: Repair) -> Result<bool, StoreError> {
         let repaired = match repair {
-            Repair::Object(shown) => {
-                page::absorb_one(self.means, &Arc::new(vec![shown]), 0)?.map(|absorbed| absorbed == Absorbed::Taken)
-            }
+            Repair::Object(shown) => match page::absorb_one(self.means, &Arc::new(vec![shown]), 0)? {
+                page::Taken::Absorbed(Absorbed::Taken) => Repaired::Yes,
+                page::Taken::Absorbed(_) => Repaired::No,
+                page::Taken::Refused(error) => Repaired::Failed(error),
+            },
             Repair::Tables(livemode) => self.project_again(id, livemode)?,
         };
         match repaired {
-            Ok(repaired) => Ok(repaired),
-            Err(error) => {
+            Repaired::Yes => Ok(true),
+            Repaired::No => Ok(false),
+            Repaired::Failed(error) => {
                 log::warn!("an object could not be repaired type={} id={id}: {error}", self.kind.name);
                 Ok(false)
             }
         }
     }
+}
+
+/// Whether a repair changed anything.
+enum Repaired {
+    Yes,
+    /// What is here is as new.
+    No,
+    /// It does not fit the tables, and why.
+    Failed(String),
 }
 
 /// How what was found is repaired.

@@ -11,6 +11,7 @@ use crate::projection::ProjectionError;
 use crate::projection::read::{self, Absorbed, Shown};
 use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx, in_savepoint};
+use crate::verdict::Verdict;
 
 /// Objects of a page, read.
 #[derive(Default)]
@@ -85,7 +86,7 @@ pub(super) fn take<T: Send + 'static>(
     }
     for place in 0..shown.len() {
         means.pulse.beat();
-        if let Err(error) = absorb_one(means, &shown, place)? {
+        if let Taken::Refused(error) = absorb_one(means, &shown, place)? {
             let id = shown[place].object()["id"].as_str().unwrap_or_default().to_owned();
             batch.pass_over(kind, &id, &error);
         }
@@ -94,35 +95,39 @@ pub(super) fn take<T: Send + 'static>(
     Ok(means.store.write(move |tx| mark(tx, failed))?)
 }
 
-/// Takes one object in a commit of its own; the inner error is the object's.
-pub(super) fn absorb_one(
-    means: &Means,
-    shown: &Arc<Vec<Shown>>,
-    place: usize,
-) -> Result<Result<Absorbed, String>, StoreError> {
+/// What became of one object.
+pub(super) enum Taken {
+    /// It was taken, or was known.
+    Absorbed(Absorbed),
+    /// It cannot be taken, and why.
+    Refused(String),
+}
+
+/// Takes one object in a commit of its own.
+pub(super) fn absorb_one(means: &Means, shown: &Arc<Vec<Shown>>, place: usize) -> Result<Taken, StoreError> {
     let (context, now_ms, shown) = (Arc::clone(&means.context), means.clock.now_ms(), Arc::clone(shown));
     let outcome = means.store.write(move |tx| {
         let taken = in_savepoint(tx, |tx| read::absorb(tx, &shown[place], &context, now_ms));
         match taken {
-            Ok(absorbed) => Ok(Ok(absorbed)),
+            Ok(absorbed) => Ok(Taken::Absorbed(absorbed)),
             Err(ProjectionError::Store(error)) => Err(error),
-            Err(error) => Ok(Err(error.to_string())),
+            Err(error) => Ok(Taken::Refused(error.to_string())),
         }
     });
     match outcome {
-        Err(error) if is_objects_fault(&error) => Ok(Err(error.to_string())),
+        Err(error) if is_objects_fault(&error) => Ok(Taken::Refused(error.to_string())),
         outcome => outcome,
     }
 }
 
 /// Whether a page may go better object by object: the disk and the file are not at fault.
 fn is_objects_fault(error: &StoreError) -> bool {
-    matches!(error, StoreError::Sql(_) | StoreError::Panicked(_))
+    error.verdict() == Verdict::Retry
 }
 
 fn undo_all(error: ProjectionError) -> StoreError {
     match error {
         ProjectionError::Store(error) => error,
-        error => StoreError::Sql(error.to_string()),
+        error => StoreError::Content(error.to_string()),
     }
 }

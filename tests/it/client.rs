@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tilld::stripe::call::{Answer, Call, Priority, Verb};
 use tilld::stripe::client::Client;
-use tilld::stripe::error::{Limit, StripeError, Verdict};
+use tilld::stripe::error::{Limit, StripeError};
 use tilld::stripe::settings::{ApiKey, ProxyUrl, Settings};
+use tilld::verdict::Verdict;
 
 mod failures;
 mod server;
@@ -161,7 +162,7 @@ fn what_must_not_be_sent_is_not_sent() {
     for call in &calls {
         for error in [client.call(call).unwrap_err(), client.once(call).unwrap_err()] {
             assert!(matches!(error, StripeError::Unsendable(_)));
-            assert_eq!(error.verdict(), Verdict::Final);
+            assert_eq!(error.verdict(), Verdict::GiveUp);
             shown(&error);
         }
     }
@@ -208,9 +209,9 @@ fn stripe_decides_whether_to_retry_where_it_says_so() {
     ];
     let server = Server::new(script);
     let client = client(&server);
-    assert_eq!(client.call(&POST).unwrap_err().verdict(), Verdict::Unknown);
+    assert_eq!(client.call(&POST).unwrap_err().verdict(), Verdict::Wait);
     assert_eq!(server.seen().len(), 2);
-    assert_eq!(client.call(&POST).unwrap_err().verdict(), Verdict::Final);
+    assert_eq!(client.call(&POST).unwrap_err().verdict(), Verdict::GiveUp);
     assert_eq!(server.seen().len(), 3);
 }
 

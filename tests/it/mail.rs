@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
-use tilld::delivery::mail::{KINDS, MailError, Mailer, Security, Sent, Server, Settings, Verdict};
+use tilld::delivery::mail::{KINDS, MailError, Mailer, Security, Sent, Server, Settings};
+use tilld::verdict::Verdict;
 
 use server::{MailServer, Manners, Taken};
 
@@ -212,29 +213,29 @@ fn every_kind_of_notice_is_sent_with_both_parts() {
 fn a_server_that_is_down_is_tried_later() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = mailer(gone).send(&failed(), SEED).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Later);
+    assert_eq!(error.verdict(), Verdict::Retry);
     assert!(error.to_string().contains("cannot be reached"), "{error}");
 }
 
 /// What a server answers at which step, and what is to become of the mail.
 #[test]
 fn a_refused_recipient_and_a_refused_mail_are_for_good_and_all_else_is_tried_later() {
-    use Verdict::{Later, Never};
+    use Verdict::{GiveUp, Retry};
     let answers = [
-        ("EHLO", "421 too busy", Later),
-        ("MAIL", "451 try again", Later),
-        ("MAIL", "550 5.7.1 <billing@shop.example> is not yours", Later),
-        ("MAIL", "530 5.7.0 log in first", Later),
-        ("RCPT", "421 closing", Later),
-        ("RCPT", "450 4.2.0 <jane@example.com>: greylisted", Later),
-        ("RCPT", "530 5.7.0 log in first", Later),
-        ("RCPT", "550 5.1.1 <jane@example.com>: no such user jane here", Never),
-        ("RCPT", "553 5.1.3 bad", Never),
-        ("DATA", "451 not now", Later),
-        ("DATA", "554 no valid recipients", Never),
-        ("the mail", "452 disk full", Later),
-        ("the mail", "554 5.7.1 looks like spam", Never),
-        ("MAIL", "nonsense", Later),
+        ("EHLO", "421 too busy", Retry),
+        ("MAIL", "451 try again", Retry),
+        ("MAIL", "550 5.7.1 <billing@shop.example> is not yours", Retry),
+        ("MAIL", "530 5.7.0 log in first", Retry),
+        ("RCPT", "421 closing", Retry),
+        ("RCPT", "450 4.2.0 <jane@example.com>: greylisted", Retry),
+        ("RCPT", "530 5.7.0 log in first", Retry),
+        ("RCPT", "550 5.1.1 <jane@example.com>: no such user jane here", GiveUp),
+        ("RCPT", "553 5.1.3 bad", GiveUp),
+        ("DATA", "451 not now", Retry),
+        ("DATA", "554 no valid recipients", GiveUp),
+        ("the mail", "452 disk full", Retry),
+        ("the mail", "554 5.7.1 looks like spam", GiveUp),
+        ("MAIL", "nonsense", Retry),
     ];
     for (step, answer, verdict) in answers {
         let (outcome, server) = sent(Manners { answer: Some((step, answer)), ..Manners::default() }, &failed());
@@ -257,7 +258,7 @@ fn a_server_that_falls_silent_is_tried_later_within_the_timeout() {
         settings.server.timeout = Duration::from_millis(300);
         let begun = Instant::now();
         let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Later, "{step}");
+        assert_eq!(error.verdict(), Verdict::Retry, "{step}");
         assert!(error.to_string().contains("did not answer in time"), "{step}: {error}");
         assert_eq!(error.to_string().contains("may have taken"), step == "the mail", "{step}: {error}");
         // Twice the timeout, a second of goodbye, and a slow machine.
@@ -280,7 +281,7 @@ fn endlessly(first: &'static [u8], pause: Duration) -> (String, Duration) {
     settings.server.timeout = Duration::from_secs(1);
     let begun = Instant::now();
     let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Later);
+    assert_eq!(error.verdict(), Verdict::Retry);
     let took = begun.elapsed();
     talking.join().unwrap();
     (error.to_string(), took)
@@ -331,7 +332,7 @@ fn a_server_without_starttls_gets_neither_password_nor_mail() {
     settings.server.security = Security::StartTls;
     settings.server.login = Some(("billing".to_owned(), "s3cret".to_owned()));
     let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Later);
+    assert_eq!(error.verdict(), Verdict::Retry);
     assert!(error.to_string().contains("STARTTLS"), "{error}");
     let commands = server.commands();
     assert!(!commands.iter().any(|command| command.starts_with("AUTH") || command.starts_with("MAIL")), "{commands:?}");
@@ -345,7 +346,7 @@ fn a_server_that_cannot_do_tls_is_tried_later() {
         settings.server.security = security;
         settings.server.timeout = Duration::from_secs(2);
         let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Later, "{security:?}: {error}");
+        assert_eq!(error.verdict(), Verdict::Retry, "{security:?}: {error}");
         assert!(server.mails().is_empty());
     }
 }
@@ -365,7 +366,7 @@ fn a_login_is_given_where_there_is_one_and_a_refused_one_is_tried_later() {
     let refusing = Manners { offers, answer: Some(("AUTH", "535 5.7.8 wrong")), ..Manners::default() };
     let server = MailServer::start(refusing);
     let error = login(&server).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Later);
+    assert_eq!(error.verdict(), Verdict::Retry);
     assert!(error.to_string().contains("refuses the login: 535"), "{error}");
     assert!(!error.to_string().contains("s3cret"), "{error}");
 }
@@ -378,17 +379,17 @@ fn no_address_is_skipped_a_wrong_one_given_up_and_no_server_is_asked() {
     let mut payload = failed();
     for to in [nobody, json!("  ")] {
         payload["to"] = to;
-        assert_eq!(mailer.send(&payload, SEED).unwrap_err().verdict(), Verdict::Skip);
+        assert_eq!(mailer.send(&payload, SEED).unwrap_err(), MailError::NoAddress);
     }
     for to in wrong {
         payload["to"] = json!(to);
         let error = mailer.send(&payload, SEED).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Never, "{to}");
+        assert_eq!(error.verdict(), Verdict::GiveUp, "{to}");
         assert!(!error.to_string().contains("jane"), "{error}");
     }
     for (notice, to) in [("payment_lost", "jane@example.com"), ("", "jane@example.com")] {
         let payload = json!({"notice": notice, "to": to, "facts": {}});
-        assert_eq!(mailer.send(&payload, SEED).unwrap_err().verdict(), Verdict::Never, "{notice}");
+        assert_eq!(mailer.send(&payload, SEED).unwrap_err().verdict(), Verdict::GiveUp, "{notice}");
     }
     assert!(server.commands().is_empty());
 }

@@ -249,7 +249,7 @@ fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outco
         let absorbed = means.store.write(move |tx| {
             read::absorb(tx, &shown, &context, now_ms).map(|_| ()).map_err(|error| match error {
                 crate::projection::ProjectionError::Store(error) => error,
-                error => StoreError::Sql(error.to_string()),
+                error => StoreError::Content(error.to_string()),
             })
         });
         absorbed.map_err(SyncError::from)?;

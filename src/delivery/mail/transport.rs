@@ -16,8 +16,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::notice::one_line;
 use super::wire::{Answer, Patience, Wire, WireError};
-use super::{MailError, Security, Server, Verdict};
+use super::{MailError, Security, Server};
 use crate::thread::Stop;
+use crate::verdict::Verdict;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// How long a goodbye may take; the mail has been taken, or has not.
@@ -117,7 +118,7 @@ impl Door {
             // A server that offers no TLS gets neither password nor mail.
             if !talk.offers("STARTTLS") {
                 let text = "the mail server offers no STARTTLS, so nothing was sent: see notify.smtp.security";
-                return Err(MailError::new(Verdict::Later, text));
+                return Err(MailError::new(Verdict::Retry, text));
             }
             talk.step(Step::Secure, "STARTTLS")?;
             self.secure(talk)?;
@@ -141,7 +142,7 @@ impl Door {
         }
         if !has("LOGIN") {
             let text = format!("{}: it offers neither PLAIN nor LOGIN", Step::Login.words());
-            return Err(MailError::new(Verdict::Later, text));
+            return Err(MailError::new(Verdict::Retry, text));
         }
         talk.step(Step::Login, "AUTH LOGIN")?;
         talk.step(Step::Login, &BASE64_STANDARD.encode(name))?;
@@ -217,7 +218,7 @@ impl Talk<'_> {
         if !AsRef::<str>::as_ref(from).is_ascii() || !AsRef::<str>::as_ref(self.to).is_ascii() {
             if !self.offers("SMTPUTF8") {
                 let text = "the mail server takes no addresses with letters beyond ASCII (SMTPUTF8)";
-                return Err(MailError::new(Verdict::Never, text));
+                return Err(MailError::new(Verdict::GiveUp, text));
             }
             parameters = " SMTPUTF8";
         }
@@ -259,7 +260,7 @@ fn dotted(mail: &[u8]) -> Vec<u8> {
 fn refused(step: Step, answer: &Answer, to: &Address) -> MailError {
     let Answer { code, .. } = answer;
     let is_final = *code >= 500 && step.is_about_this_mail() && !LOGIN_CODES.contains(code);
-    let verdict = if is_final { Verdict::Never } else { Verdict::Later };
+    let verdict = if is_final { Verdict::GiveUp } else { Verdict::Retry };
     MailError::new(verdict, format!("{}: {code} {}", step.words(), discreet(&answer.words(), to)))
 }
 
@@ -268,10 +269,10 @@ fn told(step: Step, error: &WireError, to: &Address) -> MailError {
     let words = discreet(&error.to_string(), to);
     let doubt = step.doubt();
     match error {
-        WireError::Silence => MailError::new(Verdict::Later, format!("the mail server did not answer in time{doubt}")),
-        WireError::Stopped => MailError::new(Verdict::NotTried, "tilld was told to stop"),
-        WireError::Unreachable(_) => MailError::new(Verdict::Later, format!("{}: {words}", Step::Connect.words())),
-        WireError::Insecure(_) => MailError::new(Verdict::Later, format!("{}: {words}", Step::Secure.words())),
+        WireError::Silence => MailError::new(Verdict::Retry, format!("the mail server did not answer in time{doubt}")),
+        WireError::Stopped => MailError::new(Verdict::Wait, "tilld was told to stop"),
+        WireError::Unreachable(_) => MailError::new(Verdict::Retry, format!("{}: {words}", Step::Connect.words())),
+        WireError::Insecure(_) => MailError::new(Verdict::Retry, format!("{}: {words}", Step::Secure.words())),
         WireError::Broken(_) => {
             let prefix = match step {
                 Step::Sender | Step::Recipient | Step::Begin | Step::Content => {
@@ -279,7 +280,7 @@ fn told(step: Step, error: &WireError, to: &Address) -> MailError {
                 }
                 Step::Connect | Step::Secure | Step::Login => step.words(),
             };
-            MailError::new(Verdict::Later, format!("{prefix}: {words}{doubt}"))
+            MailError::new(Verdict::Retry, format!("{prefix}: {words}{doubt}"))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, Repair, What};
+use super::{Check, Repair, Repaired, What};
 use crate::projection::{ProjectionError, again, handled};
 use crate::store::objects::Key;
 use crate::store::{StoreError, in_savepoint};
@@ -40,15 +40,15 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn project_again(&self, id: &str, livemode: bool) -> Result<Result<bool, String>, StoreError> {
+    pub(super) fn project_again(&self, id: &str, livemode: bool) -> Result<Repaired, StoreError> {
         let (object, id, now_ms) = (self.kind.object, id.to_owned(), self.means.clock.now_ms());
         let context = Arc::clone(&self.means.context);
         self.means.store.write(move |tx| {
             let key = Key { object, id: &id, livemode, account: "" };
             match in_savepoint(tx, |tx| again::project(tx, key, &context, now_ms)) {
-                Ok(()) => Ok(Ok(true)),
+                Ok(()) => Ok(Repaired::Yes),
                 Err(ProjectionError::Store(error)) => Err(error),
-                Err(error) => Ok(Err(error.to_string())),
+                Err(error) => Ok(Repaired::Failed(error.to_string())),
             }
         })
     }

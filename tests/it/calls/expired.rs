@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tilld::calls::{Caller, Calls, CallsError, Kind, Outcome, Wanted};
+use tilld::calls::{Caller, Calls, CallsError, Outcome, Wanted};
 use tilld::clock::{Clock, ManualClock};
-use tilld::stripe::call::Verb;
 use tilld::stripe::client::Client;
 use tilld::stripe::form::Form;
+use tilld::stripe::operation::{OperationKind, OperationParameters};
 use tilld::stripe::settings::{ApiKey, Settings};
 
 use crate::fake_stripe::{FakeStripe, Fault};
@@ -55,11 +55,10 @@ impl Scene {
 
     fn try_to_pay(&self, key: &str) -> Result<Outcome, CallsError> {
         let wanted = Wanted {
-            kind: Kind::PaymentIntentCreate,
+            kind: OperationKind::PaymentIntentCreate,
+            parameters: OperationParameters::default(),
             user_id: None,
             subject: None,
-            verb: Verb::Post,
-            path: "/v1/payment_intents".to_owned(),
             caller: Caller::new(Some(key.to_owned()), "the same request"),
         };
         let form = |key: &str| {
@@ -245,13 +244,12 @@ fn nothing_new_is_asked_for_with_a_key_of_the_other_mode() {
 
 impl Scene {
     /// Asks for something that is done to one object.
-    fn do_to(&self, kind: Kind, subject: &str, path: &str, form: Form) -> Outcome {
+    fn do_to(&self, kind: OperationKind, subject: &str, parameters: OperationParameters, form: Form) -> Outcome {
         let wanted = Wanted {
             kind,
+            parameters,
             user_id: Some("alice".to_owned()),
             subject: Some(subject.to_owned()),
-            verb: Verb::Post,
-            path: path.to_owned(),
             caller: Caller::new(Some("key-1".to_owned()), "the same request"),
         };
         self.calls.perform(&wanted, |_| form).unwrap()
@@ -280,8 +278,8 @@ fn an_expired_session_tells_a_day_later_that_it_is_and_one_that_was_paid_that_it
         let scene = scene();
         let session = scene.fake.add("checkout.session", &json!({"status": "open", "customer": scene.customer}));
         let begin = |scene: &Scene| {
-            let path = format!("/v1/checkout/sessions/{session}/expire");
-            let outcome = scene.do_to(Kind::CheckoutSessionExpire, &session, &path, Form::new());
+            let none = OperationParameters::default();
+            let outcome = scene.do_to(OperationKind::CheckoutSessionExpire, &session, none, Form::new());
             scene.fake.alter(&session, &json!({"status": then}));
             outcome
         };
@@ -307,8 +305,12 @@ fn a_subscription_tells_a_day_later_whether_it_was_resumed() {
         scene.fake.alter(&id, state);
         let pattern = format!("POST /v1/subscriptions/*{under}");
         let begin = |scene: &Scene| {
-            let form = if under.is_empty() { Form::new().unset("pause_collection") } else { unchanged() };
-            scene.do_to(Kind::SubscriptionResume, &id, &format!("/v1/subscriptions/{id}{under}"), form)
+            let (kind, form) = if under.is_empty() {
+                (OperationKind::SubscriptionResumeCollection, Form::new().unset("pause_collection"))
+            } else {
+                (OperationKind::SubscriptionResume, unchanged())
+            };
+            scene.do_to(kind, &id, OperationParameters::default(), form)
         };
         assert_eq!(scene.found_out(begin, &pattern, fault), json!(expected), "{state} {under}");
     }
@@ -331,7 +333,8 @@ fn a_change_that_waits_for_its_payment_is_known_a_day_later_to_have_been_made() 
         let item = Form::new().put("id", made[1].as_str()).put("price", "price_team").put("quantity", 1);
         let form = Form::new().list("items", [item]).put("proration_behavior", "always_invoice");
         let form = form.put("payment_behavior", "pending_if_incomplete");
-        scene.do_to(Kind::SubscriptionChangePlan, &made[0], &format!("/v1/subscriptions/{}", made[0]), form)
+        let wanted = OperationParameters { price_id: Some("price_team".to_owned()) };
+        scene.do_to(OperationKind::SubscriptionChangePlan, &made[0], wanted, form)
     };
     assert_eq!(scene.found_out(begin, "POST /v1/subscriptions/*", Fault::ActThenReset), json!("done"));
     assert_eq!(scene.fake.object(&made[0]).unwrap()["items"]["data"][0]["price"]["id"], "price_pro");

@@ -24,7 +24,7 @@ fn is_lost(error: &StripeError, limit: Option<Limit>, reached: bool) {
 fn is_unreadable(error: &StripeError, status: Option<u16>, reason: &str) {
     assert!(matches!(error, StripeError::Unreadable { status: found, .. } if *found == status), "{error:?}");
     assert!(error.to_string().contains(reason), "{error}");
-    assert_eq!(error.verdict(), Verdict::Unknown);
+    assert_eq!(error.verdict(), Verdict::Wait);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn refusals_are_final_and_tried_once() {
     for status in [400, 401, 402, 403, 404] {
         let server = Server::new(vec![json(status, &[], r#"{"error":{"type":"invalid_request_error"}}"#)]);
         let error = client(&server).call(&POST).unwrap_err();
-        assert_eq!((error.verdict(), error.may_have_been_done(), server.seen().len()), (Verdict::Final, false, 1));
+        assert_eq!((error.verdict(), error.may_have_been_done(), server.seen().len()), (Verdict::GiveUp, false, 1));
     }
 }
 
@@ -98,7 +98,7 @@ fn a_lost_call_that_is_refused_before_the_keys_are_compared_stays_in_doubt() {
     assert!(matches!(error, StripeError::InDoubt { attempts: 2, .. }), "{}", shown(&error));
     assert_eq!(error.api().map(|error| error.status), Some(401));
     let server = Server::new(vec![Act::CarryOutThenReset, json(402, &[("Idempotent-Replayed", "true")], "{}")]);
-    assert_eq!(client(&server).call(&POST).unwrap_err().verdict(), Verdict::Final);
+    assert_eq!(client(&server).call(&POST).unwrap_err().verdict(), Verdict::GiveUp);
 }
 
 #[test]

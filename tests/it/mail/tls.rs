@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tilld::delivery::mail::{MailError, Mailer, Security, Sent, Verdict};
+use tilld::delivery::mail::{MailError, Mailer, Security, Sent};
+use tilld::verdict::Verdict;
 
 use super::{SEED, failed, settings};
 
@@ -128,7 +129,7 @@ fn a_certificate_of_an_authority_that_nobody_knows_gets_nothing() {
     for security in [Security::Tls, Security::StartTls] {
         let (outcome, heard) = sent(security, false);
         let error = outcome.unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Later, "{security:?}");
+        assert_eq!(error.verdict(), Verdict::Retry, "{security:?}");
         assert!(error.to_string().contains("no secure connection"), "{security:?}: {error}");
         assert!(heard.is_empty(), "{security:?}: {heard:?}");
     }

@@ -5,12 +5,16 @@ use super::{Asking, KEYS_PAGE};
 use crate::cli::check::{Line, fail, ok, warn};
 use crate::ids;
 use crate::stripe::call::{Call, Priority, Verb};
+use crate::stripe::operation::{OperationKind, Permission};
 
 const CHECK: &str = "stripe permissions";
 
-/// `(name on the page of the key, path, parameters)` of what is read. Webhook endpoints are not among them: they are asked for
+/// Name on the page of the key, path, parameters.
+type Probe = (&'static str, &'static str, &'static str);
+
+/// What is read. Webhook endpoints are not among them: they are asked for
 /// by this command alone.
-const READS: &[(&str, &str, &str)] = &[
+const READS: &[Probe] = &[
     ("Customers", "/v1/customers", "limit=1"),
     ("Subscriptions", "/v1/subscriptions", "limit=1"),
     ("Invoices", "/v1/invoices", "limit=1"),
@@ -27,15 +31,18 @@ const READS: &[(&str, &str, &str)] = &[
     ("Events", "/v1/events", "limit=1"),
 ];
 
-/// The same of what is changed. Even if the id existed, the change would be none.
-const WRITES: &[(&str, &str, &str)] = &[
-    ("Customers", "/v1/customers/cus_tilldcheck", ""),
-    ("Subscriptions", "/v1/subscriptions/sub_tilldcheck", ""),
-    ("Payment Intents", "/v1/payment_intents/pi_tilldcheck", ""),
-    ("Refunds", "/v1/refunds/re_tilldcheck", ""),
-    ("Checkout Sessions", "/v1/checkout/sessions/cs_tilldcheck", ""),
-    ("Customer Portal", "/v1/billing_portal/sessions", "customer=cus_tilldcheck"),
-];
+/// What is changed: each resource that an operation changes, once.
+fn writable() -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for kind in OperationKind::ALL {
+        let Permission::Write(of) = kind.row().permission else { continue };
+        let probe = (of.name, of.probe_path, of.probe_form);
+        if !probes.contains(&probe) {
+            probes.push(probe);
+        }
+    }
+    probes
+}
 
 pub(super) fn line(asking: &mut Asking) -> Line {
     match missing(asking) {
@@ -49,7 +56,8 @@ pub(super) fn line(asking: &mut Asking) -> Line {
 fn missing(asking: &mut Asking) -> Result<Vec<String>, String> {
     let key = ids::random_token("tilld-check-").map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    for (verb, list) in [(Verb::Get, READS), (Verb::Post, WRITES)] {
+    let writes = writable();
+    for (verb, list) in [(Verb::Get, READS), (Verb::Post, writes.as_slice())] {
         for (number, (name, path, form)) in list.iter().enumerate() {
             let key = format!("{key}-{number}");
             let idempotency_key = (verb == Verb::Post).then_some(key.as_str());
@@ -63,4 +71,22 @@ fn missing(asking: &mut Asking) -> Result<Vec<String>, String> {
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operation_reads_or_changes_is_asked_for() {
+        for kind in OperationKind::ALL {
+            let is_asked = match kind.row().permission {
+                Permission::Read(name) => READS.iter().any(|(read, ..)| *read == name),
+                Permission::Write(of) => writable().iter().any(|(written, ..)| *written == of.name),
+                Permission::None => true,
+            };
+            assert!(is_asked, "{}", kind.word());
+        }
+        assert_eq!(writable().len(), 6);
+    }
 }

@@ -4,9 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::Answered;
-use crate::calls::{CallsError, Done, Outcome, Refusal};
+use crate::calls::{CallsError, Done, Outcome};
 use crate::http::response::{ApiError, Response};
-use crate::stripe::error::StripeError;
+use crate::stripe::error::{self, StripeError};
 
 /// Tells what became of an operation; `shown` makes the answer from Stripe's.
 pub(super) fn told(outcome: Outcome, shown: impl FnOnce(&Done) -> Answered) -> Answered {
@@ -21,13 +21,13 @@ pub(super) fn told(outcome: Outcome, shown: impl FnOnce(&Done) -> Answered) -> A
 /// Tells why something could not be read from Stripe.
 pub(super) fn unread(error: CallsError) -> Answered {
     match error {
-        CallsError::Stripe(error) => Ok(error.api().map_or_else(|| not_done(&error), |api| refused(&Refusal::of(api)))),
+        CallsError::Stripe(error) => Ok(error.api().map_or_else(|| not_done(&error), refused)),
         error => Err(error.into()),
     }
 }
 
 /// Stripe's own words, under a status that says whose fault it is.
-fn refused(refusal: &Refusal) -> Response {
+fn refused(refusal: &error::ApiError) -> Response {
     let status = match refusal.status {
         // The caller's token is in order; ours is not.
         401 | 403 => 502,
@@ -38,7 +38,7 @@ fn refused(refusal: &Refusal) -> Response {
     let words = json!({
         "type": refusal.kind.as_deref().unwrap_or("api_error"), "code": refusal.code, "message": refusal.message,
         "decline_code": refusal.decline_code, "param": refusal.param, "payment_intent": refusal.payment_intent,
-        "request_id": refusal.request_id,
+        "request_id": refusal.facts.request_id,
     });
     let kept = words.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     let mut error: Map<String, Value> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -72,7 +72,7 @@ impl From<CallsError> for ApiError {
                 log::error!("{words}");
                 Self::new(502, "stripe_key_refused", words)
             }
-            CallsError::Answer(_) => Self::internal(&words),
+            CallsError::Key(_) | CallsError::Answer(_) => Self::internal(&words),
         }
     }
 }

@@ -6,8 +6,8 @@ mod second;
 
 use serde_json::json;
 
-use super::{Answered, Asked, answers::told, check_price, parameters::missing, user, user_key};
-use crate::calls::{CallsError, Done, KEY_METADATA, Kind};
+use super::{Answered, Asked, CustomerOrAnswer, answers::told, check_price, parameters::missing, user, user_key};
+use crate::calls::{CallsError, Done, KEY_METADATA};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -15,6 +15,7 @@ use crate::http::route::Segments;
 use crate::store::stripe_operations::Operation;
 use crate::store::users::User;
 use crate::stripe::form::Form;
+use crate::stripe::operation::OperationKind;
 
 const KNOWN: [&str; 10] = [
     "price_id",
@@ -55,18 +56,20 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     }
     let order = order(&asked)?;
     let customer = match asked.customer_of(&user)? {
-        Ok(customer) => customer,
-        Err(answer) => return Ok(answer),
+        CustomerOrAnswer::Customer(customer) => customer,
+        CustomerOrAnswer::Answer(answer) => return Ok(answer),
     };
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
         // What was left in doubt may have made a session, or left one open.
-        if let Some(doubt) = held.settle_open(&user.id, &[Kind::CheckoutSessionCreate, Kind::CheckoutSessionExpire])? {
+        if let Some(doubt) = request
+            .settle_open(&user.id, &[OperationKind::CheckoutSessionCreate, OperationKind::CheckoutSessionExpire])?
+        {
             return Ok(doubt);
         }
         if let Err(refusal) = second::refuse(&asked, &user, &order) {
             // Who has one by another way must not buy a second one where he began to buy this one.
             if refusal.code == second::ALREADY_SUBSCRIBED {
-                open::close_subscriptions(&asked, held, &user);
+                open::close_subscriptions(&asked, request, &user);
             }
             return Err(refusal);
         }
@@ -75,11 +78,11 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
             let again = form_under(&made_by.idempotency_key).encode().map_err(CallsError::from)?;
             Ok(again == made_by.form)
         };
-        if let Some(answered) = open::make_way(&asked, held, &user, &order, is_same)? {
+        if let Some(answered) = open::make_way(&asked, request, &user, &order, is_same)? {
             return Ok(answered);
         }
-        let wanted = asked.post(Kind::CheckoutSessionCreate, &user, "/v1/checkout/sessions");
-        Ok::<_, ApiError>(held.perform(&wanted, &form_under(held.key()))?)
+        let wanted = asked.wanted(OperationKind::CheckoutSessionCreate, &user);
+        Ok::<_, ApiError>(request.perform(&wanted, &form_under(request.key()))?)
     })?;
     asked.look_again(&customer, &outcome);
     told(outcome, shown)

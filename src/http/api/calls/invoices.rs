@@ -3,6 +3,7 @@
 
 use super::subscription::subscriptions_for_calls;
 use super::{Answered, answers::unread, calls};
+use crate::calls::CallsError;
 use crate::http::api::{Api, users, views};
 use crate::http::request::{Method, Request};
 use crate::http::response::{ApiError, Page, Response};
@@ -23,7 +24,7 @@ fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
     match request.parameter("refresh").as_deref() {
         None | Some("false") => {}
         Some("true") => {
-            if let Err(error) = refresh(api, &user.id)? {
+            if let Refreshed::Unread(error) = refresh(api, &user.id)? {
                 return unread(error);
             }
         }
@@ -34,7 +35,13 @@ fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
     Ok(Response::list(rows.iter().map(views::invoice).collect(), &page))
 }
 
-fn refresh(api: &Api, user_id: &str) -> Result<Result<(), crate::calls::CallsError>, ApiError> {
+/// What came of asking Stripe anew.
+enum Refreshed {
+    Read,
+    Unread(CallsError),
+}
+
+fn refresh(api: &Api, user_id: &str) -> Result<Refreshed, ApiError> {
     let calls = calls(api)?;
     let customers = api.store.read(|reader| customers::list_ids_of_user(reader, user_id))?;
     let mut filters: Vec<(&str, String)> = customers.into_iter().map(|id| ("customer", id)).collect();
@@ -46,8 +53,8 @@ fn refresh(api: &Api, user_id: &str) -> Result<Result<(), crate::calls::CallsErr
         match calls.refresh("/v1/invoices", || Form::new().put(name, id.as_str())) {
             Ok(true) => {}
             Ok(false) => log::warn!("only the newest invoices were read anew {name}={id}"),
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Refreshed::Unread(error)),
         }
     }
-    Ok(Ok(()))
+    Ok(Refreshed::Read)
 }

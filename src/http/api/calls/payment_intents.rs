@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Answered, Asked, answers::told, encoded, parameters::missing, user, user_key};
-use crate::calls::{Done, KEY_METADATA, Kind, Wanted};
+use super::{Answered, Asked, CustomerOrAnswer, answers::told, parameters::missing, user, user_key};
+use crate::calls::{Done, KEY_METADATA, Wanted};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -12,9 +12,9 @@ use crate::http::route::Segments;
 use crate::money::{self, MoneyError};
 use crate::store::payment_intents as table;
 use crate::store::users::User;
-use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
 use crate::stripe::object;
+use crate::stripe::operation::{OperationKind, OperationParameters};
 
 const KNOWN: [&str; 11] = [
     "amount_cents",
@@ -41,12 +41,12 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     // Everything is checked before a customer is made.
     payment(&asked, (&user, ""), "")?;
     let customer = match asked.customer_of(&user)? {
-        Ok(customer) => customer,
-        Err(answer) => return Ok(answer),
+        CustomerOrAnswer::Customer(customer) => customer,
+        CustomerOrAnswer::Answer(answer) => return Ok(answer),
     };
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
-        let wanted = asked.post(Kind::PaymentIntentCreate, &user, "/v1/payment_intents");
-        Ok::<_, ApiError>(held.perform(&wanted, &payment(&asked, (&user, &customer), held.key())?)?)
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
+        let wanted = asked.wanted(OperationKind::PaymentIntentCreate, &user);
+        Ok::<_, ApiError>(request.perform(&wanted, &payment(&asked, (&user, &customer), request.key())?)?)
     })?;
     asked.look_again(&customer, &outcome);
     told(outcome, |done| intent(done, Some(&user.id)))
@@ -103,20 +103,18 @@ pub(super) fn confirm(api: &Api, request: &Request, segments: &Segments) -> Answ
         .put_opt("payment_method", given.text("payment_method")?)
         .put_opt("return_url", given.url("return_url")?)
         .put_opt("off_session", given.flag("off_session")?.then_some(true));
-    change(&asked, segments, Kind::PaymentIntentConfirm, form)
+    change(&asked, segments, OperationKind::PaymentIntentConfirm, form)
 }
 
 pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let asked = Asked::read(api, request, &["cancellation_reason"])?;
     let reason = asked.parameters.word("cancellation_reason", &REASONS)?;
-    change(&asked, segments, Kind::PaymentIntentCancel, Form::new().put_opt("cancellation_reason", reason))
+    change(&asked, segments, OperationKind::PaymentIntentCancel, Form::new().put_opt("cancellation_reason", reason))
 }
 
-fn change(asked: &Asked, segments: &Segments, kind: Kind, form: Form) -> Answered {
+fn change(asked: &Asked, segments: &Segments, kind: OperationKind, form: Form) -> Answered {
     let (id, user_id) = subject(asked.api, segments)?;
-    let verb = if kind == Kind::PaymentIntentCancel { "cancel" } else { "confirm" };
-    let path = format!("/v1/payment_intents/{}/{verb}", encoded(&id));
-    let outcome = asked.calls.perform(&wanted(asked, kind, (id, user_id.clone()), path), |_| form)?;
+    let outcome = asked.calls.perform(&wanted(asked, kind, id, user_id.clone()), |_| form)?;
     told(outcome, |done| intent(done, user_id.as_deref()))
 }
 
@@ -126,7 +124,7 @@ pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answe
     let reason = asked.parameters.word("reason", &REASONS[..3])?;
     let (id, user_id) = subject(api, segments)?;
     let form = Form::new().put("payment_intent", id.as_str()).put_opt("amount", amount).put_opt("reason", reason);
-    let wanted = wanted(&asked, Kind::RefundCreate, (id, user_id.clone()), "/v1/refunds".to_owned());
+    let wanted = wanted(&asked, OperationKind::RefundCreate, id, user_id.clone());
     let outcome = asked.calls.perform(&wanted, |key| {
         form.map("metadata", Form::new().put_opt(user_key(api), user_id.as_deref()).put(KEY_METADATA, key))
     })?;
@@ -152,8 +150,9 @@ fn subject(api: &Api, segments: &Segments) -> Result<(String, Option<String>), A
     Ok((id.to_owned(), user_id))
 }
 
-fn wanted(asked: &Asked, kind: Kind, (id, user_id): (String, Option<String>), path: String) -> Wanted {
-    Wanted { kind, user_id, subject: Some(id), verb: Verb::Post, path, caller: asked.caller.clone() }
+fn wanted(asked: &Asked, kind: OperationKind, id: String, user_id: Option<String>) -> Wanted {
+    let parameters = OperationParameters::default();
+    Wanted { kind, parameters, user_id, subject: Some(id), caller: asked.caller.clone() }
 }
 
 /// A payment intent as Stripe answered. From the tables it would be what became of it since.

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::subscription::running;
 use super::{Answered, Asked, answers::told, user};
-use crate::calls::Kind;
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -14,6 +13,7 @@ use crate::store::customers;
 use crate::store::subscriptions::Shown;
 use crate::store::users::User;
 use crate::stripe::form::Form;
+use crate::stripe::operation::OperationKind;
 
 const FLOWS: [&str; 3] = ["payment_method_update", "subscription_cancel", "subscription_update"];
 
@@ -21,9 +21,9 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     let (asked, user) = (Asked::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
     let return_url = asked.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
     let flow = asked.parameters.word("flow", &FLOWS)?;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
-        let wanted = asked.post(Kind::PortalSessionCreate, &user, "/v1/billing_portal/sessions");
-        Ok::<_, ApiError>(held.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
+        let wanted = asked.wanted(OperationKind::PortalSessionCreate, &user);
+        Ok::<_, ApiError>(request.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
     if let Ok((customer, _)) = whose(api, &user, flow) {
         asked.look_again(&customer, &outcome);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::subscription::{Change, running};
 use super::{Answered, Asked, answers::told, user};
-use crate::calls::{Caller, Kind, Wanted};
+use crate::calls::{Caller, Wanted};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -13,8 +13,8 @@ use crate::store::subscriptions::Shown;
 use crate::store::users::User;
 use crate::stripe::form::Form;
 use crate::stripe::object;
+use crate::stripe::operation::OperationKind;
 
-const PATH: &str = "/v1/invoices/create_preview";
 /// How far Stripe's clock may be ahead of ours.
 const CLOCK_SLACK_S: i64 = 60;
 
@@ -22,13 +22,13 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
     let (asked, user) = (Asked::read(api, request, &Change::KNOWN)?, user(api, segments)?);
     let mut change = Change::read(&asked)?;
     let shown = running(api, &user.id)?;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
         // Told to the caller: given back with the change itself, its amounts are these.
         if change.behavior != "none" {
             change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
         }
         let form = form(&shown, change.form(api, &shown)?);
-        Ok::<_, ApiError>(held.perform(&wanted(&asked, &user, &shown), &form)?)
+        Ok::<_, ApiError>(request.perform(&wanted(&asked, &user, &shown), &form)?)
     })?;
     told(outcome, |done| {
         let invoice = &done.object;
@@ -47,7 +47,7 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
 
 fn wanted(asked: &Asked, user: &User, shown: &Shown) -> Wanted {
     let subject = Some(shown.subscription.stripe_subscription_id.clone());
-    Wanted { subject, ..asked.post(Kind::SubscriptionPreview, user, PATH) }
+    Wanted { subject, ..asked.wanted(OperationKind::SubscriptionPreview, user) }
 }
 
 fn form(shown: &Shown, details: Form) -> Form {

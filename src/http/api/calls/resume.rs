@@ -1,16 +1,15 @@
 //! A subscription that stands still runs again: one that is paused, and one whose collecting is paused. Called by
 //! `calls`.
 
-use super::subscription::{Deed, PRORATIONS, act, running_that};
+use super::subscription::{PRORATIONS, SubscriptionCall, act, running_that};
 use super::{Answered, Asked, schedule, subscription_path, user};
-use crate::calls::Kind;
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
 use crate::http::route::Segments;
 use crate::store::subscriptions::{Shown, Subscription};
-use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
+use crate::stripe::operation::OperationKind;
 
 /// When the period begins; the first unless told otherwise, as at Stripe: a whole period, which is paid first.
 const ANCHORS: [&str; 2] = ["now", "unchanged"];
@@ -36,8 +35,7 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
                 .map("billing_cycle_anchor", Form::new().put("type", anchor.unwrap_or(ANCHORS[0])))
                 .put_opt("proration_behavior", proration)
                 .put_opt("payment_behavior", payment);
-            let deed = Deed { kind: Kind::SubscriptionResume, verb: Verb::Post, under: "/resume", form };
-            return Ok((shown, deed));
+            return Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionResume, form)));
         }
         if row.pause_collection.is_none() {
             return Err(not_paused(&shown));
@@ -48,7 +46,7 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
             Some((name, _)) => Err(meaningless(name)),
             None => {
                 let form = Form::new().unset("pause_collection");
-                Ok((shown, Deed::update(Kind::SubscriptionResume, form)))
+                Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionResumeCollection, form)))
             }
         }
     })

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{Answered, Asked, answers::told, check_price, schedule, subscription_path, user};
-use crate::calls::{Done, Kind, Wanted};
+use crate::calls::{Done, Wanted};
 use crate::entitlement;
 use crate::http::api::{Api, views};
 use crate::http::request::Request;
@@ -14,9 +14,10 @@ use crate::ownership::{self, LinkedBy};
 use crate::store::invoices;
 use crate::store::subscriptions::{self as subs, Item, Shown, Subscription};
 use crate::store::users::User;
-use crate::stripe::call::Verb;
+use crate::stripe::call::segment;
 use crate::stripe::form::Form;
 use crate::stripe::object;
+use crate::stripe::operation::{OperationKind, OperationParameters};
 
 pub(super) const PRORATIONS: [&str; 3] = ["create_prorations", "always_invoice", "none"];
 /// Stripe's words for what a change does whose payment fails.
@@ -146,7 +147,8 @@ pub(super) fn change_plan(api: &Api, request: &Request, segments: &Segments) -> 
     act(&asked, &user, || {
         let shown = running(api, &user.id)?;
         let form = change.form(api, &shown)?.put_opt("payment_behavior", payment.or(change.payment(&shown)));
-        Ok((shown, Deed::update(Kind::SubscriptionChangePlan, form)))
+        let parameters = OperationParameters { price_id: Some(change.price_id.to_owned()) };
+        Ok((shown, SubscriptionCall { kind: OperationKind::SubscriptionChangePlan, parameters, form }))
     })
 }
 
@@ -154,12 +156,13 @@ pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answe
     let (asked, user) = (Asked::read(api, request, &["immediate"])?, user(api, segments)?);
     let immediate = asked.parameters.flag("immediate")?;
     act(&asked, &user, || {
-        let deed = if immediate {
-            Deed { kind: Kind::SubscriptionCancel, verb: Verb::Delete, under: "", form: Form::new() }
+        let call = if immediate {
+            SubscriptionCall::new(OperationKind::SubscriptionCancel, Form::new())
         } else {
-            Deed::update(Kind::SubscriptionCancelAtPeriodEnd, Form::new().put("cancel_at_period_end", true))
+            let form = Form::new().put("cancel_at_period_end", true);
+            SubscriptionCall::new(OperationKind::SubscriptionCancelAtPeriodEnd, form)
         };
-        Ok((running(api, &user.id)?, deed))
+        Ok((running(api, &user.id)?, call))
     })
 }
 
@@ -179,44 +182,41 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
         } else {
             Form::new().put("cancel_at_period_end", false)
         };
-        Ok((shown, Deed::update(Kind::SubscriptionReactivate, form)))
+        Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionReactivate, form)))
     })
 }
 
 /// What is done to a subscription.
-pub(super) struct Deed {
-    pub(super) kind: Kind,
-    pub(super) verb: Verb,
-    /// Below its path.
-    pub(super) under: &'static str,
-    pub(super) form: Form,
+pub(super) struct SubscriptionCall {
+    kind: OperationKind,
+    parameters: OperationParameters,
+    form: Form,
 }
 
-impl Deed {
-    /// A change of the subscription's own values.
-    pub(super) fn update(kind: Kind, form: Form) -> Self {
-        Self { kind, verb: Verb::Post, under: "", form }
-    }
-
-    /// A schedule keeps those values to itself; it has no say in an end or a pause.
-    fn is_update(&self) -> bool {
-        self.verb == Verb::Post && self.under.is_empty()
+impl SubscriptionCall {
+    /// One whose kind alone says whether it was done.
+    pub(super) fn new(kind: OperationKind, form: Form) -> Self {
+        Self { kind, parameters: OperationParameters::default(), form }
     }
 }
 
 /// Does what `plan` says to the subscription that it chooses, and shows it afterwards.
-pub(super) fn act(asked: &Asked, user: &User, plan: impl FnOnce() -> Result<(Shown, Deed), ApiError>) -> Answered {
+pub(super) fn act(
+    asked: &Asked,
+    user: &User,
+    plan: impl FnOnce() -> Result<(Shown, SubscriptionCall), ApiError>,
+) -> Answered {
     let mut updated = None;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
-        let (shown, deed) = plan()?;
+    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
+        let (shown, call) = plan()?;
         let id = shown.subscription.stripe_subscription_id.clone();
-        if deed.is_update() {
+        // A schedule keeps the subscription's own values to itself; it has no say in an end or a pause.
+        if call.kind.is_update() {
             schedule::refuse(asked.api, &shown)?;
             updated = Some(id.clone());
         }
-        let path = format!("{}{}", subscription_path(&id), deed.under);
-        let wanted = Wanted { verb: deed.verb, subject: Some(id), ..asked.post(deed.kind, user, &path) };
-        Ok::<_, ApiError>(held.perform(&wanted, &deed.form)?)
+        let wanted = Wanted { parameters: call.parameters, subject: Some(id), ..asked.wanted(call.kind, user) };
+        Ok::<_, ApiError>(request.perform(&wanted, &call.form)?)
     })?;
     schedule::refuse_unheard(asked, &outcome, updated)?;
     told(outcome, |done| afterwards(asked, user, done))
@@ -244,7 +244,7 @@ fn waits_for(asked: &Asked, done: &Done) -> Option<String> {
     let id = object::reference(&done.object, "latest_invoice")?;
     let find = || asked.api.store.read(|reader| invoices::find_payable(reader, id)).ok().flatten();
     let known = find().or_else(|| {
-        let read = asked.read_anew(&format!("/v1/invoices/{}", super::encoded(id)));
+        let read = asked.read_anew(&format!("/v1/invoices/{}", segment(id)));
         read.inspect_err(|error| log::warn!("an invoice cannot be read invoice={id}: {}", error.message)).ok();
         find()
     });

@@ -1,22 +1,24 @@
 //! At most one payable session per user: the open one is returned again if it asks for the same, else it is expired
 //! before another one is made. Stripe is asked how each stands: the customer may be paying right now. Called by
-//! `checkout`, in the user's turn.
+//! `checkout`, while the user is locked.
 
 use serde_json::Value;
 
-use super::super::{Asked, encoded};
+use super::super::Asked;
 use super::{Order, second};
-use crate::calls::{Caller, Held, Kind, Outcome, Wanted};
+use crate::calls::{Caller, LockedRequest, Outcome, Wanted};
 use crate::http::response::ApiError;
 use crate::store::stripe_operations::{self as operations, Operation};
 use crate::store::users::User;
+use crate::stripe::call::segment;
 use crate::stripe::form::Form;
+use crate::stripe::operation::OperationKind;
 
 /// Makes way for a new session. `Some`: the request is answered already, by the open session that is the `same`, or by
 /// the reason why nothing new may be made.
 pub(super) fn make_way(
     asked: &Asked,
-    held: &Held,
+    request: &LockedRequest,
     user: &User,
     order: &Order,
     is_same: impl Fn(&Operation) -> Result<bool, ApiError>,
@@ -27,7 +29,7 @@ pub(super) fn make_way(
         match status(&session) {
             "open" if same.is_none() && is_same(&made_by)? => same = Some(session),
             "open" => {
-                if let Some(outcome) = expire(asked, held, (user, order), &id)? {
+                if let Some(outcome) = expire(asked, request, (user, order), &id)? {
                     return Ok(Some(outcome));
                 }
             }
@@ -35,17 +37,17 @@ pub(super) fn make_way(
             _ => {}
         }
     }
-    Ok(same.map(|session| held.answer_with(Kind::CheckoutSessionAgain, &user.id, session)).transpose()?)
+    Ok(same.map(|session| request.answer_with(OperationKind::CheckoutSessionAgain, &user.id, session)).transpose()?)
 }
 
 /// Expires the open sessions at which the user could still buy a subscription. What cannot be expired now is said in the
 /// log, and found out by the recovery where it is in doubt.
-pub(super) fn close_subscriptions(asked: &Asked, held: &Held, user: &User) {
+pub(super) fn close_subscriptions(asked: &Asked, request: &LockedRequest, user: &User) {
     let close = || -> Result<(), ApiError> {
         for (_, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
             let Some(session) = read(asked, &id)? else { continue };
             if status(&session) == "open" && session["mode"] == "subscription" {
-                held.perform_before(&expiry(asked, user, &id), &Form::new())?;
+                request.perform_before(&expiry(asked, user, &id), &Form::new())?;
             }
         }
         Ok(())
@@ -59,7 +61,7 @@ fn expiry(asked: &Asked, user: &User, id: &str) -> Wanted {
     Wanted {
         subject: Some(id.to_owned()),
         caller: Caller::new(None, ""),
-        ..asked.post(Kind::CheckoutSessionExpire, user, &format!("{}/expire", path_of(id)))
+        ..asked.wanted(OperationKind::CheckoutSessionExpire, user)
     }
 }
 
@@ -68,7 +70,7 @@ fn read(asked: &Asked, id: &str) -> Result<Option<Value>, ApiError> {
 }
 
 fn path_of(id: &str) -> String {
-    format!("/v1/checkout/sessions/{}", encoded(id))
+    format!("/v1/checkout/sessions/{}", segment(id))
 }
 
 fn status(session: &Value) -> &str {
@@ -76,8 +78,13 @@ fn status(session: &Value) -> &str {
 }
 
 /// Expires an open session; `Some` where it may still be paid.
-fn expire(asked: &Asked, held: &Held, (user, order): (&User, &Order), id: &str) -> Result<Option<Outcome>, ApiError> {
-    match held.perform_before(&expiry(asked, user, id), &Form::new())? {
+fn expire(
+    asked: &Asked,
+    request: &LockedRequest,
+    (user, order): (&User, &Order),
+    id: &str,
+) -> Result<Option<Outcome>, ApiError> {
+    match request.perform_before(&expiry(asked, user, id), &Form::new())? {
         Outcome::Done(_) => Ok(None),
         // Stripe expires only what is open: it has been paid meanwhile, or has run out.
         Outcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {

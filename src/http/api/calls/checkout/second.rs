@@ -1,7 +1,7 @@
 //! Who may not buy a subscription: who has one would pay for two, and who had a trial gets no other. What stands in the
 //! way is told with the way out, in words and in fields. Called by `checkout`.
 
-use super::super::{Asked, encoded, subscription::subscriptions_for_calls};
+use super::super::{Asked, subscription::subscriptions_for_calls};
 use super::Order;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
@@ -9,6 +9,7 @@ use crate::store::invoices;
 use crate::store::stripe_operations as operations;
 use crate::store::subscriptions::{self as subs, Shown};
 use crate::store::users::User;
+use crate::stripe::call::segment;
 
 /// The code of the refusal beside another subscription.
 pub(super) const ALREADY_SUBSCRIBED: &str = "already_subscribed";
@@ -41,7 +42,7 @@ fn unheard(asked: &Asked, user: &User) -> Result<Vec<Shown>, ApiError> {
     let store = &asked.api.store;
     let mut found = Vec::new();
     for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
-        if asked.read_anew(&format!("/v1/subscriptions/{}", encoded(&id)))?.is_some() {
+        if asked.read_anew(&format!("/v1/subscriptions/{}", segment(&id)))?.is_some() {
             found.extend(store.read(|reader| subs::find(reader, &id))?);
         }
     }

@@ -5,30 +5,30 @@ use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who has a turn.
+/// Who is locked.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct UserLocks {
     taken: Mutex<HashSet<String>>,
-    given_back: Condvar,
+    released: Condvar,
 }
 
-/// A turn; given back when dropped.
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+/// A lock; released when dropped.
+pub(super) struct UserLock<'a> {
+    locks: &'a UserLocks,
     name: String,
 }
 
-impl Turns {
-    /// Waits for the turn of that name; `None` when it does not come in time.
-    pub(super) fn take(&self, name: &str, patience: Duration) -> Option<Turn<'_>> {
+impl UserLocks {
+    /// Waits for the lock of that name; `None` when it does not come in time.
+    pub(super) fn take(&self, name: &str, patience: Duration) -> Option<UserLock<'_>> {
         let deadline = Instant::now() + patience;
         let mut taken = self.lock();
         while taken.contains(name) {
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-            taken = self.given_back.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+            taken = self.released.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         taken.insert(name.to_owned());
-        Some(Turn { turns: self, name: name.to_owned() })
+        Some(UserLock { locks: self, name: name.to_owned() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -37,10 +37,10 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for UserLock<'_> {
     fn drop(&mut self) {
-        self.turns.lock().remove(&self.name);
-        self.turns.given_back.notify_all();
+        self.locks.lock().remove(&self.name);
+        self.locks.released.notify_all();
     }
 }
 
@@ -50,12 +50,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_had_by_one_until_it_is_given_back_and_other_names_do_not_wait() {
-        let turns = Turns::default();
-        let first = turns.take("a", Duration::ZERO).unwrap();
-        assert!(turns.take("a", Duration::ZERO).is_none());
-        assert!(turns.take("b", Duration::ZERO).is_some());
+    fn a_lock_is_had_by_one_until_it_is_released_and_other_names_do_not_wait() {
+        let locks = UserLocks::default();
+        let first = locks.take("a", Duration::ZERO).unwrap();
+        assert!(locks.take("a", Duration::ZERO).is_none());
+        assert!(locks.take("b", Duration::ZERO).is_some());
         drop(first);
-        assert!(turns.take("a", Duration::ZERO).is_some());
+        assert!(locks.take("a", Duration::ZERO).is_some());
     }
 }

@@ -1,20 +1,21 @@
-//! What a request does while it has its turn: what it asks for, under its own key, and what has to be done or found out
+//! What a request does while its user is locked: what it asks for, under its own key, and what has to be done or found out
 //! before that, each an operation of its own with its own row, key and bytes. Nothing else may be done to the same user
 //! meanwhile. Made by `calls`, used by the plans of `http::api`.
 
 use serde_json::Value;
 
-use super::{Caller, Calls, CallsError, KEY_PREFIX, Kind, Wanted, key_lives, text_of};
+use super::{Caller, Calls, CallsError, KEY_PREFIX, Wanted, key_lives, text_of};
 use crate::calls::outcome::{Done, Outcome};
 use crate::ids;
 use crate::projection::read::Sent;
 use crate::store::StoreError;
 use crate::store::stripe_operations::{self as table, New, Operation, Settled, Status};
-use crate::stripe::call::Verb;
+use crate::stripe::call::Priority;
 use crate::stripe::form::Form;
+use crate::stripe::operation::{OperationKind, OperationParameters};
 
-/// A request that has its turn, and under whose key nothing has been done.
-pub struct Held<'a> {
+/// A request whose user, or subject, is locked, and under whose key nothing has been done.
+pub struct LockedRequest<'a> {
     calls: &'a Calls,
     caller: &'a Caller,
     key: String,
@@ -22,8 +23,8 @@ pub struct Held<'a> {
     known: Option<Operation>,
 }
 
-impl<'a> Held<'a> {
-    /// Of a request whose turn it is; it gets a key where it brought none.
+impl<'a> LockedRequest<'a> {
+    /// It gets a key where it brought none.
     pub(super) fn new(calls: &'a Calls, caller: &'a Caller, known: Option<Operation>) -> Result<Self, CallsError> {
         let key = caller.key.clone().map_or_else(new_key, Ok)?;
         Ok(Self { calls, caller, key, known })
@@ -42,10 +43,10 @@ impl<'a> Held<'a> {
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
     pub fn perform(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
         let operation = match &self.known {
-            Some(known) => self.calls.take_up(known.clone())?,
+            Some(known) => self.calls.claim(known.clone())?,
             None => self.calls.reserve(wanted, &self.key, &form.encode()?)?,
         };
-        self.calls.pursue(operation)
+        self.calls.send_or_find(operation)
     }
 
     /// Does what has to be done before that, under a key of its own. Where that is in doubt, so is the whole: who repeats
@@ -54,22 +55,22 @@ impl<'a> Held<'a> {
     /// # Errors
     /// As [`Self::perform`].
     pub fn perform_before(&self, wanted: &Wanted, form: &Form) -> Result<Outcome, CallsError> {
-        let outcome = self.calls.pursue(self.calls.reserve(wanted, &new_key()?, &form.encode()?)?)?;
+        let outcome = self.calls.send_or_find(self.calls.reserve(wanted, &new_key()?, &form.encode()?)?)?;
         Ok(match outcome {
             Outcome::InDoubt { .. } => self.in_doubt(),
             known => known,
         })
     }
 
-    /// Takes up the user's open operations of these kinds: nothing new may be made beside what may have been done, and one
+    /// Finds out what became of the user's open operations of these kinds: nothing new may be made beside what may have been done, and one
     /// of a kind that this program does not know may be any. The doubt that remains, if one does.
     ///
     /// # Errors
     /// As [`Self::perform`].
-    pub fn settle_open(&self, user_id: &str, kinds: &[Kind]) -> Result<Option<Outcome>, CallsError> {
+    pub fn settle_open(&self, user_id: &str, kinds: &[OperationKind]) -> Result<Option<Outcome>, CallsError> {
         let open = self.calls.store.read(|reader| table::list_open_of_user(reader, user_id))?;
         for operation in open {
-            if operation.kind.is_some_and(|kind| !kinds.contains(&kind)) {
+            if operation.known.as_ref().is_some_and(|known| !kinds.contains(&known.kind)) {
                 continue;
             }
             // Asked for by the same words, it is this request, whose key was lost with its answer.
@@ -88,15 +89,14 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// When it cannot be written down, or the key was used meanwhile.
-    pub fn answer_with(&self, kind: Kind, user_id: &str, object: Value) -> Result<Outcome, CallsError> {
+    pub fn answer_with(&self, kind: OperationKind, user_id: &str, object: Value) -> Result<Outcome, CallsError> {
         // A key that was used before has its own bytes and no answer: it stays free for what it was used for.
         if let (Some(key), None) = (&self.caller.key, &self.known) {
             let wanted = Wanted {
                 kind,
+                parameters: OperationParameters::default(),
                 user_id: Some(user_id.to_owned()),
                 subject: text_of(&object, "id").map(str::to_owned),
-                verb: Verb::Post,
-                path: String::new(),
                 caller: self.caller.clone(),
             };
             let settled = Settled {
@@ -133,13 +133,12 @@ impl Calls {
         let now_ms = self.clock.now_ms();
         let new = New {
             idempotency_key: key.to_owned(),
-            kind: wanted.kind.as_str(),
+            kind: wanted.kind,
             user_id: wanted.user_id.clone(),
             subject: wanted.subject.clone(),
             fingerprint: wanted.caller.fingerprint.clone(),
-            verb: if wanted.verb == Verb::Delete { "DELETE" } else { "POST" },
-            path: wanted.path.clone(),
             form: form.to_owned(),
+            wanted: wanted.parameters.clone(),
             sent: (now_ms, 0),
         };
         let fingerprint = new.fingerprint.clone();
@@ -154,36 +153,36 @@ impl Calls {
         })?;
         match found {
             Some(operation) if inserted => Ok(operation),
-            // Another request came first: with the same key in another turn, or for the same user's customer.
+            // Another request came first: with the same key for another user, or for the same user's customer.
             Some(other) if other.fingerprint != fingerprint => Err(CallsError::KeyReused),
             _ => Err(CallsError::Busy),
         }
     }
 
-    /// Takes an operation up that is open, or was certainly not done.
+    /// Claims an operation that is open, or was certainly not done, for one more attempt.
     ///
     /// With the key of another account Stripe would know neither its key nor what it made, and that must not be taken for
     /// not done.
-    pub(super) fn take_up(&self, known: Operation) -> Result<Operation, CallsError> {
-        self.account.confirm(crate::stripe::call::Priority::Interactive)?;
+    pub(super) fn claim(&self, known: Operation) -> Result<Operation, CallsError> {
+        self.account.confirm(Priority::Interactive)?;
         let (id, now_ms) = (known.id, self.clock.now_ms());
         let found = self.store.write(move |tx| {
             let sent = Sent::now(tx, now_ms)?;
-            table::take_up(tx, id, (sent.at_ms, sent.log_id))?;
+            table::claim(tx, id, (sent.at_ms, sent.log_id))?;
             table::find(tx, &known.idempotency_key)
         })?;
-        found.ok_or_else(|| StoreError::Sql("an operation is no longer there".to_owned()).into())
+        found.ok_or_else(|| StoreError::Missing("an operation is no longer there").into())
     }
 
     /// Finds out what became of an open operation: asks again under its key while that lives, and looks for it after
     /// that.
     pub(super) fn find_out(&self, open: Operation) -> Result<Outcome, CallsError> {
-        let operation = self.take_up(open)?;
+        let operation = self.claim(open)?;
         if key_lives(&operation, self.clock.now_ms()) { self.send(&operation) } else { self.look_for(&operation) }
     }
 }
 
 /// A key that is made here.
 pub(super) fn new_key() -> Result<String, CallsError> {
-    ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Answer(error.to_string()))
+    ids::random_token(KEY_PREFIX).map_err(|error| CallsError::Key(error.to_string()))
 }

@@ -1,0 +1,14 @@
+//! What can be done about work that failed, in one vocabulary: for events, fetches, mails and calls to Stripe. A type of
+//! error says it by a method `verdict`; what counts attempts and when the next one is due is `retry`'s. Knows nothing.
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is decided: the work is not at fault, or may even have been done. Keep it as it is, count no attempt, come
+    /// again later.
+    Wait,
+    /// The attempt failed, and another one may go better: the same work, the same key, the same bytes.
+    Retry,
+    /// It never will: this is the outcome.
+    GiveUp,
+}
