@@ -1,29 +1,29 @@
 //! The command line: arguments → command. Commands print, the rest of the program does not. It must never hold a rule
 //! about billing: commands call the same functions as the HTTP edge. Called by `main`.
 
-pub mod catch_up;
-pub mod check;
-pub mod database;
-pub mod dead_letters;
-pub mod dev;
-pub mod drift;
-pub mod entitlement;
-pub mod events;
+pub(crate) mod catch_up;
+pub(crate) mod check;
+pub(crate) mod database;
+pub(crate) mod dead_letters;
+pub(crate) mod dev;
+pub(crate) mod drift;
+pub(crate) mod entitlement;
+pub(crate) mod events;
 mod failure;
-pub mod init;
-pub mod manual;
-pub mod migrate;
-pub mod notify;
-pub mod outbox;
-pub mod outward;
+pub(crate) mod init;
+pub(crate) mod manual;
+pub(crate) mod migrate;
+pub(crate) mod notify;
+pub(crate) mod outbox;
+pub(crate) mod outward;
 pub mod post;
-pub mod reach;
-pub mod retries;
-pub mod serve;
-pub mod sync;
-pub mod table;
-pub mod trigger;
-pub mod user;
+pub(crate) mod reach;
+pub(crate) mod retries;
+pub(crate) mod serve;
+pub(crate) mod sync;
+pub(crate) mod table;
+pub(crate) mod trigger;
+pub(crate) mod user;
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
 
-pub use failure::Failure;
+pub(crate) use failure::Failure;
 
 /// Billing infrastructure in one binary and one SQLite file.
 #[derive(Parser)]

@@ -3,11 +3,8 @@
 mod deliveries;
 mod doors;
 mod flows;
-pub mod mailer;
 mod opening;
-pub mod outward;
 mod watchdog;
-mod wishes;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,31 +16,30 @@ use signal_hook::iterator::Signals;
 
 use crate::calls::Calls;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, Mode, NightlyDrift};
+use crate::config::{Config, LogFormat};
 use crate::delivery::mail::MailError;
-use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
-use crate::http::api::offers::Offers;
 use crate::http::listen::BindError;
-use crate::http::route::Tokens;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
 use crate::projection::Context;
 use crate::projection::mode::ModeError;
 use crate::retrier::{self, Retrier};
-use crate::scheduler::{Nightly, Tasks};
+use crate::scheduler::Tasks;
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
+use crate::stripe::settings::Mode;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
 use crate::waiting_jobs;
 use crate::worker::Worker;
-pub use deliveries::{Forward, Forwarded, mail_judge, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+pub use deliveries::mail_judge;
+pub(crate) use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender, waiting_for_nobody};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, Started};
@@ -51,10 +47,9 @@ use watchdog::Watchdog;
 
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
-const SECONDS_PER_DAY: i64 = 86_400;
 /// Why the daemon did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
+pub(crate) enum DaemonError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -99,11 +94,11 @@ pub enum DaemonError {
 }
 
 /// A daemon that runs.
-pub struct Running {
+pub(crate) struct Running {
     /// Address of the public listener as it can be called.
-    pub public: String,
+    pub(crate) public: String,
     /// Address of the private listener as it can be called.
-    pub private: String,
+    pub(crate) private: String,
     store: Store,
     client: Option<Client>,
     servers: Vec<Server>,
@@ -119,29 +114,14 @@ pub struct Running {
 
 /// What projecting rests on, by the configuration.
 #[must_use]
-pub fn context(config: &Config) -> Context {
+pub(crate) fn context(config: &Config) -> Context {
     Context {
         link: config.link.clone(),
-        policy: Policy {
-            plans: config.plans.clone(),
-            grace_period_s: config.dunning.grace_period_days.saturating_mul(SECONDS_PER_DAY),
-            stale_after_s: config.entitlement.stale_after_s,
-            when_stale: config.entitlement.when_stale,
-            paused_collection: config.entitlement.paused_collection,
-        },
+        policy: config.policy.clone(),
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
         account: config.stripe.account.clone(),
-        notify: wishes::notify(config),
-        fetches: config.stripe.api_key.is_some(),
-    }
-}
-
-fn offers(config: &Config) -> Offers {
-    Offers {
-        checkout: config.checkout.clone(),
-        portal: config.portal.clone(),
-        publishable_key: config.stripe.publishable_key.clone(),
-        mode: config.stripe.mode(),
+        notify: config.notices.clone(),
+        fetches: config.stripe.client.is_some(),
     }
 }
 
@@ -168,29 +148,14 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// What is done about drift at night.
-fn nightly(config: &Config) -> Option<Nightly> {
-    match config.stripe.nightly_drift {
-        NightlyDrift::Off => None,
-        NightlyDrift::Check => Some(Nightly::Check),
-        NightlyDrift::Fix => Some(Nightly::Fix),
-    }
-}
-
-/// Opens the database, takes or binds both listeners and starts every thread.
-///
-/// # Errors
-/// When something is in the way; then nothing is left running.
-pub fn start(config: &Config, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    start_forwarding((config, None), clock, passed)
-}
-
 /// What is configured, and whether Stripe's events are forwarded.
 type Wanted<'a> = (&'a Config, Option<Forward>);
 
+/// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
+/// running.
 fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let (config, forward) = wanted;
-    let client = outward::client(config)?;
+    let client = config.stripe.client.clone().map(Client::new).transpose()?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
@@ -209,7 +174,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         flows.spawn_waiting("fetch", move |around| waiting_jobs::fetch(fetcher, &rung, around))?;
         worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
-        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, nightly(config));
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
         let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
@@ -230,10 +195,10 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         store: store.clone(),
         clock: Arc::clone(clock),
         context,
-        tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
+        tokens: config.tokens.clone(),
         bell,
         calls,
-        offers: offers(config),
+        offers: config.offers.clone(),
         refused: Arc::clone(&hooks.refused),
         started_ms: clock.now_ms(),
     };
@@ -259,21 +224,15 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
 }
 
 impl Running {
-    /// The database, for tests and the commands that run a daemon.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// Where the unasked end of a thread is reported.
     #[must_use]
-    pub fn ended(&self) -> &Receiver<Ended> {
+    pub(crate) fn ended(&self) -> &Receiver<Ended> {
         self.threads.reports()
     }
 
     /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
     /// the writer. The backlog stays on disk.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         // The flows hear of it first: what the closed client tells them then is no failure.
         drop(self.stopper);
         // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
@@ -293,7 +252,7 @@ impl Running {
 ///
 /// # Errors
 /// When it did not start, a thread ended unasked, or it could not stop in order.
-pub fn run(config: &Config) -> Result<(), DaemonError> {
+pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
     run_on((config, None), sockets::take()?, |_| ())
 }
 
@@ -302,7 +261,11 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(config: &Config, forward: Option<Forward>, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+pub(crate) fn run_with(
+    config: &Config,
+    forward: Option<Forward>,
+    started: impl FnOnce(&Running),
+) -> Result<(), DaemonError> {
     run_on((config, forward), Passed::default(), started)
 }
 
@@ -373,7 +336,7 @@ fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) ->
 }
 
 /// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
-pub fn start_logging(config: &Config) {
+pub(crate) fn start_logging(config: &Config) {
     let mut builder = env_logger::Builder::new();
     // What refinery says of each step is said once by us.
     builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);

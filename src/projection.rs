@@ -42,7 +42,7 @@ use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
 use crate::verdict::Verdict;
-use notify::Notify;
+use notify::NoticeSettings;
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -89,7 +89,7 @@ pub struct Context {
     /// Whose word counts for what.
     pub link: Rules,
     /// Who wants to hear of what.
-    pub notify: Notify,
+    pub notify: NoticeSettings,
 }
 
 impl Context {

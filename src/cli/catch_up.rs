@@ -12,7 +12,7 @@ use crate::sync::catch_up;
 ///
 /// # Errors
 /// When Stripe or the database does not allow it.
-pub fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);

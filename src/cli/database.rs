@@ -12,7 +12,7 @@ use crate::thread::Threads;
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn config(flags: &Flags) -> Result<Config, Failure> {
+pub(crate) fn config(flags: &Flags) -> Result<Config, Failure> {
     Ok(config::load(flags, &Surroundings::of_process(), Purpose::Tool)?)
 }
 
@@ -20,7 +20,7 @@ pub fn config(flags: &Flags) -> Result<Config, Failure> {
 ///
 /// # Errors
 /// When there is none or it cannot be used; and those of `work`.
-pub fn with_store<T>(config: &Config, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn with_store<T>(config: &Config, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let path = &config.database;
     if !path.exists() {
         let message =
@@ -36,6 +36,6 @@ pub fn with_store<T>(config: &Config, work: impl FnOnce(&Store) -> Result<T, Fai
 
 /// The person at the command line, now.
 #[must_use]
-pub fn operator() -> Operator {
+pub(crate) fn operator() -> Operator {
     Operator { actor: "cli", now_ms: SystemClock.now_ms() }
 }

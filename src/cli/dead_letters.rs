@@ -13,7 +13,7 @@ use crate::store::{Reader, Store, StoreError};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List dead letters, newest first
     #[command(after_help = "Example: tilld dead-letters list --type invoice.paid")]
     List {
@@ -68,7 +68,7 @@ const LIST: List<DeadLetter> = List {
 ///
 /// # Errors
 /// An event that is no dead letter, or a database that cannot be used.
-pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     match command {
         Command::List { event_type, page } => {

@@ -18,7 +18,7 @@ const CONFIG: &str = "tilld-dev.toml";
 /// Flags of `tilld dev`.
 #[derive(Debug, clap::Args)]
 #[group(id = "dev")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Send every event on to an application on this machine, signed as Stripe signs, and print its answers
     #[arg(long, value_name = "URL")]
     forward_to: Option<String>,
@@ -31,7 +31,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// The files cannot be written, a listener is not loopback; or the daemon did not start, or ended badly.
-pub fn run(arguments: Arguments, flags: &Flags, out: &mut dyn std::io::Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: Arguments, flags: &Flags, out: &mut dyn std::io::Write) -> Result<(), Failure> {
     if let Some(path) = &flags.config {
         let path = path.display();
         let message = format!("--config {path}: tilld dev makes its own; run `tilld serve --config {path}` instead");

@@ -13,7 +13,7 @@ use crate::sync::kinds::{self, KINDS, Kind};
 
 /// What to compare.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
     types: Vec<&'static Kind>,
@@ -29,7 +29,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When something is not the same and was not repaired; when Stripe or the database does not allow it.
-pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);

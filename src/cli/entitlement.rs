@@ -13,7 +13,7 @@ use crate::store::users;
 
 /// Whose.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The application's id of the user
     #[arg(value_name = "USER_ID")]
     id: String,
@@ -23,7 +23,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// An unknown user, or a database that cannot be used.
-pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let (config, id) = (database::config(flags)?, arguments.id.as_str());
     let found = database::with_store(&config, |store| {
         Ok(store.read(|reader| match users::exists(reader, id)? {

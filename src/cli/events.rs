@@ -14,7 +14,7 @@ use crate::store::inbox::{self, Attempt, Entry, Filter, Status};
 
 /// What to do with the log.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List events, newest first
     #[command(after_help = "Example: tilld events list --type invoice.paid --limit 5")]
     List {
@@ -48,16 +48,16 @@ pub enum Command {
 /// Which events.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct Which {
+pub(crate) struct Which {
     /// These
     #[arg(value_name = "ID")]
-    pub ids: Vec<String>,
+    pub(crate) ids: Vec<String>,
     /// Every one of this type
     #[arg(long = "type", value_name = "TYPE")]
-    pub event_type: Option<String>,
+    pub(crate) event_type: Option<String>,
     /// Every one
     #[arg(long)]
-    pub all: bool,
+    pub(crate) all: bool,
 }
 
 const LIST: List<Entry> = List {
@@ -82,7 +82,7 @@ const LIST: List<Entry> = List {
 ///
 /// # Errors
 /// An unknown id, or a database that cannot be used.
-pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     match command {
         Command::List { event_type, status, page } => {

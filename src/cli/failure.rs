@@ -16,21 +16,21 @@ const WRONG_USE: u8 = 2;
 
 /// A command that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// What to print, one line for each fault; nothing when empty.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Failure {
     /// It could not be done.
-    pub fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { exit: FAILED, message: message.into() }
     }
 
     /// It was asked for wrongly.
-    pub fn wrong_use(message: impl Into<String>) -> Self {
+    pub(crate) fn wrong_use(message: impl Into<String>) -> Self {
         Self { exit: WRONG_USE, message: message.into() }
     }
 }

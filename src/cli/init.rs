@@ -1,13 +1,13 @@
 //! `tilld init`: the first configuration file. Must never overwrite a file, nor leave one behind
 //! that others may read. Called by the command line; [`write_new`] by the `dev` command, too.
 
+use crate::config;
 use crate::ids::{RandomError, random_token};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-const EXAMPLE: &str = include_str!("../../config.toml.example");
 /// So that a token that leaked says where it opens a door.
 const TOKEN_PREFIX: &str = "tilld_";
 /// Nobody but the owner may read it.
@@ -15,7 +15,7 @@ const PRIVATE_MODE: u32 = 0o600;
 
 /// Why there is no new file.
 #[derive(Debug, thiserror::Error)]
-pub enum InitError {
+pub(crate) enum InitError {
     /// Its secrets may be in use.
     #[error("{0} exists and is not overwritten: move it away, or edit it")]
     Exists(PathBuf),
@@ -36,7 +36,7 @@ pub enum InitError {
 ///
 /// # Errors
 /// The file exists, or cannot be written.
-pub fn run(path: &Path) -> Result<String, InitError> {
+pub(crate) fn run(path: &Path) -> Result<String, InitError> {
     let text = with_tokens(&random_token(TOKEN_PREFIX)?, &random_token(TOKEN_PREFIX)?);
     write_new(path, &text)?;
     let path = path.display();
@@ -55,7 +55,7 @@ pub fn run(path: &Path) -> Result<String, InitError> {
 ///
 /// # Errors
 /// The file exists, or cannot be written.
-pub fn write_new(path: &Path, text: &str) -> Result<(), InitError> {
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), InitError> {
     let failed = |source: std::io::Error| match source.kind() {
         ErrorKind::AlreadyExists => InitError::Exists(path.to_owned()),
         _ => InitError::Write { path: path.to_owned(), source },
@@ -77,7 +77,7 @@ fn with_tokens(token: &str, admin_token: &str) -> String {
         Some("#admin_token") => format!("admin_token = \"{admin_token}\"\n"),
         _ => format!("{line}\n"),
     };
-    EXAMPLE.lines().map(line).collect()
+    config::example().lines().map(line).collect()
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
         let told = run(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let config = loaded(&path);
-        let (token, admin) = (config.api.token.unwrap(), config.api.admin_token.unwrap());
+        let (token, admin) = (config.tokens.api.unwrap(), config.tokens.admin.unwrap());
         for token in [&token, &admin] {
             assert_eq!(token.expose().len(), TOKEN_PREFIX.len() + 43);
             assert!(token.expose().starts_with(TOKEN_PREFIX));
@@ -120,7 +120,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [a, b] = ["a", "b"].map(|name| {
             run(&dir.path().join(name)).unwrap();
-            loaded(&dir.path().join(name)).api.token.unwrap()
+            loaded(&dir.path().join(name)).tokens.api.unwrap()
         });
         assert_ne!(a.expose(), b.expose());
     }

@@ -7,14 +7,14 @@ use crate::cli::Failure;
 
 /// Whose completions.
 #[derive(Debug, clap::Args)]
-pub struct Shell {
+pub(crate) struct Shell {
     /// The shell
     shell: clap_complete::Shell,
 }
 
 /// The completions, as the shell reads them.
 #[must_use]
-pub fn completions(shell: &Shell, mut definition: clap::Command) -> Vec<u8> {
+pub(crate) fn completions(shell: &Shell, mut definition: clap::Command) -> Vec<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell.shell, &mut definition, "tilld", &mut text);
     text
@@ -24,7 +24,7 @@ pub fn completions(shell: &Shell, mut definition: clap::Command) -> Vec<u8> {
 ///
 /// # Errors
 /// When it cannot be rendered.
-pub fn page(mut definition: clap::Command) -> Result<Vec<u8>, Failure> {
+pub(crate) fn page(mut definition: clap::Command) -> Result<Vec<u8>, Failure> {
     definition.build();
     let man = Man::new(definition.clone());
     let mut page = Vec::new();

@@ -12,7 +12,7 @@ use crate::store::schema::{self, CURRENT, Migrated};
 
 /// What to do with the schema.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List the steps and whether the database has them
     #[command(after_help = "Example: tilld migrate status --database tilld.db")]
     Status,
@@ -32,7 +32,7 @@ pub enum Command {
 ///
 /// # Errors
 /// When the database cannot be used, or a step fails; then it is as it was.
-pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let path = database::config(flags)?.database;
     let now_ms = SystemClock.now_ms();
     match command {

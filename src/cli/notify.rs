@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::cli::{Failure, database};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Flags, NotifyWebhook};
+use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::delivery::Outcome;
-use crate::delivery::endpoint::origin;
+use crate::delivery::endpoint::{EndpointSettings, origin};
 use crate::ids;
 use crate::store::outbox::Effect;
 
@@ -20,7 +20,7 @@ const TYPE: &str = "tilld.test";
 
 /// What to try out.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Send one signed test event to a configured endpoint, or one test mail, and print the answer
     #[command(
         after_help = "Example: tilld notify test https://app.example.com/hooks/tilld\n         tilld notify test me@example.com"
@@ -36,7 +36,7 @@ pub enum Command {
 ///
 /// # Errors
 /// A target that is not configured; or it was not taken.
-pub fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let now_ms = SystemClock.now_ms();
     let is_mail = target.contains('@') && !target.contains("://");
@@ -73,8 +73,8 @@ fn effect(payload: &Value, now_ms: i64) -> Result<Effect, Failure> {
     Ok(Effect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
 }
 
-fn find<'a>(target: &str, config: &'a Config) -> Result<&'a NotifyWebhook, Failure> {
-    let webhooks = &config.notify.webhooks;
+fn find<'a>(target: &str, config: &'a Config) -> Result<&'a EndpointSettings, Failure> {
+    let webhooks = &config.endpoints;
     webhooks.iter().find(|webhook| webhook.url == target).ok_or_else(|| {
         // Their paths may hold tokens.
         let known: Vec<String> = webhooks.iter().map(|webhook| origin(&webhook.url)).collect();

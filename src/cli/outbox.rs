@@ -15,7 +15,7 @@ use crate::{daemon, operations};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List the outbox, newest first
     #[command(after_help = "Example: tilld outbox list --kind webhook --status failed")]
     List {
@@ -109,7 +109,7 @@ fn view(row: &OutboxRow, endpoint: Option<&Endpoint>) -> Value {
 ///
 /// # Errors
 /// A row that there is not, or that cannot be treated so; or a database that cannot be used.
-pub fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     match command {
         Command::List { kind, status, page } => {

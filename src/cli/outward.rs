@@ -10,7 +10,6 @@ use crate::cli::Failure;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon;
-use crate::daemon::outward;
 use crate::store::{Store, lock};
 use crate::stripe::client::Client;
 use crate::sync::{Means, SyncError};
@@ -20,13 +19,13 @@ use crate::thread::{Pulse, Stopper, stopper};
 ///
 /// # Errors
 /// Without `stripe.api_key`, or when a key of `[stripe]` cannot be used.
-pub fn client(config: &Config) -> Result<Client, Failure> {
+pub(crate) fn client(config: &Config) -> Result<Client, Failure> {
     let no_key = || {
         Failure::wrong_use(
             "no stripe.api_key: set STRIPE_API_KEY, or api_key in [stripe]; without it Stripe cannot be asked",
         )
     };
-    let mut settings = outward::settings(config).ok_or_else(no_key)?;
+    let mut settings = config.stripe.client.clone().ok_or_else(no_key)?;
     if lock::is_held(&config.database) {
         settings.calls_per_s = (settings.calls_per_s / 2).max(1);
         settings.burst = settings.calls_per_s;
@@ -41,7 +40,7 @@ pub fn client(config: &Config) -> Result<Client, Failure> {
 
 /// What `sync` works with. The stopper ends it when dropped.
 #[must_use]
-pub fn means(config: &Config, store: &Store, client: Client) -> (Means, Stopper) {
+pub(crate) fn means(config: &Config, store: &Store, client: Client) -> (Means, Stopper) {
     let (stopper, stop) = stopper();
     let means = Means {
         store: store.clone(),
@@ -61,12 +60,12 @@ impl From<SyncError> for Failure {
 }
 
 /// Shows how far long work has come: a bar on a terminal, one line per page otherwise.
-pub struct Progress(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// `total`: how much there is, where that can be estimated.
     #[must_use]
-    pub fn new(total: Option<u64>) -> Self {
+    pub(crate) fn new(total: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(None);
         }
@@ -87,7 +86,7 @@ impl Progress {
     }
 
     /// A page of `kind` is done, with `objects`; `pages` and `total` of that type so far.
-    pub fn page(&self, kind: &str, objects: u64, (pages, total): (u64, u64)) {
+    pub(crate) fn page(&self, kind: &str, objects: u64, (pages, total): (u64, u64)) {
         match &self.0 {
             Some(bar) => {
                 bar.inc(objects);
@@ -98,7 +97,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }

@@ -1,21 +1,25 @@
-//! A minimal HTTP client for the commands that speak to the local daemon, over TCP or its Unix socket. It must never
-//! speak to Stripe or across a network: it knows no TLS. Called by `tilld trigger` and its kind.
+//! The HTTP client of the commands that speak to the local daemon, over TCP or its Unix socket, which `ureq` is taught by
+//! `socket`. It must never speak to Stripe or across a network: it knows no TLS and asks no proxy. Called by `tilld trigger`
+//! and its kind.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
+mod socket;
+
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-/// How long connecting to one address may take.
+use ureq::config::Config;
+use ureq::http::Request;
+use ureq::unversioned::transport::Connector;
+use ureq::{Agent, AsSendBody, Timeout};
+
+use socket::{Nowhere, UnixConnector};
+
+/// How long finding and connecting to an address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a single read or write may take.
 const IO_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest answer that is read, head included, in bytes.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-/// Headers of an answer at most.
-const MAX_HEADERS: usize = 64;
-/// Bytes asked for in one read.
-const READ_BYTES: usize = 64 * 1024;
+/// The longest body of an answer that is read, in bytes.
+const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,36 +57,57 @@ pub enum PostError {
     },
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Tcp(String),
     Unix(String),
 }
 
-/// Sends a request and returns the answer, whatever its status.
+/// Sends a request and returns the answer, whatever its status. Only a POST has a body.
 ///
 /// # Errors
 /// When the URL is not one of a local daemon, or nobody answers there.
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, PostError> {
     let (place, path) = target(url)?;
-    let (Place::Tcp(address) | Place::Unix(address)) = &place;
-    let mut stream =
-        connect(&place).map_err(|reason| PostError::Refused { address: address.clone(), reason: in_words(reason) })?;
-    let host = if matches!(place, Place::Unix(_)) { "localhost" } else { address };
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+    let (address, host, agent) = match &place {
+        Place::Tcp(address) => (address, address.as_str(), Agent::new_with_config(config())),
+        Place::Unix(path) => {
+            let connector = ().chain(UnixConnector::new(path));
+            (path, "localhost", Agent::with_parts(config(), connector, Nowhere))
+        }
+    };
+    let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
+    for (name, value) in headers.iter().chain(&[("Connection", "close")]) {
+        request = request.header(*name, *value);
     }
-    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-    let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-    // A server that refuses a body answers, and closes, before it has read all of it.
-    receive(&mut stream).map_err(|error| {
-        let reason = in_words(sent.err().unwrap_or(error));
-        PostError::Broken { address: address.clone(), reason }
-    })
+    let no_request = |_| PostError::Url(url.to_owned());
+    let answer = match method {
+        "POST" => exchange(&agent, request.body(body).map_err(no_request)?),
+        _ => exchange(&agent, request.body(()).map_err(no_request)?),
+    };
+    answer.map_err(|error| lost(address, error))
+}
+
+fn exchange(agent: &Agent, request: Request<impl AsSendBody>) -> Result<Answer, ureq::Error> {
+    let response = agent.run(request)?;
+    let status = response.status().as_u16();
+    let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+fn config() -> Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("tilld/", env!("CARGO_PKG_VERSION")))
+        .max_idle_connections(0)
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_per_read(Some(IO_TIMEOUT))
+        .timeout_per_write(Some(IO_TIMEOUT))
+        .build()
 }
 
 /// Posts `body`; the rest is as in [`send`].
@@ -91,6 +116,36 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> R
 /// As in [`send`].
 pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, PostError> {
     send("POST", url, headers, body)
+}
+
+/// Why there is no answer, by what `ureq` says.
+fn lost(address: &str, error: ureq::Error) -> PostError {
+    use ureq::Error;
+    let late = "nothing came or went in time";
+    let (connected, reason) = match error {
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => (false, io::Error::other(late)),
+        Error::Timeout(_) => (true, io::Error::other(late)),
+        Error::HostNotFound => (false, io::Error::other("the name has no address")),
+        Error::ConnectionFailed => (false, io::Error::other("no connection")),
+        Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => (true, io::Error::other(CUT_SHORT)),
+        Error::Io(error) => (is_of_connection(error.kind()), error),
+        Error::BodyExceedsLimit(limit) => (true, io::Error::other(format!("the answer is longer than {limit} bytes"))),
+        Error::BodyStalled => (true, io::Error::other(CUT_SHORT)),
+        Error::Protocol(_) | Error::Http(_) | Error::LargeResponseHeader(..) => {
+            (true, io::Error::other("the answer is not HTTP"))
+        }
+        error => (true, io::Error::other(error.to_string())),
+    };
+    let address = address.to_owned();
+    if connected { PostError::Broken { address, reason } } else { PostError::Refused { address, reason } }
+}
+
+const CUT_SHORT: &str = "the connection ended within the answer";
+
+/// Does an error come from a connection that stood? All others come from looking for one.
+fn is_of_connection(kind: ErrorKind) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, NotConnected, WriteZero};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | NotConnected | WriteZero)
 }
 
 fn target(url: &str) -> Result<(Place, String), PostError> {
@@ -117,120 +172,13 @@ fn tcp_target(url: &str) -> Option<(Place, String)> {
     Some((Place::Tcp(authority), format!("{slash}{path}")))
 }
 
-fn connect(place: &Place) -> io::Result<Box<dyn Stream>> {
-    match place {
-        Place::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(IO_TIMEOUT))?;
-            stream.set_write_timeout(Some(IO_TIMEOUT))?;
-            Ok(Box::new(stream))
-        }
-        Place::Tcp(address) => {
-            let stream = connect_tcp(address)?;
-            stream.set_read_timeout(Some(IO_TIMEOUT))?;
-            stream.set_write_timeout(Some(IO_TIMEOUT))?;
-            Ok(Box::new(stream))
-        }
-    }
-}
-
-/// Tries every address of the name: `localhost` has two, and the daemon listens on one of them.
-fn connect_tcp(address: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the name has no address");
-    for candidate in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn in_words(error: io::Error) -> io::Error {
-    match error.kind() {
-        // What a socket's timeout is called differs.
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => io::Error::other("nothing came or went in time"),
-        _ => error,
-    }
-}
-
-fn receive(stream: &mut dyn Read) -> io::Result<Answer> {
-    let mut raw = Vec::new();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let read = match stream.read(&mut buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        raw.extend_from_slice(buffer.get(..read).unwrap_or_default());
-        match (parse(&raw)?, read) {
-            (Progress::Complete(answer), _) | (Progress::UntilClosed(answer), 0) => return Ok(answer),
-            (Progress::Unfinished, 0) => return Err(io::Error::other("the connection ended within the answer")),
-            _ if raw.len() > MAX_ANSWER_BYTES => {
-                return Err(io::Error::other(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes")));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// How much of an answer has come.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    Unfinished,
-    /// It has no length, so it is complete when the connection is closed.
-    UntilClosed(Answer),
-    Complete(Answer),
-}
-
-fn parse(raw: &[u8]) -> io::Result<Progress> {
-    let not_http = || io::Error::other("the answer is not HTTP");
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut head = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(length) = head.parse(raw).map_err(|_| not_http())? else {
-        return Ok(Progress::Unfinished);
-    };
-    let status = head.code.ok_or_else(not_http)?;
-    let header = |name: &str| head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-    let answer = |body: &[u8]| Answer { status, body: String::from_utf8_lossy(body).into_owned() };
-    let body = raw.get(length..).unwrap_or_default();
-    if header("Transfer-Encoding").is_some() {
-        let whole = unchunk(body).map_err(|_| not_http())?;
-        return Ok(whole.map_or(Progress::Unfinished, |body| Progress::Complete(answer(&body))));
-    }
-    let Some(declared) = header("Content-Length") else { return Ok(Progress::UntilClosed(answer(body))) };
-    let declared = std::str::from_utf8(declared.value).ok().and_then(|text| text.trim().parse().ok());
-    let whole = body.get(..declared.ok_or_else(not_http)?);
-    Ok(whole.map_or(Progress::Unfinished, |body| Progress::Complete(answer(body))))
-}
-
-/// The body without its chunks' sizes; `None` while the last chunk is missing.
-fn unchunk(mut raw: &[u8]) -> Result<Option<Vec<u8>>, httparse::InvalidChunkSize> {
-    let mut body = Vec::new();
-    while let httparse::Status::Complete((start, size)) = httparse::parse_chunk_size(raw)? {
-        if size == 0 {
-            return Ok(Some(body));
-        }
-        let size = usize::try_from(size).map_err(|_| httparse::InvalidChunkSize)?;
-        let end = start.checked_add(size).ok_or(httparse::InvalidChunkSize)?;
-        let Some(chunk) = raw.get(start..end) else { return Ok(None) };
-        body.extend_from_slice(chunk);
-        // A line end follows each chunk.
-        raw = raw.get(end.saturating_add(2)..).unwrap_or_default();
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::thread::{Handle, Threads};
+    use std::io::{Read, Write};
     use std::net::TcpListener;
-
-    fn complete(status: u16, body: &str) -> Progress {
-        Progress::Complete(Answer { status, body: body.to_owned() })
-    }
 
     /// A server for one connection: reads until `marker` came, sends `answer`, and reports what it read.
     fn serve_once(mut stream: impl Read + Write, marker: &str, answer: &[u8]) -> String {
@@ -248,10 +196,13 @@ mod tests {
         let work = move || {
             let seen = serve_once(listener.accept().unwrap().0, "{}", answer);
             assert!(seen.starts_with("POST /hook?x=1 HTTP/1.1\r\n"), "{seen}");
-            assert!(seen.contains(&format!("\r\nHost: {address}\r\n")), "{seen}");
-            assert!(seen.contains("\r\nStripe-Signature: t=1\r\n"), "{seen}");
-            assert!(seen.contains("\r\nConnection: close\r\n"), "{seen}");
-            assert!(seen.ends_with("\r\nContent-Length: 2\r\n\r\n{}"), "{seen}");
+            let head = seen.to_ascii_lowercase();
+            for header in
+                [&format!("host: {address}"), "stripe-signature: t=1", "connection: close", "content-length: 2"]
+            {
+                assert!(head.contains(&format!("\r\n{header}\r\n")), "{seen}");
+            }
+            assert!(seen.ends_with("\r\n\r\n{}"), "{seen}");
         };
         (format!("http://{address}/hook?x=1"), Threads::default().spawn("server", work).unwrap())
     }
@@ -290,18 +241,34 @@ mod tests {
 
     #[test]
     fn an_answer_over_the_limit_is_an_error() {
-        let endless = &mut io::repeat(b'x');
-        let error = receive(&mut (&b"HTTP/1.1 200 OK\r\n\r\n"[..]).chain(endless)).unwrap_err();
-        assert!(error.to_string().contains("longer than"), "{error}");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let endless = move || {
+            let mut stream = listener.accept().unwrap().0;
+            serve_once(&mut stream, "\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n");
+            // Until the other side has had enough.
+            while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        };
+        let server = Threads::default().spawn("server", endless).unwrap();
+        let error = send("GET", &url, &[], &[]).unwrap_err();
+        assert!(error.to_string().contains("longer than 4194304 bytes"), "{error}");
+        server.join();
     }
 
     #[test]
-    fn chunks_are_joined_however_they_arrive() {
-        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n1;x=y\r\n!\r\n0\r\n\r\n";
-        assert_eq!(parse(answer).unwrap(), complete(200, "no!"));
-        for end in 0..answer.len() - 2 {
-            assert_eq!(parse(&answer[..end]).unwrap(), Progress::Unfinished, "{end}");
+    fn chunks_are_joined_and_must_come_to_their_end() {
+        let whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n1;x=y\r\n!\r\n0\r\n\r\n";
+        assert_eq!(post_to(whole).unwrap(), Answer { status: 200, body: "no!".to_owned() });
+        for end in [whole.len() - 20, whole.len() - 12, whole.len() - 7, whole.len() - 5] {
+            let error = post_to(&whole[..end]).unwrap_err().to_string();
+            assert!(error.contains("the connection ended within the answer"), "{end}: {error}");
         }
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_nobody() {
+        let error = post("http://nobody.invalid:1/", &[], b"").unwrap_err();
+        assert!(matches!(error, PostError::Refused { .. }), "{error}");
     }
 
     #[test]
@@ -312,7 +279,8 @@ mod tests {
         let work = move || {
             let answer = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
             let seen = serve_once(listener.accept().unwrap().0, "\r\n\r\n", answer);
-            assert!(seen.starts_with("DELETE /a/b HTTP/1.1\r\nHost: localhost\r\n"), "{seen}");
+            assert!(seen.starts_with("DELETE /a/b HTTP/1.1\r\n"), "{seen}");
+            assert!(seen.to_ascii_lowercase().contains("\r\nhost: localhost\r\n"), "{seen}");
         };
         let server = Threads::default().spawn("server", work).unwrap();
         let answer = send("DELETE", &format!("unix:{}:/a/b", socket.display()), &[], b"").unwrap();
@@ -333,7 +301,10 @@ mod tests {
     fn every_address_of_a_name_is_tried() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(connect_tcp(&format!("localhost:{port}")).is_ok());
+        let work = move || drop(serve_once(listener.accept().unwrap().0, "\r\n\r\n", b"HTTP/1.1 204 None\r\n\r\n"));
+        let server = Threads::default().spawn("server", work).unwrap();
+        assert_eq!(send("GET", &format!("http://localhost:{port}/"), &[], &[]).unwrap().status, 204);
+        server.join();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::config::{Address, Config};
 
 /// What was found at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// A daemon.
     Daemon,
     /// Something else, by the words of its answer.
@@ -21,14 +21,14 @@ pub enum Reach {
 
 /// The URL of a path at a configured address.
 #[must_use]
-pub fn url(address: &dyn fmt::Display, path: &str) -> String {
+pub(crate) fn url(address: &dyn fmt::Display, path: &str) -> String {
     let address = address.to_string();
     if address.starts_with("unix:") { format!("{address}:{path}") } else { format!("http://{address}{path}") }
 }
 
 /// Asks for `/healthz`, which both listeners have.
 #[must_use]
-pub fn of(address: &Address) -> Reach {
+pub(crate) fn of(address: &Address) -> Reach {
     if matches!(address, Address::Tcp(text) if text.ends_with(":0")) {
         return Reach::Unknown;
     }
@@ -42,7 +42,7 @@ pub fn of(address: &Address) -> Reach {
 
 /// When events that were put back to pending are going to be projected.
 #[must_use]
-pub fn projected_when(config: &Config) -> String {
+pub(crate) fn projected_when(config: &Config) -> String {
     let private = &config.listen.private;
     match of(private) {
         Reach::Daemon => "the daemon projects them now".to_owned(),

@@ -10,7 +10,7 @@ use crate::store::retries::{self, Retry};
 
 /// What to do with the queue.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List the queue, earliest due first
     #[command(after_help = "Example: tilld retries list --json")]
     List(Page),
@@ -31,7 +31,7 @@ const LIST: List<Retry> = List {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list(page: &Page, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn list(page: &Page, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let rows = database::with_store(&config, |store| {
         Ok(store.read(|reader| retries::list(reader, page.starting_after.as_deref(), page.fetch()))?)

@@ -6,7 +6,7 @@ use crate::daemon;
 
 /// Flags of `tilld serve` and `tilld dev`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What is logged: error, warn, info, debug, trace, or by module
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -21,7 +21,7 @@ pub struct Arguments {
 impl Arguments {
     /// These flags on top of the global ones.
     #[must_use]
-    pub fn onto(self, flags: &Flags) -> Flags {
+    pub(crate) fn onto(self, flags: &Flags) -> Flags {
         Flags { log: self.log, public_listen: self.public_listen, private_listen: self.private_listen, ..flags.clone() }
     }
 }
@@ -30,7 +30,7 @@ impl Arguments {
 ///
 /// # Errors
 /// A wrong configuration; or it did not start, or ended badly.
-pub fn run(arguments: Arguments, flags: &Flags) -> Result<(), Failure> {
+pub(crate) fn run(arguments: Arguments, flags: &Flags) -> Result<(), Failure> {
     let config = config::load(&arguments.onto(flags), &Surroundings::of_process(), Purpose::Serve)?;
     daemon::start_logging(&config);
     Ok(daemon::run(&config)?)

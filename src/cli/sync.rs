@@ -14,7 +14,7 @@ use crate::sync::{Means, SyncError, catch_up};
 
 /// What to read.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = parse_kind)]
     types: Vec<&'static Kind>,
@@ -27,7 +27,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// An unknown name; the message lists the known ones.
-pub fn parse_kind(name: &str) -> Result<&'static Kind, String> {
+pub(crate) fn parse_kind(name: &str) -> Result<&'static Kind, String> {
     let names = || KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
     kinds::find(name).ok_or_else(|| format!("there is no such type; the types are: {}", names()))
 }
@@ -36,7 +36,7 @@ pub fn parse_kind(name: &str) -> Result<&'static Kind, String> {
 ///
 /// # Errors
 /// When Stripe or the database does not allow it; the next call goes on from there.
-pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);

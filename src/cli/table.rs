@@ -19,36 +19,36 @@ const MAX_LIMIT: i64 = 100_000;
 
 /// Flags that every list has.
 #[derive(Debug, clap::Args)]
-pub struct Page {
+pub(crate) struct Page {
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(u32).range(1..=MAX_LIMIT))]
-    pub limit: u32,
+    pub(crate) limit: u32,
     /// Go on after the row of this event
     #[arg(long, value_name = "EVENT_ID")]
-    pub starting_after: Option<String>,
+    pub(crate) starting_after: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// A list for people and for programs.
-pub struct List<'a, T> {
+pub(crate) struct List<'a, T> {
     /// What its rows are called, in the plural.
-    pub what: &'a str,
+    pub(crate) what: &'a str,
     /// Names of the columns.
-    pub head: &'a [&'a str],
+    pub(crate) head: &'a [&'a str],
     /// A row's cells.
-    pub cells: fn(&T) -> Vec<String>,
+    pub(crate) cells: fn(&T) -> Vec<String>,
     /// A row as JSON.
-    pub json: fn(&T) -> Value,
+    pub(crate) json: fn(&T) -> Value,
     /// The id to go on after.
-    pub id: fn(&T) -> &str,
+    pub(crate) id: fn(&T) -> &str,
 }
 
 impl Page {
     /// How many rows to read: one more than shown tells whether there are more.
     #[must_use]
-    pub fn fetch(&self) -> u32 {
+    pub(crate) fn fetch(&self) -> u32 {
         self.limit.saturating_add(1)
     }
 
@@ -56,7 +56,7 @@ impl Page {
     ///
     /// # Errors
     /// When it cannot be printed.
-    pub fn print<T>(&self, rows: &[T], list: &List<T>, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn print<T>(&self, rows: &[T], list: &List<T>, out: &mut dyn Write) -> Result<(), Failure> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let shown = rows.get(..limit).unwrap_or(rows);
         if self.json {
@@ -78,7 +78,7 @@ impl Page {
 ///
 /// # Errors
 /// When it cannot be printed.
-pub fn columns(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
+pub(crate) fn columns(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
     let head = head.iter().map(|name| (*name).to_owned()).collect();
     aligned(out, &std::iter::once(head).chain(rows.iter().cloned()).collect::<Vec<_>>())
 }
@@ -87,7 +87,7 @@ pub fn columns(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> std:
 ///
 /// # Errors
 /// When it cannot be printed.
-pub fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> std::io::Result<()> {
+pub(crate) fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> std::io::Result<()> {
     let lines: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
@@ -108,13 +108,13 @@ pub fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> std::io::Result<()>
 ///
 /// # Errors
 /// When it cannot be printed.
-pub fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> std::io::Result<()> {
+pub(crate) fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> std::io::Result<()> {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     pairs.iter().try_for_each(|(name, value)| writeln!(out, "{name:<width$}{GAP}{}", printable(value)))
 }
 
 /// A text on one line of its own, without what moves the cursor.
-pub fn printable(cell: &str) -> String {
+pub(crate) fn printable(cell: &str) -> String {
     if cell.is_empty() {
         return NOTHING.to_owned();
     }
@@ -123,13 +123,13 @@ pub fn printable(cell: &str) -> String {
 
 /// A cell that may have no value.
 #[must_use]
-pub fn cell(value: Option<&str>) -> String {
+pub(crate) fn cell(value: Option<&str>) -> String {
     value.unwrap_or(NOTHING).to_owned()
 }
 
 /// Unix seconds as UTC, like `2026-11-24 01:20:05`.
 #[must_use]
-pub fn time_s(seconds: i64) -> String {
+pub(crate) fn time_s(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => seconds.to_string(),
@@ -138,7 +138,7 @@ pub fn time_s(seconds: i64) -> String {
 
 /// Unix milliseconds as UTC, to the second.
 #[must_use]
-pub fn time_ms(milliseconds: i64) -> String {
+pub(crate) fn time_ms(milliseconds: i64) -> String {
     time_s(milliseconds.div_euclid(1000))
 }
 

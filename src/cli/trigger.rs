@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::cli::{Failure, database, post, reach, table};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Flags, WebhookEndpoint};
+use crate::config::{Config, Flags};
+use crate::http::webhook::WebhookEndpoint;
 use crate::ids;
 use crate::stripe::object::is_user_id;
 use crate::stripe::signature;
@@ -18,7 +19,7 @@ const PRICE: &str = "price_tilld_pro";
 
 /// What to send, and where.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The event's type; --list shows all
     #[arg(value_name = "EVENT", required_unless_present = "list")]
     event: Option<String>,
@@ -58,7 +59,7 @@ fn user_id(text: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// An unknown type, a path of --set that leads nowhere, no secret; nobody answers, or the answer is not 2xx.
-pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     if arguments.list {
         let row = |(name, says): &(&str, &str)| vec![(*name).to_owned(), (*says).to_owned()];
         let rows: Vec<_> = trigger::event_types().iter().map(row).collect();
@@ -85,7 +86,7 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 }
 
 fn event(arguments: &Arguments, config: &Config, now_s: i64) -> Result<Value, Failure> {
-    let planned = config.plans.first().and_then(|plan| plan.price_ids.first());
+    let planned = config.policy.plans.first().and_then(|plan| plan.price_ids.first());
     let nonce = ids::random_token("")?;
     let spec = Spec {
         event_type: arguments.event.as_deref().unwrap_or_default(),

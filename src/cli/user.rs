@@ -21,7 +21,7 @@ const FAILURES: u32 = 100;
 
 /// What to do with a user.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show a user with entitlement, subscriptions and payment failures
     #[command(after_help = "Example: tilld user show alice --json")]
     Show(Arguments),
@@ -39,7 +39,7 @@ pub enum Command {
 ///
 /// # Errors
 /// Those of the command.
-pub fn run(command: &Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: &Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
         Command::Show(arguments) => show(arguments, flags, out),
         Command::Link(arguments) => link::link(arguments, flags, out),
@@ -49,7 +49,7 @@ pub fn run(command: &Command, flags: &Flags, out: &mut dyn Write) -> Result<(), 
 
 /// Whom to show, and how.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The application's id of the user
     #[arg(value_name = "USER_ID")]
     id: String,

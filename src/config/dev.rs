@@ -6,7 +6,7 @@ use std::path::Path;
 /// A small configuration file: these secrets, a `pro` plan, and the listeners' loopback defaults.
 /// The database's path should be absolute, for a relative one depends on the working directory.
 #[must_use]
-pub fn dev_config_text(database: &Path, webhook_secret: &str, token: &str, admin_token: &str) -> String {
+pub(crate) fn dev_config_text(database: &Path, webhook_secret: &str, token: &str, admin_token: &str) -> String {
     format!(
         "# Written by `tilld dev`. These secrets are for this machine only.\n\
          database = {database}\n\

@@ -14,7 +14,7 @@ mod transport;
 mod wire;
 mod words;
 
-use std::net::IpAddr;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use notice::{Notice, one_line};
 use overrides::{Overrides, Part};
 use transport::Door;
 
+use crate::host;
 use crate::thread::Stop;
 use crate::verdict::Verdict;
 pub use notice::{KINDS, Kind};
@@ -44,7 +45,7 @@ pub enum Security {
     None,
 }
 
-/// The mail server. No `Debug`: it holds a password.
+/// The mail server. Its `Debug` leaves the password out.
 #[derive(Clone)]
 pub struct Server {
     /// Its name or address.
@@ -61,8 +62,14 @@ pub struct Server {
     pub timeout: Duration,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Server").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
 /// What a mailer is made from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Who mails are from: an address, with or without a name.
     pub from: String,
@@ -164,7 +171,7 @@ impl Mailer {
     pub fn new(settings: Settings) -> Result<Self, MailError> {
         let never = |text: String| MailError::new(Verdict::GiveUp, text);
         let server = settings.server;
-        if server.security == Security::None && !is_loopback(&server.host) {
+        if server.security == Security::None && !host::is_this_machine(&server.host) {
             let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
             return Err(never(text.to_owned()));
         }
@@ -235,9 +242,4 @@ impl Mailer {
         let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
         Ok(Sent { message_id, answer })
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

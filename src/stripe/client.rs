@@ -2,11 +2,10 @@
 //! limit, or put the key, a URL, a form or an answer into a log, an error or a `Debug`. Called by the flows and by
 //! `http/api`, outside any transaction.
 //!
-//! No environment variable is read: a proxy comes in the [`Settings`], serves https alone (CONNECT, so that it does not
-//! see the key); plain http, which goes to loopback, passes it over. No answer is compressed: `ureq` is built without gzip.
+//! No environment variable is read: a proxy comes in the [`Settings`] and is asked for a tunnel (CONNECT), so that it does
+//! not see the key; loopback hosts, and so all plain http, are called past it. No answer is compressed: `ureq` is built without gzip.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
+use crate::host::is_this_machine;
 use crate::retry::jitter_of;
 use crate::stripe::backoff::{Backoff, Course};
 use crate::stripe::bucket::{Bucket, NoTurn};
@@ -53,13 +53,13 @@ impl Client {
     /// # Errors
     /// [`StripeError::Unsendable`] names the key of the configuration that is wrong.
     pub fn new(settings: Settings) -> Result<Self, StripeError> {
-        let (base, is_plain) = base(&settings.api_base)?;
+        let Base { url: base, is_plain, is_local } = base(&settings.api_base)?;
         let key = settings.api_key.expose();
         let wrong_key = "stripe.api_key is blank or has characters that a key cannot have";
         let mut authorization = header_value("Bearer ", key, wrong_key)?;
         authorization.set_sensitive(true);
         let version = header_value("", &settings.api_version, "stripe.api_version cannot stand in a header")?;
-        let proxy = settings.proxy.as_ref().filter(|_| !is_plain).map(proxy).transpose()?;
+        let proxy = settings.proxy.as_ref().filter(|_| !is_local).map(proxy).transpose()?;
         let config = Agent::config_builder()
             .https_only(!is_plain)
             .http_status_as_error(false)
@@ -243,8 +243,16 @@ impl Client {
     }
 }
 
-/// The base without a slash at its end, and whether it is plain http, which only this machine may be called over.
-fn base(text: &str) -> Result<(String, bool), StripeError> {
+/// What is called.
+struct Base {
+    /// Without a slash at its end.
+    url: String,
+    /// Only this machine may be called over plain http.
+    is_plain: bool,
+    is_local: bool,
+}
+
+fn base(text: &str) -> Result<Base, StripeError> {
     let wrong =
         StripeError::Unsendable("stripe.api_base is no URL: write https://host, or http:// and a loopback host");
     let Ok(uri) = text.parse::<Uri>() else { return Err(wrong) };
@@ -253,11 +261,9 @@ fn base(text: &str) -> Result<(String, bool), StripeError> {
         return Err(StripeError::Unsendable("stripe.api_base must have no user, password, query or fragment"));
     }
     let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_local = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback());
     match scheme {
         "https" => {}
-        "http" if is_local => {}
+        "http" if is_this_machine(host) => {}
         "http" => {
             let reason =
                 "stripe.api_base must start with https://, since its host is not loopback: the key goes over it";
@@ -265,7 +271,8 @@ fn base(text: &str) -> Result<(String, bool), StripeError> {
         }
         _ => return Err(wrong),
     }
-    Ok((text.trim_end_matches('/').to_owned(), scheme == "http"))
+    let url = text.trim_end_matches('/').to_owned();
+    Ok(Base { url, is_plain: scheme == "http", is_local: is_this_machine(host) })
 }
 
 fn proxy(url: &ProxyUrl) -> Result<ureq::Proxy, StripeError> {

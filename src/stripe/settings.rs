@@ -30,6 +30,15 @@ pub const BURST: u32 = 20;
 /// How long nobody calls after Stripe has said 429.
 pub const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(1);
 
+/// Which of Stripe's two worlds a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Real money.
+    Live,
+    /// Play money.
+    Test,
+}
+
 /// The secret key of Stripe's API. Its `Debug` hides it.
 #[derive(Clone)]
 pub struct ApiKey(String);
@@ -45,6 +54,29 @@ impl ApiKey {
     pub(in crate::stripe) fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The same, for tests of what is read from where.
+    #[cfg(test)]
+    pub(crate) fn expose_to_tests(&self) -> &str {
+        &self.0
+    }
+
+    /// The mode it belongs to, by its prefix (docs.stripe.com/keys). None: it does not say, as those of organizations.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        let starts_with = |prefixes: [&str; 2]| prefixes.iter().any(|prefix| self.0.starts_with(prefix));
+        if starts_with(["sk_live_", "rk_live_"]) {
+            Some(Mode::Live)
+        } else if starts_with(["sk_test_", "rk_test_"]) {
+            Some(Mode::Test)
+        } else {
+            None
+        }
+    }
+
+    /// May it do only what it was given (docs.stripe.com/keys/restricted-api-keys)?
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.0.starts_with("rk_")
+    }
 }
 
 impl fmt::Debug for ApiKey {
@@ -56,6 +88,16 @@ impl fmt::Debug for ApiKey {
 /// The address of a proxy for https, which may have a password in it. Its `Debug` hides it.
 #[derive(Clone)]
 pub struct ProxyUrl(pub String);
+
+impl ProxyUrl {
+    /// Takes `http://` or `https://`, a login if there is one, and a host: proxies of other kinds (SOCKS) are not built in.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+        let host = crate::host::of_authority(rest.trim_end_matches('/').rsplit('@').next()?);
+        let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c));
+        is_host.then(|| Self(text.to_owned()))
+    }
+}
 
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,8 +114,8 @@ pub struct Settings {
     pub api_base: String,
     /// The value of `Stripe-Version`.
     pub api_version: String,
-    /// `http://host:port` of a proxy that takes CONNECT. For https alone: plain http, which goes to loopback, never
-    /// passes through it. The environment is not read here.
+    /// `http://host:port` of a proxy that takes CONNECT. Loopback hosts, and so all plain http, are called past it. The
+    /// environment is not read here: `stripe.proxy`, `HTTPS_PROXY` and `NO_PROXY` are the configuration's matter.
     pub proxy: Option<ProxyUrl>,
     /// See [`CONNECT_TIMEOUT`].
     pub connect_timeout: Duration,

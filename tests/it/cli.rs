@@ -411,8 +411,20 @@ fn check_tells_ok_warnings_and_failures_apart() {
     assert!(foreign.out.contains("fail  schema"), "{}", foreign.out);
     let bare = tempfile::tempdir().unwrap();
     let ran = run(bare.path(), &["check"]);
-    assert_eq!(ran.code, 1);
+    assert_eq!(ran.code, 2, "`tilld serve` would refuse it");
     assert!(ran.out.contains("fail  webhook secrets") && ran.out.contains("STRIPE_WEBHOOK_SECRET"), "{}", ran.out);
+}
+
+#[test]
+fn check_of_a_wrong_configuration_tells_every_fault_and_exits_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.toml"), "colour = 1\n[limits]\nconnections = 0\n").unwrap();
+    let ran = run(dir.path(), &["check"]);
+    assert_eq!(ran.code, 2);
+    for part in ["fail  configuration  colour: unknown key", "fail  configuration  limits.connections: must be from"] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    assert_eq!(ran.err.trim(), "error: checks failed: 2");
 }
 
 #[test]

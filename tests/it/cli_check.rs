@@ -423,3 +423,27 @@ fn a_private_listener_that_others_reach_is_warned_of() {
     let checked = check(dir.path(), &[("TILLD_PRIVATE_LISTEN", "0.0.0.0:0")]);
     assert!(checked.out.contains("0.0.0.0:0 is plain HTTP"), "{}", checked.out);
 }
+
+#[test]
+fn calls_to_stripe_go_through_the_tunnel_of_a_proxy_that_sees_neither_key_nor_request() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            head.extend_from_slice(&byte);
+        }
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+        let mut inside = [0; 3];
+        stream.read_exact(&mut inside).unwrap();
+        (String::from_utf8(head).unwrap(), inside)
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let checked = check(dir.path(), &[("STRIPE_API_KEY", "sk_test_hush"), ("HTTPS_PROXY", &url)]);
+    let (head, inside) = proxy.join().unwrap();
+    assert!(head.starts_with("CONNECT api.stripe.com:443 HTTP/1.1\r\n"), "{head}");
+    assert!(!head.contains("hush") && !checked.out.contains("hush"), "{head}{}", checked.out);
+    assert_eq!(inside[..2], [0x16, 3], "a handshake of TLS");
+}

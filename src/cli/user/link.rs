@@ -24,7 +24,7 @@ const MAX_FAULTS: usize = 20;
 
 /// What belongs to whom.
 #[derive(Debug, clap::Args)]
-pub struct Link {
+pub(crate) struct Link {
     /// The application's id of the user
     #[arg(value_name = "USER_ID", required_unless_present = "from", requires = "object")]
     id: Option<String>,
@@ -50,7 +50,7 @@ pub struct Link {
 
 /// What does not belong to whom.
 #[derive(Debug, clap::Args)]
-pub struct Unlink {
+pub(crate) struct Unlink {
     /// The application's id of the user
     #[arg(value_name = "USER_ID")]
     id: String,
@@ -153,14 +153,14 @@ fn lines(path: &Path) -> Result<Vec<Wanted>, Failure> {
 ///
 /// # Errors
 /// When something could not be linked, or the database cannot be used.
-pub fn link(arguments: &Link, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn link(arguments: &Link, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let wanted = match (&arguments.from, &arguments.id, &arguments.object) {
         (Some(path), _, _) => lines(path)?,
         (None, Some(id), Some(object)) => vec![wanted(id, object).map_err(Failure::wrong_use)?],
         _ => return Err(Failure::wrong_use("give a user and a customer or subscription, or --from FILE")),
     };
-    let client = match config.stripe.api_key.is_some() && !arguments.offline {
+    let client = match config.stripe.client.is_some() && !arguments.offline {
         true => Some(outward::client(&config)?),
         false => None,
     };
@@ -301,7 +301,7 @@ fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dy
 ///
 /// # Errors
 /// When it is not linked to that user, or the database cannot be used.
-pub fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let config = database::config(flags)?;
     let wanted = wanted(&arguments.id, &arguments.object).map_err(Failure::wrong_use)?;
     let (one, context, now_ms) = (wanted.clone(), daemon::context(&config), database::operator().now_ms);

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::bodies::BODY_HEADER;
+use crate::host::is_loopback;
 use crate::http::request::Method;
 
 /// Headers at most.
@@ -61,7 +62,7 @@ const fn bad(message: &'static str) -> Refusal {
 }
 
 /// What may be asked of a client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Longest head, in bytes.
     pub head_bytes: usize,
@@ -261,7 +262,7 @@ fn connection_says(request: &httparse::Request, word: &str) -> bool {
 #[must_use]
 pub(super) fn client(peer: Option<IpAddr>, forwarded: Option<IpAddr>) -> Option<IpAddr> {
     match peer {
-        Some(peer) if !peer.is_loopback() => Some(peer),
+        Some(peer) if !is_loopback(peer) => Some(peer),
         local => forwarded.or(local),
     }
 }
@@ -272,7 +273,7 @@ pub(super) fn client(peer: Option<IpAddr>, forwarded: Option<IpAddr>) -> Option<
 pub(super) fn last_hop<'a>(values: impl DoubleEndedIterator<Item = &'a [u8]>) -> Option<IpAddr> {
     let hops = values.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
     // What stands before a hop that cannot be read was written by one who cannot be known.
-    hops.map_while(hop).find(|address| !address.is_loopback())
+    hops.map_while(hop).find(|address| !is_loopback(*address))
 }
 
 /// An address, bare or with its port, as proxies write it.
@@ -493,6 +494,7 @@ mod forwarded_tests {
         let told = ip("203.0.113.7");
         assert_eq!(client(ip("127.0.0.1"), told), told);
         assert_eq!(client(ip("::1"), told), told);
+        assert_eq!(client(ip("::ffff:127.0.0.1"), told), told);
         assert_eq!(client(None, told), told);
         assert_eq!(client(ip("198.51.100.2"), told), ip("198.51.100.2"));
         assert_eq!(client(ip("10.0.0.1"), told), ip("10.0.0.1"));

@@ -187,7 +187,10 @@ fn a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_key() {
     let seen = proxy.seen();
     assert_eq!((seen.len(), seen[0].line()), (1, "CONNECT api.stripe.com:443 HTTP/1.1"));
     assert!(!format!("{seen:?}").contains("hush"), "{seen:?}");
-    // Plain http goes to this machine and needs no proxy.
-    Client::new(settings).unwrap().once(&POST).unwrap();
+    // Plain http goes to this machine and needs no proxy; nor does https to it.
+    Client::new(settings.clone()).unwrap().once(&POST).unwrap();
     assert_eq!((proxy.seen().len(), server.seen().len()), (1, 1));
+    let local = Settings { api_base: format!("https://{}", server.address()), ..settings };
+    Client::new(local).unwrap().once(&POST).unwrap_err();
+    assert_eq!(proxy.seen().len(), 1);
 }
