@@ -38,11 +38,11 @@ use endpoint::Endpoint;
 /// The target of mails in the outbox.
 pub const MAIL: &str = "mail";
 /// Endpoints at most; each has a thread.
-pub const MAX_ENDPOINTS: usize = 32;
+pub(crate) const MAX_ENDPOINTS: usize = 32;
 /// Pauses after the first, second, … failure, in seconds.
 pub const DELAYS_S: [i64; 7] = [5, 300, 1800, 7200, 18_000, 36_000, 36_000];
 /// A `Retry-After` counts up to this, in seconds.
-pub const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
+pub(crate) const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
 /// The share of a pause that jitter may add.
 const SPREAD: f64 = 0.2;
 /// Claimed together.
@@ -94,7 +94,7 @@ pub enum Books {
 
 /// When a failed effect is due again; `None`: it is given up.
 #[must_use]
-pub fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
+pub(crate) fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
     let number = usize::try_from(effect.attempts).unwrap_or(usize::MAX);
     let delay_s = *DELAYS_S.get(number.saturating_sub(1))?;
     // The cast of a float saturates.

@@ -11,11 +11,11 @@ const LEAP_MS: i64 = 5 * 60 * 1000;
 /// Two looks are never so far apart, in milliseconds, even where the other clock leaps, too.
 const GAP_MS: i64 = 2 * 3600 * 1000;
 /// Steps back that do not matter, in milliseconds.
-pub const SLACK_MS: i64 = 2000;
+pub(crate) const SLACK_MS: i64 = 2000;
 /// How long a leap forward is waited out.
-pub const WAIT: Duration = Duration::from_secs(90);
+pub(crate) const WAIT: Duration = Duration::from_secs(90);
 /// How long deliveries wait after a step back, so that what is wrong is put right before it is sent.
-pub const SETTLE: Duration = Duration::from_secs(15);
+pub(crate) const SETTLE: Duration = Duration::from_secs(15);
 
 /// How long a thread does nothing after the clock has jumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,9 @@ impl Caution {
     /// It goes on at once.
     pub const NONE: Self = Self { leap: Duration::ZERO, set_back: Duration::ZERO };
     /// It waits out a leap, and is the one to put right what a step back made wrong.
-    pub const DECIDES: Self = Self { leap: WAIT, set_back: Duration::ZERO };
+    pub(crate) const DECIDES: Self = Self { leap: WAIT, set_back: Duration::ZERO };
     /// It waits out a leap, and after a step back for what is put right by others.
-    pub const PASSES_ON: Self = Self { leap: WAIT, set_back: SETTLE };
+    pub(crate) const PASSES_ON: Self = Self { leap: WAIT, set_back: SETTLE };
 }
 
 /// What a look says.
@@ -81,7 +81,7 @@ impl Watch {
 
     /// Whether a jump is waited out at this moment.
     #[must_use]
-    pub fn is_waiting(&self, at: Instant) -> bool {
+    pub(crate) fn is_waiting(&self, at: Instant) -> bool {
         self.waits_until.is_some_and(|until| at < until)
     }
 }

@@ -110,7 +110,7 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
     bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })

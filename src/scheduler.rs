@@ -19,7 +19,7 @@ use crate::sync::{Means, SyncError, catch_up};
 use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
 
 /// How often missed events are asked for beside webhooks, in seconds.
-pub const CATCH_UP_EVERY_S: i64 = 600;
+pub(crate) const CATCH_UP_EVERY_S: i64 = 600;
 /// When the copy is compared with Stripe: 03:00 UTC, in seconds after midnight.
 pub const DRIFT_AT_S: i64 = 3 * 3600;
 const DAY_MS: i64 = 86_400_000;
@@ -36,7 +36,7 @@ pub enum Rhythm {
 impl Rhythm {
     /// The first time.
     #[must_use]
-    pub fn first_ms(self, now_ms: i64) -> i64 {
+    pub(crate) fn first_ms(self, now_ms: i64) -> i64 {
         match self {
             Self::Every(_) => now_ms,
             Self::Daily(_) => self.next_ms(now_ms),
@@ -45,7 +45,7 @@ impl Rhythm {
 
     /// The time after a beginning at `now_ms`.
     #[must_use]
-    pub fn next_ms(self, now_ms: i64) -> i64 {
+    pub(crate) fn next_ms(self, now_ms: i64) -> i64 {
         match self {
             Self::Every(seconds) => now_ms.saturating_add(seconds.saturating_mul(1000)),
             Self::Daily(at_s) => {

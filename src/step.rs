@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::thread::{Pulse, Stop};
 
 /// A thread sleeps no longer than this: the clock may be set, and a watchdog counts the turns.
-pub const NAP: Duration = Duration::from_secs(5);
+pub(crate) const NAP: Duration = Duration::from_secs(5);
 /// Pause after the database could not be asked or written.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same, where only an operator can help. Shorter than the watchdog's patience.

@@ -128,7 +128,7 @@ impl Store {
     /// Runs `work`, which changes something by one statement at most, and hands what became of it to `done`, after the
     /// commit, on a thread of the store's own. SQLite undoes a statement that fails by itself, so there is no savepoint,
     /// which would copy every page it touches.
-    pub fn write_one_then<T, F, D>(&self, work: F, done: D)
+    pub(crate) fn write_one_then<T, F, D>(&self, work: F, done: D)
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -160,7 +160,7 @@ impl Store {
     /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
     /// restart helps it. Changes nothing, and writes nothing to the disk.
     #[must_use]
-    pub fn writer_answers(&self, within: Duration) -> bool {
+    pub(crate) fn writer_answers(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let (job, answered) = writer::job(|_| Ok(()));
         self.jobs.send_deadline(job, deadline).is_ok() && answered.recv_deadline(deadline).is_ok()

@@ -82,7 +82,7 @@ impl Worker {
 
     /// The same worker, which rings this bell after thin events.
     #[must_use]
-    pub fn with_fetches(self, bell: Sender<()>) -> Self {
+    pub(crate) fn with_fetches(self, bell: Sender<()>) -> Self {
         Self { fetches: Some(bell), ..self }
     }
 

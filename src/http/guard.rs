@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub use bodies::{BODY_HEADER, Bodies, body_buffer};
+pub use bodies::{BODY_HEADER, Bodies};
 pub use head::{PEER_HEADER, Rules};
 pub use stream::Listener;
 pub use upstream::Pool;
@@ -51,7 +51,7 @@ const DRAIN: Duration = Duration::from_secs(12);
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// How long a connection may wait between two requests, where nobody says otherwise.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What a client may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

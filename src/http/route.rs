@@ -36,7 +36,7 @@ pub(crate) const fn route<S>(
 
 /// Finds the first route that fits a request, checks its token and lets its handler answer. HEAD is answered as GET;
 /// tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
-pub fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
+pub(crate) fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
     answer(tables, tokens, state, request).unwrap_or_else(Response::from)
 }
 

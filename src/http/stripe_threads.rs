@@ -18,7 +18,7 @@ const THREADS: usize = 32;
 /// Threads that requests about one user or payment may take at once.
 const PER_LANE: usize = 2;
 /// Requests in hand at most, those that wait for a thread included.
-pub const IN_HAND: usize = 216;
+pub(crate) const IN_HAND: usize = 216;
 /// Seconds after which a request that found no room comes again.
 const COME_AGAIN_S: &str = "2";
 

@@ -51,7 +51,7 @@ pub(in crate::http) const ROUTES: &[Route<Api>] = &[
 
 /// Whether a request is one that may wait for Stripe.
 #[must_use]
-pub fn waits_for_stripe(request: &Request) -> bool {
+pub(crate) fn waits_for_stripe(request: &Request) -> bool {
     route::covers(ROUTES, request) || invoices::waits_for_stripe(request)
 }
 

@@ -73,7 +73,7 @@ const SYSTEM_BYTES: usize = 33 * 1024 * 1024;
 /// addresses beyond need, and all of it is given back when it is dropped. Where addresses are short, it has no more than
 /// its length: asking in vain for what is not needed must not end the process.
 #[must_use]
-pub fn body_buffer(length: usize) -> Vec<u8> {
+pub(crate) fn body_buffer(length: usize) -> Vec<u8> {
     let mut buffer = Vec::new();
     if length > FREE_BYTES && buffer.try_reserve_exact(length.max(SYSTEM_BYTES)).is_ok() {
         return buffer;
