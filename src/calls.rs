@@ -23,7 +23,6 @@ use sha2::{Digest, Sha256};
 pub use customer::UserCustomer;
 pub(crate) use locked::LockedRequest;
 pub use outcome::{DoneOperation, OperationOutcome};
-pub(crate) use recover::run as run_recovery;
 
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;

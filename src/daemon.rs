@@ -10,11 +10,11 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::calls::{self, Calls};
+use crate::calls::Calls;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat};
 use crate::delivery::mail::MailError;
@@ -36,6 +36,7 @@ use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
+use crate::waiting_jobs;
 use crate::worker::Worker;
 pub use deliveries::mail_judge;
 pub(crate) use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender, waiting_for_nobody};
@@ -170,26 +171,25 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     if let Some(client) = client.clone() {
         let (fetch, rung) = bounded(1);
         let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
-        flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
+        flows.spawn_waiting("fetch", move |around| waiting_jobs::fetch(fetcher, &rung, around))?;
         worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
         let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
         let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
-    flows.spawn("worker", move |stop, clock, pulse| worker.run(&rung, stop, clock, pulse))?;
-    let retrier = Retrier::new(store.clone(), bell.clone(), config.retry);
-    flows.spawn("retrier", move |stop, clock, pulse| retrier.run(&tickets_taken, stop, clock, pulse))?;
+    flows.spawn("worker", rung, worker)?;
+    flows.spawn("retrier", tickets_taken, Retrier::new(store.clone(), bell.clone(), config.retry))?;
     let hooks = hooks(config, &store, clock, &bell);
     let refused = Arc::clone(&hooks.refused);
     let tick = Tick::new(store.clone(), Arc::clone(&context)).with(flows::beside(config, &store, &context, refused));
-    flows.spawn("tick", move |stop, clock, pulse| tick.run(stop, clock, pulse))?;
+    flows.spawn("tick", never::<()>(), tick)?;
     deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
     let calls = client
         .clone()
         .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
     if let Some(calls) = calls.clone() {
-        flows.spawn_waiting("recovery", move |stop, clock| calls::run_recovery(&calls, stop, clock))?;
+        flows.spawn_waiting("recovery", move |around| waiting_jobs::recover(calls, around))?;
     }
     let api = Api {
         store: store.clone(),
@@ -203,9 +203,9 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         started_ms: clock.now_ms(),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let (servers, aside) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
+    let (servers, waiting) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
     let Started { stopper, mut handles, pulses } = flows.started();
-    handles.extend(aside);
+    handles.extend(waiting);
     log::info!("listening public={public_address} private={private_address}");
     Ok(Running {
         public: public_address,

@@ -21,13 +21,14 @@ pub mod webhook;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::select;
+use crossbeam_channel::never;
 
 use crate::clock::Clock;
-use crate::leap::{self, Look, Watch};
+use crate::leap::Caution;
 use crate::retry::jitter_of;
+use crate::step::{self, Cause, Job, Next, Surroundings};
 use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
 use crate::store::{Reader, Store, StoreError};
@@ -37,11 +38,11 @@ use endpoint::Endpoint;
 /// The target of mails in the outbox.
 pub const MAIL: &str = "mail";
 /// Endpoints at most; each has a thread.
-pub const MAX_ENDPOINTS: usize = 32;
+pub(crate) const MAX_ENDPOINTS: usize = 32;
 /// Pauses after the first, second, … failure, in seconds.
 pub const DELAYS_S: [i64; 7] = [5, 300, 1800, 7200, 18_000, 36_000, 36_000];
 /// A `Retry-After` counts up to this, in seconds.
-pub const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
+pub(crate) const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
 /// The share of a pause that jitter may add.
 const SPREAD: f64 = 0.2;
 /// Claimed together.
@@ -50,10 +51,6 @@ const BATCH: usize = 64;
 const RECORD_EVERY_MS: i64 = 250;
 /// How often an idle lane looks.
 const POLL: Duration = Duration::from_millis(250);
-/// Pause after the database could not be asked or written.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Steps of the clock that do not matter, in milliseconds.
-const SLACK_MS: i64 = 1000;
 
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +94,7 @@ pub enum Books {
 
 /// When a failed effect is due again; `None`: it is given up.
 #[must_use]
-pub fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
+pub(crate) fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
     let number = usize::try_from(effect.attempts).unwrap_or(usize::MAX);
     let delay_s = *DELAYS_S.get(number.saturating_sub(1))?;
     // The cast of a float saturates.
@@ -132,26 +129,14 @@ pub struct Lane {
     judge: Option<Judge>,
     /// Attempted, and not recorded yet.
     settled: Vec<Settled>,
-    seen_ms: i64,
     failing: bool,
-    watch: Watch,
 }
 
 impl Lane {
     /// A lane to `target` that performs its effects by `attempt`.
     #[must_use]
     pub fn new(store: Store, target: &str, books: Books, attempt: Attempt) -> Self {
-        Self {
-            store,
-            target: target.to_owned(),
-            books,
-            attempt,
-            judge: None,
-            settled: Vec::new(),
-            seen_ms: 0,
-            failing: false,
-            watch: Watch::default(),
-        }
+        Self { store, target: target.to_owned(), books, attempt, judge: None, settled: Vec::new(), failing: false }
     }
 
     /// Everything is judged again before it is performed.
@@ -171,57 +156,29 @@ impl Lane {
     ///
     /// # Errors
     /// When the database cannot take it.
-    pub fn prepare(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        if let Books::Endpoint(endpoint) = self.books.clone() {
-            self.store.write(move |tx| endpoint.configure(tx))?;
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        match self.books.clone() {
+            Books::Endpoint(endpoint) => self.store.write(move |tx| endpoint.configure(tx)),
+            Books::Mail | Books::None => Ok(()),
         }
-        self.bring_forward(now_ms)
     }
 
-    fn bring_forward(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        self.seen_ms = now_ms;
+    fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
         let (target, latest_ms) = (self.target.clone(), now_ms.saturating_add(MAX_RETRY_AFTER_S * 1000));
-        self.store.write(move |tx| deliveries::bring_forward(tx, &target, now_ms, latest_ms)).map(|_| ())
+        let endpoint = if let Books::Endpoint(endpoint) = &self.books { Some(endpoint.clone()) } else { None };
+        self.store.write(move |tx| {
+            deliveries::bring_forward(tx, &target, now_ms, latest_ms)?;
+            endpoint.map_or(Ok(()), |endpoint| endpoint.bring_forward(tx, now_ms))
+        })
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, stop: &Stop, clock: &dyn Clock) {
-        while !stop.is_given() {
-            let stepped = if self.may_tell(clock.now_ms(), Instant::now()) {
-                self.step(stop, clock)
-            } else {
-                Ok(Stepped::default())
-            };
-            let pause = match stepped {
-                Ok(Stepped { more: true, .. }) => continue,
-                Ok(_) => POLL,
-                Err(StoreError::Stopped) => return,
-                Err(error) => {
-                    log::warn!("deliveries to {} wait: {error}", self.shown());
-                    PAUSE
-                }
-            };
-            select! {
-                recv(stop.signal()) -> _ => {},
-                default(pause) => {},
-            }
-        }
+    /// The thread's work, until it is time to stop.
+    pub fn run(self, around: &Surroundings) {
         // What is not recorded is done again at the next start.
-        if let Err(error) = self.record() {
-            log::warn!("deliveries to {} were not recorded: {error}", self.shown());
-        }
-    }
-
-    /// Whether the clock is to be believed: a leap forward is waited out once, and after a step back what was written
-    /// meanwhile is put right first.
-    pub fn may_tell(&mut self, now_ms: i64, at: Instant) -> bool {
-        match self.watch.look(now_ms, at) {
-            Look::Steady => true,
-            Look::Leapt(_) | Look::Waiting => false,
-            Look::SetBack(_) => {
-                self.watch.wait(at, leap::SETTLE);
-                false
-            }
+        if let Some(mut lane) = step::run(self, &never::<()>(), around)
+            && let Err(error) = lane.record()
+        {
+            log::warn!("deliveries to {} were not recorded: {error}", lane.shown());
         }
     }
 
@@ -232,10 +189,6 @@ impl Lane {
     pub fn step(&mut self, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
         self.record()?;
         let now_ms = clock.now_ms();
-        if now_ms.saturating_add(SLACK_MS) < self.seen_ms {
-            self.bring_forward(now_ms)?;
-        }
-        self.seen_ms = now_ms;
         let Some(room) = self.room(now_ms)? else { return Ok(Stepped::default()) };
         let target = self.target.clone();
         let is_probe = matches!(self.books, Books::Endpoint(_)) && room < BATCH;
@@ -367,6 +320,24 @@ impl Lane {
 
     fn shown(&self) -> String {
         if self.target == MAIL { MAIL.to_owned() } else { endpoint::origin(&self.target) }
+    }
+}
+
+impl Job for Lane {
+    type Error = StoreError;
+    const CAUTION: Caution = Caution::PASSES_ON;
+
+    fn name(&self) -> String {
+        format!("deliveries to {}", self.shown())
+    }
+
+    fn correct(&mut self, _: Cause, now_ms: i64, _: &Surroundings) -> Result<(), StoreError> {
+        self.bring_forward(now_ms)
+    }
+
+    fn work(&mut self, _: i64, around: &Surroundings) -> Result<Next, StoreError> {
+        let stepped = self.step(around.stop, around.clock)?;
+        Ok(if stepped.more { Next::AtOnce } else { Next::After(POLL) })
     }
 }
 

@@ -5,12 +5,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, select};
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::projection::read::{self, Absorbed, Sent, Shown};
 use crate::projection::thin::Fetch;
 use crate::projection::{Context, ProjectionError, kinds};
@@ -28,12 +26,6 @@ use crate::sync::{SyncError, nested};
 use crate::thread::Stop;
 use crate::verdict::Verdict;
 
-/// How often the outbox is looked at without a bell.
-const POLL: Duration = Duration::from_secs(5);
-/// Pause after the database could not be asked or written.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The same, where only an operator can help.
-const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// What a thin event's completion begins with.
 const WHAT: &str = "a thin event:";
 
@@ -52,10 +44,8 @@ pub struct Fetcher {
     client: Client,
     context: Arc<Context>,
     policy: RetryPolicy,
-    /// Given while the thread runs.
+    /// Given where it runs on a thread.
     stop: Option<Stop>,
-    /// What the clock said at the last step; a clock that says less was set back.
-    looked_ms: Option<i64>,
     /// Claimed, but the database could not take its end.
     in_hand: Option<Effect>,
 }
@@ -111,38 +101,45 @@ impl Since {
 }
 
 impl Fetcher {
-    /// The thread's work; `policy` says how often and how far apart a fetch is tried.
+    /// `policy` says how often and how far apart a fetch is tried.
     #[must_use]
     pub fn new(store: Store, client: Client, context: Arc<Context>, policy: RetryPolicy) -> Self {
-        Self { store, client, context, policy, stop: None, looked_ms: None, in_hand: None }
+        Self { store, client, context, policy, stop: None, in_hand: None }
     }
 
-    /// The thread's loop.
-    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock) {
-        self.stop = Some(stop.clone());
-        while !stop.is_given() {
-            let wait = match self.step(clock.now_ms()) {
-                Ok(Step::Worked) => continue,
-                Ok(Step::Idle) => self.wait(clock.now_ms()),
-                Err(StoreError::Stopped) => return,
-                Err(error) => {
-                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
-                    log::warn!("fetches wait: {error}; trying again in {} s", pause.as_secs());
-                    pause
-                }
-            };
-            select! {
-                recv(stop.signal()) -> _ => return,
-                recv(bell) -> _ => {},
-                default(wait) => {},
-            }
+    /// The same, broken off by this order to stop.
+    #[must_use]
+    pub fn until(self, stop: Stop) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// Takes up what a process that died had in hand. To be called before the first step.
+    ///
+    /// # Errors
+    /// When the database could not take it.
+    pub fn rescue(&self) -> Result<(), StoreError> {
+        let rescued = self.store.write(|tx| outbox::rescue(tx, Kind::StripeCall))?;
+        if rescued > 0 {
+            log::info!("the former process ended within a fetch; taken up again: {rescued}");
         }
+        Ok(())
     }
 
-    fn wait(&self, now_ms: i64) -> Duration {
-        let due_ms = self.store.read(|reader| outbox::next_due_ms(reader, Kind::StripeCall)).ok().flatten();
-        let left_ms = due_ms.and_then(|due_ms| u64::try_from(due_ms.saturating_sub(now_ms)).ok());
-        left_ms.map_or(POLL, Duration::from_millis).min(POLL)
+    /// Lets no fetch be due later than it can be from now on: what is, was dated by a clock that was set back since.
+    ///
+    /// # Errors
+    /// When the database could not take it.
+    pub fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
+        let latest_ms = now_ms.saturating_add_unsigned(self.policy.max_delay_s.saturating_mul(1000));
+        self.store.write(move |tx| outbox::bring_forward(tx, Kind::StripeCall, latest_ms)).map(|_| ())
+    }
+
+    /// When the next fetch is due, unix milliseconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn next_due_ms(&self) -> Result<Option<i64>, StoreError> {
+        self.store.read(|reader| outbox::next_due_ms(reader, Kind::StripeCall))
     }
 
     /// Performs the fetch that has been due longest.
@@ -150,7 +147,6 @@ impl Fetcher {
     /// # Errors
     /// When the database could not take it; then it stays in hand and is performed again.
     pub fn step(&mut self, now_ms: i64) -> Result<Step, StoreError> {
-        self.look(now_ms)?;
         let Some(effect) = self.next(now_ms)? else { return Ok(Step::Idle) };
         let since = Since { began: Instant::now(), now_ms };
         let outcome = self.perform(&effect, &since);
@@ -160,30 +156,11 @@ impl Fetcher {
         outcome.map(|()| Step::Worked)
     }
 
-    /// At the first step, and when the clock was set back.
-    fn look(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        let longest_ms = self.policy.max_delay_s.saturating_mul(1000);
-        let first = self.looked_ms.is_none();
-        if self.looked_ms.is_none_or(|before| now_ms < before) {
-            let latest_ms = now_ms.saturating_add_unsigned(longest_ms);
-            let rescued = self.store.write(move |tx| {
-                outbox::bring_forward(tx, Kind::StripeCall, latest_ms)?;
-                if first { outbox::rescue(tx, Kind::StripeCall) } else { Ok(0) }
-            })?;
-            if rescued > 0 {
-                log::info!("the former process ended within a fetch; taken up again: {rescued}");
-            }
-        }
-        self.looked_ms = Some(now_ms);
-        Ok(())
-    }
-
     fn next(&mut self, now_ms: i64) -> Result<Option<Effect>, StoreError> {
         if let Some(effect) = self.in_hand.take() {
             return Ok(Some(effect));
         }
-        let due_ms = self.store.read(|reader| outbox::next_due_ms(reader, Kind::StripeCall))?;
-        if due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+        if self.next_due_ms()?.is_none_or(|due_ms| due_ms > now_ms) {
             return Ok(None);
         }
         self.store.write(move |tx| outbox::claim(tx, Kind::StripeCall, now_ms))

@@ -1,7 +1,8 @@
 //! Has the clock leapt? A clock that was ahead for half a minute must not leave wrong answers behind, nor wrong mails in the
-//! world. Each thread that tells something watches by itself: what the clock says is held against the time that has passed
+//! world. Each thread watches by itself: what the clock says is held against the time that has passed
 //! since the last look. A leap forward is waited out once, in case it is taken back; a step back means that what was
-//! computed meanwhile is computed anew. Pure: it reads no clock. Called by `tick` and `delivery`.
+//! dated meanwhile is put right, after a wait where others do so first. Pure: it reads no clock. Called by `step`, for
+//! every thread alike.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,29 @@ const LEAP_MS: i64 = 5 * 60 * 1000;
 /// Two looks are never so far apart, in milliseconds, even where the other clock leaps, too.
 const GAP_MS: i64 = 2 * 3600 * 1000;
 /// Steps back that do not matter, in milliseconds.
-pub const SLACK_MS: i64 = 2000;
+pub(crate) const SLACK_MS: i64 = 2000;
 /// How long a leap forward is waited out.
-pub const WAIT: Duration = Duration::from_secs(90);
-/// How long deliveries wait after a step back, so that what is wrong is put right before it is told.
-pub const SETTLE: Duration = Duration::from_secs(15);
+pub(crate) const WAIT: Duration = Duration::from_secs(90);
+/// How long deliveries wait after a step back, so that what is wrong is put right before it is sent.
+pub(crate) const SETTLE: Duration = Duration::from_secs(15);
+
+/// How long a thread does nothing after the clock has jumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caution {
+    /// After a leap forward, in case it is taken back.
+    pub leap: Duration,
+    /// After a step back, so that others put right first what this thread passes on.
+    pub set_back: Duration,
+}
+
+impl Caution {
+    /// It goes on at once.
+    pub const NONE: Self = Self { leap: Duration::ZERO, set_back: Duration::ZERO };
+    /// It waits out a leap, and is the one to put right what a step back made wrong.
+    pub(crate) const DECIDES: Self = Self { leap: WAIT, set_back: Duration::ZERO };
+    /// It waits out a leap, and after a step back for what is put right by others.
+    pub(crate) const PASSES_ON: Self = Self { leap: WAIT, set_back: SETTLE };
+}
 
 /// What a look says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +49,18 @@ pub enum Look {
 }
 
 /// The looks of one thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watch {
+    caution: Caution,
     seen: Option<(i64, Instant)>,
     waits_until: Option<Instant>,
 }
 
 impl Watch {
-    /// Nobody has looked yet.
+    /// Of a thread that has not looked yet.
     #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.seen.is_none()
+    pub fn new(caution: Caution) -> Self {
+        Self { caution, seen: None, waits_until: None }
     }
 
     /// The clock says `now_ms` (unix milliseconds) at this moment.
@@ -49,22 +69,20 @@ impl Watch {
         let passed_ms = i64::try_from(at.saturating_duration_since(seen_at).as_millis()).unwrap_or(i64::MAX);
         let ahead_ms = now_ms.saturating_sub(seen_ms).saturating_sub(passed_ms);
         if ahead_ms < -SLACK_MS {
-            self.waits_until = None;
+            self.waits_until = at.checked_add(self.caution.set_back);
             return Look::SetBack(ahead_ms.saturating_neg() / 1000);
         }
         if ahead_ms > LEAP_MS || now_ms.saturating_sub(seen_ms) > GAP_MS {
-            self.waits_until = at.checked_add(WAIT);
+            self.waits_until = at.checked_add(self.caution.leap);
             return Look::Leapt(now_ms.saturating_sub(seen_ms) / 1000);
         }
-        match self.waits_until {
-            Some(until) if at < until => Look::Waiting,
-            _ => Look::Steady,
-        }
+        if self.is_waiting(at) { Look::Waiting } else { Look::Steady }
     }
 
-    /// Waits so long from now on.
-    pub fn wait(&mut self, at: Instant, long: Duration) {
-        self.waits_until = at.checked_add(long);
+    /// Whether a jump is waited out at this moment.
+    #[must_use]
+    pub(crate) fn is_waiting(&self, at: Instant) -> bool {
+        self.waits_until.is_some_and(|until| at < until)
     }
 }
 
@@ -76,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_leap_is_waited_out_once_and_a_step_back_ends_the_wait() {
-        let (mut watch, start) = (Watch::default(), Instant::now());
+        let (mut watch, start) = (Watch::new(Caution::DECIDES), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(watch.look(0, start), Look::Steady);
         assert_eq!(watch.look(30_000, after(30)), Look::Steady);
@@ -92,7 +110,7 @@ mod tests {
 
     #[test]
     fn corrections_are_nothing_and_a_clock_that_leaps_with_the_other_is_noticed_all_the_same() {
-        let (mut watch, start) = (Watch::default(), Instant::now());
+        let (mut watch, start) = (Watch::new(Caution::DECIDES), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         watch.look(0, start);
         assert_eq!(watch.look(61_000, after(1)), Look::Steady);

@@ -35,8 +35,10 @@ pub mod projection;
 pub mod retrier;
 pub mod scheduler;
 pub mod silence;
+pub mod step;
 pub mod sync;
 pub mod tick;
+pub mod waiting_jobs;
 pub mod worker;
 // the life of the process
 pub mod cli;

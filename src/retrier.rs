@@ -1,30 +1,23 @@
-//! The retry thread: tickets from a crossbeam channel, a heap of due times, and the decision what a failure leads to.
-//! The table `webhook_retry_queue` is the truth; it is read at start, and again whenever tickets may have been lost.
+//! The retry thread: tickets from a crossbeam channel, and the decision what a failure leads to. The table
+//! `webhook_retry_queue` is the truth: a ticket only wakes the thread, which then reads there what is due next.
 //! It must never project: a due event goes back to pending, and the worker is rung.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::Sender;
 
-use crate::clock::Clock;
 use crate::projection::derived::Basis;
 use crate::projection::occasions;
 use crate::retry::{self, RetryPolicy};
+use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
-use crate::thread::{Pulse, Stop};
 use crate::verdict::Verdict;
 
 /// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
 const POLL: Duration = Duration::from_secs(5);
-/// Pause after the database could not be asked or written.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The same, where only an operator can help.
-const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// Steps of the clock that do not matter, in milliseconds.
 const SLACK_MS: i64 = 1000;
 /// Retries released in one commit at most.
@@ -117,7 +110,7 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
     bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })
@@ -143,62 +136,25 @@ pub struct Retrier {
     store: Store,
     bell: Sender<()>,
     policy: RetryPolicy,
-    due: BinaryHeap<Reverse<Ticket>>,
-    /// What the clock said at the last look; a clock that says less was set back.
-    looked_ms: Option<i64>,
 }
 
 impl Retrier {
     /// `bell` rings the worker.
     #[must_use]
     pub fn new(store: Store, bell: Sender<()>, policy: RetryPolicy) -> Self {
-        Self { store, bell, policy, due: BinaryHeap::new(), looked_ms: None }
-    }
-
-    /// The thread's loop; `pulse` beats with each turn.
-    pub fn run(mut self, tickets: &Receiver<Ticket>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
-        loop {
-            pulse.beat();
-            let now_ms = clock.now_ms();
-            let wait = match self.step(now_ms) {
-                Ok(_) => self.wait(now_ms),
-                Err(StoreError::Stopped) => return,
-                Err(error) => {
-                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
-                    log::warn!("retries wait: {error}; trying again in {} s", pause.as_secs());
-                    pause
-                }
-            };
-            select! {
-                recv(stop.signal()) -> _ => return,
-                recv(tickets) -> ticket => self.due.extend(ticket.ok().map(Reverse)),
-                default(wait) => {},
-            }
-        }
-    }
-
-    fn wait(&self, now_ms: i64) -> Duration {
-        let due = self.due.peek().map(|Reverse(ticket)| ticket.due_ms.saturating_sub(now_ms));
-        due.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))).min(POLL)
+        Self { store, bell, policy }
     }
 
     /// Releases what is due; how many.
     ///
     /// # Errors
     /// When the database could not take it.
-    pub fn step(&mut self, now_ms: i64) -> Result<usize, StoreError> {
-        if self.looked_ms.is_none_or(|before| now_ms < before) {
-            self.bring_forward(now_ms)?;
-        }
-        self.looked_ms = Some(now_ms);
+    pub fn step(&self, now_ms: i64) -> Result<usize, StoreError> {
         let released = self.release_due(now_ms)?;
         if released > 0 {
             // A full bell is a bell that rings.
             let _ = self.bell.try_send(());
         }
-        self.due.clear();
-        let next = self.store.read(retries::next_due_ms)?;
-        self.due.extend(next.map(|due_ms| Reverse(Ticket { due_ms })));
         Ok(released)
     }
 
@@ -240,5 +196,22 @@ impl Retrier {
             }
             Ok(due.len())
         })
+    }
+}
+
+impl Job for Retrier {
+    type Error = StoreError;
+
+    fn name(&self) -> String {
+        "retries".to_owned()
+    }
+
+    fn correct(&mut self, _: Cause, now_ms: i64, _: &Surroundings) -> Result<(), StoreError> {
+        self.bring_forward(now_ms)
+    }
+
+    fn work(&mut self, now_ms: i64, _: &Surroundings) -> Result<Next, StoreError> {
+        self.step(now_ms)?;
+        Ok(Next::due(self.store.read(retries::next_due_ms)?, now_ms, POLL))
     }
 }

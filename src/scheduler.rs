@@ -2,16 +2,17 @@
 //! in its turn; none ends the thread. It must never sleep through a stop. Made by `daemon` when Stripe can be called;
 //! tests drive [`Scheduler::step`].
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossbeam_channel::{Sender, select};
+use crossbeam_channel::{Sender, never};
 
 use crate::clock::Clock;
 use crate::kind::ObjectKind;
 use crate::projection::kinds;
 use crate::projection::{Context, occasions};
+use crate::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::store::Store;
 use crate::stripe::client::Client;
 use crate::sync::drift::{self, Outcome, Tally};
@@ -19,12 +20,10 @@ use crate::sync::{Means, SyncError, catch_up};
 use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
 
 /// How often missed events are asked for beside webhooks, in seconds.
-pub const CATCH_UP_EVERY_S: i64 = 600;
+pub(crate) const CATCH_UP_EVERY_S: i64 = 600;
 /// When the copy is compared with Stripe: 03:00 UTC, in seconds after midnight.
 pub const DRIFT_AT_S: i64 = 3 * 3600;
 const DAY_MS: i64 = 86_400_000;
-/// How long the thread sleeps at most: the clock may be set.
-const NAP: Duration = Duration::from_secs(5);
 
 /// When a task is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub enum Rhythm {
 impl Rhythm {
     /// The first time.
     #[must_use]
-    pub fn first_ms(self, now_ms: i64) -> i64 {
+    pub(crate) fn first_ms(self, now_ms: i64) -> i64 {
         match self {
             Self::Every(_) => now_ms,
             Self::Daily(_) => self.next_ms(now_ms),
@@ -47,7 +46,7 @@ impl Rhythm {
 
     /// The time after a beginning at `now_ms`.
     #[must_use]
-    pub fn next_ms(self, now_ms: i64) -> i64 {
+    pub(crate) fn next_ms(self, now_ms: i64) -> i64 {
         match self {
             Self::Every(seconds) => now_ms.saturating_add(seconds.saturating_mul(1000)),
             Self::Daily(at_s) => {
@@ -91,8 +90,6 @@ impl Scheduler {
     pub fn step(&mut self, now_ms: i64) {
         for (task, due_ms) in &mut self.tasks {
             let next_ms = task.rhythm.next_ms(now_ms);
-            // A clock that was set back must not keep a task waiting for more than its interval.
-            *due_ms = (*due_ms).min(next_ms);
             if *due_ms > now_ms {
                 continue;
             }
@@ -107,20 +104,27 @@ impl Scheduler {
             }
         }
     }
+}
 
-    /// The thread's loop; `pulse` beats with each turn, and the tasks beat it while they work.
-    pub fn run(mut self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
-        while !stop.is_given() {
-            pulse.beat();
-            self.step(clock.now_ms());
-            let now_ms = clock.now_ms();
-            let next_ms = self.tasks.iter().map(|(_, due_ms)| *due_ms).min().unwrap_or(i64::MAX);
-            let wait = u64::try_from(next_ms.saturating_sub(now_ms)).map_or(Duration::ZERO, Duration::from_millis);
-            select! {
-                recv(stop.signal()) -> _ => return,
-                default(wait.min(NAP)) => {},
-            }
+impl Job for Scheduler {
+    type Error = Infallible;
+
+    fn name(&self) -> String {
+        "tasks".to_owned()
+    }
+
+    /// Nothing waits longer than until its next time from now.
+    fn correct(&mut self, cause: Cause, now_ms: i64, _: &Surroundings) -> Result<(), Infallible> {
+        if cause != Cause::Start {
+            self.tasks.iter_mut().for_each(|(task, due_ms)| *due_ms = (*due_ms).min(task.rhythm.next_ms(now_ms)));
         }
+        Ok(())
+    }
+
+    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, Infallible> {
+        self.step(now_ms);
+        let next_ms = self.tasks.iter().map(|(_, due_ms)| *due_ms).min();
+        Ok(Next::due(next_ms, around.clock.now_ms(), NAP))
     }
 }
 
@@ -206,7 +210,11 @@ impl Tasks {
     ) -> std::io::Result<Started> {
         let (clock, stop, beating) = (Arc::clone(&self.clock), stop.clone(), pulse.clone());
         let scheduler = Scheduler::new(tasks, clock.now_ms());
-        let handle = threads.spawn(name, move || scheduler.run(&stop, clock.as_ref(), &beating))?;
+        let work = move || {
+            let around = Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &beating };
+            step::run(scheduler, &never::<()>(), &around);
+        };
+        let handle = threads.spawn(name, work)?;
         Ok((name, handle, pulse))
     }
 }
@@ -310,6 +318,10 @@ mod tests {
         scheduler.step(20_000);
         assert_eq!(seen(&counts), [3, 2, 3]);
         // The clock was set back by an hour.
+        let (clock, pulse, (_stopper, stop)) =
+            (crate::clock::ManualClock::new(0), Pulse::default(), crate::thread::stopper());
+        let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+        scheduler.correct(Cause::SetBack(3620), -3_600_000, &around).unwrap();
         scheduler.step(-3_600_000);
         scheduler.step(-3_590_000);
         assert_eq!(seen(&counts), [4, 2, 4]);
@@ -320,7 +332,11 @@ mod tests {
         let (stopper, stop) = crate::thread::stopper();
         let never = Task { name: "test", rhythm: Rhythm::Daily(0), work: Box::new(|_| Ok(())) };
         let scheduler = Scheduler::new(vec![never], 1);
-        let run = move || scheduler.run(&stop, &crate::clock::ManualClock::new(1), &Pulse::default());
+        let run = move || {
+            let (clock, pulse) = (crate::clock::ManualClock::new(1), Pulse::default());
+            let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+            step::run(scheduler, &crossbeam_channel::never::<()>(), &around);
+        };
         let thread = Threads::default().spawn("test", run).unwrap();
         drop(stopper);
         thread.join();

@@ -14,6 +14,7 @@ pub mod disputes;
 pub mod dunning_attempts;
 pub mod effective;
 mod error;
+mod file;
 pub mod inbox;
 pub mod invoices;
 pub mod lock;
@@ -23,8 +24,6 @@ pub mod outbox;
 pub mod owners;
 pub mod payment_failures;
 pub mod payment_intents;
-mod place;
-mod replies;
 pub mod retries;
 pub mod schema;
 pub mod settings;
@@ -36,7 +35,6 @@ pub mod sync_runs;
 pub mod typed;
 pub mod user_links;
 pub mod users;
-mod watch;
 pub mod webhook_endpoints;
 mod writer;
 
@@ -52,11 +50,9 @@ pub(crate) use writer::in_savepoint;
 
 use crate::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
-use place::Place;
-use replies::Replies;
+use file::{Damage, DatabaseFile};
 use statements::Prepare;
-use watch::Watch;
-use writer::{Aside, Then};
+use writer::{Helpers, Replies, Then};
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -71,7 +67,7 @@ pub struct Store {
     jobs: Sender<writer::Job>,
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
-    watch: Arc<Watch>,
+    damage: Arc<Damage>,
 }
 
 impl Store {
@@ -85,16 +81,16 @@ impl Store {
         let mut connection = connection::open_writer(path).map_err(unusable)?;
         let copier = connection::open_writer(path).map_err(unusable)?;
         let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
-        let aside = Aside { checkpoints, replies: Replies::start(threads)? };
+        let helpers = Helpers { checkpoints, replies: Replies::start(threads)? };
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
             let _ = idle.0.send(connection::open_reader(path).map_err(unusable)?);
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
-        let place = Place::of(path)?;
-        let handle = threads.spawn("writer", move || writer::run(connection, aside, &place, &waiting))?;
-        Ok((Self { jobs, idle, path: path.to_owned(), watch: Arc::new(Watch::of(path)) }, handle))
+        let file = DatabaseFile::of(path)?;
+        let handle = threads.spawn("writer", move || writer::run(connection, helpers, &file, &waiting))?;
+        Ok((Self { jobs, idle, path: path.to_owned(), damage: Arc::new(Damage::of(path)) }, handle))
     }
 
     /// The database file.
@@ -132,19 +128,19 @@ impl Store {
     /// Runs `work`, which changes something by one statement at most, and hands what became of it to `done`, after the
     /// commit, on a thread of the store's own. SQLite undoes a statement that fails by itself, so there is no savepoint,
     /// which would copy every page it touches.
-    pub fn write_one_then<T, F, D>(&self, work: F, done: D)
+    pub(crate) fn write_one_then<T, F, D>(&self, work: F, done: D)
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
         D: FnOnce(Result<T, StoreError>) + Send + 'static,
     {
-        if let Err(error) = self.watch.confirm() {
+        if let Err(error) = self.damage.confirm() {
             return done(Err(error));
         }
-        let watch = Arc::clone(&self.watch);
-        let job = writer::job_then(work, move |outcome| done(watch.noting(outcome)));
+        let damage = Arc::clone(&self.damage);
+        let job = writer::job_then(work, move |outcome| done(damage.noting(outcome)));
         if let Err(refused) = self.jobs.send(job)
-            && let Then::Apart(tell) = refused.into_inner()(Err(StoreError::Stopped))
+            && let Then::Reply(tell) = refused.into_inner()(Err(StoreError::Stopped))
         {
             tell(Ok(()));
         }
@@ -155,7 +151,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     {
-        self.watch.confirm()?;
+        self.damage.confirm()?;
         let (job, answered) = writer::job(work);
         self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
         Ok(Begun { store: self, answered })
@@ -164,7 +160,7 @@ impl Store {
     /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
     /// restart helps it. Changes nothing, and writes nothing to the disk.
     #[must_use]
-    pub fn writer_answers(&self, within: Duration) -> bool {
+    pub(crate) fn writer_answers(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let (job, answered) = writer::job(|_| Ok(()));
         self.jobs.send_deadline(job, deadline).is_ok() && answered.recv_deadline(deadline).is_ok()
@@ -186,7 +182,7 @@ impl Store {
             .unchecked_transaction()
             .map_err(StoreError::from)
             .and_then(|snapshot| work(&Reader { connection: &snapshot, statements: &*snapshot }));
-        self.watch.noting(outcome)
+        self.damage.noting(outcome)
     }
 }
 
@@ -203,7 +199,7 @@ impl<T> Begun<'_, T> {
     /// As [`Store::write`].
     pub fn wait(self) -> Result<T, StoreError> {
         let outcome = self.answered.recv().map_err(|_| StoreError::Stopped)?;
-        self.store.watch.noting(outcome)
+        self.store.damage.noting(outcome)
     }
 }
 

@@ -1,25 +1,21 @@
 //! What time alone changes: grace periods and subscriptions that end, warnings that fall due. Every so often it asks two
 //! indexes for what is due and has it computed anew, page by page, each page in one transaction: a user's answer (so the
 //! tier falls in `subscriptions` and the application hears of it), a failure case (so its notices are written). What a
-//! process that dies leaves undone is still due. A clock that leaps forward is waited out once before anything is told; when
-//! it was set back, and at start, what was computed at a time that has not come yet is computed anew. It must never decide anything itself. Run by `daemon`; tests drive
-//! [`Tick::step`].
+//! process that dies leaves undone is still due. A clock that leaps forward is waited out once before anything is computed;
+//! when it was set back, and at start, what was computed at a time that has not come yet is computed anew. It must never
+//! decide anything itself. Run by `daemon`; tests drive [`Tick::step`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::select;
-
-use crate::clock::Clock;
-use crate::leap::{self, Look, Watch};
+use crate::leap::{self, Caution};
 use crate::projection::{Context, derived, notices};
+use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::{Store, StoreError, effective, payment_failures};
-use crate::thread::{Pulse, Stop};
+use crate::thread::Pulse;
 
-/// How often it looks, in seconds.
-pub const EVERY_S: u64 = 30;
-/// It sleeps no longer than this between two beats.
-const NAP: Duration = Duration::from_secs(5);
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(30);
 /// Users or cases in one transaction at most: bounds how long a webhook waits for the writer.
 const PAGE: u32 = 100;
 
@@ -37,70 +33,19 @@ pub struct Tick {
     store: Store,
     context: Arc<Context>,
     also: Box<dyn FnMut(i64) + Send + Sync>,
-    watch: Watch,
 }
 
 impl Tick {
     /// Looks in this database, by these rules.
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>) -> Self {
-        Self { store, context, also: Box::new(|_| ()), watch: Watch::default() }
+        Self { store, context, also: Box::new(|_| ()) }
     }
 
     /// Does something else, too, when it looks for what is due; it is handed the time.
     #[must_use]
     pub fn with(self, also: impl FnMut(i64) + Send + Sync + 'static) -> Self {
         Self { also: Box::new(also), ..self }
-    }
-
-    /// The thread's loop; `pulse` beats with each page.
-    pub fn run(mut self, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
-        let mut naps = 0;
-        loop {
-            pulse.beat();
-            let looked = self.look((clock.now_ms(), Instant::now()), naps == 0, pulse);
-            if let Err(error) = looked {
-                if matches!(error, StoreError::Stopped) {
-                    return;
-                }
-                log::warn!("what is due by time waits: {error}; trying again in {EVERY_S} s");
-            }
-            select! {
-                recv(stop.signal()) -> _ => return,
-                default(NAP) => {},
-            }
-            naps = (naps + 1) % (EVERY_S / NAP.as_secs());
-        }
-    }
-
-    /// Looks at the clock first, and does what it may: `is_time` to have computed what is due. The first look, and one
-    /// after the clock was set back, put right what was computed in a time that has not come yet.
-    ///
-    /// # Errors
-    /// As [`Tick::step`].
-    pub fn look(&mut self, (now_ms, at): (i64, Instant), is_time: bool, pulse: &Pulse) -> Result<Ticked, StoreError> {
-        let is_first = self.watch.is_new();
-        match self.watch.look(now_ms, at) {
-            Look::Leapt(seconds) => {
-                log::warn!(
-                    "the clock has leapt forward by {seconds} s: nothing is told for {} s, in case it is set back",
-                    leap::WAIT.as_secs()
-                );
-                return Ok(Ticked::default());
-            }
-            Look::Waiting => return Ok(Ticked::default()),
-            Look::SetBack(seconds) => {
-                log::warn!("the clock was set back by {seconds} s: what was computed meanwhile is computed anew");
-                self.recompute(now_ms, pulse)?;
-            }
-            Look::Steady if is_first => self.recompute(now_ms, pulse)?,
-            Look::Steady => {}
-        }
-        if !is_time {
-            return Ok(Ticked::default());
-        }
-        (self.also)(now_ms);
-        self.paged(now_ms, pulse)
     }
 
     /// Answers that were computed in the future, and all open cases, whose due times may rest on it.
@@ -169,5 +114,34 @@ impl Tick {
                 .write(move |tx| due.iter().try_for_each(|id| notices::review(tx, id, None, context.basis(now_ms))))?;
         }
         Ok(count)
+    }
+}
+
+impl Job for Tick {
+    type Error = StoreError;
+    const CAUTION: Caution = Caution::DECIDES;
+
+    fn name(&self) -> String {
+        "changes that are due by time".to_owned()
+    }
+
+    fn leapt(&self, seconds: i64) {
+        let wait_s = leap::WAIT.as_secs();
+        log::warn!(
+            "the clock has leapt forward by {seconds} s: nothing is told for {wait_s} s, in case it is set back"
+        );
+    }
+
+    fn correct(&mut self, cause: Cause, now_ms: i64, around: &Surroundings) -> Result<(), StoreError> {
+        if let Cause::SetBack(seconds) = cause {
+            log::warn!("the clock was set back by {seconds} s: what was computed meanwhile is computed anew");
+        }
+        self.recompute(now_ms, around.pulse)
+    }
+
+    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, StoreError> {
+        (self.also)(now_ms);
+        self.paged(now_ms, around.pulse)?;
+        Ok(Next::After(EVERY))
     }
 }

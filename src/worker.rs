@@ -10,26 +10,22 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::Sender;
 
-use crate::clock::Clock;
 use crate::projection::{self, Context, Event, ProjectionError};
 use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
+use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::inbox::{self, Completion, Pending, Range};
 use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
 use crate::stripe::event::Content;
-use crate::thread::{Pulse, Stop, panic_text};
+use crate::thread::{Pulse, panic_text};
 use crate::verdict::Verdict;
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 96;
 /// How often the table is asked without a bell; the bell may be lost, and other processes ring none.
 const POLL: Duration = Duration::from_millis(500);
-/// Pause after the database could not take a batch.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The same, where only an operator can help.
-const LONG_PAUSE: Duration = Duration::from_secs(20);
 
 /// How an event is applied; the tests put in functions that fail.
 pub type Project = fn(&Tx, &Event, &Context, i64) -> Result<Completion, ProjectionError>;
@@ -86,7 +82,7 @@ impl Worker {
 
     /// The same worker, which rings this bell after thin events.
     #[must_use]
-    pub fn with_fetches(self, bell: Sender<()>) -> Self {
+    pub(crate) fn with_fetches(self, bell: Sender<()>) -> Self {
         Self { fetches: Some(bell), ..self }
     }
 
@@ -94,37 +90,6 @@ impl Worker {
     #[must_use]
     pub fn with_project(self, project: Project) -> Self {
         Self { project, ..self }
-    }
-
-    /// The thread's loop; `pulse` beats with each turn.
-    pub fn run(mut self, bell: &Receiver<()>, stop: &Stop, clock: &dyn Clock, pulse: &Pulse) {
-        let mut recovered = false;
-        loop {
-            pulse.beat();
-            let wait = match self.turn(&mut recovered, clock.now_ms(), pulse) {
-                Ok(Step::Worked) => Duration::ZERO,
-                Ok(Step::Idle) => POLL,
-                Err(StoreError::Stopped) => return,
-                Err(error) => {
-                    let pause = if error.is_damage() { LONG_PAUSE } else { PAUSE };
-                    log::warn!("events wait: {error}; trying again in {} s", pause.as_secs());
-                    pause
-                }
-            };
-            select! {
-                recv(stop.signal()) -> _ => return,
-                recv(bell) -> _ => {},
-                default(wait) => {},
-            }
-        }
-    }
-
-    fn turn(&mut self, recovered: &mut bool, now_ms: i64, pulse: &Pulse) -> Result<Step, StoreError> {
-        if !*recovered {
-            self.recover(now_ms, pulse)?;
-            *recovered = true;
-        }
-        self.step(now_ms)
     }
 
     /// Takes the next batch.
@@ -266,6 +231,25 @@ impl Worker {
 
     fn terms(&self, now_ms: i64) -> Terms {
         Terms { context: Arc::clone(&self.context), policy: self.policy, project: self.project, now_ms }
+    }
+}
+
+impl Job for Worker {
+    type Error = StoreError;
+
+    fn name(&self) -> String {
+        "events".to_owned()
+    }
+
+    fn correct(&mut self, cause: Cause, now_ms: i64, around: &Surroundings) -> Result<(), StoreError> {
+        if cause == Cause::Start { self.recover(now_ms, around.pulse) } else { Ok(()) }
+    }
+
+    fn work(&mut self, now_ms: i64, _: &Surroundings) -> Result<Next, StoreError> {
+        Ok(match self.step(now_ms)? {
+            Step::Worked => Next::AtOnce,
+            Step::Idle => Next::After(POLL),
+        })
     }
 }
 

@@ -1,52 +1,34 @@
 //! Finds out what became of operations whose outcome is not known: left by a process that died, or by a connection that
 //! broke. While the key lives, the same bytes are sent under it again, and Stripe answers as it did the first time; after
-//! that the object is looked for. Called by its own thread.
+//! that the object is looked for. Called by `waiting_jobs`.
 
 use std::time::Duration;
 
-use crossbeam_channel::select;
-
 use super::outcome::{LONGEST_DOUBT_MS, OperationOutcome};
 use super::{Calls, CallsError, lock_name};
-use crate::clock::Clock;
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::stripe::call::Priority;
-use crate::thread::Stop;
 
-/// How often the table is asked.
-const POLL: Duration = Duration::from_millis(500);
-/// Pause after the database could not be asked.
-const PAUSE: Duration = Duration::from_secs(5);
-/// The same, where only an operator can help.
-const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// Operations looked at in one round at most.
 const BATCH: u32 = 64;
 
-/// The thread's loop. It waits for Stripe, so no watchdog counts its rounds.
-pub(crate) fn run(calls: &Calls, stop: &Stop, clock: &dyn Clock) {
-    loop {
-        let wait = match calls.recover(clock.now_ms(), &|| stop.is_given()) {
-            Ok(_) => POLL,
-            Err(error) => {
-                log::warn!("operations whose outcome is not known wait: {error}");
-                if matches!(error, CallsError::Account(_)) { LONG_PAUSE } else { PAUSE }
-            }
-        };
-        select! {
-            recv(stop.signal()) -> _ => return,
-            default(wait) => {},
-        }
-    }
-}
-
 impl Calls {
+    /// Has operations looked at now that are due later than they can be from now on: a clock that was set back since has
+    /// dated them.
+    ///
+    /// # Errors
+    /// When the database could not take it.
+    pub fn bring_forward(&self, now_ms: i64) -> Result<(), CallsError> {
+        let latest_ms = now_ms.saturating_add(LONGEST_DOUBT_MS);
+        Ok(self.store.write(move |tx| table::bring_forward(tx, latest_ms, now_ms))?)
+    }
+
     /// Claims every open operation that is due and that nobody has in hand. How many were settled.
     ///
     /// # Errors
     /// When the database cannot be asked or written.
     pub fn recover(&self, now_ms: i64, stopped: &dyn Fn() -> bool) -> Result<usize, CallsError> {
-        let latest_ms = now_ms.saturating_add(LONGEST_DOUBT_MS);
-        let open = self.store.read(|reader| table::list_open(reader, now_ms, latest_ms, BATCH))?;
+        let open = self.store.read(|reader| table::list_open(reader, now_ms, BATCH))?;
         if !open.is_empty() {
             self.account.confirm(Priority::Interactive)?;
         }

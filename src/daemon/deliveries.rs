@@ -177,15 +177,15 @@ pub(super) fn start(
             log::error!("a mail was given up: tilld ended in the middle of every attempt id={id}");
         }
     }
-    for (name, mut lane) in lanes {
-        lane.prepare(now_ms)?;
+    for (name, lane) in lanes {
+        lane.prepare()?;
         let (store, context) = (store.clone(), context.clone());
         let away = returning.iter().find(|url| lane.target() == url.as_str()).cloned();
-        flows.spawn_waiting(name, move |stop, clock| {
+        flows.spawn_waiting(name, move |around| {
             if let Some(url) = away {
-                bring_up_to_date(&store, &context, (&url, clock.now_ms()), stop);
+                bring_up_to_date(&store, &context, (&url, around.clock.now_ms()), around.stop);
             }
-            lane.run(stop, clock);
+            lane.run(around);
         })?;
     }
     Ok(())

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::DaemonError;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
+use crate::http;
 use crate::http::api::{self, Api};
-use crate::http::aside::{self, Aside};
 use crate::http::guard::{Limits, Rules};
 use crate::http::listen::{self, Bound};
 use crate::http::server::{self, Handler, Options, Reply, Server};
+use crate::http::stripe_threads::{self, StripeThreads};
 use crate::http::webhook::{self, Hooks};
 use crate::systemd::sockets::Passed;
 use crate::thread::{Handle, Threads};
@@ -45,7 +46,7 @@ pub(super) struct Room {
 /// Raises the limit of open files and divides it.
 pub(super) fn room(config: &Config) -> std::io::Result<Room> {
     let descriptors = Descriptors::raise();
-    let calls = if config.stripe.client.is_some() { descriptors.calls(aside::IN_HAND) } else { 0 };
+    let calls = if config.stripe.client.is_some() { descriptors.calls(stripe_threads::IN_HAND) } else { 0 };
     Ok(Room { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
 }
 
@@ -82,7 +83,7 @@ impl Doors<'_> {
     ) -> Result<(Vec<Server>, Vec<Handle>), DaemonError> {
         let hook_handler: Arc<Handler> =
             Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
-        let (api_handler, aside) = self.api_handler(api)?;
+        let (api_handler, handles) = self.api_handler(api)?;
         let hook_limits = Limits { connections: self.room.connections, ..limits(self.config, true) };
         let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
         let private_limits = Limits { connections: self.room.connections, ..limits(self.config, false) };
@@ -92,23 +93,26 @@ impl Doors<'_> {
             server::serve(public, hook, self.threads, &hook_handler)?,
             server::serve(private, private_options, self.threads, &api_handler)?,
         ];
-        Ok((servers, aside))
+        Ok((servers, handles))
     }
 
     /// What may wait for Stripe is answered on threads of its own, if there is a way to Stripe.
     fn api_handler(&self, api: Api) -> std::io::Result<(Arc<Handler>, Vec<Handle>)> {
         let api = Arc::new(api);
         if api.calls.is_none() {
-            return Ok((Arc::new(move |request, reply: Reply| reply.send(api::answer(&api, &request))), Vec::new()));
+            return Ok((
+                Arc::new(move |request, reply: Reply| reply.send(http::private::answer(&api, &request))),
+                Vec::new(),
+            ));
         }
         let slow = Arc::clone(&api);
-        let answer: Arc<aside::Answer> = Arc::new(move |request| api::answer(&slow, request));
-        let (aside, handles) = Aside::start(self.threads, &answer, self.room.calls)?;
+        let answer: Arc<stripe_threads::Answer> = Arc::new(move |request| http::private::answer(&slow, request));
+        let (waiting, handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
         let handler = move |request, reply: Reply| {
             if api::calls::waits_for_stripe(&request) {
-                return aside.take(request, reply);
+                return waiting.take(request, reply);
             }
-            reply.send(api::answer(&api, &request));
+            reply.send(http::private::answer(&api, &request));
         };
         Ok((Arc::new(handler), handles))
     }

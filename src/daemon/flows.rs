@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
+
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::throttle::Throttle;
@@ -10,6 +12,7 @@ use crate::http::webhook;
 use crate::projection::Context;
 use crate::scheduler;
 use crate::silence::Silence;
+use crate::step::{self, Job, Surroundings};
 use crate::store::Store;
 use crate::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 
@@ -57,25 +60,36 @@ impl<'a> Flows<'a> {
         Self { threads, clock, stop, stopper, handles: Vec::new(), pulses: Vec::new() }
     }
 
-    /// Starts a flow whose turns are short.
-    pub(super) fn spawn(
+    /// Starts a job whose turns are short; the bell wakes it.
+    pub(super) fn spawn<T: Send + 'static>(
         &mut self,
         name: &'static str,
-        work: impl FnOnce(&Stop, &dyn Clock, &Pulse) + Send + 'static,
+        bell: Receiver<T>,
+        job: impl Job + Send + 'static,
     ) -> std::io::Result<()> {
         let pulse = Pulse::default();
         self.pulses.push((name, pulse.clone()));
-        self.spawn_waiting(name, move |stop, clock| work(stop, clock, &pulse))
+        self.start(name, pulse, move |around| drop(step::run(job, &bell, around)))
     }
 
-    /// Starts a flow that may wait for the network for minutes.
+    /// Starts what may wait for the network for minutes.
     pub(super) fn spawn_waiting(
         &mut self,
         name: &'static str,
-        work: impl FnOnce(&Stop, &dyn Clock) + Send + 'static,
+        work: impl FnOnce(&Surroundings) + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.start(name, Pulse::default(), work)
+    }
+
+    fn start(
+        &mut self,
+        name: &'static str,
+        pulse: Pulse,
+        work: impl FnOnce(&Surroundings) + Send + 'static,
     ) -> std::io::Result<()> {
         let (stop, clock) = (self.stop.clone(), Arc::clone(self.clock));
-        self.handles.push(self.threads.spawn(name, move || work(&stop, clock.as_ref()))?);
+        let work = move || work(&Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &pulse });
+        self.handles.push(self.threads.spawn(name, work)?);
         Ok(())
     }
 

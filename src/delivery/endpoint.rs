@@ -94,10 +94,12 @@ impl Endpoint {
     pub(super) fn room(&self, reader: &Reader, most: usize, now_ms: i64) -> Result<Option<usize>, StoreError> {
         let found = webhook_endpoints::find(reader, &self.url)?;
         let Some(found) = found.filter(|found| found.disabled_at_ms.is_some()) else { return Ok(Some(most)) };
-        let probe_at_ms = found.probe_at_ms.unwrap_or(now_ms);
-        // One that is further away was dated by a clock that was set back since.
-        let is_due = probe_at_ms <= now_ms || probe_at_ms > now_ms.saturating_add(PROBE_EVERY_MS);
-        Ok(is_due.then_some(1))
+        Ok(found.probe_at_ms.is_none_or(|probe_at_ms| probe_at_ms <= now_ms).then_some(1))
+    }
+
+    /// Has a disabled endpoint tried now whose next try is later than it can be from now on.
+    pub(super) fn bring_forward(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+        webhook_endpoints::bring_forward(tx, &self.url, now_ms.saturating_add(PROBE_EVERY_MS), now_ms)
     }
 
     pub(super) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {

@@ -2,21 +2,18 @@
 //! to tiny_http, over a Unix socket of ours. tiny_http 0.12 aborts the process on one absurd Content-Length, has no
 //! timeout and no limit, and goes deaf at the first failing accept; behind this door it never meets any of that.
 //!
-//! One thread accepts and cannot die of an error. Each connection has a thread, a deadline for every request, and a
-//! place among at most `limits.connections`; at the cap the oldest idle connection gives way, then the one that has been
-//! sending its request longest, once that has taken more than a second; if there is none, the new one is told 503. A connection borrows one of a fixed number of upstream connections per request. The memory of
-//! bodies that are coming is limited for all of them together.
+//! One thread accepts and cannot die of an error. Each connection has a thread, a deadline for every request, and one of
+//! `limits.connections` slots; at the cap the oldest idle connection gives way, then the one that has been sending its
+//! request longest, once that has taken more than a second; if there is none, the new one is refused with 503. A
+//! connection borrows one of a fixed number of upstream connections per request. The memory of bodies that are coming is
+//! limited for all of them together.
 
 mod bodies;
-mod budget;
 mod chunks;
-mod client;
 mod connection;
-mod farewell;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
-mod input;
 mod refusal;
 mod registry;
 mod stream;
@@ -29,17 +26,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use bodies::{BODY_HEADER, Bodies};
-pub use budget::body_buffer;
-pub use head::Rules;
+pub use head::{PEER_HEADER, Rules};
 pub use stream::Listener;
-pub use upstream::{PEER_HEADER, Pool};
+pub use upstream::Pool;
 
 use super::throttle::Throttle;
 use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
-use budget::Budget;
+use bodies::Budget;
 use connection::Connection;
-use farewell::Farewell;
-use registry::{Place, Registry};
+use refusal::TurnedAway;
+use registry::{Registry, Slot};
 
 /// How often the accepting thread looks whether it is to stop.
 const STOP_POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -55,7 +51,7 @@ const DRAIN: Duration = Duration::from_secs(12);
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// How long a connection may wait between two requests, where nobody says otherwise.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What a client may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,15 +130,15 @@ impl Guard {
 }
 
 fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
-    let mut farewell = Farewell::default();
+    let mut turned_away = TurnedAway::default();
     let mut complained: Option<Instant> = None;
     // What is not accepted any more waits in the system's queue: for the next process, where the socket is passed on.
-    while is_somebody_there(listener, door, &mut farewell) {
+    while is_somebody_there(listener, door, &mut turned_away) {
         let accepted = match listener.accept() {
             Ok((socket, peer)) => {
-                let place = Arc::new(Place::new(socket));
-                if let Err(place) = admit(place, peer, door, threads) {
-                    farewell.tell(place);
+                let slot = Arc::new(Slot::new(socket));
+                if let Err(slot) = admit(slot, peer, door, threads) {
+                    turned_away.refuse(slot);
                 }
                 continue;
             }
@@ -166,9 +162,9 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
 
 /// Waits until there is somebody to accept; `false` when it is time to stop. Accepting just to see would look like a lack of
 /// descriptors where none is left: the system takes one before it looks whether anybody is there.
-fn is_somebody_there(listener: &Listener, door: &Door, farewell: &mut Farewell) -> bool {
+fn is_somebody_there(listener: &Listener, door: &Door, turned_away: &mut TurnedAway) -> bool {
     while !door.stop.is_given() {
-        farewell.close_old();
+        turned_away.close_old();
         for (code, count) in door.refused.more(Instant::now()) {
             log::info!("{}: refused code={code}: and {count} more", door.name);
         }
@@ -180,20 +176,20 @@ fn is_somebody_there(listener: &Listener, door: &Door, farewell: &mut Farewell) 
     false
 }
 
-/// Gives a connection a place and a thread, or gives it back.
+/// Gives a connection a slot and a thread, or gives it back.
 fn admit(
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     peer: Option<std::net::IpAddr>,
     door: &Arc<Door>,
     threads: &Threads,
-) -> Result<(), Arc<Place>> {
-    let Some(seat) = door.registry.enter(&place) else { return Err(place) };
-    let (inside, at) = (Arc::clone(door), Arc::clone(&place));
+) -> Result<(), Arc<Slot>> {
+    let Some(seat) = door.registry.enter(&slot) else { return Err(slot) };
+    let (inside, at) = (Arc::clone(door), Arc::clone(&slot));
     let started = threads.spawn_passing(&format!("{}-conn", door.name), move || {
         Connection::new(&inside, &at, &seat, peer).serve();
     });
     started.map_err(|error| {
         log::warn!("{}: no thread for a connection: {error}", door.name);
-        place
+        slot
     })
 }

@@ -72,7 +72,7 @@ impl Bound {
 
     /// Can it be reached from this machine only?
     #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.is_local
     }
 

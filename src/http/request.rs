@@ -91,7 +91,7 @@ impl Request {
     ///
     /// # Errors
     /// When it came more than once.
-    pub fn unique_header(&self, name: &'static str) -> Result<Option<&str>, RepeatedHeader> {
+    pub(crate) fn unique_header(&self, name: &'static str) -> Result<Option<&str>, RepeatedHeader> {
         let mut values = self.headers_named(name);
         let first = values.next();
         if values.next().is_some() { Err(RepeatedHeader(name)) } else { Ok(first) }
@@ -120,7 +120,7 @@ fn decode(text: &str) -> String {
 
 /// Decodes a segment of a path; `None` when it is not UTF-8.
 #[must_use]
-pub fn decode_segment(segment: &str) -> Option<String> {
+pub(crate) fn decode_segment(segment: &str) -> Option<String> {
     percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 

@@ -8,9 +8,9 @@ use super::request::{RepeatedHeader, Request};
 use crate::store::StoreError;
 
 /// Rows of a list page, unless asked otherwise.
-pub const DEFAULT_LIMIT: u32 = 20;
+pub(crate) const DEFAULT_LIMIT: u32 = 20;
 /// Rows of a list page at most.
-pub const MAX_LIMIT: u32 = 100;
+pub(crate) const MAX_LIMIT: u32 = 100;
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl ApiError {
 
     /// 500; the cause goes to the log, not to the caller.
     #[must_use]
-    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         log::error!("a request failed: {cause}");
         Self::new(500, "internal_error", "something is wrong in tilld; its log says what")
     }
@@ -158,7 +158,7 @@ impl Page {
     ///
     /// # Errors
     /// When `limit` is not a whole number from 1 to 100.
-    pub fn from_request(request: &Request) -> Result<Self, ApiError> {
+    pub(crate) fn from_request(request: &Request) -> Result<Self, ApiError> {
         let limit = match request.parameter("limit") {
             None => DEFAULT_LIMIT,
             Some(text) => match text.parse() {

@@ -30,7 +30,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// Counts one; whether it is to be told now.
-    pub fn admit(&self, kind: &str, now: Instant) -> bool {
+    pub(crate) fn admit(&self, kind: &str, now: Instant) -> bool {
         let mut kinds = self.lock();
         let new = || Kind { count: 0, began: now, lines: 0, untold: 0 };
         let known = kinds.entry(kind.to_owned()).or_insert_with(new);

@@ -45,7 +45,7 @@ pub struct Hooks {
 }
 
 /// Tells how many more were refused than had a line of their own. Called by `tick`, and beside every request.
-pub fn tell_refused(refused: &Throttle) {
+pub(crate) fn tell_refused(refused: &Throttle) {
     for (code, count) in refused.more(Instant::now()) {
         log::warn!("webhooks refused code={code}: and {count} more");
     }

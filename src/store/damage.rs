@@ -105,7 +105,7 @@ fn quick(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
 /// Copies of the database that lie beside it, newest first: files named after it (`tilld.db.…`, `tilld….bak`) with the
 /// beginning of a SQLite file; any other file there may be anybody's. The database itself is not opened.
 #[must_use]
-pub fn backups(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn backups(path: &Path) -> Vec<PathBuf> {
     let Ok(own) = lock::resolved(path) else { return Vec::new() };
     let (Some(folder), Some(name), Some(stem)) = (own.parent(), text(own.file_name()), text(own.file_stem())) else {
         return Vec::new();

@@ -234,7 +234,7 @@ impl StoreError {
 
     /// Whether only an operator can help.
     #[must_use]
-    pub fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged(_))
     }
 }

@@ -105,7 +105,7 @@ fn is_claimed(path: &Path) -> bool {
 /// Whether somebody holds it, found out without taking it: a daemon that starts in that moment must not be refused. Where
 /// the system does not tell (`/proc/locks`, proc_locks(5)), somebody does.
 #[must_use]
-pub fn is_held(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     is_claimed(path) || is_held_by_name(path)
 }
 

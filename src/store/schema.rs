@@ -170,7 +170,7 @@ pub fn down(path: &Path, to: u32, now_ms: i64) -> Result<Migrated, OpenError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn quick_check(reader: &Reader) -> Result<Vec<String>, StoreError> {
+pub(crate) fn quick_check(reader: &Reader) -> Result<Vec<String>, StoreError> {
     let mut found: Vec<String> = reader.list("PRAGMA quick_check", [], |row| row.get(0))?;
     found.retain(|line| line != "ok");
     Ok(found)

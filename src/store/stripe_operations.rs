@@ -263,23 +263,25 @@ pub(crate) fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> R
     tx.execute(DOUBT, (id, error, next_attempt_at_ms)).map(|_| ())
 }
 
-/// Open operations whose outcome is due to be found out, and those that may have lost their process; the oldest first. None
-/// is put off beyond `latest_ms`: what is was written by a clock that has been set back since.
+/// Has operations in doubt looked at now that would be later than at `latest_ms`: they were dated by a clock that was set
+/// back since.
+pub fn bring_forward(tx: &Tx, latest_ms: i64, now_ms: i64) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_operations SET next_attempt_at_ms = ?2
+        WHERE status IN ('sending', 'in_doubt') AND status = 'in_doubt' AND next_attempt_at_ms > ?1";
+    tx.execute(SQL, (latest_ms, now_ms)).map(|_| ())
+}
+
+/// Open operations whose outcome is due to be found out, and those that may have lost their process; the oldest first.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn list_open(
-    reader: &Reader,
-    now_ms: i64,
-    latest_ms: i64,
-    limit: u32,
-) -> Result<Vec<Operation>, StoreError> {
+pub(crate) fn list_open(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations WHERE status IN ('sending', 'in_doubt')
-            AND (status = 'sending' OR next_attempt_at_ms <= ?1 OR next_attempt_at_ms > ?2)
-         ORDER BY id LIMIT ?3"
+            AND (status = 'sending' OR next_attempt_at_ms <= ?1)
+         ORDER BY id LIMIT ?2"
     );
-    reader.list(&sql, (now_ms, latest_ms, limit), operation)
+    reader.list(&sql, (now_ms, limit), operation)
 }
 
 /// A user's open operations, the oldest first.

@@ -127,6 +127,12 @@ pub fn disable(tx: &Tx, url: &str, reason: &str, (now_ms, probe_at_ms): (i64, i6
     Ok(tx.execute(DISABLE, (url, now_ms, reason, probe_at_ms))? == 1)
 }
 
+/// Has a disabled one tried now that would be later than at `latest_ms`: that was dated by a clock that was set back since.
+pub fn bring_forward(tx: &Tx, url: &str, latest_ms: i64, now_ms: i64) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE webhook_endpoints SET probe_at_ms = ?3 WHERE url = ?1 AND probe_at_ms > ?2";
+    tx.execute(SQL, (url, latest_ms, now_ms)).map(|_| ())
+}
+
 const POSTPONE: &str = "UPDATE webhook_endpoints SET probe_at_ms = ?2 WHERE url = ?1 AND disabled_at_ms IS NOT NULL";
 
 /// A disabled one is tried again then, unix milliseconds. `false`: it is not disabled.

@@ -1,32 +1,36 @@
 //! The writer thread: group commit. It runs what is waiting inside one `BEGIN IMMEDIATE`, each job in a savepoint of its
-//! own unless it is a single statement, commits once, and only then wakes those who wait and hands the others to
-//! `replies`. It must never answer before the commit.
+//! own unless it is a single statement, commits once, and only then wakes the callers that wait. What the others want done
+//! after their commit, such as answering a webhook, is done on a thread of its own: the writer has better things to do,
+//! and one thread that answers a whole group wakes up once where a thread for each would wake up many times. It must never
+//! answer before the commit. Called by `store`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
 use super::connection::Patience;
-use super::place::Place;
-use super::replies::Replies;
+use super::file::DatabaseFile;
 use super::statements::Statements;
 use super::{StoreError, Tx};
-use crate::thread::panic_text;
+use crate::thread::{Handle, Threads, panic_text};
 
 /// Jobs committed together at most: bounds the time that the first of them waits.
 const MAX_GROUP: usize = 256;
 
-/// Tells a job's caller how the commit went.
-pub(super) type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Groups that wait for their replies at most; then the writer waits, too.
+const REPLY_QUEUE: usize = 16;
+
+/// Learns how the commit of its job went.
+type AfterCommit = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// What is to be done after the commit.
 pub(super) enum Then {
-    /// The caller waits.
-    Wake(Tell),
-    /// It does not; this is done by `replies`.
-    Apart(Tell),
+    /// The caller waits, and is woken by this.
+    Wake(AfterCommit),
+    /// It does not; the thread of [`Replies`] does this.
+    Reply(AfterCommit),
 }
 
 /// One write: runs in the group's transaction (or is told why it cannot), and gives what is to be done after the commit.
@@ -58,7 +62,7 @@ where
 {
     Box::new(move |tx: Result<&Tx, StoreError>| {
         let outcome = tx.and_then(|tx| caught(|| work(tx)));
-        Then::Apart(Box::new(move |commit| done(after(commit, outcome))))
+        Then::Reply(Box::new(move |commit| done(after(commit, outcome))))
     })
 }
 
@@ -88,54 +92,54 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 }
 
 /// The threads that take from the writer what can be done beside it.
-pub(super) struct Aside {
+pub(super) struct Helpers {
     pub(super) checkpoints: Checkpoints,
     pub(super) replies: Replies,
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(super) fn run(connection: Connection, aside: Aside, place: &Place, jobs: &Receiver<Job>) {
+pub(super) fn run(connection: Connection, helpers: Helpers, file: &DatabaseFile, jobs: &Receiver<Job>) {
     let statements = Statements::of(&connection);
     let tx = Tx::new(&connection, &statements);
     let mut patience = Patience::default();
     while let Ok(first) = jobs.recv() {
         let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
-        let (those, outcome) = match patience.begin(&tx) {
-            Ok(()) => commit_group(&tx, group, place),
+        let (done, outcome) = match patience.begin(&tx) {
+            Ok(()) => commit_group(&tx, group, file),
             // Each job is told why it cannot run; then there is nothing that could have been committed.
             Err(error) => (group.map(|job| job(Err(error.clone()))).collect(), Ok(())),
         };
-        tell(those, &outcome, &aside.replies);
-        aside.checkpoints.after_commit(&connection);
+        report(done, &outcome, &helpers.replies);
+        helpers.checkpoints.after_commit(&connection);
     }
-    aside.replies.stop();
-    aside.checkpoints.stop();
+    helpers.replies.stop();
+    helpers.checkpoints.stop();
     // Leaves one file behind where it can; a reader that is still open keeps the log, which loses nothing.
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         log::info!("checkpoint at stop was not possible: {error}");
     }
 }
 
-fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, place: &Place) -> (Vec<Then>, Result<(), StoreError>) {
-    let mut those = Vec::new();
+fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, file: &DatabaseFile) -> (Vec<Then>, Result<(), StoreError>) {
+    let mut done = Vec::new();
     for job in group {
-        those.push(job(Ok(tx)));
+        done.push(job(Ok(tx)));
         if !tx.is_open() {
             break;
         }
     }
-    (those, finish(tx).and_then(|()| place.confirm()))
+    (done, finish(tx).and_then(|()| file.confirm()))
 }
 
-fn tell(those: Vec<Then>, outcome: &Result<(), StoreError>, replies: &Replies) {
-    let mut apart = Vec::new();
-    for then in those {
+fn report(done: Vec<Then>, outcome: &Result<(), StoreError>, replies: &Replies) {
+    let mut group = Vec::new();
+    for then in done {
         match then {
-            Then::Wake(tell) => tell(outcome.clone()),
-            Then::Apart(tell) => apart.push(tell),
+            Then::Wake(wake) => wake(outcome.clone()),
+            Then::Reply(reply) => group.push(reply),
         }
     }
-    replies.tell(apart, outcome.clone());
+    replies.send(group, outcome.clone());
 }
 
 fn finish(tx: &Tx) -> Result<(), StoreError> {
@@ -150,4 +154,44 @@ fn finish(tx: &Tx) -> Result<(), StoreError> {
             log::warn!("rollback after a failed commit: {rollback}");
         }
     })
+}
+
+/// A group that was committed, or was not.
+type Group = (Vec<AfterCommit>, Result<(), StoreError>);
+
+/// The thread that answers those who do not wait, as the writer sees it.
+pub(super) struct Replies {
+    groups: Sender<Group>,
+    thread: Handle,
+}
+
+impl Replies {
+    pub(super) fn start(threads: &Threads) -> std::io::Result<Self> {
+        let (groups, waiting) = bounded(REPLY_QUEUE);
+        let thread = threads.spawn("replies", move || reply_all(&waiting))?;
+        Ok(Self { groups, thread })
+    }
+
+    fn send(&self, group: Vec<AfterCommit>, committed: Result<(), StoreError>) {
+        if !group.is_empty() {
+            // The thread lives as long as the writer.
+            let _ = self.groups.send((group, committed));
+        }
+    }
+
+    /// Does what is left, and ends the thread.
+    fn stop(self) {
+        drop(self.groups);
+        self.thread.join();
+    }
+}
+
+fn reply_all(groups: &Receiver<Group>) {
+    while let Ok((group, committed)) = groups.recv() {
+        for reply in group {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| reply(committed.clone()))) {
+                log::error!("panic after a commit: {}", panic_text(panic.as_ref()));
+            }
+        }
+    }
 }

@@ -8,10 +8,9 @@ mod users;
 
 use serde_json::{Value, json};
 use tilld::config::Secret;
-use tilld::http::api;
-use tilld::http::auth::Tokens;
 use tilld::http::request::Method;
 use tilld::http::response::Response;
+use tilld::http::route::Tokens;
 
 use crate::harness::{ADMIN, START_S, TOKEN, Till, read, request};
 use crate::live::Live;
@@ -19,7 +18,7 @@ use crate::samples::event;
 
 fn with_header(till: &Till, method: Method, path: &str, authorization: Option<&str>) -> Response {
     let headers = authorization.map(|value| ("Authorization".to_owned(), value.to_owned())).into_iter().collect();
-    api::answer(&till.api, &request(method, path, headers, b""))
+    tilld::http::private::answer(&till.api, &request(method, path, headers, b""))
 }
 
 fn code(till: &Till, path: &str, authorization: Option<&str>) -> (u16, Value) {

@@ -15,6 +15,7 @@ use tilld::projection::notify::NoticeSettings;
 use tilld::projection::{Context, Event, ProjectionError, project};
 use tilld::retrier::{Retrier, TICKETS};
 use tilld::retry::{self, RetryPolicy};
+use tilld::step::Surroundings;
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{Store, StoreError, Tx};
 use tilld::stripe::event;
@@ -290,7 +291,7 @@ fn retries_whose_tickets_were_lost_are_found_in_the_table() {
     assert_eq!(count(&till, "webhook_retry_queue"), i64::try_from(total).unwrap());
     // A retry thread that was never handed a ticket.
     let (ring, _bell) = bounded(1);
-    let mut retrier = Retrier::new(till.store.clone(), ring, POLICY);
+    let retrier = Retrier::new(till.store.clone(), ring, POLICY);
     let mut released = 0;
     while let step @ 1.. = retrier.step((START_S + 30) * 1000).unwrap() {
         released += step;
@@ -326,7 +327,10 @@ fn the_retry_thread_pauses_while_the_database_refuses_its_writes() {
     let (retrier, tickets, clock) =
         (Retrier::new(till.store.clone(), ring, POLICY), till.tickets.clone(), Arc::clone(&asked));
     let (stopper, stop) = stopper();
-    let work = move || retrier.run(&tickets, &stop, clock.as_ref(), &Pulse::default());
+    let work = move || {
+        let around = Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &Pulse::default() };
+        tilld::step::run(retrier, &tickets, &around);
+    };
     let thread = Threads::default().spawn("retrier", work).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     drop(stopper);

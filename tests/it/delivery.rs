@@ -23,6 +23,7 @@ use tilld::delivery::endpoint::{Endpoint, fingerprint};
 use tilld::delivery::target::{Allowed, Guard};
 use tilld::delivery::webhook::{Sender, Signing, Timeouts};
 use tilld::delivery::{Books, Lane, Stepped};
+use tilld::step::{Cause, Job, Surroundings};
 use tilld::store::outbox::{self, Kind, NewEffect};
 use tilld::store::{Store, StoreError};
 use tilld::thread::{Stop, Stopper, stopper};
@@ -76,8 +77,8 @@ impl Stepper {
         Self::over(till, Lane::new(till.store.clone(), url, Books::Endpoint(endpoint(url)), attempt))
     }
 
-    pub fn over(till: &Till, mut lane: Lane) -> Self {
-        lane.prepare(tilld::clock::Clock::now_ms(&*till.clock)).unwrap();
+    pub fn over(till: &Till, lane: Lane) -> Self {
+        lane.prepare().unwrap();
         let (stopper, stop) = stopper();
         Self { lane, clock: Arc::clone(&till.clock), stop, _stopper: stopper }
     }
@@ -88,6 +89,13 @@ impl Stepper {
 
     pub fn try_step(&mut self) -> Result<Stepped, StoreError> {
         self.lane.step(&self.stop, &*self.clock)
+    }
+
+    /// What the lane's thread does after the clock was set.
+    pub fn correct(&mut self, cause: Cause) {
+        let pulse = tilld::thread::Pulse::default();
+        let around = Surroundings { stop: &self.stop, clock: &*self.clock, pulse: &pulse };
+        self.lane.correct(cause, tilld::clock::Clock::now_ms(&*self.clock), &around).unwrap();
     }
 
     /// Steps until nothing is due.

@@ -2,6 +2,7 @@
 //! moved by the test, steps are called by the test.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
 use rusqlite::Connection;
@@ -10,20 +11,21 @@ use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
 use tilld::config::Secret;
 use tilld::entitlement::{PausedCollection, Plan, Policy, WhenStale};
+use tilld::http::api::Api;
 use tilld::http::api::offers::Offers;
-use tilld::http::api::{self, Api};
-use tilld::http::auth::Tokens;
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
+use tilld::http::route::Tokens;
 use tilld::http::webhook::{self, Hooks, WebhookEndpoint};
 use tilld::ownership::Rules;
 use tilld::projection::Context;
 use tilld::projection::notify::{NoticeSettings, Subscriber};
 use tilld::retrier::{Retrier, Ticket};
 use tilld::retry::RetryPolicy;
+use tilld::step::{Job, Loop, Next, Surroundings};
 use tilld::store::{Store, schema};
 use tilld::stripe::signature;
-use tilld::thread::{Handle, Threads};
+use tilld::thread::{Handle, Pulse, Threads, stopper};
 use tilld::tick::Tick;
 use tilld::worker::{Project, Step, Worker};
 
@@ -190,6 +192,14 @@ impl Till {
         read(answer.recv().unwrap())
     }
 
+    /// Has a thread's loop turn once, at the time of the till's clock.
+    pub fn turn<J: Job>(&self, turning: &mut Loop<J>) -> Result<Next, J::Error> {
+        let (pulse, (_stopper, stop)) = (Pulse::default(), stopper());
+        let around = Surroundings { stop: &stop, clock: &*self.clock, pulse: &pulse };
+        turning.ring();
+        turning.turn(self.clock.now_ms(), Instant::now(), &around)
+    }
+
     /// Lets the worker finish what is pending.
     pub fn settle(&mut self) {
         let now_ms = self.clock.now_ms();
@@ -212,7 +222,7 @@ impl Till {
         let token = if path.starts_with("/api/v1/admin") { ADMIN } else { TOKEN };
         let headers = vec![("Authorization".to_owned(), format!("Bearer {token}"))];
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        read(api::answer(&self.api, &request(method, path, headers, body.as_bytes())))
+        read(tilld::http::private::answer(&self.api, &request(method, path, headers, body.as_bytes())))
     }
 
     pub fn entitlement(&self, user_id: &str) -> Value {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tilld::clock::Clock;
-use tilld::fetch::{Fetcher, Step};
+use tilld::fetch::Fetcher;
 use tilld::operations::{self, Operator};
 use tilld::retry::RetryPolicy;
+use tilld::step::{Loop, Next};
 use tilld::store::outbox::{self, End, Kind, NewEffect};
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
@@ -22,7 +23,7 @@ const RETRY: RetryPolicy = RetryPolicy { max_attempts: 3, base_delay_s: 30, max_
 struct Setting {
     till: Till,
     fake: FakeStripe,
-    fetcher: Fetcher,
+    fetcher: Loop<Fetcher>,
     subscription: String,
 }
 
@@ -44,8 +45,7 @@ impl Setting {
 
     /// Fetches what is due; how often.
     fn fetch(&mut self) -> usize {
-        let now_ms = self.till.clock.now_ms();
-        std::iter::from_fn(|| (self.fetcher.step(now_ms).unwrap() == Step::Worked).then_some(())).count()
+        std::iter::from_fn(|| (self.till.turn(&mut self.fetcher).unwrap() == Next::AtOnce).then_some(())).count()
     }
 
     fn replay(&mut self, event_id: &str) {
@@ -60,11 +60,12 @@ impl Setting {
     }
 }
 
-fn fetcher(till: &Till, fake: &FakeStripe) -> Fetcher {
+fn fetcher(till: &Till, fake: &FakeStripe) -> Loop<Fetcher> {
     let settings = Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive");
     let quick = Settings { calls_per_s: 1000, burst: 1000, rate_limited_pause: Duration::ZERO, ..settings };
     let settings = Settings { max_attempts: 1, backoff_base: Duration::ZERO, ..quick };
-    Fetcher::new(till.store.clone(), Client::new(settings).unwrap(), Arc::clone(&till.api.context), RETRY)
+    let client = Client::new(settings).unwrap();
+    Loop::new(Fetcher::new(till.store.clone(), client, Arc::clone(&till.api.context), RETRY))
 }
 
 /// A call of the application's.
@@ -435,6 +436,12 @@ fn a_kill_between_the_reading_and_its_commit_repeats_the_reading_and_nothing_els
     let till = live(dir.path(), &fake);
     till.logged(&["taken up again: 1"]);
     wait_for_entitlement(&till);
+    // A stop in the middle of another fetch would rightly leave that one claimed.
+    let begun = Instant::now();
+    while sql(dir.path(), "SELECT count(*) FROM outbox WHERE status IN ('pending', 'claimed')") > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "fetches do not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(till.terminate(), Some(0));
     assert_eq!(sql(dir.path(), "SELECT count(*) FROM outbox WHERE status IN ('claimed', 'failed')"), 0);
     assert_eq!(sql(dir.path(), "SELECT max(attempts) FROM outbox WHERE status = 'done'"), 2);

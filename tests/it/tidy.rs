@@ -152,6 +152,92 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("trigger", &["store", "config", "clock", "http", "daemon", "cli"]);
 }
 
+/// Pairs of modules of one folder that still import each other; they may only become fewer.
+const CIRCLES: [[&str; 2]; 5] = [
+    ["config/keys", "config/sections"],
+    ["config/sections", "config/words"],
+    ["projection/announce", "projection/derived"],
+    ["projection/guard", "projection/read"],
+    ["projection/invoiced", "projection/notices"],
+];
+
+#[test]
+fn no_two_modules_of_one_folder_import_each_other() {
+    let sources = sources();
+    let is_module = |path: &str| sources.iter().any(|source| source.path == format!("{path}.rs"));
+    // The module, or the one around it, that stands in the folder where the two ways part; and the other one there.
+    let mut imports = std::collections::BTreeSet::new();
+    for source in &sources {
+        let own: Vec<&str> = source.path.trim_end_matches(".rs").split('/').collect();
+        for named in paths(&source.text) {
+            let ups = named.iter().take_while(|word| *word == "super").count();
+            let from_root = named.first().is_some_and(|word| word == "crate");
+            let base = if from_root { 0 } else { own.len().saturating_sub(ups) };
+            let full: Vec<&str> =
+                own[..base].iter().copied().chain(named.iter().skip(ups.max(1)).map(String::as_str)).collect();
+            let same = own.iter().zip(&full).take_while(|(left, right)| left == right).count();
+            // Of the rooms themselves the table above says more.
+            if (1..own.len().min(full.len())).contains(&same) && is_module(&full[..=same].join("/")) {
+                imports.insert((own[..=same].join("/"), full[..=same].join("/")));
+            }
+        }
+    }
+    assert!(imports.len() > 200, "only {} imports were found", imports.len());
+    let is_allowed = |left: &str, right: &str| CIRCLES.iter().any(|[one, other]| *one == left && *other == right);
+    let circles: Vec<_> = imports
+        .iter()
+        .filter(|(left, right)| left < right && imports.contains(&(right.clone(), left.clone())))
+        .filter(|(left, right)| !is_allowed(left, right))
+        .collect();
+    assert!(circles.is_empty(), "modules that import each other: {circles:?}");
+}
+
+/// The paths in a file that begin with `crate` or `super`, word by word; `{a, b::c}` counts as `a` and `b`.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let code: String = code(text).flat_map(|line| [line, " "]).collect();
+    let mut found = Vec::new();
+    for (start, _) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+        let is_within =
+            code[..start].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':');
+        if is_within {
+            continue;
+        }
+        let rest = &code[start..];
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        let words: Vec<String> = rest[..end].split("::").filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        if !rest[end..].starts_with('{') {
+            found.push(words);
+            continue;
+        }
+        for member in members(&rest[end + 1..]) {
+            found.push(words.iter().cloned().chain([member]).collect());
+        }
+    }
+    found
+}
+
+/// The first words of the members of a group, which ends with its brace.
+fn members(group: &str) -> Vec<String> {
+    let (mut depth, mut found, mut word_is_next) = (1, Vec::new(), true);
+    for part in group.split_inclusive([',', '{', '}']) {
+        let word: String = part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if depth == 1 && word_is_next && !word.is_empty() {
+            found.push(word);
+        }
+        match part.chars().last() {
+            Some('{') => depth += 1,
+            Some('}') => depth -= 1,
+            _ => {}
+        }
+        // After a nested group its comma comes first, and with it no word.
+        word_is_next = depth == 1;
+        if depth == 0 {
+            break;
+        }
+    }
+    found
+}
+
 #[test]
 fn files_functions_and_parameter_lists_keep_their_size() {
     for source in sources() {

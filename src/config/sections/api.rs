@@ -2,7 +2,7 @@
 
 use crate::config::keys::{Section, secret};
 use crate::config::reader::Reader;
-use crate::http::auth::Tokens;
+use crate::http::route::Tokens;
 
 pub(super) const API: Section = Section::once(
     "api",

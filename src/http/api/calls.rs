@@ -1,11 +1,11 @@
 //! Calls to Stripe for the application (contract §4): what a request must say, and how the outcome is told. They may take
 //! as long as Stripe does, so they are answered on threads of their own. It must never hold a rule of repeating: `calls`
-//! does. Called by `api`.
+//! does. Called by `private`.
 
 mod answers;
 mod checkout;
-pub(super) mod invoices;
-pub(super) mod link;
+pub(in crate::http) mod invoices;
+pub(in crate::http) mod link;
 mod parameters;
 mod payment_intents;
 mod portal;
@@ -16,13 +16,13 @@ mod subscription;
 
 use serde_json::{Value, json};
 
-use super::{Api, route, users};
+use super::{Api, users};
 use crate::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
-use crate::http::auth::Access::Api as Token;
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
-use crate::http::route::{self as table, Route, Segments};
+use crate::http::route::Access::Api as Token;
+use crate::http::route::{self, Route, Segments, route};
 use crate::ids;
 use crate::projection::read::Sent;
 use crate::store::users::User;
@@ -32,7 +32,7 @@ use crate::stripe::operation::{OperationKind, OperationParameters};
 use answers::respond;
 use parameters::Parameters;
 
-pub(super) const ROUTES: &[Route<Api>] = &[
+pub(in crate::http) const ROUTES: &[Route<Api>] = &[
     route(Post, "/api/v1/users/{user_id}/customer", Token, customer),
     route(Put, "/api/v1/users/{user_id}/customer", Token, link::put),
     route(Post, "/api/v1/users/{user_id}/checkout-session", Token, checkout::create),
@@ -51,8 +51,8 @@ pub(super) const ROUTES: &[Route<Api>] = &[
 
 /// Whether a request is one that may wait for Stripe.
 #[must_use]
-pub fn waits_for_stripe(request: &Request) -> bool {
-    table::covers(ROUTES, request) || invoices::waits_for_stripe(request)
+pub(crate) fn waits_for_stripe(request: &Request) -> bool {
+    route::covers(ROUTES, request) || invoices::waits_for_stripe(request)
 }
 
 type Answered = Result<Response, ApiError>;
@@ -69,6 +69,11 @@ const MAX_KEY_CHARS: usize = 255;
 fn calls(api: &Api) -> Result<&Calls, ApiError> {
     let missing = "no stripe.api_key is configured, so nothing can be asked of Stripe: set STRIPE_API_KEY";
     api.calls.as_deref().ok_or_else(|| ApiError::new(503, "stripe_not_configured", missing))
+}
+
+/// Where a subscription is at Stripe.
+fn subscription_path(subscription_id: &str) -> String {
+    format!("/v1/subscriptions/{}", segment(subscription_id))
 }
 
 /// The user that a request is about.

@@ -30,12 +30,12 @@ fn unknown_user(user_id: &str) -> ApiError {
 }
 
 /// The first segment, which every route here has.
-pub(super) fn user_id(segments: &Segments) -> &str {
+pub(in crate::http) fn user_id(segments: &Segments) -> &str {
     segments.first().map_or("", String::as_str)
 }
 
 /// The user that is named, who need not exist yet.
-pub(super) fn valid_id(segments: &Segments) -> Result<String, ApiError> {
+pub(in crate::http) fn valid_id(segments: &Segments) -> Result<String, ApiError> {
     let id = user_id(segments);
     if !is_user_id(id) {
         let message = format!("a user id has 1 to {MAX_USER_ID_CHARS} characters and no control characters");
@@ -54,15 +54,15 @@ fn of_user<T>(api: &Api, user_id: &str, query: impl FnOnce(&Reader) -> Result<T,
 }
 
 /// A user that must exist.
-pub(super) fn find(api: &Api, user_id: &str) -> Result<table::User, ApiError> {
+pub(in crate::http) fn find(api: &Api, user_id: &str) -> Result<table::User, ApiError> {
     api.store.read(|reader| table::find(reader, user_id))?.ok_or_else(|| unknown_user(user_id))
 }
 
-pub(super) fn get(api: &Api, _: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn get(api: &Api, _: &Request, segments: &Segments) -> Answered {
     Ok(Response::json(200, &views::user(&find(api, user_id(segments))?)))
 }
 
-pub(super) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
+pub(in crate::http) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
     let page = Page::from_request(request)?;
     let email = request.parameter("email").map(|email| email.trim().to_owned());
     let users =
@@ -70,7 +70,7 @@ pub(super) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
     Ok(Response::list(users.iter().map(views::user).collect(), &page))
 }
 
-pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let id = valid_id(segments)?;
     let change = change(body_object(request)?)?;
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
@@ -131,7 +131,7 @@ fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ApiError>
     }
 }
 
-pub(super) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
@@ -139,7 +139,7 @@ pub(super) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answer
     Ok(Response::json(200, &views::Entitlement { user_id: id, answer: &answer }))
 }
 
-pub(super) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
@@ -150,7 +150,7 @@ pub(super) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answe
         .ok_or_else(|| ApiError::new(404, "subscription_not_found", format!("user {id:?} has no subscription")))
 }
 
-pub(super) fn subscriptions(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn subscriptions(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (id, page) = (user_id(segments), Page::from_request(request)?);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let after = page.starting_after.as_deref();
@@ -159,21 +159,21 @@ pub(super) fn subscriptions(api: &Api, request: &Request, segments: &Segments) -
     Ok(Response::list(rows.collect(), &page))
 }
 
-pub(super) fn payment_failures(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn payment_failures(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (id, page) = (user_id(segments), Page::from_request(request)?);
     let after = page.starting_after.as_deref();
     let rows = of_user(api, id, |reader| failures::list_of_user(reader, id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::payment_failure).collect(), &page))
 }
 
-pub(super) fn payment_intents(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn payment_intents(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (id, page) = (user_id(segments), Page::from_request(request)?);
     let after = page.starting_after.as_deref();
     let rows = of_user(api, id, |reader| intents::list_of_user(reader, id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::payment_intent).collect(), &page))
 }
 
-pub(super) fn audit(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn audit(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let (id, page) = (user_id(segments), Page::from_request(request)?);
     let before = match page.starting_after.as_deref().map(str::parse) {
         None => None,

@@ -86,7 +86,7 @@ struct PaymentFailure<'a> {
 
 /// A failed payment and what became of it.
 #[must_use]
-pub fn payment_failure(row: &payment_failures::Shown) -> Value {
+pub(crate) fn payment_failure(row: &payment_failures::Shown) -> Value {
     json!(PaymentFailure {
         id: row.id,
         invoice_id: &row.invoice_id,

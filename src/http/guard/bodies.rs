@@ -2,13 +2,18 @@
 //! head goes through the socket to tiny_http, with a ticket for the body. Through the socket it would be copied four
 //! times, and a body of over 1,024 bytes makes tiny_http wake up two more threads. The guard puts bodies here, `server`
 //! takes them.
+//!
+//! The memory that bodies may take while they come is limited, too. A small body costs nothing; one that outgrows that
+//! reserves the rest of its length at once, and waits until it is there. Reserving all at once means that bodies which
+//! wait never hold what others wait for.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Header that carries the ticket; one that a client sends is dropped.
 pub const BODY_HEADER: &str = "X-Tilld-Body";
 
-/// A place per upstream connection, which carries one request at a time.
+/// A slot per upstream connection, which carries one request at a time.
 pub struct Bodies(Vec<Mutex<Waiting>>);
 
 #[derive(Default)]
@@ -25,32 +30,113 @@ impl Bodies {
         Self((0..connections).map(|_| Mutex::default()).collect())
     }
 
-    pub(super) fn places(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.0.len()
     }
 
-    fn lock(&self, place: usize) -> Option<MutexGuard<'_, Waiting>> {
+    fn lock(&self, slot: usize) -> Option<MutexGuard<'_, Waiting>> {
         // No code that holds it can leave it half-changed.
-        self.0.get(place).map(|waiting| waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.get(slot).map(|waiting| waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Keeps the body of the next request of a connection; the ticket for it.
-    pub(super) fn put(&self, place: usize, body: Vec<u8>) -> String {
+    pub(super) fn put(&self, slot: usize, body: Vec<u8>) -> String {
         let mut turn = 0;
-        if let Some(mut waiting) = self.lock(place) {
+        if let Some(mut waiting) = self.lock(slot) {
             waiting.turn = waiting.turn.wrapping_add(1);
             waiting.body = Some(body);
             turn = waiting.turn;
         }
-        format!("{place}.{turn}")
+        format!("{slot}.{turn}")
     }
 
     /// The body of a ticket, once.
     #[must_use]
     pub fn take(&self, ticket: &str) -> Option<Vec<u8>> {
-        let (place, turn) = ticket.split_once('.')?;
-        let mut waiting = self.lock(place.parse().ok()?)?;
+        let (slot, turn) = ticket.split_once('.')?;
+        let mut waiting = self.lock(slot.parse().ok()?)?;
         if turn.parse() == Ok(waiting.turn) { waiting.body.take() } else { None }
+    }
+}
+
+/// So many bytes of each body are free, so that small requests pass while large ones take their time.
+pub(super) const FREE_BYTES: usize = 32 * 1024;
+
+/// How often a body that waits looks whether its connection was told to go.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What is larger than this, glibc takes from the system alone and gives back at once (malloc/malloc.c,
+/// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay with whichever thread's memory it came from, and there are many.
+const SYSTEM_BYTES: usize = 33 * 1024 * 1024;
+
+/// An empty buffer for a body of `length` bytes. Memory that is not written to is not taken, so a large one reserves
+/// addresses beyond need, and all of it is given back when it is dropped. Where addresses are short, it has no more than
+/// its length: asking in vain for what is not needed must not end the process.
+#[must_use]
+pub(crate) fn body_buffer(length: usize) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    if length > FREE_BYTES && buffer.try_reserve_exact(length.max(SYSTEM_BYTES)).is_ok() {
+        return buffer;
+    }
+    Vec::with_capacity(length)
+}
+
+#[derive(Debug)]
+struct Remaining {
+    bytes: usize,
+    closed: bool,
+}
+
+/// What is left for the bodies of a door.
+#[derive(Debug)]
+pub(super) struct Budget {
+    remaining: Mutex<Remaining>,
+    changed: Condvar,
+}
+
+/// A reserved part; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Reserved<'a> {
+    budget: &'a Budget,
+    bytes: usize,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.budget.lock().bytes += self.bytes;
+        self.budget.changed.notify_all();
+    }
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { remaining: Mutex::new(Remaining { bytes, closed: false }), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Remaining> {
+        // No code that holds it can leave it half-changed.
+        self.remaining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves `bytes`, waiting for them until `deadline`, or until `gives_up`.
+    pub(super) fn reserve(&self, bytes: usize, deadline: Instant, gives_up: impl Fn() -> bool) -> Option<Reserved<'_>> {
+        let mut remaining = self.lock();
+        while remaining.bytes < bytes && !remaining.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || gives_up() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(remaining, left.min(LOOK_EVERY));
+            remaining = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        remaining.bytes = remaining.bytes.checked_sub(bytes)?;
+        Some(Reserved { budget: self, bytes })
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
     }
 }
 
@@ -69,5 +155,61 @@ mod tests {
         for ticket in ["", "1", "1.", "7.1", "-1.1", "1.x", "0.0"] {
             assert_eq!(bodies.take(ticket), None, "{ticket}");
         }
+    }
+}
+
+#[cfg(test)]
+mod budget_tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::thread::{Handle, Threads};
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[test]
+    fn what_is_reserved_is_gone_until_it_is_given_back() {
+        let budget = Budget::new(10);
+        let lease = budget.reserve(8, soon(), || false).unwrap();
+        assert!(budget.reserve(3, soon(), || false).is_none());
+        let rest = budget.reserve(2, soon(), || false).unwrap();
+        drop((lease, rest));
+        assert!(budget.reserve(10, soon(), || false).is_some());
+    }
+
+    #[test]
+    fn many_that_want_more_than_half_all_get_it_in_turn() {
+        let budget = Arc::new(Budget::new(10));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let (threads, (got, gotten)) = (Threads::default(), crossbeam_channel::bounded(8));
+        let work = || {
+            let (budget, got) = (Arc::clone(&budget), got.clone());
+            move || got.send(budget.reserve(6, deadline, || false).is_some()).unwrap()
+        };
+        let waiting: Vec<Handle> = (0..8).map(|_| threads.spawn("wants", work()).unwrap()).collect();
+        waiting.into_iter().for_each(Handle::join);
+        assert_eq!(gotten.try_iter().collect::<Vec<_>>(), [true; 8]);
+    }
+
+    #[test]
+    fn who_was_told_to_go_waits_no_longer() {
+        let budget = Budget::new(0);
+        let began = Instant::now();
+        assert!(budget.reserve(1, began + Duration::from_secs(60), || true).is_none());
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn closing_ends_every_wait() {
+        let budget = Arc::new(Budget::new(0));
+        let (threads, waits) = (Threads::default(), Arc::clone(&budget));
+        let forever = Instant::now() + Duration::from_secs(600);
+        let waiting = threads.spawn("waits", move || assert!(waits.reserve(1, forever, || false).is_none())).unwrap();
+        budget.close();
+        waiting.join();
+        assert_eq!(threads.reports().recv().unwrap().panic, None);
     }
 }

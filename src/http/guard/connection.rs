@@ -1,29 +1,30 @@
 //! One connection: reads complete requests one after the other, each within its deadline, has them answered, and
-//! writes the answers in their order. What was sent early (pipelined) waits in the input.
+//! writes the answers in their order. What was sent early (pipelined) waits in its input, once allocated memory that is
+//! never zeroed again and gives back what a long head made it grow by. Called by `guard` for each connection.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
 use super::Door;
-use super::budget::{FREE_BYTES, Lease, body_buffer};
+use super::bodies::{FREE_BYTES, Reserved, body_buffer};
 use super::chunks::Chunks;
-use super::client;
 use super::head::{self, Head, Length, Refusal};
-use super::input::{BUFFER_BYTES, Input};
 use super::refusal;
-use super::registry::{Place, Seat};
+use super::registry::{Seat, Slot};
 use super::stream::Wire;
 use super::upstream::Answer;
 
 /// After a refusal, what the client still sends is read for this long, so that it sees the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// So long where the connection gives way to another that waits.
-const FAREWELL: Duration = Duration::from_millis(20);
+const WHEN_LEAVING: Duration = Duration::from_millis(20);
 /// And at most so much, in bytes.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 /// Read at once while lingering.
 const LINGER_READ_BYTES: usize = 4 * 1024;
+/// Ordinary size of the input in bytes: head and body of an ordinary webhook in one read.
+const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Why a connection ends.
 enum End {
@@ -44,12 +45,12 @@ enum Body<'a> {
     /// It came with its head: the next so many bytes of the input.
     Here(usize),
     /// In memory of its own, with what was reserved for it.
-    Apart(Vec<u8>, Option<Lease<'a>>),
+    Apart(Vec<u8>, Option<Reserved<'a>>),
 }
 
 pub(super) struct Connection<'a> {
     door: &'a Door,
-    place: &'a Place,
+    slot: &'a Slot,
     seat: &'a Seat,
     wire: Wire<'a>,
     peer: Option<IpAddr>,
@@ -59,8 +60,8 @@ pub(super) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(door: &'a Door, place: &'a Place, seat: &'a Seat, peer: Option<IpAddr>) -> Self {
-        Self { door, place, seat, wire: Wire::new(&place.socket), peer, client: peer, input: Input::new() }
+    pub(super) fn new(door: &'a Door, slot: &'a Slot, seat: &'a Seat, peer: Option<IpAddr>) -> Self {
+        Self { door, slot, seat, wire: Wire::new(&slot.socket), peer, client: peer, input: Input::new() }
     }
 
     /// Answers request after request until the connection ends.
@@ -79,29 +80,29 @@ impl<'a> Connection<'a> {
             None if !self.input.is_empty() => self.linger(),
             _ => {}
         }
-        self.place.socket.shutdown(Shutdown::Both);
+        self.slot.socket.shutdown(Shutdown::Both);
     }
 
     /// One request and its answer; whether another may follow.
     fn one(&mut self, wait: Duration) -> Result<bool, End> {
         self.await_first_byte(wait)?;
-        if !self.place.arriving(self.seat) {
+        if !self.slot.arriving(self.seat) {
             return Err(self.sent_away().into());
         }
         let deadline = Instant::now() + self.door.limits.request_timeout;
         let head = self.head(deadline)?;
-        self.client = client::address(self.peer, head.forwarded);
+        self.client = head::client(self.peer, head.forwarded);
         let body = self.body(&head, deadline)?;
-        if !self.place.answering() {
+        if !self.slot.answering() {
             return Err(self.sent_away().into());
         }
         let (answers_10, keep_alive) = (head.is_http_10, head.keep_alive);
         let answer = self.exchange(head, body)?;
         let keep = keep_alive && !self.door.stop.is_given();
         let bytes = framed(answer, keep, answers_10);
-        self.place.taking(self.seat);
+        self.slot.taking(self.seat);
         self.wire.write_all_within(&bytes, self.door.limits.request_timeout).map_err(|_| End::Quiet)?;
-        self.place.idle(self.seat);
+        self.slot.idle(self.seat);
         Ok(keep)
     }
 
@@ -111,13 +112,13 @@ impl<'a> Connection<'a> {
             refusal::NO_ANSWER
         };
         // What is reserved is kept until the answer is there: the handler has the body now.
-        let (body, _lease) = match body {
+        let (body, _reserved) = match body {
             Body::Here(count) => {
                 let bytes = self.input.bytes()[..count].to_vec();
                 self.input.consume(count);
                 (bytes, None)
             }
-            Body::Apart(bytes, lease) => (bytes, lease),
+            Body::Apart(bytes, reserved) => (bytes, reserved),
         };
         let pending = self.door.pool.send(head.forward, body, self.client);
         Ok(pending.and_then(|pending| pending.answer(!head.is_head)).map_err(failed)?)
@@ -160,12 +161,12 @@ impl<'a> Connection<'a> {
 
     fn known(&mut self, length: usize, deadline: Instant) -> Result<Body<'a>, End> {
         // Declared first, dropped last: what was reserved is given back after the memory, not before.
-        let mut lease = None;
+        let mut reserved = None;
         let mut body = vec![0; length.min(FREE_BYTES)];
         let mut come = 0;
         while come < length {
             if come == body.len() {
-                lease = Some(self.reserve(length - FREE_BYTES, deadline)?);
+                reserved = Some(self.reserve(length - FREE_BYTES, deadline)?);
                 let mut large = body_buffer(length);
                 large.extend_from_slice(&body);
                 large.resize(length, 0);
@@ -178,31 +179,31 @@ impl<'a> Connection<'a> {
                 self.input.move_into(&mut body[come..])
             };
         }
-        Ok(Body::Apart(body, lease))
+        Ok(Body::Apart(body, reserved))
     }
 
     fn chunked(&mut self, deadline: Instant) -> Result<Body<'a>, End> {
         let limit = self.door.limits.rules.body_bytes;
         // As above.
-        let mut lease = None;
+        let mut reserved = None;
         let mut chunks = Chunks::new(limit);
         loop {
             let taken = chunks.take(self.input.bytes())?;
             self.input.consume(taken);
             if chunks.is_done() {
-                return Ok(Body::Apart(chunks.into_body(), lease));
+                return Ok(Body::Apart(chunks.into_body(), reserved));
             }
-            if lease.is_none() && chunks.body_len() > FREE_BYTES - BUFFER_BYTES {
-                lease = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
+            if reserved.is_none() && chunks.body_len() > FREE_BYTES - BUFFER_BYTES {
+                reserved = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
                 chunks.move_into(body_buffer(limit));
             }
             self.more(deadline)?;
         }
     }
 
-    fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Lease<'a>, End> {
-        let lease = self.door.budget.reserve(bytes, deadline, || self.place.is_leaving());
-        lease.ok_or_else(|| if self.place.is_leaving() { self.sent_away() } else { refusal::NO_MEMORY }.into())
+    fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reserved<'a>, End> {
+        let reserved = self.door.budget.reserve(bytes, deadline, || self.slot.is_leaving());
+        reserved.ok_or_else(|| if self.slot.is_leaving() { self.sent_away() } else { refusal::NO_MEMORY }.into())
     }
 
     /// Reads on within a request.
@@ -214,7 +215,7 @@ impl<'a> Connection<'a> {
     /// Within a request, an end or a silence is a fault.
     fn came(&self, count: io::Result<usize>) -> Result<usize, End> {
         match count {
-            Ok(0) if self.place.is_leaving() => Err(self.sent_away().into()),
+            Ok(0) if self.slot.is_leaving() => Err(self.sent_away().into()),
             Ok(0) => Err(refusal::CUT_SHORT.into()),
             Ok(count) => Ok(count),
             Err(error) if is_timeout(&error) => Err(refusal::TOO_SLOW.into()),
@@ -228,7 +229,7 @@ impl<'a> Connection<'a> {
         Ok(count)
     }
 
-    /// Why a place was taken away.
+    /// Why it was told to go.
     fn sent_away(&self) -> Refusal {
         if self.door.stop.is_given() { refusal::STOPPING } else { refusal::FULL }
     }
@@ -239,19 +240,19 @@ impl<'a> Connection<'a> {
         if self.door.refused.admit(code, Instant::now()) {
             log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
         }
-        // Others wait for the place of one that was told to go.
-        let wait = if self.place.is_leaving() { FAREWELL } else { self.door.limits.request_timeout };
-        let told = self.wire.write_all_within(&refusal::bytes(refusal), wait);
-        if told.is_ok() {
+        // Others wait for the slot of one that was told to go.
+        let wait = if self.slot.is_leaving() { WHEN_LEAVING } else { self.door.limits.request_timeout };
+        let written = self.wire.write_all_within(&refusal::bytes(refusal), wait);
+        if written.is_ok() {
             self.linger();
         }
     }
 
     /// Reads on for a moment, so that closing does not destroy the answer on its way. It may give way meanwhile.
     fn linger(&mut self) {
-        self.place.idle(self.seat);
-        self.place.socket.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + if self.place.is_leaving() { FAREWELL } else { LINGER };
+        self.slot.idle(self.seat);
+        self.slot.socket.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + if self.slot.is_leaving() { WHEN_LEAVING } else { LINGER };
         let mut buffer = [0; LINGER_READ_BYTES];
         let mut read = 0;
         while read < LINGER_BYTES {
@@ -285,4 +286,96 @@ fn framed(answer: Answer, keep_alive: bool, is_http_10: bool) -> Vec<u8> {
     let end = answer.head.saturating_sub(2);
     bytes.splice(end..end, word.iter().copied());
     bytes
+}
+
+/// What the client has sent and no request has taken yet.
+struct Input {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { buffer: vec![0; BUFFER_BYTES], start: 0, end: 0 }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Room for more, at least one byte. Who asks again and again without consuming must set the limit.
+    fn room(&mut self) -> &mut [u8] {
+        if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.buffer.len() {
+            let double = self.buffer.len() * 2;
+            self.buffer.resize(double, 0);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// So many bytes were put into the room.
+    fn came(&mut self, count: usize) {
+        self.end = self.buffer.len().min(self.end + count);
+    }
+
+    /// The first `count` bytes belong to a request.
+    fn consume(&mut self, count: usize) {
+        self.start = self.end.min(self.start + count);
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+            if self.buffer.len() > BUFFER_BYTES {
+                self.buffer = vec![0; BUFFER_BYTES];
+            }
+        }
+    }
+
+    /// Moves what fits into `target`; how many bytes that was.
+    fn move_into(&mut self, target: &mut [u8]) -> usize {
+        let count = target.len().min(self.bytes().len());
+        target[..count].copy_from_slice(&self.bytes()[..count]);
+        self.consume(count);
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(input: &mut Input, bytes: &[u8]) {
+        input.room()[..bytes.len()].copy_from_slice(bytes);
+        input.came(bytes.len());
+    }
+
+    #[test]
+    fn what_comes_is_kept_in_order_until_it_is_consumed() {
+        let mut input = Input::new();
+        put(&mut input, b"abc");
+        input.consume(1);
+        put(&mut input, b"de");
+        assert_eq!(input.bytes(), b"bcde");
+        let mut target = [0; 3];
+        assert_eq!(input.move_into(&mut target), 3);
+        assert_eq!((&target, input.bytes()), (b"bcd", &b"e"[..]));
+    }
+
+    #[test]
+    fn it_grows_for_one_long_head_and_gives_the_memory_back() {
+        let mut input = Input::new();
+        for _ in 0..3 {
+            let room = input.room().len();
+            input.came(room);
+        }
+        assert!(input.bytes().len() > BUFFER_BYTES);
+        input.consume(usize::MAX / 2);
+        assert!(input.is_empty() && input.buffer.len() == BUFFER_BYTES);
+    }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::bodies::Bodies;
 pub use super::chunks::Chunks;
-use super::client;
+use super::head;
 pub use super::head::{Head, Length, MAX_HEADERS, Refusal, Rules, parse};
 use super::upstream::ended;
 
@@ -16,5 +16,5 @@ use super::upstream::ended;
 /// None that a client could cause.
 pub fn passed_on(bodies: &Bodies, head: &Head, body: &[u8], peer: Option<IpAddr>) -> io::Result<Vec<u8>> {
     let ticket = (!body.is_empty()).then(|| bodies.put(0, body.to_vec()));
-    ended(head.forward.clone(), ticket.as_deref(), client::address(peer, head.forwarded))
+    ended(head.forward.clone(), ticket.as_deref(), head::client(peer, head.forwarded))
 }

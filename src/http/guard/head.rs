@@ -1,15 +1,18 @@
 //! The head of a request: is it one that may go on? Pure: bytes in, verdict out. It refuses whatever two programs could
-//! read differently (RFC 9112 §2.2, §5, §6, §11.2), so that nothing is smuggled past it.
+//! read differently (RFC 9112 §2.2, §5, §6, §11.2), so that nothing is smuggled past it. And who asks? `X-Forwarded-For` is
+//! written by anyone who likes to, so it is believed only from this machine, and there only back to the last hop that this
+//! machine did not add itself; garbage in it is ignored. Called by `connection`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::bodies::BODY_HEADER;
-use super::client;
-use super::upstream::PEER_HEADER;
+use crate::host::is_loopback;
 use crate::http::request::Method;
 
 /// Headers at most.
 pub const MAX_HEADERS: usize = 64;
+/// Header by which the guard says who asks; one that a client sends is dropped.
+pub const PEER_HEADER: &str = "X-Tilld-Peer";
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +117,12 @@ const fn too_long() -> Refusal {
 
 /// Length of the head with its empty line. Lines end with CR LF and nothing else.
 fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
-    for (place, byte) in bytes.iter().enumerate().skip(seen) {
-        let before = place.checked_sub(1).and_then(|before| bytes.get(before));
+    for (index, byte) in bytes.iter().enumerate().skip(seen) {
+        let before = index.checked_sub(1).and_then(|before| bytes.get(before));
         match byte {
             b'\n' if before != Some(&b'\r') => return Err(bad("a line ends with a bare LF")),
-            b'\n' if place >= 3 && bytes[place - 3..place] == *b"\r\n\r" => return Ok(Some(place + 1)),
-            b'\n' if place == 1 => return Err(bad("the request begins with an empty line")),
+            b'\n' if index >= 3 && bytes[index - 3..index] == *b"\r\n\r" => return Ok(Some(index + 1)),
+            b'\n' if index == 1 => return Err(bad("the request begins with an empty line")),
             0 => return Err(bad("there is a NUL byte in the head")),
             _ if *byte != b'\n' && before == Some(&b'\r') => return Err(bad("there is a bare CR in the head")),
             _ => {}
@@ -157,7 +160,7 @@ fn read(request: &httparse::Request, bytes: usize, rules: Rules) -> Result<Head,
         expects_continue: expects_continue(request)? && !is_http_10,
         keep_alive: keep && !connection_says(request, "close"),
         is_http_10,
-        forwarded: client::last_hop(find_all(request, "x-forwarded-for")),
+        forwarded: last_hop(find_all(request, "x-forwarded-for")),
         forward: forward(request, method, target, bytes),
     })
 }
@@ -252,6 +255,33 @@ fn connection_says(request: &httparse::Request, word: &str) -> bool {
     find_all(request, "connection")
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|said| said.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The client's address: `peer` is the other end of the socket (`None` on a Unix socket), `forwarded` what
+/// [`last_hop`] found.
+#[must_use]
+pub(super) fn client(peer: Option<IpAddr>, forwarded: Option<IpAddr>) -> Option<IpAddr> {
+    match peer {
+        Some(peer) if !is_loopback(peer) => Some(peer),
+        local => forwarded.or(local),
+    }
+}
+
+/// The last hop named by `X-Forwarded-For` that is not this machine. `values` are the headers of that name in the order
+/// sent; several count as one, joined by commas (RFC 9110 §5.3).
+#[must_use]
+pub(super) fn last_hop<'a>(values: impl DoubleEndedIterator<Item = &'a [u8]>) -> Option<IpAddr> {
+    let hops = values.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+    // What stands before a hop that cannot be read was written by one who cannot be known.
+    hops.map_while(hop).find(|address| !is_loopback(*address))
+}
+
+/// An address, bare or with its port, as proxies write it.
+fn hop(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
@@ -421,6 +451,61 @@ mod tests {
                 }
             }
             prop_assert_eq!(pieces.map(|head| head.map(|head| head.forward)), whole.map(|head| head.map(|head| head.forward)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod forwarded_tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(values: &[&str]) -> Option<String> {
+        last_hop(values.iter().map(|value| value.as_bytes())).map(|address| address.to_string())
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_last_hop_that_is_not_this_machine_counts() {
+        assert_eq!(found(&["203.0.113.7"]).unwrap(), "203.0.113.7");
+        assert_eq!(found(&["6.6.6.6, 203.0.113.7, 127.0.0.1, ::1"]).unwrap(), "203.0.113.7");
+        assert_eq!(found(&["6.6.6.6", "203.0.113.7:443", "127.0.0.1"]).unwrap(), "203.0.113.7");
+        assert_eq!(found(&["[2001:db8::1]:9"]).unwrap(), "2001:db8::1");
+        assert_eq!(found(&["[2001:db8::1]"]).unwrap(), "2001:db8::1");
+        assert_eq!(found(&["::ffff:203.0.113.7"]).unwrap(), "203.0.113.7");
+    }
+
+    #[test]
+    fn garbage_and_what_stands_before_it_are_ignored() {
+        for value in ["", ",", "unknown", "6.6.6.6, _hidden", "6.6.6.6,", "1.2.3", "\u{fc}", "a\"b", "127.0.0.1"] {
+            assert_eq!(found(&[value]), None, "{value}");
+        }
+        assert_eq!(found(&[]), None);
+        assert_eq!(last_hop([&b"\xff"[..]].into_iter()), None);
+    }
+
+    #[test]
+    fn only_this_machine_is_believed() {
+        let told = ip("203.0.113.7");
+        assert_eq!(client(ip("127.0.0.1"), told), told);
+        assert_eq!(client(ip("::1"), told), told);
+        assert_eq!(client(ip("::ffff:127.0.0.1"), told), told);
+        assert_eq!(client(None, told), told);
+        assert_eq!(client(ip("198.51.100.2"), told), ip("198.51.100.2"));
+        assert_eq!(client(ip("10.0.0.1"), told), ip("10.0.0.1"));
+        assert_eq!(client(ip("127.0.0.1"), None), ip("127.0.0.1"));
+        assert_eq!(client(None, None), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_breaks_it(value in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = last_hop([value.as_slice()].into_iter());
         }
     }
 }

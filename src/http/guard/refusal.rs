@@ -1,7 +1,14 @@
-//! What the guard itself says to a client: its refusals, in the shape of every other error. Called by `connection` and
-//! `farewell`.
+//! What the guard itself says to a client: its refusals, in the shape of every other error; and how a connection is turned
+//! away for which there was no room. Nobody waits for such a one, and it is kept open for a moment: closing at once, with
+//! its request unread, would turn the answer into a reset. Called by `connection` and `guard`.
+
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::head::Refusal;
+use super::registry::Slot;
 use crate::http::response::{ApiError, Response};
 
 pub(super) const TOO_SLOW: Refusal =
@@ -45,5 +52,45 @@ fn reason(status: u16) -> &'static str {
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Bad Request",
+    }
+}
+
+/// So many are kept open at once; one more closes the oldest.
+const KEPT: usize = 64;
+/// And so long.
+const KEPT_FOR: Duration = Duration::from_millis(500);
+/// Read of each before it is closed, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Connections that have been refused, and are still open.
+#[derive(Default)]
+pub(super) struct TurnedAway(VecDeque<(Instant, Arc<Slot>)>);
+
+impl TurnedAway {
+    /// Says that all connections are in use.
+    pub(super) fn refuse(&mut self, slot: Arc<Slot>) {
+        // A socket that cannot take so little at once belongs to nobody who would read it.
+        let written = slot.socket.set_nonblocking().and_then(|()| slot.socket.write(&bytes(FULL)));
+        if written.is_err() {
+            return;
+        }
+        slot.socket.shutdown(Shutdown::Write);
+        if self.0.len() == KEPT {
+            self.close_oldest();
+        }
+        self.0.push_back((Instant::now(), slot));
+    }
+
+    /// Closes those that have had their moment.
+    pub(super) fn close_old(&mut self) {
+        while self.0.front().is_some_and(|(since, _)| since.elapsed() >= KEPT_FOR) {
+            self.close_oldest();
+        }
+    }
+
+    fn close_oldest(&mut self) {
+        let Some((_, slot)) = self.0.pop_front() else { return };
+        // What it has sent is taken, so that nothing unread makes a reset of the close.
+        let _ = slot.socket.read(&mut [0; READ_BYTES]);
     }
 }

@@ -1,7 +1,7 @@
 //! Who is inside: every open connection, and what it is doing. At the cap the one that has been idle longest gives way;
 //! where none is idle, the one whose request has been coming longest, or whose answer has been leaving longest, once that
 //! has taken more than [`PATIENCE`]: otherwise whoever sends half a request often enough would keep everybody out.
-//! A request costs no lock here, only a change of its place's state.
+//! A request costs no lock here, only a change of its slot's state.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use super::stream::Socket;
 
 type Ticket = u64;
 
-/// So many that were told to go may still be going when others have taken their places.
+/// So many that were told to go may still be going when others have taken their slots.
 const LEAVING_AT_MOST: usize = 32;
 /// How long a new connection waits for them.
 const LEAVING_WAIT: Duration = Duration::from_secs(1);
@@ -54,15 +54,15 @@ impl State {
     }
 }
 
-/// A connection's place.
-pub(super) struct Place {
+/// A connection's slot.
+pub(super) struct Slot {
     pub(super) socket: Socket,
     state: AtomicU64,
     /// It has not asked anything yet.
     fresh: AtomicBool,
 }
 
-impl Place {
+impl Slot {
     pub(super) fn new(socket: Socket) -> Self {
         Self { socket, state: AtomicU64::new(State::LEAVING.0), fresh: AtomicBool::new(true) }
     }
@@ -116,7 +116,7 @@ impl Place {
 
 #[derive(Default)]
 struct Inside {
-    places: HashMap<Ticket, Arc<Place>>,
+    slots: HashMap<Ticket, Arc<Slot>>,
     last: Ticket,
 }
 
@@ -138,7 +138,7 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.registry.lock().places.remove(&self.ticket);
+        self.registry.lock().slots.remove(&self.ticket);
         self.registry.left.notify_one();
     }
 }
@@ -163,15 +163,15 @@ impl Registry {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX >> KIND_BITS)
     }
 
-    /// Gives a connection a place; `None` when there is none and nobody can give way.
-    pub(super) fn enter(self: &Arc<Self>, place: &Arc<Place>) -> Option<Seat> {
+    /// Gives a connection a slot; `None` when there is none and nobody can give way.
+    pub(super) fn enter(self: &Arc<Self>, slot: &Arc<Slot>) -> Option<Seat> {
         let mut inside = self.lock();
-        if inside.places.len() >= self.cap {
+        if inside.slots.len() >= self.cap {
             if !inside.make_room(self.cap, self.now_ms()) {
                 return None;
             }
             // A burst must not make more threads than the cap and a few.
-            let crowded = |inside: &mut Inside| inside.places.len() >= self.cap + LEAVING_AT_MOST;
+            let crowded = |inside: &mut Inside| inside.slots.len() >= self.cap + LEAVING_AT_MOST;
             let waited = self.left.wait_timeout_while(inside, LEAVING_WAIT, crowded);
             inside = waited.unwrap_or_else(PoisonError::into_inner).0;
             if crowded(&mut inside) {
@@ -180,8 +180,8 @@ impl Registry {
         }
         inside.last = inside.last.wrapping_add(1);
         let ticket = inside.last;
-        place.state.store(State::new(IDLE, self.turn()).0, Ordering::SeqCst);
-        inside.places.insert(ticket, Arc::clone(place));
+        slot.state.store(State::new(IDLE, self.turn()).0, Ordering::SeqCst);
+        inside.slots.insert(ticket, Arc::clone(slot));
         Some(Seat { registry: Arc::clone(self), ticket })
     }
 
@@ -191,14 +191,14 @@ impl Registry {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().places.is_empty()
+        self.lock().slots.is_empty()
     }
 
     /// Closes those that wait idly. One whose next request has begun to arrive is not idle, though its thread may not
     /// know yet; one that has just come is given its first request.
     pub(super) fn close_idle_but_fresh(&self) {
-        self.close(|state, place| {
-            state.kind() == IDLE && !place.fresh.load(Ordering::SeqCst) && !place.socket.has_something()
+        self.close(|state, slot| {
+            state.kind() == IDLE && !slot.fresh.load(Ordering::SeqCst) && !slot.socket.has_something()
         });
     }
 
@@ -208,26 +208,26 @@ impl Registry {
     }
 
     pub(super) fn close_all(&self) {
-        self.lock().places.values().for_each(|place| {
-            place.state.store(State::LEAVING.0, Ordering::SeqCst);
-            place.socket.shutdown(Shutdown::Both);
+        self.lock().slots.values().for_each(|slot| {
+            slot.state.store(State::LEAVING.0, Ordering::SeqCst);
+            slot.socket.shutdown(Shutdown::Both);
         });
     }
 
-    fn close(&self, is_meant: impl Fn(State, &Place) -> bool) {
-        for place in self.lock().places.values() {
-            let state = place.state();
-            if is_meant(state, place) {
-                place.dismiss(state);
+    fn close(&self, is_meant: impl Fn(State, &Slot) -> bool) {
+        for slot in self.lock().slots.values() {
+            let state = slot.state();
+            if is_meant(state, slot) {
+                slot.dismiss(state);
             }
         }
     }
 }
 
 impl Inside {
-    /// Whether there is a place among `cap`, if need be by sending somebody away.
+    /// Whether there is a slot among `cap`, if need be by sending somebody away.
     fn make_room(&mut self, cap: usize, now_ms: u64) -> bool {
-        self.places.values().filter(|place| !place.is_leaving()).count() < cap
+        self.slots.values().filter(|slot| !slot.is_leaving()).count() < cap
             || self.dismiss_oldest_idle()
             || self.dismiss_slowest(now_ms)
     }
@@ -245,10 +245,10 @@ impl Inside {
 
     fn dismiss_oldest(&mut self, is_meant: impl Fn(State) -> bool) -> bool {
         loop {
-            let states = self.places.values().map(|place| (place.state(), place));
+            let states = self.slots.values().map(|slot| (slot.state(), slot));
             match states.filter(|(state, _)| is_meant(*state)).min_by_key(|(state, _)| state.since()) {
                 None => return false,
-                Some((state, place)) if place.dismiss(state) => return true,
+                Some((state, slot)) if slot.dismiss(state) => return true,
                 // It went on at this moment; it stays, another goes.
                 Some(_) => {}
             }
@@ -264,19 +264,19 @@ mod tests {
 
     use super::*;
 
-    fn place() -> (Arc<Place>, UnixStream) {
+    fn slot() -> (Arc<Slot>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Arc::new(Place::new(Socket::Unix(ours))), theirs)
+        (Arc::new(Slot::new(Socket::Unix(ours))), theirs)
     }
 
     #[test]
     fn at_the_cap_the_oldest_idle_one_goes_and_never_a_busy_one() {
         let registry = Arc::new(Registry::new(3));
-        let [(busy, _a), (old, _b), (young, _c), (next, _d), (last, _e)] = std::array::from_fn(|_| place());
-        let seats: Vec<Seat> = [&busy, &old, &young].map(|place| registry.enter(place).unwrap()).into();
+        let [(busy, _a), (old, _b), (young, _c), (next, _d), (last, _e)] = std::array::from_fn(|_| slot());
+        let seats: Vec<Seat> = [&busy, &old, &young].map(|slot| registry.enter(slot).unwrap()).into();
         assert!(busy.arriving(&seats[0]));
         let newcomer = registry.enter(&next).unwrap();
-        assert_eq!([&busy, &old, &young].map(|place| place.is_leaving()), [false, true, false]);
+        assert_eq!([&busy, &old, &young].map(|slot| slot.is_leaving()), [false, true, false]);
         // What is told to go takes no request any more.
         assert!(!old.arriving(&seats[1]) && !old.answering());
         assert!(young.arriving(&seats[2]) && next.arriving(&newcomer));
@@ -289,16 +289,16 @@ mod tests {
     fn at_the_cap_the_slowest_one_goes_once_it_has_been_slow_for_a_second_and_never_one_that_is_being_answered() {
         let registry = Arc::new(Registry::new(4));
         let [(slow, _a), (deaf, _b), (asked, _c), (young, _d), (first, _e), (second, _f), (third, _g)] =
-            std::array::from_fn(|_| place());
+            std::array::from_fn(|_| slot());
         let inside = [&slow, &deaf, &asked, &young];
-        let seats: Vec<Seat> = inside.map(|place| registry.enter(place).unwrap()).into();
+        let seats: Vec<Seat> = inside.map(|slot| registry.enter(slot).unwrap()).into();
         assert!(slow.arriving(&seats[0]) && asked.answering());
         std::thread::sleep(Duration::from_millis(10));
         assert!(deaf.taking(&seats[1]));
         assert!(young.arriving(&seats[3]) && registry.enter(&first).is_none(), "nobody has been slow for long");
         std::thread::sleep(PATIENCE + Duration::from_millis(50));
         assert!(young.arriving(&seats[3]));
-        let leaving = || inside.map(|place| place.is_leaving());
+        let leaving = || inside.map(|slot| slot.is_leaving());
         let mut newcomers = vec![registry.enter(&first).unwrap()];
         assert!(first.arriving(&newcomers[0]));
         assert_eq!(leaving(), [true, false, false, false]);
@@ -309,10 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_dropped_by_whatever_way_frees_its_place() {
+    fn a_seat_dropped_by_whatever_way_frees_its_slot() {
         let registry = Arc::new(Registry::new(1));
-        let (place, _other) = place();
-        drop(registry.enter(&place).unwrap());
+        let (slot, _other) = slot();
+        drop(registry.enter(&slot).unwrap());
         assert!(registry.is_empty());
     }
 
@@ -320,16 +320,16 @@ mod tests {
     fn a_stop_closes_what_is_idle_then_what_is_incomplete_and_lets_answers_end() {
         let registry = Arc::new(Registry::new(5));
         let [(idle, _a), (fresh, _b), (asking, mut client), (arriving, _d), (answering, _e)] =
-            std::array::from_fn(|_| place());
+            std::array::from_fn(|_| slot());
         let all = [&idle, &fresh, &asking, &arriving, &answering];
-        let seats: Vec<Seat> = all.map(|place| registry.enter(place).unwrap()).into();
-        for (place, seat) in [(&idle, &seats[0]), (&asking, &seats[2])] {
-            assert!(place.arriving(seat));
-            place.idle(seat);
+        let seats: Vec<Seat> = all.map(|slot| registry.enter(slot).unwrap()).into();
+        for (slot, seat) in [(&idle, &seats[0]), (&asking, &seats[2])] {
+            assert!(slot.arriving(seat));
+            slot.idle(seat);
         }
         client.write_all(b"GET").unwrap();
         assert!(arriving.arriving(&seats[3]) && answering.answering());
-        let leaving = || all.map(|place| place.is_leaving());
+        let leaving = || all.map(|slot| slot.is_leaving());
         registry.close_idle_but_fresh();
         assert_eq!(leaving(), [true, false, false, false, false], "who has just come, or asks, is answered");
         registry.close_unanswered();

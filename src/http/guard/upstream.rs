@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::bodies::{BODY_HEADER, Bodies};
-use super::head::MAX_HEADERS;
+use super::head::{MAX_HEADERS, PEER_HEADER};
 
 /// How long a handler may take; calls to Stripe are the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -20,8 +20,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 const ANSWER_BYTES: usize = 1024;
 /// Longest head of an answer, in bytes; our own handlers write it.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
-/// Header by which the guard tells who asks; one that a client sends is dropped.
-pub const PEER_HEADER: &str = "X-Tilld-Peer";
 
 /// An answer as it came: head and body.
 pub(super) struct Answer {
@@ -41,20 +39,20 @@ pub struct Pool {
 
 /// One of the connections.
 struct Line {
-    /// Its place among the bodies.
+    /// Its number among the bodies.
     number: usize,
     /// `None`: it broke, and is replaced when it is needed.
     stream: Option<UnixStream>,
 }
 
 impl Pool {
-    /// Opens as many connections to the socket at `path` as there are places for `bodies`, each confirmed before the next.
+    /// Opens as many connections to the socket at `path` as `bodies` are for, each confirmed before the next.
     ///
     /// # Errors
     /// When nobody answers there.
     pub fn open(path: &Path, bodies: Arc<Bodies>) -> io::Result<Self> {
-        let idle = bounded(bodies.places());
-        for number in 0..bodies.places() {
+        let idle = bounded(bodies.connections());
+        for number in 0..bodies.connections() {
             // The channel has room for as many as are made here.
             let _ = idle.0.send(Line { number, stream: Some(connect(path)?) });
         }
@@ -65,14 +63,14 @@ impl Pool {
     pub(super) fn send(&self, head: Vec<u8>, body: Vec<u8>, client: Option<IpAddr>) -> io::Result<Pending<'_>> {
         let mut line = self.idle.1.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
         let (number, taken) = (line.number, line.stream.take());
-        let lease = Lease { line: Some(line), home: &self.idle.0 };
+        let borrowed = Borrowed { line: Some(line), home: &self.idle.0 };
         let mut stream = match taken {
             Some(stream) => stream,
             None => self.replace()?,
         };
         let ticket = (!body.is_empty()).then(|| self.bodies.put(number, body));
         stream.write_all(&ended(head, ticket.as_deref(), client)?)?;
-        Ok(Pending { stream, lease })
+        Ok(Pending { stream, borrowed })
     }
 
     fn replace(&self) -> io::Result<UnixStream> {
@@ -84,28 +82,28 @@ impl Pool {
 /// A request that has been passed on.
 pub(super) struct Pending<'a> {
     stream: UnixStream,
-    lease: Lease<'a>,
+    borrowed: Borrowed<'a>,
 }
 
 impl Pending<'_> {
     /// Waits for the answer.
     pub(super) fn answer(mut self, has_body: bool) -> io::Result<Answer> {
         let answer = receive(&mut self.stream, has_body)?;
-        // Only a connection that gave a whole answer is used again; a broken one leaves an empty place.
-        if let Some(line) = &mut self.lease.line {
+        // Only a connection that gave a whole answer is used again; a broken one leaves a gap.
+        if let Some(line) = &mut self.borrowed.line {
             line.stream = Some(self.stream);
         }
         Ok(answer)
     }
 }
 
-/// Gives the place in the pool back, with the connection if it is whole.
-struct Lease<'a> {
+/// Gives the connection back to the pool, if it is whole, or the gap that it leaves.
+struct Borrowed<'a> {
     line: Option<Line>,
     home: &'a Sender<Line>,
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         if let Some(line) = self.line.take() {
             // Room is certain: it was taken out of this channel.

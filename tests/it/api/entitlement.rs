@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use tilld::entitlement::Plan;
-use tilld::http::api;
 use tilld::http::request::Method;
 use tilld::trigger;
 
@@ -30,7 +29,7 @@ fn the_answer_has_every_field_in_the_contracts_order() {
     let (till, _) = after(&[]);
     let headers = vec![("Authorization".to_owned(), format!("Bearer {TOKEN}"))];
     let call = request(Method::Get, "/api/v1/users/alice/entitlement", headers, b"");
-    let text = String::from_utf8(api::answer(&till.api, &call).body).unwrap();
+    let text = String::from_utf8(tilld::http::private::answer(&till.api, &call).body).unwrap();
     let subscription = trigger::ids("alice").subscription;
     let expected = format!(
         "{{\"user_id\":\"alice\",\"entitled\":true,\"tier\":\"pro\",\"reason\":\"active\",\"status\":\"active\",\

@@ -173,6 +173,8 @@ fn what_was_sent_by_a_clock_that_has_been_set_back_is_looked_for_at_once_and_not
     scene.till.clock.advance(48 * HOUR_MS);
     assert_eq!(scene.pay(), OperationOutcome::InDoubt { key: "key-1".to_owned() });
     scene.till.clock.set(scene.fake.clock().now_ms());
+    // What its thread does first when it begins, and when the clock was set back.
+    scene.calls.bring_forward(scene.till.clock.now_ms()).unwrap();
     assert_eq!((scene.recover(), scene.status()), (1, json!("done")));
     assert_eq!((scene.posts(), scene.fake.effects("payment_intent")), (ALL, 1));
 }

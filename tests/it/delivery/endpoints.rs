@@ -7,6 +7,7 @@ use serde_json::Value;
 use tilld::clock::Clock;
 use tilld::delivery::endpoint::Endpoint;
 use tilld::operations::{self, Operator};
+use tilld::step::Cause;
 use tilld::store::webhook_endpoints;
 
 use super::receiver::{Receiver, Reply};
@@ -152,4 +153,22 @@ fn a_disabled_endpoint_is_not_tried_with_the_one_event_that_it_refuses_for_ever(
     till.clock.advance(DAY_S * 1000);
     lane.step();
     assert!(!is_disabled(&till, &url) && state(&till, rows[1]).0 == "done");
+}
+
+#[test]
+fn a_disabled_endpoint_is_tried_at_once_after_a_clock_was_set_back_and_then_once_a_day() {
+    let till = Till::new();
+    let receiver = Receiver::answering(Reply::Status(410));
+    let url = receiver.url();
+    put(&till.store, &url, None, 1);
+    till.clock.advance(30 * DAY_S * 1000);
+    let mut lane = Stepper::of(&till, &url);
+    assert_eq!(lane.settle(), 1);
+    assert!(is_disabled(&till, &url));
+    till.clock.set(START_MS);
+    assert_eq!(lane.settle(), 0);
+    lane.correct(Cause::SetBack(30 * DAY_S));
+    assert_eq!((lane.settle(), lane.settle()), (1, 0));
+    till.clock.advance(DAY_S * 1000);
+    assert_eq!(lane.settle(), 1);
 }

@@ -1,13 +1,19 @@
 //! A clock that is set while the daemon runs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::projection::{Context, Event, ProjectionError, project};
+use tilld::retrier::Retrier;
+use tilld::step::{Job, Loop, Surroundings};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;
+use tilld::thread::{Pulse, stopper};
+use tilld::tick::Tick;
 
 use super::event;
 use crate::harness::{DAY_S, SECRET, START_S, Setup, Till, notify};
@@ -71,19 +77,33 @@ fn due_ms(till: &Till) -> i64 {
     till.value("SELECT next_retry_at_ms FROM webhook_retry_queue").as_i64().unwrap()
 }
 
+/// What the retry thread does in one turn: how many retries it releases.
+fn turn(till: &Till, retrier: &mut Loop<Retrier>) -> i64 {
+    let queued = || till.value("SELECT count(*) FROM webhook_retry_queue").as_i64().unwrap();
+    let before = queued();
+    till.turn(retrier).unwrap();
+    before - queued()
+}
+
+/// A retry thread that begins.
+fn retrier(till: &Till) -> Loop<Retrier> {
+    Loop::new(Retrier::new(till.store.clone(), bounded(1).0, Setup::default().retry))
+}
+
 #[test]
 fn a_retry_waits_its_own_delay_however_far_the_clock_is_set_back() {
     let mut till = Till::with(Setup { project: Some(failing), ..Setup::default() });
     till.feed(&[stubborn()]);
-    till.retrier.step(till.clock.now_ms()).unwrap();
+    let mut thread = retrier(&till);
+    assert_eq!(turn(&till, &mut thread), 0);
     let delay_ms = due_ms(&till) - till.clock.now_ms();
     assert!((15_000..=30_000).contains(&delay_ms));
     // While it runs: the first look after the step sets the due time anew.
     till.clock.advance(-HOUR_MS);
-    assert_eq!(till.retrier.step(till.clock.now_ms()).unwrap(), 0);
+    assert_eq!(turn(&till, &mut thread), 0);
     assert_eq!(due_ms(&till), till.clock.now_ms() + delay_ms, "its delay from now");
     till.clock.advance(delay_ms);
-    assert_eq!(till.retrier.step(till.clock.now_ms()).unwrap(), 1);
+    assert_eq!(turn(&till, &mut thread), 1);
     till.settle();
     assert_eq!(till.value("SELECT retry_count FROM webhook_retry_queue"), 2, "it was tried again");
 
@@ -91,14 +111,16 @@ fn a_retry_waits_its_own_delay_however_far_the_clock_is_set_back() {
     let far_ms = due_ms(&till) + DAY_S * 1000;
     till.connection().execute("UPDATE webhook_retry_queue SET next_retry_at_ms = ?1", [far_ms]).unwrap();
     let now_ms = till.clock.now_ms();
-    let mut till = Till::in_dir(till.close(), Setup { project: Some(failing), ..Setup::default() });
+    drop(thread);
+    let till = Till::in_dir(till.close(), Setup { project: Some(failing), ..Setup::default() });
     till.clock.set(now_ms);
-    assert_eq!(till.retrier.step(now_ms).unwrap(), 0);
+    let mut thread = retrier(&till);
+    assert_eq!(turn(&till, &mut thread), 0);
     assert!((now_ms + 30_000..=now_ms + 60_000).contains(&due_ms(&till)), "{} after {now_ms}", due_ms(&till));
     // What is due rightly is left alone.
     let due = due_ms(&till);
     till.clock.advance(10_000);
-    till.retrier.step(till.clock.now_ms()).unwrap();
+    assert_eq!(turn(&till, &mut thread), 0);
     assert_eq!(due_ms(&till), due);
 }
 
@@ -126,6 +148,17 @@ fn with_a_payer_who_cancels() -> Till {
     till
 }
 
+/// A turn of a thread's loop at a time by our clock, and by the other one.
+fn look<J: Job>(till: &Till, turning: &mut Loop<J>, now_ms: i64, at: Instant)
+where
+    J::Error: std::fmt::Debug,
+{
+    let (pulse, (_stopper, stop)) = (Pulse::default(), stopper());
+    let around = Surroundings { stop: &stop, clock: &*till.clock, pulse: &pulse };
+    turning.ring();
+    turning.turn(now_ms, at, &around).unwrap();
+}
+
 fn told(till: &Till) -> Value {
     till.value(
         "SELECT group_concat(json_extract(payload, '$.data.new.entitled')) FROM (SELECT payload FROM outbox ORDER BY id)",
@@ -134,35 +167,36 @@ fn told(till: &Till) -> Value {
 
 #[test]
 fn a_clock_that_was_ahead_for_half_a_minute_tells_nothing() {
-    let mut till = with_a_payer_who_cancels();
-    let (before, start, pulse) = (told(&till), Instant::now(), tilld::thread::Pulse::default());
-    let after = |seconds| start + Duration::from_secs(seconds);
+    let till = with_a_payer_who_cancels();
+    let (before, start) = (told(&till), Instant::now());
     let now_ms = till.clock.now_ms();
-    till.tick.look((now_ms, start), true, &pulse).unwrap();
+    let mut tick = Loop::new(Tick::new(till.store.clone(), Arc::clone(&till.context)));
+    look(&till, &mut tick, now_ms, start);
     for seconds in [5_u64, 30] {
         let ahead_ms = now_ms + 400 * DAY_S * 1000 + i64::try_from(seconds).unwrap() * 1000;
-        till.tick.look((ahead_ms, after(seconds)), true, &pulse).unwrap();
+        look(&till, &mut tick, ahead_ms, start + Duration::from_secs(seconds));
         assert_eq!(told(&till), before, "the leap is waited out");
     }
-    till.tick.look((now_ms + 35_000, after(35)), true, &pulse).unwrap();
+    look(&till, &mut tick, now_ms + 35_000, start + Duration::from_secs(35));
     assert_eq!((told(&till), &till.entitlement("user_1")["entitled"]), (before, &json!(true)));
 }
 
 #[test]
 fn what_was_computed_while_the_clock_was_ahead_is_computed_anew_when_it_is_set_back_or_at_the_next_start() {
     for restarted in [false, true] {
-        let mut till = with_a_payer_who_cancels();
-        let (start, pulse) = (Instant::now(), tilld::thread::Pulse::default());
+        let till = with_a_payer_who_cancels();
+        let start = Instant::now();
+        let mut tick = Loop::new(Tick::new(till.store.clone(), Arc::clone(&till.context)));
         let now_ms = till.clock.now_ms();
         if !restarted {
-            till.tick.look((now_ms, start), true, &pulse).unwrap();
+            look(&till, &mut tick, now_ms, start);
         }
         // Computed by whatever runs meanwhile.
         till.tick.step(now_ms + 400 * DAY_S * 1000).unwrap();
         assert_eq!(till.value("SELECT entitled FROM subscriptions"), json!(0));
         let told_wrong = told(&till).as_str().unwrap().to_owned();
         till.clock.set(now_ms + 30_000);
-        till.tick.look((now_ms + 30_000, start + Duration::from_secs(40)), true, &pulse).unwrap();
+        look(&till, &mut tick, now_ms + 30_000, start + Duration::from_secs(40));
         assert_eq!(till.value("SELECT entitled FROM subscriptions"), json!(1), "restarted: {restarted}");
         assert_eq!(told(&till), json!(format!("{told_wrong},1")), "the last word is the right one");
         assert_eq!(till.value("SELECT count(*) FROM subscriptions WHERE updated_at_ms > 1767225630000"), json!(0));
@@ -172,12 +206,19 @@ fn what_was_computed_while_the_clock_was_ahead_is_computed_anew_when_it_is_set_b
 #[test]
 fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
     let till = with_a_payer_who_cancels();
-    let attempt: tilld::delivery::Attempt = Box::new(|_, _| tilld::delivery::Outcome::Done(None));
-    let mut lane = tilld::delivery::Lane::new(till.store.clone(), APPLICATION, tilld::delivery::Books::None, attempt);
-    let (now_ms, start) = (till.clock.now_ms(), Instant::now());
+    let (sent, seen) = bounded(64);
+    let attempt: tilld::delivery::Attempt = Box::new(move |_, _| {
+        sent.send(()).unwrap();
+        tilld::delivery::Outcome::Done(None)
+    });
+    let lane = tilld::delivery::Lane::new(till.store.clone(), APPLICATION, tilld::delivery::Books::None, attempt);
+    let (mut lane, now_ms, start) = (Loop::new(lane), till.clock.now_ms(), Instant::now());
+    // Whether a delivery that is due is made.
     let mut may = |moved_ms: i64, seconds: u64| {
         let passed_ms = i64::try_from(seconds).unwrap() * 1000;
-        lane.may_tell(now_ms + moved_ms + passed_ms, start + Duration::from_secs(seconds))
+        due_again(&till);
+        look(&till, &mut lane, now_ms + moved_ms + passed_ms, start + Duration::from_secs(seconds));
+        seen.try_iter().count() == 1
     };
     assert!(may(0, 0) && may(0, 1));
     let leap_ms = 400 * DAY_S * 1000;
@@ -185,4 +226,10 @@ fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
     assert!(!may(0, 33) && !may(0, 40), "first what is wrong is put right");
     assert!(may(0, 49));
     assert!(!may(leap_ms, 50) && may(leap_ms, 141), "one that stays is the truth");
+}
+
+/// Lets what was delivered be due once more.
+fn due_again(till: &Till) {
+    let sql = "UPDATE outbox SET status = 'pending', attempts = 0, claimed_at_ms = NULL, finished_at_ms = NULL";
+    assert_eq!(till.connection().execute(sql, []).unwrap(), 1);
 }

@@ -7,13 +7,12 @@ use crate::calls::CallsError;
 use crate::http::api::{Api, users, views};
 use crate::http::request::{Method, Request};
 use crate::http::response::{ApiError, Page, Response};
-use crate::http::route::{self, Route, Segments};
-use crate::http::{api, auth::Access};
+use crate::http::route::{self, Access, Route, Segments, route};
 use crate::store::{customers, invoices};
 use crate::stripe::form::Form;
 
-pub(in crate::http::api) const ROUTES: &[Route<Api>] =
-    &[api::route(Method::Get, "/api/v1/users/{user_id}/invoices", Access::Api, list)];
+pub(in crate::http) const ROUTES: &[Route<Api>] =
+    &[route(Method::Get, "/api/v1/users/{user_id}/invoices", Access::Api, list)];
 
 /// Whether a request asks for invoices as Stripe has them now.
 pub(super) fn waits_for_stripe(request: &Request) -> bool {

@@ -104,7 +104,7 @@ fn refuse_deleted(api: &Api, customer_id: &str) -> Result<(), ApiError> {
 }
 
 /// `DELETE /api/v1/users/{user_id}/customer?stripe_customer_id=`.
-pub(in crate::http::api) fn delete(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn delete(api: &Api, request: &Request, segments: &Segments) -> Answered {
     let user = users::find(api, users::user_id(segments))?;
     let customer_id = valid(request.parameter(PARAM).as_deref().map(str::trim).unwrap_or_default())?;
     let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());

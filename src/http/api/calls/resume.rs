@@ -1,8 +1,8 @@
 //! A subscription that stands still runs again: one that is paused, and one whose collecting is paused. Called by
 //! `calls`.
 
-use super::subscription::{PRORATIONS, SubscriptionCall, act, path_of, running_that};
-use super::{Answered, CallRequest, schedule, user};
+use super::subscription::{PRORATIONS, SubscriptionCall, act, running_that};
+use super::{Answered, CallRequest, schedule, subscription_path, user};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
@@ -26,7 +26,7 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
         let mut shown = running_that(api, &user.id, stands_still)?;
         if !stands_still(&shown.subscription) {
             // A moment ago somebody may have paused it in the dashboard.
-            asked.read_anew(&path_of(&shown.subscription.stripe_subscription_id))?;
+            asked.read_anew(&subscription_path(&shown.subscription.stripe_subscription_id))?;
             shown = running_that(api, &user.id, stands_still)?;
         }
         let row = &shown.subscription;

@@ -3,8 +3,7 @@
 
 use serde_json::Value;
 
-use super::CallRequest;
-use super::subscription::path_of;
+use super::{CallRequest, subscription_path};
 use crate::calls::OperationOutcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
@@ -32,7 +31,7 @@ pub(super) fn refuse_unheard(
     else {
         return Ok(());
     };
-    match asked.read_anew(&path_of(&id)) {
+    match asked.read_anew(&subscription_path(&id)) {
         Ok(Some(now)) => refuse_shown(&now),
         Ok(None) => Ok(()),
         // Then Stripe's own words have to do.

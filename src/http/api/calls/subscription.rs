@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Answered, CallRequest, answers::respond, check_price, schedule, user};
+use super::{Answered, CallRequest, answers::respond, check_price, schedule, subscription_path, user};
 use crate::calls::{DoneOperation, OperationRequest};
 use crate::entitlement;
 use crate::http::api::{Api, views};
@@ -174,7 +174,7 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
         schedule::refuse(api, &shown)?;
         if !shown.subscription.cancel_at_period_end && shown.subscription.cancel_at.is_none() {
             // Nothing is known here of an end that the customer may have asked for in the portal a moment ago.
-            asked.read_anew(&path_of(&shown.subscription.stripe_subscription_id))?;
+            asked.read_anew(&subscription_path(&shown.subscription.stripe_subscription_id))?;
             shown = running(api, &user.id)?;
         }
         let form = if shown.subscription.cancel_at.is_some() && !shown.subscription.cancel_at_period_end {
@@ -184,10 +184,6 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
         };
         Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionReactivate, form)))
     })
-}
-
-pub(super) fn path_of(subscription_id: &str) -> String {
-    format!("/v1/subscriptions/{}", segment(subscription_id))
 }
 
 /// What is done to a subscription.

@@ -18,7 +18,7 @@ const THREADS: usize = 32;
 /// Threads that requests about one user or payment may take at once.
 const PER_LANE: usize = 2;
 /// Requests in hand at most, those that wait for a thread included.
-pub const IN_HAND: usize = 216;
+pub(crate) const IN_HAND: usize = 216;
 /// Seconds after which a request that found no room comes again.
 const COME_AGAIN_S: &str = "2";
 
@@ -27,7 +27,7 @@ type Job = (Request, Reply);
 pub type Answer = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// The way to these threads; they end when it is gone.
-pub struct Aside {
+pub struct StripeThreads {
     jobs: Sender<Job>,
     lanes: Arc<Lanes>,
 }
@@ -52,7 +52,7 @@ struct Lane {
     parked: VecDeque<Job>,
 }
 
-impl Aside {
+impl StripeThreads {
     /// Starts the threads, for so many requests in hand.
     ///
     /// # Errors

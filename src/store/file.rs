@@ -1,5 +1,7 @@
-//! Where the database file is. A file that was removed or replaced under a running daemon goes on being written to by
-//! the system, and is gone when the daemon ends; so no commit counts that went to such a file. Called by `writer`.
+//! Is the database file ours, in its place, and whole? A file that was removed or replaced under a running daemon goes on
+//! being written to by the system, and is gone when the daemon ends; so no commit counts that went to such a file. And
+//! once SQLite has found the file damaged, nothing is written to it any more: what Stripe is not told we have, it sends
+//! again to the backup put in its place. Called by `store` and `writer`.
 //!
 //! It asks by name only: opening and closing the file would drop SQLite's locks.
 
@@ -13,8 +15,8 @@ use super::{OpenError, StoreError, damage, lock};
 /// Which file it is, whatever its name: file system and number there.
 type Identity = (u64, u64);
 
-/// The places of the two files that hold what was committed.
-pub(super) struct Place {
+/// The two files that hold what was committed, as they were opened.
+pub(super) struct DatabaseFile {
     file: PathBuf,
     identity: Identity,
     log: PathBuf,
@@ -22,7 +24,7 @@ pub(super) struct Place {
     log_identity: OnceLock<Identity>,
 }
 
-impl Place {
+impl DatabaseFile {
     /// Of the database that has just been opened at `path`.
     pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error: io::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
@@ -63,4 +65,36 @@ fn gone(path: &Path, error: Option<&io::Error>) -> StoreError {
     StoreError::Unavailable(format!(
         "{path} was moved or removed while in use ({why}); put it back, or restart tilld to use what lies there"
     ))
+}
+
+/// Whether the file was found damaged.
+pub(super) struct Damage {
+    path: PathBuf,
+    /// What SQLite said when it first found the file damaged.
+    said: OnceLock<String>,
+}
+
+impl Damage {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), said: OnceLock::new() }
+    }
+
+    /// Whether the file may still be written to.
+    pub(super) fn confirm(&self) -> Result<(), StoreError> {
+        self.said.get().map_or(Ok(()), |said| Err(StoreError::Damaged(said.clone())))
+    }
+
+    /// Looks at what became of a read or write.
+    pub(super) fn noting<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Damaged(said)) = &outcome
+            && self.said.set(said.clone()).is_ok()
+        {
+            let backups = damage::backups(&self.path);
+            log::error!(
+                "from now on nothing is written. {} (backups beside it: {backups:?})",
+                StoreError::Damaged(said.clone())
+            );
+        }
+        outcome
+    }
 }

@@ -1,0 +1,43 @@
+//! The private listener's table of routes: `/api/v1/…` for the application, `/api/v1/admin/…` for operators, health for
+//! everyone who reaches it. It must never hold more than the table. Called by `daemon`.
+
+use super::api::{Api, calls, offers, users};
+use super::request::Method::{Delete, Get, Post, Put};
+use super::request::Request;
+use super::response::Response;
+use super::route::Access::{Admin, Api as Token, Open};
+use super::route::{self, Route, route};
+use super::{admin, health};
+
+const ROUTES: &[Route<Api>] = &[
+    route(Get, "/healthz", Open, health::healthz),
+    route(Get, "/readyz", Open, health::readyz),
+    route(Get, "/health/webhooks", Open, health::webhooks),
+    route(Get, "/api/v1/status", Token, health::status),
+    route(Get, "/api/v1/config", Token, offers::config),
+    route(Get, "/api/v1/users", Token, users::list),
+    route(Get, "/api/v1/users/{user_id}", Token, users::get),
+    route(Put, "/api/v1/users/{user_id}", Token, users::put),
+    route(Get, "/api/v1/users/{user_id}/entitlement", Token, users::entitlement),
+    route(Delete, "/api/v1/users/{user_id}/customer", Token, calls::link::delete),
+    route(Get, "/api/v1/users/{user_id}/subscription", Token, users::subscription),
+    route(Get, "/api/v1/users/{user_id}/subscriptions", Token, users::subscriptions),
+    route(Get, "/api/v1/users/{user_id}/payment-failures", Token, users::payment_failures),
+    route(Get, "/api/v1/users/{user_id}/payment-intents", Token, users::payment_intents),
+    route(Get, "/api/v1/users/{user_id}/audit", Token, users::audit),
+    route(Get, "/api/v1/admin/events", Admin, admin::list_events),
+    route(Get, "/api/v1/admin/events/{event_id}", Admin, admin::get_event),
+    route(Post, "/api/v1/admin/events/{event_id}/replay", Admin, admin::replay_event),
+    route(Get, "/api/v1/admin/webhooks/retries", Admin, admin::list_retries),
+    route(Get, "/api/v1/admin/webhooks/dlq", Admin, admin::list_dead_letters),
+    route(Post, "/api/v1/admin/webhooks/dlq/replay", Admin, admin::replay_dead_letters),
+    route(Get, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::get_dead_letter),
+    route(Delete, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::discard_dead_letter),
+    route(Post, "/api/v1/admin/webhooks/dlq/{event_id}/replay", Admin, admin::replay_dead_letter),
+];
+
+/// Answers a request of the private listener.
+#[must_use]
+pub fn answer(api: &Api, request: &Request) -> Response {
+    route::dispatch(&[ROUTES, calls::ROUTES, calls::invoices::ROUTES], &api.tokens, api, request)
+}

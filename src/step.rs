@@ -1,0 +1,385 @@
+//! The one loop of every thread that works by itself. A job does a step and says when the next one is due; the loop waits
+//! for that time, a bell or the order to stop, whichever comes first, pauses while the database cannot be had, and looks
+//! after the clock: at the start, and whenever the clock was set back, it has the job put right what a clock that was ahead
+//! has dated, before the next step. It must never decide what is done. Called by `daemon` for each thread of its own; tests
+//! drive [`Loop::turn`].
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, never, select};
+
+use crate::clock::Clock;
+use crate::leap::{Caution, Look, Watch};
+use crate::store::StoreError;
+use crate::thread::{Pulse, Stop};
+
+/// A thread sleeps no longer than this: the clock may be set, and a watchdog counts the turns.
+pub(crate) const NAP: Duration = Duration::from_secs(5);
+/// Pause after the database could not be asked or written.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The same, where only an operator can help. Shorter than the watchdog's patience.
+const LONG_PAUSE: Duration = Duration::from_secs(20);
+/// How often the clock is looked at while a jump of it is waited out.
+const WAITING: Duration = Duration::from_secs(1);
+/// A failure that stays the same is logged again after so long.
+const REMIND_AFTER: Duration = Duration::from_secs(60);
+
+/// When the next step is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// More may wait.
+    AtOnce,
+    /// After so long, unless a bell rings first.
+    After(Duration),
+}
+
+impl Next {
+    /// At `due_ms` (unix milliseconds), but after `most` at the latest.
+    #[must_use]
+    pub fn due(due_ms: Option<i64>, now_ms: i64, most: Duration) -> Self {
+        let left_ms = due_ms.map(|due_ms| u64::try_from(due_ms.saturating_sub(now_ms)).unwrap_or(0));
+        Self::After(left_ms.map_or(most, Duration::from_millis).min(most))
+    }
+}
+
+/// Why a job is asked to put right what depends on the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The thread begins: a process before this one may have died, or had a clock that was ahead.
+    Start,
+    /// The clock was set back, by so many seconds.
+    SetBack(i64),
+}
+
+/// What a failed step means for the thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// It is tried again soon.
+    Soon,
+    /// It is tried again now and then: only an operator can help.
+    Rarely,
+    /// The process stops.
+    End,
+}
+
+/// Why a step failed.
+pub trait JobError: Display {
+    /// What is done about it.
+    fn reaction(&self) -> Reaction;
+}
+
+impl JobError for StoreError {
+    fn reaction(&self) -> Reaction {
+        match self {
+            Self::Stopped => Reaction::End,
+            error if error.is_damage() => Reaction::Rarely,
+            _ => Reaction::Soon,
+        }
+    }
+}
+
+impl JobError for Infallible {
+    fn reaction(&self) -> Reaction {
+        match *self {}
+    }
+}
+
+/// What a job may use beside the time of its step.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The order to stop.
+    pub stop: &'a Stop,
+    /// For work that takes its time.
+    pub clock: &'a dyn Clock,
+    /// To be beaten within a long step.
+    pub pulse: &'a Pulse,
+}
+
+/// The work of a thread.
+pub trait Job {
+    /// Why a step fails.
+    type Error: JobError;
+
+    /// What it does about jumps of the clock.
+    const CAUTION: Caution = Caution::NONE;
+
+    /// What waits while it fails, in the plural, for the log.
+    fn name(&self) -> String;
+
+    /// Puts right what only a process that died, or a clock that was ahead, can have left behind. Tried again until it
+    /// succeeds, before any step.
+    ///
+    /// # Errors
+    /// When the database could not take it.
+    fn correct(&mut self, _cause: Cause, _now_ms: i64, _around: &Surroundings) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// The clock has leapt forward, by so many seconds.
+    fn leapt(&self, _seconds: i64) {}
+
+    /// Does one step.
+    ///
+    /// # Errors
+    /// When it could not be done; it is tried again.
+    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, Self::Error>;
+}
+
+/// A job, and what its thread knows of the time.
+pub struct Loop<J> {
+    job: J,
+    watch: Watch,
+    /// What is still to be put right.
+    wrong: Option<Cause>,
+    /// When the next step is due; `None`: now.
+    due: Option<Instant>,
+}
+
+impl<J: Job> Loop<J> {
+    /// A loop that has not turned yet.
+    #[must_use]
+    pub fn new(job: J) -> Self {
+        Self { job, watch: Watch::new(J::CAUTION), wrong: Some(Cause::Start), due: None }
+    }
+
+    /// The job.
+    pub fn job(&mut self) -> &mut J {
+        &mut self.job
+    }
+
+    /// A bell has rung: the next turn does a step.
+    pub fn ring(&mut self) {
+        self.due = None;
+    }
+
+    /// Looks at the clock, and does a step if one is due.
+    ///
+    /// # Errors
+    /// As the job's.
+    pub fn turn(&mut self, now_ms: i64, at: Instant, around: &Surroundings) -> Result<Next, J::Error> {
+        match self.watch.look(now_ms, at) {
+            Look::SetBack(seconds) => {
+                self.wrong.get_or_insert(Cause::SetBack(seconds));
+            }
+            Look::Leapt(seconds) => {
+                self.job.leapt(seconds);
+                self.due = None;
+            }
+            Look::Steady | Look::Waiting => {}
+        }
+        if self.watch.is_waiting(at) {
+            return Ok(Next::After(WAITING));
+        }
+        if let Some(cause) = self.wrong {
+            self.job.correct(cause, now_ms, around)?;
+            (self.wrong, self.due) = (None, None);
+        }
+        if let Some(left) = self.due.and_then(|due| due.checked_duration_since(at)).filter(|left| !left.is_zero()) {
+            return Ok(Next::After(left));
+        }
+        let next = self.job.work(now_ms, around)?;
+        self.due = match next {
+            Next::AtOnce => None,
+            Next::After(wait) => at.checked_add(wait),
+        };
+        Ok(next)
+    }
+}
+
+/// Turns until it is time to stop. The job comes back if it may still do something.
+pub fn run<J: Job, T>(job: J, bell: &Receiver<T>, around: &Surroundings) -> Option<J> {
+    let (mut turning, mut bell, mut trouble) = (Loop::new(job), bell.clone(), Trouble::default());
+    while !around.stop.is_given() {
+        around.pulse.beat();
+        let at = Instant::now();
+        let wait = match turning.turn(around.clock.now_ms(), at, around) {
+            Ok(next) => {
+                trouble.is_over(&turning.job);
+                match next {
+                    Next::AtOnce => Duration::ZERO,
+                    Next::After(wait) => wait.min(NAP),
+                }
+            }
+            Err(error) => {
+                let pause = match error.reaction() {
+                    Reaction::Soon => PAUSE,
+                    Reaction::Rarely => LONG_PAUSE,
+                    Reaction::End => return None,
+                };
+                trouble.log(&turning.job, &error, (pause, at));
+                pause
+            }
+        };
+        select! {
+            recv(around.stop.signal()) -> _ => {},
+            recv(bell) -> rung => match rung {
+                Ok(_) => turning.ring(),
+                // Nobody is left who could ring it.
+                Err(_) => bell = never(),
+            },
+            default(wait) => {},
+        }
+    }
+    Some(turning.job)
+}
+
+/// What was last logged of failures, so that an outage has a line for its beginning and one for its end.
+#[derive(Default)]
+struct Trouble(Option<(String, Instant)>);
+
+impl Trouble {
+    fn log<J: Job>(&mut self, job: &J, error: &J::Error, (pause, at): (Duration, Instant)) {
+        let text = error.to_string();
+        let is_known = |(known, logged): &(String, Instant)| {
+            *known == text && at.saturating_duration_since(*logged) < REMIND_AFTER
+        };
+        if !self.0.as_ref().is_some_and(is_known) {
+            log::warn!("{} wait: {text}; tried again every {} s", job.name(), pause.as_secs());
+            self.0 = Some((text, at));
+        }
+    }
+
+    fn is_over<J: Job>(&mut self, job: &J) {
+        if self.0.take().is_some() {
+            log::info!("{} go on", job.name());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::thread::{Threads, stopper};
+    use crossbeam_channel::bounded;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    /// Writes down what it is asked to do.
+    #[derive(Default)]
+    struct Diary {
+        entries: Vec<&'static str>,
+        fails: bool,
+    }
+
+    impl Job for Diary {
+        type Error = StoreError;
+
+        fn name(&self) -> String {
+            "tests".to_owned()
+        }
+
+        fn correct(&mut self, cause: Cause, _: i64, _: &Surroundings) -> Result<(), StoreError> {
+            self.entries.push(if cause == Cause::Start { "start" } else { "set back" });
+            if self.fails { Err(StoreError::Unavailable("on purpose".to_owned())) } else { Ok(()) }
+        }
+
+        fn work(&mut self, _: i64, _: &Surroundings) -> Result<Next, StoreError> {
+            self.entries.push("work");
+            Ok(Next::After(Duration::from_secs(30)))
+        }
+    }
+
+    /// The same, and it waits out what the clock does.
+    struct Careful(Diary);
+
+    impl Job for Careful {
+        type Error = StoreError;
+        const CAUTION: Caution = Caution::PASSES_ON;
+
+        fn name(&self) -> String {
+            self.0.name()
+        }
+
+        fn correct(&mut self, cause: Cause, now_ms: i64, around: &Surroundings) -> Result<(), StoreError> {
+            self.0.correct(cause, now_ms, around)
+        }
+
+        fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, StoreError> {
+            self.0.work(now_ms, around)
+        }
+    }
+
+    /// Turns a loop at seconds of the true time, with a clock that is so many milliseconds ahead.
+    fn turn<J: Job<Error = StoreError>>(turning: &mut Loop<J>, start: Instant, turns: &[(u64, i64)]) {
+        let (clock, pulse, (_stopper, stop)) = (ManualClock::new(0), Pulse::default(), stopper());
+        let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+        for (seconds, ahead_ms) in turns {
+            let passed = Duration::from_secs(*seconds);
+            let now_ms = i64::try_from(passed.as_millis()).unwrap() + ahead_ms;
+            let _ = turning.turn(now_ms, start + passed, &around);
+        }
+    }
+
+    #[test]
+    fn a_step_is_done_when_it_is_due_or_a_bell_rings_and_not_before() {
+        let (mut turning, start) = (Loop::new(Diary::default()), Instant::now());
+        turn(&mut turning, start, &[(0, 0), (5, 0), (29, 0)]);
+        assert_eq!(turning.job.entries, ["start", "work"]);
+        turn(&mut turning, start, &[(30, 0)]);
+        assert_eq!(turning.job.entries, ["start", "work", "work"]);
+        turning.ring();
+        turn(&mut turning, start, &[(31, 0)]);
+        assert_eq!(turning.job.entries.len(), 4);
+    }
+
+    #[test]
+    fn what_the_clock_dated_is_put_right_at_the_start_and_after_each_step_back_until_it_succeeds() {
+        let (mut turning, start) = (Loop::new(Diary { fails: true, ..Diary::default() }), Instant::now());
+        turn(&mut turning, start, &[(0, DAY_MS), (1, DAY_MS)]);
+        assert_eq!(turning.job.entries, ["start", "start"], "nothing is done before");
+        turning.job.fails = false;
+        turn(&mut turning, start, &[(2, DAY_MS), (3, 0), (4, 0)]);
+        assert_eq!(turning.job.entries[2..], ["start", "work", "set back", "work"]);
+    }
+
+    #[test]
+    fn a_careful_job_waits_out_a_leap_and_lets_others_put_right_first_what_was_set_back() {
+        let (mut turning, start) = (Loop::new(Careful(Diary::default())), Instant::now());
+        turn(&mut turning, start, &[(0, 0), (31, DAY_MS), (60, DAY_MS), (61, 0), (70, 0)]);
+        assert_eq!(turning.job.0.entries, ["start", "work"]);
+        turn(&mut turning, start, &[(77, 0)]);
+        assert_eq!(turning.job.0.entries, ["start", "work", "set back", "work"]);
+        turn(&mut turning, start, &[(80, DAY_MS), (169, DAY_MS)]);
+        assert_eq!(turning.job.0.entries.len(), 4);
+        turn(&mut turning, start, &[(171, DAY_MS)]);
+        assert_eq!(turning.job.0.entries.len(), 5, "one that stays is the truth");
+    }
+
+    #[test]
+    fn a_stop_a_bell_and_a_bell_without_a_hand_wake_or_rest_it() {
+        let (ring, bell) = bounded(1);
+        let (stopper, stop) = stopper();
+        let (done, ended) = bounded(1);
+        let pulse = Pulse::default();
+        let seen = pulse.clone();
+        let work = move || {
+            let clock = ManualClock::new(0);
+            let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+            let job = run(Diary::default(), &bell, &around).unwrap();
+            done.send(job.entries).unwrap();
+        };
+        let thread = Threads::default().spawn("test", work).unwrap();
+        ring.send(()).unwrap();
+        while seen.beats() < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(ring);
+        std::thread::sleep(Duration::from_millis(50));
+        drop(stopper);
+        assert_eq!(ended.recv_timeout(NAP).unwrap(), ["start", "work", "work"]);
+        thread.join();
+        assert!(seen.beats() < 10, "{} turns", seen.beats());
+    }
+
+    #[test]
+    fn the_next_time_is_no_later_than_the_longest_pause_and_never_in_the_past() {
+        let most = Duration::from_secs(5);
+        for (due_ms, wait_ms) in [(None, 5000), (Some(1100), 100), (Some(900), 0), (Some(i64::MAX), 5000)] {
+            assert_eq!(Next::due(due_ms, 1000, most), Next::After(Duration::from_millis(wait_ms)));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The jobs that ask Stripe: fetching what events only name, and finding out what became of operations in doubt. They may
+//! wait for minutes, so no watchdog counts their turns. It must never decide what is asked: `fetch` and `calls` do. Run by
+//! `daemon`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never};
+
+use crate::calls::{Calls, CallsError};
+use crate::fetch::{Fetcher, Step};
+use crate::step::{self, Cause, Job, JobError, NAP, Next, Reaction, Surroundings};
+use crate::store::StoreError;
+
+/// How often operations in doubt are looked for.
+const RECOVERY_POLL: Duration = Duration::from_millis(500);
+
+impl Job for Fetcher {
+    type Error = StoreError;
+
+    fn name(&self) -> String {
+        "fetches".to_owned()
+    }
+
+    fn correct(&mut self, cause: Cause, now_ms: i64, _: &Surroundings) -> Result<(), StoreError> {
+        self.bring_forward(now_ms)?;
+        if cause == Cause::Start { self.rescue() } else { Ok(()) }
+    }
+
+    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, StoreError> {
+        match self.step(now_ms)? {
+            Step::Worked => Ok(Next::AtOnce),
+            Step::Idle => Ok(Next::due(self.next_due_ms()?, around.clock.now_ms(), NAP)),
+        }
+    }
+}
+
+/// The fetch thread's work.
+pub fn fetch(fetcher: Fetcher, bell: &Receiver<()>, around: &Surroundings) {
+    step::run(fetcher.until(around.stop.clone()), bell, around);
+}
+
+/// The recovery thread's work.
+pub fn recover(calls: Arc<Calls>, around: &Surroundings) {
+    step::run(Recovery(calls), &never::<()>(), around);
+}
+
+/// Finds out what became of operations.
+struct Recovery(Arc<Calls>);
+
+impl Job for Recovery {
+    type Error = CallsError;
+
+    fn name(&self) -> String {
+        "operations whose outcome is not known".to_owned()
+    }
+
+    fn correct(&mut self, _: Cause, now_ms: i64, _: &Surroundings) -> Result<(), CallsError> {
+        self.0.bring_forward(now_ms)
+    }
+
+    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, CallsError> {
+        self.0.recover(now_ms, &|| around.stop.is_given())?;
+        Ok(Next::After(RECOVERY_POLL))
+    }
+}
+
+impl JobError for CallsError {
+    fn reaction(&self) -> Reaction {
+        match self {
+            Self::Store(error) => error.reaction(),
+            Self::Account(_) => Reaction::Rarely,
+            _ => Reaction::Soon,
+        }
+    }
+}
