@@ -39,6 +39,7 @@ fn a_handled_event_type_belongs_to_exactly_one_kind() {
 fn the_kinds_that_are_projected_are_those_whose_events_are_handled() {
     for (kind, project) in KINDS {
         assert_eq!(project.is_some(), kind.has_table(), "{}", kind.object);
+        assert_eq!(kind.events.is_empty(), !kind.has_table(), "{}", kind.object);
         let prefix = kind.event_prefix.unwrap_or(kind.object);
         let own = |event_type: &&str| event_type.rsplit_once('.').is_some_and(|(family, _)| family == prefix);
         assert_eq!(kind.events.iter().any(own), kind.has_table(), "{}: none begins with {prefix}", kind.object);
