@@ -36,6 +36,11 @@ pub fn named(name: &str) -> Option<&'static ObjectKind> {
     all().find(|kind| kind.name == name)
 }
 
+/// The typed tables of all kinds, children before what they refer to.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().rev().filter_map(|(kind, _)| kind.table).map(|(table, _)| table)
+}
+
 /// What is read and compared unless kinds are named: not what takes a call for each customer, and decides nothing.
 pub fn by_default() -> impl Iterator<Item = &'static ObjectKind> {
     all().filter(|kind| !kind.is_per_customer())

@@ -142,3 +142,10 @@ fn an_unknown_kind_is_ordered_by_time_alone_and_is_asked_for_nowhere() {
     assert_eq!(event_type("payout", "read"), "payout.read");
     assert_eq!(event_type("subscription", "read"), "customer.subscription.read");
 }
+
+#[test]
+fn each_kind_has_a_table_of_its_own_and_customers_which_others_refer_to_come_last() {
+    assert!(unique(tables()));
+    assert_eq!(tables().count(), all().filter(|kind| kind.has_table()).count());
+    assert_eq!(tables().last(), Some("stripe_customers"));
+}
