@@ -17,7 +17,9 @@ pub struct ObjectKind {
     pub name: &'static str,
     /// What the types of its events begin with, where that is not `object`: `customer.subscription`.
     pub event_prefix: Option<&'static str>,
-    /// The types of events that its typed table is made from, to be enabled at Stripe; none: it is only mirrored.
+    /// Its typed table, and the column that holds the object's id; `None`: it is mirrored and no more.
+    pub table: Option<(&'static str, &'static str)>,
+    /// The types of events that the table is made from, to be enabled at Stripe.
     pub events: &'static [&'static str],
     /// Where its list is; one object is at `path/{id}`.
     pub path: &'static str,
@@ -94,6 +96,7 @@ impl ObjectKind {
         object: "",
         name: "",
         event_prefix: None,
+        table: None,
         events: &[],
         path: "",
         listed: ObjectListing::Whole,
@@ -109,7 +112,7 @@ impl ObjectKind {
     /// Whether it has a typed table.
     #[must_use]
     pub fn has_table(&self) -> bool {
-        !self.events.is_empty()
+        self.table.is_some()
     }
 
     /// Whether its list is one for each customer.

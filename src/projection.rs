@@ -38,6 +38,7 @@ pub mod thin;
 use std::borrow::Cow;
 
 use crate::entitlement::Policy;
+use crate::kind::ObjectKind;
 use crate::ownership::Rules;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::objects::{self, Key, Reading};
@@ -225,11 +226,35 @@ fn rewrite(
     write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
 }
 
-/// Makes the typed rows of an object; see [`kinds::KINDS`].
+/// Makes the typed rows of an object.
 type Project = fn(&Step, Option<&Winner>) -> Result<(), ProjectionError>;
 
+/// Each kind with what its typed tables are made by; `None`: it is mirrored and no more. They are read from Stripe in this
+/// order: what answers rest on first, what is listed per customer last. `kinds` looks them up.
+const KINDS: &[(&ObjectKind, Option<Project>)] = &[
+    (&customer::KIND, Some(customer::project)),
+    (&subscription::KIND, Some(subscription::project)),
+    (&invoice::KIND, Some(invoice::project)),
+    (&invoice_payment::KIND, Some(invoice_payment::project)),
+    (&payment_intent::KIND, Some(payment_intent::project)),
+    (&charge::KIND, Some(charge::project)),
+    (&refund::KIND, Some(refund::project)),
+    (&dispute::KIND, Some(dispute::project)),
+    (&mirrored::PRODUCT, None),
+    (&mirrored::PRICE, None),
+    (&mirrored::COUPON, None),
+    (&mirrored::PROMOTION_CODE, None),
+    (&checkout::KIND, Some(checkout::project)),
+    (&mirrored::CREDIT_NOTE, None),
+    (&mirrored::SETUP_INTENT, None),
+    (&mirrored::SUBSCRIPTION_SCHEDULE, None),
+    (&mirrored::TAX_RATE, None),
+    (&mirrored::FEATURE, None),
+    (&mirrored::PAYMENT_METHOD, None),
+];
+
 fn dispatch(step: &Step, object: &str, winner: Option<&Winner>) -> Result<Completion, ProjectionError> {
-    let project = kinds::KINDS.iter().find(|(kind, _)| kind.object == object).and_then(|(_, project)| *project);
+    let project = KINDS.iter().find(|(kind, _)| kind.object == object).and_then(|(_, project)| *project);
     let Some(project) = project else { return Ok(Completion::Mirrored) };
     project(step, winner)?;
     Ok(Completion::Processed)

@@ -2,7 +2,8 @@
 //!
 //! Pure: time, user, price and nonce are arguments; the same arguments give the same event. It must never
 //! sign, send, read a clock or draw a random number; its callers do. Objects are kept as JSON templates in
-//! Stripe's newest shape, beside their kinds (`projection/shapes/*.json`), brought into the state their event speaks of, and turned into the shape of an older API version by [`render`].
+//! Stripe's newest shape, beside their kinds (`projection/shapes/*.json`), brought into the state their event
+//! speaks of, and turned into the shape of an older API version by [`render`].
 
 mod catalog;
 mod ids;

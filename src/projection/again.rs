@@ -28,7 +28,7 @@ impl From<StoreError> for Ended {
 pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Vec<String>, ProjectionError> {
     let due = typed::is_answer_due(tx, key.id, now_ms.div_euclid(1000))?;
     let rows = |tx: &Tx| {
-        let rows = typed::rows(tx, key.object, key.id)?;
+        let rows = typed::rows(tx, kinds::of(key.object), key.id)?;
         Ok::<_, StoreError>(if due { rows.without_answers() } else { rows })
     };
     let before = rows(tx)?;

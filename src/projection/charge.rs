@@ -14,6 +14,7 @@ use serde_json::Value;
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "charge",
     name: "charges",
+    table: Some(("stripe_charges", "stripe_charge_id")),
     events: &[
         "charge.succeeded",
         "charge.pending",

@@ -13,6 +13,7 @@ use crate::stripe::object::{self, ObjectError};
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "checkout.session",
     name: "checkout_sessions",
+    table: Some(("stripe_checkout_sessions", "stripe_session_id")),
     events: &[
         "checkout.session.completed",
         "checkout.session.expired",

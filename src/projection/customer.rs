@@ -13,6 +13,7 @@ use crate::stripe::object;
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "customer",
     name: "customers",
+    table: Some(("stripe_customers", "stripe_customer_id")),
     events: &["customer.created", "customer.updated", "customer.deleted"],
     path: "/v1/customers",
     permission: "Customers",

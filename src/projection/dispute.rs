@@ -11,6 +11,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     object: "dispute",
     name: "disputes",
     event_prefix: Some("charge.dispute"),
+    table: Some(("stripe_disputes", "stripe_dispute_id")),
     events: &[
         "charge.dispute.created",
         "charge.dispute.updated",

@@ -16,6 +16,7 @@ use crate::stripe::object::{self, ObjectError};
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "invoice",
     name: "invoices",
+    table: Some(("stripe_invoices", "stripe_invoice_id")),
     events: &[
         "invoice.created",
         "invoice.updated",

@@ -11,6 +11,7 @@ use crate::stripe::object::{self, ObjectError};
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "invoice_payment",
     name: "invoice_payments",
+    table: Some(("stripe_invoice_payments", "stripe_invoice_payment_id")),
     events: &["invoice_payment.paid"],
     path: "/v1/invoice_payments",
     permission: "Invoices",

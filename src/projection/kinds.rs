@@ -4,35 +4,8 @@
 
 use serde_json::Value;
 
-use super::{
-    Project, charge, checkout, customer, dispute, invoice, invoice_payment, mirrored, payment_intent, refund,
-    subscription,
-};
+use super::KINDS;
 use crate::kind::{self, ObjectKind};
-
-/// Each kind with what its typed tables are made by; `None`: it is mirrored and no more. They are read from Stripe in this
-/// order: what answers rest on first, what is listed per customer last.
-pub(super) const KINDS: &[(&ObjectKind, Option<Project>)] = &[
-    (&customer::KIND, Some(customer::project)),
-    (&subscription::KIND, Some(subscription::project)),
-    (&invoice::KIND, Some(invoice::project)),
-    (&invoice_payment::KIND, Some(invoice_payment::project)),
-    (&payment_intent::KIND, Some(payment_intent::project)),
-    (&charge::KIND, Some(charge::project)),
-    (&refund::KIND, Some(refund::project)),
-    (&dispute::KIND, Some(dispute::project)),
-    (&mirrored::PRODUCT, None),
-    (&mirrored::PRICE, None),
-    (&mirrored::COUPON, None),
-    (&mirrored::PROMOTION_CODE, None),
-    (&checkout::KIND, Some(checkout::project)),
-    (&mirrored::CREDIT_NOTE, None),
-    (&mirrored::SETUP_INTENT, None),
-    (&mirrored::SUBSCRIPTION_SCHEDULE, None),
-    (&mirrored::TAX_RATE, None),
-    (&mirrored::FEATURE, None),
-    (&mirrored::PAYMENT_METHOD, None),
-];
 
 /// All of them, in the order in which they are read.
 pub fn all() -> impl Iterator<Item = &'static ObjectKind> {
@@ -61,6 +34,11 @@ pub fn of_shown(object: &Value) -> &'static ObjectKind {
 #[must_use]
 pub fn named(name: &str) -> Option<&'static ObjectKind> {
     all().find(|kind| kind.name == name)
+}
+
+/// The typed tables of all kinds, children before what they refer to.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().rev().filter_map(|(kind, _)| kind.table).map(|(table, _)| table)
 }
 
 /// What is read and compared unless kinds are named: not what takes a call for each customer, and decides nothing.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Event, derived};
+use super::{Context, Event, derived, kinds};
 use crate::store::{Reader, Store, StoreError, Tx, modes, settings};
 
 /// Why an event is not for these tables: it is of the other mode. The first live event turns the database.
@@ -37,7 +37,8 @@ fn turn(tx: &Tx, context: &Context, now_ms: i64) -> Result<(), StoreError> {
     if !modes::has_test(tx)? {
         return Ok(());
     }
-    let users = modes::forget_test(tx, "of test mode, this database is of live mode since")?;
+    let tables: Vec<&str> = kinds::tables().collect();
+    let users = modes::forget_test(tx, &tables, "of test mode, this database is of live mode since")?;
     log::warn!(
         "this database is of live mode now: its events of test mode are ignored, and their rows are gone; {} users had \
          customers or subscriptions of test mode",

@@ -14,6 +14,7 @@ use crate::stripe::object::{self, ObjectError};
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "payment_intent",
     name: "payment_intents",
+    table: Some(("stripe_payment_intents", "stripe_intent_id")),
     events: &[
         "payment_intent.created",
         "payment_intent.processing",

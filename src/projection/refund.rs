@@ -12,6 +12,7 @@ use crate::stripe::object::{self, ObjectError};
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "refund",
     name: "refunds",
+    table: Some(("stripe_refunds", "stripe_refund_id")),
     events: &["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"],
     path: "/v1/refunds",
     permission: "Refunds",

@@ -16,6 +16,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     object: "subscription",
     name: "subscriptions",
     event_prefix: Some("customer.subscription"),
+    table: Some(("stripe_subscriptions", "stripe_subscription_id")),
     events: &[
         "customer.subscription.created",
         "customer.subscription.updated",

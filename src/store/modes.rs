@@ -3,19 +3,6 @@
 
 use super::{Reader, StoreError, Tx};
 
-/// Tables whose rows each rest on one event, children before what they refer to.
-const TYPED: [&str; 10] = [
-    "stripe_subscriptions",
-    "stripe_invoices",
-    "stripe_invoice_payments",
-    "stripe_payment_intents",
-    "stripe_charges",
-    "stripe_refunds",
-    "stripe_disputes",
-    "stripe_checkout_sessions",
-    "stripe_customers",
-    "stripe_objects",
-];
 /// An event that did not say its mode is of neither, though its rows must have one.
 const OF_TEST: &str =
     "livemode = 0 AND event_id NOT IN (SELECT event_id FROM stripe_webhooks_log WHERE livemode IS NULL)";
@@ -43,17 +30,17 @@ pub fn has_test(reader: &Reader) -> Result<bool, StoreError> {
 }
 
 /// Takes away all rows of test mode; its events stay in the log as ignored, for that `reason`. Returns the users whose
-/// answers may have rested on them.
+/// answers may have rested on them. `tables`: those whose rows each rest on one event, children before what they refer to.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn forget_test(tx: &Tx, reason: &str) -> Result<Vec<String>, StoreError> {
+pub fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<String>, StoreError> {
     let users = tx.list(USERS, [], |row| row.get(0))?;
     for sql in [NOTICES, CASES, HISTORY] {
         tx.execute(sql, [])?;
     }
-    for table in TYPED {
-        let ours = if table == "stripe_objects" { " AND account = ''" } else { "" };
+    for table in tables.iter().chain(&["stripe_objects"]) {
+        let ours = if *table == "stripe_objects" { " AND account = ''" } else { "" };
         tx.execute(&format!("DELETE FROM {table} WHERE {OF_TEST}{ours}"), [])?;
     }
     for queue in QUEUES {

@@ -1,16 +1,16 @@
 //! The typed rows of an object and what is derived from them for its owner, cell by cell, so that they can be compared.
 //! Called by `projection::again`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
 use super::{Reader, StoreError};
+use crate::kind::ObjectKind;
 
-/// What is kept of an object of each kind: `(kind, table, rows)`.
-const TABLES: &[(&str, &str, &str)] = &[
-    ("customer", "stripe_customers", "SELECT * FROM stripe_customers WHERE stripe_customer_id = ?1"),
-    ("subscription", "stripe_subscriptions", "SELECT * FROM stripe_subscriptions WHERE stripe_subscription_id = ?1"),
+/// What is kept of an object besides its own row: `(kind, table, rows)`.
+const BESIDES: &[(&str, &str, &str)] = &[
     (
         "subscription",
         "stripe_subscription_items",
@@ -22,22 +22,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "SELECT * FROM subscriptions WHERE user_id = \
         (SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1)",
     ),
-    ("invoice", "stripe_invoices", "SELECT * FROM stripe_invoices WHERE stripe_invoice_id = ?1"),
     ("invoice", "payment_failures", "SELECT * FROM payment_failures WHERE stripe_invoice_id = ?1"),
-    (
-        "invoice_payment",
-        "stripe_invoice_payments",
-        "SELECT * FROM stripe_invoice_payments WHERE stripe_invoice_payment_id = ?1",
-    ),
-    ("payment_intent", "stripe_payment_intents", "SELECT * FROM stripe_payment_intents WHERE stripe_intent_id = ?1"),
-    ("charge", "stripe_charges", "SELECT * FROM stripe_charges WHERE stripe_charge_id = ?1"),
-    ("refund", "stripe_refunds", "SELECT * FROM stripe_refunds WHERE stripe_refund_id = ?1"),
-    ("dispute", "stripe_disputes", "SELECT * FROM stripe_disputes WHERE stripe_dispute_id = ?1"),
-    (
-        "checkout.session",
-        "stripe_checkout_sessions",
-        "SELECT * FROM stripe_checkout_sessions WHERE stripe_session_id = ?1",
-    ),
 ];
 
 /// The table of answers, which also change by time alone.
@@ -49,14 +34,16 @@ const NOT_COMPARED: [&str; 3] = ["id", "changes_at", "dunning_due_at"];
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rows(BTreeMap<(&'static str, usize, String), String>);
 
-/// The rows of an object.
+/// The rows of an object of this kind.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn rows(reader: &Reader, kind: &str, id: &str) -> Result<Rows, StoreError> {
+pub fn rows(reader: &Reader, kind: &ObjectKind, id: &str) -> Result<Rows, StoreError> {
+    let own = kind.table.map(|(table, key)| (table, Cow::Owned(format!("SELECT * FROM {table} WHERE {key} = ?1"))));
+    let besides = BESIDES.iter().filter(|(object, ..)| *object == kind.object);
     let mut cells = BTreeMap::new();
-    for (_, table, sql) in TABLES.iter().filter(|(of, _, _)| *of == kind) {
-        let rows = reader.list(sql, [id], |row| {
+    for (table, sql) in own.into_iter().chain(besides.map(|(_, table, sql)| (*table, Cow::Borrowed(*sql)))) {
+        let rows = reader.list(&sql, [id], |row| {
             let names: Vec<String> = row.as_ref().column_names().map(str::to_owned).collect();
             let cells = names.into_iter().enumerate().map(|(place, name)| Ok((name, written(row.get_ref(place)?))));
             cells.collect::<rusqlite::Result<Vec<_>>>()
@@ -64,7 +51,7 @@ pub fn rows(reader: &Reader, kind: &str, id: &str) -> Result<Rows, StoreError> {
         for (number, row) in rows.into_iter().enumerate() {
             let kept =
                 row.into_iter().filter(|(name, _)| !NOT_COMPARED.contains(&name.as_str()) && !name.ends_with("_ms"));
-            cells.extend(kept.map(|(name, value)| ((*table, number, name), value)));
+            cells.extend(kept.map(|(name, value)| ((table, number, name), value)));
         }
     }
     Ok(Rows(cells))

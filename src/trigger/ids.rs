@@ -32,6 +32,13 @@ pub struct Ids {
     pub invoice_prefix: String,
 }
 
+impl Ids {
+    /// The user's id of what begins with `prefix`, for kinds that no other object refers to.
+    pub(super) fn of(&self, prefix: &str) -> String {
+        format!("{prefix}{}", base62(self.customer.as_bytes(), prefix, 23))
+    }
+}
+
 /// The ids of `user`; the empty name stands for the anonymous set.
 #[must_use]
 pub fn ids(user: &str) -> Ids {

@@ -1,5 +1,5 @@
 //! The JSON templates and how they are filled. A placeholder is `<name>`: as a whole string it becomes a
-//! value of any type (`"<now+3d>"`, `"<price>"`), inside a longer string it becomes text. Filled values are
+//! value of any type (`"<now+3d>"`, `"<price>"`, `"<id:cn_1>"`), inside a longer string it becomes text. Filled values are
 //! not filled again, so a user may be called `<price>`. Must never know an API version. Called by `event`, and by
 //! `render` where an older shape carries a whole object.
 
@@ -85,6 +85,9 @@ impl Cast<'_> {
     pub(super) fn find(&self, name: &str) -> Option<Value> {
         if let Some(offset) = name.strip_prefix("now") {
             return Some(json!(self.now_s.saturating_add(offset_s(offset)?)));
+        }
+        if let Some(prefix) = name.strip_prefix("id:") {
+            return Some(json!(self.ids.of(prefix)));
         }
         let ids = &self.ids;
         Some(match name {

@@ -180,6 +180,18 @@ fn a_subscription_that_ended_by_an_event_of_its_own_is_no_drift() {
 }
 
 #[test]
+fn the_table_of_every_kind_holds_an_objects_id_once() {
+    let till = Till::new();
+    for (table, key) in kinds::all().filter_map(|kind| kind.table) {
+        let sql = format!(
+            "SELECT count(*) FROM pragma_index_list('{table}') AS list, pragma_index_info(list.name) AS column
+                WHERE list.\"unique\" AND column.name = '{key}'"
+        );
+        assert_eq!(till.value(&sql), 1, "{table}");
+    }
+}
+
+#[test]
 fn what_is_rendered_in_another_version_is_no_drift() {
     for version in ApiVersion::ALL {
         let fake = FakeStripe::start();

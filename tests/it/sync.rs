@@ -84,7 +84,7 @@ fn all_types_are_read_after_the_events_that_no_webhook_brought() {
     let (dir, fake) = (folder(), FakeStripe::start());
     fake.seed("customer", 20);
     fake.seed("payment_method", 20);
-    let kinds = "subscription invoice payment_intent charge refund dispute product price coupon promotion_code \
+    let kinds = "subscription invoice invoice_payment payment_intent charge refund dispute product price coupon promotion_code \
                  checkout.session credit_note setup_intent subscription_schedule tax_rate entitlements.feature";
     for kind in kinds.split_whitespace() {
         fake.add(kind, &json!({}));
@@ -103,7 +103,7 @@ fn all_types_are_read_after_the_events_that_no_webhook_brought() {
         };
         assert_eq!(number(dir.path(), &sql), expected, "{kind}");
     }
-    assert!(out.contains("complete: 37 objects\n"), "{out}");
+    assert!(out.contains("complete: 38 objects\n"), "{out}");
     assert!(number(dir.path(), "SELECT count(*) FROM stripe_webhooks_log") > 0, "that of the canceled subscription");
     assert_eq!(number(dir.path(), "SELECT cursor_s IS NOT NULL FROM catch_up"), 1);
     assert_eq!(texts(dir.path(), "SELECT value FROM settings WHERE name = 'stripe_account'"), ["acct_FakeStripe"]);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::fetch::Fetcher;
 use tilld::operations::{self, Operator};
+use tilld::projection::kinds;
 use tilld::retry::RetryPolicy;
 use tilld::step::{Loop, Next};
 use tilld::store::outbox::{self, End, Kind, NewEffect};
@@ -487,6 +488,32 @@ fn an_object_whose_events_of_one_second_are_in_no_certain_order_is_fetched_and_t
     // The same events once more change nothing, and nothing is asked again.
     setting.replay("evt_1");
     assert_eq!((setting.fetch(), setting.till.value(sql)), (0, json!("active 0")));
+}
+
+#[test]
+fn an_object_of_any_kind_is_fetched_again_where_its_events_are_in_no_certain_order() {
+    for kind in kinds::all() {
+        let fake = FakeStripe::start();
+        let id = fake.add(kind.object, &json!({ "metadata": { "is": "second" } }));
+        let mut till = Till::with(Setup { fetches: true, retry: RETRY, ..Setup::default() });
+        let mut fetcher = fetcher(&till, &fake);
+        let (at, now_ms) = (fake.clock().now_s(), fake.clock().now_ms());
+        till.clock.set(now_ms);
+        let event_type = kinds::event_type(kind.object, "updated");
+        let shown = |event_id: &str, is: &str| {
+            let mut object = fake.object(&id).unwrap();
+            object["metadata"] = json!({ "is": is });
+            crate::samples::raw(event_id, &event_type, at, object)
+        };
+        till.feed(&[shown("evt_1", "first"), shown("evt_2", "second")]);
+        let sql = format!(
+            "SELECT json_extract(data, '$.metadata.is') || ' ' || ambiguous FROM stripe_objects WHERE id = '{id}'"
+        );
+        assert_eq!(till.value(&sql), "first 1", "{}", kind.object);
+        assert_eq!(fetcher.step(now_ms).unwrap(), Step::Worked, "{}", kind.object);
+        assert_eq!(till.value(&sql), "second 0", "{}", kind.object);
+        assert_eq!(fake.requests_to(&format!("{}/{id}", kind.path)).len(), 1, "{}", kind.object);
+    }
 }
 
 /// Alice's subscription has twelve items, of which her plan's is the last; an event shows ten.

@@ -116,7 +116,7 @@ fn every_layer_knows_only_what_stands_below_it() {
         "cli",
         "http",
     ];
-    for value in ["clock.rs", "ids.rs", "money.rs", "retry.rs"] {
+    for value in ["clock.rs", "ids.rs", "kind.rs", "money.rs", "retry.rs"] {
         knows_not(value, &["store", "stripe", "config", "entitlement"]);
         knows_not(value, &flows);
     }
@@ -126,6 +126,9 @@ fn every_layer_knows_only_what_stands_below_it() {
     knows_not("ownership", &flows);
     knows_not("dunning", &["store", "stripe", "config", "clock", "entitlement"]);
     knows_not("dunning", &flows);
+    for pure in ["projection/order.rs", "projection/order/"] {
+        knows_not(pure, &["store", "stripe", "config", "clock", "projection"]);
+    }
     knows_not("tick", &["worker", "retrier", "calls", "stripe", "http", "daemon", "cli", "config"]);
     knows_not("stripe", &["store", "config", "clock"]);
     knows_not("stripe", &flows);

@@ -39,6 +39,7 @@ fn a_handled_event_type_belongs_to_exactly_one_kind() {
 fn the_kinds_that_are_projected_are_those_whose_events_are_handled() {
     for (kind, project) in KINDS {
         assert_eq!(project.is_some(), kind.has_table(), "{}", kind.object);
+        assert_eq!(kind.events.is_empty(), !kind.has_table(), "{}", kind.object);
         let prefix = kind.event_prefix.unwrap_or(kind.object);
         let own = |event_type: &&str| event_type.rsplit_once('.').is_some_and(|(family, _)| family == prefix);
         assert_eq!(kind.events.iter().any(own), kind.has_table(), "{}: none begins with {prefix}", kind.object);
@@ -140,4 +141,11 @@ fn an_unknown_kind_is_ordered_by_time_alone_and_is_asked_for_nowhere() {
     assert!(!of_shown(&payout).is_terminal(&payout));
     assert_eq!(event_type("payout", "read"), "payout.read");
     assert_eq!(event_type("subscription", "read"), "customer.subscription.read");
+}
+
+#[test]
+fn each_kind_has_a_table_of_its_own_and_customers_which_others_refer_to_come_last() {
+    assert!(unique(tables()));
+    assert_eq!(tables().count(), all().filter(|kind| kind.has_table()).count());
+    assert_eq!(tables().last(), Some("stripe_customers"));
 }

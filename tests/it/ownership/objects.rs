@@ -1,9 +1,9 @@
 //! Events about customers, subscriptions, sessions and payments, as small as the program takes them.
 
 use serde_json::{Value, json};
-use tilld::trigger::ApiVersion;
 
 use crate::harness::START_S;
+use crate::samples;
 
 /// An event's time, in seconds after the start.
 pub type At = i64;
@@ -14,11 +14,7 @@ pub fn event(event_type: &str, at: At, object: Value) -> Value {
 }
 
 pub fn event_with_id(id: &str, event_type: &str, at: At, object: Value) -> Value {
-    json!({
-        "id": id, "object": "event", "api_version": ApiVersion::CURRENT.as_str(), "created": START_S + at,
-        "type": event_type, "livemode": false, "pending_webhooks": 1,
-        "request": {"id": null, "idempotency_key": null}, "data": {"object": object},
-    })
+    samples::raw(id, event_type, START_S + at, object)
 }
 
 /// `user`: whom its metadata name, nobody if empty.
