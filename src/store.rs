@@ -1,5 +1,5 @@
 //! The database: one writer thread with group commit, read-only connections beside it, one file per table.
-//! Only here is SQL. It must never decide anything about billing. Called by every flow, by the API and the CLI.
+//! SQL is here and beside the rows of objects. It must never decide anything about billing. Called by every flow, by the API and the CLI.
 
 pub mod audit;
 pub mod catch_up;
@@ -10,7 +10,6 @@ mod connection;
 pub mod customers;
 pub mod damage;
 pub mod dead_letters;
-pub mod disputes;
 pub mod dunning_attempts;
 pub mod effective;
 mod error;
@@ -26,6 +25,7 @@ pub mod payment_intents;
 mod place;
 mod replies;
 pub mod retries;
+pub(crate) mod row;
 pub mod schema;
 pub mod settings;
 mod statements;
@@ -246,13 +246,13 @@ impl<'c> Tx<'c> {
         Self { reader: Reader { connection, statements } }
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+    pub(crate) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
         self.once(sql, |statement| statement.execute(params))
     }
 
     /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
     /// so they must be given in the order in which the statement first names them.
-    fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
+    pub(crate) fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
         self.once(sql, |statement| {
             if statement.parameter_count() != params.len() {
                 return Err(rusqlite::Error::InvalidParameterCount(params.len(), statement.parameter_count()));
@@ -286,7 +286,7 @@ impl Reader<'_> {
     }
 
     /// At most one row; `None` only when there is none.
-    fn find<T>(
+    pub(crate) fn find<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -297,7 +297,7 @@ impl Reader<'_> {
     }
 
     /// All rows, in the statement's order.
-    fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -307,7 +307,7 @@ impl Reader<'_> {
     }
 
     /// Exactly one row, for aggregates.
-    fn get<T>(
+    pub(crate) fn get<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
