@@ -1,12 +1,11 @@
-//! Charges and their refunds. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be
-//! canceled, of which no event of the charge tells: the word on a refund is the refund object's.
+//! Charges. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be canceled, of which no
+//! event of the charge tells: the word on a refund is the refund object's (`refund`). Called by `projection`.
 
 use super::derived::Basis;
 use super::history::{self, Concern};
-use super::invoice::rewrite;
 use super::{ProjectionError, Step, Winner};
 use crate::store::Tx;
-use crate::store::charges::{self, Charge, Refund, Refunds};
+use crate::store::charges::{self, Charge, Refunds};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
@@ -20,17 +19,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::audit(step, &concern)
 }
 
-/// `refund.…` and `charge.refund.updated`.
-pub(super) fn project_refund(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::audit(step, &Concern::default())?;
-    let Some(winner) = winner else { return Ok(()) };
-    let refund = refund_row(winner)?;
-    charges::put_refund(step.tx, &refund)?;
-    let Some(charge_id) = &refund.stripe_charge_id else { return Ok(()) };
-    rewrite(step.tx, ("charge", charge_id, winner.livemode), step.basis(), write)
-}
-
-fn write(tx: &Tx, winner: &Winner, _: Basis) -> Result<(), ProjectionError> {
+pub(super) fn write(tx: &Tx, winner: &Winner, _: Basis) -> Result<(), ProjectionError> {
     let mut row = row(winner)?;
     let refunds = charges::sum_refunds(tx, &row.stripe_charge_id)?;
     let refunded = refunded_of(row.amount_refunded_cents, refunds);
@@ -61,26 +50,6 @@ fn row(winner: &Winner) -> Result<Charge, ObjectError> {
         currency: object::required_text(shown, "currency")?.to_owned(),
         status: object::charge_status(shown).to_owned(),
         failure_code: object::told_text(shown, "failure_code"),
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
-}
-
-fn refund_row(winner: &Winner) -> Result<Refund, ObjectError> {
-    let shown = winner.object.as_ref();
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    Ok(Refund {
-        stripe_refund_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_charge_id: referred("charge"),
-        stripe_payment_intent_id: referred("payment_intent"),
-        amount_cents: object::required_integer(shown, "amount")?,
-        currency: object::told_text(shown, "currency"),
-        // Refunds of old that had no status had gone through.
-        status: object::told_text(shown, "status").unwrap_or_else(|| "succeeded".to_owned()),
-        reason: object::told_text(shown, "reason"),
-        failure_reason: object::told_text(shown, "failure_reason"),
         created: object::told_integer(shown, "created"),
         livemode: winner.livemode,
         event_created: winner.created,

@@ -1,17 +1,14 @@
-//! Invoices, by what they are paid, and the failure cases that they open and close. `invoice.paid` and
+//! Invoices, and the failure cases that they open and close. `invoice.paid` and
 //! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once.
-
-use std::borrow::Cow;
 
 use super::derived::{self, Basis};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, notices, occasions, owner, payment_intent, standing};
+use super::{ProjectionError, Step, Winner, notices, occasions, owner, payment_intent, rewrite, standing};
 use crate::dunning::{Heard, What};
-use crate::store::invoices::{self, Invoice, InvoicePayment};
-use crate::store::objects::{self, Key};
+use crate::store::invoices::{self, Invoice};
 use crate::store::owners::Named;
 use crate::store::payment_failures::{self, Failure};
-use crate::store::{StoreError, Tx, payment_intents};
+use crate::store::{Tx, payment_intents};
 use crate::stripe::object::{self, ObjectError};
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
@@ -81,7 +78,7 @@ fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
     Ok(payment_failures::note(step.tx, &failure, step.now_ms)?)
 }
 
-fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
+pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
     let mut row = Invoice { named: owner::is_named(winner, basis.link), ..row(winner)? };
     // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
     if row.stripe_payment_intent_id.is_none()
@@ -148,49 +145,4 @@ fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
         event_id: winner.event_id.clone().into_owned(),
         named: false,
     })
-}
-
-/// `invoice_payment.…` (2025-05 and later): the link between an invoice and its payment.
-pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::audit(step, &Concern::default())?;
-    let Some(winner) = winner else { return Ok(()) };
-    let payment = payment_row(winner)?;
-    invoices::put_payment(step.tx, &payment)?;
-    let basis = step.basis();
-    rewrite(step.tx, ("invoice", &payment.stripe_invoice_id, winner.livemode), basis, write)?;
-    if let Some(intent_id) = &payment.stripe_payment_intent_id {
-        rewrite(step.tx, ("payment_intent", intent_id, winner.livemode), basis, payment_intent::write)?;
-    }
-    derived::refresh_case(step.tx, &payment.stripe_invoice_id)?;
-    Ok(())
-}
-
-fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
-    let shown = winner.object.as_ref();
-    let paid_by =
-        |key: &str| shown.get("payment").and_then(|payment| object::reference(payment, key)).map(str::to_owned);
-    Ok(InvoicePayment {
-        stripe_invoice_payment_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_invoice_id: object::required_reference(shown, "invoice")?.to_owned(),
-        stripe_payment_intent_id: paid_by("payment_intent"),
-        stripe_charge_id: paid_by("charge"),
-        is_default: object::told_flag(shown, "is_default"),
-        status: object::told_text(shown, "status"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
-}
-
-/// Writes a typed row again from the mirror, now that a link of it is known.
-pub(super) fn rewrite(
-    tx: &Tx,
-    (kind, id, livemode): (&str, &str, bool),
-    basis: Basis,
-    write: impl FnOnce(&Tx, &Winner, Basis) -> Result<(), ProjectionError>,
-) -> Result<(), ProjectionError> {
-    let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
-    let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
-    let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
-    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
 }
