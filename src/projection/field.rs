@@ -58,6 +58,11 @@ pub(super) fn optional_integer(path: &'static str) -> impl Fn(&Winner) -> Read<O
     move |winner| at(winner, path, object::integer)
 }
 
+/// An integer that may be absent, which means 0.
+pub(super) fn integer_or_zero(path: &'static str) -> impl Fn(&Winner) -> Read<i64> {
+    move |winner| Ok(at(winner, path, object::integer)?.unwrap_or(0))
+}
+
 /// An integer that decides nothing.
 pub(super) fn lenient_integer(path: &'static str) -> impl Fn(&Winner) -> Read<Option<i64>> {
     move |winner| at(winner, path, |object, name| Ok(object::told_integer(object, name)))
@@ -86,4 +91,36 @@ pub(super) fn metadata(winner: &Winner) -> Read<String> {
 /// Whether its event says that it is gone.
 pub(super) fn deleted(winner: &Winner) -> Read<bool> {
     Ok(winner.deleted)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::borrow::Cow;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn winner(object: Value) -> Winner<'static> {
+        let event_id = Cow::Borrowed("evt_1");
+        Winner { object: Cow::Owned(object), created: 1, event_id, livemode: false, deleted: true }
+    }
+
+    #[test]
+    fn a_reader_follows_its_path_and_names_it_when_the_value_is_wrong() {
+        let shown =
+            winner(json!({"id": "in_1", "empty": null, "a": {"b": {"at": 5, "by": "x", "ref": {"id": "pi_1"}}}}));
+        assert_eq!(id("id")(&shown).unwrap(), "in_1");
+        assert_eq!(integer("a.b.at")(&shown).unwrap(), 5);
+        assert_eq!(reference("a.b.ref")(&shown).unwrap().as_deref(), Some("pi_1"));
+        for path in ["empty", "empty.at", "nowhere.at", "a.nowhere.at", "id.at"] {
+            assert_eq!(optional_integer(path)(&shown).unwrap(), None, "{path}");
+        }
+        assert_eq!(optional_integer("a.b.by")(&shown).unwrap_err().path, "a.b.by");
+        assert_eq!(text("a.b.at")(&shown).unwrap_err().path, "a.b.at");
+        assert_eq!(lenient_integer("a.b.by")(&shown).unwrap(), None);
+        assert_eq!(lenient_text("a.b.at")(&shown).unwrap(), None);
+        assert!(deleted(&shown).unwrap());
+    }
 }

@@ -50,7 +50,8 @@ pub(crate) fn put(tx: &Tx, statements: &[&str], params: &[&dyn ToSql]) -> Result
 }
 
 /// A struct that one SELECT reads. Each field is the column of its name, or what an SQL expression gives; several cells
-/// become one field by a function, which may be the `take` of another such struct.
+/// become one field by a function, which may be the `take` of another such struct. What is read `besides`, by another
+/// statement, begins empty.
 /// ```text
 /// columns! {
 ///     pub(crate) struct ShownSubscription {
@@ -65,12 +66,13 @@ pub(crate) fn put(tx: &Tx, statements: &[&str], params: &[&dyn ToSql]) -> Result
 macro_rules! columns {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$doc:meta])* $field:ident: $type:ty $(= $sql:expr)? $(=> $take:path)?),+ $(,)?
-    }) => {
+    } $(besides { $($(#[$note:meta])* $more:ident: $kind:ty),+ $(,)? })?) => {
         #[derive(Debug, Clone, PartialEq, Eq)]
         $(#[$meta])*
         #[allow(missing_docs)] // the columns' meaning is in the migration
         $vis struct $name {
             $($(#[$doc])* $vis $field: $type,)+
+            $($($(#[$note])* $vis $more: $kind,)+)?
         }
 
         #[allow(dead_code)] // not everything that is written is read
@@ -80,7 +82,10 @@ macro_rules! columns {
                 constcat::concat!($(", ", $crate::store::row::columns!(@sql $field $(, $sql)?)),+).split_at(2).1;
 
             pub(crate) fn take(cells: &mut $crate::store::row::Cells) -> rusqlite::Result<Self> {
-                Ok(Self { $($field: $crate::store::row::columns!(@take cells $($take)?),)+ })
+                Ok(Self {
+                    $($field: $crate::store::row::columns!(@take cells $($take)?),)+
+                    $($($more: Default::default(),)+)?
+                })
             }
 
             pub(crate) fn read(row: &rusqlite::Row) -> rusqlite::Result<Self> {
@@ -185,3 +190,93 @@ macro_rules! table {
     (@statements $usual:ident $whole:ident $($fixed:ident)+) => { &[$usual, $whole] };
 }
 pub(crate) use table;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rusqlite::Connection;
+
+    use super::super::Tx;
+    use super::{only, tuple};
+
+    table! {
+        struct PartRow in "parts" {
+            key part_id: String,
+            fixed owner_id: Option<String>,
+            fixed made: Option<i64>,
+            size: i64,
+            color: Option<String>,
+        } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+    }
+
+    columns! {
+        struct PartSize {
+            twice: i64 = "2 * size",
+            part: PartRow = PartRow::COLUMNS => PartRow::take,
+            color: Option<String>,
+        } besides {
+            notes: Vec<String>,
+        }
+    }
+
+    fn parts() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE parts (id INTEGER PRIMARY KEY, part_id TEXT UNIQUE, owner_id TEXT, made INTEGER,
+            size INTEGER, color TEXT, last_named TEXT, user_id TEXT)";
+        connection.execute(table, []).unwrap();
+        connection
+    }
+
+    fn part(owner_id: Option<&str>, size: i64) -> PartRow {
+        let (part_id, owner_id) = ("p1".to_owned(), owner_id.map(str::to_owned));
+        PartRow { part_id, owner_id, made: Some(7), size, color: None }
+    }
+
+    #[test]
+    fn a_row_comes_back_as_it_was_put_whatever_stands_around_it() {
+        let connection = parts();
+        let tx = Tx::new(&connection, &connection);
+        part(Some("o1"), 3).put(&tx, false).unwrap();
+        let found = tx.get(select!(PartSize, "FROM parts"), [], PartSize::read).unwrap();
+        let expected = PartSize { twice: 6, part: part(Some("o1"), 3), color: None, notes: Vec::new() };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_fixed_column_is_set_when_it_did_change_and_the_others_with_it() {
+        let connection = parts();
+        let tx = Tx::new(&connection, &connection);
+        for (owner, size) in [(None, 1), (None, 2), (Some("o1"), 3), (Some("o1"), 4), (Some("o2"), 5), (None, 6)] {
+            part(owner, size).put(&tx, false).unwrap();
+            let found = tx.list(select!(PartRow, "FROM parts"), [], PartRow::read).unwrap();
+            assert_eq!(found, [part(owner, size)]);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_update_sets_no_fixed_column() {
+        let connection = parts();
+        let tx = Tx::new(&connection, &connection);
+        part(Some("o1"), 1).put(&tx, false).unwrap();
+        // It fires when a statement names the column, whether or not the value is another one: as an index is rewritten.
+        let guard = "CREATE TRIGGER kept BEFORE UPDATE OF owner_id, made ON parts
+            BEGIN SELECT raise(ABORT, 'a fixed column was set'); END";
+        connection.execute(guard, []).unwrap();
+        part(Some("o1"), 2).put(&tx, false).unwrap();
+        assert!(part(Some("o2"), 3).put(&tx, false).is_err());
+    }
+
+    #[test]
+    fn what_others_wrote_stays_unless_put_says_otherwise() {
+        let connection = parts();
+        let tx = Tx::new(&connection, &connection);
+        part(None, 1).put(&tx, false).unwrap();
+        connection.execute("UPDATE parts SET last_named = 'n', user_id = 'u'", []).unwrap();
+        let kept = || tx.get("SELECT last_named, user_id FROM parts", [], tuple::<(Option<String>, String)>).unwrap();
+        part(None, 2).put(&tx, false).unwrap();
+        assert_eq!(kept(), (Some("n".to_owned()), "u".to_owned()));
+        part(Some("o1"), 3).put(&tx, true).unwrap();
+        assert_eq!(kept(), (None, "u".to_owned()));
+        assert_eq!(tx.get("SELECT count(*) FROM parts", [], only::<i64>).unwrap(), 1);
+    }
+}
