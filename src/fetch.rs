@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::projection::read::{self, Absorbed, Sent, Shown};
 use crate::projection::thin::Fetch;
-use crate::projection::{self, Context, ProjectionError, handled};
+use crate::projection::{self, Context, ProjectionError, kinds};
 use crate::retry::{self, RetryPolicy};
 use crate::store::inbox::{self, Completion};
 use crate::store::outbox::{self, Effect, End, Kind};
@@ -23,7 +23,7 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::event::EventError;
 use crate::stripe::form::Form;
-use crate::sync::{PAGE, SyncError, api, kinds, nested};
+use crate::sync::{PAGE, SyncError, api, nested};
 use crate::thread::Stop;
 
 /// How often the outbox is looked at without a bell.
@@ -240,8 +240,7 @@ impl Fetcher {
 
     /// The object with its nested list whole. Where the key may not read that, what was shown of it has to do.
     fn whole<'t>(&self, fetch: &Fetch, text: &'t str) -> Result<Cow<'t, str>, FetchError> {
-        let kind =
-            serde_json::from_str::<Value>(text).ok().and_then(|object| kinds::of_object(object["object"].as_str()?));
+        let kind = serde_json::from_str::<Value>(text).ok().and_then(|object| kinds::find(object["object"].as_str()?));
         let Some(kind) = kind else { return Ok(Cow::Borrowed(text)) };
         let mut ask = |path: &str, form: Form, after: Option<&str>| {
             let form = form.put("limit", PAGE).put_opt("starting_after", after).encode();
@@ -338,5 +337,5 @@ fn absorb(tx: &Tx, got: &Got, ours: bool, context: &Context, now_ms: i64) -> Res
         return Ok(Completion::Ignored(format!("{WHAT} its object has no id")));
     }
     let kind = object.object().get("object").and_then(Value::as_str).unwrap_or_default();
-    Ok(if ours && handled::has_table(kind) { Completion::Processed } else { Completion::Mirrored })
+    Ok(if ours && kinds::has_table(kind) { Completion::Processed } else { Completion::Mirrored })
 }

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod ids;
+pub mod kind;
 pub mod leap;
 pub mod money;
 pub mod retry;

@@ -12,13 +12,14 @@ pub mod derived;
 mod dispute;
 mod field;
 mod guard;
-pub mod handled;
 mod history;
 pub(crate) mod invoice;
 mod invoice_payment;
 mod invoiced;
+pub mod kinds;
 pub mod links;
 mod mail;
+mod mirrored;
 pub mod mode;
 pub mod notices;
 pub mod notify;
@@ -235,18 +236,12 @@ fn rewrite(
     write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
 }
 
-fn dispatch(step: &Step, kind: &str, winner: Option<&Winner>) -> Result<Completion, ProjectionError> {
-    match kind {
-        "customer" => customer::project(step, winner)?,
-        "subscription" => subscription::project(step, winner)?,
-        "invoice" => invoice::project(step, winner)?,
-        "invoice_payment" => invoice_payment::project(step, winner)?,
-        "payment_intent" => payment_intent::project(step, winner)?,
-        "charge" => charge::project(step, winner)?,
-        "refund" => refund::project(step, winner)?,
-        "dispute" => dispute::project(step, winner)?,
-        "checkout.session" => checkout::project(step, winner)?,
-        _ => return Ok(Completion::Mirrored),
-    }
+/// Makes the typed rows of an object; see [`kinds::KINDS`].
+type Project = fn(&Step, Option<&Winner>) -> Result<(), ProjectionError>;
+
+fn dispatch(step: &Step, object: &str, winner: Option<&Winner>) -> Result<Completion, ProjectionError> {
+    let project = kinds::KINDS.iter().find(|(kind, _)| kind.object == object).and_then(|(_, project)| *project);
+    let Some(project) = project else { return Ok(Completion::Mirrored) };
+    project(step, winner)?;
     Ok(Completion::Processed)
 }

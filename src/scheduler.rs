@@ -9,11 +9,12 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, select};
 
 use crate::clock::Clock;
+use crate::kind::ObjectKind;
+use crate::projection::kinds;
 use crate::projection::{Context, occasions};
 use crate::store::Store;
 use crate::stripe::client::Client;
 use crate::sync::drift::{self, Outcome, Tally};
-use crate::sync::kinds::{self, Kind};
 use crate::sync::{Means, SyncError, catch_up};
 use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
 
@@ -244,7 +245,7 @@ impl LateWalks {
 /// The comparison of what answers rest on, at night.
 #[must_use]
 pub fn compare_at_night(means: Means, nightly: Nightly) -> Task {
-    let kinds: Vec<&'static Kind> = kinds::of_answers().collect();
+    let kinds: Vec<&'static ObjectKind> = kinds::of_answers().collect();
     let work = move |_| {
         let outcome = drift::run(&means, &kinds, nightly == Nightly::Fix, "tilld", &mut |_| ())?;
         tell(&outcome);

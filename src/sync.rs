@@ -10,7 +10,6 @@ pub mod backfill;
 pub mod catch_up;
 pub mod compare;
 pub mod drift;
-pub mod kinds;
 pub mod nested;
 mod page;
 mod too_long;

@@ -2,8 +2,7 @@
 //!
 //! Pure: time, user, price and nonce are arguments; the same arguments give the same event. It must never
 //! sign, send, read a clock or draw a random number; its callers do. Objects are kept as JSON templates in
-//! Stripe's newest shape (`shapes/*.json`), brought into the state their event speaks of
-//! (`shapes/changes.json`), and turned into the shape of an older API version by [`render`].
+//! Stripe's newest shape, beside their kinds (`projection/shapes/*.json`), brought into the state their event speaks of, and turned into the shape of an older API version by [`render`].
 
 mod catalog;
 mod ids;
@@ -17,12 +16,12 @@ mod tests;
 
 use serde_json::{Value, json};
 
-pub use catalog::event_types;
+pub use catalog::{event_types, event_types_of};
 pub use ids::{Ids, ids};
 pub use render::render;
 pub use version::ApiVersion;
 
-use shape::{Cast, Shape};
+use shape::Cast;
 
 /// What event to make. Two specs that differ in `nonce` alone give events that differ in `id` alone.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +137,13 @@ pub fn object(spec: &Spec) -> Result<Value, TriggerError> {
     object_and_previous(spec).map(|(object, _)| object)
 }
 
+/// A whole object of a kind in Stripe's newest shape, of nobody in particular; `None`: the kind is not known.
+#[must_use]
+pub fn example(object: &str, now_s: i64) -> Option<Value> {
+    let cast = Cast { ids: ids(""), user: None, price_id: "price_tilld_pro", now_s };
+    Some(shape::build(object, &|name| cast.find(name))).filter(|shape| !shape.is_null())
+}
+
 /// Puts an object, already rendered, into an event.
 #[must_use]
 pub fn envelope(of: &Envelope, object: Value) -> Value {
@@ -159,12 +165,12 @@ pub fn envelope(of: &Envelope, object: Value) -> Value {
 }
 
 fn object_and_previous(spec: &Spec) -> Result<(Value, Option<Value>), TriggerError> {
-    let shape = Shape::of(catalog::known(spec.event_type)?);
+    let kind = shape::kind_of(catalog::known(spec.event_type)?);
     let cast =
         Cast { ids: ids(spec.user.unwrap_or_default()), user: spec.user, price_id: spec.price_id, now_s: spec.now_s };
     let find = |name: &str| cast.find(name);
     let mut change = shape::change(spec.event_type, &find);
-    let mut object = shape.build(&find);
+    let mut object = shape::build(kind.object, &find);
     shape::merge(&mut object, change["object"].take());
     let previous = change["previous_attributes"].take();
     Ok((object, Some(previous).filter(|value| !value.is_null())))

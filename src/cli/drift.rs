@@ -7,16 +7,17 @@ use serde_json::json;
 use crate::cli::{Failure, database, outward, sync, table};
 use crate::config::Flags;
 use crate::daemon;
+use crate::kind::ObjectKind;
+use crate::projection::kinds;
 use crate::store::objects;
 use crate::sync::drift::{self, Finding, Outcome, Tally, Told};
-use crate::sync::kinds::{self, KINDS, Kind};
 
 /// What to compare.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
-    types: Vec<&'static Kind>,
+    types: Vec<&'static ObjectKind>,
     /// Repair what is not the same
     #[arg(long)]
     fix: bool,
@@ -33,10 +34,10 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);
-    let kinds: Vec<&'static Kind> = if arguments.types.is_empty() {
+    let kinds: Vec<&'static ObjectKind> = if arguments.types.is_empty() {
         kinds::by_default().collect()
     } else {
-        KINDS.iter().filter(|kind| arguments.types.contains(kind)).collect()
+        kinds::all().filter(|kind| arguments.types.contains(kind)).collect()
     };
     let (outcome, printed) = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);

@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use crate::cli::{Failure, database, outward, table};
 use crate::config::Flags;
 use crate::daemon;
+use crate::kind::ObjectKind;
+use crate::projection::kinds;
 use crate::store::sync_runs::Progress;
 use crate::sync::backfill::{self, Order};
-use crate::sync::kinds::{self, KINDS, Kind};
 use crate::sync::{Means, SyncError, catch_up};
 
 /// What to read.
@@ -17,7 +18,7 @@ use crate::sync::{Means, SyncError, catch_up};
 pub struct Arguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = parse_kind)]
-    types: Vec<&'static Kind>,
+    types: Vec<&'static ObjectKind>,
     /// Begin anew instead of going on with an unfinished run
     #[arg(long)]
     restart: bool,
@@ -27,9 +28,9 @@ pub struct Arguments {
 ///
 /// # Errors
 /// An unknown name; the message lists the known ones.
-pub fn parse_kind(name: &str) -> Result<&'static Kind, String> {
-    let names = || KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
-    kinds::find(name).ok_or_else(|| format!("there is no such type; the types are: {}", names()))
+pub fn parse_kind(name: &str) -> Result<&'static ObjectKind, String> {
+    let names = || kinds::all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    kinds::named(name).ok_or_else(|| format!("there is no such type; the types are: {}", names()))
 }
 
 /// Reads, and prints what was read.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch};
+use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, kinds};
 use crate::store::objects::{self, Key, Reading};
 use crate::store::{StoreError, Tx, in_savepoint, typed};
 use crate::stripe::event::{Content, Snapshot, Thin};
@@ -50,12 +50,11 @@ pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Ve
 pub fn project(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<(), ProjectionError> {
     let Some(mirrored) = objects::find(tx, key)? else { return Ok(()) };
     let snapshot = Snapshot::of_object(&mirrored.data)?;
-    let kind = if key.object == "subscription" { "customer.subscription" } else { key.object };
     let known = Reading { at_s: mirrored.event_created, log_id: 0, sent_ms: 0 };
     let event = Event {
         origin: Origin::Api(mirrored.read.unwrap_or(known)),
         id: mirrored.event_id.clone(),
-        event_type: format!("{kind}.read"),
+        event_type: kinds::event_type(key.object, "read"),
         created: mirrored.event_created,
         livemode: Some(key.livemode),
         account: None,

@@ -1,12 +1,40 @@
 //! Charges. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be canceled, of which no
 //! event of the charge tells: the word on a refund is the refund object's (`refund`). Called by `projection`.
 
+use serde_json::Value;
+
 use super::derived::Basis;
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, refund};
+use crate::kind::ObjectKind;
 use crate::store::Tx;
 use crate::stripe::object;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "charge",
+    name: "charges",
+    events: &[
+        "charge.succeeded",
+        "charge.pending",
+        "charge.failed",
+        "charge.captured",
+        "charge.updated",
+        "charge.refunded",
+    ],
+    path: "/v1/charges",
+    permission: "Charges",
+    progress: |state| {
+        [
+            i64::from(object::charge_status(state.object) != "pending"),
+            object::told_integer(state.object, "amount_refunded").unwrap_or(0),
+            i64::from(state.object.get("disputed").and_then(Value::as_bool) == Some(true)),
+        ]
+    },
+    example: include_str!("shapes/charge.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// A charge as its newest event has it, less the refunds that came to nothing. Amounts in minor units, times in unix

@@ -4,10 +4,35 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, owner};
+use crate::kind::{self, ObjectKind};
 use crate::ownership::Session;
 use crate::store::row::{columns, select};
 use crate::store::{Reader, StoreError, users};
 use crate::stripe::object::{self, ObjectError};
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "checkout.session",
+    name: "checkout_sessions",
+    events: &[
+        "checkout.session.completed",
+        "checkout.session.expired",
+        "checkout.session.async_payment_succeeded",
+        "checkout.session.async_payment_failed",
+    ],
+    path: "/v1/checkout/sessions",
+    permission: "Checkout Sessions",
+    terminal: |object| kind::word(object, "status") == "expired",
+    progress: |state| {
+        [
+            i64::from(state.status() != "open"),
+            i64::from(kind::word(state.object, "payment_status") != "unpaid"),
+            i64::from(state.event_type.contains(".async_")),
+        ]
+    },
+    example: include_str!("shapes/checkout_session.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// A checkout session as its newest event has it. Amounts in minor units, times in unix seconds.

@@ -5,9 +5,22 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, owner, subscription};
+use crate::kind::ObjectKind;
 use crate::store::owners::Named;
 use crate::store::{Reader, StoreError, Tx, row};
 use crate::stripe::object;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "customer",
+    name: "customers",
+    events: &["customer.created", "customer.updated", "customer.deleted"],
+    path: "/v1/customers",
+    permission: "Customers",
+    decides: true,
+    example: include_str!("shapes/customer.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// A customer as its newest event has it.

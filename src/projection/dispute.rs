@@ -3,6 +3,26 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, occasions};
+use crate::kind::ObjectKind;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "dispute",
+    name: "disputes",
+    event_prefix: Some("charge.dispute"),
+    events: &[
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+    ],
+    path: "/v1/disputes",
+    permission: "Disputes",
+    progress: |state| [i64::from(state.event_type.ends_with(".closed")), 0, 0],
+    example: include_str!("shapes/dispute.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// A dispute as its newest event has it. Amounts in minor units, times in unix seconds.

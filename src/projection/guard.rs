@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::order::{self, Candidate};
-use super::{Event, Origin, ProjectionError, Step, Winner, read, thin};
+use super::{Event, Origin, ProjectionError, Step, Winner, kinds, read, thin};
 use crate::store::inbox::{self, Sibling, SiblingKey};
 use crate::store::objects::{self, Kept, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};
@@ -41,7 +41,7 @@ fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
         Place::Newest
     } else if event.created < row.event_created
         && !row.contested
-        && !order::is_closing(&event.event_type, &snapshot.object)
+        && !order::is_closing(kinds::of_shown(&snapshot.object), &event.event_type, &snapshot.object)
     {
         Place::Late
     } else {
@@ -73,7 +73,7 @@ pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>
 /// The ordinary case: the event is the row from now on.
 fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>) -> Result<Winner<'a>, ProjectionError> {
     let (event, shown) = (step.event, &step.snapshot.object);
-    let (deleted, terminal) = order::alone(&event.event_type, shown);
+    let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, shown);
     let state = State { event_created: event.created, deleted, terminal, contested: false, read };
     let data = &step.snapshot.object_text;
     let version = Version { state: &state, event_id: &event.id, ambiguous: false, data, kept: None };
@@ -94,11 +94,11 @@ pub(super) fn contested<'a>(
     known: Option<Reading>,
 ) -> Result<Option<Winner<'a>>, ProjectionError> {
     let Set { mut candidates, texts, reading } = Set::read(step, key, known)?;
-    let Some(decision) = order::decide(&candidates) else { return Ok(None) };
+    let Some(decision) = order::decide(kinds::of(key.object), &candidates) else { return Ok(None) };
     let reading = reading.filter(|place| *place != decision.winner);
     let kept_id = reading.map(|place| candidates[place].event_id.clone());
     let kept = reading.zip(kept_id.as_deref()).map(|(place, event_id)| Kept { event_id, data: &texts[place] });
-    let last_words = last_words(&candidates, decision.winner);
+    let last_words = last_words(key.object, &candidates, decision.winner);
     let mut winner = candidates.swap_remove(decision.winner);
     let data = last_words.as_ref().map_or_else(|| texts[decision.winner].clone(), Value::to_string);
     // One more event may say more of what is gone.
@@ -141,13 +141,15 @@ fn is_stub(object: &Value) -> bool {
 }
 
 /// Where the last event is a stub: what the others showed last, marked as deleted.
-fn last_words(candidates: &[Candidate], winner: usize) -> Option<Value> {
+fn last_words(object: &str, candidates: &[Candidate], winner: usize) -> Option<Value> {
     if !is_stub(&candidates[winner].object) {
         return None;
     }
     let whole: Vec<Candidate> = candidates.iter().filter(|one| !is_stub(&one.object)).cloned().collect();
-    let mut object =
-        order::decide(&whole).map_or(&candidates[winner], |decision| &whole[decision.winner]).object.clone();
+    let mut object = order::decide(kinds::of(object), &whole)
+        .map_or(&candidates[winner], |decision| &whole[decision.winner])
+        .object
+        .clone();
     if let Some(fields) = object.as_object_mut() {
         fields.insert("deleted".to_owned(), Value::Bool(true));
     }

@@ -9,11 +9,47 @@ use super::{
     ProjectionError, Step, Winner, field, invoice_payment, notices, occasions, owner, payment_intent, rewrite, standing,
 };
 use crate::dunning::{Heard, What};
+use crate::kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::owners::Named;
 use crate::store::payment_failures::{self, Failure};
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "invoice",
+    name: "invoices",
+    events: &[
+        "invoice.created",
+        "invoice.updated",
+        "invoice.finalized",
+        "invoice.finalization_failed",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "invoice.payment_failed",
+        "invoice.payment_action_required",
+        "invoice.voided",
+        "invoice.marked_uncollectible",
+    ],
+    path: "/v1/invoices",
+    permission: "Invoices",
+    nested: Some(NestedList { key: "lines", whole: NestedListAt::Below("lines") }),
+    progress,
+    example: include_str!("shapes/invoice.json"),
+    ..ObjectKind::PLAIN
+};
+
+fn progress(state: &ObjectState) -> ObjectProgress {
+    let step = match state.status() {
+        "open" => 1,
+        "uncollectible" => 2,
+        "paid" | "void" => 3,
+        _ => 0,
+    };
+    let number = |key: &str| object::told_integer(state.object, key).unwrap_or(0);
+    [step, number("attempt_count"), number("amount_paid")]
+}
 
 row! {
     /// An invoice as its newest event has it. Amounts in minor units, times in unix seconds. Its links are bearer links:

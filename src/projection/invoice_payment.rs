@@ -4,7 +4,19 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, invoice, payment_intent, rewrite};
+use crate::kind::ObjectKind;
 use crate::store::{Reader, StoreError, row};
+
+/// The kind. Who may read invoices may read it.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "invoice_payment",
+    name: "invoice_payments",
+    events: &["invoice_payment.paid"],
+    path: "/v1/invoice_payments",
+    permission: "Invoices",
+    example: include_str!("shapes/invoice_payment.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// By what an invoice is paid, as its newest event has it.

@@ -1,5 +1,5 @@
 //! Which of an object's events its row rests on: a function of the *set* of them, whatever arrived first. Pure: it
-//! knows no database and no clock. Called by `projection::guard`.
+//! knows no database and no clock, and of an object's kind only what it is given. Called by `projection::guard`.
 //!
 //! The order, from the strongest rule to the weakest:
 //! 1. A deletion stays. Only a `….created` event of a later second revives the object (ids chosen by people are used
@@ -19,7 +19,7 @@
 
 use serde_json::Value;
 
-use crate::stripe::object;
+use crate::kind::{self, ObjectKind, ObjectProgress, ObjectState};
 
 mod chain;
 mod paths;
@@ -58,9 +58,9 @@ pub struct Decision {
     pub ambiguous: bool,
 }
 
-/// Decides for a set that is not empty; `None` for an empty one.
+/// Decides for a set of events of one object of this kind that is not empty; `None` for an empty one.
 #[must_use]
-pub fn decide(candidates: &[Candidate]) -> Option<Decision> {
+pub fn decide(kind: &ObjectKind, candidates: &[Candidate]) -> Option<Decision> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
         let key = |index: usize| (candidates[index].created, candidates[index].event_id.as_str());
@@ -68,24 +68,29 @@ pub fn decide(candidates: &[Candidate]) -> Option<Decision> {
     });
     order
         .chunk_by(|&a, &b| candidates[a].created == candidates[b].created)
-        .fold(None, |before, second| after_second(candidates, before, second))
+        .fold(None, |before, second| after_second(kind, candidates, before, second))
 }
 
 /// For an event that stands alone, or after everything else: whether the object is deleted with it, and whether its
 /// status cannot be left.
 #[must_use]
-pub fn alone(event_type: &str, object: &Value) -> (bool, bool) {
-    (phase_of(event_type) == Phase::Deleted, is_terminal(object))
+pub fn alone(kind: &ObjectKind, event_type: &str, object: &Value) -> (bool, bool) {
+    (phase_of(event_type) == Phase::Deleted, kind.is_terminal(object))
 }
 
 /// The state after one more second of events.
-fn after_second(candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Option<Decision> {
-    let admitted = admit(candidates, before, second);
+fn after_second(
+    kind: &ObjectKind,
+    candidates: &[Candidate],
+    before: Option<Decision>,
+    second: &[usize],
+) -> Option<Decision> {
+    let admitted = admit(kind, candidates, before, second);
     if admitted.is_empty() {
         return before;
     }
     let base = before.map(|decision| &candidates[decision.winner].object);
-    let (winner, certain) = chain::last(candidates, &admitted, base);
+    let (winner, certain) = chain::last(kind, candidates, &admitted, base);
     let has = |wanted: Phase| admitted.iter().any(|&index| phase(&candidates[index]) == wanted);
     let was_deleted = before.is_some_and(|decision| decision.deleted) && !has(Phase::Created);
     // An update that comes after the deletion in its second revives nothing.
@@ -93,27 +98,27 @@ fn after_second(candidates: &[Candidate], before: Option<Decision>, second: &[us
     Some(Decision {
         winner,
         deleted: was_deleted || is_deleted,
-        terminal: is_terminal(&candidates[winner].object),
+        terminal: kind.is_terminal(&candidates[winner].object),
         contested: admitted.len() > 1,
         ambiguous: !certain,
     })
 }
 
 /// The events of a second that may follow on what stands.
-fn admit(candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Vec<usize> {
+fn admit(kind: &ObjectKind, candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Vec<usize> {
     let Some(before) = before else { return second.to_vec() };
     let standing = &candidates[before.winner];
     if standing.read && !before.deleted && !before.terminal {
         let is_news = |index: &&usize| {
             let candidate = &candidates[**index];
-            phase(candidate) != Phase::Created && progress(candidate) >= progress(standing)
+            phase(candidate) != Phase::Created && progress(kind, candidate) >= progress(kind, standing)
         };
         return second.iter().filter(is_news).copied().collect();
     }
     let created = |index: &usize| phase(&candidates[*index]) == Phase::Created;
     let closing = |index: &usize| {
         let candidate = &candidates[*index];
-        is_terminal(&candidate.object) || phase(candidate) == Phase::Deleted
+        kind.is_terminal(&candidate.object) || phase(candidate) == Phase::Deleted
     };
     if before.deleted && second.iter().any(created) {
         return second.to_vec();
@@ -139,33 +144,10 @@ fn phase(candidate: &Candidate) -> Phase {
 }
 
 fn phase_of(event_type: &str) -> Phase {
-    match last_word(event_type) {
+    match kind::last_word(event_type) {
         "created" => Phase::Created,
         "deleted" => Phase::Deleted,
         _ => Phase::Changed,
-    }
-}
-
-fn last_word(event_type: &str) -> &str {
-    event_type.rsplit('.').next().unwrap_or_default()
-}
-
-fn word<'a>(object: &'a Value, key: &str) -> &'a str {
-    object.get(key).and_then(Value::as_str).unwrap_or("")
-}
-
-fn number(object: &Value, key: &str) -> i64 {
-    object::told_integer(object, key).unwrap_or(0)
-}
-
-/// Whether the object's status cannot be left any more.
-#[must_use]
-pub fn is_terminal(object: &Value) -> bool {
-    match (word(object, "object"), word(object, "status")) {
-        ("subscription", status) => matches!(status, "canceled" | "incomplete_expired"),
-        ("payment_intent", status) => matches!(status, "succeeded" | "canceled"),
-        ("checkout.session", status) => status == "expired",
-        _ => false,
     }
 }
 
@@ -178,58 +160,18 @@ pub fn is_creation(event_type: &str) -> bool {
 /// Whether an event closes its object: deletes it, or shows it in a status that cannot be left. Such an event counts
 /// also when it is older than what stands.
 #[must_use]
-pub fn is_closing(event_type: &str, object: &Value) -> bool {
-    event_type.ends_with(".deleted") || is_terminal(object)
+pub fn is_closing(kind: &ObjectKind, event_type: &str, object: &Value) -> bool {
+    event_type.ends_with(".deleted") || kind.is_terminal(object)
 }
 
-/// What only ever grows in the life of an object, most telling first.
-fn progress(candidate: &Candidate) -> [i64; 3] {
-    let object = &candidate.object;
-    match word(object, "object") {
-        "invoice" => {
-            [invoice_step(word(object, "status")), number(object, "attempt_count"), number(object, "amount_paid")]
-        }
-        "payment_intent" => [intent_step(candidate), number(object, "amount_received"), 0],
-        "charge" => [
-            i64::from(object::charge_status(object) != "pending"),
-            number(object, "amount_refunded"),
-            i64::from(object.get("disputed").and_then(Value::as_bool) == Some(true)),
-        ],
-        "dispute" => [i64::from(candidate.event_type.ends_with(".closed")), 0, 0],
-        "refund" => [i64::from(!matches!(word(object, "status"), "pending" | "requires_action")), 0, 0],
-        "checkout.session" => [
-            i64::from(word(object, "status") != "open"),
-            i64::from(word(object, "payment_status") != "unpaid"),
-            i64::from(candidate.event_type.contains(".async_")),
-        ],
-        _ => [0, 0, 0],
-    }
-}
-
-fn invoice_step(status: &str) -> i64 {
-    match status {
-        "open" => 1,
-        "uncollectible" => 2,
-        "paid" | "void" => 3,
-        _ => 0,
-    }
-}
-
-/// Payment intents have no update events with old values. Which of a challenge, a failure and a new attempt came last in
-/// one second, nothing tells: each can follow on each.
-fn intent_step(candidate: &Candidate) -> i64 {
-    let told = if candidate.read { word(&candidate.object, "status") } else { last_word(&candidate.event_type) };
-    match told {
-        "created" => 0,
-        "amount_capturable_updated" | "requires_capture" => 2,
-        "succeeded" | "canceled" => 3,
-        _ => 1,
-    }
+fn progress(kind: &ObjectKind, candidate: &Candidate) -> ObjectProgress {
+    let (object, event_type) = (&candidate.object, candidate.event_type.as_str());
+    (kind.progress)(&ObjectState { object, event_type, is_read: candidate.read })
 }
 
 /// Place within a second as far as the event alone tells it.
-fn rank(candidate: &Candidate) -> (Phase, bool, [i64; 3]) {
-    (phase(candidate), is_terminal(&candidate.object), progress(candidate))
+fn rank(kind: &ObjectKind, candidate: &Candidate) -> (Phase, bool, ObjectProgress) {
+    (phase(candidate), kind.is_terminal(&candidate.object), progress(kind, candidate))
 }
 
 #[cfg(test)]

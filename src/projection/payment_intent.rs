@@ -5,10 +5,43 @@ use super::derived::{self, Basis};
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, invoice, invoice_payment, owner};
+use crate::kind::{self, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::owners::Named;
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;
+
+/// The kind.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "payment_intent",
+    name: "payment_intents",
+    events: &[
+        "payment_intent.created",
+        "payment_intent.processing",
+        "payment_intent.requires_action",
+        "payment_intent.succeeded",
+        "payment_intent.payment_failed",
+        "payment_intent.canceled",
+    ],
+    path: "/v1/payment_intents",
+    permission: "Payment Intents",
+    terminal: |object| matches!(kind::word(object, "status"), "succeeded" | "canceled"),
+    progress,
+    example: include_str!("shapes/payment_intent.json"),
+    ..ObjectKind::PLAIN
+};
+
+/// Payment intents have no update events with old values. Which of a challenge, a failure and a new attempt came last in
+/// one second, nothing tells: each can follow on each.
+fn progress(state: &ObjectState) -> ObjectProgress {
+    let step = match if state.is_read { state.status() } else { kind::last_word(state.event_type) } {
+        "created" => 0,
+        "amount_capturable_updated" | "requires_capture" => 2,
+        "succeeded" | "canceled" => 3,
+        _ => 1,
+    };
+    [step, object::told_integer(state.object, "amount_received").unwrap_or(0), 0]
+}
 
 row! {
     /// A payment intent as its newest event has it. Amounts in minor units, times in unix seconds.

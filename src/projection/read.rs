@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::order::{self, Candidate};
-use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, thin};
+use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
 use crate::store::inbox;
 use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
 use crate::store::{Reader, StoreError, Tx};
@@ -123,14 +123,10 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
 fn event(object: &Value, shown: &Shown, context: &Context) -> Event {
     let reading = shown.reading;
     let word = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or("");
-    let kind = match word("object") {
-        "subscription" => "customer.subscription",
-        kind => kind,
-    };
     Event {
         origin: Origin::Api(reading),
         id: format!("{PREFIX}{}:{}", word("id"), reading.sent_ms),
-        event_type: format!("{kind}.read"),
+        event_type: kinds::event_type(word("object"), "read"),
         created: reading.at_s,
         livemode: object.get("livemode").and_then(Value::as_bool).or(context.livemode),
         account: shown.account.clone(),
@@ -169,7 +165,7 @@ enum Against {
 }
 
 fn against(step: &Step, key: Key, row: &State, reading: Reading) -> Result<Against, StoreError> {
-    let ends = order::is_terminal(&step.snapshot.object);
+    let ends = kinds::of(key.object).is_terminal(&step.snapshot.object);
     // A status that cannot be left was not left.
     if row.terminal && !ends && !is_deleted(&step.snapshot.object) {
         return Ok(Against::Older);
@@ -247,7 +243,7 @@ pub(super) fn choose<'a>(
     // The events it contains may be of a later second than the one it could be dated to.
     let at_s = row.map_or(reading.at_s, |row| reading.at_s.max(row.event_created));
     let (event, shown) = (step.event, &step.snapshot.object);
-    let (deleted, terminal) = order::alone(&event.event_type, shown);
+    let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, shown);
     let read = Some(Reading { at_s, ..reading });
     let state = State { event_created: at_s, deleted, terminal, contested: false, read };
     let data = &step.snapshot.object_text;

@@ -4,9 +4,22 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, charge, field, rewrite};
+use crate::kind::ObjectKind;
 use crate::store::row::{columns, select};
 use crate::store::{Reader, StoreError};
 use crate::stripe::object;
+
+/// The kind. Charges tell of it, too, in an event of its own object.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "refund",
+    name: "refunds",
+    events: &["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"],
+    path: "/v1/refunds",
+    permission: "Refunds",
+    progress: |state| [i64::from(!matches!(state.status(), "pending" | "requires_action")), 0, 0],
+    example: include_str!("shapes/refund.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// A refund as its newest event has it. Amounts in minor units, times in unix seconds.

@@ -5,7 +5,7 @@
 //! families and `derived`.
 
 use super::order::{self, Candidate};
-use super::{ProjectionError, read};
+use super::{ProjectionError, read, subscription};
 use crate::entitlement;
 use crate::store::row::{columns, select};
 use crate::store::subscription_events::{self, Past as State, Which};
@@ -71,7 +71,7 @@ fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, Proj
     for state in &states {
         candidates.extend(candidate(tx, state)?);
     }
-    match order::decide(&candidates) {
+    match order::decide(&subscription::KIND, &candidates) {
         Some(decision) => {
             let event_id = candidates.swap_remove(decision.winner).event_id;
             Ok(states.into_iter().find(|state| state.event_id == event_id))

@@ -10,6 +10,7 @@ use super::row::row;
 use super::standing::{self, Past};
 use super::{ProjectionError, Step, Winner, announce, derived, field, notices, occasions, owner};
 use crate::entitlement;
+use crate::kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::ownership::LinkedBy;
 use crate::store::owners::{self, Named};
 use crate::store::row::{self, columns, select};
@@ -17,6 +18,29 @@ use crate::store::subscription_events::State;
 use crate::store::{Reader, StoreError, payment_failures};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;
+
+/// The kind. Its list leaves the canceled ones out unless a status is asked for.
+pub(super) const KIND: ObjectKind = ObjectKind {
+    object: "subscription",
+    name: "subscriptions",
+    event_prefix: Some("customer.subscription"),
+    events: &[
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "customer.subscription.trial_will_end",
+        "customer.subscription.paused",
+        "customer.subscription.resumed",
+        "customer.subscription.deleted",
+    ],
+    path: "/v1/subscriptions",
+    always: &[("status", "all")],
+    permission: "Subscriptions",
+    nested: Some(NestedList { key: "items", whole: NestedListAt::Filtered("/v1/subscription_items", "subscription") }),
+    decides: true,
+    terminal: |object| matches!(kind::word(object, "status"), "canceled" | "incomplete_expired"),
+    example: include_str!("shapes/subscription.json"),
+    ..ObjectKind::PLAIN
+};
 
 row! {
     /// A subscription as its newest event has it. Times in unix seconds.

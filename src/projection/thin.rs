@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, Event, ProjectionError, Step, Winner, order};
+use super::{Context, Event, ProjectionError, Step, Winner, kinds};
 use crate::store::inbox::Completion;
 use crate::store::objects::Key;
 use crate::store::outbox::{self, Kind, NewEffect};
@@ -102,48 +102,28 @@ pub(super) fn project(
     ignored("a thin event: what it names is being fetched")
 }
 
-/// The path of an object in Stripe's API, as far as its kind has a table or gives access.
-fn path_of(key: Key) -> Option<String> {
-    let collection = match key.object {
-        "customer" => "customers",
-        "subscription" => "subscriptions",
-        "invoice" => "invoices",
-        "payment_intent" => "payment_intents",
-        "charge" => "charges",
-        "refund" => "refunds",
-        "dispute" => "disputes",
-        "checkout.session" => "checkout/sessions",
-        "price" => "prices",
-        "product" => "products",
-        _ => return None,
-    };
-    Some(format!("/v1/{collection}/{}", key.id))
-}
-
 /// Events of one second could not be put in order for certain: what Stripe shows now decides. One row for each such
 /// second, reopened when one more event makes it uncertain again: what was read, or is being read, need not contain it.
 pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), StoreError> {
     fetch_object(step, key, &format!("{AGAIN}{}:{}:{second}", key.object, key.id))
 }
 
-/// Writes a fetch into the outbox, due at once. `false`: it is there already.
-/// The list within an object that an answer rests on, and that Stripe cuts after ten members.
-fn deciding_list(kind: &str) -> Option<&'static str> {
-    (kind == "subscription").then_some("items")
-}
-
 /// What a row rests on now shows only the first members of a list that decides: the whole of it is fetched.
 pub(super) fn fetch_whole(step: &Step, key: Key, winner: Option<&Winner>) -> Result<(), StoreError> {
-    let (Some(winner), Some(list)) = (winner, deciding_list(key.object)) else { return Ok(()) };
-    let is_whole = object::list(&winner.object, list).1;
-    if is_whole || winner.deleted || order::is_terminal(&winner.object) {
+    let kind = kinds::of(key.object);
+    let (Some(winner), Some(list), true) = (winner, kind.nested, kind.decides) else { return Ok(()) };
+    let is_whole = object::list(&winner.object, list.key).1;
+    if is_whole || winner.deleted || kind.is_terminal(&winner.object) {
         return Ok(());
     }
     fetch_object(step, key, &format!("{WHOLE}{}:{}:{}", key.object, key.id, winner.event_id))
 }
 
 fn fetch_object(step: &Step, key: Key, dedupe_key: &str) -> Result<(), StoreError> {
-    let Some(path) = path_of(key).filter(|_| step.context.fetches && key.account.is_empty()) else { return Ok(()) };
+    let Some(kind) = kinds::find(key.object).filter(|_| step.context.fetches && key.account.is_empty()) else {
+        return Ok(());
+    };
+    let path = kind.path_of(key.id);
     let fetch = Fetch { event_id: None, context: None, account: None, object_path: Some(path) };
     if fetch.is_allowed() && !put(step.tx, dedupe_key, &fetch, step.now_ms)? {
         outbox::reopen(step.tx, dedupe_key, step.now_ms)?;
@@ -151,6 +131,7 @@ fn fetch_object(step: &Step, key: Key, dedupe_key: &str) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Writes a fetch into the outbox, due at once. `false`: it is there already.
 fn put(tx: &Tx, dedupe_key: &str, fetch: &Fetch, now_ms: i64) -> Result<bool, StoreError> {
     let payload = json!({
         "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, select};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Means, PAGE, SyncError};
+use crate::kind::ObjectKind;
 use crate::projection::read::Sent;
 use crate::store::objects::Reading;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
@@ -18,8 +18,6 @@ use crate::thread;
 
 /// How often the pulse beats while an answer is waited for.
 const BEAT: Duration = Duration::from_secs(2);
-/// What may stand in a segment of a path as it is.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
 /// A page of a list.
 pub struct Page {
@@ -81,10 +79,10 @@ pub fn members(text: &str, after: Option<&str>) -> Result<(Vec<Box<RawValue>>, O
     Ok((page.data, next))
 }
 
-/// A segment of a path.
+/// What the list of a kind is always asked with.
 #[must_use]
-pub fn segment(id: &str) -> String {
-    utf8_percent_encode(id, PLAIN).to_string()
+pub fn form_of(kind: &ObjectKind) -> Form {
+    kind.always.iter().fold(Form::new(), |form, (name, value)| form.put(*name, *value))
 }
 
 impl Means {

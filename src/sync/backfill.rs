@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::kinds::{self, KINDS, Kind};
 use super::page::{self, Batch};
-use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError, account};
-use crate::projection::customer;
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError, account, api};
+use crate::kind::ObjectKind;
+use crate::projection::{customer, kinds};
 use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, Progress, Run};
 use crate::store::{StoreError, Tx, catch_up as places};
@@ -28,7 +28,7 @@ pub const ALL: &str = "all";
 
 /// What to read.
 pub struct Order {
-    kinds: Vec<&'static Kind>,
+    kinds: Vec<&'static ObjectKind>,
     restart: bool,
     /// What Stripe refuses is told and passed over.
     passing: bool,
@@ -44,11 +44,11 @@ impl Order {
 
     /// These types, or all that are read by default if there are none. `restart`: an unfinished run of the same types is given up.
     #[must_use]
-    pub fn of(names: &[&'static Kind], restart: bool) -> Self {
+    pub fn of(names: &[&'static ObjectKind], restart: bool) -> Self {
         let kinds = if names.is_empty() {
             kinds::by_default().collect()
         } else {
-            KINDS.iter().filter(|kind| names.contains(kind)).collect()
+            kinds::all().filter(|kind| names.contains(kind)).collect()
         };
         Self { kinds, restart, passing: false }
     }
@@ -100,7 +100,7 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
         kind.map(|kind| Reader { means, run_id: run.id, kind, report, progress })
     };
     let (last, first): (Vec<_>, Vec<_>) =
-        left.into_iter().filter_map(work).partition(|reader| reader.kind.per_customer);
+        left.into_iter().filter_map(work).partition(|reader| reader.kind.is_per_customer());
     let mut failures = side_by_side(first)?;
     for reader in last {
         let name = reader.kind.name;
@@ -225,7 +225,7 @@ fn collect(name: &'static str, outcome: Result<(), SyncError>) -> Result<Option<
 struct Reader<'a> {
     means: &'a Means,
     run_id: i64,
-    kind: &'static Kind,
+    kind: &'static ObjectKind,
     report: &'a (dyn Fn(&Progress) + Sync),
     progress: Progress,
 }
@@ -234,7 +234,7 @@ impl Reader<'_> {
     fn whole_list(mut self) -> Result<(), SyncError> {
         while !self.progress.finished {
             let after = self.progress.after_id.clone();
-            let page = match self.means.page(self.kind.path, self.kind.form(), after.as_deref()) {
+            let page = match self.means.page(self.kind.path, api::form_of(self.kind), after.as_deref()) {
                 Err(error) if after.is_some() && error.is_missing() => {
                     // The object that the last page ended with was deleted since: from the beginning, once more.
                     log::info!("the place in the list of {} is gone; it is read anew", self.kind.name);
@@ -309,12 +309,12 @@ struct Listed {
 }
 
 /// `None`: the customer is not there any more.
-fn list_of(means: &Means, kind: &Kind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
+fn list_of(means: &Means, kind: &ObjectKind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
     let path = kind.list_path(Some(customer_id));
     let mut listed = Listed { batch: Batch::default(), objects: 0, began_s: i64::MAX };
     let mut after = None;
     loop {
-        let page = match means.page(&path, kind.form(), after.as_deref()) {
+        let page = match means.page(&path, api::form_of(kind), after.as_deref()) {
             Err(error) if error.is_missing() => return Ok(None),
             page => page?,
         };

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
 use super::page::{self, Batch};
 use super::{Means, SyncError, account, api, compare};
+use crate::kind::ObjectKind;
+use crate::projection::customer;
 use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
-use crate::projection::{customer, order};
 use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
 use crate::store::objects::{self, Reading};
@@ -46,7 +46,7 @@ pub enum Told<'a> {
 /// What kept it from its end for all types.
 pub fn run(
     means: &Means,
-    kinds: &[&'static Kind],
+    kinds: &[&'static ObjectKind],
     fix: bool,
     actor: &'static str,
     tell: &mut dyn FnMut(Told),
@@ -77,7 +77,7 @@ pub fn run(
 /// The comparison of one type.
 struct Check<'a, 't> {
     means: &'a Means,
-    kind: &'static Kind,
+    kind: &'static ObjectKind,
     fix: bool,
     tally: Tally,
     /// Hashes of the ids on the pages.
@@ -96,7 +96,7 @@ impl Check<'_, '_> {
     /// What Stripe lists.
     fn listed(&mut self) -> Result<(), SyncError> {
         let mut pages = 0;
-        if !self.kind.per_customer {
+        if !self.kind.is_per_customer() {
             return self.list(self.kind.path, &mut pages);
         }
         let mut after = 0;
@@ -117,7 +117,7 @@ impl Check<'_, '_> {
     fn list(&mut self, path: &str, pages: &mut u64) -> Result<(), SyncError> {
         let mut after = None;
         loop {
-            let page = self.means.page(path, self.kind.form(), after.as_deref())?;
+            let page = self.means.page(path, api::form_of(self.kind), after.as_deref())?;
             after.clone_from(&page.next);
             for raw in &page.items {
                 if let Some(id) = api::id_of(raw) {
@@ -225,8 +225,8 @@ impl Check<'_, '_> {
             Some(Standing::Level(row)) => {
                 let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
                 let mut fields = compare::differing(&here, shown.object());
-                // A subscription that has ended is there for ever, and whether we call it deleted is our word for that.
-                let has_ended = self.kind.object == "subscription" && order::is_terminal(shown.object());
+                // What has ended is there for ever, and whether we call it deleted is our word for that.
+                let has_ended = self.kind.is_terminal(shown.object());
                 if row.deleted && !has_ended {
                     fields.push("deleted".to_owned());
                 }

@@ -2,26 +2,18 @@
 //! that the object is kept whole. Called by `page` and `fetch`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::SyncError;
-use super::kinds::{Kind, Nested};
+use crate::kind::{NestedList, ObjectKind};
 use crate::stripe::form::Form;
 
 /// Pages of one nested list at most; a subscription has 20 items, an invoice rarely more than hundreds of lines.
 const MAX_PAGES: u32 = 1000;
-
-/// Tells whether a nested list is cut without building the object.
-#[derive(Deserialize)]
-struct Peek {
-    #[serde(default)]
-    items: Option<Flag>,
-    #[serde(default)]
-    lines: Option<Flag>,
-}
 
 #[derive(Deserialize)]
 struct Flag {
@@ -29,10 +21,11 @@ struct Flag {
     has_more: bool,
 }
 
-fn is_cut(text: &str, nested: &Nested) -> bool {
+/// Whether a nested list is cut, told without building the object.
+fn is_cut(text: &str, nested: &NestedList) -> bool {
     // What cannot be read is told by whoever reads it whole.
-    let Ok(peek) = serde_json::from_str::<Peek>(text) else { return false };
-    let list = if nested.key == "items" { peek.items } else { peek.lines };
+    let Ok(members) = serde_json::from_str::<HashMap<Cow<str>, &RawValue>>(text) else { return false };
+    let list = members.get(nested.key).and_then(|list| serde_json::from_str::<Flag>(list.get()).ok());
     list.is_some_and(|list| list.has_more)
 }
 
@@ -46,13 +39,14 @@ pub type Ask<'a> = dyn FnMut(&str, Form, Option<&str>) -> Result<Members, SyncEr
 ///
 /// # Errors
 /// Those of `ask`, where a cut list could not be read on.
-pub fn complete<'t>(kind: &Kind, text: &'t str, ask: &mut Ask) -> Result<Cow<'t, str>, SyncError> {
+pub fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut Ask) -> Result<Cow<'t, str>, SyncError> {
     let Some(nested) = kind.nested.as_ref().filter(|nested| is_cut(text, nested)) else {
         return Ok(Cow::Borrowed(text));
     };
     let Ok(mut object) = serde_json::from_str::<Value>(text) else { return Ok(Cow::Borrowed(text)) };
     let id = object["id"].as_str().unwrap_or_default().to_owned();
-    let (path, form) = nested.path_of(kind, &id);
+    let (path, filter) = nested.path_of(kind, &id);
+    let form = filter.map_or_else(Form::new, |(by, id)| Form::new().put(by, id));
     let mut members: Vec<Value> = object[nested.key]["data"].as_array().cloned().unwrap_or_default();
     for _ in 0..MAX_PAGES {
         let after = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::kinds::Kind;
 use super::{Means, SyncError, api, nested};
+use crate::kind::ObjectKind;
 use crate::projection::ProjectionError;
 use crate::projection::read::{self, Absorbed, Shown};
 use crate::store::objects::Reading;
@@ -27,7 +27,7 @@ impl Batch {
     pub(super) fn add(
         &mut self,
         means: &Means,
-        kind: &Kind,
+        kind: &ObjectKind,
         raw: &RawValue,
         reading: Reading,
     ) -> Result<(), SyncError> {
@@ -46,7 +46,7 @@ impl Batch {
         Ok(())
     }
 
-    fn pass_over(&mut self, kind: &Kind, id: &str, error: &str) {
+    fn pass_over(&mut self, kind: &ObjectKind, id: &str, error: &str) {
         self.failed += 1;
         log::warn!(
             "an object that was read from Stripe cannot be taken and is passed over type={} id={id}: {error}",
@@ -63,7 +63,7 @@ impl Batch {
 /// The database's.
 pub(super) fn take<T: Send + 'static>(
     means: &Means,
-    kind: &Kind,
+    kind: &ObjectKind,
     mut batch: Batch,
     mark: impl Fn(&Tx, u32) -> Result<T, StoreError> + Send + Sync + 'static,
 ) -> Result<T, SyncError> {

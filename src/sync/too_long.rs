@@ -4,8 +4,9 @@
 
 use serde::Deserialize;
 
-use super::api::{Page, segment};
+use super::api::Page;
 use super::{EVENTS_KEPT_S, Means, SyncError};
+use crate::kind::segment;
 use crate::projection::read::Sent;
 use crate::stripe::form::Form;
 

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::ids::Ids;
+use crate::kind::ObjectKind;
+use crate::projection::kinds;
 
 /// Puts a value in place of a placeholder's name.
 pub(super) type Find<'a> = &'a dyn Fn(&str) -> Option<Value>;
@@ -15,66 +17,59 @@ pub(super) type Find<'a> = &'a dyn Fn(&str) -> Option<Value>;
 /// In a change: the key is taken away.
 const ABSENT: &str = "<absent>";
 
-static CHANGES: LazyLock<Value> = LazyLock::new(|| parse(include_str!("shapes/changes.json")));
+/// The examples of the kinds that have one. Each is a template of the object, and the events that are made from it: their
+/// type, what they say, and what they change in the object and of old values (`like`: the same as another event).
+static EXAMPLES: LazyLock<Vec<(&ObjectKind, Value)>> =
+    LazyLock::new(|| kinds::all().map(|kind| (kind, parse(kind.example))).collect());
 
-/// One template each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Customer,
-    Product,
-    Price,
-    Plan,
-    Subscription,
-    Invoice,
-    InvoicePayment,
-    PaymentIntent,
-    Charge,
-    Refund,
-    Dispute,
-    CheckoutSession,
+/// What a price was called in old versions; no kind of its own.
+const PLAN: &str = include_str!("shapes/plan.json");
+
+fn events_of(example: &Value) -> impl Iterator<Item = &Value> {
+    example["events"].as_array().into_iter().flatten()
 }
 
-impl Shape {
-    /// The object that an event of this (known) type carries.
-    pub(super) fn of(event_type: &str) -> Self {
-        match event_type.rsplit_once('.').map(|(family, _)| family) {
-            Some("product") => Self::Product,
-            Some("price") => Self::Price,
-            Some("customer.subscription") => Self::Subscription,
-            Some("invoice") => Self::Invoice,
-            Some("invoice_payment") => Self::InvoicePayment,
-            Some("payment_intent") => Self::PaymentIntent,
-            Some("charge") => Self::Charge,
-            Some("charge.dispute") => Self::Dispute,
-            Some("refund") => Self::Refund,
-            Some("checkout.session") => Self::CheckoutSession,
-            _ => Self::Customer,
-        }
-    }
+/// `(type, what the event says)` of all that can be made.
+pub(super) fn event_types() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let text = |event: &'static Value, key: &str| event[key].as_str().unwrap_or_default();
+    EXAMPLES
+        .iter()
+        .flat_map(|(_, example)| events_of(example))
+        .map(move |event| (text(event, "type"), text(event, "says")))
+}
 
-    /// The filled template.
-    pub(super) fn build(self, find: Find) -> Value {
-        let mut object = parse(self.source());
-        fill(&mut object, find);
-        object
-    }
+/// The kind whose object an event of this type carries, and the event in its example.
+fn find(event_type: &str) -> Option<(&'static ObjectKind, &'static Value)> {
+    EXAMPLES
+        .iter()
+        .find_map(|(kind, example)| Some((*kind, events_of(example).find(|event| event["type"] == event_type)?)))
+}
 
-    fn source(self) -> &'static str {
-        match self {
-            Self::Customer => include_str!("shapes/customer.json"),
-            Self::Product => include_str!("shapes/product.json"),
-            Self::Price => include_str!("shapes/price.json"),
-            Self::Plan => include_str!("shapes/plan.json"),
-            Self::Subscription => include_str!("shapes/subscription.json"),
-            Self::Invoice => include_str!("shapes/invoice.json"),
-            Self::InvoicePayment => include_str!("shapes/invoice_payment.json"),
-            Self::PaymentIntent => include_str!("shapes/payment_intent.json"),
-            Self::Charge => include_str!("shapes/charge.json"),
-            Self::Refund => include_str!("shapes/refund.json"),
-            Self::Dispute => include_str!("shapes/dispute.json"),
-            Self::CheckoutSession => include_str!("shapes/checkout_session.json"),
-        }
-    }
+/// The kind whose object an event of this (known) type carries.
+pub(super) fn kind_of(event_type: &str) -> &'static ObjectKind {
+    find(event_type).map_or(&ObjectKind::PLAIN, |(kind, _)| kind)
+}
+
+/// The filled template of an object of this kind, or of a plan; null where there is none.
+pub(super) fn build(object: &str, find: Find) -> Value {
+    let of_kind = || EXAMPLES.iter().find(|(kind, _)| kind.object == object);
+    let mut shape = match object {
+        "plan" => parse(PLAN),
+        _ => of_kind().map(|(_, example)| example["object"].clone()).unwrap_or_default(),
+    };
+    fill(&mut shape, find);
+    shape
+}
+
+/// What an event of this (known) type changes: `object`, a patch, and `previous_attributes`.
+pub(super) fn change(event_type: &str, find_value: Find) -> Value {
+    let of = |event_type: &str| find(event_type).map(|(_, event)| event.clone()).unwrap_or_default();
+    let mut change = match of(event_type) {
+        event if event["like"].is_string() => of(event["like"].as_str().unwrap_or_default()),
+        event => event,
+    };
+    fill(&mut change, find_value);
+    change
 }
 
 /// Who and what a template speaks of.
@@ -110,8 +105,8 @@ impl Cast<'_> {
             "token" => json!(ids.token),
             "prefix" => json!(ids.invoice_prefix),
             "price_id" => json!(self.price_id),
-            "price" => Shape::Price.build(&|name| self.find(name)),
-            "plan" => Shape::Plan.build(&|name| self.find(name)),
+            "price" => build("price", &|name| self.find(name)),
+            "plan" => build("plan", &|name| self.find(name)),
             "user" => json!(self.user),
             "user_metadata" => self.user.map_or_else(|| json!({}), |user| json!({ "user_id": user })),
             "name" => json!(self.user.unwrap_or("Jenny Rosen")),
@@ -126,16 +121,6 @@ impl Cast<'_> {
             user => format!("{}@example.com", user.unwrap_or("jenny.rosen")),
         }
     }
-}
-
-/// What an event of this type changes in its template: `object` and `previous_attributes`.
-pub(super) fn change(event_type: &str, find: Find) -> Value {
-    let mut change = match &CHANGES[event_type] {
-        Value::String(same_as) => CHANGES[same_as.as_str()].clone(),
-        change => change.clone(),
-    };
-    fill(&mut change, find);
-    change
 }
 
 /// Lays `patch` over `target`: objects are merged, the elements of a list are named by their index,

@@ -7,6 +7,7 @@ mod state;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::projection::kinds;
 
 const NOW_S: i64 = 1_790_000_000;
 
@@ -123,8 +124,8 @@ fn the_objects_of_one_user_refer_to_each_other() {
 #[test]
 fn all_events_of_a_family_speak_of_one_object() {
     for event_type in types().filter(|event_type| *event_type != "invoice.upcoming") {
-        let family = Shape::of(event_type);
-        let first = types().find(|other| Shape::of(other) == family && *other != "invoice.upcoming").unwrap();
+        let family = shape::kind_of(event_type);
+        let first = types().find(|other| shape::kind_of(other) == family && *other != "invoice.upcoming").unwrap();
         assert_eq!(made(event_type)["data"]["object"]["id"], made(first)["data"]["object"]["id"]);
     }
 }
@@ -184,7 +185,7 @@ fn ids_have_the_form_of_stripe() {
 #[test]
 fn subscription_and_invoice_events_have_the_size_of_real_ones() {
     for event_type in types() {
-        let is_big = matches!(Shape::of(event_type), Shape::Subscription | Shape::Invoice);
+        let is_big = matches!(shape::kind_of(event_type).object, "subscription" | "invoice");
         for version in ApiVersion::ALL.into_iter().filter(|_| is_big) {
             let size = event(&Spec { version, ..spec(event_type) }).unwrap().to_string().len();
             assert!((3_000..=6_144).contains(&size), "{event_type} {version:?}: {size}");
@@ -193,11 +194,38 @@ fn subscription_and_invoice_events_have_the_size_of_real_ones() {
 }
 
 #[test]
-fn every_type_has_a_description_and_a_change_and_every_change_a_type() {
-    let changes: Value = serde_json::from_str(include_str!("shapes/changes.json")).unwrap();
-    let changed: BTreeSet<&str> = changes.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(changed, types().collect());
+fn every_type_has_a_description_and_stands_once_beside_its_kind() {
     assert!(event_types().iter().all(|(_, description)| !description.is_empty()));
+    let once: BTreeSet<&str> = types().collect();
+    assert_eq!(once.len(), event_types().len());
+    for event_type in types() {
+        let object = &made(event_type)["data"]["object"];
+        assert_eq!(object["object"], shape::kind_of(event_type).object, "{event_type}");
+    }
+}
+
+#[test]
+fn every_kind_has_an_example_of_itself() {
+    for kind in kinds::all() {
+        let example = example(kind.object, NOW_S).unwrap();
+        assert_eq!(example["object"], kind.object);
+        assert!(example["id"].is_string(), "{}", kind.object);
+        assert!(!example.to_string().contains('<'), "{}", kind.object);
+    }
+    assert_eq!(example("payout", NOW_S), None);
+}
+
+#[test]
+fn every_event_of_an_example_knows_its_own_words_alone() {
+    for kind in kinds::all() {
+        let example: Value = serde_json::from_str(kind.example).unwrap();
+        for event in example["events"].as_array().unwrap() {
+            for key in event.as_object().unwrap().keys() {
+                assert!(["type", "says", "like", "object", "previous_attributes"].contains(&key.as_str()), "{key}");
+            }
+            assert!(event["like"].as_str().is_none_or(|like| types().any(|known| known == like)), "{event}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::projection::handled;
+use tilld::projection::kinds;
 use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::fake_stripe::{FakeStripe, Fault};
@@ -253,7 +253,7 @@ fn an_endpoint_without_a_version_of_another_or_of_an_unknown_one_is_warned_of() 
 
 #[test]
 fn types_that_are_handled_but_not_enabled_are_listed() {
-    let all: Vec<&str> = handled::types().collect();
+    let all: Vec<&str> = kinds::event_types().collect();
     let without: Vec<&str> =
         all.iter().copied().filter(|known| !["invoice.paid", "customer.deleted"].contains(known)).collect();
     let checked = Setting::with_endpoint(&json!({ "enabled_events": without })).check();
@@ -291,17 +291,17 @@ fn the_list_of_handled_types_is_what_projection_handles() {
         let id = event["id"].as_str().unwrap();
         till.value(&format!("SELECT status FROM stripe_webhooks_log WHERE event_id = '{id}'"))
     };
-    let mut kinds = std::collections::BTreeMap::new();
+    let mut of_kind = std::collections::BTreeMap::new();
     for (event_type, _) in trigger::event_types() {
         let event = event(event_type);
-        let is_handled = handled::types().any(|known| known == *event_type);
+        let is_handled = kinds::event_types().any(|known| known == *event_type);
         let expected = if is_handled { "processed" } else { "ignored" };
         assert_eq!(status_of(&event), expected, "{event_type}");
-        kinds.insert(event["data"]["object"]["object"].as_str().unwrap().to_owned(), event);
+        of_kind.insert(event["data"]["object"]["object"].as_str().unwrap().to_owned(), event);
     }
-    for (kind, types) in handled::HANDLED {
-        for event_type in *types {
-            let mut event = kinds[*kind].clone();
+    for kind in kinds::all() {
+        for event_type in kind.events {
+            let mut event = of_kind[kind.object].clone();
             event["type"] = json!(event_type);
             event["id"] = json!(format!("evt_{event_type}"));
             assert_eq!(status_of(&event), "processed", "{event_type}");

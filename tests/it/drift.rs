@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::account::{Account, AccountError};
 use tilld::clock::Clock;
+use tilld::kind::ObjectKind;
+use tilld::projection::kinds;
 use tilld::scheduler::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
 use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 use tilld::sync::Means;
 use tilld::sync::drift::{self, Told, What};
-use tilld::sync::kinds::{self, KINDS, Kind};
 use tilld::thread::{Pulse, Stopper, stopper};
 use tilld::trigger::ApiVersion;
 
@@ -61,9 +62,9 @@ pub fn means_with(till: &Till, fake: &FakeStripe, max_answer_bytes: u64) -> (Mea
 
 /// Id and what was found of it, of these types or of all.
 fn compared(till: &Till, fake: &FakeStripe, names: &[&str], fix: bool) -> Vec<(String, What, bool)> {
-    let kinds: Vec<&'static Kind> = match names {
-        [] => KINDS.iter().collect(),
-        names => names.iter().map(|name| kinds::find(name).unwrap()).collect(),
+    let kinds: Vec<&'static ObjectKind> = match names {
+        [] => kinds::all().collect(),
+        names => names.iter().map(|name| kinds::named(name).unwrap()).collect(),
     };
     let (means, _stopper) = means(till, fake);
     let mut found = Vec::new();
@@ -235,7 +236,8 @@ fn with_the_key_of_another_account_nothing_is_taken_for_deleted() {
     till.connection().execute_batch(known).unwrap();
     let (means, _stopper) = means(&till, &other);
     let asked = other.requests().len();
-    let refused = drift::run(&means, &[&KINDS[0]], true, "test", &mut |_| ()).unwrap_err().to_string();
+    let refused =
+        drift::run(&means, &[kinds::all().next().unwrap()], true, "test", &mut |_| ()).unwrap_err().to_string();
     assert!(
         refused.contains("acct_FakeStripe") && refused.contains("acct_ours") && refused.contains("correct the key"),
         "{refused}"
@@ -298,7 +300,7 @@ fn a_404_that_is_not_stripes_deletes_nothing() {
     fake.forget("coupon", "HALF");
     fake.fail(Fault::Says(404, "<html>Not found</html>".to_owned()), "GET /v1/coupons/HALF", 1);
     let (means, _stopper) = means(&till, &fake);
-    let kinds = [kinds::find("coupons").unwrap()];
+    let kinds = [kinds::named("coupons").unwrap()];
     let outcome = drift::run(&means, &kinds, true, "test", &mut |_| ()).unwrap();
     assert!(outcome.refused[0].contains("status 404"), "{:?}", outcome.refused);
     let deleted = || till.value("SELECT deleted FROM stripe_objects WHERE id = 'HALF'");
@@ -326,7 +328,7 @@ fn what_its_event_brings_between_two_looks_is_no_drift() {
         }
         Told::Found(_) => found += 1,
     };
-    let outcome = drift::run(&means, &[kinds::find("customers").unwrap()], true, "test", &mut tell).unwrap();
+    let outcome = drift::run(&means, &[kinds::named("customers").unwrap()], true, "test", &mut tell).unwrap();
     assert_eq!((found, outcome.left(), outcome.tallies[0].ahead), (0, 0, 2));
     for id in [&customer, &young] {
         assert_eq!(fake.requests_to(&format!("GET /v1/customers/{id}")).len(), 1);

@@ -12,12 +12,13 @@ use crate::cli::{Failure, database, outward, table};
 use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::projection::Context;
+use crate::projection::kinds;
 use crate::projection::links::{self, Kind, Linked, Said};
 use crate::projection::read::{self, Shown};
 use crate::store::{Store, StoreError};
 use crate::stripe::form::Form;
 use crate::stripe::object::is_user_id;
-use crate::sync::{Means, SyncError, api};
+use crate::sync::{Means, SyncError};
 
 /// Faults of a file that are named; a file of another kind has thousands.
 const MAX_FAULTS: usize = 20;
@@ -228,11 +229,8 @@ fn said(wanted: &Wanted) -> Said<'_> {
 
 /// Reads it from Stripe into the tables; an outcome where it cannot be linked.
 fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outcome>, Failure> {
-    let list = match wanted.kind {
-        Kind::Customer => "customers",
-        Kind::Subscription => "subscriptions",
-    };
-    let (answer, reading) = match means.get(&format!("/v1/{list}/{}", api::segment(&wanted.object)), &Form::new()) {
+    let path = kinds::of(wanted.kind.as_str()).path_of(&wanted.object);
+    let (answer, reading) = match means.get(&path, &Form::new()) {
         Ok(found) => found,
         Err(error) if error.is_missing() => return Ok(Some(Outcome::Unknown)),
         Err(error) if error.is_for_all() => return Err(error.into()),

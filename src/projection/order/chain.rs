@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::paths::{self, Paths};
 use super::{Candidate, Phase, phase, progress, rank};
+use crate::kind::ObjectKind;
 
 /// Events of one second that are lined up at most; with more, ranks and ids decide alone.
 const MAX_CHAIN: usize = 10;
@@ -40,11 +41,16 @@ impl Fit {
 }
 
 /// Index of the last event of `second` (not empty), and whether that is certain. `base`: the object before it.
-pub(super) fn last(candidates: &[Candidate], second: &[usize], base: Option<&Value>) -> (usize, bool) {
+pub(super) fn last(
+    kind: &ObjectKind,
+    candidates: &[Candidate],
+    second: &[usize],
+    base: Option<&Value>,
+) -> (usize, bool) {
     let tells = |index: &usize| candidates[*index].previous.is_some() || candidates[*index].read;
     let mut possible = Vec::new();
     if (2..=MAX_CHAIN).contains(&second.len()) && second.iter().any(tells) {
-        let chain = Chain::new(candidates, second, base);
+        let chain = Chain::new(kind, candidates, second, base);
         for fit in Fit::ALL {
             let any = chain.ends(fit, false);
             if fit.proves() && chain.all_show_the_same(&any) {
@@ -60,8 +66,9 @@ pub(super) fn last(candidates: &[Candidate], second: &[usize], base: Option<&Val
             }
         }
     }
-    let top = second.iter().map(|&index| rank(&candidates[index])).max();
-    let leaders: Vec<usize> = second.iter().copied().filter(|&index| Some(rank(&candidates[index])) == top).collect();
+    let rank_of = |index: usize| rank(kind, &candidates[index]);
+    let top = second.iter().map(|&index| rank_of(index)).max();
+    let leaders: Vec<usize> = second.iter().copied().filter(|&index| Some(rank_of(index)) == top).collect();
     if possible.is_empty() || leaders.len() == 1 {
         possible = leaders;
     }
@@ -77,6 +84,7 @@ fn best(candidates: &[Candidate], among: &[usize]) -> usize {
 
 /// The events of one second, made ready for comparing.
 struct Chain<'a> {
+    kind: &'a ObjectKind,
     candidates: &'a [Candidate],
     second: &'a [usize],
     base: Option<Value>,
@@ -89,7 +97,7 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    fn new(candidates: &'a [Candidate], second: &'a [usize], base: Option<&Value>) -> Self {
+    fn new(kind: &'a ObjectKind, candidates: &'a [Candidate], second: &'a [usize], base: Option<&Value>) -> Self {
         let (mut shown, mut undone, mut touched) = (Vec::new(), Vec::new(), Paths::default());
         for candidate in second.iter().map(|&index| &candidates[index]) {
             let now = paths::without_nulls(&candidate.object);
@@ -100,7 +108,7 @@ impl<'a> Chain<'a> {
             shown.push(now);
             undone.push(before);
         }
-        Self { candidates, second, base: base.map(paths::without_nulls), shown, undone, touched }
+        Self { kind, candidates, second, base: base.map(paths::without_nulls), shown, undone, touched }
     }
 
     fn of(&self, place: usize) -> &Candidate {
@@ -148,7 +156,10 @@ impl<'a> Chain<'a> {
             return 0;
         }
         let is_before = |event: &Candidate| {
-            !event.read && (event.contained || phase(event) == Phase::Created || progress(event) < progress(reading))
+            !event.read
+                && (event.contained
+                    || phase(event) == Phase::Created
+                    || progress(self.kind, event) < progress(self.kind, reading))
         };
         (0..self.second.len()).filter(|&other| is_before(self.of(other))).fold(0, |set, other| set | 1 << other)
     }
@@ -164,7 +175,7 @@ impl<'a> Chain<'a> {
         let (one, other) = (self.of(before), self.of(after));
         // Nothing comes before a creation but the end of what had its id.
         let made_last = phase(other) == Phase::Created && phase(one) != Phase::Deleted;
-        if before == after || made_last || (ranked && rank(one) > rank(other)) {
+        if before == after || made_last || (ranked && rank(self.kind, one) > rank(self.kind, other)) {
             return false;
         }
         let whole = matches!(fit, Fit::Exact | Fit::Silent | Fit::Base) && !one.read && !other.read;

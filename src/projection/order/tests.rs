@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::projection::kinds;
 
 fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Option<Value>) -> Candidate {
     let (event_id, event_type) = (id.to_owned(), event_type.to_owned());
@@ -11,6 +12,11 @@ fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Opti
 
 fn subscription(status: &str, plan: &str) -> Value {
     json!({"object": "subscription", "id": "sub_1", "status": status, "metadata": {"plan": plan}})
+}
+
+/// Decides by the kind that the objects are of.
+fn decide(candidates: &[Candidate]) -> Option<Decision> {
+    super::decide(kinds::of_shown(&candidates[0].object), candidates)
 }
 
 fn winner_of(candidates: &[Candidate]) -> (&str, bool) {

@@ -4,7 +4,7 @@
 use super::in_metadata;
 use crate::ownership::Rules;
 use crate::projection::order::{self, Candidate};
-use crate::projection::{ProjectionError, Step, Winner, read};
+use crate::projection::{ProjectionError, Step, Winner, kinds, read};
 use crate::store::inbox::{self, SiblingKey};
 use crate::store::owners::{self, Named};
 use crate::store::{StoreError, Tx, user_links};
@@ -92,6 +92,7 @@ pub(in crate::projection) fn newest_name(
     rules: &Rules,
 ) -> Result<Option<String>, ProjectionError> {
     let events = events_of(tx, object, arriving)?;
+    let kind = kinds::of(object.named.object());
     fn named<'a>(event: &'a Candidate, rules: &Rules) -> Option<&'a str> {
         object::named_user(&event.object, &rules.metadata_keys)
     }
@@ -101,7 +102,7 @@ pub(in crate::projection) fn newest_name(
     };
     let last = |keep: &dyn Fn(&Candidate) -> bool| {
         let kept: Vec<Candidate> = events.iter().filter(|event| keep(event)).cloned().collect();
-        let winner = order::decide(&kept).map(|decision| kept[decision.winner].clone());
+        let winner = order::decide(kind, &kept).map(|decision| kept[decision.winner].clone());
         winner.filter(|event| event.created == second && names(event))
     };
     let winner = last(&|event| event.created <= second)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Check, Repair, What};
-use crate::projection::{ProjectionError, again, handled};
+use crate::projection::{ProjectionError, again, kinds};
 use crate::store::objects::Key;
 use crate::store::{StoreError, in_savepoint};
 use crate::sync::SyncError;
@@ -12,7 +12,7 @@ impl Check<'_, '_> {
     /// Whether the typed rows of what is the same as at Stripe are what it says.
     pub(super) fn check_tables(&mut self) -> Result<(), SyncError> {
         let level = std::mem::take(&mut self.level);
-        if !handled::has_table(self.kind.object) {
+        if !kinds::has_table(self.kind.object) {
             self.tally.same += u64::try_from(level.len()).unwrap_or(u64::MAX);
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::shape::{Shape, merge};
+use super::super::shape::{self, merge};
 use super::{ApiVersion, Object, billing, get, id_of, put, text};
 
 pub(super) fn invoice(invoice: &mut Object, version: ApiVersion) {
@@ -101,7 +101,7 @@ fn price_and_plan(line: &Object) -> (Value, Value) {
     let unit = unit_decimal.as_str().and_then(|decimal| decimal.parse::<i64>().ok());
     let interval = interval(get(line, "period"));
     let common = json!({ "currency": get(line, "currency"), "livemode": get(line, "livemode") });
-    let mut price = Shape::Price.build(&find);
+    let mut price = shape::build("price", &find);
     merge(&mut price, common.clone());
     merge(&mut price, json!({ "unit_amount": unit, "unit_amount_decimal": unit_decimal }));
     if text(line, "type") == "invoiceitem" {
@@ -109,7 +109,7 @@ fn price_and_plan(line: &Object) -> (Value, Value) {
         return (expanded_or(&details["price"], price), Value::Null);
     }
     merge(&mut price, json!({ "recurring": { "interval": interval } }));
-    let mut plan = Shape::Plan.build(&find);
+    let mut plan = shape::build("plan", &find);
     merge(&mut plan, common);
     merge(&mut plan, json!({ "amount": unit, "amount_decimal": unit_decimal, "interval": interval }));
     (expanded_or(&details["price"], price), plan)

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::shape::{Shape, merge};
+use super::super::shape::{self, merge};
 use super::{ApiVersion, Object, get, id_of, put, text};
 
 pub(super) fn payment_intent(intent: &mut Object, version: ApiVersion) {
@@ -64,7 +64,7 @@ fn charge_of(intent: &Object, id: &str) -> Value {
         Value::Null => &error["payment_method"],
         method => method,
     };
-    let mut charge = Shape::Charge.build(&|name| match name {
+    let mut charge = shape::build("charge", &|name| match name {
         "charge" => Some(json!(id)),
         "payment_intent" => Some(get(intent, "id").clone()),
         "payment_method" => Some(id_of(method)),
@@ -107,7 +107,7 @@ fn failure(error: &Value) -> Value {
 
 /// One refund of everything that was refunded; its id follows from the charge's.
 fn refund_of(charge: &Object) -> Value {
-    let mut refund = Shape::Refund.build(&|name| match name {
+    let mut refund = shape::build("refund", &|name| match name {
         "refund" => Some(json!(text(charge, "id").replacen("ch_", "re_", 1))),
         "charge" => Some(get(charge, "id").clone()),
         "now" => Some(get(charge, "created").clone()),

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use tilld::calls::{Calls, Customer};
 use tilld::clock::{Clock, SystemClock};
+use tilld::projection::kinds;
 use tilld::store::users;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
-use tilld::sync::{Means, backfill, kinds};
+use tilld::sync::{Means, backfill};
 use tilld::thread::{Pulse, stopper};
 
 use crate::fake_stripe::FakeStripe;
@@ -86,7 +87,7 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
     let (_stopper, stop) = stopper();
     let means = Means { store, client, clock, context, stop, pulse: Pulse::default() };
     // Not the payment methods: each customer that is made meanwhile would have its own read.
-    let types = ["subscriptions", "invoices", "charges"].map(|name| kinds::find(name).unwrap());
+    let types = ["subscriptions", "invoices", "charges"].map(|name| kinds::named(name).unwrap());
     let order = backfill::Order::of(&types, false);
     let slowest = std::thread::scope(|scope| {
         #[allow(clippy::disallowed_methods)] // joined by the scope

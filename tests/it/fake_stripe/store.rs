@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use tilld::trigger::{self, ApiVersion, Spec};
+use tilld::trigger::{self, ApiVersion, Envelope, Spec};
 
 /// Kind, path of its list, start of its ids, event that tells of a new one (`-`: none).
 pub const KINDS: &[(&str, &str, &str, &str)] = &[
@@ -39,6 +39,7 @@ pub const KINDS: &[(&str, &str, &str, &str)] = &[
 const FIRST_MADE: u64 = 1 << 32;
 const SEED: &str = "seed";
 
+/// Of what tilld has no kind for.
 static OTHERS: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("objects.json")).unwrap());
 
 #[derive(Default)]
@@ -183,11 +184,17 @@ impl Objects {
         let mut customer = self.template("customer");
         customer["id"] = json!(seeded_id("customer", place));
         customer["created"] = json!(created);
-        json!({
-            "object": "event", "api_version": ApiVersion::CURRENT.as_str(), "created": created, "livemode": false,
-            "data": { "object": customer }, "pending_webhooks": 0, "type": "customer.created",
-            "request": { "id": null, "idempotency_key": null },
-        })
+        let of = Envelope {
+            id: "",
+            event_type: "customer.created",
+            created_s: created,
+            version: ApiVersion::CURRENT,
+            livemode: false,
+            previous_attributes: None,
+        };
+        let mut event = trigger::envelope(&of, customer);
+        event["pending_webhooks"] = json!(0);
+        event
     }
 }
 
@@ -201,23 +208,16 @@ pub fn seeded_email(place: u64) -> String {
     format!("seed{place}@example.com")
 }
 
-/// From the program's own factory of events where that knows the kind, else from Stripe's fixtures.
+/// The program's own example, in the state of the first event that tells of one that is kept; else the fake's own.
 fn template(kind: &'static str, now_s: i64) -> Value {
-    let event_type = match kind {
-        "customer" => "customer.created",
-        "product" => "product.created",
-        "price" => "price.created",
-        "subscription" => "customer.subscription.created",
-        "invoice" => "invoice.finalized",
-        "invoice_payment" => "invoice_payment.paid",
-        "payment_intent" => "payment_intent.created",
-        "charge" => "charge.succeeded",
-        "refund" => "refund.created",
-        "dispute" => "charge.dispute.created",
-        "checkout.session" => "checkout.session.completed",
-        other => return OTHERS.get(other).unwrap_or_else(|| unreachable!("no template {other}")).clone(),
+    let Some(example) = trigger::example(kind, now_s) else {
+        return OTHERS.get(kind).unwrap_or_else(|| unreachable!("no template {kind}")).clone();
     };
-    let spec = Spec {
+    let event_type = match kind {
+        "invoice" => Some("invoice.finalized"),
+        _ => trigger::event_types_of(kind).next(),
+    };
+    let spec = |event_type| Spec {
         event_type,
         version: ApiVersion::CURRENT,
         user: None,
@@ -226,5 +226,5 @@ fn template(kind: &'static str, now_s: i64) -> Value {
         nonce: "",
         set: &[],
     };
-    trigger::object(&spec).unwrap()
+    event_type.map_or(example, |event_type| trigger::object(&spec(event_type)).unwrap())
 }

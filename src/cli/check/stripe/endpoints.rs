@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Asking;
 use crate::cli::check::{Line, fail, ok, warn};
 use crate::config::Config;
-use crate::projection::handled;
+use crate::projection::kinds;
 use crate::stripe::error::StripeError;
 use crate::trigger::ApiVersion;
 
@@ -138,13 +138,13 @@ fn events(endpoint: &Value) -> Line {
     if enabled.contains("*") {
         return ok(EVENTS, format!("{id} gets all types"));
     }
-    let missing: Vec<&str> = handled::types().filter(|known| !enabled.contains(known)).collect();
+    let missing: Vec<&str> = kinds::event_types().filter(|known| !enabled.contains(known)).collect();
     if !missing.is_empty() {
         let message =
             format!("{id} does not get {}: enable them at {PAGE}, or tilld's tables lag behind", missing.join(", "));
         return warn(EVENTS, message);
     }
-    let known: BTreeSet<&str> = handled::types().collect();
+    let known: BTreeSet<&str> = kinds::event_types().collect();
     match enabled.difference(&known).count() {
         0 => ok(EVENTS, format!("{id} gets every type that has a table")),
         others => ok(EVENTS, format!("{id} gets every type that has a table; kept without one: {others}")),

@@ -4,30 +4,32 @@
 use super::{Asking, KEYS_PAGE};
 use crate::cli::check::{Line, fail, ok, warn};
 use crate::ids;
+use crate::projection::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
 
 const CHECK: &str = "stripe permissions";
 
-/// `(name on the page of the key, path, parameters)` of what is read. Webhook endpoints are not among them: they are asked for
-/// by this command alone.
-const READS: &[(&str, &str, &str)] = &[
-    ("Customers", "/v1/customers", "limit=1"),
-    ("Subscriptions", "/v1/subscriptions", "limit=1"),
-    ("Invoices", "/v1/invoices", "limit=1"),
-    ("Payment Intents", "/v1/payment_intents", "limit=1"),
-    ("Payment Methods", "/v1/payment_methods/pm_tilldcheck", ""),
-    ("Charges", "/v1/charges", "limit=1"),
-    ("Refunds", "/v1/refunds", "limit=1"),
-    ("Disputes", "/v1/disputes", "limit=1"),
-    ("Products", "/v1/products", "limit=1"),
-    ("Prices", "/v1/prices", "limit=1"),
-    ("Coupons", "/v1/coupons", "limit=1"),
-    ("Promotion Codes", "/v1/promotion_codes", "limit=1"),
-    ("Checkout Sessions", "/v1/checkout/sessions", "limit=1"),
-    ("Events", "/v1/events", "limit=1"),
-];
+/// `(name on the page of the key, path, parameters)`.
+type Asked = (&'static str, String, &'static str);
 
-/// The same of what is changed. Even if the id existed, the change would be none.
+/// What is read: the list of every kind, and the events. Webhook endpoints are not among them: they are asked for by this
+/// command alone.
+fn reads() -> Vec<Asked> {
+    let mut asked: Vec<Asked> = Vec::new();
+    for kind in kinds::all() {
+        if asked.iter().any(|(name, ..)| *name == kind.permission) {
+            continue;
+        }
+        // Where there is no list of all, nobody's object is asked for.
+        let (path, form) =
+            if kind.is_per_customer() { (kind.path_of("tilldcheck"), "") } else { (kind.list_path(None), "limit=1") };
+        asked.push((kind.permission, path, form));
+    }
+    asked.push(("Events", "/v1/events".to_owned(), "limit=1"));
+    asked
+}
+
+/// `(name on the page of the key, path, parameters)` of what is changed. Even if the id existed, the change would be none.
 const WRITES: &[(&str, &str, &str)] = &[
     ("Customers", "/v1/customers/cus_tilldcheck", ""),
     ("Subscriptions", "/v1/subscriptions/sub_tilldcheck", ""),
@@ -49,7 +51,8 @@ pub(super) fn line(asking: &mut Asking) -> Line {
 fn missing(asking: &mut Asking) -> Result<Vec<String>, String> {
     let key = ids::random_token("tilld-check-").map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    for (verb, list) in [(Verb::Get, READS), (Verb::Post, WRITES)] {
+    let writes = WRITES.iter().map(|(name, path, form)| (*name, (*path).to_owned(), *form)).collect();
+    for (verb, list) in [(Verb::Get, reads()), (Verb::Post, writes)] {
         for (number, (name, path, form)) in list.iter().enumerate() {
             let key = format!("{key}-{number}");
             let idempotency_key = (verb == Verb::Post).then_some(key.as_str());
