@@ -25,7 +25,6 @@ pub mod schema;
 pub mod settings;
 mod statements;
 pub mod stripe_operations;
-pub mod subscription_events;
 pub mod sync_runs;
 pub mod typed;
 pub mod user_links;

@@ -5,16 +5,15 @@ mod items;
 
 use serde_json::Value;
 
-use super::history::{self, Concern};
+use super::history::{self, Concern, SubscriptionState};
 use super::row::row;
-use super::standing::{self, Past};
+use super::standing::{self, SubscriptionPast};
 use super::{ProjectionError, Step, Winner, announce, derived, field, notices, occasions, owner};
 use crate::entitlement;
 use crate::kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::ownership::LinkedBy;
 use crate::store::owners::{self, Named};
 use crate::store::row::{self, columns, select};
-use crate::store::subscription_events::State;
 use crate::store::{Reader, StoreError, payment_failures};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;
@@ -172,10 +171,10 @@ fn has_its_owner(
 }
 
 /// What of this state may count later.
-fn state(shown: &Value) -> Result<State<'_>, ObjectError> {
+fn state(shown: &Value) -> Result<SubscriptionState<'_>, ObjectError> {
     let status = object::required_text(shown, "status")?;
     let paused_by_failure = object::is_payment_failure(object::paused_reason(shown));
-    Ok(State {
+    Ok(SubscriptionState {
         status,
         delinquent: entitlement::is_payment_missing(status, paused_by_failure),
         collection_paused: object::paused_collection(shown).is_some(),
@@ -241,7 +240,7 @@ columns! {
     pub(crate) struct ShownSubscription {
         subscription: SubscriptionRow = SubscriptionRow::COLUMNS => SubscriptionRow::take,
         /// What its history says of it.
-        past: Past = Past::COLUMNS => Past::take,
+        past: SubscriptionPast = SubscriptionPast::COLUMNS => SubscriptionPast::take,
         /// Whether its customer was deleted.
         customer_deleted: bool = "coalesce(c.deleted, 0)",
         /// Whose it is.
