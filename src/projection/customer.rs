@@ -3,10 +3,10 @@
 //! own events are lost. Called by `projection`; its questions by everybody who writes to a customer.
 
 use super::history::{self, Concern};
+use super::owner::rows::Named;
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, owner, subscription};
 use crate::kind::ObjectKind;
-use crate::store::owners::Named;
 use crate::store::{Reader, StoreError, Tx, row};
 use crate::stripe::object;
 

@@ -4,13 +4,13 @@
 
 use super::derived::{self, Basis};
 use super::history::{self, Concern};
+use super::owner::rows::Named;
 use super::row::row;
 use super::{
     ProjectionError, Step, Winner, field, invoice_payment, notices, occasions, owner, payment_intent, rewrite, standing,
 };
 use crate::dunning::{Heard, What};
 use crate::kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
-use crate::store::owners::Named;
 use crate::store::payment_failures::{self, Failure};
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};

@@ -3,10 +3,10 @@
 
 use super::derived::{self, Basis};
 use super::history::{self, Concern};
+use super::owner::rows::Named;
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, invoice, invoice_payment, owner};
 use crate::kind::{self, ObjectKind, ObjectProgress, ObjectState};
-use crate::store::owners::Named;
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;

@@ -6,13 +6,13 @@ mod items;
 use serde_json::Value;
 
 use super::history::{self, Concern, SubscriptionState};
+use super::owner::rows::{self, Named};
 use super::row::row;
 use super::standing::{self, SubscriptionPast};
 use super::{ProjectionError, Step, Winner, announce, derived, field, notices, occasions, owner};
 use crate::entitlement;
 use crate::kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::ownership::LinkedBy;
-use crate::store::owners::{self, Named};
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, payment_failures};
 use crate::stripe::object::{self, ObjectError};
@@ -164,8 +164,8 @@ fn has_its_owner(
     }
     if former_customer.is_none() {
         // Until now its invoices belonged to whom their own words name.
-        let owner = owners::find_subscription(tx, id)?.and_then(|row| row.owner);
-        owners::set_billed(tx, id, owner.as_ref())?;
+        let owner = rows::find_subscription(tx, id)?.and_then(|row| row.owner);
+        rows::set_billed(tx, id, owner.as_ref())?;
     }
     Ok(derived::refresh_effective_of(tx, id, basis)?)
 }
@@ -246,7 +246,7 @@ columns! {
         /// Whose it is.
         user_id: Option<String> = "stripe_subscriptions.user_id",
         /// Why.
-        linked_by: Option<LinkedBy> = "stripe_subscriptions.linked_by" => owners::linked_by,
+        linked_by: Option<LinkedBy> = "stripe_subscriptions.linked_by" => rows::linked_by,
         /// Whose its customer is.
         customers_user: Option<String> = "c.owner_user_id",
     } besides {

@@ -8,6 +8,9 @@ use rusqlite::{Row, ToSql};
 
 use super::{StoreError, Tx};
 
+/// What reading a cell gives.
+pub(crate) type CellResult<T> = rusqlite::Result<T>;
+
 /// The cells of one row, read from left to right.
 pub(crate) struct Cells<'r, 's> {
     row: &'r Row<'s>,

@@ -330,11 +330,6 @@ pub fn line_price(line: &Value) -> Option<&str> {
     newer.and_then(|details| reference(details, "price")).or_else(|| price(line).and_then(id_of))
 }
 
-/// When an invoice reached a state, by `status_transitions`.
-///
-/// # Errors
-/// When it is no integer.
-
 /// The newest charge of a payment intent; 2022-11-15 replaced the list by `latest_charge`.
 #[must_use]
 pub fn latest_charge(intent: &Value) -> Option<&str> {

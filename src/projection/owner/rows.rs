@@ -1,31 +1,24 @@
 //! Whose customers, subscriptions, invoices and payment intents are: the columns `user_id`, `linked_by` and `last_named`
 //! of their tables, and the words that they are computed from. It must never decide whose something is: `ownership` does.
-//! Called by `projection::owner`.
+//! Called by `owner` and by the kinds that have an owner.
 
-mod doubtful;
-
-use rusqlite::Row;
-
-use super::row::{self, Cells, columns, select};
-use super::{Reader, StoreError, Tx};
 use crate::ownership::{Candidate, LinkedBy, Owner};
-pub use doubtful::{Doubtful, Group, doubtful, list_running};
+use crate::store::row::{self, CellResult, Cells, columns, select};
+use crate::store::{Reader, StoreError, Tx};
 
 /// What an object's `last_named` is made of: the event that named a user, so written that the greatest text is the newest.
-#[must_use]
-pub fn naming(event_created: i64, event_id: &str, user_id: &str) -> String {
+pub(crate) fn naming(event_created: i64, event_id: &str, user_id: &str) -> String {
     format!("{event_created:012} {event_id} {user_id}")
 }
 
 /// The user in a `last_named`.
-#[must_use]
-pub fn user_of(last_named: &str) -> Option<&str> {
+pub(crate) fn user_of(last_named: &str) -> Option<&str> {
     last_named.splitn(3, ' ').nth(2)
 }
 
 /// The kinds of objects that have a table with `last_named`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub(crate) enum Named {
     /// `stripe_customers`.
     Customer,
     /// `stripe_subscriptions`.
@@ -55,8 +48,7 @@ macro_rules! of_table {
 
 impl Named {
     /// Stripe's word for it.
-    #[must_use]
-    pub fn object(self) -> &'static str {
+    pub(crate) fn object(self) -> &'static str {
         match self {
             Self::Customer => "customer",
             Self::Subscription => "subscription",
@@ -68,7 +60,7 @@ impl Named {
 
 columns! {
     /// What the row of an object says of its user.
-    pub struct Naming {
+    pub(crate) struct Naming {
         metadata: String,
         last_named: Option<String>,
         event_created: i64 = "coalesce(event_created, 0)",
@@ -77,38 +69,32 @@ columns! {
 }
 
 /// What the row of an object says of its user.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_naming(reader: &Reader, named: Named, id: &str) -> Result<Option<Naming>, StoreError> {
+pub(crate) fn find_naming(reader: &Reader, named: Named, id: &str) -> Result<Option<Naming>, StoreError> {
     let sql = of_table!(named, select!(Naming, "FROM "), " WHERE ", " = ?1");
     reader.find(sql, [id], Naming::read)
 }
 
 /// Replaces the newest word about an object whose metadata name nobody.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_last_named(tx: &Tx, named: Named, id: &str, naming: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn set_last_named(tx: &Tx, named: Named, id: &str, naming: Option<&str>) -> Result<(), StoreError> {
     let sql = of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND last_named IS NOT ?2");
     tx.execute(sql, (id, naming)).map(|_| ())
 }
 
 /// Reads the column `linked_by`.
-pub(crate) fn linked_by(cells: &mut Cells) -> rusqlite::Result<Option<LinkedBy>> {
+pub(crate) fn linked_by(cells: &mut Cells) -> CellResult<Option<LinkedBy>> {
     let word: Option<String> = cells.take()?;
     Ok(word.as_deref().and_then(LinkedBy::parse))
 }
 
 /// Reads a user and `linked_by`.
-fn owner(cells: &mut Cells) -> rusqlite::Result<Option<Owner>> {
+fn owner(cells: &mut Cells) -> CellResult<Option<Owner>> {
     let user_id: Option<String> = cells.take()?;
     Ok(user_id.zip(linked_by(cells)?).map(|(user_id, linked_by)| Owner { user_id, linked_by }))
 }
 
 columns! {
     /// A customer, as far as it matters whose it is.
-    pub struct Customer {
+    pub(crate) struct OwnedCustomer {
         owner: Option<Owner> = "owner_user_id, linked_by" => owner,
         contested: bool,
         metadata: String,
@@ -118,17 +104,14 @@ columns! {
 }
 
 /// A customer's words and owner.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_customer(reader: &Reader, customer_id: &str) -> Result<Option<Customer>, StoreError> {
-    const SQL: &str = select!(Customer, "FROM stripe_customers WHERE stripe_customer_id = ?1");
-    reader.find(SQL, [customer_id], Customer::read)
+pub(crate) fn find_customer(reader: &Reader, customer_id: &str) -> Result<Option<OwnedCustomer>, StoreError> {
+    const SQL: &str = select!(OwnedCustomer, "FROM stripe_customers WHERE stripe_customer_id = ?1");
+    reader.find(SQL, [customer_id], OwnedCustomer::read)
 }
 
 columns! {
     /// Something of a customer's, as far as it matters whose it is.
-    pub struct Object {
+    pub(crate) struct OwnedObject {
         customer_id: Option<String> = "stripe_customer_id",
         owner: Option<Owner> = "user_id, linked_by" => owner,
         metadata: String,
@@ -139,43 +122,43 @@ columns! {
     }
 }
 
-/// Reads an object and what it is part of.
-fn part(row: &Row) -> rusqlite::Result<Object> {
-    let mut cells = Cells::of(row);
-    let object = Object::take(&mut cells)?;
-    Ok(Object { part_of: cells.take()?, ..object })
+columns! {
+    struct InvoiceObject {
+        object: OwnedObject = OwnedObject::COLUMNS => OwnedObject::take,
+        part_of: Option<String> = "stripe_subscription_id",
+    }
+}
+
+columns! {
+    struct PaymentIntentObject {
+        object: OwnedObject = OwnedObject::COLUMNS => OwnedObject::take,
+        part_of: Option<String> = "stripe_invoice_id",
+    }
 }
 
 /// A subscription's words and owner.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_subscription(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
-    const SQL: &str = select!(Object, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
-    reader.find(SQL, [id], Object::read)
+pub(crate) fn find_subscription(reader: &Reader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
+    const SQL: &str = select!(OwnedObject, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
+    reader.find(SQL, [id], OwnedObject::read)
 }
 
 /// An invoice's.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_invoice(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
-    const SQL: &str = select!(Object, ", stripe_subscription_id FROM stripe_invoices WHERE stripe_invoice_id = ?1");
-    reader.find(SQL, [id], part)
+pub(crate) fn find_invoice(reader: &Reader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
+    const SQL: &str = select!(InvoiceObject, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
+    let found = reader.find(SQL, [id], InvoiceObject::read)?;
+    Ok(found.map(|InvoiceObject { object, part_of }| OwnedObject { part_of, ..object }))
 }
 
 /// A payment intent's.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_payment_intent(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
-    const SQL: &str = select!(Object, ", stripe_invoice_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1");
-    reader.find(SQL, [id], part)
+pub(crate) fn find_payment_intent(reader: &Reader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
+    const SQL: &str = select!(PaymentIntentObject, "FROM stripe_payment_intents WHERE stripe_intent_id = ?1");
+    let found = reader.find(SQL, [id], PaymentIntentObject::read)?;
+    Ok(found.map(|PaymentIntentObject { object, part_of }| OwnedObject { part_of, ..object }))
 }
 
 columns! {
     /// What a customer's subscription says of it.
-    pub struct Subscribed {
+    pub(crate) struct Subscribed {
         id: String = "stripe_subscription_id",
         metadata: String,
         last_named: Option<String>,
@@ -185,10 +168,7 @@ columns! {
 }
 
 /// What a customer's subscriptions say of it.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_subscribed(reader: &Reader, customer_id: &str) -> Result<Vec<Subscribed>, StoreError> {
+pub(crate) fn list_subscribed(reader: &Reader, customer_id: &str) -> Result<Vec<Subscribed>, StoreError> {
     const SQL: &str = select!(Subscribed, "FROM stripe_subscriptions WHERE stripe_customer_id = ?1");
     reader.list(SQL, [customer_id], Subscribed::read)
 }
@@ -200,19 +180,18 @@ const SET_CUSTOMER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, link
     WHERE stripe_customer_id = ?1";
 
 /// Gives a customer to a user, or to nobody. Call [`choose_main`] for the old and the new user afterwards.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_customer(tx: &Tx, customer_id: &str, owner: Option<&Owner>, contested: bool) -> Result<(), StoreError> {
+pub(crate) fn set_customer(
+    tx: &Tx,
+    customer_id: &str,
+    owner: Option<&Owner>,
+    contested: bool,
+) -> Result<(), StoreError> {
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SET_CUSTOMER, (customer_id, user_id, by, contested)).map(|_| ())
 }
 
 /// Gives a subscription to a user, or to nobody.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_subscription(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_subscription(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_subscriptions SET user_id = ?2, linked_by = ?3 WHERE stripe_subscription_id = ?1";
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
@@ -225,10 +204,7 @@ const SET_PAYMENTS: &str = "UPDATE stripe_payment_intents SET user_id = ?2, link
         (SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_subscription_id = ?1)";
 
 /// Gives the invoices of a subscription and their payments to its user.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
     // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
     const ANY: &str = "SELECT 1 FROM stripe_invoices WHERE stripe_subscription_id = ?1 LIMIT 1";
     if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
@@ -240,30 +216,21 @@ pub fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&Owner>) -> Resu
 }
 
 /// Gives an invoice to a user, or to nobody.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_invoice(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_invoice(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_invoices SET user_id = ?2, linked_by = ?3 WHERE stripe_invoice_id = ?1";
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
 /// Gives a payment intent to a user, or to nobody.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_payment_intent(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_payment_intent(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_payment_intents SET user_id = ?2, linked_by = ?3 WHERE stripe_intent_id = ?1";
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
 /// The subscriptions of a customer, by id.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_subscriptions(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_subscriptions(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions WHERE stripe_customer_id = ?1
         ORDER BY stripe_subscription_id";
     reader.list(SQL, [customer_id], row::only)
@@ -273,18 +240,12 @@ const LOOSE_INVOICES: &str = "SELECT stripe_invoice_id FROM stripe_invoices i WH
     AND NOT EXISTS (SELECT 1 FROM stripe_subscriptions s WHERE s.stripe_subscription_id = i.stripe_subscription_id)";
 
 /// The invoices of a customer that belong to no subscription that is known.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_loose_invoices(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_loose_invoices(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(LOOSE_INVOICES, [customer_id], row::only)
 }
 
 /// The payment intents of a customer.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_payment_intents(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_payment_intents(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_customer_id = ?1";
     reader.list(SQL, [customer_id], row::only)
 }
@@ -302,10 +263,7 @@ columns! {
 }
 
 /// The customers that may be a user's main one, and whether each is it now.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_candidates(reader: &Reader, user_id: &str) -> Result<Vec<(Candidate, bool)>, StoreError> {
+pub(crate) fn list_candidates(reader: &Reader, user_id: &str) -> Result<Vec<(Candidate, bool)>, StoreError> {
     const SQL: &str = select!(MainCandidate, "FROM stripe_customers WHERE owner_user_id = ?1 AND deleted = 0");
     let found = reader.list(SQL, [user_id], MainCandidate::read)?;
     let candidate = |MainCandidate { customer_id, linked_by, created, said, is_main }| {
@@ -315,20 +273,14 @@ pub fn list_candidates(reader: &Reader, user_id: &str) -> Result<Vec<(Candidate,
 }
 
 /// Makes a customer the user's main one, or none of them.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_main(tx: &Tx, user_id: &str, customer_id: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn set_main(tx: &Tx, user_id: &str, customer_id: Option<&str>) -> Result<(), StoreError> {
     tx.execute("UPDATE stripe_customers SET user_id = NULL WHERE user_id = ?1", [user_id])?;
     const SET: &str = "UPDATE stripe_customers SET user_id = ?1 WHERE stripe_customer_id = ?2";
     customer_id.map_or(Ok(0), |id| tx.execute(SET, (user_id, id))).map(|_| ())
 }
 
 /// Ids of a table's objects, after the id `after`, for going through all of them.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
     macro_rules! sql {
         ($table:literal, $id:literal) => {
             concat!("SELECT ", $id, " FROM ", $table, " WHERE ", $id, " > ?1 ORDER BY ", $id, " LIMIT ?2")
@@ -344,10 +296,7 @@ pub fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Resul
 }
 
 /// The customers of a user, the main one first.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_customers(reader: &Reader, user_id: &str) -> Result<Vec<(String, bool)>, StoreError> {
+pub(crate) fn list_customers(reader: &Reader, user_id: &str) -> Result<Vec<(String, bool)>, StoreError> {
     const SQL: &str = "SELECT stripe_customer_id, user_id IS NOT NULL FROM stripe_customers WHERE owner_user_id = ?1
         ORDER BY user_id IS NULL, stripe_customer_id";
     reader.list(SQL, [user_id], row::tuple)
