@@ -5,10 +5,11 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 
 use super::{Calls, CallsError, text_of};
+use crate::projection::payment_intent;
 use crate::projection::read::{self, Sent, Shown};
 use crate::retry::{RetryPolicy, jitter_of};
 use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
-use crate::store::{StoreError, Tx, audit, payment_intents};
+use crate::store::{StoreError, Tx, audit};
 use crate::stripe::call::{Answer, Call, Priority};
 use crate::stripe::error::{StripeApiError, StripeError};
 use crate::stripe::operation::{OperationKind, Repeat};
@@ -230,7 +231,7 @@ fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, n
 fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(), StoreError> {
     match object_id {
         Some(id) if operation.known.as_ref().is_some_and(|known| known.kind == OperationKind::PaymentIntentCreate) => {
-            payment_intents::set_idempotency_key(tx, id, &operation.idempotency_key)
+            payment_intent::set_idempotency_key(tx, id, &operation.idempotency_key)
         }
         _ => Ok(()),
     }

@@ -1,10 +1,12 @@
 //! What every event adds, applied or late: the users and customers that it names, a row in its subscription's history
 //! ([`record`], before the family's own tables, which refer to them), and a row in the audit log ([`audit`], after them,
-//! when the owner is known). Each is written once per event. Called by the families.
+//! when the owner is known). Each is written once per event. The second half
+//! is the table `subscription_events`: those rows that show the subscription itself keep what of that state may count later.
+//! Called by the families and `standing`.
 
-use super::{ProjectionError, Step};
-use crate::store::subscription_events::{self, State};
-use crate::store::{audit as audit_log, customers, subscriptions, users};
+use super::{ProjectionError, Step, customer, subscription};
+use crate::store::row::{self, columns, select};
+use crate::store::{Reader, StoreError, Tx, audit as audit_log, users};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
@@ -14,7 +16,7 @@ pub(super) struct Concern<'a> {
     pub(super) user_id: Option<&'a str>,
     pub(super) subscription_id: Option<&'a str>,
     /// The subscription itself, if the event shows it.
-    pub(super) state: Option<State<'a>>,
+    pub(super) state: Option<SubscriptionState<'a>>,
 }
 
 pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
@@ -22,17 +24,17 @@ pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionErr
         users::ensure(step.tx, user_id, step.now_ms)?;
     }
     if let Some(customer_id) = concern.customer_id {
-        customers::ensure(step.tx, customer_id)?;
+        customer::ensure(step.tx, customer_id)?;
     }
     if let Some(subscription_id) = concern.subscription_id {
-        let entry = subscription_events::Entry {
+        let entry = HistoryEntry {
             subscription_id,
             event_type: &step.event.event_type,
             event_id: &step.event.id,
             state: concern.state.as_ref(),
             event_created: step.event.created,
         };
-        subscription_events::add(step.tx, &entry, step.now_ms)?;
+        add(step.tx, &entry, step.now_ms)?;
     }
     Ok(())
 }
@@ -45,8 +47,8 @@ pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionErro
         return Ok(());
     }
     let owner = match (concern.subscription_id, concern.customer_id) {
-        (Some(subscription_id), _) => subscriptions::find_user(step.tx, subscription_id)?,
-        (None, Some(customer_id)) => customers::find_owner(step.tx, customer_id)?,
+        (Some(subscription_id), _) => subscription::find_user(step.tx, subscription_id)?,
+        (None, Some(customer_id)) => customer::find_owner(step.tx, customer_id)?,
         (None, None) => concern.user_id.map(str::to_owned),
     };
     let entry = audit_log::NewEntry {
@@ -61,4 +63,143 @@ pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionErro
         detail: "{}",
     };
     Ok(audit_log::add(step.tx, &entry)?)
+}
+
+/// One thing that happened to a subscription.
+struct HistoryEntry<'a> {
+    /// `sub_…`.
+    subscription_id: &'a str,
+    /// `resource.verb`.
+    event_type: &'a str,
+    /// Stripe's event id.
+    event_id: &'a str,
+    /// The subscription as it shows it; `None` for invoice events.
+    state: Option<&'a SubscriptionState<'a>>,
+    /// When it happened, unix seconds.
+    event_created: i64,
+}
+
+/// A subscription at one time, as far as it may count later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SubscriptionState<'a> {
+    /// Stripe's word.
+    pub(super) status: &'a str,
+    /// A payment is missing: it is past due, unpaid, or paused because one failed.
+    pub(super) delinquent: bool,
+    /// Stripe does not collect.
+    pub(super) collection_paused: bool,
+    /// Prices of its items, a JSON array.
+    pub(super) price_ids: String,
+    /// Latest end of its items, unix seconds.
+    pub(super) period_end: Option<i64>,
+}
+
+const ADD: &str = "INSERT INTO subscription_events
+    (stripe_subscription_id, event_type, stripe_event_id, status, delinquent, collection_paused, price_ids, period_end,
+     event_created, created_at_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    ON CONFLICT (stripe_event_id) DO NOTHING";
+
+/// Adds an event to its subscription's history, once.
+fn add(tx: &Tx, entry: &HistoryEntry, now_ms: i64) -> Result<(), StoreError> {
+    let state = entry.state;
+    let params = (
+        entry.subscription_id,
+        entry.event_type,
+        entry.event_id,
+        state.map(|state| state.status),
+        state.map(|state| state.delinquent),
+        state.map(|state| state.collection_paused),
+        state.map(|state| state.price_ids.as_str()),
+        state.and_then(|state| state.period_end),
+        entry.event_created,
+        now_ms,
+    );
+    tx.execute(ADD, params).map(|_| ())
+}
+
+const LAST_GOOD: &str = "SELECT max(event_created) FROM subscription_events
+    WHERE stripe_subscription_id = ?1 AND status IN ('active', 'trialing')";
+
+/// The newest time at which the subscription was known to be in good standing, unix seconds.
+pub(super) fn last_good_standing(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+    reader.get(LAST_GOOD, [subscription_id], row::only)
+}
+
+const FIRST_DELINQUENT: &str = "SELECT min(event_created) FROM subscription_events
+    WHERE stripe_subscription_id = ?1 AND delinquent = 1 AND event_created > ?2";
+
+/// The first time after `after` at which a payment was known to be missing, unix seconds.
+pub(super) fn first_delinquent_after(
+    reader: &Reader,
+    subscription_id: &str,
+    after: i64,
+) -> Result<Option<i64>, StoreError> {
+    reader.get(FIRST_DELINQUENT, (subscription_id, after), row::only)
+}
+
+columns! {
+    /// What a subscription showed in one row of its history.
+    pub(super) struct PastState {
+        /// The event, or the reading.
+        event_id: String = "stripe_event_id",
+        /// `resource.verb`.
+        event_type: String,
+        /// Unix seconds.
+        event_created: i64,
+        /// Prices of its items, a JSON array.
+        price_ids: Option<String>,
+        /// Latest end of its items, unix seconds.
+        period_end: Option<i64>,
+    }
+}
+
+/// WhichStates states are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhichStates {
+    /// Those that were `active` or `trialing`.
+    Good,
+    /// Those in which Stripe collected.
+    Collecting,
+}
+
+const NEWEST_GOOD: &str = select!(
+    PastState,
+    "FROM subscription_events
+    WHERE stripe_subscription_id = ?1 AND status IN ('active', 'trialing') AND event_created =
+        (SELECT max(event_created) FROM subscription_events
+         WHERE stripe_subscription_id = ?1 AND status IN ('active', 'trialing'))
+    ORDER BY id"
+);
+const NEWEST_COLLECTING: &str = select!(
+    PastState,
+    "FROM subscription_events
+    WHERE stripe_subscription_id = ?1 AND collection_paused = 0 AND event_created =
+        (SELECT max(event_created) FROM subscription_events
+         WHERE stripe_subscription_id = ?1 AND collection_paused = 0)
+    ORDER BY id"
+);
+
+/// The newest states of this kind: several if they are of one second. In the order of their arrival.
+pub(super) fn list_newest(
+    reader: &Reader,
+    subscription_id: &str,
+    which: WhichStates,
+) -> Result<Vec<PastState>, StoreError> {
+    let sql = match which {
+        WhichStates::Good => NEWEST_GOOD,
+        WhichStates::Collecting => NEWEST_COLLECTING,
+    };
+    reader.list(sql, [subscription_id], PastState::read)
+}
+
+// Of several of one second the earliest end: a period only ever moves on.
+const OLDEST_PERIOD_END: &str = "SELECT min(period_end) FROM subscription_events
+    WHERE stripe_subscription_id = ?1 AND status IS NOT NULL AND event_created =
+        (SELECT min(event_created) FROM subscription_events
+         WHERE stripe_subscription_id = ?1 AND status IS NOT NULL)";
+
+/// The end of the period in the oldest state that is known of a subscription, unix seconds.
+pub(super) fn oldest_period_end(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+    reader.get(OLDEST_PERIOD_END, [subscription_id], row::only)
 }

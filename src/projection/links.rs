@@ -5,10 +5,11 @@
 use serde_json::json;
 
 use super::derived::Basis;
-use super::owner;
+use super::owner::rows;
+use super::owner::said::{self, NewStatement};
+use super::{customer, owner};
 use crate::ownership::{self, Found};
-use crate::store::user_links::{self, NewStatement};
-use crate::store::{Reader, StoreError, Tx, audit, customers, owners, users};
+use crate::store::{Reader, StoreError, Tx, audit, users};
 
 /// What can be linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub enum Linked {
 /// # Errors
 /// When the database cannot be read.
 pub fn foresee(reader: &Reader, said: Said, force: bool) -> Result<Linked, StoreError> {
-    let standing = user_links::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
+    let standing = said::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
     Ok(match standing {
         Some(statement) if statement.user_id == said.user_id => Linked::Already,
         Some(statement) if !force => Linked::Taken(statement.user_id),
@@ -73,16 +74,16 @@ pub fn foresee(reader: &Reader, said: Said, force: bool) -> Result<Linked, Store
 /// When the database cannot take it.
 pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, StoreError> {
     let foreseen = foresee(tx, said, force)?;
-    if foreseen == Linked::Already && !user_links::is_last_customer(tx, said.user_id, said.id)? {
+    if foreseen == Linked::Already && !said::is_last_customer(tx, said.user_id, said.id)? {
         // Said again, it is what was said last, and so the main one.
-        user_links::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
+        said::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
         note(tx, said, true, basis)?;
     }
     if foreseen != Linked::Now {
         return Ok(foreseen);
     }
     users::ensure(tx, said.user_id, basis.now_ms)?;
-    user_links::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
+    said::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
     note(tx, said, true, basis)?;
     Ok(Linked::Now)
 }
@@ -93,7 +94,7 @@ pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, St
 /// # Errors
 /// When the database cannot take it.
 pub fn unlink(tx: &Tx, said: Said, basis: Basis) -> Result<bool, StoreError> {
-    let withdrawn = user_links::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
+    let withdrawn = said::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
     if withdrawn == 0 && !is_named(tx, said, basis)? {
         return Ok(false);
     }
@@ -126,9 +127,9 @@ fn is_named(reader: &Reader, said: Said, basis: Basis) -> Result<bool, StoreErro
 /// When the database cannot be read.
 pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreError> {
     match said.kind {
-        Kind::Customer => customers::find_owner(reader, said.id),
+        Kind::Customer => customer::find_owner(reader, said.id),
         Kind::Subscription => {
-            Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id))
+            Ok(rows::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id))
         }
     }
 }
@@ -136,7 +137,7 @@ pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreErro
 fn note(tx: &Tx, said: Said, linked: bool, basis: Basis) -> Result<(), StoreError> {
     let object = said.kind.as_str();
     let new = NewStatement { object, object_id: said.id, user_id: said.user_id, linked, actor: said.actor };
-    user_links::add(tx, &new, basis.now_ms)?;
+    said::add(tx, &new, basis.now_ms)?;
     let action = match (said.kind, linked) {
         (Kind::Customer, true) => "customer.link",
         (Kind::Customer, false) => "customer.unlink",
@@ -146,7 +147,7 @@ fn note(tx: &Tx, said: Said, linked: bool, basis: Basis) -> Result<(), StoreErro
     let before = owner_of(tx, said)?;
     match said.kind {
         Kind::Customer => {
-            customers::ensure(tx, said.id)?;
+            customer::ensure(tx, said.id)?;
             owner::refresh_customer(tx, said.id, basis)?;
             owner::choose_main(tx, said.user_id)?;
         }

@@ -3,22 +3,26 @@
 //! events, statements and retractions ends in the same owners. Called by the families, by `links`, and at start when the
 //! rules changed.
 
+mod doubtful;
 mod names;
+pub(crate) mod rows;
+pub(crate) mod said;
 
 use serde_json::Value;
 
+use super::checkout::{self as sessions, About, Concerned};
 use super::derived::{self, Basis};
+use super::{customer, subscription};
 use crate::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
-use crate::store::checkout_sessions::{self as sessions, About, Concerned};
-use crate::store::owners;
-use crate::store::{Reader, StoreError, Tx, audit, customers, subscriptions, user_links};
+use crate::store::{Reader, StoreError, Tx, audit};
 use crate::stripe::object;
+pub(crate) use doubtful::{Doubtful, Group, doubtful};
 pub(super) use names::{Object, is_named, keep_name, lost_name, newest_name};
 
 /// The user that a row's metadata name, as the object last had it: an update without a name takes nothing away.
 fn named(metadata: &str, last_named: Option<&str>, rules: &Rules) -> Option<String> {
     let now = in_metadata(metadata, rules);
-    now.or_else(|| last_named.and_then(owners::user_of).map(str::to_owned))
+    now.or_else(|| last_named.and_then(rows::user_of).map(str::to_owned))
 }
 
 /// The user that a text of metadata names.
@@ -31,7 +35,7 @@ pub(super) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
 }
 
 /// A session as `ownership` judges it.
-pub(super) fn session(row: sessions::Naming, rules: &Rules) -> Session {
+pub(super) fn session(row: sessions::NamingSession, rules: &Rules) -> Session {
     Session {
         named: in_metadata(&row.metadata, rules),
         reference: row.client_reference_id.filter(|id| object::is_user_id(id)),
@@ -49,7 +53,7 @@ fn sessions_about(reader: &Reader, about: About, rules: &Rules) -> Result<Vec<Se
 
 /// Every word about a customer.
 pub(crate) fn words_of_customer(reader: &Reader, id: &str, rules: &Rules) -> Result<Words, StoreError> {
-    let Some(row) = owners::find_customer(reader, id)? else { return Ok(Words::default()) };
+    let Some(row) = rows::find_customer(reader, id)? else { return Ok(Words::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
     words.created = row.created;
     add_weak_words_of_customer(reader, id, &mut words, rules)?;
@@ -64,13 +68,13 @@ fn strong_words(
     last_named: Option<&str>,
     rules: &Rules,
 ) -> Result<Words, StoreError> {
-    let said = user_links::list(reader, id)?;
+    let said = said::list(reader, id)?;
     Ok(Words { said, named: named(metadata, last_named, rules), ..Words::default() })
 }
 
 fn add_weak_words_of_customer(reader: &Reader, id: &str, words: &mut Words, rules: &Rules) -> Result<(), StoreError> {
     let rows = sessions::list_about(reader, About::Customer(id))?;
-    words.subscriptions = owners::list_subscribed(reader, id)?
+    words.subscriptions = rows::list_subscribed(reader, id)?
         .into_iter()
         .map(|row| {
             let own = named(&row.metadata, row.last_named.as_deref(), rules);
@@ -87,7 +91,7 @@ fn add_weak_words_of_customer(reader: &Reader, id: &str, words: &mut Words, rule
 
 /// Gives a customer to the user that the words name, and lets everything of it follow.
 pub(super) fn refresh_customer(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
-    let Some(row) = owners::find_customer(tx, id)? else { return Ok(()) };
+    let Some(row) = rows::find_customer(tx, id)? else { return Ok(()) };
     let mut words = strong_words(tx, id, &row.metadata, row.last_named.as_deref(), basis.link)?;
     words.created = row.created;
     let mut found = ownership::decide(ownership::trace_customer(&words, basis.link));
@@ -106,7 +110,7 @@ pub(super) fn refresh_customer(tx: &Tx, id: &str, basis: Basis) -> Result<(), St
              whose it is customer_id={id}"
         );
     }
-    owners::set_customer(tx, id, found.as_ref(), contested)?;
+    rows::set_customer(tx, id, found.as_ref(), contested)?;
     let (before, after) = (row.owner.map(|owner| owner.user_id), found.map(|owner| owner.user_id));
     for user_id in users_of(&before, &after) {
         choose_main(tx, user_id)?;
@@ -115,13 +119,13 @@ pub(super) fn refresh_customer(tx: &Tx, id: &str, basis: Basis) -> Result<(), St
         return Ok(());
     }
     audit::link_customer(tx, id, after.as_deref())?;
-    for subscription_id in owners::list_subscriptions(tx, id)? {
+    for subscription_id in rows::list_subscriptions(tx, id)? {
         refresh_subscription(tx, &subscription_id, basis)?;
     }
-    for invoice_id in owners::list_loose_invoices(tx, id)? {
+    for invoice_id in rows::list_loose_invoices(tx, id)? {
         refresh_invoice(tx, &invoice_id, basis)?;
     }
-    for intent_id in owners::list_payment_intents(tx, id)? {
+    for intent_id in rows::list_payment_intents(tx, id)? {
         refresh_payment_intent(tx, &intent_id, basis)?;
     }
     Ok(())
@@ -135,26 +139,26 @@ fn users_of<'a>(before: &'a Option<String>, after: &'a Option<String>) -> impl I
 
 /// Chooses a user's main customer anew.
 pub(super) fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
-    let rows = owners::list_candidates(tx, user_id)?;
+    let rows = rows::list_candidates(tx, user_id)?;
     let present = rows.iter().find(|(_, is_main)| *is_main).map(|(one, _)| one.customer_id.clone());
     let candidates: Vec<_> = rows.into_iter().map(|(candidate, _)| candidate).collect();
     let main = ownership::main_customer(&candidates).map(|one| one.customer_id.as_str());
     if main == present.as_deref() && main.is_some() {
         return Ok(());
     }
-    owners::set_main(tx, user_id, main)
+    rows::set_main(tx, user_id, main)
 }
 
 /// A customer was deleted at Stripe, or came back, or its age became known.
 pub(super) fn refresh_main(tx: &Tx, customer_id: &str) -> Result<Option<String>, StoreError> {
-    let owner = customers::find_owner(tx, customer_id)?;
+    let owner = customer::find_owner(tx, customer_id)?;
     owner.as_deref().map_or(Ok(()), |user_id| choose_main(tx, user_id))?;
     Ok(owner)
 }
 
 /// Every word about a subscription.
 pub(crate) fn words_of_subscription(reader: &Reader, id: &str, rules: &Rules) -> Result<Words, StoreError> {
-    let Some(row) = owners::find_subscription(reader, id)? else { return Ok(Words::default()) };
+    let Some(row) = rows::find_subscription(reader, id)? else { return Ok(Words::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
     add_weak_words(reader, &mut words, (About::Subscription(id), row.customer_id.as_deref()), rules)?;
     Ok(words)
@@ -167,12 +171,18 @@ fn add_weak_words(
     rules: &Rules,
 ) -> Result<(), StoreError> {
     words.sessions = sessions_about(reader, about, rules)?;
-    words.customers_user = customer_id.map_or(Ok(None), |id| customers::find_owner(reader, id))?;
+    words.customers_user = customer_id.map_or(Ok(None), |id| customer::find_owner(reader, id))?;
     Ok(())
 }
 
 /// Whose a row is, by its words; the weak ones are read only where the strong ones are silent.
-fn owner_of(tx: &Tx, row: &owners::Object, id: &str, about: About, rules: &Rules) -> Result<Option<Owner>, StoreError> {
+fn owner_of(
+    tx: &Tx,
+    row: &rows::OwnedObject,
+    id: &str,
+    about: About,
+    rules: &Rules,
+) -> Result<Option<Owner>, StoreError> {
     let mut words = strong_words(tx, id, &row.metadata, row.last_named.as_deref(), rules)?;
     let found = ownership::decide(ownership::trace_object(&words, rules));
     if found.is_some() {
@@ -185,13 +195,13 @@ fn owner_of(tx: &Tx, row: &owners::Object, id: &str, about: About, rules: &Rules
 /// Gives a subscription to the user that the words name, and what was billed for it. `true`: it has another owner than
 /// before, and the effective subscriptions of both have been computed.
 pub(super) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bool, StoreError> {
-    let Some(row) = owners::find_subscription(tx, id)? else { return Ok(false) };
+    let Some(row) = rows::find_subscription(tx, id)? else { return Ok(false) };
     let found = owner_of(tx, &row, id, About::Subscription(id), basis.link)?;
     if found == row.owner {
         return Ok(false);
     }
-    owners::set_subscription(tx, id, found.as_ref())?;
-    owners::set_billed(tx, id, found.as_ref())?;
+    rows::set_subscription(tx, id, found.as_ref())?;
+    rows::set_billed(tx, id, found.as_ref())?;
     if found.as_ref().is_some_and(|owner| owner.linked_by == LinkedBy::Reference) {
         log::warn!(
             "a subscription is linked to its user by a client_reference_id alone, which gives access and nothing else: \
@@ -209,8 +219,8 @@ pub(super) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bo
 
 /// Says so where a user pays for two subscriptions, which is mostly one too many.
 pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
-    let Some(user_id) = subscriptions::find_user(tx, id)? else { return Ok(()) };
-    let running = owners::list_running(tx, &user_id)?;
+    let Some(user_id) = subscription::find_user(tx, id)? else { return Ok(()) };
+    let running = doubtful::list_running(tx, &user_id)?;
     if running.len() > 1 && running.iter().any(|one| one == id) {
         log::warn!(
             "a user has {} subscriptions that run, and may be paying twice user_id={user_id} subscriptions={}",
@@ -223,7 +233,7 @@ pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
 
 /// Gives an invoice to whom its subscription belongs; one of no subscription that is known, to whom its words name.
 pub(super) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
-    let Some(row) = owners::find_invoice(tx, id)? else { return Ok(()) };
+    let Some(row) = rows::find_invoice(tx, id)? else { return Ok(()) };
     let found = match subscribers(tx, row.part_of.as_deref())? {
         Some(owner) => owner,
         None => owner_of(tx, &row, id, About::Invoice(id), basis.link)?,
@@ -231,19 +241,19 @@ pub(super) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), Sto
     if found == row.owner {
         return Ok(());
     }
-    owners::set_invoice(tx, id, found.as_ref())
+    rows::set_invoice(tx, id, found.as_ref())
 }
 
 /// The owner of a subscription, which may be nobody; `None`: no such subscription is known.
 fn subscribers(reader: &Reader, subscription_id: Option<&str>) -> Result<Option<Option<Owner>>, StoreError> {
-    let found = subscription_id.map_or(Ok(None), |id| owners::find_subscription(reader, id))?;
+    let found = subscription_id.map_or(Ok(None), |id| rows::find_subscription(reader, id))?;
     Ok(found.map(|subscription| subscription.owner))
 }
 
 /// Gives a payment to whom the subscription that it pays for belongs; any other, to whom its words name.
 pub(super) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
-    let Some(row) = owners::find_payment_intent(tx, id)? else { return Ok(()) };
-    let invoice = row.part_of.as_deref().map_or(Ok(None), |invoice_id| owners::find_invoice(tx, invoice_id))?;
+    let Some(row) = rows::find_payment_intent(tx, id)? else { return Ok(()) };
+    let invoice = row.part_of.as_deref().map_or(Ok(None), |invoice_id| rows::find_invoice(tx, invoice_id))?;
     let found = match subscribers(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {
         Some(owner) => owner,
         None => owner_of(tx, &row, id, About::PaymentIntent(id), basis.link)?,
@@ -251,7 +261,7 @@ pub(super) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<
     if found == row.owner {
         return Ok(());
     }
-    owners::set_payment_intent(tx, id, found.as_ref())
+    rows::set_payment_intent(tx, id, found.as_ref())
 }
 
 /// What a session is about may belong to another user now.
@@ -262,7 +272,7 @@ pub(super) fn refresh_concerned(tx: &Tx, concerned: &Concerned, basis: Basis) ->
     if let Some(id) = &concerned.subscription_id {
         refresh_subscription(tx, id, basis)?;
         // What it says of the subscription may say whose the subscription's customer is.
-        if let Some(customer_id) = subscriptions::find_customer(tx, id)? {
+        if let Some(customer_id) = subscription::find_customer(tx, id)? {
             refresh_customer(tx, &customer_id, basis)?;
         }
     }

@@ -2,12 +2,13 @@
 //! them, and the charge's row is written again with each. Called by `projection`.
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, charge, rewrite};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, charge, field, rewrite};
 use crate::kind::ObjectKind;
-use crate::store::charges::{self, Refund};
-use crate::stripe::object::{self, ObjectError};
+use crate::store::row::{columns, select};
+use crate::store::{Reader, StoreError};
+use crate::stripe::object;
 
-/// `refund.…` and `charge.refund.updated`.
 /// The kind. Charges tell of it, too, in an event of its own object.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "refund",
@@ -21,31 +22,48 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     ..ObjectKind::PLAIN
 };
 
+row! {
+    /// A refund as its newest event has it. Amounts in minor units, times in unix seconds.
+    pub(crate) struct RefundRow in "stripe_refunds" {
+        key stripe_refund_id: String = field::id("id"),
+        fixed stripe_charge_id: Option<String> = field::reference("charge"),
+        stripe_payment_intent_id: Option<String> = field::reference("payment_intent"),
+        amount_cents: i64 = field::integer("amount"),
+        currency: Option<String> = field::lenient_text("currency"),
+        status: String = status,
+        reason: Option<String> = field::lenient_text("reason"),
+        failure_reason: Option<String> = field::lenient_text("failure_reason"),
+        created: Option<i64> = field::lenient_integer("created"),
+    }
+}
+
+/// Refunds of old that had no status had gone through.
+fn status(winner: &Winner) -> Result<String, object::ObjectError> {
+    Ok(object::told_text(&winner.object, "status").unwrap_or_else(|| "succeeded".to_owned()))
+}
+
+/// `refund.…` and `charge.refund.updated`.
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     history::audit(step, &Concern::default())?;
     let Some(winner) = winner else { return Ok(()) };
-    let refund = row(winner)?;
-    charges::put_refund(step.tx, &refund)?;
+    let refund = RefundRow::of(winner)?;
+    refund.put(step.tx)?;
     let Some(charge_id) = &refund.stripe_charge_id else { return Ok(()) };
     rewrite(step.tx, ("charge", charge_id, winner.livemode), step.basis(), charge::write)
 }
 
-fn row(winner: &Winner) -> Result<Refund, ObjectError> {
-    let shown = winner.object.as_ref();
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    Ok(Refund {
-        stripe_refund_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_charge_id: referred("charge"),
-        stripe_payment_intent_id: referred("payment_intent"),
-        amount_cents: object::required_integer(shown, "amount")?,
-        currency: object::told_text(shown, "currency"),
-        // Refunds of old that had no status had gone through.
-        status: object::told_text(shown, "status").unwrap_or_else(|| "succeeded".to_owned()),
-        reason: object::told_text(shown, "reason"),
-        failure_reason: object::told_text(shown, "failure_reason"),
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
+columns! {
+    /// The refunds of a charge that are known, minor units.
+    pub(super) struct RefundSums {
+        /// Gone through, or on the way.
+        standing: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('failed', 'canceled')), 0)",
+        /// Failed or canceled: what they took came back.
+        undone: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status IN ('failed', 'canceled')), 0)",
+    }
+}
+
+/// What is known of a charge's refunds.
+pub(super) fn sum_of_charge(reader: &Reader, charge_id: &str) -> Result<RefundSums, StoreError> {
+    const SQL: &str = select!(RefundSums, "FROM stripe_refunds WHERE stripe_charge_id = ?1");
+    reader.get(SQL, [charge_id], RefundSums::read)
 }

@@ -3,10 +3,10 @@
 //! process that dies begins again, since the rules are remembered last. Called at start.
 
 use super::derived::Basis;
-use super::{Context, ProjectionError, owner};
+use super::owner::rows::{self, Named};
+use super::{Context, ProjectionError, checkout, owner};
 use crate::ownership::Rules;
-use crate::store::owners::{self, Named};
-use crate::store::{Store, StoreError, Tx, checkout_sessions, settings, users};
+use crate::store::{Store, StoreError, Tx, settings, users};
 
 const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];
 /// Rows in one transaction.
@@ -45,7 +45,7 @@ fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(),
         in_pages(String::new(), |after| {
             let rules = context.link.clone();
             store.write(move |tx| {
-                let page = owners::list_ids(tx, named, &after, PAGE)?;
+                let page = rows::list_ids(tx, named, &after, PAGE)?;
                 for id in &page {
                     read_name(tx, (named, id), &rules, now_ms).map_err(of_projection)?;
                 }
@@ -57,7 +57,7 @@ fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(),
 }
 
 fn read_name(tx: &Tx, (named, id): (Named, &str), rules: &Rules, now_ms: i64) -> Result<(), ProjectionError> {
-    let Some(row) = owners::find_naming(tx, named, id)? else { return Ok(()) };
+    let Some(row) = rows::find_naming(tx, named, id)? else { return Ok(()) };
     let now = owner::in_metadata(&row.metadata, rules);
     let newest = match &now {
         Some(_) => None,
@@ -66,11 +66,11 @@ fn read_name(tx: &Tx, (named, id): (Named, &str), rules: &Rules, now_ms: i64) ->
             Ok::<_, ProjectionError>(found.max(in_log))
         })?,
     };
-    let user_id = now.as_deref().or_else(|| newest.as_deref().and_then(owners::user_of));
+    let user_id = now.as_deref().or_else(|| newest.as_deref().and_then(rows::user_of));
     if let Some(user_id) = user_id {
         users::ensure(tx, user_id, now_ms)?;
     }
-    Ok(owners::set_last_named(tx, named, id, newest.as_deref())?)
+    Ok(rows::set_last_named(tx, named, id, newest.as_deref())?)
 }
 
 fn of_projection(error: ProjectionError) -> StoreError {
@@ -94,7 +94,7 @@ fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Resu
     in_pages(String::new(), |after| {
         let rules = context.link.clone();
         store.write(move |tx| {
-            let page = checkout_sessions::list_after(tx, &after, PAGE)?;
+            let page = checkout::list_after(tx, &after, PAGE)?;
             for row in &page {
                 let session = owner::session(row.clone(), &rules);
                 for user_id in [session.metadata_word(&rules), session.reference_word(&rules)].into_iter().flatten() {
@@ -111,7 +111,7 @@ fn refresh_all(store: &Store, context: &Context, now_ms: i64) -> Result<(), Stor
         in_pages(String::new(), |after| {
             let context = context.clone();
             store.write(move |tx| {
-                let page = owners::list_ids(tx, named, &after, PAGE)?;
+                let page = rows::list_ids(tx, named, &after, PAGE)?;
                 for id in &page {
                     refresh(tx, named, id, context.basis(now_ms))?;
                 }

@@ -1,38 +1,39 @@
 //! What the history of a subscription says of it, kept beside its row: when its grace period began, which prices were last
 //! paid for, in which period collecting was paused. It is computed from tables alone, and from the log where one second
 //! holds several answers, so that it may be asked any number of times in any order. Ordinary subscriptions, which are paid
-//! and collected for, have none of it and cost nothing. Called by the families.
+//! and collected for, have none of it and cost nothing. Called by the
+//! families and `derived`.
 
+use super::history::{self, PastState, WhichStates};
 use super::order::{self, Candidate};
 use super::{ProjectionError, read, subscription};
 use crate::entitlement;
-use crate::store::subscription_events::{self, Past as State, Which};
-use crate::store::subscriptions::{self, Past, Standing};
-use crate::store::{StoreError, Tx, inbox, payment_failures};
+use crate::store::row::{columns, select};
+use crate::store::{Reader, StoreError, Tx, inbox, payment_failures};
 use crate::stripe::event::{self, Content};
 use crate::stripe::object;
 
 /// Brings what history says of a subscription up to date.
 pub(super) fn refresh(tx: &Tx, subscription_id: &str) -> Result<(), ProjectionError> {
-    let Some(standing) = subscriptions::find_standing(tx, subscription_id)? else { return Ok(()) };
-    let past = if standing.deleted { Past::default() } else { past(tx, subscription_id, &standing)? };
+    let Some(standing) = find_standing(tx, subscription_id)? else { return Ok(()) };
+    let past = if standing.deleted { SubscriptionPast::default() } else { past(tx, subscription_id, &standing)? };
     if past != standing.past {
-        subscriptions::set_past(tx, subscription_id, &past)?;
+        set_past(tx, subscription_id, &past)?;
     }
     Ok(())
 }
 
-fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, ProjectionError> {
-    let mut past = Past::default();
+fn past(tx: &Tx, subscription_id: &str, standing: &SubscriptionStanding) -> Result<SubscriptionPast, ProjectionError> {
+    let mut past = SubscriptionPast::default();
     let paused_by_failure = object::is_payment_failure(standing.paused_reason.as_deref());
     if entitlement::is_payment_missing(&standing.status, paused_by_failure) {
         past.grace_started_at = Some(grace_start(tx, subscription_id, standing)?);
-        past.good_price_ids = newest(tx, subscription_id, Which::Good)?.and_then(|state| state.price_ids);
+        past.good_price_ids = newest(tx, subscription_id, WhichStates::Good)?.and_then(|state| state.price_ids);
     }
     if standing.collection_paused {
-        past.pause_period_end = match newest(tx, subscription_id, Which::Collecting)? {
+        past.pause_period_end = match newest(tx, subscription_id, WhichStates::Collecting)? {
             Some(state) => state.period_end,
-            None => subscription_events::oldest_period_end(tx, subscription_id)?,
+            None => history::oldest_period_end(tx, subscription_id)?,
         };
     }
     Ok(past)
@@ -42,25 +43,25 @@ fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, Pro
 /// or its first `past_due` (or pause for want of payment) if that came first or is all that was heard. Later failures do
 /// not move it. A failure that was paid belongs to no delinquency of today, and a payment that left nothing owed ended
 /// the one it was made in, whether or not an event said `active` after it.
-fn grace_start(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<i64, StoreError> {
-    let heard_good = subscription_events::last_good_standing(tx, subscription_id)?;
+fn grace_start(tx: &Tx, subscription_id: &str, standing: &SubscriptionStanding) -> Result<i64, StoreError> {
+    let heard_good = history::last_good_standing(tx, subscription_id)?;
     let last_good = heard_good.max(payment_failures::last_made_good(tx, subscription_id)?).unwrap_or(i64::MIN);
     let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
-    let first_heard = subscription_events::first_delinquent_after(tx, subscription_id, last_good)?;
+    let first_heard = history::first_delinquent_after(tx, subscription_id, last_good)?;
     Ok(first_failure.into_iter().chain(first_heard).min().unwrap_or(standing.event_created))
 }
 
 /// The newest state of this kind. Where one second has several that differ, their events decide which was the last.
-fn newest(tx: &Tx, subscription_id: &str, which: Which) -> Result<Option<State>, ProjectionError> {
-    let mut states = subscription_events::list_newest(tx, subscription_id, which)?;
+fn newest(tx: &Tx, subscription_id: &str, which: WhichStates) -> Result<Option<PastState>, ProjectionError> {
+    let mut states = history::list_newest(tx, subscription_id, which)?;
     let differ = states.windows(2).any(|pair| match which {
-        Which::Good => pair[0].price_ids != pair[1].price_ids,
-        Which::Collecting => pair[0].period_end != pair[1].period_end,
+        WhichStates::Good => pair[0].price_ids != pair[1].price_ids,
+        WhichStates::Collecting => pair[0].period_end != pair[1].period_end,
     });
     if differ { last_of_second(tx, states) } else { Ok(states.pop()) }
 }
 
-fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, ProjectionError> {
+fn last_of_second(tx: &Tx, mut states: Vec<PastState>) -> Result<Option<PastState>, ProjectionError> {
     let mut candidates = Vec::new();
     // A reading is the end of what was known before it; it counts unless something came after it.
     let newest_read = states.iter().rposition(|state| state.event_id.starts_with(read::PREFIX));
@@ -81,7 +82,7 @@ fn last_of_second(tx: &Tx, mut states: Vec<State>) -> Result<Option<State>, Proj
 }
 
 /// The event that showed a state; a reading is none.
-fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionError> {
+fn candidate(tx: &Tx, state: &PastState) -> Result<Option<Candidate>, ProjectionError> {
     let Some(body) = inbox::find_payload(tx, &state.event_id)? else { return Ok(None) };
     let Content::Snapshot(snapshot) = event::content(&body)? else { return Ok(None) };
     Ok(Some(Candidate {
@@ -93,4 +94,49 @@ fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionErro
         read: false,
         contained: false,
     }))
+}
+
+columns! {
+    /// What the history of a subscription says of it; all empty while it is paid and collected.
+    #[derive(Default)]
+    pub(crate) struct SubscriptionPast {
+        /// First failure of the present delinquency, unix seconds.
+        grace_started_at: Option<i64>,
+        /// While a payment is missing: the prices of its newest state that was active or trialing, a JSON array.
+        good_price_ids: Option<String>,
+        /// While collection is paused: the end of the period in which that began, unix seconds.
+        pause_period_end: Option<i64>,
+    }
+}
+
+columns! {
+    /// What grace, dunning and the tier need to know of a subscription besides its state.
+    pub(super) struct SubscriptionStanding {
+        customer_id: String = "stripe_customer_id",
+        /// Stripe's word.
+        status: String,
+        /// Why it is paused, where it is.
+        paused_reason: Option<String>,
+        /// Stripe does not collect.
+        collection_paused: bool = "pause_collection IS NOT NULL",
+        /// Whether it is over for good.
+        deleted: bool,
+        /// When it ended, where Stripe says so.
+        ended_at: Option<i64>,
+        event_created: i64,
+        past: SubscriptionPast = SubscriptionPast::COLUMNS => SubscriptionPast::take,
+    }
+}
+
+/// How a subscription stands.
+pub(super) fn find_standing(reader: &Reader, id: &str) -> Result<Option<SubscriptionStanding>, StoreError> {
+    const SQL: &str = select!(SubscriptionStanding, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
+    reader.find(SQL, [id], SubscriptionStanding::read)
+}
+
+fn set_past(tx: &Tx, subscription_id: &str, past: &SubscriptionPast) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_subscriptions
+        SET grace_started_at = ?2, good_price_ids = ?3, pause_period_end = ?4 WHERE stripe_subscription_id = ?1";
+    let params = (subscription_id, past.grace_started_at, past.good_price_ids.as_deref(), past.pause_period_end);
+    tx.execute(SQL, params).map(|_| ())
 }

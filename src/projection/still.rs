@@ -5,9 +5,9 @@
 use serde_json::Value;
 
 use super::derived::Basis;
-use super::{invoiced, notices};
+use super::{invoice, invoiced, notices, subscription};
 use crate::dunning::{Kind, OLD_NEWS_S};
-use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, invoices, subscriptions, webhook_endpoints};
+use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, webhook_endpoints};
 
 /// What speaks against sending the mail of this row, for people; `None`: nothing.
 ///
@@ -42,7 +42,7 @@ pub fn against(
 }
 
 fn trial(reader: &Reader, facts: &Value, basis: Basis) -> Result<Option<&'static str>, StoreError> {
-    let known = subscriptions::find(reader, facts["subscription_id"].as_str().unwrap_or_default())?;
+    let known = subscription::find(reader, facts["subscription_id"].as_str().unwrap_or_default())?;
     let is_over = facts["trial_end"].as_i64().is_some_and(|end| end <= basis.now_ms.div_euclid(1000));
     Ok(match known {
         _ if is_over => Some("the trial was over"),
@@ -57,7 +57,7 @@ fn trial(reader: &Reader, facts: &Value, basis: Basis) -> Result<Option<&'static
 }
 
 fn invoice(reader: &Reader, facts: &Value, basis: Basis) -> Result<Option<&'static str>, StoreError> {
-    let standing = invoices::find_standing(reader, facts["invoice_id"].as_str().unwrap_or_default())?;
+    let standing = invoice::find_standing(reader, facts["invoice_id"].as_str().unwrap_or_default())?;
     let status = standing.and_then(|standing| standing.status).unwrap_or_default();
     let finalized_at = facts["finalized_at"].as_i64().unwrap_or(i64::MAX);
     Ok(match status.as_str() {

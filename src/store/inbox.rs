@@ -6,6 +6,7 @@ mod list;
 
 use rusqlite::named_params;
 
+use super::row;
 use super::{Reader, StoreError, Tx};
 use crate::stripe::event::Envelope;
 
@@ -115,7 +116,7 @@ const SAME: &str = "SELECT event_type = ?2 AND event_created = ?3 AND object_id 
 /// to which object and when may not.
 fn compare(tx: &Tx, event: &Envelope) -> Result<Accepted, StoreError> {
     let params = (&event.id, &event.event_type, event.created, &event.object_id);
-    let same: bool = tx.get(SAME, params, |row| row.get(0))?;
+    let same: bool = tx.get(SAME, params, row::only)?;
     Ok(if same { Accepted::Duplicate } else { Accepted::Conflicting })
 }
 

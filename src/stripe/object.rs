@@ -330,14 +330,6 @@ pub(crate) fn line_price(line: &Value) -> Option<&str> {
     newer.and_then(|details| reference(details, "price")).or_else(|| price(line).and_then(id_of))
 }
 
-/// When an invoice reached a state, by `status_transitions`.
-///
-/// # Errors
-/// When it is no integer.
-pub(crate) fn invoice_transition(invoice: &Value, key: &str) -> Read<Option<i64>> {
-    present(invoice, "status_transitions").map_or(Ok(None), |transitions| integer(transitions, key))
-}
-
 /// The newest charge of a payment intent; 2022-11-15 replaced the list by `latest_charge`.
 #[must_use]
 pub(crate) fn latest_charge(intent: &Value) -> Option<&str> {

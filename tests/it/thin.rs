@@ -510,7 +510,7 @@ fn an_object_of_any_kind_is_fetched_again_where_its_events_are_in_no_certain_ord
             "SELECT json_extract(data, '$.metadata.is') || ' ' || ambiguous FROM stripe_objects WHERE id = '{id}'"
         );
         assert_eq!(till.value(&sql), "first 1", "{}", kind.object);
-        assert_eq!(fetcher.step(now_ms).unwrap(), Step::Worked, "{}", kind.object);
+        assert_eq!(till.turn(&mut fetcher).unwrap(), Next::AtOnce, "{}", kind.object);
         assert_eq!(till.value(&sql), "second 0", "{}", kind.object);
         assert_eq!(fake.requests_to(&format!("{}/{id}", kind.path)).len(), 1, "{}", kind.object);
     }

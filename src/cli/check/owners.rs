@@ -2,11 +2,11 @@
 //! that any browser can write.
 
 use super::{Line, ok, warn};
-use crate::store::owners::{self, Doubtful, Group};
+use crate::projection::owner::{self, Doubtful, Group};
 use crate::store::{Store, StoreError};
 
 pub(super) fn lines(store: &Store) -> Result<Vec<Line>, StoreError> {
-    Ok(of(&store.read(owners::doubtful)?))
+    Ok(of(&store.read(owner::doubtful)?))
 }
 
 fn of(found: &Doubtful) -> Vec<Line> {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::cli::table;
 use crate::ownership::{self, Found, Rules, Step};
 use crate::projection::owner;
-use crate::store::subscriptions::Shown;
-use crate::store::{Reader, StoreError, owners};
+use crate::projection::subscription::ShownSubscription;
+use crate::store::{Reader, StoreError};
 
 /// One thing of a user's, and why it is.
 pub(super) struct Link {
@@ -20,9 +20,14 @@ pub(super) struct Link {
 }
 
 /// Everything of a user's.
-pub(super) fn find(reader: &Reader, user_id: &str, all: &[Shown], rules: &Rules) -> Result<Vec<Link>, StoreError> {
+pub(super) fn find(
+    reader: &Reader,
+    user_id: &str,
+    all: &[ShownSubscription],
+    rules: &Rules,
+) -> Result<Vec<Link>, StoreError> {
     let mut links = Vec::new();
-    for (id, is_main) in owners::list_customers(reader, user_id)? {
+    for (id, is_main) in owner::rows::list_customers(reader, user_id)? {
         let words = owner::words_of_customer(reader, &id, rules)?;
         let trace = ownership::trace_customer(&words, rules).collect();
         links.push(Link { object: "customer", id, is_main, trace });

@@ -1,13 +1,13 @@
 //! The user that an object's metadata name, kept while they name nobody: the newest event that did. A function of the set of
 //! the object's events, so that any order of arrival keeps the same one. Called by the families and by `relink`.
 
-use super::in_metadata;
+use super::rows::{self, Named};
+use super::{in_metadata, said};
 use crate::ownership::Rules;
 use crate::projection::order::{self, Candidate};
 use crate::projection::{ProjectionError, Step, Winner, kinds, read};
 use crate::store::inbox::{self, SiblingKey};
-use crate::store::owners::{self, Named};
-use crate::store::{StoreError, Tx, user_links};
+use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, Snapshot};
 use crate::stripe::object;
 
@@ -30,13 +30,13 @@ pub(in crate::projection) fn lost_name(
     if is_named(winner, rules) {
         return Ok(None);
     }
-    let Some(row) = owners::find_naming(tx, named, id)? else { return Ok(None) };
+    let Some(row) = rows::find_naming(tx, named, id)? else { return Ok(None) };
     let Some(user_id) = in_metadata(&row.metadata, rules) else { return Ok(None) };
     log::warn!(
         "an update took the user out of the metadata; it stays that user's until another one is named, or \
          `tilld user unlink` says so id={id} user_id={user_id}"
     );
-    Ok(Some(owners::naming(row.event_created, &row.event_id, &user_id)))
+    Ok(Some(rows::naming(row.event_created, &row.event_id, &user_id)))
 }
 
 /// Keeps the newest word about an object whose own metadata, as they are now, name nobody: the newest event that named a
@@ -51,14 +51,14 @@ pub(in crate::projection) fn keep_name(
     let rules = &step.context.link;
     let user_id = object::named_user(&step.snapshot.object, &rules.metadata_keys);
     if let Some(user_id) = user_id {
-        user_links::supersede(step.tx, id, user_id, step.event.created)?;
+        said::supersede(step.tx, id, user_id, step.event.created)?;
     }
     // The row has its word, and no other one beside it.
     if winner.is_some_and(|winner| is_named(winner, rules)) {
         return Ok(false);
     }
-    let Some(row) = owners::find_naming(step.tx, named, id)? else { return Ok(false) };
-    let second = owners::naming(step.event.created, "", "");
+    let Some(row) = rows::find_naming(step.tx, named, id)? else { return Ok(false) };
+    let second = rows::naming(step.event.created, "", "");
     let of_second = |word: &str| word.get(..SECOND_DIGITS) == second.get(..SECOND_DIGITS);
     let may_change = lost.is_some() || user_id.is_some() || row.last_named.as_deref().is_some_and(of_second);
     if !may_change || in_metadata(&row.metadata, rules).is_some() {
@@ -68,7 +68,7 @@ pub(in crate::projection) fn keep_name(
     let in_log = newest_name(step.tx, object, Some(step), rules)?;
     let is_read = |word: &String| word.get(SECOND_DIGITS + 1..).is_some_and(|rest| rest.starts_with(read::PREFIX));
     let newest = [lost, row.last_named].into_iter().flatten().filter(is_read).chain(in_log).max();
-    owners::set_last_named(step.tx, named, id, newest.as_deref())?;
+    rows::set_last_named(step.tx, named, id, newest.as_deref())?;
     Ok(true)
 }
 
@@ -108,7 +108,7 @@ pub(in crate::projection) fn newest_name(
     let winner = last(&|event| event.created <= second)
         .or_else(|| last(&|event| event.created < second || (event.created == second && names(event))))
         .or_else(|| last(&|event| event.created == second && names(event)));
-    Ok(winner.and_then(|event| Some(owners::naming(second, &event.event_id, named(&event, rules)?))))
+    Ok(winner.and_then(|event| Some(rows::naming(second, &event.event_id, named(&event, rules)?))))
 }
 
 fn events_of(tx: &Tx, object: Object, arriving: Option<&Step>) -> Result<Vec<Candidate>, ProjectionError> {

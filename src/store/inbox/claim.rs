@@ -1,28 +1,30 @@
 //! The worker's side of the log: which pending events it has claimed, and what they are.
 
+use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 
-/// An event that waits for its projection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    /// Place in the log.
-    pub log_id: i64,
-    /// Stripe's id.
-    pub event_id: String,
-    /// `resource.verb`.
-    pub event_type: String,
-    /// Unix seconds.
-    pub event_created: i64,
-    /// Mode, where it said.
-    pub livemode: Option<bool>,
-    /// Connect account.
-    pub account: Option<String>,
-    /// Attempts made before.
-    pub attempts: u32,
-    /// When it was received.
-    pub received_ms: i64,
-    /// The body.
-    pub data: String,
+columns! {
+    /// An event that waits for its projection.
+    pub struct Pending {
+        /// Place in the log.
+        log_id: i64 = "id",
+        /// Stripe's id.
+        event_id: String,
+        /// `resource.verb`.
+        event_type: String,
+        /// Unix seconds.
+        event_created: i64,
+        /// Mode, where it said.
+        livemode: Option<bool>,
+        /// Connect account.
+        account: Option<String>,
+        /// Attempts made before.
+        attempts: u32 = "processing_attempts",
+        /// When it was received.
+        received_ms: i64 = "created_at_ms",
+        /// The body.
+        data: String,
+    }
 }
 
 /// Whether any event waits for the worker.
@@ -40,13 +42,15 @@ const SET_CLAIM: &str = "INSERT INTO worker_claim (id, first_log_id, last_log_id
     ON CONFLICT (id) DO UPDATE SET first_log_id = ?1, last_log_id = ?2, claimed_at_ms = ?3";
 const CLEAR_CLAIM: &str = "DELETE FROM worker_claim";
 
-/// Events from `first` to `last` place in the log, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// First place.
-    pub first: i64,
-    /// Last place.
-    pub last: i64,
+columns! {
+    /// Events from `first` to `last` place in the log, both included.
+    #[derive(Copy)]
+    pub struct Range {
+        /// First place.
+        first: i64 = "first_log_id",
+        /// Last place.
+        last: i64 = "last_log_id",
+    }
 }
 
 /// Writes down which pending events the worker takes next, oldest first, so that a crash can be laid to them.
@@ -55,8 +59,7 @@ pub struct Range {
 /// # Errors
 /// When the database cannot take it.
 pub fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<Range>, StoreError> {
-    let range =
-        tx.get(NEXT_RANGE, [limit], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    let range: (Option<i64>, Option<i64>) = tx.get(NEXT_RANGE, [limit], row::tuple)?;
     let (Some(first), Some(last)) = range else {
         tx.execute(CLEAR_CLAIM, [])?;
         return Ok(None);
@@ -65,14 +68,12 @@ pub fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<Range>, Sto
     Ok(Some(Range { first, last }))
 }
 
-const FIND_CLAIM: &str = "SELECT first_log_id, last_log_id FROM worker_claim";
-
 /// The claim that a former process left behind.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_claim(reader: &Reader) -> Result<Option<Range>, StoreError> {
-    reader.find(FIND_CLAIM, [], |row| Ok(Range { first: row.get(0)?, last: row.get(1)? }))
+    reader.find(select!(Range, "FROM worker_claim"), [], Range::read)
 }
 
 const COUNT_ATTEMPT: &str = "UPDATE stripe_webhooks_log SET processing_attempts = processing_attempts + 1
@@ -85,7 +86,7 @@ const COUNT_ATTEMPT: &str = "UPDATE stripe_webhooks_log SET processing_attempts 
 /// When the database cannot take it.
 pub fn claim_suspect(tx: &Tx, suspects: Range, now_ms: i64) -> Result<Option<u32>, StoreError> {
     tx.execute(SET_CLAIM, (suspects.first, suspects.last, now_ms))?;
-    tx.find(COUNT_ATTEMPT, [suspects.first], |row| row.get(0))
+    tx.find(COUNT_ATTEMPT, [suspects.first], row::only)
 }
 
 /// Forgets the claim.
@@ -96,26 +97,16 @@ pub fn clear_claim(tx: &Tx) -> Result<(), StoreError> {
     tx.execute(CLEAR_CLAIM, []).map(|_| ())
 }
 
-const LIST_PENDING: &str = "SELECT id, event_id, event_type, event_created, livemode, account, processing_attempts,
-    created_at_ms, data FROM stripe_webhooks_log
-    WHERE status = 'pending' AND status <> 'processed' AND id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3";
+const LIST_PENDING: &str = select!(
+    Pending,
+    "FROM stripe_webhooks_log
+    WHERE status = 'pending' AND status <> 'processed' AND id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3"
+);
 
 /// Pending events within a range of the log.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_pending(reader: &Reader, range: Range, limit: u32) -> Result<Vec<Pending>, StoreError> {
-    reader.list(LIST_PENDING, (range.first, range.last, limit), |row| {
-        Ok(Pending {
-            log_id: row.get(0)?,
-            event_id: row.get(1)?,
-            event_type: row.get(2)?,
-            event_created: row.get(3)?,
-            livemode: row.get(4)?,
-            account: row.get(5)?,
-            attempts: row.get(6)?,
-            received_ms: row.get(7)?,
-            data: row.get(8)?,
-        })
-    })
+    reader.list(LIST_PENDING, (range.first, range.last, limit), Pending::read)
 }

@@ -1,50 +1,53 @@
 //! The log as it is read: lists for people, the events of one object for the order guard, counts for health.
 
-use rusqlite::{Row, named_params};
+use rusqlite::named_params;
 
 use super::{Source, Status};
+use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError};
 
-/// An event as lists show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Stripe's id.
-    pub event_id: String,
-    /// `resource.verb`.
-    pub event_type: String,
-    /// Unix seconds, Stripe's.
-    pub event_created: i64,
-    /// Unix milliseconds, ours.
-    pub received_ms: i64,
-    /// Mode, where it said.
-    pub livemode: Option<bool>,
-    /// Connect account.
-    pub account: Option<String>,
-    /// Version that its data is rendered in.
-    pub api_version: Option<String>,
-    /// What brought it: `webhook` or `api`.
-    pub source: String,
-    /// Its state.
-    pub status: String,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Newest failure or reason.
-    pub error: Option<String>,
+columns! {
+    /// An event as lists show it.
+    pub struct Entry {
+        /// Stripe's id.
+        event_id: String,
+        /// `resource.verb`.
+        event_type: String,
+        /// Unix seconds, Stripe's.
+        event_created: i64,
+        /// Unix milliseconds, ours.
+        received_ms: i64 = "created_at_ms",
+        /// Mode, where it said.
+        livemode: Option<bool>,
+        /// Connect account.
+        account: Option<String>,
+        /// Version that its data is rendered in.
+        api_version: Option<String>,
+        /// What brought it: `webhook` or `api`.
+        source: String,
+        /// Its state.
+        status: String,
+        /// Attempts made.
+        attempts: u32 = "processing_attempts",
+        /// Newest failure or reason.
+        error: Option<String> = "processing_error",
+    }
 }
 
-/// An event of an object's set, as the order guard compares it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sibling {
-    /// Stripe's id.
-    pub event_id: String,
-    /// `resource.verb`.
-    pub event_type: String,
-    /// Unix seconds.
-    pub event_created: i64,
-    /// The body.
-    pub data: String,
-    /// Its place in the log.
-    pub log_id: i64,
+columns! {
+    /// An event of an object's set, as the order guard compares it.
+    pub struct Sibling {
+        /// Stripe's id.
+        event_id: String,
+        /// `resource.verb`.
+        event_type: String,
+        /// Unix seconds.
+        event_created: i64,
+        /// The body.
+        data: String,
+        /// Its place in the log.
+        log_id: i64 = "id",
+    }
 }
 
 /// What a list of events is narrowed to.
@@ -56,25 +59,6 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Only what was received before this event.
     pub before: Option<String>,
-}
-
-const ENTRY: &str = "event_id, event_type, event_created, created_at_ms, livemode, account, api_version, status,
-    processing_attempts, processing_error, source";
-
-fn entry(row: &Row) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        event_id: row.get(0)?,
-        event_type: row.get(1)?,
-        event_created: row.get(2)?,
-        received_ms: row.get(3)?,
-        livemode: row.get(4)?,
-        account: row.get(5)?,
-        api_version: row.get(6)?,
-        status: row.get(7)?,
-        attempts: row.get(8)?,
-        error: row.get(9)?,
-        source: row.get(10)?,
-    })
 }
 
 /// Events, newest first.
@@ -95,8 +79,9 @@ pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, 
         ":before IS NULL"
     };
     let sql = format!(
-        "SELECT {ENTRY} FROM stripe_webhooks_log WHERE {status} AND {kind} AND {before} AND :status IS :status
-         ORDER BY id DESC LIMIT :limit"
+        "SELECT {} FROM stripe_webhooks_log WHERE {status} AND {kind} AND {before} AND :status IS :status
+         ORDER BY id DESC LIMIT :limit",
+        Entry::COLUMNS
     );
     reader.list(
         &sql,
@@ -104,7 +89,7 @@ pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, 
             ":status": filter.status.map(Status::as_str), ":event_type": filter.event_type,
             ":before": filter.before, ":limit": limit,
         },
-        entry,
+        Entry::read,
     )
 }
 
@@ -113,7 +98,8 @@ pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, 
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, event_id: &str) -> Result<Option<Entry>, StoreError> {
-    reader.find(&format!("SELECT {ENTRY} FROM stripe_webhooks_log WHERE event_id = ?1"), [event_id], entry)
+    const SQL: &str = select!(Entry, "FROM stripe_webhooks_log WHERE event_id = ?1");
+    reader.find(SQL, [event_id], Entry::read)
 }
 
 /// One event's body.
@@ -121,7 +107,7 @@ pub fn find(reader: &Reader, event_id: &str) -> Result<Option<Entry>, StoreError
 /// # Errors
 /// When the database cannot be read.
 pub fn find_payload(reader: &Reader, event_id: &str) -> Result<Option<String>, StoreError> {
-    reader.find("SELECT data FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], |row| row.get(0))
+    reader.find("SELECT data FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], row::only)
 }
 
 /// A failed attempt, as `events show` prints it: number, unix milliseconds, error.
@@ -133,12 +119,15 @@ pub type Attempt = (u32, i64, String);
 /// When the database cannot be read.
 pub fn list_attempts(reader: &Reader, event_id: &str) -> Result<Vec<Attempt>, StoreError> {
     const SQL: &str = "SELECT attempt, at_ms, error FROM webhook_attempts WHERE stripe_event_id = ?1 ORDER BY id";
-    reader.list(SQL, [event_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    reader.list(SQL, [event_id], row::tuple)
 }
 
-const SIBLINGS: &str = "SELECT event_id, event_type, event_created, data, id FROM stripe_webhooks_log
+const SIBLINGS: &str = select!(
+    Sibling,
+    "FROM stripe_webhooks_log
     WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
-    ORDER BY event_created DESC, event_id DESC LIMIT ?6";
+    ORDER BY event_created DESC, event_id DESC LIMIT ?6"
+);
 
 /// Which events belong to one object.
 pub struct SiblingKey<'a> {
@@ -159,43 +148,30 @@ pub struct SiblingKey<'a> {
 pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
     let (object_id, object_type) = (key.object_id, key.object_type);
     let params = (object_id, object_type, key.livemode, key.account, without, limit);
-    reader.list(SIBLINGS, params, |row| {
-        Ok(Sibling {
-            event_id: row.get(0)?,
-            event_type: row.get(1)?,
-            event_created: row.get(2)?,
-            data: row.get(3)?,
-            log_id: row.get(4)?,
-        })
-    })
+    reader.list(SIBLINGS, params, Sibling::read)
 }
 
-/// The inbox in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Health {
-    /// Events that wait for the worker.
-    pub pending: i64,
-    /// Events that wait for a retry.
-    pub pending_retries: i64,
-    /// Dead letters.
-    pub dead_letters: i64,
-    /// When the oldest pending event was received.
-    pub oldest_pending_ms: Option<i64>,
-    /// When the newest event was received that a webhook brought, if it is among the newest thousand.
-    pub last_event_ms: Option<i64>,
-    /// When the newest was received that was asked for, if it is.
-    pub last_asked_ms: Option<i64>,
+columns! {
+    /// The inbox in numbers.
+    #[derive(Copy)]
+    pub struct Health {
+        /// Events that wait for the worker.
+        pending: i64 = "(SELECT count(*) FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed')",
+        /// Events that wait for a retry.
+        pending_retries: i64 = "(SELECT count(*) FROM webhook_retry_queue)",
+        /// Dead letters.
+        dead_letters: i64 = "(SELECT count(*) FROM webhook_dead_letter_queue)",
+        /// When the oldest pending event was received.
+        oldest_pending_ms: Option<i64> = "(SELECT created_at_ms FROM stripe_webhooks_log
+            WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT 1)",
+        /// When the newest event was received that a webhook brought, if it is among the newest thousand.
+        last_event_ms: Option<i64> = "(SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'webhook'
+            AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1)",
+        /// When the newest was received that was asked for, if it is.
+        last_asked_ms: Option<i64> = "(SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'api'
+            AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1)",
+    }
 }
-
-const HEALTH: &str = "SELECT
-    (SELECT count(*) FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed'),
-    (SELECT count(*) FROM webhook_retry_queue),
-    (SELECT count(*) FROM webhook_dead_letter_queue),
-    (SELECT created_at_ms FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' ORDER BY id LIMIT 1),
-    (SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'webhook'
-        AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1),
-    (SELECT created_at_ms FROM stripe_webhooks_log WHERE source = 'api'
-        AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1)";
 
 const NEWEST: &str = "SELECT created_at_ms FROM stripe_webhooks_log WHERE (?1 IS NULL OR source = ?1)
     AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1";
@@ -205,7 +181,7 @@ const NEWEST: &str = "SELECT created_at_ms FROM stripe_webhooks_log WHERE (?1 IS
 /// # Errors
 /// When the database cannot be read.
 pub fn find_newest(reader: &Reader, source: Option<Source>) -> Result<Option<i64>, StoreError> {
-    reader.find(NEWEST, [source.map(Source::as_str)], |row| row.get(0))
+    reader.find(NEWEST, [source.map(Source::as_str)], row::only)
 }
 
 /// Counts for `/health/webhooks`.
@@ -213,16 +189,7 @@ pub fn find_newest(reader: &Reader, source: Option<Source>) -> Result<Option<i64
 /// # Errors
 /// When the database cannot be read.
 pub fn health(reader: &Reader) -> Result<Health, StoreError> {
-    reader.get(HEALTH, [], |row| {
-        Ok(Health {
-            pending: row.get(0)?,
-            pending_retries: row.get(1)?,
-            dead_letters: row.get(2)?,
-            oldest_pending_ms: row.get(3)?,
-            last_event_ms: row.get(4)?,
-            last_asked_ms: row.get(5)?,
-        })
-    })
+    reader.get(select!(Health, ""), [], Health::read)
 }
 
 /// The newest event's place in the log, 0 when there is none.
@@ -230,7 +197,7 @@ pub fn health(reader: &Reader) -> Result<Health, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
-    reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], |row| row.get(0))
+    reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], row::only)
 }
 
 /// Whether an event about this object waits for the worker.
@@ -247,7 +214,7 @@ pub fn is_awaited(reader: &Reader, object_id: &str) -> Result<bool, StoreError> 
 /// # Errors
 /// When the database cannot be read.
 pub fn find_log_id(reader: &Reader, event_id: &str) -> Result<Option<i64>, StoreError> {
-    reader.find("SELECT id FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], |row| row.get(0))
+    reader.find("SELECT id FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], row::only)
 }
 
 const OF_MODE: &str = "SELECT event_id FROM
@@ -259,7 +226,7 @@ const OF_MODE: &str = "SELECT event_id FROM
 /// # Errors
 /// When the database cannot be read.
 pub fn find_of_mode(reader: &Reader, livemode: bool) -> Result<Option<String>, StoreError> {
-    reader.find(OF_MODE, [livemode], |row| row.get(0))
+    reader.find(OF_MODE, [livemode], row::only)
 }
 
 const NEWEST_VERSION: &str =
@@ -270,5 +237,5 @@ const NEWEST_VERSION: &str =
 /// # Errors
 /// When the database cannot be read.
 pub fn find_newest_version(reader: &Reader) -> Result<Option<String>, StoreError> {
-    reader.get(NEWEST_VERSION, [], |row| row.get(0))
+    reader.get(NEWEST_VERSION, [], row::only)
 }

@@ -1,71 +1,63 @@
 //! `user_links`: what the application or its operator said of whose a customer or a subscription is. Rows are added and
-//! taken back, never changed, so that what was said before counts again. Called by `projection::owner`.
+//! taken back, never changed, so that what was said before counts again. Called by `owner` and `links`.
 
-use super::{Reader, StoreError, Tx};
 use crate::ownership::Statement;
+use crate::store::{Reader, StoreError, Tx, row};
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewStatement<'a> {
+pub(crate) struct NewStatement<'a> {
     /// `customer` or `subscription`.
-    pub object: &'a str,
+    pub(crate) object: &'a str,
     /// Its id.
-    pub object_id: &'a str,
+    pub(crate) object_id: &'a str,
     /// Of whom.
-    pub user_id: &'a str,
+    pub(crate) user_id: &'a str,
     /// `true`: it is this user's.
-    pub linked: bool,
+    pub(crate) linked: bool,
     /// `api` or `cli`.
-    pub actor: &'a str,
+    pub(crate) actor: &'a str,
 }
 
 /// Writes a statement down, as the newest.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn add(tx: &Tx, new: &NewStatement, now_ms: i64) -> Result<(), StoreError> {
+pub(crate) fn add(tx: &Tx, new: &NewStatement, now_ms: i64) -> Result<(), StoreError> {
     const SQL: &str = "INSERT INTO user_links (object, object_id, user_id, linked, actor, said_at_ms)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     tx.execute(SQL, (new.object, new.object_id, new.user_id, new.linked, new.actor, now_ms)).map(|_| ())
 }
 
 /// Takes back every standing statement of this kind about an object and a user; how many there were.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn withdraw(tx: &Tx, object_id: &str, user_id: &str, linked: bool, now_ms: i64) -> Result<usize, StoreError> {
+pub(crate) fn withdraw(
+    tx: &Tx,
+    object_id: &str,
+    user_id: &str,
+    linked: bool,
+    now_ms: i64,
+) -> Result<usize, StoreError> {
     const SQL: &str = "UPDATE user_links SET withdrawn_at_ms = ?4
         WHERE object_id = ?1 AND user_id = ?2 AND linked = ?3 AND withdrawn_at_ms IS NULL";
     tx.execute(SQL, (object_id, user_id, linked, now_ms))
 }
 
 /// Another user is named for an object after it was said not to be somebody's: that is over then.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn supersede(tx: &Tx, object_id: &str, named: &str, named_at: i64) -> Result<(), StoreError> {
+pub(crate) fn supersede(tx: &Tx, object_id: &str, named: &str, named_at: i64) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE user_links SET superseded = 1 WHERE object_id = ?1 AND withdrawn_at_ms IS NULL
         AND linked = 0 AND user_id <> ?2 AND said_at_ms < ?3 * 1000 AND superseded = 0";
     tx.execute(SQL, (object_id, named, named_at)).map(|_| ())
 }
 
 /// Whether this is the last customer of which it was said that it is the user's.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) -> Result<bool, StoreError> {
+pub(crate) fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT object_id FROM user_links WHERE user_id = ?1 AND object = 'customer' AND linked = 1
         AND withdrawn_at_ms IS NULL ORDER BY id DESC LIMIT 1";
-    let last: Option<String> = reader.find(SQL, [user_id], |row| row.get(0))?;
+    let last: Option<String> = reader.find(SQL, [user_id], row::only)?;
     Ok(last.is_none_or(|last| last == object_id))
 }
 
 /// The statements about an object that stand, the newest first.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
+pub(crate) fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
     const SQL: &str = "SELECT id, user_id, linked FROM user_links
         WHERE object_id = ?1 AND withdrawn_at_ms IS NULL AND superseded = 0 ORDER BY id DESC";
-    reader.list(SQL, [object_id], |row| Ok(Statement { order: row.get(0)?, user_id: row.get(1)?, linked: row.get(2)? }))
+    let said = reader.list(SQL, [object_id], row::tuple)?;
+    Ok(said.into_iter().map(|(order, user_id, linked)| Statement { order, user_id, linked }).collect())
 }

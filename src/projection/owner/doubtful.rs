@@ -1,26 +1,26 @@
 //! What of the links an operator should look at. Looks through whole tables, so only `tilld check` asks for all of it; what
 //! a user's subscriptions are that run, `projection::owner` asks by an index.
 
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, StoreError, row};
 
 /// What an operator should look at, each with how many there are and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Doubtful {
+pub(crate) struct Doubtful {
     /// Users with several subscriptions that run.
-    pub users_paying_twice: Group,
+    pub(crate) users_paying_twice: Group,
     /// Customers that are nobody's because their subscriptions name several users.
-    pub contested_customers: Group,
+    pub(crate) contested_customers: Group,
     /// Subscriptions that run and are linked by a reference alone.
-    pub by_reference: Group,
+    pub(crate) by_reference: Group,
 }
 
 /// How many there are, and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Group {
+pub(crate) struct Group {
     /// How many.
-    pub count: i64,
+    pub(crate) count: i64,
     /// The first.
-    pub first: Option<String>,
+    pub(crate) first: Option<String>,
 }
 
 macro_rules! running {
@@ -40,12 +40,12 @@ const BY_REFERENCE: &str = concat!(
 );
 
 /// Looks through everything; for `tilld check`.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn doubtful(reader: &Reader) -> Result<Doubtful, StoreError> {
+pub(crate) fn doubtful(reader: &Reader) -> Result<Doubtful, StoreError> {
     const CONTESTED: &str = "SELECT count(*), min(stripe_customer_id) FROM stripe_customers WHERE contested = 1";
-    let some = |sql| reader.get(sql, [], |row| Ok(Group { count: row.get(0)?, first: row.get(1)? }));
+    let some = |sql| {
+        let (count, first) = reader.get(sql, [], row::tuple)?;
+        Ok::<_, StoreError>(Group { count, first })
+    };
     Ok(Doubtful {
         users_paying_twice: some(TWICE)?,
         contested_customers: some(CONTESTED)?,
@@ -60,9 +60,6 @@ const RUNNING_OF: &str = concat!(
 );
 
 /// A user's subscriptions that run.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_running(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
-    reader.list(RUNNING_OF, [user_id], |row| row.get(0))
+pub(crate) fn list_running(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+    reader.list(RUNNING_OF, [user_id], row::only)
 }
