@@ -29,6 +29,7 @@ pub mod delivery;
 pub mod fetch;
 pub mod operations;
 pub mod projection;
+pub mod rebuild;
 pub mod retrier;
 pub mod scheduler;
 pub mod silence;

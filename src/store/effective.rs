@@ -97,13 +97,24 @@ pub struct Answered {
 
 const ANSWERED: &str = "SELECT entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
     grace_period_end, ends_at FROM subscriptions WHERE user_id = ?1";
+const ANSWERED_BEFORE: &str = "SELECT entitled, tier, reason, status, stripe_subscription_id, stripe_price_id,
+    valid_until, grace_period_end, ends_at FROM old.subscriptions WHERE user_id = ?1";
 
 /// The answer as it was last computed for a user; `None`: the user had no subscription.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
-    reader.find(ANSWERED, [user_id], |row| {
+    find_with(reader, ANSWERED, user_id)
+}
+
+/// The same from the file that is attached as `old`.
+pub(super) fn find_answered_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
+    find_with(reader, ANSWERED_BEFORE, user_id)
+}
+
+fn find_with(reader: &Reader, sql: &str, user_id: &str) -> Result<Option<Answered>, StoreError> {
+    reader.find(sql, [user_id], |row| {
         Ok(Answered {
             entitled: row.get(0)?,
             tier: row.get(1)?,
