@@ -97,6 +97,10 @@ const HISTORY_OF_READINGS: &str = "INSERT INTO main.subscription_events
         period_end, event_created, created_at_ms FROM old.subscription_events
     WHERE stripe_event_id LIKE 'read:%' ORDER BY id ON CONFLICT DO NOTHING";
 
+const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_key = o.idempotency_key
+    FROM main.stripe_operations o
+    WHERE o.object_id = stripe_intent_id AND o.kind = 'payment_intent.create' AND o.status = 'done'";
+
 /// Takes over all the rest, when everything is projected.
 ///
 /// # Errors
@@ -108,6 +112,8 @@ pub fn finish(tx: &Tx) -> Result<(), StoreError> {
     LAST.iter().try_for_each(|table| copy(tx, table))?;
     // Row numbers of customers are others now, so what went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
+    // The key of an own call is known from the call as well as from `payment_intent.created`, which need not have come.
+    tx.execute(KEYS_OF_CALLS, [])?;
     notices(tx)?;
     audit(tx)?;
     payment_failures::set_all_due(tx)
