@@ -1,5 +1,6 @@
--- The inbox: every authentic event, its state, its failures. Nothing here is derived; the other
--- tables can be made again from it.
+-- The inbox: every authentic event, its state and its failures, and what was read from the API. Nothing here is derived;
+-- the tables of objects can be made again from it (`tilld rebuild`). A CHECK with `IN` and three words or more would
+-- build a b-tree at every insert and update; `OR` compares.
 
 CREATE TABLE stripe_webhooks_log (
     id                  INTEGER PRIMARY KEY,                    -- order of arrival
@@ -7,7 +8,7 @@ CREATE TABLE stripe_webhooks_log (
                         CHECK (length(event_id) > 0),
     event_type          TEXT NOT NULL,                          -- resource.verb, for example invoice.paid
     status              TEXT NOT NULL DEFAULT 'pending'         -- where the event stands, see ARCHITECTURE.md
-                        CHECK (status IN ('pending', 'processed', 'ignored', 'retrying', 'dead')),
+                        CHECK (status = 'pending' OR status = 'processed' OR status = 'ignored' OR status = 'retrying' OR status = 'dead'),
     processed           INTEGER NOT NULL DEFAULT 0              -- 1: its facts are in the tables (mirror included)
                         CHECK (processed IN (0, 1)),
     processing_error    TEXT,                                   -- why the newest attempt failed, or why it is ignored
@@ -25,7 +26,7 @@ CREATE TABLE stripe_webhooks_log (
     processed_at_ms     INTEGER,                                -- when it was projected, unix milliseconds
     data                TEXT NOT NULL,                          -- the body, byte for byte as received
     CHECK (status <> 'processed' OR processed = 1),
-    CHECK (status NOT IN ('pending', 'retrying', 'dead') OR processed = 0),
+    CHECK (processed = 0 OR status = 'processed' OR status = 'ignored'),
     CHECK (processed = 0 OR processed_at_ms IS NOT NULL)
 ) STRICT;
 
@@ -35,6 +36,28 @@ CREATE INDEX stripe_webhooks_log_open ON stripe_webhooks_log (status, id) WHERE 
 CREATE INDEX stripe_webhooks_log_object ON stripe_webhooks_log (object_id, event_created) WHERE processed = 1;
 -- Lists by type, newest first.
 CREATE INDEX stripe_webhooks_log_type ON stripe_webhooks_log (event_type, id);
+
+-- What was read from the API and decided something: a row took it over, or it counts beside the events of its second.
+-- No event, and never listed as one. What only repeats is kept without its body.
+CREATE TABLE api_readings (
+    id              INTEGER PRIMARY KEY,                        -- the order in which they were taken over
+    reading_id      TEXT NOT NULL,                              -- what event_id is where a row rests on it: read:<object's id>:<sent_ms>
+    object          TEXT NOT NULL,                              -- kind, for example subscription
+    object_id       TEXT NOT NULL,                              -- Stripe's id
+    livemode        INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- mode that it counts for
+    account         TEXT NOT NULL DEFAULT '',                   -- Connect account; '' is our own
+    read_at         INTEGER NOT NULL,                           -- what it shows was so then, unix seconds, in Stripe's time
+    read_log_id     INTEGER NOT NULL,                           -- newest event in the log when the request was sent: it contains all up to it
+    sent_ms         INTEGER NOT NULL,                           -- when the request was sent, unix milliseconds
+    before_log_id   INTEGER NOT NULL,                           -- first event that was not in the tables when it was taken over
+    completed       INTEGER NOT NULL CHECK (completed IN (0, 1)), -- 1: its lists were completed, as far as the key may
+    taken_at_ms     INTEGER NOT NULL,                           -- when it was taken over, unix milliseconds
+    same_log_id     INTEGER,                                    -- it shows the same as the object of this event, whose row has the body
+    same_reading_id INTEGER REFERENCES api_readings (id),       -- or as this reading, whose row has the body
+    data            TEXT,                                       -- the object as Stripe wrote it; NULL: see same_log_id and same_reading_id
+    CHECK ((data IS NOT NULL) + (same_log_id IS NOT NULL) + (same_reading_id IS NOT NULL) = 1)
+) STRICT;
+CREATE INDEX api_readings_object ON api_readings (object_id, id);
 
 CREATE TABLE webhook_attempts (
     id              INTEGER PRIMARY KEY,                        -- row number

@@ -18,6 +18,7 @@ pub(crate) mod outbox;
 pub(crate) mod outward;
 pub mod post;
 pub(crate) mod reach;
+pub(crate) mod rebuild;
 pub(crate) mod retries;
 pub(crate) mod serve;
 pub(crate) mod sync;
@@ -101,6 +102,11 @@ enum Command {
     /// Compare the copy with Stripe; exit status 1 when something is not the same and was not repaired
     #[command(after_help = "Example: tilld drift subscriptions --fix")]
     Drift(drift::Arguments),
+    /// Make every table once more from the log and what was read from Stripe
+    #[command(
+        after_help = "Example: tilld rebuild --check\n\nNothing is sent to anybody, but for the answers that are others than before: the application is told of these."
+    )]
+    Rebuild(rebuild::Arguments),
     /// What is known of a user
     #[command(subcommand, after_help = "Example: tilld user show alice")]
     User(user::Command),
@@ -152,6 +158,7 @@ fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failu
         Command::Sync(arguments) => sync::run(&arguments, flags, out),
         Command::CatchUp => catch_up::run(flags, out),
         Command::Drift(arguments) => drift::run(&arguments, flags, out),
+        Command::Rebuild(arguments) => rebuild::run(&arguments, flags, out),
         Command::User(command) => user::run(&command, flags, out),
         Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
         Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),

@@ -32,6 +32,7 @@ pub mod delivery;
 pub mod fetch;
 pub mod operations;
 pub mod projection;
+pub mod rebuild;
 pub mod retrier;
 pub mod scheduler;
 pub mod silence;

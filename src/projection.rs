@@ -176,7 +176,7 @@ fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Compl
     let Some(key) = guard::key(event, snapshot) else {
         return Ok(Completion::Ignored("its object has no id".to_owned()));
     };
-    let step = Step { tx, event, snapshot, context, now_ms };
+    let step = Step { tx, event, snapshot, shown: None, context, now_ms };
     let winner = guard::choose(&step, key)?;
     thin::fetch_whole(&step, key, winner.as_ref())?;
     // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
@@ -191,6 +191,8 @@ struct Step<'a> {
     tx: &'a Tx<'a>,
     event: &'a Event,
     snapshot: &'a Snapshot,
+    /// What was read, where it is no event.
+    shown: Option<&'a read::Shown>,
     context: &'a Context,
     now_ms: i64,
 }

@@ -4,12 +4,18 @@
 use super::DaemonError;
 use crate::config::Config;
 use crate::projection::{Context, derived, mode, relink};
-use crate::store::{Store, settings, sync_runs};
+use crate::store::{Store, schema, settings, sync_runs};
 
 /// Brings the database in line with the configuration.
 pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: i64) -> Result<(), DaemonError> {
     store.write(settings::ensure_id)?;
     mode::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
+    if store.read(schema::has_other_rules)? {
+        log::warn!(
+            "the tables of this database were made by other rules than those of this tilld: stop it and run `tilld rebuild`, \
+             or `tilld rebuild --check` to see what would be another"
+        );
+    }
     relink::if_rules_changed(store, context, now_ms)?;
     derived::refresh_if_policy_changed(store, context, now_ms)?;
     if config.stripe.client.is_some() && !store.read(sync_runs::is_any_complete)? {

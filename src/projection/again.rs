@@ -67,6 +67,6 @@ pub fn project(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<(), 
         livemode: key.livemode,
         deleted: mirrored.deleted,
     };
-    let step = Step { tx, event: &event, snapshot: &snapshot, context, now_ms };
+    let step = Step { tx, event: &event, snapshot: &snapshot, shown: None, context, now_ms };
     dispatch(&step, key.object, Some(&winner)).map(|_| ())
 }

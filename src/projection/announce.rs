@@ -153,8 +153,22 @@ pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis)
     }
     let before = effective::find_answered(tx, user_id)?;
     let old = before.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
-    let new = counted(answer);
-    if old == new {
+    tell_change(tx, user_id, (old, counted(answer)), basis)
+}
+
+/// As [`entitlement`], after the answer was stored: `before` is what was stored before.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn answer_changed(tx: &Tx, user_id: &str, before: Option<&Answered>, basis: Basis) -> Result<(), StoreError> {
+    let now = effective::find_answered(tx, user_id)?;
+    let shown =
+        |row: Option<&Answered>| row.map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    tell_change(tx, user_id, (shown(before), shown(now.as_ref())), basis)
+}
+
+fn tell_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: Basis) -> Result<(), StoreError> {
+    if old == new || !basis.notify.is_wanted(ENTITLEMENT_CHANGED) {
         return Ok(());
     }
     let (key, sequence) = of_change(tx, basis)?;

@@ -77,7 +77,7 @@ fn follow(step: &Step, id: &str) -> Result<(), ProjectionError> {
 }
 
 /// Makes sure there is a row for a customer of whom only the id is known.
-pub(super) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
+pub(crate) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
     const SQL: &str = "INSERT INTO stripe_customers (stripe_customer_id) VALUES (?1) ON CONFLICT DO NOTHING";
     tx.execute(SQL, [customer_id]).map(|_| ())
 }

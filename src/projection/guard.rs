@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::order::{self, Candidate};
 use super::{Event, Origin, ProjectionError, Step, Winner, kinds, read, thin};
 use crate::store::inbox::{self, Sibling, SiblingKey};
-use crate::store::objects::{self, Kept, Key, Reading, State, Version};
+use crate::store::objects::{self, Body, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
@@ -60,23 +60,29 @@ pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>
     if known.is_some_and(|reading| reading.contains(log_id, step.event.created)) {
         // It says nothing new, but it may tell in which order others were.
         let is_contested = row.is_some_and(|row| row.contested);
-        return if is_contested { contested(step, key, known) } else { Ok(None) };
+        return if is_contested { contested(step, key, known, None) } else { Ok(None) };
     }
     match place(step.event, step.snapshot, row.as_ref()) {
         Place::Late => Ok(None),
-        Place::Newest if is_stub(&step.snapshot.object) => contested(step, key, known),
-        Place::Newest => newest(step, key, known).map(Some),
-        Place::Contested => contested(step, key, known),
+        Place::Newest if is_stub(&step.snapshot.object) => contested(step, key, known, None),
+        Place::Newest => newest(step, key, known, log_id).map(Some),
+        Place::Contested => contested(step, key, known, None),
     }
 }
 
 /// The ordinary case: the event is the row from now on.
-fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>) -> Result<Winner<'a>, ProjectionError> {
+fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>, log_id: i64) -> Result<Winner<'a>, ProjectionError> {
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, shown);
     let state = State { event_created: event.created, deleted, terminal, contested: false, read };
-    let data = &step.snapshot.object_text;
-    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data, kept: None };
+    let version = Version {
+        state: &state,
+        event_id: &event.id,
+        ambiguous: false,
+        body: Body::Event(log_id),
+        last_words: false,
+        counted_reading: None,
+    };
     objects::put(step.tx, key, &version)?;
     Ok(Winner {
         object: Cow::Borrowed(shown),
@@ -87,28 +93,27 @@ fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>) -> Result<Winner
     })
 }
 
-/// The whole set decides. `known`: the newest reading, or the one that the step is about.
+/// The whole set decides. `known`: the newest reading, or the one that the step is about, which `arriving` is.
 pub(super) fn contested<'a>(
     step: &Step<'a>,
     key: Key,
     known: Option<Reading>,
+    arriving: Option<Counted>,
 ) -> Result<Option<Winner<'a>>, ProjectionError> {
-    let Set { mut candidates, texts, reading } = Set::read(step, key, known)?;
+    let Set { mut candidates, bodies, reading } = Set::read(step, key, known, arriving)?;
     let Some(decision) = order::decide(kinds::of(key.object), &candidates) else { return Ok(None) };
-    let reading = reading.filter(|place| *place != decision.winner);
-    let kept_id = reading.map(|place| candidates[place].event_id.clone());
-    let kept = reading.zip(kept_id.as_deref()).map(|(place, event_id)| Kept { event_id, data: &texts[place] });
-    let last_words = last_words(key.object, &candidates, decision.winner);
+    let is_stub = is_stub(&candidates[decision.winner].object);
+    let speaks = if is_stub { last_whole(key.object, &candidates) } else { None };
+    let shown = bodies[speaks.unwrap_or(decision.winner)];
+    let last_object = speaks.map(|place| as_deleted(&candidates[place].object));
     let mut winner = candidates.swap_remove(decision.winner);
-    let data = last_words.as_ref().map_or_else(|| texts[decision.winner].clone(), Value::to_string);
-    // One more event may say more of what is gone.
-    let contested = decision.contested || last_words.is_some();
-    winner.object = last_words.unwrap_or(winner.object);
+    winner.object = last_object.unwrap_or(winner.object);
     let state = State {
         event_created: winner.created,
         deleted: decision.deleted,
         terminal: decision.terminal,
-        contested,
+        // One more event may say more of what is gone.
+        contested: decision.contested || is_stub,
         read: known,
     };
     if decision.ambiguous {
@@ -120,8 +125,14 @@ pub(super) fn contested<'a>(
         );
         thin::fetch_again(step, key, winner.created)?;
     }
-    let ambiguous = decision.ambiguous;
-    let version = Version { state: &state, event_id: &winner.event_id, ambiguous, data: &data, kept };
+    let version = Version {
+        state: &state,
+        event_id: &winner.event_id,
+        ambiguous: decision.ambiguous,
+        body: shown.body,
+        last_words: shown.last_words || speaks.is_some(),
+        counted_reading: reading,
+    };
     objects::put(step.tx, key, &version)?;
     Ok(Some(Winner {
         object: Cow::Owned(winner.object),
@@ -140,38 +151,51 @@ fn is_stub(object: &Value) -> bool {
     is_deleted && object.as_object().is_some_and(|fields| fields.len() <= MAX_FIELDS)
 }
 
-/// Where the last event is a stub: what the others showed last, marked as deleted.
-fn last_words(object: &str, candidates: &[Candidate], winner: usize) -> Option<Value> {
-    if !is_stub(&candidates[winner].object) {
-        return None;
-    }
-    let whole: Vec<Candidate> = candidates.iter().filter(|one| !is_stub(&one.object)).cloned().collect();
-    let mut object = order::decide(kinds::of(object), &whole)
-        .map_or(&candidates[winner], |decision| &whole[decision.winner])
-        .object
-        .clone();
+/// Where the last event is a stub: which of the others showed the object last.
+fn last_whole(object: &str, candidates: &[Candidate]) -> Option<usize> {
+    let places: Vec<usize> = (0..candidates.len()).filter(|place| !is_stub(&candidates[*place].object)).collect();
+    let whole: Vec<Candidate> = places.iter().map(|place| candidates[*place].clone()).collect();
+    order::decide(kinds::of(object), &whole).map(|decision| places[decision.winner])
+}
+
+fn as_deleted(object: &Value) -> Value {
+    let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.insert("deleted".to_owned(), Value::Bool(true));
     }
-    Some(object)
+    object
+}
+
+/// What shows an object, and whether it is what was shown before all that is left is that it is deleted.
+#[derive(Clone, Copy)]
+pub(super) struct Shows {
+    pub(super) body: Body,
+    pub(super) last_words: bool,
+}
+
+/// A reading whose content counts: its row number, and what shows its object.
+#[derive(Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) id: i64,
+    pub(super) shows: Shows,
 }
 
 /// Everything that is known of an object: its events, and the newest reading while its content is known.
 struct Set {
     candidates: Vec<Candidate>,
-    /// The object as each of them wrote it.
-    texts: Vec<String>,
-    /// Place of the reading.
-    reading: Option<usize>,
+    /// What shows the object of each of them.
+    bodies: Vec<Shows>,
+    /// Row number of the reading.
+    reading: Option<i64>,
 }
 
 impl Set {
-    fn read(step: &Step, key: Key, known: Option<Reading>) -> Result<Self, ProjectionError> {
-        let reading = read::candidate(step, key, known)?;
+    fn read(step: &Step, key: Key, known: Option<Reading>, arriving: Option<Counted>) -> Result<Self, ProjectionError> {
+        let reading = read::candidate(step, key, known, arriving)?;
         // What a reading contains means nothing without what it shows.
         let known = known.filter(|_| reading.is_some());
         let is_contained = |log_id, created| known.is_some_and(|reading| reading.contains(log_id, created));
-        let mut set = Self { candidates: Vec::new(), texts: Vec::new(), reading: None };
+        let mut set = Self { candidates: Vec::new(), bodies: Vec::new(), reading: None };
         if let Origin::Log(log_id) = step.event.origin {
             let event = Candidate {
                 event_id: step.event.id.clone(),
@@ -182,7 +206,7 @@ impl Set {
                 read: false,
                 contained: is_contained(log_id, step.event.created),
             };
-            set.add(event, step.snapshot.object_text.clone());
+            set.add(event, Shows { body: Body::Event(log_id), last_words: false });
         }
         for sibling in siblings(step, key)? {
             let Content::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
@@ -195,21 +219,21 @@ impl Set {
                 previous: snapshot.previous_attributes,
                 read: false,
             };
-            set.add(event, snapshot.object_text);
+            set.add(event, Shows { body: Body::Event(sibling.log_id), last_words: false });
         }
-        if let Some((mut reading, text)) = reading {
+        if let Some((mut reading, counted)) = reading {
             // What it contains may be of a later second than the one it could be dated to.
             let contained = set.candidates.iter().filter(|event| event.contained).map(|event| event.created);
             reading.created = contained.max().map_or(reading.created, |newest| newest.max(reading.created));
-            set.reading = Some(set.candidates.len());
-            set.add(reading, text);
+            set.reading = Some(counted.id);
+            set.add(reading, counted.shows);
         }
         Ok(set)
     }
 
-    fn add(&mut self, candidate: Candidate, text: String) {
+    fn add(&mut self, candidate: Candidate, shows: Shows) {
         self.candidates.push(candidate);
-        self.texts.push(text);
+        self.bodies.push(shows);
     }
 }
 

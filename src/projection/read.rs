@@ -7,11 +7,12 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::guard::{Counted, Shows};
 use super::order::{self, Candidate};
 use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
-use crate::store::inbox;
-use crate::store::objects::{self, Key, Mirrored, Reading, State, Version};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::objects::{self, Body, Held, Key, Mirrored, Reading, State, Version};
+use crate::store::readings::{self, NewReading};
+use crate::store::{Reader, StoreError, Tx, inbox};
 use crate::stripe::event::{Content, EventError, Snapshot, Thin};
 
 /// Begins the `event_id` of a row that rests on a reading.
@@ -54,6 +55,8 @@ pub struct Shown {
     account: Option<String>,
     /// Its lists were completed, as far as the key may.
     completed: bool,
+    /// The mode that it counts for, where it is known already.
+    livemode: Option<bool>,
 }
 
 impl Shown {
@@ -62,7 +65,7 @@ impl Shown {
     /// # Errors
     /// When it cannot be read.
     pub fn new(text: &str, reading: Reading) -> Result<Self, EventError> {
-        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None, completed: false })
+        Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None, completed: false, livemode: None })
     }
 
     /// The same of a connected account; `None` is our own.
@@ -75,6 +78,12 @@ impl Shown {
     #[must_use]
     pub fn completed(self) -> Self {
         Self { completed: true, ..self }
+    }
+
+    /// The same of this mode, whatever it says: it was taken over once already.
+    #[must_use]
+    pub(crate) fn of_mode(self, livemode: bool) -> Self {
+        Self { livemode: Some(livemode), ..self }
     }
 
     /// The object.
@@ -107,7 +116,7 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
     }
     let snapshot = &snapshot;
     let Some(key) = guard::key(&event, snapshot) else { return Ok(Absorbed::NoObject) };
-    let step = Step { tx, event: &event, snapshot, context, now_ms };
+    let step = Step { tx, event: &event, snapshot, shown: Some(shown), context, now_ms };
     let Some(winner) = guard::choose(&step, key)? else { return Ok(Absorbed::Late) };
     if !shown.completed {
         thin::fetch_whole(&step, key, Some(&winner))?;
@@ -128,7 +137,7 @@ fn event(object: &Value, shown: &Shown, context: &Context) -> Event {
         id: format!("{PREFIX}{}:{}", word("id"), reading.sent_ms),
         event_type: kinds::event_type(word("object"), "read"),
         created: reading.at_s,
-        livemode: object.get("livemode").and_then(Value::as_bool).or(context.livemode),
+        livemode: shown.livemode.or_else(|| object.get("livemode").and_then(Value::as_bool)).or(context.livemode),
         account: shown.account.clone(),
         content: Content::Thin(Thin::default()),
     }
@@ -237,43 +246,92 @@ pub(super) fn choose<'a>(
 ) -> Result<Option<Winner<'a>>, ProjectionError> {
     match row.map(|row| against(step, key, row, reading)).transpose()? {
         Some(Against::Older) => return Ok(None),
-        Some(Against::Beside) => return guard::contested(step, key, Some(reading)),
+        Some(Against::Beside) => {
+            let counted = keep(step, key, reading)?;
+            return guard::contested(step, key, Some(reading), Some(counted));
+        }
         Some(Against::Newer) | None => {}
     }
+    let counted = keep(step, key, reading)?;
     // The events it contains may be of a later second than the one it could be dated to.
     let at_s = row.map_or(reading.at_s, |row| reading.at_s.max(row.event_created));
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, shown);
     let read = Some(Reading { at_s, ..reading });
     let state = State { event_created: at_s, deleted, terminal, contested: false, read };
-    let data = &step.snapshot.object_text;
-    let version = Version { state: &state, event_id: &event.id, ambiguous: false, data, kept: None };
+    let version = Version {
+        state: &state,
+        event_id: &event.id,
+        ambiguous: false,
+        body: counted.shows.body,
+        last_words: counted.shows.last_words,
+        counted_reading: Some(counted.id),
+    };
     objects::put(step.tx, key, &version)?;
     let (object, event_id, livemode) = (Cow::Borrowed(shown), Cow::Borrowed(event.id.as_str()), key.livemode);
     Ok(Some(Winner { object, created: at_s, event_id, livemode, deleted }))
 }
 
-/// The reading that counts for an object, as one of the set that decides, and the object as it was written: the one that
-/// the step is about, or the newest that the row knows; `None` where there is none, or its second is over.
+/// Writes a reading down that is taken over. Its body is stored unless the mirror shows the same already; and of a deleted
+/// object, of which Stripe shows the id alone, the mirror goes on showing what was known.
+fn keep(step: &Step, key: Key, reading: Reading) -> Result<Counted, ProjectionError> {
+    let shown = step.shown.map_or(step.snapshot, |shown| &shown.snapshot);
+    let held = objects::find_held(step.tx, key)?;
+    let last_words = held.as_ref().filter(|_| is_deleted(&shown.object)).map(|held| held.body);
+    let same = match held.as_ref().filter(|held| last_words.is_none() && !held.last_words) {
+        Some(held) => is_same(step.tx, held, &shown.object)?.then_some(held.body),
+        None => None,
+    };
+    if let Some(held) = held.as_ref().filter(|_| same.is_some()) {
+        readings::drop_middle(step.tx, key, &held.event_id)?;
+    }
+    let new = NewReading {
+        reading_id: &step.event.id,
+        key,
+        reading,
+        completed: step.shown.is_some_and(|shown| shown.completed),
+        data: &shown.object_text,
+        same,
+        now_ms: step.now_ms,
+    };
+    let id = readings::add(step.tx, &new)?;
+    let body = last_words.or(same).unwrap_or(Body::Reading(id));
+    Ok(Counted { id, shows: Shows { body, last_words: last_words.is_some() } })
+}
+
+fn is_same(reader: &Reader, held: &Held, object: &Value) -> Result<bool, ProjectionError> {
+    Ok(Snapshot::of_object(&objects::data_of(reader, held)?)?.object == *object)
+}
+
+/// The reading that counts for an object, as one of the set that decides: the one that the step is about (`arriving`), or
+/// the newest that the row knows; `None` where there is none, or its second is over.
 pub(super) fn candidate(
     step: &Step,
     key: Key,
     known: Option<Reading>,
-) -> Result<Option<(Candidate, String)>, ProjectionError> {
+    arriving: Option<Counted>,
+) -> Result<Option<(Candidate, Counted)>, ProjectionError> {
     let Some(reading) = known else { return Ok(None) };
-    let (event_id, data) = if step.is_reading() {
-        (step.event.id.clone(), step.snapshot.object_text.clone())
-    } else {
-        let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(None) };
-        let rests_on_it = mirrored.event_id.starts_with(PREFIX);
-        match mirrored.kept.or_else(|| rests_on_it.then_some((mirrored.event_id, mirrored.data))) {
-            Some(kept) => kept,
-            None => return Ok(None),
-        }
+    let found = match arriving {
+        Some(counted) => Some((step.event.id.clone(), step.snapshot.object.clone(), counted)),
+        None => objects::find_held(step.tx, key)?.map_or(Ok(None), |held| counted(step.tx, held))?,
     };
-    let object = Snapshot::of_object(&data)?.object;
+    let Some((event_id, object, counted)) = found else { return Ok(None) };
     let phase = if is_deleted(&object) { "deleted" } else { "read" };
     let (event_type, created) = (format!("{}.{phase}", key.object), reading.at_s);
     let candidate = Candidate { event_id, event_type, created, object, previous: None, read: true, contained: false };
-    Ok(Some((candidate, data)))
+    Ok(Some((candidate, counted)))
+}
+
+/// The reading that a row knows while its content counts: its id, and its object.
+fn counted(reader: &Reader, held: Held) -> Result<Option<(String, Value, Counted)>, ProjectionError> {
+    let Some((event_id, id)) = held.counted.clone() else { return Ok(None) };
+    let (shows, text) = if held.event_id == event_id {
+        let shows = Shows { body: held.body, last_words: held.last_words };
+        (shows, objects::data_of(reader, &held)?)
+    } else {
+        let body = readings::body_of(reader, id)?;
+        (Shows { body, last_words: false }, readings::object_text(reader, body)?)
+    };
+    Ok(Some((event_id, Snapshot::of_object(&text)?.object, Counted { id, shows })))
 }

@@ -4,7 +4,7 @@
 
 use super::derived::Basis;
 use super::owner::rows::{self, Named};
-use super::{Context, ProjectionError, checkout, owner};
+use super::{Context, ProjectionError, checkout, derived, owner};
 use crate::ownership::Rules;
 use crate::store::{Store, StoreError, Tx, settings, users};
 
@@ -120,6 +120,22 @@ fn refresh_all(store: &Store, context: &Context, now_ms: i64) -> Result<(), Stor
         })?;
     }
     Ok(())
+}
+
+/// Everybody gets what is theirs, from the tables alone; and every answer is computed.
+pub(crate) fn refresh_within(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
+    for named in KINDS {
+        in_pages(String::new(), |after| {
+            let page = rows::list_ids(tx, named, &after, PAGE)?;
+            page.iter().try_for_each(|id| refresh(tx, named, id, basis))?;
+            Ok(page.into_iter().next_back())
+        })?;
+    }
+    in_pages(String::new(), |after| {
+        let page = users::list_ids(tx, &after, PAGE)?;
+        page.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))?;
+        Ok(page.into_iter().next_back())
+    })
 }
 
 fn refresh(tx: &Tx, named: Named, id: &str, basis: Basis) -> Result<(), StoreError> {

@@ -15,6 +15,8 @@ const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pages that the writer keeps, as SQLite's `cache_size` takes it: KiB when negative. A commit's pages must fit, or they
 /// are written before it and again after.
 const WRITER_CACHE_KIB: i64 = -8_192;
+/// The same for one that makes a whole file.
+const FRESH_CACHE_KIB: i64 = -65_536;
 /// The same for each that reads; the system's own cache lies behind it.
 const READER_CACHE_KIB: i64 = -1024;
 /// Longest write-ahead log that is kept once nobody needs it, in bytes: what a long read or a replicator has made of it is
@@ -73,6 +75,16 @@ pub(super) fn waiting_shortly<T>(connection: &Connection, work: impl FnOnce() ->
     let done = work();
     let _ = connection.busy_timeout(BUSY_TIMEOUT);
     done
+}
+
+/// Sets a connection up that makes a file of which nothing counts until it is whole and synced.
+pub(super) fn prepare_fresh(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", FRESH_CACHE_KIB)?;
+    keep_statements(connection)
 }
 
 /// A connection that cannot change anything.

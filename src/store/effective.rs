@@ -105,6 +105,12 @@ pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>,
     reader.find(SQL, [user_id], Answered::read)
 }
 
+/// The same from the file that is attached as `old`.
+pub(super) fn find_answered_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
+    const SQL: &str = select!(Answered, "FROM old.subscriptions WHERE user_id = ?1");
+    reader.find(SQL, [user_id], Answered::read)
+}
+
 const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms > ?1 ORDER BY id LIMIT ?2";
 
 /// Users whose answer was computed at a time that has not come yet.

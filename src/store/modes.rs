@@ -25,7 +25,7 @@ const QUEUES: [&str; 2] = ["webhook_retry_queue", "webhook_dead_letter_queue"];
 /// # Errors
 /// When the database cannot be read.
 pub fn has_test(reader: &Reader) -> Result<bool, StoreError> {
-    const READ: &str = "SELECT 1 FROM stripe_objects WHERE livemode = 0 AND account = '' LIMIT 1";
+    const READ: &str = "SELECT 1 FROM mirror WHERE livemode = 0 AND account = '' LIMIT 1";
     Ok(reader.find(TEST_EVENTS, [], |_| Ok(()))?.is_some() || reader.find(READ, [], |_| Ok(()))?.is_some())
 }
 
@@ -39,15 +39,27 @@ pub fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<String>
     for sql in [NOTICES, CASES, HISTORY] {
         tx.execute(sql, [])?;
     }
-    for table in tables.iter().chain(&["stripe_objects"]) {
-        let ours = if *table == "stripe_objects" { " AND account = ''" } else { "" };
+    for table in tables.iter().chain(&["mirror"]) {
+        let ours = if *table == "mirror" { " AND account = ''" } else { "" };
         tx.execute(&format!("DELETE FROM {table} WHERE {OF_TEST}{ours}"), [])?;
     }
+    forget_readings(tx, "livemode = 0 AND account = ''")?;
     for queue in QUEUES {
         tx.execute(&format!("DELETE FROM {queue} WHERE stripe_event_id IN ({TEST_EVENTS})"), [])?;
     }
     tx.execute(IGNORE, [reason])?;
     Ok(users)
+}
+
+/// Takes away what was read of objects whose rows are gone: nothing rests on it any more.
+fn forget_readings(tx: &Tx, which: &str) -> Result<(), StoreError> {
+    // Those that repeat another go before it.
+    let gone = format!(
+        "{which} AND NOT EXISTS (SELECT 1 FROM mirror m WHERE m.object = api_readings.object
+        AND m.id = api_readings.object_id AND m.livemode = api_readings.livemode AND m.account = api_readings.account)"
+    );
+    tx.execute(&format!("DELETE FROM api_readings WHERE {gone} AND same_reading_id IS NOT NULL"), [])?;
+    tx.execute(&format!("DELETE FROM api_readings WHERE {gone}"), []).map(|_| ())
 }
 
 /// An event of our own account that named it.
@@ -69,6 +81,8 @@ pub fn make_all_own(tx: &Tx, account: &str) -> Result<usize, StoreError> {
     for queue in QUEUES {
         tx.execute(&format!("DELETE FROM {queue} WHERE stripe_event_id IN ({IDS})"), [account])?;
     }
-    tx.execute("DELETE FROM stripe_objects WHERE account = ?1", [account])?;
+    tx.execute("DELETE FROM mirror WHERE account = ?1", [account])?;
+    tx.execute("DELETE FROM api_readings WHERE account = ?1 AND same_reading_id IS NOT NULL", [account])?;
+    tx.execute("DELETE FROM api_readings WHERE account = ?1", [account])?;
     tx.execute(EVENTS, [account])
 }

@@ -1,8 +1,9 @@
-//! `stripe_objects`: the mirror, the newest JSON of every object that any event showed.
+//! `mirror`: the newest state of every object that any event or reading showed. It stores no body, but says where the one
+//! is that shows the object; the view `stripe_objects` has both together.
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
+use super::{Reader, StoreError, Tx, readings};
 
 /// Which object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<Reading> {
     at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id, sent_ms: 0 })
 }
 
-const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM stripe_objects
+const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM mirror
     WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
 
 /// The row's state.
@@ -75,6 +76,28 @@ pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError
     })
 }
 
+/// Where the body is that shows an object: everything is stored once, where it was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// The event at this place in the log.
+    Event(i64),
+    /// The reading of this row number, which has a text of its own.
+    Reading(i64),
+}
+
+impl Body {
+    pub(super) fn columns(self) -> (Option<i64>, Option<i64>) {
+        match self {
+            Self::Event(log_id) => (Some(log_id), None),
+            Self::Reading(id) => (None, Some(id)),
+        }
+    }
+
+    pub(super) fn of(log_id: Option<i64>, reading_id: Option<i64>) -> Option<Self> {
+        log_id.map(Self::Event).or(reading_id.map(Self::Reading))
+    }
+}
+
 /// The newest version of an object.
 pub struct Version<'a> {
     /// What the guard needs.
@@ -83,29 +106,24 @@ pub struct Version<'a> {
     pub event_id: &'a str,
     /// Its order could not be told for certain.
     pub ambiguous: bool,
-    /// The object as Stripe wrote it.
-    pub data: &'a str,
-    /// A reading of the row's second that it does not rest on, but that still counts where one more event comes.
-    pub kept: Option<Kept<'a>>,
+    /// What shows the object.
+    pub body: Body,
+    /// What it rests on says no more than that it is deleted, and the body is what was shown before.
+    pub last_words: bool,
+    /// The newest reading while its content counts where one more event comes: the row rests on it, or on an event of the
+    /// same second.
+    pub counted_reading: Option<i64>,
 }
 
-/// The content of a reading: its `event_id`, and the object as it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept<'a> {
-    /// As the row's `event_id` would be.
-    pub event_id: &'a str,
-    /// The object as Stripe wrote it.
-    pub data: &'a str,
-}
-
-const PUT: &str = "INSERT INTO stripe_objects
-    (object, id, livemode, account, event_created, event_id, deleted, terminal, contested, ambiguous, data,
-     read_at, read_log_id, read_event_id, read_data)
+const PUT: &str = "INSERT INTO mirror
+    (object, id, livemode, account, event_created, event_id, deleted, terminal, contested, ambiguous, log_id, reading_id,
+     last_words, read_at, read_log_id, counted_reading_id)
     VALUES (:object, :id, :livemode, :account, :event_created, :event_id, :deleted, :terminal, :contested, :ambiguous,
-            :data, :read_at, :read_log_id, :read_event_id, :read_data)
+            :log_id, :reading_id, :last_words, :read_at, :read_log_id, :counted_reading_id)
     ON CONFLICT (object, id, livemode, account) DO UPDATE SET event_created = :event_created, event_id = :event_id,
-        deleted = :deleted, terminal = :terminal, contested = :contested, ambiguous = :ambiguous, data = :data,
-        read_at = :read_at, read_log_id = :read_log_id, read_event_id = :read_event_id, read_data = :read_data";
+        deleted = :deleted, terminal = :terminal, contested = :contested, ambiguous = :ambiguous, log_id = :log_id,
+        reading_id = :reading_id, last_words = :last_words, read_at = :read_at, read_log_id = :read_log_id,
+        counted_reading_id = :counted_reading_id";
 
 /// Replaces what the mirror has of an object.
 ///
@@ -113,20 +131,69 @@ const PUT: &str = "INSERT INTO stripe_objects
 /// When the database cannot take it.
 pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
     let state = version.state;
+    let (log_id, reading_id) = version.body.columns();
     let params = named_params! {
         ":object": key.object, ":id": key.id, ":livemode": key.livemode, ":account": key.account,
         ":event_created": state.event_created, ":event_id": version.event_id, ":deleted": state.deleted,
         ":terminal": state.terminal, ":contested": state.contested, ":ambiguous": version.ambiguous,
-        ":data": version.data, ":read_at": state.read.map(|read| read.at_s),
-        ":read_log_id": state.read.map(|read| read.log_id),
-        ":read_event_id": version.kept.map(|kept| kept.event_id), ":read_data": version.kept.map(|kept| kept.data),
+        ":log_id": log_id, ":reading_id": reading_id, ":last_words": version.last_words,
+        ":read_at": state.read.map(|read| read.at_s), ":read_log_id": state.read.map(|read| read.log_id),
+        ":counted_reading_id": version.counted_reading,
     };
     tx.execute_named(PUT, params).map(|_| ())
 }
 
-/// A mirrored object: created and id of its event, whether it is deleted, and its JSON.
+/// What the mirror's row of an object holds, without the object itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Created of the event it rests on, or the time of the reading.
+    pub event_created: i64,
+    /// The event it rests on.
+    pub event_id: String,
+    /// A tombstone.
+    pub deleted: bool,
+    /// The newest reading that the row took over.
+    pub read: Option<Reading>,
+    /// What shows the object.
+    pub body: Body,
+    /// See [`Version::last_words`].
+    pub last_words: bool,
+    /// See [`Version::counted_reading`]: its `event_id`, and its row number.
+    pub counted: Option<(String, i64)>,
+}
+
+const FIND_HELD: &str =
+    "SELECT m.event_created, m.event_id, m.deleted, m.read_at, m.read_log_id, m.log_id, m.reading_id,
+        m.last_words, k.reading_id, k.id
+    FROM mirror m LEFT JOIN api_readings k ON k.id = m.counted_reading_id
+    WHERE m.object = ?1 AND m.id = ?2 AND m.livemode = ?3 AND m.account = ?4";
+
+/// What the mirror holds of an object.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find_held(reader: &Reader, key: Key) -> Result<Option<Held>, StoreError> {
+    let row = reader.find(FIND_HELD, (key.object, key.id, key.livemode, key.account), |row| {
+        let body = Body::of(row.get(5)?, row.get(6)?);
+        let held = |body| -> rusqlite::Result<Held> {
+            Ok(Held {
+                event_created: row.get(0)?,
+                event_id: row.get(1)?,
+                deleted: row.get(2)?,
+                read: reading(row.get(3)?, row.get(4)?),
+                body,
+                last_words: row.get(7)?,
+                counted: Option::zip(row.get(8)?, row.get(9)?),
+            })
+        };
+        body.map(held).transpose()
+    })?;
+    Ok(row.flatten())
+}
+
+/// A mirrored object.
 pub struct Mirrored {
-    /// What the guard knows of it.
+    /// Created of the event it rests on, or the time of the reading.
     pub event_created: i64,
     /// The event it rests on.
     pub event_id: String,
@@ -136,32 +203,40 @@ pub struct Mirrored {
     pub read: Option<Reading>,
     /// Its JSON.
     pub data: String,
-    /// A reading that it does not rest on and that still counts: its `event_id`, and the object as it was read.
-    pub kept: Option<(String, String)>,
 }
-
-const FIND_DATA: &str = "SELECT event_created, event_id, deleted, data, read_at, read_log_id, read_event_id, read_data
-    FROM stripe_objects
-    WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
 
 /// The object as the mirror has it.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// When the database cannot be read, or the body is gone.
 pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
-    reader.find(FIND_DATA, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(Mirrored {
-            event_created: row.get(0)?,
-            event_id: row.get(1)?,
-            deleted: row.get(2)?,
-            data: row.get(3)?,
-            read: reading(row.get(4)?, row.get(5)?),
-            kept: Option::zip(row.get(6)?, row.get(7)?),
-        })
-    })
+    find_held(reader, key)?.map(|held| with_data(reader, held)).transpose()
 }
 
-const LIST_PRESENT: &str = "SELECT id, livemode FROM stripe_objects
+fn with_data(reader: &Reader, held: Held) -> Result<Mirrored, StoreError> {
+    let data = data_of(reader, &held)?;
+    let Held { event_created, event_id, deleted, read, .. } = held;
+    Ok(Mirrored { event_created, event_id, deleted, read, data })
+}
+
+/// The JSON of what a row holds.
+///
+/// # Errors
+/// When the database cannot be read, or the body is gone.
+pub fn data_of(reader: &Reader, held: &Held) -> Result<String, StoreError> {
+    let data = readings::object_text(reader, held.body)?;
+    if held.last_words { as_deleted(&data) } else { Ok(data) }
+}
+
+/// What was shown last of an object that is gone, marked as deleted.
+fn as_deleted(text: &str) -> Result<String, StoreError> {
+    let unreadable = |error: serde_json::Error| StoreError::Sql(format!("an object of the mirror: {error}"));
+    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(unreadable)?;
+    object.insert("deleted".to_owned(), true.into());
+    serde_json::to_string(&object).map_err(unreadable)
+}
+
+const LIST_PRESENT: &str = "SELECT id, livemode FROM mirror
     WHERE object = ?1 AND id > ?2 AND account = '' AND deleted = 0 AND (?3 IS NULL OR livemode = ?3)
     ORDER BY id LIMIT ?4";
 
@@ -185,6 +260,6 @@ pub fn list_present(
 /// # Errors
 /// When the database cannot be read.
 pub fn count_present(reader: &Reader, object: &str) -> Result<i64, StoreError> {
-    const SQL: &str = "SELECT count(*) FROM stripe_objects WHERE object = ?1 AND account = '' AND deleted = 0";
+    const SQL: &str = "SELECT count(*) FROM mirror WHERE object = ?1 AND account = '' AND deleted = 0";
     reader.get(SQL, [object], |row| row.get(0))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
-use super::{OpenError, Reader, StoreError, connection, damage};
+use super::{OpenError, Reader, StoreError, Tx, connection, damage, settings};
 
 struct Step {
     version: u32,
@@ -27,19 +27,14 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] = &[
-    step!(1, "inbox"),
-    step!(2, "customers_and_subscriptions"),
-    step!(3, "payments"),
-    step!(4, "audit_and_outbox"),
-    step!(5, "calls_to_stripe"),
-    step!(6, "sync"),
-    step!(7, "dunning_and_notices"),
-    step!(8, "delivery"),
-];
+const STEPS: &[Step] = &[step!(1, "inbox"), step!(2, "own"), step!(3, "objects")];
 
 /// Newest schema version of this program.
-pub const CURRENT: u32 = 8;
+pub const CURRENT: u32 = 3;
+
+/// What projection makes of the same log: raised when a release makes something else of it, so that a file whose tables
+/// were made by other rules is known ([`has_other_rules`]).
+pub const RULES: u32 = 1;
 
 /// One line of `tilld migrate status`.
 pub struct StepStatus {
@@ -122,7 +117,34 @@ pub fn up(path: &Path, now_ms: i64) -> Result<Migrated, OpenError> {
         }
         return Err(error);
     }
+    if is_new {
+        write_rules(path)?;
+    }
     Ok(Migrated { from, to: CURRENT, copy })
+}
+
+/// What is projected into a new file is by the rules of this program.
+fn write_rules(path: &Path) -> Result<(), OpenError> {
+    const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, ?2)";
+    let written =
+        connection::open_writer(path).and_then(|file| file.execute(SQL, (settings::RULES, RULES.to_string())));
+    written.map(|_| ()).map_err(|error| OpenError::of(path, &error))
+}
+
+/// Whether the tables were made by other rules than this program's, so that `tilld rebuild` would make others.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn has_other_rules(reader: &Reader) -> Result<bool, StoreError> {
+    Ok(settings::find(reader, settings::RULES)? != Some(RULES.to_string()))
+}
+
+/// Says that the tables are by the rules of this program.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn note_rules(tx: &Tx) -> Result<(), StoreError> {
+    settings::put(tx, settings::RULES, &RULES.to_string())
 }
 
 fn run_up(path: &Path) -> Result<(), OpenError> {
@@ -137,7 +159,7 @@ fn run_up(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes away what a failed step has made.
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             log::info!("{} was not removed: {error}", path.display());
@@ -215,7 +237,7 @@ fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
 }
 
 /// A consistent copy beside the file, made by SQLite itself so that the write-ahead log is in it.
-fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenError> {
+pub(crate) fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".schema-{version}-{now_ms}.bak"));
     let copy = PathBuf::from(name);

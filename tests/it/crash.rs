@@ -23,7 +23,7 @@ use tilld::thread::{Pulse, Threads, stopper};
 use tilld::worker::{Step, Worker};
 
 use crate::harness::{DAY_S, START_S, Setup, Till};
-use crate::live::{Live, database};
+use crate::live::{Live, database, witness};
 use crate::main_job::sample;
 
 const POISON: &str = "evt_poison";
@@ -123,6 +123,7 @@ fn a_panic_is_a_failed_attempt_whose_count_and_due_time_outlive_the_process() {
     assert_eq!(state(&till, POISON), (json!("processed"), 1));
     assert_eq!(till.entitlement("mallory")["entitled"], true);
     assert_eq!(count(&till, "webhook_dead_letter_queue"), 0);
+    till.witness();
 }
 
 #[test]
@@ -148,6 +149,7 @@ fn a_dead_letter_is_replayed_or_discarded_once_and_both_are_on_record() {
         "a test"
     );
     assert_eq!(count(&till, "audit_log WHERE action = 'event.replay' AND actor = 'api'"), 1);
+    till.witness();
     // The event itself was kept, and can still be brought back.
     let mut till = reopen(till, Setup::default());
     let replay =
@@ -264,6 +266,7 @@ fn a_full_disk_is_answered_with_503_and_with_room_again_everything_goes_on() {
     assert_eq!(count(done), total);
     assert_eq!(count("SELECT count(*) FROM stripe_webhooks_log"), total);
     assert_eq!(count("SELECT count(*) FROM webhook_attempts"), 0);
+    witness(dir.path(), &[]);
 }
 
 #[test]
@@ -426,6 +429,7 @@ fn an_event_that_kills_the_process_ends_as_a_dead_letter_and_the_others_go_on() 
     assert_eq!(count(&till, "audit_log"), 100);
     assert_eq!(count(&till, "subscription_events"), 100);
     assert_eq!((count(&till, "webhook_retry_queue"), count(&till, "worker_claim")), (0, 0));
+    till.witness();
 }
 
 /// Whether the child came to its end.

@@ -20,6 +20,7 @@ use tilld::http::webhook::{self, Hooks, WebhookEndpoint};
 use tilld::ownership::Rules;
 use tilld::projection::Context;
 use tilld::projection::notify::{NoticeSettings, Subscriber};
+use tilld::rebuild::{self, Task};
 use tilld::retrier::{Retrier, Ticket};
 use tilld::retry::RetryPolicy;
 use tilld::step::{Job, Loop, Next, Surroundings};
@@ -241,9 +242,22 @@ impl Till {
         self.connection().query_row(sql, [], |row| Ok(json_of(row.get_ref(0)?))).unwrap_or(Value::Null)
     }
 
-    /// Every row of every table that events make, without row numbers and without our own times.
+    /// Every row of every table that events make, without row numbers and without our own times; each as a rebuild would
+    /// make it.
     pub fn dump(&self) -> String {
+        self.witness();
         dump(&self.dir.path().join("tilld.db"))
+    }
+
+    /// The witness: log and kept readings, projected once more, make every derived row as it is.
+    pub fn witness(&self) {
+        let differ = self.rebuilt_otherwise();
+        assert!(differ.is_empty(), "a rebuild makes something else:\n{}", differ.join("\n"));
+    }
+
+    /// What a rebuild would make otherwise, one line for each value.
+    pub fn rebuilt_otherwise(&self) -> Vec<String> {
+        rebuilt_otherwise(&self.dir.path().join("tilld.db"), &self.context, self.clock.now_ms())
     }
 
     /// Ends the threads and hands the folder on.
@@ -253,6 +267,14 @@ impl Till {
         writer.unwrap().join();
         dir
     }
+}
+
+/// What a rebuild of this file would make otherwise, one line for each value.
+pub fn rebuilt_otherwise(path: &std::path::Path, context: &Context, now_ms: i64) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let task = Task { from: path, into: &dir.path().join("again.db"), context, now_ms };
+    let (_, found) = rebuild::check(task, &|_, _| ()).unwrap();
+    found.iter().map(|one| format!("{one:?}")).collect()
 }
 
 pub fn request(method: Method, target: &str, headers: Vec<(String, String)>, body: &[u8]) -> Request {
@@ -278,8 +300,11 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
 /// depends on what was known when it was.
-const NOT_COMPARED: [&str; 13] = [
+const NOT_COMPARED: [&str; 15] = [
     "stripe_webhooks_log",
+    "api_readings",
+    // As the view `stripe_objects`, which has the bodies with it.
+    "mirror",
     "webhook_attempts",
     "webhook_retry_queue",
     "webhook_dead_letter_queue",
@@ -300,7 +325,10 @@ pub fn dump(path: &std::path::Path) -> String {
 
 /// As [`dump`], for those who call it often: the connection keeps the statements.
 pub fn dump_through(connection: &Connection) -> String {
-    let tables = column(connection, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+    let tables = column(
+        connection,
+        "SELECT name FROM sqlite_master WHERE type = 'table' OR name = 'stripe_objects' ORDER BY name",
+    );
     let mut lines = Vec::new();
     for table in tables.iter().filter(|table| !NOT_COMPARED.contains(&table.as_str())) {
         lines.extend(rows_of(connection, table));

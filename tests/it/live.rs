@@ -217,6 +217,20 @@ pub fn configure(command: &mut Command) -> &mut Command {
         .env("TILLD_PLANS", "pro:price_pro;team:price_team")
 }
 
+/// `tilld rebuild --check` on the file in `dir`, beside a daemon or without one: log and kept readings, projected once
+/// more, make every derived row as it is.
+pub fn witness(dir: &Path, env: &[(&str, &str)]) {
+    let mut command = tilld(dir);
+    let output = configure(command.args(["rebuild", "--check"])).envs(env.iter().copied()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// As [`witness`], with a way to `fake`.
+pub fn witness_beside(dir: &Path, fake: &FakeStripe) {
+    witness(dir, &[("STRIPE_API_KEY", fake.key()), ("STRIPE_API_BASE", fake.url().as_str())]);
+}
+
 /// `address` is `host:port` or `unix:/path`.
 pub fn post_to(address: &str, body: &[u8]) -> Result<Answer, PostError> {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();

@@ -27,6 +27,7 @@ mod modes;
 mod order;
 mod ownership;
 mod reads;
+mod rebuild;
 mod restart;
 mod samples;
 mod silence;

@@ -13,7 +13,7 @@ use tilld::store::schema;
 use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::harness::START_S;
-use crate::live::{Live, database, post_to};
+use crate::live::{Live, database, post_to, witness};
 
 const ROUNDS: u32 = 20;
 const SENDERS: u64 = 16;
@@ -86,6 +86,7 @@ fn no_acknowledged_event_is_lost_or_doubled_by_kill_9_under_load() {
     println!("{} events acknowledged", acknowledged.len());
     assert!(acknowledged.len() > 100, "too little load: {}", acknowledged.len());
     check(&database(dir.path()), &acknowledged);
+    witness(dir.path(), &[]);
 }
 
 /// Posts one event after the other, each until it has a 200; returns the ids that have one.

@@ -112,6 +112,7 @@ fn every_layer_knows_only_what_stands_below_it() {
         "scheduler",
         "worker",
         "retrier",
+        "rebuild",
         "projection",
         "operations",
         "tick",

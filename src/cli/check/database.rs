@@ -53,6 +53,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     match opened(path, now_s, config) {
         Ok(state) => {
             lines.push(state.integrity);
+            lines.extend(state.rules);
             lines.push(paused(state.paused, config.policy.paused_collection));
             lines.extend(state.newest_version.as_deref().and_then(api_version));
             lines.extend(outbox::lines(path, config));
@@ -99,12 +100,22 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
 
 struct State {
     integrity: Line,
+    rules: Option<Line>,
     paused: PausedCounts,
     burning: Burning,
     links: Vec<Line>,
     of_other_mode: Option<String>,
     newest_version: Option<String>,
     database_id: Option<String>,
+}
+
+/// What projection makes of the log is something else now.
+fn other_rules() -> Line {
+    warn(
+        "rules",
+        "the tables were made by other rules than those of this tilld: stop it and run `tilld rebuild`, or \
+         `tilld rebuild --check` to see what would be another",
+    )
 }
 
 /// Events in shapes that nobody here knows.
@@ -162,5 +173,6 @@ fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError
     let paused = store.read(subscription::count_paused)?;
     let newest_version = store.read(inbox::find_newest_version)?;
     let links = super::owners::lines(store)?;
-    Ok(State { integrity, paused, burning, links, of_other_mode, newest_version, database_id })
+    let rules = store.read(schema::has_other_rules)?.then(other_rules);
+    Ok(State { integrity, rules, paused, burning, links, of_other_mode, newest_version, database_id })
 }

@@ -12,7 +12,7 @@ use tilld::trigger::ApiVersion;
 
 use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::{PATH, SECRET};
-use crate::live::{Live, try_ask, url_of};
+use crate::live::{Live, try_ask, url_of, witness_beside};
 
 /// What is done to Stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,7 @@ impl Scene {
         if matches!(self.op, Op::Checkout | Op::Expire | Op::Remake) {
             self.one_can_be_paid(&answer, how);
         }
+        witness_beside(self.dir.path(), &self.fake);
     }
 
     /// One session can be paid, it is the one that was answered, and once it is, there is nothing more to pay.

@@ -1,5 +1,12 @@
+DROP TABLE sync_progress;
+DROP TABLE sync_runs;
+DROP TABLE catch_up;
+DROP TABLE stripe_operations;
+DROP TABLE webhook_endpoints;
 DROP TABLE outbox;
 DROP TABLE audit_log;
+DROP TABLE user_links;
+DROP TABLE users;
 -- What the log holds makes the audit rows of events again: every projected event waits for its projection.
 UPDATE stripe_webhooks_log
 SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL, processed_at_ms = NULL

@@ -1,4 +1,158 @@
--- Invoices, payments, and what went wrong with them. Amounts are integers in minor units.
+-- What is made from the log and the kept readings. Every stripe_… row rests on one event or reading: the one that the
+-- order guard chose among all of that object.
+
+-- The newest state of every object that an event or a reading showed. Its body is where it was received: in the log, or
+-- among the readings. No foreign keys lead there: before a body goes, the mirror is asked by the object's key.
+CREATE TABLE mirror (
+    object          TEXT NOT NULL,                              -- kind, for example subscription
+    id              TEXT NOT NULL,                              -- Stripe's id
+    livemode        INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- custom ids exist once per mode
+    account         TEXT NOT NULL DEFAULT '',                   -- Connect account; '' is our own
+    event_created   INTEGER NOT NULL,                           -- created of the event that it rests on, or time of the reading, unix seconds
+    event_id        TEXT NOT NULL,                              -- that event, or read:… for a reading
+    deleted         INTEGER NOT NULL CHECK (deleted IN (0, 1)), -- 1: a tombstone; only a newer created event revives it
+    terminal        INTEGER NOT NULL CHECK (terminal IN (0, 1)), -- 1: its status cannot be left
+    contested       INTEGER NOT NULL CHECK (contested IN (0, 1)), -- 1: several events of that second were compared
+    ambiguous       INTEGER NOT NULL CHECK (ambiguous IN (0, 1)), -- 1: and their order could not be told for certain
+    log_id          INTEGER,                                    -- event in the log whose body shows the object
+    reading_id      INTEGER,                                    -- or reading that does, and has a body of its own
+    last_words      INTEGER NOT NULL CHECK (last_words IN (0, 1)), -- 1: what it rests on shows no more than that it is deleted; the body is of before
+    read_at         INTEGER,                                    -- newest reading that was taken over: unix seconds, in Stripe's time; events before it are in it
+    read_log_id     INTEGER,                                    -- and so are events up to this place in the log
+    counted_reading_id INTEGER,                                 -- newest reading while its content counts: the row rests on it, or on an event of its second; NULL: that second is over
+    PRIMARY KEY (object, id, livemode, account),
+    CHECK ((log_id IS NULL) <> (reading_id IS NULL))
+) STRICT;
+
+CREATE VIEW stripe_objects AS                                   -- the mirror with the newest JSON of each object
+    SELECT m.object, m.id, m.livemode, m.account, m.event_created, m.event_id, m.deleted, m.terminal, m.contested,
+           m.ambiguous,
+           CASE m.last_words WHEN 1 THEN json_set(coalesce(r.data, json_extract(l.data, '$.data.object')), '$.deleted', json('true'))
+               ELSE coalesce(r.data, json_extract(l.data, '$.data.object')) END AS data,
+           m.read_at, m.read_log_id, k.reading_id AS read_event_id,
+           CASE WHEN k.id IS NOT NULL
+               THEN coalesce(k.data, ks.data, json_extract(kl.data, '$.data.object')) END AS read_data
+    FROM mirror m
+    LEFT JOIN stripe_webhooks_log l ON l.id = m.log_id
+    LEFT JOIN api_readings r ON r.id = m.reading_id
+    LEFT JOIN api_readings k ON k.id = m.counted_reading_id AND k.reading_id <> m.event_id
+    LEFT JOIN api_readings ks ON ks.id = k.same_reading_id
+    LEFT JOIN stripe_webhooks_log kl ON kl.id = k.same_log_id;
+
+CREATE TABLE stripe_customers (
+    id                 INTEGER PRIMARY KEY,                     -- row number
+    user_id            TEXT UNIQUE REFERENCES users (id),       -- the user whose main customer this is
+    owner_user_id      TEXT REFERENCES users (id),              -- the user it belongs to, also when it is a second one
+    linked_by          TEXT,                                    -- why: said, metadata or subscriptions; NULL: it is nobody's
+    contested          INTEGER NOT NULL DEFAULT 0 CHECK (contested IN (0, 1)), -- 1: nobody's, because its subscriptions name several users
+    last_named         TEXT,                                    -- where its metadata name nobody now: the newest event that named a user: created, event, user
+    stripe_customer_id TEXT NOT NULL UNIQUE,                    -- cus_…
+    email              TEXT,                                    -- as Stripe has it
+    name               TEXT,                                    -- as Stripe has it
+    metadata           TEXT NOT NULL DEFAULT '{}',              -- JSON object
+    currency           TEXT,                                    -- the customer's currency
+    delinquent         INTEGER CHECK (delinquent IN (0, 1)),    -- newest invoice unpaid, says Stripe
+    deleted            INTEGER NOT NULL DEFAULT 0 CHECK (deleted IN (0, 1)), -- 1: deleted at Stripe
+    created            INTEGER,                                 -- made at Stripe, unix seconds; NULL: only its id is known
+    livemode           INTEGER CHECK (livemode IN (0, 1)),      -- 1: live mode, 0: test mode
+    event_created      INTEGER,                                 -- created of the event it rests on; NULL: none yet
+    event_id           TEXT                                     -- that event
+) STRICT;
+CREATE INDEX stripe_customers_owner ON stripe_customers (owner_user_id) WHERE owner_user_id IS NOT NULL;
+
+CREATE TABLE stripe_subscriptions (
+    id                     INTEGER PRIMARY KEY,                 -- row number
+    stripe_subscription_id TEXT NOT NULL UNIQUE,                -- sub_…
+    stripe_customer_id     TEXT NOT NULL,                       -- cus_…; its customer may not be known yet
+    user_id                TEXT REFERENCES users (id),          -- the user it belongs to
+    linked_by              TEXT,                                -- why: said, metadata, customer or reference; NULL: it is nobody's
+    last_named             TEXT,                                -- where its metadata name nobody now: the newest event that named a user: created, event, user
+    stripe_price_id        TEXT,                                -- price of the first item
+    status                 TEXT NOT NULL,                       -- as Stripe said it, an open set
+    current_period_start   INTEGER,                             -- earliest start of its items, unix seconds
+    current_period_end     INTEGER,                             -- latest end of its items, unix seconds
+    cancel_at_period_end   INTEGER NOT NULL CHECK (cancel_at_period_end IN (0, 1)), -- 1: Stripe ends it with the period
+    cancel_at              INTEGER,                             -- unix seconds
+    canceled_at            INTEGER,                             -- when canceling was asked for, unix seconds
+    ended_at               INTEGER,                             -- when it ended, unix seconds
+    trial_start            INTEGER,                             -- unix seconds
+    trial_end              INTEGER,                             -- unix seconds
+    start_date             INTEGER,                             -- unix seconds
+    created                INTEGER,                             -- made at Stripe, unix seconds
+    collection_method      TEXT,                                -- charge_automatically or send_invoice
+    pause_collection       TEXT,                                -- behavior, where collecting is paused
+    paused_reason          TEXT,                                -- status_details.paused.subscription.type, where it is paused
+    cancellation_reason    TEXT,                                -- cancellation_details.reason
+    currency               TEXT,                                -- ISO 4217 code in lower case
+    latest_invoice         TEXT,                                -- in_…
+    items_partial          INTEGER NOT NULL DEFAULT 0 CHECK (items_partial IN (0, 1)), -- 1: Stripe sent only the first items
+    deleted                INTEGER NOT NULL DEFAULT 0 CHECK (deleted IN (0, 1)),       -- 1: customer.subscription.deleted came
+    grace_started_at       INTEGER,                             -- our policy: first failure of this delinquency, unix seconds
+    good_price_ids         TEXT CHECK (good_price_ids IS NULL OR json_valid(good_price_ids)), -- while a payment is missing: prices of its newest state that was active or trialing, JSON array
+    pause_period_end       INTEGER,                             -- while collection is paused: end of the period in which that began, unix seconds
+    metadata               TEXT NOT NULL DEFAULT '{}',          -- JSON object
+    livemode               INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- 1: live mode, 0: test mode
+    event_created          INTEGER NOT NULL,                    -- created of the event it rests on
+    event_id               TEXT NOT NULL                        -- that event
+) STRICT;
+CREATE INDEX stripe_subscriptions_customer ON stripe_subscriptions (stripe_customer_id);
+CREATE INDEX stripe_subscriptions_user ON stripe_subscriptions (user_id) WHERE user_id IS NOT NULL;
+
+CREATE TABLE stripe_subscription_items (
+    id                     INTEGER PRIMARY KEY,                 -- row number
+    stripe_subscription_id TEXT NOT NULL REFERENCES stripe_subscriptions (stripe_subscription_id) ON DELETE CASCADE, -- whose item it is
+    stripe_item_id         TEXT NOT NULL,                       -- si_…
+    position               INTEGER NOT NULL,                    -- place in Stripe's list, 0 first
+    stripe_price_id        TEXT,                                -- price_… (or the old plan's id)
+    stripe_product_id      TEXT,                                -- prod_…
+    quantity               INTEGER,                             -- NULL for metered prices
+    current_period_start   INTEGER,                             -- unix seconds
+    current_period_end     INTEGER,                             -- unix seconds
+    unit_amount            INTEGER,                             -- minor units; NULL for tiers and fractions
+    currency               TEXT,                                -- ISO 4217 code in lower case
+    recurring_interval     TEXT,                                -- day, week, month, year
+    interval_count         INTEGER,                             -- every how many of them
+    UNIQUE (stripe_subscription_id, stripe_item_id)
+) STRICT;
+
+CREATE TABLE subscriptions (
+    id                     INTEGER PRIMARY KEY,                 -- row number
+    user_id                TEXT NOT NULL UNIQUE REFERENCES users (id), -- whose effective subscription this is
+    stripe_customer_id     TEXT NOT NULL,                       -- cus_…
+    stripe_subscription_id TEXT NOT NULL,                       -- sub_…
+    stripe_price_id        TEXT,                                -- the price that gives the tier
+    status                 TEXT NOT NULL,                       -- Stripe's word
+    tier                   TEXT NOT NULL,                       -- ours; free without entitlement
+    entitled               INTEGER NOT NULL CHECK (entitled IN (0, 1)), -- the answer when it was last computed
+    reason                 TEXT NOT NULL,                       -- why, see the contract's table
+    current_period_start   INTEGER,                             -- unix seconds
+    current_period_end     INTEGER,                             -- unix seconds
+    cancel_at_period_end   INTEGER NOT NULL CHECK (cancel_at_period_end IN (0, 1)), -- 1: Stripe ends it with the period
+    canceled_at            INTEGER,                             -- unix seconds
+    trial_start            INTEGER,                             -- unix seconds
+    trial_end              INTEGER,                             -- unix seconds
+    grace_period_end       INTEGER,                             -- unix seconds
+    valid_until            INTEGER,                             -- of the answer, unix seconds
+    ends_at                INTEGER,                             -- of the answer, unix seconds
+    changes_at             INTEGER,                             -- when the answer changes by time alone, unix seconds; NULL: never
+    updated_at_ms          INTEGER NOT NULL                     -- when this row was computed, unix milliseconds
+) STRICT;
+CREATE INDEX subscriptions_changes ON subscriptions (changes_at) WHERE changes_at IS NOT NULL;
+
+CREATE TABLE subscription_events (
+    id                     INTEGER PRIMARY KEY,                 -- row number
+    stripe_subscription_id TEXT NOT NULL,                       -- sub_…
+    event_type             TEXT NOT NULL,                       -- what happened
+    stripe_event_id        TEXT NOT NULL UNIQUE,                -- payload: stripe_webhooks_log.data of this event
+    status                 TEXT,                                -- the subscription's status in it; this and the next four: NULL for invoice events
+    delinquent             INTEGER CHECK (delinquent IN (0, 1)), -- 1: a payment is missing: past_due, unpaid, or paused because one failed
+    collection_paused      INTEGER CHECK (collection_paused IN (0, 1)), -- 1: pause_collection is set
+    price_ids              TEXT CHECK (price_ids IS NULL OR json_valid(price_ids)), -- prices of its items, JSON array
+    period_end             INTEGER,                             -- latest end of its items, unix seconds
+    event_created          INTEGER NOT NULL,                    -- when it happened, unix seconds
+    created_at_ms          INTEGER NOT NULL                     -- when we recorded it, unix milliseconds
+) STRICT;
+CREATE INDEX subscription_events_subscription ON subscription_events (stripe_subscription_id, event_created);
 
 CREATE TABLE stripe_invoices (
     id                       INTEGER PRIMARY KEY,               -- row number
@@ -105,7 +259,6 @@ CREATE TABLE stripe_charges (
     event_created            INTEGER NOT NULL,                  -- created of the event it rests on
     event_id                 TEXT NOT NULL                      -- that event
 ) STRICT;
-CREATE INDEX stripe_charges_customer ON stripe_charges (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
 
 CREATE TABLE stripe_refunds (
     id                       INTEGER PRIMARY KEY,               -- row number
@@ -180,13 +333,14 @@ CREATE TABLE payment_failures (
     last_event_id            TEXT NOT NULL,                     -- event of the newest failure
     resolved                 INTEGER NOT NULL DEFAULT 0 CHECK (resolved IN (0, 1)), -- 1: nothing is owed any more
     resolved_at_ms           INTEGER,                           -- Stripe's time of it, unix milliseconds
-    resolution               TEXT CHECK (resolution IN ('paid', 'void', 'uncollectible', 'subscription_ended')), -- how it was resolved; NULL: it is not
+    resolution               TEXT CHECK (resolution = 'paid' OR resolution = 'void' OR resolution = 'uncollectible' OR resolution = 'subscription_ended'), -- how it was resolved; NULL: it is not
+    dunning_due_at           INTEGER,                           -- when a notice falls due by time alone, unix seconds; NULL: none does
     created_at_ms            INTEGER NOT NULL,                  -- when the case was opened here, unix milliseconds
     CHECK ((resolved = 1) = (resolved_at_ms IS NOT NULL)),
     CHECK ((resolved = 1) = (resolution IS NOT NULL))
 ) STRICT;
 CREATE INDEX payment_failures_subscription ON payment_failures (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
-CREATE INDEX payment_failures_customer ON payment_failures (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
+CREATE INDEX payment_failures_due ON payment_failures (dunning_due_at) WHERE dunning_due_at IS NOT NULL;
 
 CREATE TABLE dunning_attempts (
     id                 INTEGER PRIMARY KEY,                     -- row number
@@ -197,6 +351,16 @@ CREATE TABLE dunning_attempts (
     email_sent         INTEGER NOT NULL DEFAULT 0 CHECK (email_sent IN (0, 1)), -- 1: the mail server took it
     email_sent_at_ms   INTEGER,                                 -- unix milliseconds
     outcome            TEXT,                                    -- sent, skipped or failed, and why
+    told               INTEGER NOT NULL DEFAULT 0 CHECK (told IN (0, 1)), -- 1: it was to be told, to whom may hear it; 0: skipped, see outcome
+    grace_started_at   INTEGER,                                 -- of a warning or a downgrade: the delinquency it is about, unix seconds
+    outbox_id          INTEGER,                                 -- its mail in the outbox; NULL: none
     created_at_ms      INTEGER NOT NULL,                        -- unix milliseconds
     UNIQUE (payment_failure_id, notification_type, attempt_number)
 ) STRICT;
+
+CREATE VIEW active_subscriptions AS                             -- for analysts: who has what today
+    SELECT s.stripe_subscription_id, s.stripe_customer_id, s.user_id, s.status, i.stripe_price_id,
+           i.quantity, i.unit_amount, i.currency, i.recurring_interval, i.interval_count, s.current_period_end
+    FROM stripe_subscriptions s
+    JOIN stripe_subscription_items i ON i.stripe_subscription_id = s.stripe_subscription_id
+    WHERE (s.status = 'active' OR s.status = 'trialing' OR s.status = 'past_due') AND s.deleted = 0;

@@ -1,0 +1,155 @@
+-- What is not made from Stripe's events: what the application and its operators said, what was done, and what is
+-- still to be done outside. `tilld rebuild` takes these tables over as they are.
+
+CREATE TABLE users (
+    id            TEXT PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 255), -- the application's own id
+    email         TEXT,                                         -- as the application gave it
+    name          TEXT,                                         -- as the application gave it
+    metadata      TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)), -- JSON object of the application
+    created_at_ms INTEGER NOT NULL                              -- first seen, unix milliseconds
+) STRICT;
+CREATE INDEX users_email ON users (email COLLATE NOCASE) WHERE email IS NOT NULL;
+
+-- What the application or its operator said of whose a customer or a subscription is. Nothing is overwritten, so that
+-- what was said before counts again when something is taken back.
+CREATE TABLE user_links (
+    id              INTEGER PRIMARY KEY,                        -- the order in which it was said
+    object          TEXT NOT NULL CHECK (object = 'customer' OR object = 'subscription'), -- kind of the object spoken of
+    object_id       TEXT NOT NULL,                              -- its id
+    user_id         TEXT NOT NULL REFERENCES users (id),        -- the user spoken of
+    linked          INTEGER NOT NULL CHECK (linked IN (0, 1)),  -- 1: it is this user's; 0: it is not
+    actor           TEXT NOT NULL,                              -- api or cli
+    said_at_ms      INTEGER NOT NULL,                           -- unix milliseconds
+    withdrawn_at_ms INTEGER,                                    -- when it was taken back, unix milliseconds; NULL: it stands
+    superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)) -- 1: it was said not to be this user's, and metadata have named another one since
+) STRICT;
+CREATE INDEX user_links_object ON user_links (object_id, id) WHERE withdrawn_at_ms IS NULL;
+CREATE INDEX user_links_user ON user_links (user_id, id) WHERE withdrawn_at_ms IS NULL;
+
+CREATE TABLE audit_log (
+    id                 INTEGER PRIMARY KEY,                     -- row number
+    at_ms              INTEGER NOT NULL,                        -- when, unix milliseconds; of an event: Stripe's created
+    actor              TEXT NOT NULL,                           -- stripe, api, cli or tilld
+    action             TEXT NOT NULL,                           -- for example customer.subscription.updated, dead_letter.discard
+    user_id            TEXT,                                    -- whom it concerns, as far as known
+    stripe_customer_id TEXT,                                    -- by which the user is found later
+    stripe_subscription_id TEXT,                                -- the same, and before the customer
+    subject            TEXT,                                    -- id of the thing it was done to
+    stripe_event_id    TEXT,                                    -- the event that caused it
+    detail             TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail)), -- JSON object, no personal data
+    UNIQUE (stripe_event_id, action)
+) STRICT;
+CREATE INDEX audit_log_user ON audit_log (user_id, id) WHERE user_id IS NOT NULL;
+CREATE INDEX audit_log_customer ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL AND stripe_subscription_id IS NULL;
+CREATE INDEX audit_log_subscription ON audit_log (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
+
+CREATE TABLE outbox (
+    id              INTEGER PRIMARY KEY,                        -- row number
+    kind            TEXT NOT NULL CHECK (kind = 'mail' OR kind = 'webhook' OR kind = 'stripe_call'), -- what is to be performed
+    dedupe_key      TEXT NOT NULL UNIQUE,                       -- one effect, however often its cause is seen
+    user_id         TEXT,                                       -- order is kept per user
+    payload         TEXT NOT NULL CHECK (json_valid(payload)),  -- all that is needed to perform it
+    status          TEXT NOT NULL DEFAULT 'pending'             -- where the effect stands
+                    CHECK (status = 'pending' OR status = 'claimed' OR status = 'done' OR status = 'skipped' OR status = 'failed' OR status = 'discarded'),
+    attempts        INTEGER NOT NULL DEFAULT 0,                 -- attempts made
+    next_attempt_at_ms INTEGER NOT NULL,                        -- due time, unix milliseconds
+    claimed_at_ms   INTEGER,                                    -- unix milliseconds
+    last_error      TEXT,                                       -- why the newest attempt failed
+    created_at_ms   INTEGER NOT NULL,                           -- unix milliseconds
+    finished_at_ms  INTEGER,                                    -- unix milliseconds
+    target          TEXT,                                       -- where it goes: mail, or an endpoint's URL; NULL: Stripe
+    waits_for       INTEGER,                                    -- an unfinished row of the same user and target that goes first; NULL: none is known
+    sequence        INTEGER,                                    -- of an entitlement.changed: its number; the highest of a user and target is the present answer
+    CHECK ((status = 'pending' OR status = 'claimed') = (finished_at_ms IS NULL))
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox (kind, target, next_attempt_at_ms) WHERE status = 'pending';
+CREATE INDEX outbox_ready ON outbox (target, next_attempt_at_ms, id) WHERE status = 'pending' AND waits_for IS NULL;
+CREATE INDEX outbox_order ON outbox (target, user_id, id) WHERE status IN ('pending', 'claimed');
+CREATE INDEX outbox_behind ON outbox (waits_for) WHERE waits_for IS NOT NULL;
+CREATE INDEX outbox_answers ON outbox (target, user_id, sequence) WHERE sequence IS NOT NULL;
+CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
+
+CREATE TABLE webhook_endpoints (
+    url              TEXT PRIMARY KEY,                          -- as configured
+    fingerprint      TEXT NOT NULL,                             -- hash of its configuration; another one enables it again
+    first_failure_ms INTEGER,                                   -- of those since its last success, unix milliseconds; NULL: none
+    last_success_ms  INTEGER,                                   -- unix milliseconds
+    disabled_at_ms   INTEGER,                                   -- unix milliseconds; NULL: it gets its events
+    disabled_reason  TEXT,                                      -- why
+    failing_days     INTEGER NOT NULL DEFAULT 0,                -- days, a day apart, on which an attempt failed since its last success
+    failing_day_ms   INTEGER,                                   -- beginning of the newest of these days, unix milliseconds; NULL: none
+    probe_at_ms      INTEGER,                                   -- while it is disabled: when it is tried again, unix milliseconds
+    was_away         INTEGER NOT NULL DEFAULT 0 CHECK (was_away IN (0, 1)), -- 1: changes of answers were not written for it, and it has not been brought up to date
+    CHECK ((disabled_at_ms IS NULL) = (disabled_reason IS NULL))
+) STRICT;
+
+CREATE TABLE stripe_operations (
+    id                 INTEGER PRIMARY KEY,                     -- row number
+    idempotency_key    TEXT NOT NULL UNIQUE                     -- sent to Stripe; the caller's own, or made here
+                       CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+    kind               TEXT NOT NULL,                           -- what is done, for example customer.create
+    user_id            TEXT,                                    -- for whom
+    subject            TEXT,                                    -- Stripe's id of what it is done to; NULL: it makes something
+    fingerprint        TEXT NOT NULL,                           -- hash of what the caller asked for; the same key with another one is refused
+    verb               TEXT NOT NULL CHECK (verb IN ('POST', 'DELETE')), -- of the request to Stripe
+    path               TEXT NOT NULL,                           -- of the request to Stripe
+    form               TEXT NOT NULL,                           -- its parameters, encoded; every attempt sends the same bytes
+    wanted             TEXT NOT NULL CHECK (json_valid(wanted)), -- what decides whether it was done, JSON: for example {"price_id": …}
+    status             TEXT NOT NULL                            -- where it stands, see ARCHITECTURE.md
+                       CHECK (status = 'sending' OR status = 'in_doubt' OR status = 'done' OR status = 'refused' OR status = 'not_done'),
+    attempts           INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- times that it was taken up
+    first_sent_ms      INTEGER NOT NULL,                        -- before its first byte left, unix milliseconds
+    sent_log_id        INTEGER NOT NULL,                        -- newest event in the log then: its answer contains all of them
+    next_attempt_at_ms INTEGER,                                 -- when the outcome is asked for again, unix milliseconds
+    object_id          TEXT,                                    -- Stripe's id of what came of it
+    answer             TEXT CHECK (answer IS NULL OR json_valid(answer)), -- Stripe's answer, or its refusal
+    request_id         TEXT,                                    -- Stripe's id of the request that settled it
+    last_error         TEXT,                                    -- why the newest attempt settled nothing
+    created_at_ms      INTEGER NOT NULL,                        -- unix milliseconds
+    finished_at_ms     INTEGER,                                 -- unix milliseconds
+    CHECK ((status = 'sending' OR status = 'in_doubt') = (finished_at_ms IS NULL)),
+    CHECK (status <> 'in_doubt' OR next_attempt_at_ms IS NOT NULL)
+) STRICT;
+-- What the recovery task asks for.
+CREATE INDEX stripe_operations_open ON stripe_operations (next_attempt_at_ms) WHERE status IN ('sending', 'in_doubt');
+-- One customer in the making per user.
+CREATE UNIQUE INDEX stripe_operations_customer ON stripe_operations (user_id)
+    WHERE kind = 'customer.create' AND status IN ('sending', 'in_doubt');
+CREATE INDEX stripe_operations_user ON stripe_operations (user_id, id) WHERE user_id IS NOT NULL;
+
+CREATE TABLE catch_up (
+    id             INTEGER PRIMARY KEY CHECK (id = 1),          -- there is one row
+    cursor_s       INTEGER,                                     -- every event of an earlier second is in the log, unix seconds, in Stripe's time; NULL: not known of any
+    gap_from_s     INTEGER,                                     -- cursor that got older than Stripe keeps events; a whole sync closes the gap; NULL: none
+    walk_from_s    INTEGER,                                     -- the walk in hand asks for events from this second on; NULL: no walk
+    walk_began_s   INTEGER,                                     -- when it sent its first request, unix seconds, in Stripe's time
+    walk_after     TEXT,                                        -- event that its last page in the log ended with
+    CHECK ((walk_from_s IS NULL) = (walk_began_s IS NULL)),
+    CHECK ((walk_from_s IS NULL) = (walk_after IS NULL))
+) STRICT;
+INSERT INTO catch_up (id) VALUES (1);
+
+CREATE TABLE sync_runs (
+    id             INTEGER PRIMARY KEY,                         -- row number
+    scope          TEXT NOT NULL,                               -- all, or the types that were asked for
+    status         TEXT NOT NULL                                -- complete: every type to its last page
+                   CHECK (status = 'running' OR status = 'complete' OR status = 'abandoned'),
+    began_at_ms    INTEGER NOT NULL,                            -- unix milliseconds
+    finished_at_ms INTEGER,                                     -- unix milliseconds
+    CHECK ((status = 'running') = (finished_at_ms IS NULL))
+) STRICT;
+-- An unfinished run is gone on with, not begun again.
+CREATE UNIQUE INDEX sync_runs_running ON sync_runs (scope) WHERE status = 'running';
+
+CREATE TABLE sync_progress (
+    run_id         INTEGER NOT NULL REFERENCES sync_runs (id),  -- part of this run
+    type           TEXT NOT NULL,                               -- as typed: customers, invoices, ...
+    began_s        INTEGER,                                     -- when its first page was asked for, unix seconds, in Stripe's time; NULL: not yet
+    after_id       TEXT,                                        -- object that its last page in the tables ended with
+    after_row      INTEGER,                                     -- where it is asked for customer by customer: row number of the last one
+    pages          INTEGER NOT NULL DEFAULT 0,                  -- pages in the tables
+    objects        INTEGER NOT NULL DEFAULT 0,                  -- objects on them
+    failed         INTEGER NOT NULL DEFAULT 0,                  -- objects that could not be taken; the log names them
+    finished_at_ms INTEGER,                                     -- when its last page was in the tables, unix milliseconds; NULL: not yet
+    PRIMARY KEY (run_id, type)
+) STRICT;

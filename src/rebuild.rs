@@ -1,0 +1,200 @@
+//! The tables made once more: the log and the kept readings are projected into a fresh file, in the order in which they
+//! were taken in, without effects; what is not derived is taken over. Compared with the present file it is the witness that
+//! every table is a function of what is kept. It must never send anything, nor change the file that it reads. Called by
+//! `cli::rebuild` and by the tests.
+
+use std::path::Path;
+
+use crate::projection::derived::Basis;
+use crate::projection::notify::NoticeSettings;
+use crate::projection::read::{self, Absorbed, Shown};
+use crate::projection::{self, Context, ProjectionError, announce, customer, relink};
+use crate::retrier::{self, Failed};
+use crate::retry::RetryPolicy;
+use crate::store::inbox;
+use crate::store::rebuild::{self as file, Copying, Difference, Fresh, Kept, Logged};
+use crate::store::{OpenError, StoreError, Tx, in_savepoint, schema};
+use crate::stripe::event::{self, Content};
+use crate::verdict::Verdict;
+
+/// Events that are read at a time.
+const PAGE: u32 = 200;
+
+/// Why nothing was rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// One of the files.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A kept reading.
+    #[error("what was read of {id} cannot be taken over: {error}")]
+    Reading {
+        /// The object's id.
+        id: String,
+        /// Why.
+        error: String,
+    },
+}
+
+/// What to make, and from what.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// The file with the log.
+    pub from: &'a Path,
+    /// The new file, which must not be there.
+    pub into: &'a Path,
+    /// Rules, and whom the application tells of changed answers.
+    pub context: &'a Context,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// What was done.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Events projected.
+    pub events: u64,
+    /// Of these, those that could not be: they are dead letters now.
+    pub failed: u64,
+    /// Readings taken over.
+    pub readings: u64,
+    /// Readings that no row took over any more.
+    pub late: u64,
+    /// Users of whom the application is told another answer.
+    pub changed: u64,
+}
+
+/// How far it is: events done, and of how many.
+pub type Report<'a> = &'a dyn Fn(u64, u64);
+
+/// Makes the new file.
+///
+/// # Errors
+/// When a file cannot be used; then the new one counts for nothing.
+pub fn rebuild(task: Task, report: Report) -> Result<Rebuilt, RebuildError> {
+    let fresh = Fresh::begin(task.into, task.from, task.now_ms)?;
+    let mut done = project(&fresh.tx(), task, report)?;
+    done.changed = tell(&fresh.tx(), task.context.basis(task.now_ms))?;
+    schema::note_rules(&fresh.tx())?;
+    fresh.commit()?;
+    Ok(done)
+}
+
+/// Makes the new file only to compare it; nothing of it is kept.
+///
+/// # Errors
+/// As [`rebuild`].
+pub fn check(task: Task, report: Report) -> Result<(Rebuilt, Vec<Difference>), RebuildError> {
+    let fresh = Fresh::begin(task.into, task.from, task.now_ms)?;
+    let done = project(&fresh.tx(), task, report)?;
+    let found = file::differences(&fresh.tx(), task.now_ms.div_euclid(1000))?;
+    Ok((done, found))
+}
+
+fn project(tx: &Tx, task: Task, report: Report) -> Result<Rebuilt, RebuildError> {
+    let context = without_effects(task.context);
+    file::start(tx)?;
+    let (copying, total) = (Copying::new(tx)?, file::count_events(tx)?);
+    let (mut done, mut seen, mut last) = (Rebuilt::default(), 0_u64, -1);
+    let mut waiting = Vec::new();
+    loop {
+        let page = file::list_events(tx, last, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for logged in &page {
+            let log_id = logged.pending.log_id;
+            take_readings(tx, (last, log_id), &context, &mut done)?;
+            if logged.waits {
+                // It is the worker's, and comes after all that was projected.
+                waiting.push(log_id);
+            } else {
+                take_event(tx, logged, (&copying, &context), &mut done)?;
+            }
+            last = log_id;
+        }
+        seen = seen.saturating_add(page.len().try_into().unwrap_or(u64::MAX));
+        report(seen, total);
+    }
+    take_readings(tx, (last, i64::MAX), &context, &mut done)?;
+    waiting.into_iter().try_for_each(|log_id| copying.as_it_was(tx, log_id))?;
+    for customer_id in file::list_said_customers(tx)? {
+        customer::ensure(tx, &customer_id)?;
+    }
+    relink::refresh_within(tx, context.basis(task.now_ms))?;
+    file::finish(tx)?;
+    Ok(done)
+}
+
+/// The same rules, and nobody to be told or asked.
+fn without_effects(context: &Context) -> Context {
+    let notify = NoticeSettings { warning_s: context.notify.warning_s, ..NoticeSettings::default() };
+    Context { notify, fetches: false, ..context.clone() }
+}
+
+/// One event: projected if it was, else only kept. What a thin event named came as a reading.
+fn take_event(
+    tx: &Tx,
+    logged: &Logged,
+    (copying, context): (&Copying, &Context),
+    done: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    let pending = &logged.pending;
+    let is_thin = || matches!(event::content(&pending.data), Ok(Content::Thin(_)));
+    let Some(now_ms) = logged.processed_ms.filter(|_| !is_thin()) else {
+        return copying.as_it_was(tx, pending.log_id);
+    };
+    copying.as_pending(tx, pending.log_id)?;
+    done.events = done.events.saturating_add(1);
+    let attempt = pending.attempts;
+    let projected = in_savepoint(tx, |tx| {
+        let completion = projection::project(tx, &projection::read(pending)?, context, now_ms)?;
+        inbox::complete(tx, pending.log_id, &completion, attempt, now_ms)?;
+        Ok::<_, ProjectionError>(())
+    });
+    let Err(error) = projected else { return Ok(()) };
+    if let (Verdict::Wait, ProjectionError::Store(error)) = (error.verdict(), &error) {
+        return Err(error.clone());
+    }
+    done.failed = done.failed.saturating_add(1);
+    let (attempt, error) = (attempt.max(1), error.to_string());
+    let failed = Failed { pending, attempt, error: &error, basis: context.basis(now_ms) };
+    let never = RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
+    retrier::record(tx, &failed, Verdict::GiveUp, never).map(|_| ())
+}
+
+/// The readings that were taken over between two events.
+fn take_readings(
+    tx: &Tx,
+    (after, until): (i64, i64),
+    context: &Context,
+    done: &mut Rebuilt,
+) -> Result<(), RebuildError> {
+    for kept in file::list_readings(tx, after, until)? {
+        let taken = take_reading(tx, &kept, context)?;
+        let count = if taken == Absorbed::Taken { &mut done.readings } else { &mut done.late };
+        *count = count.saturating_add(1);
+    }
+    Ok(())
+}
+
+fn take_reading(tx: &Tx, kept: &Kept, context: &Context) -> Result<Absorbed, RebuildError> {
+    let failed =
+        |error: &dyn std::error::Error| RebuildError::Reading { id: kept.reading_id.clone(), error: error.to_string() };
+    let shown = Shown::new(&kept.text, kept.reading).map_err(|error| failed(&error))?.of_mode(kept.livemode);
+    let shown = shown.of_account(Some(kept.account.clone()).filter(|account| !account.is_empty()));
+    let shown = if kept.completed { shown.completed() } else { shown };
+    in_savepoint(tx, |tx| read::absorb(tx, &shown, context, kept.taken_ms)).map_err(|error| failed(&error))
+}
+
+/// Tells the application of answers that are others than in the file before.
+fn tell(tx: &Tx, basis: Basis) -> Result<u64, StoreError> {
+    let changed = file::list_changed_answers(tx)?;
+    for user_id in &changed {
+        announce::answer_changed(tx, user_id, file::answer_before(tx, user_id)?.as_ref(), basis)?;
+    }
+    Ok(changed.len().try_into().unwrap_or(u64::MAX))
+}

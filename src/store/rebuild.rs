@@ -1,0 +1,174 @@
+//! A fresh file beside the present one, for `rebuild`: both in one connection and one transaction, so that what is read of
+//! the present one is of one moment. Here is what is taken over as it is, and the log as it is read again; `compare` says
+//! what differs. It must never change the present file. Called by `rebuild` alone.
+
+mod compare;
+mod take_over;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::inbox::Pending;
+use super::objects::Reading;
+use super::{OpenError, Reader, StoreError, Tx, connection, schema};
+
+pub use compare::{Difference, differences};
+pub(crate) use take_over::Copying;
+pub use take_over::{answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start};
+
+/// A new file in the making, with the present one attached as `old`.
+pub struct Fresh {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Fresh {
+    /// Makes a file at `path`, which must not be there, and begins. `old`: what it is made from.
+    ///
+    /// # Errors
+    /// When one of the files cannot be used.
+    pub fn begin(path: &Path, old: &Path, now_ms: i64) -> Result<Self, OpenError> {
+        schema::up(path, now_ms)?;
+        let fresh = Self { connection: open(path, old)?, path: path.to_owned() };
+        Ok(fresh)
+    }
+
+    /// Leave to write, as in the writer thread.
+    #[must_use]
+    pub fn tx(&self) -> Tx<'_> {
+        Tx::new(&self.connection, &self.connection)
+    }
+
+    /// Puts all of it on disk.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn commit(self) -> Result<(), OpenError> {
+        let failed = |error: rusqlite::Error| OpenError::of(&self.path, &error);
+        self.connection.execute_batch("COMMIT; DETACH old; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
+        self.connection.close().map_err(|(_, error)| OpenError::of(&self.path, &error))?;
+        let synced = std::fs::File::open(&self.path).and_then(|file| file.sync_all());
+        synced.map_err(|error| OpenError::Unusable { path: self.path.clone(), reason: error.to_string() })
+    }
+}
+
+/// Nothing of the new file counts until it is whole and synced, so it is not synced before.
+fn open(path: &Path, old: &Path) -> Result<Connection, OpenError> {
+    let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let fresh = Connection::open_with_flags(path, flags).map_err(unusable)?;
+    connection::prepare_fresh(&fresh).map_err(unusable)?;
+    let attached = fresh.execute("ATTACH ?1 AS old", [read_only(old)]);
+    attached.map_err(|error| OpenError::of(old, &error))?;
+    fresh.execute_batch("BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON").map_err(unusable)?;
+    Ok(fresh)
+}
+
+/// The name of a file that is only read (sqlite.org/uri.html).
+fn read_only(path: &Path) -> String {
+    let mut name = "file:".to_owned();
+    for byte in path.to_string_lossy().bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => name.push(char::from(byte)),
+            other => name.push_str(&format!("%{other:02x}")),
+        }
+    }
+    name + "?mode=ro"
+}
+
+/// An event of the old log, and where it stood.
+pub struct Logged {
+    /// The event.
+    pub pending: Pending,
+    /// Its facts were in the tables, since this time, unix milliseconds.
+    pub processed_ms: Option<i64>,
+    /// It waits for the worker.
+    pub waits: bool,
+}
+
+const LIST_EVENTS: &str = "SELECT id, event_id, event_type, event_created, livemode, account, processing_attempts,
+    created_at_ms, data, iif(processed = 1, processed_at_ms, NULL), status = 'pending'
+    FROM old.stripe_webhooks_log WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+/// Events of the old log after this place, in its order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_events(reader: &Reader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
+    reader.list(LIST_EVENTS, (after, limit), |row| {
+        let pending = Pending {
+            log_id: row.get(0)?,
+            event_id: row.get(1)?,
+            event_type: row.get(2)?,
+            event_created: row.get(3)?,
+            livemode: row.get(4)?,
+            account: row.get(5)?,
+            attempts: row.get(6)?,
+            received_ms: row.get(7)?,
+            data: row.get(8)?,
+        };
+        Ok(Logged { pending, processed_ms: row.get(9)?, waits: row.get(10)? })
+    })
+}
+
+/// How many events the old log has.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn count_events(reader: &Reader) -> Result<u64, StoreError> {
+    let count: i64 = reader.get("SELECT count(*) FROM old.stripe_webhooks_log", [], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// A reading of the old file.
+pub struct Kept {
+    /// What `event_id` is where a row rests on it.
+    pub reading_id: String,
+    /// The object as Stripe wrote it.
+    pub text: String,
+    /// When it was read.
+    pub reading: Reading,
+    /// Mode.
+    pub livemode: bool,
+    /// Connect account; empty is our own.
+    pub account: String,
+    /// Its lists were completed.
+    pub completed: bool,
+    /// When it was taken over, unix milliseconds.
+    pub taken_ms: i64,
+}
+
+const LIST_READINGS: &str = "SELECT coalesce(r.data, s.data, json_extract(l.data, '$.data.object')), r.read_at,
+        r.read_log_id, r.sent_ms, r.livemode, r.account, r.completed, r.taken_at_ms, r.reading_id
+    FROM old.api_readings r
+    LEFT JOIN old.api_readings s ON s.id = r.same_reading_id
+    LEFT JOIN old.stripe_webhooks_log l ON l.id = r.same_log_id
+    WHERE r.before_log_id > ?1 AND r.before_log_id <= ?2 ORDER BY r.id";
+// A file of before readings had a table: those that its rows rest on, or keep beside an event.
+const LIST_READINGS_OF_MIRROR: &str = "SELECT text, read_at, read_log_id,
+        CAST(substr(event_id, 7 + length(id)) AS INTEGER), livemode, account, 1, 0, event_id
+    FROM (SELECT id, livemode, account, event_id, data AS text, read_at, read_log_id FROM old.stripe_objects
+          WHERE event_id LIKE 'read:%'
+          UNION ALL SELECT id, livemode, account, read_event_id, read_data, read_at, read_log_id FROM old.stripe_objects
+          WHERE read_event_id IS NOT NULL)
+    WHERE read_log_id >= ?1 AND read_log_id < ?2 ORDER BY read_log_id, 4";
+
+/// Readings that were taken over after the event `after` and before the event `until`, in their order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_readings(reader: &Reader, after: i64, until: i64) -> Result<Vec<Kept>, StoreError> {
+    let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
+    reader.list(sql, (after, until), |row| {
+        Ok(Kept {
+            text: row.get(0)?,
+            reading: Reading { at_s: row.get(1)?, log_id: row.get(2)?, sent_ms: row.get(3)? },
+            livemode: row.get(4)?,
+            account: row.get(5)?,
+            completed: row.get(6)?,
+            taken_ms: row.get(7)?,
+            reading_id: row.get(8)?,
+        })
+    })
+}

@@ -1,0 +1,200 @@
+//! What is not derived, from the old file into the new one, by the columns that both have.
+
+use super::super::effective::{self, Answered};
+use super::super::{Reader, StoreError, Tx, payment_failures};
+
+/// Taken over before anything is projected: words, people and settings decide how.
+const FIRST: [&str; 3] = ["users", "user_links", "settings"];
+/// Taken over as they are.
+const LAST: [&str; 10] = [
+    "webhook_attempts",
+    "webhook_retry_queue",
+    "webhook_dead_letter_queue",
+    "worker_claim",
+    "outbox",
+    "webhook_endpoints",
+    "stripe_operations",
+    "catch_up",
+    "sync_runs",
+    "sync_progress",
+];
+
+/// Columns that a table has in both files.
+fn columns(reader: &Reader, table: &str, but: &[&str]) -> Result<String, StoreError> {
+    const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
+        JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
+    let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
+    Ok(names.into_iter().filter(|name| !but.contains(&name.as_str())).collect::<Vec<_>>().join(", "))
+}
+
+fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
+    let columns = columns(tx, table, &[])?;
+    // What is there already is of events that could not be projected any more, or a row that every file has.
+    tx.execute(&format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"), [])?;
+    Ok(())
+}
+
+/// Takes over what projecting rests on.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn start(tx: &Tx) -> Result<(), StoreError> {
+    FIRST.iter().try_for_each(|table| copy(tx, table))
+}
+
+/// Where an event stood.
+const STATE: [&str; 5] = ["status", "processed", "processing_error", "processing_attempts", "processed_at_ms"];
+
+/// How events come into the new log, as statements for one of them.
+pub struct Copying {
+    as_it_was: String,
+    as_pending: String,
+}
+
+impl Copying {
+    pub(crate) fn new(reader: &Reader) -> Result<Self, StoreError> {
+        let sql = |columns: String| {
+            format!(
+                "INSERT INTO main.stripe_webhooks_log ({columns}) SELECT {columns} FROM old.stripe_webhooks_log
+                 WHERE id = ?1"
+            )
+        };
+        let of = |but: &[&str]| columns(reader, "stripe_webhooks_log", but);
+        Ok(Self { as_it_was: sql(of(&[])?), as_pending: sql(of(&STATE)?) })
+    }
+
+    pub(crate) fn as_it_was(&self, tx: &Tx, log_id: i64) -> Result<(), StoreError> {
+        tx.execute(&self.as_it_was, [log_id]).map(|_| ())
+    }
+
+    pub(crate) fn as_pending(&self, tx: &Tx, log_id: i64) -> Result<(), StoreError> {
+        tx.execute(&self.as_pending, [log_id]).map(|_| ())
+    }
+}
+
+/// Customers of whom something was said: they have a row, whether or not Stripe showed them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_said_customers(reader: &Reader) -> Result<Vec<String>, StoreError> {
+    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], |row| row.get(0))
+}
+
+/// Whether the old file has a table of readings.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn has_history_of_readings(reader: &Reader) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
+    Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
+}
+
+// In a file of before readings had a table, only this is left of most.
+const HISTORY_OF_READINGS: &str = "INSERT INTO main.subscription_events
+    (stripe_subscription_id, event_type, stripe_event_id, status, delinquent, collection_paused, price_ids, period_end,
+     event_created, created_at_ms)
+    SELECT stripe_subscription_id, event_type, stripe_event_id, status, delinquent, collection_paused, price_ids,
+        period_end, event_created, created_at_ms FROM old.subscription_events
+    WHERE stripe_event_id LIKE 'read:%' ORDER BY id ON CONFLICT DO NOTHING";
+
+const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_key = o.idempotency_key
+    FROM main.stripe_operations o
+    WHERE o.object_id = stripe_intent_id AND o.kind = 'payment_intent.create' AND o.status = 'done'";
+
+/// Takes over all the rest, when everything is projected.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn finish(tx: &Tx) -> Result<(), StoreError> {
+    if !has_history_of_readings(tx)? {
+        tx.execute(HISTORY_OF_READINGS, [])?;
+    }
+    LAST.iter().try_for_each(|table| copy(tx, table))?;
+    // Row numbers of customers are others now, so what went by them begins again.
+    tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
+    // The key of an own call is known from the call as well as from `payment_intent.created`, which need not have come.
+    tx.execute(KEYS_OF_CALLS, [])?;
+    notices(tx)?;
+    audit(tx)?;
+    payment_failures::set_all_due(tx)
+}
+
+/// What was written to people about failed payments, by the invoice. What projecting wrote down besides stays, so that
+/// nobody is written to about what other rules make of the past.
+fn notices(tx: &Tx) -> Result<(), StoreError> {
+    let columns = columns(tx, "dunning_attempts", &["id", "payment_failure_id"])?;
+    tx.execute(
+        "DELETE FROM main.dunning_attempts WHERE EXISTS (SELECT 1 FROM main.payment_failures f
+            JOIN old.payment_failures o ON o.stripe_invoice_id = f.stripe_invoice_id
+            JOIN old.dunning_attempts a ON a.payment_failure_id = o.id
+            WHERE f.id = main.dunning_attempts.payment_failure_id
+              AND a.notification_type = main.dunning_attempts.notification_type
+              AND a.attempt_number = main.dunning_attempts.attempt_number)",
+        [],
+    )?;
+    let wanted: Vec<String> = columns.split(", ").map(|column| format!("a.{column}")).collect();
+    let sql = format!(
+        "INSERT INTO main.dunning_attempts (payment_failure_id, {columns}) SELECT f.id, {} FROM old.dunning_attempts a
+         JOIN old.payment_failures o ON o.id = a.payment_failure_id
+         JOIN main.payment_failures f ON f.stripe_invoice_id = o.stripe_invoice_id ORDER BY a.id",
+        wanted.join(", ")
+    );
+    tx.execute(&sql, []).map(|_| ())
+}
+
+/// Everything that was ever done stays in its place; what projecting wrote of an event replaces what it wrote before.
+fn audit(tx: &Tx) -> Result<(), StoreError> {
+    const DERIVED: &str = "at_ms, actor, action, user_id, stripe_customer_id, stripe_subscription_id, subject,
+        stripe_event_id, detail";
+    let of = |alias: &str| DERIVED.split(',').map(|column| format!("{alias}.{}", column.trim())).collect::<Vec<_>>();
+    let (derived, old) = (of("d"), of("o"));
+    let chosen: Vec<String> = derived.iter().zip(&old).map(|(d, o)| format!("iif(d.id IS NULL, {o}, {d})")).collect();
+    tx.execute(
+        "CREATE TEMP TABLE derived_audit AS SELECT * FROM main.audit_log WHERE stripe_event_id IS NOT NULL",
+        [],
+    )?;
+    tx.execute("CREATE INDEX temp.derived_audit_event ON derived_audit (stripe_event_id, action)", [])?;
+    tx.execute("DELETE FROM main.audit_log", [])?;
+    let join = "d.stripe_event_id = o.stripe_event_id AND d.action = o.action";
+    let sql = format!(
+        "INSERT INTO main.audit_log (id, {DERIVED}) SELECT o.id, {} FROM old.audit_log o
+         LEFT JOIN temp.derived_audit d ON {join} ORDER BY o.id",
+        chosen.join(", ")
+    );
+    tx.execute(&sql, [])?;
+    let sql = format!(
+        "INSERT INTO main.audit_log ({DERIVED}) SELECT {} FROM temp.derived_audit d
+         WHERE NOT EXISTS (SELECT 1 FROM old.audit_log o WHERE {join}) ORDER BY d.id",
+        derived.join(", ")
+    );
+    tx.execute(&sql, [])?;
+    tx.execute("DROP TABLE temp.derived_audit", []).map(|_| ())
+}
+
+const CHANGED: &str = "SELECT user_id FROM
+        (SELECT user_id, entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
+            grace_period_end, ends_at FROM old.subscriptions
+         EXCEPT SELECT user_id, entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
+            grace_period_end, ends_at FROM main.subscriptions)
+    UNION SELECT user_id FROM
+        (SELECT user_id, entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
+            grace_period_end, ends_at FROM main.subscriptions
+         EXCEPT SELECT user_id, entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
+            grace_period_end, ends_at FROM old.subscriptions)
+    ORDER BY 1";
+
+/// Users whose answer is another one now.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list_changed_answers(reader: &Reader) -> Result<Vec<String>, StoreError> {
+    reader.list(CHANGED, [], |row| row.get(0))
+}
+
+/// The answer that the old file has for a user.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn answer_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
+    effective::find_answered_before(reader, user_id)
+}
