@@ -100,7 +100,11 @@ impl Calls {
     /// nor called anything but in doubt.
     pub(super) fn unknown(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let word = &operation.word;
-        self.doubt(operation, &format!("this tilld does not know what {word:?} is; the version that wrote it does"))
+        let what = match OperationKind::parse(word) {
+            None => format!("what {word:?} is"),
+            Some(_) => format!("all that {word:?} was asked for with"),
+        };
+        self.doubt(operation, &format!("this tilld does not know {what}; the version that wrote it does"))
     }
 
     /// Stripe has done it: that, and what its answer shows, in one transaction.

@@ -10,6 +10,9 @@ use crate::stripe::list::{self, ListPage, PAGE, Pages};
 /// Pages at most: somebody waits for the answer.
 const MAX_PAGES: u32 = 10;
 
+/// A page, the answer that it is of, and since when that is so.
+type ReadPage = ListPage<(Answer, Sent)>;
+
 impl Calls {
     /// Takes the newest objects of a list into the tables. `filter` makes the parameters of each page. Whether that were
     /// all.
@@ -31,7 +34,7 @@ impl Calls {
         &self,
         path: &str,
         filter: impl Fn() -> Form,
-    ) -> Pages<impl FnMut(Option<&str>) -> Result<ListPage<(Answer, Sent)>, CallsError>> {
+    ) -> Pages<impl FnMut(Option<&str>) -> Result<ReadPage, CallsError>> {
         Pages::new(move |after: Option<&str>| {
             let (answer, sent) = self.get(path, list::query(filter(), PAGE, after), Priority::Interactive)?;
             let page = ListPage::parse(&answer.text, after, ());
