@@ -278,7 +278,7 @@ impl Reader<'_> {
             result = run.take().map(|run| run(statement)).transpose()?;
             Ok(())
         })?;
-        result.ok_or_else(|| StoreError::Missing("a statement was not run"))
+        result.ok_or(StoreError::Missing("a statement was not run"))
     }
 
     /// At most one row; `None` only when there is none.

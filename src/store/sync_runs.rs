@@ -69,7 +69,7 @@ pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<Run, S
     const RUN: &str = "INSERT INTO sync_runs (scope, status, began_at_ms) VALUES (?1, 'running', ?2)";
     const TYPE: &str = "INSERT INTO sync_progress (run_id, type) VALUES (?1, ?2)";
     tx.execute(RUN, (scope, now_ms))?;
-    let run = find_running(tx, scope)?.ok_or_else(|| StoreError::Missing("a run was not begun"))?;
+    let run = find_running(tx, scope)?.ok_or(StoreError::Missing("a run was not begun"))?;
     for kind in kinds {
         tx.execute(TYPE, (run.id, kind))?;
     }
