@@ -100,6 +100,14 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It was made before the first release, by steps that no longer exist.
+    #[error(
+        "{path} was made by a tilld from before the first release; `tilld rebuild --from {path} --into NEW` makes a file of today from its log"
+    )]
+    Unreleased {
+        /// The file.
+        path: PathBuf,
+    },
     /// A migration failed; the file is as it was.
     #[error("migrating database {path} failed, nothing was changed: {reason}")]
     Migration {

@@ -20,7 +20,8 @@ pub fn remove_all(path: &Path) {
 pub fn put_in_place(new: &Path, path: &Path, now_ms: i64) -> Result<Option<PathBuf>, OpenError> {
     let unusable = |reason: String| OpenError::Unusable { path: path.to_owned(), reason };
     let copy = if path.exists() {
-        let version = schema::version_of(path)?;
+        // One that this program does not know is copied all the same.
+        let version = schema::version_of(path).unwrap_or_default();
         let copy = schema::copy_aside(path, version, now_ms)?;
         close_log(path)?;
         if beside(path, "-wal").exists() {

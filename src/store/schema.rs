@@ -226,6 +226,10 @@ fn read_version(connection: &Connection, path: &Path) -> Result<u32, OpenError> 
     if version > 0 && log == 0 {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
+    const UNRELEASED: &str = "SELECT count(*) FROM refinery_schema_history WHERE name = 'customers_and_subscriptions'";
+    if count(UNRELEASED).map_err(|error| OpenError::of(path, &error))? > 0 {
+        return Err(OpenError::Unreleased { path: path.to_owned() });
+    }
     Ok(version)
 }
 

@@ -172,6 +172,34 @@ fn tables_of_other_rules_are_known_and_rebuilding_notes_the_present_ones() {
     writer.join();
 }
 
+/// A file as the steps before the first release left it: the mirror was a table with the bodies in it.
+fn unreleased() -> TempDir {
+    let dir = lived().close();
+    let connection = Connection::open(database(dir.path())).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF;
+             CREATE TABLE was AS SELECT * FROM stripe_objects;
+             DROP VIEW stripe_objects; DROP TABLE mirror; DROP TABLE api_readings;
+             ALTER TABLE was RENAME TO stripe_objects;
+             UPDATE refinery_schema_history SET name = 'customers_and_subscriptions' WHERE version = 2;
+             UPDATE refinery_schema_history SET version = 8 WHERE version = 3",
+        )
+        .unwrap();
+    dir
+}
+
+#[test]
+fn a_file_from_before_the_first_release_is_made_one_of_today() {
+    let dir = unreleased();
+    let refused = schema::require_current(&database(dir.path())).unwrap_err().to_string();
+    assert!(refused.contains("tilld rebuild --from"), "{refused}");
+    let (code, out, err) = command(dir.path(), &["--from", "tilld.db", "--into", "new.db"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    schema::require_current(&dir.path().join("new.db")).unwrap();
+    are_same(&rows(&dir.path().join("new.db")), &rows(&database(lived().close().path())));
+}
+
 fn command(dir: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = tilld(dir).arg("rebuild").args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -215,7 +243,8 @@ fn the_command_checks_writes_beside_and_replaces_with_a_copy() {
     assert_eq!(copies.len(), 1, "{copies:?}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    Till::in_dir(dir, Setup::default()).witness();
+    let (code, out, err) = command(dir.path(), &["--check"]);
+    assert_eq!(code, Some(0), "{out}{err}");
 }
 
 #[test]

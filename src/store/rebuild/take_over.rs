@@ -39,7 +39,11 @@ fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
 /// # Errors
 /// When the database cannot take it.
 pub fn start(tx: &Tx) -> Result<(), StoreError> {
-    FIRST.iter().try_for_each(|table| copy(tx, table))
+    FIRST.iter().try_for_each(|table| copy(tx, table))?;
+    if !has_history_of_readings(tx)? {
+        tx.execute(HISTORY_OF_READINGS, [])?;
+    }
+    Ok(())
 }
 
 /// Where an event stood.
@@ -106,9 +110,6 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
 /// # Errors
 /// When the database cannot take it.
 pub fn finish(tx: &Tx) -> Result<(), StoreError> {
-    if !has_history_of_readings(tx)? {
-        tx.execute(HISTORY_OF_READINGS, [])?;
-    }
     LAST.iter().try_for_each(|table| copy(tx, table))?;
     // Row numbers of customers are others now, so what went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
