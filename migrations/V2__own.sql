@@ -97,7 +97,7 @@ CREATE TABLE stripe_operations (
     wanted             TEXT NOT NULL CHECK (json_valid(wanted)), -- what decides whether it was done, JSON: for example {"price_id": …}
     status             TEXT NOT NULL                            -- where it stands, see ARCHITECTURE.md
                        CHECK (status = 'sending' OR status = 'in_doubt' OR status = 'done' OR status = 'refused' OR status = 'not_done'),
-    attempts           INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- times that it was taken up
+    attempts           INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- its attempts
     first_sent_ms      INTEGER NOT NULL,                        -- before its first byte left, unix milliseconds
     sent_log_id        INTEGER NOT NULL,                        -- newest event in the log then: its answer contains all of them
     next_attempt_at_ms INTEGER,                                 -- when the outcome is asked for again, unix milliseconds
