@@ -105,7 +105,7 @@ fn what_is_not_derived_is_taken_over_and_nothing_is_sent() {
 fn a_reading_that_repeats_what_is_there_stores_no_body() {
     let mut till = Till::new();
     let active = event(CREATED, "alice", START_S, &[]);
-    till.feed(&[active.clone()]);
+    till.feed(std::slice::from_ref(&active));
     read_now(&till, &active["data"]["object"], START_S + 5);
     read_now(&till, &active["data"]["object"], START_S + 6);
     assert_eq!(till.value("SELECT count(*) FROM api_readings WHERE data IS NULL AND same_log_id = 1"), 2);
