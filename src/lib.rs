@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod ids;
 pub mod leap;
 pub mod money;
+pub mod notice_kind;
 pub mod retry;
 pub mod thread;
 // decisions
@@ -27,6 +28,7 @@ pub mod account;
 pub mod calls;
 pub mod delivery;
 pub mod fetch;
+pub mod notify;
 pub mod operations;
 pub mod projection;
 pub mod retrier;

@@ -14,7 +14,7 @@ mod guard;
 pub mod handled;
 mod history;
 mod invoice;
-mod invoiced;
+pub(crate) mod invoiced;
 pub mod links;
 mod mail;
 pub mod mode;
@@ -28,7 +28,6 @@ pub mod read;
 pub mod relink;
 pub mod resync;
 mod standing;
-pub mod still;
 mod subscription;
 pub mod thin;
 

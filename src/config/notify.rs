@@ -11,6 +11,7 @@ use super::address;
 use super::fault::shown;
 use super::reader::{Number, Reader};
 use super::secret::Secret;
+use crate::notify::event_type::EventType;
 
 /// Who is told of what, and how.
 #[derive(Debug, Clone)]
@@ -96,18 +97,8 @@ impl NotifyWebhook {
     }
 }
 
-/// Types of events that we make; `stripe.…` forwards Stripe's.
-const TYPES: [&str; 7] = [
-    "entitlement.changed",
-    "subscription.changed",
-    "payment.failed",
-    "payment.recovered",
-    "dispute.created",
-    "invoice.finalized",
-    "webhook.dead_letter",
-];
 /// What an application needs.
-const DEFAULT_EVENTS: &str = "entitlement.changed";
+const DEFAULT_EVENTS: EventType = EventType::EntitlementChanged;
 const SECRETS: usize = 2;
 const SECRET_PREFIX: &str = "whsec_";
 const MIN_KEY_BYTES: usize = 24;
@@ -234,13 +225,14 @@ fn key_of(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn events(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
-    let Some(given) = reader.texts(key) else { return vec![DEFAULT_EVENTS.to_owned()] };
+    let Some(given) = reader.texts(key) else { return vec![DEFAULT_EVENTS.as_str().to_owned()] };
     if given.is_empty() {
         reader.fault(key, "is empty: list the types that this endpoint wants, or \"*\" for all");
     }
     for event in &given {
         if !is_pattern(event) {
-            let types = TYPES.join(", ");
+            let types: Vec<&str> = EventType::offered().map(EventType::as_str).collect();
+            let types = types.join(", ");
             reader.fault(
                 key,
                 format!("{shown} is no type of event: there are {types}, \"stripe.*\" and \"*\"", shown = shown(event)),
@@ -252,14 +244,14 @@ fn events(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
 
 /// A type, the beginning of some followed by `*`, or something of Stripe's.
 fn is_pattern(text: &str) -> bool {
-    let known = |name: &str| TYPES.contains(&name);
+    let mut types = EventType::offered().map(EventType::as_str);
     match text.strip_suffix('*') {
         Some("") => true,
         Some(beginning) if beginning.ends_with('.') && !beginning.contains('*') => {
-            beginning.starts_with("stripe.") || TYPES.iter().any(|name| name.starts_with(beginning))
+            beginning.starts_with("stripe.") || types.any(|name| name.starts_with(beginning))
         }
         Some(_) => false,
-        None => known(text) || text.strip_prefix("stripe.").is_some_and(|rest| !rest.is_empty()),
+        None => types.any(|name| name == text) || text.strip_prefix("stripe.").is_some_and(|rest| !rest.is_empty()),
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ use super::derived::Basis;
 use super::{Event, Step};
 use crate::entitlement::Answer;
 use crate::ids;
+use crate::notify::event_type::EventType;
 use crate::store::effective::{self, Answered};
 use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::subscriptions::{self, Subscription};
@@ -29,14 +31,11 @@ use crate::stripe::object;
 
 /// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
 pub const FORWARDED_S: i64 = 30 * 86_400;
-const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
-/// The type of what tells a user's answer.
-pub const ENTITLEMENT_CHANGED: &str = "entitlement.changed";
 
 /// An event for the application.
-pub struct News<'a> {
+pub(super) struct News<'a, T> {
     /// Its type.
-    pub event_type: &'a str,
+    pub event_type: EventType,
     /// What it is about; one event per type and key.
     pub key: &'a str,
     /// Whom it concerns; order is kept per user.
@@ -44,19 +43,42 @@ pub struct News<'a> {
     /// When it happened, unix seconds.
     pub at_s: i64,
     /// What it says.
-    pub data: &'a Value,
+    pub data: &'a T,
+}
+
+/// What is sent, by the convention.
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    r#type: &'a str,
+    timestamp: String,
+    data: &'a T,
+}
+
+impl<T: Serialize> Envelope<'_, T> {
+    fn text(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::Sql(error.to_string()))
+    }
+}
+
+/// Facts, and the user whom they concern.
+#[derive(Serialize)]
+pub(super) struct OfUser<'a, T> {
+    #[serde(flatten)]
+    pub facts: &'a T,
+    pub user_id: Option<&'a str>,
 }
 
 /// Writes an event into the outbox for every endpoint that wants it.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn tell(tx: &Tx, news: &News, basis: Basis) -> Result<(), StoreError> {
-    if !basis.notify.is_wanted(news.event_type) {
+pub(super) fn tell<T: Serialize>(tx: &Tx, news: &News<T>, basis: Basis) -> Result<(), StoreError> {
+    let event_type = news.event_type.as_str();
+    if !basis.notify.is_wanted(event_type) {
         return Ok(());
     }
-    let payload = json!({"type": news.event_type, "timestamp": rfc3339(news.at_s), "data": news.data}).to_string();
-    put(tx, news.event_type, news.key, (news.user_id, &payload), basis)
+    let payload = Envelope { r#type: event_type, timestamp: rfc3339(news.at_s), data: news.data }.text()?;
+    put(tx, event_type, news.key, (news.user_id, &payload), basis)
 }
 
 fn put(
@@ -99,14 +121,7 @@ pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreE
     }
     let Some(body) = inbox::find_payload(tx, &event.id)? else { return Ok(()) };
     let body = RawValue::from_string(body).map_err(|error| StoreError::Sql(error.to_string()))?;
-    #[derive(serde::Serialize)]
-    struct Forwarded<'a> {
-        r#type: &'a str,
-        timestamp: String,
-        data: &'a RawValue,
-    }
-    let forwarded = Forwarded { r#type: &event_type, timestamp: rfc3339(event.created), data: &body };
-    let payload = serde_json::to_string(&forwarded).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let payload = Envelope { r#type: &event_type, timestamp: rfc3339(event.created), data: &body }.text()?;
     let user_id = concerned(tx, event)?;
     put(tx, &event_type, &event.id, (user_id.as_deref(), &payload), basis)
 }
@@ -148,7 +163,7 @@ fn counted_before(before: &Answered) -> Value {
 
 /// Tells that a user's answer is another than the stored one. To be called before the row is replaced.
 pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
-    if !basis.notify.is_wanted(ENTITLEMENT_CHANGED) {
+    if !basis.notify.is_wanted(EventType::EntitlementChanged.as_str()) {
         return Ok(());
     }
     let before = effective::find_answered(tx, user_id)?;
@@ -161,7 +176,7 @@ pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis)
     let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
     basis
         .notify
-        .subscribers(ENTITLEMENT_CHANGED)
+        .subscribers(EventType::EntitlementChanged.as_str())
         .try_for_each(|subscriber| put_answer(tx, &subscriber.url, (user_id, &key, sequence), &data, basis))
 }
 
@@ -190,10 +205,11 @@ fn put_answer(
     basis: Basis,
 ) -> Result<(), StoreError> {
     let at = rfc3339(basis.now_ms.div_euclid(1000));
-    let payload = json!({"type": ENTITLEMENT_CHANGED, "timestamp": at, "data": data}).to_string();
+    let event_type = EventType::EntitlementChanged.as_str();
+    let payload = Envelope { r#type: event_type, timestamp: at, data }.text()?;
     let new = NewEffect {
         kind: Kind::Webhook,
-        dedupe_key: &format!("webhook:{url}:{ENTITLEMENT_CHANGED}:{key}"),
+        dedupe_key: &format!("webhook:{url}:{event_type}:{key}"),
         user_id: Some(user_id),
         target: Some(url),
         payload: &payload,
@@ -211,7 +227,7 @@ fn of_change(tx: &Tx, basis: Basis) -> Result<(String, i64), StoreError> {
 
 /// A subscription as it stands before its row is replaced, if anybody wants to know.
 pub(super) fn before(step: &Step, id: &str) -> Result<Option<Subscription>, StoreError> {
-    if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
+    if !step.context.notify.is_wanted(EventType::SubscriptionChanged.as_str()) {
         return Ok(None);
     }
     Ok(subscriptions::find(step.tx, id)?.map(|shown| shown.subscription))
@@ -219,7 +235,7 @@ pub(super) fn before(step: &Step, id: &str) -> Result<Option<Subscription>, Stor
 
 /// Tells that a subscription is another than before.
 pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Subscription) -> Result<(), StoreError> {
-    if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
+    if !step.context.notify.is_wanted(EventType::SubscriptionChanged.as_str()) {
         return Ok(());
     }
     // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
@@ -237,7 +253,7 @@ pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Sub
     let (key, sequence) = of_change(step.tx, step.basis())?;
     let data = shown(row, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
-    let (event_type, at_s) = (SUBSCRIPTION_CHANGED, row.event_created);
+    let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
     tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
 }
 

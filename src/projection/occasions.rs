@@ -2,14 +2,17 @@
 //! per object, by its key in the outbox; what is not sent for a reason of its own is there as skipped, with the reason.
 //! Where mail is off, nothing is. Called by the families and by `retrier`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::announce::{self, News};
+use super::announce::{self, News, OfUser};
 use super::derived::Basis;
 use super::mail::{self, Mail, Recipient};
 use super::{ProjectionError, Step};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
+use crate::notify::event_type::EventType;
+use crate::notify::notice::{DeadLetterFacts, DisputeFacts, InvoiceFacts, MissingFacts, Notice, TrialFacts};
+use crate::notify::text::{Link, Text};
 use crate::store::dead_letters::DeadLetter;
 use crate::store::objects::{self, Key};
 use crate::store::subscriptions::{self, Item, Subscription};
@@ -25,34 +28,41 @@ const FLOOD: &str = "enough mails about dead letters in this hour";
 pub(super) fn invoice_finalized(step: &Step, id: &str) -> Result<(), ProjectionError> {
     let notify = &step.context.notify;
     let mailed = notify.mail && notify.invoice_finalized;
-    if step.is_reading() || !(mailed || notify.is_wanted("invoice.finalized")) {
+    if step.is_reading() || !(mailed || notify.is_wanted(EventType::InvoiceFinalized.as_str())) {
         return Ok(());
     }
     let shown = &step.snapshot.object;
     let customer_id = object::reference(shown, "customer");
     let recipient = Recipient::of_customer(step.tx, customer_id, Some(id))?;
     let (period_start, period_end) = object::invoice_period(shown)?;
-    let mut facts = json!({
-        "invoice_id": id, "customer_id": customer_id, "subscription_id": object::invoice_subscription(shown),
-        "invoice_number": object::text(shown, "number")?, "amount": object::integer(shown, "amount_due")?,
-        "total": object::integer(shown, "total")?, "currency": object::text(shown, "currency")?,
-        "due_date": object::integer(shown, "due_date")?, "period_start": period_start, "period_end": period_end,
-        "hosted_invoice_url": object::text(shown, "hosted_invoice_url")?,
-        "invoice_pdf": object::text(shown, "invoice_pdf")?, "finalized_at": step.event.created,
-    });
-    if mailed {
-        let mail =
-            Mail { notice: "invoice_finalized", key: id, recipient: &recipient, facts: &facts, not_before_ms: 0 };
-        mail::post(step.tx, &mail, is_old(step).then_some(TOO_LATE), step.basis())?;
-    }
+    let facts = InvoiceFacts {
+        invoice_id: Text::from(id),
+        customer_id: customer_id.map(Text::from),
+        subscription_id: object::invoice_subscription(shown).map(Text::from),
+        invoice_number: object::text(shown, "number")?.map(Text::from),
+        amount: object::integer(shown, "amount_due")?,
+        total: object::integer(shown, "total")?,
+        currency: object::text(shown, "currency")?.map(Text::from),
+        due_date: object::integer(shown, "due_date")?,
+        period_start,
+        period_end,
+        hosted_invoice_url: object::text(shown, "hosted_invoice_url")?.map(Link::from),
+        invoice_pdf: object::text(shown, "invoice_pdf")?.map(Link::from),
+        finalized_at: Some(step.event.created),
+    };
     let user_id = recipient.user_id.as_deref();
-    // Bearer links are for the customer's eyes.
-    if let Some(fields) = facts.as_object_mut() {
-        fields.remove("hosted_invoice_url");
-        fields.remove("invoice_pdf");
-        fields.insert("user_id".to_owned(), json!(user_id));
+    let news = News {
+        event_type: EventType::InvoiceFinalized,
+        key: id,
+        user_id,
+        at_s: step.event.created,
+        data: &OfUser { facts: &facts.without_links(), user_id },
+    };
+    if mailed {
+        let notice = Notice::InvoiceFinalized(facts);
+        let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
+        mail::post(step.tx, mail, is_old(step).then_some(TOO_LATE), step.basis())?;
     }
-    let news = News { event_type: "invoice.finalized", key: id, user_id, at_s: step.event.created, data: &facts };
     Ok(announce::tell(step.tx, &news, step.basis())?)
 }
 
@@ -66,15 +76,22 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
     let customer_id = object::reference(shown, "customer");
     let recipient = Recipient::of_customer(step.tx, customer_id, None)?;
     let Some(known) = subscriptions::find(step.tx, id)? else { return Ok(()) };
-    let tier = entitlement::tier_bought(&known.facts(), &step.context.policy).map(str::to_owned);
+    let bought = known.facts();
+    let tier = entitlement::tier_bought(&bought, &step.context.policy);
     let price = price(step, shown, &known.subscription)?;
     let ends = known.subscription.cancel_at_period_end || known.subscription.cancel_at.is_some();
-    let facts = json!({
-        "subscription_id": id, "customer_id": customer_id, "trial_end": trial_end, "tier": tier,
-        "amount": price.as_ref().map(|price| price.amount), "currency": price.as_ref().map(|price| &price.currency),
-        "interval": price.as_ref().map(|price| &price.interval.0),
-        "interval_count": price.as_ref().map(|price| price.interval.1), "ends_with_trial": ends,
-    });
+    let price = price.as_ref();
+    let facts = TrialFacts {
+        subscription_id: Text::from(id),
+        customer_id: customer_id.map(Text::from),
+        trial_end: Some(trial_end),
+        tier: tier.map(Text::from),
+        amount: price.map(|price| price.amount),
+        currency: price.map(|price| Text::from(price.currency.as_str())),
+        interval: price.map(|price| Text::from(price.interval.0.as_str())),
+        interval_count: price.map(|price| price.interval.1),
+        ends_with_trial: ends,
+    };
     let skipped = if trial_end <= step.now_ms.div_euclid(1000) {
         Some("the trial was over")
     } else if known.subscription.status != "trialing" {
@@ -83,8 +100,9 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
         None
     };
     let key = format!("{id}:{trial_end}");
-    let mail = Mail { notice: "trial_will_end", key: &key, recipient: &recipient, facts: &facts, not_before_ms: 0 };
-    Ok(mail::post(step.tx, &mail, skipped, step.basis())?)
+    let notice = Notice::TrialWillEnd(facts);
+    let mail = Mail { notice, key: &key, recipient: &recipient, not_before_ms: 0 };
+    Ok(mail::post(step.tx, mail, skipped, step.basis())?)
 }
 
 /// What a subscription costs per interval, where that is known for sure: all items of one interval, fixed prices, no
@@ -144,23 +162,26 @@ pub(super) fn dispute_created(step: &Step) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
     let due_by = shown.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
-    let facts = json!({
-        "dispute_id": id, "charge_id": object::reference(shown, "charge"),
-        "payment_intent_id": object::reference(shown, "payment_intent"),
-        "amount": object::integer(shown, "amount")?, "currency": object::text(shown, "currency")?,
-        "reason": object::text(shown, "reason")?, "status": object::text(shown, "status")?,
-        "evidence_due_by": due_by, "created": object::integer(shown, "created")?.unwrap_or(step.event.created),
-    });
+    let facts = DisputeFacts {
+        dispute_id: Text::from(id),
+        charge_id: object::reference(shown, "charge").map(Text::from),
+        payment_intent_id: object::reference(shown, "payment_intent").map(Text::from),
+        amount: object::integer(shown, "amount")?,
+        currency: object::text(shown, "currency")?.map(Text::from),
+        reason: object::text(shown, "reason")?.map(Text::from),
+        status: object::text(shown, "status")?.map(Text::from),
+        evidence_due_by: due_by,
+        created: Some(object::integer(shown, "created")?.unwrap_or(step.event.created)),
+    };
     let recipient = Recipient::operator(step.basis());
-    let mail = Mail { notice: "dispute_created", key: id, recipient: &recipient, facts: &facts, not_before_ms: 0 };
-    mail::post(step.tx, &mail, None, step.basis())?;
+    let notice = Notice::DisputeCreated(facts.clone());
+    let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
+    mail::post(step.tx, mail, None, step.basis())?;
     let user_id = owner_of_charge(step, shown)?;
-    let mut data = facts;
-    if let Some(fields) = data.as_object_mut() {
-        fields.insert("user_id".to_owned(), json!(user_id));
-    }
     let user_id = user_id.as_deref();
-    let news = News { event_type: "dispute.created", key: id, user_id, at_s: step.event.created, data: &data };
+    let data = OfUser { facts: &facts, user_id };
+    let (event_type, at_s) = (EventType::DisputeCreated, step.event.created);
+    let news = News { event_type, key: id, user_id, at_s, data: &data };
     Ok(announce::tell(step.tx, &news, step.basis())?)
 }
 
@@ -177,24 +198,27 @@ fn owner_of_charge(step: &Step, dispute: &Value) -> Result<Option<String>, Store
 /// # Errors
 /// When the database cannot take it.
 pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), StoreError> {
-    let facts = json!({
-        "event_id": letter.event_id, "event_type": letter.event_type, "attempts": letter.retry_count,
-        "error": letter.error, "received_at": letter.received_ms.div_euclid(1000),
-    });
+    let facts = DeadLetterFacts {
+        event_id: Text::from(letter.event_id.as_str()),
+        event_type: Some(Text::from(letter.event_type.as_str())),
+        attempts: Some(i64::from(letter.retry_count)),
+        error: Some(Text::from(letter.error.as_str())),
+        received_at: Some(letter.received_ms.div_euclid(1000)),
+    };
     let recipient = Recipient::operator(basis);
-    let (notice, key) = ("webhook_dead_letter", letter.event_id.as_str());
-    let mail = Mail { notice, key, recipient: &recipient, facts: &facts, not_before_ms: 0 };
+    let (notice, key) = (Notice::WebhookDeadLetter(facts.clone()), letter.event_id.as_str());
+    let mail = Mail { notice, key, recipient: &recipient, not_before_ms: 0 };
     let flood = basis.notify.mail && is_flood(tx, basis.now_ms)?;
-    mail::post(tx, &mail, flood.then_some(FLOOD), basis)?;
+    mail::post(tx, mail, flood.then_some(FLOOD), basis)?;
     let at_s = letter.created_at_ms.div_euclid(1000);
-    let news = News { event_type: "webhook.dead_letter", key: &letter.event_id, user_id: None, at_s, data: &facts };
+    let news = News { event_type: EventType::WebhookDeadLetter, key, user_id: None, at_s, data: &facts };
     announce::tell(tx, &news, basis)
 }
 
-fn webhooks_missing(tx: &Tx, key: &str, facts: &Value, basis: Basis) -> Result<(), StoreError> {
+fn webhooks_missing(tx: &Tx, key: &str, facts: MissingFacts, basis: Basis) -> Result<(), StoreError> {
     let (recipient, not_before_ms) = (Recipient::operator(basis), basis.now_ms);
-    let mail = Mail { notice: "webhooks_missing", key, recipient: &recipient, facts, not_before_ms };
-    mail::post(tx, &mail, None, basis)
+    let mail = Mail { notice: Notice::WebhooksMissing(facts), key, recipient: &recipient, not_before_ms };
+    mail::post(tx, mail, None, basis)
 }
 
 /// No webhook has come since then, unix milliseconds.
@@ -202,9 +226,9 @@ fn webhooks_missing(tx: &Tx, key: &str, facts: &Value, basis: Basis) -> Result<(
 /// # Errors
 /// When the database cannot take it.
 pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
-    let facts = json!({"silent_since": since_ms.div_euclid(1000)});
+    let facts = MissingFacts { silent_since: Some(since_ms.div_euclid(1000)), late_events: None };
     let key = format!("silence:{since_ms}");
-    webhooks_missing(tx, &key, &facts, basis)
+    webhooks_missing(tx, &key, facts, basis)
 }
 
 /// So many events came by catching up that webhooks should have brought. One mail a day.
@@ -213,9 +237,9 @@ pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
 /// When the database cannot take it.
 pub fn late_events(tx: &Tx, count: u64, basis: Basis) -> Result<(), StoreError> {
     const DAY_MS: i64 = 86_400_000;
-    let facts = json!({"late_events": count});
+    let facts = MissingFacts { silent_since: None, late_events: Some(count) };
     let key = format!("late:{}", basis.now_ms.div_euclid(DAY_MS));
-    webhooks_missing(tx, &key, &facts, basis)
+    webhooks_missing(tx, &key, facts, basis)
 }
 
 /// Counts a mail about a dead letter: the hour, and how many there were in it.

@@ -5,6 +5,7 @@
 
 use super::notify::Notify;
 use super::{Context, announce, derived};
+use crate::notify::event_type::EventType;
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
 use crate::thread::Stop;
 
@@ -14,7 +15,7 @@ const PAGE: u32 = 500;
 /// Whether an endpoint is to be told answers.
 #[must_use]
 pub fn wants_answers(notify: &Notify, url: &str) -> bool {
-    notify.subscribers(announce::ENTITLEMENT_CHANGED).any(|subscriber| subscriber.url == url)
+    notify.subscribers(EventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
 }
 
 /// Notes which known endpoints are told no answers by this configuration. To be called at start, before anything is

@@ -10,9 +10,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use super::letter::{self, Letter};
-use super::notice::{KINDS, Kind, Notice};
-use super::words;
+use super::letter::Values;
+use crate::notice_kind::NoticeKind;
 
 /// What a template may show. `docs/notices.md` says what each is.
 pub const PLACEHOLDERS: [&str; 30] = [
@@ -50,49 +49,6 @@ pub const PLACEHOLDERS: [&str; 30] = [
 
 /// A template is a mail, not a book.
 const MAX_BYTES: u64 = 200_000;
-
-/// The facts of one mail, by placeholder.
-pub(super) type Values = BTreeMap<&'static str, String>;
-
-/// What a mail's facts are called in templates. A fact that is not known is not in it.
-pub(super) fn values(notice: &Notice, letter: &Letter, product: &str) -> Values {
-    let reason = notice.text("failure_code").as_deref().and_then(words::failure).map(str::to_owned);
-    let interval =
-        notice.text("interval").map(|unit| words::interval(&unit, notice.number("interval_count").unwrap_or(1)));
-    let known = [
-        ("amount", notice.money()),
-        ("attempt", notice.number("attempt").or_else(|| notice.number("attempts")).map(|count| count.to_string())),
-        ("currency", notice.text("currency").map(|code| code.to_uppercase())),
-        ("date", letter.date.clone()),
-        ("dispute_id", notice.text("dispute_id")),
-        ("due_date", notice.day("due_date")),
-        ("endpoint", notice.text("url").filter(|_| notice.kind == Kind::WebhookEndpointDisabled)),
-        ("error", notice.text("error")),
-        ("event_id", notice.text("event_id")),
-        ("event_type", notice.text("event_type")),
-        ("evidence_due_by", notice.day("evidence_due_by")),
-        ("failed_at", notice.day("failed_at")),
-        ("grace_period_end", notice.promised_end()),
-        ("greeting", Some(letter::greeting(notice))),
-        ("heading", Some(letter.heading.clone())),
-        ("interval", interval),
-        ("invoice_id", notice.text("invoice_id")),
-        ("invoice_number", notice.text("invoice_number")),
-        ("invoice_pdf", notice.link("invoice_pdf")),
-        ("next_attempt", notice.day("next_attempt_at")),
-        ("product", Some(product.to_owned())),
-        ("reason", reason.or_else(|| notice.text("reason"))),
-        ("settled_at", notice.day("settled_at")),
-        ("subject", Some(letter.subject.clone())),
-        ("tier", notice.text("tier")),
-        ("tier_now", notice.text("tier_now")),
-        ("trial_end", notice.day("trial_end")),
-        ("url", letter.button.as_ref().map(|button| button.url.clone())),
-        ("user_id", notice.user_id.clone()),
-        ("user_name", notice.user_name.clone()),
-    ];
-    known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -205,7 +161,7 @@ const ENDINGS: [(Part, &str); 3] = [(Part::Subject, ".subject.txt"), (Part::Text
 
 /// The operator's own templates.
 #[derive(Debug, Default)]
-pub(super) struct Overrides(BTreeMap<(Kind, Part), Template>);
+pub(super) struct Overrides(BTreeMap<(NoticeKind, Part), Template>);
 
 impl Overrides {
     /// Reads a folder. Files that end neither in `.txt` nor in `.html` are left alone.
@@ -233,15 +189,16 @@ impl Overrides {
     }
 
     /// The template that stands in for ours.
-    pub(super) fn find(&self, kind: Kind, part: Part) -> Option<&Template> {
+    pub(super) fn find(&self, kind: NoticeKind, part: Part) -> Option<&Template> {
         self.0.get(&(kind, part))
     }
 }
 
-fn template(path: &Path, name: &str) -> Result<((Kind, Part), Template), String> {
-    let place = ENDINGS.iter().find_map(|(part, ending)| Some((Kind::of(name.strip_suffix(ending)?)?, *part)));
+fn template(path: &Path, name: &str) -> Result<((NoticeKind, Part), Template), String> {
+    let place = ENDINGS.iter().find_map(|(part, ending)| Some((NoticeKind::of(name.strip_suffix(ending)?)?, *part)));
     let Some((kind, part)) = place else {
-        let kinds = KINDS.map(|(_, name)| name).join(", ");
+        let kinds: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let kinds = kinds.join(", ");
         return Err(format!(" is no template: name it KIND.subject.txt, KIND.txt or KIND.html, where KIND is {kinds}"));
     };
     let mut text = String::new();

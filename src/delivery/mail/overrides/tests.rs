@@ -1,5 +1,9 @@
 #![allow(clippy::unwrap_used)]
+use std::collections::BTreeSet;
+
+use super::super::letter;
 use super::*;
+use crate::notify::notice::NoticeMail;
 
 fn filled(text: &str, values: &[(&'static str, &str)]) -> String {
     let values: Values = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -54,9 +58,9 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
     put("payment_failed.subject.txt", b"{{ product }}\n");
     put("README.md", b"{{ left alone }}");
     let read = Overrides::read(folder.path()).unwrap();
-    assert!(read.find(Kind::PaymentFailed, Part::Html).is_some());
-    assert!(read.find(Kind::PaymentFailed, Part::Subject).is_some());
-    assert!(read.find(Kind::PaymentFailed, Part::Text).is_none());
+    assert!(read.find(NoticeKind::PaymentFailed, Part::Html).is_some());
+    assert!(read.find(NoticeKind::PaymentFailed, Part::Subject).is_some());
+    assert!(read.find(NoticeKind::PaymentFailed, Part::Text).is_none());
     put("payment_faild.html", b"x");
     put("test.txt", b"{{ amount }}\n{{ cvc }}");
     put("test.subject.txt", b"one\ntwo");
@@ -86,19 +90,22 @@ fn a_folder_that_is_not_there_is_told() {
 
 #[test]
 fn every_placeholder_has_a_value_when_its_fact_is_known() {
-    let all = serde_json::json!({
-        "notice": "webhook_endpoint_disabled", "to": "a@b.example", "user": {"id": "u1", "name": "Jane"},
-        "facts": {
-            "amount": 1, "currency": "usd", "attempt": 1, "dispute_id": "dp_1", "due_date": 1, "url": "https://a.example",
-            "error": "e", "event_id": "evt_1", "event_type": "a.b", "evidence_due_by": 1, "failed_at": 1,
-            "grace_period_end": 1, "interval": "month", "invoice_id": "in_1", "invoice_number": "1",
-            "invoice_pdf": "https://a.example/1", "next_attempt_at": 1, "failure_code": "expired_card", "settled_at": 1,
-            "tier": "pro", "tier_now": "free", "trial_end": 1, "disabled_at": 1,
-        },
+    let facts = serde_json::json!({
+        "amount": 1, "currency": "usd", "attempt": 1, "attempts": 1, "dispute_id": "dp_1", "due_date": 1,
+        "url": "https://a.example", "error": "e", "event_id": "evt_1", "event_type": "a.b", "evidence_due_by": 1,
+        "failed_at": 1, "grace_period_end": 1, "interval": "month", "invoice_id": "in_1", "invoice_number": "1",
+        "invoice_pdf": "https://a.example/1", "hosted_invoice_url": "https://a.example/2", "next_attempt_at": 1,
+        "failure_code": "expired_card", "settled_at": 1, "reason": "gone", "tier": "pro", "tier_now": "free",
+        "trial_end": 1, "disabled_at": 1,
     });
-    let notice = Notice::read(&all).unwrap();
-    let mut letter = letter::write(&notice, "Example");
-    letter.button = Some(letter::Link { label: "x", url: "https://a.example".to_owned() });
-    let found: Vec<&str> = values(&notice, &letter, "Example").into_keys().collect();
-    assert_eq!(found, PLACEHOLDERS);
+    let mut found = BTreeSet::new();
+    for kind in NoticeKind::ALL {
+        let mail: NoticeMail = serde_json::from_value(serde_json::json!({
+            "notice": kind.as_str(), "to": "a@b.example", "user": {"id": "u1", "name": "Jane"}, "facts": facts,
+        }))
+        .unwrap();
+        let letter = letter::write(&mail.notice, "Example");
+        found.extend(letter::values(&mail, &letter, "Example").into_keys());
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), PLACEHOLDERS);
 }
