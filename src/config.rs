@@ -6,12 +6,10 @@
 mod address;
 mod dev;
 mod document;
+mod example;
 mod fault;
 mod keys;
 mod kinds;
-mod link;
-mod notify;
-mod plans;
 mod reader;
 mod secret;
 mod sections;
@@ -20,13 +18,23 @@ mod surroundings;
 mod tests;
 mod words;
 
-pub use crate::entitlement::{PausedCollection, Plan, WhenStale};
+use crate::delivery::endpoint::EndpointSettings;
+use crate::delivery::mail;
+use crate::entitlement::Policy;
+use crate::http::api::offers::Offers;
+use crate::http::auth::Tokens;
+use crate::http::guard::Limits;
+use crate::http::webhook::WebhookEndpoint;
 use crate::ownership::Rules;
-pub use crate::retry::RetryPolicy as Retry;
-pub use address::{Address, application_url};
-pub use dev::dev_config_text;
+use crate::projection::notify::NoticeSettings;
+use crate::retry::RetryPolicy;
+use crate::scheduler::Nightly;
+use crate::stripe::settings::{Mode, Settings};
+pub use address::Address;
+pub(crate) use address::application_url;
+pub(crate) use dev::dev_config_text;
+pub(crate) use example::example;
 pub use fault::{Fault, Faults};
-pub use notify::{Notify, NotifyWebhook, Security, Smtp};
 pub use secret::Secret;
 pub use surroundings::{Flags, Surroundings};
 
@@ -34,7 +42,8 @@ use reader::Reader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Everything that can be configured. The meaning of each key is in `config.toml.example`.
+/// Everything that can be configured, in the types that the rooms own: nothing is copied from one into another. The meaning
+/// of each key is in `config.toml.example`.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The SQLite file.
@@ -48,23 +57,23 @@ pub struct Config {
     /// How to talk with Stripe, and how Stripe talks with us.
     pub stripe: Stripe,
     /// Who may call the private listener.
-    pub api: Api,
-    /// From the lowest tier to the highest. None: every price buys the tier `default`.
-    pub plans: Vec<Plan>,
+    pub tokens: Tokens,
+    /// Which prices buy which tier, what to answer from old knowledge, and how long access outlasts a failed payment.
+    pub policy: Policy,
     /// Whose word counts for whose customer it is.
     pub link: Rules,
     /// When failed work is tried again.
-    pub retry: Retry,
-    /// What to answer from old knowledge, and while nothing is collected.
-    pub entitlement: Entitlement,
-    /// How failed payments are chased.
-    pub dunning: Dunning,
-    /// Who is told of what, and how.
-    pub notify: Notify,
-    /// Where a checkout leads, and whether taxes are worked out.
-    pub checkout: Checkout,
-    /// Where the customer portal leads.
-    pub portal: Portal,
+    pub retry: RetryPolicy,
+    /// Who is told of what.
+    pub notices: NoticeSettings,
+    /// So many hours without a webhook are told to the operator.
+    pub silence_h: Option<i64>,
+    /// What a mailer is made from, where a sender and a mail server are named; always there when mail is sent.
+    pub mail: Option<mail::Settings>,
+    /// The application's endpoints; their URLs differ.
+    pub endpoints: Vec<EndpointSettings>,
+    /// Where a checkout and the portal lead, and what browsers get.
+    pub offers: Offers,
     /// What a client may ask of the listeners.
     pub limits: Limits,
     /// The file that was read.
@@ -91,152 +100,37 @@ pub struct Listen {
     pub private: Address,
 }
 
-/// How to talk with Stripe.
+/// How to talk with Stripe, and how Stripe talks with us.
 #[derive(Debug, Clone)]
 pub struct Stripe {
-    /// None: no calls to Stripe.
-    pub api_key: Option<Secret>,
-    /// Handed to browsers.
-    pub publishable_key: Option<String>,
-    /// Without a slash at its end.
-    pub api_base: String,
+    /// What the client is made from. None: no key, so no calls to Stripe.
+    pub client: Option<Settings>,
     /// Whose events this database keeps, if the configuration says it; see [`Stripe::mode`].
     pub mode_said: Option<Mode>,
     /// Our own account, if the configuration names it; else it is the key's.
     pub account: Option<String>,
-    /// Sent as `Stripe-Version`.
-    pub api_version: String,
-    /// How long a request of the application's waits for Stripe, all attempts together, in seconds.
-    pub timeout_s: u64,
-    /// Calls per second at most, reads and writes together.
-    pub calls_per_s: u32,
     /// Pull-only mode: how often Stripe is asked for events, in seconds. None: webhooks bring them.
     pub pull_interval_s: Option<i64>,
-    /// Whether the copy is compared with Stripe at night.
-    pub nightly_drift: NightlyDrift,
-    /// At least one, unless events are pulled; their paths differ.
+    /// What is done at night about differences from Stripe. None: they are not looked for.
+    pub nightly_drift: Option<Nightly>,
+    /// At least one, unless events are pulled; their paths differ. [`Purpose::Serve`] leaves none without a secret.
     pub webhooks: Vec<WebhookEndpoint>,
-}
-
-/// What is done at night about differences from Stripe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NightlyDrift {
-    /// They are not looked for.
-    Off,
-    /// They are told.
-    Check,
-    /// They are repaired and told.
-    Fix,
-}
-
-/// An endpoint that Stripe sends events to.
-#[derive(Debug, Clone)]
-pub struct WebhookEndpoint {
-    /// Starts with a slash.
-    pub path: String,
-    /// Any of them may have signed. [`Purpose::Serve`] never gets an empty list.
-    pub secrets: Vec<Secret>,
-    /// How far a signature's time may be from ours, in seconds.
-    pub tolerance_s: i64,
-}
-
-/// Who may call the private listener.
-#[derive(Debug, Clone)]
-pub struct Api {
-    /// For the application.
-    pub token: Option<Secret>,
-    /// For operators.
-    pub admin_token: Option<Secret>,
-}
-
-/// What to answer from old knowledge, and while nothing is collected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entitlement {
-    /// How long after the end of its period an unrenewed subscription is believed, in seconds.
-    pub stale_after_s: i64,
-    /// What is answered after that.
-    pub when_stale: WhenStale,
-    /// What `pause_collection` means for access.
-    pub paused_collection: PausedCollection,
-}
-
-/// How failed payments are chased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dunning {
-    /// How long access lasts after the first failed payment.
-    pub grace_period_days: i64,
-    /// How long before the end of that the last warning goes out.
-    pub warning_days: i64,
-}
-
-/// Where a checkout leads unless the call says otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checkout {
-    /// After payment.
-    pub success_url: Option<String>,
-    /// After the customer gave up.
-    pub cancel_url: Option<String>,
-    /// Stripe works the taxes out.
-    pub automatic_tax: bool,
-}
-
-/// Where the customer portal leads unless the call says otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Portal {
-    /// Behind its back button.
-    pub return_url: Option<String>,
-}
-
-/// What a client may ask of the listeners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest body.
-    pub body_bytes: usize,
-    /// The longest request line with headers.
-    pub head_bytes: usize,
-    /// Connections at once.
-    pub connections: usize,
-    /// Bytes of all large bodies that come at once.
-    pub buffered_bytes: usize,
-    /// How long a client may take to send a request, in seconds.
-    pub request_timeout_s: u64,
-}
-
-/// Which of Stripe's two worlds a key belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Real money.
-    Live,
-    /// Play money.
-    Test,
 }
 
 impl Stripe {
     /// Events are asked for, so that no webhook need come.
-    #[must_use]
-    pub fn is_pulled(&self) -> bool {
-        self.pull_interval_s.is_some() && self.api_key.is_some()
+    pub(crate) fn is_pulled(&self) -> bool {
+        self.pull_interval_s.is_some() && self.client.is_some()
     }
 
     /// The mode of the database: what the configuration says, else the key's. None: it shows by the events that come.
-    #[must_use]
-    pub fn mode(&self) -> Option<Mode> {
+    pub(crate) fn mode(&self) -> Option<Mode> {
         self.mode_said.or_else(|| self.key_mode())
     }
 
-    /// The mode of the API key, by its prefix (docs.stripe.com/keys). None: no key, or one that
-    /// does not say, as those of organizations.
-    #[must_use]
-    pub fn key_mode(&self) -> Option<Mode> {
-        let key = self.api_key.as_ref()?.expose();
-        let starts_with = |prefixes: [&str; 2]| prefixes.iter().any(|p| key.starts_with(p));
-        if starts_with(["sk_live_", "rk_live_"]) {
-            Some(Mode::Live)
-        } else if starts_with(["sk_test_", "rk_test_"]) {
-            Some(Mode::Test)
-        } else {
-            None
-        }
+    /// None: no key, or one that does not say.
+    pub(crate) fn key_mode(&self) -> Option<Mode> {
+        self.client.as_ref()?.api_key.mode()
     }
 }
 
@@ -282,7 +176,7 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
             config.listen.private
         ));
     }
-    if config.notify.mail && config.notify.operator.is_none() {
+    if config.notices.mail && config.notices.operator.is_none() {
         config.warnings.push("notify.operator is not set: disputes and dead letters are mailed to nobody".to_owned());
     }
     if reader.faults.is_empty() {
@@ -307,7 +201,7 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
         }
     }
     let private = &config.listen.private;
-    let guarded = config.api.token.is_some() && config.api.admin_token.is_some();
+    let guarded = config.tokens.are_both_set();
     if !private.is_local() && !guarded {
         let message = format!(
             "{private} can be reached from other machines: set api.token and api.admin_token, or \
@@ -319,7 +213,7 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
 
 /// One token for both would let the application do what only operators may.
 fn refuse_equal_tokens(config: &Config, reader: &mut Reader<'_>) {
-    let (Some(token), Some(admin)) = (&config.api.token, &config.api.admin_token) else { return };
+    let (Some(token), Some(admin)) = (&config.tokens.api, &config.tokens.admin) else { return };
     if token.expose() == admin.expose() && !reader.is_dev() {
         let message = "is the same as api.token: give operators one of their own; `openssl rand -hex 32` makes one";
         reader.fault("api.admin_token", message);
@@ -340,13 +234,13 @@ fn refuse_other_mode(config: &Config, reader: &mut Reader<'_>) {
 /// Without a key nobody can be asked.
 fn refuse_idle_pulling(config: &Config, reader: &mut Reader<'_>) {
     let stripe = &config.stripe;
-    if stripe.api_key.is_some() || reader.has_fault("stripe.api_key") {
+    if stripe.client.is_some() || reader.has_fault("stripe.api_key") {
         return;
     }
     if stripe.pull_interval_s.is_some() {
         reader.fault("stripe.pull_interval_s", "needs stripe.api_key: without it Stripe cannot be asked for events");
     }
-    if stripe.nightly_drift != NightlyDrift::Off {
+    if stripe.nightly_drift.is_some() {
         reader.fault("stripe.nightly_drift", "needs stripe.api_key: without it there is nothing to compare with");
     }
 }

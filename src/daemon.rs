@@ -3,11 +3,8 @@
 mod deliveries;
 mod doors;
 mod flows;
-pub mod mailer;
 mod opening;
-pub mod outward;
 mod watchdog;
-mod wishes;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,24 +16,22 @@ use signal_hook::iterator::Signals;
 
 use crate::calls::{self, Calls};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, Mode, NightlyDrift};
+use crate::config::{Config, LogFormat};
 use crate::delivery::mail::MailError;
-use crate::entitlement::Policy;
 use crate::fetch::Fetcher;
 use crate::http::api::Api;
-use crate::http::api::offers::Offers;
-use crate::http::auth::Tokens;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
 use crate::projection::Context;
 use crate::projection::mode::ModeError;
 use crate::retrier::{self, Retrier};
-use crate::scheduler::{Nightly, Tasks};
+use crate::scheduler::Tasks;
 use crate::store::lock::{self, Lock};
 use crate::store::{OpenError, Store, StoreError, damage, schema};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
+use crate::stripe::settings::Mode;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
 use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
@@ -50,7 +45,6 @@ use watchdog::Watchdog;
 
 /// How long a stop may take before the process ends all the same.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
-const SECONDS_PER_DAY: i64 = 86_400;
 /// Why the daemon did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -121,26 +115,11 @@ pub struct Running {
 pub fn context(config: &Config) -> Context {
     Context {
         link: config.link.clone(),
-        policy: Policy {
-            plans: config.plans.clone(),
-            grace_period_s: config.dunning.grace_period_days.saturating_mul(SECONDS_PER_DAY),
-            stale_after_s: config.entitlement.stale_after_s,
-            when_stale: config.entitlement.when_stale,
-            paused_collection: config.entitlement.paused_collection,
-        },
+        policy: config.policy.clone(),
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
         account: config.stripe.account.clone(),
-        notify: wishes::notify(config),
-        fetches: config.stripe.api_key.is_some(),
-    }
-}
-
-fn offers(config: &Config) -> Offers {
-    Offers {
-        checkout: config.checkout.clone(),
-        portal: config.portal.clone(),
-        publishable_key: config.stripe.publishable_key.clone(),
-        mode: config.stripe.mode(),
+        notify: config.notices.clone(),
+        fetches: config.stripe.client.is_some(),
     }
 }
 
@@ -167,15 +146,6 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// What is done about drift at night.
-fn nightly(config: &Config) -> Option<Nightly> {
-    match config.stripe.nightly_drift {
-        NightlyDrift::Off => None,
-        NightlyDrift::Check => Some(Nightly::Check),
-        NightlyDrift::Fix => Some(Nightly::Fix),
-    }
-}
-
 /// Opens the database, takes or binds both listeners and starts every thread.
 ///
 /// # Errors
@@ -189,7 +159,7 @@ type Wanted<'a> = (&'a Config, Option<Forward>);
 
 fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let (config, forward) = wanted;
-    let client = outward::client(config)?;
+    let client = config.stripe.client.clone().map(Client::new).transpose()?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
@@ -208,7 +178,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         flows.spawn_waiting("fetch", move |stop, clock| fetcher.run(&rung, stop, clock))?;
         worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
-        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, nightly(config));
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
         let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
@@ -230,10 +200,10 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         store: store.clone(),
         clock: Arc::clone(clock),
         context,
-        tokens: Tokens { api: config.api.token.clone(), admin: config.api.admin_token.clone() },
+        tokens: config.tokens.clone(),
         bell,
         calls,
-        offers: offers(config),
+        offers: config.offers.clone(),
         refused: Arc::clone(&hooks.refused),
         started_ms: clock.now_ms(),
     };

@@ -6,6 +6,7 @@
 // values
 pub mod clock;
 pub mod descriptors;
+mod host;
 pub mod ids;
 pub mod leap;
 pub mod money;

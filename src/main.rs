@@ -1,4 +1,4 @@
-//! The `tilld` program: arguments → command. The only user of anyhow.
+//! The `tilld` program: arguments → command.
 
 use std::process::ExitCode;
 

@@ -40,7 +40,7 @@ use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
-use notify::Notify;
+use notify::NoticeSettings;
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -97,7 +97,7 @@ pub struct Context {
     /// Whose word counts for what.
     pub link: Rules,
     /// Who wants to hear of what.
-    pub notify: Notify,
+    pub notify: NoticeSettings,
 }
 
 impl Context {

@@ -47,9 +47,9 @@ fn fail(check: &'static str, message: impl Into<String>) -> Line {
 /// Runs every check and prints its line.
 ///
 /// # Errors
-/// When one of them fails.
+/// When one of them fails: as wrong use when the configuration is at fault, whatever else failed.
 pub fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
-    let lines = lines(flags);
+    let Checked { lines, is_misconfigured } = check(flags);
     let row = |line: &Line| {
         let verdict = match line.verdict {
             Verdict::Ok => "ok",
@@ -61,15 +61,25 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     table::aligned(out, &lines.iter().map(row).collect::<Vec<_>>())?;
     match lines.iter().filter(|line| line.verdict == Verdict::Fail).count() {
         0 => Ok(()),
+        failed if is_misconfigured => Err(Failure::wrong_use(format!("checks failed: {failed}"))),
         failed => Err(Failure::failed(format!("checks failed: {failed}"))),
     }
 }
 
-fn lines(flags: &Flags) -> Vec<Line> {
+/// All lines, and whether `tilld serve` would refuse the configuration.
+struct Checked {
+    lines: Vec<Line>,
+    is_misconfigured: bool,
+}
+
+fn check(flags: &Flags) -> Checked {
     let around = Surroundings::of_process();
     let config = match config::load(flags, &around, Purpose::Tool) {
         Ok(config) => config,
-        Err(Faults(faults)) => return faults.iter().map(|fault| fail("configuration", fault.to_string())).collect(),
+        Err(Faults(faults)) => {
+            let lines = faults.iter().map(|fault| fail("configuration", fault.to_string())).collect();
+            return Checked { lines, is_misconfigured: true };
+        }
     };
     let faults = config::load(flags, &around, Purpose::Serve).err().map(|Faults(faults)| faults);
     let mut lines = configuration(&config);
@@ -83,7 +93,7 @@ fn lines(flags: &Flags) -> Vec<Line> {
     lines.extend(found.lines);
     lines.extend(stripe::lines(&config, found.of_other_mode.as_deref()));
     lines.extend(daemon::lines(&config, database_id.as_deref()));
-    lines
+    Checked { lines, is_misconfigured: faults.is_some() }
 }
 
 fn configuration(config: &Config) -> Vec<Line> {
@@ -120,7 +130,7 @@ fn secrets(config: &Config) -> Vec<Line> {
 
 fn plans(config: &Config) -> Line {
     let named: Vec<String> =
-        config.plans.iter().map(|plan| format!("{} (price ids: {})", plan.tier, plan.price_ids.len())).collect();
+        config.policy.plans.iter().map(|plan| format!("{} (price ids: {})", plan.tier, plan.price_ids.len())).collect();
     if named.is_empty() {
         return warn("plans", "none: every price buys the tier default; name your tiers in [[plan]]");
     }
@@ -128,7 +138,7 @@ fn plans(config: &Config) -> Line {
 }
 
 fn tokens(config: &Config) -> Line {
-    let missing: Vec<&str> = [("api.token", &config.api.token), ("api.admin_token", &config.api.admin_token)]
+    let missing: Vec<&str> = [("api.token", &config.tokens.api), ("api.admin_token", &config.tokens.admin)]
         .into_iter()
         .filter(|(_, token)| token.is_none())
         .map(|(key, _)| key)

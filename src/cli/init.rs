@@ -1,13 +1,13 @@
 //! `tilld init`: the first configuration file. Must never overwrite a file, nor leave one behind
 //! that others may read. Called by the command line; [`write_new`] by the `dev` command, too.
 
+use crate::config;
 use crate::ids::{RandomError, random_token};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-const EXAMPLE: &str = include_str!("../../config.toml.example");
 /// So that a token that leaked says where it opens a door.
 const TOKEN_PREFIX: &str = "tilld_";
 /// Nobody but the owner may read it.
@@ -77,7 +77,7 @@ fn with_tokens(token: &str, admin_token: &str) -> String {
         Some("#admin_token") => format!("admin_token = \"{admin_token}\"\n"),
         _ => format!("{line}\n"),
     };
-    EXAMPLE.lines().map(line).collect()
+    config::example().lines().map(line).collect()
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
         let told = run(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let config = loaded(&path);
-        let (token, admin) = (config.api.token.unwrap(), config.api.admin_token.unwrap());
+        let (token, admin) = (config.tokens.api.unwrap(), config.tokens.admin.unwrap());
         for token in [&token, &admin] {
             assert_eq!(token.expose().len(), TOKEN_PREFIX.len() + 43);
             assert!(token.expose().starts_with(TOKEN_PREFIX));
@@ -120,7 +120,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [a, b] = ["a", "b"].map(|name| {
             run(&dir.path().join(name)).unwrap();
-            loaded(&dir.path().join(name)).api.token.unwrap()
+            loaded(&dir.path().join(name)).tokens.api.unwrap()
         });
         assert_ne!(a.expose(), b.expose());
     }

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::cli::{Failure, database};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Flags, NotifyWebhook};
+use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::delivery::Outcome;
-use crate::delivery::endpoint::origin;
+use crate::delivery::endpoint::{EndpointSettings, origin};
 use crate::ids;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
@@ -72,8 +72,8 @@ fn effect(payload: String, now_ms: i64) -> Result<Effect, Failure> {
     Ok(Effect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
 }
 
-fn find<'a>(target: &str, config: &'a Config) -> Result<&'a NotifyWebhook, Failure> {
-    let webhooks = &config.notify.webhooks;
+fn find<'a>(target: &str, config: &'a Config) -> Result<&'a EndpointSettings, Failure> {
+    let webhooks = &config.endpoints;
     webhooks.iter().find(|webhook| webhook.url == target).ok_or_else(|| {
         // Their paths may hold tokens.
         let known: Vec<String> = webhooks.iter().map(|webhook| origin(&webhook.url)).collect();

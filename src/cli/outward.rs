@@ -10,7 +10,6 @@ use crate::cli::Failure;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon;
-use crate::daemon::outward;
 use crate::store::{Store, lock};
 use crate::stripe::client::Client;
 use crate::sync::{Means, SyncError};
@@ -26,7 +25,7 @@ pub fn client(config: &Config) -> Result<Client, Failure> {
             "no stripe.api_key: set STRIPE_API_KEY, or api_key in [stripe]; without it Stripe cannot be asked",
         )
     };
-    let mut settings = outward::settings(config).ok_or_else(no_key)?;
+    let mut settings = config.stripe.client.clone().ok_or_else(no_key)?;
     if lock::is_held(&config.database) {
         settings.calls_per_s = (settings.calls_per_s / 2).max(1);
         settings.burst = settings.calls_per_s;

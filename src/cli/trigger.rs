@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::cli::{Failure, database, post, reach, table};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Flags, WebhookEndpoint};
+use crate::config::{Config, Flags};
+use crate::http::webhook::WebhookEndpoint;
 use crate::ids;
 use crate::stripe::object::is_user_id;
 use crate::stripe::signature;
@@ -85,7 +86,7 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 }
 
 fn event(arguments: &Arguments, config: &Config, now_s: i64) -> Result<Value, Failure> {
-    let planned = config.plans.first().and_then(|plan| plan.price_ids.first());
+    let planned = config.policy.plans.first().and_then(|plan| plan.price_ids.first());
     let nonce = ids::random_token("")?;
     let spec = Spec {
         event_type: arguments.event.as_deref().unwrap_or_default(),

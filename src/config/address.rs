@@ -2,10 +2,10 @@
 //! a name or open a socket. Called by `sections`; [`Address`] is used by whoever binds or connects.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::fault::shown;
+use super::secret::shown;
+use crate::host::{is_this_machine, of_authority};
 
 /// What to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Address {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp(text) => text.rsplit_once(':').is_some_and(|(host, _)| is_loopback(host)),
+            Self::Tcp(text) => is_this_machine(of_authority(text)),
         }
     }
 }
@@ -64,11 +64,6 @@ pub(super) fn is_host(host: &str) -> bool {
     }
 }
 
-pub(super) fn is_loopback(host: &str) -> bool {
-    let address = bracketed(host).unwrap_or(host).parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
-}
-
 fn bracketed(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
@@ -83,16 +78,13 @@ pub(super) fn endpoint_url(text: &str, allow_private: bool) -> Result<String, St
         // Not quoted: there may be a password in it.
         return Err("must not have a user or password before its host".to_owned());
     }
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => host,
-        _ => authority,
-    };
+    let host = of_authority(authority);
     if !is_host(host) || text.contains(|c: char| c == '#' || !c.is_ascii_graphic()) {
         return Err(wrong());
     }
     match scheme {
         "https" => Ok(text.to_owned()),
-        "http" if allow_private || is_loopback(host) => Ok(text.to_owned()),
+        "http" if allow_private || is_this_machine(host) => Ok(text.to_owned()),
         "http" => Err(format!(
             "{shown}: events go over https, over plain http only to a loopback host or with allow_private = true",
             shown = shown(text)
@@ -115,18 +107,14 @@ pub(super) fn api_base(text: &str) -> Result<String, String> {
         // Not quoted: there may be a password in it.
         return Err("must not have a user or password before its host".to_owned());
     }
-    let has_port = |port: &str| port.parse::<u16>().is_ok();
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if has_port(port) => host,
-        _ => authority,
-    };
+    let host = of_authority(authority);
     let has_query = rest.contains(|c: char| c == '?' || c == '#' || c.is_whitespace());
     if !is_host(host) || has_query {
         return wrong();
     }
     match scheme {
         "https" => {}
-        "http" if is_loopback(host) => {}
+        "http" if is_this_machine(host) => {}
         "http" => {
             return Err(format!("{shown}: plain http only to a loopback host; use https", shown = shown(text)));
         }

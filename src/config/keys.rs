@@ -1,94 +1,126 @@
-//! The table of all keys: their names, environment variables and systemd credentials. Must never
-//! read a value. Used by the reader; what a key means is said in `config.toml.example`.
+//! What a key of the configuration is: name, type, default, range, environment variables, systemd credential and the words
+//! of the example. The keys themselves stand in `sections`, each beside the code that reads it. Must never read a value.
+//! Used by the reader and by `example`.
+
+use strsim::levenshtein;
+
+use super::sections::SECTIONS;
+
+/// A section of the file, with all of its keys.
+pub(super) struct Section {
+    /// Dotted; empty for the keys before the first section.
+    pub(super) name: &'static str,
+    pub(super) form: Form,
+    /// What stands above it in the example.
+    pub(super) about: &'static str,
+    /// In the order of the example.
+    pub(super) keys: &'static [Key],
+}
+
+/// How often a section stands in a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Once,
+    /// An array of tables. Environment variables and credentials speak of its first block.
+    Repeated,
+    /// The same, and the example leaves it out.
+    RepeatedOrNone,
+}
 
 /// One key of the configuration.
 pub(super) struct Key {
     /// Dotted, without the numbers of blocks.
     pub(super) name: &'static str,
-    /// Environment variables, the stronger first. Those of keys in `[[stripe.webhook]]` speak of its
-    /// first block.
+    pub(super) value: Value,
+    /// Is the value what counts if nobody gives one? Otherwise it is an example.
+    pub(super) is_default: bool,
+    /// Environment variables, the stronger first.
     pub(super) env: &'static [&'static str],
-    /// The file in `$CREDENTIALS_DIRECTORY` (systemd.exec(5), "Credentials"). Only secrets have one,
-    /// and a second form of their key, `<key>_file`.
+    /// The file in `$CREDENTIALS_DIRECTORY` (systemd.exec(5), "Credentials"). Only secrets have one, and a second form of
+    /// their key, `<key>_file`.
     pub(super) credential: Option<&'static str>,
+    /// What the example says of it; `{range}` stands for the ends of a number's range.
+    pub(super) about: &'static str,
 }
 
-const fn key(name: &'static str, env: &'static [&'static str]) -> Key {
-    Key { name, env, credential: None }
+/// The type of a key, with its default or an example.
+pub(super) enum Value {
+    Text(&'static str),
+    Number { value: i64, min: i64, max: i64 },
+    Flag,
+    List(&'static [&'static str]),
 }
 
-const fn secret(name: &'static str, env: &'static [&'static str], credential: &'static str) -> Key {
-    Key { name, env, credential: Some(credential) }
+/// A text with a default.
+pub(super) const fn text(name: &'static str, default: &'static str) -> Key {
+    key(name, Value::Text(default), true)
+}
+
+/// A whole number with a default, and its least and its greatest value.
+pub(super) const fn number(name: &'static str, value: i64, (min, max): (i64, i64)) -> Key {
+    key(name, Value::Number { value, min, max }, true)
+}
+
+/// True or false; false if nobody says.
+pub(super) const fn flag(name: &'static str) -> Key {
+    key(name, Value::Flag, true)
+}
+
+/// Texts; in a variable they are separated by commas.
+pub(super) const fn list(name: &'static str, default: &'static [&'static str]) -> Key {
+    key(name, Value::List(default), true)
+}
+
+/// One secret.
+pub(super) const fn secret(name: &'static str, example: &'static str, credential: &'static str) -> Key {
+    Key { credential: Some(credential), ..key(name, Value::Text(example), false) }
+}
+
+/// Several secrets.
+pub(super) const fn secrets(name: &'static str, example: &'static [&'static str], credential: &'static str) -> Key {
+    Key { credential: Some(credential), ..key(name, Value::List(example), false) }
+}
+
+const fn key(name: &'static str, value: Value, is_default: bool) -> Key {
+    Key { name, value, is_default, env: &[], credential: None, about: "" }
+}
+
+impl Key {
+    /// Its value is an example; without one given there is none.
+    pub(super) const fn no_default(self) -> Self {
+        Self { is_default: false, ..self }
+    }
+
+    pub(super) const fn env(self, env: &'static [&'static str]) -> Self {
+        Self { env, ..self }
+    }
+
+    pub(super) const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+}
+
+impl Section {
+    pub(super) const fn once(name: &'static str, about: &'static str, keys: &'static [Key]) -> Self {
+        Self { name, form: Form::Once, about, keys }
+    }
+
+    /// The line that opens it.
+    pub(super) fn header(&self) -> String {
+        match self.form {
+            Form::Once => format!("[{}]", self.name),
+            Form::Repeated | Form::RepeatedOrNone => format!("[[{}]]", self.name),
+        }
+    }
 }
 
 /// Sets all plans at once: `pro:price_a,price_b;team:price_c`.
 pub(super) const PLANS_ENV: &str = "TILLD_PLANS";
 
-/// The sections that may stand several times in a file, as arrays of tables.
-const REPEATED: [&str; 3] = ["stripe.webhook", "plan", "notify.webhook"];
-
 /// Every key there is.
-pub(super) const KEYS: &[Key] = &[
-    key("database", &["TILLD_DATABASE"]),
-    key("log", &["RUST_LOG", "TILLD_LOG"]),
-    key("log_format", &["TILLD_LOG_FORMAT"]),
-    key("listen.public", &["TILLD_PUBLIC_LISTEN"]),
-    key("listen.private", &["TILLD_PRIVATE_LISTEN"]),
-    secret("stripe.api_key", &["STRIPE_API_KEY"], "stripe_api_key"),
-    key("stripe.publishable_key", &["STRIPE_PUBLIC_KEY"]),
-    key("stripe.api_base", &["STRIPE_API_BASE"]),
-    key("stripe.api_version", &["STRIPE_API_VERSION"]),
-    key("stripe.mode", &["TILLD_STRIPE_MODE"]),
-    key("stripe.account", &["TILLD_STRIPE_ACCOUNT"]),
-    key("stripe.timeout_s", &["STRIPE_TIMEOUT_S"]),
-    key("stripe.calls_per_s", &["STRIPE_CALLS_PER_S"]),
-    key("stripe.pull_interval_s", &["TILLD_PULL_INTERVAL_S"]),
-    key("stripe.nightly_drift", &["TILLD_NIGHTLY_DRIFT"]),
-    key("stripe.webhook.path", &["STRIPE_WEBHOOK_ENDPOINT"]),
-    secret("stripe.webhook.secrets", &["STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRETS"], "stripe_webhook_secrets"),
-    key("stripe.webhook.tolerance_s", &[]),
-    secret("api.token", &["TILLD_API_TOKEN"], "api_token"),
-    secret("api.admin_token", &["TILLD_ADMIN_TOKEN"], "admin_token"),
-    key("link.metadata_keys", &["TILLD_LINK_METADATA_KEYS"]),
-    key("link.client_reference_id", &["TILLD_LINK_CLIENT_REFERENCE_ID"]),
-    key("plan.tier", &[]),
-    key("plan.price_ids", &[]),
-    key("retry.max_attempts", &["TILLD_RETRY_MAX_ATTEMPTS"]),
-    key("retry.base_delay_s", &["TILLD_RETRY_BASE_DELAY_S"]),
-    key("retry.max_delay_s", &["TILLD_RETRY_MAX_DELAY_S"]),
-    key("entitlement.stale_after_s", &["TILLD_STALE_AFTER_S"]),
-    key("entitlement.when_stale", &["TILLD_WHEN_STALE"]),
-    key("entitlement.paused_collection", &["TILLD_PAUSED_COLLECTION"]),
-    key("dunning.grace_period_days", &["TILLD_GRACE_PERIOD_DAYS"]),
-    key("dunning.warning_days", &["TILLD_WARNING_DAYS"]),
-    key("notify.mail", &["TILLD_NOTIFY_MAIL"]),
-    key("notify.from", &["TILLD_NOTIFY_FROM"]),
-    key("notify.operator", &["TILLD_NOTIFY_OPERATOR"]),
-    key("notify.product", &["TILLD_NOTIFY_PRODUCT"]),
-    key("notify.invoice_finalized", &["TILLD_NOTIFY_INVOICE_FINALIZED"]),
-    key("notify.silence_h", &["TILLD_NOTIFY_SILENCE_H"]),
-    key("notify.templates", &["TILLD_NOTIFY_TEMPLATES"]),
-    key("notify.smtp.ca_file", &["TILLD_SMTP_CA_FILE"]),
-    key("notify.smtp.host", &["TILLD_SMTP_HOST"]),
-    key("notify.smtp.port", &["TILLD_SMTP_PORT"]),
-    key("notify.smtp.security", &["TILLD_SMTP_SECURITY"]),
-    key("notify.smtp.username", &["TILLD_SMTP_USERNAME"]),
-    secret("notify.smtp.password", &["TILLD_SMTP_PASSWORD"], "smtp_password"),
-    key("notify.smtp.timeout_s", &[]),
-    key("notify.webhook.url", &["TILLD_NOTIFY_WEBHOOK_URL"]),
-    secret("notify.webhook.secrets", &["TILLD_NOTIFY_WEBHOOK_SECRETS"], "notify_webhook_secrets"),
-    key("notify.webhook.events", &[]),
-    key("notify.webhook.allow_private", &[]),
-    key("checkout.success_url", &["TILLD_CHECKOUT_SUCCESS_URL"]),
-    key("checkout.cancel_url", &["TILLD_CHECKOUT_CANCEL_URL"]),
-    key("checkout.automatic_tax", &["TILLD_CHECKOUT_AUTOMATIC_TAX"]),
-    key("portal.return_url", &["TILLD_PORTAL_RETURN_URL"]),
-    key("limits.body_bytes", &[]),
-    key("limits.head_bytes", &[]),
-    key("limits.connections", &[]),
-    key("limits.buffered_bytes", &[]),
-    key("limits.request_timeout_s", &[]),
-];
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.into_iter().flat_map(|section| section.keys)
+}
 
 /// A key as it stands in a file without the numbers of its blocks: `plan[1].tier` → `plan.tier`.
 pub(super) fn without_numbers(key: &str) -> String {
@@ -102,10 +134,10 @@ pub(super) fn without_numbers(key: &str) -> String {
         .collect()
 }
 
-/// The row of a key, with or without the numbers of its blocks.
+/// The description of a key, with or without the numbers of its blocks.
 pub(super) fn find(key: &str) -> Option<&'static Key> {
     let name = without_numbers(key);
-    KEYS.iter().find(|known| known.name == name)
+    all().find(|known| known.name == name)
 }
 
 /// Is this a key of a file? `<key>_file` of a secret is one, too.
@@ -115,19 +147,17 @@ pub(super) fn is_key(name: &str) -> bool {
 
 /// Do keys stand under this name?
 pub(super) fn is_section(name: &str) -> bool {
-    KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    all().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// How a section is opened in the file.
 pub(super) fn header(section: &str) -> String {
-    match section {
-        _ if REPEATED.contains(&section) => format!("[[{section}]]"),
-        _ => format!("[{section}]"),
-    }
+    let known = SECTIONS.into_iter().find(|known| known.name == section);
+    known.map_or_else(|| format!("[{section}]"), Section::header)
 }
 
 fn names() -> impl Iterator<Item = String> {
-    KEYS.iter().flat_map(|key| {
+    all().flat_map(|key| {
         let file = key.credential.map(|_| format!("{}_file", key.name));
         std::iter::once(key.name.to_owned()).chain(file)
     })
@@ -138,7 +168,7 @@ pub(super) fn nearest(unknown: &str) -> Option<String> {
     let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
     names().find(|name| last(name) == last(unknown)).or_else(|| {
         names()
-            .map(|name| (edits(unknown, &name), name))
+            .map(|name| (levenshtein(unknown, &name), name))
             .filter(|(edits, _)| *edits <= 3 && edits * 2 <= unknown.len())
             .min()
             .map(|(_, name)| name)
@@ -152,39 +182,16 @@ const CONFIG_ENV: &str = "TILLD_CONFIG";
 
 /// For a variable that looks like one of ours and is none: the nearest that there is.
 pub(super) fn nearest_variable(unknown: &str) -> Option<&'static str> {
-    let known = || KEYS.iter().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
+    let known = || all().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
     if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {
         return None;
     }
-    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| edits(unknown, name))
-}
-
-/// The Levenshtein distance, in bytes.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        row[0] = left;
-        for (above, b) in row[1..].iter_mut().zip(to.bytes()) {
-            left = (diagonal + usize::from(a != b)).min(left + 1).min(*above + 1);
-            diagonal = std::mem::replace(above, left);
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| levenshtein(unknown, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn edits_counts_changes_insertions_and_deletions() {
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("abc", ""), 3);
-        assert_eq!(edits("log", "log"), 0);
-    }
 
     #[test]
     fn numbers_of_blocks_are_taken_out_of_a_key() {

@@ -3,20 +3,13 @@
 //! know what the keys mean.
 
 use super::document::{self, Entries, Value};
-use super::fault::{Fault, Faults, shown};
-use super::keys;
+use super::fault::{Fault, Faults};
+use super::keys::{self, Key};
 use super::kinds;
-use super::secret::Secret;
+use super::secret::{Secret, shown};
 use super::surroundings::{DEV_CONFIG, Flags, Source, Surroundings};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// A whole number: what it is when nobody says, and what it may be.
-pub(super) struct Number {
-    pub(super) default: i64,
-    pub(super) min: i64,
-    pub(super) max: i64,
-}
 
 /// The sources of a configuration, and the faults so far.
 pub(super) struct Reader<'a> {
@@ -76,6 +69,32 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// What is known of a key. One that is read and not described is a fault of ours, which every start shows.
+    fn described(&mut self, key: &str) -> Option<&'static Key> {
+        let found = keys::find(key);
+        if found.is_none() {
+            self.fault(key, "is read and not described in config/sections");
+        }
+        found
+    }
+
+    fn default_text(&mut self, key: &str) -> Option<String> {
+        match self.described(key)? {
+            Key { value: keys::Value::Text(text), is_default: true, .. } => Some((*text).to_owned()),
+            _ => None,
+        }
+    }
+
+    fn given_text(&mut self, key: &str) -> Option<String> {
+        let in_file = self.text_in_file(key);
+        let text = self.override_of(key).or(in_file)?.trim().to_owned();
+        if text.is_empty() {
+            self.fault(key, "is blank: give a value or remove it");
+            return None;
+        }
+        Some(text)
+    }
+
     /// Notes where the value of a key was found.
     pub(super) fn found_in(&mut self, key: &str, origin: impl Into<String>) {
         self.origins.insert(key.to_owned(), origin.into());
@@ -86,39 +105,54 @@ impl<'a> Reader<'a> {
         self.faults.iter().any(|fault| fault.key.starts_with(key))
     }
 
-    /// A text, trimmed.
+    /// A text, trimmed; if none is given, the default.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        let in_file = self.text_in_file(key);
-        let text = self.override_of(key).or(in_file)?.trim().to_owned();
-        if text.is_empty() {
-            self.fault(key, "is blank: give a value or remove it");
-            return None;
-        }
-        Some(text)
+        self.given_text(key).or_else(|| self.default_text(key))
     }
 
-    /// A text that means something: `parse` says what, or what is wrong with it.
+    /// A text that means something: `parse` says what, or what is wrong with it. Always there where there is a default.
     pub(super) fn parsed<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = self.text(key)?;
-        parse(&text).map_err(|message| self.fault(key, message)).ok()
+        let given = self.given_text(key).map(|text| parse(&text).map_err(|message| self.fault(key, message)));
+        match given {
+            Some(Ok(value)) => Some(value),
+            _ => self.default_text(key).and_then(|text| parse(&text).ok()),
+        }
     }
 
-    /// A whole number within its range, else the default.
-    pub(super) fn number(&mut self, key: &str, number: &Number) -> i64 {
+    /// One of several words, by what it stands for.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        self.parsed(key, |text| {
+            let chosen = choices.iter().find(|(word, _)| *word == text);
+            chosen.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<String> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+                let (last, first) = words.split_last().map_or(("", &[][..]), |(last, first)| (last.as_str(), first));
+                format!("must be {} or {last}, not {shown}", first.join(", "), shown = shown(text))
+            })
+        })
+    }
+
+    /// A whole number within its range, if one is given or there is a default.
+    pub(super) fn optional_number(&mut self, key: &str) -> Option<i64> {
+        let Some(Key { value: keys::Value::Number { value, min, max }, is_default, .. }) = self.described(key) else {
+            return None;
+        };
+        let default = is_default.then_some(*value);
         let in_file = self.integer_in_file(key);
         let found = match self.override_of(key) {
             Some(text) => self.integer_of_text(key, &text),
             None => in_file,
         };
-        let Some(found) = found else {
-            return number.default;
-        };
-        if (number.min..=number.max).contains(&found) {
-            return found;
+        let Some(found) = found else { return default };
+        if (*min..=*max).contains(&found) {
+            return Some(found);
         }
-        let message = format!("must be from {} to {}, not {found}", number.min, number.max);
-        self.fault(key, message);
-        number.default
+        self.fault(key, format!("must be from {min} to {max}, not {found}"));
+        default
+    }
+
+    /// A number with a default, in the type that is asked for: its range lies within it.
+    pub(super) fn number<T: TryFrom<i64> + Default>(&mut self, key: &str) -> T {
+        self.optional_number(key).and_then(|number| T::try_from(number).ok()).unwrap_or_default()
     }
 
     /// True or false; false unless given.
@@ -152,14 +186,19 @@ impl<'a> Reader<'a> {
         texts
     }
 
-    /// A list of texts, trimmed; in an environment variable they are separated by commas.
-    pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
+    /// A list of texts, trimmed; in an environment variable they are separated by commas. If none is given, the default.
+    pub(super) fn list(&mut self, key: &str) -> Vec<String> {
         let in_file = self.texts(key);
         let given = match self.override_of(key) {
             Some(text) => Some(text.split(',').map(str::to_owned).collect()),
             None => in_file,
         };
-        given.map(|texts| texts.iter().map(|text| text.trim().to_owned()).collect())
+        let default = match self.described(key) {
+            Some(Key { value: keys::Value::List(texts), is_default: true, .. }) => *texts,
+            _ => &[],
+        };
+        let texts = given.unwrap_or_else(|| default.iter().map(|text| (*text).to_owned()).collect());
+        texts.iter().map(|text| text.trim().to_owned()).collect()
     }
 
     /// One secret.

@@ -8,8 +8,12 @@ mod notify;
 mod sources;
 
 use super::*;
+use crate::delivery::mail::{Security, Server};
+use crate::entitlement::{PausedCollection, Plan, WhenStale};
+use crate::http::api::offers::{Checkout, Portal};
 use tempfile::TempDir;
 
+const KEY: (&str, &str) = ("STRIPE_API_KEY", "sk_test_1");
 const SECRET: (&str, &str) = ("STRIPE_WEBHOOK_SECRET", "whsec_env");
 
 struct World {
@@ -89,6 +93,16 @@ impl World {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
+}
+
+/// What the client is told.
+fn client(config: &Config) -> &Settings {
+    config.stripe.client.as_ref().unwrap()
+}
+
+/// The mail server, of a configuration that names one and a sender.
+fn server(config: &Config) -> &Server {
+    &config.mail.as_ref().unwrap().server
 }
 
 fn lines(faults: &Faults) -> Vec<String> {

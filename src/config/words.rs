@@ -3,8 +3,8 @@
 
 use log::LevelFilter;
 
-use super::Mode;
-use super::fault::shown;
+use super::secret::shown;
+use crate::stripe::settings::Mode;
 
 /// Modules whose name alone turns on all they say; another bare word is a level misspelt.
 const MODULES: [&str; 6] = ["tilld", "ureq", "rustls", "lettre", "refinery", "refinery_core"];
@@ -41,7 +41,10 @@ pub(super) fn api_version(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let shown = shown(text);
-    Err(format!("{shown} is no API version: write the day and its name, as in {}", super::sections::API_VERSION))
+    Err(format!(
+        "{shown} is no API version: write the day and its name, as in {}",
+        super::sections::stripe::API_VERSION
+    ))
 }
 
 pub(super) fn mode(text: &str) -> Result<Mode, String> {

@@ -1,8 +1,8 @@
 //! The lanes of delivery, as the configuration wants them: one for each endpoint, and one for mail. Without any, nothing
 //! is started. Called by `daemon`; [`sender`] and [`mailing`] also by `tilld notify test`.
 
-use crate::config::{Config, NotifyWebhook};
-use crate::delivery::endpoint::{self, Endpoint};
+use crate::config::Config;
+use crate::delivery::endpoint::{self, Endpoint, EndpointSettings};
 use crate::delivery::mail::{MailError, Mailer, Verdict};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
@@ -14,8 +14,8 @@ use crate::store::outbox::{Effect, answers, deliveries};
 use crate::store::{Store, StoreError};
 use crate::thread::Stop;
 
+use super::DaemonError;
 use super::flows::Flows;
-use super::{DaemonError, mailer};
 
 /// Stripe's events for an application on this machine, signed as Stripe signs.
 pub struct Forward {
@@ -57,16 +57,16 @@ impl Forward {
 
 /// The way to an endpoint.
 #[must_use]
-pub fn sender(webhook: &NotifyWebhook) -> Sender {
+pub fn sender(webhook: &EndpointSettings) -> Sender {
     let allowed = Allowed::of(&webhook.url, webhook.allow_private);
     Sender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
 }
 
-fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
+fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> Lane {
     let books = Books::Endpoint(Endpoint {
         url: webhook.url.clone(),
         fingerprint: endpoint::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
-        operator: config.notify.operator.clone().filter(|_| config.notify.mail),
+        operator: config.notices.operator.clone().filter(|_| config.notices.mail),
     });
     let sender = sender(webhook);
     Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
@@ -79,8 +79,8 @@ fn lane(webhook: &NotifyWebhook, config: &Config, store: &Store) -> Lane {
 /// When the database cannot be read.
 pub fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
     let is_known = |target: &str| {
-        let mail = target == delivery::MAIL && config.notify.mail;
-        mail || config.notify.webhooks.iter().any(|webhook| webhook.url == target)
+        let mail = target == delivery::MAIL && config.notices.mail;
+        mail || config.endpoints.iter().any(|webhook| webhook.url == target)
     };
     let waiting = store.read(answers::list_waiting)?;
     let shown = |target: String| if target == delivery::MAIL { target } else { endpoint::origin(&target) };
@@ -140,7 +140,7 @@ pub fn mailing(mailer: Mailer) -> Attempt {
 /// # Errors
 /// When it cannot be made from the configuration.
 pub fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
-    mailer::settings(&config.notify).map(Mailer::new).transpose()
+    config.mail.clone().map(Mailer::new).transpose()
 }
 
 /// Starts what is configured, after what a process that died had in hand was put back.
@@ -150,7 +150,7 @@ pub(super) fn start(
     now_ms: i64,
     flows: &mut Flows,
 ) -> Result<(), DaemonError> {
-    let webhooks = &config.notify.webhooks;
+    let webhooks = &config.endpoints;
     if webhooks.len() > delivery::MAX_ENDPOINTS {
         return Err(DaemonError::TooManyEndpoints(webhooks.len()));
     }
@@ -161,7 +161,7 @@ pub(super) fn start(
     tell_waiting(store, config, forward.as_ref())?;
     let mut lanes: Vec<(&'static str, Lane)> =
         webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
-    if config.notify.mail
+    if config.notices.mail
         && let Some(mailer) = mailer(config)?
     {
         let mailing = mailing(mailer.heeding(flows.stop().clone()));

@@ -1,7 +1,6 @@
 //! Both listeners: bound or taken from systemd, with the limits of the configuration, and answered. Called by `daemon`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::DaemonError;
 use crate::config::Config;
@@ -21,8 +20,6 @@ pub const HOOK_THREADS: usize = 4;
 pub const HOOKS_IN_HAND: usize = 64;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
-/// How long a connection may wait between two requests.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// The public and the private one.
 const LISTENERS: u64 = 2;
 /// Only the owner's programs reach the private socket.
@@ -33,14 +30,7 @@ const PUBLIC_SOCKET_MODE: u32 = 0o666;
 /// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
 #[must_use]
 pub fn limits(config: &Config, length_required: bool) -> Limits {
-    let (head_bytes, body_bytes) = (config.limits.head_bytes, config.limits.body_bytes);
-    Limits {
-        rules: Rules { head_bytes, body_bytes, length_required },
-        connections: config.limits.connections,
-        request_timeout: Duration::from_secs(config.limits.request_timeout_s),
-        idle_timeout: IDLE_TIMEOUT,
-        buffered_bytes: config.limits.buffered_bytes,
-    }
+    Limits { rules: Rules { length_required, ..config.limits.rules }, ..config.limits }
 }
 
 /// How much can be in hand at once, by the files that may be open.
@@ -55,7 +45,7 @@ pub(super) struct Room {
 /// Raises the limit of open files and divides it.
 pub(super) fn room(config: &Config) -> std::io::Result<Room> {
     let descriptors = Descriptors::raise();
-    let calls = if config.stripe.api_key.is_some() { descriptors.calls(aside::IN_HAND) } else { 0 };
+    let calls = if config.stripe.client.is_some() { descriptors.calls(aside::IN_HAND) } else { 0 };
     Ok(Room { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
 }
 
@@ -70,8 +60,7 @@ pub(super) fn bind(config: &Config, passed: Passed) -> Result<(Bound, Bound), Da
         None => listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?,
     };
     // The configuration has checked its own address; this may be another.
-    let guarded = config.api.token.is_some() && config.api.admin_token.is_some();
-    if !private.is_local() && !guarded {
+    if !private.is_local() && !config.tokens.are_both_set() {
         return Err(DaemonError::OpenDoor(private.address().to_owned()));
     }
     Ok((public, private))

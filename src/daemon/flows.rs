@@ -20,7 +20,7 @@ pub(super) fn beside(
     context: &Arc<Context>,
     refused: Arc<Throttle>,
 ) -> impl FnMut(i64) + Send + Sync + 'static {
-    let silence_s = config.notify.silence_h.map(|hours| hours.saturating_mul(3600));
+    let silence_s = config.silence_h.map(|hours| hours.saturating_mul(3600));
     let (store, context, is_pulled) = (store.clone(), Arc::clone(context), config.stripe.is_pulled());
     let mut silence = silence_s.map(|limit_s| Silence::new(store, context, limit_s, is_pulled));
     move |now_ms| {

@@ -12,7 +12,7 @@ pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: 
     mode::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
     relink::if_rules_changed(store, context, now_ms)?;
     derived::refresh_if_policy_changed(store, context, now_ms)?;
-    if config.stripe.api_key.is_some() && !store.read(sync_runs::is_any_complete)? {
+    if config.stripe.client.is_some() && !store.read(sync_runs::is_any_complete)? {
         log::warn!(
             "no sync has come to its end yet: what is at Stripe from before the first webhook is not known here, nor who has \
              paid then; run `tilld sync`"

@@ -7,6 +7,8 @@
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
+use super::sign;
+use crate::config::Secret;
 use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
 use crate::notify::text::Text;
 use crate::store::outbox::{self, Kind, NewEffect, answers};
@@ -19,6 +21,26 @@ pub const PATIENCE_DAYS: u32 = 5;
 pub const PROBE_EVERY_MS: i64 = DAY_MS;
 const GONE: &str = "it answered 410: it is gone";
 const SILENT: &str = "it was tried on five days or more and took nothing";
+
+/// An endpoint of the application's, as configured.
+#[derive(Debug, Clone)]
+pub struct EndpointSettings {
+    /// Where events are sent.
+    pub url: String,
+    /// One, or two while one is replaced; every event is signed with each.
+    pub secrets: Vec<Secret>,
+    /// Types, `stripe.*`, or `*`.
+    pub events: Vec<String>,
+    /// Its name may lead into a private network.
+    pub allow_private: bool,
+}
+
+impl EndpointSettings {
+    /// The bytes that sign, one key for each secret.
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
+        self.secrets.iter().filter_map(|secret| sign::key_of(secret.expose())).collect()
+    }
+}
 
 /// An endpoint whose health is kept.
 #[derive(Debug, Clone)]

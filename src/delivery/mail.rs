@@ -13,7 +13,7 @@ mod transport;
 mod wire;
 mod words;
 
-use std::net::IpAddr;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use message::{Content, Sender};
 use overrides::{Overrides, Part};
 use transport::Door;
 
+use crate::host;
 use crate::notify::notice::NoticeMail;
 use crate::notify::text::one_line;
 use crate::thread::Stop;
@@ -43,7 +44,7 @@ pub enum Security {
     None,
 }
 
-/// The mail server. No `Debug`: it holds a password.
+/// The mail server. Its `Debug` leaves the password out.
 #[derive(Clone)]
 pub struct Server {
     /// Its name or address.
@@ -60,8 +61,14 @@ pub struct Server {
     pub timeout: Duration,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Server").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
 /// What a mailer is made from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Who mails are from: an address, with or without a name.
     pub from: String,
@@ -165,7 +172,7 @@ impl Mailer {
     pub fn new(settings: Settings) -> Result<Self, MailError> {
         let never = |text: String| MailError::new(Verdict::Never, text);
         let server = settings.server;
-        if server.security == Security::None && !is_loopback(&server.host) {
+        if server.security == Security::None && !host::is_this_machine(&server.host) {
             let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
             return Err(never(text.to_owned()));
         }
@@ -199,21 +206,21 @@ impl Mailer {
         let values = letter::values(mail, &letter, &self.product);
         let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
         let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());
-        let own = |part, clean| self.overrides.find(kind, part).map(|own| own.fill(&values, clean));
+        let own = |part| self.overrides.fill(kind, part, &values);
         let broken =
             |error: askama::Error| MailError::new(Verdict::Never, format!("the mail cannot be written: {error}"));
-        let text = match own(Part::Text, str::to_owned) {
+        let text = match own(Part::Text) {
             Some(text) => text,
             None => TextPart { letter, greeting, reason, product }.render().map_err(broken)?,
         };
-        let html = match own(Part::Html, overrides::escaped) {
+        let html = match own(Part::Html) {
             Some(html) => html,
             None => {
                 let colour = letter.tone.colour();
                 HtmlPart { letter, greeting, reason, product, colour }.render().map_err(broken)?
             }
         };
-        let subject = own(Part::Subject, str::to_owned).unwrap_or_else(|| letter.subject.clone());
+        let subject = own(Part::Subject).unwrap_or_else(|| letter.subject.clone());
         Ok(Rendered { subject, text, html })
     }
 
@@ -241,9 +248,4 @@ impl Mailer {
 fn read(payload: &Value) -> Result<NoticeMail, MailError> {
     NoticeMail::deserialize(payload)
         .map_err(|error| MailError::new(Verdict::Never, format!("the row is no mail that this tilld knows: {error}")))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

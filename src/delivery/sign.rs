@@ -1,13 +1,32 @@
 //! Signatures and ids of events for the application (standardwebhooks.com, "Symmetric"): signed is
 //! `<id>.<timestamp>.<body>` with HMAC-SHA256; the key is what follows `whsec_`, decoded. Pure. Called by `webhook`.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// Hex digits of an id.
 const ID_DIGITS: usize = 32;
+
+const SECRET_PREFIX: &str = "whsec_";
+/// How long a key may be.
+pub(crate) const KEY_BYTES: RangeInclusive<usize> = 24..=64;
+/// Secrets come with and without the signs that fill them up.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The bytes of a secret; none if it is not one.
+pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?;
+    KEY_BYTES.contains(&bytes.len()).then_some(bytes)
+}
 
 /// The value of `webhook-id`, made from the effect's key: the same for every attempt. Of a fact, such as a payment that
 /// failed, it is the same also after the database was lost and made again from the log; the key of a change is random.

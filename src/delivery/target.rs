@@ -8,6 +8,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::host::{is_loopback, is_this_machine};
+
 /// How far events may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
@@ -29,9 +31,7 @@ impl Allowed {
         }
         let uri = url.parse::<Uri>().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let says_local = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback());
-        if says_local { Self::Loopback } else { Self::Public }
+        if is_this_machine(host) { Self::Loopback } else { Self::Public }
     }
 
     /// Whether it may be connected to.
@@ -39,7 +39,7 @@ impl Allowed {
     pub fn permits(self, address: IpAddr) -> bool {
         match self {
             Self::Public => is_public(address),
-            Self::Loopback => address.is_loopback(),
+            Self::Loopback => is_loopback(address),
             Self::Everywhere => true,
         }
     }
@@ -219,7 +219,8 @@ mod tests {
             ("https://[::1]:8443/", Allowed::Loopback),
             ("https://localhost.example.com/", Allowed::Public),
             ("https://10.0.0.1/", Allowed::Public),
-            ("https://[::ffff:127.0.0.1]/", Allowed::Public),
+            ("https://[::ffff:127.0.0.1]/", Allowed::Loopback),
+            ("http://app.localhost:3000/", Allowed::Loopback),
         ];
         for (url, allowed) in table {
             assert_eq!(Allowed::of(url, false), allowed, "{url}");

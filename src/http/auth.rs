@@ -28,6 +28,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Can both kinds of calls be made, and by nobody else?
+    pub(crate) fn are_both_set(&self) -> bool {
+        self.api.is_some() && self.admin.is_some()
+    }
+
     /// Lets a request pass or says why not.
     ///
     /// # Errors

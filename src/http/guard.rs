@@ -54,8 +54,11 @@ const DRAIN: Duration = Duration::from_secs(12);
 /// How often a stop looks whether they are done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
+/// How long a connection may wait between two requests, where nobody says otherwise.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
 /// What a client may ask.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Lengths of a request.
     pub rules: Rules,

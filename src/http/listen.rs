@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::guard::Listener;
 use crate::config::Address;
+use crate::host::is_loopback;
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ impl Bound {
         let (address, is_local) = match &listener {
             Listener::Tcp(socket) => {
                 let address = socket.local_addr()?;
-                (address.to_string(), address.ip().is_loopback())
+                (address.to_string(), is_loopback(address.ip()))
             }
             Listener::Unix(socket) => {
                 let address = socket.local_addr()?;

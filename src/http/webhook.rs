@@ -10,7 +10,7 @@ use super::request::{Method, Request};
 use super::response::{ApiError, Response};
 use super::throttle::Throttle;
 use crate::clock::Clock;
-use crate::config::WebhookEndpoint;
+use crate::config::Secret;
 use crate::store::inbox::{self, Accepted, Source};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, Envelope};
@@ -18,6 +18,17 @@ use crate::stripe::signature;
 
 /// Where Stripe signs.
 const SIGNATURE: &str = "Stripe-Signature";
+
+/// An endpoint that Stripe sends events to.
+#[derive(Debug, Clone)]
+pub struct WebhookEndpoint {
+    /// Starts with a slash.
+    pub path: String,
+    /// Any of them may have signed.
+    pub secrets: Vec<Secret>,
+    /// How far a signature's time may be from ours, in seconds.
+    pub tolerance_s: i64,
+}
 
 /// What the public listener needs.
 pub struct Hooks {
@@ -117,7 +128,7 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
         let message = "there are two Stripe-Signature headers; something on the way adds one";
         return Err(ApiError::new(400, "signature_malformed", message));
     }
-    let secrets: Vec<&str> = endpoint.secrets.iter().map(crate::config::Secret::expose).collect();
+    let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::expose).collect();
     signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s)
         .map(|_| ())
         .map_err(|error| ApiError::new(400, error.code(), error.to_string()))

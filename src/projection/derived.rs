@@ -2,7 +2,7 @@
 //! (`standing` has what follows from the history of one). Each function computes its answer from rows alone, so that it
 //! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
 
-use super::notify::Notify;
+use super::notify::NoticeSettings;
 use super::{Context, announce};
 use crate::entitlement::{self, Answer, Policy, Reason};
 use crate::ownership::Rules;
@@ -20,7 +20,7 @@ pub struct Basis<'a> {
     /// Whose word counts for what.
     pub link: &'a Rules,
     /// Who wants to hear of what.
-    pub notify: &'a Notify,
+    pub notify: &'a NoticeSettings,
     /// Unix milliseconds.
     pub now_ms: i64,
 }

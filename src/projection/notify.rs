@@ -1,9 +1,9 @@
 //! Who wants to hear of what, by the configuration. It must never know how a mail or a request is sent. Made by `daemon`,
 //! asked by whatever writes notices and events into the outbox.
 
-/// Wishes of operator and application.
+/// What operator and application want to be told, and whether customers are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Notify {
+pub struct NoticeSettings {
     /// Customers and operator are written to.
     pub mail: bool,
     /// The operator's mail address.
@@ -36,7 +36,7 @@ impl Subscriber {
     }
 }
 
-impl Notify {
+impl NoticeSettings {
     /// The endpoints that want events of this type.
     pub fn subscribers<'a>(&'a self, event_type: &'a str) -> impl Iterator<Item = &'a Subscriber> {
         self.webhooks.iter().filter(move |subscriber| subscriber.wants(event_type))

@@ -3,7 +3,7 @@
 //! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
 //! first event, and by `tilld outbox resync`.
 
-use super::notify::Notify;
+use super::notify::NoticeSettings;
 use super::{Context, announce, derived};
 use crate::notify::event_type::EventType;
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
@@ -14,7 +14,7 @@ const PAGE: u32 = 500;
 
 /// Whether an endpoint is to be told answers.
 #[must_use]
-pub fn wants_answers(notify: &Notify, url: &str) -> bool {
+pub fn wants_answers(notify: &NoticeSettings, url: &str) -> bool {
     notify.subscribers(EventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
 }
 
@@ -23,7 +23,7 @@ pub fn wants_answers(notify: &Notify, url: &str) -> bool {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn note_absent(tx: &Tx, notify: &Notify) -> Result<(), StoreError> {
+pub fn note_absent(tx: &Tx, notify: &NoticeSettings) -> Result<(), StoreError> {
     for (url, was_away) in webhook_endpoints::list(tx)? {
         if !was_away && !wants_answers(notify, &url) {
             webhook_endpoints::set_away(tx, &url, true)?;
@@ -36,7 +36,7 @@ pub fn note_absent(tx: &Tx, notify: &Notify) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_returning(store: &Store, notify: &Notify) -> Result<Vec<String>, StoreError> {
+pub fn list_returning(store: &Store, notify: &NoticeSettings) -> Result<Vec<String>, StoreError> {
     let known = store.read(webhook_endpoints::list)?;
     Ok(known.into_iter().filter(|(url, away)| *away && wants_answers(notify, url)).map(|(url, _)| url).collect())
 }

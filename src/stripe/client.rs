@@ -6,7 +6,6 @@
 //! see the key); plain http, which goes to loopback, passes it over. No answer is compressed: `ureq` is built without gzip.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
+use crate::host::is_this_machine;
 use crate::retry::jitter_of;
 use crate::stripe::backoff::{Backoff, Course};
 use crate::stripe::bucket::{Bucket, NoTurn};
@@ -253,11 +253,9 @@ fn base(text: &str) -> Result<(String, bool), StripeError> {
         return Err(StripeError::Unsendable("stripe.api_base must have no user, password, query or fragment"));
     }
     let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_local = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback());
     match scheme {
         "https" => {}
-        "http" if is_local => {}
+        "http" if is_this_machine(host) => {}
         "http" => {
             let reason =
                 "stripe.api_base must start with https://, since its host is not loopback: the key goes over it";

@@ -30,6 +30,15 @@ pub const BURST: u32 = 20;
 /// How long nobody calls after Stripe has said 429.
 pub const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(1);
 
+/// Which of Stripe's two worlds a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Real money.
+    Live,
+    /// Play money.
+    Test,
+}
+
 /// The secret key of Stripe's API. Its `Debug` hides it.
 #[derive(Clone)]
 pub struct ApiKey(String);
@@ -44,6 +53,29 @@ impl ApiKey {
     /// The key itself, for the one header that it stands in.
     pub(in crate::stripe) fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The same, for tests of what is read from where.
+    #[cfg(test)]
+    pub(crate) fn expose_to_tests(&self) -> &str {
+        &self.0
+    }
+
+    /// The mode it belongs to, by its prefix (docs.stripe.com/keys). None: it does not say, as those of organizations.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        let starts_with = |prefixes: [&str; 2]| prefixes.iter().any(|prefix| self.0.starts_with(prefix));
+        if starts_with(["sk_live_", "rk_live_"]) {
+            Some(Mode::Live)
+        } else if starts_with(["sk_test_", "rk_test_"]) {
+            Some(Mode::Test)
+        } else {
+            None
+        }
+    }
+
+    /// May it do only what it was given (docs.stripe.com/keys/restricted-api-keys)?
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.0.starts_with("rk_")
     }
 }
 

@@ -2,6 +2,8 @@
 //! object stands in `shapes/changes.json`; a test holds the two together. Must never guess: an unknown type is
 //! refused with the nearest known. Called by `event` and by the command line.
 
+use strsim::levenshtein;
+
 use super::TriggerError;
 
 const EVENT_TYPES: &[(&str, &str)] = &[
@@ -52,24 +54,13 @@ pub fn event_types() -> &'static [(&'static str, &'static str)] {
 
 /// The type as the catalog has it.
 pub(super) fn known(event_type: &str) -> Result<&'static str, TriggerError> {
-    let nearest =
-        EVENT_TYPES.iter().map(|(known, _)| *known).min_by_key(|known| edits(event_type, known)).unwrap_or_default();
+    let nearest = EVENT_TYPES
+        .iter()
+        .map(|(known, _)| *known)
+        .min_by_key(|known| levenshtein(event_type, known))
+        .unwrap_or_default();
     if nearest == event_type {
         return Ok(nearest);
     }
     Err(TriggerError::UnknownType { event_type: event_type.to_owned(), nearest })
-}
-
-/// Levenshtein's distance, one row at a time.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.bytes().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::http::request::Method;
-use tilld::projection::notify::Notify;
+use tilld::projection::notify::NoticeSettings;
 use tilld::projection::{Context, Event, ProjectionError, project};
 use tilld::retrier::{Retrier, TICKETS};
 use tilld::retry::{self, RetryPolicy};
@@ -382,7 +382,7 @@ fn child() {
         livemode: None,
         account: None,
         fetches: false,
-        notify: Notify::default(),
+        notify: NoticeSettings::default(),
     });
     let mut worker = Worker::new(store, context, POLICY, tickets).with_project(aborting);
     worker.recover(START_S * 1000, &Pulse::default()).unwrap();

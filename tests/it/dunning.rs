@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::Clock;
-use tilld::projection::notify::Notify;
+use tilld::projection::notify::NoticeSettings;
 use tilld::projection::{Context, Event, ProjectionError, project};
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{StoreError, Tx};
@@ -29,7 +29,7 @@ pub const PAID: &str = "invoice.paid";
 pub const APP: &str = "https://app.example.com/hook";
 const OURS: &[&str] = &["entitlement.changed", "payment.*", "subscription.changed", "dispute.created"];
 
-pub fn wishes() -> Notify {
+pub fn wishes() -> NoticeSettings {
     notify(&[(APP, OURS)])
 }
 

@@ -8,17 +8,17 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
-use tilld::config::{Secret, WebhookEndpoint};
+use tilld::config::Secret;
 use tilld::entitlement::{PausedCollection, Plan, Policy, WhenStale};
 use tilld::http::api::offers::Offers;
 use tilld::http::api::{self, Api};
 use tilld::http::auth::Tokens;
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
-use tilld::http::webhook::{self, Hooks};
+use tilld::http::webhook::{self, Hooks, WebhookEndpoint};
 use tilld::ownership::Rules;
 use tilld::projection::Context;
-use tilld::projection::notify::{Notify, Subscriber};
+use tilld::projection::notify::{NoticeSettings, Subscriber};
 use tilld::retrier::{Retrier, Ticket};
 use tilld::retry::RetryPolicy;
 use tilld::store::{Store, schema};
@@ -60,7 +60,7 @@ pub struct Setup {
     pub endpoints: Vec<WebhookEndpoint>,
     pub grace_s: i64,
     pub paused_collection: PausedCollection,
-    pub notify: Notify,
+    pub notify: NoticeSettings,
     pub fetches: bool,
     pub link: Rules,
 }
@@ -76,7 +76,7 @@ impl Default for Setup {
             endpoints: vec![endpoint(PATH, &[SECRET])],
             grace_s: 7 * DAY_S,
             paused_collection: PausedCollection::Keep,
-            notify: Notify { warning_s: 2 * DAY_S, ..Notify::default() },
+            notify: NoticeSettings { warning_s: 2 * DAY_S, ..NoticeSettings::default() },
             fetches: false,
             link: Rules::default(),
         }
@@ -84,12 +84,12 @@ impl Default for Setup {
 }
 
 /// Mail is on, and the endpoints get these events.
-pub fn notify(endpoints: &[(&str, &[&str])]) -> Notify {
+pub fn notify(endpoints: &[(&str, &[&str])]) -> NoticeSettings {
     let subscriber = |(url, events): &(&str, &[&str])| Subscriber {
         url: (*url).to_owned(),
         events: events.iter().map(|event| (*event).to_owned()).collect(),
     };
-    Notify {
+    NoticeSettings {
         mail: true,
         operator: Some("till@example.com".to_owned()),
         invoice_finalized: false,

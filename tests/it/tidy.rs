@@ -85,7 +85,7 @@ fn nothing_is_unwrapped_left_to_do_or_printed_outside_the_command_line() {
         only_in(word, &[]);
     }
     only_in("println!", &["cli"]);
-    only_in("anyhow", &["main.rs"]);
+    only_in("anyhow", &[]);
 }
 
 /// `left` may not know `right`.

@@ -27,9 +27,9 @@ pub(super) struct Burning {
 }
 
 pub(super) fn read(reader: &Reader, config: &Config) -> Result<Burning, StoreError> {
-    let known: Vec<&str> = config.plans.iter().flat_map(|plan| &plan.price_ids).map(String::as_str).collect();
+    let known: Vec<&str> = config.policy.plans.iter().flat_map(|plan| &plan.price_ids).map(String::as_str).collect();
     let mut strange_prices = subscriptions::list_running_prices(reader)?;
-    strange_prices.retain(|price| !config.plans.is_empty() && !known.contains(&price.as_str()));
+    strange_prices.retain(|price| !config.policy.plans.is_empty() && !known.contains(&price.as_str()));
     Ok(Burning {
         health: inbox::health(reader)?,
         failed: rows::count_failed(reader)?,
@@ -50,7 +50,7 @@ impl Burning {
         let mut lines = vec![self.events(now_s), self.dead_letters(), self.outbox()];
         lines.extend(self.endpoints());
         lines.extend(self.prices());
-        if config.stripe.api_key.is_some() && !self.synced {
+        if config.stripe.client.is_some() && !self.synced {
             lines.push(warn(
                 "sync",
                 "none has come to its end: what is from before the first webhook is not known; run `tilld sync`",

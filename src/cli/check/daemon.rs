@@ -49,7 +49,7 @@ pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<Line> {
 }
 
 fn ask(config: &Config, database_id: Option<&str>) -> Known {
-    let Some(token) = config.api.token.as_ref().or(config.api.admin_token.as_ref()) else {
+    let Some(token) = config.tokens.api.as_ref().or(config.tokens.admin.as_ref()) else {
         return Known::Unasked("there is no token to ask with");
     };
     let authorization = format!("Bearer {}", token.expose());

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use super::burning::{self, Burning};
 use super::{Line, fail, ok, outbox, warn};
-use crate::config::{Config, Mode, PausedCollection};
+use crate::config::Config;
+use crate::entitlement::PausedCollection;
 use crate::store::inbox;
 use crate::store::schema::{self, CURRENT};
 use crate::store::subscriptions::{self, Paused};
 use crate::store::{OpenError, Store, StoreError, damage, settings};
 use crate::stripe::event;
+use crate::stripe::settings::Mode;
 use crate::thread::Threads;
 
 /// The setting that is written to prove that the database takes a write.
@@ -52,7 +54,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     match opened(path, now_s, config) {
         Ok(state) => {
             lines.push(state.integrity);
-            lines.push(paused(state.paused, config.entitlement.paused_collection));
+            lines.push(paused(state.paused, config.policy.paused_collection));
             lines.extend(state.newest_version.as_deref().and_then(api_version));
             lines.extend(outbox::lines(path, config));
             lines.extend(state.links);

@@ -11,12 +11,11 @@ use serde_json::Value;
 
 use super::{Line, fail, ok, warn};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Mode};
-use crate::daemon::outward;
+use crate::config::Config;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
-use crate::stripe::settings::Settings;
+use crate::stripe::settings::{Mode, Settings};
 
 /// Of one call, so that a person who waits is told soon.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -62,22 +61,22 @@ impl Asking {
 
 /// The lines; one of them when there is no key. `of_other_mode`: an event in the log that is not of the key's mode.
 pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
-    let Some(settings) = outward::settings(config) else { return vec![without_key()] };
-    let settings = Settings {
+    let Some(settings) = &config.stripe.client else { return vec![without_key()] };
+    let hasty = Settings {
         max_attempts: MAX_ATTEMPTS,
         interactive_budget: BUDGET,
         total_timeout: BUDGET,
         read_timeout: BUDGET,
         connect_timeout: CONNECT_TIMEOUT,
-        ..settings
+        ..settings.clone()
     };
-    let client = match Client::new(settings) {
+    let client = match Client::new(hasty) {
         Ok(client) => client,
         Err(error) => return vec![fail(KEY, error.to_string())],
     };
     let mut asking = Asking { client, ahead_s: None };
-    let key = Key::of(config);
-    let (line, usable) = key.line(config, asking.get("/v1/balance", ""));
+    let key = Key::of(settings);
+    let (line, usable) = key.line(&settings.api_base, asking.get("/v1/balance", ""));
     let mut lines = vec![line];
     lines.extend(of_other_mode.map(|event_id| key.contradicted(event_id)));
     if !usable {
@@ -86,7 +85,7 @@ pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
     if key.restricted {
         lines.push(permissions::line(&mut asking));
     }
-    lines.extend(endpoints::lines(&mut asking, config));
+    lines.extend(endpoints::lines(&mut asking, config, settings));
     lines.extend(prices::lines(&mut asking, config));
     lines.extend(clock(asking.ahead_s, config));
     lines
@@ -105,14 +104,12 @@ struct Key {
 }
 
 impl Key {
-    fn of(config: &Config) -> Self {
-        let restricted = config.stripe.api_key.as_ref().is_some_and(|key| key.expose().starts_with("rk_"));
-        Self { restricted, mode: config.stripe.key_mode() }
+    fn of(settings: &Settings) -> Self {
+        Self { restricted: settings.api_key.is_restricted(), mode: settings.api_key.mode() }
     }
 
     /// The line, and whether it is worth while to ask more.
-    fn line(&self, config: &Config, asked: Result<Answer, StripeError>) -> (Line, bool) {
-        let base = &config.stripe.api_base;
+    fn line(&self, base: &str, asked: Result<Answer, StripeError>) -> (Line, bool) {
         let kind = if self.restricted { "restricted (rk_)" } else { "unrestricted: a restricted key (rk_) is safer" };
         let own = self.mode.map_or("a mode it does not tell", name);
         let shown = match asked {

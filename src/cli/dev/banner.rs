@@ -13,7 +13,7 @@ pub(super) fn text(config: &Config, running: &Running, written: Written) -> Stri
     let source = config.source.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let how = if written == Written::Now { "written just now" } else { "as found" };
     let plans: Vec<String> =
-        config.plans.iter().map(|plan| format!("{} = {}", plan.tier, plan.price_ids.join(", "))).collect();
+        config.policy.plans.iter().map(|plan| format!("{} = {}", plan.tier, plan.price_ids.join(", "))).collect();
     format!(
         "tilld dev\n\
          \n\
@@ -30,8 +30,8 @@ pub(super) fn text(config: &Config, running: &Running, written: Written) -> Stri
         database = config.database.display(),
         public = running.public,
         private = running.private,
-        token = shown(config.api.token.as_ref()),
-        admin = shown(config.api.admin_token.as_ref()),
+        token = shown(config.tokens.api.as_ref()),
+        admin = shown(config.tokens.admin.as_ref()),
         plans = if plans.is_empty() { "none: every price buys the tier default".to_owned() } else { plans.join("; ") },
         created = trigger("customer.subscription.created", config, running),
         ask = ask(config, running),
@@ -63,7 +63,7 @@ fn trigger(event: &str, config: &Config, running: &Running) -> String {
 }
 
 fn ask(config: &Config, running: &Running) -> String {
-    let token = shown(config.api.token.as_ref());
+    let token = shown(config.tokens.api.as_ref());
     let (flag, base) = match running.private.strip_prefix("unix:") {
         Some(socket) => (format!(" --unix-socket {}", quoted(socket)), "http://localhost".to_owned()),
         None => (String::new(), format!("http://{}", running.private)),

@@ -2,7 +2,6 @@
 //! attempt each, one line each. The secret is made from the one of the configuration, so that it stays the same.
 
 use std::io::Write;
-use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -13,6 +12,7 @@ use crate::cli::table::time_ms;
 use crate::config::Config;
 use crate::daemon::{Forward, Forwarded};
 use crate::delivery::Outcome;
+use crate::host::{is_this_machine, of_authority};
 
 /// Hex digits of the secret.
 const SECRET_DIGITS: usize = 40;
@@ -20,7 +20,7 @@ const SECRET_DIGITS: usize = 40;
 /// What is forwarded, and how it is told.
 pub(super) fn to(url: &str, config: &Config) -> Result<Forward, Failure> {
     check(url)?;
-    if config.notify.webhooks.iter().any(|webhook| webhook.url == url) {
+    if config.endpoints.iter().any(|webhook| webhook.url == url) {
         let message = format!("--forward-to {url}: it is a [[notify.webhook]] of the configuration already");
         return Err(Failure::wrong_use(message));
     }
@@ -31,13 +31,7 @@ pub(super) fn to(url: &str, config: &Config) -> Result<Forward, Failure> {
 fn check(url: &str) -> Result<(), Failure> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => host,
-        _ => authority,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_local = host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|ip| ip.is_loopback());
-    if matches!(scheme, "http" | "https") && is_local {
+    if matches!(scheme, "http" | "https") && is_this_machine(of_authority(authority)) {
         return Ok(());
     }
     let message = format!("--forward-to {url}: name a URL on this machine, as in http://127.0.0.1:3000/stripe/webhook");

@@ -160,7 +160,7 @@ pub fn link(arguments: &Link, flags: &Flags, out: &mut dyn Write) -> Result<(), 
         (None, Some(id), Some(object)) => vec![wanted(id, object).map_err(Failure::wrong_use)?],
         _ => return Err(Failure::wrong_use("give a user and a customer or subscription, or --from FILE")),
     };
-    let client = match config.stripe.api_key.is_some() && !arguments.offline {
+    let client = match config.stripe.client.is_some() && !arguments.offline {
         true => Some(outward::client(&config)?),
         false => None,
     };

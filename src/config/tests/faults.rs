@@ -247,7 +247,7 @@ fn a_log_filter_or_an_api_version_that_means_nothing_is_refused() {
         of_env("STRIPE_API_VERSION", wrong, &["stripe.api_version: ", "is no API version"]);
     }
     for fine in ["2020-08-27", "2026-09-30.endive", "2026-09-30.preview"] {
-        assert_eq!(World::bare().env(&[("STRIPE_API_VERSION", fine)]).tool().stripe.api_version, fine);
+        assert_eq!(client(&World::bare().env(&[KEY, ("STRIPE_API_VERSION", fine)]).tool()).api_version, fine);
     }
 }
 
@@ -358,8 +358,8 @@ fn an_api_base_with_a_password_is_refused_and_not_shown() {
 #[test]
 fn plain_http_is_for_loopback_hosts_only() {
     for text in ["http://localhost:12111", "http://127.0.0.1", "http://[::1]:1", "http://[::1]"] {
-        let config = World::bare().env(&[("STRIPE_API_BASE", text)]).tool();
-        assert_eq!(config.stripe.api_base, text);
+        let config = World::bare().env(&[KEY, ("STRIPE_API_BASE", text)]).tool();
+        assert_eq!(client(&config).api_base, text);
     }
     for text in ["http://api.stripe.com", "http://localhost.example.com", "http://10.0.0.1:1"] {
         of_env("STRIPE_API_BASE", text, &["stripe.api_base: ", "loopback", "use https"]);
@@ -368,8 +368,8 @@ fn plain_http_is_for_loopback_hosts_only() {
 
 #[test]
 fn a_base_url_keeps_its_path_and_loses_its_last_slash() {
-    let world = World::bare().env(&[("STRIPE_API_BASE", "https://proxy.example.com:8443/stripe/")]);
-    assert_eq!(world.tool().stripe.api_base, "https://proxy.example.com:8443/stripe");
+    let world = World::bare().env(&[KEY, ("STRIPE_API_BASE", "https://proxy.example.com:8443/stripe/")]);
+    assert_eq!(client(&world.tool()).api_base, "https://proxy.example.com:8443/stripe");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// A sender and a server, which alone send nothing.
+const MAIL: &str = "[notify]\nfrom = \"a@example.com\"\n[notify.smtp]\nhost = \"localhost\"\n";
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn endpoint(lines: &str) -> World {
@@ -14,9 +16,14 @@ fn with_url(lines: &str) -> World {
 
 #[test]
 fn without_the_section_nobody_is_told_of_anything() {
-    let notify = World::bare().tool().notify;
-    assert!(!notify.mail && !notify.invoice_finalized && notify.webhooks.is_empty());
-    assert_eq!((notify.smtp.port, notify.smtp.security, notify.smtp.timeout_s), (587, Security::StartTls, 30));
+    let config = World::bare().tool();
+    let notices = &config.notices;
+    assert!(!notices.mail && !notices.invoice_finalized && notices.webhooks.is_empty());
+    assert!(config.mail.is_none() && config.endpoints.is_empty());
+    let named = World::bare().file(MAIL).tool();
+    assert!(!named.notices.mail);
+    let server = server(&named);
+    assert_eq!((server.port, server.security, server.timeout.as_secs()), (587, Security::StartTls, 30));
 }
 
 #[test]
@@ -35,9 +42,20 @@ fn mail_needs_a_sender_and_a_server_and_says_so_at_once() {
     ];
     let config = World::bare().env(&all).credential("smtp_password", "hush\n").tool();
     assert!(config.warnings.is_empty());
-    let notify = config.notify;
-    assert!(notify.mail);
-    assert_eq!((notify.smtp.port, notify.smtp.password.unwrap().expose()), (465, "hush"));
+    assert!(config.notices.mail);
+    let server = server(&config);
+    assert_eq!((server.port, server.login.as_ref().unwrap().1.as_str()), (465, "hush"));
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn answers_to_mails_go_where_reply_to_says() {
+    assert_eq!(World::bare().file(MAIL).tool().mail.unwrap().reply_to, None);
+    let from_file =
+        World::bare().file(&MAIL.replace("[notify.smtp]", "reply_to = \"Help <help@example.com>\"\n[notify.smtp]"));
+    assert_eq!(from_file.tool().mail.unwrap().reply_to.as_deref(), Some("Help <help@example.com>"));
+    let from_environment = World::bare().file(MAIL).env(&[("TILLD_NOTIFY_REPLY_TO", "help@example.com")]);
+    assert_eq!(from_environment.tool().mail.unwrap().reply_to.as_deref(), Some("help@example.com"));
 }
 
 #[test]
@@ -47,6 +65,7 @@ fn what_is_wrong_about_mail_is_refused_in_words() {
         ("from = \"a b@example.com\"", "notify.from: "),
         ("from = \"Shop <billing@>\"", "notify.from: "),
         ("operator = \"Ops <ops@example.com>\"", "notify.operator: "),
+        ("reply_to = \"help\"", "notify.reply_to: \"help\" is no mail address"),
         ("mail = \"yes\"", "notify.mail: must be true or false, not a text"),
         ("[notify.smtp]\nhost = \"smtp.example.com:587\"", "the port is notify.smtp.port"),
         ("[notify.smtp]\nsecurity = \"ssl\"", "must be \"starttls\", \"tls\" or \"none\", not \"ssl\""),
@@ -62,8 +81,8 @@ fn what_is_wrong_about_mail_is_refused_in_words() {
         World::bare().file(&format!("[notify]\n{text}\n")).fault(&[part]);
     }
     for host in ["localhost", "127.0.0.1", "[::1]"] {
-        let text = format!("[notify.smtp]\nhost = \"{host}\"\nsecurity = \"none\"\n");
-        assert_eq!(World::bare().file(&text).tool().notify.smtp.port, 25, "{host}");
+        let text = MAIL.replace("localhost", host) + "security = \"none\"\n";
+        assert_eq!(server(&World::bare().file(&text).tool()).port, 25, "{host}");
     }
 }
 
@@ -89,7 +108,7 @@ fn an_endpoint_has_a_url_that_others_cannot_listen_to() {
         ("https://app.example.com", ""),
     ] {
         let world = endpoint(&format!("url = \"{url}\"\nsecrets = [\"{KEY}\"]\n{more}\n"));
-        assert_eq!(world.tool().notify.webhooks[0].url, url);
+        assert_eq!(world.tool().endpoints[0].url, url);
     }
     endpoint(&format!("secrets = [\"{KEY}\"]\n")).fault(&["notify.webhook[0].url: is missing"]);
     let twice = format!("[[notify.webhook]]\nurl = \"https://a.example/\"\nsecrets = [\"{KEY}\"]\n").repeat(2);
@@ -102,8 +121,8 @@ fn a_signing_secret_is_long_enough_for_nobody_to_guess_and_is_never_shown() {
     for bytes in [24, 32, 64] {
         let secret = format!("whsec_{}", base64(bytes));
         for secret in [secret.as_str(), secret.trim_end_matches('=')] {
-            let notify = with_url(&format!("secrets = [\"{secret}\"]\n")).tool().notify;
-            assert_eq!(notify.webhooks[0].keys(), [vec![7; bytes]], "{bytes}");
+            let config = with_url(&format!("secrets = [\"{secret}\"]\n")).tool();
+            assert_eq!(config.endpoints[0].keys(), [vec![7; bytes]], "{bytes}");
         }
     }
     for wrong in [format!("whsec_{}", base64(23)), format!("whsec_{}", base64(65)), base64(32), "whsec_hu$h".to_owned()]
@@ -121,22 +140,23 @@ fn a_signing_secret_is_long_enough_for_nobody_to_guess_and_is_never_shown() {
 fn an_endpoint_asks_for_types_that_there_are() {
     for wanted in ["entitlement.changed", "payment.*", "stripe.*", "stripe.invoice.paid", "stripe.invoice.*", "*"] {
         let world = with_url(&format!("secrets = [\"{KEY}\"]\nevents = [\"{wanted}\"]\n"));
-        assert_eq!(world.tool().notify.webhooks[0].events, [wanted]);
+        assert_eq!(world.tool().notices.webhooks[0].events, [wanted]);
     }
     for wrong in ["entitlement", "invoice.paid", "stripe.", "sub*", "pay.*", "st*pe.*", ""] {
         let world = with_url(&format!("secrets = [\"{KEY}\"]\nevents = [\"{wrong}\"]\n"));
         world.fault(&["notify.webhook[0].events: ", "is no type of event"]);
     }
     with_url(&format!("secrets = [\"{KEY}\"]\nevents = []\n")).fault(&["notify.webhook[0].events: is empty"]);
-    let default = with_url(&format!("secrets = [\"{KEY}\"]\n")).tool().notify;
-    assert_eq!(default.webhooks[0].events, ["entitlement.changed"]);
+    let default = with_url(&format!("secrets = [\"{KEY}\"]\n")).tool();
+    assert_eq!(default.endpoints[0].events, ["entitlement.changed"]);
+    assert_eq!(default.notices.webhooks[0].events, ["entitlement.changed"]);
 }
 
 #[test]
 fn an_endpoint_may_be_given_by_environment_and_credential_alone() {
     let url = [("TILLD_NOTIFY_WEBHOOK_URL", "https://app.example.com/hook")];
-    let notify = World::bare().env(&url).credential("notify_webhook_secrets", KEY).tool().notify;
-    assert_eq!((notify.webhooks.len(), notify.webhooks[0].keys().len()), (1, 1));
+    let config = World::bare().env(&url).credential("notify_webhook_secrets", KEY).tool();
+    assert_eq!((config.endpoints.len(), config.endpoints[0].keys().len()), (1, 1));
     World::bare().env(&url).fault(&["notify.webhook[0].secrets: has 0 secrets"]);
 }
 

@@ -1,13 +1,19 @@
 //! Where values come from, and which source wins.
 
 use super::*;
+use crate::http::guard::Rules;
 
 fn one_secret(world: &World) -> String {
-    world.tool().stripe.api_key.unwrap().expose().to_owned()
+    client(&world.tool()).api_key.expose_to_tests().to_owned()
 }
 
 fn tier_of_prices(config: &Config) -> Vec<(&str, Vec<&str>)> {
-    config.plans.iter().map(|plan| (plan.tier.as_str(), plan.price_ids.iter().map(String::as_str).collect())).collect()
+    config
+        .policy
+        .plans
+        .iter()
+        .map(|plan| (plan.tier.as_str(), plan.price_ids.iter().map(String::as_str).collect()))
+        .collect()
 }
 
 #[test]
@@ -19,29 +25,38 @@ fn without_file_and_environment_the_defaults_of_the_contract_hold() {
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.listen.public.to_string(), "127.0.0.1:4242");
     assert_eq!(config.listen.private.to_string(), "127.0.0.1:4243");
-    assert!(config.stripe.api_key.is_none() && config.stripe.publishable_key.is_none());
-    assert_eq!(config.stripe.api_base, "https://api.stripe.com");
-    assert_eq!(config.stripe.api_version, "2026-09-30.endive");
+    assert!(config.stripe.client.is_none() && config.offers.publishable_key.is_none());
+    let with_key = World::bare().env(&[KEY]).tool();
+    assert_eq!(client(&with_key).api_base, "https://api.stripe.com");
+    assert_eq!(client(&with_key).api_version, "2026-09-30.endive");
+    let seconds = |duration: std::time::Duration| duration.as_secs();
+    assert_eq!((seconds(client(&with_key).interactive_budget), client(&with_key).calls_per_s), (30, 20));
+    assert_eq!((with_key.stripe.nightly_drift, config.stripe.nightly_drift), (Some(Nightly::Check), None));
     assert_eq!(config.stripe.webhooks.len(), 1);
     assert_eq!(config.stripe.webhooks[0].path, "/api/v1/webhooks/stripe");
     assert!(config.stripe.webhooks[0].secrets.is_empty());
     assert_eq!(config.stripe.webhooks[0].tolerance_s, 300);
-    assert!(config.api.token.is_none() && config.api.admin_token.is_none());
-    assert!(config.plans.is_empty());
-    let retry = Retry { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 };
+    assert!(config.tokens.api.is_none() && config.tokens.admin.is_none());
+    assert!(config.policy.plans.is_empty());
+    let retry = RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 };
     assert_eq!(config.retry, retry);
-    let entitlement =
-        Entitlement { stale_after_s: 3600, when_stale: WhenStale::Keep, paused_collection: PausedCollection::Keep };
-    assert_eq!(config.entitlement, entitlement);
-    assert_eq!(config.dunning, Dunning { grace_period_days: 7, warning_days: 2 });
-    assert_eq!(config.checkout, Checkout::default());
-    assert_eq!(config.portal, Portal { return_url: None });
+    let policy = Policy {
+        plans: vec![],
+        grace_period_s: 7 * 86_400,
+        stale_after_s: 3600,
+        when_stale: WhenStale::Keep,
+        paused_collection: PausedCollection::Keep,
+    };
+    assert_eq!(config.policy, policy);
+    assert_eq!(config.notices.warning_s, 2 * 86_400);
+    assert_eq!(config.offers.checkout, Checkout::default());
+    assert_eq!(config.offers.portal, Portal { return_url: None });
     let limits = Limits {
-        body_bytes: 1_048_576,
-        head_bytes: 16_384,
+        rules: Rules { body_bytes: 1_048_576, head_bytes: 16_384, length_required: false },
         connections: 512,
         buffered_bytes: 8_388_608,
-        request_timeout_s: 10,
+        request_timeout: std::time::Duration::from_secs(10),
+        idle_timeout: std::time::Duration::from_secs(75),
     };
     assert_eq!(config.limits, limits);
     assert!(config.source.is_none() && config.warnings.is_empty());
@@ -82,26 +97,26 @@ fn every_variable_of_the_contract_sets_its_key() {
     assert_eq!((config.log.as_str(), config.log_format), ("warn", LogFormat::Json));
     assert_eq!(config.listen.public, Address::Tcp("0.0.0.0:80".into()));
     assert_eq!(config.listen.private, Address::Unix("/run/x".into()));
-    assert_eq!(config.stripe.api_key.as_ref().unwrap().expose(), "sk_test_1");
-    assert_eq!(config.stripe.publishable_key.as_deref(), Some("pk_test_1"));
-    assert_eq!(config.stripe.api_base, "http://127.0.0.1:12111");
-    assert_eq!(config.stripe.api_version, "2025-03-31.basil");
+    assert_eq!(client(&config).api_key.expose_to_tests(), "sk_test_1");
+    assert_eq!(config.offers.publishable_key.as_deref(), Some("pk_test_1"));
+    assert_eq!(client(&config).api_base, "http://127.0.0.1:12111");
+    assert_eq!(client(&config).api_version, "2025-03-31.basil");
     let [endpoint] = config.stripe.webhooks.as_slice() else { panic!("one endpoint") };
     assert_eq!(endpoint.path, "/hooks");
     assert_eq!(exposed(&endpoint.secrets), ["whsec_1", "whsec_2", "whsec_3"]);
-    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1-0123456789abcdef");
-    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2-0123456789abcdef");
+    assert_eq!(config.tokens.api.as_ref().unwrap().expose(), "t1-0123456789abcdef");
+    assert_eq!(config.tokens.admin.as_ref().unwrap().expose(), "t2-0123456789abcdef");
     let plans = [("pro", vec!["price_a", "price_b"]), ("team", vec!["price_c"])];
     assert_eq!(tier_of_prices(&config), plans);
-    assert_eq!(config.retry, Retry { max_attempts: 3, base_delay_s: 1, max_delay_s: 9 });
-    let entitlement =
-        Entitlement { stale_after_s: 60, when_stale: WhenStale::Deny, paused_collection: PausedCollection::UntilPaid };
-    assert_eq!(config.entitlement, entitlement);
-    assert_eq!(config.dunning, Dunning { grace_period_days: 14, warning_days: 3 });
-    let success = config.checkout.success_url.as_deref();
+    assert_eq!(config.retry, RetryPolicy { max_attempts: 3, base_delay_s: 1, max_delay_s: 9 });
+    let policy = &config.policy;
+    assert_eq!((policy.stale_after_s, policy.when_stale), (60, WhenStale::Deny));
+    assert_eq!(policy.paused_collection, PausedCollection::UntilPaid);
+    assert_eq!((policy.grace_period_s, config.notices.warning_s), (14 * 86_400, 3 * 86_400));
+    let success = config.offers.checkout.success_url.as_deref();
     assert_eq!(success, Some("https://a.example/ok?id={CHECKOUT_SESSION_ID}"));
-    assert_eq!(config.checkout.cancel_url.as_deref(), Some("https://a.example/no"));
-    assert_eq!(config.portal.return_url.as_deref(), Some("app://back"));
+    assert_eq!(config.offers.checkout.cancel_url.as_deref(), Some("https://a.example/no"));
+    assert_eq!(config.offers.portal.return_url.as_deref(), Some("app://back"));
 }
 
 #[test]
@@ -154,7 +169,7 @@ fn a_blank_variable_that_is_no_secret_counts_as_not_set() {
     ]);
     let config = world.tool();
     assert_eq!((config.log.as_str(), config.retry.max_attempts), ("warn", 8));
-    assert_eq!(config.stripe.publishable_key, None);
+    assert_eq!(config.offers.publishable_key, None);
 }
 
 #[test]
@@ -200,9 +215,9 @@ fn a_secret_may_be_in_a_file_of_its_own_and_is_trimmed() {
         .other_file("admin", "t2-0123456789abcdef")
         .other_file("hooks", "whsec_1\n\nwhsec_2, whsec_3\r\n");
     let config = world.serve();
-    assert_eq!(config.stripe.api_key.as_ref().unwrap().expose(), "sk_live_1");
-    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1-0123456789abcdef");
-    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2-0123456789abcdef");
+    assert_eq!(client(&config).api_key.expose_to_tests(), "sk_live_1");
+    assert_eq!(config.tokens.api.as_ref().unwrap().expose(), "t1-0123456789abcdef");
+    assert_eq!(config.tokens.admin.as_ref().unwrap().expose(), "t2-0123456789abcdef");
     let secrets = exposed(&config.stripe.webhooks[0].secrets);
     assert_eq!(secrets, ["whsec_1", "whsec_2", "whsec_3"]);
 }
@@ -215,10 +230,10 @@ fn a_secret_may_be_a_systemd_credential() {
         .credential("api_token", "t1-0123456789abcdef")
         .credential("admin_token", "t2-0123456789abcdef");
     let config = world.serve();
-    assert_eq!(config.stripe.api_key.as_ref().unwrap().expose(), "sk_test_c");
+    assert_eq!(client(&config).api_key.expose_to_tests(), "sk_test_c");
     assert_eq!(exposed(&config.stripe.webhooks[0].secrets), ["whsec_a", "whsec_b"]);
-    assert_eq!(config.api.token.as_ref().unwrap().expose(), "t1-0123456789abcdef");
-    assert_eq!(config.api.admin_token.as_ref().unwrap().expose(), "t2-0123456789abcdef");
+    assert_eq!(config.tokens.api.as_ref().unwrap().expose(), "t1-0123456789abcdef");
+    assert_eq!(config.tokens.admin.as_ref().unwrap().expose(), "t2-0123456789abcdef");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::config::{Checkout, Mode, Portal};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
+use crate::stripe::settings::Mode;
 
 /// What handlers need of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,24 @@ pub struct Offers {
     pub publishable_key: Option<String>,
     /// Of the API key.
     pub mode: Option<Mode>,
+}
+
+/// Where a checkout leads unless the call says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkout {
+    /// After payment.
+    pub success_url: Option<String>,
+    /// After the customer gave up.
+    pub cancel_url: Option<String>,
+    /// Stripe works the taxes out.
+    pub automatic_tax: bool,
+}
+
+/// Where the customer portal leads unless the call says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Portal {
+    /// Behind its back button.
+    pub return_url: Option<String>,
 }
 
 /// `GET /api/v1/config`: what a page that sells needs to know.

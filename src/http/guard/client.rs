@@ -3,12 +3,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::host::is_loopback;
+
 /// The client's address: `peer` is the other end of the socket (`None` on a Unix socket), `forwarded` what
 /// [`last_hop`] found.
 #[must_use]
 pub(super) fn address(peer: Option<IpAddr>, forwarded: Option<IpAddr>) -> Option<IpAddr> {
     match peer {
-        Some(peer) if !peer.is_loopback() => Some(peer),
+        Some(peer) if !is_loopback(peer) => Some(peer),
         local => forwarded.or(local),
     }
 }
@@ -19,7 +21,7 @@ pub(super) fn address(peer: Option<IpAddr>, forwarded: Option<IpAddr>) -> Option
 pub(super) fn last_hop<'a>(values: impl DoubleEndedIterator<Item = &'a [u8]>) -> Option<IpAddr> {
     let hops = values.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
     // What stands before a hop that cannot be read was written by one who cannot be known.
-    hops.map_while(hop).find(|address| !address.is_loopback())
+    hops.map_while(hop).find(|address| !is_loopback(*address))
 }
 
 /// An address, bare or with its port, as proxies write it.
@@ -69,6 +71,7 @@ mod tests {
         let told = ip("203.0.113.7");
         assert_eq!(address(ip("127.0.0.1"), told), told);
         assert_eq!(address(ip("::1"), told), told);
+        assert_eq!(address(ip("::ffff:127.0.0.1"), told), told);
         assert_eq!(address(None, told), told);
         assert_eq!(address(ip("198.51.100.2"), told), ip("198.51.100.2"));
         assert_eq!(address(ip("10.0.0.1"), told), ip("10.0.0.1"));

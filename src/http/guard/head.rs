@@ -59,7 +59,7 @@ const fn bad(message: &'static str) -> Refusal {
 }
 
 /// What may be asked of a client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Longest head, in bytes.
     pub head_bytes: usize,

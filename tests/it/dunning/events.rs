@@ -178,8 +178,10 @@ fn the_end_of_a_trial_is_told_while_it_is_ahead() {
 #[test]
 fn an_invoice_is_told_to_the_customer_only_where_that_is_wanted() {
     for wanted in [false, true] {
-        let wishes =
-            tilld::projection::notify::Notify { invoice_finalized: wanted, ..notify(&[(APP, &["invoice.finalized"])]) };
+        let wishes = tilld::projection::notify::NoticeSettings {
+            invoice_finalized: wanted,
+            ..notify(&[(APP, &["invoice.finalized"])])
+        };
         let mut till = Till::with(Setup { notify: wishes, ..Setup::default() });
         till.feed(&beginning("alice"));
         let finalized = event("invoice.finalized", "alice", START_S, &[]);

@@ -9,6 +9,7 @@ use crate::cli::check::{Line, fail, ok, warn};
 use crate::config::Config;
 use crate::projection::handled;
 use crate::stripe::error::StripeError;
+use crate::stripe::settings::Settings;
 use crate::trigger::ApiVersion;
 
 const CHECK: &str = "webhook endpoint";
@@ -18,13 +19,13 @@ const EVENTS: &str = "webhook events";
 const MAX_PAGES: usize = 10;
 const PAGE: &str = "https://dashboard.stripe.com/webhooks";
 
-pub(super) fn lines(asking: &mut Asking, config: &Config) -> Vec<Line> {
+pub(super) fn lines(asking: &mut Asking, config: &Config, settings: &Settings) -> Vec<Line> {
     let registered = match all(asking) {
         Ok(registered) => registered,
-        Err(error) => return vec![unknown(&error, &config.stripe.api_base)],
+        Err(error) => return vec![unknown(&error, &settings.api_base)],
     };
     let paths = config.stripe.webhooks.iter().map(|endpoint| endpoint.path.as_str());
-    paths.flat_map(|path| of_path(path, &registered, config)).collect()
+    paths.flat_map(|path| of_path(path, &registered, config.stripe.pull_interval_s, &settings.api_version)).collect()
 }
 
 fn unknown(error: &StripeError, base: &str) -> Line {
@@ -61,13 +62,12 @@ fn path_of(url: &str) -> &str {
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-fn of_path(path: &str, registered: &[Value], config: &Config) -> Vec<Line> {
-    let calls_version = config.stripe.api_version.as_str();
+fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls_version: &str) -> Vec<Line> {
     let here: Vec<&Value> =
         registered.iter().filter(|one| one["url"].as_str().is_some_and(|url| path_of(url) == path)).collect();
     let enabled: Vec<&&Value> = here.iter().filter(|one| one["status"] != "disabled").collect();
     match (here.first(), enabled.is_empty()) {
-        (None, _) => vec![missing(path, config.stripe.pull_interval_s)],
+        (None, _) => vec![missing(path, pull_interval_s)],
         (Some(one), true) => vec![fail(
             CHECK,
             format!("{path}: {} is disabled at Stripe, nothing is sent to it: enable it at {PAGE}", id(one)),

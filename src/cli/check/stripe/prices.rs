@@ -12,8 +12,11 @@ const CHECK: &str = "plan";
 const MAX_PRICES: usize = 50;
 
 pub(super) fn lines(asking: &mut Asking, config: &Config) -> Vec<Line> {
-    let all =
-        config.plans.iter().flat_map(|plan| plan.price_ids.iter().map(|price| (plan.tier.as_str(), price.as_str())));
+    let all = config
+        .policy
+        .plans
+        .iter()
+        .flat_map(|plan| plan.price_ids.iter().map(|price| (plan.tier.as_str(), price.as_str())));
     let mut lines = Vec::new();
     for (tier, price) in all.take(MAX_PRICES) {
         match asking.get(&format!("/v1/prices/{price}"), "") {

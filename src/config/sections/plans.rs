@@ -1,12 +1,26 @@
-//! The plans: which prices buy which tier. Must never ask Stripe whether a price exists. Called by
-//! `sections`.
+//! The plans: which prices buy which tier. Must never ask Stripe whether a price exists.
 
-use super::Plan;
-use super::fault::shown;
-use super::keys::PLANS_ENV;
-use super::reader::Reader;
-use crate::entitlement::FREE_TIER;
 use std::collections::BTreeMap;
+
+use crate::config::keys::{Form, PLANS_ENV, Section, list, text};
+use crate::config::reader::Reader;
+use crate::config::secret::shown;
+use crate::entitlement::{FREE_TIER, Plan};
+
+pub(super) const PLAN: Section = Section {
+    name: "plan",
+    form: Form::RepeatedOrNone,
+    about: "Which prices buy which tier, from the lowest tier to the highest; repeat the block. Without any plan every price \
+            buys the tier \"default\". [TILLD_PLANS = pro:price_a,price_b;team:price_c]",
+    keys: &[
+        text("plan.tier", "pro")
+            .no_default()
+            .about("The name that your application knows it by; \"free\" is the tier of everyone else."),
+        list("plan.price_ids", &["price_..."])
+            .no_default()
+            .about("Stripe's ids of its prices: monthly, yearly, other currencies, old ones still in use."),
+    ],
+};
 
 /// A plan and the key to name when something is wrong with it.
 struct Candidate {

@@ -1,0 +1,111 @@
+//! `config.toml.example`, written from the descriptions of the keys, so that it cannot differ from what is read. Must never
+//! hold a word about a single key: those stand in `sections`. Called by `tilld init`, and by the test that compares it with
+//! the file in the repository.
+
+use super::keys::{Form, Key, Section, Value};
+use super::sections::SECTIONS;
+
+/// The longest line of the example.
+const WIDTH: usize = 120;
+
+const HEAD: &str = "Configuration of tilld. Everything here may be left out; what is commented out shows the default, or an \
+    example where there is none. tilld reads the first of: --config FILE, $TILLD_CONFIG, ./config.toml, ./tilld-dev.toml, \
+    /etc/tilld/config.toml. Environment variables (in brackets) beat this file, flags beat both. Keys that tilld does not \
+    know are errors. `tilld check` checks all.";
+const SECRETS: &str = "A secret may be given as KEY, as KEY_file = \"/path/to/a/file\", or as a systemd credential of the name \
+    in brackets. Relative paths are relative to the directory that tilld is started in.";
+
+/// The whole file.
+#[must_use]
+pub fn example() -> String {
+    let mut text = format!("{}#\n{}\n", comment(HEAD), comment(SECRETS));
+    let sections: Vec<String> = SECTIONS.into_iter().map(section).collect();
+    text.push_str(&sections.join("\n"));
+    text
+}
+
+fn section(section: &Section) -> String {
+    let mut text = if section.about.is_empty() { String::new() } else { comment(section.about) };
+    if !section.name.is_empty() {
+        let mark = if section.form == Form::RepeatedOrNone { "#" } else { "" };
+        text.push_str(&format!("{mark}{}\n", section.header()));
+    }
+    let keys: Vec<String> = section.keys.iter().map(key).collect();
+    text + &keys.join("\n")
+}
+
+fn key(key: &Key) -> String {
+    let name = key.name.rsplit('.').next().unwrap_or_default();
+    let about = match key.value {
+        Value::Number { min, max, .. } => key.about.replace("{range}", &format!("{min} to {max}")),
+        _ => key.about.to_owned(),
+    };
+    let mut words = vec![about];
+    words.extend(key.credential.map(|_| match key.value {
+        Value::List(_) => format!("Or {name}_file, one per line or, as in a variable, comma-separated."),
+        _ => format!("Or {name}_file."),
+    }));
+    let mut sources: Vec<String> = key.env.iter().map(|name| (*name).to_owned()).collect();
+    sources.extend(match key.value {
+        Value::List(_) if key.credential.is_none() && !sources.is_empty() => Some("comma-separated".to_owned()),
+        _ => key.credential.map(|credential| format!("credential {credential}")),
+    });
+    if !sources.is_empty() {
+        words.push(format!("[{}]", sources.join(", ")));
+    }
+    format!("{}#{name} = {}\n", comment(&words.join(" ")), value(&key.value))
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("{text:?}"),
+        Value::Number { value, .. } => value.to_string(),
+        Value::Flag => "false".to_owned(),
+        Value::List(texts) => format!("{texts:?}"),
+    }
+}
+
+/// Lines of a comment, broken at spaces.
+fn comment(text: &str) -> String {
+    let mut lines = vec!["#".to_owned()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => line.extend([" ", word]),
+            _ => lines.push(format!("# {word}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn path() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml.example")
+    }
+
+    #[test]
+    fn the_example_in_the_repository_is_the_one_that_the_keys_make_word_for_word() {
+        let written = std::fs::read_to_string(path()).unwrap();
+        let made = example();
+        let differs = made.lines().zip(written.lines()).find(|(made, written)| made != written);
+        let advice = "cargo test --lib write_the_example -- --ignored";
+        assert!(made == written, "config.toml.example is not what the keys say: {differs:?}; write it by: {advice}");
+    }
+
+    #[test]
+    #[ignore = "writes config.toml.example into the repository"]
+    fn write_the_example() {
+        std::fs::write(path(), example()).unwrap();
+    }
+
+    #[test]
+    fn a_comment_is_broken_before_the_edge_and_nowhere_within_a_word() {
+        let long = "word ".repeat(60);
+        let lines = comment(&long);
+        assert!(lines.lines().all(|line| line.starts_with("# word") && line.len() <= WIDTH && line.ends_with("word")));
+        assert_eq!(lines.matches("word").count(), 60);
+    }
+}
