@@ -30,9 +30,9 @@ pub use recover::run as run_recovery;
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;
 use crate::projection::read::{self, Sent, Shown};
-use crate::projection::{Context, ProjectionError};
+use crate::projection::{Context, ProjectionError, subscription};
 use crate::store::stripe_operations::{self as table, Operation};
-use crate::store::{Store, StoreError, subscriptions};
+use crate::store::{Store, StoreError};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
@@ -243,7 +243,7 @@ impl Calls {
     /// When the database cannot take it.
     pub fn forget_customer(&self, customer: &str, sent: Sent) -> Result<bool, CallsError> {
         let Some(livemode) = self.account.certain_mode(Priority::Interactive) else { return Ok(false) };
-        let held = self.store.read(|reader| subscriptions::list_ids_of_customer(reader, customer))?;
+        let held = self.store.read(|reader| subscription::list_ids_of_customer(reader, customer))?;
         let gone = held.iter().filter(|_| !livemode).map(|id| ("subscription", id.as_str()));
         let reading = sent.reading(None, self.clock.now_ms());
         let tombstone = |(object, id): (&str, &str)| {

@@ -7,13 +7,15 @@ pub mod again;
 pub mod announce;
 mod charge;
 mod checkout;
-mod customer;
+pub(crate) mod customer;
 pub mod derived;
 mod dispute;
+mod field;
 mod guard;
 pub mod handled;
 mod history;
-mod invoice;
+pub(crate) mod invoice;
+mod invoice_payment;
 pub(crate) mod invoiced;
 pub mod links;
 mod mail;
@@ -23,12 +25,14 @@ pub mod notify;
 pub mod occasions;
 pub mod order;
 pub mod owner;
-mod payment_intent;
+pub(crate) mod payment_intent;
 pub mod read;
+mod refund;
 pub mod relink;
 pub mod resync;
+mod row;
 mod standing;
-mod subscription;
+pub(crate) mod subscription;
 pub mod thin;
 
 use std::borrow::Cow;
@@ -36,7 +40,7 @@ use std::borrow::Cow;
 use crate::entitlement::Policy;
 use crate::ownership::Rules;
 use crate::store::inbox::{Completion, Pending};
-use crate::store::objects::Reading;
+use crate::store::objects::{self, Key, Reading};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
@@ -217,15 +221,28 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Writes a typed row again from the mirror, now that a link of it is known.
+fn rewrite(
+    tx: &Tx,
+    (kind, id, livemode): (&str, &str, bool),
+    basis: derived::Basis,
+    write: impl FnOnce(&Tx, &Winner, derived::Basis) -> Result<(), ProjectionError>,
+) -> Result<(), ProjectionError> {
+    let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
+    let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
+    let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
+    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
+}
+
 fn dispatch(step: &Step, kind: &str, winner: Option<&Winner>) -> Result<Completion, ProjectionError> {
     match kind {
         "customer" => customer::project(step, winner)?,
         "subscription" => subscription::project(step, winner)?,
         "invoice" => invoice::project(step, winner)?,
-        "invoice_payment" => invoice::project_payment(step, winner)?,
+        "invoice_payment" => invoice_payment::project(step, winner)?,
         "payment_intent" => payment_intent::project(step, winner)?,
         "charge" => charge::project(step, winner)?,
-        "refund" => charge::project_refund(step, winner)?,
+        "refund" => refund::project(step, winner)?,
         "dispute" => dispute::project(step, winner)?,
         "checkout.session" => checkout::project(step, winner)?,
         _ => return Ok(Completion::Mirrored),

@@ -1,37 +1,31 @@
 //! The database: one writer thread with group commit, read-only connections beside it, one file per table.
-//! Only here is SQL. It must never decide anything about billing. Called by every flow, by the API and the CLI.
+//! SQL is here and beside the rows of objects. It must never decide anything about billing. Called by every flow, by the API and the CLI.
 
 pub mod audit;
 pub mod catch_up;
-pub mod charges;
-pub mod checkout_sessions;
 mod checkpoint;
 mod connection;
-pub mod customers;
 pub mod damage;
 pub mod dead_letters;
-pub mod disputes;
 pub mod dunning_attempts;
 pub mod effective;
 mod error;
 pub mod inbox;
-pub mod invoices;
 pub mod lock;
 pub mod modes;
 pub mod objects;
 pub mod outbox;
 pub mod owners;
 pub mod payment_failures;
-pub mod payment_intents;
 mod place;
 mod replies;
 pub mod retries;
+pub(crate) mod row;
 pub mod schema;
 pub mod settings;
 mod statements;
 pub mod stripe_operations;
 pub mod subscription_events;
-pub mod subscriptions;
 pub mod sync_runs;
 pub mod typed;
 pub mod user_links;
@@ -246,13 +240,13 @@ impl<'c> Tx<'c> {
         Self { reader: Reader { connection, statements } }
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+    pub(crate) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
         self.once(sql, |statement| statement.execute(params))
     }
 
     /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
     /// so they must be given in the order in which the statement first names them.
-    fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
+    pub(crate) fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
         self.once(sql, |statement| {
             if statement.parameter_count() != params.len() {
                 return Err(rusqlite::Error::InvalidParameterCount(params.len(), statement.parameter_count()));
@@ -286,7 +280,7 @@ impl Reader<'_> {
     }
 
     /// At most one row; `None` only when there is none.
-    fn find<T>(
+    pub(crate) fn find<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -297,7 +291,7 @@ impl Reader<'_> {
     }
 
     /// All rows, in the statement's order.
-    fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -307,7 +301,7 @@ impl Reader<'_> {
     }
 
     /// Exactly one row, for aggregates.
-    fn get<T>(
+    pub(crate) fn get<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,

@@ -3,7 +3,7 @@
 
 use super::held::new_key;
 use super::{Caller, Calls, CallsError, Kind, TURN_PATIENCE, Wanted, outcome::Outcome, turn_name};
-use crate::store::customers;
+use crate::projection::customer;
 use crate::store::stripe_operations as table;
 use crate::store::users::User;
 use crate::stripe::call::Verb;
@@ -26,7 +26,7 @@ impl Calls {
         let _turn = self.turns.take(&turn_name(Some(&user.id), None, ""), TURN_PATIENCE).ok_or(CallsError::Busy)?;
         let id = user.id.clone();
         let (known, open) = self.store.read(move |reader| {
-            Ok((customers::find_main_usable(reader, &id)?, table::find_customer_in_the_making(reader, &id)?))
+            Ok((customer::find_main_usable(reader, &id)?, table::find_customer_in_the_making(reader, &id)?))
         })?;
         if let Some(known) = known {
             return Ok(Customer::Known(known));

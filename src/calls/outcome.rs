@@ -5,10 +5,11 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 
 use super::{Calls, CallsError, Kind, text_of};
+use crate::projection::payment_intent;
 use crate::projection::read::{self, Sent, Shown};
 use crate::retry::{RetryPolicy, jitter_of};
 use crate::store::stripe_operations::{self as table, Operation, Settled, Status};
-use crate::store::{StoreError, Tx, audit, payment_intents};
+use crate::store::{StoreError, Tx, audit};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::{ApiError, StripeError};
 
@@ -273,7 +274,7 @@ fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, n
 fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(), StoreError> {
     match object_id {
         Some(id) if operation.kind == Some(Kind::PaymentIntentCreate) => {
-            payment_intents::set_idempotency_key(tx, id, &operation.idempotency_key)
+            payment_intent::set_idempotency_key(tx, id, &operation.idempotency_key)
         }
         _ => Ok(()),
     }

@@ -8,7 +8,7 @@ use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::entitlement::{self, Answer};
 use crate::http::api::views;
-use crate::store::subscriptions::{self, Shown};
+use crate::projection::subscription::{self, ShownSubscription};
 use crate::store::users;
 
 /// Whose.
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
     let (config, id) = (database::config(flags)?, arguments.id.as_str());
     let found = database::with_store(&config, |store| {
         Ok(store.read(|reader| match users::exists(reader, id)? {
-            true => subscriptions::list_of_user(reader, id).map(Some),
+            true => subscription::list_of_user(reader, id).map(Some),
             false => Ok(None),
         })?)
     })?;
@@ -38,8 +38,8 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
 }
 
 /// The answer now, by the configured plans.
-pub(super) fn answer(config: &Config, shown: &[Shown]) -> Answer {
-    let facts: Vec<_> = shown.iter().map(Shown::facts).collect();
+pub(super) fn answer(config: &Config, shown: &[ShownSubscription]) -> Answer {
+    let facts: Vec<_> = shown.iter().map(ShownSubscription::facts).collect();
     entitlement::entitlement(&facts, &daemon::context(config).policy, SystemClock.now_s())
 }
 

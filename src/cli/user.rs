@@ -12,8 +12,8 @@ use crate::cli::{Failure, database, entitlement};
 use crate::config::{Config, Flags};
 use crate::entitlement::Answer;
 use crate::http::api::views;
+use crate::projection::subscription::{self, ShownSubscription};
 use crate::store::payment_failures::{self, Shown as PaymentFailure};
-use crate::store::subscriptions::{self, Shown as Subscription};
 use crate::store::users::{self, User};
 
 /// Payment failures shown at most.
@@ -61,7 +61,7 @@ pub struct Arguments {
 struct Known {
     user: User,
     answer: Answer,
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<ShownSubscription>,
     failures: Vec<PaymentFailure>,
     links: Vec<links::Link>,
 }
@@ -90,7 +90,7 @@ fn find(config: &Config, id: &str) -> Result<Known, Failure> {
     let (user, subscriptions, failures, links) = database::with_store(config, |store| {
         Ok(store.read(|reader| {
             let failures = payment_failures::list_of_user(reader, id, None, FAILURES)?;
-            let subscriptions = subscriptions::list_of_user(reader, id)?;
+            let subscriptions = subscription::list_of_user(reader, id)?;
             let links = links::find(reader, id, &subscriptions, &config.link)?;
             Ok((users::find(reader, id)?, subscriptions, failures, links))
         })?)
@@ -120,11 +120,11 @@ fn print(known: &Known, out: &mut dyn Write) -> Result<(), Failure> {
     print_failures(&known.failures, out)
 }
 
-fn print_subscriptions(subscriptions: &[Subscription], out: &mut dyn Write) -> Result<(), Failure> {
+fn print_subscriptions(subscriptions: &[ShownSubscription], out: &mut dyn Write) -> Result<(), Failure> {
     if subscriptions.is_empty() {
         return Ok(());
     }
-    let row = |shown: &Subscription| {
+    let row = |shown: &ShownSubscription| {
         let row = &shown.subscription;
         let (ends_at, period_end) = (shown.facts().ends_at().map(time_s), row.current_period_end.map(time_s));
         vec![

@@ -17,8 +17,8 @@ use super::text::{Link, Text, personal_name};
 use crate::dunning::OLD_NEWS_S;
 use crate::notice_kind::NoticeKind;
 use crate::projection::derived::Basis;
-use crate::projection::{invoiced, notices};
-use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, invoices, subscriptions, webhook_endpoints};
+use crate::projection::{invoice, invoiced, notices, subscription};
+use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, webhook_endpoints};
 
 /// Something to be told to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -341,7 +341,7 @@ impl Notice {
 
 impl TrialFacts {
     fn against(&self, reader: &Reader, basis: Basis) -> Result<Option<&'static str>, StoreError> {
-        let known = subscriptions::find(reader, self.subscription_id.raw())?;
+        let known = subscription::find(reader, self.subscription_id.raw())?;
         let is_over = self.trial_end.is_some_and(|end| end <= basis.now_ms.div_euclid(1000));
         Ok(match known {
             _ if is_over => Some("the trial was over"),
@@ -356,8 +356,7 @@ impl TrialFacts {
 
 impl InvoiceFacts {
     fn against(&self, reader: &Reader, basis: Basis) -> Result<Option<&'static str>, StoreError> {
-        let standing = invoices::find_standing(reader, self.invoice_id.raw())?;
-        let status = standing.and_then(|standing| standing.status).unwrap_or_default();
+        let status = invoice::find_status(reader, self.invoice_id.raw())?.unwrap_or_default();
         let finalized_at = self.finalized_at.unwrap_or(i64::MAX);
         Ok(match status.as_str() {
             "void" | "uncollectible" => Some("nobody is to pay the invoice any more"),

@@ -18,14 +18,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::derived::Basis;
-use super::{Event, Step};
+use super::subscription::{self, Subscription};
+use super::{Event, Step, customer};
 use crate::entitlement::Answer;
 use crate::ids;
 use crate::notify::event_type::EventType;
 use crate::store::effective::{self, Answered};
 use crate::store::outbox::{self, Kind, NewEffect, answers};
-use crate::store::subscriptions::{self, Subscription};
-use crate::store::{StoreError, Tx, customers, inbox, settings};
+use crate::store::{StoreError, Tx, inbox, settings};
 use crate::stripe::event::{Content, Snapshot};
 use crate::stripe::object;
 
@@ -138,8 +138,8 @@ fn concerned(tx: &Tx, event: &Event) -> Result<Option<String>, StoreError> {
     };
     let customer_id = object::reference(shown, if kind == Some("customer") { "id" } else { "customer" });
     match (subscription_id, customer_id) {
-        (Some(subscription_id), _) => subscriptions::find_user(tx, subscription_id),
-        (None, Some(customer_id)) => customers::find_owner(tx, customer_id),
+        (Some(subscription_id), _) => subscription::find_user(tx, subscription_id),
+        (None, Some(customer_id)) => customer::find_owner(tx, customer_id),
         (None, None) => Ok(None),
     }
 }
@@ -230,36 +230,41 @@ pub(super) fn before(step: &Step, id: &str) -> Result<Option<Subscription>, Stor
     if !step.context.notify.is_wanted(EventType::SubscriptionChanged.as_str()) {
         return Ok(None);
     }
-    Ok(subscriptions::find(step.tx, id)?.map(|shown| shown.subscription))
+    let known = subscription::find(step.tx, id)?;
+    Ok(known.map(|known| Subscription { row: known.subscription, items: known.items }))
 }
 
 /// Tells that a subscription is another than before.
-pub(super) fn subscription(step: &Step, before: Option<&Subscription>, row: &Subscription) -> Result<(), StoreError> {
+pub(super) fn subscription(
+    step: &Step,
+    before: Option<&Subscription>,
+    present: &Subscription,
+) -> Result<(), StoreError> {
     if !step.context.notify.is_wanted(EventType::SubscriptionChanged.as_str()) {
         return Ok(());
     }
     // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
-    let says = |row: &Subscription| Subscription {
-        event_created: 0,
-        event_id: String::new(),
-        deleted: row.deleted || row.status == "canceled",
-        named: false,
-        ..row.clone()
+    let says = |one: &Subscription| {
+        let mut one = one.clone();
+        one.row.event_created = 0;
+        one.row.event_id = String::new();
+        one.row.deleted = one.row.deleted || one.row.status == "canceled";
+        one
     };
-    if before.is_some_and(|before| says(before) == says(row)) {
+    if before.is_some_and(|before| says(before) == says(present)) {
         return Ok(());
     }
-    let user_id = subscriptions::find_user(step.tx, &row.stripe_subscription_id)?;
+    let row = &present.row;
+    let user_id = subscription::find_user(step.tx, &row.stripe_subscription_id)?;
     let (key, sequence) = of_change(step.tx, step.basis())?;
-    let data = shown(row, user_id.as_deref(), sequence);
+    let data = shown(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
     tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
 }
 
-fn shown(row: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {
-    let items: Vec<Value> = row
-        .items
+fn shown(Subscription { row, items }: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {
+    let items: Vec<Value> = items
         .iter()
         .map(|item| {
             json!({

@@ -1,17 +1,33 @@
-//! Charges and their refunds. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be
-//! canceled, of which no event of the charge tells: the word on a refund is the refund object's.
+//! Charges. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be canceled, of which no
+//! event of the charge tells: the word on a refund is the refund object's (`refund`). Called by `projection`.
 
 use super::derived::Basis;
 use super::history::{self, Concern};
-use super::invoice::rewrite;
-use super::{ProjectionError, Step, Winner};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, field, refund};
 use crate::store::Tx;
-use crate::store::charges::{self, Charge, Refund, Refunds};
-use crate::stripe::object::{self, ObjectError};
+use crate::stripe::object;
+
+row! {
+    /// A charge as its newest event has it, less the refunds that came to nothing. Amounts in minor units, times in unix
+    /// seconds.
+    pub(crate) struct ChargeRow in "stripe_charges" {
+        key stripe_charge_id: String = field::id("id"),
+        stripe_customer_id: Option<String> = field::reference("customer"),
+        stripe_payment_intent_id: Option<String> = field::reference("payment_intent"),
+        amount_cents: i64 = field::integer("amount"),
+        amount_refunded_cents: i64 = field::integer_or_zero("amount_refunded"),
+        refunded: bool = field::flag("refunded"),
+        disputed: bool = field::lenient_flag("disputed"),
+        currency: String = field::text("currency"),
+        status: String = |winner: &Winner| Ok(object::charge_status(&winner.object).to_owned()),
+        failure_code: Option<String> = field::lenient_text("failure_code"),
+        created: Option<i64> = field::lenient_integer("created"),
+    }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let customer_id = object::reference(shown, "customer");
+    let customer_id = object::reference(&step.snapshot.object, "customer");
     let concern = Concern { customer_id, ..Concern::default() };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
@@ -20,70 +36,19 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::audit(step, &concern)
 }
 
-/// `refund.…` and `charge.refund.updated`.
-pub(super) fn project_refund(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::audit(step, &Concern::default())?;
-    let Some(winner) = winner else { return Ok(()) };
-    let refund = refund_row(winner)?;
-    charges::put_refund(step.tx, &refund)?;
-    let Some(charge_id) = &refund.stripe_charge_id else { return Ok(()) };
-    rewrite(step.tx, ("charge", charge_id, winner.livemode), step.basis(), write)
-}
-
-fn write(tx: &Tx, winner: &Winner, _: Basis) -> Result<(), ProjectionError> {
-    let mut row = row(winner)?;
-    let refunds = charges::sum_refunds(tx, &row.stripe_charge_id)?;
-    let refunded = refunded_of(row.amount_refunded_cents, refunds);
+pub(super) fn write(tx: &Tx, winner: &Winner, _: Basis) -> Result<(), ProjectionError> {
+    let mut row = ChargeRow::of(winner)?;
+    let refunds = refund::sum_of_charge(tx, &row.stripe_charge_id)?;
+    let refunded = refunded_of(row.amount_refunded_cents, &refunds);
     if refunded != row.amount_refunded_cents {
         row.amount_refunded_cents = refunded;
         row.refunded = row.amount_cents > 0 && refunded >= row.amount_cents;
     }
-    Ok(charges::put(tx, &row)?)
+    Ok(row.put(tx)?)
 }
 
 /// What of a charge has gone back: what it says itself, less the refunds that came to nothing, but no less than those
 /// that stand. A charge that already left out what came to nothing is not believed to have refunded less than these.
-fn refunded_of(said: i64, refunds: Refunds) -> i64 {
+fn refunded_of(said: i64, refunds: &refund::RefundSums) -> i64 {
     said.saturating_sub(refunds.undone).max(refunds.standing)
-}
-
-fn row(winner: &Winner) -> Result<Charge, ObjectError> {
-    let shown = winner.object.as_ref();
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    Ok(Charge {
-        stripe_charge_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_customer_id: referred("customer"),
-        stripe_payment_intent_id: referred("payment_intent"),
-        amount_cents: object::required_integer(shown, "amount")?,
-        amount_refunded_cents: object::integer(shown, "amount_refunded")?.unwrap_or(0),
-        refunded: object::flag(shown, "refunded")?,
-        disputed: object::told_flag(shown, "disputed"),
-        currency: object::required_text(shown, "currency")?.to_owned(),
-        status: object::charge_status(shown).to_owned(),
-        failure_code: object::told_text(shown, "failure_code"),
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
-}
-
-fn refund_row(winner: &Winner) -> Result<Refund, ObjectError> {
-    let shown = winner.object.as_ref();
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    Ok(Refund {
-        stripe_refund_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_charge_id: referred("charge"),
-        stripe_payment_intent_id: referred("payment_intent"),
-        amount_cents: object::required_integer(shown, "amount")?,
-        currency: object::told_text(shown, "currency"),
-        // Refunds of old that had no status had gone through.
-        status: object::told_text(shown, "status").unwrap_or_else(|| "succeeded".to_owned()),
-        reason: object::told_text(shown, "reason"),
-        failure_reason: object::told_text(shown, "failure_reason"),
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
 }

@@ -2,11 +2,31 @@
 //! which any browser can write, weakly and only once it is paid. One that is open, expired or unpaid says nothing.
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, owner};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, field, owner};
 use crate::ownership::Session;
-use crate::store::checkout_sessions::{self, CheckoutSession};
-use crate::store::users;
+use crate::store::row::{columns, select};
+use crate::store::{Reader, StoreError, users};
 use crate::stripe::object::{self, ObjectError};
+
+row! {
+    /// A checkout session as its newest event has it. Amounts in minor units, times in unix seconds.
+    pub(crate) struct CheckoutSessionRow in "stripe_checkout_sessions" {
+        key stripe_session_id: String = field::id("id"),
+        client_reference_id: Option<String> = field::lenient_text("client_reference_id"),
+        fixed stripe_customer_id: Option<String> = field::reference("customer"),
+        fixed stripe_subscription_id: Option<String> = field::reference("subscription"),
+        fixed stripe_payment_intent_id: Option<String> = field::reference("payment_intent"),
+        fixed stripe_invoice_id: Option<String> = field::reference("invoice"),
+        mode: Option<String> = field::lenient_text("mode"),
+        status: Option<String> = field::optional_text("status"),
+        payment_status: Option<String> = field::optional_text("payment_status"),
+        amount_total: Option<i64> = field::lenient_integer("amount_total"),
+        currency: Option<String> = field::lenient_text("currency"),
+        metadata: String = field::metadata,
+        created: Option<i64> = field::lenient_integer("created"),
+    }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
@@ -43,42 +63,92 @@ fn said(step: &Step) -> Result<Session, ObjectError> {
 }
 
 fn apply(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
-    let row = row(winner)?;
-    let former = checkout_sessions::find_concerned(step.tx, &row.stripe_session_id)?.unwrap_or_default();
-    checkout_sessions::put(step.tx, &row)?;
-    let present = checkout_sessions::Concerned {
+    let row = CheckoutSessionRow::of(winner)?;
+    let former = find_concerned(step.tx, &row.stripe_session_id)?;
+    row.put(step.tx)?;
+    let present = Concerned {
         customer_id: row.stripe_customer_id,
         subscription_id: row.stripe_subscription_id,
         payment_intent_id: row.stripe_payment_intent_id,
         invoice_id: row.stripe_invoice_id,
     };
     owner::refresh_concerned(step.tx, &present, step.basis())?;
-    if former != present {
+    if let Some(former) = former.filter(|former| *former != present) {
         owner::refresh_concerned(step.tx, &former, step.basis())?;
     }
     Ok(())
 }
 
-fn row(winner: &Winner) -> Result<CheckoutSession, ObjectError> {
-    let shown = winner.object.as_ref();
-    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    Ok(CheckoutSession {
-        stripe_session_id: object::required_reference(shown, "id")?.to_owned(),
-        client_reference_id: object::told_text(shown, "client_reference_id"),
-        stripe_customer_id: referred("customer"),
-        stripe_subscription_id: referred("subscription"),
-        stripe_payment_intent_id: referred("payment_intent"),
-        stripe_invoice_id: referred("invoice"),
-        mode: object::told_text(shown, "mode"),
-        status: owned("status")?,
-        payment_status: owned("payment_status")?,
-        amount_total: object::told_integer(shown, "amount_total"),
-        currency: object::told_text(shown, "currency"),
-        metadata: object::metadata(shown),
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
+columns! {
+    /// What a session is about.
+    pub(super) struct Concerned {
+        customer_id: Option<String> = "stripe_customer_id",
+        subscription_id: Option<String> = "stripe_subscription_id",
+        payment_intent_id: Option<String> = "stripe_payment_intent_id",
+        invoice_id: Option<String> = "stripe_invoice_id",
+    }
+}
+
+fn find_concerned(reader: &Reader, session_id: &str) -> Result<Option<Concerned>, StoreError> {
+    const SQL: &str = select!(Concerned, "FROM stripe_checkout_sessions WHERE stripe_session_id = ?1");
+    reader.find(SQL, [session_id], Concerned::read)
+}
+
+/// An object that a session may have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About<'a> {
+    Customer(&'a str),
+    Subscription(&'a str),
+    PaymentIntent(&'a str),
+    Invoice(&'a str),
+}
+
+columns! {
+    /// A session, as far as it names a user.
+    pub(super) struct NamingSession {
+        id: String = "stripe_session_id",
+        metadata: String,
+        client_reference_id: Option<String>,
+        status: Option<String>,
+        payment_status: Option<String>,
+        created: Option<i64>,
+        subscription_id: Option<String> = "stripe_subscription_id",
+    }
+}
+
+macro_rules! about {
+    ($column:literal) => {
+        select!(
+            NamingSession,
+            concat!(
+                "FROM stripe_checkout_sessions WHERE ",
+                $column,
+                " = ?1 ORDER BY created IS NULL, created, stripe_session_id"
+            )
+        )
+    };
+}
+
+/// The sessions that are about an object, the oldest first.
+pub(super) fn list_about(reader: &Reader, about: About) -> Result<Vec<NamingSession>, StoreError> {
+    const CUSTOMER: &str = about!("stripe_customer_id");
+    const SUBSCRIPTION: &str = about!("stripe_subscription_id");
+    const PAYMENT_INTENT: &str = about!("stripe_payment_intent_id");
+    const INVOICE: &str = about!("stripe_invoice_id");
+    let (sql, id) = match about {
+        About::Customer(id) => (CUSTOMER, id),
+        About::Subscription(id) => (SUBSCRIPTION, id),
+        About::PaymentIntent(id) => (PAYMENT_INTENT, id),
+        About::Invoice(id) => (INVOICE, id),
+    };
+    reader.list(sql, [id], NamingSession::read)
+}
+
+/// All of them by id, after the id `after`.
+pub(super) fn list_after(reader: &Reader, after: &str, limit: u32) -> Result<Vec<NamingSession>, StoreError> {
+    const SQL: &str = select!(
+        NamingSession,
+        "FROM stripe_checkout_sessions WHERE stripe_session_id > ?1 ORDER BY stripe_session_id LIMIT ?2"
+    );
+    reader.list(SQL, (after, limit), NamingSession::read)
 }

@@ -1,12 +1,27 @@
-//! Customers. Deleting one cancels its subscriptions at Stripe at once, so entitlement counts them as over even if
-//! their own events are lost.
+//! Customers. Which user each belongs to, `owner` decides; a user may have several customers, of which one is the main one
+//! (`user_id`). Deleting one cancels its subscriptions at Stripe at once, so entitlement counts them as over even if their
+//! own events are lost. Called by `projection`; its questions by everybody who writes to a customer.
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, derived, owner};
-use crate::store::customers::{self, Customer};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, derived, field, owner, subscription};
 use crate::store::owners::Named;
-use crate::store::subscriptions;
+use crate::store::{Reader, StoreError, Tx, row};
 use crate::stripe::object;
+
+row! {
+    /// A customer as its newest event has it.
+    pub(crate) struct CustomerRow in "stripe_customers" {
+        key stripe_customer_id: String = field::id("id"),
+        email: Option<String> = field::lenient_text("email"),
+        name: Option<String> = field::lenient_text("name"),
+        metadata: String = field::metadata,
+        currency: Option<String> = field::lenient_text("currency"),
+        delinquent: Option<bool> = |winner: &Winner| Ok(winner.object["delinquent"].as_bool()),
+        deleted: bool = field::deleted,
+        created: Option<i64> = field::lenient_integer("created"),
+    } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
@@ -30,14 +45,14 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 fn put(step: &Step, id: &str, winner: &Winner) -> Result<Option<String>, ProjectionError> {
     let rules = &step.context.link;
     let lost = owner::lost_name(step.tx, winner, (Named::Customer, id), rules)?;
-    customers::put(step.tx, &Customer { named: owner::is_named(winner, rules), ..row(winner)? })?;
+    CustomerRow::of(winner)?.put(step.tx, owner::is_named(winner, rules))?;
     Ok(lost)
 }
 
 /// Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
 fn follow(step: &Step, id: &str) -> Result<(), ProjectionError> {
     let owner = owner::refresh_main(step.tx, id)?;
-    let mut users = subscriptions::list_users_of_customer(step.tx, id)?;
+    let mut users = subscription::list_users_of_customer(step.tx, id)?;
     users.extend(owner);
     users.sort();
     users.dedup();
@@ -47,21 +62,61 @@ fn follow(step: &Step, id: &str) -> Result<(), ProjectionError> {
     Ok(())
 }
 
-fn row(winner: &Winner) -> Result<Customer, ProjectionError> {
-    let shown = winner.object.as_ref();
-    let owned = |key: &str| object::told_text(shown, key);
-    Ok(Customer {
-        stripe_customer_id: object::required_reference(shown, "id")?.to_owned(),
-        email: owned("email"),
-        name: owned("name"),
-        metadata: object::metadata(shown),
-        currency: owned("currency"),
-        delinquent: shown.get("delinquent").and_then(serde_json::Value::as_bool),
-        deleted: winner.deleted,
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-        named: false,
-    })
+/// Makes sure there is a row for a customer of whom only the id is known.
+pub(super) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
+    const SQL: &str = "INSERT INTO stripe_customers (stripe_customer_id) VALUES (?1) ON CONFLICT DO NOTHING";
+    tx.execute(SQL, [customer_id]).map(|_| ())
+}
+
+/// The user a customer belongs to.
+pub(super) fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT owner_user_id FROM stripe_customers WHERE stripe_customer_id = ?1";
+    Ok(reader.find(SQL, [customer_id], row::only)?.flatten())
+}
+
+/// Whether a customer is known to have been deleted.
+pub(crate) fn is_deleted(reader: &Reader, customer_id: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM stripe_customers WHERE stripe_customer_id = ?1 AND deleted = 1";
+    Ok(reader.find(SQL, [customer_id], |_| Ok(()))?.is_some())
+}
+
+/// Mail address and name.
+pub(super) type Contact = (Option<String>, Option<String>);
+
+/// Mail address and name of a customer, as Stripe has them.
+pub(super) fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
+    const SQL: &str = "SELECT email, name FROM stripe_customers WHERE stripe_customer_id = ?1";
+    reader.find(SQL, [customer_id], row::tuple)
+}
+
+/// The user a charge belongs to, by its payment intent, or without one by its customer. Nobody whom a reference alone names:
+/// a stranger's dispute is not that user's.
+pub(super) fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id
+            WHEN p.linked_by <> 'reference' THEN p.user_id END
+        FROM stripe_charges h
+        LEFT JOIN stripe_payment_intents p ON p.stripe_intent_id = h.stripe_payment_intent_id
+        LEFT JOIN stripe_customers c ON c.stripe_customer_id = h.stripe_customer_id WHERE h.stripe_charge_id = ?1";
+    Ok(reader.find(SQL, [charge_id], row::only)?.flatten())
+}
+
+/// All customers of a user, the main one first.
+pub(crate) fn list_ids_of_user(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE owner_user_id = ?1
+        ORDER BY user_id IS NULL, stripe_customer_id";
+    reader.list(SQL, [user_id], row::only)
+}
+
+/// The user's main customer, unless it was deleted at Stripe.
+pub(crate) fn find_main_usable(reader: &Reader, user_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1 AND deleted = 0";
+    reader.find(SQL, [user_id], row::only)
+}
+
+/// Customers that are not deleted, by row number, after the row `after`.
+pub(crate) fn list_after(reader: &Reader, after: i64, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
+    const SQL: &str =
+        "SELECT id, stripe_customer_id FROM stripe_customers WHERE id > ?1 AND deleted = 0 ORDER BY id LIMIT ?2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    reader.list(SQL, (after, limit), row::tuple)
 }

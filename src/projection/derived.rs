@@ -3,14 +3,12 @@
 //! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
 
 use super::notify::NoticeSettings;
-use super::{Context, announce};
+use super::{Context, announce, invoice, payment_intent, standing, subscription};
 use crate::entitlement::{self, Answer, Policy, Reason};
 use crate::ownership::Rules;
 use crate::store::effective::{self, Effective};
 use crate::store::payment_failures::Resolution;
-use crate::store::{
-    Store, StoreError, Tx, invoices, payment_failures, payment_intents, settings, subscriptions, users,
-};
+use crate::store::{Store, StoreError, Tx, payment_failures, settings, users};
 
 /// What a computation rests on besides the tables.
 #[derive(Clone, Copy)]
@@ -28,9 +26,9 @@ pub struct Basis<'a> {
 /// Brings a failure case in line with its invoice, its payment and its subscription. `false`: there is no case.
 pub(super) fn refresh_case(tx: &Tx, invoice_id: &str) -> Result<bool, StoreError> {
     let Some(case) = payment_failures::find(tx, invoice_id)? else { return Ok(false) };
-    let invoice = invoices::find_standing(tx, invoice_id)?;
+    let invoice = invoice::find_standing(tx, invoice_id)?;
     let intent_id = invoice.as_ref().and_then(|invoice| invoice.payment_intent_id.as_deref());
-    let reason = payment_intents::find_failure_code(tx, intent_id, invoice_id)?;
+    let reason = payment_intent::find_failure_code(tx, intent_id, invoice_id)?;
     let resolution = match invoice.as_ref().and_then(resolution_of_invoice) {
         None => resolution_of_subscription(tx, case.subscription_id.as_deref())?,
         known => known,
@@ -39,7 +37,7 @@ pub(super) fn refresh_case(tx: &Tx, invoice_id: &str) -> Result<bool, StoreError
     Ok(true)
 }
 
-fn resolution_of_invoice(invoice: &invoices::Standing) -> Option<Resolution> {
+fn resolution_of_invoice(invoice: &invoice::InvoiceStanding) -> Option<Resolution> {
     let (kind, at) = match invoice.status.as_deref()? {
         "paid" => ("paid", invoice.paid_at),
         "void" => ("void", invoice.voided_at),
@@ -51,7 +49,7 @@ fn resolution_of_invoice(invoice: &invoices::Standing) -> Option<Resolution> {
 
 fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<Option<Resolution>, StoreError> {
     let Some(subscription_id) = subscription_id else { return Ok(None) };
-    let standing = subscriptions::find_standing(tx, subscription_id)?;
+    let standing = standing::find_standing(tx, subscription_id)?;
     Ok(standing
         .filter(|standing| standing.deleted || matches!(standing.status.as_str(), "canceled" | "incomplete_expired"))
         .map(|standing| Resolution {
@@ -65,8 +63,8 @@ fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<
 /// # Errors
 /// When the database cannot take it.
 pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), StoreError> {
-    let all = subscriptions::list_of_user(tx, user_id)?;
-    let facts: Vec<entitlement::Subscription> = all.iter().map(subscriptions::Shown::facts).collect();
+    let all = subscription::list_of_user(tx, user_id)?;
+    let facts: Vec<entitlement::Subscription> = all.iter().map(subscription::ShownSubscription::facts).collect();
     let now = basis.now_ms.div_euclid(1000);
     let chosen = entitlement::effective(&facts, basis.policy, now);
     let shown = chosen.and_then(|fact| all.iter().find(|one| one.subscription.stripe_subscription_id == fact.id));
@@ -120,7 +118,7 @@ fn warn(fact: &entitlement::Subscription, answer: &Answer) {
 
 /// As [`refresh_effective`], for the owner of a subscription, if it has one.
 pub(super) fn refresh_effective_of(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
-    match subscriptions::find_user(tx, subscription_id)? {
+    match subscription::find_user(tx, subscription_id)? {
         Some(user_id) => refresh_effective(tx, &user_id, basis),
         None => Ok(()),
     }

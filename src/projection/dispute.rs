@@ -1,36 +1,30 @@
 //! Disputes. Their set of statuses is open, and `closed` may be heard before `created`.
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, occasions};
-use crate::store::disputes::{self, Dispute};
-use crate::stripe::object::{self, ObjectError};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, field, occasions};
+
+row! {
+    /// A dispute as its newest event has it. Amounts in minor units, times in unix seconds.
+    pub(crate) struct DisputeRow in "stripe_disputes" {
+        key stripe_dispute_id: String = field::id("id"),
+        stripe_charge_id: Option<String> = field::reference("charge"),
+        stripe_payment_intent_id: Option<String> = field::reference("payment_intent"),
+        amount_cents: i64 = field::integer("amount"),
+        currency: String = field::text("currency"),
+        reason: Option<String> = field::lenient_text("reason"),
+        status: String = field::text("status"),
+        evidence_due_by: Option<i64> = field::lenient_integer("evidence_details.due_by"),
+        created: Option<i64> = field::lenient_integer("created"),
+    }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     if let Some(winner) = winner {
-        disputes::put(step.tx, &row(winner)?)?;
+        DisputeRow::of(winner)?.put(step.tx)?;
     }
     if step.event.event_type == "charge.dispute.created" {
         occasions::dispute_created(step)?;
     }
     history::audit(step, &Concern::default())
-}
-
-fn row(winner: &Winner) -> Result<Dispute, ObjectError> {
-    let shown = winner.object.as_ref();
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    let evidence_due_by = shown.get("evidence_details").and_then(|evidence| object::told_integer(evidence, "due_by"));
-    Ok(Dispute {
-        stripe_dispute_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_charge_id: referred("charge"),
-        stripe_payment_intent_id: referred("payment_intent"),
-        amount_cents: object::required_integer(shown, "amount")?,
-        currency: object::required_text(shown, "currency")?.to_owned(),
-        reason: object::told_text(shown, "reason"),
-        status: object::required_text(shown, "status")?.to_owned(),
-        evidence_due_by,
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
 }

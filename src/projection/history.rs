@@ -2,9 +2,9 @@
 //! ([`record`], before the family's own tables, which refer to them), and a row in the audit log ([`audit`], after them,
 //! when the owner is known). Each is written once per event. Called by the families.
 
-use super::{ProjectionError, Step};
+use super::{ProjectionError, Step, customer, subscription};
 use crate::store::subscription_events::{self, State};
-use crate::store::{audit as audit_log, customers, subscriptions, users};
+use crate::store::{audit as audit_log, users};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionErr
         users::ensure(step.tx, user_id, step.now_ms)?;
     }
     if let Some(customer_id) = concern.customer_id {
-        customers::ensure(step.tx, customer_id)?;
+        customer::ensure(step.tx, customer_id)?;
     }
     if let Some(subscription_id) = concern.subscription_id {
         let entry = subscription_events::Entry {
@@ -45,8 +45,8 @@ pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionErro
         return Ok(());
     }
     let owner = match (concern.subscription_id, concern.customer_id) {
-        (Some(subscription_id), _) => subscriptions::find_user(step.tx, subscription_id)?,
-        (None, Some(customer_id)) => customers::find_owner(step.tx, customer_id)?,
+        (Some(subscription_id), _) => subscription::find_user(step.tx, subscription_id)?,
+        (None, Some(customer_id)) => customer::find_owner(step.tx, customer_id)?,
         (None, None) => concern.user_id.map(str::to_owned),
     };
     let entry = audit_log::NewEntry {

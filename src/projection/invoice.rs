@@ -1,18 +1,55 @@
-//! Invoices, by what they are paid, and the failure cases that they open and close. `invoice.paid` and
-//! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once.
-
-use std::borrow::Cow;
+//! Invoices, and the failure cases that they open and close. `invoice.paid` and
+//! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once. Called by
+//! `projection`; its questions by the API, the mails and whoever looks at a failure case.
 
 use super::derived::{self, Basis};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, notices, occasions, owner, payment_intent, standing};
+use super::row::row;
+use super::{
+    ProjectionError, Step, Winner, field, invoice_payment, notices, occasions, owner, payment_intent, rewrite, standing,
+};
 use crate::dunning::{Heard, What};
-use crate::store::invoices::{self, Invoice, InvoicePayment};
-use crate::store::objects::{self, Key};
 use crate::store::owners::Named;
 use crate::store::payment_failures::{self, Failure};
-use crate::store::{StoreError, Tx, payment_intents};
-use crate::stripe::object::{self, ObjectError};
+use crate::store::row::{self, columns, select};
+use crate::store::{Reader, StoreError, Tx};
+use crate::stripe::object;
+
+row! {
+    /// An invoice as its newest event has it. Amounts in minor units, times in unix seconds. Its links are bearer links:
+    /// never logged.
+    pub(crate) struct InvoiceRow in "stripe_invoices" {
+        key stripe_invoice_id: String = field::id("id"),
+        fixed stripe_customer_id: Option<String> = field::reference("customer"),
+        fixed stripe_subscription_id: Option<String> = field::optional(object::invoice_subscription),
+        /// What it says itself, or else its invoice payment.
+        fixed stripe_payment_intent_id: Option<String> = field::optional(|invoice| object::invoice_paid_by(invoice).0),
+        stripe_charge_id: Option<String> = field::optional(|invoice| object::invoice_paid_by(invoice).1),
+        number: Option<String> = field::lenient_text("number"),
+        status: Option<String> = field::optional_text("status"),
+        billing_reason: Option<String> = field::lenient_text("billing_reason"),
+        collection_method: Option<String> = field::lenient_text("collection_method"),
+        currency: Option<String> = field::lenient_text("currency"),
+        amount_due: Option<i64> = field::optional_integer("amount_due"),
+        amount_paid: Option<i64> = field::optional_integer("amount_paid"),
+        amount_remaining: Option<i64> = field::optional_integer("amount_remaining"),
+        total: Option<i64> = field::optional_integer("total"),
+        attempt_count: Option<i64> = field::lenient_integer("attempt_count"),
+        next_payment_attempt: Option<i64> = field::lenient_integer("next_payment_attempt"),
+        due_date: Option<i64> = field::lenient_integer("due_date"),
+        period_start: Option<i64> = |winner: &Winner| Ok(object::invoice_period(&winner.object)?.0),
+        period_end: Option<i64> = |winner: &Winner| Ok(object::invoice_period(&winner.object)?.1),
+        hosted_invoice_url: Option<String> = field::lenient_text("hosted_invoice_url"),
+        invoice_pdf: Option<String> = field::lenient_text("invoice_pdf"),
+        fixed created: Option<i64> = field::lenient_integer("created"),
+        finalized_at: Option<i64> = field::optional_integer("status_transitions.finalized_at"),
+        paid_at: Option<i64> = field::optional_integer("status_transitions.paid_at"),
+        voided_at: Option<i64> = field::optional_integer("status_transitions.voided_at"),
+        marked_uncollectible_at: Option<i64> = field::optional_integer("status_transitions.marked_uncollectible_at"),
+        metadata: String = field::metadata,
+        deleted: bool = field::deleted,
+    } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
@@ -81,21 +118,21 @@ fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
     Ok(payment_failures::note(step.tx, &failure, step.now_ms)?)
 }
 
-fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
-    let mut row = Invoice { named: owner::is_named(winner, basis.link), ..row(winner)? };
+pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
+    let mut row = InvoiceRow::of(winner)?;
     // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
     if row.stripe_payment_intent_id.is_none()
         && row.stripe_charge_id.is_none()
-        && let Some((intent_id, charge_id)) = invoices::find_paid_by(tx, &row.stripe_invoice_id)?
+        && let Some((intent_id, charge_id)) = invoice_payment::find_paid_by(tx, &row.stripe_invoice_id)?
     {
         row.stripe_payment_intent_id = intent_id;
         row.stripe_charge_id = charge_id;
     }
-    let standing = invoices::find_standing(tx, &row.stripe_invoice_id)?;
-    invoices::put(tx, &row)?;
+    let standing = find_standing(tx, &row.stripe_invoice_id)?;
+    row.put(tx, owner::is_named(winner, basis.link))?;
     owner::refresh_invoice(tx, &row.stripe_invoice_id, basis)?;
     if standing.as_ref().and_then(|standing| standing.subscription_id.as_ref()) != row.stripe_subscription_id.as_ref() {
-        for intent_id in payment_intents::list_ids_of_invoice(tx, &row.stripe_invoice_id)? {
+        for intent_id in payment_intent::list_ids_of_invoice(tx, &row.stripe_invoice_id)? {
             owner::refresh_payment_intent(tx, &intent_id, basis)?;
         }
     }
@@ -108,89 +145,117 @@ fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> 
     Ok(())
 }
 
-fn row(winner: &Winner) -> Result<Invoice, ObjectError> {
-    let shown = winner.object.as_ref();
-    let owned = |key: &str| object::told_text(shown, key);
-    let integer = |key: &str| object::told_integer(shown, key);
-    let (intent_id, charge_id) = object::invoice_paid_by(shown);
-    let (period_start, period_end) = object::invoice_period(shown)?;
-    Ok(Invoice {
-        stripe_invoice_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_customer_id: object::reference(shown, "customer").map(str::to_owned),
-        stripe_subscription_id: object::invoice_subscription(shown).map(str::to_owned),
-        stripe_payment_intent_id: intent_id.map(str::to_owned),
-        stripe_charge_id: charge_id.map(str::to_owned),
-        number: owned("number"),
-        status: object::text(shown, "status")?.map(str::to_owned),
-        billing_reason: owned("billing_reason"),
-        collection_method: owned("collection_method"),
-        currency: owned("currency"),
-        amount_due: object::integer(shown, "amount_due")?,
-        amount_paid: object::integer(shown, "amount_paid")?,
-        amount_remaining: object::integer(shown, "amount_remaining")?,
-        total: object::integer(shown, "total")?,
-        attempt_count: integer("attempt_count"),
-        next_payment_attempt: integer("next_payment_attempt"),
-        due_date: integer("due_date"),
-        period_start,
-        period_end,
-        hosted_invoice_url: owned("hosted_invoice_url"),
-        invoice_pdf: owned("invoice_pdf"),
-        created: integer("created"),
-        finalized_at: object::invoice_transition(shown, "finalized_at")?,
-        paid_at: object::invoice_transition(shown, "paid_at")?,
-        voided_at: object::invoice_transition(shown, "voided_at")?,
-        marked_uncollectible_at: object::invoice_transition(shown, "marked_uncollectible_at")?,
-        metadata: object::metadata(shown),
-        deleted: winner.deleted,
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-        named: false,
-    })
-}
-
-/// `invoice_payment.…` (2025-05 and later): the link between an invoice and its payment.
-pub(super) fn project_payment(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::audit(step, &Concern::default())?;
-    let Some(winner) = winner else { return Ok(()) };
-    let payment = payment_row(winner)?;
-    invoices::put_payment(step.tx, &payment)?;
-    let basis = step.basis();
-    rewrite(step.tx, ("invoice", &payment.stripe_invoice_id, winner.livemode), basis, write)?;
-    if let Some(intent_id) = &payment.stripe_payment_intent_id {
-        rewrite(step.tx, ("payment_intent", intent_id, winner.livemode), basis, payment_intent::write)?;
+columns! {
+    /// What a failure case needs to know of its invoice.
+    pub(super) struct InvoiceStanding {
+        status: Option<String>,
+        subscription_id: Option<String> = "stripe_subscription_id",
+        payment_intent_id: Option<String> = "stripe_payment_intent_id",
+        paid_at: Option<i64>,
+        voided_at: Option<i64>,
+        marked_uncollectible_at: Option<i64>,
+        event_created: i64,
     }
-    derived::refresh_case(step.tx, &payment.stripe_invoice_id)?;
-    Ok(())
 }
 
-fn payment_row(winner: &Winner) -> Result<InvoicePayment, ObjectError> {
-    let shown = winner.object.as_ref();
-    let paid_by =
-        |key: &str| shown.get("payment").and_then(|payment| object::reference(payment, key)).map(str::to_owned);
-    Ok(InvoicePayment {
-        stripe_invoice_payment_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_invoice_id: object::required_reference(shown, "invoice")?.to_owned(),
-        stripe_payment_intent_id: paid_by("payment_intent"),
-        stripe_charge_id: paid_by("charge"),
-        is_default: object::told_flag(shown, "is_default"),
-        status: object::told_text(shown, "status"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
+/// The standing of an invoice.
+pub(super) fn find_standing(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceStanding>, StoreError> {
+    const SQL: &str = select!(InvoiceStanding, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], InvoiceStanding::read)
 }
 
-/// Writes a typed row again from the mirror, now that a link of it is known.
-pub(super) fn rewrite(
-    tx: &Tx,
-    (kind, id, livemode): (&str, &str, bool),
-    basis: Basis,
-    write: impl FnOnce(&Tx, &Winner, Basis) -> Result<(), ProjectionError>,
-) -> Result<(), ProjectionError> {
-    let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
-    let object = serde_json::from_str(&mirrored.data).map_err(|error| StoreError::Sql(error.to_string()))?;
-    let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
-    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
+/// The status of an invoice, if both are known.
+pub(crate) fn find_status(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+    Ok(find_standing(reader, invoice_id)?.and_then(|standing| standing.status))
+}
+
+/// Invoices that are paid by a payment intent, by id.
+pub(super) fn list_ids_of_intent(reader: &Reader, intent_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str =
+        "SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_payment_intent_id = ?1 ORDER BY stripe_invoice_id";
+    reader.list(SQL, [intent_id], row::only)
+}
+
+columns! {
+    /// What customer and application are told of an invoice. Its links are bearer links: never logged.
+    pub(super) struct InvoiceDetails {
+        number: Option<String>,
+        billing_reason: Option<String>,
+        amount_paid: Option<i64>,
+        amount_remaining: Option<i64>,
+        hosted_invoice_url: Option<String>,
+        invoice_pdf: Option<String>,
+    }
+}
+
+/// What is told of an invoice.
+pub(super) fn find_details(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
+    const SQL: &str = select!(InvoiceDetails, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], InvoiceDetails::read)
+}
+
+/// Status of an invoice, and where it is paid: a bearer link, never logged.
+pub(crate) fn find_payable(reader: &Reader, invoice_id: &str) -> Result<Option<(String, Option<String>)>, StoreError> {
+    const SQL: &str = "SELECT coalesce(status, ''), hosted_invoice_url FROM stripe_invoices
+        WHERE stripe_invoice_id = ?1 AND deleted = 0";
+    reader.find(SQL, [invoice_id], row::tuple)
+}
+
+columns! {
+    /// An invoice that was sent to be paid, and is not.
+    pub(super) struct SentInvoice {
+        id: String = "stripe_invoice_id",
+        currency: Option<String>,
+        due_date: Option<i64>,
+    }
+}
+
+/// The invoice of a subscription that was sent to be paid, is open, and was due first.
+pub(super) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
+    const SQL: &str = select!(
+        SentInvoice,
+        "FROM stripe_invoices
+         WHERE stripe_subscription_id = ?1 AND status = 'open' AND deleted = 0 AND collection_method = 'send_invoice'
+         AND coalesce(amount_remaining, 1) > 0 ORDER BY due_date, stripe_invoice_id LIMIT 1"
+    );
+    reader.find(SQL, [subscription_id], SentInvoice::read)
+}
+
+/// The mail address that an invoice shows of its customer.
+pub(super) fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects
+        WHERE object = 'invoice' AND id = ?1 AND livemode IN (0, 1) AND account = ''
+        AND json_type(data, '$.customer_email') = 'text'";
+    reader.find(SQL, [invoice_id], row::only)
+}
+
+columns! {
+    /// An invoice as the API lists it.
+    struct ListedInvoice {
+        invoice: InvoiceRow = InvoiceRow::COLUMNS => InvoiceRow::take,
+        /// Its payment intent, from its invoice payments.
+        paid_by: Option<String> = invoice_payment::INTENT_OF_INVOICE,
+    }
+}
+
+/// Invoices of a user, newest first, after the invoice `after`.
+pub(crate) fn list_of_user(
+    reader: &Reader,
+    user_id: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<InvoiceRow>, StoreError> {
+    const SQL: &str = select!(
+        ListedInvoice,
+        "FROM stripe_invoices
+         WHERE user_id = ?1 AND deleted = 0 AND (?2 IS NULL OR (COALESCE(created, 0), stripe_invoice_id) <
+             (SELECT COALESCE(created, 0), stripe_invoice_id FROM stripe_invoices WHERE stripe_invoice_id = ?2))
+         ORDER BY COALESCE(created, 0) DESC, stripe_invoice_id DESC LIMIT ?3"
+    );
+    let listed = reader.list(SQL, (user_id, after, limit), ListedInvoice::read)?;
+    let with_payment = |ListedInvoice { mut invoice, paid_by }: ListedInvoice| {
+        invoice.stripe_payment_intent_id = invoice.stripe_payment_intent_id.or(paid_by);
+        invoice
+    };
+    Ok(listed.into_iter().map(with_payment).collect())
 }

@@ -4,19 +4,19 @@
 //! sent ([`against`]), so whoever has paid by then hears nothing. Called by `notices`.
 
 use super::derived::Basis;
+use super::invoice::{self, SentInvoice};
 use super::mail::{self, Mail, Recipient};
 use super::notices;
+use super::subscription::{self, ShownSubscription};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, PaymentFacts};
 use crate::notify::text::{Link, Text};
-use crate::store::invoices::{self, Sent};
-use crate::store::subscriptions::{self, Shown};
 use crate::store::{Reader, StoreError, Tx, payment_failures};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
-pub(super) fn grace_end(shown: &Shown, basis: Basis) -> Option<i64> {
+pub(super) fn grace_end(shown: &ShownSubscription, basis: Basis) -> Option<i64> {
     let is_sent = shown.subscription.collection_method.as_deref() == Some("send_invoice");
     let is_owed = is_sent && shown.facts().is_payment_missing() && !notices::is_leaving(&shown.subscription);
     let started_at = shown.past.grace_started_at.filter(|_| is_owed)?;
@@ -28,9 +28,9 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(),
     if !basis.notify.mail {
         return Ok(());
     }
-    let Some(shown) = subscriptions::find(tx, subscription_id)? else { return Ok(()) };
+    let Some(shown) = subscription::find(tx, subscription_id)? else { return Ok(()) };
     let Some(end) = grace_end(&shown, basis) else { return Ok(()) };
-    let Some(invoice) = invoices::find_sent(tx, subscription_id)? else { return Ok(()) };
+    let Some(invoice) = invoice::find_sent(tx, subscription_id)? else { return Ok(()) };
     let now_s = basis.now_ms.div_euclid(1000);
     if payment_failures::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(());
@@ -49,8 +49,13 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(),
     post(Notice::SubscriptionDowngraded(facts), end)
 }
 
-fn facts(tx: &Tx, (shown, invoice): (&Shown, &Sent), end: i64, basis: Basis) -> Result<PaymentFacts, StoreError> {
-    let told = invoices::find_told(tx, &invoice.id)?;
+fn facts(
+    tx: &Tx,
+    (shown, invoice): (&ShownSubscription, &SentInvoice),
+    end: i64,
+    basis: Basis,
+) -> Result<PaymentFacts, StoreError> {
+    let told = invoice::find_details(tx, &invoice.id)?;
     let told = told.as_ref();
     Ok(PaymentFacts {
         invoice_id: Text::from(invoice.id.as_str()),
@@ -78,9 +83,9 @@ pub(crate) fn against(
 ) -> Result<Option<&'static str>, StoreError> {
     let now_s = basis.now_ms.div_euclid(1000);
     let subscription_id = facts.subscription_id.as_ref().map(Text::raw).unwrap_or_default();
-    let Some(shown) = subscriptions::find(reader, subscription_id)? else { return Ok(None) };
+    let Some(shown) = subscription::find(reader, subscription_id)? else { return Ok(None) };
     let Some(end) = grace_end(&shown, basis) else { return Ok(Some("the subscription owes nothing any more")) };
-    let status = invoices::find_payable(reader, facts.invoice_id.raw())?.map(|(status, _)| status);
+    let status = invoice::find_payable(reader, facts.invoice_id.raw())?.map(|(status, _)| status);
     if status.is_some_and(|status| status != "open") {
         return Ok(Some("the invoice was settled before this could be sent"));
     }
@@ -91,7 +96,8 @@ pub(crate) fn against(
     if now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(Some("it could not be sent in time"));
     }
-    let all: Vec<entitlement::Subscription> = notices::beside(reader, &shown)?.iter().map(Shown::facts).collect();
+    let all: Vec<entitlement::Subscription> =
+        notices::beside(reader, &shown)?.iter().map(ShownSubscription::facts).collect();
     let is_covered = entitlement::is_covered(&all, subscription_id, basis.policy, now_s);
     Ok(is_covered.then_some("another subscription gives as much"))
 }

@@ -5,10 +5,10 @@
 use serde_json::json;
 
 use super::derived::Basis;
-use super::owner;
+use super::{customer, owner};
 use crate::ownership::{self, Found};
 use crate::store::user_links::{self, NewStatement};
-use crate::store::{Reader, StoreError, Tx, audit, customers, owners, users};
+use crate::store::{Reader, StoreError, Tx, audit, owners, users};
 
 /// What can be linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ fn is_named(reader: &Reader, said: Said, basis: Basis) -> Result<bool, StoreErro
 /// When the database cannot be read.
 pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreError> {
     match said.kind {
-        Kind::Customer => customers::find_owner(reader, said.id),
+        Kind::Customer => customer::find_owner(reader, said.id),
         Kind::Subscription => {
             Ok(owners::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id))
         }
@@ -146,7 +146,7 @@ fn note(tx: &Tx, said: Said, linked: bool, basis: Basis) -> Result<(), StoreErro
     let before = owner_of(tx, said)?;
     match said.kind {
         Kind::Customer => {
-            customers::ensure(tx, said.id)?;
+            customer::ensure(tx, said.id)?;
             owner::refresh_customer(tx, said.id, basis)?;
             owner::choose_main(tx, said.user_id)?;
         }

@@ -2,10 +2,11 @@
 //! `invoiced` and `occasions`.
 
 use super::derived::Basis;
+use super::{customer, invoice};
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::ownership;
 use crate::store::outbox::{self, Kind, NewEffect};
-use crate::store::{StoreError, Tx, customers, invoices, users};
+use crate::store::{StoreError, Tx, users};
 
 /// The `target` of mails in the outbox.
 pub const TARGET: &str = "mail";
@@ -33,17 +34,17 @@ impl Recipient {
         customer_id: Option<&str>,
         invoice_id: Option<&str>,
     ) -> Result<Self, StoreError> {
-        let user_id = customer_id.map_or(Ok(None), |id| customers::find_owner(tx, id))?;
+        let user_id = customer_id.map_or(Ok(None), |id| customer::find_owner(tx, id))?;
         let user = user_id.as_deref().map_or(Ok(None), |id| users::find(tx, id))?;
         let (own, mut name) = user.map_or((None, None), |user| (user.email, user.name));
         let mut to = ownership::addressee(own.as_deref(), None).map(str::to_owned);
         if (to.is_none() || name.is_none())
-            && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customers::find_contact(tx, id))?
+            && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customer::find_contact(tx, id))?
         {
             (to, name) = (ownership::addressee(own.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
         }
         if to.is_none() {
-            let shown = invoice_id.map_or(Ok(None), |id| invoices::find_email(tx, id))?;
+            let shown = invoice_id.map_or(Ok(None), |id| invoice::find_email(tx, id))?;
             to = ownership::addressee(shown.as_deref(), None).map(str::to_owned);
         }
         Ok(Self { to, user_id, name })

@@ -4,8 +4,9 @@
 
 use super::announce::{self, News, OfUser};
 use super::derived::Basis;
-use super::invoiced;
 use super::mail::{self, Mail, Recipient};
+use super::subscription::{self, SubscriptionRow};
+use super::{customer, invoice, invoiced};
 use crate::dunning::{self, Case, Delinquency, DueNotice, Ended, Heard, Policy, Settled, Verdict, Why, Written};
 use crate::entitlement;
 use crate::notice_kind::NoticeKind;
@@ -15,8 +16,7 @@ use crate::notify::text::{Link, Text};
 use crate::ownership;
 use crate::store::dunning_attempts::{self, Mailed, NewAttempt, Told};
 use crate::store::payment_failures::{self, Dunned};
-use crate::store::subscriptions::{self, Subscription};
-use crate::store::{Reader, StoreError, Tx, customers, invoices};
+use crate::store::{Reader, StoreError, Tx};
 
 /// A mail about a failed attempt waits so long, in milliseconds: Stripe says more about the same attempt in a second event.
 pub const HOLD_MS: i64 = 60_000;
@@ -28,7 +28,7 @@ struct Surroundings {
     user_id: Option<String>,
     /// Who is told of in events: whose the subscription is, unless a reference alone says so.
     subscriber: Option<String>,
-    invoice: Option<invoices::Told>,
+    invoice: Option<invoice::InvoiceDetails>,
     /// Stripe's status of its subscription.
     status: Option<String>,
     /// When that ends by its own terms.
@@ -104,11 +104,14 @@ fn standing(around: &Surroundings, told: Told) -> Case {
 
 /// What a subscription's user has, as far as a mail about it may rest on that: what a stranger links to the user by a
 /// reference covers nothing, and of what the user has the stranger hears nothing.
-pub(super) fn beside(reader: &Reader, shown: &subscriptions::Shown) -> Result<Vec<subscriptions::Shown>, StoreError> {
+pub(super) fn beside(
+    reader: &Reader,
+    shown: &subscription::ShownSubscription,
+) -> Result<Vec<subscription::ShownSubscription>, StoreError> {
     let Some(user_id) = shown.user_id.as_deref().filter(|_| ownership::may_be_called(shown.linked_by)) else {
         return Ok(vec![shown.clone()]);
     };
-    let mut all = subscriptions::list_of_user(reader, user_id)?;
+    let mut all = subscription::list_of_user(reader, user_id)?;
     all.retain(|one| ownership::may_be_called(one.linked_by));
     Ok(all)
 }
@@ -135,8 +138,8 @@ fn is_first_payment(around: &Surroundings) -> bool {
 }
 
 fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
-    let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customers::find_owner(tx, id))?;
-    let invoice = invoices::find_told(tx, &case.invoice_id)?;
+    let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customer::find_owner(tx, id))?;
+    let invoice = invoice::find_details(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
     let tiers = Tiers::default();
     let mut around = Surroundings {
@@ -153,13 +156,14 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
         tiers,
     };
     let Some(subscription_id) = around.case.subscription_id.clone() else { return Ok(around) };
-    let Some(shown) = subscriptions::find(tx, &subscription_id)? else { return Ok(around) };
+    let Some(shown) = subscription::find(tx, &subscription_id)? else { return Ok(around) };
     let now_s = basis.now_ms.div_euclid(1000);
     let fact = shown.facts();
     if ownership::may_be_called(shown.linked_by) {
         around.subscriber.clone_from(&shown.user_id);
     }
-    let all: Vec<entitlement::Subscription> = beside(tx, &shown)?.iter().map(subscriptions::Shown::facts).collect();
+    let all: Vec<entitlement::Subscription> =
+        beside(tx, &shown)?.iter().map(subscription::ShownSubscription::facts).collect();
     around.tiers = Tiers {
         bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
         at_stake: entitlement::tier_at_stake(&fact, basis.policy).map(str::to_owned),
@@ -196,7 +200,7 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
 }
 
 /// Somebody wanted the subscription to end, with the period or by a date. One that was ended at once owes nothing.
-pub(super) fn is_leaving(row: &Subscription) -> bool {
+pub(super) fn is_leaving(row: &SubscriptionRow) -> bool {
     // One that was to end by a date from its beginning was not cancelled.
     let is_later = row.canceled_at.is_some_and(|at| row.created.is_none_or(|created| at > created));
     let by_date = row.cancel_at.is_some() && is_later;

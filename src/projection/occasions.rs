@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::announce::{self, News, OfUser};
 use super::derived::Basis;
 use super::mail::{self, Mail, Recipient};
-use super::{ProjectionError, Step};
+use super::subscription::{self, ItemRow, ShownSubscription};
+use super::{ProjectionError, Step, customer};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::notify::event_type::EventType;
@@ -15,8 +16,7 @@ use crate::notify::notice::{DeadLetterFacts, DisputeFacts, InvoiceFacts, Missing
 use crate::notify::text::{Link, Text};
 use crate::store::dead_letters::DeadLetter;
 use crate::store::objects::{self, Key};
-use crate::store::subscriptions::{self, Item, Subscription};
-use crate::store::{StoreError, Tx, customers, settings};
+use crate::store::{StoreError, Tx, settings};
 use crate::stripe::object;
 
 const TOO_LATE: &str = "heard of too late";
@@ -75,10 +75,10 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
     let Some(trial_end) = object::integer(shown, "trial_end")? else { return Ok(()) };
     let customer_id = object::reference(shown, "customer");
     let recipient = Recipient::of_customer(step.tx, customer_id, None)?;
-    let Some(known) = subscriptions::find(step.tx, id)? else { return Ok(()) };
+    let Some(known) = subscription::find(step.tx, id)? else { return Ok(()) };
     let bought = known.facts();
     let tier = entitlement::tier_bought(&bought, &step.context.policy);
-    let price = price(step, shown, &known.subscription)?;
+    let price = price(step, shown, &known)?;
     let ends = known.subscription.cancel_at_period_end || known.subscription.cancel_at.is_some();
     let price = price.as_ref();
     let facts = TrialFacts {
@@ -107,7 +107,7 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
 
 /// What a subscription costs per interval, where that is known for sure: all items of one interval, fixed prices, no
 /// discount, no tax on top. A wrong amount is worse than none.
-fn price(step: &Step, shown: &Value, row: &Subscription) -> Result<Option<Price>, ProjectionError> {
+fn price(step: &Step, shown: &Value, known: &ShownSubscription) -> Result<Option<Price>, ProjectionError> {
     let has_any = |holder: &Value, keys: &[&str]| {
         keys.iter().any(|key| match &holder[*key] {
             Value::Array(list) => !list.is_empty(),
@@ -115,6 +115,7 @@ fn price(step: &Step, shown: &Value, row: &Subscription) -> Result<Option<Price>
             _ => false,
         })
     };
+    let row = &known.subscription;
     let (items, is_complete) = object::list(shown, "items");
     let is_odd = |item: &Value| {
         let price = object::price(item).unwrap_or(&Value::Null);
@@ -131,7 +132,7 @@ fn price(step: &Step, shown: &Value, row: &Subscription) -> Result<Option<Price>
         || shown["automatic_tax"]["enabled"] == true
         || items.iter().any(is_odd)
         || customer.is_some_and(|customer| has_any(&customer, &["discount"]));
-    Ok(if is_unclear { None } else { sum(&row.items) })
+    Ok(if is_unclear { None } else { sum(&known.items) })
 }
 
 /// An amount in minor units of a currency, per interval.
@@ -141,7 +142,7 @@ struct Price {
     interval: (String, i64),
 }
 
-fn sum(items: &[Item]) -> Option<Price> {
+fn sum(items: &[ItemRow]) -> Option<Price> {
     let first = items.first()?;
     let (currency, unit) = (first.currency.clone()?, first.recurring_interval.clone()?);
     let interval = (unit, first.interval_count.unwrap_or(1));
@@ -188,7 +189,7 @@ pub(super) fn dispute_created(step: &Step) -> Result<(), ProjectionError> {
 /// A dispute names no customer, its charge does, if it is known.
 fn owner_of_charge(step: &Step, dispute: &Value) -> Result<Option<String>, StoreError> {
     match object::reference(dispute, "charge") {
-        Some(charge_id) => customers::find_owner_of_charge(step.tx, charge_id),
+        Some(charge_id) => customer::find_owner_of_charge(step.tx, charge_id),
         None => Ok(None),
     }
 }

@@ -7,11 +7,11 @@ mod names;
 
 use serde_json::Value;
 
+use super::checkout::{self as sessions, About, Concerned};
 use super::derived::{self, Basis};
+use super::{customer, subscription};
 use crate::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
-use crate::store::checkout_sessions::{self as sessions, About, Concerned};
-use crate::store::owners;
-use crate::store::{Reader, StoreError, Tx, audit, customers, subscriptions, user_links};
+use crate::store::{Reader, StoreError, Tx, audit, owners, user_links};
 use crate::stripe::object;
 pub(super) use names::{Object, is_named, keep_name, lost_name, newest_name};
 
@@ -31,7 +31,7 @@ pub(super) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
 }
 
 /// A session as `ownership` judges it.
-pub(super) fn session(row: sessions::Naming, rules: &Rules) -> Session {
+pub(super) fn session(row: sessions::NamingSession, rules: &Rules) -> Session {
     Session {
         named: in_metadata(&row.metadata, rules),
         reference: row.client_reference_id.filter(|id| object::is_user_id(id)),
@@ -147,7 +147,7 @@ pub(super) fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
 
 /// A customer was deleted at Stripe, or came back, or its age became known.
 pub(super) fn refresh_main(tx: &Tx, customer_id: &str) -> Result<Option<String>, StoreError> {
-    let owner = customers::find_owner(tx, customer_id)?;
+    let owner = customer::find_owner(tx, customer_id)?;
     owner.as_deref().map_or(Ok(()), |user_id| choose_main(tx, user_id))?;
     Ok(owner)
 }
@@ -167,7 +167,7 @@ fn add_weak_words(
     rules: &Rules,
 ) -> Result<(), StoreError> {
     words.sessions = sessions_about(reader, about, rules)?;
-    words.customers_user = customer_id.map_or(Ok(None), |id| customers::find_owner(reader, id))?;
+    words.customers_user = customer_id.map_or(Ok(None), |id| customer::find_owner(reader, id))?;
     Ok(())
 }
 
@@ -209,7 +209,7 @@ pub(super) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bo
 
 /// Says so where a user pays for two subscriptions, which is mostly one too many.
 pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
-    let Some(user_id) = subscriptions::find_user(tx, id)? else { return Ok(()) };
+    let Some(user_id) = subscription::find_user(tx, id)? else { return Ok(()) };
     let running = owners::list_running(tx, &user_id)?;
     if running.len() > 1 && running.iter().any(|one| one == id) {
         log::warn!(
@@ -262,7 +262,7 @@ pub(super) fn refresh_concerned(tx: &Tx, concerned: &Concerned, basis: Basis) ->
     if let Some(id) = &concerned.subscription_id {
         refresh_subscription(tx, id, basis)?;
         // What it says of the subscription may say whose the subscription's customer is.
-        if let Some(customer_id) = subscriptions::find_customer(tx, id)? {
+        if let Some(customer_id) = subscription::find_customer(tx, id)? {
             refresh_customer(tx, &customer_id, basis)?;
         }
     }

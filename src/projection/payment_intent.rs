@@ -1,13 +1,35 @@
 //! Payment intents: their present state, the newest failure of each, and the key of the request that made them.
-//! Guests have no customer.
+//! Guests have no customer. Called by `projection`; its questions by the API, `calls` and `derived`.
 
 use super::derived::{self, Basis};
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, owner};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, field, invoice, invoice_payment, owner};
 use crate::store::owners::Named;
-use crate::store::payment_intents::{self, Failure, PaymentIntent};
-use crate::store::{Tx, invoices};
-use crate::stripe::object::{self, ObjectError};
+use crate::store::row::{self, columns, select};
+use crate::store::{Reader, StoreError, Tx};
+use crate::stripe::object;
+
+row! {
+    /// A payment intent as its newest event has it. Amounts in minor units, times in unix seconds.
+    pub(crate) struct PaymentIntentRow in "stripe_payment_intents" {
+        key stripe_intent_id: String = field::id("id"),
+        fixed stripe_customer_id: Option<String> = field::reference("customer"),
+        /// What it says itself, or its invoice payment.
+        fixed stripe_invoice_id: Option<String> = field::reference("invoice"),
+        stripe_charge_id: Option<String> = field::optional(object::latest_charge),
+        amount_cents: i64 = field::integer("amount"),
+        amount_received_cents: Option<i64> = field::lenient_integer("amount_received"),
+        currency: String = field::text("currency"),
+        status: String = field::text("status"),
+        payment_method_type: Option<String> = field::optional(object::payment_method_type),
+        error_code: Option<String> = field::optional(|intent| object::payment_error(intent)?.0),
+        error_message: Option<String> = field::optional(|intent| object::payment_error(intent)?.1),
+        cancellation_reason: Option<String> = field::lenient_text("cancellation_reason"),
+        metadata: String = field::metadata,
+        created: Option<i64> = field::lenient_integer("created"),
+    } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
@@ -27,11 +49,11 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         owner::refresh_payment_intent(step.tx, id, step.basis())?;
     }
     match (step.event.event_type.as_str(), &step.snapshot.idempotency_key) {
-        ("payment_intent.created", Some(key)) => payment_intents::set_idempotency_key(step.tx, id, key)?,
+        ("payment_intent.created", Some(key)) => set_idempotency_key(step.tx, id, key)?,
         ("payment_intent.payment_failed", _) => {
             let (code, _) = object::payment_error(shown).unwrap_or_default();
             let failure = Failure { at: step.event.created, code, event_id: &step.event.id };
-            payment_intents::note_failure(step.tx, id, &failure)?;
+            note_failure(step.tx, id, &failure)?;
         }
         _ => {}
     }
@@ -41,8 +63,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 
 /// The reason of a failure case is its payment's.
 fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
-    let mut invoice_ids = invoices::list_ids_of_intent(tx, intent_id)?;
-    invoice_ids.extend(payment_intents::find_invoice(tx, intent_id)?);
+    let mut invoice_ids = invoice::list_ids_of_intent(tx, intent_id)?;
+    invoice_ids.extend(find_invoice(tx, intent_id)?);
     for invoice_id in invoice_ids {
         derived::refresh_case(tx, &invoice_id)?;
     }
@@ -50,41 +72,96 @@ fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
 }
 
 pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
-    let mut row = row(winner)?;
+    let mut row = PaymentIntentRow::of(winner)?;
     if row.stripe_invoice_id.is_none() {
-        row.stripe_invoice_id = match invoices::find_invoice_paid_by(tx, &row.stripe_intent_id)? {
-            None => invoices::list_ids_of_intent(tx, &row.stripe_intent_id)?.into_iter().next(),
+        row.stripe_invoice_id = match invoice_payment::find_invoice(tx, &row.stripe_intent_id)? {
+            None => invoice::list_ids_of_intent(tx, &row.stripe_intent_id)?.into_iter().next(),
             told => told,
         };
     }
-    row.named = owner::is_named(winner, basis.link);
-    payment_intents::put(tx, &row)?;
+    row.put(tx, owner::is_named(winner, basis.link))?;
     Ok(owner::refresh_payment_intent(tx, &row.stripe_intent_id, basis)?)
 }
 
-fn row(winner: &Winner) -> Result<PaymentIntent, ObjectError> {
-    let shown = winner.object.as_ref();
-    let (error_code, error_message) = object::payment_error(shown).unwrap_or_default();
-    let referred = |key: &str| object::reference(shown, key).map(str::to_owned);
-    Ok(PaymentIntent {
-        stripe_intent_id: object::required_reference(shown, "id")?.to_owned(),
-        user_id: None,
-        named: false,
-        stripe_customer_id: referred("customer"),
-        stripe_invoice_id: referred("invoice"),
-        stripe_charge_id: object::latest_charge(shown).map(str::to_owned),
-        amount_cents: object::required_integer(shown, "amount")?,
-        amount_received_cents: object::told_integer(shown, "amount_received"),
-        currency: object::required_text(shown, "currency")?.to_owned(),
-        status: object::required_text(shown, "status")?.to_owned(),
-        payment_method_type: object::payment_method_type(shown).map(str::to_owned),
-        error_code: error_code.map(str::to_owned),
-        error_message: error_message.map(str::to_owned),
-        cancellation_reason: object::told_text(shown, "cancellation_reason"),
-        metadata: object::metadata(shown),
-        created: object::told_integer(shown, "created"),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-    })
+/// Notes the key of the request that made the payment intent.
+pub(crate) fn set_idempotency_key(tx: &Tx, intent_id: &str, key: &str) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_payment_intents SET idempotency_key = ?2 WHERE stripe_intent_id = ?1";
+    tx.execute(SQL, (intent_id, key)).map(|_| ())
+}
+
+/// One failure of a payment intent.
+struct Failure<'a> {
+    /// When, unix seconds.
+    at: i64,
+    /// Decline code, else code.
+    code: Option<&'a str>,
+    /// The event that told it.
+    event_id: &'a str,
+}
+
+const NOTE_FAILURE: &str = "UPDATE stripe_payment_intents
+    SET failed_at = ?2, failure_code = ?3, failure_event_id = ?4
+    WHERE stripe_intent_id = ?1 AND (failed_at IS NULL OR (?2, ?4) > (failed_at, failure_event_id))";
+
+/// Keeps a failure if it is the newest heard of; in whatever order they come, the same one stays.
+fn note_failure(tx: &Tx, intent_id: &str, failure: &Failure) -> Result<(), StoreError> {
+    tx.execute(NOTE_FAILURE, (intent_id, failure.at, failure.code, failure.event_id)).map(|_| ())
+}
+
+const FAILURE_CODE: &str = "SELECT failure_code FROM stripe_payment_intents
+    WHERE (stripe_intent_id = ?1 OR stripe_invoice_id = ?2) AND failed_at IS NOT NULL
+    ORDER BY failed_at DESC, failure_event_id DESC LIMIT 1";
+
+/// Why the payment of an invoice failed last, by the invoice's payment intent or the intent's invoice.
+pub(super) fn find_failure_code(
+    reader: &Reader,
+    intent_id: Option<&str>,
+    invoice_id: &str,
+) -> Result<Option<String>, StoreError> {
+    Ok(reader.find(FAILURE_CODE, (intent_id, invoice_id), row::only)?.flatten())
+}
+
+/// The invoice that a payment intent was made for, as told by itself.
+fn find_invoice(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_invoice_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
+    Ok(reader.find(SQL, [intent_id], row::only)?.flatten())
+}
+
+/// The payment intents that name an invoice as theirs.
+pub(super) fn list_ids_of_invoice(reader: &Reader, invoice_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_invoice_id = ?1";
+    reader.list(SQL, [invoice_id], row::only)
+}
+
+/// The user of a payment intent, unless a reference alone names one.
+pub(crate) fn find_user(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT user_id FROM stripe_payment_intents
+        WHERE stripe_intent_id = ?1 AND linked_by <> 'reference'";
+    Ok(reader.find(SQL, [intent_id], row::only)?.flatten())
+}
+
+columns! {
+    /// A payment intent as the API shows it.
+    pub(crate) struct ShownPaymentIntent {
+        intent: PaymentIntentRow = PaymentIntentRow::COLUMNS => PaymentIntentRow::take,
+        user_id: Option<String>,
+        /// Key of the request that made it.
+        idempotency_key: Option<String>,
+    }
+}
+
+/// A user's payment intents, newest first, after the intent `after`.
+pub(crate) fn list_of_user(
+    reader: &Reader,
+    user_id: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<ShownPaymentIntent>, StoreError> {
+    const SQL: &str = select!(
+        ShownPaymentIntent,
+        "FROM stripe_payment_intents WHERE user_id = ?1
+         AND (?2 IS NULL OR id < (SELECT id FROM stripe_payment_intents WHERE stripe_intent_id = ?2))
+         ORDER BY id DESC LIMIT ?3"
+    );
+    reader.list(SQL, (user_id, after, limit), ShownPaymentIntent::read)
 }

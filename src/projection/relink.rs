@@ -3,10 +3,10 @@
 //! process that dies begins again, since the rules are remembered last. Called at start.
 
 use super::derived::Basis;
-use super::{Context, ProjectionError, owner};
+use super::{Context, ProjectionError, checkout, owner};
 use crate::ownership::Rules;
 use crate::store::owners::{self, Named};
-use crate::store::{Store, StoreError, Tx, checkout_sessions, settings, users};
+use crate::store::{Store, StoreError, Tx, settings, users};
 
 const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];
 /// Rows in one transaction.
@@ -94,7 +94,7 @@ fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Resu
     in_pages(String::new(), |after| {
         let rules = context.link.clone();
         store.write(move |tx| {
-            let page = checkout_sessions::list_after(tx, &after, PAGE)?;
+            let page = checkout::list_after(tx, &after, PAGE)?;
             for row in &page {
                 let session = owner::session(row.clone(), &rules);
                 for user_id in [session.metadata_word(&rules), session.reference_word(&rules)].into_iter().flatten() {

@@ -1,28 +1,29 @@
 //! What the history of a subscription says of it, kept beside its row: when its grace period began, which prices were last
 //! paid for, in which period collecting was paused. It is computed from tables alone, and from the log where one second
 //! holds several answers, so that it may be asked any number of times in any order. Ordinary subscriptions, which are paid
-//! and collected for, have none of it and cost nothing. Called by the families.
+//! and collected for, have none of it and cost nothing. Called by the
+//! families and `derived`.
 
 use super::order::{self, Candidate};
 use super::{ProjectionError, read};
 use crate::entitlement;
+use crate::store::row::{columns, select};
 use crate::store::subscription_events::{self, Past as State, Which};
-use crate::store::subscriptions::{self, Past, Standing};
-use crate::store::{StoreError, Tx, inbox, payment_failures};
+use crate::store::{Reader, StoreError, Tx, inbox, payment_failures};
 use crate::stripe::event::{self, Content};
 use crate::stripe::object;
 
 /// Brings what history says of a subscription up to date.
 pub(super) fn refresh(tx: &Tx, subscription_id: &str) -> Result<(), ProjectionError> {
-    let Some(standing) = subscriptions::find_standing(tx, subscription_id)? else { return Ok(()) };
+    let Some(standing) = find_standing(tx, subscription_id)? else { return Ok(()) };
     let past = if standing.deleted { Past::default() } else { past(tx, subscription_id, &standing)? };
     if past != standing.past {
-        subscriptions::set_past(tx, subscription_id, &past)?;
+        set_past(tx, subscription_id, &past)?;
     }
     Ok(())
 }
 
-fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, ProjectionError> {
+fn past(tx: &Tx, subscription_id: &str, standing: &SubscriptionStanding) -> Result<Past, ProjectionError> {
     let mut past = Past::default();
     let paused_by_failure = object::is_payment_failure(standing.paused_reason.as_deref());
     if entitlement::is_payment_missing(&standing.status, paused_by_failure) {
@@ -42,7 +43,7 @@ fn past(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<Past, Pro
 /// or its first `past_due` (or pause for want of payment) if that came first or is all that was heard. Later failures do
 /// not move it. A failure that was paid belongs to no delinquency of today, and a payment that left nothing owed ended
 /// the one it was made in, whether or not an event said `active` after it.
-fn grace_start(tx: &Tx, subscription_id: &str, standing: &Standing) -> Result<i64, StoreError> {
+fn grace_start(tx: &Tx, subscription_id: &str, standing: &SubscriptionStanding) -> Result<i64, StoreError> {
     let heard_good = subscription_events::last_good_standing(tx, subscription_id)?;
     let last_good = heard_good.max(payment_failures::last_made_good(tx, subscription_id)?).unwrap_or(i64::MIN);
     let first_failure = payment_failures::first_failure_since(tx, subscription_id, last_good)?;
@@ -93,4 +94,49 @@ fn candidate(tx: &Tx, state: &State) -> Result<Option<Candidate>, ProjectionErro
         read: false,
         contained: false,
     }))
+}
+
+columns! {
+    /// What the history of a subscription says of it; all empty while it is paid and collected.
+    #[derive(Default)]
+    pub(crate) struct Past {
+        /// First failure of the present delinquency, unix seconds.
+        grace_started_at: Option<i64>,
+        /// While a payment is missing: the prices of its newest state that was active or trialing, a JSON array.
+        good_price_ids: Option<String>,
+        /// While collection is paused: the end of the period in which that began, unix seconds.
+        pause_period_end: Option<i64>,
+    }
+}
+
+columns! {
+    /// What grace, dunning and the tier need to know of a subscription besides its state.
+    pub(super) struct SubscriptionStanding {
+        customer_id: String = "stripe_customer_id",
+        /// Stripe's word.
+        status: String,
+        /// Why it is paused, where it is.
+        paused_reason: Option<String>,
+        /// Stripe does not collect.
+        collection_paused: bool = "pause_collection IS NOT NULL",
+        /// Whether it is over for good.
+        deleted: bool,
+        /// When it ended, where Stripe says so.
+        ended_at: Option<i64>,
+        event_created: i64,
+        past: Past = Past::COLUMNS => Past::take,
+    }
+}
+
+/// How a subscription stands.
+pub(super) fn find_standing(reader: &Reader, id: &str) -> Result<Option<SubscriptionStanding>, StoreError> {
+    const SQL: &str = select!(SubscriptionStanding, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
+    reader.find(SQL, [id], SubscriptionStanding::read)
+}
+
+fn set_past(tx: &Tx, subscription_id: &str, past: &Past) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE stripe_subscriptions
+        SET grace_started_at = ?2, good_price_ids = ?3, pause_period_end = ?4 WHERE stripe_subscription_id = ?1";
+    let params = (subscription_id, past.grace_started_at, past.good_price_ids.as_deref(), past.pause_period_end);
+    tx.execute(SQL, params).map(|_| ())
 }

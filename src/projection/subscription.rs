@@ -1,14 +1,78 @@
-//! Subscriptions and their items. The items follow their parent's guard: they are those of the event that won.
+//! Subscriptions. Whose they are, `owner` decides; what their history says of them, `standing`; what they give,
+//! `entitlement`. Called by `projection`; its questions by everybody who shows or changes a subscription.
+
+mod items;
+
+use serde_json::Value;
 
 use super::history::{self, Concern};
-use super::{ProjectionError, Step, Winner, announce, derived, notices, occasions, owner, standing};
+use super::row::row;
+use super::standing::{self, Past};
+use super::{ProjectionError, Step, Winner, announce, derived, field, notices, occasions, owner};
 use crate::entitlement;
+use crate::ownership::LinkedBy;
 use crate::store::owners::{self, Named};
-use crate::store::payment_failures;
+use crate::store::row::{self, columns, select};
 use crate::store::subscription_events::State;
-use crate::store::subscriptions::{self, Item, Subscription};
+use crate::store::{Reader, StoreError, payment_failures};
 use crate::stripe::object::{self, ObjectError};
-use serde_json::Value;
+pub(crate) use items::ItemRow;
+
+row! {
+    /// A subscription as its newest event has it. Times in unix seconds.
+    pub(crate) struct SubscriptionRow in "stripe_subscriptions" {
+        key stripe_subscription_id: String = field::id("id"),
+        fixed stripe_customer_id: String = |winner: &Winner| Ok(object::payer(&winner.object)?.to_owned()),
+        /// Price of the first item.
+        stripe_price_id: Option<String> = field::optional(items::first_price),
+        /// As Stripe said it.
+        status: String = field::text("status"),
+        /// Earliest start of its items.
+        current_period_start: Option<i64> = |winner: &Winner| Ok(object::subscription_period(&winner.object)?.0),
+        /// Latest end of its items.
+        current_period_end: Option<i64> = |winner: &Winner| Ok(object::subscription_period(&winner.object)?.1),
+        /// Ends with the period.
+        cancel_at_period_end: bool = field::flag("cancel_at_period_end"),
+        cancel_at: Option<i64> = field::optional_integer("cancel_at"),
+        /// When canceling was asked for.
+        canceled_at: Option<i64> = field::lenient_integer("canceled_at"),
+        ended_at: Option<i64> = field::optional_integer("ended_at"),
+        trial_start: Option<i64> = field::lenient_integer("trial_start"),
+        trial_end: Option<i64> = field::lenient_integer("trial_end"),
+        start_date: Option<i64> = field::lenient_integer("start_date"),
+        created: Option<i64> = field::lenient_integer("created"),
+        collection_method: Option<String> = field::lenient_text("collection_method"),
+        /// Behavior, where collecting is paused.
+        pause_collection: Option<String> = field::optional(object::paused_collection),
+        /// Why it is paused, where it is.
+        paused_reason: Option<String> = field::optional(object::paused_reason),
+        cancellation_reason: Option<String> = field::lenient_text("cancellation_details.reason"),
+        currency: Option<String> = field::lenient_text("currency"),
+        latest_invoice: Option<String> = field::reference("latest_invoice"),
+        /// Stripe sent only the first items.
+        items_partial: bool = |winner: &Winner| Ok(!object::list(&winner.object, "items").1),
+        deleted: bool = field::deleted,
+        metadata: String = field::metadata,
+    } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+}
+
+/// A subscription with its items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub(super) row: SubscriptionRow,
+    pub(super) items: Vec<ItemRow>,
+}
+
+impl Subscription {
+    fn of(winner: &Winner) -> Result<Self, ObjectError> {
+        Ok(Self { row: SubscriptionRow::of(winner)?, items: items::of(&winner.object)? })
+    }
+
+    fn put(&self, step: &Step, named: bool) -> Result<(), StoreError> {
+        self.row.put(step.tx, named)?;
+        items::put(step.tx, &self.row.stripe_subscription_id, &self.items)
+    }
+}
 
 pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
@@ -22,20 +86,20 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         state: Some(state(shown)?),
     };
     history::record(step, &concern)?;
-    let former_customer = subscriptions::find_customer(step.tx, id)?;
+    let former_customer = find_customer(step.tx, id)?;
     if let Some(winner) = winner {
         let object = (Named::Subscription, id);
         let lost = owner::lost_name(step.tx, winner, object, &step.context.link)?;
-        let row = Subscription { named: owner::is_named(winner, &step.context.link), ..row(winner)? };
+        let present = Subscription::of(winner)?;
         let before = announce::before(step, id)?;
-        subscriptions::put(step.tx, &row)?;
+        present.put(step, owner::is_named(winner, &step.context.link))?;
         owner::keep_name(step, Some(winner), object, lost)?;
         for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
             derived::refresh_case(step.tx, &invoice_id)?;
         }
         standing::refresh(step.tx, id)?;
-        has_its_owner(step, id, Some(&row.stripe_customer_id), former_customer.as_deref())?;
-        announce::subscription(step, before.as_ref(), &row)?;
+        has_its_owner(step, id, Some(&present.row.stripe_customer_id), former_customer.as_deref())?;
+        announce::subscription(step, before.as_ref(), &present)?;
     } else {
         owner::keep_name(step, None, (Named::Subscription, id), None)?;
         // A late event, too, can tell when a delinquency or a pause began.
@@ -96,71 +160,135 @@ fn state(shown: &Value) -> Result<State<'_>, ObjectError> {
     })
 }
 
-fn row(winner: &Winner) -> Result<Subscription, ObjectError> {
-    let shown = winner.object.as_ref();
-    let owned = |key: &str| object::told_text(shown, key);
-    let told = |key: &str| object::told_integer(shown, key);
-    let (items, complete) = items(shown)?;
-    let period = object::subscription_period(shown)?;
-    let nested = |outer: &str, inner: &str| shown.get(outer)?.get(inner)?.as_str().map(str::to_owned);
-    Ok(Subscription {
-        stripe_subscription_id: object::required_reference(shown, "id")?.to_owned(),
-        stripe_customer_id: object::payer(shown)?.to_owned(),
-        stripe_price_id: items.first().and_then(|item| item.stripe_price_id.clone()),
-        status: object::required_text(shown, "status")?.to_owned(),
-        current_period_start: period.0,
-        current_period_end: period.1,
-        cancel_at_period_end: object::flag(shown, "cancel_at_period_end")?,
-        cancel_at: object::integer(shown, "cancel_at")?,
-        canceled_at: told("canceled_at"),
-        ended_at: object::integer(shown, "ended_at")?,
-        trial_start: told("trial_start"),
-        trial_end: told("trial_end"),
-        start_date: told("start_date"),
-        created: told("created"),
-        collection_method: owned("collection_method"),
-        pause_collection: object::paused_collection(shown).map(str::to_owned),
-        paused_reason: object::paused_reason(shown).map(str::to_owned),
-        cancellation_reason: nested("cancellation_details", "reason"),
-        currency: owned("currency"),
-        latest_invoice: object::reference(shown, "latest_invoice").map(str::to_owned),
-        items_partial: !complete,
-        deleted: winner.deleted,
-        metadata: object::metadata(shown),
-        livemode: winner.livemode,
-        event_created: winner.created,
-        event_id: winner.event_id.clone().into_owned(),
-        named: false,
-        items,
-    })
+/// The user of a subscription.
+pub(super) fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
+    Ok(reader.find(SQL, [subscription_id], row::only)?.flatten())
 }
 
-/// The items, and whether Stripe sent all. A subscription of old that has only a `plan` counts as one item.
-fn items(shown: &Value) -> Result<(Vec<Item>, bool), ObjectError> {
-    let (list, complete) = object::list(shown, "items");
-    let mut items = list.iter().map(|one| item(shown, one)).collect::<Result<Vec<_>, _>>()?;
-    if items.is_empty() && object::price(shown).is_some() {
-        items.push(item(shown, shown)?);
+/// The customer of a subscription.
+pub(super) fn find_customer(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_customer_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
+    reader.find(SQL, [subscription_id], row::only)
+}
+
+/// The users of a customer's subscriptions.
+pub(super) fn list_users_of_customer(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT user_id FROM stripe_subscriptions
+        WHERE stripe_customer_id = ?1 AND user_id IS NOT NULL";
+    reader.list(SQL, [customer_id], row::only)
+}
+
+/// Subscriptions of a customer that are not known to have been deleted.
+pub(crate) fn list_ids_of_customer(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions
+        WHERE stripe_customer_id = ?1 AND deleted = 0 ORDER BY id";
+    reader.list(SQL, [customer_id], row::only)
+}
+
+/// Prices of subscriptions that have not ended.
+pub(crate) fn list_running_prices(reader: &Reader) -> Result<Vec<String>, StoreError> {
+    const SQL: &str = "SELECT DISTINCT i.stripe_price_id FROM stripe_subscription_items i
+        JOIN stripe_subscriptions s ON s.stripe_subscription_id = i.stripe_subscription_id
+        WHERE i.stripe_price_id IS NOT NULL AND s.deleted = 0 AND s.status IN ('active', 'trialing', 'past_due', 'unpaid')
+        ORDER BY 1 LIMIT 20";
+    reader.list(SQL, [], row::only)
+}
+
+columns! {
+    /// Subscriptions that run and are not paid for.
+    pub(crate) struct PausedCounts {
+        /// Stripe does not collect for them (`pause_collection`).
+        collection: i64 = "count(*) FILTER (WHERE pause_collection IS NOT NULL
+            AND status NOT IN ('paused', 'canceled', 'incomplete_expired'))",
+        /// Their status is `paused`.
+        status: i64 = "count(*) FILTER (WHERE status = 'paused')",
     }
-    Ok((items, complete))
 }
 
-fn item(subscription: &Value, item: &Value) -> Result<Item, ObjectError> {
-    let period = object::item_period(subscription, item)?;
-    let price = object::price(item).cloned().unwrap_or(Value::Null);
-    let recurring = price.get("recurring").filter(|recurring| recurring.is_object()).unwrap_or(&price);
-    // A plan calls the amount `amount`.
-    let amount = object::told_integer(&price, "unit_amount").or(object::told_integer(&price, "amount"));
-    Ok(Item {
-        stripe_item_id: object::required_reference(item, "id")?.to_owned(),
-        stripe_price_id: object::id_of(&price).map(str::to_owned),
-        stripe_product_id: object::reference(&price, "product").map(str::to_owned),
-        quantity: object::told_integer(item, "quantity"),
-        current_period_start: period.0,
-        current_period_end: period.1,
-        unit_amount: amount,
-        currency: object::told_text(&price, "currency"),
-        recurring_interval: object::told_text(recurring, "interval"),
-        interval_count: object::told_integer(recurring, "interval_count"),
-    })
+/// How many subscriptions are paused, in either of Stripe's two ways.
+pub(crate) fn count_paused(reader: &Reader) -> Result<PausedCounts, StoreError> {
+    const SQL: &str = select!(PausedCounts, "FROM stripe_subscriptions WHERE deleted = 0");
+    reader.get(SQL, [], PausedCounts::read)
+}
+
+columns! {
+    /// A subscription as the API shows it.
+    pub(crate) struct ShownSubscription {
+        subscription: SubscriptionRow = SubscriptionRow::COLUMNS => SubscriptionRow::take,
+        /// What its history says of it.
+        past: Past = Past::COLUMNS => Past::take,
+        /// Whether its customer was deleted.
+        customer_deleted: bool = "coalesce(c.deleted, 0)",
+        /// Whose it is.
+        user_id: Option<String> = "stripe_subscriptions.user_id",
+        /// Why.
+        linked_by: Option<LinkedBy> = "stripe_subscriptions.linked_by" => owners::linked_by,
+        /// Whose its customer is.
+        customers_user: Option<String> = "c.owner_user_id",
+    } besides {
+        /// In Stripe's order; read by a statement of their own.
+        items: Vec<ItemRow>,
+    }
+}
+
+impl ShownSubscription {
+    /// What entitlement needs to know of it. A deleted customer's subscriptions are over.
+    #[must_use]
+    pub(crate) fn facts(&self) -> entitlement::Subscription {
+        let row = &self.subscription;
+        entitlement::Subscription {
+            id: row.stripe_subscription_id.clone(),
+            status: row.status.clone(),
+            price_ids: self.items.iter().filter_map(|item| item.stripe_price_id.clone()).collect(),
+            period_end: row.current_period_end,
+            cancel_at: row.cancel_at,
+            cancel_at_period_end: row.cancel_at_period_end,
+            items_partial: row.items_partial,
+            paused_by_failure: object::is_payment_failure(row.paused_reason.as_deref()),
+            pause_period_end: self.past.pause_period_end,
+            good_price_ids: self.past.good_price_ids.as_deref().and_then(|ids| serde_json::from_str(ids).ok()),
+            deleted: row.deleted || self.customer_deleted,
+            by_reference: self.linked_by == Some(LinkedBy::Reference),
+            created: row.created.unwrap_or(row.event_created),
+            grace_started_at: self.past.grace_started_at,
+            as_of: row.event_created,
+        }
+    }
+}
+
+macro_rules! shown {
+    ($which:literal) => {
+        select!(
+            ShownSubscription,
+            concat!(
+                "FROM stripe_subscriptions LEFT JOIN stripe_customers c
+                     ON c.stripe_customer_id = stripe_subscriptions.stripe_customer_id ",
+                $which
+            )
+        )
+    };
+}
+
+/// Every subscription of a user with its items, newest first.
+pub(crate) fn list_of_user(reader: &Reader, user_id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
+    const SQL: &str = shown!(
+        "WHERE stripe_subscriptions.user_id = ?1
+         ORDER BY stripe_subscriptions.created DESC, stripe_subscription_id DESC"
+    );
+    list_shown(reader, SQL, user_id)
+}
+
+/// A subscription with its items.
+pub(crate) fn find(reader: &Reader, subscription_id: &str) -> Result<Option<ShownSubscription>, StoreError> {
+    const SQL: &str = shown!("WHERE stripe_subscription_id = ?1");
+    Ok(list_shown(reader, SQL, subscription_id)?.into_iter().next())
+}
+
+fn list_shown(reader: &Reader, sql: &str, id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
+    let mut shown = reader.list(sql, [id], ShownSubscription::read)?;
+    for one in &mut shown {
+        one.items = items::list(reader, &one.subscription.stripe_subscription_id)?;
+    }
+    Ok(shown)
 }

@@ -1,7 +1,8 @@
 //! `audit_log`: who did what to what. Rows of events are written once per event, whatever is replayed.
 
-use rusqlite::{Row, named_params};
+use rusqlite::named_params;
 
+use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
 
 /// A row to be written.
@@ -44,25 +45,26 @@ impl<'a> NewEntry<'a> {
     }
 }
 
-/// A row as read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its place.
-    pub id: i64,
-    /// Unix milliseconds.
-    pub at_ms: i64,
-    /// Who.
-    pub actor: String,
-    /// What.
-    pub action: String,
-    /// Whom it concerns.
-    pub user_id: Option<String>,
-    /// To what.
-    pub subject: Option<String>,
-    /// The event that caused it.
-    pub event_id: Option<String>,
-    /// JSON object.
-    pub detail: String,
+columns! {
+    /// A row as read.
+    pub struct Entry {
+        /// Its place.
+        id: i64,
+        /// Unix milliseconds.
+        at_ms: i64,
+        /// Who.
+        actor: String,
+        /// What.
+        action: String,
+        /// Whom it concerns.
+        user_id: Option<String>,
+        /// To what.
+        subject: Option<String>,
+        /// The event that caused it.
+        event_id: Option<String> = "stripe_event_id",
+        /// JSON object.
+        detail: String,
+    }
 }
 
 const ADD: &str = "INSERT INTO audit_log
@@ -112,26 +114,12 @@ pub fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) 
     tx.execute(LINK, (subscription_id, user_id)).map(|_| ())
 }
 
-const LIST: &str = "SELECT id, at_ms, actor, action, user_id, subject, stripe_event_id, detail FROM audit_log
-    WHERE user_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3";
-
 /// What concerns a user, newest first, before the row `before`.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_of_user(reader: &Reader, user_id: &str, before: Option<i64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
-    reader.list(LIST, (user_id, before, limit), entry)
-}
-
-fn entry(row: &Row) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        id: row.get(0)?,
-        at_ms: row.get(1)?,
-        actor: row.get(2)?,
-        action: row.get(3)?,
-        user_id: row.get(4)?,
-        subject: row.get(5)?,
-        event_id: row.get(6)?,
-        detail: row.get(7)?,
-    })
+    const SQL: &str =
+        select!(Entry, "FROM audit_log WHERE user_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3");
+    reader.list(SQL, (user_id, before, limit), Entry::read)
 }

@@ -1,7 +1,7 @@
 //! `catch_up`: up to when the log has every event, and how far the walk through Stripe's list of events has come. Each
 //! change names the walk that it belongs to, so that two processes that walk at once cannot move each other's place.
 
-use super::{Reader, StoreError, Tx};
+use super::{Reader, StoreError, Tx, row};
 
 /// A walk from now back to a second, newest events first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +29,10 @@ pub struct State {
 /// When the database cannot be read.
 pub fn get(reader: &Reader) -> Result<State, StoreError> {
     const SQL: &str = "SELECT cursor_s, gap_from_s, walk_from_s, walk_began_s, walk_after FROM catch_up";
-    reader.get(SQL, [], |row| {
-        let (from_s, began_s, after): (Option<i64>, Option<i64>, Option<String>) =
-            (row.get(2)?, row.get(3)?, row.get(4)?);
-        let walk = from_s.zip(began_s).map(|(from_s, began_s)| Walk { from_s, began_s });
-        Ok(State { cursor_s: row.get(0)?, gap_from_s: row.get(1)?, walk: walk.zip(after) })
-    })
+    type Found = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>);
+    let (cursor_s, gap_from_s, from_s, began_s, after): Found = reader.get(SQL, [], row::tuple)?;
+    let walk = from_s.zip(began_s).map(|(from_s, began_s)| Walk { from_s, began_s });
+    Ok(State { cursor_s, gap_from_s, walk: walk.zip(after) })
 }
 
 const BEGIN: &str =

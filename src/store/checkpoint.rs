@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::connection::waiting_shortly;
+use super::row;
 use crate::thread::{Handle, Threads};
 
 /// Pages in the log at which copying begins: 16 MiB of 4 KiB pages. Fewer, and hot pages are copied over and over; more,
@@ -156,8 +157,7 @@ fn pass(connection: &Connection) -> Option<i64> {
 
 /// Whether something was in the way, pages in the log, and how many of them are copied.
 fn checkpoint(connection: &Connection, sql: &str) -> Option<(bool, i64, i64)> {
-    let counts =
-        connection.query_row(sql, [], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+    let counts = connection.query_row(sql, [], row::tuple::<(bool, i64, i64)>);
     counts
         .inspect_err(|error| {
             log::warn!("the write-ahead log stays long for now, its pages could not be copied: {error}");
@@ -181,7 +181,7 @@ mod tests {
         let commit = || writer.execute("INSERT INTO t VALUES (randomblob(50000))", []).unwrap();
         let reader = open_reader(&path).unwrap();
         let reading = reader.unchecked_transaction().unwrap();
-        let count = || reading.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+        let count = || reading.query_row("SELECT count(*) FROM t", [], row::only::<i64>).unwrap();
         assert_eq!(count(), 0);
         commit();
         assert!(!begin_anew(&writer), "it is still read");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::{OpenError, connection, lock};
+use super::{OpenError, connection, lock, row};
 
 /// How long `quick_check` may take at start.
 const BUDGET: Duration = Duration::from_millis(10);
@@ -76,11 +76,11 @@ fn may_be_written(path: &Path) -> Result<(), OpenError> {
 fn roots(connection: &Connection) -> rusqlite::Result<()> {
     let names: Vec<String> = connection
         .prepare("SELECT name FROM sqlite_master WHERE rootpage > 0")?
-        .query_map([], |row| row.get(0))?
+        .query_map([], row::only)?
         .collect::<rusqlite::Result<_>>()?;
     let mut pages = connection.prepare("SELECT pagetype FROM dbstat WHERE name = ?1 LIMIT 1")?;
     for name in names {
-        let kind: String = pages.query_row([&name], |row| row.get(0))?;
+        let kind: String = pages.query_row([&name], row::only)?;
         if kind == "corrupted" {
             let text = format!("the first page of {name} cannot be read");
             let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
@@ -94,7 +94,7 @@ fn roots(connection: &Connection) -> rusqlite::Result<()> {
 fn quick(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
     let began = Instant::now();
     connection.progress_handler(STRIDE, Some(move || began.elapsed() > BUDGET))?;
-    match connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)) {
+    match connection.query_row("PRAGMA quick_check(1)", [], row::only::<String>) {
         Ok(said) if said == "ok" => Ok(None),
         Ok(said) => Ok(Some(said.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join("; "))),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => Ok(None),

@@ -1,37 +1,24 @@
 //! `webhook_dead_letter_queue`: events that were given up, until an operator replays or discards them.
 
-use rusqlite::Row;
-
+use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
 
-/// An event that was given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Stripe's event id.
-    pub event_id: String,
-    /// `resource.verb`.
-    pub event_type: String,
-    /// Attempts made.
-    pub retry_count: u32,
-    /// Why the last one failed.
-    pub error: String,
-    /// When the event was received, unix milliseconds.
-    pub received_ms: i64,
-    /// When it was given up, unix milliseconds.
-    pub created_at_ms: i64,
-}
-
-const COLUMNS: &str = "stripe_event_id, event_type, retry_count, error, original_timestamp_ms, created_at_ms";
-
-fn dead_letter(row: &Row) -> rusqlite::Result<DeadLetter> {
-    Ok(DeadLetter {
-        event_id: row.get(0)?,
-        event_type: row.get(1)?,
-        retry_count: row.get(2)?,
-        error: row.get(3)?,
-        received_ms: row.get(4)?,
-        created_at_ms: row.get(5)?,
-    })
+columns! {
+    /// An event that was given up.
+    pub struct DeadLetter {
+        /// Stripe's event id.
+        event_id: String = "stripe_event_id",
+        /// `resource.verb`.
+        event_type: String,
+        /// Attempts made.
+        retry_count: u32,
+        /// Why the last one failed.
+        error: String,
+        /// When the event was received, unix milliseconds.
+        received_ms: i64 = "original_timestamp_ms",
+        /// When it was given up, unix milliseconds.
+        created_at_ms: i64,
+    }
 }
 
 const PUT: &str = "INSERT INTO webhook_dead_letter_queue
@@ -68,8 +55,8 @@ pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, event_id: &str) -> Result<Option<DeadLetter>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM webhook_dead_letter_queue WHERE stripe_event_id = ?1");
-    reader.find(&sql, [event_id], dead_letter)
+    const SQL: &str = select!(DeadLetter, "FROM webhook_dead_letter_queue WHERE stripe_event_id = ?1");
+    reader.find(SQL, [event_id], DeadLetter::read)
 }
 
 /// Dead letters, newest first, given up before the event `after`, of one type or of all.
@@ -82,11 +69,12 @@ pub fn list(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM webhook_dead_letter_queue
+    const SQL: &str = select!(
+        DeadLetter,
+        "FROM webhook_dead_letter_queue
          WHERE (?1 IS NULL OR event_type = ?1)
            AND (?2 IS NULL OR id < (SELECT id FROM webhook_dead_letter_queue WHERE stripe_event_id = ?2))
          ORDER BY id DESC LIMIT ?3"
     );
-    reader.list(&sql, (event_type, after, limit), dead_letter)
+    reader.list(SQL, (event_type, after, limit), DeadLetter::read)
 }

@@ -1,5 +1,6 @@
 //! `dunning_attempts`: what was decided to be told about a failure case, each notice once, and what became of it.
 
+use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
 use crate::notice_kind::NoticeKind;
 
@@ -76,60 +77,62 @@ pub fn set_outcome(tx: &Tx, outbox_id: i64, outcome: &str) -> Result<bool, Store
     Ok(tx.execute(SQL, (outbox_id, outcome))? == 1)
 }
 
-/// What was told of a case's failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Told {
-    /// A failure was to be told.
-    pub any: bool,
-    /// A mail about one was written.
-    pub by_mail: bool,
-    /// A mail about one was sent.
-    pub sent: bool,
-    /// The newest attempt that the customer was to be asked to confirm.
-    pub asked: Option<i64>,
-    /// The newest attempt that was mailed as a failure.
-    pub mailed: Option<i64>,
+columns! {
+    /// What was told of a case's failures.
+    #[derive(Copy, Default)]
+    pub struct Told {
+        /// A failure was to be told.
+        any: bool = "coalesce(max(told), 0)",
+        /// A mail about one was written.
+        by_mail: bool = "coalesce(max(outbox_id IS NOT NULL), 0)",
+        /// A mail about one was sent.
+        sent: bool = "coalesce(max(email_sent), 0)",
+        /// The newest attempt that the customer was to be asked to confirm.
+        asked: Option<i64> = "max(CASE WHEN notification_type = 'payment_action_required' AND outbox_id IS NOT NULL
+            THEN attempt_number END)",
+        /// The newest attempt that was mailed as a failure.
+        mailed: Option<i64> = "max(CASE WHEN notification_type <> 'payment_action_required' AND email_sent = 1
+            THEN attempt_number END)",
+    }
 }
 
-const TOLD: &str = "SELECT coalesce(max(told), 0), coalesce(max(outbox_id IS NOT NULL), 0),
-    coalesce(max(email_sent), 0),
-    max(CASE WHEN notification_type = 'payment_action_required' AND outbox_id IS NOT NULL THEN attempt_number END),
-    max(CASE WHEN notification_type <> 'payment_action_required' AND email_sent = 1 THEN attempt_number END)
-    FROM dunning_attempts WHERE payment_failure_id = ?1
-    AND notification_type IN ('payment_failed', 'payment_retry', 'payment_action_required')";
+const TOLD: &str = select!(
+    Told,
+    "FROM dunning_attempts WHERE payment_failure_id = ?1
+    AND notification_type IN ('payment_failed', 'payment_retry', 'payment_action_required')"
+);
 
 /// What was told of a case's failures.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_told(reader: &Reader, case_id: i64) -> Result<Told, StoreError> {
-    reader.get(TOLD, [case_id], |row| {
-        Ok(Told { any: row.get(0)?, by_mail: row.get(1)?, sent: row.get(2)?, asked: row.get(3)?, mailed: row.get(4)? })
-    })
+    reader.get(TOLD, [case_id], Told::read)
 }
 
-/// The notice that a mail tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mailed {
-    /// The invoice of the case.
-    pub invoice_id: String,
-    /// Kind of notice.
-    pub kind: String,
-    /// Which payment attempt it is about.
-    pub attempt: i64,
+columns! {
+    /// The notice that a mail tells.
+    pub struct Mailed {
+        /// The invoice of the case.
+        invoice_id: String = "f.stripe_invoice_id",
+        /// Kind of notice.
+        kind: String = "a.notification_type",
+        /// Which payment attempt it is about.
+        attempt: i64 = "a.attempt_number",
+    }
 }
 
-const OF_MAIL: &str = "SELECT f.stripe_invoice_id, a.notification_type, a.attempt_number
-    FROM dunning_attempts a JOIN payment_failures f ON f.id = a.payment_failure_id WHERE a.outbox_id = ?1";
+const OF_MAIL: &str = select!(
+    Mailed,
+    "FROM dunning_attempts a JOIN payment_failures f ON f.id = a.payment_failure_id WHERE a.outbox_id = ?1"
+);
 
 /// The notice that a mail tells; `None`: the mail is none of a failure case.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_by_mail(reader: &Reader, outbox_id: i64) -> Result<Option<Mailed>, StoreError> {
-    reader.find(OF_MAIL, [outbox_id], |row| {
-        Ok(Mailed { invoice_id: row.get(0)?, kind: row.get(1)?, attempt: row.get(2)? })
-    })
+    reader.find(OF_MAIL, [outbox_id], Mailed::read)
 }
 
 const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts a ON a.payment_failure_id = f.id

@@ -3,6 +3,7 @@
 
 use rusqlite::named_params;
 
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
 /// A user's effective subscription.
@@ -80,42 +81,28 @@ pub fn remove(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
     tx.execute("DELETE FROM subscriptions WHERE user_id = ?1", [user_id]).map(|_| ())
 }
 
-/// The answer that a row holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // as in `entitlement::Answer`
-pub struct Answered {
-    pub entitled: bool,
-    pub tier: String,
-    pub reason: String,
-    pub status: String,
-    pub subscription_id: String,
-    pub price_id: Option<String>,
-    pub valid_until: Option<i64>,
-    pub grace_period_end: Option<i64>,
-    pub ends_at: Option<i64>,
+columns! {
+    /// The answer that a row holds.
+    pub struct Answered {
+        entitled: bool,
+        tier: String,
+        reason: String,
+        status: String,
+        subscription_id: String = "stripe_subscription_id",
+        price_id: Option<String> = "stripe_price_id",
+        valid_until: Option<i64>,
+        grace_period_end: Option<i64>,
+        ends_at: Option<i64>,
+    }
 }
-
-const ANSWERED: &str = "SELECT entitled, tier, reason, status, stripe_subscription_id, stripe_price_id, valid_until,
-    grace_period_end, ends_at FROM subscriptions WHERE user_id = ?1";
 
 /// The answer as it was last computed for a user; `None`: the user had no subscription.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
-    reader.find(ANSWERED, [user_id], |row| {
-        Ok(Answered {
-            entitled: row.get(0)?,
-            tier: row.get(1)?,
-            reason: row.get(2)?,
-            status: row.get(3)?,
-            subscription_id: row.get(4)?,
-            price_id: row.get(5)?,
-            valid_until: row.get(6)?,
-            grace_period_end: row.get(7)?,
-            ends_at: row.get(8)?,
-        })
-    })
+    const SQL: &str = select!(Answered, "FROM subscriptions WHERE user_id = ?1");
+    reader.find(SQL, [user_id], Answered::read)
 }
 
 const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms > ?1 ORDER BY id LIMIT ?2";
@@ -125,7 +112,7 @@ const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms
 /// # Errors
 /// When the database cannot be read.
 pub fn list_future(reader: &Reader, latest_ms: i64, limit: u32) -> Result<Vec<String>, StoreError> {
-    reader.list(LIST_FUTURE, (latest_ms, limit), |row| row.get(0))
+    reader.list(LIST_FUTURE, (latest_ms, limit), row::only)
 }
 
 const LIST_DUE: &str = "SELECT user_id FROM subscriptions WHERE changes_at <= ?1 ORDER BY changes_at, user_id LIMIT ?2";
@@ -135,5 +122,5 @@ const LIST_DUE: &str = "SELECT user_id FROM subscriptions WHERE changes_at <= ?1
 /// # Errors
 /// When the database cannot be read.
 pub fn list_due(reader: &Reader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
-    reader.list(LIST_DUE, (now_s, limit), |row| row.get(0))
+    reader.list(LIST_DUE, (now_s, limit), row::only)
 }

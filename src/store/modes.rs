@@ -1,7 +1,7 @@
 //! One mode and one account per database: what was of test mode goes when the database turns live, and events that were kept
 //! as another account's become our own when it is known which account is ours. Called by `projection::mode`.
 
-use super::{Reader, StoreError, Tx};
+use super::{Reader, StoreError, Tx, row};
 
 /// Tables whose rows each rest on one event, children before what they refer to.
 const TYPED: [&str; 10] = [
@@ -48,7 +48,7 @@ pub fn has_test(reader: &Reader) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database cannot take it.
 pub fn forget_test(tx: &Tx, reason: &str) -> Result<Vec<String>, StoreError> {
-    let users = tx.list(USERS, [], |row| row.get(0))?;
+    let users = tx.list(USERS, [], row::only)?;
     for sql in [NOTICES, CASES, HISTORY] {
         tx.execute(sql, [])?;
     }

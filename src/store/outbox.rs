@@ -7,8 +7,7 @@ pub mod answers;
 pub mod deliveries;
 pub mod rows;
 
-use rusqlite::Row;
-
+use super::row::{self, columns};
 use super::{Reader, StoreError, Tx};
 
 /// What is to be performed.
@@ -82,7 +81,7 @@ pub fn put_skipped(tx: &Tx, new: &NewEffect, reason: &str) -> Result<bool, Store
 /// # Errors
 /// When the database cannot be read.
 pub fn find_id(reader: &Reader, dedupe_key: &str) -> Result<Option<i64>, StoreError> {
-    reader.find("SELECT id FROM outbox WHERE dedupe_key = ?1", [dedupe_key], |row| row.get(0))
+    reader.find("SELECT id FROM outbox WHERE dedupe_key = ?1", [dedupe_key], row::only)
 }
 
 const REOPEN: &str =
@@ -97,38 +96,31 @@ pub fn reopen(tx: &Tx, dedupe_key: &str, now_ms: i64) -> Result<bool, StoreError
     Ok(tx.execute(REOPEN, (dedupe_key, now_ms))? == 1)
 }
 
-/// An effect in hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effect {
-    /// Row number.
-    pub id: i64,
-    /// Its key.
-    pub dedupe_key: String,
-    /// Whom it concerns.
-    pub user_id: Option<String>,
-    /// JSON.
-    pub payload: String,
-    /// Attempts, this one included.
-    pub attempts: u32,
-    /// When it was claimed, unix milliseconds.
-    pub claimed_at_ms: i64,
+columns! {
+    /// An effect in hand.
+    pub struct Effect {
+        /// Row number.
+        id: i64,
+        /// Its key.
+        dedupe_key: String,
+        /// Whom it concerns.
+        user_id: Option<String>,
+        /// JSON.
+        payload: String,
+        /// Attempts, this one included.
+        attempts: u32,
+        /// When it was claimed, unix milliseconds.
+        claimed_at_ms: i64,
+    }
 }
 
-fn effect(row: &Row) -> rusqlite::Result<Effect> {
-    Ok(Effect {
-        id: row.get(0)?,
-        dedupe_key: row.get(1)?,
-        user_id: row.get(2)?,
-        payload: row.get(3)?,
-        attempts: row.get(4)?,
-        claimed_at_ms: row.get(5)?,
-    })
-}
-
-const CLAIM: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id =
+const CLAIM: &str = constcat::concat!(
+    "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id =
     (SELECT id FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL AND next_attempt_at_ms <= ?2
      ORDER BY next_attempt_at_ms, id LIMIT 1)
-    RETURNING id, dedupe_key, user_id, payload, attempts, claimed_at_ms";
+    RETURNING ",
+    Effect::COLUMNS
+);
 
 /// Takes the effect of this kind without a target that has been due longest, its attempt counted. It belongs to this process until it is
 /// finished, retried, or the process dies.
@@ -136,7 +128,7 @@ const CLAIM: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts +
 /// # Errors
 /// When the database cannot take it.
 pub fn claim(tx: &Tx, kind: Kind, now_ms: i64) -> Result<Option<Effect>, StoreError> {
-    tx.find(CLAIM, (kind.as_str(), now_ms), effect)
+    tx.find(CLAIM, (kind.as_str(), now_ms), Effect::read)
 }
 
 /// How a claimed effect ended.
@@ -196,7 +188,7 @@ pub fn rescue(tx: &Tx, kind: Kind) -> Result<usize, StoreError> {
 pub fn next_due_ms(reader: &Reader, kind: Kind) -> Result<Option<i64>, StoreError> {
     const SQL: &str =
         "SELECT min(next_attempt_at_ms) FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL";
-    reader.get(SQL, [kind.as_str()], |row| row.get(0))
+    reader.get(SQL, [kind.as_str()], row::only)
 }
 
 const BRING_FORWARD: &str =

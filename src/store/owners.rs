@@ -6,6 +6,7 @@ mod doubtful;
 
 use rusqlite::Row;
 
+use super::row::{self, Cells, columns, select};
 use super::{Reader, StoreError, Tx};
 use crate::ownership::{Candidate, LinkedBy, Owner};
 pub use doubtful::{Doubtful, Group, doubtful, list_running};
@@ -36,22 +37,20 @@ pub enum Named {
 }
 
 macro_rules! of_table {
-    ($named:expr, $before:literal, $between:literal, $after:literal) => {
+    ($named:expr, $before:expr, $between:expr, $after:expr) => {{
+        const CUSTOMER: &str = constcat::concat!($before, "stripe_customers", $between, "stripe_customer_id", $after);
+        const SUBSCRIPTION: &str =
+            constcat::concat!($before, "stripe_subscriptions", $between, "stripe_subscription_id", $after);
+        const INVOICE: &str = constcat::concat!($before, "stripe_invoices", $between, "stripe_invoice_id", $after);
+        const PAYMENT_INTENT: &str =
+            constcat::concat!($before, "stripe_payment_intents", $between, "stripe_intent_id", $after);
         match $named {
-            Named::Customer => {
-                concat!($before, "stripe_customers", $between, "stripe_customer_id", $after)
-            }
-            Named::Subscription => {
-                concat!($before, "stripe_subscriptions", $between, "stripe_subscription_id", $after)
-            }
-            Named::Invoice => {
-                concat!($before, "stripe_invoices", $between, "stripe_invoice_id", $after)
-            }
-            Named::PaymentIntent => {
-                concat!($before, "stripe_payment_intents", $between, "stripe_intent_id", $after)
-            }
+            Named::Customer => CUSTOMER,
+            Named::Subscription => SUBSCRIPTION,
+            Named::Invoice => INVOICE,
+            Named::PaymentIntent => PAYMENT_INTENT,
         }
-    };
+    }};
 }
 
 impl Named {
@@ -67,14 +66,14 @@ impl Named {
     }
 }
 
-/// What the row of an object says of its user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the columns' meaning stands in the migration
-pub struct Naming {
-    pub metadata: String,
-    pub last_named: Option<String>,
-    pub event_created: i64,
-    pub event_id: String,
+columns! {
+    /// What the row of an object says of its user.
+    pub struct Naming {
+        metadata: String,
+        last_named: Option<String>,
+        event_created: i64 = "coalesce(event_created, 0)",
+        event_id: String = "coalesce(event_id, '')",
+    }
 }
 
 /// What the row of an object says of its user.
@@ -82,15 +81,8 @@ pub struct Naming {
 /// # Errors
 /// When the database cannot be read.
 pub fn find_naming(reader: &Reader, named: Named, id: &str) -> Result<Option<Naming>, StoreError> {
-    let sql = of_table!(
-        named,
-        "SELECT metadata, last_named, coalesce(event_created, 0), coalesce(event_id, '') FROM ",
-        " WHERE ",
-        " = ?1"
-    );
-    reader.find(sql, [id], |row| {
-        Ok(Naming { metadata: row.get(0)?, last_named: row.get(1)?, event_created: row.get(2)?, event_id: row.get(3)? })
-    })
+    let sql = of_table!(named, select!(Naming, "FROM "), " WHERE ", " = ?1");
+    reader.find(sql, [id], Naming::read)
 }
 
 /// Replaces the newest word about an object whose metadata name nobody.
@@ -102,25 +94,27 @@ pub fn set_last_named(tx: &Tx, named: Named, id: &str, naming: Option<&str>) -> 
     tx.execute(sql, (id, naming)).map(|_| ())
 }
 
-fn linked_by(row: &Row, column: usize) -> rusqlite::Result<Option<LinkedBy>> {
-    let word: Option<String> = row.get(column)?;
+/// Reads the column `linked_by`.
+pub(crate) fn linked_by(cells: &mut Cells) -> rusqlite::Result<Option<LinkedBy>> {
+    let word: Option<String> = cells.take()?;
     Ok(word.as_deref().and_then(LinkedBy::parse))
 }
 
-fn owner(row: &Row, (user_id, by): (usize, usize)) -> rusqlite::Result<Option<Owner>> {
-    let user_id: Option<String> = row.get(user_id)?;
-    Ok(user_id.zip(linked_by(row, by)?).map(|(user_id, linked_by)| Owner { user_id, linked_by }))
+/// Reads a user and `linked_by`.
+fn owner(cells: &mut Cells) -> rusqlite::Result<Option<Owner>> {
+    let user_id: Option<String> = cells.take()?;
+    Ok(user_id.zip(linked_by(cells)?).map(|(user_id, linked_by)| Owner { user_id, linked_by }))
 }
 
-/// A customer, as far as it matters whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the columns' meaning stands in the migration
-pub struct Customer {
-    pub owner: Option<Owner>,
-    pub contested: bool,
-    pub metadata: String,
-    pub last_named: Option<String>,
-    pub created: Option<i64>,
+columns! {
+    /// A customer, as far as it matters whose it is.
+    pub struct Customer {
+        owner: Option<Owner> = "owner_user_id, linked_by" => owner,
+        contested: bool,
+        metadata: String,
+        last_named: Option<String>,
+        created: Option<i64>,
+    }
 }
 
 /// A customer's words and owner.
@@ -128,46 +122,28 @@ pub struct Customer {
 /// # Errors
 /// When the database cannot be read.
 pub fn find_customer(reader: &Reader, customer_id: &str) -> Result<Option<Customer>, StoreError> {
-    const SQL: &str = "SELECT owner_user_id, linked_by, contested, metadata, last_named, created FROM stripe_customers
-        WHERE stripe_customer_id = ?1";
-    reader.find(SQL, [customer_id], |row| {
-        Ok(Customer {
-            owner: owner(row, (0, 1))?,
-            contested: row.get(2)?,
-            metadata: row.get(3)?,
-            last_named: row.get(4)?,
-            created: row.get(5)?,
-        })
-    })
+    const SQL: &str = select!(Customer, "FROM stripe_customers WHERE stripe_customer_id = ?1");
+    reader.find(SQL, [customer_id], Customer::read)
 }
 
-/// Something of a customer's, as far as it matters whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // as above
-pub struct Object {
-    pub customer_id: Option<String>,
-    pub owner: Option<Owner>,
-    pub metadata: String,
-    pub last_named: Option<String>,
-    /// Of an invoice its subscription, of a payment intent its invoice.
-    pub part_of: Option<String>,
+columns! {
+    /// Something of a customer's, as far as it matters whose it is.
+    pub struct Object {
+        customer_id: Option<String> = "stripe_customer_id",
+        owner: Option<Owner> = "user_id, linked_by" => owner,
+        metadata: String,
+        last_named: Option<String>,
+    } besides {
+        /// Of an invoice its subscription, of a payment intent its invoice.
+        part_of: Option<String>,
+    }
 }
 
-const SUBSCRIPTION: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, NULL
-    FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
-const INVOICE: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, stripe_subscription_id
-    FROM stripe_invoices WHERE stripe_invoice_id = ?1";
-const PAYMENT_INTENT: &str = "SELECT stripe_customer_id, user_id, linked_by, metadata, last_named, stripe_invoice_id
-    FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
-
-fn object(row: &Row) -> rusqlite::Result<Object> {
-    Ok(Object {
-        customer_id: row.get(0)?,
-        owner: owner(row, (1, 2))?,
-        metadata: row.get(3)?,
-        last_named: row.get(4)?,
-        part_of: row.get(5)?,
-    })
+/// Reads an object and what it is part of.
+fn part(row: &Row) -> rusqlite::Result<Object> {
+    let mut cells = Cells::of(row);
+    let object = Object::take(&mut cells)?;
+    Ok(Object { part_of: cells.take()?, ..object })
 }
 
 /// A subscription's words and owner.
@@ -175,7 +151,8 @@ fn object(row: &Row) -> rusqlite::Result<Object> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find_subscription(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
-    reader.find(SUBSCRIPTION, [id], object)
+    const SQL: &str = select!(Object, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
+    reader.find(SQL, [id], Object::read)
 }
 
 /// An invoice's.
@@ -183,7 +160,8 @@ pub fn find_subscription(reader: &Reader, id: &str) -> Result<Option<Object>, St
 /// # Errors
 /// When the database cannot be read.
 pub fn find_invoice(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
-    reader.find(INVOICE, [id], object)
+    const SQL: &str = select!(Object, ", stripe_subscription_id FROM stripe_invoices WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [id], part)
 }
 
 /// A payment intent's.
@@ -191,18 +169,19 @@ pub fn find_invoice(reader: &Reader, id: &str) -> Result<Option<Object>, StoreEr
 /// # Errors
 /// When the database cannot be read.
 pub fn find_payment_intent(reader: &Reader, id: &str) -> Result<Option<Object>, StoreError> {
-    reader.find(PAYMENT_INTENT, [id], object)
+    const SQL: &str = select!(Object, ", stripe_invoice_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1");
+    reader.find(SQL, [id], part)
 }
 
-/// What a customer's subscription says: its id, its metadata, the user it named last, and its status; `None` as the status
-/// where it is over for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // as above
-pub struct Subscribed {
-    pub id: String,
-    pub metadata: String,
-    pub last_named: Option<String>,
-    pub status: Option<String>,
+columns! {
+    /// What a customer's subscription says of it.
+    pub struct Subscribed {
+        id: String = "stripe_subscription_id",
+        metadata: String,
+        last_named: Option<String>,
+        /// `None` where it is over for good.
+        status: Option<String> = "CASE deleted WHEN 0 THEN status END",
+    }
 }
 
 /// What a customer's subscriptions say of it.
@@ -210,11 +189,8 @@ pub struct Subscribed {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_subscribed(reader: &Reader, customer_id: &str) -> Result<Vec<Subscribed>, StoreError> {
-    const SQL: &str = "SELECT stripe_subscription_id, metadata, last_named, CASE deleted WHEN 0 THEN status END
-        FROM stripe_subscriptions WHERE stripe_customer_id = ?1";
-    reader.list(SQL, [customer_id], |row| {
-        Ok(Subscribed { id: row.get(0)?, metadata: row.get(1)?, last_named: row.get(2)?, status: row.get(3)? })
-    })
+    const SQL: &str = select!(Subscribed, "FROM stripe_subscriptions WHERE stripe_customer_id = ?1");
+    reader.list(SQL, [customer_id], Subscribed::read)
 }
 
 // A user's only customer is the main one; saying so here saves the ordinary case a second update.
@@ -290,7 +266,7 @@ pub fn set_payment_intent(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<()
 pub fn list_subscriptions(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions WHERE stripe_customer_id = ?1
         ORDER BY stripe_subscription_id";
-    reader.list(SQL, [customer_id], |row| row.get(0))
+    reader.list(SQL, [customer_id], row::only)
 }
 
 const LOOSE_INVOICES: &str = "SELECT stripe_invoice_id FROM stripe_invoices i WHERE stripe_customer_id = ?1
@@ -301,7 +277,7 @@ const LOOSE_INVOICES: &str = "SELECT stripe_invoice_id FROM stripe_invoices i WH
 /// # Errors
 /// When the database cannot be read.
 pub fn list_loose_invoices(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
-    reader.list(LOOSE_INVOICES, [customer_id], |row| row.get(0))
+    reader.list(LOOSE_INVOICES, [customer_id], row::only)
 }
 
 /// The payment intents of a customer.
@@ -310,28 +286,32 @@ pub fn list_loose_invoices(reader: &Reader, customer_id: &str) -> Result<Vec<Str
 /// When the database cannot be read.
 pub fn list_payment_intents(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_customer_id = ?1";
-    reader.list(SQL, [customer_id], |row| row.get(0))
+    reader.list(SQL, [customer_id], row::only)
 }
 
-const CANDIDATES: &str = "SELECT stripe_customer_id, linked_by, created, user_id IS NOT NULL,
-        (SELECT max(l.id) FROM user_links l WHERE l.object_id = c.stripe_customer_id AND l.user_id = ?1
-         AND l.linked = 1 AND l.withdrawn_at_ms IS NULL)
-    FROM stripe_customers c WHERE owner_user_id = ?1 AND deleted = 0";
+columns! {
+    /// A customer that may be a user's main one.
+    struct MainCandidate {
+        customer_id: String = "stripe_customer_id",
+        linked_by: Option<LinkedBy> = "linked_by" => linked_by,
+        created: Option<i64>,
+        said: Option<i64> = "(SELECT max(l.id) FROM user_links l WHERE l.object_id = stripe_customer_id
+            AND l.user_id = ?1 AND l.linked = 1 AND l.withdrawn_at_ms IS NULL)",
+        is_main: bool = "user_id IS NOT NULL",
+    }
+}
 
 /// The customers that may be a user's main one, and whether each is it now.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_candidates(reader: &Reader, user_id: &str) -> Result<Vec<(Candidate, bool)>, StoreError> {
-    reader.list(CANDIDATES, [user_id], |row| {
-        let candidate = Candidate {
-            customer_id: row.get(0)?,
-            linked_by: linked_by(row, 1)?.unwrap_or(LinkedBy::Subscriptions),
-            created: row.get(2)?,
-            said: row.get(4)?,
-        };
-        Ok((candidate, row.get(3)?))
-    })
+    const SQL: &str = select!(MainCandidate, "FROM stripe_customers WHERE owner_user_id = ?1 AND deleted = 0");
+    let found = reader.list(SQL, [user_id], MainCandidate::read)?;
+    let candidate = |MainCandidate { customer_id, linked_by, created, said, is_main }| {
+        (Candidate { customer_id, linked_by: linked_by.unwrap_or(LinkedBy::Subscriptions), created, said }, is_main)
+    };
+    Ok(found.into_iter().map(candidate).collect())
 }
 
 /// Makes a customer the user's main one, or none of them.
@@ -360,7 +340,7 @@ pub fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Resul
         Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
         Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
     };
-    reader.list(sql, (after, limit), |row| row.get(0))
+    reader.list(sql, (after, limit), row::only)
 }
 
 /// The customers of a user, the main one first.
@@ -370,5 +350,5 @@ pub fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Resul
 pub fn list_customers(reader: &Reader, user_id: &str) -> Result<Vec<(String, bool)>, StoreError> {
     const SQL: &str = "SELECT stripe_customer_id, user_id IS NOT NULL FROM stripe_customers WHERE owner_user_id = ?1
         ORDER BY user_id IS NULL, stripe_customer_id";
-    reader.list(SQL, [user_id], |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.list(SQL, [user_id], row::tuple)
 }

@@ -1,7 +1,8 @@
 //! `payment_failures`: one case per invoice that could not be paid, from its first failure to its resolution.
 
-use rusqlite::{Row, named_params};
+use rusqlite::named_params;
 
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
 /// One failed payment of an invoice, as `invoice.payment_failed` tells it.
@@ -87,13 +88,14 @@ pub fn settle(
     tx.execute(SETTLE, (invoice_id, payment_intent_id, reason, kind, at_ms)).map(|_| ())
 }
 
-/// Subscription and payment intent that a case names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Case {
-    /// `sub_…`.
-    pub subscription_id: Option<String>,
-    /// First failure, unix seconds.
-    pub first_failed_at: i64,
+columns! {
+    /// Subscription and payment intent that a case names.
+    pub struct Case {
+        /// `sub_…`.
+        subscription_id: Option<String> = "stripe_subscription_id",
+        /// First failure, unix seconds.
+        first_failed_at: i64,
+    }
 }
 
 /// The case of an invoice.
@@ -101,9 +103,8 @@ pub struct Case {
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, invoice_id: &str) -> Result<Option<Case>, StoreError> {
-    const SQL: &str =
-        "SELECT stripe_subscription_id, first_failed_at FROM payment_failures WHERE stripe_invoice_id = ?1";
-    reader.find(SQL, [invoice_id], |row| Ok(Case { subscription_id: row.get(0)?, first_failed_at: row.get(1)? }))
+    const SQL: &str = select!(Case, "FROM payment_failures WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], Case::read)
 }
 
 /// The invoices of a subscription's cases.
@@ -112,7 +113,7 @@ pub fn find(reader: &Reader, invoice_id: &str) -> Result<Option<Case>, StoreErro
 /// When the database cannot be read.
 pub fn list_invoices_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE stripe_subscription_id = ?1 ORDER BY id";
-    reader.list(SQL, [subscription_id], |row| row.get(0))
+    reader.list(SQL, [subscription_id], row::only)
 }
 
 const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
@@ -123,7 +124,7 @@ const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
 /// # Errors
 /// When the database cannot be read.
 pub fn first_failure_since(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
-    reader.get(FIRST_SINCE, (subscription_id, since), |row| row.get(0))
+    reader.get(FIRST_SINCE, (subscription_id, since), row::only)
 }
 
 const LAST_MADE_GOOD: &str = "SELECT max(f.resolved_at_ms) / 1000 FROM payment_failures f
@@ -137,107 +138,68 @@ const LAST_MADE_GOOD: &str = "SELECT max(f.resolved_at_ms) / 1000 FROM payment_f
 /// # Errors
 /// When the database cannot be read.
 pub fn last_made_good(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
-    reader.get(LAST_MADE_GOOD, [subscription_id], |row| row.get(0))
+    reader.get(LAST_MADE_GOOD, [subscription_id], row::only)
 }
 
-/// A case as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the columns' meaning stands in the migration
-pub struct Shown {
-    pub id: i64,
-    pub invoice_id: String,
-    pub subscription_id: Option<String>,
-    pub payment_intent_id: Option<String>,
-    pub amount_due: Option<i64>,
-    pub currency: Option<String>,
-    pub attempt_count: i64,
-    pub failure_reason: Option<String>,
-    pub next_retry_at: Option<i64>,
-    pub first_failed_at: i64,
-    pub resolved: bool,
-    pub resolution: Option<String>,
-    pub resolved_at_ms: Option<i64>,
+columns! {
+    /// A case as the API shows it.
+    pub struct Shown {
+        id: i64 = "f.id",
+        invoice_id: String = "f.stripe_invoice_id",
+        subscription_id: Option<String> = "f.stripe_subscription_id",
+        payment_intent_id: Option<String> = "f.stripe_payment_intent_id",
+        amount_due: Option<i64> = "f.amount_due",
+        currency: Option<String> = "f.currency",
+        attempt_count: i64 = "f.attempt_count",
+        failure_reason: Option<String>,
+        next_retry_at: Option<i64> = "f.next_retry_at",
+        first_failed_at: i64,
+        resolved: bool,
+        resolution: Option<String>,
+        resolved_at_ms: Option<i64>,
+    }
 }
-
-const LIST: &str = "SELECT f.id, f.stripe_invoice_id, f.stripe_subscription_id, f.stripe_payment_intent_id,
-    f.amount_due, f.currency, f.attempt_count, f.failure_reason, f.next_retry_at, f.first_failed_at, f.resolved,
-    f.resolution, f.resolved_at_ms
-    FROM stripe_invoices i JOIN payment_failures f ON f.stripe_invoice_id = i.stripe_invoice_id
-    WHERE i.user_id = ?1 AND (?2 IS NULL OR f.id < (SELECT id FROM payment_failures WHERE stripe_invoice_id = ?2))
-    ORDER BY f.id DESC LIMIT ?3";
 
 /// A user's cases, newest first, after the case of the invoice `after`.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_of_user(reader: &Reader, user_id: &str, after: Option<&str>, limit: u32) -> Result<Vec<Shown>, StoreError> {
-    reader.list(LIST, (user_id, after, limit), show)
+    const SQL: &str = select!(
+        Shown,
+        "FROM stripe_invoices i JOIN payment_failures f ON f.stripe_invoice_id = i.stripe_invoice_id
+         WHERE i.user_id = ?1 AND (?2 IS NULL OR f.id < (SELECT id FROM payment_failures WHERE stripe_invoice_id = ?2))
+         ORDER BY f.id DESC LIMIT ?3"
+    );
+    reader.list(SQL, (user_id, after, limit), Shown::read)
 }
 
-fn show(row: &Row) -> rusqlite::Result<Shown> {
-    Ok(Shown {
-        id: row.get(0)?,
-        invoice_id: row.get(1)?,
-        subscription_id: row.get(2)?,
-        payment_intent_id: row.get(3)?,
-        amount_due: row.get(4)?,
-        currency: row.get(5)?,
-        attempt_count: row.get(6)?,
-        failure_reason: row.get(7)?,
-        next_retry_at: row.get(8)?,
-        first_failed_at: row.get(9)?,
-        resolved: row.get(10)?,
-        resolution: row.get(11)?,
-        resolved_at_ms: row.get(12)?,
-    })
+columns! {
+    /// A case as dunning needs it.
+    pub struct Dunned {
+        id: i64,
+        invoice_id: String = "stripe_invoice_id",
+        subscription_id: Option<String> = "stripe_subscription_id",
+        customer_id: Option<String> = "stripe_customer_id",
+        amount_due: Option<i64>,
+        currency: Option<String>,
+        attempt_count: i64,
+        failure_reason: Option<String>,
+        next_retry_at: Option<i64>,
+        first_failed_at: i64,
+        last_failed_at: i64,
+        resolution: Option<String>,
+        resolved_at_ms: Option<i64>,
+    }
 }
-
-/// A case as dunning needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // as above
-pub struct Dunned {
-    pub id: i64,
-    pub invoice_id: String,
-    pub subscription_id: Option<String>,
-    pub customer_id: Option<String>,
-    pub amount_due: Option<i64>,
-    pub currency: Option<String>,
-    pub attempt_count: i64,
-    pub failure_reason: Option<String>,
-    pub next_retry_at: Option<i64>,
-    pub first_failed_at: i64,
-    pub last_failed_at: i64,
-    pub resolution: Option<String>,
-    pub resolved_at_ms: Option<i64>,
-}
-
-const FIND_DUNNED: &str =
-    "SELECT id, stripe_invoice_id, stripe_subscription_id, stripe_customer_id, amount_due, currency,
-    attempt_count, failure_reason, next_retry_at, first_failed_at, last_failed_at, resolution, resolved_at_ms
-    FROM payment_failures WHERE stripe_invoice_id = ?1";
 
 /// The case of an invoice, for dunning.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn find_dunned(reader: &Reader, invoice_id: &str) -> Result<Option<Dunned>, StoreError> {
-    reader.find(FIND_DUNNED, [invoice_id], |row| {
-        Ok(Dunned {
-            id: row.get(0)?,
-            invoice_id: row.get(1)?,
-            subscription_id: row.get(2)?,
-            customer_id: row.get(3)?,
-            amount_due: row.get(4)?,
-            currency: row.get(5)?,
-            attempt_count: row.get(6)?,
-            failure_reason: row.get(7)?,
-            next_retry_at: row.get(8)?,
-            first_failed_at: row.get(9)?,
-            last_failed_at: row.get(10)?,
-            resolution: row.get(11)?,
-            resolved_at_ms: row.get(12)?,
-        })
-    })
+    const SQL: &str = select!(Dunned, "FROM payment_failures WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], Dunned::read)
 }
 
 const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
@@ -249,7 +211,7 @@ const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
 /// # Errors
 /// When the database cannot be read.
 pub fn find_speaker(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<String>, StoreError> {
-    reader.find(SPEAKER, (subscription_id, since), |row| row.get(0))
+    reader.find(SPEAKER, (subscription_id, since), row::only)
 }
 
 const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM payment_failures
@@ -264,7 +226,7 @@ const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM paym
 /// # Errors
 /// When the database cannot be read.
 pub fn find_ended_speaker(reader: &Reader, subscription_id: &str) -> Result<Option<(String, i64)>, StoreError> {
-    reader.find(ENDED_SPEAKER, [subscription_id], |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.find(ENDED_SPEAKER, [subscription_id], row::tuple)
 }
 
 /// Invoices of a subscription's open cases, of those that still wait for something, and of those that were closed unpaid.
@@ -275,7 +237,7 @@ pub fn list_open_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures
         WHERE stripe_subscription_id = ?1
         AND (resolved = 0 OR dunning_due_at IS NOT NULL OR resolution <> 'paid') ORDER BY id";
-    reader.list(SQL, [subscription_id], |row| row.get(0))
+    reader.list(SQL, [subscription_id], row::only)
 }
 
 /// Notes when a notice of the case falls due by time alone, unix seconds.
@@ -303,5 +265,5 @@ pub fn set_all_due(tx: &Tx) -> Result<(), StoreError> {
 pub fn list_due(reader: &Reader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE dunning_due_at <= ?1
         ORDER BY dunning_due_at, id LIMIT ?2";
-    reader.list(SQL, (now_s, limit), |row| row.get(0))
+    reader.list(SQL, (now_s, limit), row::only)
 }

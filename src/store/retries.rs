@@ -1,41 +1,26 @@
 //! `webhook_retry_queue`: which failed events are due when. The table is the truth; tickets in memory only ring.
 
-use rusqlite::Row;
-
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
-/// A failed event that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// Stripe's event id.
-    pub event_id: String,
-    /// `resource.verb`.
-    pub event_type: String,
-    /// Attempts that failed.
-    pub retry_count: u32,
-    /// Attempts after which it is a dead letter.
-    pub max_retries: u32,
-    /// Due time, unix milliseconds.
-    pub due_ms: i64,
-    /// Why the newest attempt failed.
-    pub last_error: String,
-    /// First failure, unix milliseconds.
-    pub created_at_ms: i64,
-}
-
-const COLUMNS: &str =
-    "stripe_event_id, event_type, retry_count, max_retries, next_retry_at_ms, last_error, created_at_ms";
-
-fn retry(row: &Row) -> rusqlite::Result<Retry> {
-    Ok(Retry {
-        event_id: row.get(0)?,
-        event_type: row.get(1)?,
-        retry_count: row.get(2)?,
-        max_retries: row.get(3)?,
-        due_ms: row.get(4)?,
-        last_error: row.get(5)?,
-        created_at_ms: row.get(6)?,
-    })
+columns! {
+    /// A failed event that waits.
+    pub struct Retry {
+        /// Stripe's event id.
+        event_id: String = "stripe_event_id",
+        /// `resource.verb`.
+        event_type: String,
+        /// Attempts that failed.
+        retry_count: u32,
+        /// Attempts after which it is a dead letter.
+        max_retries: u32,
+        /// Due time, unix milliseconds.
+        due_ms: i64 = "next_retry_at_ms",
+        /// Why the newest attempt failed.
+        last_error: String,
+        /// First failure, unix milliseconds.
+        created_at_ms: i64,
+    }
 }
 
 const PUT: &str = "INSERT INTO webhook_retry_queue
@@ -74,10 +59,9 @@ pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_due(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM webhook_retry_queue WHERE next_retry_at_ms <= ?1 ORDER BY next_retry_at_ms, id LIMIT ?2"
-    );
-    reader.list(&sql, (now_ms, limit), retry)
+    const SQL: &str =
+        select!(Retry, "FROM webhook_retry_queue WHERE next_retry_at_ms <= ?1 ORDER BY next_retry_at_ms, id LIMIT ?2");
+    reader.list(SQL, (now_ms, limit), Retry::read)
 }
 
 /// Events due after `due_ms`, in the order of their ids, from the one after `after` on.
@@ -85,11 +69,12 @@ pub fn list_due(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, 
 /// # Errors
 /// When the database cannot be read.
 pub fn list_due_after(reader: &Reader, due_ms: i64, after: &str, limit: u32) -> Result<Vec<Retry>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM webhook_retry_queue WHERE next_retry_at_ms > ?1 AND stripe_event_id > ?2
+    const SQL: &str = select!(
+        Retry,
+        "FROM webhook_retry_queue WHERE next_retry_at_ms > ?1 AND stripe_event_id > ?2
          ORDER BY stripe_event_id LIMIT ?3"
     );
-    reader.list(&sql, (due_ms, after, limit), retry)
+    reader.list(SQL, (due_ms, after, limit), Retry::read)
 }
 
 /// The earliest due time in the queue.
@@ -97,7 +82,7 @@ pub fn list_due_after(reader: &Reader, due_ms: i64, after: &str, limit: u32) -> 
 /// # Errors
 /// When the database cannot be read.
 pub fn next_due_ms(reader: &Reader) -> Result<Option<i64>, StoreError> {
-    reader.get("SELECT min(next_retry_at_ms) FROM webhook_retry_queue", [], |row| row.get(0))
+    reader.get("SELECT min(next_retry_at_ms) FROM webhook_retry_queue", [], row::only)
 }
 
 /// The queue, earliest due first, after the event `after`.
@@ -105,10 +90,11 @@ pub fn next_due_ms(reader: &Reader) -> Result<Option<i64>, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list(reader: &Reader, after: Option<&str>, limit: u32) -> Result<Vec<Retry>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM webhook_retry_queue
+    const SQL: &str = select!(
+        Retry,
+        "FROM webhook_retry_queue
          WHERE ?1 IS NULL OR (next_retry_at_ms, id) > (SELECT next_retry_at_ms, id FROM webhook_retry_queue WHERE stripe_event_id = ?1)
          ORDER BY next_retry_at_ms, id LIMIT ?2"
     );
-    reader.list(&sql, (after, limit), retry)
+    reader.list(SQL, (after, limit), Retry::read)
 }

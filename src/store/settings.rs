@@ -1,6 +1,6 @@
 //! `settings`: what the daemon remembers between runs, by name.
 
-use super::{Reader, StoreError, Tx};
+use super::{Reader, StoreError, Tx, row};
 
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
 pub const POLICY: &str = "policy";
@@ -57,7 +57,7 @@ pub fn ensure_id(tx: &Tx) -> Result<(), StoreError> {
 pub fn next_number(tx: &Tx, name: &str, at_least: i64) -> Result<i64, StoreError> {
     const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, CAST(?2 AS TEXT)) ON CONFLICT (name)
         DO UPDATE SET value = CAST(max(CAST(value AS INTEGER) + 1, ?2) AS TEXT) RETURNING CAST(value AS INTEGER)";
-    tx.get(SQL, (name, at_least), |row| row.get(0))
+    tx.get(SQL, (name, at_least), row::only)
 }
 
 /// A remembered value.
@@ -65,7 +65,7 @@ pub fn next_number(tx: &Tx, name: &str, at_least: i64) -> Result<i64, StoreError
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, name: &str) -> Result<Option<String>, StoreError> {
-    reader.find("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0))
+    reader.find("SELECT value FROM settings WHERE name = ?1", [name], row::only)
 }
 
 /// Remembers a value. Writing the same again proves that the database takes writes.

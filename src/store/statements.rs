@@ -74,7 +74,7 @@ mod tests {
     fn answer(statements: &Statements, sql: &str) -> i64 {
         let mut answer = 0;
         let mut run = |statement: &mut Statement| {
-            answer = statement.query_row([], |row| row.get(0))?;
+            answer = statement.query_row([], crate::store::row::only)?;
             Ok(())
         };
         statements.with(sql, &mut run).unwrap();

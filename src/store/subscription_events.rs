@@ -3,6 +3,7 @@
 
 use rusqlite::named_params;
 
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
 /// One thing that happened to a subscription.
@@ -64,7 +65,7 @@ const LAST_GOOD: &str = "SELECT max(event_created) FROM subscription_events
 /// # Errors
 /// When the database cannot be read.
 pub fn last_good_standing(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
-    reader.get(LAST_GOOD, [subscription_id], |row| row.get(0))
+    reader.get(LAST_GOOD, [subscription_id], row::only)
 }
 
 const FIRST_DELINQUENT: &str = "SELECT min(event_created) FROM subscription_events
@@ -75,22 +76,23 @@ const FIRST_DELINQUENT: &str = "SELECT min(event_created) FROM subscription_even
 /// # Errors
 /// When the database cannot be read.
 pub fn first_delinquent_after(reader: &Reader, subscription_id: &str, after: i64) -> Result<Option<i64>, StoreError> {
-    reader.get(FIRST_DELINQUENT, (subscription_id, after), |row| row.get(0))
+    reader.get(FIRST_DELINQUENT, (subscription_id, after), row::only)
 }
 
-/// What a subscription showed in one row of its history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
-    /// The event, or the reading.
-    pub event_id: String,
-    /// `resource.verb`.
-    pub event_type: String,
-    /// Unix seconds.
-    pub event_created: i64,
-    /// Prices of its items, a JSON array.
-    pub price_ids: Option<String>,
-    /// Latest end of its items, unix seconds.
-    pub period_end: Option<i64>,
+columns! {
+    /// What a subscription showed in one row of its history.
+    pub struct Past {
+        /// The event, or the reading.
+        event_id: String = "stripe_event_id",
+        /// `resource.verb`.
+        event_type: String,
+        /// Unix seconds.
+        event_created: i64,
+        /// Prices of its items, a JSON array.
+        price_ids: Option<String>,
+        /// Latest end of its items, unix seconds.
+        period_end: Option<i64>,
+    }
 }
 
 /// Which states are asked for.
@@ -102,18 +104,22 @@ pub enum Which {
     Collecting,
 }
 
-const NEWEST_GOOD: &str = "SELECT stripe_event_id, event_type, event_created, price_ids, period_end
-    FROM subscription_events
+const NEWEST_GOOD: &str = select!(
+    Past,
+    "FROM subscription_events
     WHERE stripe_subscription_id = ?1 AND status IN ('active', 'trialing') AND event_created =
         (SELECT max(event_created) FROM subscription_events
          WHERE stripe_subscription_id = ?1 AND status IN ('active', 'trialing'))
-    ORDER BY id";
-const NEWEST_COLLECTING: &str = "SELECT stripe_event_id, event_type, event_created, price_ids, period_end
-    FROM subscription_events
+    ORDER BY id"
+);
+const NEWEST_COLLECTING: &str = select!(
+    Past,
+    "FROM subscription_events
     WHERE stripe_subscription_id = ?1 AND collection_paused = 0 AND event_created =
         (SELECT max(event_created) FROM subscription_events
          WHERE stripe_subscription_id = ?1 AND collection_paused = 0)
-    ORDER BY id";
+    ORDER BY id"
+);
 
 /// The newest states of this kind: several if they are of one second. In the order of their arrival.
 ///
@@ -124,15 +130,7 @@ pub fn list_newest(reader: &Reader, subscription_id: &str, which: Which) -> Resu
         Which::Good => NEWEST_GOOD,
         Which::Collecting => NEWEST_COLLECTING,
     };
-    reader.list(sql, [subscription_id], |row| {
-        Ok(Past {
-            event_id: row.get(0)?,
-            event_type: row.get(1)?,
-            event_created: row.get(2)?,
-            price_ids: row.get(3)?,
-            period_end: row.get(4)?,
-        })
-    })
+    reader.list(sql, [subscription_id], Past::read)
 }
 
 // Of several of one second the earliest end: a period only ever moves on.
@@ -146,5 +144,5 @@ const OLDEST_PERIOD_END: &str = "SELECT min(period_end) FROM subscription_events
 /// # Errors
 /// When the database cannot be read.
 pub fn oldest_period_end(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
-    reader.get(OLDEST_PERIOD_END, [subscription_id], |row| row.get(0))
+    reader.get(OLDEST_PERIOD_END, [subscription_id], row::only)
 }

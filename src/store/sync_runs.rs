@@ -3,34 +3,38 @@
 
 use rusqlite::named_params;
 
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
-/// How far a type has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// As typed.
-    pub kind: String,
-    /// The object that its last page ended with.
-    pub after_id: Option<String>,
-    /// Row number of the last customer that was asked about.
-    pub after_row: Option<i64>,
-    /// Pages in the tables.
-    pub pages: u32,
-    /// Objects on them.
-    pub objects: u32,
-    /// Objects that could not be taken.
-    pub failed: u32,
-    /// Its last page is in the tables.
-    pub finished: bool,
+columns! {
+    /// How far a type has come.
+    #[derive(Default)]
+    pub struct Progress {
+        /// As typed.
+        kind: String = "type",
+        /// The object that its last page ended with.
+        after_id: Option<String>,
+        /// Row number of the last customer that was asked about.
+        after_row: Option<i64>,
+        /// Pages in the tables.
+        pages: u32,
+        /// Objects on them.
+        objects: u32,
+        /// Objects that could not be taken.
+        failed: u32,
+        /// Its last page is in the tables.
+        finished: bool = "finished_at_ms IS NOT NULL",
+    }
 }
 
-/// A run that is under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Its row.
-    pub id: i64,
-    /// When it began, unix milliseconds.
-    pub began_at_ms: i64,
+columns! {
+    /// A run that is under way.
+    pub struct Run {
+        /// Its row.
+        id: i64,
+        /// When it began, unix milliseconds.
+        began_at_ms: i64,
+    }
 }
 
 /// Whether a run of every type has come to its end.
@@ -47,8 +51,8 @@ pub fn is_any_complete(reader: &Reader) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find_running(reader: &Reader, scope: &str) -> Result<Option<Run>, StoreError> {
-    const SQL: &str = "SELECT id, began_at_ms FROM sync_runs WHERE scope = ?1 AND status = 'running'";
-    reader.find(SQL, [scope], |row| Ok(Run { id: row.get(0)?, began_at_ms: row.get(1)? }))
+    const SQL: &str = select!(Run, "FROM sync_runs WHERE scope = ?1 AND status = 'running'");
+    reader.find(SQL, [scope], Run::read)
 }
 
 /// Gives an unfinished run up.
@@ -76,25 +80,13 @@ pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<Run, S
     Ok(run)
 }
 
-const LIST: &str = "SELECT type, after_id, after_row, pages, objects, failed, finished_at_ms IS NOT NULL
-    FROM sync_progress WHERE run_id = ?1 ORDER BY rowid";
-
 /// How far each type of a run has come.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn list_progress(reader: &Reader, run_id: i64) -> Result<Vec<Progress>, StoreError> {
-    reader.list(LIST, [run_id], |row| {
-        Ok(Progress {
-            kind: row.get(0)?,
-            after_id: row.get(1)?,
-            after_row: row.get(2)?,
-            pages: row.get(3)?,
-            objects: row.get(4)?,
-            failed: row.get(5)?,
-            finished: row.get(6)?,
-        })
-    })
+    const SQL: &str = select!(Progress, "FROM sync_progress WHERE run_id = ?1 ORDER BY rowid");
+    reader.list(SQL, [run_id], Progress::read)
 }
 
 const ADVANCE: &str = "UPDATE sync_progress SET after_id = :after_id, after_row = :after_row, pages = :pages,
@@ -142,5 +134,5 @@ pub fn finish(tx: &Tx, run_id: i64, now_ms: i64) -> Result<Option<i64>, StoreErr
     if tx.execute(FINISH, (run_id, now_ms))? == 0 {
         return Ok(None);
     }
-    tx.get("SELECT min(began_s) FROM sync_progress WHERE run_id = ?1", [run_id], |row| row.get(0))
+    tx.get("SELECT min(began_s) FROM sync_progress WHERE run_id = ?1", [run_id], row::only)
 }

@@ -1,7 +1,7 @@
 //! `user_links`: what the application or its operator said of whose a customer or a subscription is. Rows are added and
 //! taken back, never changed, so that what was said before counts again. Called by `projection::owner`.
 
-use super::{Reader, StoreError, Tx};
+use super::{Reader, StoreError, Tx, row};
 use crate::ownership::Statement;
 
 /// What is said.
@@ -56,7 +56,7 @@ pub fn supersede(tx: &Tx, object_id: &str, named: &str, named_at: i64) -> Result
 pub fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT object_id FROM user_links WHERE user_id = ?1 AND object = 'customer' AND linked = 1
         AND withdrawn_at_ms IS NULL ORDER BY id DESC LIMIT 1";
-    let last: Option<String> = reader.find(SQL, [user_id], |row| row.get(0))?;
+    let last: Option<String> = reader.find(SQL, [user_id], row::only)?;
     Ok(last.is_none_or(|last| last == object_id))
 }
 
@@ -67,5 +67,6 @@ pub fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) -> Resu
 pub fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
     const SQL: &str = "SELECT id, user_id, linked FROM user_links
         WHERE object_id = ?1 AND withdrawn_at_ms IS NULL AND superseded = 0 ORDER BY id DESC";
-    reader.list(SQL, [object_id], |row| Ok(Statement { order: row.get(0)?, user_id: row.get(1)?, linked: row.get(2)? }))
+    let said = reader.list(SQL, [object_id], row::tuple)?;
+    Ok(said.into_iter().map(|(order, user_id, linked)| Statement { order, user_id, linked }).collect())
 }

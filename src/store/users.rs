@@ -1,38 +1,30 @@
 //! `users`: the application's users, by the application's own ids.
 
-use rusqlite::Row;
-
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// The application's id.
-    pub id: String,
-    /// As the application gave it.
-    pub email: Option<String>,
-    /// As the application gave it.
-    pub name: Option<String>,
-    /// JSON object.
-    pub metadata: String,
-    /// The user's main customer at Stripe.
-    pub stripe_customer_id: Option<String>,
-    /// First seen, unix milliseconds.
-    pub created_at_ms: i64,
+columns! {
+    /// A user.
+    pub struct User {
+        /// The application's id.
+        id: String = "u.id",
+        /// As the application gave it.
+        email: Option<String> = "u.email",
+        /// As the application gave it.
+        name: Option<String> = "u.name",
+        /// JSON object.
+        metadata: String = "u.metadata",
+        /// The user's main customer at Stripe.
+        stripe_customer_id: Option<String> = "c.stripe_customer_id",
+        /// First seen, unix milliseconds.
+        created_at_ms: i64 = "u.created_at_ms",
+    }
 }
 
-const SELECT: &str = "SELECT u.id, u.email, u.name, u.metadata, c.stripe_customer_id, u.created_at_ms
-    FROM users u LEFT JOIN stripe_customers c ON c.user_id = u.id";
-
-fn user(row: &Row) -> rusqlite::Result<User> {
-    Ok(User {
-        id: row.get(0)?,
-        email: row.get(1)?,
-        name: row.get(2)?,
-        metadata: row.get(3)?,
-        stripe_customer_id: row.get(4)?,
-        created_at_ms: row.get(5)?,
-    })
+macro_rules! user {
+    ($which:literal) => {
+        select!(User, concat!("FROM users u LEFT JOIN stripe_customers c ON c.user_id = u.id ", $which))
+    };
 }
 
 /// One user.
@@ -40,7 +32,8 @@ fn user(row: &Row) -> rusqlite::Result<User> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, id: &str) -> Result<Option<User>, StoreError> {
-    reader.find(&format!("{SELECT} WHERE u.id = ?1"), [id], user)
+    const SQL: &str = user!("WHERE u.id = ?1");
+    reader.find(SQL, [id], User::read)
 }
 
 /// Whether there is such a user.
@@ -56,9 +49,10 @@ pub fn exists(reader: &Reader, id: &str) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list(reader: &Reader, email: Option<&str>, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
-    let by_email = if email.is_some() { "u.email = ?1 COLLATE NOCASE" } else { "?1 IS NULL" };
-    let sql = format!("{SELECT} WHERE {by_email} AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
-    reader.list(&sql, (email, after, limit), user)
+    const ALL: &str = user!("WHERE ?1 IS NULL AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
+    const BY_EMAIL: &str =
+        user!("WHERE u.email = ?1 COLLATE NOCASE AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
+    reader.list(if email.is_some() { BY_EMAIL } else { ALL }, (email, after, limit), User::read)
 }
 
 const ENSURE: &str = "INSERT INTO users (id, created_at_ms) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
@@ -104,5 +98,5 @@ pub fn put(tx: &Tx, id: &str, change: &Change, now_ms: i64) -> Result<bool, Stor
 /// # Errors
 /// When the database cannot be read.
 pub fn list_ids(reader: &Reader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
-    reader.list("SELECT id FROM users WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), |row| row.get(0))
+    reader.list("SELECT id FROM users WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), row::only)
 }

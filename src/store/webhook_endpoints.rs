@@ -1,33 +1,23 @@
 //! `webhook_endpoints`: how the application's endpoints fare. A disabled one gets nothing but an event once a day, to see
 //! whether it takes it; all others wait.
 
-use rusqlite::Row;
-
+use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
 
-/// How an endpoint fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// First of the failures since its last success, unix milliseconds.
-    pub first_failure_ms: Option<i64>,
-    /// Unix milliseconds.
-    pub last_success_ms: Option<i64>,
-    /// Since when it gets nothing, unix milliseconds.
-    pub disabled_at_ms: Option<i64>,
-    /// Why.
-    pub disabled_reason: Option<String>,
-    /// While it is disabled: when it is tried again, unix milliseconds.
-    pub probe_at_ms: Option<i64>,
-}
-
-fn endpoint(row: &Row) -> rusqlite::Result<Endpoint> {
-    Ok(Endpoint {
-        first_failure_ms: row.get(0)?,
-        last_success_ms: row.get(1)?,
-        disabled_at_ms: row.get(2)?,
-        disabled_reason: row.get(3)?,
-        probe_at_ms: row.get(4)?,
-    })
+columns! {
+    /// How an endpoint fares.
+    pub struct Endpoint {
+        /// First of the failures since its last success, unix milliseconds.
+        first_failure_ms: Option<i64>,
+        /// Unix milliseconds.
+        last_success_ms: Option<i64>,
+        /// Since when it gets nothing, unix milliseconds.
+        disabled_at_ms: Option<i64>,
+        /// Why.
+        disabled_reason: Option<String>,
+        /// While it is disabled: when it is tried again, unix milliseconds.
+        probe_at_ms: Option<i64>,
+    }
 }
 
 /// One endpoint; `None`: it was never configured.
@@ -35,9 +25,8 @@ fn endpoint(row: &Row) -> rusqlite::Result<Endpoint> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, url: &str) -> Result<Option<Endpoint>, StoreError> {
-    const SQL: &str = "SELECT first_failure_ms, last_success_ms, disabled_at_ms, disabled_reason, probe_at_ms
-        FROM webhook_endpoints WHERE url = ?1";
-    reader.find(SQL, [url], endpoint)
+    const SQL: &str = select!(Endpoint, "FROM webhook_endpoints WHERE url = ?1");
+    reader.find(SQL, [url], Endpoint::read)
 }
 
 /// Endpoints that get nothing, and why.
@@ -47,7 +36,7 @@ pub fn find(reader: &Reader, url: &str) -> Result<Option<Endpoint>, StoreError> 
 pub fn list_disabled(reader: &Reader) -> Result<Vec<(String, Option<String>)>, StoreError> {
     const SQL: &str =
         "SELECT url, disabled_reason FROM webhook_endpoints WHERE disabled_at_ms IS NOT NULL ORDER BY url";
-    reader.list(SQL, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.list(SQL, [], row::tuple)
 }
 
 const CONFIGURE: &str = "INSERT INTO webhook_endpoints (url, fingerprint) VALUES (?1, ?2)
@@ -82,7 +71,7 @@ const SET_AWAY: &str = "UPDATE webhook_endpoints SET was_away = ?2 WHERE url = ?
 /// # Errors
 /// When the database cannot be read.
 pub fn list(reader: &Reader) -> Result<Vec<(String, bool)>, StoreError> {
-    reader.list(URLS, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.list(URLS, [], row::tuple)
 }
 
 /// Notes that changes of answers are not written for it, or that it has been told all present ones since.
@@ -93,27 +82,32 @@ pub fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
     tx.execute(SET_AWAY, (url, was_away)).map(|_| ())
 }
 
-/// How long an endpoint has been taking nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failing {
-    /// Its first failure since it last took something, unix milliseconds.
-    pub since_ms: i64,
-    /// Days, each a day or more after the one before, on which it was tried and took nothing.
-    pub days: u32,
+columns! {
+    /// How long an endpoint has been taking nothing.
+    #[derive(Copy)]
+    pub struct Failing {
+        /// Its first failure since it last took something, unix milliseconds.
+        since_ms: i64 = "first_failure_ms",
+        /// Days, each a day or more after the one before, on which it was tried and took nothing.
+        days: u32 = "failing_days",
+    }
 }
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
-const FAIL: &str = "UPDATE webhook_endpoints SET first_failure_ms = min(coalesce(first_failure_ms, ?2), ?2),
+const FAIL: &str = constcat::concat!(
+    "UPDATE webhook_endpoints SET first_failure_ms = min(coalesce(first_failure_ms, ?2), ?2),
     failing_days = failing_days + (failing_day_ms IS NULL OR ?2 - failing_day_ms >= ?3),
     failing_day_ms = CASE WHEN abs(?2 - failing_day_ms) < ?3 THEN failing_day_ms ELSE ?2 END
-    WHERE url = ?1 RETURNING first_failure_ms, failing_days";
+    WHERE url = ?1 RETURNING ",
+    Failing::COLUMNS
+);
 
 /// It did not take an event.
 ///
 /// # Errors
 /// When the database cannot take it.
 pub fn fail(tx: &Tx, url: &str, now_ms: i64) -> Result<Option<Failing>, StoreError> {
-    tx.find(FAIL, (url, now_ms, DAY_MS), |row| Ok(Failing { since_ms: row.get(0)?, days: row.get(1)? }))
+    tx.find(FAIL, (url, now_ms, DAY_MS), Failing::read)
 }
 
 const DISABLE: &str = "UPDATE webhook_endpoints SET disabled_at_ms = ?2, disabled_reason = ?3, probe_at_ms = ?4

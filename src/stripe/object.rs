@@ -334,9 +334,6 @@ pub fn line_price(line: &Value) -> Option<&str> {
 ///
 /// # Errors
 /// When it is no integer.
-pub fn invoice_transition(invoice: &Value, key: &str) -> Read<Option<i64>> {
-    present(invoice, "status_transitions").map_or(Ok(None), |transitions| integer(transitions, key))
-}
 
 /// The newest charge of a payment intent; 2022-11-15 replaced the list by `latest_charge`.
 #[must_use]

@@ -8,13 +8,13 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::account;
 use super::kinds::{self, KINDS, Kind};
 use super::page::{self, Batch};
-use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError};
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError, account};
+use crate::projection::customer;
 use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, Progress, Run};
-use crate::store::{StoreError, Tx, catch_up as places, customers};
+use crate::store::{StoreError, Tx, catch_up as places};
 use crate::thread;
 
 /// Types read at once. A list is read page after page; at 300 ms a page these still make 20 calls a second.
@@ -260,7 +260,7 @@ impl Reader<'_> {
     fn of_customers(mut self) -> Result<(), SyncError> {
         while !self.progress.finished {
             let after = self.progress.after_row.unwrap_or(0);
-            let customers = self.means.store.read(|reader| customers::list_after(reader, after, CUSTOMERS_AT_ONCE))?;
+            let customers = self.means.store.read(|reader| customer::list_after(reader, after, CUSTOMERS_AT_ONCE))?;
             let (means, kind) = (self.means, self.kind);
             let ask = |place: usize| list_of(means, kind, &customers[place].1);
             let asked = thread::side_by_side("sync", customers.len(), ask);

@@ -12,16 +12,14 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::account;
-use super::api;
 use super::kinds::Kind;
 use super::page::{self, Batch};
-use super::{Means, SyncError, compare};
-use crate::projection::order;
+use super::{Means, SyncError, account, api, compare};
 use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
+use crate::projection::{customer, order};
+use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
 use crate::store::objects::{self, Reading};
-use crate::store::{StoreError, customers};
 use crate::stripe::form::Form;
 pub use findings::{Finding, Outcome, Tally, What};
 
@@ -104,7 +102,7 @@ impl Check<'_, '_> {
         let mut after = 0;
         loop {
             let some = usize::try_from(ROWS).unwrap_or(usize::MAX);
-            let known = self.means.store.read(|reader| customers::list_after(reader, after, some))?;
+            let known = self.means.store.read(|reader| customer::list_after(reader, after, some))?;
             let Some((last, _)) = known.last() else { return Ok(()) };
             after = *last;
             for (_, customer_id) in &known {

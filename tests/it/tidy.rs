@@ -50,9 +50,11 @@ fn only_in(word: &str, allowed: &[&str]) {
 }
 
 #[test]
-fn sql_and_rusqlite_live_in_the_store_alone() {
+fn rusqlite_lives_in_the_store_alone_and_sql_beside_the_rows_of_objects() {
     only_in("rusqlite", &["store"]);
-    only_in("SELECT ", &["store"]);
+    let objects = ["checkout", "customer", "dispute", "invoice", "payment_intent", "refund", "subscription"];
+    let objects = objects.map(|kind| format!("projection/{kind}"));
+    only_in("SELECT ", &["store"].into_iter().chain(objects.iter().map(String::as_str)).collect::<Vec<_>>());
 }
 
 #[test]

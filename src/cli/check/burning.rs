@@ -7,9 +7,10 @@ use super::super::table;
 use super::{Line, fail, ok, warn};
 use crate::config::Config;
 use crate::delivery::endpoint::origin;
+use crate::projection::subscription;
 use crate::store::inbox::{self, Health};
 use crate::store::outbox::rows;
-use crate::store::{Reader, StoreError, damage, subscriptions, sync_runs, webhook_endpoints};
+use crate::store::{Reader, StoreError, damage, sync_runs, webhook_endpoints};
 
 /// An event that waits longer than this, in seconds, says that nobody works on it.
 const STUCK_AFTER_S: i64 = 60;
@@ -28,7 +29,7 @@ pub(super) struct Burning {
 
 pub(super) fn read(reader: &Reader, config: &Config) -> Result<Burning, StoreError> {
     let known: Vec<&str> = config.policy.plans.iter().flat_map(|plan| &plan.price_ids).map(String::as_str).collect();
-    let mut strange_prices = subscriptions::list_running_prices(reader)?;
+    let mut strange_prices = subscription::list_running_prices(reader)?;
     strange_prices.retain(|price| !config.policy.plans.is_empty() && !known.contains(&price.as_str()));
     Ok(Burning {
         health: inbox::health(reader)?,

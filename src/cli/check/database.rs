@@ -7,10 +7,9 @@ use super::burning::{self, Burning};
 use super::{Line, fail, ok, outbox, warn};
 use crate::config::Config;
 use crate::entitlement::PausedCollection;
-use crate::store::inbox;
+use crate::projection::subscription::{self, PausedCounts};
 use crate::store::schema::{self, CURRENT};
-use crate::store::subscriptions::{self, Paused};
-use crate::store::{OpenError, Store, StoreError, damage, settings};
+use crate::store::{OpenError, Store, StoreError, damage, inbox, settings};
 use crate::stripe::event;
 use crate::stripe::settings::Mode;
 use crate::thread::Threads;
@@ -100,7 +99,7 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
 
 struct State {
     integrity: Line,
-    paused: Paused,
+    paused: PausedCounts,
     burning: Burning,
     links: Vec<Line>,
     of_other_mode: Option<String>,
@@ -130,7 +129,7 @@ fn opened(path: &Path, now_s: i64, config: &Config) -> Result<State, Line> {
 }
 
 /// Who is not asked for money, and what follows from that.
-fn paused(paused: Paused, policy: PausedCollection) -> Line {
+fn paused(paused: PausedCounts, policy: PausedCollection) -> Line {
     let follows = match policy {
         PausedCollection::Keep => "\"keep\": they have access",
         PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which that began",
@@ -160,7 +159,7 @@ fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError
         Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
     let database_id = store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
-    let paused = store.read(subscriptions::count_paused)?;
+    let paused = store.read(subscription::count_paused)?;
     let newest_version = store.read(inbox::find_newest_version)?;
     let links = super::owners::lines(store)?;
     Ok(State { integrity, paused, burning, links, of_other_mode, newest_version, database_id })

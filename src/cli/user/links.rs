@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::table;
 use crate::ownership::{self, Found, Rules, Step};
 use crate::projection::owner;
-use crate::store::subscriptions::Shown;
+use crate::projection::subscription::ShownSubscription;
 use crate::store::{Reader, StoreError, owners};
 
 /// One thing of a user's, and why it is.
@@ -20,7 +20,12 @@ pub(super) struct Link {
 }
 
 /// Everything of a user's.
-pub(super) fn find(reader: &Reader, user_id: &str, all: &[Shown], rules: &Rules) -> Result<Vec<Link>, StoreError> {
+pub(super) fn find(
+    reader: &Reader,
+    user_id: &str,
+    all: &[ShownSubscription],
+    rules: &Rules,
+) -> Result<Vec<Link>, StoreError> {
     let mut links = Vec::new();
     for (id, is_main) in owners::list_customers(reader, user_id)? {
         let words = owner::words_of_customer(reader, &id, rules)?;

@@ -8,11 +8,10 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::Segments;
 use crate::projection::derived;
-use crate::store::subscriptions as subs;
+use crate::projection::payment_intent as intents;
+use crate::projection::subscription as subs;
 use crate::store::users::{self as table, Change};
-use crate::store::{
-    Reader, StoreError, audit as audit_table, payment_failures as failures, payment_intents as intents,
-};
+use crate::store::{Reader, StoreError, audit as audit_table, payment_failures as failures};
 use crate::stripe::object::{MAX_USER_ID_CHARS, is_user_id};
 
 /// Longest mail address or name, in characters; Stripe's limit for a customer's address.
@@ -134,7 +133,7 @@ fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ApiError>
 pub(super) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
+    let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
     let answer = entitlement::entitlement(&facts, &api.context.policy, api.clock.now_s());
     Ok(Response::json(200, &views::Entitlement { user_id: id, answer: &answer }))
 }
@@ -142,7 +141,7 @@ pub(super) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answer
 pub(super) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let facts: Vec<_> = shown.iter().map(subs::Shown::facts).collect();
+    let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s());
     chosen
         .and_then(|fact| shown.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))

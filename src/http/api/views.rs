@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::entitlement::Answer;
 use crate::ownership::LinkedBy;
+use crate::projection::invoice::InvoiceRow;
+use crate::projection::payment_intent::ShownPaymentIntent;
+use crate::projection::subscription::ShownSubscription;
 use crate::store::audit::Entry;
-use crate::store::invoices::Invoice;
 use crate::store::payment_failures;
-use crate::store::payment_intents;
-use crate::store::subscriptions;
 use crate::store::users::User;
 
 /// The entitlement answer, in the order of the contract.
@@ -38,9 +38,9 @@ pub fn user(user: &User) -> Value {
 
 /// A subscription with its items.
 #[must_use]
-pub fn subscription(shown: &subscriptions::Shown) -> Value {
+pub(crate) fn subscription(shown: &ShownSubscription) -> Value {
     let row = &shown.subscription;
-    let items: Vec<Value> = row
+    let items: Vec<Value> = shown
         .items
         .iter()
         .map(|item| {
@@ -104,10 +104,10 @@ pub fn payment_failure(row: &payment_failures::Shown) -> Value {
     })
 }
 
-pub(super) fn payment_intent(shown: &payment_intents::Shown) -> Value {
+pub(super) fn payment_intent(shown: &ShownPaymentIntent) -> Value {
     let row = &shown.intent;
     json!({
-        "id": row.stripe_intent_id, "user_id": row.user_id, "customer_id": row.stripe_customer_id,
+        "id": row.stripe_intent_id, "user_id": shown.user_id, "customer_id": row.stripe_customer_id,
         "invoice_id": row.stripe_invoice_id, "charge_id": row.stripe_charge_id, "amount_cents": row.amount_cents,
         "amount_received_cents": row.amount_received_cents, "currency": row.currency, "status": row.status,
         "payment_method_type": row.payment_method_type, "error_code": row.error_code,
@@ -117,7 +117,7 @@ pub(super) fn payment_intent(shown: &payment_intents::Shown) -> Value {
     })
 }
 
-pub(super) fn invoice(row: &Invoice) -> Value {
+pub(super) fn invoice(row: &InvoiceRow) -> Value {
     json!({
         "id": row.stripe_invoice_id, "customer_id": row.stripe_customer_id,
         "subscription_id": row.stripe_subscription_id, "payment_intent_id": row.stripe_payment_intent_id,

@@ -2,7 +2,7 @@
 //! present answer, and the only one that is still worth telling.
 
 use super::NewEffect;
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{Reader, StoreError, Tx, row};
 
 const SET_SEQUENCE: &str = "UPDATE outbox SET sequence = ?2 WHERE dedupe_key = ?1";
 
@@ -27,7 +27,7 @@ const OVERTAKING: &str = "SELECT newer.id FROM outbox this JOIN outbox newer IND
 /// # Errors
 /// When the database cannot be read.
 pub fn find_overtaking(reader: &Reader, id: i64) -> Result<Option<i64>, StoreError> {
-    reader.find(OVERTAKING, [id], |row| row.get(0))
+    reader.find(OVERTAKING, [id], row::only)
 }
 
 const WAS_TOLD: &str = "SELECT 1 FROM outbox INDEXED BY outbox_answers
@@ -63,5 +63,5 @@ const WAITING: &str = "SELECT target, count(*) FROM outbox INDEXED BY outbox_ord
 /// # Errors
 /// When the database cannot be read.
 pub fn list_waiting(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
-    reader.list(WAITING, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.list(WAITING, [], row::tuple)
 }

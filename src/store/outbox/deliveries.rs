@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::{Effect, End, effect, finish};
-use crate::store::{Reader, StoreError, Tx, dunning_attempts};
+use super::{Effect, End, finish};
+use crate::store::{Reader, StoreError, Tx, dunning_attempts, row};
 
 /// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
 const ROUNDS: usize = 8;
@@ -38,8 +38,10 @@ const EARLIER: &str = "SELECT max(id) FROM outbox INDEXED BY outbox_order
     WHERE target = ?1 AND user_id = ?2 AND id < ?3 AND status IN ('pending', 'claimed')
     AND (attempts > 0 OR next_attempt_at_ms <= ?4)";
 const PARK: &str = "UPDATE outbox SET waits_for = ?2 WHERE id = ?1";
-const TAKE: &str = "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id = ?1
-    RETURNING id, dedupe_key, user_id, payload, attempts, claimed_at_ms";
+const TAKE: &str = constcat::concat!(
+    "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id = ?1 RETURNING ",
+    Effect::COLUMNS
+);
 
 /// Takes up to `limit` effects that are due for a target, the one that has been due longest first. Several of one user
 /// are taken together only in their order and without a gap; whoever performs them stops with that user at the first one
@@ -54,19 +56,18 @@ pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed
     for _ in 0..ROUNDS {
         let room = limit.saturating_sub(effects.len());
         let most = i64::try_from(room).unwrap_or(i64::MAX);
-        let due: Vec<(i64, Option<String>)> =
-            tx.list(DUE, (target, now_ms, most), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let due: Vec<(i64, Option<String>)> = tx.list(DUE, (target, now_ms, most), row::tuple)?;
         let is_all = due.len() < room;
         for (id, user_id) in due {
             if let Some(user_id) = user_id {
-                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id, now_ms), |row| row.get(0))?;
+                let earlier: Option<i64> = tx.get(EARLIER, (target, &user_id, id, now_ms), row::only)?;
                 if let Some(earlier) = earlier.filter(|earlier| last.get(&user_id) != Some(earlier)) {
                     tx.execute(PARK, (id, earlier))?;
                     continue;
                 }
                 last.insert(user_id, id);
             }
-            effects.extend(tx.find(TAKE, (id, now_ms), effect)?);
+            effects.extend(tx.find(TAKE, (id, now_ms), Effect::read)?);
         }
         if is_all {
             return Ok(Claimed { effects, more: false });
@@ -86,11 +87,10 @@ const PROBES: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
 /// When the database cannot take it.
 pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Claimed, StoreError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let due: Vec<(i64, Option<String>)> =
-        tx.list(PROBES, (target, now_ms, most), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let due: Vec<(i64, Option<String>)> = tx.list(PROBES, (target, now_ms, most), row::tuple)?;
     for (id, user_id) in due {
         let earlier: Option<i64> = match &user_id {
-            Some(user_id) => tx.get(EARLIER, (target, user_id, id, now_ms), |row| row.get(0))?,
+            Some(user_id) => tx.get(EARLIER, (target, user_id, id, now_ms), row::only)?,
             None => None,
         };
         match earlier {
@@ -98,7 +98,7 @@ pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Clai
                 tx.execute(PARK, (id, earlier))?;
             }
             None => {
-                let effects = tx.find(TAKE, (id, now_ms), effect)?.into_iter().collect();
+                let effects = tx.find(TAKE, (id, now_ms), Effect::read)?.into_iter().collect();
                 return Ok(Claimed { effects, more: false });
             }
         }
@@ -171,7 +171,7 @@ const DIED: &str = "tilld ended in the middle of every attempt; it may have been
 pub fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     tx.execute(UNPARK_ALL, [])?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let spent = tx.list(SPENT, (most, DIED, now_ms), |row| row.get(0))?;
+    let spent = tx.list(SPENT, (most, DIED, now_ms), row::only)?;
     for id in &spent {
         dunning_attempts::set_outcome(tx, *id, &format!("failed: {DIED}"))?;
     }

@@ -1,57 +1,37 @@
 //! The outbox as an operator sees it: listed, shown, tried again, discarded.
 
-use rusqlite::Row;
-
 use super::deliveries::let_go;
+use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 
-/// A row, whatever its state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxRow {
-    /// Row number, as text.
-    pub id: String,
-    /// What is to be performed.
-    pub kind: String,
-    /// Its key.
-    pub dedupe_key: String,
-    /// Whom it concerns.
-    pub user_id: Option<String>,
-    /// Where it goes.
-    pub target: Option<String>,
-    /// Where it stands.
-    pub status: String,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When it is due, unix milliseconds.
-    pub due_ms: i64,
-    /// Why the newest attempt failed, or a note.
-    pub error: Option<String>,
-    /// When it was written, unix milliseconds.
-    pub created_at_ms: i64,
-    /// When it ended, unix milliseconds.
-    pub finished_at_ms: Option<i64>,
-    /// What it consists of, JSON.
-    pub payload: String,
-}
-
-const COLUMNS: &str = "CAST(id AS TEXT), kind, dedupe_key, user_id, target, status, attempts, next_attempt_at_ms,
-    last_error, created_at_ms, finished_at_ms, payload";
-
-fn outbox_row(row: &Row) -> rusqlite::Result<OutboxRow> {
-    Ok(OutboxRow {
-        id: row.get(0)?,
-        kind: row.get(1)?,
-        dedupe_key: row.get(2)?,
-        user_id: row.get(3)?,
-        target: row.get(4)?,
-        status: row.get(5)?,
-        attempts: row.get(6)?,
-        due_ms: row.get(7)?,
-        error: row.get(8)?,
-        created_at_ms: row.get(9)?,
-        finished_at_ms: row.get(10)?,
-        payload: row.get(11)?,
-    })
+columns! {
+    /// A row, whatever its state.
+    pub struct OutboxRow {
+        /// Row number, as text.
+        id: String = "CAST(id AS TEXT)",
+        /// What is to be performed.
+        kind: String,
+        /// Its key.
+        dedupe_key: String,
+        /// Whom it concerns.
+        user_id: Option<String>,
+        /// Where it goes.
+        target: Option<String>,
+        /// Where it stands.
+        status: String,
+        /// Attempts made.
+        attempts: u32,
+        /// When it is due, unix milliseconds.
+        due_ms: i64 = "next_attempt_at_ms",
+        /// Why the newest attempt failed, or a note.
+        error: Option<String> = "last_error",
+        /// When it was written, unix milliseconds.
+        created_at_ms: i64,
+        /// When it ended, unix milliseconds.
+        finished_at_ms: Option<i64>,
+        /// What it consists of, JSON.
+        payload: String,
+    }
 }
 
 /// Which rows are listed.
@@ -70,12 +50,13 @@ pub struct Filter<'a> {
 /// # Errors
 /// When the database cannot be read.
 pub fn list(reader: &Reader, filter: Filter, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM outbox
+    const SQL: &str = select!(
+        OutboxRow,
+        "FROM outbox
          WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR id < ?3)
          ORDER BY id DESC LIMIT ?4"
     );
-    reader.list(&sql, (filter.kind, filter.status, filter.before, limit), outbox_row)
+    reader.list(SQL, (filter.kind, filter.status, filter.before, limit), OutboxRow::read)
 }
 
 /// How many effects were given up, by kind.
@@ -84,7 +65,7 @@ pub fn list(reader: &Reader, filter: Filter, limit: u32) -> Result<Vec<OutboxRow
 /// When the database cannot be read.
 pub fn count_failed(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
     const SQL: &str = "SELECT kind, count(*) FROM outbox WHERE status = 'failed' GROUP BY kind ORDER BY kind";
-    reader.list(SQL, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.list(SQL, [], row::tuple)
 }
 
 /// One row.
@@ -92,7 +73,8 @@ pub fn count_failed(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn find(reader: &Reader, id: i64) -> Result<Option<OutboxRow>, StoreError> {
-    reader.find(&format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1"), [id], outbox_row)
+    const SQL: &str = select!(OutboxRow, "FROM outbox WHERE id = ?1");
+    reader.find(SQL, [id], OutboxRow::read)
 }
 
 const AGAIN: &str = "UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at_ms = ?2, claimed_at_ms = NULL,

@@ -1,7 +1,7 @@
 //! What of the links an operator should look at. Looks through whole tables, so only `tilld check` asks for all of it; what
 //! a user's subscriptions are that run, `projection::owner` asks by an index.
 
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, StoreError, row};
 
 /// What an operator should look at, each with how many there are and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,7 +45,10 @@ const BY_REFERENCE: &str = concat!(
 /// When the database cannot be read.
 pub fn doubtful(reader: &Reader) -> Result<Doubtful, StoreError> {
     const CONTESTED: &str = "SELECT count(*), min(stripe_customer_id) FROM stripe_customers WHERE contested = 1";
-    let some = |sql| reader.get(sql, [], |row| Ok(Group { count: row.get(0)?, first: row.get(1)? }));
+    let some = |sql| {
+        let (count, first) = reader.get(sql, [], row::tuple)?;
+        Ok::<_, StoreError>(Group { count, first })
+    };
     Ok(Doubtful {
         users_paying_twice: some(TWICE)?,
         contested_customers: some(CONTESTED)?,
@@ -64,5 +67,5 @@ const RUNNING_OF: &str = concat!(
 /// # Errors
 /// When the database cannot be read.
 pub fn list_running(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
-    reader.list(RUNNING_OF, [user_id], |row| row.get(0))
+    reader.list(RUNNING_OF, [user_id], row::only)
 }

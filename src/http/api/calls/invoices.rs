@@ -8,7 +8,7 @@ use crate::http::request::{Method, Request};
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::{self, Route, Segments};
 use crate::http::{api, auth::Access};
-use crate::store::{customers, invoices};
+use crate::projection::{customer, invoice};
 use crate::stripe::form::Form;
 
 pub(in crate::http::api) const ROUTES: &[Route<Api>] =
@@ -31,13 +31,13 @@ fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
         Some(_) => return Err(ApiError::parameter("refresh", "refresh takes true or false")),
     }
     let after = page.starting_after.as_deref();
-    let rows = api.store.read(|reader| invoices::list_of_user(reader, &user.id, after, page.fetch()))?;
+    let rows = api.store.read(|reader| invoice::list_of_user(reader, &user.id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::invoice).collect(), &page))
 }
 
 fn refresh(api: &Api, user_id: &str) -> Result<Result<(), crate::calls::CallsError>, ApiError> {
     let calls = calls(api)?;
-    let customers = api.store.read(|reader| customers::list_ids_of_user(reader, user_id))?;
+    let customers = api.store.read(|reader| customer::list_ids_of_user(reader, user_id))?;
     let mut filters: Vec<(&str, String)> = customers.into_iter().map(|id| ("customer", id)).collect();
     // What another one's customer pays for this user, and no more of that customer's.
     let paid_by_others = subscriptions_for_calls(api, user_id)?;

@@ -96,7 +96,7 @@ fn look_at(calls: &crate::calls::Calls, customer_id: &str) -> Result<(), ApiErro
 }
 
 fn refuse_deleted(api: &Api, customer_id: &str) -> Result<(), ApiError> {
-    if api.store.read(|reader| crate::store::customers::is_deleted(reader, customer_id))? {
+    if api.store.read(|reader| crate::projection::customer::is_deleted(reader, customer_id))? {
         let message = format!("the customer {customer_id} was deleted at Stripe: link another one");
         return Err(ApiError::new(409, "customer_deleted", message).at(PARAM));
     }

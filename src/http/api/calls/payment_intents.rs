@@ -10,7 +10,7 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::money::{self, MoneyError};
-use crate::store::payment_intents as table;
+use crate::projection::payment_intent as table;
 use crate::store::users::User;
 use crate::stripe::call::Verb;
 use crate::stripe::form::Form;

@@ -10,8 +10,8 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::ownership::{self, PortalOf};
-use crate::store::customers;
-use crate::store::subscriptions::Shown;
+use crate::projection::customer;
+use crate::projection::subscription::ShownSubscription;
 use crate::store::users::User;
 use crate::stripe::form::Form;
 
@@ -62,8 +62,8 @@ fn is_none(error: &ApiError) -> bool {
 }
 
 /// Whose portal opens: it shows cards, invoices and every subscription of its customer.
-fn customer_of(api: &Api, user: &User, acted_on: Option<&Shown>) -> Result<String, ApiError> {
-    let main = api.store.read(|reader| customers::find_main_usable(reader, &user.id))?;
+fn customer_of(api: &Api, user: &User, acted_on: Option<&ShownSubscription>) -> Result<String, ApiError> {
+    let main = api.store.read(|reader| customer::find_main_usable(reader, &user.id))?;
     let subscribed =
         acted_on.map(|shown| (shown.subscription.stripe_customer_id.as_str(), shown.customers_user.as_deref()));
     match ownership::portal(&user.id, subscribed, main.as_deref()) {

@@ -9,7 +9,7 @@ use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
-use crate::store::subscriptions::Shown;
+use crate::projection::subscription::ShownSubscription;
 use crate::store::users::User;
 use crate::stripe::form::Form;
 use crate::stripe::object;
@@ -45,12 +45,12 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
     })
 }
 
-fn wanted(asked: &Asked, user: &User, shown: &Shown) -> Wanted {
+fn wanted(asked: &Asked, user: &User, shown: &ShownSubscription) -> Wanted {
     let subject = Some(shown.subscription.stripe_subscription_id.clone());
     Wanted { subject, ..asked.post(Kind::SubscriptionPreview, user, PATH) }
 }
 
-fn form(shown: &Shown, details: Form) -> Form {
+fn form(shown: &ShownSubscription, details: Form) -> Form {
     Form::new()
         .put("customer", shown.subscription.stripe_customer_id.as_str())
         .put("subscription", shown.subscription.stripe_subscription_id.as_str())
@@ -65,12 +65,12 @@ fn is_due_now(invoice: &Value, now_s: i64) -> bool {
 }
 
 /// `billed`: the previewed invoice, and the one after it where the first is due now.
-fn answer(change: &Change, billed: (&Value, Option<&Value>), shown: &Shown) -> Answered {
+fn answer(change: &Change, billed: (&Value, Option<&Value>), shown: &ShownSubscription) -> Answered {
     let (invoice, next) = billed;
     let due = |invoice: &Value| invoice["amount_due"].clone();
     let lines = object::list(invoice, "lines").0;
     let periods = lines.iter().filter(|line| !object::line_is_proration(line)).map(object::line_period);
-    let items = shown.subscription.items.iter();
+    let items = shown.items.iter();
     let renewal = items.filter_map(|item| item.current_period_end).min().or(shown.subscription.current_period_end);
     let next_at = match next {
         Some(_) => periods.filter_map(|(_, end)| end).min().or(renewal),

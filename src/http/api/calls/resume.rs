@@ -8,7 +8,7 @@ use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
 use crate::http::route::Segments;
-use crate::store::subscriptions::{Shown, Subscription};
+use crate::projection::subscription::{ShownSubscription, SubscriptionRow};
 use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
 
@@ -54,11 +54,11 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
     })
 }
 
-fn stands_still(row: &Subscription) -> bool {
+fn stands_still(row: &SubscriptionRow) -> bool {
     row.status == "paused" || row.pause_collection.is_some()
 }
 
-fn not_paused(shown: &Shown) -> ApiError {
+fn not_paused(shown: &ShownSubscription) -> ApiError {
     let row = &shown.subscription;
     let message = format!(
         "the subscription {} is {} and its payments are collected: there is nothing to resume",

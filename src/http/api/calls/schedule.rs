@@ -8,12 +8,12 @@ use super::subscription::path_of;
 use crate::calls::Outcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
+use crate::projection::subscription::ShownSubscription;
 use crate::store::objects::{self, Key};
-use crate::store::subscriptions::Shown;
 use crate::stripe::object;
 
 /// Refuses a change of a subscription that is known to have a schedule.
-pub(super) fn refuse(api: &Api, shown: &Shown) -> Result<(), ApiError> {
+pub(super) fn refuse(api: &Api, shown: &ShownSubscription) -> Result<(), ApiError> {
     let row = &shown.subscription;
     let key = Key { object: "subscription", id: &row.stripe_subscription_id, livemode: row.livemode, account: "" };
     let Some(mirrored) = api.store.read(|reader| objects::find(reader, key))? else { return Ok(()) };

@@ -11,8 +11,8 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::ownership::{self, LinkedBy};
-use crate::store::invoices;
-use crate::store::subscriptions::{self as subs, Item, Shown, Subscription};
+use crate::projection::invoice;
+use crate::projection::subscription::{self as subs, ItemRow, ShownSubscription, SubscriptionRow};
 use crate::store::users::User;
 use crate::stripe::call::Verb;
 use crate::stripe::form::Form;
@@ -26,7 +26,7 @@ const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
 
 /// Every subscription that calls for a user look at, ended ones too, the newest first: the one place that says which. One
 /// that a reference alone links may be a stranger's, who wrote the user's id into the URL of a Payment Link.
-pub(super) fn subscriptions_for_calls(api: &Api, user_id: &str) -> Result<Vec<Shown>, ApiError> {
+pub(super) fn subscriptions_for_calls(api: &Api, user_id: &str) -> Result<Vec<ShownSubscription>, ApiError> {
     let mut shown = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
     shown.retain(|one| ownership::may_be_called(one.linked_by));
     Ok(shown)
@@ -55,18 +55,22 @@ fn nothing_to_act_on(api: &Api, user_id: &str) -> Result<ApiError, ApiError> {
 }
 
 /// The effective one of those that have not ended.
-pub(super) fn running(api: &Api, user_id: &str) -> Result<Shown, ApiError> {
+pub(super) fn running(api: &Api, user_id: &str) -> Result<ShownSubscription, ApiError> {
     running_that(api, user_id, |_| true)
 }
 
 /// The same of those that are so, if there are any; else of all.
-pub(super) fn running_that(api: &Api, user_id: &str, is_so: impl Fn(&Subscription) -> bool) -> Result<Shown, ApiError> {
+pub(super) fn running_that(
+    api: &Api,
+    user_id: &str,
+    is_so: impl Fn(&SubscriptionRow) -> bool,
+) -> Result<ShownSubscription, ApiError> {
     let mut shown = subscriptions_for_calls(api, user_id)?;
     shown.retain(|one| !one.facts().deleted && !has_ended(&one.subscription.status));
     prefer(&mut shown, |one| is_so(&one.subscription));
     // One that was never begun is acted on only where there is no other.
     prefer(&mut shown, |one| ownership::runs(&one.subscription.status));
-    let facts: Vec<_> = shown.iter().map(Shown::facts).collect();
+    let facts: Vec<_> = shown.iter().map(ShownSubscription::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s()).map(|fact| fact.id.clone());
     let found = shown.into_iter().find(|one| Some(&one.subscription.stripe_subscription_id) == chosen.as_ref());
     match found {
@@ -76,7 +80,7 @@ pub(super) fn running_that(api: &Api, user_id: &str, is_so: impl Fn(&Subscriptio
 }
 
 /// Keeps those that are so, if there are any.
-fn prefer(shown: &mut Vec<Shown>, is_so: impl Fn(&Shown) -> bool) {
+fn prefer(shown: &mut Vec<ShownSubscription>, is_so: impl Fn(&ShownSubscription) -> bool) {
     if shown.iter().any(&is_so) {
         shown.retain(is_so);
     }
@@ -87,9 +91,9 @@ fn has_ended(status: &str) -> bool {
 }
 
 /// The item that gives the tier, else the first: it is the one whose price changes.
-fn item_of(api: &Api, shown: &Shown) -> Result<Item, ApiError> {
+fn item_of(api: &Api, shown: &ShownSubscription) -> Result<ItemRow, ApiError> {
     let answer = entitlement::of_one(&shown.facts(), &api.context.policy, api.clock.now_s());
-    let items = &shown.subscription.items;
+    let items = &shown.items;
     let found = items.iter().find(|item| item.stripe_price_id == answer.price_id).or_else(|| items.first());
     found.cloned().ok_or_else(|| {
         let id = &shown.subscription.stripe_subscription_id;
@@ -122,13 +126,13 @@ impl<'a> Change<'a> {
 
     /// What is billed at once is paid at once, or the old price stays: an upgrade whose payment fails gives nothing.
     /// Invoices that are sent are paid later anyway, and Stripe takes no such word for them.
-    fn payment(&self, shown: &Shown) -> Option<&'static str> {
+    fn payment(&self, shown: &ShownSubscription) -> Option<&'static str> {
         let is_sent = shown.subscription.collection_method.as_deref() == Some("send_invoice");
         (self.behavior == "always_invoice" && !is_sent).then_some("pending_if_incomplete")
     }
 
     /// The parameters, which a change and its preview have in common.
-    pub(super) fn form(&self, api: &Api, shown: &Shown) -> Result<Form, ApiError> {
+    pub(super) fn form(&self, api: &Api, shown: &ShownSubscription) -> Result<Form, ApiError> {
         let item = item_of(api, shown)?;
         // Stripe sets the quantity to 1 unless it is told; a metered item has none.
         let item =
@@ -209,7 +213,11 @@ impl Deed {
 }
 
 /// Does what `plan` says to the subscription that it chooses, and shows it afterwards.
-pub(super) fn act(asked: &Asked, user: &User, plan: impl FnOnce() -> Result<(Shown, Deed), ApiError>) -> Answered {
+pub(super) fn act(
+    asked: &Asked,
+    user: &User,
+    plan: impl FnOnce() -> Result<(ShownSubscription, Deed), ApiError>,
+) -> Answered {
     let mut updated = None;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |held| {
         let (shown, deed) = plan()?;
@@ -246,7 +254,7 @@ fn afterwards(asked: &Asked, user: &User, done: &Done) -> Answered {
 /// Where the customer pays what the change waits for; its webhook may be on its way.
 fn waits_for(asked: &Asked, done: &Done) -> Option<String> {
     let id = object::reference(&done.object, "latest_invoice")?;
-    let find = || asked.api.store.read(|reader| invoices::find_payable(reader, id)).ok().flatten();
+    let find = || asked.api.store.read(|reader| invoice::find_payable(reader, id)).ok().flatten();
     let known = find().or_else(|| {
         let read = asked.read_anew(&format!("/v1/invoices/{}", super::encoded(id)));
         read.inspect_err(|error| log::warn!("an invoice cannot be read invoice={id}: {}", error.message)).ok();

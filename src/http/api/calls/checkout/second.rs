@@ -5,9 +5,9 @@ use super::super::{Asked, encoded, subscription::subscriptions_for_calls};
 use super::Order;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
-use crate::store::invoices;
+use crate::projection::invoice;
+use crate::projection::subscription::{self as subs, ShownSubscription};
 use crate::store::stripe_operations as operations;
-use crate::store::subscriptions::{self as subs, Shown};
 use crate::store::users::User;
 
 /// The code of the refusal beside another subscription.
@@ -37,7 +37,7 @@ pub(super) fn refuse(asked: &Asked, user: &User, order: &Order) -> Result<(), Ap
 }
 
 /// What was bought at a session that is known to be complete, before any webhook told of it.
-fn unheard(asked: &Asked, user: &User) -> Result<Vec<Shown>, ApiError> {
+fn unheard(asked: &Asked, user: &User) -> Result<Vec<ShownSubscription>, ApiError> {
     let store = &asked.api.store;
     let mut found = Vec::new();
     for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
@@ -48,7 +48,7 @@ fn unheard(asked: &Asked, user: &User) -> Result<Vec<Shown>, ApiError> {
     Ok(found)
 }
 
-fn stands_in_the_way(api: &Api, one: &Shown) -> Result<bool, ApiError> {
+fn stands_in_the_way(api: &Api, one: &ShownSubscription) -> Result<bool, ApiError> {
     let facts = one.facts();
     Ok(match facts.status.as_str() {
         _ if facts.deleted => false,
@@ -59,18 +59,18 @@ fn stands_in_the_way(api: &Api, one: &Shown) -> Result<bool, ApiError> {
 }
 
 /// Whether its first invoice can still be paid; one that is not known yet can.
-fn can_be_paid(api: &Api, one: &Shown) -> Result<bool, ApiError> {
+fn can_be_paid(api: &Api, one: &ShownSubscription) -> Result<bool, ApiError> {
     let invoice = invoice_of(api, one)?;
     Ok(invoice.is_none_or(|(status, _)| !matches!(status.as_str(), "void" | "uncollectible")))
 }
 
 /// Status and address of its newest invoice.
-fn invoice_of(api: &Api, one: &Shown) -> Result<Option<(String, Option<String>)>, ApiError> {
+fn invoice_of(api: &Api, one: &ShownSubscription) -> Result<Option<(String, Option<String>)>, ApiError> {
     let Some(id) = one.subscription.latest_invoice.as_deref() else { return Ok(None) };
-    Ok(api.store.read(|reader| invoices::find_payable(reader, id))?)
+    Ok(api.store.read(|reader| invoice::find_payable(reader, id))?)
 }
 
-fn already_subscribed(api: &Api, user: &User, one: &Shown) -> Result<ApiError, ApiError> {
+fn already_subscribed(api: &Api, user: &User, one: &ShownSubscription) -> Result<ApiError, ApiError> {
     let row = &one.subscription;
     let (way_out, words) = match row.status.as_str() {
         "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice is to be paid (invoice_url, where known)"),
@@ -98,7 +98,7 @@ fn already_subscribed(api: &Api, user: &User, one: &Shown) -> Result<ApiError, A
         .with("invoice_url", url))
 }
 
-fn trial_used(user: &User, one: &Shown) -> ApiError {
+fn trial_used(user: &User, one: &ShownSubscription) -> ApiError {
     let id = &one.subscription.stripe_subscription_id;
     let message = format!(
         "user {:?} had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",

@@ -1,0 +1,126 @@
+//! The readers of columns: each finds one value in an object. A name may be a path (`evidence_details.due_by`). Values
+//! that Stripe moved between API versions have their reader in `stripe::object`; [`optional`] makes a column of it.
+//! A `lenient` reader is for what decides nothing: a value that cannot be read counts as absent. Called by `row!`.
+
+use serde_json::Value;
+
+use super::Winner;
+use crate::stripe::object::{self, ObjectError};
+
+type Read<T> = Result<T, ObjectError>;
+
+/// Where a path leads: the object around its last name, and that name.
+fn inner<'a, 'p>(object: &'a Value, path: &'p str) -> (&'a Value, &'p str) {
+    match path.rsplit_once('.') {
+        None => (object, path),
+        Some((outer, name)) => (outer.split('.').fold(object, |value, name| &value[name]), name),
+    }
+}
+
+/// Has a reader of `stripe::object` read a value at this path.
+fn at<'a, T>(winner: &'a Winner, path: &str, read: impl FnOnce(&'a Value, &str) -> Read<T>) -> Read<T> {
+    let (object, name) = inner(&winner.object, path);
+    read(object, name).map_err(|error| ObjectError { path: path.to_owned(), ..error })
+}
+
+/// An id that must be there.
+pub(super) fn id(path: &'static str) -> impl Fn(&Winner) -> Read<String> {
+    move |winner| at(winner, path, |object, name| object::required_reference(object, name).map(str::to_owned))
+}
+
+/// The id that a field refers to.
+pub(super) fn reference(path: &'static str) -> impl Fn(&Winner) -> Read<Option<String>> {
+    move |winner| at(winner, path, |object, name| Ok(object::reference(object, name).map(str::to_owned)))
+}
+
+/// A text that must be there.
+pub(super) fn text(path: &'static str) -> impl Fn(&Winner) -> Read<String> {
+    move |winner| at(winner, path, |object, name| object::required_text(object, name).map(str::to_owned))
+}
+
+/// A text that may be absent.
+pub(super) fn optional_text(path: &'static str) -> impl Fn(&Winner) -> Read<Option<String>> {
+    move |winner| at(winner, path, |object, name| Ok(object::text(object, name)?.map(str::to_owned)))
+}
+
+/// A text that decides nothing.
+pub(super) fn lenient_text(path: &'static str) -> impl Fn(&Winner) -> Read<Option<String>> {
+    move |winner| at(winner, path, |object, name| Ok(object::told_text(object, name)))
+}
+
+/// An integer that must be there.
+pub(super) fn integer(path: &'static str) -> impl Fn(&Winner) -> Read<i64> {
+    move |winner| at(winner, path, object::required_integer)
+}
+
+/// An integer that may be absent.
+pub(super) fn optional_integer(path: &'static str) -> impl Fn(&Winner) -> Read<Option<i64>> {
+    move |winner| at(winner, path, object::integer)
+}
+
+/// An integer that may be absent, which means 0.
+pub(super) fn integer_or_zero(path: &'static str) -> impl Fn(&Winner) -> Read<i64> {
+    move |winner| Ok(at(winner, path, object::integer)?.unwrap_or(0))
+}
+
+/// An integer that decides nothing.
+pub(super) fn lenient_integer(path: &'static str) -> impl Fn(&Winner) -> Read<Option<i64>> {
+    move |winner| at(winner, path, |object, name| Ok(object::told_integer(object, name)))
+}
+
+/// Yes or no; absent is no.
+pub(super) fn flag(path: &'static str) -> impl Fn(&Winner) -> Read<bool> {
+    move |winner| at(winner, path, object::flag)
+}
+
+/// Yes or no that decides nothing.
+pub(super) fn lenient_flag(path: &'static str) -> impl Fn(&Winner) -> Read<bool> {
+    move |winner| at(winner, path, |object, name| Ok(object::told_flag(object, name)))
+}
+
+/// What a reader of `stripe::object` finds.
+pub(super) fn optional(find: fn(&Value) -> Option<&str>) -> impl Fn(&Winner) -> Read<Option<String>> {
+    move |winner| Ok(find(&winner.object).map(str::to_owned))
+}
+
+/// The metadata as JSON text.
+pub(super) fn metadata(winner: &Winner) -> Read<String> {
+    Ok(object::metadata(&winner.object))
+}
+
+/// Whether its event says that it is gone.
+pub(super) fn deleted(winner: &Winner) -> Read<bool> {
+    Ok(winner.deleted)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::borrow::Cow;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn winner(object: Value) -> Winner<'static> {
+        let event_id = Cow::Borrowed("evt_1");
+        Winner { object: Cow::Owned(object), created: 1, event_id, livemode: false, deleted: true }
+    }
+
+    #[test]
+    fn a_reader_follows_its_path_and_names_it_when_the_value_is_wrong() {
+        let shown =
+            winner(json!({"id": "in_1", "empty": null, "a": {"b": {"at": 5, "by": "x", "ref": {"id": "pi_1"}}}}));
+        assert_eq!(id("id")(&shown).unwrap(), "in_1");
+        assert_eq!(integer("a.b.at")(&shown).unwrap(), 5);
+        assert_eq!(reference("a.b.ref")(&shown).unwrap().as_deref(), Some("pi_1"));
+        for path in ["empty", "empty.at", "nowhere.at", "a.nowhere.at", "id.at"] {
+            assert_eq!(optional_integer(path)(&shown).unwrap(), None, "{path}");
+        }
+        assert_eq!(optional_integer("a.b.by")(&shown).unwrap_err().path, "a.b.by");
+        assert_eq!(text("a.b.at")(&shown).unwrap_err().path, "a.b.at");
+        assert_eq!(lenient_integer("a.b.by")(&shown).unwrap(), None);
+        assert_eq!(lenient_text("a.b.at")(&shown).unwrap(), None);
+        assert!(deleted(&shown).unwrap());
+    }
+}

@@ -1,0 +1,55 @@
+//! By what an invoice is paid (2025-05 and later): the link between an invoice and its payment, which the invoice's own
+//! webhooks no longer name. Both rows are written again once the link is known. Called by `projection`.
+
+use super::history::{self, Concern};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, derived, field, invoice, payment_intent, rewrite};
+use crate::store::{Reader, StoreError, row};
+
+row! {
+    /// By what an invoice is paid, as its newest event has it.
+    pub(crate) struct InvoicePaymentRow in "stripe_invoice_payments" {
+        key stripe_invoice_payment_id: String = field::id("id"),
+        fixed stripe_invoice_id: String = field::id("invoice"),
+        fixed stripe_payment_intent_id: Option<String> = field::reference("payment.payment_intent"),
+        stripe_charge_id: Option<String> = field::reference("payment.charge"),
+        is_default: bool = field::lenient_flag("is_default"),
+        status: Option<String> = field::lenient_text("status"),
+    }
+}
+
+pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    history::audit(step, &Concern::default())?;
+    let Some(winner) = winner else { return Ok(()) };
+    let payment = InvoicePaymentRow::of(winner)?;
+    payment.put(step.tx)?;
+    let basis = step.basis();
+    rewrite(step.tx, ("invoice", &payment.stripe_invoice_id, winner.livemode), basis, invoice::write)?;
+    if let Some(intent_id) = &payment.stripe_payment_intent_id {
+        rewrite(step.tx, ("payment_intent", intent_id, winner.livemode), basis, payment_intent::write)?;
+    }
+    derived::refresh_case(step.tx, &payment.stripe_invoice_id)?;
+    Ok(())
+}
+
+/// Payment intent and charge by which something is paid.
+type PaidBy = (Option<String>, Option<String>);
+
+/// Payment intent and charge by which an invoice is paid, as its invoice payments say.
+pub(super) fn find_paid_by(reader: &Reader, invoice_id: &str) -> Result<Option<PaidBy>, StoreError> {
+    const SQL: &str = "SELECT stripe_payment_intent_id, stripe_charge_id FROM stripe_invoice_payments
+        WHERE stripe_invoice_id = ?1 ORDER BY is_default DESC, event_created DESC, stripe_invoice_payment_id LIMIT 1";
+    reader.find(SQL, [invoice_id], row::tuple)
+}
+
+/// The invoice that a payment intent pays, as its invoice payments say.
+pub(super) fn find_invoice(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+    const SQL: &str = "SELECT stripe_invoice_id FROM stripe_invoice_payments WHERE stripe_payment_intent_id = ?1
+        ORDER BY is_default DESC, event_created DESC, stripe_invoice_payment_id LIMIT 1";
+    reader.find(SQL, [intent_id], row::only)
+}
+
+/// Of a row of `stripe_invoices`: the payment intent by which it is paid.
+pub(super) const INTENT_OF_INVOICE: &str = "(SELECT p.stripe_payment_intent_id FROM stripe_invoice_payments p
+    WHERE p.stripe_invoice_id = stripe_invoices.stripe_invoice_id
+    ORDER BY p.is_default DESC, p.event_created DESC, p.stripe_invoice_payment_id LIMIT 1)";

@@ -1,0 +1,55 @@
+//! Refunds. They may fail or be canceled long after they were made, so what has gone back of a charge is computed from
+//! them, and the charge's row is written again with each. Called by `projection`.
+
+use super::history::{self, Concern};
+use super::row::row;
+use super::{ProjectionError, Step, Winner, charge, field, rewrite};
+use crate::store::row::{columns, select};
+use crate::store::{Reader, StoreError};
+use crate::stripe::object;
+
+row! {
+    /// A refund as its newest event has it. Amounts in minor units, times in unix seconds.
+    pub(crate) struct RefundRow in "stripe_refunds" {
+        key stripe_refund_id: String = field::id("id"),
+        fixed stripe_charge_id: Option<String> = field::reference("charge"),
+        stripe_payment_intent_id: Option<String> = field::reference("payment_intent"),
+        amount_cents: i64 = field::integer("amount"),
+        currency: Option<String> = field::lenient_text("currency"),
+        status: String = status,
+        reason: Option<String> = field::lenient_text("reason"),
+        failure_reason: Option<String> = field::lenient_text("failure_reason"),
+        created: Option<i64> = field::lenient_integer("created"),
+    }
+}
+
+/// Refunds of old that had no status had gone through.
+fn status(winner: &Winner) -> Result<String, object::ObjectError> {
+    Ok(object::told_text(&winner.object, "status").unwrap_or_else(|| "succeeded".to_owned()))
+}
+
+/// `refund.…` and `charge.refund.updated`.
+pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+    history::audit(step, &Concern::default())?;
+    let Some(winner) = winner else { return Ok(()) };
+    let refund = RefundRow::of(winner)?;
+    refund.put(step.tx)?;
+    let Some(charge_id) = &refund.stripe_charge_id else { return Ok(()) };
+    rewrite(step.tx, ("charge", charge_id, winner.livemode), step.basis(), charge::write)
+}
+
+columns! {
+    /// The refunds of a charge that are known, minor units.
+    pub(super) struct RefundSums {
+        /// Gone through, or on the way.
+        standing: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('failed', 'canceled')), 0)",
+        /// Failed or canceled: what they took came back.
+        undone: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status IN ('failed', 'canceled')), 0)",
+    }
+}
+
+/// What is known of a charge's refunds.
+pub(super) fn sum_of_charge(reader: &Reader, charge_id: &str) -> Result<RefundSums, StoreError> {
+    const SQL: &str = select!(RefundSums, "FROM stripe_refunds WHERE stripe_charge_id = ?1");
+    reader.get(SQL, [charge_id], RefundSums::read)
+}

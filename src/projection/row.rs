@@ -1,0 +1,66 @@
+//! The row of a Stripe object, as one list of columns: each has a type and a reader (`field`) that finds its value in the
+//! object. Adding a column is its migration, its line here, and whoever shows it.
+
+/// A table of objects. The columns are those of `store::row::table!` with a reader each; the row also keeps of the event
+/// that it rests on what every object's row keeps. `of` reads the row from an object, `put` writes it.
+/// ```text
+/// row! {
+///     /// A dispute as its newest event has it.
+///     pub(crate) struct DisputeRow in "stripe_disputes" {
+///         key stripe_dispute_id: String = field::id("id"),
+///         amount_cents: i64 = field::integer("amount"),
+///     }
+/// }
+/// ```
+macro_rules! row {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident in $table:literal { $($columns:tt)+ } $(also $also:tt)?) => {
+        $crate::projection::row::row! {
+            @sort { $(#[$meta])* $vis $name $table $($also)? } [] [] $($columns)+
+        }
+    };
+    (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
+     $(#[$doc:meta])* key $column:ident: $type:ty = $reader:expr, $($rest:tt)*) => {
+        $crate::projection::row::row! {
+            @sort $head [$($list)* $(#[$doc])* key $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
+        }
+    };
+    (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
+     $(#[$doc:meta])* fixed $column:ident: $type:ty = $reader:expr, $($rest:tt)*) => {
+        $crate::projection::row::row! {
+            @sort $head [$($list)* $(#[$doc])* fixed $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
+        }
+    };
+    (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
+     $(#[$doc:meta])* $column:ident: $type:ty = $reader:expr, $($rest:tt)*) => {
+        $crate::projection::row::row! {
+            @sort $head [$($list)* $(#[$doc])* $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
+        }
+    };
+    (@sort { $(#[$meta:meta])* $vis:vis $name:ident $table:literal $($also:tt)? }
+     [$($list:tt)+] [$({ $column:ident = $reader:expr })+]) => {
+        $crate::store::row::table! {
+            $(#[$meta])*
+            $vis struct $name in $table {
+                $($list)+
+                livemode: bool,
+                /// Created of the event it rests on.
+                event_created: i64,
+                /// That event.
+                event_id: String,
+            } $(also $also)?
+        }
+
+        impl $name {
+            /// The row of an object as the event that won shows it.
+            fn of(winner: &$crate::projection::Winner) -> Result<Self, $crate::stripe::object::ObjectError> {
+                Ok(Self {
+                    $($column: $reader(winner)?,)+
+                    livemode: winner.livemode,
+                    event_created: winner.created,
+                    event_id: winner.event_id.clone().into_owned(),
+                })
+            }
+        }
+    };
+}
+pub(super) use row;
