@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::clock::Clock;
-use crate::projection::derived::Basis;
+use crate::projection::notify::NotifyBasis;
 use crate::projection::{Verdict, occasions};
 use crate::retry::{self, RetryPolicy};
 use crate::store::dead_letters::{self, DeadLetter};
@@ -47,7 +47,7 @@ pub struct Failed<'a> {
     /// Why.
     pub error: &'a str,
     /// What is computed rests on this, and the time.
-    pub basis: Basis<'a>,
+    pub basis: NotifyBasis<'a>,
 }
 
 /// Writes a failure down: due again later, or a dead letter.
@@ -116,7 +116,7 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
+pub fn bury_killer(tx: &Tx, pending: &Pending, basis: NotifyBasis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
     bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })

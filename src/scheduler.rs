@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, select};
 
 use crate::clock::Clock;
+use crate::projection::notify::NotifyBasis;
 use crate::projection::{Context, occasions};
 use crate::store::Store;
 use crate::stripe::client::Client;
@@ -237,7 +238,7 @@ impl LateWalks {
             self.in_a_row
         );
         let context = Arc::clone(&means.context);
-        Ok(means.store.write(move |tx| occasions::late_events(tx, late, context.basis(now_ms)))?)
+        Ok(means.store.write(move |tx| occasions::late_events(tx, late, NotifyBasis::of(&context, now_ms)))?)
     }
 }
 

@@ -12,6 +12,8 @@ use crossbeam_channel::select;
 
 use crate::clock::Clock;
 use crate::leap::{self, Look, Watch};
+use crate::notify;
+use crate::projection::notify::NotifyBasis;
 use crate::projection::{Context, derived, notices};
 use crate::store::{Store, StoreError, effective, payment_failures};
 use crate::thread::{Pulse, Stop};
@@ -115,7 +117,9 @@ impl Tick {
             users += page.len();
             let context = Arc::clone(&self.context);
             self.store.write(move |tx| {
-                page.iter().try_for_each(|id| derived::refresh_effective(tx, id, context.basis(now_ms)))
+                notify::acting(tx, &context, now_ms, |basis| {
+                    page.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                })
             })?;
             pulse.beat();
         }
@@ -154,7 +158,9 @@ impl Tick {
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
             self.store.write(move |tx| {
-                due.iter().try_for_each(|id| derived::refresh_effective(tx, id, context.basis(now_ms)))
+                notify::acting(tx, &context, now_ms, |basis| {
+                    due.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                })
             })?;
         }
         Ok(count)
@@ -165,8 +171,9 @@ impl Tick {
         let due = self.store.read(|reader| payment_failures::list_due(reader, now_s, PAGE))?;
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
-            self.store
-                .write(move |tx| due.iter().try_for_each(|id| notices::review(tx, id, None, context.basis(now_ms))))?;
+            self.store.write(move |tx| {
+                due.iter().try_for_each(|id| notices::review(tx, id, None, NotifyBasis::of(&context, now_ms)))
+            })?;
         }
         Ok(count)
     }

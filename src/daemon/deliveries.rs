@@ -8,6 +8,7 @@ use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
 use crate::delivery::{self, Attempt, Books, Judge, Lane, Outcome, judge};
 use crate::notify::notice::NoticeMail;
+use crate::projection::notify::NotifyBasis;
 use crate::projection::notify::Subscriber;
 use crate::projection::{Context, resync};
 use crate::store::outbox::{Effect, answers, deliveries};
@@ -112,7 +113,7 @@ pub fn mail_judge(context: Context) -> Judge {
     Box::new(move |reader, effect, now_ms| {
         // What cannot be read is refused when it is to be sent, with the reason.
         let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
-        mail.notice.against(reader, (effect.id, &effect.dedupe_key), context.basis(now_ms))
+        mail.notice.against(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
     })
 }
 

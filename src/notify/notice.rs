@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::text::{Link, Text, personal_name};
 use crate::dunning::OLD_NEWS_S;
 use crate::notice_kind::NoticeKind;
-use crate::projection::derived::Basis;
+use crate::projection::notify::NotifyBasis;
 use crate::projection::{invoice, invoiced, notices, subscription};
 use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, webhook_endpoints};
 
@@ -310,7 +310,7 @@ impl Notice {
         &self,
         reader: &Reader,
         (id, key): (i64, &str),
-        basis: Basis,
+        basis: NotifyBasis,
     ) -> Result<Option<String>, StoreError> {
         if let Some(mailed) = dunning_attempts::find_by_mail(reader, id)? {
             let why = notices::against(reader, &mailed, basis)?;
@@ -340,7 +340,7 @@ impl Notice {
 }
 
 impl TrialFacts {
-    fn against(&self, reader: &Reader, basis: Basis) -> Result<Option<&'static str>, StoreError> {
+    fn against(&self, reader: &Reader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
         let known = subscription::find(reader, self.subscription_id.raw())?;
         let is_over = self.trial_end.is_some_and(|end| end <= basis.now_ms.div_euclid(1000));
         Ok(match known {
@@ -355,7 +355,7 @@ impl TrialFacts {
 }
 
 impl InvoiceFacts {
-    fn against(&self, reader: &Reader, basis: Basis) -> Result<Option<&'static str>, StoreError> {
+    fn against(&self, reader: &Reader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
         let status = invoice::find_status(reader, self.invoice_id.raw())?.unwrap_or_default();
         let finalized_at = self.finalized_at.unwrap_or(i64::MAX);
         Ok(match status.as_str() {

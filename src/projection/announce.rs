@@ -2,7 +2,7 @@
 //! Each has a key made from what it is about, so that its cause may be seen any number of times:
 //! - `stripe.<type>` by Stripe's event id, and not when the event is older than [`FORWARDED_S`]: a replay of the whole log
 //!   after the outbox was lost forwards what Stripe itself still keeps, and no more. A reading forwards nothing.
-//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it. A
+//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it (`derived` compares). A
 //!   replay and a second copy from the API change no answer; a first copy changes at most one answer per user.
 //! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
 //! - The others by dispute, invoice, or invoice and attempt.
@@ -17,9 +17,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::derived::Basis;
+use super::notify::NotifyBasis;
 use super::subscription::{self, Subscription};
-use super::{Event, Step, customer};
+use super::{Event, customer};
 use crate::entitlement::Answer;
 use crate::ids;
 use crate::notify::event_type::EventType;
@@ -33,7 +33,7 @@ use crate::stripe::object;
 pub const FORWARDED_S: i64 = 30 * 86_400;
 
 /// An event for the application.
-pub(super) struct News<'a, T> {
+pub(crate) struct News<'a, T> {
     /// Its type.
     pub event_type: EventType,
     /// What it is about; one event per type and key.
@@ -62,7 +62,7 @@ impl<T: Serialize> Envelope<'_, T> {
 
 /// Facts, and the user whom they concern.
 #[derive(Serialize)]
-pub(super) struct OfUser<'a, T> {
+pub(crate) struct OfUser<'a, T> {
     #[serde(flatten)]
     pub facts: &'a T,
     pub user_id: Option<&'a str>,
@@ -72,7 +72,7 @@ pub(super) struct OfUser<'a, T> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(super) fn tell<T: Serialize>(tx: &Tx, news: &News<T>, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn tell<T: Serialize>(tx: &Tx, news: &News<T>, basis: NotifyBasis) -> Result<(), StoreError> {
     let event_type = news.event_type.as_str();
     if !basis.notify.is_wanted(event_type) {
         return Ok(());
@@ -86,7 +86,7 @@ fn put(
     event_type: &str,
     key: &str,
     (user_id, payload): (Option<&str>, &str),
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     for subscriber in basis.notify.subscribers(event_type) {
         let dedupe_key = format!("webhook:{}:{event_type}:{key}", subscriber.url);
@@ -105,12 +105,12 @@ fn put(
 }
 
 /// A time as the convention has it.
-pub(super) fn rfc3339(at_s: i64) -> String {
+pub(crate) fn rfc3339(at_s: i64) -> String {
     jiff::Timestamp::from_second(at_s).map_or_else(|_| at_s.to_string(), |at| at.to_string())
 }
 
 /// Forwards the original event, byte for byte.
-pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn forward(tx: &Tx, event: &Event, basis: NotifyBasis) -> Result<(), StoreError> {
     if basis.notify.webhooks.is_empty() {
         return Ok(());
     }
@@ -161,19 +161,16 @@ fn counted_before(before: &Answered) -> Value {
     })
 }
 
-/// Tells that a user's answer is another than the stored one. To be called before the row is replaced.
-pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
-    if !basis.notify.is_wanted(EventType::EntitlementChanged.as_str()) {
-        return Ok(());
-    }
-    let before = effective::find_answered(tx, user_id)?;
-    let old = before.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
-    let new = counted(answer);
-    if old == new {
-        return Ok(());
-    }
+/// Tells that a user's answer is another one.
+pub(crate) fn entitlement(
+    tx: &Tx,
+    user_id: &str,
+    (before, answer): (Option<&Answered>, &Answer),
+    basis: NotifyBasis,
+) -> Result<(), StoreError> {
+    let old = before.map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
     let (key, sequence) = of_change(tx, basis)?;
-    let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
+    let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": counted(answer)});
     basis
         .notify
         .subscribers(EventType::EntitlementChanged.as_str())
@@ -185,7 +182,7 @@ pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis)
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(super) fn present(tx: &Tx, user_id: &str, url: &str, basis: Basis) -> Result<bool, StoreError> {
+pub(crate) fn present(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
     let stored = effective::find_answered(tx, user_id)?;
     if stored.is_none() && !answers::was_told(tx, url, user_id)? {
         return Ok(false);
@@ -202,7 +199,7 @@ fn put_answer(
     url: &str,
     (user_id, key, sequence): (&str, &str, i64),
     data: &Value,
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     let at = rfc3339(basis.now_ms.div_euclid(1000));
     let event_type = EventType::EntitlementChanged.as_str();
@@ -220,47 +217,20 @@ fn put_answer(
 }
 
 /// Key and number of a change.
-fn of_change(tx: &Tx, basis: Basis) -> Result<(String, i64), StoreError> {
+fn of_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
     let key = ids::random_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok((key, settings::next_number(tx, settings::CHANGES, basis.now_ms.saturating_mul(1000))?))
 }
 
-/// A subscription as it stands before its row is replaced, if anybody wants to know.
-pub(super) fn before(step: &Step, id: &str) -> Result<Option<Subscription>, StoreError> {
-    if !step.context.notify.is_wanted(EventType::SubscriptionChanged.as_str()) {
-        return Ok(None);
-    }
-    let known = subscription::find(step.tx, id)?;
-    Ok(known.map(|known| Subscription { row: known.subscription, items: known.items }))
-}
-
 /// Tells that a subscription is another than before.
-pub(super) fn subscription(
-    step: &Step,
-    before: Option<&Subscription>,
-    present: &Subscription,
-) -> Result<(), StoreError> {
-    if !step.context.notify.is_wanted(EventType::SubscriptionChanged.as_str()) {
-        return Ok(());
-    }
-    // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
-    let says = |one: &Subscription| {
-        let mut one = one.clone();
-        one.row.event_created = 0;
-        one.row.event_id = String::new();
-        one.row.deleted = one.row.deleted || one.row.status == "canceled";
-        one
-    };
-    if before.is_some_and(|before| says(before) == says(present)) {
-        return Ok(());
-    }
+pub(crate) fn subscription(tx: &Tx, present: &Subscription, basis: NotifyBasis) -> Result<(), StoreError> {
     let row = &present.row;
-    let user_id = subscription::find_user(step.tx, &row.stripe_subscription_id)?;
-    let (key, sequence) = of_change(step.tx, step.basis())?;
+    let user_id = subscription::find_user(tx, &row.stripe_subscription_id)?;
+    let (key, sequence) = of_change(tx, basis)?;
     let data = shown(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
-    tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
+    tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 
 fn shown(Subscription { row, items }: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {

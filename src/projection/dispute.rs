@@ -1,8 +1,10 @@
 //! Disputes. Their set of statuses is open, and `closed` may be heard before `created`.
 
+use super::fact::Fact;
 use super::history::{self, Concern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field, occasions};
+use super::{ProjectionError, Step, Winner, field};
+use crate::stripe::object;
 
 row! {
     /// A dispute as its newest event has it. Amounts in minor units, times in unix seconds.
@@ -23,8 +25,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if let Some(winner) = winner {
         DisputeRow::of(winner)?.put(step.tx)?;
     }
-    if step.event.event_type == "charge.dispute.created" {
-        occasions::dispute_created(step)?;
+    if step.event.event_type == "charge.dispute.created" && !step.is_reading() {
+        step.note(Fact::DisputeOpened(step.seen(object::required_reference(&step.snapshot.object, "id")?)));
     }
     history::audit(step, &Concern::default())
 }

@@ -3,11 +3,10 @@
 //! `projection`; its questions by the API, the mails and whoever looks at a failure case.
 
 use super::derived::{self, Basis};
+use super::fact::Fact;
 use super::history::{self, Concern};
 use super::row::row;
-use super::{
-    ProjectionError, Step, Winner, field, invoice_payment, notices, occasions, owner, payment_intent, rewrite, standing,
-};
+use super::{ProjectionError, Step, Winner, field, invoice_payment, owner, payment_intent, rewrite, standing};
 use crate::dunning::{Heard, What};
 use crate::store::owners::Named;
 use crate::store::payment_failures::{self, Failure};
@@ -77,15 +76,15 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         derived::refresh_effective_of(step.tx, subscription_id, step.basis())?;
     }
     if has_case {
-        notices::review(step.tx, id, heard.as_ref(), step.basis())?;
+        step.note(Fact::CaseTouched { invoice_id: id.to_owned(), heard });
     }
     let is_sent = object::text(shown, "collection_method")? == Some("send_invoice");
     if let Some(subscription_id) = subscription_id.filter(|_| has_case || is_sent) {
         // Where this case is settled, another one stands for the delinquency; and an invoice that was sent has none.
-        notices::review_subscription(step.tx, subscription_id, step.basis())?;
+        step.note(Fact::CasesTouched { subscription_id: subscription_id.to_owned() });
     }
-    if step.event.event_type == "invoice.finalized" {
-        occasions::invoice_finalized(step, id)?;
+    if step.event.event_type == "invoice.finalized" && !step.is_reading() {
+        step.note(Fact::InvoiceFinalized(step.seen(id)));
     }
     history::audit(step, &concern)
 }

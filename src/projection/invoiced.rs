@@ -3,10 +3,10 @@
 //! is heard of, each for its time: a warning before the end, and a word at the end. Both are judged again when they are
 //! sent ([`against`]), so whoever has paid by then hears nothing. Called by `notices`.
 
-use super::derived::Basis;
 use super::invoice::{self, SentInvoice};
 use super::mail::{self, Mail, Recipient};
 use super::notices;
+use super::notify::NotifyBasis;
 use super::subscription::{self, ShownSubscription};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
@@ -16,7 +16,7 @@ use crate::notify::text::{Link, Text};
 use crate::store::{Reader, StoreError, Tx, payment_failures};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
-pub(super) fn grace_end(shown: &ShownSubscription, basis: Basis) -> Option<i64> {
+pub(super) fn grace_end(shown: &ShownSubscription, basis: NotifyBasis) -> Option<i64> {
     let is_sent = shown.subscription.collection_method.as_deref() == Some("send_invoice");
     let is_owed = is_sent && shown.facts().is_payment_missing() && !notices::is_leaving(&shown.subscription);
     let started_at = shown.past.grace_started_at.filter(|_| is_owed)?;
@@ -24,7 +24,7 @@ pub(super) fn grace_end(shown: &ShownSubscription, basis: Basis) -> Option<i64> 
 }
 
 /// Writes the mails that an overdue invoice of a subscription calls for, each once.
-pub(super) fn review(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Result<(), StoreError> {
     if !basis.notify.mail {
         return Ok(());
     }
@@ -53,7 +53,7 @@ fn facts(
     tx: &Tx,
     (shown, invoice): (&ShownSubscription, &SentInvoice),
     end: i64,
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<PaymentFacts, StoreError> {
     let told = invoice::find_details(tx, &invoice.id)?;
     let told = told.as_ref();
@@ -79,7 +79,7 @@ pub(crate) fn against(
     reader: &Reader,
     kind: NoticeKind,
     facts: &PaymentFacts,
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<Option<&'static str>, StoreError> {
     let now_s = basis.now_ms.div_euclid(1000);
     let subscription_id = facts.subscription_id.as_ref().map(Text::raw).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
 //! `invoiced` and `occasions`.
 
-use super::derived::Basis;
+use super::notify::NotifyBasis;
 use super::{customer, invoice};
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::ownership;
@@ -51,7 +51,7 @@ impl Recipient {
     }
 
     /// The operator.
-    pub(super) fn operator(basis: Basis) -> Self {
+    pub(super) fn operator(basis: NotifyBasis) -> Self {
         Self { to: basis.notify.operator.clone(), user_id: None, name: None }
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct Mail<'a> {
     pub(super) not_before_ms: i64,
 }
 
-fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: Basis) -> Result<Option<i64>, StoreError> {
+fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
     let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
     let recipient = mail.recipient;
     let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
@@ -90,7 +90,7 @@ fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: Basis) -> Result<Optio
 }
 
 /// Writes a mail of a case into the outbox: its row there, or why there is none.
-pub(super) fn queue(tx: &Tx, mail: Mail, basis: Basis) -> Result<Result<i64, &'static str>, StoreError> {
+pub(super) fn queue(tx: &Tx, mail: Mail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
     if !basis.notify.mail {
         return Ok(Err(OFF));
     }
@@ -101,7 +101,7 @@ pub(super) fn queue(tx: &Tx, mail: Mail, basis: Basis) -> Result<Result<i64, &'s
 }
 
 /// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
-pub(super) fn post(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: Basis) -> Result<(), StoreError> {
+pub(super) fn post(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
     if !basis.notify.mail {
         return Ok(());
     }

@@ -3,8 +3,8 @@
 //! all that follows from an event is computed, and by `tick` when time alone calls for one.
 
 use super::announce::{self, News, OfUser};
-use super::derived::Basis;
 use super::mail::{self, Mail, Recipient};
+use super::notify::NotifyBasis;
 use super::subscription::{self, SubscriptionRow};
 use super::{customer, invoice, invoiced};
 use crate::dunning::{self, Case, Delinquency, DueNotice, Ended, Heard, Policy, Settled, Verdict, Why, Written};
@@ -53,7 +53,7 @@ struct Tiers {
     now: Option<String>,
 }
 
-fn policy(basis: Basis) -> Policy {
+fn policy(basis: NotifyBasis) -> Policy {
     Policy { grace_s: basis.policy.grace_period_s, warning_s: basis.notify.warning_s }
 }
 
@@ -61,7 +61,7 @@ fn policy(basis: Basis) -> Policy {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) -> Result<(), StoreError> {
+pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: NotifyBasis) -> Result<(), StoreError> {
     let Some(case) = payment_failures::find_dunned(tx, invoice_id)? else { return Ok(()) };
     let around = surroundings(tx, case, basis)?;
     let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
@@ -77,7 +77,7 @@ pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) ->
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn against(reader: &Reader, mailed: &Mailed, basis: Basis) -> Result<Option<Why>, StoreError> {
+pub fn against(reader: &Reader, mailed: &Mailed, basis: NotifyBasis) -> Result<Option<Why>, StoreError> {
     let case = payment_failures::find_dunned(reader, &mailed.invoice_id)?;
     let (Some(case), Some(kind)) = (case, NoticeKind::of(&mailed.kind)) else { return Ok(None) };
     let around = surroundings(reader, case, basis)?;
@@ -120,7 +120,7 @@ pub(super) fn beside(
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(super) fn review_subscription(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn review_subscription(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Result<(), StoreError> {
     let open = payment_failures::list_open_of(tx, subscription_id)?;
     open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))?;
     invoiced::review(tx, subscription_id, basis)
@@ -137,7 +137,7 @@ fn is_first_payment(around: &Surroundings) -> bool {
     begins && matches!(around.status.as_deref(), None | Some("incomplete" | "incomplete_expired"))
 }
 
-fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
+fn surroundings(tx: &Reader, case: Dunned, basis: NotifyBasis) -> Result<Surroundings, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customer::find_owner(tx, id))?;
     let invoice = invoice::find_details(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
@@ -208,7 +208,7 @@ pub(super) fn is_leaving(row: &SubscriptionRow) -> bool {
 }
 
 /// Writes a notice down, unless it is on record.
-fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: Basis) -> Result<(), StoreError> {
+fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: NotifyBasis) -> Result<(), StoreError> {
     let about_grace = matches!(due.kind, NoticeKind::GracePeriodWarning | NoticeKind::SubscriptionDowngraded);
     let against = match due.verdict {
         Verdict::Tell => None,
@@ -248,7 +248,12 @@ fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: 
 }
 
 /// Who reads a mail wants to know how long it works: a subscription that ends before does not, and what is over is none.
-fn end_for_the_customer(facts: &PaymentFacts, around: &Surroundings, due: DueNotice, basis: Basis) -> Option<i64> {
+fn end_for_the_customer(
+    facts: &PaymentFacts,
+    around: &Surroundings,
+    due: DueNotice,
+    basis: NotifyBasis,
+) -> Option<i64> {
     let grace_end = facts.grace_period_end?;
     let end = around.ends_at.map_or(grace_end, |ends_at| grace_end.min(ends_at));
     let is_over = end <= basis.now_ms.div_euclid(1000) && due.kind != NoticeKind::SubscriptionDowngraded;
@@ -260,7 +265,7 @@ fn announce_to_application(
     around: &Surroundings,
     due: DueNotice,
     facts: &PaymentFacts,
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     let case = &around.case;
     let (event_type, at_s) = match due.kind {
@@ -277,7 +282,7 @@ fn announce_to_application(
 }
 
 /// What mails and events about a case are made from.
-fn facts(around: &Surroundings, due: DueNotice, basis: Basis) -> PaymentFacts {
+fn facts(around: &Surroundings, due: DueNotice, basis: NotifyBasis) -> PaymentFacts {
     let (case, invoice) = (&around.case, around.invoice.as_ref());
     let has_recovered = due.kind == NoticeKind::PaymentRecovered;
     // When a payment is heard of, Stripe's word that the subscription is active again is still on its way.
@@ -314,7 +319,7 @@ fn facts(around: &Surroundings, due: DueNotice, basis: Basis) -> PaymentFacts {
 }
 
 /// The end of the grace period, also where Stripe's word that there is one has not come yet. One that is settled has none.
-fn grace_period_end(around: &Surroundings, basis: Basis) -> Option<i64> {
+fn grace_period_end(around: &Surroundings, basis: NotifyBasis) -> Option<i64> {
     let case = &around.case;
     let status = around.status.as_deref()?;
     if settled(case).is_some() {

@@ -1,14 +1,15 @@
 //! Notices and events that hang on no failure case: an invoice, the end of a trial, a dispute, a dead letter. Each once
 //! per object, by its key in the outbox; what is not sent for a reason of its own is there as skipped, with the reason.
-//! Where mail is off, nothing is. Called by the families and by `retrier`.
+//! Where mail is off, nothing is. Called by `notify` and by `retrier`.
 
 use serde_json::Value;
 
 use super::announce::{self, News, OfUser};
-use super::derived::Basis;
+use super::fact::Seen;
 use super::mail::{self, Mail, Recipient};
+use super::notify::NotifyBasis;
 use super::subscription::{self, ItemRow, ShownSubscription};
-use super::{ProjectionError, Step, customer};
+use super::{ProjectionError, customer};
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::notify::event_type::EventType;
@@ -25,15 +26,14 @@ const DEAD_LETTER_MAILS_PER_HOUR: u64 = 20;
 const FLOOD: &str = "enough mails about dead letters in this hour";
 
 /// An invoice is final: its number and its file exist now.
-pub(super) fn invoice_finalized(step: &Step, id: &str) -> Result<(), ProjectionError> {
-    let notify = &step.context.notify;
-    let mailed = notify.mail && notify.invoice_finalized;
-    if step.is_reading() || !(mailed || notify.is_wanted(EventType::InvoiceFinalized.as_str())) {
+pub(crate) fn invoice_finalized(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result<(), ProjectionError> {
+    let mailed = basis.notify.mail && basis.notify.invoice_finalized;
+    if !(mailed || basis.notify.is_wanted(EventType::InvoiceFinalized.as_str())) {
         return Ok(());
     }
-    let shown = &step.snapshot.object;
+    let (id, shown) = (seen.id.as_str(), &seen.object);
     let customer_id = object::reference(shown, "customer");
-    let recipient = Recipient::of_customer(step.tx, customer_id, Some(id))?;
+    let recipient = Recipient::of_customer(tx, customer_id, Some(id))?;
     let (period_start, period_end) = object::invoice_period(shown)?;
     let facts = InvoiceFacts {
         invoice_id: Text::from(id),
@@ -48,37 +48,37 @@ pub(super) fn invoice_finalized(step: &Step, id: &str) -> Result<(), ProjectionE
         period_end,
         hosted_invoice_url: object::text(shown, "hosted_invoice_url")?.map(Link::from),
         invoice_pdf: object::text(shown, "invoice_pdf")?.map(Link::from),
-        finalized_at: Some(step.event.created),
+        finalized_at: Some(seen.at_s),
     };
     let user_id = recipient.user_id.as_deref();
     let news = News {
         event_type: EventType::InvoiceFinalized,
         key: id,
         user_id,
-        at_s: step.event.created,
+        at_s: seen.at_s,
         data: &OfUser { facts: &facts.without_links(), user_id },
     };
     if mailed {
         let notice = Notice::InvoiceFinalized(facts);
         let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
-        mail::post(step.tx, mail, is_old(step).then_some(TOO_LATE), step.basis())?;
+        mail::post(tx, mail, is_old(seen, basis).then_some(TOO_LATE), basis)?;
     }
-    Ok(announce::tell(step.tx, &news, step.basis())?)
+    Ok(announce::tell(tx, &news, basis)?)
 }
 
 /// A trial ends in some days, Stripe says three.
-pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionError> {
-    if step.is_reading() || !step.context.notify.mail {
+pub(crate) fn trial_will_end(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result<(), ProjectionError> {
+    if !basis.notify.mail {
         return Ok(());
     }
-    let shown = &step.snapshot.object;
+    let (id, shown) = (seen.id.as_str(), &seen.object);
     let Some(trial_end) = object::integer(shown, "trial_end")? else { return Ok(()) };
     let customer_id = object::reference(shown, "customer");
-    let recipient = Recipient::of_customer(step.tx, customer_id, None)?;
-    let Some(known) = subscription::find(step.tx, id)? else { return Ok(()) };
+    let recipient = Recipient::of_customer(tx, customer_id, None)?;
+    let Some(known) = subscription::find(tx, id)? else { return Ok(()) };
     let bought = known.facts();
-    let tier = entitlement::tier_bought(&bought, &step.context.policy);
-    let price = price(step, shown, &known)?;
+    let tier = entitlement::tier_bought(&bought, basis.policy);
+    let price = price(tx, shown, &known)?;
     let ends = known.subscription.cancel_at_period_end || known.subscription.cancel_at.is_some();
     let price = price.as_ref();
     let facts = TrialFacts {
@@ -92,7 +92,7 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
         interval_count: price.map(|price| price.interval.1),
         ends_with_trial: ends,
     };
-    let skipped = if trial_end <= step.now_ms.div_euclid(1000) {
+    let skipped = if trial_end <= basis.now_ms.div_euclid(1000) {
         Some("the trial was over")
     } else if known.subscription.status != "trialing" {
         Some("the subscription is no longer on trial")
@@ -102,12 +102,12 @@ pub(super) fn trial_will_end(step: &Step, id: &str) -> Result<(), ProjectionErro
     let key = format!("{id}:{trial_end}");
     let notice = Notice::TrialWillEnd(facts);
     let mail = Mail { notice, key: &key, recipient: &recipient, not_before_ms: 0 };
-    Ok(mail::post(step.tx, mail, skipped, step.basis())?)
+    Ok(mail::post(tx, mail, skipped, basis)?)
 }
 
 /// What a subscription costs per interval, where that is known for sure: all items of one interval, fixed prices, no
 /// discount, no tax on top. A wrong amount is worse than none.
-fn price(step: &Step, shown: &Value, known: &ShownSubscription) -> Result<Option<Price>, ProjectionError> {
+fn price(tx: &Tx, shown: &Value, known: &ShownSubscription) -> Result<Option<Price>, ProjectionError> {
     let has_any = |holder: &Value, keys: &[&str]| {
         keys.iter().any(|key| match &holder[*key] {
             Value::Array(list) => !list.is_empty(),
@@ -125,7 +125,7 @@ fn price(step: &Step, shown: &Value, known: &ShownSubscription) -> Result<Option
             || price["recurring"]["usage_type"] == "metered"
     };
     let key = Key { object: "customer", id: &row.stripe_customer_id, livemode: row.livemode, account: "" };
-    let customer = objects::find(step.tx, key)?.and_then(|found| serde_json::from_str::<Value>(&found.data).ok());
+    let customer = objects::find(tx, key)?.and_then(|found| serde_json::from_str::<Value>(&found.data).ok());
     let is_unclear = !is_complete
         || row.items_partial
         || has_any(shown, &["discount", "discounts", "default_tax_rates"])
@@ -156,12 +156,8 @@ fn sum(items: &[ItemRow]) -> Option<Price> {
 }
 
 /// Somebody wants money back by way of the bank: evidence is due in days, so the operator hears of it however late.
-pub(super) fn dispute_created(step: &Step) -> Result<(), ProjectionError> {
-    if step.is_reading() {
-        return Ok(());
-    }
-    let shown = &step.snapshot.object;
-    let id = object::required_reference(shown, "id")?;
+pub(crate) fn dispute_created(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result<(), ProjectionError> {
+    let (id, shown) = (seen.id.as_str(), &seen.object);
     let due_by = shown.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
     let facts = DisputeFacts {
         dispute_id: Text::from(id),
@@ -172,24 +168,24 @@ pub(super) fn dispute_created(step: &Step) -> Result<(), ProjectionError> {
         reason: object::text(shown, "reason")?.map(Text::from),
         status: object::text(shown, "status")?.map(Text::from),
         evidence_due_by: due_by,
-        created: Some(object::integer(shown, "created")?.unwrap_or(step.event.created)),
+        created: Some(object::integer(shown, "created")?.unwrap_or(seen.at_s)),
     };
-    let recipient = Recipient::operator(step.basis());
+    let recipient = Recipient::operator(basis);
     let notice = Notice::DisputeCreated(facts.clone());
     let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
-    mail::post(step.tx, mail, None, step.basis())?;
-    let user_id = owner_of_charge(step, shown)?;
+    mail::post(tx, mail, None, basis)?;
+    let user_id = owner_of_charge(tx, shown)?;
     let user_id = user_id.as_deref();
     let data = OfUser { facts: &facts, user_id };
-    let (event_type, at_s) = (EventType::DisputeCreated, step.event.created);
+    let (event_type, at_s) = (EventType::DisputeCreated, seen.at_s);
     let news = News { event_type, key: id, user_id, at_s, data: &data };
-    Ok(announce::tell(step.tx, &news, step.basis())?)
+    Ok(announce::tell(tx, &news, basis)?)
 }
 
 /// A dispute names no customer, its charge does, if it is known.
-fn owner_of_charge(step: &Step, dispute: &Value) -> Result<Option<String>, StoreError> {
+fn owner_of_charge(tx: &Tx, dispute: &Value) -> Result<Option<String>, StoreError> {
     match object::reference(dispute, "charge") {
-        Some(charge_id) => customer::find_owner_of_charge(step.tx, charge_id),
+        Some(charge_id) => customer::find_owner_of_charge(tx, charge_id),
         None => Ok(None),
     }
 }
@@ -198,7 +194,7 @@ fn owner_of_charge(step: &Step, dispute: &Value) -> Result<Option<String>, Store
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), StoreError> {
+pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: NotifyBasis) -> Result<(), StoreError> {
     let facts = DeadLetterFacts {
         event_id: Text::from(letter.event_id.as_str()),
         event_type: Some(Text::from(letter.event_type.as_str())),
@@ -216,7 +212,7 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: Basis) -> Result<(), Sto
     announce::tell(tx, &news, basis)
 }
 
-fn webhooks_missing(tx: &Tx, key: &str, facts: MissingFacts, basis: Basis) -> Result<(), StoreError> {
+fn webhooks_missing(tx: &Tx, key: &str, facts: MissingFacts, basis: NotifyBasis) -> Result<(), StoreError> {
     let (recipient, not_before_ms) = (Recipient::operator(basis), basis.now_ms);
     let mail = Mail { notice: Notice::WebhooksMissing(facts), key, recipient: &recipient, not_before_ms };
     mail::post(tx, mail, None, basis)
@@ -226,7 +222,7 @@ fn webhooks_missing(tx: &Tx, key: &str, facts: MissingFacts, basis: Basis) -> Re
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
+pub fn silence(tx: &Tx, since_ms: i64, basis: NotifyBasis) -> Result<(), StoreError> {
     let facts = MissingFacts { silent_since: Some(since_ms.div_euclid(1000)), late_events: None };
     let key = format!("silence:{since_ms}");
     webhooks_missing(tx, &key, facts, basis)
@@ -236,7 +232,7 @@ pub fn silence(tx: &Tx, since_ms: i64, basis: Basis) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn late_events(tx: &Tx, count: u64, basis: Basis) -> Result<(), StoreError> {
+pub fn late_events(tx: &Tx, count: u64, basis: NotifyBasis) -> Result<(), StoreError> {
     const DAY_MS: i64 = 86_400_000;
     let facts = MissingFacts { silent_since: None, late_events: Some(count) };
     let key = format!("late:{}", basis.now_ms.div_euclid(DAY_MS));
@@ -253,6 +249,6 @@ fn is_flood(tx: &Tx, now_ms: i64) -> Result<bool, StoreError> {
     Ok(count > DEAD_LETTER_MAILS_PER_HOUR)
 }
 
-fn is_old(step: &Step) -> bool {
-    step.now_ms.div_euclid(1000).saturating_sub(step.event.created) > OLD_NEWS_S
+fn is_old(seen: &Seen, basis: NotifyBasis) -> bool {
+    basis.now_ms.div_euclid(1000).saturating_sub(seen.at_s) > OLD_NEWS_S
 }

@@ -3,9 +3,10 @@
 //! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
 //! first event, and by `tilld outbox resync`.
 
-use super::notify::NoticeSettings;
+use super::notify::{NoticeSettings, NotifyBasis};
 use super::{Context, announce, derived};
 use crate::notify::event_type::EventType;
+use crate::notify::{self};
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
 use crate::thread::Stop;
 
@@ -59,11 +60,11 @@ pub fn resync(
         }
         let (context, after, url) = (context.clone(), last, url.to_owned());
         let (ids, count) = store.write(move |tx| {
-            let (ids, basis) = (users::list_ids(tx, &after, PAGE)?, context.basis(now_ms));
+            let ids = users::list_ids(tx, &after, PAGE)?;
             let mut count = 0;
             for id in &ids {
-                derived::refresh_effective(tx, id, basis)?;
-                count += usize::from(announce::present(tx, id, &url, basis)?);
+                notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, id, basis))?;
+                count += usize::from(announce::present(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
             }
             if ids.is_empty() {
                 webhook_endpoints::set_away(tx, &url, false)?;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tilld::clock::Clock;
-use tilld::projection::{Context, Event, ProjectionError, project};
+use tilld::notify::project;
+use tilld::projection::{Context, Event, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;
