@@ -1,7 +1,7 @@
 //! Dunning: which notices a failed payment calls for. From a failure case as it stands, what was just heard of it, the
 //! policy and the time, to the notices that ought to exist. Whoever calls writes down each once per case, kind and
 //! attempt, and never takes one back; so it may be asked any number of times. It knows no database, no clock, nobody's
-//! address and nobody's wishes. Called by `projection::notices`.
+//! address and nobody's wishes. Called by `notify::notices`.
 //!
 //! What comes out where it is not plain:
 //! - **Later failures** do not move the end of the grace period: it is counted from the first failure since the

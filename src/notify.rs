@@ -3,18 +3,25 @@
 //! event is forwarded. [`acting`] does so for every other change of the tables. It must never send anything. Called by
 //! whatever changes objects: `worker`, `fetch`, `calls`, `sync`, `tick`, the private API.
 
+mod announce;
 pub mod event_type;
+mod invoiced;
+mod mail;
 pub mod notice;
+pub mod notices;
+pub mod occasions;
+pub mod resync;
+pub mod settings;
 pub mod text;
 
 use crate::projection::derived::Basis;
 use crate::projection::fact::{Compared, Fact, Facts};
-use crate::projection::notify::NotifyBasis;
 use crate::projection::read::{self, Absorbed, Shown};
-use crate::projection::{self, Context, Event, ProjectionError, announce, notices, occasions};
+use crate::projection::{self, Context, Event, ProjectionError};
 use crate::store::Tx;
 use crate::store::inbox::Completion;
 use event_type::EventType;
+use settings::NotifyBasis;
 
 /// Applies an event to the tables, tells of what follows from it, and says how it is to be completed.
 ///

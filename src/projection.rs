@@ -4,7 +4,6 @@
 //! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
 
 pub mod again;
-pub mod announce;
 mod charge;
 mod checkout;
 pub(crate) mod customer;
@@ -17,13 +16,8 @@ pub mod handled;
 mod history;
 pub(crate) mod invoice;
 mod invoice_payment;
-pub(crate) mod invoiced;
 pub mod links;
-mod mail;
 pub mod mode;
-pub mod notices;
-pub mod notify;
-pub mod occasions;
 pub mod order;
 pub mod owner;
 pub(crate) mod payment_intent;
@@ -31,7 +25,6 @@ pub mod read;
 pub mod recompute;
 mod refund;
 pub mod relink;
-pub mod resync;
 mod row;
 mod standing;
 pub(crate) mod subscription;
@@ -40,6 +33,7 @@ pub mod thin;
 use std::borrow::Cow;
 
 use crate::entitlement::Policy;
+use crate::notify::settings::NoticeSettings;
 use crate::ownership::Rules;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::objects::{self, Key, Reading};
@@ -48,7 +42,6 @@ use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
 use derived::Basis;
 use fact::{Fact, Seen};
-use notify::NoticeSettings;
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::clock::Clock;
-use crate::projection::notify::NotifyBasis;
-use crate::projection::{Verdict, occasions};
+use crate::notify::occasions;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::Verdict;
 use crate::retry::{self, RetryPolicy};
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};

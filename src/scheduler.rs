@@ -9,8 +9,9 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, select};
 
 use crate::clock::Clock;
-use crate::projection::notify::NotifyBasis;
-use crate::projection::{Context, occasions};
+use crate::notify::occasions;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::Context;
 use crate::store::Store;
 use crate::stripe::client::Client;
 use crate::sync::drift::{self, Outcome, Tally};

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::projection::notify::NotifyBasis;
-use crate::projection::{Context, occasions};
+use crate::notify::occasions;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::Context;
 use crate::store::inbox::{self, Source};
 use crate::store::{Store, StoreError, settings};
 

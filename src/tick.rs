@@ -13,8 +13,9 @@ use crossbeam_channel::select;
 use crate::clock::Clock;
 use crate::leap::{self, Look, Watch};
 use crate::notify;
-use crate::projection::notify::NotifyBasis;
-use crate::projection::{Context, derived, notices};
+use crate::notify::notices;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::{Context, derived};
 use crate::store::{Store, StoreError, effective, payment_failures};
 use crate::thread::{Pulse, Stop};
 

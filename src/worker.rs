@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::clock::Clock;
 use crate::notify;
-use crate::projection::notify::NotifyBasis;
+use crate::notify::settings::NotifyBasis;
 use crate::projection::{self, Context, Event, ProjectionError, Verdict};
 use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;

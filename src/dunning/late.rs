@@ -1,4 +1,4 @@
-//! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `projection::notices`.
+//! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
 
 use super::{Case, OLD_NEWS_S, Policy, Why};
 use crate::notice_kind::NoticeKind;

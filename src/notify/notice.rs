@@ -13,11 +13,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::NotifyBasis;
 use super::text::{Link, Text, personal_name};
+use super::{invoiced, notices};
 use crate::dunning::OLD_NEWS_S;
 use crate::notice_kind::NoticeKind;
-use crate::projection::notify::NotifyBasis;
-use crate::projection::{invoice, invoiced, notices, subscription};
+use crate::projection::{invoice, subscription};
 use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, webhook_endpoints};
 
 /// Something to be told to a person.

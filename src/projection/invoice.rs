@@ -177,7 +177,7 @@ pub(super) fn list_ids_of_intent(reader: &Reader, intent_id: &str) -> Result<Vec
 
 columns! {
     /// What customer and application are told of an invoice. Its links are bearer links: never logged.
-    pub(super) struct InvoiceDetails {
+    pub(crate) struct InvoiceDetails {
         number: Option<String>,
         billing_reason: Option<String>,
         amount_paid: Option<i64>,
@@ -188,7 +188,7 @@ columns! {
 }
 
 /// What is told of an invoice.
-pub(super) fn find_details(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
+pub(crate) fn find_details(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
     const SQL: &str = select!(InvoiceDetails, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], InvoiceDetails::read)
 }
@@ -202,7 +202,7 @@ pub(crate) fn find_payable(reader: &Reader, invoice_id: &str) -> Result<Option<(
 
 columns! {
     /// An invoice that was sent to be paid, and is not.
-    pub(super) struct SentInvoice {
+    pub(crate) struct SentInvoice {
         id: String = "stripe_invoice_id",
         currency: Option<String>,
         due_date: Option<i64>,
@@ -210,7 +210,7 @@ columns! {
 }
 
 /// The invoice of a subscription that was sent to be paid, is open, and was due first.
-pub(super) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
+pub(crate) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
     const SQL: &str = select!(
         SentInvoice,
         "FROM stripe_invoices
@@ -221,7 +221,7 @@ pub(super) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option
 }
 
 /// The mail address that an invoice shows of its customer.
-pub(super) fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects
         WHERE object = 'invoice' AND id = ?1 AND livemode IN (0, 1) AND account = ''
         AND json_type(data, '$.customer_email') = 'text'";

@@ -186,7 +186,7 @@ fn state(shown: &Value) -> Result<State<'_>, ObjectError> {
 }
 
 /// The user of a subscription.
-pub(super) fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
     Ok(reader.find(SQL, [subscription_id], row::only)?.flatten())
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::http::request::Method;
 use tilld::notify::project;
-use tilld::projection::notify::NoticeSettings;
+use tilld::notify::settings::NoticeSettings;
 use tilld::projection::{Context, Event, ProjectionError};
 use tilld::retrier::{Retrier, TICKETS};
 use tilld::retry::{self, RetryPolicy};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::Clock;
 use tilld::notify::project;
-use tilld::projection::notify::NoticeSettings;
+use tilld::notify::settings::NoticeSettings;
 use tilld::projection::{Context, Event, ProjectionError};
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{StoreError, Tx};

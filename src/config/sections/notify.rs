@@ -9,7 +9,7 @@ use crate::config::secret::shown;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::mail::{Security, Server, Settings};
 use crate::host;
-use crate::projection::notify::{NoticeSettings, Subscriber};
+use crate::notify::settings::{NoticeSettings, Subscriber};
 
 pub(super) const NOTIFY: Section = Section::once(
     "notify",

@@ -241,7 +241,7 @@ fn the_first_payment_of_a_subscription_is_no_matter_for_mail() {
 fn nobody_is_written_to_where_mail_is_off_or_no_address_is_known_and_the_application_hears_all_the_same() {
     for (mail, outcome) in [(false, "skipped: mail is off (notify.mail)"), (true, "skipped: no mail address is known")]
     {
-        let notify = tilld::projection::notify::NoticeSettings { mail, ..notify(&[(APP, &["*"])]) };
+        let notify = tilld::notify::settings::NoticeSettings { mail, ..notify(&[(APP, &["*"])]) };
         let mut till = Till::with(Setup { notify, ..Setup::default() });
         let nobody = [("email", Value::Null)];
         till.feed(&[event("customer.created", "alice", START_S, &nobody), event(CREATED, "alice", START_S, &[])]);

@@ -178,7 +178,7 @@ fn the_end_of_a_trial_is_told_while_it_is_ahead() {
 #[test]
 fn an_invoice_is_told_to_the_customer_only_where_that_is_wanted() {
     for wanted in [false, true] {
-        let wishes = tilld::projection::notify::NoticeSettings {
+        let wishes = tilld::notify::settings::NoticeSettings {
             invoice_finalized: wanted,
             ..notify(&[(APP, &["invoice.finalized"])])
         };

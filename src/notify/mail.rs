@@ -1,10 +1,10 @@
 //! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
 //! `invoiced` and `occasions`.
 
-use super::notify::NotifyBasis;
-use super::{customer, invoice};
+use super::settings::NotifyBasis;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::ownership;
+use crate::projection::{customer, invoice};
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx, users};
 

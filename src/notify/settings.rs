@@ -1,8 +1,8 @@
 //! Who wants to hear of what, by the configuration. It must never know how a mail or a request is sent. Made by `daemon`,
 //! asked by whatever writes notices and events into the outbox.
 
-use super::Context;
 use crate::entitlement::Policy;
+use crate::projection::Context;
 
 /// What operator and application want to be told, and whether customers are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

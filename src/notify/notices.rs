@@ -3,10 +3,9 @@
 //! all that follows from an event is computed, and by `tick` when time alone calls for one.
 
 use super::announce::{self, News, OfUser};
+use super::invoiced;
 use super::mail::{self, Mail, Recipient};
-use super::notify::NotifyBasis;
-use super::subscription::{self, SubscriptionRow};
-use super::{customer, invoice, invoiced};
+use super::settings::NotifyBasis;
 use crate::dunning::{self, Case, Delinquency, DueNotice, Ended, Heard, Policy, Settled, Verdict, Why, Written};
 use crate::entitlement;
 use crate::notice_kind::NoticeKind;
@@ -14,6 +13,8 @@ use crate::notify::event_type::EventType;
 use crate::notify::notice::{Notice, PaymentFacts};
 use crate::notify::text::{Link, Text};
 use crate::ownership;
+use crate::projection::subscription::{self, SubscriptionRow};
+use crate::projection::{customer, invoice};
 use crate::store::dunning_attempts::{self, Mailed, NewAttempt, Told};
 use crate::store::payment_failures::{self, Dunned};
 use crate::store::{Reader, StoreError, Tx};

@@ -17,12 +17,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::notify::NotifyBasis;
-use super::subscription::{self, Subscription};
-use super::{Event, customer};
+use super::settings::NotifyBasis;
 use crate::entitlement::Answer;
 use crate::ids;
 use crate::notify::event_type::EventType;
+use crate::projection::subscription::{self, Subscription};
+use crate::projection::{Event, customer};
 use crate::store::effective::{self, Answered};
 use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::{StoreError, Tx, inbox, settings};

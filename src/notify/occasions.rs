@@ -5,16 +5,16 @@
 use serde_json::Value;
 
 use super::announce::{self, News, OfUser};
-use super::fact::Seen;
 use super::mail::{self, Mail, Recipient};
-use super::notify::NotifyBasis;
-use super::subscription::{self, ItemRow, ShownSubscription};
-use super::{ProjectionError, customer};
+use super::settings::NotifyBasis;
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{DeadLetterFacts, DisputeFacts, InvoiceFacts, MissingFacts, Notice, TrialFacts};
 use crate::notify::text::{Link, Text};
+use crate::projection::fact::Seen;
+use crate::projection::subscription::{self, ItemRow, ShownSubscription};
+use crate::projection::{ProjectionError, customer};
 use crate::store::dead_letters::DeadLetter;
 use crate::store::objects::{self, Key};
 use crate::store::{StoreError, Tx, settings};

@@ -3,16 +3,16 @@
 //! is heard of, each for its time: a warning before the end, and a word at the end. Both are judged again when they are
 //! sent ([`against`]), so whoever has paid by then hears nothing. Called by `notices`.
 
-use super::invoice::{self, SentInvoice};
 use super::mail::{self, Mail, Recipient};
 use super::notices;
-use super::notify::NotifyBasis;
-use super::subscription::{self, ShownSubscription};
+use super::settings::NotifyBasis;
 use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
 use crate::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, PaymentFacts};
 use crate::notify::text::{Link, Text};
+use crate::projection::invoice::{self, SentInvoice};
+use crate::projection::subscription::{self, ShownSubscription};
 use crate::store::{Reader, StoreError, Tx, payment_failures};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.

@@ -3,10 +3,11 @@
 //! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
 //! first event, and by `tilld outbox resync`.
 
-use super::notify::{NoticeSettings, NotifyBasis};
-use super::{Context, announce, derived};
+use super::announce;
+use super::settings::{NoticeSettings, NotifyBasis};
+use crate::notify;
 use crate::notify::event_type::EventType;
-use crate::notify::{self};
+use crate::projection::{Context, derived};
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
 use crate::thread::Stop;
 
