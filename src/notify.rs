@@ -66,9 +66,7 @@ pub fn acting<T, E: From<ProjectionError>>(
 
 fn act(tx: &Tx, fact: &Fact, basis: NotifyBasis) -> Result<(), ProjectionError> {
     match fact {
-        Fact::AnswerChanged { user_id, before, answer } => {
-            Ok(announce::entitlement(tx, user_id, (before.as_ref(), answer), basis)?)
-        }
+        Fact::AnswerChanged(change) => Ok(announce::entitlement(tx, change, basis)?),
         Fact::SubscriptionChanged { present } => Ok(announce::subscription(tx, present, basis)?),
         Fact::CaseTouched { invoice_id, heard } => Ok(notices::review(tx, invoice_id, heard.as_ref(), basis)?),
         Fact::CasesTouched { subscription_id } => Ok(notices::review_subscription(tx, subscription_id, basis)?),

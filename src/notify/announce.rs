@@ -21,6 +21,7 @@ use super::settings::NotifyBasis;
 use crate::entitlement::Answer;
 use crate::ids;
 use crate::notify::event_type::EventType;
+use crate::projection::fact::AnswerChange;
 use crate::projection::subscription::{self, Subscription};
 use crate::projection::{Event, customer};
 use crate::store::effective::{self, Answered};
@@ -162,13 +163,9 @@ fn counted_before(before: &Answered) -> Value {
 }
 
 /// Tells that a user's answer is another one.
-pub(crate) fn entitlement(
-    tx: &Tx,
-    user_id: &str,
-    (before, answer): (Option<&Answered>, &Answer),
-    basis: NotifyBasis,
-) -> Result<(), StoreError> {
-    let old = before.map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+pub(crate) fn entitlement(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
+    let AnswerChange { user_id, before, answer } = change;
+    let old = before.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
     let (key, sequence) = of_change(tx, basis)?;
     let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": counted(answer)});
     basis

@@ -2,7 +2,7 @@
 //! (`standing` has what follows from the history of one). Each function computes its answer from rows alone, so that it
 //! may be called any number of times in any order. Called by the families, and by whatever may change an answer.
 
-use super::fact::{Compared, Fact, Facts};
+use super::fact::{AnswerChange, Compared, Fact, Facts};
 use super::{invoice, payment_intent, standing, subscription};
 use crate::entitlement::{self, Answer, Policy, Reason};
 use crate::ownership::Rules;
@@ -105,7 +105,7 @@ fn note_answer(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<
         let before = effective::find_answered(tx, user_id)?;
         if !is_same(before.as_ref(), answer) {
             let (user_id, answer) = (user_id.to_owned(), answer.clone());
-            basis.facts.note(Fact::AnswerChanged { user_id, before, answer });
+            basis.facts.note(Fact::AnswerChanged(Box::new(AnswerChange { user_id, before, answer })));
         }
     }
     Ok(())

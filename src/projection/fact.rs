@@ -13,8 +13,8 @@ use crate::store::effective::Answered;
 
 /// Something that happened.
 pub(crate) enum Fact {
-    /// A user's answer is another than the stored one; `before` is `None` where nothing was stored.
-    AnswerChanged { user_id: String, before: Option<Answered>, answer: Answer },
+    /// A user's answer is another than the stored one.
+    AnswerChanged(Box<AnswerChange>),
     /// A subscription says something else than before.
     SubscriptionChanged { present: Box<Subscription> },
     /// A failure case is to be looked at, with what an event told of an attempt to pay.
@@ -27,6 +27,14 @@ pub(crate) enum Fact {
     TrialEnds(Seen),
     /// A customer wants money back by way of the bank.
     DisputeOpened(Seen),
+}
+
+/// A user's answer and the one before it.
+pub(crate) struct AnswerChange {
+    pub(crate) user_id: String,
+    /// `None`: nothing was stored.
+    pub(crate) before: Option<Answered>,
+    pub(crate) answer: Answer,
 }
 
 /// An object as an event showed it.
