@@ -26,7 +26,8 @@ pub use outcome::{DoneOperation, OperationOutcome};
 
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;
-use crate::projection::read::{self, Sent, Shown};
+use crate::notify;
+use crate::projection::read::{Sent, Shown};
 use crate::projection::{Context, ProjectionError, subscription};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
@@ -273,7 +274,7 @@ impl Calls {
         let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
         self.store.write(move |tx| {
             for one in &shown {
-                read::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
+                notify::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
             }
             Ok(())
         })?;

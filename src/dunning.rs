@@ -1,7 +1,7 @@
 //! Dunning: which notices a failed payment calls for. From a failure case as it stands, what was just heard of it, the
 //! policy and the time, to the notices that ought to exist. Whoever calls writes down each once per case, kind and
 //! attempt, and never takes one back; so it may be asked any number of times. It knows no database, no clock, nobody's
-//! address and nobody's wishes. Called by `projection::notices`.
+//! address and nobody's wishes. Called by `notify::notices`.
 //!
 //! What comes out where it is not plain:
 //! - **Later failures** do not move the end of the grace period: it is counted from the first failure since the
@@ -40,6 +40,8 @@ mod late;
 
 pub use late::{Written, against};
 
+use crate::notice_kind::NoticeKind;
+
 /// What is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
 /// by now. As long as Stripe itself goes on delivering an event.
 pub const OLD_NEWS_S: i64 = 3 * 86_400;
@@ -51,53 +53,6 @@ pub struct Policy {
     pub grace_s: i64,
     /// How long before the end of that the warning is due, in seconds.
     pub warning_s: i64,
-}
-
-/// Kinds of notices about a failure case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The first attempt failed.
-    PaymentFailed,
-    /// A later one failed.
-    PaymentRetry,
-    /// The customer must confirm a payment.
-    PaymentActionRequired,
-    /// Access ends soon.
-    GracePeriodWarning,
-    /// Access has ended.
-    SubscriptionDowngraded,
-    /// It is paid after all.
-    PaymentRecovered,
-}
-
-impl Kind {
-    const ALL: [Self; 6] = [
-        Self::PaymentFailed,
-        Self::PaymentRetry,
-        Self::PaymentActionRequired,
-        Self::GracePeriodWarning,
-        Self::SubscriptionDowngraded,
-        Self::PaymentRecovered,
-    ];
-
-    /// The kind of this word.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-
-    /// The word in tables and payloads.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PaymentFailed => "payment_failed",
-            Self::PaymentRetry => "payment_retry",
-            Self::PaymentActionRequired => "payment_action_required",
-            Self::GracePeriodWarning => "grace_period_warning",
-            Self::SubscriptionDowngraded => "subscription_downgraded",
-            Self::PaymentRecovered => "payment_recovered",
-        }
-    }
 }
 
 /// What an event tells of a payment.
@@ -195,9 +150,9 @@ pub struct Case {
 
 /// A notice that ought to exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
+pub struct DueNotice {
     /// What it says.
-    pub kind: Kind,
+    pub kind: NoticeKind,
     /// About which attempt; 1 for what is told once in a case.
     pub attempt: i64,
     /// Whether it is told.
@@ -277,8 +232,8 @@ impl Why {
 
 /// The notices that a case calls for, now. Times in unix seconds.
 #[must_use]
-pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> Vec<Notice> {
-    let mut notices: Vec<Notice> = heard.map(|heard| about_attempt(case, heard, now)).into_iter().collect();
+pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> Vec<DueNotice> {
+    let mut notices: Vec<DueNotice> = heard.map(|heard| about_attempt(case, heard, now)).into_iter().collect();
     match case.settled {
         Some(settled) if settled.paid => notices.push(recovery(case, settled, now)),
         Some(_) => notices.extend(ending(case, now)),
@@ -287,12 +242,12 @@ pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> V
     notices
 }
 
-fn about_attempt(case: &Case, heard: &Heard, now: i64) -> Notice {
+fn about_attempt(case: &Case, heard: &Heard, now: i64) -> DueNotice {
     let attempt = heard.attempt.max(1);
     let kind = match heard.what {
-        What::ActionRequired => Kind::PaymentActionRequired,
-        What::Failed if attempt == 1 => Kind::PaymentFailed,
-        What::Failed => Kind::PaymentRetry,
+        What::ActionRequired => NoticeKind::PaymentActionRequired,
+        What::Failed if attempt == 1 => NoticeKind::PaymentFailed,
+        What::Failed => NoticeKind::PaymentRetry,
     };
     let verdict = if case.settled.is_some() {
         Verdict::Skip(Why::Settled)
@@ -310,26 +265,26 @@ fn about_attempt(case: &Case, heard: &Heard, now: i64) -> Notice {
         }
         verdict => verdict,
     };
-    Notice { kind, attempt, verdict }
+    DueNotice { kind, attempt, verdict }
 }
 
 /// Stripe has ended the subscription because the payment failed: so has access, and with a word, if that was not said.
-fn ending(case: &Case, now: i64) -> Option<Notice> {
+fn ending(case: &Case, now: i64) -> Option<DueNotice> {
     let ended = case.ended.filter(|ended| ended.speaks && !ended.downgraded && !case.first_payment)?;
     let verdict = match unless_old(ended.at, now) {
         Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
         Verdict::Tell if ended.covered => Verdict::Skip(Why::Covered),
         verdict => verdict,
     };
-    Some(Notice { kind: Kind::SubscriptionDowngraded, attempt: 1, verdict })
+    Some(DueNotice { kind: NoticeKind::SubscriptionDowngraded, attempt: 1, verdict })
 }
 
-fn recovery(case: &Case, settled: Settled, now: i64) -> Notice {
+fn recovery(case: &Case, settled: Settled, now: i64) -> DueNotice {
     let verdict = if case.told { unless_old(settled.at, now) } else { Verdict::Skip(Why::Untold) };
-    Notice { kind: Kind::PaymentRecovered, attempt: 1, verdict }
+    DueNotice { kind: NoticeKind::PaymentRecovered, attempt: 1, verdict }
 }
 
-fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<Notice> {
+fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<DueNotice> {
     let Some(grace) = case.delinquency.filter(|grace| grace.speaks && !case.first_payment) else { return Vec::new() };
     let (end, over) = (grace.ends_at(policy), grace.ends_at(policy) <= now);
     let covered = |verdict| match verdict {
@@ -340,11 +295,11 @@ fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<Notice> {
     let mut notices = Vec::new();
     if !grace.warned && !grace.downgraded && grace.warning_at(policy).is_some_and(|at| at <= now) {
         let verdict = if over { Verdict::Skip(Why::TooLate) } else { covered(Verdict::Tell) };
-        notices.push(Notice { kind: Kind::GracePeriodWarning, attempt: 1, verdict });
+        notices.push(DueNotice { kind: NoticeKind::GracePeriodWarning, attempt: 1, verdict });
     }
     if !grace.downgraded && over {
         let verdict = covered(unless_old(end, now));
-        notices.push(Notice { kind: Kind::SubscriptionDowngraded, attempt: 1, verdict });
+        notices.push(DueNotice { kind: NoticeKind::SubscriptionDowngraded, attempt: 1, verdict });
     }
     notices
 }

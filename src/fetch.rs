@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::projection::read::{self, Absorbed, Sent, Shown};
+use crate::notify;
+use crate::projection::read::{Absorbed, Sent, Shown};
 use crate::projection::thin::Fetch;
 use crate::projection::{Context, ProjectionError, kinds};
 use crate::retry::{self, RetryPolicy};
@@ -305,13 +306,13 @@ fn complete(tx: &Tx, event_id: Option<&str>, completion: &Completion, now_ms: i6
 /// The event and its object into the mirror, the object into its table; how the event ends by that.
 fn absorb(tx: &Tx, got: &Got, ours: bool, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
     if let Some(event) = &got.event {
-        read::absorb(tx, event, context, now_ms)?;
+        notify::absorb(tx, event, context, now_ms)?;
     }
     let Some(object) = &got.object else {
         let gone = format!("{WHAT} what it names is not at Stripe any more (404)");
         return Ok(if got.gone { Completion::Ignored(gone) } else { Completion::Mirrored });
     };
-    if read::absorb(tx, object, context, now_ms)? == Absorbed::NoObject {
+    if notify::absorb(tx, object, context, now_ms)? == Absorbed::NoObject {
         return Ok(Completion::Ignored(format!("{WHAT} its object has no id")));
     }
     let kind = object.object().get("object").and_then(Value::as_str).unwrap_or_default();

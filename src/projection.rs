@@ -4,36 +4,30 @@
 //! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
 
 pub mod again;
-pub mod announce;
 mod charge;
 mod checkout;
 pub(crate) mod customer;
 pub mod derived;
 mod dispute;
+pub(crate) mod fact;
 mod field;
 mod guard;
 mod history;
 pub(crate) mod invoice;
 mod invoice_payment;
-mod invoiced;
 pub mod kinds;
 pub mod links;
-mod mail;
 mod mirrored;
 pub mod mode;
-pub mod notices;
-pub mod notify;
-pub mod occasions;
 pub mod order;
 pub mod owner;
 pub(crate) mod payment_intent;
 pub mod read;
+pub mod recompute;
 mod refund;
 pub mod relink;
-pub mod resync;
 mod row;
 mod standing;
-pub mod still;
 pub(crate) mod subscription;
 pub mod thin;
 
@@ -41,6 +35,7 @@ use std::borrow::Cow;
 
 use crate::entitlement::Policy;
 use crate::kind::ObjectKind;
+use crate::notify::settings::NoticeSettings;
 use crate::ownership::Rules;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::objects::{self, Key, Reading};
@@ -48,7 +43,8 @@ use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
 use crate::verdict::Verdict;
-use notify::NoticeSettings;
+use derived::Basis;
+use fact::{Fact, Seen};
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,6 +61,16 @@ pub enum ProjectionError {
     /// A panic while the event was read.
     #[error("panicked: {0}")]
     Panicked(String),
+}
+
+/// What fails an event fails the transaction that it is a part of.
+impl From<ProjectionError> for StoreError {
+    fn from(error: ProjectionError) -> Self {
+        match error {
+            ProjectionError::Store(error) => error,
+            error => Self::Sql(error.to_string()),
+        }
+    }
 }
 
 impl ProjectionError {
@@ -96,14 +102,6 @@ pub struct Context {
     pub link: Rules,
     /// Who wants to hear of what.
     pub notify: NoticeSettings,
-}
-
-impl Context {
-    /// What is computed from the tables rests on this.
-    #[must_use]
-    pub fn basis(&self, now_ms: i64) -> derived::Basis<'_> {
-        derived::Basis { policy: &self.policy, link: &self.link, notify: &self.notify, now_ms }
-    }
 }
 
 /// Where an object's state was seen.
@@ -149,23 +147,28 @@ pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
     })
 }
 
-/// Applies an event to the tables and says how it is to be completed.
+/// Applies an event to the tables and says how it is to be completed, and the event as it was taken; `None`: it was not, as
+/// one of the other mode. Called by `notify`, which acts on the facts.
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
-pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
-    if let Some(reason) = mode::refuse(tx, event, context, now_ms)? {
+pub(crate) fn project<'e>(
+    tx: &Tx,
+    event: &'e Event,
+    context: &Context,
+    basis: Basis,
+) -> Result<(Completion, Option<Cow<'e, Event>>), ProjectionError> {
+    if let Some(reason) = mode::refuse(tx, event, context, basis)? {
         log::warn!("event ignored: it is {reason} event_id={} type={}", event.id, event.event_type);
-        return Ok(Completion::Ignored(reason));
+        return Ok((Completion::Ignored(reason), None));
     }
-    let event = &*mode::own(tx, event, context)?;
-    let completion = place(tx, event, context, now_ms)?;
-    announce::forward(tx, event, context.basis(now_ms))?;
-    Ok(completion)
+    let event = mode::own(tx, event, context)?;
+    Ok((place(tx, &event, context, basis)?, Some(event)))
 }
 
 /// Applies an event of the right mode.
-fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+fn place(tx: &Tx, event: &Event, context: &Context, basis: Basis) -> Result<Completion, ProjectionError> {
+    let now_ms = basis.now_ms;
     let snapshot = match &event.content {
         Content::Snapshot(snapshot) => snapshot,
         Content::Thin(named) => return thin::project(tx, event, named, context, now_ms),
@@ -176,7 +179,7 @@ fn place(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Compl
     let Some(key) = guard::key(event, snapshot) else {
         return Ok(Completion::Ignored("its object has no id".to_owned()));
     };
-    let step = Step { tx, event, snapshot, shown: None, context, now_ms };
+    let step = Step { tx, event, snapshot, shown: None, context, basis, now_ms };
     let winner = guard::choose(&step, key)?;
     thin::fetch_whole(&step, key, winner.as_ref())?;
     // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
@@ -194,6 +197,7 @@ struct Step<'a> {
     /// What was read, where it is no event.
     shown: Option<&'a read::Shown>,
     context: &'a Context,
+    basis: Basis<'a>,
     now_ms: i64,
 }
 
@@ -212,8 +216,18 @@ impl<'a> Step<'a> {
         matches!(self.event.origin, Origin::Api(_))
     }
 
-    fn basis(&self) -> derived::Basis<'a> {
-        self.context.basis(self.now_ms)
+    /// Notes something that happened.
+    fn note(&self, fact: Fact) {
+        self.basis.facts.note(fact);
+    }
+
+    /// The object, as the event shows it.
+    fn seen(&self, id: &str) -> Seen {
+        Seen { id: id.to_owned(), object: self.snapshot.object.clone(), at_s: self.event.created }
+    }
+
+    fn basis(&self) -> Basis<'a> {
+        self.basis
     }
 }
 

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use crate::projection::derived::Basis;
-use crate::projection::notify::NoticeSettings;
-use crate::projection::read::{self, Absorbed, Shown};
-use crate::projection::{self, Context, ProjectionError, announce, customer, relink};
+use crate::notify::settings::{NoticeSettings, NotifyBasis};
+use crate::notify::{self, announce};
+use crate::projection::read::{Absorbed, Shown};
+use crate::projection::{self, Context, ProjectionError, customer, relink};
 use crate::retrier::{self, Failed};
 use crate::retry::RetryPolicy;
 use crate::store::inbox;
@@ -77,7 +77,7 @@ pub type Report<'a> = &'a dyn Fn(u64, u64);
 pub fn rebuild(task: Task, report: Report) -> Result<Rebuilt, RebuildError> {
     let fresh = Fresh::begin(task.into, task.from, task.now_ms)?;
     let mut done = project(&fresh.tx(), task, report)?;
-    done.changed = tell(&fresh.tx(), task.context.basis(task.now_ms))?;
+    done.changed = announce_changes(&fresh.tx(), NotifyBasis::of(task.context, task.now_ms))?;
     schema::note_rules(&fresh.tx())?;
     fresh.commit()?;
     Ok(done)
@@ -124,7 +124,8 @@ fn project(tx: &Tx, task: Task, report: Report) -> Result<Rebuilt, RebuildError>
     for customer_id in file::list_said_customers(tx)? {
         customer::ensure(tx, &customer_id)?;
     }
-    relink::refresh_within(tx, context.basis(task.now_ms))?;
+    notify::acting(tx, &context, task.now_ms, |basis| relink::refresh_within(tx, basis).map_err(ProjectionError::from))
+        .map_err(StoreError::from)?;
     file::finish(tx)?;
     Ok(done)
 }
@@ -151,7 +152,7 @@ fn take_event(
     done.events = done.events.saturating_add(1);
     let attempt = pending.attempts;
     let projected = in_savepoint(tx, |tx| {
-        let completion = projection::project(tx, &projection::read(pending)?, context, now_ms)?;
+        let completion = notify::project(tx, &projection::read(pending)?, context, now_ms)?;
         inbox::complete(tx, pending.log_id, &completion, attempt, now_ms)?;
         Ok::<_, ProjectionError>(())
     });
@@ -161,7 +162,7 @@ fn take_event(
     }
     done.failed = done.failed.saturating_add(1);
     let (attempt, error) = (attempt.max(1), error.to_string());
-    let failed = Failed { pending, attempt, error: &error, basis: context.basis(now_ms) };
+    let failed = Failed { pending, attempt, error: &error, basis: NotifyBasis::of(context, now_ms) };
     let never = RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
     retrier::record(tx, &failed, Verdict::GiveUp, never).map(|_| ())
 }
@@ -187,11 +188,11 @@ fn take_reading(tx: &Tx, kept: &Kept, context: &Context) -> Result<Absorbed, Reb
     let shown = Shown::new(&kept.text, kept.reading).map_err(|error| failed(&error))?.of_mode(kept.livemode);
     let shown = shown.of_account(Some(kept.account.clone()).filter(|account| !account.is_empty()));
     let shown = if kept.completed { shown.completed() } else { shown };
-    in_savepoint(tx, |tx| read::absorb(tx, &shown, context, kept.taken_ms)).map_err(|error| failed(&error))
+    in_savepoint(tx, |tx| notify::absorb(tx, &shown, context, kept.taken_ms)).map_err(|error| failed(&error))
 }
 
 /// Tells the application of answers that are others than in the file before.
-fn tell(tx: &Tx, basis: Basis) -> Result<u64, StoreError> {
+fn announce_changes(tx: &Tx, basis: NotifyBasis) -> Result<u64, StoreError> {
     let changed = file::list_changed_answers(tx)?;
     for user_id in &changed {
         announce::answer_changed(tx, user_id, file::answer_before(tx, user_id)?.as_ref(), basis)?;

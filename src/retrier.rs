@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::projection::derived::Basis;
-use crate::projection::occasions;
+use crate::notify::occasions;
+use crate::notify::settings::NotifyBasis;
 use crate::retry::{self, RetryPolicy};
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::dead_letters::{self, DeadLetter};
@@ -41,7 +41,7 @@ pub struct Failed<'a> {
     /// Why.
     pub error: &'a str,
     /// What is computed rests on this, and the time.
-    pub basis: Basis<'a>,
+    pub basis: NotifyBasis<'a>,
 }
 
 /// Writes a failure down: due again later, or a dead letter.
@@ -110,7 +110,7 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(crate) fn bury_killer(tx: &Tx, pending: &Pending, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn bury_killer(tx: &Tx, pending: &Pending, basis: NotifyBasis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
     bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })

@@ -10,8 +10,9 @@ use crossbeam_channel::{Sender, never};
 
 use crate::clock::Clock;
 use crate::kind::ObjectKind;
-use crate::projection::kinds;
-use crate::projection::{Context, occasions};
+use crate::notify::occasions;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::{Context, kinds};
 use crate::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::store::Store;
 use crate::stripe::client::Client;
@@ -246,7 +247,7 @@ impl LateWalks {
             self.in_a_row
         );
         let context = Arc::clone(&means.context);
-        Ok(means.store.write(move |tx| occasions::late_events(tx, late, context.basis(now_ms)))?)
+        Ok(means.store.write(move |tx| occasions::late_events(tx, late, NotifyBasis::of(&context, now_ms)))?)
     }
 }
 

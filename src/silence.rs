@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::projection::{Context, occasions};
+use crate::notify::occasions;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::Context;
 use crate::store::inbox::{self, Source};
 use crate::store::{Store, StoreError, settings};
 
@@ -52,7 +54,7 @@ impl Silence {
                  reached? `tilld check` looks"
             );
             let context = Arc::clone(&self.context);
-            self.store.write(move |tx| occasions::silence(tx, since_ms, context.basis(now_ms)))?;
+            self.store.write(move |tx| occasions::silence(tx, since_ms, NotifyBasis::of(&context, now_ms)))?;
         }
         Ok(true)
     }

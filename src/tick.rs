@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::leap::{self, Caution};
-use crate::projection::{Context, derived, notices};
+use crate::notify;
+use crate::notify::notices;
+use crate::notify::settings::NotifyBasis;
+use crate::projection::{Context, derived};
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::{Store, StoreError, effective, payment_failures};
 use crate::thread::Pulse;
@@ -60,7 +63,9 @@ impl Tick {
             users += page.len();
             let context = Arc::clone(&self.context);
             self.store.write(move |tx| {
-                page.iter().try_for_each(|id| derived::refresh_effective(tx, id, context.basis(now_ms)))
+                notify::acting(tx, &context, now_ms, |basis| {
+                    page.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                })
             })?;
             pulse.beat();
         }
@@ -99,7 +104,9 @@ impl Tick {
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
             self.store.write(move |tx| {
-                due.iter().try_for_each(|id| derived::refresh_effective(tx, id, context.basis(now_ms)))
+                notify::acting(tx, &context, now_ms, |basis| {
+                    due.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                })
             })?;
         }
         Ok(count)
@@ -110,8 +117,9 @@ impl Tick {
         let due = self.store.read(|reader| payment_failures::list_due(reader, now_s, PAGE))?;
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
-            self.store
-                .write(move |tx| due.iter().try_for_each(|id| notices::review(tx, id, None, context.basis(now_ms))))?;
+            self.store.write(move |tx| {
+                due.iter().try_for_each(|id| notices::review(tx, id, None, NotifyBasis::of(&context, now_ms)))
+            })?;
         }
         Ok(count)
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use crate::notify;
+use crate::notify::settings::NotifyBasis;
 use crate::projection::{self, Context, Event, ProjectionError};
 use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
@@ -64,7 +66,7 @@ struct Work {
 }
 
 impl Worker {
-    /// A worker that projects with [`projection::project`].
+    /// A worker that projects with [`notify::project`].
     #[must_use]
     pub fn new(store: Store, context: Arc<Context>, policy: RetryPolicy, tickets: Sender<Ticket>) -> Self {
         Self {
@@ -73,7 +75,7 @@ impl Worker {
             policy,
             tickets,
             fetches: None,
-            project: projection::project,
+            project: notify::project,
             claimed: None,
             ahead: Vec::new(),
             counted: None,
@@ -166,7 +168,9 @@ impl Worker {
         if self.counted.is_none_or(|(counted, _)| counted != log_id) {
             if pending.attempts >= self.policy.max_attempts {
                 let context = Arc::clone(&self.context);
-                return self.store.write(move |tx| retrier::bury_killer(tx, &pending, context.basis(now_ms)));
+                return self
+                    .store
+                    .write(move |tx| retrier::bury_killer(tx, &pending, NotifyBasis::of(&context, now_ms)));
             }
             let attempt = self.store.write(move |tx| inbox::claim_suspect(tx, suspects, now_ms))?;
             self.counted = attempt.map(|attempt| (log_id, attempt));
@@ -301,7 +305,7 @@ fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreErro
         (Verdict::Wait, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
             let (pending, error) = (&work.pending, error.to_string());
-            let basis = terms.context.basis(terms.now_ms);
+            let basis = NotifyBasis::of(&terms.context, terms.now_ms);
             let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, basis };
             retrier::record(tx, &failed, verdict, terms.policy)
         }

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 
 use super::{Calls, CallsError, text_of};
+use crate::notify;
 use crate::projection::payment_intent;
-use crate::projection::read::{self, Sent, Shown};
+use crate::projection::read::{Sent, Shown};
 use crate::retry::{RetryPolicy, jitter_of};
 use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
 use crate::store::{StoreError, Tx, audit};
@@ -221,7 +222,7 @@ fn sent_first(operation: &Operation) -> Sent {
 /// of it, and its webhook will be looked at by an operator.
 fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, now_ms: i64) -> Result<(), StoreError> {
     use crate::projection::ProjectionError;
-    match crate::store::in_savepoint(tx, |tx| read::absorb(tx, shown, context, now_ms)) {
+    match crate::store::in_savepoint(tx, |tx| notify::absorb(tx, shown, context, now_ms)) {
         Ok(_) => Ok(()),
         Err(ProjectionError::Store(error)) => Err(error),
         Err(error) => {

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::{Failure, database};
 use crate::clock::{Clock, SystemClock};
@@ -13,10 +13,9 @@ use crate::daemon;
 use crate::delivery::Outcome;
 use crate::delivery::endpoint::{EndpointSettings, origin};
 use crate::ids;
+use crate::notify::event_type::EventType;
+use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::store::outbox::Effect;
-
-/// The type of a test event.
-const TYPE: &str = "tilld.test";
 
 /// What to try out.
 #[derive(clap::Subcommand)]
@@ -55,8 +54,8 @@ pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(
 fn event(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
     let webhook = find(target, config)?;
     let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
-    let payload = json!({"type": TYPE, "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
-    Ok(daemon::sender(webhook).send(&effect(&payload, now_ms)?, now_ms))
+    let payload = json!({"type": EventType::Test.as_str(), "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
+    Ok(daemon::sender(webhook).send(&effect(payload.to_string(), now_ms)?, now_ms))
 }
 
 fn mail(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
@@ -64,12 +63,12 @@ fn mail(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> 
     let Some(mailer) = mailer else {
         return Err(Failure::wrong_use("no mail can be sent: set notify.from and notify.smtp.host"));
     };
-    let payload = json!({"notice": "test", "to": target, "facts": {}, "user": {"id": null, "name": null}});
-    Ok(daemon::mailing(mailer)(&effect(&payload, now_ms)?, now_ms))
+    let mail = NoticeMail { notice: Notice::Test {}, to: Some(target.to_owned()), user: Addressee::default() };
+    Ok(daemon::mailing(mailer)(&effect(mail.payload()?, now_ms)?, now_ms))
 }
 
-fn effect(payload: &Value, now_ms: i64) -> Result<Effect, Failure> {
-    let (dedupe_key, payload) = (ids::random_token("test:")?, payload.to_string());
+fn effect(payload: String, now_ms: i64) -> Result<Effect, Failure> {
+    let dedupe_key = ids::random_token("test:")?;
     Ok(Effect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::table::{self, List, Page, cell, time_ms};
 use crate::cli::{Failure, database, reach};
 use crate::config::Flags;
-use crate::projection::resync;
+use crate::notify::resync;
 use crate::store::outbox::rows::{self, Filter, OutboxRow};
 use crate::store::webhook_endpoints::{self, Endpoint};
 use crate::store::{Reader, Store};

@@ -7,8 +7,11 @@ use crate::delivery::mail::{MailError, Mailer};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
 use crate::delivery::{self, Attempt, Books, Judge, Lane, Outcome, judge};
-use crate::projection::notify::Subscriber;
-use crate::projection::{Context, resync, still};
+use crate::notify::notice::NoticeMail;
+use crate::notify::resync;
+use crate::notify::settings::NotifyBasis;
+use crate::notify::settings::Subscriber;
+use crate::projection::Context;
 use crate::store::outbox::{Effect, answers, deliveries};
 use crate::store::{Store, StoreError};
 use crate::thread::Stop;
@@ -110,8 +113,9 @@ fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64)
 #[must_use]
 pub fn mail_judge(context: Context) -> Judge {
     Box::new(move |reader, effect, now_ms| {
-        let payload = serde_json::from_str(&effect.payload).unwrap_or_default();
-        still::against(reader, (effect.id, &effect.dedupe_key), &payload, context.basis(now_ms))
+        // What cannot be read is refused when it is to be sent, with the reason.
+        let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
+        mail.notice.against(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
     })
 }
 

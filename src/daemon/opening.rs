@@ -3,7 +3,7 @@
 
 use super::DaemonError;
 use crate::config::Config;
-use crate::projection::{Context, derived, mode, relink};
+use crate::projection::{Context, mode, recompute, relink};
 use crate::store::{Store, schema, settings, sync_runs};
 
 /// Brings the database in line with the configuration.
@@ -17,7 +17,7 @@ pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: 
         );
     }
     relink::if_rules_changed(store, context, now_ms)?;
-    derived::refresh_if_policy_changed(store, context, now_ms)?;
+    recompute::if_policy_changed(store, context, now_ms)?;
     if config.stripe.client.is_some() && !store.read(sync_runs::is_any_complete)? {
         log::warn!(
             "no sync has come to its end yet: what is at Stripe from before the first webhook is not known here, nor who has \

@@ -4,12 +4,13 @@
 //! at once by `tilld outbox retry` of one of them, or by a start with another configuration of it: its secrets, events, or
 //! `allow_private`. Called by `delivery`, in the transaction that records an attempt.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
 use super::sign;
 use crate::config::Secret;
+use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
+use crate::notify::text::Text;
 use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::{Reader, StoreError, Tx, webhook_endpoints};
 
@@ -152,18 +153,19 @@ impl Endpoint {
         let Some(to) = self.operator.as_deref() else { return Ok(()) };
         let state = webhook_endpoints::find(tx, &self.url)?;
         let seconds = |ms: Option<i64>| ms.map(|ms| ms.div_euclid(1000));
-        let payload = json!({
-            "notice": "webhook_endpoint_disabled", "to": to, "user": {"id": null, "name": null},
-            "facts": {
-                "url": origin, "reason": reason, "error": error, "disabled_at": now_ms.div_euclid(1000),
-                "failing_since": seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
-                "last_success_at": seconds(state.as_ref().and_then(|state| state.last_success_ms)),
-            },
-        })
-        .to_string();
+        let notice = Notice::WebhookEndpointDisabled(EndpointFacts {
+            url: Text::from(origin),
+            reason: Some(Text::from(reason)),
+            error: Some(Text::from(error)),
+            disabled_at: Some(now_ms.div_euclid(1000)),
+            failing_since: seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
+            last_success_at: seconds(state.as_ref().and_then(|state| state.last_success_ms)),
+        });
+        let dedupe_key = NoticeMail::dedupe_key(notice.kind(), &EndpointFacts::key(&self.url, now_ms));
+        let payload = NoticeMail { notice, to: Some(to.to_owned()), user: Addressee::default() }.payload()?;
         let new = NewEffect {
             kind: Kind::Mail,
-            dedupe_key: &format!("mail:webhook_endpoint_disabled:{}:{now_ms}", self.url),
+            dedupe_key: &dedupe_key,
             user_id: None,
             target: Some(super::MAIL),
             payload: &payload,

@@ -8,7 +8,6 @@
 
 mod letter;
 mod message;
-mod notice;
 mod overrides;
 mod transport;
 mod wire;
@@ -20,18 +19,19 @@ use std::time::Duration;
 
 use askama::Template as _;
 use lettre::message::Mailbox;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use letter::Letter;
 use message::{Content, Sender};
-use notice::{Notice, one_line};
 use overrides::{Overrides, Part};
 use transport::Door;
 
 use crate::host;
+use crate::notify::notice::NoticeMail;
+use crate::notify::text::one_line;
 use crate::thread::Stop;
 use crate::verdict::Verdict;
-pub use notice::{KINDS, Kind};
 pub use overrides::PLACEHOLDERS;
 
 /// How a connection to a mail server is secured.
@@ -197,30 +197,29 @@ impl Mailer {
     /// # Errors
     /// When that is no payload of a mail.
     pub fn render(&self, payload: &Value) -> Result<Rendered, MailError> {
-        let notice = Notice::read(payload).map_err(|text| MailError::new(Verdict::GiveUp, text))?;
-        self.write(&notice)
+        self.write(&read(payload)?)
     }
 
-    fn write(&self, notice: &Notice) -> Result<Rendered, MailError> {
-        let letter = letter::write(notice, &self.product);
-        let values = overrides::values(notice, &letter, &self.product);
-        let (greeting, reason) = (letter::greeting(notice), letter::reason(notice, &self.product));
+    fn write(&self, mail: &NoticeMail) -> Result<Rendered, MailError> {
+        let (kind, letter) = (mail.notice.kind(), letter::write(&mail.notice, &self.product));
+        let values = letter::values(mail, &letter, &self.product);
+        let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
         let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());
-        let own = |part, clean| self.overrides.find(notice.kind, part).map(|own| own.fill(&values, clean));
+        let own = |part| self.overrides.fill(kind, part, &values);
         let broken =
             |error: askama::Error| MailError::new(Verdict::GiveUp, format!("the mail cannot be written: {error}"));
-        let text = match own(Part::Text, str::to_owned) {
+        let text = match own(Part::Text) {
             Some(text) => text,
             None => TextPart { letter, greeting, reason, product }.render().map_err(broken)?,
         };
-        let html = match own(Part::Html, overrides::escaped) {
+        let html = match own(Part::Html) {
             Some(html) => html,
             None => {
                 let colour = letter.tone.colour();
                 HtmlPart { letter, greeting, reason, product, colour }.render().map_err(broken)?
             }
         };
-        let subject = own(Part::Subject, str::to_owned).unwrap_or_else(|| letter.subject.clone());
+        let subject = own(Part::Subject).unwrap_or_else(|| letter.subject.clone());
         Ok(Rendered { subject, text, html })
     }
 
@@ -230,16 +229,22 @@ impl Mailer {
     /// When it was not sent; [`MailError::verdict`] says whether to try again.
     pub fn send(&self, payload: &Value, message_id_seed: &str) -> Result<Sent, MailError> {
         let never = |text: String| MailError::new(Verdict::GiveUp, text);
-        let notice = Notice::read(payload).map_err(never)?;
-        let Some(to) = notice.to else {
+        let mail = read(payload)?;
+        let Some(to) = mail.to.as_deref().map(str::trim).filter(|to| !to.is_empty()) else {
             return Err(MailError::NoAddress);
         };
         let to = message::address(to).map_err(never)?;
-        let Rendered { subject, text, html } = self.write(&notice)?;
+        let Rendered { subject, text, html } = self.write(&mail)?;
         let message_id = self.sender.message_id(message_id_seed);
-        let mailbox = Mailbox::new(notice.user_name.clone(), to.clone());
+        let mailbox = Mailbox::new(mail.user.name(), to.clone());
         let message = self.sender.message(mailbox, Content { subject, text, html }, &message_id).map_err(never)?;
         let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
         Ok(Sent { message_id, answer })
     }
+}
+
+/// Reads a row's payload. What is in it is not quoted: it goes into logs.
+fn read(payload: &Value) -> Result<NoticeMail, MailError> {
+    NoticeMail::deserialize(payload)
+        .map_err(|error| MailError::new(Verdict::GiveUp, format!("the row is no mail that this tilld knows: {error}")))
 }

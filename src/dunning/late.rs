@@ -1,12 +1,13 @@
-//! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `projection::notices`.
+//! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
 
-use super::{Case, Kind, OLD_NEWS_S, Policy, Why};
+use super::{Case, OLD_NEWS_S, Policy, Why};
+use crate::notice_kind::NoticeKind;
 
 /// A notice whose mail has not been sent yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// What it says.
-    pub kind: Kind,
+    pub kind: NoticeKind,
     /// About which attempt.
     pub attempt: i64,
     /// When the newest attempt failed that is known, unix seconds.
@@ -22,23 +23,23 @@ pub fn against(case: &Case, written: &Written, policy: Policy, now: i64) -> Opti
     let is_open = case.settled.is_none();
     let end = case.delinquency.map(|grace| grace.ends_at(policy));
     let checks = match written.kind {
-        Kind::PaymentFailed | Kind::PaymentRetry | Kind::PaymentActionRequired => vec![
+        NoticeKind::PaymentFailed | NoticeKind::PaymentRetry | NoticeKind::PaymentActionRequired => vec![
             (!is_open, Why::SettledSince),
             (case.leaving, Why::Leaving),
             (written.attempt < case.attempt, Why::Older),
-            (written.kind != Kind::PaymentActionRequired && case.asked == Some(written.attempt), Why::Asked),
+            (written.kind != NoticeKind::PaymentActionRequired && case.asked == Some(written.attempt), Why::Asked),
             (is_stale(written.failed_at), Why::Stale),
             // It promises that everything works until then.
             (end.is_some_and(|end| written.failed_at < end && end <= now), Why::TooLate),
         ],
-        Kind::GracePeriodWarning => vec![
+        NoticeKind::GracePeriodWarning => vec![
             (!is_open, Why::SettledSince),
             (case.leaving, Why::Leaving),
             (end.is_none(), Why::GoodAgain),
             (end.is_some_and(|end| end <= now), Why::TooLate),
             (case.delinquency.is_some_and(|grace| grace.covered), Why::Covered),
         ],
-        Kind::SubscriptionDowngraded => {
+        NoticeKind::SubscriptionDowngraded => {
             let at = case.ended.map(|ended| ended.at).or(end);
             vec![
                 (!is_open && case.ended.is_none(), Why::SettledSince),
@@ -50,10 +51,12 @@ pub fn against(case: &Case, written: &Written, policy: Policy, now: i64) -> Opti
                 (at.is_some_and(is_stale), Why::Stale),
             ]
         }
-        Kind::PaymentRecovered => vec![
+        NoticeKind::PaymentRecovered => vec![
             (!written.failure_sent, Why::Untold),
             (case.settled.is_none_or(|settled| !settled.paid || is_stale(settled.at)), Why::Stale),
         ],
+        // All others hang on no failure case.
+        _ => Vec::new(),
     };
     checks.into_iter().find(|(speaks, _)| *speaks).map(|(_, why)| why)
 }

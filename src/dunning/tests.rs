@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::Kind::*;
 use super::Verdict::{Skip, Tell};
 use super::*;
+use crate::notice_kind::NoticeKind::{self, *};
 
 const DAY: i64 = 86_400;
 const POLICY: Policy = Policy { grace_s: 7 * DAY, warning_s: 2 * DAY };
@@ -35,7 +35,7 @@ fn asked(attempt: i64, at: i64) -> Option<Heard> {
 }
 
 /// Kind, attempt and verdict of each notice.
-fn decided(case: Case, heard: Option<Heard>, now: i64) -> Vec<(Kind, i64, Verdict)> {
+fn decided(case: Case, heard: Option<Heard>, now: i64) -> Vec<(NoticeKind, i64, Verdict)> {
     let notices = decide(&case, heard.as_ref(), POLICY, now);
     notices.into_iter().map(|notice| (notice.kind, notice.attempt, notice.verdict)).collect()
 }
@@ -140,7 +140,7 @@ fn one_attempt_is_mailed_once_whoever_has_cancelled_is_not_chased_and_a_lost_sub
 
 #[test]
 fn a_mail_that_says_what_is_not_so_any_more_is_not_sent() {
-    let why = |case: Case, kind: Kind, now: i64| {
+    let why = |case: Case, kind: NoticeKind, now: i64| {
         let written = Written { kind, attempt: 1, failed_at: 0, failure_sent: true };
         against(&case, &written, POLICY, now)
     };
@@ -179,7 +179,7 @@ fn settings_without_room_for_a_warning_give_none() {
     ] {
         let policy = Policy { grace_s: grace_days * DAY, warning_s: warning_days * DAY };
         let notices = decide(&IN_GRACE, None, policy, now_days * DAY);
-        let kinds: Vec<Kind> = notices.iter().map(|notice| notice.kind).collect();
+        let kinds: Vec<NoticeKind> = notices.iter().map(|notice| notice.kind).collect();
         assert_eq!(kinds, expected, "grace {grace_days}, warning {warning_days}, day {now_days}");
     }
 }

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use super::derived::Basis;
+use super::fact::{Compared, Facts};
 use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, kinds};
 use crate::store::objects::{self, Key, Reading};
 use crate::store::{StoreError, Tx, in_savepoint, typed};
@@ -33,7 +35,11 @@ pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Ve
     };
     let before = rows(tx)?;
     let ended = in_savepoint(tx, |tx| -> Result<(), Ended> {
-        project(tx, key, context, now_ms).map_err(Ended::Failed)?;
+        // What happens here is undone, and nobody is told of it.
+        let facts = Facts::default();
+        let (policy, link) = (&context.policy, &context.link);
+        let basis = Basis { policy, link, facts: &facts, compared: Compared::default(), now_ms };
+        project(tx, key, context, basis).map_err(Ended::Failed)?;
         Err(Ended::Compared(before.differing(&rows(tx)?)))
     });
     match ended {
@@ -47,7 +53,7 @@ pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Ve
 ///
 /// # Errors
 /// As [`differing`].
-pub fn project(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<(), ProjectionError> {
+pub(crate) fn project(tx: &Tx, key: Key, context: &Context, basis: Basis) -> Result<(), ProjectionError> {
     let Some(mirrored) = objects::find(tx, key)? else { return Ok(()) };
     let snapshot = Snapshot::of_object(&mirrored.data)?;
     let known = Reading { at_s: mirrored.event_created, log_id: 0, sent_ms: 0 };
@@ -67,6 +73,6 @@ pub fn project(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<(), 
         livemode: key.livemode,
         deleted: mirrored.deleted,
     };
-    let step = Step { tx, event: &event, snapshot: &snapshot, shown: None, context, now_ms };
+    let step = Step { tx, event: &event, snapshot: &snapshot, shown: None, context, basis, now_ms: basis.now_ms };
     dispatch(&step, key.object, Some(&winner)).map(|_| ())
 }

@@ -83,7 +83,7 @@ pub(crate) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
 }
 
 /// The user a customer belongs to.
-pub(super) fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT owner_user_id FROM stripe_customers WHERE stripe_customer_id = ?1";
     Ok(reader.find(SQL, [customer_id], row::only)?.flatten())
 }
@@ -98,14 +98,14 @@ pub(crate) fn is_deleted(reader: &Reader, customer_id: &str) -> Result<bool, Sto
 pub(super) type Contact = (Option<String>, Option<String>);
 
 /// Mail address and name of a customer, as Stripe has them.
-pub(super) fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
+pub(crate) fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
     const SQL: &str = "SELECT email, name FROM stripe_customers WHERE stripe_customer_id = ?1";
     reader.find(SQL, [customer_id], row::tuple)
 }
 
 /// The user a charge belongs to, by its payment intent, or without one by its customer. Nobody whom a reference alone names:
 /// a stranger's dispute is not that user's.
-pub(super) fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id
             WHEN p.linked_by <> 'reference' THEN p.user_id END
         FROM stripe_charges h

@@ -1,26 +1,28 @@
 //! What follows from the tables and is kept beside them: how a failure case stands, which subscription of a user counts
 //! (`standing` has what follows from the history of one). Each function computes its answer from rows alone, so that it
-//! may be called any number of times in any order. Called by the families and, when the policy changed, at start.
+//! may be called any number of times in any order. Called by the families, and by whatever may change an answer.
 
-use super::notify::NoticeSettings;
-use super::{Context, announce, invoice, payment_intent, standing, subscription};
+use super::fact::{AnswerChange, Compared, Fact, Facts};
+use super::{invoice, payment_intent, standing, subscription};
 use crate::entitlement::{self, Answer, Policy, Reason};
 use crate::ownership::Rules;
-use crate::store::effective::{self, Effective};
+use crate::store::effective::{self, Answered, Effective};
 use crate::store::payment_failures::Resolution;
-use crate::store::{Store, StoreError, Tx, payment_failures, settings, users};
+use crate::store::{StoreError, Tx, payment_failures};
 
 /// What a computation rests on besides the tables.
 #[derive(Clone, Copy)]
 pub struct Basis<'a> {
     /// Plans and periods.
-    pub policy: &'a Policy,
+    pub(crate) policy: &'a Policy,
     /// Whose word counts for what.
-    pub link: &'a Rules,
-    /// Who wants to hear of what.
-    pub notify: &'a NoticeSettings,
+    pub(crate) link: &'a Rules,
+    /// Where what happened is noted.
+    pub(crate) facts: &'a Facts,
+    /// What is compared with what it was.
+    pub(crate) compared: Compared,
     /// Unix milliseconds.
-    pub now_ms: i64,
+    pub(crate) now_ms: i64,
 }
 
 /// Brings a failure case in line with its invoice, its payment and its subscription. `false`: there is no case.
@@ -62,14 +64,14 @@ fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), StoreError> {
     let all = subscription::list_of_user(tx, user_id)?;
     let facts: Vec<entitlement::Subscription> = all.iter().map(subscription::ShownSubscription::facts).collect();
     let now = basis.now_ms.div_euclid(1000);
     let chosen = entitlement::effective(&facts, basis.policy, now);
     let shown = chosen.and_then(|fact| all.iter().find(|one| one.subscription.stripe_subscription_id == fact.id));
     let (Some(fact), Some(shown)) = (chosen, shown) else {
-        announce::entitlement(tx, user_id, &entitlement::no_subscription(), basis)?;
+        note_answer(tx, user_id, &entitlement::no_subscription(), basis)?;
         return effective::remove(tx, user_id);
     };
     let answer = entitlement::of_one(fact, basis.policy, now);
@@ -93,8 +95,34 @@ pub fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), Sto
         ends_at: answer.ends_at,
         changes_at: entitlement::changes_at(fact, basis.policy, now),
     };
-    announce::entitlement(tx, user_id, &answer, basis)?;
+    note_answer(tx, user_id, &answer, basis)?;
     effective::put(tx, &effective_row, basis.now_ms)
+}
+
+/// Notes that a user's answer is another than the stored one. To be called before the row is replaced.
+fn note_answer(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
+    if basis.compared.answers {
+        let before = effective::find_answered(tx, user_id)?;
+        if !is_same(before.as_ref(), answer) {
+            let (user_id, answer) = (user_id.to_owned(), answer.clone());
+            basis.facts.note(Fact::AnswerChanged(Box::new(AnswerChange { user_id, before, answer })));
+        }
+    }
+    Ok(())
+}
+
+/// All that counts, which is not how fresh an answer is. Who has no row has the answer of those without a subscription.
+fn is_same(before: Option<&Answered>, answer: &Answer) -> bool {
+    let Some(before) = before else { return answer.reason == Reason::NoSubscription };
+    before.entitled == answer.entitled
+        && before.tier == answer.tier
+        && before.reason == answer.reason.as_str()
+        && Some(&before.status) == answer.status.as_ref()
+        && Some(&before.subscription_id) == answer.subscription_id.as_ref()
+        && before.price_id == answer.price_id
+        && before.valid_until == answer.valid_until
+        && before.grace_period_end == answer.grace_period_end
+        && before.ends_at == answer.ends_at
 }
 
 /// Says what an operator should look at: somebody pays and gets nothing.
@@ -121,51 +149,5 @@ pub(super) fn refresh_effective_of(tx: &Tx, subscription_id: &str, basis: Basis)
     match subscription::find_user(tx, subscription_id)? {
         Some(user_id) => refresh_effective(tx, &user_id, basis),
         None => Ok(()),
-    }
-}
-
-/// Users whose effective subscription is computed anew in one commit.
-const PAGE: u32 = 500;
-
-/// Computes every user's effective subscription anew if plans or periods are not those of the last run, and has the open
-/// failure cases looked at again if those or the warning's time are not.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn refresh_if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    let policy = format!("{:?}", context.policy);
-    let warning = context.notify.warning_s.to_string();
-    let is_known = |name: &str, value: &String| {
-        store.read(|reader| settings::find(reader, name)).map(|known| known.as_ref() == Some(value))
-    };
-    let same_policy = is_known(settings::POLICY, &policy)?;
-    if same_policy && is_known(settings::WARNING, &warning)? {
-        return Ok(());
-    }
-    if !same_policy {
-        refresh_everyone(store, context, now_ms)?;
-    }
-    store.write(move |tx| {
-        payment_failures::set_all_due(tx)?;
-        settings::put(tx, settings::WARNING, &warning)?;
-        settings::put(tx, settings::POLICY, &policy)
-    })
-}
-
-fn refresh_everyone(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    let mut last = String::new();
-    loop {
-        let (context, after) = (context.clone(), last);
-        let ids = store.write(move |tx| {
-            let ids = users::list_ids(tx, &after, PAGE)?;
-            for id in &ids {
-                refresh_effective(tx, id, context.basis(now_ms))?;
-            }
-            Ok(ids)
-        })?;
-        match ids.into_iter().next_back() {
-            Some(id) => last = id,
-            None => return Ok(()),
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! Disputes. Their set of statuses is open, and `closed` may be heard before `created`.
 
+use super::fact::Fact;
 use super::history::{self, Concern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field, occasions};
+use super::{ProjectionError, Step, Winner, field};
 use crate::kind::ObjectKind;
+use crate::stripe::object;
 
 /// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
@@ -44,8 +46,8 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     if let Some(winner) = winner {
         DisputeRow::of(winner)?.put(step.tx)?;
     }
-    if step.event.event_type == "charge.dispute.created" {
-        occasions::dispute_created(step)?;
+    if step.event.event_type == "charge.dispute.created" && !step.is_reading() {
+        step.note(Fact::DisputeOpened(step.seen(object::required_reference(&step.snapshot.object, "id")?)));
     }
     history::audit(step, &Concern::default())
 }

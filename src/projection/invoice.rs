@@ -3,12 +3,11 @@
 //! `projection`; its questions by the API, the mails and whoever looks at a failure case.
 
 use super::derived::{self, Basis};
+use super::fact::Fact;
 use super::history::{self, Concern};
 use super::owner::rows::Named;
 use super::row::row;
-use super::{
-    ProjectionError, Step, Winner, field, invoice_payment, notices, occasions, owner, payment_intent, rewrite, standing,
-};
+use super::{ProjectionError, Step, Winner, field, invoice_payment, owner, payment_intent, rewrite, standing};
 use crate::dunning::{Heard, What};
 use crate::kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::payment_failures::{self, Failure};
@@ -114,15 +113,15 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         derived::refresh_effective_of(step.tx, subscription_id, step.basis())?;
     }
     if has_case {
-        notices::review(step.tx, id, heard.as_ref(), step.basis())?;
+        step.note(Fact::CaseTouched { invoice_id: id.to_owned(), heard });
     }
     let is_sent = object::text(shown, "collection_method")? == Some("send_invoice");
     if let Some(subscription_id) = subscription_id.filter(|_| has_case || is_sent) {
         // Where this case is settled, another one stands for the delinquency; and an invoice that was sent has none.
-        notices::review_subscription(step.tx, subscription_id, step.basis())?;
+        step.note(Fact::CasesTouched { subscription_id: subscription_id.to_owned() });
     }
-    if step.event.event_type == "invoice.finalized" {
-        occasions::invoice_finalized(step, id)?;
+    if step.event.event_type == "invoice.finalized" && !step.is_reading() {
+        step.note(Fact::InvoiceFinalized(step.seen(id)));
     }
     history::audit(step, &concern)
 }
@@ -201,6 +200,11 @@ pub(super) fn find_standing(reader: &Reader, invoice_id: &str) -> Result<Option<
     reader.find(SQL, [invoice_id], InvoiceStanding::read)
 }
 
+/// The status of an invoice, if both are known.
+pub(crate) fn find_status(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+    Ok(find_standing(reader, invoice_id)?.and_then(|standing| standing.status))
+}
+
 /// Invoices that are paid by a payment intent, by id.
 pub(super) fn list_ids_of_intent(reader: &Reader, intent_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str =
@@ -210,7 +214,7 @@ pub(super) fn list_ids_of_intent(reader: &Reader, intent_id: &str) -> Result<Vec
 
 columns! {
     /// What customer and application are told of an invoice. Its links are bearer links: never logged.
-    pub(super) struct InvoiceDetails {
+    pub(crate) struct InvoiceDetails {
         number: Option<String>,
         billing_reason: Option<String>,
         amount_paid: Option<i64>,
@@ -221,7 +225,7 @@ columns! {
 }
 
 /// What is told of an invoice.
-pub(super) fn find_details(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
+pub(crate) fn find_details(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
     const SQL: &str = select!(InvoiceDetails, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], InvoiceDetails::read)
 }
@@ -235,7 +239,7 @@ pub(crate) fn find_payable(reader: &Reader, invoice_id: &str) -> Result<Option<(
 
 columns! {
     /// An invoice that was sent to be paid, and is not.
-    pub(super) struct SentInvoice {
+    pub(crate) struct SentInvoice {
         id: String = "stripe_invoice_id",
         currency: Option<String>,
         due_date: Option<i64>,
@@ -243,7 +247,7 @@ columns! {
 }
 
 /// The invoice of a subscription that was sent to be paid, is open, and was due first.
-pub(super) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
+pub(crate) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
     const SQL: &str = select!(
         SentInvoice,
         "FROM stripe_invoices
@@ -254,7 +258,7 @@ pub(super) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option
 }
 
 /// The mail address that an invoice shows of its customer.
-pub(super) fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects
         WHERE object = 'invoice' AND id = ?1 AND livemode IN (0, 1) AND account = ''
         AND json_type(data, '$.customer_email') = 'text'";

@@ -4,18 +4,20 @@
 
 use std::borrow::Cow;
 
+use super::derived::Basis;
 use super::{Context, Event, derived, kinds};
+use crate::notify;
 use crate::store::{Reader, Store, StoreError, Tx, modes, settings};
 
 /// Why an event is not for these tables: it is of the other mode. The first live event turns the database.
-pub(super) fn refuse(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Option<String>, StoreError> {
+pub(super) fn refuse(tx: &Tx, event: &Event, context: &Context, basis: Basis) -> Result<Option<String>, StoreError> {
     let Some(actual) = event.livemode else { return Ok(None) };
     let expected = match context.livemode {
         Some(expected) => expected,
         None if is_live(tx)? => true,
         None => {
             if actual && event.account.is_none() {
-                turn(tx, context, now_ms)?;
+                turn(tx, basis)?;
             }
             return Ok(None);
         }
@@ -32,7 +34,7 @@ fn is_live(reader: &Reader) -> Result<bool, StoreError> {
 }
 
 /// The database is of live mode from now on.
-fn turn(tx: &Tx, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+fn turn(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
     settings::put(tx, settings::STRIPE_MODE, settings::LIVE)?;
     if !modes::has_test(tx)? {
         return Ok(());
@@ -44,7 +46,7 @@ fn turn(tx: &Tx, context: &Context, now_ms: i64) -> Result<(), StoreError> {
          customers or subscriptions of test mode",
         users.len()
     );
-    users.iter().try_for_each(|user_id| derived::refresh_effective(tx, user_id, context.basis(now_ms)))
+    users.iter().try_for_each(|user_id| derived::refresh_effective(tx, user_id, basis))
 }
 
 /// The event, as our own where it names our own account.
@@ -101,7 +103,7 @@ pub fn settle(store: &Store, context: &Context, is_said: bool, now_ms: i64) -> R
     let (turns, context) = (context.livemode == Some(true) && is_new, context.clone());
     let adopted = store.write(move |tx| {
         if turns {
-            turn(tx, &context, now_ms)?;
+            notify::acting(tx, &context, now_ms, |basis| turn(tx, basis))?;
         }
         let Some(account) = ours(tx, &context)? else { return Ok(0) };
         settings::put(tx, settings::STRIPE_ACCOUNT, &account)?;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::derived::Basis;
 use super::guard::{Counted, Shows};
 use super::order::{self, Candidate};
 use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
@@ -104,11 +105,11 @@ pub enum Absorbed {
     NoObject,
 }
 
-/// Takes a reading into the tables.
+/// Takes a reading into the tables. Called by `notify`, which acts on the facts.
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
-pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<Absorbed, ProjectionError> {
+pub(crate) fn absorb(tx: &Tx, shown: &Shown, context: &Context, basis: Basis) -> Result<Absorbed, ProjectionError> {
     let snapshot = with_last_words(tx, shown, context)?;
     let mut event = event(&snapshot.object, shown, context);
     if is_deleted(&snapshot.object) {
@@ -116,7 +117,7 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
     }
     let snapshot = &snapshot;
     let Some(key) = guard::key(&event, snapshot) else { return Ok(Absorbed::NoObject) };
-    let step = Step { tx, event: &event, snapshot, shown: Some(shown), context, now_ms };
+    let step = Step { tx, event: &event, snapshot, shown: Some(shown), context, basis, now_ms: basis.now_ms };
     let Some(winner) = guard::choose(&step, key)? else { return Ok(Absorbed::Late) };
     if !shown.completed {
         thin::fetch_whole(&step, key, Some(&winner))?;

@@ -5,6 +5,7 @@
 use super::derived::Basis;
 use super::owner::rows::{self, Named};
 use super::{Context, ProjectionError, checkout, derived, owner};
+use crate::notify;
 use crate::ownership::Rules;
 use crate::store::{Store, StoreError, Tx, settings, users};
 
@@ -112,9 +113,9 @@ fn refresh_all(store: &Store, context: &Context, now_ms: i64) -> Result<(), Stor
             let context = context.clone();
             store.write(move |tx| {
                 let page = rows::list_ids(tx, named, &after, PAGE)?;
-                for id in &page {
-                    refresh(tx, named, id, context.basis(now_ms))?;
-                }
+                notify::acting(tx, &context, now_ms, |basis| {
+                    page.iter().try_for_each(|id| refresh(tx, named, id, basis))
+                })?;
                 Ok(page.into_iter().next_back())
             })
         })?;

@@ -5,11 +5,12 @@ mod items;
 
 use serde_json::Value;
 
+use super::fact::Fact;
 use super::history::{self, Concern, SubscriptionState};
 use super::owner::rows::{self, Named};
 use super::row::row;
 use super::standing::{self, SubscriptionPast};
-use super::{ProjectionError, Step, Winner, announce, derived, field, notices, occasions, owner};
+use super::{ProjectionError, Step, Winner, derived, field, owner};
 use crate::entitlement;
 use crate::kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::ownership::LinkedBy;
@@ -82,9 +83,9 @@ row! {
 
 /// A subscription with its items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Subscription {
-    pub(super) row: SubscriptionRow,
-    pub(super) items: Vec<ItemRow>,
+pub(crate) struct Subscription {
+    pub(crate) row: SubscriptionRow,
+    pub(crate) items: Vec<ItemRow>,
 }
 
 impl Subscription {
@@ -115,7 +116,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         let object = (Named::Subscription, id);
         let lost = owner::lost_name(step.tx, winner, object, &step.context.link)?;
         let present = Subscription::of(winner)?;
-        let before = announce::before(step, id)?;
+        let before = before(step, id)?;
         present.put(step, owner::is_named(winner, &step.context.link))?;
         owner::keep_name(step, Some(winner), object, lost)?;
         for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
@@ -123,7 +124,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         }
         standing::refresh(step.tx, id)?;
         has_its_owner(step, id, Some(&present.row.stripe_customer_id), former_customer.as_deref())?;
-        announce::subscription(step, before.as_ref(), &present)?;
+        note_change(step, before.as_ref(), present);
     } else {
         owner::keep_name(step, None, (Named::Subscription, id), None)?;
         // A late event, too, can tell when a delinquency or a pause began.
@@ -131,11 +132,35 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         let present = former_customer.as_deref();
         has_its_owner(step, id, present, present)?;
     }
-    notices::review_subscription(step.tx, id, step.basis())?;
-    if step.event.event_type == "customer.subscription.trial_will_end" {
-        occasions::trial_will_end(step, id)?;
+    step.note(Fact::CasesTouched { subscription_id: id.to_owned() });
+    if step.event.event_type == "customer.subscription.trial_will_end" && !step.is_reading() {
+        step.note(Fact::TrialEnds(step.seen(id)));
     }
     history::audit(step, &concern)
+}
+
+/// A subscription as it stands before its row is replaced, if anybody wants to know.
+fn before(step: &Step, id: &str) -> Result<Option<Subscription>, StoreError> {
+    if !step.basis().compared.subscriptions {
+        return Ok(None);
+    }
+    let known = find(step.tx, id)?;
+    Ok(known.map(|known| Subscription { row: known.subscription, items: known.items }))
+}
+
+/// Notes that a subscription is another than before.
+fn note_change(step: &Step, before: Option<&Subscription>, present: Subscription) {
+    // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
+    let says = |one: &Subscription| {
+        let mut one = one.clone();
+        one.row.event_created = 0;
+        one.row.event_id = String::new();
+        one.row.deleted = one.row.deleted || one.row.status == "canceled";
+        one
+    };
+    if step.basis().compared.subscriptions && before.is_none_or(|before| says(before) != says(&present)) {
+        step.note(Fact::SubscriptionChanged { present: Box::new(present) });
+    }
 }
 
 /// Whether the event says that the subscription's status is another one now.
@@ -185,7 +210,7 @@ fn state(shown: &Value) -> Result<SubscriptionState<'_>, ObjectError> {
 }
 
 /// The user of a subscription.
-pub(super) fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
     Ok(reader.find(SQL, [subscription_id], row::only)?.flatten())
 }

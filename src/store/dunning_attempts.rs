@@ -2,6 +2,7 @@
 
 use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::notice_kind::NoticeKind;
 
 /// A notice that is to be on record.
 pub struct NewAttempt<'a> {
@@ -12,7 +13,7 @@ pub struct NewAttempt<'a> {
     /// Which payment attempt it is about; 1 for what is told once.
     pub attempt: i64,
     /// Kind of notice.
-    pub kind: &'a str,
+    pub kind: NoticeKind,
     /// Whether it was to be told.
     pub told: bool,
     /// Of a warning or a downgrade: start of the delinquency, unix seconds.
@@ -33,8 +34,16 @@ const ADD: &str = "INSERT INTO dunning_attempts
 /// # Errors
 /// When the database cannot take it.
 pub fn add(tx: &Tx, new: &NewAttempt) -> Result<bool, StoreError> {
-    let params =
-        (new.case_id, new.user_id, new.attempt, new.kind, new.told, new.grace_started_at, new.outcome, new.now_ms);
+    let params = (
+        new.case_id,
+        new.user_id,
+        new.attempt,
+        new.kind.as_str(),
+        new.told,
+        new.grace_started_at,
+        new.outcome,
+        new.now_ms,
+    );
     Ok(tx.execute(ADD, params)? == 1)
 }
 
@@ -46,7 +55,7 @@ const SET_MAIL: &str = "UPDATE dunning_attempts SET outbox_id = ?4, outcome = ?5
 /// # Errors
 /// When the database cannot take it.
 pub fn set_mail(tx: &Tx, new: &NewAttempt, outbox_id: Option<i64>, outcome: Option<&str>) -> Result<(), StoreError> {
-    tx.execute(SET_MAIL, (new.case_id, new.kind, new.attempt, outbox_id, outcome)).map(|_| ())
+    tx.execute(SET_MAIL, (new.case_id, new.kind.as_str(), new.attempt, outbox_id, outcome)).map(|_| ())
 }
 
 /// The mail is sent: notes it with its attempt. `false`: the mail is none of a failure case.
@@ -133,6 +142,11 @@ const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn is_on_record(reader: &Reader, subscription_id: &str, kind: &str, started_at: i64) -> Result<bool, StoreError> {
-    Ok(reader.find(ON_RECORD, (subscription_id, kind, started_at), |_| Ok(()))?.is_some())
+pub fn is_on_record(
+    reader: &Reader,
+    subscription_id: &str,
+    kind: NoticeKind,
+    started_at: i64,
+) -> Result<bool, StoreError> {
+    Ok(reader.find(ON_RECORD, (subscription_id, kind.as_str(), started_at), |_| Ok(()))?.is_some())
 }

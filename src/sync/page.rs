@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::{Means, SyncError, nested};
 use crate::kind::ObjectKind;
+use crate::notify;
 use crate::projection::ProjectionError;
-use crate::projection::read::{self, Absorbed, Shown};
+use crate::projection::read::{Absorbed, Shown};
 use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::list::{self, ListPage};
@@ -77,7 +78,7 @@ pub(super) fn take<T: Send + 'static>(
         let (shown, mark, context) = (Arc::clone(&shown), Arc::clone(&mark), Arc::clone(&context));
         means.store.write(move |tx| {
             for object in shown.iter() {
-                read::absorb(tx, object, &context, now_ms).map_err(undo_all)?;
+                notify::absorb(tx, object, &context, now_ms).map_err(undo_all)?;
             }
             mark(tx, failed)
         })
@@ -109,7 +110,7 @@ pub(super) enum Taken {
 pub(super) fn absorb_one(means: &Means, shown: &Arc<Vec<Shown>>, place: usize) -> Result<Taken, StoreError> {
     let (context, now_ms, shown) = (Arc::clone(&means.context), means.clock.now_ms(), Arc::clone(shown));
     let outcome = means.store.write(move |tx| {
-        let taken = in_savepoint(tx, |tx| read::absorb(tx, &shown[place], &context, now_ms));
+        let taken = in_savepoint(tx, |tx| notify::absorb(tx, &shown[place], &context, now_ms));
         match taken {
             Ok(absorbed) => Ok(Taken::Absorbed(absorbed)),
             Err(ProjectionError::Store(error)) => Err(error),

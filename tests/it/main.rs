@@ -13,6 +13,7 @@ mod cli_check;
 mod client;
 mod crash;
 mod delivery;
+mod documents;
 mod drift;
 mod dunning;
 mod faults;

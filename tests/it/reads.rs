@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tilld::clock::Clock;
-use tilld::projection::read::{self, Absorbed, Sent, Shown};
+use tilld::projection::read::{Absorbed, Sent, Shown};
 
 use crate::harness::{DAY_S, START_S, Till};
 use crate::samples::event;
@@ -27,7 +27,7 @@ fn absorb_after(till: &Till, object: &Value, sent: Sent, at_s: i64, took_ms: i64
     let reading = sent.reading(Some(at_s), sent.at_ms + took_ms);
     let shown = Shown::new(&object.to_string(), reading).unwrap();
     let (context, now_ms) = (till.context.clone(), till.clock.now_ms());
-    till.store.write(move |tx| Ok(read::absorb(tx, &shown, &context, now_ms).unwrap())).unwrap()
+    till.store.write(move |tx| Ok(tilld::notify::absorb(tx, &shown, &context, now_ms).unwrap())).unwrap()
 }
 
 fn object(event: &Value) -> Value {

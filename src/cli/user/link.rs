@@ -11,10 +11,11 @@ use serde_json::json;
 use crate::cli::{Failure, database, outward, table};
 use crate::config::{Config, Flags};
 use crate::daemon;
+use crate::notify;
 use crate::projection::Context;
 use crate::projection::kinds;
 use crate::projection::links::{self, Kind, Linked, Said};
-use crate::projection::read::{self, Shown};
+use crate::projection::read::Shown;
 use crate::store::{Store, StoreError};
 use crate::stripe::form::Form;
 use crate::stripe::object::is_user_id;
@@ -213,7 +214,9 @@ impl Linker<'_> {
         let linked = if dry_run {
             self.store.read(|reader| links::foresee(reader, said(wanted), force))?
         } else {
-            self.store.write(move |tx| links::link(tx, said(&one), force, context.basis(now_ms)))?
+            self.store.write(move |tx| {
+                notify::acting(tx, &context, now_ms, |basis| links::link(tx, said(&one), force, basis))
+            })?
         };
         Ok(match linked {
             Linked::Now => Outcome::Linked,
@@ -245,7 +248,7 @@ fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outco
     if !dry_run {
         let (context, now_ms) = (std::sync::Arc::clone(&means.context), means.clock.now_ms());
         let absorbed = means.store.write(move |tx| {
-            read::absorb(tx, &shown, &context, now_ms).map(|_| ()).map_err(|error| match error {
+            notify::absorb(tx, &shown, &context, now_ms).map(|_| ()).map_err(|error| match error {
                 crate::projection::ProjectionError::Store(error) => error,
                 error => StoreError::Content(error.to_string()),
             })
@@ -305,7 +308,7 @@ pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> 
     let (one, context, now_ms) = (wanted.clone(), daemon::context(&config), database::operator().now_ms);
     let (unlinked, owner) = database::with_store(&config, |store| {
         Ok(store.write(move |tx| {
-            let unlinked = links::unlink(tx, said(&one), context.basis(now_ms))?;
+            let unlinked = notify::acting(tx, &context, now_ms, |basis| links::unlink(tx, said(&one), basis))?;
             Ok((unlinked, links::owner_of(tx, said(&one))?))
         })?)
     })?;

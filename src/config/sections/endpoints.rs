@@ -6,6 +6,7 @@ use crate::config::secret::{Secret, shown};
 use crate::config::urls;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::sign::{KEY_BYTES, key_of};
+use crate::notify::event_type::EventType;
 
 const URL_ENV: &str = "TILLD_NOTIFY_WEBHOOK_URL";
 
@@ -42,16 +43,6 @@ pub(super) const WEBHOOK: Section = Section {
     ],
 };
 
-/// Types of events that we make; `stripe.…` forwards Stripe's.
-const TYPES: [&str; 7] = [
-    "entitlement.changed",
-    "subscription.changed",
-    "payment.failed",
-    "payment.recovered",
-    "dispute.created",
-    "invoice.finalized",
-    "webhook.dead_letter",
-];
 /// Secrets of one endpoint at most.
 const SECRETS: usize = 2;
 
@@ -103,7 +94,8 @@ fn events(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
         reader.fault(key, "is empty: list the types that this endpoint wants, or \"*\" for all");
     }
     for event in given.iter().filter(|event| !is_pattern(event)) {
-        let (shown, types) = (shown(event), TYPES.join(", "));
+        let types: Vec<&str> = EventType::offered().map(EventType::as_str).collect();
+        let (shown, types) = (shown(event), types.join(", "));
         reader.fault(key, format!("{shown} is no type of event: there are {types}, \"stripe.*\" and \"*\""));
     }
     given
@@ -111,13 +103,13 @@ fn events(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
 
 /// A type, the beginning of some followed by `*`, or something of Stripe's.
 fn is_pattern(text: &str) -> bool {
-    let known = |name: &str| TYPES.contains(&name);
+    let mut types = EventType::offered().map(EventType::as_str);
     match text.strip_suffix('*') {
         Some("") => true,
         Some(beginning) if beginning.ends_with('.') && !beginning.contains('*') => {
-            beginning.starts_with("stripe.") || TYPES.iter().any(|name| name.starts_with(beginning))
+            beginning.starts_with("stripe.") || types.any(|name| name.starts_with(beginning))
         }
         Some(_) => false,
-        None => known(text) || text.strip_prefix("stripe.").is_some_and(|rest| !rest.is_empty()),
+        None => types.any(|name| name == text) || text.strip_prefix("stripe.").is_some_and(|rest| !rest.is_empty()),
     }
 }

@@ -9,7 +9,7 @@ use crate::config::secret::shown;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::mail::{Security, Server, Settings};
 use crate::host;
-use crate::projection::notify::{NoticeSettings, Subscriber};
+use crate::notify::settings::{NoticeSettings, Subscriber};
 
 pub(super) const NOTIFY: Section = Section::once(
     "notify",
@@ -25,6 +25,10 @@ pub(super) const NOTIFY: Section = Section::once(
             .no_default()
             .env(&["TILLD_NOTIFY_FROM"])
             .about("Who mails are from; needed with mail = true."),
+        text("notify.reply_to", "Example Help <help@example.com>")
+            .no_default()
+            .env(&["TILLD_NOTIFY_REPLY_TO"])
+            .about("Where answers to mails go (Reply-To); no default: to the sender."),
         text("notify.operator", "ops@example.com")
             .no_default()
             .env(&["TILLD_NOTIFY_OPERATOR"])
@@ -94,6 +98,7 @@ pub(super) fn notices(reader: &mut Reader<'_>, warning_s: i64, endpoints: &[Endp
 /// What a mailer is made from; none where no sender or no mail server is named, which is a fault only if mail is wanted.
 pub(super) fn mail(reader: &mut Reader<'_>, is_wanted: bool) -> Option<Settings> {
     let from = reader.parsed("notify.from", sender);
+    let reply_to = reader.parsed("notify.reply_to", sender);
     let product = reader.text("notify.product");
     let templates = reader.text("notify.templates").map(|path| reader.around().absolute(path));
     let server = server(reader);
@@ -106,7 +111,7 @@ pub(super) fn mail(reader: &mut Reader<'_>, is_wanted: bool) -> Option<Settings>
             reader.fault(key, format!("is missing, and notify.mail is true: {advice}"));
         }
     }
-    Some(Settings { from: from?, reply_to: None, product, templates, server: server? })
+    Some(Settings { from: from?, reply_to, product, templates, server: server? })
 }
 
 fn server(reader: &mut Reader<'_>) -> Option<Server> {

@@ -49,12 +49,23 @@ fn mail_needs_a_sender_and_a_server_and_says_so_at_once() {
 }
 
 #[test]
+fn answers_to_mails_go_where_reply_to_says() {
+    assert_eq!(World::bare().file(MAIL).tool().mail.unwrap().reply_to, None);
+    let from_file =
+        World::bare().file(&MAIL.replace("[notify.smtp]", "reply_to = \"Help <help@example.com>\"\n[notify.smtp]"));
+    assert_eq!(from_file.tool().mail.unwrap().reply_to.as_deref(), Some("Help <help@example.com>"));
+    let from_environment = World::bare().file(MAIL).env(&[("TILLD_NOTIFY_REPLY_TO", "help@example.com")]);
+    assert_eq!(from_environment.tool().mail.unwrap().reply_to.as_deref(), Some("help@example.com"));
+}
+
+#[test]
 fn what_is_wrong_about_mail_is_refused_in_words() {
     for (text, part) in [
         ("from = \"billing\"", "notify.from: \"billing\" is no mail address"),
         ("from = \"a b@example.com\"", "notify.from: "),
         ("from = \"Shop <billing@>\"", "notify.from: "),
         ("operator = \"Ops <ops@example.com>\"", "notify.operator: "),
+        ("reply_to = \"help\"", "notify.reply_to: \"help\" is no mail address"),
         ("mail = \"yes\"", "notify.mail: must be true or false, not a text"),
         ("[notify.smtp]\nhost = \"smtp.example.com:587\"", "the port is notify.smtp.port"),
         ("[notify.smtp]\nsecurity = \"ssl\"", "must be \"starttls\", \"tls\" or \"none\", not \"ssl\""),

@@ -1,12 +1,17 @@
 //! What a mail says, once for both of its parts, so that text and HTML never differ: subject, heading, sentences, a table
-//! of facts, one button. `letter::customer` and `letter::operator` have the words. Called by `mail`.
+//! of facts, one button; and the same facts for templates of the operator's own. `letter::customer` and
+//! `letter::operator` have the words. Called by `mail`.
 
 mod customer;
 mod operator;
 
-use super::notice::{Kind, Notice};
+use std::collections::BTreeMap;
+
 use super::words;
 use crate::money;
+use crate::notice_kind::NoticeKind;
+use crate::notify::notice::{Notice, NoticeMail};
+use crate::notify::text::{Link as ForeignLink, Text};
 
 /// What a mail looks like at first sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,12 @@ impl Tone {
     }
 }
 
+/// What a fact is called in templates, and how it reads; `None`: not known.
+pub(super) type Fact = (&'static str, Option<String>);
+
+/// The facts of one mail, by placeholder.
+pub(super) type Values = BTreeMap<&'static str, String>;
+
 /// A link with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
@@ -57,6 +68,8 @@ pub(super) struct Letter {
     pub(super) after: Vec<String>,
     /// The day that it is about.
     pub(super) date: Option<String>,
+    /// What only notices of this kind know, for templates.
+    facts: Vec<Fact>,
 }
 
 impl Letter {
@@ -71,6 +84,7 @@ impl Letter {
             details: Vec::new(),
             after: Vec::new(),
             date: None,
+            facts: Vec::new(),
         }
     }
 
@@ -101,6 +115,12 @@ impl Letter {
         self
     }
 
+    /// What templates may show besides.
+    fn with(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
+        self.facts.extend(facts);
+        self
+    }
+
     fn about(mut self, date: Option<String>) -> Self {
         self.date = date;
         self
@@ -118,64 +138,81 @@ fn one_stop(sentence: &str) -> String {
 
 /// Writes the letter of a notice.
 pub(super) fn write(notice: &Notice, product: &str) -> Letter {
-    match notice.kind {
-        Kind::PaymentFailed => customer::payment_failed(notice, product),
-        Kind::PaymentRetry => customer::payment_retry(notice, product),
-        Kind::PaymentActionRequired => customer::payment_action_required(notice, product),
-        Kind::GracePeriodWarning => customer::grace_period_warning(notice, product),
-        Kind::SubscriptionDowngraded => customer::subscription_downgraded(notice, product),
-        Kind::PaymentRecovered => customer::payment_recovered(notice, product),
-        Kind::InvoiceFinalized => customer::invoice_finalized(notice, product),
-        Kind::TrialWillEnd => customer::trial_will_end(notice, product),
-        Kind::DisputeCreated => operator::dispute_created(notice, product),
-        Kind::WebhookDeadLetter => operator::webhook_dead_letter(notice, product),
-        Kind::WebhookEndpointDisabled => operator::webhook_endpoint_disabled(notice, product),
-        Kind::WebhooksMissing => operator::webhooks_missing(notice, product),
-        Kind::Test => operator::test(product),
+    match notice {
+        Notice::PaymentFailed(facts) => customer::payment_failed(facts, product),
+        Notice::PaymentRetry(facts) => customer::payment_retry(facts, product),
+        Notice::PaymentActionRequired(facts) => customer::payment_action_required(facts, product),
+        Notice::GracePeriodWarning(facts) => customer::grace_period_warning(facts, product),
+        Notice::SubscriptionDowngraded(facts) => customer::subscription_downgraded(facts, product),
+        Notice::PaymentRecovered(facts) => customer::payment_recovered(facts, product),
+        Notice::InvoiceFinalized(facts) => customer::invoice_finalized(facts, product),
+        Notice::TrialWillEnd(facts) => customer::trial_will_end(facts, product),
+        Notice::DisputeCreated(facts) => operator::dispute_created(facts, product),
+        Notice::WebhookDeadLetter(facts) => operator::webhook_dead_letter(facts, product),
+        Notice::WebhookEndpointDisabled(facts) => operator::webhook_endpoint_disabled(facts, product),
+        Notice::WebhooksMissing(facts) => operator::webhooks_missing(facts, product),
+        Notice::Test {} => operator::test(product),
     }
 }
 
+/// What a mail's facts are called in templates. A fact that is not known is not in it.
+pub(super) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> Values {
+    let common = [
+        ("date", letter.date.clone()),
+        ("greeting", Some(greeting(mail))),
+        ("heading", Some(letter.heading.clone())),
+        ("product", Some(product.to_owned())),
+        ("subject", Some(letter.subject.clone())),
+        ("url", letter.button.as_ref().map(|button| button.url.clone())),
+        ("user_id", line(mail.user.id.as_ref())),
+        ("user_name", mail.user.name()),
+    ];
+    let all = common.into_iter().chain(letter.facts.clone());
+    all.filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 /// "Hello Jane," or "Hello,".
-pub(super) fn greeting(notice: &Notice) -> String {
-    notice.user_name.as_ref().map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"))
+pub(super) fn greeting(mail: &NoticeMail) -> String {
+    mail.user.name().map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"))
 }
 
 /// Why somebody gets this mail.
-pub(super) fn reason(notice: &Notice, product: &str) -> String {
-    if notice.kind.is_for_operator() {
+pub(super) fn reason(kind: NoticeKind, product: &str) -> String {
+    if kind.is_for_operator() {
         return one_stop(&format!("You get this mail because you are the operator of billing for {product}."));
     }
     one_stop(&format!("You get this mail because you have an account with {product}. It was sent automatically."))
 }
 
-impl Notice<'_> {
-    /// The amount in its currency.
-    pub(super) fn money(&self) -> Option<String> {
-        let currency = self.text("currency").filter(|code| code.len() == 3 && code.is_ascii())?;
-        Some(money::words(self.number("amount")?, &currency))
-    }
+/// An amount in its currency.
+fn money_of(amount: Option<i64>, currency: Option<&Text>) -> Option<String> {
+    let currency = line(currency).filter(|code| code.len() == 3 && code.is_ascii())?;
+    Some(money::words(amount?, &currency))
+}
 
-    /// A time as a day.
-    pub(super) fn day(&self, name: &str) -> Option<String> {
-        self.number(name).and_then(words::day)
-    }
+/// A time as a day.
+fn day_of(at_s: Option<i64>) -> Option<String> {
+    at_s.and_then(words::day)
+}
 
-    /// Until when everything works, where that can be promised: after the last attempt Stripe may end the subscription at
-    /// once.
-    pub(super) fn promised_end(&self) -> Option<String> {
-        let is_attempt = matches!(self.kind, Kind::PaymentFailed | Kind::PaymentRetry | Kind::PaymentActionRequired);
-        self.day("grace_period_end").filter(|_| !is_attempt || self.number("next_attempt_at").is_some())
-    }
+/// A text, on one line; blank is none.
+fn line(text: Option<&Text>) -> Option<String> {
+    text.and_then(Text::line)
+}
 
-    /// A tier as a plan.
-    pub(super) fn plan(&self, name: &str) -> Option<String> {
-        self.tier(name).map(|tier| format!("{tier} plan"))
-    }
+/// A link that can be followed safely.
+fn safe(link: Option<&ForeignLink>) -> Option<String> {
+    link.and_then(ForeignLink::safe)
+}
 
-    /// A tier as a name.
-    pub(super) fn tier(&self, name: &str) -> Option<String> {
-        self.text(name).map(|tier| words::tier(&tier))
-    }
+/// A tier as a name.
+fn tier_of(tier: Option<&Text>) -> Option<String> {
+    line(tier).map(|tier| words::tier(&tier))
+}
+
+/// A tier as a plan.
+fn plan_of(of: Option<&Text>) -> Option<String> {
+    tier_of(of).map(|tier| format!("{tier} plan"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
 use sha2::{Digest, Sha256};
 
-use super::notice::one_line;
+use crate::notify::text::one_line;
 
 /// The longest address that a mail can go to (RFC 5321, 4.5.3.1.3).
 const MAX_ADDRESS_BYTES: usize = 254;

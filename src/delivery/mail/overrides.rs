@@ -1,18 +1,22 @@
 //! Templates of the operator's own that stand in for ours: `<kind>.subject.txt`, `<kind>.txt`, `<kind>.html` in the folder
 //! `notify.templates`. All are read and checked when the mailer is made, so a mistake shows at start and never in a mail.
 //!
-//! Their language is a hundred lines, not a library: `{{ name }}` is a fact, `{{ if name }}…{{ else }}…{{ end }}` (not one
-//! inside the other) is there when the fact is known. No loops, no calls, no files: a template can do nothing but show
-//! facts, and every name in it is known to be right before the first mail. Called by `mail`.
+//! Their language is Jinja's, by `minijinja`, with nothing but facts in it: no filters, no functions, no other files. A name
+//! that no fact has is refused at start wherever it stands; and since a condition may hide a fault, each template is filled
+//! in once with all facts, once with none, and with each of them alone and left out. A value is escaped in `.html`, always.
+//! Called by `mail`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use super::letter::{self, Letter};
-use super::notice::{KINDS, Kind, Notice};
-use super::words;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Output, State, Value};
+
+use super::letter::Values;
+use crate::notice_kind::NoticeKind;
 
 /// What a template may show. `docs/notices.md` says what each is.
 pub const PLACEHOLDERS: [&str; 30] = [
@@ -51,148 +55,6 @@ pub const PLACEHOLDERS: [&str; 30] = [
 /// A template is a mail, not a book.
 const MAX_BYTES: u64 = 200_000;
 
-/// The facts of one mail, by placeholder.
-pub(super) type Values = BTreeMap<&'static str, String>;
-
-/// What a mail's facts are called in templates. A fact that is not known is not in it.
-pub(super) fn values(notice: &Notice, letter: &Letter, product: &str) -> Values {
-    let reason = notice.text("failure_code").as_deref().and_then(words::failure).map(str::to_owned);
-    let interval =
-        notice.text("interval").map(|unit| words::interval(&unit, notice.number("interval_count").unwrap_or(1)));
-    let known = [
-        ("amount", notice.money()),
-        ("attempt", notice.number("attempt").or_else(|| notice.number("attempts")).map(|count| count.to_string())),
-        ("currency", notice.text("currency").map(|code| code.to_uppercase())),
-        ("date", letter.date.clone()),
-        ("dispute_id", notice.text("dispute_id")),
-        ("due_date", notice.day("due_date")),
-        ("endpoint", notice.text("url").filter(|_| notice.kind == Kind::WebhookEndpointDisabled)),
-        ("error", notice.text("error")),
-        ("event_id", notice.text("event_id")),
-        ("event_type", notice.text("event_type")),
-        ("evidence_due_by", notice.day("evidence_due_by")),
-        ("failed_at", notice.day("failed_at")),
-        ("grace_period_end", notice.promised_end()),
-        ("greeting", Some(letter::greeting(notice))),
-        ("heading", Some(letter.heading.clone())),
-        ("interval", interval),
-        ("invoice_id", notice.text("invoice_id")),
-        ("invoice_number", notice.text("invoice_number")),
-        ("invoice_pdf", notice.link("invoice_pdf")),
-        ("next_attempt", notice.day("next_attempt_at")),
-        ("product", Some(product.to_owned())),
-        ("reason", reason.or_else(|| notice.text("reason"))),
-        ("settled_at", notice.day("settled_at")),
-        ("subject", Some(letter.subject.clone())),
-        ("tier", notice.text("tier")),
-        ("tier_now", notice.text("tier_now")),
-        ("trial_end", notice.day("trial_end")),
-        ("url", letter.button.as_ref().map(|button| button.url.clone())),
-        ("user_id", notice.user_id.clone()),
-        ("user_name", notice.user_name.clone()),
-    ];
-    known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Value(&'static str),
-    If(&'static str),
-    Else,
-    End,
-}
-
-/// A checked template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template(Vec<Piece>);
-
-impl Template {
-    /// Reads a template. The error begins with the line's number.
-    fn parse(text: &str) -> Result<Self, String> {
-        let (mut pieces, mut rest, mut open) = (Vec::new(), text, false);
-        let line = |rest: &str| text[..text.len() - rest.len()].matches('\n').count() + 1;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let at = line(after);
-            let Some((tag, behind)) = after.split_once("}}").filter(|(tag, _)| !tag.contains(['{', '\n'])) else {
-                return Err(format!("{at}: \"{{{{\" has no \"}}}}\" on its line"));
-            };
-            pieces.push(Piece::Text(before.to_owned()));
-            let piece = piece(tag.trim()).map_err(|message| format!("{at}: {message}"))?;
-            open = match (&piece, open) {
-                (Piece::If(_), true) => {
-                    return Err(format!("{at}: an \"if\" inside another: end the first one before"));
-                }
-                (Piece::Else | Piece::End, false) => {
-                    return Err(format!("{at}: \"{}\" without an \"if\" before it", tag.trim()));
-                }
-                (Piece::Else, _) if has_else(&pieces) => return Err(format!("{at}: a second \"else\"")),
-                (Piece::If(_), _) => true,
-                (Piece::End, _) => false,
-                (_, open) => open,
-            };
-            pieces.push(piece);
-            rest = behind;
-        }
-        if open {
-            return Err(format!("{}: an \"if\" has no \"{{{{ end }}}}\"", line("")));
-        }
-        pieces.push(Piece::Text(rest.to_owned()));
-        Ok(Self(pieces))
-    }
-
-    /// Fills it in; `clean` makes a value harmless where it is going to stand.
-    pub(super) fn fill(&self, values: &Values, clean: fn(&str) -> String) -> String {
-        let (mut filled, mut shown) = (String::new(), true);
-        for piece in &self.0 {
-            match piece {
-                Piece::If(name) => shown = values.contains_key(name),
-                Piece::Else => shown = !shown,
-                Piece::End => shown = true,
-                Piece::Text(text) if shown => filled.push_str(text),
-                Piece::Value(name) if shown => filled.extend(values.get(name).map(|value| clean(value))),
-                Piece::Text(_) | Piece::Value(_) => {}
-            }
-        }
-        filled
-    }
-}
-
-fn has_else(pieces: &[Piece]) -> bool {
-    let in_last_if = pieces.iter().rev().take_while(|piece| !matches!(piece, Piece::If(_)));
-    in_last_if.into_iter().any(|piece| *piece == Piece::Else)
-}
-
-fn piece(tag: &str) -> Result<Piece, String> {
-    let named = |name: &str| {
-        let known = PLACEHOLDERS.iter().find(|known| **known == name).copied();
-        known.ok_or_else(|| format!("there is no placeholder {name:?}; there are {}", PLACEHOLDERS.join(", ")))
-    };
-    match tag.split_once(char::is_whitespace) {
-        None if tag == "else" => Ok(Piece::Else),
-        None if tag == "end" => Ok(Piece::End),
-        None => named(tag).map(Piece::Value),
-        Some(("if", name)) => named(name.trim()).map(Piece::If),
-        Some(_) => Err(format!("{tag:?} is neither a placeholder nor \"if\", \"else\" or \"end\"")),
-    }
-}
-
-/// A value in HTML, in text and in attributes alike.
-pub(super) fn escaped(value: &str) -> String {
-    let mut safe = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 /// The parts of a mail that can be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
@@ -204,8 +66,22 @@ pub(super) enum Part {
 const ENDINGS: [(Part, &str); 3] = [(Part::Subject, ".subject.txt"), (Part::Text, ".txt"), (Part::Html, ".html")];
 
 /// The operator's own templates.
-#[derive(Debug, Default)]
-pub(super) struct Overrides(BTreeMap<(Kind, Part), Template>);
+#[derive(Debug)]
+pub(super) struct Overrides {
+    templates: Environment<'static>,
+    found: BTreeSet<(NoticeKind, Part)>,
+}
+
+impl Default for Overrides {
+    fn default() -> Self {
+        let mut templates = Environment::empty();
+        templates.set_formatter(format);
+        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+            templates.set_syntax(syntax);
+        }
+        Self { templates, found: BTreeSet::new() }
+    }
+}
 
 impl Overrides {
     /// Reads a folder. Files that end neither in `.txt` nor in `.html` are left alone.
@@ -223,25 +99,129 @@ impl Overrides {
             if !is_template || name.starts_with('.') {
                 continue;
             }
-            match template(&path, &name) {
-                Ok((key, template)) => drop(found.0.insert(key, template)),
-                Err(message) => faults.push(format!("notify.templates: {}{message}", path.display())),
+            if let Err(message) = template(&path, &name).and_then(|(key, text)| found.add(key, text)) {
+                faults.push(format!("notify.templates: {}{message}", path.display()));
             }
         }
         faults.sort();
         if faults.is_empty() { Ok(found) } else { Err(faults) }
     }
 
-    /// The template that stands in for ours.
-    pub(super) fn find(&self, kind: Kind, part: Part) -> Option<&Template> {
-        self.0.get(&(kind, part))
+    /// Adds a template, checked. The error begins with the line's number.
+    fn add(&mut self, (kind, part): (NoticeKind, Part), text: String) -> Result<(), String> {
+        let unknown = |(line, name): (usize, String)| {
+            format!(":{line}: there is no placeholder {name:?}; there are {}", PLACEHOLDERS.join(", "))
+        };
+        let name = file_name(kind, part);
+        self.templates.add_template_owned(name.clone(), text.clone()).map_err(|error| fault(&error))?;
+        let template = self.templates.get_template(&name).map_err(|error| fault(&error))?;
+        let mut names = template.undeclared_variables(false);
+        names.retain(|name| !PLACEHOLDERS.contains(&name.as_str()));
+        if let Some(first) = names.into_iter().map(|name| (line_of(&text, &name), name)).min() {
+            return Err(unknown(first));
+        }
+        for values in samples() {
+            template.render(context(&values)).map_err(|error| fault(&error))?;
+        }
+        self.found.insert((kind, part));
+        Ok(())
+    }
+
+    /// What the operator's own template makes of a mail; `None`: there is none, or it failed in spite of all checks, so that
+    /// ours is to stand in.
+    pub(super) fn fill(&self, kind: NoticeKind, part: Part, values: &Values) -> Option<String> {
+        if !self.found.contains(&(kind, part)) {
+            return None;
+        }
+        let name = file_name(kind, part);
+        let template = self.templates.get_template(&name);
+        match template.and_then(|template| template.render(context(values))) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                log::error!(
+                    "a template of your own failed, tilld's own words are sent template={name}{}",
+                    fault(&error)
+                );
+                None
+            }
+        }
     }
 }
 
-fn template(path: &Path, name: &str) -> Result<((Kind, Part), Template), String> {
-    let place = ENDINGS.iter().find_map(|(part, ending)| Some((Kind::of(name.strip_suffix(ending)?)?, *part)));
+fn context(values: &Values) -> Value {
+    Value::from_pairs(values.iter().map(|(name, value)| (*name, value.as_str())))
+}
+
+fn file_name(kind: NoticeKind, part: Part) -> String {
+    let ending = ENDINGS.iter().find(|(of, _)| *of == part).map_or("", |(_, ending)| ending);
+    format!("{}{ending}", kind.as_str())
+}
+
+/// How a value is shown: one that is not known not at all, and in HTML escaped, whatever the template says of escaping.
+fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
+    let text = match value.as_str() {
+        Some(text) => Cow::Borrowed(text),
+        None if value.is_undefined() || value.is_none() => return Ok(()),
+        None => Cow::Owned(value.to_string()),
+    };
+    let is_html = state.name().ends_with(".html") && !value.is_safe();
+    let written = if is_html { out.write_str(&escaped(&text)) } else { out.write_str(&text) };
+    Ok(written?)
+}
+
+/// What is wrong with a template, after its line.
+fn fault(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    format!("{line}: {}{detail}", error.kind())
+}
+
+/// The first line on which a name stands within a tag.
+fn line_of(text: &str, name: &str) -> usize {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let is_in_tag = |at: usize| {
+        let open = text[..at].rfind("{{").max(text[..at].rfind("{%"));
+        let closed = text[..at].rfind("}}").max(text[..at].rfind("%}"));
+        open.is_some() && open > closed
+    };
+    let stands_alone =
+        |at: usize| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part) && is_in_tag(at);
+    let at = text.match_indices(name).map(|(at, _)| at).find(|at| stands_alone(*at)).unwrap_or(0);
+    text[..at].matches('\n').count() + 1
+}
+
+/// Facts to try a template with.
+fn samples() -> Vec<Values> {
+    let of = |names: &mut dyn Iterator<Item = &'static str>| names.map(|name| (name, name.to_owned())).collect();
+    let mut samples: Vec<Values> = vec![of(&mut PLACEHOLDERS.into_iter()), Values::new()];
+    for one in PLACEHOLDERS {
+        samples.push(of(&mut std::iter::once(one)));
+        samples.push(of(&mut PLACEHOLDERS.into_iter().filter(|name| *name != one)));
+    }
+    samples
+}
+
+/// A value in HTML, in text and in attributes alike.
+fn escaped(value: &str) -> String {
+    let mut safe = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn template(path: &Path, name: &str) -> Result<((NoticeKind, Part), String), String> {
+    let place = ENDINGS.iter().find_map(|(part, ending)| Some((NoticeKind::of(name.strip_suffix(ending)?)?, *part)));
     let Some((kind, part)) = place else {
-        let kinds = KINDS.map(|(_, name)| name).join(", ");
+        let kinds: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let kinds = kinds.join(", ");
         return Err(format!(" is no template: name it KIND.subject.txt, KIND.txt or KIND.html, where KIND is {kinds}"));
     };
     let mut text = String::new();
@@ -259,8 +239,7 @@ fn template(path: &Path, name: &str) -> Result<((Kind, Part), Template), String>
             return Err(":2: a subject is one line".to_owned());
         }
     }
-    let template = Template::parse(&text).map_err(|message| format!(":{message}"))?;
-    Ok(((kind, part), template))
+    Ok(((kind, part), text))
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::notice::one_line;
 use super::wire::{Answer, Patience, Wire, WireError};
 use super::{MailError, Security, Server};
+use crate::notify::text::one_line;
 use crate::thread::Stop;
 use crate::verdict::Verdict;
 

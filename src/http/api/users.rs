@@ -7,6 +7,7 @@ use crate::entitlement;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::Segments;
+use crate::notify;
 use crate::projection::derived;
 use crate::projection::payment_intent as intents;
 use crate::projection::subscription as subs;
@@ -75,7 +76,7 @@ pub(in crate::http) fn put(api: &Api, request: &Request, segments: &Segments) ->
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
     let (added, user) = api.store.write(move |tx| {
         let added = table::put(tx, &id, &change, now_ms)?;
-        derived::refresh_effective(tx, &id, context.basis(now_ms))?;
+        notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, &id, basis))?;
         Ok((added, table::find(tx, &id)?))
     })?;
     let user = user.ok_or_else(|| unknown_user(user_id(segments)))?;

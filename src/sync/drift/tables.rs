@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Check, Repair, Repaired, What};
+use crate::notify;
 use crate::projection::{ProjectionError, again, kinds};
 use crate::store::objects::Key;
 use crate::store::{StoreError, in_savepoint};
@@ -45,7 +46,9 @@ impl Check<'_, '_> {
         let context = Arc::clone(&self.means.context);
         self.means.store.write(move |tx| {
             let key = Key { object, id: &id, livemode, account: "" };
-            match in_savepoint(tx, |tx| again::project(tx, key, &context, now_ms)) {
+            match in_savepoint(tx, |tx| {
+                notify::acting(tx, &context, now_ms, |basis| again::project(tx, key, &context, basis))
+            }) {
                 Ok(()) => Ok(Repaired::Yes),
                 Err(ProjectionError::Store(error)) => Err(error),
                 Err(error) => Ok(Repaired::Failed(error.to_string())),

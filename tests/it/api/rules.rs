@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tilld::entitlement::PausedCollection;
-use tilld::projection::derived;
+use tilld::projection::recompute;
 
 use super::entitlement::says;
 use crate::dunning::{at, beginning, reasons, wishes};
@@ -221,7 +221,7 @@ fn another_word_on_pauses_counts_at_once_for_everybody() {
     let now_ms = (START_S + 2 * MONTH_S) * 1000;
     for (word, entitled) in [(PausedCollection::UntilPaid, 0), (PausedCollection::Keep, 1)] {
         till = Till::in_dir(till.close(), Setup { paused_collection: word, ..Setup::default() });
-        derived::refresh_if_policy_changed(&till.store, &till.context, now_ms).unwrap();
+        recompute::if_policy_changed(&till.store, &till.context, now_ms).unwrap();
         assert_eq!(till.value("SELECT entitled FROM subscriptions WHERE user_id = 'alice'"), entitled);
         assert_eq!(till.value("SELECT entitled FROM subscriptions WHERE user_id = 'bob'"), 1);
     }

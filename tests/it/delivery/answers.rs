@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tilld::clock::Clock;
 use tilld::delivery::{Books, Lane, judge, sign};
-use tilld::projection::resync;
+use tilld::notify::resync;
 
 use super::live::configure;
 use super::receiver::{Receiver, Reply};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tilld::delivery::{Books, Lane, MAIL, Outcome};
-use tilld::projection::notices::HOLD_MS;
+use tilld::notify::notices::HOLD_MS;
 use tilld::store::outbox::Effect;
 use tilld::store::outbox::deliveries;
 use tilld::store::schema;

@@ -97,7 +97,7 @@ fn a_changed_grace_setting_counts_at_once_and_tells_nothing_twice() {
     let with = |till: Till, days: i64, now_s: i64| {
         let mut till = Till::in_dir(till.close(), Setup { notify: wishes(), grace_s: days * DAY, ..Setup::default() });
         till.clock.set(now_s * 1000);
-        tilld::projection::derived::refresh_if_policy_changed(&till.store, &till.context, now_s * 1000).unwrap();
+        tilld::projection::recompute::if_policy_changed(&till.store, &till.context, now_s * 1000).unwrap();
         at(&mut till, now_s);
         till
     };
@@ -241,7 +241,7 @@ fn the_first_payment_of_a_subscription_is_no_matter_for_mail() {
 fn nobody_is_written_to_where_mail_is_off_or_no_address_is_known_and_the_application_hears_all_the_same() {
     for (mail, outcome) in [(false, "skipped: mail is off (notify.mail)"), (true, "skipped: no mail address is known")]
     {
-        let notify = tilld::projection::notify::NoticeSettings { mail, ..notify(&[(APP, &["*"])]) };
+        let notify = tilld::notify::settings::NoticeSettings { mail, ..notify(&[(APP, &["*"])]) };
         let mut till = Till::with(Setup { notify, ..Setup::default() });
         let nobody = [("email", Value::Null)];
         till.feed(&[event("customer.created", "alice", START_S, &nobody), event(CREATED, "alice", START_S, &[])]);

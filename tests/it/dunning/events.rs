@@ -178,7 +178,7 @@ fn the_end_of_a_trial_is_told_while_it_is_ahead() {
 #[test]
 fn an_invoice_is_told_to_the_customer_only_where_that_is_wanted() {
     for wanted in [false, true] {
-        let wishes = tilld::projection::notify::NoticeSettings {
+        let wishes = tilld::notify::settings::NoticeSettings {
             invoice_finalized: wanted,
             ..notify(&[(APP, &["invoice.finalized"])])
         };
@@ -223,7 +223,7 @@ fn another_plan_in_the_configuration_is_told_to_whom_it_concerns() {
     let plans = vec![crate::harness::plan("gold", "price_pro"), crate::harness::plan("team", "price_team")];
     let till = Till::in_dir(till.close(), Setup { plans, notify: super::wishes(), ..Setup::default() });
     for _ in 0..2 {
-        tilld::projection::derived::refresh_if_policy_changed(&till.store, &till.context, START_S * 1000).unwrap();
+        tilld::projection::recompute::if_policy_changed(&till.store, &till.context, START_S * 1000).unwrap();
     }
     let changes = told(&till, "entitlement.changed");
     assert_eq!(changes.len(), before + 1);

@@ -467,7 +467,7 @@ impl Program for Till {
         use tilld::projection::links::{Kind, Said, link};
         let said = move |tx: &tilld::store::Tx| {
             let said = Said { kind: Kind::Subscription, id: &id, user_id: &user, actor: "cli" };
-            link(tx, said, false, context.basis(now_ms))
+            tilld::notify::acting(tx, &context, now_ms, |basis| link(tx, said, false, basis))
         };
         self.store.write(said).unwrap();
     }

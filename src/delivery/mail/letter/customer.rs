@@ -1,101 +1,138 @@
 //! What customers are told: short, friendly, what happened, what happens next, and the one thing to do. Called by `letter`.
 
-use super::super::notice::Notice;
 use super::super::words;
-use super::{Letter, Tone};
+use super::{Fact, Letter, Tone, day_of, line, money_of, plan_of, safe, tier_of};
+use crate::notify::notice::{InvoiceFacts, PaymentFacts, TrialFacts};
 
 const PAID_MEANWHILE: &str = "Paid in the meantime? Then please ignore this mail.";
 
-/// "$12.00", or words where the amount is not known.
-fn amount(notice: &Notice) -> String {
-    notice.money().unwrap_or_else(|| "the open amount".to_owned())
-}
+impl PaymentFacts {
+    fn money(&self) -> Option<String> {
+        money_of(self.amount, self.currency.as_ref())
+    }
 
-/// "Your payment of $12.00", or without the amount.
-fn payment(notice: &Notice) -> String {
-    notice.money().map_or_else(|| "Your payment".to_owned(), |money| format!("Your payment of {money}"))
-}
+    /// "$12.00", or words where the amount is not known.
+    fn open_amount(&self) -> String {
+        self.money().unwrap_or_else(|| "the open amount".to_owned())
+    }
 
-/// " for your Pro plan", where there is one.
-fn for_plan(notice: &Notice) -> String {
-    notice.plan("tier").map(|plan| format!(" for your {plan}")).unwrap_or_default()
-}
+    /// "Your payment of $12.00", or without the amount.
+    fn payment(&self) -> String {
+        self.money().map_or_else(|| "Your payment".to_owned(), |money| format!("Your payment of {money}"))
+    }
 
-/// "because your bank declined it", where we know.
-fn because(notice: &Notice) -> String {
-    let code = notice.text("failure_code");
-    code.as_deref().and_then(words::failure).map(|why| format!(" because {why}")).unwrap_or_default()
+    /// " for your Pro plan", where there is one.
+    fn for_plan(&self) -> String {
+        plan_of(self.tier.as_ref()).map(|plan| format!(" for your {plan}")).unwrap_or_default()
+    }
+
+    fn why(&self) -> Option<&'static str> {
+        line(self.failure_code.as_ref()).as_deref().and_then(words::failure)
+    }
+
+    /// "because your bank declined it", where we know.
+    fn because(&self) -> String {
+        self.why().map(|why| format!(" because {why}")).unwrap_or_default()
+    }
+
+    /// Of a failed attempt: until when everything works, where that can be promised. After the last attempt Stripe may end
+    /// the subscription at once.
+    fn promised_end(&self) -> Option<String> {
+        day_of(self.grace_period_end).filter(|_| self.next_attempt_at.is_some())
+    }
+
+    /// What templates may show; `end`: of the grace period, as far as it can be promised.
+    fn for_templates(&self, end: Option<String>) -> [Fact; 14] {
+        [
+            ("amount", self.money()),
+            ("attempt", self.attempt.map(|count| count.to_string())),
+            ("currency", line(self.currency.as_ref()).map(|code| code.to_uppercase())),
+            ("due_date", day_of(self.due_date)),
+            ("failed_at", day_of(self.failed_at)),
+            ("grace_period_end", end),
+            ("invoice_id", self.invoice_id.line()),
+            ("invoice_number", line(self.invoice_number.as_ref())),
+            ("invoice_pdf", safe(self.invoice_pdf.as_ref())),
+            ("next_attempt", day_of(self.next_attempt_at)),
+            ("reason", self.why().map(str::to_owned)),
+            ("settled_at", day_of(self.settled_at)),
+            ("tier", line(self.tier.as_ref())),
+            ("tier_now", line(self.tier_now.as_ref())),
+        ]
+    }
 }
 
 /// What happens if nothing is done.
-fn outlook(letter: Letter, notice: &Notice) -> Letter {
-    let letter = match notice.day("next_attempt_at") {
+fn outlook(letter: Letter, facts: &PaymentFacts) -> Letter {
+    let letter = match day_of(facts.next_attempt_at) {
         Some(day) => letter.say(format!("We will try again on {day}. You can also pay now, or use another card.")),
         None => letter
             .say("We will not try again by ourselves, and without a payment your subscription can end at any time.")
             .say("Please pay now, or use another card."),
     };
-    match notice.promised_end() {
+    match facts.promised_end() {
         Some(day) => letter.say(format!("Until {day} everything keeps working as usual.")),
         None => letter,
     }
 }
 
-/// The table below an open payment.
-fn open_payment(letter: Letter, notice: &Notice) -> Letter {
+/// The table below an open payment; `end`: until when access lasts.
+fn open_payment(letter: Letter, facts: &PaymentFacts, end: Option<String>) -> Letter {
     letter
-        .show("Amount", notice.money())
-        .show("Plan", notice.tier("tier"))
-        .show("Invoice", notice.text("invoice_number"))
-        .show("Next attempt", notice.day("next_attempt_at"))
-        .show("Access until", notice.promised_end())
-        .button("Pay now", notice.link("hosted_invoice_url"))
+        .show("Amount", facts.money())
+        .show("Plan", tier_of(facts.tier.as_ref()))
+        .show("Invoice", line(facts.invoice_number.as_ref()))
+        .show("Next attempt", day_of(facts.next_attempt_at))
+        .show("Access until", end.clone())
+        .button("Pay now", safe(facts.hosted_invoice_url.as_ref()))
         .after(PAID_MEANWHILE)
+        .with(facts.for_templates(end))
 }
 
-pub(super) fn payment_failed(notice: &Notice, product: &str) -> Letter {
-    let subject = format!("{} to {product} did not go through", payment(notice));
-    let (amount, plan, why) = (amount(notice), for_plan(notice), because(notice));
+pub(super) fn payment_failed(facts: &PaymentFacts, product: &str) -> Letter {
+    let subject = format!("{} to {product} did not go through", facts.payment());
+    let (amount, plan, why) = (facts.open_amount(), facts.for_plan(), facts.because());
     let letter = Letter::new(Tone::Attention, subject, "Your payment did not go through")
         .say(format!("We could not collect {amount}{plan}{why}. This happens, and it is quickly put right."))
-        .about(notice.day("failed_at"));
-    open_payment(outlook(letter, notice), notice)
+        .about(day_of(facts.failed_at));
+    open_payment(outlook(letter, facts), facts, facts.promised_end())
 }
 
-pub(super) fn payment_retry(notice: &Notice, product: &str) -> Letter {
-    let subject = format!("{} to {product} failed again", payment(notice));
-    let (amount, plan, why) = (amount(notice), for_plan(notice), because(notice));
+pub(super) fn payment_retry(facts: &PaymentFacts, product: &str) -> Letter {
+    let subject = format!("{} to {product} failed again", facts.payment());
+    let (amount, plan, why) = (facts.open_amount(), facts.for_plan(), facts.because());
     let letter = Letter::new(Tone::Attention, subject, "Your payment failed again")
         .say(format!("We tried once more to collect {amount}{plan}, and it did not work{why}."))
-        .about(notice.day("failed_at"));
-    open_payment(outlook(letter, notice), notice)
+        .about(day_of(facts.failed_at));
+    open_payment(outlook(letter, facts), facts, facts.promised_end())
 }
 
-pub(super) fn payment_action_required(notice: &Notice, product: &str) -> Letter {
-    let subject = format!("Please confirm {} to {product}", payment(notice).replacen("Your", "your", 1));
-    let (amount, plan) = (amount(notice), for_plan(notice));
+pub(super) fn payment_action_required(facts: &PaymentFacts, product: &str) -> Letter {
+    let subject = format!("Please confirm {} to {product}", facts.payment().replacen("Your", "your", 1));
+    let (amount, plan) = (facts.open_amount(), facts.for_plan());
     let letter = Letter::new(Tone::Attention, subject, "Please confirm your payment")
         .say(format!("Your bank wants to be sure that it is you who pays {amount}{plan}. It takes a minute."))
-        .about(notice.promised_end());
-    let letter = match notice.promised_end() {
+        .about(facts.promised_end());
+    let letter = match facts.promised_end() {
         Some(day) => letter.say(format!("Until {day} everything keeps working as usual.")),
         None => letter.say("Without that your subscription can end at any time."),
     };
     letter
-        .show("Amount", notice.money())
-        .show("Plan", notice.tier("tier"))
-        .show("Invoice", notice.text("invoice_number"))
-        .show("Access until", notice.promised_end())
-        .button("Confirm payment", notice.link("hosted_invoice_url"))
+        .show("Amount", facts.money())
+        .show("Plan", tier_of(facts.tier.as_ref()))
+        .show("Invoice", line(facts.invoice_number.as_ref()))
+        .show("Access until", facts.promised_end())
+        .button("Confirm payment", safe(facts.hosted_invoice_url.as_ref()))
         .after("Confirmed in the meantime? Then please ignore this mail.")
+        .with(facts.for_templates(facts.promised_end()))
 }
 
-pub(super) fn grace_period_warning(notice: &Notice, product: &str) -> Letter {
-    let end = notice.day("grace_period_end");
+pub(super) fn grace_period_warning(facts: &PaymentFacts, product: &str) -> Letter {
+    let end = day_of(facts.grace_period_end);
     let when = end.as_ref().map_or_else(|| "soon".to_owned(), |day| format!("on {day}"));
     let subject = format!("Your access to {product} ends {when}");
-    let (payment, plan) = (payment(notice), for_plan(notice));
-    let is_certain = notice.flag("sent") || notice.number("next_attempt_at").is_some();
+    let (payment, plan) = (facts.payment(), facts.for_plan());
+    let is_certain = facts.sent || facts.next_attempt_at.is_some();
     let advice = if is_certain {
         "Pay before that day, and nothing changes for you."
     } else {
@@ -103,108 +140,119 @@ pub(super) fn grace_period_warning(notice: &Notice, product: &str) -> Letter {
     };
     let letter = Letter::new(Tone::Attention, subject, &format!("Your access ends {when}"))
         .say(format!("{payment}{plan} is still open. {advice}"))
-        .about(end);
-    open_payment(letter, notice)
+        .about(end.clone());
+    open_payment(letter, facts, end)
 }
 
 /// Access has ended, and paying the invoice does not bring it back: Stripe has ended the subscription.
-fn subscription_lost(notice: &Notice, product: &str, plan: &str) -> Letter {
+fn subscription_lost(facts: &PaymentFacts, product: &str, plan: &str) -> Letter {
     let subject = format!("Your {plan} at {product} has ended");
     let letter = Letter::new(Tone::Grave, subject, &format!("Your {plan} has ended"))
-        .say(format!("{} could not be collected, so your subscription has ended.", payment(notice)));
-    let letter = match notice.plan("tier_now") {
+        .say(format!("{} could not be collected, so your subscription has ended.", facts.payment()));
+    let letter = match plan_of(facts.tier_now.as_ref()) {
         Some(now) => letter.say(format!("Your account is on the {now} now.")),
         None => letter,
     };
     letter
         .say("Would you like to come back? You are welcome to subscribe again at any time.")
-        .about(notice.day("ended_at"))
-        .show("Open amount", notice.money())
-        .show("Invoice", notice.text("invoice_number"))
-        .show("Ended on", notice.day("ended_at"))
-        .show("Plan now", notice.tier("tier_now"))
+        .about(day_of(facts.ended_at))
+        .show("Open amount", facts.money())
+        .show("Invoice", line(facts.invoice_number.as_ref()))
+        .show("Ended on", day_of(facts.ended_at))
+        .show("Plan now", tier_of(facts.tier_now.as_ref()))
+        .with(facts.for_templates(day_of(facts.grace_period_end)))
 }
 
-pub(super) fn subscription_downgraded(notice: &Notice, product: &str) -> Letter {
-    let plan = notice.plan("tier").unwrap_or_else(|| "plan".to_owned());
-    if notice.flag("ended") {
-        return subscription_lost(notice, product, &plan);
+pub(super) fn subscription_downgraded(facts: &PaymentFacts, product: &str) -> Letter {
+    let plan = plan_of(facts.tier.as_ref()).unwrap_or_else(|| "plan".to_owned());
+    if facts.ended {
+        return subscription_lost(facts, product, &plan);
     }
     let subject = format!("Your {plan} at {product} has ended");
-    let open = format!("{} is still open, and the time to pay it is over.", payment(notice));
+    let open = format!("{} is still open, and the time to pay it is over.", facts.payment());
     let letter = Letter::new(Tone::Grave, subject, &format!("Your {plan} has ended"));
-    let letter = match notice.plan("tier_now") {
+    let letter = match plan_of(facts.tier_now.as_ref()) {
         Some(now) => letter.say(format!("{open} Your account is on the {now} for now.")),
         None => letter.say(open),
     };
     letter
         .say(format!("Would you like to come back? Once the invoice is paid, your {plan} is yours again at once."))
-        .about(notice.day("grace_period_end"))
-        .show("Open amount", notice.money())
-        .show("Invoice", notice.text("invoice_number"))
-        .show("Ended on", notice.day("grace_period_end"))
-        .show("Plan now", notice.tier("tier_now"))
-        .button("Pay and come back", notice.link("hosted_invoice_url"))
+        .about(day_of(facts.grace_period_end))
+        .show("Open amount", facts.money())
+        .show("Invoice", line(facts.invoice_number.as_ref()))
+        .show("Ended on", day_of(facts.grace_period_end))
+        .show("Plan now", tier_of(facts.tier_now.as_ref()))
+        .button("Pay and come back", safe(facts.hosted_invoice_url.as_ref()))
         .after(PAID_MEANWHILE)
+        .with(facts.for_templates(day_of(facts.grace_period_end)))
 }
 
-pub(super) fn payment_recovered(notice: &Notice, product: &str) -> Letter {
-    let subject = format!("Thank you: {} to {product} has arrived", payment(notice).replacen("Your", "your", 1));
+pub(super) fn payment_recovered(facts: &PaymentFacts, product: &str) -> Letter {
+    let subject = format!("Thank you: {} to {product} has arrived", facts.payment().replacen("Your", "your", 1));
     let letter = Letter::new(Tone::Good, subject, "Thank you, your payment has arrived");
-    let letter = match notice.plan("tier") {
+    let letter = match plan_of(facts.tier.as_ref()) {
         Some(plan) => letter.say(format!("All is settled, and your {plan} goes on as before.")),
         None => letter.say("All is settled."),
     };
     letter
         .say("There is nothing else to do.")
-        .about(notice.day("settled_at"))
-        .show("Amount", notice.money())
-        .show("Plan", notice.tier("tier"))
-        .show("Invoice", notice.text("invoice_number"))
-        .show("Paid on", notice.day("settled_at"))
-        .button("See the invoice", notice.link("hosted_invoice_url"))
-        .link("Download the PDF", notice.link("invoice_pdf"))
+        .about(day_of(facts.settled_at))
+        .show("Amount", facts.money())
+        .show("Plan", tier_of(facts.tier.as_ref()))
+        .show("Invoice", line(facts.invoice_number.as_ref()))
+        .show("Paid on", day_of(facts.settled_at))
+        .button("See the invoice", safe(facts.hosted_invoice_url.as_ref()))
+        .link("Download the PDF", safe(facts.invoice_pdf.as_ref()))
+        .with(facts.for_templates(day_of(facts.grace_period_end)))
 }
 
-pub(super) fn invoice_finalized(notice: &Notice, product: &str) -> Letter {
-    let number = notice.text("invoice_number").map(|number| format!(" {number}")).unwrap_or_default();
-    let money = notice.money().map(|money| format!(" for {money}")).unwrap_or_default();
+pub(super) fn invoice_finalized(facts: &InvoiceFacts, product: &str) -> Letter {
+    let number = line(facts.invoice_number.as_ref()).map(|number| format!(" {number}")).unwrap_or_default();
+    let amount = money_of(facts.amount, facts.currency.as_ref());
+    let money = amount.as_ref().map(|money| format!(" for {money}")).unwrap_or_default();
     let subject = format!("Your invoice{number} from {product}");
-    let due = notice.day("due_date");
+    let due = day_of(facts.due_date);
     let letter =
         Letter::new(Tone::Calm, subject, "Your invoice is ready").say(format!("Here is your invoice{number}{money}."));
-    let letter = match (&due, notice.number("amount")) {
+    let letter = match (&due, facts.amount) {
         (_, Some(0)) => letter.say("Nothing is due: please keep it for your records."),
         (Some(day), _) => letter.say(format!("Please pay it by {day}.")),
         (None, _) => letter.say("It is paid with the payment method that you gave us; you need not do anything."),
     };
     letter
-        .about(due.clone().or_else(|| notice.day("finalized_at")))
-        .show("Amount", notice.money())
-        .show("Invoice", notice.text("invoice_number"))
-        .show(
-            "From",
-            notice.day("period_start").filter(|_| notice.number("period_start") != notice.number("period_end")),
-        )
-        .show("To", notice.day("period_end").filter(|_| notice.number("period_start") != notice.number("period_end")))
+        .about(due.clone().or_else(|| day_of(facts.finalized_at)))
+        .show("Amount", amount.clone())
+        .show("Invoice", line(facts.invoice_number.as_ref()))
+        .show("From", day_of(facts.period_start).filter(|_| facts.period_start != facts.period_end))
+        .show("To", day_of(facts.period_end).filter(|_| facts.period_start != facts.period_end))
         .show("Due", due)
-        .button("See the invoice", notice.link("hosted_invoice_url"))
-        .link("Download the PDF", notice.link("invoice_pdf"))
+        .button("See the invoice", safe(facts.hosted_invoice_url.as_ref()))
+        .link("Download the PDF", safe(facts.invoice_pdf.as_ref()))
+        .with([
+            ("amount", amount),
+            ("currency", line(facts.currency.as_ref()).map(|code| code.to_uppercase())),
+            ("due_date", day_of(facts.due_date)),
+            ("invoice_id", facts.invoice_id.line()),
+            ("invoice_number", line(facts.invoice_number.as_ref())),
+            ("invoice_pdf", safe(facts.invoice_pdf.as_ref())),
+        ])
 }
 
-pub(super) fn trial_will_end(notice: &Notice, product: &str) -> Letter {
-    let end = notice.day("trial_end");
+pub(super) fn trial_will_end(facts: &TrialFacts, product: &str) -> Letter {
+    let end = day_of(facts.trial_end);
     let when = end.as_ref().map_or_else(|| "soon".to_owned(), |day| format!("on {day}"));
     let subject = format!("Your trial of {product} ends {when}");
-    let plan = notice.plan("tier").unwrap_or_else(|| "subscription".to_owned());
-    let unit = notice.text("interval").filter(|unit| matches!(unit.as_str(), "day" | "week" | "month" | "year"));
-    let often = unit.map(|unit| words::interval(&unit, notice.number("interval_count").unwrap_or(1)));
-    let price = notice.money().map(|money| match &often {
+    let plan = plan_of(facts.tier.as_ref()).unwrap_or_else(|| "subscription".to_owned());
+    let amount = money_of(facts.amount, facts.currency.as_ref());
+    let interval = |unit: String| words::interval(&unit, facts.interval_count.unwrap_or(1));
+    let unit = line(facts.interval.as_ref());
+    let usual = unit.clone().filter(|unit| matches!(unit.as_str(), "day" | "week" | "month" | "year"));
+    let price = amount.clone().map(|money| match usual.map(interval) {
         Some(often) => format!("{money} {often}"),
         None => money,
     });
     let letter = Letter::new(Tone::Calm, subject, &format!("Your trial ends {when}")).about(end.clone());
-    let letter = if notice.flag("ends_with_trial") {
+    let letter = if facts.ends_with_trial {
         letter.say("It ends by itself, and nothing is charged. We hope that you liked it.")
     } else {
         let costs =
@@ -213,5 +261,11 @@ pub(super) fn trial_will_end(notice: &Notice, product: &str) -> Letter {
             .say(format!("After that, your {plan} goes on{costs}. If that is what you want, there is nothing to do."))
             .say("If not, please cancel before that day.")
     };
-    letter.show("Plan", notice.tier("tier")).show("Price", price).show("Trial ends", end)
+    letter.show("Plan", tier_of(facts.tier.as_ref())).show("Price", price).show("Trial ends", end.clone()).with([
+        ("amount", amount),
+        ("currency", line(facts.currency.as_ref()).map(|code| code.to_uppercase())),
+        ("interval", unit.map(interval)),
+        ("tier", line(facts.tier.as_ref())),
+        ("trial_end", end),
+    ])
 }

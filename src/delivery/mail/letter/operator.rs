@@ -1,20 +1,21 @@
 //! What the operator is told: what broke, and the command or page to go on with. Called by `letter`.
 
-use super::super::notice::Notice;
 use super::super::words;
-use super::{Letter, Tone};
+use super::{Letter, Tone, day_of, line, money_of};
+use crate::notify::notice::{DeadLetterFacts, DisputeFacts, EndpointFacts, MissingFacts};
 
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-pub(super) fn dispute_created(notice: &Notice, product: &str) -> Letter {
-    let money = notice.money().map(|money| format!(" of {money}")).unwrap_or_default();
-    let due = notice.day("evidence_due_by");
-    let reason = notice.text("reason").map(|code| words::dispute(&code));
+pub(super) fn dispute_created(facts: &DisputeFacts, product: &str) -> Letter {
+    let amount = money_of(facts.amount, facts.currency.as_ref());
+    let money = amount.as_ref().map(|money| format!(" of {money}")).unwrap_or_default();
+    let due = day_of(facts.evidence_due_by);
+    let reason = line(facts.reason.as_ref()).map(|code| words::dispute(&code));
     let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let subject = format!("{product}: a payment{money} is disputed");
-    let page = notice.text("payment_intent_id").filter(|id| is_id(id));
+    let page = line(facts.payment_intent_id.as_ref()).filter(|id| is_id(id));
     let letter = Letter::new(Tone::Grave, subject, "A payment is disputed")
         .say(format!("A customer asks the bank to take a payment{money} back{because}."));
     let letter = match &due {
@@ -23,26 +24,39 @@ pub(super) fn dispute_created(notice: &Notice, product: &str) -> Letter {
     };
     letter
         .about(due.clone())
-        .show("Amount", notice.money())
+        .show("Amount", amount.clone())
         .show("Reason", reason)
         .show("Evidence by", due)
-        .show("Dispute", notice.text("dispute_id"))
-        .show("Charge", notice.text("charge_id"))
+        .show("Dispute", facts.dispute_id.line())
+        .show("Charge", line(facts.charge_id.as_ref()))
         .button("Open in Stripe", page.map(|id| format!("https://dashboard.stripe.com/payments/{id}")))
+        .with([
+            ("amount", amount),
+            ("currency", line(facts.currency.as_ref()).map(|code| code.to_uppercase())),
+            ("dispute_id", facts.dispute_id.line()),
+            ("evidence_due_by", day_of(facts.evidence_due_by)),
+            ("reason", line(facts.reason.as_ref())),
+        ])
 }
 
-pub(super) fn webhook_dead_letter(notice: &Notice, product: &str) -> Letter {
-    let kind = notice.text("event_type").unwrap_or_else(|| "of unknown type".to_owned());
+pub(super) fn webhook_dead_letter(facts: &DeadLetterFacts, product: &str) -> Letter {
+    let kind = line(facts.event_type.as_ref()).unwrap_or_else(|| "of unknown type".to_owned());
     let subject = format!("{product}: an event {kind} could not be processed");
     let letter = Letter::new(Tone::Attention, subject, "An event could not be processed")
         .say("tilld tried it as often as it may and gave it up. Until it is processed, what it says is not in the database.")
-        .about(notice.day("received_at"))
-        .show("Event", notice.text("event_id"))
-        .show("Type", notice.text("event_type"))
-        .show("Attempts", notice.number("attempts").map(|attempts| attempts.to_string()))
-        .show("Received", notice.day("received_at"))
-        .show("Error", notice.text("error"));
-    match notice.text("event_id").filter(|id| is_id(id)) {
+        .about(day_of(facts.received_at))
+        .show("Event", facts.event_id.line())
+        .show("Type", line(facts.event_type.as_ref()))
+        .show("Attempts", facts.attempts.map(|attempts| attempts.to_string()))
+        .show("Received", day_of(facts.received_at))
+        .show("Error", line(facts.error.as_ref()))
+        .with([
+            ("attempt", facts.attempts.map(|attempts| attempts.to_string())),
+            ("error", line(facts.error.as_ref())),
+            ("event_id", facts.event_id.line()),
+            ("event_type", line(facts.event_type.as_ref())),
+        ]);
+    match facts.event_id.line().filter(|id| is_id(id)) {
         Some(id) => letter
             .show("To look at it", Some(format!("tilld dead-letters show {id}")))
             .show("To try again", Some(format!("tilld dead-letters replay {id}"))),
@@ -50,23 +64,24 @@ pub(super) fn webhook_dead_letter(notice: &Notice, product: &str) -> Letter {
     }
 }
 
-pub(super) fn webhook_endpoint_disabled(notice: &Notice, product: &str) -> Letter {
+pub(super) fn webhook_endpoint_disabled(facts: &EndpointFacts, product: &str) -> Letter {
     // What follows a question mark may be a secret.
-    let url = notice.text("url").map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
+    let url = facts.url.line().map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
     let subject = format!("{product}: an endpoint gets no more events");
     Letter::new(Tone::Grave, subject, "An endpoint gets no more events")
         .say("tilld no longer sends events to this endpoint of your application. They are kept in the outbox.")
-        .about(notice.day("disabled_at"))
-        .show("Endpoint", url)
-        .show("Why", notice.text("reason"))
-        .show("Last answer", notice.text("error"))
-        .show("Last success", notice.day("last_success_at"))
-        .show("Since", notice.day("disabled_at"))
+        .about(day_of(facts.disabled_at))
+        .show("Endpoint", url.clone())
+        .show("Why", line(facts.reason.as_ref()))
+        .show("Last answer", line(facts.error.as_ref()))
+        .show("Last success", day_of(facts.last_success_at))
+        .show("Since", day_of(facts.disabled_at))
+        .with([("endpoint", url), ("error", line(facts.error.as_ref())), ("reason", line(facts.reason.as_ref()))])
 }
 
-pub(super) fn webhooks_missing(notice: &Notice, product: &str) -> Letter {
-    let since = notice.day("silent_since");
-    let late = notice.number("late_events").map(|count| count.to_string());
+pub(super) fn webhooks_missing(facts: &MissingFacts, product: &str) -> Letter {
+    let since = day_of(facts.silent_since);
+    let late = facts.late_events.map(|count| count.to_string());
     let subject = format!("{product}: Stripe's webhooks do not come");
     let letter = Letter::new(Tone::Grave, subject, "Webhooks do not come");
     let letter = match (&since, &late) {

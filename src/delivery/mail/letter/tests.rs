@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use serde_json::{Value, json};
 
-use super::super::notice::{KINDS, Notice};
 use super::*;
 
 /// 24 November 2026, noon.
@@ -26,7 +25,8 @@ fn written(kind: &str, change: impl FnOnce(&mut Value)) -> Letter {
     let mut facts = facts();
     change(&mut facts);
     let payload = json!({"notice": kind, "to": "a@b.example", "facts": facts, "user": {"id": "u1", "name": "Jane"}});
-    write(&Notice::read(&payload).unwrap(), "Example")
+    let mail: NoticeMail = serde_json::from_value(payload).unwrap();
+    write(&mail.notice, "Example")
 }
 
 fn whole(letter: &Letter) -> String {
@@ -35,7 +35,7 @@ fn whole(letter: &Letter) -> String {
 
 #[test]
 fn every_kind_has_a_subject_a_heading_and_a_sentence_with_all_facts_and_with_none() {
-    for (_, kind) in KINDS {
+    for kind in NoticeKind::ALL.iter().map(|kind| kind.as_str()) {
         for letter in [written(kind, |_| {}), written(kind, |facts| *facts = json!({}))] {
             assert!(letter.subject.contains("Example"), "{kind}: {}", letter.subject);
             assert!(!letter.heading.is_empty() && !letter.sentences.is_empty(), "{kind}");

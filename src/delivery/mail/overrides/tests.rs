@@ -1,15 +1,37 @@
 #![allow(clippy::unwrap_used)]
-use super::*;
+use std::collections::BTreeSet;
 
+use super::super::letter;
+use super::*;
+use crate::notify::notice::NoticeMail;
+
+const KIND: NoticeKind = NoticeKind::PaymentFailed;
+
+/// What an `.html` of one's own makes of these values.
 fn filled(text: &str, values: &[(&'static str, &str)]) -> String {
     let values: Values = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    Template::parse(text).unwrap().fill(&values, escaped)
+    let mut own = Overrides::default();
+    own.add((KIND, Part::Html), text.to_owned()).unwrap();
+    own.fill(KIND, Part::Html, &values).unwrap()
+}
+
+fn mistake(text: &str) -> String {
+    Overrides::default().add((KIND, Part::Text), text.to_owned()).unwrap_err()
 }
 
 #[test]
 fn placeholders_are_filled_escaped_and_those_without_a_fact_are_blank() {
     let known = [("user_name", "<b>&\"'"), ("amount", "$12.00")];
-    assert_eq!(filled("{{user_name}} {{ amount }}{{ url }}!", &known), "&lt;b&gt;&amp;&quot;&#39; $12.00!");
+    assert_eq!(filled("{{user_name}} {{ amount }}{{ url }}!\n", &known), "&lt;b&gt;&amp;&quot;&#39; $12.00!\n");
+}
+
+#[test]
+fn nothing_in_a_template_turns_escaping_off() {
+    let known = [("user_name", "<b>")];
+    assert_eq!(filled("{% autoescape false %}{{ user_name }}{% endautoescape %}", &known), "&lt;b&gt;");
+    assert_eq!(filled("{% set name = user_name %}{{ name }}", &known), "&lt;b&gt;");
+    let error = mistake("\n{{ user_name|safe }}");
+    assert!(error.starts_with(":2: unknown filter"), "{error}");
 }
 
 #[test]
@@ -19,29 +41,34 @@ fn a_value_is_never_read_as_a_template() {
 
 #[test]
 fn what_stands_in_an_if_is_there_when_the_fact_is() {
-    let text = "a{{ if url }}[{{ url }}]{{ else }}none{{ end }}z";
+    let text = "a{% if url %}[{{ url }}]{% else %}none{% endif %}z";
     assert_eq!(filled(text, &[("url", "u")]), "a[u]z");
     assert_eq!(filled(text, &[]), "anonez");
-    assert_eq!(filled("{{ if tier }}x{{ end }}{{ if url }}y{{ end }}", &[("url", "u")]), "y");
+    assert_eq!(filled("{% if tier %}x{% endif %}{% if url %}y{% endif %}", &[("url", "u")]), "y");
+    assert_eq!(filled("{% if tier == \"pro\" %}x{% if url %}y{% endif %}{% endif %}", &[("tier", "pro")]), "x");
 }
 
 #[test]
 fn mistakes_are_told_with_their_line() {
     let wrong = [
-        ("ok\n{{ amuont }}", "2: there is no placeholder \"amuont\"; there are amount,"),
-        ("{{ amount", "1: \"{{\" has no \"}}\""),
-        ("a\nb\n{{ amount\n}}", "3: \"{{\" has no \"}}\""),
-        ("{{ if amount }}", "1: an \"if\" has no"),
-        ("\n{{ end }}", "2: \"end\" without an \"if\""),
-        ("{{ else }}", "1: \"else\" without an \"if\""),
-        ("{{ if url }}{{ if tier }}", "1: an \"if\" inside another"),
-        ("{{ if url }}{{ else }}{{ else }}{{ end }}", "1: a second \"else\""),
-        ("{{ if nothing }}{{ end }}", "1: there is no placeholder \"nothing\""),
-        ("{{ for x }}", "1: \"for x\" is neither"),
-        ("{{ }}", "1: there is no placeholder \"\""),
+        ("ok\n{{ amuont }}", ":2: there is no placeholder \"amuont\"; there are amount,"),
+        ("amuont\n\n{{ url }}{% if amuont %}{% endif %}", ":3: there is no placeholder \"amuont\""),
+        ("{% if url %}{% if tier %}\n{{ cvc }}{% endif %}{% endif %}", ":2: there is no placeholder \"cvc\""),
+        ("{{ amount", ":1: syntax error"),
+        ("{% if amount %}", ":1: syntax error"),
+        ("\n{% endif %}", ":2: syntax error"),
+        ("{% else %}", ":1: syntax error"),
+        ("{% if url %}{% else %}{% else %}{% endif %}", ":1: syntax error"),
+        ("{% if nothing %}{% endif %}", ":1: there is no placeholder \"nothing\""),
+        ("{{ if amount }}x{{ end }}", ":1: syntax error"),
+        ("{% include \"/etc/passwd\" %}", ":1: syntax error"),
+        ("{{ }}", ":1: syntax error"),
+        ("{% if tier and url %}\n{{ amount|upper }}{% endif %}", ":2: unknown filter"),
+        ("{% if not tier %}{{ range(9) }}{% endif %}", ":1: there is no placeholder \"range\""),
+        ("{{ amount.currency.code }}", ":1: undefined value"),
     ];
     for (text, expected) in wrong {
-        let error = Template::parse(text).unwrap_err();
+        let error = mistake(text);
         assert!(error.starts_with(expected), "{text:?}: {error}");
     }
 }
@@ -54,9 +81,10 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
     put("payment_failed.subject.txt", b"{{ product }}\n");
     put("README.md", b"{{ left alone }}");
     let read = Overrides::read(folder.path()).unwrap();
-    assert!(read.find(Kind::PaymentFailed, Part::Html).is_some());
-    assert!(read.find(Kind::PaymentFailed, Part::Subject).is_some());
-    assert!(read.find(Kind::PaymentFailed, Part::Text).is_none());
+    let none = Values::new();
+    assert!(read.fill(NoticeKind::PaymentFailed, Part::Html, &none).is_some());
+    assert!(read.fill(NoticeKind::PaymentFailed, Part::Subject, &none).is_some());
+    assert!(read.fill(NoticeKind::PaymentFailed, Part::Text, &none).is_none());
     put("payment_faild.html", b"x");
     put("test.txt", b"{{ amount }}\n{{ cvc }}");
     put("test.subject.txt", b"one\ntwo");
@@ -86,19 +114,22 @@ fn a_folder_that_is_not_there_is_told() {
 
 #[test]
 fn every_placeholder_has_a_value_when_its_fact_is_known() {
-    let all = serde_json::json!({
-        "notice": "webhook_endpoint_disabled", "to": "a@b.example", "user": {"id": "u1", "name": "Jane"},
-        "facts": {
-            "amount": 1, "currency": "usd", "attempt": 1, "dispute_id": "dp_1", "due_date": 1, "url": "https://a.example",
-            "error": "e", "event_id": "evt_1", "event_type": "a.b", "evidence_due_by": 1, "failed_at": 1,
-            "grace_period_end": 1, "interval": "month", "invoice_id": "in_1", "invoice_number": "1",
-            "invoice_pdf": "https://a.example/1", "next_attempt_at": 1, "failure_code": "expired_card", "settled_at": 1,
-            "tier": "pro", "tier_now": "free", "trial_end": 1, "disabled_at": 1,
-        },
+    let facts = serde_json::json!({
+        "amount": 1, "currency": "usd", "attempt": 1, "attempts": 1, "dispute_id": "dp_1", "due_date": 1,
+        "url": "https://a.example", "error": "e", "event_id": "evt_1", "event_type": "a.b", "evidence_due_by": 1,
+        "failed_at": 1, "grace_period_end": 1, "interval": "month", "invoice_id": "in_1", "invoice_number": "1",
+        "invoice_pdf": "https://a.example/1", "hosted_invoice_url": "https://a.example/2", "next_attempt_at": 1,
+        "failure_code": "expired_card", "settled_at": 1, "reason": "gone", "tier": "pro", "tier_now": "free",
+        "trial_end": 1, "disabled_at": 1,
     });
-    let notice = Notice::read(&all).unwrap();
-    let mut letter = letter::write(&notice, "Example");
-    letter.button = Some(letter::Link { label: "x", url: "https://a.example".to_owned() });
-    let found: Vec<&str> = values(&notice, &letter, "Example").into_keys().collect();
-    assert_eq!(found, PLACEHOLDERS);
+    let mut found = BTreeSet::new();
+    for kind in NoticeKind::ALL {
+        let mail: NoticeMail = serde_json::from_value(serde_json::json!({
+            "notice": kind.as_str(), "to": "a@b.example", "user": {"id": "u1", "name": "Jane"}, "facts": facts,
+        }))
+        .unwrap();
+        let letter = letter::write(&mail.notice, "Example");
+        found.extend(letter::values(&mail, &letter, "Example").into_keys());
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), PLACEHOLDERS);
 }

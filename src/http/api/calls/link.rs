@@ -9,6 +9,7 @@ use crate::http::api::{Api, body_object, users};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
+use crate::notify;
 use crate::projection::links::{self, Kind, Linked, Said};
 use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::Form;
@@ -32,7 +33,7 @@ pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered
     let (user, customer) = (user_id.clone(), customer_id.clone());
     let linked = api.store.write(move |tx| {
         let said = Said { kind: Kind::Customer, id: &customer, user_id: &user, actor: "api" };
-        links::link(tx, said, force, context.basis(now_ms))
+        notify::acting(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
     })?;
     match linked {
         Linked::Now | Linked::Already => {
@@ -111,7 +112,8 @@ pub(in crate::http) fn delete(api: &Api, request: &Request, segments: &Segments)
     let (user_id, customer) = (user.id.clone(), customer_id.clone());
     let (unlinked, owner) = api.store.write(move |tx| {
         let said = Said { kind: Kind::Customer, id: &customer, user_id: &user_id, actor: "api" };
-        Ok((links::unlink(tx, said, context.basis(now_ms))?, links::owner_of(tx, said)?))
+        let unlinked = notify::acting(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
+        Ok((unlinked, links::owner_of(tx, said)?))
     })?;
     if !unlinked {
         let message = format!("the customer {customer_id} is not linked to user {:?}", user.id);

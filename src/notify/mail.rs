@@ -1,11 +1,10 @@
-//! Mails as rows of the outbox: to whom, which notice, and the facts it is made from, amounts in minor units and times in
-//! unix seconds. It must never make a text, nor send one. Called by `notices` and `occasions`.
+//! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
+//! `invoiced` and `occasions`.
 
-use serde_json::{Value, json};
-
-use super::derived::Basis;
-use super::{customer, invoice};
+use super::settings::NotifyBasis;
+use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::ownership;
+use crate::projection::{customer, invoice};
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx, users};
 
@@ -52,33 +51,28 @@ impl Recipient {
     }
 
     /// The operator.
-    pub(super) fn operator(basis: Basis) -> Self {
+    pub(super) fn operator(basis: NotifyBasis) -> Self {
         Self { to: basis.notify.operator.clone(), user_id: None, name: None }
     }
 }
 
 /// A mail to be.
 pub(super) struct Mail<'a> {
-    /// Kind of notice.
-    pub(super) notice: &'a str,
-    /// What it is about; one mail per notice and key.
+    /// What it says.
+    pub(super) notice: Notice,
+    /// What it is about; one mail per kind of notice and key.
     pub(super) key: &'a str,
     /// Who is written to.
     pub(super) recipient: &'a Recipient,
-    /// What it is made from.
-    pub(super) facts: &'a Value,
     /// Not before then, unix milliseconds; it is judged again when it is sent. 0: at once.
     pub(super) not_before_ms: i64,
 }
 
-fn put(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<Option<i64>, StoreError> {
-    let dedupe_key = format!("mail:{}:{}", mail.notice, mail.key);
+fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
+    let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
     let recipient = mail.recipient;
-    let payload = json!({
-        "notice": mail.notice, "to": recipient.to, "facts": mail.facts,
-        "user": {"id": recipient.user_id, "name": recipient.name},
-    })
-    .to_string();
+    let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
+    let payload = NoticeMail { notice: mail.notice, to: recipient.to.clone(), user }.payload()?;
     let new = NewEffect {
         kind: Kind::Mail,
         dedupe_key: &dedupe_key,
@@ -96,7 +90,7 @@ fn put(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<Opti
 }
 
 /// Writes a mail of a case into the outbox: its row there, or why there is none.
-pub(super) fn queue(tx: &Tx, mail: &Mail, basis: Basis) -> Result<Result<i64, &'static str>, StoreError> {
+pub(super) fn queue(tx: &Tx, mail: Mail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
     if !basis.notify.mail {
         return Ok(Err(OFF));
     }
@@ -107,7 +101,7 @@ pub(super) fn queue(tx: &Tx, mail: &Mail, basis: Basis) -> Result<Result<i64, &'
 }
 
 /// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
-pub(super) fn post(tx: &Tx, mail: &Mail, skipped: Option<&str>, basis: Basis) -> Result<(), StoreError> {
+pub(super) fn post(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
     if !basis.notify.mail {
         return Ok(());
     }

@@ -1,6 +1,9 @@
 //! Who wants to hear of what, by the configuration. It must never know how a mail or a request is sent. Made by `daemon`,
 //! asked by whatever writes notices and events into the outbox.
 
+use crate::entitlement::Policy;
+use crate::projection::Context;
+
 /// What operator and application want to be told, and whether customers are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NoticeSettings {
@@ -46,6 +49,25 @@ impl NoticeSettings {
     #[must_use]
     pub fn is_wanted(&self, event_type: &str) -> bool {
         self.webhooks.iter().any(|subscriber| subscriber.wants(event_type))
+    }
+}
+
+/// What telling rests on besides the tables.
+#[derive(Clone, Copy)]
+pub struct NotifyBasis<'a> {
+    /// Plans and periods.
+    pub policy: &'a Policy,
+    /// Who wants to hear of what.
+    pub notify: &'a NoticeSettings,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+impl<'a> NotifyBasis<'a> {
+    /// By the configuration, now.
+    #[must_use]
+    pub fn of(context: &'a Context, now_ms: i64) -> Self {
+        Self { policy: &context.policy, notify: &context.notify, now_ms }
     }
 }
 

@@ -2,16 +2,19 @@
 //! facts: a row in `dunning_attempts`, its mail and the application's events in the outbox. Called by the families after
 //! all that follows from an event is computed, and by `tick` when time alone calls for one.
 
-use serde_json::{Value, json};
-
-use super::announce::{self, News};
-use super::derived::Basis;
+use super::announce::{self, News, OfUser};
+use super::invoiced;
 use super::mail::{self, Mail, Recipient};
-use super::subscription::{self, SubscriptionRow};
-use super::{customer, invoice, invoiced};
-use crate::dunning::{self, Case, Delinquency, Ended, Heard, Kind, Notice, Policy, Settled, Verdict, Why, Written};
+use super::settings::NotifyBasis;
+use crate::dunning::{self, Case, Delinquency, DueNotice, Ended, Heard, Policy, Settled, Verdict, Why, Written};
 use crate::entitlement;
+use crate::notice_kind::NoticeKind;
+use crate::notify::event_type::EventType;
+use crate::notify::notice::{Notice, PaymentFacts};
+use crate::notify::text::{Link, Text};
 use crate::ownership;
+use crate::projection::subscription::{self, SubscriptionRow};
+use crate::projection::{customer, invoice};
 use crate::store::dunning_attempts::{self, Mailed, NewAttempt, Told};
 use crate::store::payment_failures::{self, Dunned};
 use crate::store::{Reader, StoreError, Tx};
@@ -51,7 +54,7 @@ struct Tiers {
     now: Option<String>,
 }
 
-fn policy(basis: Basis) -> Policy {
+fn policy(basis: NotifyBasis) -> Policy {
     Policy { grace_s: basis.policy.grace_period_s, warning_s: basis.notify.warning_s }
 }
 
@@ -59,7 +62,7 @@ fn policy(basis: Basis) -> Policy {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) -> Result<(), StoreError> {
+pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: NotifyBasis) -> Result<(), StoreError> {
     let Some(case) = payment_failures::find_dunned(tx, invoice_id)? else { return Ok(()) };
     let around = surroundings(tx, case, basis)?;
     let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
@@ -75,9 +78,9 @@ pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: Basis) ->
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn against(reader: &Reader, mailed: &Mailed, basis: Basis) -> Result<Option<Why>, StoreError> {
+pub fn against(reader: &Reader, mailed: &Mailed, basis: NotifyBasis) -> Result<Option<Why>, StoreError> {
     let case = payment_failures::find_dunned(reader, &mailed.invoice_id)?;
-    let (Some(case), Some(kind)) = (case, Kind::of(&mailed.kind)) else { return Ok(None) };
+    let (Some(case), Some(kind)) = (case, NoticeKind::of(&mailed.kind)) else { return Ok(None) };
     let around = surroundings(reader, case, basis)?;
     let told = dunning_attempts::find_told(reader, around.case.id)?;
     let (attempt, failed_at) = (mailed.attempt, around.case.last_failed_at);
@@ -118,7 +121,7 @@ pub(super) fn beside(
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(super) fn review_subscription(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn review_subscription(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Result<(), StoreError> {
     let open = payment_failures::list_open_of(tx, subscription_id)?;
     open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))?;
     invoiced::review(tx, subscription_id, basis)
@@ -135,7 +138,7 @@ fn is_first_payment(around: &Surroundings) -> bool {
     begins && matches!(around.status.as_deref(), None | Some("incomplete" | "incomplete_expired"))
 }
 
-fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings, StoreError> {
+fn surroundings(tx: &Reader, case: Dunned, basis: NotifyBasis) -> Result<Surroundings, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customer::find_owner(tx, id))?;
     let invoice = invoice::find_details(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
@@ -169,7 +172,7 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
     };
     around.ends_at = fact.ends_at();
     around.leaving = is_leaving(&shown.subscription);
-    let recorded = |kind: Kind, since| dunning_attempts::is_on_record(tx, &subscription_id, kind.as_str(), since);
+    let recorded = |kind: NoticeKind, since| dunning_attempts::is_on_record(tx, &subscription_id, kind, since);
     let is_lost =
         shown.subscription.cancellation_reason.as_deref() == Some("payment_failed") && !shown.customer_deleted;
     if let Some((speaker, since)) = payment_failures::find_ended_speaker(tx, &subscription_id)?.filter(|_| is_lost) {
@@ -177,7 +180,7 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
         around.ended = Some(Ended {
             at: shown.subscription.ended_at.unwrap_or(shown.subscription.event_created),
             speaks: speaker == around.case.invoice_id,
-            downgraded: recorded(Kind::SubscriptionDowngraded, since)?,
+            downgraded: recorded(NoticeKind::SubscriptionDowngraded, since)?,
             covered: entitlement::is_covered(&all, &subscription_id, basis.policy, now_s),
         });
     }
@@ -189,8 +192,8 @@ fn surroundings(tx: &Reader, case: Dunned, basis: Basis) -> Result<Surroundings,
         around.grace = Some(Delinquency {
             started_at,
             speaks: speaker.as_deref() == Some(around.case.invoice_id.as_str()),
-            warned: recorded(Kind::GracePeriodWarning, started_at)?,
-            downgraded: recorded(Kind::SubscriptionDowngraded, started_at)?,
+            warned: recorded(NoticeKind::GracePeriodWarning, started_at)?,
+            downgraded: recorded(NoticeKind::SubscriptionDowngraded, started_at)?,
             covered: entitlement::is_covered(&all, &subscription_id, basis.policy, now_s),
         });
     }
@@ -206,9 +209,9 @@ pub(super) fn is_leaving(row: &SubscriptionRow) -> bool {
 }
 
 /// Writes a notice down, unless it is on record.
-fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: Basis) -> Result<(), StoreError> {
-    let about_grace = matches!(notice.kind, Kind::GracePeriodWarning | Kind::SubscriptionDowngraded);
-    let against = match notice.verdict {
+fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: NotifyBasis) -> Result<(), StoreError> {
+    let about_grace = matches!(due.kind, NoticeKind::GracePeriodWarning | NoticeKind::SubscriptionDowngraded);
+    let against = match due.verdict {
         Verdict::Tell => None,
         Verdict::Skip(why) => Some(why),
     };
@@ -216,8 +219,8 @@ fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: 
     let attempt = NewAttempt {
         case_id: around.case.id,
         user_id: around.user_id.as_deref(),
-        attempt: notice.attempt,
-        kind: notice.kind.as_str(),
+        attempt: due.attempt,
+        kind: due.kind,
         told: is_told,
         grace_started_at: around.missing_since.filter(|_| about_grace),
         outcome: why,
@@ -226,92 +229,98 @@ fn record(tx: &Tx, around: &Surroundings, notice: Notice, by_mail: bool, basis: 
     if !dunning_attempts::add(tx, &attempt)? || !is_told {
         return Ok(());
     }
-    let mut facts = facts(around, notice, basis);
-    announce_to_application(tx, around, notice, &facts, basis)?;
-    if why.is_some() {
-        return Ok(());
-    }
-    for_the_customer(&mut facts, around, notice, basis);
+    let facts = facts(around, due, basis);
+    announce_to_application(tx, around, due, &facts, basis)?;
+    let grace_period_end = end_for_the_customer(&facts, around, due, basis);
+    let notice = Notice::of_case(due.kind, PaymentFacts { grace_period_end, ..facts });
+    let Some(notice) = notice.filter(|_| why.is_none()) else { return Ok(()) };
     let case = &around.case;
     let recipient = Recipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
-    let key = format!("{}:{}", case.invoice_id, notice.attempt);
-    let hold_ms = if matches!(notice.kind, Kind::PaymentFailed | Kind::PaymentRetry) { HOLD_MS } else { 0 };
+    let key = format!("{}:{}", case.invoice_id, due.attempt);
+    let hold_ms = if matches!(due.kind, NoticeKind::PaymentFailed | NoticeKind::PaymentRetry) { HOLD_MS } else { 0 };
     let not_before_ms = basis.now_ms.saturating_add(hold_ms);
-    let mail = Mail { notice: attempt.kind, key: &key, recipient: &recipient, facts: &facts, not_before_ms };
-    let queued = if notice.kind == Kind::PaymentRecovered && basis.notify.mail && !by_mail {
+    let mail = Mail { notice, key: &key, recipient: &recipient, not_before_ms };
+    let queued = if due.kind == NoticeKind::PaymentRecovered && basis.notify.mail && !by_mail {
         Err(dunning::Why::Untold.as_str())
     } else {
-        mail::queue(tx, &mail, basis)?
+        mail::queue(tx, mail, basis)?
     };
     dunning_attempts::set_mail(tx, &attempt, queued.ok(), queued.err())
 }
 
 /// Who reads a mail wants to know how long it works: a subscription that ends before does not, and what is over is none.
-fn for_the_customer(facts: &mut Value, around: &Surroundings, notice: Notice, basis: Basis) {
-    let Some(grace_end) = facts["grace_period_end"].as_i64() else { return };
+fn end_for_the_customer(
+    facts: &PaymentFacts,
+    around: &Surroundings,
+    due: DueNotice,
+    basis: NotifyBasis,
+) -> Option<i64> {
+    let grace_end = facts.grace_period_end?;
     let end = around.ends_at.map_or(grace_end, |ends_at| grace_end.min(ends_at));
-    let is_over = end <= basis.now_ms.div_euclid(1000) && notice.kind != Kind::SubscriptionDowngraded;
-    facts["grace_period_end"] = if is_over { Value::Null } else { json!(end) };
+    let is_over = end <= basis.now_ms.div_euclid(1000) && due.kind != NoticeKind::SubscriptionDowngraded;
+    (!is_over).then_some(end)
 }
 
 fn announce_to_application(
     tx: &Tx,
     around: &Surroundings,
-    notice: Notice,
-    facts: &Value,
-    basis: Basis,
+    due: DueNotice,
+    facts: &PaymentFacts,
+    basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     let case = &around.case;
-    let (event_type, at_s) = match notice.kind {
-        Kind::PaymentFailed | Kind::PaymentRetry => ("payment.failed", case.last_failed_at),
-        Kind::PaymentRecovered => {
-            ("payment.recovered", settled(case).map_or(case.last_failed_at, |settled| settled.at))
+    let (event_type, at_s) = match due.kind {
+        NoticeKind::PaymentFailed | NoticeKind::PaymentRetry => (EventType::PaymentFailed, case.last_failed_at),
+        NoticeKind::PaymentRecovered => {
+            (EventType::PaymentRecovered, settled(case).map_or(case.last_failed_at, |settled| settled.at))
         }
         _ => return Ok(()),
     };
-    let mut data = facts.clone();
-    // A bearer link is for the customer's eyes.
-    if let Some(fields) = data.as_object_mut() {
-        fields.remove("hosted_invoice_url");
-        fields.remove("invoice_pdf");
-        fields.insert("user_id".to_owned(), json!(around.subscriber));
-    }
-    let key = format!("{}:{}", case.invoice_id, notice.attempt);
     let user_id = around.subscriber.as_deref();
+    let data = OfUser { facts: &facts.without_links(), user_id };
+    let key = format!("{}:{}", case.invoice_id, due.attempt);
     announce::tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 
 /// What mails and events about a case are made from.
-fn facts(around: &Surroundings, notice: Notice, basis: Basis) -> Value {
+fn facts(around: &Surroundings, due: DueNotice, basis: NotifyBasis) -> PaymentFacts {
     let (case, invoice) = (&around.case, around.invoice.as_ref());
+    let has_recovered = due.kind == NoticeKind::PaymentRecovered;
     // When a payment is heard of, Stripe's word that the subscription is active again is still on its way.
-    let tier_now = around.tiers.now.as_deref().filter(|_| notice.kind != Kind::PaymentRecovered);
+    let tier_now = around.tiers.now.as_deref().filter(|_| !has_recovered);
     // What is to be paid for, or has been; but what ends is what was had.
-    let ended = notice.kind == Kind::SubscriptionDowngraded;
+    let ended = due.kind == NoticeKind::SubscriptionDowngraded;
     let tier = if ended { &around.tiers.at_stake } else { &around.tiers.bought };
     // An invoice that is paid after all brings back no subscription that has ended.
-    let is_lost = notice.kind == Kind::PaymentRecovered
-        && matches!(around.status.as_deref(), Some("canceled" | "incomplete_expired"));
-    let tier = tier.as_ref().filter(|_| !is_lost);
-    let paid = invoice.filter(|_| notice.kind == Kind::PaymentRecovered).and_then(|invoice| invoice.amount_paid);
+    let is_lost = has_recovered && matches!(around.status.as_deref(), Some("canceled" | "incomplete_expired"));
+    let paid = invoice.filter(|_| has_recovered).and_then(|invoice| invoice.amount_paid);
     let owed = invoice.and_then(|invoice| invoice.amount_remaining).filter(|left| *left > 0).or(case.amount_due);
-    json!({
-        "invoice_id": case.invoice_id, "subscription_id": case.subscription_id, "customer_id": case.customer_id,
-        "amount": paid.or(owed), "currency": case.currency, "failure_code": case.failure_reason,
-        "attempt": case.attempt_count.max(notice.attempt), "next_attempt_at": case.next_retry_at,
-        "first_failed_at": case.first_failed_at, "failed_at": case.last_failed_at,
-        "settled_at": settled(case).map(|settled| settled.at),
-        "grace_period_end": grace_period_end(around, basis),
-        "invoice_number": invoice.and_then(|invoice| invoice.number.as_deref()),
-        "hosted_invoice_url": invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()),
-        "invoice_pdf": invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()),
-        "tier": tier, "tier_now": tier_now, "ended": around.ended.is_some(),
-        "ended_at": around.ended.map(|ended| ended.at),
-    })
+    PaymentFacts {
+        invoice_id: Text::from(case.invoice_id.as_str()),
+        subscription_id: case.subscription_id.as_deref().map(Text::from),
+        customer_id: case.customer_id.as_deref().map(Text::from),
+        amount: paid.or(owed),
+        currency: case.currency.as_deref().map(Text::from),
+        failure_code: case.failure_reason.as_deref().map(Text::from),
+        attempt: Some(case.attempt_count.max(due.attempt)),
+        next_attempt_at: case.next_retry_at,
+        first_failed_at: Some(case.first_failed_at),
+        failed_at: Some(case.last_failed_at),
+        settled_at: settled(case).map(|settled| settled.at),
+        grace_period_end: grace_period_end(around, basis),
+        invoice_number: invoice.and_then(|invoice| invoice.number.as_deref()).map(Text::from),
+        hosted_invoice_url: invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()).map(Link::from),
+        invoice_pdf: invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()).map(Link::from),
+        tier: tier.as_deref().filter(|_| !is_lost).map(Text::from),
+        tier_now: tier_now.map(Text::from),
+        ended: around.ended.is_some(),
+        ended_at: around.ended.map(|ended| ended.at),
+        ..PaymentFacts::default()
+    }
 }
 
 /// The end of the grace period, also where Stripe's word that there is one has not come yet. One that is settled has none.
-fn grace_period_end(around: &Surroundings, basis: Basis) -> Option<i64> {
+fn grace_period_end(around: &Surroundings, basis: NotifyBasis) -> Option<i64> {
     let case = &around.case;
     let status = around.status.as_deref()?;
     if settled(case).is_some() {

@@ -1,21 +1,22 @@
 //! Subscriptions whose invoices are sent to be paid (`send_invoice`): when one is overdue Stripe makes no attempt that could
 //! fail, so there is no failure case, and yet access ends with the grace period. Two mails are written when the delinquency
 //! is heard of, each for its time: a warning before the end, and a word at the end. Both are judged again when they are
-//! sent (`still`), so whoever has paid by then hears nothing. Called by `notices`.
+//! sent ([`against`]), so whoever has paid by then hears nothing. Called by `notices`.
 
-use serde_json::json;
-
-use super::derived::Basis;
-use super::invoice::{self, SentInvoice};
 use super::mail::{self, Mail, Recipient};
 use super::notices;
-use super::subscription::{self, ShownSubscription};
-use crate::dunning::{Kind, OLD_NEWS_S};
+use super::settings::NotifyBasis;
+use crate::dunning::OLD_NEWS_S;
 use crate::entitlement;
+use crate::notice_kind::NoticeKind;
+use crate::notify::notice::{Notice, PaymentFacts};
+use crate::notify::text::{Link, Text};
+use crate::projection::invoice::{self, SentInvoice};
+use crate::projection::subscription::{self, ShownSubscription};
 use crate::store::{Reader, StoreError, Tx, payment_failures};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
-pub(super) fn grace_end(shown: &ShownSubscription, basis: Basis) -> Option<i64> {
+pub(super) fn grace_end(shown: &ShownSubscription, basis: NotifyBasis) -> Option<i64> {
     let is_sent = shown.subscription.collection_method.as_deref() == Some("send_invoice");
     let is_owed = is_sent && shown.facts().is_payment_missing() && !notices::is_leaving(&shown.subscription);
     let started_at = shown.past.grace_started_at.filter(|_| is_owed)?;
@@ -23,7 +24,7 @@ pub(super) fn grace_end(shown: &ShownSubscription, basis: Basis) -> Option<i64> 
 }
 
 /// Writes the mails that an overdue invoice of a subscription calls for, each once.
-pub(super) fn review(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Result<(), StoreError> {
     if !basis.notify.mail {
         return Ok(());
     }
@@ -34,54 +35,62 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(),
     if payment_failures::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(());
     }
+    let facts = facts(tx, (&shown, &invoice), end, basis)?;
+    let recipient = Recipient::of_customer(tx, Some(&shown.subscription.stripe_customer_id), Some(&invoice.id))?;
+    let key = format!("{}:1", invoice.id);
+    let post = |notice: Notice, at_s: i64| {
+        let not_before_ms = at_s.saturating_mul(1000);
+        mail::post(tx, Mail { notice, key: &key, recipient: &recipient, not_before_ms }, None, basis)
+    };
     let warning_at = end.saturating_sub(basis.notify.warning_s).max(now_s);
     if warning_at < end {
-        write(tx, (&shown, &invoice), (Kind::GracePeriodWarning, warning_at), end, basis)?;
+        post(Notice::GracePeriodWarning(facts.clone()), warning_at)?;
     }
-    write(tx, (&shown, &invoice), (Kind::SubscriptionDowngraded, end), end, basis)
+    post(Notice::SubscriptionDowngraded(facts), end)
 }
 
-fn write(
+fn facts(
     tx: &Tx,
     (shown, invoice): (&ShownSubscription, &SentInvoice),
-    (kind, at_s): (Kind, i64),
     end: i64,
-    basis: Basis,
-) -> Result<(), StoreError> {
-    let customer_id = shown.subscription.stripe_customer_id.as_str();
+    basis: NotifyBasis,
+) -> Result<PaymentFacts, StoreError> {
     let told = invoice::find_details(tx, &invoice.id)?;
     let told = told.as_ref();
-    let tier = entitlement::tier_bought(&shown.facts(), basis.policy).map(str::to_owned);
-    let facts = json!({
-        "invoice_id": invoice.id, "subscription_id": shown.subscription.stripe_subscription_id,
-        "customer_id": customer_id, "currency": invoice.currency, "due_date": invoice.due_date,
-        "amount": told.and_then(|told| told.amount_remaining), "grace_period_end": end, "tier": tier,
-        "invoice_number": told.and_then(|told| told.number.as_deref()), "sent": true,
-        "hosted_invoice_url": told.and_then(|told| told.hosted_invoice_url.as_deref()),
-        "invoice_pdf": told.and_then(|told| told.invoice_pdf.as_deref()),
-    });
-    let recipient = Recipient::of_customer(tx, Some(customer_id), Some(&invoice.id))?;
-    let (key, not_before_ms) = (format!("{}:1", invoice.id), at_s.saturating_mul(1000));
-    let mail = Mail { notice: kind.as_str(), key: &key, recipient: &recipient, facts: &facts, not_before_ms };
-    mail::post(tx, &mail, None, basis)
+    Ok(PaymentFacts {
+        invoice_id: Text::from(invoice.id.as_str()),
+        subscription_id: Some(Text::from(shown.subscription.stripe_subscription_id.as_str())),
+        customer_id: Some(Text::from(shown.subscription.stripe_customer_id.as_str())),
+        amount: told.and_then(|told| told.amount_remaining),
+        currency: invoice.currency.as_deref().map(Text::from),
+        due_date: invoice.due_date,
+        grace_period_end: Some(end),
+        tier: entitlement::tier_bought(&shown.facts(), basis.policy).map(Text::from),
+        invoice_number: told.and_then(|told| told.number.as_deref()).map(Text::from),
+        hosted_invoice_url: told.and_then(|told| told.hosted_invoice_url.as_deref()).map(Link::from),
+        invoice_pdf: told.and_then(|told| told.invoice_pdf.as_deref()).map(Link::from),
+        sent: true,
+        ..PaymentFacts::default()
+    })
 }
 
 /// What speaks by now against one of these mails, which were written for this subscription and invoice.
-pub(super) fn against(
+pub(crate) fn against(
     reader: &Reader,
-    kind: Kind,
-    (subscription_id, invoice_id): (&str, &str),
-    basis: Basis,
+    kind: NoticeKind,
+    facts: &PaymentFacts,
+    basis: NotifyBasis,
 ) -> Result<Option<&'static str>, StoreError> {
     let now_s = basis.now_ms.div_euclid(1000);
+    let subscription_id = facts.subscription_id.as_ref().map(Text::raw).unwrap_or_default();
     let Some(shown) = subscription::find(reader, subscription_id)? else { return Ok(None) };
     let Some(end) = grace_end(&shown, basis) else { return Ok(Some("the subscription owes nothing any more")) };
-    let status = invoice::find_payable(reader, invoice_id)?.map(|(status, _)| status);
+    let status = invoice::find_payable(reader, facts.invoice_id.raw())?.map(|(status, _)| status);
     if status.is_some_and(|status| status != "open") {
         return Ok(Some("the invoice was settled before this could be sent"));
     }
     let is_over = end <= now_s;
-    if is_over != (kind == Kind::SubscriptionDowngraded) {
+    if is_over != (kind == NoticeKind::SubscriptionDowngraded) {
         return Ok(Some(if is_over { "the grace period was over" } else { "access has not ended" }));
     }
     if now_s.saturating_sub(end) > OLD_NEWS_S {

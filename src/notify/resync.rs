@@ -3,8 +3,11 @@
 //! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
 //! first event, and by `tilld outbox resync`.
 
-use super::notify::NoticeSettings;
-use super::{Context, announce, derived};
+use super::announce;
+use super::settings::{NoticeSettings, NotifyBasis};
+use crate::notify;
+use crate::notify::event_type::EventType;
+use crate::projection::{Context, derived};
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
 use crate::thread::Stop;
 
@@ -14,7 +17,7 @@ const PAGE: u32 = 500;
 /// Whether an endpoint is to be told answers.
 #[must_use]
 pub fn wants_answers(notify: &NoticeSettings, url: &str) -> bool {
-    notify.subscribers(announce::ENTITLEMENT_CHANGED).any(|subscriber| subscriber.url == url)
+    notify.subscribers(EventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
 }
 
 /// Notes which known endpoints are told no answers by this configuration. To be called at start, before anything is
@@ -58,11 +61,11 @@ pub fn resync(
         }
         let (context, after, url) = (context.clone(), last, url.to_owned());
         let (ids, count) = store.write(move |tx| {
-            let (ids, basis) = (users::list_ids(tx, &after, PAGE)?, context.basis(now_ms));
+            let ids = users::list_ids(tx, &after, PAGE)?;
             let mut count = 0;
             for id in &ids {
-                derived::refresh_effective(tx, id, basis)?;
-                count += usize::from(announce::present(tx, id, &url, basis)?);
+                notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, id, basis))?;
+                count += usize::from(announce::present(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
             }
             if ids.is_empty() {
                 webhook_endpoints::set_away(tx, &url, false)?;

@@ -2,7 +2,7 @@
 //! Each has a key made from what it is about, so that its cause may be seen any number of times:
 //! - `stripe.<type>` by Stripe's event id, and not when the event is older than [`FORWARDED_S`]: a replay of the whole log
 //!   after the outbox was lost forwards what Stripe itself still keeps, and no more. A reading forwards nothing.
-//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it. A
+//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it (`derived` compares). A
 //!   replay and a second copy from the API change no answer; a first copy changes at most one answer per user.
 //! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
 //! - The others by dispute, invoice, or invoice and attempt.
@@ -13,14 +13,17 @@
 //!
 //! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::derived::Basis;
-use super::subscription::{self, Subscription};
-use super::{Event, Step, customer};
+use super::settings::NotifyBasis;
 use crate::entitlement::Answer;
 use crate::ids;
+use crate::notify::event_type::EventType;
+use crate::projection::fact::AnswerChange;
+use crate::projection::subscription::{self, Subscription};
+use crate::projection::{Event, customer};
 use crate::store::effective::{self, Answered};
 use crate::store::outbox::{self, Kind, NewEffect, answers};
 use crate::store::{StoreError, Tx, inbox, settings};
@@ -29,14 +32,11 @@ use crate::stripe::object;
 
 /// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
 pub const FORWARDED_S: i64 = 30 * 86_400;
-const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
-/// The type of what tells a user's answer.
-pub const ENTITLEMENT_CHANGED: &str = "entitlement.changed";
 
 /// An event for the application.
-pub struct News<'a> {
+pub(crate) struct News<'a, T> {
     /// Its type.
-    pub event_type: &'a str,
+    pub event_type: EventType,
     /// What it is about; one event per type and key.
     pub key: &'a str,
     /// Whom it concerns; order is kept per user.
@@ -44,19 +44,42 @@ pub struct News<'a> {
     /// When it happened, unix seconds.
     pub at_s: i64,
     /// What it says.
-    pub data: &'a Value,
+    pub data: &'a T,
+}
+
+/// What is sent, by the convention.
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    r#type: &'a str,
+    timestamp: String,
+    data: &'a T,
+}
+
+impl<T: Serialize> Envelope<'_, T> {
+    fn text(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::Sql(error.to_string()))
+    }
+}
+
+/// Facts, and the user whom they concern.
+#[derive(Serialize)]
+pub(crate) struct OfUser<'a, T> {
+    #[serde(flatten)]
+    pub facts: &'a T,
+    pub user_id: Option<&'a str>,
 }
 
 /// Writes an event into the outbox for every endpoint that wants it.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn tell(tx: &Tx, news: &News, basis: Basis) -> Result<(), StoreError> {
-    if !basis.notify.is_wanted(news.event_type) {
+pub(crate) fn tell<T: Serialize>(tx: &Tx, news: &News<T>, basis: NotifyBasis) -> Result<(), StoreError> {
+    let event_type = news.event_type.as_str();
+    if !basis.notify.is_wanted(event_type) {
         return Ok(());
     }
-    let payload = json!({"type": news.event_type, "timestamp": rfc3339(news.at_s), "data": news.data}).to_string();
-    put(tx, news.event_type, news.key, (news.user_id, &payload), basis)
+    let payload = Envelope { r#type: event_type, timestamp: rfc3339(news.at_s), data: news.data }.text()?;
+    put(tx, event_type, news.key, (news.user_id, &payload), basis)
 }
 
 fn put(
@@ -64,7 +87,7 @@ fn put(
     event_type: &str,
     key: &str,
     (user_id, payload): (Option<&str>, &str),
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     for subscriber in basis.notify.subscribers(event_type) {
         let dedupe_key = format!("webhook:{}:{event_type}:{key}", subscriber.url);
@@ -83,12 +106,12 @@ fn put(
 }
 
 /// A time as the convention has it.
-pub(super) fn rfc3339(at_s: i64) -> String {
+pub(crate) fn rfc3339(at_s: i64) -> String {
     jiff::Timestamp::from_second(at_s).map_or_else(|_| at_s.to_string(), |at| at.to_string())
 }
 
 /// Forwards the original event, byte for byte.
-pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn forward(tx: &Tx, event: &Event, basis: NotifyBasis) -> Result<(), StoreError> {
     if basis.notify.webhooks.is_empty() {
         return Ok(());
     }
@@ -99,14 +122,7 @@ pub(super) fn forward(tx: &Tx, event: &Event, basis: Basis) -> Result<(), StoreE
     }
     let Some(body) = inbox::find_payload(tx, &event.id)? else { return Ok(()) };
     let body = RawValue::from_string(body)?;
-    #[derive(serde::Serialize)]
-    struct Forwarded<'a> {
-        r#type: &'a str,
-        timestamp: String,
-        data: &'a RawValue,
-    }
-    let forwarded = Forwarded { r#type: &event_type, timestamp: rfc3339(event.created), data: &body };
-    let payload = serde_json::to_string(&forwarded)?;
+    let payload = Envelope { r#type: &event_type, timestamp: rfc3339(event.created), data: &body }.text()?;
     let user_id = concerned(tx, event)?;
     put(tx, &event_type, &event.id, (user_id.as_deref(), &payload), basis)
 }
@@ -146,36 +162,35 @@ fn counted_before(before: &Answered) -> Value {
     })
 }
 
-/// Tells that a user's answer is another than the stored one. To be called before the row is replaced.
-pub(super) fn entitlement(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
-    if !basis.notify.is_wanted(ENTITLEMENT_CHANGED) {
-        return Ok(());
-    }
-    let before = effective::find_answered(tx, user_id)?;
+/// Announces that a user's answer is another one.
+pub(crate) fn entitlement(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
+    let AnswerChange { user_id, before, answer } = change;
     let old = before.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
-    tell_change(tx, user_id, (old, counted(answer)), basis)
+    announce_change(tx, user_id, (old, counted(answer)), basis)
 }
 
-/// As [`entitlement`], after the answer was stored: `before` is what was stored before.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn answer_changed(tx: &Tx, user_id: &str, before: Option<&Answered>, basis: Basis) -> Result<(), StoreError> {
+/// The same, after the answer was stored: `before` is what was stored before.
+pub(crate) fn answer_changed(
+    tx: &Tx,
+    user_id: &str,
+    before: Option<&Answered>,
+    basis: NotifyBasis,
+) -> Result<(), StoreError> {
     let now = effective::find_answered(tx, user_id)?;
-    let shown =
+    let counted =
         |row: Option<&Answered>| row.map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
-    tell_change(tx, user_id, (shown(before), shown(now.as_ref())), basis)
+    announce_change(tx, user_id, (counted(before), counted(now.as_ref())), basis)
 }
 
-fn tell_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: Basis) -> Result<(), StoreError> {
-    if old == new || !basis.notify.is_wanted(ENTITLEMENT_CHANGED) {
+fn announce_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: NotifyBasis) -> Result<(), StoreError> {
+    if old == new || !basis.notify.is_wanted(EventType::EntitlementChanged.as_str()) {
         return Ok(());
     }
     let (key, sequence) = of_change(tx, basis)?;
     let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
     basis
         .notify
-        .subscribers(ENTITLEMENT_CHANGED)
+        .subscribers(EventType::EntitlementChanged.as_str())
         .try_for_each(|subscriber| put_answer(tx, &subscriber.url, (user_id, &key, sequence), &data, basis))
 }
 
@@ -184,7 +199,7 @@ fn tell_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: Basis)
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(super) fn present(tx: &Tx, user_id: &str, url: &str, basis: Basis) -> Result<bool, StoreError> {
+pub(crate) fn present(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
     let stored = effective::find_answered(tx, user_id)?;
     if stored.is_none() && !answers::was_told(tx, url, user_id)? {
         return Ok(false);
@@ -201,13 +216,14 @@ fn put_answer(
     url: &str,
     (user_id, key, sequence): (&str, &str, i64),
     data: &Value,
-    basis: Basis,
+    basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     let at = rfc3339(basis.now_ms.div_euclid(1000));
-    let payload = json!({"type": ENTITLEMENT_CHANGED, "timestamp": at, "data": data}).to_string();
+    let event_type = EventType::EntitlementChanged.as_str();
+    let payload = Envelope { r#type: event_type, timestamp: at, data }.text()?;
     let new = NewEffect {
         kind: Kind::Webhook,
-        dedupe_key: &format!("webhook:{url}:{ENTITLEMENT_CHANGED}:{key}"),
+        dedupe_key: &format!("webhook:{url}:{event_type}:{key}"),
         user_id: Some(user_id),
         target: Some(url),
         payload: &payload,
@@ -218,47 +234,20 @@ fn put_answer(
 }
 
 /// Key and number of a change.
-fn of_change(tx: &Tx, basis: Basis) -> Result<(String, i64), StoreError> {
+fn of_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
     let key = ids::random_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok((key, settings::next_number(tx, settings::CHANGES, basis.now_ms.saturating_mul(1000))?))
 }
 
-/// A subscription as it stands before its row is replaced, if anybody wants to know.
-pub(super) fn before(step: &Step, id: &str) -> Result<Option<Subscription>, StoreError> {
-    if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
-        return Ok(None);
-    }
-    let known = subscription::find(step.tx, id)?;
-    Ok(known.map(|known| Subscription { row: known.subscription, items: known.items }))
-}
-
 /// Tells that a subscription is another than before.
-pub(super) fn subscription(
-    step: &Step,
-    before: Option<&Subscription>,
-    present: &Subscription,
-) -> Result<(), StoreError> {
-    if !step.context.notify.is_wanted(SUBSCRIPTION_CHANGED) {
-        return Ok(());
-    }
-    // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
-    let says = |one: &Subscription| {
-        let mut one = one.clone();
-        one.row.event_created = 0;
-        one.row.event_id = String::new();
-        one.row.deleted = one.row.deleted || one.row.status == "canceled";
-        one
-    };
-    if before.is_some_and(|before| says(before) == says(present)) {
-        return Ok(());
-    }
+pub(crate) fn subscription(tx: &Tx, present: &Subscription, basis: NotifyBasis) -> Result<(), StoreError> {
     let row = &present.row;
-    let user_id = subscription::find_user(step.tx, &row.stripe_subscription_id)?;
-    let (key, sequence) = of_change(step.tx, step.basis())?;
+    let user_id = subscription::find_user(tx, &row.stripe_subscription_id)?;
+    let (key, sequence) = of_change(tx, basis)?;
     let data = shown(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
-    let (event_type, at_s) = (SUBSCRIPTION_CHANGED, row.event_created);
-    tell(step.tx, &News { event_type, key: &key, user_id, at_s, data: &data }, step.basis())
+    let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
+    tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 
 fn shown(Subscription { row, items }: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {

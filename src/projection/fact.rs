@@ -1,0 +1,69 @@
+//! What happened, as far as somebody may want to be told of it: typed, collected in the order in which it came about, and
+//! handed to whoever began. Objects note facts and know nobody who hears of them; `notify` acts on them in the same
+//! transaction. A fact is noted only where it is no reading, if it is one that only an event can tell.
+
+use std::cell::RefCell;
+
+use serde_json::Value;
+
+use super::subscription::Subscription;
+use crate::dunning::Heard;
+use crate::entitlement::Answer;
+use crate::store::effective::Answered;
+
+/// Something that happened.
+pub(crate) enum Fact {
+    /// A user's answer is another than the stored one.
+    AnswerChanged(Box<AnswerChange>),
+    /// A subscription says something else than before.
+    SubscriptionChanged { present: Box<Subscription> },
+    /// A failure case is to be looked at, with what an event told of an attempt to pay.
+    CaseTouched { invoice_id: String, heard: Option<Heard> },
+    /// The open cases of a subscription are to be looked at.
+    CasesTouched { subscription_id: String },
+    /// An invoice is final.
+    InvoiceFinalized(Seen),
+    /// A trial ends soon.
+    TrialEnds(Seen),
+    /// A customer wants money back by way of the bank.
+    DisputeOpened(Seen),
+}
+
+/// A user's answer and the one before it.
+pub(crate) struct AnswerChange {
+    pub(crate) user_id: String,
+    /// `None`: nothing was stored.
+    pub(crate) before: Option<Answered>,
+    pub(crate) answer: Answer,
+}
+
+/// An object as an event showed it.
+pub(crate) struct Seen {
+    pub(crate) id: String,
+    pub(crate) object: Value,
+    /// The event's time, unix seconds.
+    pub(crate) at_s: i64,
+}
+
+/// What is worth comparing, since somebody wants to know whether it changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Compared {
+    pub(crate) answers: bool,
+    pub(crate) subscriptions: bool,
+}
+
+/// The facts of one change, in order.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Facts(RefCell<Vec<Fact>>);
+
+impl Facts {
+    pub(super) fn note(&self, fact: Fact) {
+        self.0.borrow_mut().push(fact);
+    }
+
+    /// All of them.
+    pub(crate) fn into_vec(self) -> Vec<Fact> {
+        self.0.into_inner()
+    }
+}

@@ -1,0 +1,52 @@
+//! Other plans, periods or warning times than those of the last run: everybody's effective subscription is computed anew,
+//! and the open failure cases are looked at again. In pages, each one transaction. Called at start.
+
+use super::{Context, derived};
+use crate::notify;
+use crate::store::{Store, StoreError, payment_failures, settings, users};
+
+/// Users whose effective subscription is computed anew in one commit.
+const PAGE: u32 = 500;
+
+/// Computes every user's effective subscription anew if plans or periods are not those of the last run, and has the open
+/// failure cases looked at again if those or the warning's time are not.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+    let policy = format!("{:?}", context.policy);
+    let warning = context.notify.warning_s.to_string();
+    let is_known = |name: &str, value: &String| {
+        store.read(|reader| settings::find(reader, name)).map(|known| known.as_ref() == Some(value))
+    };
+    let same_policy = is_known(settings::POLICY, &policy)?;
+    if same_policy && is_known(settings::WARNING, &warning)? {
+        return Ok(());
+    }
+    if !same_policy {
+        refresh_everyone(store, context, now_ms)?;
+    }
+    store.write(move |tx| {
+        payment_failures::set_all_due(tx)?;
+        settings::put(tx, settings::WARNING, &warning)?;
+        settings::put(tx, settings::POLICY, &policy)
+    })
+}
+
+fn refresh_everyone(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+    let mut last = String::new();
+    loop {
+        let (context, after) = (context.clone(), last);
+        let ids = store.write(move |tx| {
+            let ids = users::list_ids(tx, &after, PAGE)?;
+            notify::acting(tx, &context, now_ms, |basis| {
+                ids.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+            })?;
+            Ok(ids)
+        })?;
+        match ids.into_iter().next_back() {
+            Some(id) => last = id,
+            None => return Ok(()),
+        }
+    }
+}

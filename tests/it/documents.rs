@@ -1,0 +1,52 @@
+//! The tables of the documents against the lists in the program: what one has, the other has.
+
+use std::collections::BTreeSet;
+
+use tilld::delivery::mail::PLACEHOLDERS;
+use tilld::notice_kind::NoticeKind;
+use tilld::notify::event_type::EventType;
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The words in backticks in the first column of the table with this head.
+fn first_column(document: &str, head: &str) -> Vec<String> {
+    let mut lines = document.lines().skip_while(|line| !line.starts_with(&format!("| {head} |")));
+    assert!(lines.next().is_some(), "there is no table {head}");
+    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
+    rows.flat_map(|row| {
+        let cell = row.split('|').nth(1).unwrap();
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[test]
+fn the_table_of_mails_lists_every_kind_of_notice_in_order_and_no_other() {
+    let listed = first_column(&document("docs/notices.md"), "Kind");
+    let known: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn the_table_of_placeholders_lists_every_placeholder_and_no_other() {
+    let listed: BTreeSet<String> = first_column(&document("docs/notices.md"), "Placeholder").into_iter().collect();
+    assert_eq!(listed, PLACEHOLDERS.map(str::to_owned).into());
+}
+
+#[test]
+fn the_table_of_events_lists_every_type_in_order_and_no_other_but_stripes_own() {
+    let mut listed = first_column(&document("README.md"), "Event");
+    listed.retain(|word| !word.starts_with("stripe."));
+    let known: Vec<&str> = EventType::offered().map(EventType::as_str).collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn the_example_of_the_configuration_names_every_type_of_event() {
+    let example = document("config.toml.example");
+    for event_type in EventType::offered() {
+        assert!(example.contains(event_type.as_str()), "{}", event_type.as_str());
+    }
+}
