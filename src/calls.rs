@@ -27,8 +27,9 @@ pub use outcome::{DoneOperation, OperationOutcome};
 use crate::account::{Account, AccountError};
 use crate::clock::Clock;
 use crate::notify;
+use crate::notify::Context;
 use crate::projection::read::{Sent, Shown};
-use crate::projection::{Context, ProjectionError, subscription};
+use crate::projection::{ProjectionError, subscription};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
@@ -130,7 +131,7 @@ impl Calls {
     /// One for the process: its locks keep requests for one user apart.
     #[must_use]
     pub fn new(store: Store, client: Client, clock: Arc<dyn Clock>, context: Arc<Context>) -> Self {
-        let account = Account::new(store.clone(), client.clone(), context.livemode);
+        let account = Account::new(store.clone(), client.clone(), context.projection.livemode);
         Self { store, client, clock, context, locks: UserLocks::default(), account }
     }
 

@@ -3,7 +3,7 @@
 //! socket or log, and is not changed afterwards. Called by `main` and the commands; the values are
 //! handed on from there.
 
-mod address;
+pub mod address;
 mod dev;
 mod document;
 mod example;
@@ -11,7 +11,7 @@ mod fault;
 mod keys;
 mod kinds;
 mod reader;
-mod secret;
+pub mod secret;
 mod sections;
 mod surroundings;
 #[cfg(test)]
@@ -31,13 +31,11 @@ use crate::ownership::Rules;
 use crate::retry::RetryPolicy;
 use crate::scheduler::Nightly;
 use crate::stripe::settings::{Mode, Settings};
-pub use address::Address;
-pub(crate) use address::application_url;
+use address::Address;
 pub(crate) use dev::dev_config_text;
 pub(crate) use example::example;
 pub(crate) use fault::Fault;
 pub use fault::Faults;
-pub use secret::Secret;
 pub use surroundings::{Flags, Surroundings};
 
 use reader::Reader;

@@ -23,8 +23,9 @@ use crate::http::api::Api;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
-use crate::projection::Context;
-use crate::projection::mode::ModeError;
+use crate::mode_at_start::ModeError;
+use crate::notify::Context;
+use crate::projection::ProjectionContext;
 use crate::retrier::{self, Retrier};
 use crate::scheduler::Tasks;
 use crate::store::lock::{self, Lock};
@@ -115,14 +116,14 @@ pub(crate) struct Running {
 /// What projecting rests on, by the configuration.
 #[must_use]
 pub(crate) fn context(config: &Config) -> Context {
-    Context {
+    let projection = ProjectionContext {
         link: config.link.clone(),
         policy: config.policy.clone(),
         livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
         account: config.stripe.account.clone(),
-        notify: config.notices.clone(),
         fetches: config.stripe.client.is_some(),
-    }
+    };
+    Context { projection, notices: config.notices.clone() }
 }
 
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
@@ -131,7 +132,7 @@ fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<(
 }
 
 fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
-    context.notify.webhooks.extend(forward.map(Forward::subscriber));
+    context.notices.webhooks.extend(forward.map(Forward::subscriber));
     context
 }
 

@@ -27,16 +27,15 @@ use crossbeam_channel::never;
 
 use crate::clock::Clock;
 use crate::leap::Caution;
+use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
 use crate::retry::jitter_of;
 use crate::step::{self, Cause, Job, Next, Surroundings};
 use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Reader, Store, StoreError, Tx, dunning_attempts};
 use crate::thread::Stop;
 use endpoint::Endpoint;
 
-/// The target of mails in the outbox.
-pub const MAIL: &str = "mail";
 /// Endpoints at most; each has a thread.
 pub(crate) const MAX_ENDPOINTS: usize = 32;
 /// Pauses after the first, second, … failure, in seconds.
@@ -51,31 +50,6 @@ const BATCH: usize = 64;
 const RECORD_EVERY_MS: i64 = 250;
 /// How often an idle lane looks.
 const POLL: Duration = Duration::from_millis(250);
-
-/// What came of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was taken; a note where one is worth it.
-    Done(Option<String>),
-    /// There was no reason or no way to perform it, and why.
-    Skipped(String),
-    /// It was refused for good, and why.
-    Refused(String),
-    /// It failed for now.
-    TryAgain {
-        /// Why.
-        why: String,
-        /// What the receiver asked for, in seconds.
-        after_s: Option<i64>,
-    },
-    /// The endpoint wants nothing more, ever.
-    Gone,
-    /// It was broken off before anything could come of it.
-    NotTried,
-}
-
-/// Performs one effect at a time, unix milliseconds.
-pub type Attempt = Box<dyn Fn(&Effect, i64) -> Outcome + Send>;
 
 /// Says, right before an effect is performed, what speaks against it by now. From the database, the effect and the time in
 /// unix milliseconds.
@@ -107,7 +81,7 @@ pub(crate) fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -
 struct Settled {
     effect: Effect,
     /// `None`: it was not attempted.
-    outcome: Option<Outcome>,
+    outcome: Option<DeliveryOutcome>,
     at_ms: i64,
 }
 
@@ -120,12 +94,25 @@ pub struct Stepped {
     pub more: bool,
 }
 
+/// Puts back what a process that died had claimed, before the first claim: how many, and the mails that were given up since
+/// it died in the middle of every attempt.
+///
+/// # Errors
+/// When the database cannot take it.
+pub fn rescue(tx: &Tx, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
+    let (rescued, spent) = deliveries::rescue(tx, DELAYS_S.len(), now_ms)?;
+    for id in &spent {
+        dunning_attempts::set_outcome(tx, *id, &format!("failed: {}", deliveries::DIED))?;
+    }
+    Ok((rescued, spent))
+}
+
 /// One target's deliveries.
 pub struct Lane {
     store: Store,
     target: String,
     books: Books,
-    attempt: Attempt,
+    attempt: DeliveryAttempt,
     judge: Option<Judge>,
     /// Attempted, and not recorded yet.
     settled: Vec<Settled>,
@@ -135,7 +122,7 @@ pub struct Lane {
 impl Lane {
     /// A lane to `target` that performs its effects by `attempt`.
     #[must_use]
-    pub fn new(store: Store, target: &str, books: Books, attempt: Attempt) -> Self {
+    pub fn new(store: Store, target: &str, books: Books, attempt: DeliveryAttempt) -> Self {
         Self { store, target: target.to_owned(), books, attempt, judge: None, settled: Vec::new(), failing: false }
     }
 
@@ -230,13 +217,13 @@ impl Lane {
             };
             stepped.attempted += usize::from(against.is_none());
             stepped.more |= against.is_some();
-            let outcome = against.map_or_else(|| (self.attempt)(&effect, clock.now_ms()), Outcome::Skipped);
+            let outcome = against.map_or_else(|| (self.attempt)(&effect, clock.now_ms()), DeliveryOutcome::Skipped);
             let at_ms = clock.now_ms();
             // The last attempt keeps nobody waiting.
-            if matches!(outcome, Outcome::TryAgain { .. }) && !self.is_last(&effect) {
+            if matches!(outcome, DeliveryOutcome::TryAgain { .. }) && !self.is_last(&effect) {
                 waiting.extend(effect.user_id.clone());
             }
-            over |= outcome == Outcome::Gone;
+            over |= outcome == DeliveryOutcome::Gone;
             self.settled.push(Settled { effect, outcome: Some(outcome), at_ms });
             // A failing store does not end the batch: what is kept is recorded later.
             if at_ms.saturating_sub(recorded_ms) >= RECORD_EVERY_MS && self.record().is_ok() {
@@ -294,7 +281,7 @@ impl Lane {
         let failed: Vec<(&Effect, &str)> = settled
             .iter()
             .filter_map(|one| match &one.outcome {
-                Some(Outcome::TryAgain { why, .. }) => Some((&one.effect, why.as_str())),
+                Some(DeliveryOutcome::TryAgain { why, .. }) => Some((&one.effect, why.as_str())),
                 _ => None,
             })
             .collect();
@@ -304,7 +291,7 @@ impl Lane {
             Some((effect, why)) if !was_failing => {
                 log::warn!("deliveries fail and are tried again to={shown} first={}: {why}", effect.id);
             }
-            None if was_failing && settled.iter().any(|one| matches!(one.outcome, Some(Outcome::Done(_)))) => {
+            None if was_failing && settled.iter().any(|one| matches!(one.outcome, Some(DeliveryOutcome::Done(_)))) => {
                 log::info!("deliveries succeed again to={shown}");
                 self.failing = false;
             }

@@ -10,9 +10,10 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::notify;
+use crate::notify::Context;
 use crate::projection::read::{Absorbed, Sent, Shown};
 use crate::projection::thin::Fetch;
-use crate::projection::{Context, ProjectionError, kinds};
+use crate::projection::{ProjectionError, kinds};
 use crate::retry::{self, RetryPolicy};
 use crate::store::inbox::{self, Completion};
 use crate::store::outbox::{self, Effect, End, Kind};

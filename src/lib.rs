@@ -31,6 +31,7 @@ pub mod account;
 pub mod calls;
 pub mod delivery;
 pub mod fetch;
+pub mod mode_at_start;
 pub mod notify;
 pub mod operations;
 pub mod projection;

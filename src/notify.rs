@@ -4,6 +4,7 @@
 //! whatever changes objects: `worker`, `fetch`, `calls`, `sync`, `tick`, the private API.
 
 pub(crate) mod announce;
+pub mod attempt;
 pub mod event_type;
 mod invoiced;
 mod mail;
@@ -17,18 +18,28 @@ pub mod text;
 use crate::projection::derived::Basis;
 use crate::projection::fact::{Compared, Fact, Facts};
 use crate::projection::read::{self, Absorbed, Shown};
-use crate::projection::{self, Context, Event, ProjectionError};
+use crate::projection::{self, Event, ProjectionContext, ProjectionError};
 use crate::store::Tx;
 use crate::store::inbox::Completion;
 use event_type::EventType;
-use settings::NotifyBasis;
+use settings::{NoticeSettings, NotifyBasis};
+
+/// What a change of the tables rests on, with all that follows from it.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// What projecting rests on.
+    pub projection: ProjectionContext,
+    /// Who is sent what.
+    pub notices: NoticeSettings,
+}
 
 /// Applies an event to the tables, tells of what follows from it, and says how it is to be completed.
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
 pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
-    let (completion, taken) = acting(tx, context, now_ms, |basis| projection::project(tx, event, context, basis))?;
+    let (completion, taken) =
+        acting(tx, context, now_ms, |basis| projection::project(tx, event, &context.projection, basis))?;
     if let Some(taken) = taken {
         announce::forward(tx, &taken, NotifyBasis::of(context, now_ms))?;
     }
@@ -40,7 +51,7 @@ pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result
 /// # Errors
 /// As [`project`].
 pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<Absorbed, ProjectionError> {
-    acting(tx, context, now_ms, |basis| read::absorb(tx, shown, context, basis))
+    acting(tx, context, now_ms, |basis| read::absorb(tx, shown, &context.projection, basis))
 }
 
 /// Makes a change of the tables, and tells of what follows from it.
@@ -53,12 +64,18 @@ pub fn acting<T, E: From<ProjectionError>>(
     now_ms: i64,
     change: impl FnOnce(Basis) -> Result<T, E>,
 ) -> Result<T, E> {
-    let (facts, wishes) = (Facts::default(), &context.notify);
+    let (facts, wishes) = (Facts::default(), &context.notices);
     let compared = Compared {
         answers: wishes.is_wanted(EventType::EntitlementChanged.as_str()),
         subscriptions: wishes.is_wanted(EventType::SubscriptionChanged.as_str()),
     };
-    let done = change(Basis { policy: &context.policy, link: &context.link, facts: &facts, compared, now_ms })?;
+    let done = change(Basis {
+        policy: &context.projection.policy,
+        link: &context.projection.link,
+        facts: &facts,
+        compared,
+        now_ms,
+    })?;
     let basis = NotifyBasis::of(context, now_ms);
     facts.into_vec().iter().try_for_each(|fact| act(tx, fact, basis))?;
     Ok(done)

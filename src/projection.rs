@@ -35,7 +35,6 @@ use std::borrow::Cow;
 
 use crate::entitlement::Policy;
 use crate::kind::ObjectKind;
-use crate::notify::settings::NoticeSettings;
 use crate::ownership::Rules;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::objects::{self, Key, Reading};
@@ -88,7 +87,7 @@ impl ProjectionError {
 
 /// What projecting rests on besides the event.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct ProjectionContext {
     /// Plans, grace period and what else the operator decided.
     pub policy: Policy,
     /// The mode that was configured, or that of the API key; events of the other mode are not for these tables. `None`:
@@ -100,8 +99,6 @@ pub struct Context {
     pub fetches: bool,
     /// Whose word counts for what.
     pub link: Rules,
-    /// Who wants to hear of what.
-    pub notify: NoticeSettings,
 }
 
 /// Where an object's state was seen.
@@ -155,7 +152,7 @@ pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
 pub(crate) fn project<'e>(
     tx: &Tx,
     event: &'e Event,
-    context: &Context,
+    context: &ProjectionContext,
     basis: Basis,
 ) -> Result<(Completion, Option<Cow<'e, Event>>), ProjectionError> {
     if let Some(reason) = mode::refuse(tx, event, context, basis)? {
@@ -167,7 +164,7 @@ pub(crate) fn project<'e>(
 }
 
 /// Applies an event of the right mode.
-fn place(tx: &Tx, event: &Event, context: &Context, basis: Basis) -> Result<Completion, ProjectionError> {
+fn place(tx: &Tx, event: &Event, context: &ProjectionContext, basis: Basis) -> Result<Completion, ProjectionError> {
     let now_ms = basis.now_ms;
     let snapshot = match &event.content {
         Content::Snapshot(snapshot) => snapshot,
@@ -196,7 +193,7 @@ struct Step<'a> {
     snapshot: &'a Snapshot,
     /// What was read, where it is no event.
     shown: Option<&'a read::Shown>,
-    context: &'a Context,
+    context: &'a ProjectionContext,
     basis: Basis<'a>,
     now_ms: i64,
 }

@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
+use crate::notify::Context;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
 use crate::notify::{self, announce};
 use crate::projection::read::{Absorbed, Shown};
-use crate::projection::{self, Context, ProjectionError, customer, relink};
+use crate::projection::{self, ProjectionContext, ProjectionError, customer, relink};
 use crate::retrier::{self, Failed};
 use crate::retry::RetryPolicy;
 use crate::store::inbox;
@@ -132,8 +133,8 @@ fn project(tx: &Tx, task: Task, report: Report) -> Result<Rebuilt, RebuildError>
 
 /// The same rules, and nobody to be told or asked.
 fn without_effects(context: &Context) -> Context {
-    let notify = NoticeSettings { warning_s: context.notify.warning_s, ..NoticeSettings::default() };
-    Context { notify, fetches: false, ..context.clone() }
+    let notices = NoticeSettings { warning_s: context.notices.warning_s, ..NoticeSettings::default() };
+    Context { projection: ProjectionContext { fetches: false, ..context.projection.clone() }, notices }
 }
 
 /// One event: projected if it was, else only kept. What a thin event named came as a reading.

@@ -10,9 +10,10 @@ use crossbeam_channel::{Sender, never};
 
 use crate::clock::Clock;
 use crate::kind::ObjectKind;
+use crate::notify::Context;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::{Context, kinds};
+use crate::projection::kinds;
 use crate::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::store::Store;
 use crate::stripe::client::Client;

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use crate::notify::Context;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::Context;
 use crate::store::inbox::{self, Source};
 use crate::store::{Store, StoreError, settings};
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::account::AccountError;
 use crate::clock::Clock;
-use crate::projection::Context;
+use crate::notify::Context;
 use crate::store::{Store, StoreError};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;

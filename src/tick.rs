@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::leap::{self, Caution};
 use crate::notify;
+use crate::notify::Context;
 use crate::notify::notices;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::{Context, derived};
+use crate::projection::derived;
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::{Store, StoreError, effective, payment_failures};
 use crate::thread::Pulse;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use crate::notify;
+use crate::notify::Context;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::{self, Context, Event, ProjectionError};
+use crate::projection::{self, Event, ProjectionError};
 use crate::retrier::{self, Ticket};
 use crate::retry::RetryPolicy;
 use crate::step::{Cause, Job, Next, Surroundings};

@@ -42,7 +42,7 @@ impl Calls {
                     subject: None,
                     caller: Caller::new(None, ""),
                 };
-                self.reserve(&wanted, &key, &form(user, self.context.link.own_key(), &key).encode()?)?
+                self.reserve(&wanted, &key, &form(user, self.context.projection.link.own_key(), &key).encode()?)?
             }
         };
         match self.send_or_find(operation)? {

@@ -220,7 +220,7 @@ fn sent_first(operation: &Operation) -> Sent {
 
 /// What Stripe has done is done, also when its answer shows an object that the tables cannot take: the caller must hear
 /// of it, and its webhook will be looked at by an operator.
-fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::projection::Context, now_ms: i64) -> Result<(), StoreError> {
+fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::notify::Context, now_ms: i64) -> Result<(), StoreError> {
     use crate::projection::ProjectionError;
     match crate::store::in_savepoint(tx, |tx| notify::absorb(tx, shown, context, now_ms)) {
         Ok(_) => Ok(()),

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> 
 /// The answer now, by the configured plans.
 pub(super) fn answer(config: &Config, shown: &[ShownSubscription]) -> Answer {
     let facts: Vec<_> = shown.iter().map(ShownSubscription::facts).collect();
-    entitlement::entitlement(&facts, &daemon::context(config).policy, SystemClock.now_s())
+    entitlement::entitlement(&facts, &daemon::context(config).projection.policy, SystemClock.now_s())
 }
 
 /// There is no such user.

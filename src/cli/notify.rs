@@ -1,6 +1,7 @@
 //! `tilld notify test`: one signed event, or one mail, now, past the outbox, to see whether it is taken. It must never send
 //! anything that could be taken for real.
 
+use crate::notify::attempt::DeliveryOutcome;
 use std::io::Write;
 
 use jiff::Timestamp;
@@ -10,7 +11,6 @@ use crate::cli::{Failure, database};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags};
 use crate::daemon;
-use crate::delivery::Outcome;
 use crate::delivery::endpoint::{EndpointSettings, origin};
 use crate::ids;
 use crate::notify::event_type::EventType;
@@ -41,24 +41,24 @@ pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(
     let is_mail = target.contains('@') && !target.contains("://");
     let outcome = if is_mail { mail(target, &config, now_ms)? } else { event(target, &config, now_ms)? };
     let why = match outcome {
-        Outcome::Done(note) => {
+        DeliveryOutcome::Done(note) => {
             return Ok(writeln!(out, "taken: {}", note.unwrap_or_else(|| "no word".to_owned()))?);
         }
-        Outcome::Skipped(why) | Outcome::Refused(why) | Outcome::TryAgain { why, .. } => why,
-        Outcome::NotTried => "it was broken off".to_owned(),
-        Outcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
+        DeliveryOutcome::Skipped(why) | DeliveryOutcome::Refused(why) | DeliveryOutcome::TryAgain { why, .. } => why,
+        DeliveryOutcome::NotTried => "it was broken off".to_owned(),
+        DeliveryOutcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
     };
     Err(Failure::failed(format!("the test was not taken: {why}")))
 }
 
-fn event(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
+fn event(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, Failure> {
     let webhook = find(target, config)?;
     let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
     let payload = json!({"type": EventType::Test.as_str(), "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
     Ok(daemon::sender(webhook).send(&effect(payload.to_string(), now_ms)?, now_ms))
 }
 
-fn mail(target: &str, config: &Config, now_ms: i64) -> Result<Outcome, Failure> {
+fn mail(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, Failure> {
     let mailer = daemon::mailer_of(config).map_err(|error| Failure::wrong_use(error.to_string()))?;
     let Some(mailer) = mailer else {
         return Err(Failure::wrong_use("no mail can be sent: set notify.from and notify.smtp.host"));

@@ -161,7 +161,7 @@ fn endpoint_of(reader: &Reader, id: i64) -> Result<Option<Endpoint>, crate::stor
 
 fn resync(config: &crate::config::Config, url: &str) -> Result<usize, Failure> {
     let context = daemon::context(config);
-    if !resync::wants_answers(&context.notify, url) {
+    if !resync::wants_answers(&context.notices, url) {
         return Err(Failure::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
     }
     let operator = database::operator();

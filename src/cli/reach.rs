@@ -4,7 +4,8 @@
 use std::fmt;
 
 use crate::cli::post;
-use crate::config::{Address, Config};
+use crate::config::Config;
+use crate::config::address::Address;
 
 /// What was found at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]

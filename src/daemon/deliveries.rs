@@ -6,13 +6,14 @@ use crate::delivery::endpoint::{self, Endpoint, EndpointSettings};
 use crate::delivery::mail::{MailError, Mailer};
 use crate::delivery::target::Allowed;
 use crate::delivery::webhook::{self, Sender, Signing};
-use crate::delivery::{self, Attempt, Books, Judge, Lane, Outcome, judge};
+use crate::delivery::{self, Books, Judge, Lane, judge};
+use crate::notify::Context;
+use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
 use crate::notify::notice::NoticeMail;
 use crate::notify::resync;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::settings::Subscriber;
-use crate::projection::Context;
-use crate::store::outbox::{Effect, answers, deliveries};
+use crate::store::outbox::{Effect, answers};
 use crate::store::{Store, StoreError};
 use crate::thread::Stop;
 use crate::verdict::Verdict;
@@ -35,7 +36,7 @@ pub(crate) struct Forwarded<'a> {
     /// Stripe's event.
     pub(crate) event: &'a str,
     /// What came of it.
-    pub(crate) outcome: &'a Outcome,
+    pub(crate) outcome: &'a DeliveryOutcome,
     /// When it was made, unix milliseconds.
     pub(crate) at_ms: i64,
 }
@@ -48,7 +49,7 @@ impl Forward {
 
     fn lane(self, store: &Store) -> Lane {
         let sender = Sender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
-        let attempt: Attempt = Box::new(move |effect: &Effect, now_ms| {
+        let attempt: DeliveryAttempt = Box::new(move |effect: &Effect, now_ms| {
             let outcome = sender.send(effect, now_ms);
             let event = webhook::original(&effect.payload).unwrap_or_default();
             (self.told)(&Forwarded { event, outcome: &outcome, at_ms: now_ms });
@@ -82,11 +83,11 @@ fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> Lane {
 /// When the database cannot be read.
 pub(crate) fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
     let is_known = |target: &str| {
-        let mail = target == delivery::MAIL && config.notices.mail;
+        let mail = target == MAIL && config.notices.mail;
         mail || config.endpoints.iter().any(|webhook| webhook.url == target)
     };
     let waiting = store.read(answers::list_waiting)?;
-    let shown = |target: String| if target == delivery::MAIL { target } else { endpoint::origin(&target) };
+    let shown = |target: String| if target == MAIL { target } else { endpoint::origin(&target) };
     Ok(waiting.into_iter().filter(|(target, _)| !is_known(target)).map(|(to, count)| (shown(to), count)).collect())
 }
 
@@ -121,18 +122,18 @@ pub fn mail_judge(context: Context) -> Judge {
 
 /// Performs one mail at a time.
 #[must_use]
-pub(crate) fn mailing(mailer: Mailer) -> Attempt {
+pub(crate) fn mailing(mailer: Mailer) -> DeliveryAttempt {
     Box::new(move |effect, _| {
         let Ok(payload) = serde_json::from_str(&effect.payload) else {
-            return Outcome::Refused("its payload is not JSON".to_owned());
+            return DeliveryOutcome::Refused("its payload is not JSON".to_owned());
         };
         match mailer.send(&payload, &effect.dedupe_key) {
-            Ok(sent) => Outcome::Done(Some(sent.answer)),
-            Err(error @ MailError::NoAddress) => Outcome::Skipped(error.to_string()),
+            Ok(sent) => DeliveryOutcome::Done(Some(sent.answer)),
+            Err(error @ MailError::NoAddress) => DeliveryOutcome::Skipped(error.to_string()),
             Err(error) => match error.verdict() {
-                Verdict::Retry => Outcome::TryAgain { why: error.to_string(), after_s: None },
-                Verdict::GiveUp => Outcome::Refused(error.to_string()),
-                Verdict::Wait => Outcome::NotTried,
+                Verdict::Retry => DeliveryOutcome::TryAgain { why: error.to_string(), after_s: None },
+                Verdict::GiveUp => DeliveryOutcome::Refused(error.to_string()),
+                Verdict::Wait => DeliveryOutcome::NotTried,
             },
         }
     })
@@ -158,9 +159,9 @@ pub(super) fn start(
         return Err(DaemonError::TooManyEndpoints(webhooks.len()));
     }
     let context = super::context(config);
-    let notify = context.notify.clone();
+    let notify = context.notices.clone();
     store.write(move |tx| resync::note_absent(tx, &notify))?;
-    let returning = resync::list_returning(store, &context.notify)?;
+    let returning = resync::list_returning(store, &context.notices)?;
     tell_waiting(store, config, forward.as_ref())?;
     let mut lanes: Vec<(&'static str, Lane)> =
         webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
@@ -168,12 +169,12 @@ pub(super) fn start(
         && let Some(mailer) = mailer(config)?
     {
         let mailing = mailing(mailer.heeding(flows.stop().clone()));
-        let lane = Lane::new(store.clone(), delivery::MAIL, Books::Mail, mailing);
+        let lane = Lane::new(store.clone(), MAIL, Books::Mail, mailing);
         lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {
-        let (rescued, spent) = store.write(move |tx| deliveries::rescue(tx, delivery::DELAYS_S.len(), now_ms))?;
+        let (rescued, spent) = store.write(move |tx| delivery::rescue(tx, now_ms))?;
         if rescued > 0 {
             log::info!("deliveries that were under way are done again count={rescued}");
         }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::throttle::Throttle;
 use crate::http::webhook;
-use crate::projection::Context;
+use crate::notify::Context;
 use crate::scheduler;
 use crate::silence::Silence;
 use crate::step::{self, Job, Surroundings};

@@ -3,13 +3,15 @@
 
 use super::DaemonError;
 use crate::config::Config;
-use crate::projection::{Context, mode, recompute, relink};
+use crate::mode_at_start;
+use crate::notify::Context;
+use crate::projection::{recompute, relink};
 use crate::store::{Store, schema, settings, sync_runs};
 
 /// Brings the database in line with the configuration.
 pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: i64) -> Result<(), DaemonError> {
     store.write(settings::ensure_id)?;
-    mode::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
+    mode_at_start::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
     if store.read(schema::has_other_rules)? {
         log::warn!(
             "the tables of this database were made by other rules than those of this tilld: stop it and run `tilld rebuild`, \

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
 use super::sign;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
 use crate::notify::text::Text;
 use crate::store::outbox::{self, Kind, NewEffect, answers};
@@ -167,7 +167,7 @@ impl Endpoint {
             kind: Kind::Mail,
             dedupe_key: &dedupe_key,
             user_id: None,
-            target: Some(super::MAIL),
+            target: Some(crate::notify::attempt::MAIL),
             payload: &payload,
             due_ms: now_ms,
             now_ms,

@@ -1,6 +1,7 @@
 //! What came of an attempt, written down with the books of its target, in one transaction. Called by `delivery`.
 
-use super::{Books, Outcome, Settled, due_again_ms};
+use super::{Books, Settled, due_again_ms};
+use crate::notify::attempt::DeliveryOutcome;
 use crate::store::outbox::{self, End, deliveries};
 use crate::store::{StoreError, Tx, dunning_attempts};
 
@@ -9,10 +10,10 @@ pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), St
     let now_ms = *at_ms;
     let Some(outcome) = outcome else { return deliveries::release(tx, effect) };
     let (end, kept) = match outcome {
-        Outcome::Done(note) => (End::Done(note.as_deref()), None),
-        Outcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
-        Outcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
-        Outcome::TryAgain { why, after_s } => {
+        DeliveryOutcome::Done(note) => (End::Done(note.as_deref()), None),
+        DeliveryOutcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
+        DeliveryOutcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
+        DeliveryOutcome::TryAgain { why, after_s } => {
             if let Books::Endpoint(endpoint) = books
                 && endpoint.fail(tx, why, now_ms)?
             {
@@ -24,8 +25,8 @@ pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), St
             }
             (End::Failed(why), Some(format!("failed: {why}")))
         }
-        Outcome::NotTried => return deliveries::release(tx, effect),
-        Outcome::Gone => {
+        DeliveryOutcome::NotTried => return deliveries::release(tx, effect),
+        DeliveryOutcome::Gone => {
             if let Books::Endpoint(endpoint) = books {
                 endpoint.gone(tx, now_ms)?;
             }
@@ -34,7 +35,7 @@ pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), St
     };
     let is_ours = deliveries::end(tx, effect, end, now_ms)?;
     match books {
-        Books::Endpoint(endpoint) if matches!(outcome, Outcome::Done(_)) => endpoint.succeed(tx, now_ms),
+        Books::Endpoint(endpoint) if matches!(outcome, DeliveryOutcome::Done(_)) => endpoint.succeed(tx, now_ms),
         Books::Mail if is_ours => match kept {
             None => dunning_attempts::set_sent(tx, effect.id, now_ms).map(|_| ()),
             Some(outcome) => dunning_attempts::set_outcome(tx, effect.id, &outcome).map(|_| ()),

@@ -2,6 +2,7 @@
 //! a proxy, keep what is answered, or connect where the operator has not allowed it. Called by `delivery` and by
 //! `tilld notify test`.
 
+use crate::notify::attempt::DeliveryOutcome;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -11,8 +12,8 @@ use ureq::unversioned::resolver::Resolver;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+use super::sign;
 use super::target::{Allowed, Guard, Refused};
-use super::{Outcome, sign};
 use crate::store::outbox::Effect;
 use crate::stripe::signature;
 
@@ -90,11 +91,11 @@ impl Sender {
 
     /// Makes one attempt at `now_ms`, unix milliseconds.
     #[must_use]
-    pub fn send(&self, effect: &Effect, now_ms: i64) -> Outcome {
+    pub fn send(&self, effect: &Effect, now_ms: i64) -> DeliveryOutcome {
         let sent = self.post(&effect.dedupe_key, &effect.payload, now_ms.div_euclid(1000));
         match sent {
             Ok(response) => self.judge(response, now_ms),
-            Err(why) => Outcome::TryAgain { why, after_s: None },
+            Err(why) => DeliveryOutcome::TryAgain { why, after_s: None },
         }
     }
 
@@ -116,19 +117,19 @@ impl Sender {
         self.agent.run(request).map_err(|error| lost(&error))
     }
 
-    fn judge(&self, response: Response<Body>, now_ms: i64) -> Outcome {
+    fn judge(&self, response: Response<Body>, now_ms: i64) -> DeliveryOutcome {
         let status = response.status().as_u16();
         let after_s = retry_after_s(response.headers(), now_ms.div_euclid(1000));
         // An endless or broken body changes nothing about the answer.
         let _ = response.into_body().into_with_config().limit(MAX_BODY_BYTES).read_to_vec();
         match status {
-            200..300 => Outcome::Done(Some(format!("answered {status}"))),
+            200..300 => DeliveryOutcome::Done(Some(format!("answered {status}"))),
             300..400 => {
                 let why = format!("answered {status}, a redirect, which is never followed: name the final URL");
-                Outcome::TryAgain { why, after_s: None }
+                DeliveryOutcome::TryAgain { why, after_s: None }
             }
-            GONE if matches!(self.signing, Signing::Standard(_)) => Outcome::Gone,
-            _ => Outcome::TryAgain { why: format!("answered {status}"), after_s },
+            GONE if matches!(self.signing, Signing::Standard(_)) => DeliveryOutcome::Gone,
+            _ => DeliveryOutcome::TryAgain { why: format!("answered {status}"), after_s },
         }
     }
 }

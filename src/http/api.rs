@@ -15,7 +15,7 @@ use super::route::Tokens;
 use super::throttle::Throttle;
 use crate::calls::Calls;
 use crate::clock::Clock;
-use crate::projection::Context;
+use crate::notify::Context;
 use crate::store::Store;
 use offers::Offers;
 

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::guard::Listener;
-use crate::config::Address;
+use crate::config::address::Address;
 use crate::host::is_loopback;
 
 /// Why an address could not be listened on.

@@ -10,7 +10,7 @@ use super::request::{Method, Request};
 use super::response::{ApiError, Response};
 use super::throttle::Throttle;
 use crate::clock::Clock;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use crate::store::inbox::{self, Accepted, Source};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, Envelope};

@@ -1,6 +1,7 @@
 //! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
 //! `invoiced` and `occasions`.
 
+use super::attempt::MAIL;
 use super::settings::NotifyBasis;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::ownership;
@@ -8,8 +9,6 @@ use crate::projection::{customer, invoice};
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx, users};
 
-/// The `target` of mails in the outbox.
-pub const TARGET: &str = "mail";
 /// The outcome where no mail is wanted.
 pub(super) const OFF: &str = "skipped: mail is off (notify.mail)";
 /// The outcome where nobody can be written to.
@@ -77,7 +76,7 @@ fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result
         kind: Kind::Mail,
         dedupe_key: &dedupe_key,
         user_id: recipient.user_id.as_deref(),
-        target: Some(TARGET),
+        target: Some(MAIL),
         payload: &payload,
         due_ms: mail.not_before_ms.max(basis.now_ms),
         now_ms: basis.now_ms,

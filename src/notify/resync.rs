@@ -6,8 +6,9 @@
 use super::announce;
 use super::settings::{NoticeSettings, NotifyBasis};
 use crate::notify;
+use crate::notify::Context;
 use crate::notify::event_type::EventType;
-use crate::projection::{Context, derived};
+use crate::projection::derived;
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
 use crate::thread::Stop;
 

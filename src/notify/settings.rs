@@ -2,7 +2,7 @@
 //! asked by whatever writes notices and events into the outbox.
 
 use crate::entitlement::Policy;
-use crate::projection::Context;
+use crate::notify::Context;
 
 /// What operator and application want to be told, and whether customers are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,7 +67,7 @@ impl<'a> NotifyBasis<'a> {
     /// By the configuration, now.
     #[must_use]
     pub fn of(context: &'a Context, now_ms: i64) -> Self {
-        Self { policy: &context.policy, notify: &context.notify, now_ms }
+        Self { policy: &context.projection.policy, notify: &context.notices, now_ms }
     }
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::derived::Basis;
 use super::fact::{Compared, Facts};
-use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, kinds};
+use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, kinds};
 use crate::store::objects::{self, Key, Reading};
 use crate::store::{StoreError, Tx, in_savepoint, typed};
 use crate::stripe::event::{Content, Snapshot, Thin};
@@ -27,7 +27,7 @@ impl From<StoreError> for Ended {
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it.
-pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Vec<String>, ProjectionError> {
+pub fn differing(tx: &Tx, key: Key, context: &ProjectionContext, now_ms: i64) -> Result<Vec<String>, ProjectionError> {
     let due = typed::is_answer_due(tx, key.id, now_ms.div_euclid(1000))?;
     let rows = |tx: &Tx| {
         let rows = typed::rows(tx, kinds::of(key.object), key.id)?;
@@ -53,7 +53,7 @@ pub fn differing(tx: &Tx, key: Key, context: &Context, now_ms: i64) -> Result<Ve
 ///
 /// # Errors
 /// As [`differing`].
-pub(crate) fn project(tx: &Tx, key: Key, context: &Context, basis: Basis) -> Result<(), ProjectionError> {
+pub(crate) fn project(tx: &Tx, key: Key, context: &ProjectionContext, basis: Basis) -> Result<(), ProjectionError> {
     let Some(mirrored) = objects::find(tx, key)? else { return Ok(()) };
     let snapshot = Snapshot::of_object(&mirrored.data)?;
     let known = Reading { at_s: mirrored.event_created, log_id: 0, sent_ms: 0 };

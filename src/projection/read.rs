@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::derived::Basis;
 use super::guard::{Counted, Shows};
 use super::order::{self, Candidate};
-use super::{Context, Event, Origin, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
+use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
 use crate::store::objects::{self, Body, Held, Key, Mirrored, Reading, State, Version};
 use crate::store::readings::{self, NewReading};
 use crate::store::{Reader, StoreError, Tx, inbox};
@@ -109,7 +109,12 @@ pub enum Absorbed {
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
-pub(crate) fn absorb(tx: &Tx, shown: &Shown, context: &Context, basis: Basis) -> Result<Absorbed, ProjectionError> {
+pub(crate) fn absorb(
+    tx: &Tx,
+    shown: &Shown,
+    context: &ProjectionContext,
+    basis: Basis,
+) -> Result<Absorbed, ProjectionError> {
     let snapshot = with_last_words(tx, shown, context)?;
     let mut event = event(&snapshot.object, shown, context);
     if is_deleted(&snapshot.object) {
@@ -130,7 +135,7 @@ pub(crate) fn absorb(tx: &Tx, shown: &Shown, context: &Context, basis: Basis) ->
     Ok(Absorbed::Taken)
 }
 
-fn event(object: &Value, shown: &Shown, context: &Context) -> Event {
+fn event(object: &Value, shown: &Shown, context: &ProjectionContext) -> Event {
     let reading = shown.reading;
     let word = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or("");
     Event {
@@ -149,7 +154,11 @@ fn is_deleted(object: &Value) -> bool {
 }
 
 /// Of a deleted object Stripe shows the id alone. What was known of it stays, marked as deleted.
-fn with_last_words<'a>(tx: &Tx, shown: &'a Shown, context: &Context) -> Result<Cow<'a, Snapshot>, ProjectionError> {
+fn with_last_words<'a>(
+    tx: &Tx,
+    shown: &'a Shown,
+    context: &ProjectionContext,
+) -> Result<Cow<'a, Snapshot>, ProjectionError> {
     let snapshot = &shown.snapshot;
     if !is_deleted(&snapshot.object) {
         return Ok(Cow::Borrowed(snapshot));
@@ -220,7 +229,7 @@ pub enum Standing {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn standing(reader: &Reader, shown: &Shown, context: &Context) -> Result<Option<Standing>, StoreError> {
+pub fn standing(reader: &Reader, shown: &Shown, context: &ProjectionContext) -> Result<Option<Standing>, StoreError> {
     let event = event(shown.object(), shown, context);
     let Some(key) = guard::key(&event, &shown.snapshot) else { return Ok(None) };
     let mirrored = objects::find(reader, key)?;

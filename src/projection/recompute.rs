@@ -1,8 +1,9 @@
 //! Other plans, periods or warning times than those of the last run: everybody's effective subscription is computed anew,
 //! and the open failure cases are looked at again. In pages, each one transaction. Called at start.
 
-use super::{Context, derived};
+use super::derived;
 use crate::notify;
+use crate::notify::Context;
 use crate::store::{Store, StoreError, payment_failures, settings, users};
 
 /// Users whose effective subscription is computed anew in one commit.
@@ -14,8 +15,8 @@ const PAGE: u32 = 500;
 /// # Errors
 /// When the database cannot take it.
 pub fn if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    let policy = format!("{:?}", context.policy);
-    let warning = context.notify.warning_s.to_string();
+    let policy = format!("{:?}", context.projection.policy);
+    let warning = context.notices.warning_s.to_string();
     let is_known = |name: &str, value: &String| {
         store.read(|reader| settings::find(reader, name)).map(|known| known.as_ref() == Some(value))
     };

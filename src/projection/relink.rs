@@ -4,8 +4,9 @@
 
 use super::derived::Basis;
 use super::owner::rows::{self, Named};
-use super::{Context, ProjectionError, checkout, derived, owner};
+use super::{ProjectionError, checkout, derived, owner};
 use crate::notify;
+use crate::notify::Context;
 use crate::ownership::Rules;
 use crate::store::{Store, StoreError, Tx, settings, users};
 
@@ -18,7 +19,8 @@ const PAGE: u32 = 500;
 /// # Errors
 /// When the database cannot take it.
 pub fn if_rules_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
-    let (keys, rules) = (format!("{:?}", context.link.metadata_keys), format!("{:?}", context.link));
+    let (keys, rules) =
+        (format!("{:?}", context.projection.link.metadata_keys), format!("{:?}", context.projection.link));
     let known = store.read(|reader| {
         Ok((settings::find(reader, settings::LINK_KEYS)?, settings::find(reader, settings::LINK_RULES)?))
     })?;
@@ -44,7 +46,7 @@ pub fn if_rules_changed(store: &Store, context: &Context, now_ms: i64) -> Result
 fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {
-            let rules = context.link.clone();
+            let rules = context.projection.link.clone();
             store.write(move |tx| {
                 let page = rows::list_ids(tx, named, &after, PAGE)?;
                 for id in &page {
@@ -93,7 +95,7 @@ fn in_pages<P>(first: P, mut page: impl FnMut(P) -> Result<Option<P>, StoreError
 /// Whom completed sessions name, by the rules of today.
 fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
     in_pages(String::new(), |after| {
-        let rules = context.link.clone();
+        let rules = context.projection.link.clone();
         store.write(move |tx| {
             let page = checkout::list_after(tx, &after, PAGE)?;
             for row in &page {

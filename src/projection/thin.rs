@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, Event, ProjectionError, Step, Winner, kinds};
+use super::{Event, ProjectionContext, ProjectionError, Step, Winner, kinds};
 use crate::store::inbox::Completion;
 use crate::store::objects::Key;
 use crate::store::outbox::{self, Kind, NewEffect};
@@ -25,7 +25,7 @@ const WHOLE: &str = "whole:";
 pub struct Fetch {
     /// Stripe's id of the thin event; `None` where it is about an object alone.
     pub event_id: Option<String>,
-    /// The value of `Stripe-Context`.
+    /// The value of `Stripe-ProjectionContext`.
     pub context: Option<String>,
     /// The account that objects are mirrored under; `None` is our own.
     pub account: Option<String>,
@@ -78,7 +78,7 @@ pub(super) fn project(
     tx: &Tx,
     event: &Event,
     named: &Thin,
-    context: &Context,
+    context: &ProjectionContext,
     now_ms: i64,
 ) -> Result<Completion, ProjectionError> {
     let ignored = |reason: &str| Ok(Completion::Ignored(reason.to_owned()));

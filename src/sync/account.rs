@@ -19,6 +19,6 @@ pub(super) fn check(means: &Means) -> Result<Option<i64>, SyncError> {
         Err(SyncError::Stripe(error)) if account::is_forbidden(&error) => Ok(None),
         Err(error) => Err(error),
     };
-    account::check(&means.store, means.context.livemode, ask)?;
+    account::check(&means.store, means.context.projection.livemode, ask)?;
     Ok(there_s)
 }

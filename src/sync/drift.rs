@@ -157,7 +157,7 @@ impl Check<'_, '_> {
 
     /// What the mirror has and Stripe did not list: each is asked for.
     fn unlisted(&mut self) -> Result<(), SyncError> {
-        let (object, livemode) = (self.kind.object, self.means.context.livemode);
+        let (object, livemode) = (self.kind.object, self.means.context.projection.livemode);
         let mut after = String::new();
         loop {
             let rows = self.means.store.read(|reader| objects::list_present(reader, object, livemode, &after, ROWS))?;
@@ -189,7 +189,7 @@ impl Check<'_, '_> {
         let tombstone = json!({ "id": id, "object": self.kind.object, "deleted": true, "livemode": livemode });
         let shown = Shown::new(&tombstone.to_string(), reading).map_err(|_| self.unreadable())?;
         let context = Arc::clone(&self.means.context);
-        match self.means.store.read(|reader| read::standing(reader, &shown, &context))? {
+        match self.means.store.read(|reader| read::standing(reader, &shown, &context.projection))? {
             Some(Standing::Ahead) => self.tally.ahead += 1,
             // It came and went between the two looks.
             Some(Standing::Unknown) => {}
@@ -209,7 +209,7 @@ impl Check<'_, '_> {
             return Ok(());
         };
         let context = Arc::clone(&self.means.context);
-        let standing = self.means.store.read(|reader| read::standing(reader, &shown, &context))?;
+        let standing = self.means.store.read(|reader| read::standing(reader, &shown, &context.projection))?;
         let id = shown.object()["id"].as_str().unwrap_or_default().to_owned();
         self.recognised |= matches!(standing, Some(Standing::Ahead | Standing::Level(_)));
         let what = match standing {
@@ -322,7 +322,7 @@ enum Repair {
 
 /// The mode of an object, which some do not say.
 fn mode_of(object: &Value, means: &Means) -> bool {
-    object["livemode"].as_bool().or(means.context.livemode).unwrap_or(false)
+    object["livemode"].as_bool().or(means.context.projection.livemode).unwrap_or(false)
 }
 
 fn is_deleted(raw: &RawValue) -> bool {

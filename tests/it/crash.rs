@@ -11,9 +11,10 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tilld::clock::Clock;
 use tilld::http::request::Method;
+use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::projection::{Event, ProjectionContext, ProjectionError};
 use tilld::retrier::{Retrier, TICKETS};
 use tilld::retry::{self, RetryPolicy};
 use tilld::step::Surroundings;
@@ -384,14 +385,14 @@ fn child() {
         paused_collection: tilld::entitlement::PausedCollection::Keep,
     };
     let (tickets, _taken) = bounded(1);
-    let context = Arc::new(Context {
+    let projection = ProjectionContext {
         link: tilld::ownership::Rules::default(),
         policy,
         livemode: None,
         account: None,
         fetches: false,
-        notify: NoticeSettings::default(),
-    });
+    };
+    let context = Arc::new(Context { projection, notices: NoticeSettings::default() });
     let mut worker = Worker::new(store, context, POLICY, tickets).with_project(aborting);
     worker.recover(START_S * 1000, &Pulse::default()).unwrap();
     while worker.step(START_S * 1000).unwrap() == Step::Worked {}

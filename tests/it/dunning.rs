@@ -13,9 +13,10 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::Clock;
+use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::projection::{Event, ProjectionError};
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{StoreError, Tx};
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::clock::{Clock, ManualClock};
-use tilld::config::Secret;
+use tilld::config::secret::Secret;
 use tilld::entitlement::{PausedCollection, Plan, Policy, WhenStale};
 use tilld::http::api::Api;
 use tilld::http::api::offers::Offers;
@@ -17,9 +17,10 @@ use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
 use tilld::http::route::Tokens;
 use tilld::http::webhook::{self, Hooks, WebhookEndpoint};
+use tilld::notify::Context;
 use tilld::notify::settings::{NoticeSettings, Subscriber};
 use tilld::ownership::Rules;
-use tilld::projection::Context;
+use tilld::projection::ProjectionContext;
 use tilld::rebuild::{self, Task};
 use tilld::retrier::{Retrier, Ticket};
 use tilld::retry::RetryPolicy;
@@ -132,14 +133,14 @@ impl Till {
             when_stale: WhenStale::Keep,
             paused_collection: setup.paused_collection,
         };
-        let context = Arc::new(Context {
+        let projection = ProjectionContext {
             link: setup.link,
             policy,
             livemode: setup.livemode,
             account: setup.account,
             fetches: setup.fetches,
-            notify: setup.notify,
-        });
+        };
+        let context = Arc::new(Context { projection, notices: setup.notify });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);

@@ -4,7 +4,8 @@
 mod secrets;
 
 use serde_json::{Value, json};
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::notify::Context;
+use tilld::projection::{Event, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::{Line, fail, ok, warn};
 use crate::cli::post;
 use crate::cli::reach::{self, Reach};
-use crate::config::{Address, Config};
+use crate::config::Config;
+use crate::config::address::Address;
 
 const CHECK: &str = "daemon";
 const REFUSED: &str = "refused webhooks";

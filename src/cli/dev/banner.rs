@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::Written;
 use crate::cli::reach;
-use crate::config::{self, Config, Flags, Purpose, Secret, Surroundings};
+use crate::config::secret::Secret;
+use crate::config::{self, Config, Flags, Purpose, Surroundings};
 use crate::daemon::Running;
 
 /// The whole text.

@@ -1,6 +1,7 @@
 //! `tilld dev --forward-to`: Stripe's events go on to an application on this machine, signed as Stripe signs them, one
 //! attempt each, one line each. The secret is made from the one of the configuration, so that it stays the same.
 
+use crate::notify::attempt::DeliveryOutcome;
 use std::io::Write;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,7 +12,6 @@ use crate::cli::Failure;
 use crate::cli::table::time_ms;
 use crate::config::Config;
 use crate::daemon::{Forward, Forwarded};
-use crate::delivery::Outcome;
 use crate::host::{is_this_machine, of_authority};
 
 /// Hex digits of the secret.
@@ -65,11 +65,11 @@ fn line(forwarded: &Forwarded) -> String {
         value.chars().filter(|c| !c.is_control()).collect::<String>()
     };
     let answer = match forwarded.outcome {
-        Outcome::Done(note) => note.as_deref().unwrap_or("taken"),
-        Outcome::TryAgain { why, .. } => why,
-        Outcome::Skipped(why) | Outcome::Refused(why) => why,
-        Outcome::Gone => "answered 410",
-        Outcome::NotTried => "broken off",
+        DeliveryOutcome::Done(note) => note.as_deref().unwrap_or("taken"),
+        DeliveryOutcome::TryAgain { why, .. } => why,
+        DeliveryOutcome::Skipped(why) | DeliveryOutcome::Refused(why) => why,
+        DeliveryOutcome::Gone => "answered 410",
+        DeliveryOutcome::NotTried => "broken off",
     };
     let answer = answer.strip_prefix("answered ").unwrap_or(answer);
     format!("{}  {}  {} -> {answer}", time_ms(forwarded.at_ms), text("type"), text("id"))
@@ -93,12 +93,12 @@ mod tests {
 
     #[test]
     fn a_line_has_time_type_id_and_answer() {
-        let line_of = |outcome: &Outcome| {
+        let line_of = |outcome: &DeliveryOutcome| {
             line(&Forwarded { event: r#"{"id":"evt_1","type":"invoice.paid"}"#, outcome, at_ms: 1_795_483_205_999 })
         };
-        let done = line_of(&Outcome::Done(Some("answered 204".to_owned())));
+        let done = line_of(&DeliveryOutcome::Done(Some("answered 204".to_owned())));
         assert_eq!(done, "2026-11-24 01:20:05  invoice.paid  evt_1 -> 204");
-        let failed = line_of(&Outcome::TryAgain { why: "answered 500".to_owned(), after_s: None });
+        let failed = line_of(&DeliveryOutcome::TryAgain { why: "answered 500".to_owned(), after_s: None });
         assert_eq!(failed, "2026-11-24 01:20:05  invoice.paid  evt_1 -> 500");
     }
 }

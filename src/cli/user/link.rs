@@ -12,7 +12,7 @@ use crate::cli::{Failure, database, outward, table};
 use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::notify;
-use crate::projection::Context;
+use crate::notify::Context;
 use crate::projection::kinds;
 use crate::projection::links::{self, Kind, Linked, Said};
 use crate::projection::read::Shown;

@@ -59,7 +59,7 @@ type Answered = Result<Response, ApiError>;
 
 /// The key under which the metadata of what is made name its user; projections read it.
 fn user_key(api: &Api) -> &str {
-    api.context.link.own_key()
+    api.context.projection.link.own_key()
 }
 
 /// Longest `Idempotency-Key` (Stripe's limit).
@@ -222,7 +222,7 @@ fn customer(api: &Api, request: &Request, segments: &Segments) -> Answered {
 
 /// Refuses a price that buys no tier: it would be paid for and entitle to nothing.
 fn check_price(api: &Api, price_id: &str) -> Result<(), ApiError> {
-    let plans = &api.context.policy.plans;
+    let plans = &api.context.projection.policy.plans;
     if plans.is_empty() || plans.iter().any(|plan| plan.price_ids.iter().any(|known| known == price_id)) {
         return Ok(());
     }

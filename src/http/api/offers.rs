@@ -41,7 +41,7 @@ pub struct Portal {
 
 /// `GET /api/v1/config`: what a page that sells needs to know.
 pub(in crate::http) fn config(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
-    let plans = api.context.policy.plans.iter();
+    let plans = api.context.projection.policy.plans.iter();
     let plans: Vec<Value> = plans.map(|plan| json!({"tier": plan.tier, "price_ids": plan.price_ids})).collect();
     let mode = api.offers.mode.map(|mode| if mode == Mode::Live { "live" } else { "test" });
     let view = json!({"publishable_key": api.offers.publishable_key, "mode": mode, "plans": plans});

@@ -135,7 +135,7 @@ pub(in crate::http) fn entitlement(api: &Api, _: &Request, segments: &Segments) 
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
-    let answer = entitlement::entitlement(&facts, &api.context.policy, api.clock.now_s());
+    let answer = entitlement::entitlement(&facts, &api.context.projection.policy, api.clock.now_s());
     Ok(Response::json(200, &views::Entitlement { user_id: id, answer: &answer }))
 }
 
@@ -143,7 +143,7 @@ pub(in crate::http) fn subscription(api: &Api, _: &Request, segments: &Segments)
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
-    let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s());
+    let chosen = entitlement::effective(&facts, &api.context.projection.policy, api.clock.now_s());
     chosen
         .and_then(|fact| shown.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))
         .map(|one| Response::json(200, &views::subscription(one)))

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Effect, End, finish};
-use crate::store::{Reader, StoreError, Tx, dunning_attempts, row};
+use crate::store::{Reader, StoreError, Tx, row};
 
 /// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
 const ROUNDS: usize = 8;
@@ -159,7 +159,7 @@ const SPENT: &str = "UPDATE outbox INDEXED BY outbox_order SET status = 'failed'
     claimed_at_ms = NULL WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND kind = 'mail'
     AND attempts > ?1 RETURNING id";
 /// The note of a mail over which the process has died too often.
-const DIED: &str = "tilld ended in the middle of every attempt; it may have been sent";
+pub(crate) const DIED: &str = "tilld ended in the middle of every attempt; it may have been sent";
 
 /// Puts back what a process that died had claimed, and has looked at anew what was parked. A mail is claimed by itself, so
 /// the attempt was begun and counts; after more than `most` of them it is given up. Of many events claimed together nobody
@@ -168,13 +168,10 @@ const DIED: &str = "tilld ended in the middle of every attempt; it may have been
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
+pub(crate) fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     tx.execute(UNPARK_ALL, [])?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let spent = tx.list(SPENT, (most, DIED, now_ms), row::only)?;
-    for id in &spent {
-        dunning_attempts::set_outcome(tx, *id, &format!("failed: {DIED}"))?;
-    }
     Ok((tx.execute(RESCUE, [])?, spent))
 }
 

@@ -21,7 +21,7 @@ impl Check<'_, '_> {
         let compared = self.means.store.write(move |tx| {
             let compared = level.into_iter().map(|(id, livemode)| {
                 let key = Key { object, id: &id, livemode, account: "" };
-                match again::differing(tx, key, &context, now_ms) {
+                match again::differing(tx, key, &context.projection, now_ms) {
                     Err(ProjectionError::Store(error)) => Err(error),
                     outcome => Ok((id, livemode, outcome.map_err(|error| error.to_string()))),
                 }
@@ -47,7 +47,7 @@ impl Check<'_, '_> {
         self.means.store.write(move |tx| {
             let key = Key { object, id: &id, livemode, account: "" };
             match in_savepoint(tx, |tx| {
-                notify::acting(tx, &context, now_ms, |basis| again::project(tx, key, &context, basis))
+                notify::acting(tx, &context, now_ms, |basis| again::project(tx, key, &context.projection, basis))
             }) {
                 Ok(()) => Ok(Repaired::Yes),
                 Err(ProjectionError::Store(error)) => Err(error),

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use tilld::http::request::Method;
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::notify::Context;
+use tilld::projection::{Event, ProjectionError};
 use tilld::retry::RetryPolicy;
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;

@@ -155,7 +155,7 @@ fn an_endpoint_that_was_away_is_one_to_be_brought_up_to_date_once() {
         let now_ms = till.clock.now_ms();
         let till = Till::in_dir(till.close(), Setup { notify: notify(&endpoints), ..Setup::default() });
         till.clock.set(now_ms);
-        let notify = till.context.notify.clone();
+        let notify = till.context.notices.clone();
         till.store.write(move |tx| resync::note_absent(tx, &notify)).unwrap();
         till
     };
@@ -164,10 +164,10 @@ fn an_endpoint_that_was_away_is_one_to_be_brought_up_to_date_once() {
     till.feed(&[past_due("alice", START_S + 60)]);
     till.feed(&beginning("bob"));
     let till = with(till, &[&url]);
-    assert_eq!(resync::list_returning(&till.store, &till.context.notify).unwrap(), vec![url.clone()]);
+    assert_eq!(resync::list_returning(&till.store, &till.context.notices).unwrap(), vec![url.clone()]);
     let told = resync::resync(&till.store, &till.context, (&url, till.clock.now_ms()), None).unwrap();
     assert_eq!(told, 2);
-    assert!(resync::list_returning(&till.store, &till.context.notify).unwrap().is_empty());
+    assert!(resync::list_returning(&till.store, &till.context.notices).unwrap().is_empty());
     judged(&till, &url).settle();
     assert_eq!(heard(&receiver)["alice"], ["active", "grace_period"]);
     assert_eq!(heard(&receiver)["bob"], ["active"]);

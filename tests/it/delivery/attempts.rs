@@ -1,8 +1,9 @@
 //! One attempt: what is sent, and what each kind of answer leads to.
 
+use tilld::delivery::DELAYS_S;
 use tilld::delivery::target::{Allowed, Guard};
 use tilld::delivery::webhook::{Sender, Signing, Timeouts};
-use tilld::delivery::{DELAYS_S, Outcome};
+use tilld::notify::attempt::DeliveryOutcome;
 use tilld::store::outbox::Effect;
 use tilld::stripe::signature;
 
@@ -24,7 +25,7 @@ fn the_body_is_sent_byte_for_byte_and_its_signature_fits_and_a_repeat_has_the_sa
     let sender = sender(&receiver.url());
     for after_s in [0, 7] {
         let outcome = sender.send(&effect(payload), START_MS + after_s * 1000);
-        assert_eq!(outcome, Outcome::Done(Some("answered 204".to_owned())));
+        assert_eq!(outcome, DeliveryOutcome::Done(Some("answered 204".to_owned())));
     }
     let got = receiver.got();
     assert_eq!(got.len(), 2);
@@ -46,7 +47,7 @@ fn while_a_secret_is_replaced_both_verify() {
     let receiver = Receiver::answering(Reply::Status(200));
     let signing = Signing::Standard(vec![key(WHSEC), key(OTHER)]);
     let sender = Sender::through(Guard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
-    assert!(matches!(sender.send(&effect("{}"), START_MS), Outcome::Done(_)));
+    assert!(matches!(sender.send(&effect("{}"), START_MS), DeliveryOutcome::Done(_)));
     let got = &receiver.got()[0];
     assert!(verifies(WHSEC, got) && verifies(OTHER, got));
     assert_eq!(got.head("webhook-signature").split(' ').count(), 2);
@@ -59,7 +60,7 @@ fn what_is_forwarded_is_stripes_own_event_with_stripes_own_signature() {
     let signing = Signing::Stripe("whsec_dev".to_owned());
     let sender = Sender::through(Guard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
     let payload = format!("{{\"type\":\"stripe.invoice.paid\",\"timestamp\":\"x\",\"data\":{original}}}");
-    assert!(matches!(sender.send(&effect(&payload), START_MS), Outcome::Done(_)));
+    assert!(matches!(sender.send(&effect(&payload), START_MS), DeliveryOutcome::Done(_)));
     let got = &receiver.got()[0];
     assert_eq!(got.text(), original);
     signature::verify(Some(got.head("stripe-signature")), &got.body, &["whsec_dev"], 300, START_S).unwrap();
@@ -80,16 +81,16 @@ fn whatever_a_receiver_does_the_attempt_ends_and_says_how() {
     for (reply, said) in table {
         let receiver = Receiver::answering(reply);
         let why = match sender(&receiver.url()).send(&effect("{}"), START_MS) {
-            Outcome::Done(note) => note.unwrap(),
-            Outcome::TryAgain { why, after_s: None } => why,
+            DeliveryOutcome::Done(note) => note.unwrap(),
+            DeliveryOutcome::TryAgain { why, after_s: None } => why,
             outcome => unreachable!("{said}: {outcome:?}"),
         };
         assert!(why.starts_with(said) || (said.starts_with("the head") && why.contains("HTTP")), "{said}: {why}");
         assert_eq!(receiver.count(), 1, "{said}");
     }
     let receiver = Receiver::answering(Reply::Status(410));
-    assert_eq!(sender(&receiver.url()).send(&effect("{}"), START_MS), Outcome::Gone);
-    let Outcome::TryAgain { why, .. } = sender("http://127.0.0.1:1/").send(&effect("{}"), START_MS) else {
+    assert_eq!(sender(&receiver.url()).send(&effect("{}"), START_MS), DeliveryOutcome::Gone);
+    let DeliveryOutcome::TryAgain { why, .. } = sender("http://127.0.0.1:1/").send(&effect("{}"), START_MS) else {
         unreachable!("nobody listens there");
     };
     assert!(why.contains("refused") || why.contains("no connection"), "{why}");

@@ -1,8 +1,8 @@
 //! Where a name leads is looked at when it is connected to.
 
 use std::net::SocketAddr;
+use tilld::notify::attempt::DeliveryOutcome;
 
-use tilld::delivery::Outcome;
 use tilld::delivery::target::{Allowed, Guard};
 use tilld::delivery::webhook::{Sender, Signing};
 use tilld::store::outbox::Effect;
@@ -27,7 +27,7 @@ impl Resolver for Names {
     }
 }
 
-fn send(url: &str, addresses: &[String], allowed: Allowed) -> Outcome {
+fn send(url: &str, addresses: &[String], allowed: Allowed) -> DeliveryOutcome {
     let names = Names(addresses.iter().map(|text| text.parse().unwrap()).collect());
     let signing = Signing::Standard(vec![key(WHSEC)]);
     let sender = Sender::through(Guard::over(names, allowed), (url, signing), IMPATIENT);
@@ -35,8 +35,8 @@ fn send(url: &str, addresses: &[String], allowed: Allowed) -> Outcome {
     sender.send(&Effect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 }, START_MS)
 }
 
-fn is_refused(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::TryAgain { why, .. } if why.contains("private or local address"))
+fn is_refused(outcome: &DeliveryOutcome) -> bool {
+    matches!(outcome, DeliveryOutcome::TryAgain { why, .. } if why.contains("private or local address"))
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_name_that_leads_into_a_private_network_is_refused_and_nothing_is_connected_
     }
     assert_eq!(receiver.count(), 0);
     // The same name, where the operator has said that it may.
-    assert!(matches!(send(&url, &[here], Allowed::Everywhere), Outcome::Done(_)));
+    assert!(matches!(send(&url, &[here], Allowed::Everywhere), DeliveryOutcome::Done(_)));
     assert_eq!(receiver.count(), 1);
 }
 
@@ -65,7 +65,7 @@ fn an_address_in_the_url_is_looked_at_too_in_every_spelling() {
         let (dedupe_key, payload) = ("x".to_owned(), "{}".to_owned());
         let effect = Effect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 };
         let outcome = sender.send(&effect, START_MS);
-        assert!(matches!(outcome, Outcome::TryAgain { .. }), "{host}: {outcome:?}");
+        assert!(matches!(outcome, DeliveryOutcome::TryAgain { .. }), "{host}: {outcome:?}");
     }
     assert_eq!(receiver.count(), 0);
 }

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use rusqlite::Connection;
-use tilld::delivery::{Books, Lane, MAIL, Outcome};
+use tilld::delivery::{Books, Lane};
 use tilld::notify::notices::HOLD_MS;
 use tilld::store::outbox::Effect;
 use tilld::store::outbox::deliveries;
@@ -27,9 +28,9 @@ fn a_notice_knows_whether_its_mail_was_sent_refused_or_waits() {
         till.feed(&[crate::samples::event("customer.created", user, START_S, &[]), failed(user, START_S, 1)]);
     }
     let attempt = Box::new(|effect: &Effect, _| match effect.user_id.as_deref() {
-        Some("alice") => Outcome::Done(Some("250 ok".to_owned())),
-        Some("bob") => Outcome::Refused("550 no such mailbox".to_owned()),
-        _ => Outcome::TryAgain { why: "no connection".to_owned(), after_s: None },
+        Some("alice") => DeliveryOutcome::Done(Some("250 ok".to_owned())),
+        Some("bob") => DeliveryOutcome::Refused("550 no such mailbox".to_owned()),
+        _ => DeliveryOutcome::TryAgain { why: "no connection".to_owned(), after_s: None },
     });
     let mut lane = Stepper::over(&till, Lane::new(till.store.clone(), MAIL, Books::Mail, attempt));
     assert_eq!(lane.settle(), 0, "Stripe may say more about these attempts");
@@ -76,7 +77,7 @@ fn while_a_mail_cannot_be_recorded_no_other_is_sent_and_none_is_sent_again() {
     let kept = Arc::clone(&sent);
     let attempt = Box::new(move |effect: &Effect, _| {
         kept.lock().unwrap().push(effect.id);
-        Outcome::Done(None)
+        DeliveryOutcome::Done(None)
     });
     let mut lane = Stepper::over(&till, Lane::new(till.store.clone(), MAIL, Books::Mail, attempt));
     let refusal = "CREATE TRIGGER refused BEFORE UPDATE ON outbox WHEN NEW.status = 'done'
@@ -99,7 +100,7 @@ fn an_attempt_in_which_the_process_died_counts_and_a_mail_that_kills_it_is_given
     for death in 1..=8 {
         let claimed = till.store.write(|tx| deliveries::claim(tx, MAIL, 1, START_MS)).unwrap();
         assert_eq!(claimed.effects[0].attempts, death);
-        let (rescued, spent) = till.store.write(|tx| deliveries::rescue(tx, 7, START_MS)).unwrap();
+        let (rescued, spent) = till.store.write(|tx| tilld::delivery::rescue(tx, START_MS)).unwrap();
         assert_eq!((rescued, spent.len()), if death < 8 { (1, 0) } else { (0, 1) }, "death {death}");
     }
     assert_eq!(till.value("SELECT group_concat(status, ' ') FROM outbox"), "failed pending");

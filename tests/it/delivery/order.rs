@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tilld::notify::attempt::DeliveryOutcome;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tilld::delivery::{Books, DELAYS_S, Lane, Outcome};
+use tilld::delivery::{Books, DELAYS_S, Lane};
 use tilld::operations::{self, Operator};
 use tilld::store::outbox::Effect;
 use tilld::store::outbox::deliveries;
@@ -26,10 +27,10 @@ fn lane(till: &Till, fails: impl Fn(usize, &Effect) -> bool + Send + 'static) ->
     let kept = Arc::clone(&taken);
     let attempt = Box::new(move |effect: &Effect, _| {
         if fails(count.fetch_add(1, Ordering::SeqCst), effect) {
-            return Outcome::TryAgain { why: "answered 500".to_owned(), after_s: None };
+            return DeliveryOutcome::TryAgain { why: "answered 500".to_owned(), after_s: None };
         }
         kept.lock().unwrap().push((effect.user_id.clone(), effect.id));
-        Outcome::Done(None)
+        DeliveryOutcome::Done(None)
     });
     let lane = Lane::new(till.store.clone(), URL, Books::Endpoint(super::endpoint(URL)), attempt);
     (Stepper::over(till, lane), taken)
@@ -138,7 +139,7 @@ fn what_a_process_that_died_had_in_hand_is_done_again_and_not_counted() {
     assert_eq!(claimed.effects.len(), 5);
     let mut lane = Stepper::of(&till, &receiver.url());
     assert_eq!(lane.settle(), 0, "it belongs to another claim");
-    assert_eq!(till.store.write(|tx| deliveries::rescue(tx, 7, START_MS)).unwrap(), (5, vec![]));
+    assert_eq!(till.store.write(|tx| tilld::delivery::rescue(tx, START_MS)).unwrap(), (5, vec![]));
     assert_eq!(lane.settle(), 5);
     assert!(rows.iter().all(|id| state(&till, *id) == ("done".to_owned(), 1, 0)));
     let bodies: Vec<String> = receiver.got().iter().map(super::receiver::Got::text).collect();

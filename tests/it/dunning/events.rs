@@ -1,8 +1,9 @@
 //! Events for the application and notices that hang on no failure case: each once, whatever comes again.
 
 use serde_json::{Value, json};
+use tilld::notify::Context;
 use tilld::projection::read::Absorbed;
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::projection::{Event, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox;
 use tilld::store::inbox::Completion;

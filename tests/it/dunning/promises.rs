@@ -1,10 +1,11 @@
 //! What mails promise is so, and is still so when they are sent.
 
 use std::sync::{Arc, Mutex};
+use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use serde_json::{Value, json};
 use tilld::delivery::mail::{Mailer, Security, Server, Settings};
-use tilld::delivery::{Books, Lane, MAIL, Outcome};
+use tilld::delivery::{Books, Lane};
 use tilld::store::outbox::Effect;
 
 use super::{CREATED, DELETED, FAILED, UPDATED, active, at, beginning, failed, paid, past_due, record, rows, told};
@@ -22,7 +23,7 @@ fn mail_lane(till: &Till) -> (Stepper, Arc<Mutex<Vec<String>>>) {
     let attempt = Box::new(move |effect: &Effect, _| {
         let payload: Value = serde_json::from_str(&effect.payload).unwrap();
         kept.lock().unwrap().push(payload["notice"].as_str().unwrap().to_owned());
-        Outcome::Done(None)
+        DeliveryOutcome::Done(None)
     });
     let lane = Lane::new(till.store.clone(), MAIL, Books::Mail, attempt);
     (Stepper::over(till, lane.judged_by(tilld::daemon::mail_judge((*till.context).clone()))), sent)

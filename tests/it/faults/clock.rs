@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tilld::clock::Clock;
+use tilld::notify::Context;
 use tilld::notify::project;
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::projection::{Event, ProjectionError};
 use tilld::retrier::Retrier;
 use tilld::step::{Job, Loop, Surroundings};
 use tilld::store::Tx;
@@ -208,9 +209,9 @@ fn what_was_computed_while_the_clock_was_ahead_is_computed_anew_when_it_is_set_b
 fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
     let till = with_a_payer_who_cancels();
     let (sent, seen) = bounded(64);
-    let attempt: tilld::delivery::Attempt = Box::new(move |_, _| {
+    let attempt: tilld::notify::attempt::DeliveryAttempt = Box::new(move |_, _| {
         sent.send(()).unwrap();
-        tilld::delivery::Outcome::Done(None)
+        tilld::notify::attempt::DeliveryOutcome::Done(None)
     });
     let lane = tilld::delivery::Lane::new(till.store.clone(), APPLICATION, tilld::delivery::Books::None, attempt);
     let (mut lane, now_ms, start) = (Loop::new(lane), till.clock.now_ms(), Instant::now());

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 use tilld::http::request::Method;
-use tilld::projection::{Context, Event, ProjectionError};
+use tilld::notify::Context;
+use tilld::projection::{Event, ProjectionError};
 use tilld::store::inbox::Completion;
 use tilld::store::{StoreError, Tx, schema};
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::application_url;
+use crate::config::address::application_url;
 use crate::http::api::body_object;
 use crate::http::request::Request;
 use crate::http::response::ApiError;

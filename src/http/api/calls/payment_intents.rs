@@ -85,7 +85,7 @@ fn payment(asked: &CallRequest, (user, customer): (&User, &str), key: &str) -> R
         .put_opt("return_url", return_url);
     Ok(form.map(
         "metadata",
-        given.metadata(&[(user_key(asked.api), &user.id), (KEY_METADATA, key)], &asked.api.context.link)?,
+        given.metadata(&[(user_key(asked.api), &user.id), (KEY_METADATA, key)], &asked.api.context.projection.link)?,
     ))
 }
 

@@ -72,7 +72,8 @@ pub(super) fn running_that(
     // One that was never begun is acted on only where there is no other.
     prefer(&mut shown, |one| ownership::runs(&one.subscription.status));
     let facts: Vec<_> = shown.iter().map(ShownSubscription::facts).collect();
-    let chosen = entitlement::effective(&facts, &api.context.policy, api.clock.now_s()).map(|fact| fact.id.clone());
+    let chosen =
+        entitlement::effective(&facts, &api.context.projection.policy, api.clock.now_s()).map(|fact| fact.id.clone());
     let found = shown.into_iter().find(|one| Some(&one.subscription.stripe_subscription_id) == chosen.as_ref());
     match found {
         Some(found) => Ok(found),
@@ -93,7 +94,7 @@ fn has_ended(status: &str) -> bool {
 
 /// The item that gives the tier, else the first: it is the one whose price changes.
 fn item_of(api: &Api, shown: &ShownSubscription) -> Result<ItemRow, ApiError> {
-    let answer = entitlement::of_one(&shown.facts(), &api.context.policy, api.clock.now_s());
+    let answer = entitlement::of_one(&shown.facts(), &api.context.projection.policy, api.clock.now_s());
     let items = &shown.items;
     let found = items.iter().find(|item| item.stripe_price_id == answer.price_id).or_else(|| items.first());
     found.cloned().ok_or_else(|| {

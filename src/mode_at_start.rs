@@ -1,0 +1,59 @@
+//! Mode and account of the database, brought in line with the configuration before anything is projected. It must never
+//! take a database of one account for another's. Called by `daemon` at start.
+
+use crate::notify::{self, Context};
+use crate::projection::mode::{ours, turn};
+use crate::store::{Store, StoreError, modes, settings};
+
+/// Why the database cannot be used with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ModeError {
+    /// It is a copy of another account.
+    #[error(
+        "stripe.account is {said}, and this database is a copy of the account {known}: correct it, or choose another `database`, one for each account and mode"
+    )]
+    OtherAccount {
+        /// By the configuration.
+        said: String,
+        /// By the database.
+        known: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Brings the database in line with the configuration, before anything is projected. `is_said`: the mode is the
+/// configuration's own word, and not only that of the key, which may be of another account altogether.
+///
+/// # Errors
+/// See [`ModeError`].
+pub fn settle(store: &Store, context: &Context, is_said: bool, now_ms: i64) -> Result<(), ModeError> {
+    let known = store.read(|reader| {
+        Ok((settings::find(reader, settings::STRIPE_MODE)?, settings::find(reader, settings::STRIPE_ACCOUNT)?))
+    })?;
+    if let (Some(said), Some(known)) = (&context.projection.account, &known.1)
+        && said != known
+    {
+        return Err(ModeError::OtherAccount { said: said.clone(), known: known.clone() });
+    }
+    let is_new = known.0.as_deref() != Some(settings::LIVE) && (is_said || known.0.is_none());
+    let (turns, context) = (context.projection.livemode == Some(true) && is_new, context.clone());
+    let adopted = store.write(move |tx| {
+        if turns {
+            notify::acting(tx, &context, now_ms, |basis| turn(tx, basis))?;
+        }
+        let Some(account) = ours(tx, &context.projection)? else { return Ok(0) };
+        settings::put(tx, settings::STRIPE_ACCOUNT, &account)?;
+        // The whole log is looked through, so only once.
+        if settings::find(tx, settings::ADOPTED_ACCOUNT)?.as_ref() == Some(&account) {
+            return Ok(0);
+        }
+        settings::put(tx, settings::ADOPTED_ACCOUNT, &account)?;
+        modes::make_all_own(tx, &account)
+    })?;
+    if adopted > 0 {
+        log::info!("events of our own account that were kept as another's are projected: events={adopted}");
+    }
+    Ok(())
+}
