@@ -22,7 +22,7 @@ fn with_backups() -> (TempDir, PathBuf) {
     till.feed(&(0..40).map(event).collect::<Vec<_>>());
     let dir = till.close();
     let path = database(dir.path());
-    schema::down(&path, 3, 1000).unwrap();
+    schema::down(&path, schema::CURRENT - 1, 1000).unwrap();
     let newer = schema::up(&path, 2000).unwrap().copy.unwrap();
     let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
     std::fs::File::options().append(true).open(&newer).unwrap().set_modified(later).unwrap();

@@ -53,7 +53,7 @@ fn a_second_daemon_on_the_same_file_is_refused_with_the_first_one_s_number() {
     let again = Live::start(dir.path());
     assert_eq!(again.get("/api/v1/users/user_1/entitlement").1["entitled"], true);
     assert_eq!(again.terminate(), Some(0));
-    assert!(output(dir.path(), &["migrate", "down", "--to", "3"]).0);
+    assert!(output(dir.path(), &["migrate", "down", "--to", "2"]).0);
 }
 
 #[test]
