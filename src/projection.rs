@@ -5,7 +5,7 @@
 
 pub mod again;
 mod charge;
-mod checkout;
+pub(crate) mod checkout;
 pub(crate) mod customer;
 pub mod derived;
 mod dispute;

@@ -11,6 +11,7 @@ pub mod dunning_attempts;
 pub mod effective;
 mod error;
 mod file;
+pub(crate) mod fresh;
 pub mod inbox;
 pub mod lock;
 pub mod modes;

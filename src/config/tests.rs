@@ -7,6 +7,7 @@ mod link;
 mod notify;
 mod sources;
 
+use super::secret::Secret;
 use super::*;
 use crate::delivery::mail::{Security, Server};
 use crate::entitlement::{PausedCollection, Plan, WhenStale};

@@ -17,7 +17,8 @@ use crate::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words}
 use crate::store::{Reader, StoreError, Tx, audit};
 use crate::stripe::object;
 pub(crate) use doubtful::{Doubtful, Group, doubtful};
-pub(super) use names::{Object, is_named, keep_name, lost_name, newest_name};
+pub(crate) use names::{Object, newest_name};
+pub(super) use names::{is_named, keep_name, lost_name};
 
 /// The user that a row's metadata name, as the object last had it: an update without a name takes nothing away.
 fn named(metadata: &str, last_named: Option<&str>, rules: &Rules) -> Option<String> {
@@ -26,7 +27,7 @@ fn named(metadata: &str, last_named: Option<&str>, rules: &Rules) -> Option<Stri
 }
 
 /// The user that a text of metadata names.
-pub(super) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
+pub(crate) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
     if metadata == "{}" {
         return None;
     }
@@ -35,7 +36,7 @@ pub(super) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
 }
 
 /// A session as `ownership` judges it.
-pub(super) fn session(row: sessions::NamingSession, rules: &Rules) -> Session {
+pub(crate) fn session(row: sessions::NamingSession, rules: &Rules) -> Session {
     Session {
         named: in_metadata(&row.metadata, rules),
         reference: row.client_reference_id.filter(|id| object::is_user_id(id)),
@@ -90,7 +91,7 @@ fn add_weak_words_of_customer(reader: &Reader, id: &str, words: &mut Words, rule
 }
 
 /// Gives a customer to the user that the words name, and lets everything of it follow.
-pub(super) fn refresh_customer(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_customer(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
     let Some(row) = rows::find_customer(tx, id)? else { return Ok(()) };
     let mut words = strong_words(tx, id, &row.metadata, row.last_named.as_deref(), basis.link)?;
     words.created = row.created;
@@ -194,7 +195,7 @@ fn owner_of(
 
 /// Gives a subscription to the user that the words name, and what was billed for it. `true`: it has another owner than
 /// before, and the effective subscriptions of both have been computed.
-pub(super) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bool, StoreError> {
+pub(crate) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bool, StoreError> {
     let Some(row) = rows::find_subscription(tx, id)? else { return Ok(false) };
     let found = owner_of(tx, &row, id, About::Subscription(id), basis.link)?;
     if found == row.owner {
@@ -232,7 +233,7 @@ pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
 }
 
 /// Gives an invoice to whom its subscription belongs; one of no subscription that is known, to whom its words name.
-pub(super) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
     let Some(row) = rows::find_invoice(tx, id)? else { return Ok(()) };
     let found = match subscribers(tx, row.part_of.as_deref())? {
         Some(owner) => owner,
@@ -251,7 +252,7 @@ fn subscribers(reader: &Reader, subscription_id: Option<&str>) -> Result<Option<
 }
 
 /// Gives a payment to whom the subscription that it pays for belongs; any other, to whom its words name.
-pub(super) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
     let Some(row) = rows::find_payment_intent(tx, id)? else { return Ok(()) };
     let invoice = row.part_of.as_deref().map_or(Ok(None), |invoice_id| rows::find_invoice(tx, invoice_id))?;
     let found = match subscribers(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {

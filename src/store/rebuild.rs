@@ -1,81 +1,17 @@
-//! A fresh file beside the present one, for `rebuild`: both in one connection and one transaction, so that what is read of
-//! the present one is of one moment. Here is what is taken over as it is, and the log as it is read again; `compare` says
-//! what differs. It must never change the present file. Called by `rebuild` alone.
+//! The tables of a fresh file beside the present one, which is attached as `old`: what is taken over as it is, and the log
+//! and the readings as they are read again; `compare` says what differs. It must never change the present file. Called by
+//! `rebuild` alone.
 
 mod compare;
 mod take_over;
 
-use std::path::{Path, PathBuf};
-
-use rusqlite::{Connection, OpenFlags};
-
 use super::inbox::Pending;
 use super::objects::Reading;
-use super::{OpenError, Reader, StoreError, Tx, connection, schema};
+use super::{Reader, StoreError};
 
 pub use compare::{Difference, differences};
 pub(crate) use take_over::Copying;
 pub use take_over::{answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start};
-
-/// A new file in the making, with the present one attached as `old`.
-pub struct Fresh {
-    connection: Connection,
-    path: PathBuf,
-}
-
-impl Fresh {
-    /// Makes a file at `path`, which must not be there, and begins. `old`: what it is made from.
-    ///
-    /// # Errors
-    /// When one of the files cannot be used.
-    pub fn begin(path: &Path, old: &Path, now_ms: i64) -> Result<Self, OpenError> {
-        schema::up(path, now_ms)?;
-        let fresh = Self { connection: open(path, old)?, path: path.to_owned() };
-        Ok(fresh)
-    }
-
-    /// Leave to write, as in the writer thread.
-    #[must_use]
-    pub fn tx(&self) -> Tx<'_> {
-        Tx::new(&self.connection, &self.connection)
-    }
-
-    /// Puts all of it on disk.
-    ///
-    /// # Errors
-    /// When the disk does not take it.
-    pub fn commit(self) -> Result<(), OpenError> {
-        let failed = |error: rusqlite::Error| OpenError::of(&self.path, &error);
-        self.connection.execute_batch("COMMIT; DETACH old; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
-        self.connection.close().map_err(|(_, error)| OpenError::of(&self.path, &error))?;
-        let synced = std::fs::File::open(&self.path).and_then(|file| file.sync_all());
-        synced.map_err(|error| OpenError::Unusable { path: self.path.clone(), reason: error.to_string() })
-    }
-}
-
-/// Nothing of the new file counts until it is whole and synced, so it is not synced before.
-fn open(path: &Path, old: &Path) -> Result<Connection, OpenError> {
-    let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let fresh = Connection::open_with_flags(path, flags).map_err(unusable)?;
-    connection::prepare_fresh(&fresh).map_err(unusable)?;
-    let attached = fresh.execute("ATTACH ?1 AS old", [read_only(old)]);
-    attached.map_err(|error| OpenError::of(old, &error))?;
-    fresh.execute_batch("BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON").map_err(unusable)?;
-    Ok(fresh)
-}
-
-/// The name of a file that is only read (sqlite.org/uri.html).
-fn read_only(path: &Path) -> String {
-    let mut name = "file:".to_owned();
-    for byte in path.to_string_lossy().bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => name.push(char::from(byte)),
-            other => name.push_str(&format!("%{other:02x}")),
-        }
-    }
-    name + "?mode=ro"
-}
 
 /// An event of the old log, and where it stood.
 pub struct Logged {

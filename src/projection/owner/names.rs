@@ -77,15 +77,15 @@ const SECOND_DIGITS: usize = 12;
 
 /// An object that may name a user.
 #[derive(Clone, Copy)]
-pub(in crate::projection) struct Object<'a> {
-    pub(in crate::projection) named: Named,
-    pub(in crate::projection) id: &'a str,
-    pub(in crate::projection) livemode: bool,
+pub(crate) struct Object<'a> {
+    pub(crate) named: Named,
+    pub(crate) id: &'a str,
+    pub(crate) livemode: bool,
 }
 
 /// The newest event of an object that names a user; of several in one second the last, as `order` tells it. `arriving`: one
 /// that is not among the projected ones yet.
-pub(in crate::projection) fn newest_name(
+pub(crate) fn newest_name(
     tx: &Tx,
     object: Object,
     arriving: Option<&Step>,
