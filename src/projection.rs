@@ -187,7 +187,7 @@ fn place(tx: &Tx, event: &Event, context: &ProjectionContext, basis: Basis) -> R
 }
 
 /// One event on its way into the tables.
-struct Step<'a> {
+pub(crate) struct Step<'a> {
     tx: &'a Tx<'a>,
     event: &'a Event,
     snapshot: &'a Snapshot,

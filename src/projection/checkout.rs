@@ -131,7 +131,7 @@ pub(super) enum About<'a> {
 
 columns! {
     /// A session, as far as it names a user.
-    pub(super) struct NamingSession {
+    pub(crate) struct NamingSession {
         id: String = "stripe_session_id",
         metadata: String,
         client_reference_id: Option<String>,
@@ -171,7 +171,7 @@ pub(super) fn list_about(reader: &Reader, about: About) -> Result<Vec<NamingSess
 }
 
 /// All of them by id, after the id `after`.
-pub(super) fn list_after(reader: &Reader, after: &str, limit: u32) -> Result<Vec<NamingSession>, StoreError> {
+pub(crate) fn list_after(reader: &Reader, after: &str, limit: u32) -> Result<Vec<NamingSession>, StoreError> {
     const SQL: &str = select!(
         NamingSession,
         "FROM stripe_checkout_sessions WHERE stripe_session_id > ?1 ORDER BY stripe_session_id LIMIT ?2"
