@@ -25,7 +25,7 @@ pub(crate) use locked::LockedRequest;
 pub use outcome::{DoneOperation, OperationOutcome};
 
 use crate::account::{Account, AccountError};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::notify;
 use crate::notify::Context;
 use crate::projection::read::{Sent, Shown};

@@ -3,7 +3,6 @@
 //! socket or log, and is not changed afterwards. Called by `main` and the commands; the values are
 //! handed on from there.
 
-pub mod address;
 mod dev;
 mod document;
 mod example;
@@ -11,7 +10,6 @@ mod fault;
 mod keys;
 mod kinds;
 mod reader;
-pub mod secret;
 mod sections;
 mod surroundings;
 #[cfg(test)]
@@ -19,19 +17,19 @@ mod tests;
 mod urls;
 mod words;
 
+use crate::base::address::Address;
+use crate::base::entitlement::Policy;
+use crate::base::ownership::Rules;
+use crate::base::retry::RetryPolicy;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::mail;
-use crate::entitlement::Policy;
 use crate::http::api::offers::Offers;
 use crate::http::guard::Limits;
 use crate::http::route::Tokens;
 use crate::http::webhook::WebhookEndpoint;
 use crate::notify::settings::NoticeSettings;
-use crate::ownership::Rules;
-use crate::retry::RetryPolicy;
 use crate::scheduler::Nightly;
 use crate::stripe::settings::{Mode, Settings};
-use address::Address;
 pub(crate) use dev::dev_config_text;
 pub(crate) use example::example;
 pub(crate) use fault::Fault;

@@ -14,8 +14,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::calls::Calls;
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat};
 use crate::delivery::mail::MailError;
 use crate::fetch::Fetcher;
@@ -35,7 +36,6 @@ use crate::stripe::error::StripeError;
 use crate::stripe::settings::Mode;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
-use crate::thread::{Ended, Handle, Pulse, Stopper, Threads};
 use crate::tick::Tick;
 use crate::waiting_jobs;
 use crate::worker::Worker;

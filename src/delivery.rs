@@ -25,15 +25,15 @@ use std::time::Duration;
 
 use crossbeam_channel::never;
 
-use crate::clock::Clock;
-use crate::leap::Caution;
+use crate::base::clock::Clock;
+use crate::base::leap::Caution;
+use crate::base::retry::jitter_of;
+use crate::base::thread::Stop;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
-use crate::retry::jitter_of;
 use crate::step::{self, Cause, Job, Next, Surroundings};
 use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
 use crate::store::{Reader, Store, StoreError, Tx, dunning_attempts};
-use crate::thread::Stop;
 use endpoint::Endpoint;
 
 /// Endpoints at most; each has a thread.

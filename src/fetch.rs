@@ -9,12 +9,14 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::base::retry::{self, RetryPolicy};
+use crate::base::thread::Stop;
+use crate::base::verdict::Verdict;
 use crate::notify;
 use crate::notify::Context;
 use crate::projection::read::{Absorbed, Sent, Shown};
 use crate::projection::thin::Fetch;
 use crate::projection::{ProjectionError, kinds};
-use crate::retry::{self, RetryPolicy};
 use crate::store::inbox::{self, Completion};
 use crate::store::outbox::{self, Effect, End, Kind};
 use crate::store::{Store, StoreError, Tx, in_savepoint};
@@ -25,8 +27,6 @@ use crate::stripe::event::EventError;
 use crate::stripe::form::Form;
 use crate::stripe::list::{self, ListPage, PAGE};
 use crate::sync::{SyncError, nested};
-use crate::thread::Stop;
-use crate::verdict::Verdict;
 
 /// What a thin event's completion begins with.
 const WHAT: &str = "a thin event:";

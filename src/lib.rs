@@ -4,21 +4,9 @@
 //! invariants and the walk of one webhook with file names.
 
 // values
-pub mod clock;
+pub mod base;
 pub mod descriptors;
-mod host;
-pub mod ids;
-pub mod kind;
-pub mod leap;
-pub mod money;
-pub mod notice_kind;
-pub mod retry;
-pub mod thread;
-pub mod verdict;
 // decisions
-pub mod dunning;
-pub mod entitlement;
-pub mod ownership;
 // configuration
 pub mod config;
 // edges

@@ -19,7 +19,6 @@ pub mod kinds;
 pub mod links;
 mod mirrored;
 pub mod mode;
-pub mod order;
 pub mod owner;
 pub(crate) mod payment_intent;
 pub mod read;
@@ -33,15 +32,15 @@ pub mod thin;
 
 use std::borrow::Cow;
 
-use crate::entitlement::Policy;
-use crate::kind::ObjectKind;
-use crate::ownership::Rules;
+use crate::base::entitlement::Policy;
+use crate::base::object_kind::ObjectKind;
+use crate::base::ownership::Rules;
+use crate::base::verdict::Verdict;
 use crate::store::inbox::{Completion, Pending};
 use crate::store::objects::{self, Key, Reading};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
-use crate::verdict::Verdict;
 use derived::Basis;
 use fact::{Fact, Seen};
 

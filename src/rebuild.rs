@@ -5,19 +5,19 @@
 
 use std::path::Path;
 
+use crate::base::retry::RetryPolicy;
+use crate::base::verdict::Verdict;
 use crate::notify::Context;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
 use crate::notify::{self, announce};
 use crate::projection::read::{Absorbed, Shown};
 use crate::projection::{self, ProjectionContext, ProjectionError, customer, relink};
 use crate::retrier::{self, Failed};
-use crate::retry::RetryPolicy;
 use crate::store::fresh::Fresh;
 use crate::store::inbox;
 use crate::store::rebuild::{self as file, Copying, Difference, Kept, Logged};
 use crate::store::{OpenError, StoreError, Tx, in_savepoint, schema};
 use crate::stripe::event::{self, Content};
-use crate::verdict::Verdict;
 
 /// Events that are read at a time.
 const PAGE: u32 = 200;

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use crate::base::retry::{self, RetryPolicy};
+use crate::base::verdict::Verdict;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
-use crate::retry::{self, RetryPolicy};
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
-use crate::verdict::Verdict;
 
 /// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
 const POLL: Duration = Duration::from_secs(5);

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, never};
 
-use crate::clock::Clock;
-use crate::kind::ObjectKind;
+use crate::base::clock::Clock;
+use crate::base::object_kind::ObjectKind;
+use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
 use crate::notify::Context;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
@@ -19,7 +20,6 @@ use crate::store::Store;
 use crate::stripe::client::Client;
 use crate::sync::drift::{self, Outcome, Tally};
 use crate::sync::{Means, SyncError, catch_up};
-use crate::thread::{Handle, Pulse, Stop, Threads, panic_text};
 
 /// How often missed events are asked for beside webhooks, in seconds.
 pub(crate) const CATCH_UP_EVERY_S: i64 = 600;
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(seen(&counts), [3, 2, 3]);
         // The clock was set back by an hour.
         let (clock, pulse, (_stopper, stop)) =
-            (crate::clock::ManualClock::new(0), Pulse::default(), crate::thread::stopper());
+            (crate::base::clock::ManualClock::new(0), Pulse::default(), crate::base::thread::stopper());
         let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
         scheduler.correct(Cause::SetBack(3620), -3_600_000, &around).unwrap();
         scheduler.step(-3_600_000);
@@ -331,11 +331,11 @@ mod tests {
 
     #[test]
     fn a_stop_wakes_it() {
-        let (stopper, stop) = crate::thread::stopper();
+        let (stopper, stop) = crate::base::thread::stopper();
         let never = Task { name: "test", rhythm: Rhythm::Daily(0), work: Box::new(|_| Ok(())) };
         let scheduler = Scheduler::new(vec![never], 1);
         let run = move || {
-            let (clock, pulse) = (crate::clock::ManualClock::new(1), Pulse::default());
+            let (clock, pulse) = (crate::base::clock::ManualClock::new(1), Pulse::default());
             let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
             step::run(scheduler, &crossbeam_channel::never::<()>(), &around);
         };

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 
-use crate::clock::Clock;
-use crate::leap::{Caution, Look, Watch};
+use crate::base::clock::Clock;
+use crate::base::leap::{Caution, Look, Watch};
+use crate::base::thread::{Pulse, Stop};
 use crate::store::StoreError;
-use crate::thread::{Pulse, Stop};
 
 /// A thread sleeps no longer than this: the clock may be set, and a watchdog counts the turns.
 pub(crate) const NAP: Duration = Duration::from_secs(5);
@@ -252,8 +252,8 @@ impl Trouble {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::clock::ManualClock;
-    use crate::thread::{Threads, stopper};
+    use crate::base::clock::ManualClock;
+    use crate::base::thread::{Threads, stopper};
     use crossbeam_channel::bounded;
 
     const DAY_MS: i64 = 86_400_000;

@@ -43,7 +43,7 @@ use rusqlite::{Connection, Statement, ToSql};
 pub use error::{OpenError, StoreError};
 pub(crate) use writer::in_savepoint;
 
-use crate::thread::{Handle, Threads};
+use crate::base::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
 use file::{Damage, DatabaseFile};
 use statements::Prepare;

@@ -17,12 +17,12 @@ mod too_long;
 use std::sync::Arc;
 
 use crate::account::AccountError;
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::thread::{Pulse, Stop};
 use crate::notify::Context;
 use crate::store::{Store, StoreError};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
-use crate::thread::{Pulse, Stop};
 
 /// Stripe keeps events so long (docs.stripe.com/api/events).
 pub(crate) const EVENTS_KEPT_S: i64 = 30 * 86_400;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::thread::Stop;
+use crate::base::thread::Stop;
 
 /// Tells that both doors are open; `status` is what `systemctl status` shows.
 pub fn ready(status: &str) {

@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::leap::{self, Caution};
+use crate::base::leap::{self, Caution};
+use crate::base::thread::Pulse;
 use crate::notify;
 use crate::notify::Context;
 use crate::notify::notices;
@@ -16,7 +17,6 @@ use crate::notify::settings::NotifyBasis;
 use crate::projection::derived;
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::{Store, StoreError, effective, payment_failures};
-use crate::thread::Pulse;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(30);

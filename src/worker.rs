@@ -12,18 +12,18 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use crate::base::retry::RetryPolicy;
+use crate::base::thread::{Pulse, panic_text};
+use crate::base::verdict::Verdict;
 use crate::notify;
 use crate::notify::Context;
 use crate::notify::settings::NotifyBasis;
 use crate::projection::{self, Event, ProjectionError};
 use crate::retrier::{self, Ticket};
-use crate::retry::RetryPolicy;
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::inbox::{self, Completion, Pending, Range};
 use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
 use crate::stripe::event::Content;
-use crate::thread::{Pulse, panic_text};
-use crate::verdict::Verdict;
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 96;

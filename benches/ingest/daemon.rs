@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tilld::clock::{Clock, SystemClock};
+use tilld::base::clock::{Clock, SystemClock};
+use tilld::base::thread::Threads;
 use tilld::config::{Flags, Purpose, Surroundings};
 use tilld::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::http::listen;
 use tilld::http::server::{self, Handler, Options, Reply};
 use tilld::http::webhook::{self, Hooks};
 use tilld::store::{Store, schema};
-use tilld::thread::Threads;
 
 use crate::event::SECRET;
 

@@ -5,10 +5,10 @@ use std::fmt::Display;
 use serde_json::{Value, json};
 
 use super::{Calls, CallsError, text_of};
+use crate::base::retry::{RetryPolicy, jitter_of};
 use crate::notify;
 use crate::projection::payment_intent;
 use crate::projection::read::{Sent, Shown};
-use crate::retry::{RetryPolicy, jitter_of};
 use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
 use crate::store::{StoreError, Tx, audit};
 use crate::stripe::call::{Answer, Call, Priority};

@@ -10,8 +10,8 @@ mod stripe;
 
 use std::io::Write;
 
+use crate::base::clock::{Clock, SystemClock};
 use crate::cli::{Failure, table};
-use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Fault, Faults, Flags, Purpose, Surroundings};
 
 /// 2026-01-01, before this program was written: a clock behind it was never set.

@@ -1,12 +1,12 @@
 //! The configured database, open for one command. Works beside a running daemon: SQLite lets both in. It must never
 //! create or migrate a file: the daemon and `tilld migrate` do.
 
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::thread::Threads;
 use crate::cli::Failure;
-use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Flags, Purpose, Surroundings};
 use crate::operations::Operator;
 use crate::store::Store;
-use crate::thread::Threads;
 
 /// The configuration for a command that is not the daemon.
 ///

@@ -6,11 +6,11 @@ mod forward;
 
 use std::path::{Path, PathBuf};
 
+use crate::base::ids::random_token;
 use crate::cli::serve;
 use crate::cli::{Failure, init};
 use crate::config::{self, Config, Flags, Purpose, Surroundings, dev_config_text};
 use crate::daemon;
-use crate::ids::random_token;
 
 const DATABASE: &str = "tilld-dev.db";
 const CONFIG: &str = "tilld-dev.toml";

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use serde_json::json;
 
+use crate::base::object_kind::ObjectKind;
 use crate::cli::{Failure, database, outward, sync, table};
 use crate::config::Flags;
 use crate::daemon;
-use crate::kind::ObjectKind;
 use crate::projection::kinds;
 use crate::store::objects;
 use crate::sync::drift::{self, DriftReport, Finding, Outcome, Tally};

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::entitlement::{self, Answer};
 use crate::cli::{Failure, database};
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags};
 use crate::daemon;
-use crate::entitlement::{self, Answer};
 use crate::http::api::views;
 use crate::projection::subscription::{self, ShownSubscription};
 use crate::store::users;

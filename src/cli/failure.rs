@@ -1,11 +1,11 @@
 //! Why a command did not do what it was told, and the exit status that says so. Made by every command, printed by the
 //! parent.
 
+use crate::base::ids::RandomError;
 use crate::cli::init::InitError;
 use crate::cli::post::PostError;
 use crate::config::Faults;
 use crate::daemon::DaemonError;
-use crate::ids::RandomError;
 use crate::store::{OpenError, StoreError};
 use crate::trigger::TriggerError;
 

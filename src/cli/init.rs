@@ -1,8 +1,8 @@
 //! `tilld init`: the first configuration file. Must never overwrite a file, nor leave one behind
 //! that others may read. Called by the command line; [`write_new`] by the `dev` command, too.
 
+use crate::base::ids::{RandomError, random_token};
 use crate::config;
-use crate::ids::{RandomError, random_token};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::base::clock::{Clock, SystemClock};
 use crate::cli::{Failure, database, table};
-use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
 use crate::store::damage;
 use crate::store::lock::{self, Lock};

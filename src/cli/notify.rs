@@ -7,12 +7,12 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::ids;
 use crate::cli::{Failure, database};
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::delivery::endpoint::{EndpointSettings, origin};
-use crate::ids;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::store::outbox::Effect;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use crate::base::clock::SystemClock;
+use crate::base::thread::{Pulse, Stopper, stopper};
 use crate::cli::Failure;
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon;
 use crate::store::{Store, lock};
 use crate::stripe::client::Client;
 use crate::sync::{Means, SyncError};
-use crate::thread::{Pulse, Stopper, stopper};
 
 /// The client of a command. Beside a running daemon it uses half of `stripe.calls_per_s`.
 ///

@@ -176,7 +176,7 @@ fn tcp_target(url: &str) -> Option<(Place, String)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::thread::{Handle, Threads};
+    use crate::base::thread::{Handle, Threads};
     use std::io::{Read, Write};
     use std::net::TcpListener;
 

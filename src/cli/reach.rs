@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use crate::base::address::Address;
 use crate::cli::post;
 use crate::config::Config;
-use crate::config::address::Address;
 
 /// What was found at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]

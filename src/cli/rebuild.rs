@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use crate::base::clock::{Clock, SystemClock};
 use crate::cli::{Failure, database, table};
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::rebuild::{self, RebuildError, Rebuilt, Task};

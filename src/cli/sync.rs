@@ -4,10 +4,10 @@
 use std::io::Write;
 use std::sync::Mutex;
 
+use crate::base::object_kind::ObjectKind;
 use crate::cli::{Failure, database, outward, table};
 use crate::config::Flags;
 use crate::daemon;
-use crate::kind::ObjectKind;
 use crate::projection::kinds;
 use crate::store::sync_runs::Progress;
 use crate::sync::backfill::{self, Order};

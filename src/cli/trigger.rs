@@ -5,11 +5,11 @@ use std::io::Write;
 
 use serde_json::Value;
 
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::ids;
 use crate::cli::{Failure, database, post, reach, table};
-use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags};
 use crate::http::webhook::WebhookEndpoint;
-use crate::ids;
 use crate::stripe::object::is_user_id;
 use crate::stripe::signature;
 use crate::trigger::{self, ApiVersion, Spec, TriggerError};

@@ -7,10 +7,10 @@ use std::io::Write;
 
 use serde_json::json;
 
+use crate::base::entitlement::Answer;
 use crate::cli::table::{self, cell, time_ms, time_s};
 use crate::cli::{Failure, database, entitlement};
 use crate::config::{Config, Flags};
-use crate::entitlement::Answer;
 use crate::http::api::views;
 use crate::projection::subscription::{self, ShownSubscription};
 use crate::store::payment_failures::{self, Shown as PaymentFailure};

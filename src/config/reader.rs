@@ -6,8 +6,8 @@ use super::document::{self, Entries, Value};
 use super::fault::{Fault, Faults};
 use super::keys::{self, Key};
 use super::kinds;
-use super::secret::{Secret, shown};
 use super::surroundings::{DEV_CONFIG, Flags, Source, Surroundings};
+use crate::base::secret::{Secret, shown};
 use std::collections::BTreeMap;
 use std::path::Path;
 

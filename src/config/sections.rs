@@ -20,7 +20,7 @@ pub(super) use link::RESERVED;
 use super::Config;
 use super::keys::Section;
 use super::reader::Reader;
-use crate::entitlement::Policy;
+use crate::base::entitlement::Policy;
 use crate::http::api::offers::Offers;
 
 /// All sections, in the order of the example.

@@ -7,10 +7,10 @@ mod link;
 mod notify;
 mod sources;
 
-use super::secret::Secret;
 use super::*;
+use crate::base::entitlement::{PausedCollection, Plan, WhenStale};
+use crate::base::secret::Secret;
 use crate::delivery::mail::{Security, Server};
-use crate::entitlement::{PausedCollection, Plan, WhenStale};
 use crate::http::api::offers::{Checkout, Portal};
 use tempfile::TempDir;
 

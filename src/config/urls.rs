@@ -1,9 +1,9 @@
 //! The URLs of the configuration: where events are sent, where Stripe is, where its webhooks come in. What holds a secret
 //! goes in clear to this machine alone. Must never resolve a name, nor quote a password. Called by `sections`.
 
-use super::address::is_host;
-use super::secret::shown;
-use crate::host::{is_this_machine, of_authority};
+use crate::base::address::is_host;
+use crate::base::host::{is_this_machine, of_authority};
+use crate::base::secret::shown;
 
 /// Where events are sent. Plain http only to this machine, or where the operator has a private network of his own.
 pub(super) fn endpoint_url(text: &str, allow_private: bool) -> Result<String, String> {

@@ -3,7 +3,7 @@
 
 use log::LevelFilter;
 
-use super::secret::shown;
+use crate::base::secret::shown;
 use crate::stripe::settings::Mode;
 
 /// Modules whose name alone turns on all they say; another bare word is a level misspelt.

@@ -1,6 +1,8 @@
 //! The lanes of delivery, as the configuration wants them: one for each endpoint, and one for mail. Without any, nothing
 //! is started. Called by `daemon`; [`sender`] and [`mailing`] also by `tilld notify test`.
 
+use crate::base::thread::Stop;
+use crate::base::verdict::Verdict;
 use crate::config::Config;
 use crate::delivery::endpoint::{self, Endpoint, EndpointSettings};
 use crate::delivery::mail::{MailError, Mailer};
@@ -15,8 +17,6 @@ use crate::notify::settings::NotifyBasis;
 use crate::notify::settings::Subscriber;
 use crate::store::outbox::{Effect, answers};
 use crate::store::{Store, StoreError};
-use crate::thread::Stop;
-use crate::verdict::Verdict;
 
 use super::DaemonError;
 use super::flows::Flows;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::DaemonError;
+use crate::base::thread::{Handle, Threads};
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::http;
@@ -13,7 +14,6 @@ use crate::http::server::{self, Handler, Options, Reply, Server};
 use crate::http::stripe_threads::{self, StripeThreads};
 use crate::http::webhook::{self, Hooks};
 use crate::systemd::sockets::Passed;
-use crate::thread::{Handle, Threads};
 
 /// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
 pub const HOOK_THREADS: usize = 4;

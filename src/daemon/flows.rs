@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 use crate::config::Config;
 use crate::http::throttle::Throttle;
 use crate::http::webhook;
@@ -14,7 +15,6 @@ use crate::scheduler;
 use crate::silence::Silence;
 use crate::step::{self, Job, Surroundings};
 use crate::store::Store;
-use crate::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 
 /// What is looked at beside what falls due by time: refusals that had no line of their own, and silence.
 pub(super) fn beside(

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::thread::{Handle, Pulse, Stopper, Threads, stopper};
 use crate::store::Store;
 use crate::systemd;
-use crate::thread::{Handle, Pulse, Stopper, Threads, stopper};
 
 /// A loop that has not turned for so long is stuck. The longest turn in order waits 5 s for a bell, and some more for a
 /// database that another process holds.

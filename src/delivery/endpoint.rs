@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
 use super::sign;
-use crate::config::secret::Secret;
+use crate::base::secret::Secret;
 use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
 use crate::notify::text::Text;
 use crate::store::outbox::{self, Kind, NewEffect, answers};

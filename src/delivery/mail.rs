@@ -27,11 +27,11 @@ use message::{Content, Sender};
 use overrides::{Overrides, Part};
 use transport::Door;
 
-use crate::host;
+use crate::base::host;
+use crate::base::thread::Stop;
+use crate::base::verdict::Verdict;
 use crate::notify::notice::NoticeMail;
 use crate::notify::text::one_line;
-use crate::thread::Stop;
-use crate::verdict::Verdict;
 pub use overrides::PLACEHOLDERS;
 
 /// How a connection to a mail server is secured.

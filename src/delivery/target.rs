@@ -8,7 +8,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::host::{is_loopback, is_this_machine};
+use crate::base::host::{is_loopback, is_this_machine};
 
 /// How far events may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub use stream::Listener;
 pub use upstream::Pool;
 
 use super::throttle::Throttle;
-use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
+use crate::base::thread::{Handle, Stop, Stopper, Threads, stopper};
 use bodies::Budget;
 use connection::Connection;
 use refusal::TurnedAway;

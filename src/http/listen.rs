@@ -7,8 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::guard::Listener;
-use crate::config::address::Address;
-use crate::host::is_loopback;
+use crate::base::address::Address;
+use crate::base::host::is_loopback;
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::request::{Method, Request, decode_segment};
 use super::response::{ApiError, Response};
-use crate::config::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Values of the `{…}` segments of a path, in order.
 pub type Segments = Vec<String>;

@@ -18,8 +18,8 @@ use super::guard::{self, BODY_HEADER, Bodies, Guard, Limits, PEER_HEADER, Pool};
 use super::listen::Bound;
 use super::request::{Method, Request};
 use super::response::{ApiError, Response};
-use crate::ids::random_token;
-use crate::thread::{Handle, Stop, Stopper, Threads, stopper};
+use crate::base::ids::random_token;
+use crate::base::thread::{Handle, Stop, Stopper, Threads, stopper};
 
 /// Answers a request, now or later. Called on several threads at once.
 pub type Handler = dyn Fn(Request, Reply) + Send + Sync;
@@ -194,7 +194,7 @@ fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
     };
     // The reply goes down with the handler, and then says which request it was.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
-        log::error!("a handler panicked: {}", crate::thread::panic_text(panic.as_ref()));
+        log::error!("a handler panicked: {}", crate::base::thread::panic_text(panic.as_ref()));
     }
 }
 

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::request::Request;
 use super::response::{ApiError, Response};
 use super::server::Reply;
-use crate::thread::{Handle, Threads};
+use crate::base::thread::{Handle, Threads};
 
 /// Threads; most of them wait for an answer of Stripe's, or for their turn at the bucket.
 const THREADS: usize = 32;
@@ -144,7 +144,7 @@ fn work(waiting: &Receiver<Job>, lanes: &Lanes, answer: &Answer) {
             let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&request)));
             match answered {
                 Ok(response) => reply.send(response),
-                Err(panic) => log::error!("a handler panicked: {}", crate::thread::panic_text(panic.as_ref())),
+                Err(panic) => log::error!("a handler panicked: {}", crate::base::thread::panic_text(panic.as_ref())),
             }
             next = lanes.next(lane_of(&request.path));
         }

@@ -18,8 +18,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::settings::NotifyBasis;
-use crate::entitlement::Answer;
-use crate::ids;
+use crate::base::entitlement::Answer;
+use crate::base::ids;
 use crate::notify::event_type::EventType;
 use crate::projection::fact::AnswerChange;
 use crate::projection::subscription::{self, Subscription};
@@ -165,7 +165,7 @@ fn counted_before(before: &Answered) -> Value {
 /// Announces that a user's answer is another one.
 pub(crate) fn entitlement(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
     let AnswerChange { user_id, before, answer } = change;
-    let old = before.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    let old = before.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
     announce_change(tx, user_id, (old, counted(answer)), basis)
 }
 
@@ -177,8 +177,9 @@ pub(crate) fn answer_changed(
     basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     let now = effective::find_answered(tx, user_id)?;
-    let counted =
-        |row: Option<&Answered>| row.map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    let counted = |row: Option<&Answered>| {
+        row.map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before)
+    };
     announce_change(tx, user_id, (counted(before), counted(now.as_ref())), basis)
 }
 
@@ -204,7 +205,7 @@ pub(crate) fn present(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> 
     if stored.is_none() && !answers::was_told(tx, url, user_id)? {
         return Ok(false);
     }
-    let new = stored.as_ref().map_or_else(|| counted(&crate::entitlement::no_subscription()), counted_before);
+    let new = stored.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
     let (key, sequence) = of_change(tx, basis)?;
     let data = json!({"user_id": user_id, "sequence": sequence, "old": null, "new": new, "resync": true});
     put_answer(tx, url, (user_id, &key, sequence), &data, basis)?;

@@ -6,9 +6,9 @@
 use super::mail::{self, Mail, Recipient};
 use super::notices;
 use super::settings::NotifyBasis;
-use crate::dunning::OLD_NEWS_S;
-use crate::entitlement;
-use crate::notice_kind::NoticeKind;
+use crate::base::dunning::OLD_NEWS_S;
+use crate::base::entitlement;
+use crate::base::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, PaymentFacts};
 use crate::notify::text::{Link, Text};
 use crate::projection::invoice::{self, SentInvoice};

@@ -3,8 +3,8 @@
 
 use super::attempt::MAIL;
 use super::settings::NotifyBasis;
+use crate::base::ownership;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
-use crate::ownership;
 use crate::projection::{customer, invoice};
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx, users};

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::settings::NotifyBasis;
 use super::text::{Link, Text, personal_name};
 use super::{invoiced, notices};
-use crate::dunning::OLD_NEWS_S;
-use crate::notice_kind::NoticeKind;
+use crate::base::dunning::OLD_NEWS_S;
+use crate::base::notice_kind::NoticeKind;
 use crate::projection::{invoice, subscription};
 use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, webhook_endpoints};
 

@@ -5,12 +5,12 @@
 
 use super::announce;
 use super::settings::{NoticeSettings, NotifyBasis};
+use crate::base::thread::Stop;
 use crate::notify;
 use crate::notify::Context;
 use crate::notify::event_type::EventType;
 use crate::projection::derived;
 use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
-use crate::thread::Stop;
 
 /// Users in one transaction.
 const PAGE: u32 = 500;

@@ -1,7 +1,7 @@
 //! Who wants to hear of what, by the configuration. It must never know how a mail or a request is sent. Made by `daemon`,
 //! asked by whatever writes notices and events into the outbox.
 
-use crate::entitlement::Policy;
+use crate::base::entitlement::Policy;
 use crate::notify::Context;
 
 /// What operator and application want to be told, and whether customers are.

@@ -7,7 +7,7 @@ use super::derived::Basis;
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, refund};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::store::Tx;
 use crate::stripe::object;
 

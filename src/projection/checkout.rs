@@ -4,8 +4,8 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, owner};
-use crate::kind::{self, ObjectKind};
-use crate::ownership::Session;
+use crate::base::object_kind::{self, ObjectKind};
+use crate::base::ownership::Session;
 use crate::store::row::{columns, select};
 use crate::store::{Reader, StoreError, users};
 use crate::stripe::object::{self, ObjectError};
@@ -23,11 +23,11 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     ],
     path: "/v1/checkout/sessions",
     permission: "Checkout Sessions",
-    terminal: |object| kind::word(object, "status") == "expired",
+    terminal: |object| object_kind::word(object, "status") == "expired",
     progress: |state| {
         [
             i64::from(state.status() != "open"),
-            i64::from(kind::word(state.object, "payment_status") != "unpaid"),
+            i64::from(object_kind::word(state.object, "payment_status") != "unpaid"),
             i64::from(state.event_type.contains(".async_")),
         ]
     },

@@ -6,7 +6,7 @@ use super::history::{self, Concern};
 use super::owner::rows::Named;
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, owner, subscription};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::store::{Reader, StoreError, Tx, row};
 use crate::stripe::object;
 

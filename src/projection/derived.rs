@@ -4,8 +4,8 @@
 
 use super::fact::{AnswerChange, Compared, Fact, Facts};
 use super::{invoice, payment_intent, standing, subscription};
-use crate::entitlement::{self, Answer, Policy, Reason};
-use crate::ownership::Rules;
+use crate::base::entitlement::{self, Answer, Policy, Reason};
+use crate::base::ownership::Rules;
 use crate::store::effective::{self, Answered, Effective};
 use crate::store::payment_failures::Resolution;
 use crate::store::{StoreError, Tx, payment_failures};

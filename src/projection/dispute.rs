@@ -4,7 +4,7 @@ use super::fact::Fact;
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::stripe::object;
 
 /// The kind.

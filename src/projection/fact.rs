@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use serde_json::Value;
 
 use super::subscription::Subscription;
-use crate::dunning::Heard;
-use crate::entitlement::Answer;
+use crate::base::dunning::Heard;
+use crate::base::entitlement::Answer;
 use crate::store::effective::Answered;
 
 /// Something that happened.

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::order::{self, Candidate};
 use super::{Event, Origin, ProjectionError, Step, Winner, kinds, read, thin};
+use crate::base::order::{self, Candidate};
 use crate::store::inbox::{self, Sibling, SiblingKey};
 use crate::store::objects::{self, Body, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};

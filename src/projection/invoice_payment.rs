@@ -4,7 +4,7 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, invoice, payment_intent, rewrite};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::store::{Reader, StoreError, row};
 
 /// The kind. Who may read invoices may read it.

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::KINDS;
-use crate::kind::{self, ObjectKind};
+use crate::base::object_kind::{self, ObjectKind};
 
 /// All of them, in the order in which they are read.
 pub fn all() -> impl Iterator<Item = &'static ObjectKind> {
@@ -27,7 +27,7 @@ pub fn of(object: &str) -> &'static ObjectKind {
 /// The kind of an object, by what it says of itself.
 #[must_use]
 pub fn of_shown(object: &Value) -> &'static ObjectKind {
-    of(kind::word(object, "object"))
+    of(object_kind::word(object, "object"))
 }
 
 /// The kind of that name at the command line.

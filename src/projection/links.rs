@@ -8,7 +8,7 @@ use super::derived::Basis;
 use super::owner::rows;
 use super::owner::said::{self, NewStatement};
 use super::{customer, owner};
-use crate::ownership::{self, Found};
+use crate::base::ownership::{self, Found};
 use crate::store::{Reader, StoreError, Tx, audit, users};
 
 /// What can be linked.

@@ -2,7 +2,7 @@
 //! mirrored all the same where an event shows it; the constant lets it be listed, fetched again and compared. Called by
 //! `projection::kinds`.
 
-use crate::kind::{NestedList, NestedListAt, ObjectKind, ObjectListing};
+use crate::base::object_kind::{NestedList, NestedListAt, ObjectKind, ObjectListing};
 
 /// `product`.
 pub(super) const PRODUCT: ObjectKind = ObjectKind {

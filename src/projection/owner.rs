@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::checkout::{self as sessions, About, Concerned};
 use super::derived::{self, Basis};
 use super::{customer, subscription};
-use crate::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
+use crate::base::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
 use crate::store::{Reader, StoreError, Tx, audit};
 use crate::stripe::object;
 pub(crate) use doubtful::{Doubtful, Group, doubtful};

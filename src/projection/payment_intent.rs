@@ -6,7 +6,7 @@ use super::history::{self, Concern};
 use super::owner::rows::Named;
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, invoice, invoice_payment, owner};
-use crate::kind::{self, ObjectKind, ObjectProgress, ObjectState};
+use crate::base::object_kind::{self, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;
@@ -26,7 +26,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     ],
     path: "/v1/payment_intents",
     permission: "Payment Intents",
-    terminal: |object| matches!(kind::word(object, "status"), "succeeded" | "canceled"),
+    terminal: |object| matches!(object_kind::word(object, "status"), "succeeded" | "canceled"),
     progress,
     example: include_str!("shapes/payment_intent.json"),
     ..ObjectKind::PLAIN
@@ -35,7 +35,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
 /// Payment intents have no update events with old values. Which of a challenge, a failure and a new attempt came last in
 /// one second, nothing tells: each can follow on each.
 fn progress(state: &ObjectState) -> ObjectProgress {
-    let step = match if state.is_read { state.status() } else { kind::last_word(state.event_type) } {
+    let step = match if state.is_read { state.status() } else { object_kind::last_word(state.event_type) } {
         "created" => 0,
         "amount_capturable_updated" | "requires_capture" => 2,
         "succeeded" | "canceled" => 3,

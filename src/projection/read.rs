@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::derived::Basis;
 use super::guard::{Counted, Shows};
-use super::order::{self, Candidate};
 use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
+use crate::base::order::{self, Candidate};
 use crate::store::objects::{self, Body, Held, Key, Mirrored, Reading, State, Version};
 use crate::store::readings::{self, NewReading};
 use crate::store::{Reader, StoreError, Tx, inbox};

@@ -4,7 +4,7 @@
 use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, charge, field, rewrite};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::store::row::{columns, select};
 use crate::store::{Reader, StoreError};
 use crate::stripe::object;

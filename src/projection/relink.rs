@@ -5,9 +5,9 @@
 use super::derived::Basis;
 use super::owner::rows::{self, Named};
 use super::{ProjectionError, checkout, derived, owner};
+use crate::base::ownership::Rules;
 use crate::notify;
 use crate::notify::Context;
-use crate::ownership::Rules;
 use crate::store::{Store, StoreError, Tx, settings, users};
 
 const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];

@@ -5,9 +5,9 @@
 //! families and `derived`.
 
 use super::history::{self, PastState, WhichStates};
-use super::order::{self, Candidate};
 use super::{ProjectionError, read, subscription};
-use crate::entitlement;
+use crate::base::entitlement;
+use crate::base::order::{self, Candidate};
 use crate::store::row::{columns, select};
 use crate::store::{Reader, StoreError, Tx, inbox, payment_failures};
 use crate::stripe::event::{self, Content};

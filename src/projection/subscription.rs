@@ -11,9 +11,9 @@ use super::owner::rows::{self, Named};
 use super::row::row;
 use super::standing::{self, SubscriptionPast};
 use super::{ProjectionError, Step, Winner, derived, field, owner};
-use crate::entitlement;
-use crate::kind::{self, NestedList, NestedListAt, ObjectKind};
-use crate::ownership::LinkedBy;
+use crate::base::entitlement;
+use crate::base::object_kind::{self, NestedList, NestedListAt, ObjectKind};
+use crate::base::ownership::LinkedBy;
 use crate::store::row::{self, columns, select};
 use crate::store::{Reader, StoreError, payment_failures};
 use crate::stripe::object::{self, ObjectError};
@@ -38,7 +38,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     permission: "Subscriptions",
     nested: Some(NestedList { key: "items", whole: NestedListAt::Filtered("/v1/subscription_items", "subscription") }),
     decides: true,
-    terminal: |object| matches!(kind::word(object, "status"), "canceled" | "incomplete_expired"),
+    terminal: |object| matches!(object_kind::word(object, "status"), "canceled" | "incomplete_expired"),
     example: include_str!("shapes/subscription.json"),
     ..ObjectKind::PLAIN
 };

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::connection::waiting_shortly;
 use super::row;
-use crate::thread::{Handle, Threads};
+use crate::base::thread::{Handle, Threads};
 
 /// Pages in the log at which copying begins: 16 MiB of 4 KiB pages. Fewer, and hot pages are copied over and over; more,
 /// and a start after a crash reads longer.

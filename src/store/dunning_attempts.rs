@@ -2,7 +2,7 @@
 
 use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
-use crate::notice_kind::NoticeKind;
+use crate::base::notice_kind::NoticeKind;
 
 /// A notice that is to be on record.
 pub struct NewAttempt<'a> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::ValueRef;
 
 use super::{Reader, StoreError};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 
 /// What is kept of an object besides its own row: `(kind, table, rows)`.
 const BESIDES: &[(&str, &str, &str)] = &[

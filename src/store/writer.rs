@@ -14,7 +14,7 @@ use super::connection::Patience;
 use super::file::DatabaseFile;
 use super::statements::Statements;
 use super::{StoreError, Tx};
-use crate::thread::{Handle, Threads, panic_text};
+use crate::base::thread::{Handle, Threads, panic_text};
 
 /// Jobs committed together at most: bounds the time that the first of them waits.
 const MAX_GROUP: usize = 256;

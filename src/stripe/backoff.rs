@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use crate::base::verdict::Verdict;
 use crate::stripe::call::Verb;
 use crate::stripe::error::{Limit, StripeError};
-use crate::verdict::Verdict;
 
 /// How often and how far apart the attempts of one call are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

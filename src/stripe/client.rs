@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
-use crate::host::is_this_machine;
-use crate::retry::jitter_of;
+use crate::base::host::is_this_machine;
+use crate::base::retry::jitter_of;
 use crate::stripe::backoff::{Backoff, Course};
 use crate::stripe::bucket::{Bucket, NoTurn};
 use crate::stripe::call::{Answer, Call, Priority, Verb};
@@ -85,7 +85,7 @@ impl Client {
     ///
     /// # Errors
     /// The last attempt's, or [`StripeError::InDoubt`] if one of them may have been carried out. With
-    /// [`Verdict::Retry`](crate::verdict::Verdict::Retry) nothing was done, and a later try may help.
+    /// [`Verdict::Retry`](crate::base::verdict::Verdict::Retry) nothing was done, and a later try may help.
     pub fn call(&self, call: &Call) -> Result<Answer, StripeError> {
         call.check()?;
         let backoff = self.backoff(call.priority);

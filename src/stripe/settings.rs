@@ -93,7 +93,7 @@ impl ProxyUrl {
     /// Takes `http://` or `https://`, a login if there is one, and a host: proxies of other kinds (SOCKS) are not built in.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
-        let host = crate::host::of_authority(rest.trim_end_matches('/').rsplit('@').next()?);
+        let host = crate::base::host::of_authority(rest.trim_end_matches('/').rsplit('@').next()?);
         let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c));
         is_host.then(|| Self(text.to_owned()))
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, select};
 
 use super::{Means, SyncError};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
+use crate::base::thread;
 use crate::projection::read::Sent;
 use crate::store::objects::Reading;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};
-use crate::thread;
 
 /// How often the pulse beats while an answer is waited for.
 const BEAT: Duration = Duration::from_secs(2);

@@ -11,12 +11,12 @@ use serde_json::json;
 use super::api::Page;
 use super::page::{self, Batch};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError, account, api};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
+use crate::base::thread;
 use crate::projection::{customer, kinds};
 use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, Progress, Run};
 use crate::store::{StoreError, Tx, catch_up as places};
-use crate::thread;
 
 /// Types read at once. A list is read page after page; at 300 ms a page these still make 20 calls a second.
 const SIDE_BY_SIDE: usize = 6;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::page::{self, Batch};
 use super::{Means, SyncError, account, api, compare};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::projection::customer;
 use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
 use crate::store::StoreError;

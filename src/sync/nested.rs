@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::SyncError;
-use crate::kind::{NestedList, ObjectKind};
+use crate::base::object_kind::{NestedList, ObjectKind};
 use crate::stripe::form::Form;
 use crate::stripe::list::{ListPage, Pages};
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::{Means, SyncError, nested};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
+use crate::base::verdict::Verdict;
 use crate::notify;
 use crate::projection::ProjectionError;
 use crate::projection::read::{Absorbed, Shown};
 use crate::store::objects::Reading;
 use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::list::{self, ListPage};
-use crate::verdict::Verdict;
 
 /// Objects of a page, read.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::api::Page;
 use super::{EVENTS_KEPT_S, Means, SyncError};
-use crate::kind::segment;
+use crate::base::object_kind::segment;
 use crate::projection::read::Sent;
 use crate::stripe::form::Form;
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::ids::Ids;
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 use crate::projection::kinds;
 
 /// Puts a value in place of a placeholder's name.

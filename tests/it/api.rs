@@ -7,7 +7,7 @@ mod rules;
 mod users;
 
 use serde_json::{Value, json};
-use tilld::config::secret::Secret;
+use tilld::base::secret::Secret;
 use tilld::http::request::Method;
 use tilld::http::response::Response;
 use tilld::http::route::Tokens;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::sync::backfill::{self, Order};
 use tilld::sync::catch_up;
 use tilld::trigger::ApiVersion;

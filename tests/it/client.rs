@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tilld::base::verdict::Verdict;
 use tilld::stripe::call::{Answer, Call, Priority, Verb};
 use tilld::stripe::client::Client;
 use tilld::stripe::error::{Limit, StripeError};
 use tilld::stripe::settings::{ApiKey, ProxyUrl, Settings};
-use tilld::verdict::Verdict;
 
 mod failures;
 mod server;

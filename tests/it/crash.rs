@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
+use tilld::base::retry::{self, RetryPolicy};
+use tilld::base::thread::{Pulse, Threads, stopper};
 use tilld::http::request::Method;
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
 use tilld::projection::{Event, ProjectionContext, ProjectionError};
 use tilld::retrier::{Retrier, TICKETS};
-use tilld::retry::{self, RetryPolicy};
 use tilld::step::Surroundings;
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{Store, StoreError, Tx};
 use tilld::stripe::event;
-use tilld::thread::{Pulse, Threads, stopper};
 use tilld::worker::{Step, Worker};
 
 use crate::harness::{DAY_S, START_S, Setup, Till};
@@ -377,16 +377,16 @@ fn child() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let (store, writer) = Store::open(&database(Path::new(&dir)), &Threads::default()).unwrap();
     let setup = Setup::default();
-    let policy = tilld::entitlement::Policy {
+    let policy = tilld::base::entitlement::Policy {
         plans: setup.plans,
         grace_period_s: 0,
         stale_after_s: 0,
-        when_stale: tilld::entitlement::WhenStale::Keep,
-        paused_collection: tilld::entitlement::PausedCollection::Keep,
+        when_stale: tilld::base::entitlement::WhenStale::Keep,
+        paused_collection: tilld::base::entitlement::PausedCollection::Keep,
     };
     let (tickets, _taken) = bounded(1);
     let projection = ProjectionContext {
-        link: tilld::ownership::Rules::default(),
+        link: tilld::base::ownership::Rules::default(),
         policy,
         livemode: None,
         account: None,

@@ -18,7 +18,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tilld::clock::ManualClock;
+use tilld::base::clock::ManualClock;
+use tilld::base::thread::{Stop, Stopper, stopper};
 use tilld::delivery::endpoint::{Endpoint, fingerprint};
 use tilld::delivery::target::{Allowed, Guard};
 use tilld::delivery::webhook::{Sender, Signing, Timeouts};
@@ -26,7 +27,6 @@ use tilld::delivery::{Books, Lane, Stepped};
 use tilld::step::{Cause, Job, Surroundings};
 use tilld::store::outbox::{self, Kind, NewEffect};
 use tilld::store::{Store, StoreError};
-use tilld::thread::{Stop, Stopper, stopper};
 
 use crate::harness::{START_S, Till};
 
@@ -93,9 +93,9 @@ impl Stepper {
 
     /// What the lane's thread does after the clock was set.
     pub fn correct(&mut self, cause: Cause) {
-        let pulse = tilld::thread::Pulse::default();
+        let pulse = tilld::base::thread::Pulse::default();
         let around = Surroundings { stop: &self.stop, clock: &*self.clock, pulse: &pulse };
-        self.lane.correct(cause, tilld::clock::Clock::now_ms(&*self.clock), &around).unwrap();
+        self.lane.correct(cause, tilld::base::clock::Clock::now_ms(&*self.clock), &around).unwrap();
     }
 
     /// Steps until nothing is due.

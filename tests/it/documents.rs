@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tilld::base::notice_kind::NoticeKind;
 use tilld::delivery::mail::PLACEHOLDERS;
-use tilld::notice_kind::NoticeKind;
 use tilld::notify::event_type::EventType;
 
 fn document(name: &str) -> String {

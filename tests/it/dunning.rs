@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
@@ -268,7 +268,7 @@ fn survive(mut till: Till) -> Till {
             Ok(tilld::worker::Step::Worked) => {}
             Err(StoreError::Unavailable(_)) => {
                 till = reopened(till);
-                till.worker.recover(now_ms, &tilld::thread::Pulse::default()).unwrap();
+                till.worker.recover(now_ms, &tilld::base::thread::Pulse::default()).unwrap();
             }
             Err(error) => unreachable!("{error}"),
         }

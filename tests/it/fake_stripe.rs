@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tilld::clock::ManualClock;
+use tilld::base::clock::ManualClock;
 
 pub use fault::Fault;
 pub use mail::{Delivery, Rule};

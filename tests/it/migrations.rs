@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tilld::base::thread::Threads;
 use tilld::store::{OpenError, Store, schema};
-use tilld::thread::Threads;
 
 use crate::harness::{self, DAY_S, START_S, Setup, Till};
 use crate::live::{database, tilld};

@@ -2,7 +2,7 @@
 //! was read does not undo what is newer.
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::projection::read::{Absorbed, Sent, Shown};
 
 use crate::harness::{DAY_S, START_S, Till};

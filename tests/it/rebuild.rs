@@ -166,7 +166,7 @@ fn tables_of_other_rules_are_known_and_rebuilding_notes_the_present_ones() {
     till.connection().execute_batch("UPDATE settings SET value = '0' WHERE name = 'rules'").unwrap();
     assert!(till.store.read(schema::has_other_rules).unwrap());
     let (dir, _) = rebuilt(&till);
-    let (store, writer) = Store::open(&database(dir.path()), &tilld::thread::Threads::default()).unwrap();
+    let (store, writer) = Store::open(&database(dir.path()), &tilld::base::thread::Threads::default()).unwrap();
     assert!(!store.read(schema::has_other_rules).unwrap());
     drop(store);
     writer.join();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::silence::Silence;
 
 use crate::fake_stripe::FakeStripe;

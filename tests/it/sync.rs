@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 
 use crate::catch_up::{env, number, open, texts, wait_for};
 use crate::fake_stripe::{FakeStripe, Fault};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
+use tilld::base::retry::RetryPolicy;
 use tilld::fetch::Fetcher;
 use tilld::operations::{self, Operator};
 use tilld::projection::kinds;
-use tilld::retry::RetryPolicy;
 use tilld::step::{Loop, Next};
 use tilld::store::outbox::{self, End, Kind, NewEffect};
 use tilld::stripe::client::Client;

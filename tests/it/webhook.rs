@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use tilld::base::clock::Clock;
 use tilld::cli::post;
-use tilld::clock::Clock;
 use tilld::http::request::Method;
 use tilld::stripe::signature;
 

@@ -4,10 +4,10 @@
 use serde_json::Value;
 
 use super::{Line, fail, ok, warn};
+use crate::base::address::Address;
 use crate::cli::post;
 use crate::cli::reach::{self, Reach};
 use crate::config::Config;
-use crate::config::address::Address;
 
 const CHECK: &str = "daemon";
 const REFUSED: &str = "refused webhooks";

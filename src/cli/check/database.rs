@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::burning::{self, Burning};
 use super::{Line, fail, ok, outbox, warn};
+use crate::base::entitlement::PausedCollection;
+use crate::base::thread::Threads;
 use crate::config::Config;
-use crate::entitlement::PausedCollection;
 use crate::projection::subscription::{self, PausedCounts};
 use crate::store::schema::{self, CURRENT};
 use crate::store::{OpenError, Store, StoreError, damage, inbox, settings};
 use crate::stripe::event;
 use crate::stripe::settings::Mode;
-use crate::thread::Threads;
 
 /// The setting that is written to prove that the database takes a write.
 const PROBE: &str = "check";

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{Line, warn};
+use crate::base::thread::Threads;
 use crate::config::Config;
 use crate::daemon;
 use crate::store::Store;
-use crate::thread::Threads;
 
 /// A line per target that nobody serves. Where the database cannot be read, its own check says so.
 pub(super) fn lines(path: &Path, config: &Config) -> Vec<Line> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Line, fail, ok, warn};
-use crate::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::client::Client;

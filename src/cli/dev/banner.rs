@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::Written;
+use crate::base::secret::Secret;
 use crate::cli::reach;
-use crate::config::secret::Secret;
 use crate::config::{self, Config, Flags, Purpose, Surroundings};
 use crate::daemon::Running;
 

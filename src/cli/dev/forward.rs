@@ -8,11 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::base::host::{is_this_machine, of_authority};
 use crate::cli::Failure;
 use crate::cli::table::time_ms;
 use crate::config::Config;
 use crate::daemon::{Forward, Forwarded};
-use crate::host::{is_this_machine, of_authority};
 
 /// Hex digits of the secret.
 const SECRET_DIGITS: usize = 40;

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::base::ownership::{self, Found, Rules, Step};
 use crate::cli::table;
-use crate::ownership::{self, Found, Rules, Step};
 use crate::projection::owner;
 use crate::projection::subscription::ShownSubscription;
 use crate::store::{Reader, StoreError};

@@ -1,8 +1,8 @@
 //! `[entitlement]` and `[dunning]`: what is answered from old knowledge, and how failed payments are chased.
 
+use crate::base::entitlement::{PausedCollection, WhenStale};
 use crate::config::keys::{Section, number, text};
 use crate::config::reader::Reader;
-use crate::entitlement::{PausedCollection, WhenStale};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 

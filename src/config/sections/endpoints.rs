@@ -1,8 +1,8 @@
 //! `[[notify.webhook]]`: where the application hears of changes. Must never resolve a name.
 
+use crate::base::secret::{Secret, shown};
 use crate::config::keys::{Form, Section, flag, list, secrets, text};
 use crate::config::reader::Reader;
-use crate::config::secret::{Secret, shown};
 use crate::config::urls;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::sign::{KEY_BYTES, key_of};

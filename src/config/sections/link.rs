@@ -1,9 +1,9 @@
 //! `[link]`: whose word counts for whose customer it is.
 
+use crate::base::ownership::{DEFAULT_KEY, Reference, Rules};
+use crate::base::secret::shown;
 use crate::config::keys::{Section, list, text};
 use crate::config::reader::Reader;
-use crate::config::secret::shown;
-use crate::ownership::{DEFAULT_KEY, Reference, Rules};
 
 /// Keys of metadata at most.
 const MAX_KEYS: usize = 10;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::address::is_host;
+use crate::base::address::is_host;
+use crate::base::host;
+use crate::base::secret::shown;
 use crate::config::keys::{Section, flag, number, secret, text};
 use crate::config::reader::Reader;
-use crate::config::secret::shown;
 use crate::delivery::endpoint::EndpointSettings;
 use crate::delivery::mail::{Security, Server, Settings};
-use crate::host;
 use crate::notify::settings::{NoticeSettings, Subscriber};
 
 pub(super) const NOTIFY: Section = Section::once(

@@ -1,6 +1,6 @@
 //! `[checkout]` and `[portal]`: where customers are led unless the call says otherwise.
 
-use crate::config::address::application_url;
+use crate::base::address::application_url;
 use crate::config::keys::{Section, flag, text};
 use crate::config::reader::Reader;
 use crate::http::api::offers::{Checkout, Portal};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::entitlement::{FREE_TIER, Plan};
+use crate::base::secret::shown;
 use crate::config::keys::{Form, PLANS_ENV, Section, list, text};
 use crate::config::reader::Reader;
-use crate::config::secret::shown;
-use crate::entitlement::{FREE_TIER, Plan};
 
 pub(super) const PLAN: Section = Section {
     name: "plan",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::address::Address;
+use crate::base::address::Address;
 use crate::config::keys::{Section, text};
 use crate::config::reader::Reader;
 use crate::config::{Listen, LogFormat, words};

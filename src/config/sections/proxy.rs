@@ -1,8 +1,8 @@
 //! `stripe.proxy`, and the variables that all programs share for it (curl(1), "ENVIRONMENT"). Its URL may hold a password,
 //! so it must never be quoted. Called by `stripe`.
 
+use crate::base::host;
 use crate::config::reader::Reader;
-use crate::host;
 use crate::stripe::settings::ProxyUrl;
 
 const KEY: &str = "stripe.proxy";

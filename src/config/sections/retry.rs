@@ -1,8 +1,8 @@
 //! `[retry]`: when failed work is tried again.
 
+use crate::base::retry::RetryPolicy;
 use crate::config::keys::{Section, number};
 use crate::config::reader::Reader;
-use crate::retry::RetryPolicy;
 
 pub(super) const RETRY: Section = Section::once(
     "retry",

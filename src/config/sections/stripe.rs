@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::proxy;
+use crate::base::secret::{Secret, shown};
 use crate::config::keys::{Form, Section, number, secret, secrets, text};
 use crate::config::reader::Reader;
-use crate::config::secret::{Secret, shown};
 use crate::config::{Stripe, urls, words};
 use crate::http::webhook::WebhookEndpoint;
 use crate::scheduler::Nightly;

@@ -1,7 +1,7 @@
 //! `[link]`: keys, references, and what is refused.
 
 use super::*;
-use crate::ownership::{Reference, Rules};
+use crate::base::ownership::{Reference, Rules};
 
 fn of(text: &str) -> Rules {
     World::bare().file(text).tool().link

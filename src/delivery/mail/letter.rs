@@ -8,8 +8,8 @@ mod operator;
 use std::collections::BTreeMap;
 
 use super::words;
-use crate::money;
-use crate::notice_kind::NoticeKind;
+use crate::base::money;
+use crate::base::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, NoticeMail};
 use crate::notify::text::{Link as ForeignLink, Text};
 

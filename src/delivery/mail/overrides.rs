@@ -16,7 +16,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Output, State, Value};
 
 use super::letter::Values;
-use crate::notice_kind::NoticeKind;
+use crate::base::notice_kind::NoticeKind;
 
 /// What a template may show. `docs/notices.md` says what each is.
 pub const PLACEHOLDERS: [&str; 30] = [

@@ -16,9 +16,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::wire::{Answer, Patience, Wire, WireError};
 use super::{MailError, Security, Server};
+use crate::base::thread::Stop;
+use crate::base::verdict::Verdict;
 use crate::notify::text::one_line;
-use crate::thread::Stop;
-use crate::verdict::Verdict;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// How long a goodbye may take; the mail has been taken, or has not.

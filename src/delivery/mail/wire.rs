@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::thread::Stop;
+use crate::base::thread::Stop;
 
 /// Bytes of a line of an answer (RFC 5321, 4.5.3.1.5 has 512).
 const MAX_LINE: usize = 2048;

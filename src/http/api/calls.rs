@@ -17,13 +17,13 @@ mod subscription;
 use serde_json::{Value, json};
 
 use super::{Api, users};
+use crate::base::ids;
 use crate::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Access::Api as Token;
 use crate::http::route::{self, Route, Segments, route};
-use crate::ids;
 use crate::projection::read::Sent;
 use crate::store::users::User;
 use crate::stripe::call::{Priority, segment};

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Api, body_object, views};
-use crate::entitlement;
+use crate::base::entitlement;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::Segments;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::entitlement::Answer;
-use crate::ownership::LinkedBy;
+use crate::base::entitlement::Answer;
+use crate::base::ownership::LinkedBy;
 use crate::projection::invoice::InvoiceRow;
 use crate::projection::payment_intent::ShownPaymentIntent;
 use crate::projection::subscription::ShownSubscription;

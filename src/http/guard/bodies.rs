@@ -164,7 +164,7 @@ mod budget_tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::thread::{Handle, Threads};
+    use crate::base::thread::{Handle, Threads};
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::bodies::BODY_HEADER;
-use crate::host::is_loopback;
+use crate::base::host::is_loopback;
 use crate::http::request::Method;
 
 /// Headers at most.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::*;
-use crate::config::address::Address;
+use crate::base::address::Address;
 use crate::http::listen::{BindError, bind};
 use std::os::unix::fs::PermissionsExt;
 

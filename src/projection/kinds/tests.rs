@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::kind::{NestedListAt, ObjectState};
+use crate::base::object_kind::{NestedListAt, ObjectState};
 use crate::stripe::call::{Call, Priority, Verb};
 
 fn unique<'a>(words: impl Iterator<Item = &'a str>) -> bool {

@@ -3,8 +3,8 @@
 
 use super::rows::{self, Named};
 use super::{in_metadata, said};
-use crate::ownership::Rules;
-use crate::projection::order::{self, Candidate};
+use crate::base::order::{self, Candidate};
+use crate::base::ownership::Rules;
 use crate::projection::{ProjectionError, Step, Winner, kinds, read};
 use crate::store::inbox::{self, SiblingKey};
 use crate::store::{StoreError, Tx};

@@ -2,7 +2,7 @@
 //! of their tables, and the words that they are computed from. It must never decide whose something is: `ownership` does.
 //! Called by `owner` and by the kinds that have an owner.
 
-use crate::ownership::{Candidate, LinkedBy, Owner};
+use crate::base::ownership::{Candidate, LinkedBy, Owner};
 use crate::store::row::{self, CellResult, Cells, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 

@@ -1,7 +1,7 @@
 //! `user_links`: what the application or its operator said of whose a customer or a subscription is. Rows are added and
 //! taken back, never changed, so that what was said before counts again. Called by `owner` and `links`.
 
-use crate::ownership::Statement;
+use crate::base::ownership::Statement;
 use crate::store::{Reader, StoreError, Tx, row};
 
 /// What is said.

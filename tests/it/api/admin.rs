@@ -1,10 +1,10 @@
 //! What operators see and do: the log, retries, dead letters.
 
 use serde_json::{Value, json};
+use tilld::base::retry::RetryPolicy;
 use tilld::http::request::Method;
 use tilld::notify::Context;
 use tilld::projection::{Event, ProjectionError};
-use tilld::retry::RetryPolicy;
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 

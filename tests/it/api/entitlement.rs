@@ -1,7 +1,7 @@
 //! The contract's table of entitlement, from events to the answer.
 
 use serde_json::{Value, json};
-use tilld::entitlement::Plan;
+use tilld::base::entitlement::Plan;
 use tilld::http::request::Method;
 use tilld::trigger;
 

@@ -2,7 +2,7 @@
 //! why Stripe paused.
 
 use serde_json::{Value, json};
-use tilld::entitlement::PausedCollection;
+use tilld::base::entitlement::PausedCollection;
 use tilld::projection::recompute;
 
 use super::entitlement::says;

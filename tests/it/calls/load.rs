@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
+use tilld::base::clock::{Clock, SystemClock};
+use tilld::base::thread::{Pulse, stopper};
 use tilld::calls::{Calls, UserCustomer};
-use tilld::clock::{Clock, SystemClock};
 use tilld::projection::kinds;
 use tilld::store::users;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 use tilld::sync::{Means, backfill};
-use tilld::thread::{Pulse, stopper};
 
 use crate::fake_stripe::FakeStripe;
 use crate::harness::Till;

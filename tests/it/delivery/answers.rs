@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::delivery::{Books, Lane, judge, sign};
 use tilld::notify::resync;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::delivery::endpoint::Endpoint;
 use tilld::operations::{self, Operator};
 use tilld::step::Cause;

@@ -202,7 +202,7 @@ fn impossible(_: &Tx, _: &Event, _: &Context, _: i64) -> Result<Completion, Proj
 
 #[test]
 fn a_dead_letter_is_told_to_operator_and_application_once() {
-    let retry = tilld::retry::RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
+    let retry = tilld::base::retry::RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
     let wishes = notify(&[(APP, &["webhook.dead_letter"])]);
     let mut till = Till::with(Setup { notify: wishes, retry, project: Some(impossible), ..Setup::default() });
     till.feed(&[event("customer.created", "alice", START_S, &[])]);
@@ -238,7 +238,7 @@ fn another_plan_in_the_configuration_is_told_to_whom_it_concerns() {
 
 #[test]
 fn a_flood_of_dead_letters_is_told_to_the_operator_by_some_mails_an_hour() {
-    let retry = tilld::retry::RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
+    let retry = tilld::base::retry::RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
     let mut till = Till::with(Setup { notify: notify(&[]), retry, project: Some(impossible), ..Setup::default() });
     let die = |till: &mut Till, hour: i64| {
         till.clock.set((START_S + hour * 3600) * 1000);

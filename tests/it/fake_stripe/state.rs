@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use tilld::clock::{Clock, ManualClock};
+use tilld::base::clock::{Clock, ManualClock};
 use tilld::trigger::{ApiVersion, Envelope, envelope, render};
 
 use super::fault::{Fault, Faults};

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 
 use super::{FakeStripe, Fault};
 

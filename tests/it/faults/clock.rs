@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
+use tilld::base::thread::{Pulse, stopper};
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::projection::{Event, ProjectionError};
@@ -14,7 +15,6 @@ use tilld::step::{Job, Loop, Surroundings};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;
-use tilld::thread::{Pulse, stopper};
 use tilld::tick::Tick;
 
 use super::event;

@@ -188,7 +188,7 @@ fn an_event_that_meets_damage_is_neither_failed_nor_given_up() {
     }
     let mut till = Till::with(Setup { project: Some(damaged), ..Setup::default() });
     assert_eq!(till.post(&event(1)).0, 200);
-    let now_ms = tilld::clock::Clock::now_ms(till.clock.as_ref());
+    let now_ms = tilld::base::clock::Clock::now_ms(till.clock.as_ref());
     for _ in 0..10 {
         assert!(matches!(till.worker.step(now_ms), Err(StoreError::Damaged(_))));
     }

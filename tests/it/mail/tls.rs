@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tilld::base::verdict::Verdict;
 use tilld::delivery::mail::{MailError, Mailer, Security, Sent};
-use tilld::verdict::Verdict;
 
 use super::{SEED, failed, settings};
 

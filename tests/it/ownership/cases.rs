@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::http::request::Method;
 
 use super::objects::{Session, customer, event, payment_intent, subscription};

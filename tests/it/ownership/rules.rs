@@ -1,9 +1,9 @@
 //! The rules of `[link]`: which keys name a user, what a reference is worth, and what follows when that is changed.
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
+use tilld::base::ownership::{Reference, Rules};
 use tilld::http::request::Method;
-use tilld::ownership::{Reference, Rules};
 use tilld::projection::relink;
 
 use super::objects::{Session, customer, event, event_with_id, failed_invoice, payment_intent, subscription};

@@ -2,8 +2,8 @@
 //! nothing to an id that does not exist. Stripe looks at the permission first: 403 without it, 404 with it.
 
 use super::{Asking, KEYS_PAGE};
+use crate::base::ids;
 use crate::cli::check::{Line, fail, ok, warn};
-use crate::ids;
 use crate::projection::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::operation::{OperationKind, Permission};

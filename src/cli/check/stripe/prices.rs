@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Asking, Line, fail, ok, warn};
+use crate::base::money;
 use crate::config::Config;
-use crate::money;
 use crate::stripe::error::StripeError;
 
 const CHECK: &str = "plan";

@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::address::application_url;
+use crate::base::address::application_url;
+use crate::base::ownership::Rules;
 use crate::http::api::body_object;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
-use crate::ownership::Rules;
 use crate::stripe::form::Form;
 
 /// Longest text; Stripe's longest are URLs.

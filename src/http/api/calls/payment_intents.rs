@@ -4,12 +4,12 @@
 use serde_json::{Value, json};
 
 use super::{Answered, CallRequest, CustomerOrAnswer, answers::respond, parameters::missing, user, user_key};
+use crate::base::money::{self, MoneyError};
 use crate::calls::{DoneOperation, KEY_METADATA, OperationRequest};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
-use crate::money::{self, MoneyError};
 use crate::projection::payment_intent as table;
 use crate::store::users::User;
 use crate::stripe::form::Form;

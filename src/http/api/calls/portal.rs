@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::subscription::running;
 use super::{Answered, CallRequest, answers::respond, user};
+use crate::base::ownership::{self, PortalOf};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
-use crate::ownership::{self, PortalOf};
 use crate::projection::customer;
 use crate::projection::subscription::ShownSubscription;
 use crate::store::users::User;

@@ -4,13 +4,13 @@
 use serde_json::json;
 
 use super::{Answered, CallRequest, answers::respond, check_price, schedule, subscription_path, user};
+use crate::base::entitlement;
+use crate::base::ownership::{self, LinkedBy};
 use crate::calls::{DoneOperation, OperationRequest};
-use crate::entitlement;
 use crate::http::api::{Api, views};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
-use crate::ownership::{self, LinkedBy};
 use crate::projection::invoice;
 use crate::projection::subscription::{self as subs, ItemRow, ShownSubscription, SubscriptionRow};
 use crate::store::users::User;

@@ -19,7 +19,7 @@ fn a_session_is_refused_for_what_stripe_refuses() {
     let fake = shop();
     let customer = fake.add_customer("a@example.com", "pm_card_visa");
     let with_customer = format!("mode=subscription&customer={customer}&{LINE}");
-    let later = |seconds: i64| tilld::clock::Clock::now_s(&*fake.clock()) + seconds;
+    let later = |seconds: i64| tilld::base::clock::Clock::now_s(&*fake.clock()) + seconds;
     fake.add("coupon", &json!({ "id": "HALF", "percent_off": 50.0 }));
     for (form, code) in [
         (LINE.to_owned(), "parameter_missing"),

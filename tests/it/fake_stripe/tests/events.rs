@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 use tilld::stripe::signature;
 use tilld::trigger::ApiVersion;
 

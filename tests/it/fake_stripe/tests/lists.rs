@@ -1,7 +1,7 @@
 //! Lists: pages, filters, nested lists, expansion, many objects.
 
 use serde_json::json;
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 
 use super::{FakeStripe, get, post};
 

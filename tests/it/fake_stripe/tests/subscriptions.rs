@@ -1,7 +1,7 @@
 //! Subscriptions and their invoices.
 
 use serde_json::{Value, json};
-use tilld::clock::Clock;
+use tilld::base::clock::Clock;
 
 use super::{FakeStripe, delete, get, post};
 

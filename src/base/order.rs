@@ -19,7 +19,7 @@
 
 use serde_json::Value;
 
-use crate::kind::{self, ObjectKind, ObjectProgress, ObjectState};
+use crate::base::object_kind::{self, ObjectKind, ObjectProgress, ObjectState};
 
 mod chain;
 mod paths;
@@ -144,7 +144,7 @@ fn phase(candidate: &Candidate) -> Phase {
 }
 
 fn phase_of(event_type: &str) -> Phase {
-    match kind::last_word(event_type) {
+    match object_kind::last_word(event_type) {
         "created" => Phase::Created,
         "deleted" => Phase::Deleted,
         _ => Phase::Changed,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::secret::shown;
-use crate::host::{is_this_machine, of_authority};
+use crate::base::host::{is_this_machine, of_authority};
 
 /// What to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]

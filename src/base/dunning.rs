@@ -40,7 +40,7 @@ mod late;
 
 pub use late::{Written, against};
 
-use crate::notice_kind::NoticeKind;
+use crate::base::notice_kind::NoticeKind;
 
 /// What is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
 /// by now. As long as Stripe itself goes on delivering an event.

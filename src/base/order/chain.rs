@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::paths::{self, Paths};
 use super::{Candidate, Phase, phase, progress, rank};
-use crate::kind::ObjectKind;
+use crate::base::object_kind::ObjectKind;
 
 /// Events of one second that are lined up at most; with more, ranks and ids decide alone.
 const MAX_CHAIN: usize = 10;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::Verdict::{Skip, Tell};
 use super::*;
-use crate::notice_kind::NoticeKind::{self, *};
+use crate::base::notice_kind::NoticeKind::{self, *};
 
 const DAY: i64 = 86_400;
 const POLICY: Policy = Policy { grace_s: 7 * DAY, warning_s: 2 * DAY };

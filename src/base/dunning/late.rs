@@ -1,7 +1,7 @@
 //! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
 
 use super::{Case, OLD_NEWS_S, Policy, Why};
-use crate::notice_kind::NoticeKind;
+use crate::base::notice_kind::NoticeKind;
 
 /// A notice whose mail has not been sent yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,18 @@
+//! base
+
+pub mod address;
+pub mod clock;
+pub mod dunning;
+pub mod entitlement;
+pub(crate) mod host;
+pub mod ids;
+pub mod leap;
+pub mod money;
+pub mod notice_kind;
+pub mod object_kind;
+pub mod order;
+pub mod ownership;
+pub mod retry;
+pub mod secret;
+pub mod thread;
+pub mod verdict;
