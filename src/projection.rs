@@ -37,7 +37,7 @@ use crate::base::object_kind::ObjectKind;
 use crate::base::ownership::Rules;
 use crate::base::verdict::Verdict;
 use crate::store::inbox::{Completion, Pending};
-use crate::store::objects::{self, Key, Reading};
+use crate::store::mirror::{self, Key, Reading};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
@@ -234,7 +234,7 @@ fn rewrite(
     basis: derived::Basis,
     write: impl FnOnce(&Tx, &Winner, derived::Basis) -> Result<(), ProjectionError>,
 ) -> Result<(), ProjectionError> {
-    let Some(mirrored) = objects::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
+    let Some(mirrored) = mirror::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
     let object = serde_json::from_str(&mirrored.data).map_err(StoreError::from)?;
     let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
     write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)

@@ -13,10 +13,11 @@ use crate::notify::{self, announce};
 use crate::projection::read::{Absorbed, Shown};
 use crate::projection::{self, ProjectionContext, ProjectionError, customer, relink};
 use crate::retrier::{self, Failed};
-use crate::store::fresh::Fresh;
+use crate::store::engine::fresh::Fresh;
+use crate::store::engine::schema;
 use crate::store::inbox;
 use crate::store::rebuild::{self as file, Copying, Difference, Kept, Logged};
-use crate::store::{OpenError, StoreError, Tx, in_savepoint, schema};
+use crate::store::{OpenError, StoreError, Tx, in_savepoint};
 use crate::stripe::event::{self, Content};
 
 /// Events that are read at a time.

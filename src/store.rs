@@ -3,36 +3,28 @@
 
 pub mod audit;
 pub mod catch_up;
-mod checkpoint;
-mod connection;
-pub mod damage;
 pub mod dead_letters;
 pub mod dunning_attempts;
 pub mod effective;
-mod error;
-mod file;
-pub(crate) mod fresh;
+pub mod engine;
 pub mod inbox;
-pub mod lock;
+pub mod mirror;
 pub mod modes;
-pub mod objects;
 pub mod outbox;
 pub mod payment_failures;
 pub mod readings;
 pub mod rebuild;
-pub mod replace;
 pub mod retries;
-pub(crate) mod row;
-pub mod schema;
 pub mod settings;
-mod statements;
 pub mod stripe_operations;
 pub mod sync_runs;
 pub mod typed;
 pub mod users;
 pub mod webhook_endpoints;
-mod writer;
 
+use crate::store::engine::connection;
+use crate::store::engine::schema;
+use crate::store::engine::writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,14 +32,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::{Connection, Statement, ToSql};
 
-pub use error::{OpenError, StoreError};
-pub(crate) use writer::in_savepoint;
+pub use crate::store::engine::error::{OpenError, StoreError};
+pub(crate) use crate::store::engine::writer::in_savepoint;
 
 use crate::base::thread::{Handle, Threads};
-use checkpoint::Checkpoints;
-use file::{Damage, DatabaseFile};
-use statements::Prepare;
-use writer::{Helpers, Replies, Then};
+use crate::store::engine::checkpoint::Checkpoints;
+use crate::store::engine::file::{Damage, DatabaseFile};
+use crate::store::engine::statements::Prepare;
+use crate::store::engine::writer::{Helpers, Replies, Then};
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;

@@ -15,7 +15,8 @@ use tilld::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::http::listen;
 use tilld::http::server::{self, Handler, Options, Reply};
 use tilld::http::webhook::{self, Hooks};
-use tilld::store::{Store, schema};
+use tilld::store::Store;
+use tilld::store::engine::schema;
 
 use crate::event::SECRET;
 

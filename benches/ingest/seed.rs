@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use tilld::store::schema;
+use tilld::store::engine::schema;
 use tilld::stripe::event;
 
 use crate::daemon::Daemon;

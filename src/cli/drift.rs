@@ -9,7 +9,7 @@ use crate::cli::{Failure, database, outward, sync, table};
 use crate::config::Flags;
 use crate::daemon;
 use crate::projection::kinds;
-use crate::store::objects;
+use crate::store::mirror;
 use crate::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
 
 /// What to compare.
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> 
         let (means, _stopper) = outward::means(&config, store, client);
         let mut total = 0;
         for kind in &kinds {
-            total += store.read(|reader| objects::count_present(reader, kind.object))?;
+            total += store.read(|reader| mirror::count_present(reader, kind.object))?;
         }
         let shown = outward::Progress::new(u64::try_from(total).ok());
         let mut printed = Ok(());

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::base::clock::{Clock, SystemClock};
 use crate::cli::{Failure, database, table};
 use crate::config::Flags;
-use crate::store::damage;
-use crate::store::lock::{self, Lock};
-use crate::store::schema::{self, CURRENT, Migrated};
+use crate::store::engine::damage;
+use crate::store::engine::lock::{self, Lock};
+use crate::store::engine::schema::{self, CURRENT, Migrated};
 
 /// What to do with the schema.
 #[derive(clap::Subcommand)]

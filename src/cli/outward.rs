@@ -11,7 +11,8 @@ use crate::base::thread::{Pulse, Stopper, stopper};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::daemon;
-use crate::store::{Store, lock};
+use crate::store::Store;
+use crate::store::engine::lock;
 use crate::stripe::client::Client;
 use crate::sync::{Means, SyncError};
 

@@ -11,9 +11,9 @@ use crate::cli::{Failure, database, table};
 use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::rebuild::{self, RebuildError, Rebuilt, Task};
-use crate::store::lock;
+use crate::store::engine::lock;
+use crate::store::engine::{damage, replace, schema};
 use crate::store::rebuild::Difference;
-use crate::store::{damage, replace, schema};
 
 /// From what, and where to.
 #[derive(clap::Args)]

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::mode_at_start;
 use crate::notify::Context;
 use crate::projection::{recompute, relink};
-use crate::store::{Store, schema, settings, sync_runs};
+use crate::store::engine::schema;
+use crate::store::{Store, settings, sync_runs};
 
 /// Brings the database in line with the configuration.
 pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: i64) -> Result<(), DaemonError> {

@@ -16,7 +16,7 @@ use crate::projection::fact::Seen;
 use crate::projection::subscription::{self, ItemRow, ShownSubscription};
 use crate::projection::{ProjectionError, customer};
 use crate::store::dead_letters::DeadLetter;
-use crate::store::objects::{self, Key};
+use crate::store::mirror::{self, Key};
 use crate::store::{StoreError, Tx, settings};
 use crate::stripe::object;
 
@@ -125,7 +125,7 @@ fn price(tx: &Tx, shown: &Value, known: &ShownSubscription) -> Result<Option<Pri
             || price["recurring"]["usage_type"] == "metered"
     };
     let key = Key { object: "customer", id: &row.stripe_customer_id, livemode: row.livemode, account: "" };
-    let customer = objects::find(tx, key)?.and_then(|found| serde_json::from_str::<Value>(&found.data).ok());
+    let customer = mirror::find(tx, key)?.and_then(|found| serde_json::from_str::<Value>(&found.data).ok());
     let is_unclear = !is_complete
         || row.items_partial
         || has_any(shown, &["discount", "discounts", "default_tax_rates"])

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::derived::Basis;
 use super::fact::{Compared, Facts};
 use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, kinds};
-use crate::store::objects::{self, Key, Reading};
+use crate::store::mirror::{self, Key, Reading};
 use crate::store::{StoreError, Tx, in_savepoint, typed};
 use crate::stripe::event::{Content, Snapshot, Thin};
 
@@ -54,7 +54,7 @@ pub fn differing(tx: &Tx, key: Key, context: &ProjectionContext, now_ms: i64) ->
 /// # Errors
 /// As [`differing`].
 pub(crate) fn project(tx: &Tx, key: Key, context: &ProjectionContext, basis: Basis) -> Result<(), ProjectionError> {
-    let Some(mirrored) = objects::find(tx, key)? else { return Ok(()) };
+    let Some(mirrored) = mirror::find(tx, key)? else { return Ok(()) };
     let snapshot = Snapshot::of_object(&mirrored.data)?;
     let known = Reading { at_s: mirrored.event_created, log_id: 0, sent_ms: 0 };
     let event = Event {

@@ -6,7 +6,7 @@ use super::row::row;
 use super::{ProjectionError, Step, Winner, field, owner};
 use crate::base::object_kind::{self, ObjectKind};
 use crate::base::ownership::Session;
-use crate::store::row::{columns, select};
+use crate::store::engine::row::{columns, select};
 use crate::store::{Reader, StoreError, users};
 use crate::stripe::object::{self, ObjectError};
 

@@ -7,7 +7,8 @@ use super::owner::rows::Named;
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, owner, subscription};
 use crate::base::object_kind::ObjectKind;
-use crate::store::{Reader, StoreError, Tx, row};
+use crate::store::engine::row;
+use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;
 
 /// The kind.

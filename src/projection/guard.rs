@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Event, Origin, ProjectionError, Step, Winner, kinds, read, thin};
 use crate::base::order::{self, Candidate};
 use crate::store::inbox::{self, Sibling, SiblingKey};
-use crate::store::objects::{self, Body, Key, Reading, State, Version};
+use crate::store::mirror::{self, Body, Key, Reading, State, Version};
 use crate::stripe::event::{self, Content, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
@@ -51,7 +51,7 @@ fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
 
 /// Mirrors the object if its row changes, and returns what the typed row is to be made from; `None`: it stands.
 pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, ProjectionError> {
-    let row = objects::find_state(step.tx, key)?;
+    let row = mirror::find_state(step.tx, key)?;
     let log_id = match step.event.origin {
         Origin::Log(log_id) => log_id,
         Origin::Api(reading) => return read::choose(step, key, row.as_ref(), reading),
@@ -83,7 +83,7 @@ fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>, log_id: i64) -> 
         last_words: false,
         counted_reading: None,
     };
-    objects::put(step.tx, key, &version)?;
+    mirror::put(step.tx, key, &version)?;
     Ok(Winner {
         object: Cow::Borrowed(shown),
         created: event.created,
@@ -133,7 +133,7 @@ pub(super) fn contested<'a>(
         last_words: shown.last_words || speaks.is_some(),
         counted_reading: reading,
     };
-    objects::put(step.tx, key, &version)?;
+    mirror::put(step.tx, key, &version)?;
     Ok(Some(Winner {
         object: Cow::Owned(winner.object),
         created: winner.created,

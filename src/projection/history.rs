@@ -5,7 +5,7 @@
 //! Called by the families and `standing`.
 
 use super::{ProjectionError, Step, customer, subscription};
-use crate::store::row::{self, columns, select};
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx, audit as audit_log, users};
 
 /// Whom and what an event concerns.

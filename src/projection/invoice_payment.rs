@@ -5,7 +5,8 @@ use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, derived, field, invoice, payment_intent, rewrite};
 use crate::base::object_kind::ObjectKind;
-use crate::store::{Reader, StoreError, row};
+use crate::store::engine::row;
+use crate::store::{Reader, StoreError};
 
 /// The kind. Who may read invoices may read it.
 pub(super) const KIND: ObjectKind = ObjectKind {

@@ -7,7 +7,7 @@ use super::owner::rows::Named;
 use super::row::row;
 use super::{ProjectionError, Step, Winner, field, invoice, invoice_payment, owner};
 use crate::base::object_kind::{self, ObjectKind, ObjectProgress, ObjectState};
-use crate::store::row::{self, columns, select};
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;
 

@@ -11,7 +11,7 @@ use super::derived::Basis;
 use super::guard::{Counted, Shows};
 use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
 use crate::base::order::{self, Candidate};
-use crate::store::objects::{self, Body, Held, Key, Mirrored, Reading, State, Version};
+use crate::store::mirror::{self, Body, Held, Key, Mirrored, Reading, State, Version};
 use crate::store::readings::{self, NewReading};
 use crate::store::{Reader, StoreError, Tx, inbox};
 use crate::stripe::event::{Content, EventError, Snapshot, Thin};
@@ -165,7 +165,7 @@ fn with_last_words<'a>(
     }
     let event = event(&snapshot.object, shown, context);
     let Some(key) = guard::key(&event, snapshot) else { return Ok(Cow::Borrowed(snapshot)) };
-    let Some(mirrored) = objects::find(tx, key)? else { return Ok(Cow::Borrowed(snapshot)) };
+    let Some(mirrored) = mirror::find(tx, key)? else { return Ok(Cow::Borrowed(snapshot)) };
     let mut known = Snapshot::of_object(&mirrored.data)?;
     if let Some(fields) = known.object.as_object_mut() {
         fields.insert("deleted".to_owned(), Value::Bool(true));
@@ -193,7 +193,7 @@ fn against(step: &Step, key: Key, row: &State, reading: Reading) -> Result<Again
     if !row.terminal && ends {
         return Ok(Against::Newer);
     }
-    let Some(mirrored) = objects::find(step.tx, key)? else { return Ok(Against::Newer) };
+    let Some(mirrored) = mirror::find(step.tx, key)? else { return Ok(Against::Newer) };
     if is_as_new(step.tx, &mirrored, reading)? {
         return Ok(Against::Newer);
     }
@@ -232,7 +232,7 @@ pub enum Standing {
 pub fn standing(reader: &Reader, shown: &Shown, context: &ProjectionContext) -> Result<Option<Standing>, StoreError> {
     let event = event(shown.object(), shown, context);
     let Some(key) = guard::key(&event, &shown.snapshot) else { return Ok(None) };
-    let mirrored = objects::find(reader, key)?;
+    let mirrored = mirror::find(reader, key)?;
     if inbox::is_awaited(reader, key.id)? {
         return Ok(Some(Standing::Ahead));
     }
@@ -277,7 +277,7 @@ pub(super) fn choose<'a>(
         last_words: counted.shows.last_words,
         counted_reading: Some(counted.id),
     };
-    objects::put(step.tx, key, &version)?;
+    mirror::put(step.tx, key, &version)?;
     let (object, event_id, livemode) = (Cow::Borrowed(shown), Cow::Borrowed(event.id.as_str()), key.livemode);
     Ok(Some(Winner { object, created: at_s, event_id, livemode, deleted }))
 }
@@ -286,7 +286,7 @@ pub(super) fn choose<'a>(
 /// object, of which Stripe shows the id alone, the mirror goes on showing what was known.
 fn keep(step: &Step, key: Key, reading: Reading) -> Result<Counted, ProjectionError> {
     let shown = step.shown.map_or(step.snapshot, |shown| &shown.snapshot);
-    let held = objects::find_held(step.tx, key)?;
+    let held = mirror::find_held(step.tx, key)?;
     let last_words = held.as_ref().filter(|_| is_deleted(&shown.object)).map(|held| held.body);
     let same = match held.as_ref().filter(|held| last_words.is_none() && !held.last_words) {
         Some(held) => is_same(step.tx, held, &shown.object)?.then_some(held.body),
@@ -310,7 +310,7 @@ fn keep(step: &Step, key: Key, reading: Reading) -> Result<Counted, ProjectionEr
 }
 
 fn is_same(reader: &Reader, held: &Held, object: &Value) -> Result<bool, ProjectionError> {
-    Ok(Snapshot::of_object(&objects::data_of(reader, held)?)?.object == *object)
+    Ok(Snapshot::of_object(&mirror::data_of(reader, held)?)?.object == *object)
 }
 
 /// The reading that counts for an object, as one of the set that decides: the one that the step is about (`arriving`), or
@@ -324,7 +324,7 @@ pub(super) fn candidate(
     let Some(reading) = known else { return Ok(None) };
     let found = match arriving {
         Some(counted) => Some((step.event.id.clone(), step.snapshot.object.clone(), counted)),
-        None => objects::find_held(step.tx, key)?.map_or(Ok(None), |held| counted(step.tx, held))?,
+        None => mirror::find_held(step.tx, key)?.map_or(Ok(None), |held| counted(step.tx, held))?,
     };
     let Some((event_id, object, counted)) = found else { return Ok(None) };
     let phase = if is_deleted(&object) { "deleted" } else { "read" };
@@ -338,7 +338,7 @@ fn counted(reader: &Reader, held: Held) -> Result<Option<(String, Value, Counted
     let Some((event_id, id)) = held.counted.clone() else { return Ok(None) };
     let (shows, text) = if held.event_id == event_id {
         let shows = Shows { body: held.body, last_words: held.last_words };
-        (shows, objects::data_of(reader, &held)?)
+        (shows, mirror::data_of(reader, &held)?)
     } else {
         let body = readings::body_of(reader, id)?;
         (Shows { body, last_words: false }, readings::object_text(reader, body)?)

@@ -5,7 +5,7 @@ use super::history::{self, Concern};
 use super::row::row;
 use super::{ProjectionError, Step, Winner, charge, field, rewrite};
 use crate::base::object_kind::ObjectKind;
-use crate::store::row::{columns, select};
+use crate::store::engine::row::{columns, select};
 use crate::store::{Reader, StoreError};
 use crate::stripe::object;
 

@@ -38,7 +38,7 @@ macro_rules! row {
     };
     (@sort { $(#[$meta:meta])* $vis:vis $name:ident $table:literal $($also:tt)? }
      [$($list:tt)+] [$({ $column:ident = $reader:expr })+]) => {
-        $crate::store::row::table! {
+        $crate::store::engine::row::table! {
             $(#[$meta])*
             $vis struct $name in $table {
                 $($list)+

@@ -8,7 +8,7 @@ use super::history::{self, PastState, WhichStates};
 use super::{ProjectionError, read, subscription};
 use crate::base::entitlement;
 use crate::base::order::{self, Candidate};
-use crate::store::row::{columns, select};
+use crate::store::engine::row::{columns, select};
 use crate::store::{Reader, StoreError, Tx, inbox, payment_failures};
 use crate::stripe::event::{self, Content};
 use crate::stripe::object;

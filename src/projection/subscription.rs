@@ -14,7 +14,7 @@ use super::{ProjectionError, Step, Winner, derived, field, owner};
 use crate::base::entitlement;
 use crate::base::object_kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::base::ownership::LinkedBy;
-use crate::store::row::{self, columns, select};
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{Reader, StoreError, payment_failures};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;

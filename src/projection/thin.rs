@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Event, ProjectionContext, ProjectionError, Step, Winner, kinds};
 use crate::store::inbox::Completion;
-use crate::store::objects::Key;
+use crate::store::mirror::Key;
 use crate::store::outbox::{self, Kind, NewEffect};
 use crate::store::{StoreError, Tx};
 use crate::stripe::call::{Call, Priority, Verb};

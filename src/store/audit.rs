@@ -2,8 +2,8 @@
 
 use rusqlite::named_params;
 
-use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{columns, select};
 
 /// A row to be written.
 pub struct NewEntry<'a> {

@@ -1,7 +1,8 @@
 //! `catch_up`: up to when the log has every event, and how far the walk through Stripe's list of events has come. Each
 //! change names the walk that it belongs to, so that two processes that walk at once cannot move each other's place.
 
-use super::{Reader, StoreError, Tx, row};
+use super::{Reader, StoreError, Tx};
+use crate::store::engine::row;
 
 /// A walk from now back to a second, newest events first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `webhook_dead_letter_queue`: events that were given up, until an operator replays or discards them.
 
-use super::row::{columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{columns, select};
 
 columns! {
     /// An event that was given up.

@@ -6,8 +6,8 @@ mod list;
 
 use rusqlite::named_params;
 
-use super::row;
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row;
 use crate::stripe::event::Envelope;
 
 pub use claim::{Pending, Range, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending};

@@ -1,7 +1,8 @@
 //! One mode and one account per database: what was of test mode goes when the database turns live, and events that were kept
 //! as another account's become our own when it is known which account is ours. Called by `projection::mode`.
 
-use super::{Reader, StoreError, Tx, row};
+use super::{Reader, StoreError, Tx};
+use crate::store::engine::row;
 
 /// An event that did not say its mode is of neither, though its rows must have one.
 const OF_TEST: &str =

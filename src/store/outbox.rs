@@ -7,8 +7,8 @@ pub mod answers;
 pub mod deliveries;
 pub mod rows;
 
-use super::row::{self, columns};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{self, columns};
 
 /// What is to be performed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use rusqlite::named_params;
 
-use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{self, columns, select};
 
 /// One failed payment of an invoice, as `invoice.payment_failed` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 
 use rusqlite::named_params;
 
-use super::objects::{Body, Key, Reading};
 use super::{Reader, StoreError, Tx};
+use crate::store::mirror::{Body, Key, Reading};
 use crate::stripe::event::{self, Content};
 
 /// A reading on its way into the table.

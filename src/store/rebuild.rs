@@ -6,8 +6,8 @@ mod compare;
 mod take_over;
 
 use super::inbox::Pending;
-use super::objects::Reading;
 use super::{Reader, StoreError};
+use crate::store::mirror::Reading;
 
 pub use compare::{Difference, differences};
 pub(crate) use take_over::Copying;

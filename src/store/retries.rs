@@ -1,7 +1,7 @@
 //! `webhook_retry_queue`: which failed events are due when. The table is the truth; tickets in memory only ring.
 
-use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{self, columns, select};
 
 columns! {
     /// A failed event that waits.

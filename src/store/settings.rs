@@ -1,6 +1,7 @@
 //! `settings`: what the daemon remembers between runs, by name.
 
-use super::{Reader, StoreError, Tx, row};
+use super::{Reader, StoreError, Tx};
+use crate::store::engine::row;
 
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
 pub const POLICY: &str = "policy";

@@ -3,8 +3,8 @@
 
 use rusqlite::named_params;
 
-use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{self, columns, select};
 
 columns! {
     /// How far a type has come.

@@ -1,7 +1,7 @@
 //! `users`: the application's users, by the application's own ids.
 
-use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{self, columns, select};
 
 columns! {
     /// A user.

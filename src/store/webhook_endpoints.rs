@@ -1,8 +1,8 @@
 //! `webhook_endpoints`: how the application's endpoints fare. A disabled one gets nothing but an event once a day, to see
 //! whether it takes it; all others wait.
 
-use super::row::{self, columns, select};
 use super::{Reader, StoreError, Tx};
+use crate::store::engine::row::{self, columns, select};
 
 columns! {
     /// How an endpoint fares.

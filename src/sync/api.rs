@@ -9,7 +9,7 @@ use super::{Means, SyncError};
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread;
 use crate::projection::read::Sent;
-use crate::store::objects::Reading;
+use crate::store::mirror::Reading;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::StripeError;
 use crate::stripe::form::Form;

@@ -19,7 +19,7 @@ use crate::projection::customer;
 use crate::projection::read::{self, Absorbed, Sent, Shown, Standing};
 use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
-use crate::store::objects::{self, Reading};
+use crate::store::mirror::{self, Reading};
 use crate::stripe::form::Form;
 use crate::stripe::list;
 pub use findings::{Finding, Outcome, Tally, What};
@@ -160,7 +160,7 @@ impl Check<'_, '_> {
         let (object, livemode) = (self.kind.object, self.means.context.projection.livemode);
         let mut after = String::new();
         loop {
-            let rows = self.means.store.read(|reader| objects::list_present(reader, object, livemode, &after, ROWS))?;
+            let rows = self.means.store.read(|reader| mirror::list_present(reader, object, livemode, &after, ROWS))?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after.clone_from(last);
             for (id, livemode) in rows {

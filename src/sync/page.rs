@@ -11,7 +11,7 @@ use crate::base::verdict::Verdict;
 use crate::notify;
 use crate::projection::ProjectionError;
 use crate::projection::read::{Absorbed, Shown};
-use crate::store::objects::Reading;
+use crate::store::mirror::Reading;
 use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::list::{self, ListPage};
 

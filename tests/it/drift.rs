@@ -373,7 +373,7 @@ fn at_night_the_copy_is_compared_once_a_day_and_the_result_kept() {
 #[test]
 fn the_command_ends_with_1_where_something_differs_and_tells_how_to_repair_it() {
     let (dir, fake) = (TempDir::new().unwrap(), FakeStripe::start());
-    tilld::store::schema::up(&crate::live::database(dir.path()), 0).unwrap();
+    tilld::store::engine::schema::up(&crate::live::database(dir.path()), 0).unwrap();
     let run = |arguments: &[&str]| {
         let mut command: Command = tilld(dir.path());
         command.args(arguments).envs(env(&fake));

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tilld::base::thread::Threads;
-use tilld::store::{OpenError, Store, schema};
+use tilld::store::engine::schema;
+use tilld::store::{OpenError, Store};
 
 use crate::harness::{self, DAY_S, START_S, Setup, Till};
 use crate::live::{database, tilld};

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::rebuild::{self, Task};
-use tilld::store::{Store, schema};
+use tilld::store::Store;
+use tilld::store::engine::schema;
 
 use crate::harness::{self, DAY_S, START_S, Setup, Till, notify};
 use crate::live::{database, tilld};
@@ -250,7 +251,7 @@ fn the_command_checks_writes_beside_and_replaces_with_a_copy() {
 #[test]
 fn a_file_that_a_daemon_holds_is_not_replaced() {
     let dir = lived().close();
-    let _held = tilld::store::lock::take(&database(dir.path())).unwrap();
+    let _held = tilld::store::engine::lock::take(&database(dir.path())).unwrap();
     let (code, _, err) = command(dir.path(), &[]);
     assert!(code == Some(1) && err.contains("process"), "{err}");
     assert_eq!(command(dir.path(), &["--check"]).0, Some(0), "a check reads only");

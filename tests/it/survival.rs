@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
-use tilld::store::schema;
+use tilld::store::engine::schema;
 use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::harness::START_S;

@@ -15,7 +15,7 @@ use crate::live::{Live, configure, database, tilld};
 
 fn folder() -> TempDir {
     let dir = TempDir::new().unwrap();
-    tilld::store::schema::up(&database(dir.path()), 0).unwrap();
+    tilld::store::engine::schema::up(&database(dir.path()), 0).unwrap();
     dir
 }
 

@@ -8,9 +8,10 @@ use super::{Line, fail, ok, warn};
 use crate::config::Config;
 use crate::delivery::endpoint::origin;
 use crate::projection::subscription;
+use crate::store::engine::damage;
 use crate::store::inbox::{self, Health};
 use crate::store::outbox::rows;
-use crate::store::{Reader, StoreError, damage, sync_runs, webhook_endpoints};
+use crate::store::{Reader, StoreError, sync_runs, webhook_endpoints};
 
 /// An event that waits longer than this, in seconds, says that nobody works on it.
 const STUCK_AFTER_S: i64 = 60;

@@ -9,8 +9,9 @@ use crate::base::entitlement::PausedCollection;
 use crate::base::thread::Threads;
 use crate::config::Config;
 use crate::projection::subscription::{self, PausedCounts};
-use crate::store::schema::{self, CURRENT};
-use crate::store::{OpenError, Store, StoreError, damage, inbox, settings};
+use crate::store::engine::damage;
+use crate::store::engine::schema::{self, CURRENT};
+use crate::store::{OpenError, Store, StoreError, inbox, settings};
 use crate::stripe::event;
 use crate::stripe::settings::Mode;
 

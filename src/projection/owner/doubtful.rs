@@ -1,7 +1,8 @@
 //! What of the links an operator should look at. Looks through whole tables, so only `tilld check` asks for all of it; what
 //! a user's subscriptions are that run, `projection::owner` asks by an index.
 
-use crate::store::{Reader, StoreError, row};
+use crate::store::engine::row;
+use crate::store::{Reader, StoreError};
 
 /// What an operator should look at, each with how many there are and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

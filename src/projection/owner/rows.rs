@@ -3,7 +3,7 @@
 //! Called by `owner` and by the kinds that have an owner.
 
 use crate::base::ownership::{Candidate, LinkedBy, Owner};
-use crate::store::row::{self, CellResult, Cells, columns, select};
+use crate::store::engine::row::{self, CellResult, Cells, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 
 /// What an object's `last_named` is made of: the event that named a user, so written that the greatest text is the newest.

@@ -2,7 +2,8 @@
 //! taken back, never changed, so that what was said before counts again. Called by `owner` and `links`.
 
 use crate::base::ownership::Statement;
-use crate::store::{Reader, StoreError, Tx, row};
+use crate::store::engine::row;
+use crate::store::{Reader, StoreError, Tx};
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::store::row::{self, select, table};
+use crate::store::engine::row::{self, select, table};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object::{self, ObjectError};
 

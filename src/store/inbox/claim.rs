@@ -1,6 +1,6 @@
 //! The worker's side of the log: which pending events it has claimed, and what they are.
 
-use crate::store::row::{self, columns, select};
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 
 columns! {

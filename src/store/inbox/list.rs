@@ -3,7 +3,7 @@
 use rusqlite::named_params;
 
 use super::{Source, Status};
-use crate::store::row::{self, columns, select};
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{Reader, StoreError};
 
 columns! {

@@ -2,7 +2,8 @@
 //! present answer, and the only one that is still worth telling.
 
 use super::NewEffect;
-use crate::store::{Reader, StoreError, Tx, row};
+use crate::store::engine::row;
+use crate::store::{Reader, StoreError, Tx};
 
 const SET_SEQUENCE: &str = "UPDATE outbox SET sequence = ?2 WHERE dedupe_key = ?1";
 

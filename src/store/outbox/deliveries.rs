@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use super::{Effect, End, finish};
-use crate::store::{Reader, StoreError, Tx, row};
+use crate::store::engine::row;
+use crate::store::{Reader, StoreError, Tx};
 
 /// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
 const ROUNDS: usize = 8;

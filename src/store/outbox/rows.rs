@@ -1,7 +1,7 @@
 //! The outbox as an operator sees it: listed, shown, tried again, discarded.
 
 use super::deliveries::let_go;
-use crate::store::row::{self, columns, select};
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{Reader, StoreError, Tx};
 
 columns! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Check, Repair, Repaired, What};
 use crate::notify;
 use crate::projection::{ProjectionError, again, kinds};
-use crate::store::objects::Key;
+use crate::store::mirror::Key;
 use crate::store::{StoreError, in_savepoint};
 use crate::sync::SyncError;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tilld::store::schema;
+use tilld::store::engine::schema;
 
 use super::receiver::{Receiver, Reply};
 use super::{START_MS, WHSEC, verifies};

@@ -11,9 +11,9 @@ use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 use rusqlite::Connection;
 use tilld::delivery::{Books, Lane};
 use tilld::notify::notices::HOLD_MS;
+use tilld::store::engine::schema;
 use tilld::store::outbox::Effect;
 use tilld::store::outbox::deliveries;
-use tilld::store::schema;
 
 use super::{START_MS, Stepper};
 use crate::dunning::{failed, told_till};

@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use tilld::http::request::Method;
 use tilld::notify::Context;
 use tilld::projection::{Event, ProjectionError};
+use tilld::store::engine::schema;
 use tilld::store::inbox::Completion;
-use tilld::store::{StoreError, Tx, schema};
+use tilld::store::{StoreError, Tx};
 
 use super::{body, event, eventually, refused, serve};
 use crate::harness::{Setup, Till};

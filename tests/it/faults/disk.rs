@@ -2,7 +2,7 @@
 
 use super::{Disk, all_done, body, count, post_until_refused, refused};
 use crate::live::{Live, database};
-use tilld::store::schema;
+use tilld::store::engine::schema;
 
 #[test]
 fn a_disk_that_fills_up_is_answered_with_503_and_with_room_again_everything_goes_on() {

@@ -8,14 +8,14 @@ use crate::calls::OperationOutcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
 use crate::projection::subscription::ShownSubscription;
-use crate::store::objects::{self, Key};
+use crate::store::mirror::{self, Key};
 use crate::stripe::object;
 
 /// Refuses a change of a subscription that is known to have a schedule.
 pub(super) fn refuse(api: &Api, shown: &ShownSubscription) -> Result<(), ApiError> {
     let row = &shown.subscription;
     let key = Key { object: "subscription", id: &row.stripe_subscription_id, livemode: row.livemode, account: "" };
-    let Some(mirrored) = api.store.read(|reader| objects::find(reader, key))? else { return Ok(()) };
+    let Some(mirrored) = api.store.read(|reader| mirror::find(reader, key))? else { return Ok(()) };
     let known: Value = serde_json::from_str(&mirrored.data).map_err(|error| ApiError::internal(&error))?;
     refuse_shown(&known)
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
-use super::{OpenError, Reader, StoreError, Tx, connection, damage, settings};
+use super::{connection, damage};
+use crate::store::{OpenError, Reader, StoreError, Tx, settings};
 
 struct Step {
     version: u32,
@@ -21,8 +22,8 @@ macro_rules! step {
         Step {
             version: $version,
             name: concat!("V", $version, "__", $name),
-            up: include_str!(concat!("../../migrations/V", $version, "__", $name, ".sql")),
-            down: include_str!(concat!("../../migrations/V", $version, "__", $name, ".down.sql")),
+            up: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".sql")),
+            down: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".down.sql")),
         }
     };
 }
@@ -159,7 +160,7 @@ fn run_up(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes away what a failed step has made.
-pub(super) fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             log::info!("{} was not removed: {error}", path.display());

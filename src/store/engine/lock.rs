@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
+use crate::store::OpenError;
 
 /// Only its owner reads it; it says no more than a process number.
 const MODE: u32 = 0o600;
@@ -127,7 +127,7 @@ fn lock_path(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The database's own path, also when it is still to be made.
-pub(super) fn resolved(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
     if let Ok(found) = path.canonicalize() {
         return Ok(found);
     }

@@ -40,7 +40,7 @@ struct Shared {
 }
 
 /// The writer's side.
-pub(super) struct Checkpoints {
+pub(crate) struct Checkpoints {
     shared: Arc<Shared>,
     bell: Sender<()>,
     copying: Handle,
@@ -52,7 +52,7 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     /// Takes the place of SQLite's automatic checkpoint on `writer`; `copier` is a connection of the thread's own.
-    pub(super) fn start(
+    pub(crate) fn start(
         writer: &mut Connection,
         copier: Connection,
         threads: &Threads,
@@ -71,7 +71,7 @@ impl Checkpoints {
     }
 
     /// Looks, between two commits, whether anything is to be done.
-    pub(super) fn after_commit(&self, writer: &Connection) {
+    pub(crate) fn after_commit(&self, writer: &Connection) {
         let pages = self.shared.pages.load(Ordering::Relaxed);
         self.tell(pages);
         if pages < MAX_PAGES {
@@ -105,7 +105,7 @@ impl Checkpoints {
     }
 
     /// Ends the thread.
-    pub(super) fn stop(self) {
+    pub(crate) fn stop(self) {
         drop(self.bell);
         self.copying.join();
     }
@@ -169,7 +169,7 @@ fn checkpoint(connection: &Connection, sql: &str) -> Option<(bool, i64, i64)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::store::connection::{LOG_BYTES, open_reader, open_writer};
+    use crate::store::engine::connection::{LOG_BYTES, open_reader, open_writer};
 
     #[test]
     fn the_log_begins_anew_once_no_reader_needs_it_and_one_that_stays_stops_nobody() {

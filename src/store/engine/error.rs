@@ -143,7 +143,7 @@ fn named(backups: &[PathBuf]) -> String {
 
 impl OpenError {
     /// Why SQLite could not open or ask the file at `path`.
-    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
+    pub(crate) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, mut reason) = (path.to_owned(), words(error));
         if error.sqlite_extended_error_code() == Some(SQLITE_READONLY_ROLLBACK) {
             reason.push_str("; a process was killed while it wrote it for the first time: `tilld serve` mends that");
@@ -159,7 +159,7 @@ impl OpenError {
     }
 
     /// What to add where SQLite's words do not say it: it calls a full disk an I/O error as often as not.
-    pub(super) fn advice(error: &rusqlite::Error) -> Option<&'static str> {
+    pub(crate) fn advice(error: &rusqlite::Error) -> Option<&'static str> {
         (fault(error) == Fault::Surroundings).then_some("; check that its folder is writable and has room")
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{OpenError, Tx, connection, schema};
+use super::{connection, schema};
+use crate::store::{OpenError, Tx};
 
 /// A new file in the making, with the present one attached as `old`.
 pub struct Fresh {

@@ -14,7 +14,7 @@ const KEPT: usize = 256;
 type Run<'r> = &'r mut dyn FnMut(&mut Statement) -> rusqlite::Result<()>;
 
 /// Gives prepared statements.
-pub(super) trait Prepare {
+pub(crate) trait Prepare {
     /// Has `run` use the statement of that text.
     fn with(&self, sql: &str, run: Run) -> rusqlite::Result<()>;
 }
@@ -27,7 +27,7 @@ impl Prepare for Connection {
 }
 
 /// For a connection that stays where it is.
-pub(super) struct Statements<'c> {
+pub(crate) struct Statements<'c> {
     connection: &'c Connection,
     kept: RefCell<HashMap<usize, Kept<'c>>>,
 }
@@ -39,7 +39,7 @@ struct Kept<'c> {
 }
 
 impl<'c> Statements<'c> {
-    pub(super) fn of(connection: &'c Connection) -> Self {
+    pub(crate) fn of(connection: &'c Connection) -> Self {
         Self { connection, kept: RefCell::default() }
     }
 
@@ -74,7 +74,7 @@ mod tests {
     fn answer(statements: &Statements, sql: &str) -> i64 {
         let mut answer = 0;
         let mut run = |statement: &mut Statement| {
-            answer = statement.query_row([], crate::store::row::only)?;
+            answer = statement.query_row([], crate::store::engine::row::only)?;
             Ok(())
         };
         statements.with(sql, &mut run).unwrap();

@@ -13,8 +13,8 @@ use super::checkpoint::Checkpoints;
 use super::connection::Patience;
 use super::file::DatabaseFile;
 use super::statements::Statements;
-use super::{StoreError, Tx};
 use crate::base::thread::{Handle, Threads, panic_text};
+use crate::store::{StoreError, Tx};
 
 /// Jobs committed together at most: bounds the time that the first of them waits.
 const MAX_GROUP: usize = 256;
@@ -26,7 +26,7 @@ const REPLY_QUEUE: usize = 16;
 type AfterCommit = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// What is to be done after the commit.
-pub(super) enum Then {
+pub(crate) enum Then {
     /// The caller waits, and is woken by this.
     Wake(AfterCommit),
     /// It does not; the thread of [`Replies`] does this.
@@ -34,10 +34,10 @@ pub(super) enum Then {
 }
 
 /// One write: runs in the group's transaction (or is told why it cannot), and gives what is to be done after the commit.
-pub(super) type Job = Box<dyn FnOnce(Result<&Tx, StoreError>) -> Then + Send>;
+pub(crate) type Job = Box<dyn FnOnce(Result<&Tx, StoreError>) -> Then + Send>;
 
 /// Wraps a closure into a job and the receiver of its result.
-pub(super) fn job<T, F>(work: F) -> (Job, Receiver<Result<T, StoreError>>)
+pub(crate) fn job<T, F>(work: F) -> (Job, Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
     F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -54,7 +54,7 @@ where
 }
 
 /// Wraps a closure into a job whose result is handed to `done`.
-pub(super) fn job_then<T, F, D>(work: F, done: D) -> Job
+pub(crate) fn job_then<T, F, D>(work: F, done: D) -> Job
 where
     T: Send + 'static,
     F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -92,13 +92,13 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 }
 
 /// The threads that take from the writer what can be done beside it.
-pub(super) struct Helpers {
-    pub(super) checkpoints: Checkpoints,
-    pub(super) replies: Replies,
+pub(crate) struct Helpers {
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) replies: Replies,
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(super) fn run(connection: Connection, helpers: Helpers, file: &DatabaseFile, jobs: &Receiver<Job>) {
+pub(crate) fn run(connection: Connection, helpers: Helpers, file: &DatabaseFile, jobs: &Receiver<Job>) {
     let statements = Statements::of(&connection);
     let tx = Tx::new(&connection, &statements);
     let mut patience = Patience::default();
@@ -160,13 +160,13 @@ fn finish(tx: &Tx) -> Result<(), StoreError> {
 type Group = (Vec<AfterCommit>, Result<(), StoreError>);
 
 /// The thread that answers those who do not wait, as the writer sees it.
-pub(super) struct Replies {
+pub(crate) struct Replies {
     groups: Sender<Group>,
     thread: Handle,
 }
 
 impl Replies {
-    pub(super) fn start(threads: &Threads) -> std::io::Result<Self> {
+    pub(crate) fn start(threads: &Threads) -> std::io::Result<Self> {
         let (groups, waiting) = bounded(REPLY_QUEUE);
         let thread = threads.spawn("replies", move || reply_all(&waiting))?;
         Ok(Self { groups, thread })

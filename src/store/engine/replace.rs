@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::damage::beside;
-use super::{OpenError, connection, schema};
+use super::{connection, schema};
+use crate::store::OpenError;
 
 /// Takes a file away that counts for nothing, with what SQLite has beside it.
 pub fn remove_all(path: &Path) {

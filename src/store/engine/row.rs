@@ -6,7 +6,7 @@
 use rusqlite::types::FromSql;
 use rusqlite::{Row, ToSql};
 
-use super::{StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 /// What reading a cell gives.
 pub(crate) type CellResult<T> = rusqlite::Result<T>;
@@ -82,17 +82,17 @@ macro_rules! columns {
         impl $name {
             /// What a SELECT names to read it.
             pub(crate) const COLUMNS: &'static str =
-                constcat::concat!($(", ", $crate::store::row::columns!(@sql $field $(, $sql)?)),+).split_at(2).1;
+                constcat::concat!($(", ", $crate::store::engine::row::columns!(@sql $field $(, $sql)?)),+).split_at(2).1;
 
-            pub(crate) fn take(cells: &mut $crate::store::row::Cells) -> rusqlite::Result<Self> {
+            pub(crate) fn take(cells: &mut $crate::store::engine::row::Cells) -> rusqlite::Result<Self> {
                 Ok(Self {
-                    $($field: $crate::store::row::columns!(@take cells $($take)?),)+
+                    $($field: $crate::store::engine::row::columns!(@take cells $($take)?),)+
                     $($($more: Default::default(),)+)?
                 })
             }
 
             pub(crate) fn read(row: &rusqlite::Row) -> rusqlite::Result<Self> {
-                Self::take(&mut $crate::store::row::Cells::of(row))
+                Self::take(&mut $crate::store::engine::row::Cells::of(row))
             }
         }
     };
@@ -131,32 +131,32 @@ pub(crate) use select;
 macro_rules! table {
     ($(#[$meta:meta])* $vis:vis struct $name:ident in $table:literal { $($columns:tt)+ }
      $(also { $($value:ident: $kind:ty = $set:literal),+ $(,)? })?) => {
-        $crate::store::row::table! {
+        $crate::store::engine::row::table! {
             @sort { $(#[$meta])* $vis $name $table { $($($value: $kind = $set)+)? } } [] [] [] [] $($columns)+
         }
     };
     (@sort $head:tt [$($key:ident)*] $fixed:tt $plain:tt [$($all:tt)*]
      $(#[$doc:meta])* key $column:ident: $type:ty, $($rest:tt)*) => {
-        $crate::store::row::table! {
+        $crate::store::engine::row::table! {
             @sort $head [$($key)* $column] $fixed $plain [$($all)* { $(#[$doc])* $column: $type }] $($rest)*
         }
     };
     (@sort $head:tt $key:tt [$($fixed:ident)*] $plain:tt [$($all:tt)*]
      $(#[$doc:meta])* fixed $column:ident: $type:ty, $($rest:tt)*) => {
-        $crate::store::row::table! {
+        $crate::store::engine::row::table! {
             @sort $head $key [$($fixed)* $column] $plain [$($all)* { $(#[$doc])* $column: $type }] $($rest)*
         }
     };
     (@sort $head:tt $key:tt $fixed:tt [$($plain:ident)*] [$($all:tt)*]
      $(#[$doc:meta])* $column:ident: $type:ty, $($rest:tt)*) => {
-        $crate::store::row::table! {
+        $crate::store::engine::row::table! {
             @sort $head $key $fixed [$($plain)* $column] [$($all)* { $(#[$doc])* $column: $type }] $($rest)*
         }
     };
     (@sort { $(#[$meta:meta])* $vis:vis $name:ident $table:literal { $($value:ident: $kind:ty = $set:literal)* } }
      [$($key:ident)+] [$($fixed:ident)*] [$plain:ident $($more:ident)*]
      [$({ $(#[$doc:meta])* $column:ident: $type:ty })+]) => {
-        $crate::store::row::columns! {
+        $crate::store::engine::row::columns! {
             $(#[$meta])*
             $vis struct $name {
                 $($(#[$doc])* $column: $type = concat!($table, ".", stringify!($column)),)+
@@ -171,7 +171,7 @@ macro_rules! table {
                     () => {
                         concat!(
                             "INSERT INTO ", $table, " (", stringify!($($column),+), ") VALUES (",
-                            $crate::store::row::table!(@places $($column)+),
+                            $crate::store::engine::row::table!(@places $($column)+),
                             ") ON CONFLICT (", stringify!($($key),+), ") DO UPDATE SET ",
                             stringify!($plain), " = excluded.", stringify!($plain),
                             $(", ", stringify!($more), " = excluded.", stringify!($more),)*
@@ -182,12 +182,12 @@ macro_rules! table {
                 #[allow(dead_code)] // where no column is fixed
                 const USUAL: &str = concat!(insert!(), " WHERE 1" $(, " AND ", stringify!($fixed), " IS excluded.", stringify!($fixed))*);
                 const WHOLE: &str = concat!(insert!() $(, ", ", stringify!($fixed), " = excluded.", stringify!($fixed))*);
-                const STATEMENTS: &[&str] = $crate::store::row::table!(@statements USUAL WHOLE $($fixed)*);
-                $crate::store::row::put(tx, STATEMENTS, &[$(&self.$column,)+ $(&$value,)*])
+                const STATEMENTS: &[&str] = $crate::store::engine::row::table!(@statements USUAL WHOLE $($fixed)*);
+                $crate::store::engine::row::put(tx, STATEMENTS, &[$(&self.$column,)+ $(&$value,)*])
             }
         }
     };
-    (@places $first:ident $($more:ident)*) => { concat!("?" $(, $crate::store::row::table!(@place $more))*) };
+    (@places $first:ident $($more:ident)*) => { concat!("?" $(, $crate::store::engine::row::table!(@place $more))*) };
     (@place $column:ident) => { ", ?" };
     (@statements $usual:ident $whole:ident) => { &[$whole] };
     (@statements $usual:ident $whole:ident $($fixed:ident)+) => { &[$usual, $whole] };
@@ -199,8 +199,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use rusqlite::Connection;
 
-    use super::super::Tx;
     use super::{only, tuple};
+    use crate::store::Tx;
 
     table! {
         struct PartRow in "parts" {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,12 +21,12 @@ const FRESH_CACHE_KIB: i64 = -65_536;
 const READER_CACHE_KIB: i64 = -1024;
 /// Longest write-ahead log that is kept once nobody needs it, in bytes: what a long read or a replicator has made of it is
 /// given back (sqlite.org/pragma.html#pragma_journal_size_limit).
-pub(super) const LOG_BYTES: i64 = 32 * 1024 * 1024;
+pub(crate) const LOG_BYTES: i64 = 32 * 1024 * 1024;
 /// Prepared statements kept per connection; more than the program has.
 const STATEMENT_CACHE: usize = 256;
 
 /// The one connection that writes. `synchronous=FULL`: a commit that returned survives a power cut.
-pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     // One thread uses it, so it needs no lock of its own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -51,13 +51,13 @@ pub(super) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
 /// it stays locked, those behind are refused after [`SHORT_TIMEOUT`], so that they are answered in time and the queue
 /// does not add up their waits.
 #[derive(Default)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     is_short: bool,
 }
 
 impl Patience {
     /// Begins the writer's transaction. What else than a lock keeps it from that is no matter of waiting.
-    pub(super) fn begin(&mut self, tx: &Tx) -> Result<(), StoreError> {
+    pub(crate) fn begin(&mut self, tx: &Tx) -> Result<(), StoreError> {
         let begun = tx.execute("BEGIN IMMEDIATE", []);
         if begun.is_err() != self.is_short {
             self.is_short = begun.is_err();
@@ -69,7 +69,7 @@ impl Patience {
 }
 
 /// Does something for which others are waited for no longer than [`SHORT_TIMEOUT`].
-pub(super) fn waiting_shortly<T>(connection: &Connection, work: impl FnOnce() -> T) -> T {
+pub(crate) fn waiting_shortly<T>(connection: &Connection, work: impl FnOnce() -> T) -> T {
     // As above, nothing depends on it but time.
     let _ = connection.busy_timeout(SHORT_TIMEOUT);
     let done = work();
@@ -78,7 +78,7 @@ pub(super) fn waiting_shortly<T>(connection: &Connection, work: impl FnOnce() ->
 }
 
 /// Sets a connection up that makes a file of which nothing counts until it is whole and synced.
-pub(super) fn prepare_fresh(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn prepare_fresh(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -88,7 +88,7 @@ pub(super) fn prepare_fresh(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A connection that cannot change anything.
-pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -102,7 +102,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Undoes what a process was killed in the middle of while the file had no log yet, as in its first start. Who may only
 /// read cannot do that, and is told of a file that cannot be written.
-pub(super) fn roll_back(path: &Path) -> rusqlite::Result<()> {
+pub(crate) fn roll_back(path: &Path) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

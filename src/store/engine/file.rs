@@ -10,13 +10,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::{OpenError, StoreError, damage, lock};
+use super::{damage, lock};
+use crate::store::{OpenError, StoreError};
 
 /// Which file it is, whatever its name: file system and number there.
 type Identity = (u64, u64);
 
 /// The two files that hold what was committed, as they were opened.
-pub(super) struct DatabaseFile {
+pub(crate) struct DatabaseFile {
     file: PathBuf,
     identity: Identity,
     log: PathBuf,
@@ -26,7 +27,7 @@ pub(super) struct DatabaseFile {
 
 impl DatabaseFile {
     /// Of the database that has just been opened at `path`.
-    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error: io::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
         let file = lock::resolved(path).map_err(unusable)?;
         let identity = identity(&file).map_err(unusable)?;
@@ -34,7 +35,7 @@ impl DatabaseFile {
     }
 
     /// Whether both are where they were.
-    pub(super) fn confirm(&self) -> Result<(), StoreError> {
+    pub(crate) fn confirm(&self) -> Result<(), StoreError> {
         confirm(&self.file, self.identity)?;
         let known = match self.log_identity.get() {
             Some(known) => *known,
@@ -68,24 +69,24 @@ fn gone(path: &Path, error: Option<&io::Error>) -> StoreError {
 }
 
 /// Whether the file was found damaged.
-pub(super) struct Damage {
+pub(crate) struct Damage {
     path: PathBuf,
     /// What SQLite said when it first found the file damaged.
     said: OnceLock<String>,
 }
 
 impl Damage {
-    pub(super) fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         Self { path: path.to_owned(), said: OnceLock::new() }
     }
 
     /// Whether the file may still be written to.
-    pub(super) fn confirm(&self) -> Result<(), StoreError> {
+    pub(crate) fn confirm(&self) -> Result<(), StoreError> {
         self.said.get().map_or(Ok(()), |said| Err(StoreError::Damaged(said.clone())))
     }
 
     /// Looks at what became of a read or write.
-    pub(super) fn noting<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn noting<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Damaged(said)) = &outcome
             && self.said.set(said.clone()).is_ok()
         {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::{OpenError, connection, lock, row};
+use super::{connection, lock, row};
+use crate::store::OpenError;
 
 /// How long `quick_check` may take at start.
 const BUDGET: Duration = Duration::from_millis(10);
