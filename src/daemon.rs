@@ -26,7 +26,7 @@ use crate::http::server::Server;
 use crate::http::webhook::Hooks;
 use crate::mode_at_start::ModeError;
 use crate::notify::Context;
-use crate::projection::ProjectionContext;
+use crate::objects::ProjectionContext;
 use crate::retrier::{self, Retrier};
 use crate::scheduler::Tasks;
 use crate::store::engine::lock::{self, Lock};

@@ -30,10 +30,11 @@ use crate::base::leap::Caution;
 use crate::base::retry::jitter_of;
 use crate::base::thread::Stop;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
+use crate::objects::dunning_attempts;
 use crate::step::{self, Cause, Job, Next, Surroundings};
 use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
-use crate::store::{Reader, Store, StoreError, Tx, dunning_attempts};
+use crate::store::{Reader, Store, StoreError, Tx};
 use endpoint::Endpoint;
 
 /// Endpoints at most; each has a thread.

@@ -6,6 +6,7 @@
 // values
 pub mod base;
 pub mod descriptors;
+pub mod objects;
 // decisions
 // configuration
 pub mod config;
@@ -22,7 +23,6 @@ pub mod fetch;
 pub mod mode_at_start;
 pub mod notify;
 pub mod operations;
-pub mod projection;
 pub mod rebuild;
 pub mod retrier;
 pub mod scheduler;

@@ -2,7 +2,7 @@
 //! take a database of one account for another's. Called by `daemon` at start.
 
 use crate::notify::{self, Context};
-use crate::projection::mode::{ours, turn};
+use crate::objects::mode::{ours, turn};
 use crate::store::{Store, StoreError, modes, settings};
 
 /// Why the database cannot be used with this configuration.

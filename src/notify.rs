@@ -15,10 +15,10 @@ pub mod resync;
 pub mod settings;
 pub mod text;
 
-use crate::projection::derived::Basis;
-use crate::projection::fact::{Compared, Fact, Facts};
-use crate::projection::read::{self, Absorbed, Shown};
-use crate::projection::{self, Event, ProjectionContext, ProjectionError};
+use crate::objects::derived::Basis;
+use crate::objects::fact::{Compared, Fact, Facts};
+use crate::objects::read::{self, Absorbed, Shown};
+use crate::objects::{self, Event, ProjectionContext, ProjectionError};
 use crate::store::Tx;
 use crate::store::inbox::Completion;
 use event_type::EventType;
@@ -39,7 +39,7 @@ pub struct Context {
 /// When the database or the object's shape does not allow it; nothing may be kept then.
 pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
     let (completion, taken) =
-        acting(tx, context, now_ms, |basis| projection::project(tx, event, &context.projection, basis))?;
+        acting(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
     if let Some(taken) = taken {
         announce::forward(tx, &taken, NotifyBasis::of(context, now_ms))?;
     }

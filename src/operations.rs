@@ -3,9 +3,10 @@
 
 use serde_json::json;
 
+use crate::objects::dunning_attempts;
 use crate::store::inbox::{self, Status};
 use crate::store::outbox::rows;
-use crate::store::{StoreError, Tx, audit, dead_letters, dunning_attempts, retries, webhook_endpoints};
+use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
 
 /// Who acts, and when.
 #[derive(Debug, Clone, Copy)]

@@ -10,13 +10,14 @@ use crate::base::verdict::Verdict;
 use crate::notify::Context;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
 use crate::notify::{self, announce};
-use crate::projection::read::{Absorbed, Shown};
-use crate::projection::{self, ProjectionContext, ProjectionError, customer, relink};
+use crate::objects::read::{Absorbed, Shown};
+use crate::objects::rebuild as file;
+use crate::objects::rebuild::{Copying, Difference, Kept, Logged};
+use crate::objects::{self, ProjectionContext, ProjectionError, customer, relink};
 use crate::retrier::{self, Failed};
 use crate::store::engine::fresh::Fresh;
 use crate::store::engine::schema;
 use crate::store::inbox;
-use crate::store::rebuild::{self as file, Copying, Difference, Kept, Logged};
 use crate::store::{OpenError, StoreError, Tx, in_savepoint};
 use crate::stripe::event::{self, Content};
 
@@ -155,7 +156,7 @@ fn take_event(
     done.events = done.events.saturating_add(1);
     let attempt = pending.attempts;
     let projected = in_savepoint(tx, |tx| {
-        let completion = notify::project(tx, &projection::read(pending)?, context, now_ms)?;
+        let completion = notify::project(tx, &objects::read(pending)?, context, now_ms)?;
         inbox::complete(tx, pending.log_id, &completion, attempt, now_ms)?;
         Ok::<_, ProjectionError>(())
     });

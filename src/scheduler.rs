@@ -14,7 +14,7 @@ use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
 use crate::notify::Context;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::kinds;
+use crate::objects::kinds;
 use crate::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::store::Store;
 use crate::stripe::client::Client;

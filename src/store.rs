@@ -4,22 +4,16 @@
 pub mod audit;
 pub mod catch_up;
 pub mod dead_letters;
-pub mod dunning_attempts;
-pub mod effective;
 pub mod engine;
 pub mod inbox;
 pub mod mirror;
 pub mod modes;
 pub mod outbox;
-pub mod payment_failures;
 pub mod readings;
-pub mod rebuild;
 pub mod retries;
 pub mod settings;
 pub mod stripe_operations;
 pub mod sync_runs;
-pub mod typed;
-pub mod users;
 pub mod webhook_endpoints;
 
 use crate::store::engine::connection;

@@ -14,9 +14,10 @@ use crate::notify;
 use crate::notify::Context;
 use crate::notify::notices;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::derived;
+use crate::objects::derived;
+use crate::objects::{effective, payment_failures};
 use crate::step::{Cause, Job, Next, Surroundings};
-use crate::store::{Store, StoreError, effective, payment_failures};
+use crate::store::{Store, StoreError};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(30);

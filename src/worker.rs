@@ -18,7 +18,7 @@ use crate::base::verdict::Verdict;
 use crate::notify;
 use crate::notify::Context;
 use crate::notify::settings::NotifyBasis;
-use crate::projection::{self, Event, ProjectionError};
+use crate::objects::{self, Event, ProjectionError};
 use crate::retrier::{self, Ticket};
 use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::inbox::{self, Completion, Pending, Range};
@@ -272,7 +272,7 @@ fn undo_all(error: ProjectionError) -> StoreError {
 }
 
 fn read(mut pending: Pending) -> Work {
-    let event = catch_unwind(|| projection::read(&pending))
+    let event = catch_unwind(|| objects::read(&pending))
         .unwrap_or_else(|panic| Err(ProjectionError::Panicked(panic_text(panic.as_ref()))));
     // What was read of it is all that is needed; two batches of bodies are in memory otherwise.
     pending.data = String::new();

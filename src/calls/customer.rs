@@ -3,9 +3,9 @@
 
 use super::locked::new_key;
 use super::{Caller, Calls, CallsError, LOCK_PATIENCE, OperationRequest, lock_name, outcome::OperationOutcome};
-use crate::projection::customer;
+use crate::objects::customer;
+use crate::objects::user::User;
 use crate::store::stripe_operations as table;
-use crate::store::users::User;
 use crate::stripe::form::Form;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::outcome::OperationOutcome;
 use super::{Calls, CallsError, KEY_METADATA};
-use crate::projection::read::Sent;
+use crate::objects::read::Sent;
 use crate::store::stripe_operations::{Operation, OperationStatus, SettledOperation};
 use crate::stripe::call::{Answer, Priority};
 use crate::stripe::error::StripeError;

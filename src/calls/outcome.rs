@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Calls, CallsError, text_of};
 use crate::base::retry::{RetryPolicy, jitter_of};
 use crate::notify;
-use crate::projection::payment_intent;
-use crate::projection::read::{Sent, Shown};
+use crate::objects::payment_intent;
+use crate::objects::read::{Sent, Shown};
 use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
 use crate::store::{StoreError, Tx, audit};
 use crate::stripe::call::{Answer, Call, Priority};
@@ -221,7 +221,7 @@ fn sent_first(operation: &Operation) -> Sent {
 /// What Stripe has done is done, also when its answer shows an object that the tables cannot take: the caller must hear
 /// of it, and its webhook will be looked at by an operator.
 fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::notify::Context, now_ms: i64) -> Result<(), StoreError> {
-    use crate::projection::ProjectionError;
+    use crate::objects::ProjectionError;
     match crate::store::in_savepoint(tx, |tx| notify::absorb(tx, shown, context, now_ms)) {
         Ok(_) => Ok(()),
         Err(ProjectionError::Store(error)) => Err(error),

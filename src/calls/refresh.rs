@@ -2,7 +2,7 @@
 //! request wants to see as it is now.
 
 use super::{Calls, CallsError};
-use crate::projection::read::Sent;
+use crate::objects::read::Sent;
 use crate::stripe::call::{Answer, Priority};
 use crate::stripe::form::Form;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};

@@ -8,7 +8,7 @@ use crate::base::object_kind::ObjectKind;
 use crate::cli::{Failure, database, outward, sync, table};
 use crate::config::Flags;
 use crate::daemon;
-use crate::projection::kinds;
+use crate::objects::kinds;
 use crate::store::mirror;
 use crate::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
 

@@ -8,8 +8,8 @@ use crate::cli::{Failure, database};
 use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::http::api::views;
-use crate::projection::subscription::{self, ShownSubscription};
-use crate::store::users;
+use crate::objects::subscription::{self, ShownSubscription};
+use crate::objects::user;
 
 /// Whose.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let (config, id) = (database::config(flags)?, arguments.id.as_str());
     let found = database::with_store(&config, |store| {
-        Ok(store.read(|reader| match users::exists(reader, id)? {
+        Ok(store.read(|reader| match user::exists(reader, id)? {
             true => subscription::list_of_user(reader, id).map(Some),
             false => Ok(None),
         })?)

@@ -8,7 +8,7 @@ use crate::base::object_kind::ObjectKind;
 use crate::cli::{Failure, database, outward, table};
 use crate::config::Flags;
 use crate::daemon;
-use crate::projection::kinds;
+use crate::objects::kinds;
 use crate::store::sync_runs::Progress;
 use crate::sync::backfill::{self, Order};
 use crate::sync::{Means, SyncError, catch_up};

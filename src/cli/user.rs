@@ -12,9 +12,9 @@ use crate::cli::table::{self, cell, time_ms, time_s};
 use crate::cli::{Failure, database, entitlement};
 use crate::config::{Config, Flags};
 use crate::http::api::views;
-use crate::projection::subscription::{self, ShownSubscription};
-use crate::store::payment_failures::{self, Shown as PaymentFailure};
-use crate::store::users::{self, User};
+use crate::objects::payment_failures::{self, Shown as PaymentFailure};
+use crate::objects::subscription::{self, ShownSubscription};
+use crate::objects::user::{self, User};
 
 /// Payment failures shown at most.
 const FAILURES: u32 = 100;
@@ -92,7 +92,7 @@ fn find(config: &Config, id: &str) -> Result<Known, Failure> {
             let failures = payment_failures::list_of_user(reader, id, None, FAILURES)?;
             let subscriptions = subscription::list_of_user(reader, id)?;
             let links = links::find(reader, id, &subscriptions, &config.link)?;
-            Ok((users::find(reader, id)?, subscriptions, failures, links))
+            Ok((user::find(reader, id)?, subscriptions, failures, links))
         })?)
     })?;
     let user = user.ok_or_else(|| entitlement::unknown_user(id))?;

@@ -5,7 +5,7 @@ use super::DaemonError;
 use crate::config::Config;
 use crate::mode_at_start;
 use crate::notify::Context;
-use crate::projection::{recompute, relink};
+use crate::objects::{recompute, relink};
 use crate::store::engine::schema;
 use crate::store::{Store, settings, sync_runs};
 

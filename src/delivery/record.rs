@@ -2,8 +2,9 @@
 
 use super::{Books, Settled, due_again_ms};
 use crate::notify::attempt::DeliveryOutcome;
+use crate::objects::dunning_attempts;
 use crate::store::outbox::{self, End, deliveries};
-use crate::store::{StoreError, Tx, dunning_attempts};
+use crate::store::{StoreError, Tx};
 
 pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
     let Settled { effect, outcome, at_ms } = settled;

@@ -11,9 +11,10 @@ use crate::base::entitlement;
 use crate::base::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, PaymentFacts};
 use crate::notify::text::{Link, Text};
-use crate::projection::invoice::{self, SentInvoice};
-use crate::projection::subscription::{self, ShownSubscription};
-use crate::store::{Reader, StoreError, Tx, payment_failures};
+use crate::objects::invoice::{self, SentInvoice};
+use crate::objects::payment_failures;
+use crate::objects::subscription::{self, ShownSubscription};
+use crate::store::{Reader, StoreError, Tx};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
 pub(super) fn grace_end(shown: &ShownSubscription, basis: NotifyBasis) -> Option<i64> {

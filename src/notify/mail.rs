@@ -5,9 +5,10 @@ use super::attempt::MAIL;
 use super::settings::NotifyBasis;
 use crate::base::ownership;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
-use crate::projection::{customer, invoice};
+use crate::objects::user;
+use crate::objects::{customer, invoice};
 use crate::store::outbox::{self, Kind, NewEffect};
-use crate::store::{StoreError, Tx, users};
+use crate::store::{StoreError, Tx};
 
 /// The outcome where no mail is wanted.
 pub(super) const OFF: &str = "skipped: mail is off (notify.mail)";
@@ -34,7 +35,7 @@ impl Recipient {
         invoice_id: Option<&str>,
     ) -> Result<Self, StoreError> {
         let user_id = customer_id.map_or(Ok(None), |id| customer::find_owner(tx, id))?;
-        let user = user_id.as_deref().map_or(Ok(None), |id| users::find(tx, id))?;
+        let user = user_id.as_deref().map_or(Ok(None), |id| user::find(tx, id))?;
         let (own, mut name) = user.map_or((None, None), |user| (user.email, user.name));
         let mut to = ownership::addressee(own.as_deref(), None).map(str::to_owned);
         if (to.is_none() || name.is_none())

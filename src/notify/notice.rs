@@ -18,8 +18,9 @@ use super::text::{Link, Text, personal_name};
 use super::{invoiced, notices};
 use crate::base::dunning::OLD_NEWS_S;
 use crate::base::notice_kind::NoticeKind;
-use crate::projection::{invoice, subscription};
-use crate::store::{Reader, StoreError, dead_letters, dunning_attempts, webhook_endpoints};
+use crate::objects::dunning_attempts;
+use crate::objects::{invoice, subscription};
+use crate::store::{Reader, StoreError, dead_letters, webhook_endpoints};
 
 /// Something to be told to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,10 +13,10 @@ use crate::base::ownership;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Notice, PaymentFacts};
 use crate::notify::text::{Link, Text};
-use crate::projection::subscription::{self, SubscriptionRow};
-use crate::projection::{customer, invoice};
-use crate::store::dunning_attempts::{self, Mailed, NewAttempt, Told};
-use crate::store::payment_failures::{self, Dunned};
+use crate::objects::dunning_attempts::{self, Mailed, NewAttempt, Told};
+use crate::objects::payment_failures::{self, Dunned};
+use crate::objects::subscription::{self, SubscriptionRow};
+use crate::objects::{customer, invoice};
 use crate::store::{Reader, StoreError, Tx};
 
 /// A mail about a failed attempt waits so long, in milliseconds: Stripe says more about the same attempt in a second event.

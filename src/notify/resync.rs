@@ -9,8 +9,9 @@ use crate::base::thread::Stop;
 use crate::notify;
 use crate::notify::Context;
 use crate::notify::event_type::EventType;
-use crate::projection::derived;
-use crate::store::{Store, StoreError, Tx, users, webhook_endpoints};
+use crate::objects::derived;
+use crate::objects::user;
+use crate::store::{Store, StoreError, Tx, webhook_endpoints};
 
 /// Users in one transaction.
 const PAGE: u32 = 500;
@@ -62,7 +63,7 @@ pub fn resync(
         }
         let (context, after, url) = (context.clone(), last, url.to_owned());
         let (ids, count) = store.write(move |tx| {
-            let ids = users::list_ids(tx, &after, PAGE)?;
+            let ids = user::list_ids(tx, &after, PAGE)?;
             let mut count = 0;
             for id in &ids {
                 notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, id, basis))?;

@@ -8,7 +8,7 @@ use crossbeam_channel::{bounded, select};
 use super::{Means, SyncError};
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread;
-use crate::projection::read::Sent;
+use crate::objects::read::Sent;
 use crate::store::mirror::Reading;
 use crate::stripe::call::{Answer, Call, Priority, Verb};
 use crate::stripe::error::StripeError;

@@ -13,7 +13,7 @@ use super::page::{self, Batch};
 use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError, account, api};
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread;
-use crate::projection::{customer, kinds};
+use crate::objects::{customer, kinds};
 use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, Progress, Run};
 use crate::store::{StoreError, Tx, catch_up as places};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::api::Page;
 use super::{EVENTS_KEPT_S, Means, SyncError};
 use crate::base::object_kind::segment;
-use crate::projection::read::Sent;
+use crate::objects::read::Sent;
 use crate::stripe::form::Form;
 
 /// No event is so far ahead of our clock.

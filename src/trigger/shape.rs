@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::ids::Ids;
 use crate::base::object_kind::ObjectKind;
-use crate::projection::kinds;
+use crate::objects::kinds;
 
 /// Puts a value in place of a placeholder's name.
 pub(super) type Find<'a> = &'a dyn Fn(&str) -> Option<Value>;

@@ -7,7 +7,7 @@ mod state;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::projection::kinds;
+use crate::objects::kinds;
 
 const NOW_S: i64 = 1_790_000_000;
 

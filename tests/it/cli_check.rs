@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::projection::kinds;
+use tilld::objects::kinds;
 use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::fake_stripe::{FakeStripe, Fault};

@@ -16,7 +16,7 @@ use tilld::http::request::Method;
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
-use tilld::projection::{Event, ProjectionContext, ProjectionError};
+use tilld::objects::{Event, ProjectionContext, ProjectionError};
 use tilld::retrier::{Retrier, TICKETS};
 use tilld::step::Surroundings;
 use tilld::store::inbox::{self, Completion};

@@ -10,7 +10,7 @@ use tilld::account::{Account, AccountError};
 use tilld::base::clock::Clock;
 use tilld::base::object_kind::ObjectKind;
 use tilld::base::thread::{Pulse, Stopper, stopper};
-use tilld::projection::kinds;
+use tilld::objects::kinds;
 use tilld::scheduler::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
 use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;

@@ -16,7 +16,7 @@ use tilld::base::clock::Clock;
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
-use tilld::projection::{Event, ProjectionError};
+use tilld::objects::{Event, ProjectionError};
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{StoreError, Tx};
 

@@ -22,7 +22,7 @@ use tilld::http::route::Tokens;
 use tilld::http::webhook::{self, Hooks, WebhookEndpoint};
 use tilld::notify::Context;
 use tilld::notify::settings::{NoticeSettings, Subscriber};
-use tilld::projection::ProjectionContext;
+use tilld::objects::ProjectionContext;
 use tilld::rebuild::{self, Task};
 use tilld::retrier::{Retrier, Ticket};
 use tilld::step::{Job, Loop, Next, Surroundings};

@@ -5,7 +5,7 @@ mod secrets;
 
 use serde_json::{Value, json};
 use tilld::notify::Context;
-use tilld::projection::{Event, ProjectionError};
+use tilld::objects::{Event, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;

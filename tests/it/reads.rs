@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
-use tilld::projection::read::{Absorbed, Sent, Shown};
+use tilld::objects::read::{Absorbed, Sent, Shown};
 
 use crate::harness::{DAY_S, START_S, Till};
 use crate::samples::event;

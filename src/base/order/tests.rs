@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::projection::kinds;
+use crate::objects::kinds;
 
 fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Option<Value>) -> Candidate {
     let (event_id, event_type) = (id.to_owned(), event_type.to_owned());

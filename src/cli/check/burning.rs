@@ -7,7 +7,7 @@ use super::super::table;
 use super::{Line, fail, ok, warn};
 use crate::config::Config;
 use crate::delivery::endpoint::origin;
-use crate::projection::subscription;
+use crate::objects::subscription;
 use crate::store::engine::damage;
 use crate::store::inbox::{self, Health};
 use crate::store::outbox::rows;

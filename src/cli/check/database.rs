@@ -8,7 +8,7 @@ use super::{Line, fail, ok, outbox, warn};
 use crate::base::entitlement::PausedCollection;
 use crate::base::thread::Threads;
 use crate::config::Config;
-use crate::projection::subscription::{self, PausedCounts};
+use crate::objects::subscription::{self, PausedCounts};
 use crate::store::engine::damage;
 use crate::store::engine::schema::{self, CURRENT};
 use crate::store::{OpenError, Store, StoreError, inbox, settings};

@@ -2,7 +2,7 @@
 //! that any browser can write.
 
 use super::{Line, ok, warn};
-use crate::projection::owner::{self, Doubtful, Group};
+use crate::objects::owner::{self, Doubtful, Group};
 use crate::store::{Store, StoreError};
 
 pub(super) fn lines(store: &Store) -> Result<Vec<Line>, StoreError> {

@@ -13,9 +13,9 @@ use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::notify;
 use crate::notify::Context;
-use crate::projection::kinds;
-use crate::projection::links::{self, Kind, Linked, Said};
-use crate::projection::read::Shown;
+use crate::objects::kinds;
+use crate::objects::links::{self, Kind, Linked, Said};
+use crate::objects::read::Shown;
 use crate::store::{Store, StoreError};
 use crate::stripe::form::Form;
 use crate::stripe::object::is_user_id;
@@ -249,7 +249,7 @@ fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outco
         let (context, now_ms) = (std::sync::Arc::clone(&means.context), means.clock.now_ms());
         let absorbed = means.store.write(move |tx| {
             notify::absorb(tx, &shown, &context, now_ms).map(|_| ()).map_err(|error| match error {
-                crate::projection::ProjectionError::Store(error) => error,
+                crate::objects::ProjectionError::Store(error) => error,
                 error => StoreError::Content(error.to_string()),
             })
         });

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::base::ownership::{self, Found, Rules, Step};
 use crate::cli::table;
-use crate::projection::owner;
-use crate::projection::subscription::ShownSubscription;
+use crate::objects::owner;
+use crate::objects::subscription::ShownSubscription;
 use crate::store::{Reader, StoreError};
 
 /// One thing of a user's, and why it is.

@@ -8,11 +8,13 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::Segments;
 use crate::notify;
-use crate::projection::derived;
-use crate::projection::payment_intent as intents;
-use crate::projection::subscription as subs;
-use crate::store::users::{self as table, Change};
-use crate::store::{Reader, StoreError, audit as audit_table, payment_failures as failures};
+use crate::objects::derived;
+use crate::objects::payment_failures as failures;
+use crate::objects::payment_intent as intents;
+use crate::objects::subscription as subs;
+use crate::objects::user as table;
+use crate::objects::user::Change;
+use crate::store::{Reader, StoreError, audit as audit_table};
 use crate::stripe::object::{MAX_USER_ID_CHARS, is_user_id};
 
 /// Longest mail address or name, in characters; Stripe's limit for a customer's address.

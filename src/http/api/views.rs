@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::base::entitlement::Answer;
 use crate::base::ownership::LinkedBy;
-use crate::projection::invoice::InvoiceRow;
-use crate::projection::payment_intent::ShownPaymentIntent;
-use crate::projection::subscription::ShownSubscription;
+use crate::objects::invoice::InvoiceRow;
+use crate::objects::payment_failures;
+use crate::objects::payment_intent::ShownPaymentIntent;
+use crate::objects::subscription::ShownSubscription;
+use crate::objects::user::User;
 use crate::store::audit::Entry;
-use crate::store::payment_failures;
-use crate::store::users::User;
 
 /// The entitlement answer, in the order of the contract.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Check, Repair, Repaired, What};
 use crate::notify;
-use crate::projection::{ProjectionError, again, kinds};
+use crate::objects::{ProjectionError, again, kinds};
 use crate::store::mirror::Key;
 use crate::store::{StoreError, in_savepoint};
 use crate::sync::SyncError;

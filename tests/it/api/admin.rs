@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tilld::base::retry::RetryPolicy;
 use tilld::http::request::Method;
 use tilld::notify::Context;
-use tilld::projection::{Event, ProjectionError};
+use tilld::objects::{Event, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 

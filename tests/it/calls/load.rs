@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tilld::base::clock::{Clock, SystemClock};
 use tilld::base::thread::{Pulse, stopper};
 use tilld::calls::{Calls, UserCustomer};
-use tilld::projection::kinds;
-use tilld::store::users;
+use tilld::objects::kinds;
+use tilld::objects::user;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
 use tilld::sync::{Means, backfill};
@@ -96,7 +96,7 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
         while !reading.is_finished() {
             let id = format!("user-{}", waits.len());
             till.call(tilld::http::request::Method::Put, &format!("/api/v1/users/{id}"), &json!({}));
-            let user = till.store.read(|reader| users::find(reader, &id)).unwrap().unwrap();
+            let user = till.store.read(|reader| user::find(reader, &id)).unwrap().unwrap();
             let asked = Instant::now();
             assert!(matches!(calls.customer_of(&user).unwrap(), UserCustomer::Known(_)));
             waits.push(asked.elapsed());

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tilld::notify::Context;
-use tilld::projection::read::Absorbed;
-use tilld::projection::{Event, ProjectionError};
+use tilld::objects::read::Absorbed;
+use tilld::objects::{Event, ProjectionError};
 use tilld::rebuild::{self, Task};
 use tilld::store::Tx;
 use tilld::store::inbox;
@@ -225,7 +225,7 @@ fn another_plan_in_the_configuration_is_told_to_whom_it_concerns() {
     let plans = vec![crate::harness::plan("gold", "price_pro"), crate::harness::plan("team", "price_team")];
     let till = Till::in_dir(till.close(), Setup { plans, notify: super::wishes(), ..Setup::default() });
     for _ in 0..2 {
-        tilld::projection::recompute::if_policy_changed(&till.store, &till.context, START_S * 1000).unwrap();
+        tilld::objects::recompute::if_policy_changed(&till.store, &till.context, START_S * 1000).unwrap();
     }
     let changes = told(&till, "entitlement.changed");
     assert_eq!(changes.len(), before + 1);

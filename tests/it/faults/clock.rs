@@ -9,7 +9,7 @@ use tilld::base::clock::Clock;
 use tilld::base::thread::{Pulse, stopper};
 use tilld::notify::Context;
 use tilld::notify::project;
-use tilld::projection::{Event, ProjectionError};
+use tilld::objects::{Event, ProjectionError};
 use tilld::retrier::Retrier;
 use tilld::step::{Job, Loop, Surroundings};
 use tilld::store::Tx;

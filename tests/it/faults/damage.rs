@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tilld::http::request::Method;
 use tilld::notify::Context;
-use tilld::projection::{Event, ProjectionError};
+use tilld::objects::{Event, ProjectionError};
 use tilld::store::engine::schema;
 use tilld::store::inbox::Completion;
 use tilld::store::{StoreError, Tx};

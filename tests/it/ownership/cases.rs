@@ -464,7 +464,7 @@ impl Program for Till {
     fn link(&self, user: &str, subscription: &str) {
         let (user, id, context, now_ms) =
             (user.to_owned(), subscription.to_owned(), std::sync::Arc::clone(&self.context), self.clock.now_s() * 1000);
-        use tilld::projection::links::{Kind, Said, link};
+        use tilld::objects::links::{Kind, Said, link};
         let said = move |tx: &tilld::store::Tx| {
             let said = Said { kind: Kind::Subscription, id: &id, user_id: &user, actor: "cli" };
             tilld::notify::acting(tx, &context, now_ms, |basis| link(tx, said, false, basis))

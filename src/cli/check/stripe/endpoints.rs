@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Asking;
 use crate::cli::check::{Line, fail, ok, warn};
 use crate::config::Config;
-use crate::projection::kinds;
+use crate::objects::kinds;
 use crate::stripe::error::StripeError;
 use crate::stripe::settings::Settings;
 use crate::trigger::ApiVersion;

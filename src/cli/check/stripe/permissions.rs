@@ -4,7 +4,7 @@
 use super::{Asking, KEYS_PAGE};
 use crate::base::ids;
 use crate::cli::check::{Line, fail, ok, warn};
-use crate::projection::kinds;
+use crate::objects::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::operation::{OperationKind, Permission};
 

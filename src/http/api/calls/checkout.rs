@@ -14,8 +14,8 @@ use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
+use crate::objects::user::User;
 use crate::store::stripe_operations::Operation;
-use crate::store::users::User;
 use crate::stripe::form::Form;
 use crate::stripe::operation::OperationKind;
 

@@ -8,7 +8,7 @@ use crate::http::api::{Api, users, views};
 use crate::http::request::{Method, Request};
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::{self, Access, Route, Segments, route};
-use crate::projection::{customer, invoice};
+use crate::objects::{customer, invoice};
 use crate::stripe::form::Form;
 
 pub(in crate::http) const ROUTES: &[Route<Api>] =

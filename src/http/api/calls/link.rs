@@ -10,7 +10,7 @@ use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::notify;
-use crate::projection::links::{self, Kind, Linked, Said};
+use crate::objects::links::{self, Kind, Linked, Said};
 use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::Form;
 
@@ -97,7 +97,7 @@ fn look_at(calls: &crate::calls::Calls, customer_id: &str) -> Result<(), ApiErro
 }
 
 fn refuse_deleted(api: &Api, customer_id: &str) -> Result<(), ApiError> {
-    if api.store.read(|reader| crate::projection::customer::is_deleted(reader, customer_id))? {
+    if api.store.read(|reader| crate::objects::customer::is_deleted(reader, customer_id))? {
         let message = format!("the customer {customer_id} was deleted at Stripe: link another one");
         return Err(ApiError::new(409, "customer_deleted", message).at(PARAM));
     }

@@ -9,9 +9,9 @@ use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
-use crate::projection::customer;
-use crate::projection::subscription::ShownSubscription;
-use crate::store::users::User;
+use crate::objects::customer;
+use crate::objects::subscription::ShownSubscription;
+use crate::objects::user::User;
 use crate::stripe::form::Form;
 use crate::stripe::operation::OperationKind;
 

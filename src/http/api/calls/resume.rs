@@ -7,7 +7,7 @@ use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::ApiError;
 use crate::http::route::Segments;
-use crate::projection::subscription::{ShownSubscription, SubscriptionRow};
+use crate::objects::subscription::{ShownSubscription, SubscriptionRow};
 use crate::stripe::form::Form;
 use crate::stripe::operation::OperationKind;
 

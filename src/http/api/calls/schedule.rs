@@ -7,7 +7,7 @@ use super::{CallRequest, subscription_path};
 use crate::calls::OperationOutcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
-use crate::projection::subscription::ShownSubscription;
+use crate::objects::subscription::ShownSubscription;
 use crate::store::mirror::{self, Key};
 use crate::stripe::object;
 

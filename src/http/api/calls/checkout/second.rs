@@ -5,10 +5,11 @@ use super::super::{CallRequest, subscription::subscriptions_for_calls};
 use super::Order;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
-use crate::projection::invoice;
-use crate::projection::subscription::{self as subs, ShownSubscription};
+use crate::objects::invoice;
+use crate::objects::subscription as subs;
+use crate::objects::subscription::ShownSubscription;
+use crate::objects::user::User;
 use crate::store::stripe_operations as operations;
-use crate::store::users::User;
 use crate::stripe::call::segment;
 
 /// The code of the refusal beside another subscription.

@@ -5,7 +5,7 @@ use super::rows::{self, Named};
 use super::{in_metadata, said};
 use crate::base::order::{self, Candidate};
 use crate::base::ownership::Rules;
-use crate::projection::{ProjectionError, Step, Winner, kinds, read};
+use crate::objects::{ProjectionError, Step, Winner, kinds, read};
 use crate::store::inbox::{self, SiblingKey};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, Content, Snapshot};
@@ -15,13 +15,13 @@ use crate::stripe::object;
 const MAX_SIBLINGS: u32 = 1000;
 
 /// Whether the metadata of what a row rests on name a user.
-pub(in crate::projection) fn is_named(winner: &Winner, rules: &Rules) -> bool {
+pub(in crate::objects) fn is_named(winner: &Winner, rules: &Rules) -> bool {
     object::named_user(&winner.object, &rules.metadata_keys).is_some()
 }
 
 /// The word that an object's metadata had and are about to lose. An update without a name takes nothing away; but somebody
 /// rebuilt the metadata, and should know. To be called before the row is replaced.
-pub(in crate::projection) fn lost_name(
+pub(in crate::objects) fn lost_name(
     tx: &Tx,
     winner: &Winner,
     (named, id): (Named, &str),
@@ -42,7 +42,7 @@ pub(in crate::projection) fn lost_name(
 /// Keeps the newest word about an object whose own metadata, as they are now, name nobody: the newest event that named a
 /// user, as the log and `order` tell it, or a reading that was newer. `lost`: see [`lost_name`]. Whether there may be another
 /// word than before. To be called when the row is there.
-pub(in crate::projection) fn keep_name(
+pub(in crate::objects) fn keep_name(
     step: &Step,
     winner: Option<&Winner>,
     (named, id): (Named, &str),

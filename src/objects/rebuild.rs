@@ -5,9 +5,9 @@
 mod compare;
 mod take_over;
 
-use super::inbox::Pending;
-use super::{Reader, StoreError};
+use crate::store::inbox::Pending;
 use crate::store::mirror::Reading;
+use crate::store::{Reader, StoreError};
 
 pub use compare::{Difference, differences};
 pub(crate) use take_over::Copying;

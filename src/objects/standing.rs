@@ -8,8 +8,9 @@ use super::history::{self, PastState, WhichStates};
 use super::{ProjectionError, read, subscription};
 use crate::base::entitlement;
 use crate::base::order::{self, Candidate};
+use crate::objects::payment_failures;
 use crate::store::engine::row::{columns, select};
-use crate::store::{Reader, StoreError, Tx, inbox, payment_failures};
+use crate::store::{Reader, StoreError, Tx, inbox};
 use crate::stripe::event::{self, Content};
 use crate::stripe::object;
 

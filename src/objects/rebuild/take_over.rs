@@ -1,7 +1,8 @@
 //! What is not derived, from the old file into the new one, by the columns that both have.
 
 use super::super::effective::{self, Answered};
-use super::super::{Reader, StoreError, Tx, payment_failures};
+use super::super::payment_failures;
+use crate::store::{Reader, StoreError, Tx};
 
 /// Taken over before anything is projected: words, people and settings decide how.
 const FIRST: [&str; 3] = ["users", "user_links", "settings"];

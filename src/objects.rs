@@ -5,10 +5,12 @@
 
 pub mod again;
 mod charge;
-pub(crate) mod checkout;
+pub(crate) mod checkout_session;
 pub(crate) mod customer;
 pub mod derived;
 mod dispute;
+pub mod dunning_attempts;
+pub mod effective;
 pub(crate) mod fact;
 mod field;
 mod guard;
@@ -20,8 +22,10 @@ pub mod links;
 mod mirrored;
 pub mod mode;
 pub mod owner;
+pub mod payment_failures;
 pub(crate) mod payment_intent;
 pub mod read;
+pub mod rebuild;
 pub mod recompute;
 mod refund;
 pub mod relink;
@@ -29,6 +33,8 @@ mod row;
 mod standing;
 pub(crate) mod subscription;
 pub mod thin;
+pub mod typed;
+pub mod user;
 
 use std::borrow::Cow;
 
@@ -258,7 +264,7 @@ const KINDS: &[(&ObjectKind, Option<Project>)] = &[
     (&mirrored::PRICE, None),
     (&mirrored::COUPON, None),
     (&mirrored::PROMOTION_CODE, None),
-    (&checkout::KIND, Some(checkout::project)),
+    (&checkout_session::KIND, Some(checkout_session::project)),
     (&mirrored::CREDIT_NOTE, None),
     (&mirrored::SETUP_INTENT, None),
     (&mirrored::SUBSCRIPTION_SCHEDULE, None),

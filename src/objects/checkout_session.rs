@@ -6,8 +6,9 @@ use super::row::row;
 use super::{ProjectionError, Step, Winner, field, owner};
 use crate::base::object_kind::{self, ObjectKind};
 use crate::base::ownership::Session;
+use crate::objects::user;
 use crate::store::engine::row::{columns, select};
-use crate::store::{Reader, StoreError, users};
+use crate::store::{Reader, StoreError};
 use crate::stripe::object::{self, ObjectError};
 
 /// The kind.
@@ -66,7 +67,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     };
     history::record(step, &concern)?;
     if let Some(user_id) = said.reference_word(rules) {
-        users::ensure(step.tx, user_id, step.now_ms)?;
+        user::ensure(step.tx, user_id, step.now_ms)?;
     }
     if let Some(winner) = winner {
         apply(step, winner)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::subscription::Subscription;
 use crate::base::dunning::Heard;
 use crate::base::entitlement::Answer;
-use crate::store::effective::Answered;
+use crate::objects::effective::Answered;
 
 /// Something that happened.
 pub(crate) enum Fact {

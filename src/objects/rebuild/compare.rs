@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
-use super::super::{Reader, StoreError};
+use crate::store::{Reader, StoreError};
 
 /// One value that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! `users`: the application's users, by the application's own ids.
 
-use super::{Reader, StoreError, Tx};
 use crate::store::engine::row::{self, columns, select};
+use crate::store::{Reader, StoreError, Tx};
 
 columns! {
     /// A user.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
-use super::{Reader, StoreError};
 use crate::base::object_kind::ObjectKind;
+use crate::store::{Reader, StoreError};
 
 /// What is kept of an object besides its own row: `(kind, table, rows)`.
 const BESIDES: &[(&str, &str, &str)] = &[

@@ -2,8 +2,8 @@
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
 use crate::store::engine::row::{self, columns, select};
+use crate::store::{Reader, StoreError, Tx};
 
 /// One failed payment of an invoice, as `invoice.payment_failed` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::row::row;
 use super::{ProjectionError, Step, Winner, field, invoice_payment, owner, payment_intent, rewrite, standing};
 use crate::base::dunning::{Heard, What};
 use crate::base::object_kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
+use crate::objects::payment_failures::{self, Failure};
 use crate::store::engine::row::{self, columns, select};
-use crate::store::payment_failures::{self, Failure};
 use crate::store::{Reader, StoreError, Tx};
 use crate::stripe::object;
 

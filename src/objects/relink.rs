@@ -4,11 +4,13 @@
 
 use super::derived::Basis;
 use super::owner::rows::{self, Named};
-use super::{ProjectionError, checkout, derived, owner};
+use super::{ProjectionError, derived, owner};
 use crate::base::ownership::Rules;
 use crate::notify;
 use crate::notify::Context;
-use crate::store::{Store, StoreError, Tx, settings, users};
+use crate::objects::checkout_session;
+use crate::objects::user;
+use crate::store::{Store, StoreError, Tx, settings};
 
 const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];
 /// Rows in one transaction.
@@ -71,7 +73,7 @@ fn read_name(tx: &Tx, (named, id): (Named, &str), rules: &Rules, now_ms: i64) ->
     };
     let user_id = now.as_deref().or_else(|| newest.as_deref().and_then(rows::user_of));
     if let Some(user_id) = user_id {
-        users::ensure(tx, user_id, now_ms)?;
+        user::ensure(tx, user_id, now_ms)?;
     }
     Ok(rows::set_last_named(tx, named, id, newest.as_deref())?)
 }
@@ -97,11 +99,11 @@ fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Resu
     in_pages(String::new(), |after| {
         let rules = context.projection.link.clone();
         store.write(move |tx| {
-            let page = checkout::list_after(tx, &after, PAGE)?;
+            let page = checkout_session::list_after(tx, &after, PAGE)?;
             for row in &page {
                 let session = owner::session(row.clone(), &rules);
                 for user_id in [session.metadata_word(&rules), session.reference_word(&rules)].into_iter().flatten() {
-                    users::ensure(tx, user_id, now_ms)?;
+                    user::ensure(tx, user_id, now_ms)?;
                 }
             }
             Ok(page.last().map(|row| row.id.clone()))
@@ -135,7 +137,7 @@ pub(crate) fn refresh_within(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
         })?;
     }
     in_pages(String::new(), |after| {
-        let page = users::list_ids(tx, &after, PAGE)?;
+        let page = user::list_ids(tx, &after, PAGE)?;
         page.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))?;
         Ok(page.into_iter().next_back())
     })

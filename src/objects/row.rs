@@ -14,25 +14,25 @@
 /// ```
 macro_rules! row {
     ($(#[$meta:meta])* $vis:vis struct $name:ident in $table:literal { $($columns:tt)+ } $(also $also:tt)?) => {
-        $crate::projection::row::row! {
+        $crate::objects::row::row! {
             @sort { $(#[$meta])* $vis $name $table $($also)? } [] [] $($columns)+
         }
     };
     (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
      $(#[$doc:meta])* key $column:ident: $type:ty = $reader:expr, $($rest:tt)*) => {
-        $crate::projection::row::row! {
+        $crate::objects::row::row! {
             @sort $head [$($list)* $(#[$doc])* key $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
         }
     };
     (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
      $(#[$doc:meta])* fixed $column:ident: $type:ty = $reader:expr, $($rest:tt)*) => {
-        $crate::projection::row::row! {
+        $crate::objects::row::row! {
             @sort $head [$($list)* $(#[$doc])* fixed $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
         }
     };
     (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
      $(#[$doc:meta])* $column:ident: $type:ty = $reader:expr, $($rest:tt)*) => {
-        $crate::projection::row::row! {
+        $crate::objects::row::row! {
             @sort $head [$($list)* $(#[$doc])* $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
         }
     };
@@ -52,7 +52,7 @@ macro_rules! row {
 
         impl $name {
             /// The row of an object as the event that won shows it.
-            fn of(winner: &$crate::projection::Winner) -> Result<Self, $crate::stripe::object::ObjectError> {
+            fn of(winner: &$crate::objects::Winner) -> Result<Self, $crate::stripe::object::ObjectError> {
                 Ok(Self {
                     $($column: $reader(winner)?,)+
                     livemode: winner.livemode,

@@ -4,7 +4,8 @@
 use super::derived;
 use crate::notify;
 use crate::notify::Context;
-use crate::store::{Store, StoreError, payment_failures, settings, users};
+use crate::objects::{payment_failures, user};
+use crate::store::{Store, StoreError, settings};
 
 /// Users whose effective subscription is computed anew in one commit.
 const PAGE: u32 = 500;
@@ -39,7 +40,7 @@ fn refresh_everyone(store: &Store, context: &Context, now_ms: i64) -> Result<(),
     loop {
         let (context, after) = (context.clone(), last);
         let ids = store.write(move |tx| {
-            let ids = users::list_ids(tx, &after, PAGE)?;
+            let ids = user::list_ids(tx, &after, PAGE)?;
             notify::acting(tx, &context, now_ms, |basis| {
                 ids.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
             })?;

@@ -1,8 +1,8 @@
 //! `dunning_attempts`: what was decided to be told about a failure case, each notice once, and what became of it.
 
-use super::{Reader, StoreError, Tx};
 use crate::base::notice_kind::NoticeKind;
 use crate::store::engine::row::{columns, select};
+use crate::store::{Reader, StoreError, Tx};
 
 /// A notice that is to be on record.
 pub struct NewAttempt<'a> {

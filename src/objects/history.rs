@@ -5,8 +5,9 @@
 //! Called by the families and `standing`.
 
 use super::{ProjectionError, Step, customer, subscription};
+use crate::objects::user;
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx, audit as audit_log, users};
+use crate::store::{Reader, StoreError, Tx, audit as audit_log};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(super) struct Concern<'a> {
 
 pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
     if let Some(user_id) = concern.user_id {
-        users::ensure(step.tx, user_id, step.now_ms)?;
+        user::ensure(step.tx, user_id, step.now_ms)?;
     }
     if let Some(customer_id) = concern.customer_id {
         customer::ensure(step.tx, customer_id)?;

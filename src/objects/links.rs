@@ -9,7 +9,8 @@ use super::owner::rows;
 use super::owner::said::{self, NewStatement};
 use super::{customer, owner};
 use crate::base::ownership::{self, Found};
-use crate::store::{Reader, StoreError, Tx, audit, users};
+use crate::objects::user;
+use crate::store::{Reader, StoreError, Tx, audit};
 
 /// What can be linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, St
     if foreseen != Linked::Now {
         return Ok(foreseen);
     }
-    users::ensure(tx, said.user_id, basis.now_ms)?;
+    user::ensure(tx, said.user_id, basis.now_ms)?;
     said::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
     note(tx, said, true, basis)?;
     Ok(Linked::Now)

@@ -10,10 +10,11 @@ pub(crate) mod said;
 
 use serde_json::Value;
 
-use super::checkout::{self as sessions, About, Concerned};
 use super::derived::{self, Basis};
 use super::{customer, subscription};
 use crate::base::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
+use crate::objects::checkout_session as sessions;
+use crate::objects::checkout_session::{About, Concerned};
 use crate::store::{Reader, StoreError, Tx, audit};
 use crate::stripe::object;
 pub(crate) use doubtful::{Doubtful, Group, doubtful};

@@ -3,8 +3,8 @@
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
 use crate::store::engine::row::{self, columns, select};
+use crate::store::{Reader, StoreError, Tx};
 
 /// A user's effective subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>,
 }
 
 /// The same from the file that is attached as `old`.
-pub(super) fn find_answered_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
+pub(crate) fn find_answered_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
     const SQL: &str = select!(Answered, "FROM old.subscriptions WHERE user_id = ?1");
     reader.find(SQL, [user_id], Answered::read)
 }

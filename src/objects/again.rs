@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use super::derived::Basis;
 use super::fact::{Compared, Facts};
 use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, kinds};
+use crate::objects::typed;
 use crate::store::mirror::{self, Key, Reading};
-use crate::store::{StoreError, Tx, in_savepoint, typed};
+use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::event::{Content, Snapshot, Thin};
 
 /// How a comparison ends: never well, so that it is undone.

@@ -14,8 +14,9 @@ use super::{ProjectionError, Step, Winner, derived, field, owner};
 use crate::base::entitlement;
 use crate::base::object_kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::base::ownership::LinkedBy;
+use crate::objects::payment_failures;
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, payment_failures};
+use crate::store::{Reader, StoreError};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;
 

@@ -6,9 +6,10 @@ use super::fact::{AnswerChange, Compared, Fact, Facts};
 use super::{invoice, payment_intent, standing, subscription};
 use crate::base::entitlement::{self, Answer, Policy, Reason};
 use crate::base::ownership::Rules;
-use crate::store::effective::{self, Answered, Effective};
-use crate::store::payment_failures::Resolution;
-use crate::store::{StoreError, Tx, payment_failures};
+use crate::objects::effective::{self, Answered, Effective};
+use crate::objects::payment_failures;
+use crate::objects::payment_failures::Resolution;
+use crate::store::{StoreError, Tx};
 
 /// What a computation rests on besides the tables.
 #[derive(Clone, Copy)]
