@@ -11,14 +11,10 @@
 //! recorded, none is sent. What a process that died had in hand counts as an attempt of that mail.
 //! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`Lane::step`].
 
-pub mod endpoint;
 pub mod judge;
-pub mod mail;
 mod record;
-pub mod sign;
-pub mod target;
-pub mod webhook;
 
+use crate::notify::endpoints;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +26,12 @@ use crate::base::leap::Caution;
 use crate::base::retry::jitter_of;
 use crate::base::thread::Stop;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
+use crate::notify::endpoints::Endpoint;
 use crate::objects::dunning_attempts;
 use crate::step::{self, Cause, Job, Next, Surroundings};
 use crate::store::outbox::Effect;
 use crate::store::outbox::deliveries::{self, Claimed};
 use crate::store::{Reader, Store, StoreError, Tx};
-use endpoint::Endpoint;
 
 /// Endpoints at most; each has a thread.
 pub(crate) const MAX_ENDPOINTS: usize = 32;
@@ -307,7 +303,7 @@ impl Lane {
     }
 
     fn shown(&self) -> String {
-        if self.target == MAIL { MAIL.to_owned() } else { endpoint::origin(&self.target) }
+        if self.target == MAIL { MAIL.to_owned() } else { endpoints::origin(&self.target) }
     }
 }
 

@@ -5,12 +5,14 @@
 
 pub(crate) mod announce;
 pub mod attempt;
+pub mod endpoints;
 pub mod event_type;
 mod invoiced;
-mod mail;
+pub mod mail;
 pub mod notice;
 pub mod notices;
 pub mod occasions;
+mod post;
 pub mod resync;
 pub mod settings;
 pub mod text;

@@ -12,7 +12,7 @@ use crate::base::ids;
 use crate::cli::{Failure, database};
 use crate::config::{Config, Flags};
 use crate::daemon;
-use crate::delivery::endpoint::{EndpointSettings, origin};
+use crate::notify::endpoints::{EndpointSettings, origin};
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::store::outbox::Effect;

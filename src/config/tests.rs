@@ -10,8 +10,8 @@ mod sources;
 use super::*;
 use crate::base::entitlement::{PausedCollection, Plan, WhenStale};
 use crate::base::secret::Secret;
-use crate::delivery::mail::{Security, Server};
 use crate::http::api::offers::{Checkout, Portal};
+use crate::notify::mail::{Security, Server};
 use tempfile::TempDir;
 
 const KEY: (&str, &str) = ("STRIPE_API_KEY", "sk_test_1");

@@ -4,13 +4,13 @@
 use crate::base::thread::Stop;
 use crate::base::verdict::Verdict;
 use crate::config::Config;
-use crate::delivery::endpoint::{self, Endpoint, EndpointSettings};
-use crate::delivery::mail::{MailError, Mailer};
-use crate::delivery::target::Allowed;
-use crate::delivery::webhook::{self, Sender, Signing};
 use crate::delivery::{self, Books, Judge, Lane, judge};
 use crate::notify::Context;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
+use crate::notify::endpoints::target::Allowed;
+use crate::notify::endpoints::webhook::{self, Sender, Signing};
+use crate::notify::endpoints::{self, Endpoint, EndpointSettings};
+use crate::notify::mail::{MailError, Mailer};
 use crate::notify::notice::NoticeMail;
 use crate::notify::resync;
 use crate::notify::settings::NotifyBasis;
@@ -69,7 +69,7 @@ pub(crate) fn sender(webhook: &EndpointSettings) -> Sender {
 fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> Lane {
     let books = Books::Endpoint(Endpoint {
         url: webhook.url.clone(),
-        fingerprint: endpoint::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
+        fingerprint: endpoints::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
         operator: config.notices.operator.clone().filter(|_| config.notices.mail),
     });
     let sender = sender(webhook);
@@ -87,12 +87,12 @@ pub(crate) fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(
         mail || config.endpoints.iter().any(|webhook| webhook.url == target)
     };
     let waiting = store.read(answers::list_waiting)?;
-    let shown = |target: String| if target == MAIL { target } else { endpoint::origin(&target) };
+    let shown = |target: String| if target == MAIL { target } else { endpoints::origin(&target) };
     Ok(waiting.into_iter().filter(|(target, _)| !is_known(target)).map(|(to, count)| (shown(to), count)).collect())
 }
 
 fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Result<(), StoreError> {
-    let forwarded = forward.map(|forward| endpoint::origin(&forward.url));
+    let forwarded = forward.map(|forward| endpoints::origin(&forward.url));
     for (target, count) in waiting_for_nobody(store, config)?.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
         log::warn!(
             "rows of the outbox wait for a target that is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending` count={count} target={target}"
@@ -103,7 +103,7 @@ fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Re
 
 /// Tells endpoints that were away the present answers. Whatever fails is tried again at the next start.
 fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64), stop: &Stop) {
-    let origin = endpoint::origin(url);
+    let origin = endpoints::origin(url);
     match resync::resync(store, context, (url, now_ms), Some(stop)) {
         Ok(count) => log::info!("endpoint was away and is told the present answers count={count} endpoint={origin}"),
         Err(error) => log::warn!("endpoint was away and is not told all present answers: {error} endpoint={origin}"),

@@ -3,13 +3,13 @@
 //! is heard of, each for its time: a warning before the end, and a word at the end. Both are judged again when they are
 //! sent ([`against`]), so whoever has paid by then hears nothing. Called by `notices`.
 
-use super::mail::{self, Mail, Recipient};
 use super::notices;
 use super::settings::NotifyBasis;
 use crate::base::dunning::OLD_NEWS_S;
 use crate::base::entitlement;
 use crate::base::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, PaymentFacts};
+use crate::notify::post::{self, Mail, Recipient};
 use crate::notify::text::{Link, Text};
 use crate::objects::invoice::{self, SentInvoice};
 use crate::objects::payment_failures;
@@ -41,7 +41,7 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
     let key = format!("{}:1", invoice.id);
     let post = |notice: Notice, at_s: i64| {
         let not_before_ms = at_s.saturating_mul(1000);
-        mail::post(tx, Mail { notice, key: &key, recipient: &recipient, not_before_ms }, None, basis)
+        post::post(tx, Mail { notice, key: &key, recipient: &recipient, not_before_ms }, None, basis)
     };
     let warning_at = end.saturating_sub(basis.notify.warning_s).max(now_s);
     if warning_at < end {

@@ -1,110 +1,250 @@
-//! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
-//! `invoiced` and `occasions`.
+//! Mail: from a row's payload to a mail that a server has taken. A mail says the same in text and in HTML (`letter`), in
+//! our words or by the operator's own templates (`overrides`); one SMTP conversation per mail (`transport`). It must never
+//! decide whether or when a mail is sent, nor log to whom.
+//!
+//! Exactly once as far as SMTP lets: a row is claimed before its mail is sent, and recorded after the server took it. If
+//! the process dies in between, or the server falls silent after the last byte, the mail is sent again, with the same
+//! Message-ID. Called by `delivery`.
 
-use super::attempt::MAIL;
-use super::settings::NotifyBasis;
-use crate::base::ownership;
-use crate::notify::notice::{Addressee, Notice, NoticeMail};
-use crate::objects::user;
-use crate::objects::{customer, invoice};
-use crate::store::outbox::{self, Kind, NewEffect};
-use crate::store::{StoreError, Tx};
+mod letter;
+mod message;
+mod overrides;
+mod transport;
+mod wire;
+mod words;
 
-/// The outcome where no mail is wanted.
-pub(super) const OFF: &str = "skipped: mail is off (notify.mail)";
-/// The outcome where nobody can be written to.
-pub(super) const NO_ADDRESS: &str = "skipped: no mail address is known";
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Who is written to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Recipient {
-    /// Mail address.
-    pub(super) to: Option<String>,
-    /// The application's id of the user.
-    pub(super) user_id: Option<String>,
-    /// What the user is called.
-    pub(super) name: Option<String>,
+use askama::Template as _;
+use lettre::message::Mailbox;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use letter::Letter;
+use message::{Content, Sender};
+use overrides::{Overrides, Part};
+use transport::Door;
+
+use crate::base::host;
+use crate::base::thread::Stop;
+use crate::base::verdict::Verdict;
+use crate::notify::notice::NoticeMail;
+use crate::notify::text::one_line;
+pub use overrides::PLACEHOLDERS;
+
+/// How a connection to a mail server is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// It begins plain and must turn to TLS.
+    StartTls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all; only on this machine.
+    None,
 }
 
-impl Recipient {
-    /// The customer: by what the application says of the user that it belongs to, else by what Stripe says. Never the user
-    /// of what was bought: a `client_reference_id` may have named that one.
-    pub(super) fn of_customer(
-        tx: &Tx,
-        customer_id: Option<&str>,
-        invoice_id: Option<&str>,
-    ) -> Result<Self, StoreError> {
-        let user_id = customer_id.map_or(Ok(None), |id| customer::find_owner(tx, id))?;
-        let user = user_id.as_deref().map_or(Ok(None), |id| user::find(tx, id))?;
-        let (own, mut name) = user.map_or((None, None), |user| (user.email, user.name));
-        let mut to = ownership::addressee(own.as_deref(), None).map(str::to_owned);
-        if (to.is_none() || name.is_none())
-            && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customer::find_contact(tx, id))?
-        {
-            (to, name) = (ownership::addressee(own.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
+/// The mail server. Its `Debug` leaves the password out.
+#[derive(Clone)]
+pub struct Server {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is secured.
+    pub security: Security,
+    /// User name and password.
+    pub login: Option<(String, String)>,
+    /// Certificates of an authority that is trusted beside the well-known ones.
+    pub ca_file: Option<PathBuf>,
+    /// How long a mail may take in all, from looking up the server's name to its last word.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Server").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// What a mailer is made from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who mails are from: an address, with or without a name.
+    pub from: String,
+    /// Where answers go, if not there.
+    pub reply_to: Option<String>,
+    /// What mails call the product. None: the sender's name, or else the domain.
+    pub product: Option<String>,
+    /// A folder with templates that stand in for ours.
+    pub templates: Option<PathBuf>,
+    /// The mail server.
+    pub server: Server,
+}
+
+/// Why a mail was not sent, or a mailer not made. It names no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// There is nobody to send it to.
+    #[error("no mail address is known")]
+    NoAddress,
+    /// It failed.
+    #[error("{text}")]
+    Failed {
+        /// [`Verdict::Wait`]: it was broken off, because it is time to stop, before the server could have taken it.
+        verdict: Verdict,
+        /// Why.
+        text: String,
+    },
+}
+
+impl MailError {
+    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+        Self::Failed { verdict, text: text.into() }
+    }
+
+    /// What is to become of the mail.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::NoAddress => Verdict::GiveUp,
+            Self::Failed { verdict, .. } => *verdict,
         }
-        if to.is_none() {
-            let shown = invoice_id.map_or(Ok(None), |id| invoice::find_email(tx, id))?;
-            to = ownership::addressee(shown.as_deref(), None).map(str::to_owned);
+    }
+}
+
+/// A mail that a server has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Its Message-ID, in angle brackets.
+    pub message_id: String,
+    /// What the server said, without addresses.
+    pub answer: String,
+}
+
+/// A mail's parts, as they are shown to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// One line.
+    pub subject: String,
+    /// For those who read text.
+    pub text: String,
+    /// For all others.
+    pub html: String,
+}
+
+/// Writes and sends mails.
+pub struct Mailer {
+    sender: Sender,
+    product: String,
+    overrides: Overrides,
+    door: Door,
+}
+
+#[derive(askama::Template)]
+#[template(path = "letter.txt", config = "src/notify/mail/askama.toml", escape = "none")]
+struct TextPart<'a> {
+    letter: &'a Letter,
+    greeting: &'a str,
+    reason: &'a str,
+    product: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "letter.html", config = "src/notify/mail/askama.toml")]
+struct HtmlPart<'a> {
+    letter: &'a Letter,
+    greeting: &'a str,
+    reason: &'a str,
+    product: &'a str,
+    colour: &'a str,
+}
+
+const MAX_PRODUCT: usize = 80;
+
+impl Mailer {
+    /// Checks all that can be known to be wrong before the first mail: addresses, security, every template.
+    ///
+    /// # Errors
+    /// All that is wrong, one per line, each with its key or file.
+    pub fn new(settings: Settings) -> Result<Self, MailError> {
+        let never = |text: String| MailError::new(Verdict::GiveUp, text);
+        let server = settings.server;
+        if server.security == Security::None && !host::is_this_machine(&server.host) {
+            let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
+            return Err(never(text.to_owned()));
         }
-        Ok(Self { to, user_id, name })
+        let from = message::mailbox(&settings.from).map_err(|error| never(format!("notify.from: {error}")))?;
+        let reply_to = settings.reply_to.as_deref().map(message::mailbox).transpose();
+        let reply_to = reply_to.map_err(|error| never(format!("notify.reply_to: {error}")))?;
+        let overrides = settings.templates.as_deref().map(Overrides::read).transpose();
+        let overrides = overrides.map_err(|faults| never(faults.join("\n")))?.unwrap_or_default();
+        let named = settings.product.or_else(|| from.name.clone()).map(|name| one_line(&name, MAX_PRODUCT));
+        let product = named.filter(|name| !name.is_empty()).unwrap_or_else(|| from.email.domain().to_owned());
+        Ok(Self { sender: Sender { from, reply_to }, product, overrides, door: Door::new(server).map_err(never)? })
     }
 
-    /// The operator.
-    pub(super) fn operator(basis: NotifyBasis) -> Self {
-        Self { to: basis.notify.operator.clone(), user_id: None, name: None }
+    /// Breaks a conversation off when it is told to stop.
+    #[must_use]
+    pub fn heeding(mut self, stop: Stop) -> Self {
+        self.door.heed(stop);
+        self
+    }
+
+    /// Makes the parts of a mail from its row's payload.
+    ///
+    /// # Errors
+    /// When that is no payload of a mail.
+    pub fn render(&self, payload: &Value) -> Result<Rendered, MailError> {
+        self.write(&read(payload)?)
+    }
+
+    fn write(&self, mail: &NoticeMail) -> Result<Rendered, MailError> {
+        let (kind, letter) = (mail.notice.kind(), letter::write(&mail.notice, &self.product));
+        let values = letter::values(mail, &letter, &self.product);
+        let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
+        let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());
+        let own = |part| self.overrides.fill(kind, part, &values);
+        let broken =
+            |error: askama::Error| MailError::new(Verdict::GiveUp, format!("the mail cannot be written: {error}"));
+        let text = match own(Part::Text) {
+            Some(text) => text,
+            None => TextPart { letter, greeting, reason, product }.render().map_err(broken)?,
+        };
+        let html = match own(Part::Html) {
+            Some(html) => html,
+            None => {
+                let colour = letter.tone.colour();
+                HtmlPart { letter, greeting, reason, product, colour }.render().map_err(broken)?
+            }
+        };
+        let subject = own(Part::Subject).unwrap_or_else(|| letter.subject.clone());
+        Ok(Rendered { subject, text, html })
+    }
+
+    /// Sends the mail of a row. The seed, the row's `dedupe_key`, makes its Message-ID.
+    ///
+    /// # Errors
+    /// When it was not sent; [`MailError::verdict`] says whether to try again.
+    pub fn send(&self, payload: &Value, message_id_seed: &str) -> Result<Sent, MailError> {
+        let never = |text: String| MailError::new(Verdict::GiveUp, text);
+        let mail = read(payload)?;
+        let Some(to) = mail.to.as_deref().map(str::trim).filter(|to| !to.is_empty()) else {
+            return Err(MailError::NoAddress);
+        };
+        let to = message::address(to).map_err(never)?;
+        let Rendered { subject, text, html } = self.write(&mail)?;
+        let message_id = self.sender.message_id(message_id_seed);
+        let mailbox = Mailbox::new(mail.user.name(), to.clone());
+        let message = self.sender.message(mailbox, Content { subject, text, html }, &message_id).map_err(never)?;
+        let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
+        Ok(Sent { message_id, answer })
     }
 }
 
-/// A mail to be.
-pub(super) struct Mail<'a> {
-    /// What it says.
-    pub(super) notice: Notice,
-    /// What it is about; one mail per kind of notice and key.
-    pub(super) key: &'a str,
-    /// Who is written to.
-    pub(super) recipient: &'a Recipient,
-    /// Not before then, unix milliseconds; it is judged again when it is sent. 0: at once.
-    pub(super) not_before_ms: i64,
-}
-
-fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
-    let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
-    let recipient = mail.recipient;
-    let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
-    let payload = NoticeMail { notice: mail.notice, to: recipient.to.clone(), user }.payload()?;
-    let new = NewEffect {
-        kind: Kind::Mail,
-        dedupe_key: &dedupe_key,
-        user_id: recipient.user_id.as_deref(),
-        target: Some(MAIL),
-        payload: &payload,
-        due_ms: mail.not_before_ms.max(basis.now_ms),
-        now_ms: basis.now_ms,
-    };
-    match skipped {
-        None => outbox::put(tx, &new)?,
-        Some(reason) => outbox::put_skipped(tx, &new, reason)?,
-    };
-    outbox::find_id(tx, &dedupe_key)
-}
-
-/// Writes a mail of a case into the outbox: its row there, or why there is none.
-pub(super) fn queue(tx: &Tx, mail: Mail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
-    if !basis.notify.mail {
-        return Ok(Err(OFF));
-    }
-    if mail.recipient.to.is_none() {
-        return Ok(Err(NO_ADDRESS));
-    }
-    Ok(put(tx, mail, None, basis)?.ok_or(NO_ADDRESS))
-}
-
-/// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
-pub(super) fn post(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
-    if !basis.notify.mail {
-        return Ok(());
-    }
-    let nobody = mail.recipient.to.is_none().then_some("no mail address is known");
-    put(tx, mail, skipped.or(nobody), basis).map(|_| ())
+/// Reads a row's payload. What is in it is not quoted: it goes into logs.
+fn read(payload: &Value) -> Result<NoticeMail, MailError> {
+    NoticeMail::deserialize(payload)
+        .map_err(|error| MailError::new(Verdict::GiveUp, format!("the row is no mail that this tilld knows: {error}")))
 }

@@ -4,7 +4,6 @@
 
 use super::announce::{self, News, OfUser};
 use super::invoiced;
-use super::mail::{self, Mail, Recipient};
 use super::settings::NotifyBasis;
 use crate::base::dunning::{self, Case, Delinquency, DueNotice, Ended, Heard, Policy, Settled, Verdict, Why, Written};
 use crate::base::entitlement;
@@ -12,6 +11,7 @@ use crate::base::notice_kind::NoticeKind;
 use crate::base::ownership;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Notice, PaymentFacts};
+use crate::notify::post::{self, Mail, Recipient};
 use crate::notify::text::{Link, Text};
 use crate::objects::dunning_attempts::{self, Mailed, NewAttempt, Told};
 use crate::objects::payment_failures::{self, Dunned};
@@ -243,7 +243,7 @@ fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: 
     let queued = if due.kind == NoticeKind::PaymentRecovered && basis.notify.mail && !by_mail {
         Err(dunning::Why::Untold.as_str())
     } else {
-        mail::queue(tx, mail, basis)?
+        post::queue(tx, mail, basis)?
     };
     dunning_attempts::set_mail(tx, &attempt, queued.ok(), queued.err())
 }

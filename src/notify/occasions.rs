@@ -5,12 +5,12 @@
 use serde_json::Value;
 
 use super::announce::{self, News, OfUser};
-use super::mail::{self, Mail, Recipient};
 use super::settings::NotifyBasis;
 use crate::base::dunning::OLD_NEWS_S;
 use crate::base::entitlement;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{DeadLetterFacts, DisputeFacts, InvoiceFacts, MissingFacts, Notice, TrialFacts};
+use crate::notify::post::{self, Mail, Recipient};
 use crate::notify::text::{Link, Text};
 use crate::objects::fact::Seen;
 use crate::objects::subscription::{self, ItemRow, ShownSubscription};
@@ -61,7 +61,7 @@ pub(crate) fn invoice_finalized(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Res
     if mailed {
         let notice = Notice::InvoiceFinalized(facts);
         let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
-        mail::post(tx, mail, is_old(seen, basis).then_some(TOO_LATE), basis)?;
+        post::post(tx, mail, is_old(seen, basis).then_some(TOO_LATE), basis)?;
     }
     Ok(announce::tell(tx, &news, basis)?)
 }
@@ -102,7 +102,7 @@ pub(crate) fn trial_will_end(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result
     let key = format!("{id}:{trial_end}");
     let notice = Notice::TrialWillEnd(facts);
     let mail = Mail { notice, key: &key, recipient: &recipient, not_before_ms: 0 };
-    Ok(mail::post(tx, mail, skipped, basis)?)
+    Ok(post::post(tx, mail, skipped, basis)?)
 }
 
 /// What a subscription costs per interval, where that is known for sure: all items of one interval, fixed prices, no
@@ -173,7 +173,7 @@ pub(crate) fn dispute_created(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Resul
     let recipient = Recipient::operator(basis);
     let notice = Notice::DisputeCreated(facts.clone());
     let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
-    mail::post(tx, mail, None, basis)?;
+    post::post(tx, mail, None, basis)?;
     let user_id = owner_of_charge(tx, shown)?;
     let user_id = user_id.as_deref();
     let data = OfUser { facts: &facts, user_id };
@@ -206,7 +206,7 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: NotifyBasis) -> Result<(
     let (notice, key) = (Notice::WebhookDeadLetter(facts.clone()), letter.event_id.as_str());
     let mail = Mail { notice, key, recipient: &recipient, not_before_ms: 0 };
     let flood = basis.notify.mail && is_flood(tx, basis.now_ms)?;
-    mail::post(tx, mail, flood.then_some(FLOOD), basis)?;
+    post::post(tx, mail, flood.then_some(FLOOD), basis)?;
     let at_s = letter.created_at_ms.div_euclid(1000);
     let news = News { event_type: EventType::WebhookDeadLetter, key, user_id: None, at_s, data: &facts };
     announce::tell(tx, &news, basis)
@@ -215,7 +215,7 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: NotifyBasis) -> Result<(
 fn webhooks_missing(tx: &Tx, key: &str, facts: MissingFacts, basis: NotifyBasis) -> Result<(), StoreError> {
     let (recipient, not_before_ms) = (Recipient::operator(basis), basis.now_ms);
     let mail = Mail { notice: Notice::WebhooksMissing(facts), key, recipient: &recipient, not_before_ms };
-    mail::post(tx, mail, None, basis)
+    post::post(tx, mail, None, basis)
 }
 
 /// No webhook has come since then, unix milliseconds.

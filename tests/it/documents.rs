@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use tilld::base::notice_kind::NoticeKind;
-use tilld::delivery::mail::PLACEHOLDERS;
 use tilld::notify::event_type::EventType;
+use tilld::notify::mail::PLACEHOLDERS;
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()

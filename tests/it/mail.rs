@@ -9,7 +9,7 @@ use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use tilld::base::notice_kind::NoticeKind;
 use tilld::base::verdict::Verdict;
-use tilld::delivery::mail::{MailError, Mailer, Security, Sent, Server, Settings};
+use tilld::notify::mail::{MailError, Mailer, Security, Sent, Server, Settings};
 
 use server::{MailServer, Manners, Taken};
 

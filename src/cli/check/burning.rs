@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::table;
 use super::{Line, fail, ok, warn};
 use crate::config::Config;
-use crate::delivery::endpoint::origin;
+use crate::notify::endpoints::origin;
 use crate::objects::subscription;
 use crate::store::engine::damage;
 use crate::store::inbox::{self, Health};

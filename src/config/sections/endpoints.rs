@@ -4,8 +4,8 @@ use crate::base::secret::{Secret, shown};
 use crate::config::keys::{Form, Section, flag, list, secrets, text};
 use crate::config::reader::Reader;
 use crate::config::urls;
-use crate::delivery::endpoint::EndpointSettings;
-use crate::delivery::sign::{KEY_BYTES, key_of};
+use crate::notify::endpoints::EndpointSettings;
+use crate::notify::endpoints::sign::{KEY_BYTES, key_of};
 use crate::notify::event_type::EventType;
 
 const URL_ENV: &str = "TILLD_NOTIFY_WEBHOOK_URL";

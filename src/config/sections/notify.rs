@@ -7,8 +7,8 @@ use crate::base::host;
 use crate::base::secret::shown;
 use crate::config::keys::{Section, flag, number, secret, text};
 use crate::config::reader::Reader;
-use crate::delivery::endpoint::EndpointSettings;
-use crate::delivery::mail::{Security, Server, Settings};
+use crate::notify::endpoints::EndpointSettings;
+use crate::notify::mail::{Security, Server, Settings};
 use crate::notify::settings::{NoticeSettings, Subscriber};
 
 pub(super) const NOTIFY: Section = Section::once(

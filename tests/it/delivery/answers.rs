@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tilld::base::clock::Clock;
-use tilld::delivery::{Books, Lane, judge, sign};
+use tilld::delivery::{Books, Lane, judge};
+use tilld::notify::endpoints::sign;
 use tilld::notify::resync;
 
 use super::live::configure;

@@ -1,9 +1,9 @@
 //! One attempt: what is sent, and what each kind of answer leads to.
 
 use tilld::delivery::DELAYS_S;
-use tilld::delivery::target::{Allowed, Guard};
-use tilld::delivery::webhook::{Sender, Signing, Timeouts};
 use tilld::notify::attempt::DeliveryOutcome;
+use tilld::notify::endpoints::target::{Allowed, Guard};
+use tilld::notify::endpoints::webhook::{Sender, Signing, Timeouts};
 use tilld::store::outbox::Effect;
 use tilld::stripe::signature;
 

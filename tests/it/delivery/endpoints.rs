@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tilld::base::clock::Clock;
-use tilld::delivery::endpoint::Endpoint;
+use tilld::notify::endpoints::Endpoint;
 use tilld::operations::{self, Operator};
 use tilld::step::Cause;
 use tilld::store::webhook_endpoints;

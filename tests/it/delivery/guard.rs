@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use tilld::notify::attempt::DeliveryOutcome;
 
-use tilld::delivery::target::{Allowed, Guard};
-use tilld::delivery::webhook::{Sender, Signing};
+use tilld::notify::endpoints::target::{Allowed, Guard};
+use tilld::notify::endpoints::webhook::{Sender, Signing};
 use tilld::store::outbox::Effect;
 use ureq::config::Config;
 use ureq::http::Uri;

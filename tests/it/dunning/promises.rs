@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use serde_json::{Value, json};
-use tilld::delivery::mail::{Mailer, Security, Server, Settings};
 use tilld::delivery::{Books, Lane};
+use tilld::notify::mail::{Mailer, Security, Server, Settings};
 use tilld::store::outbox::Effect;
 
 use super::{CREATED, DELETED, FAILED, UPDATED, active, at, beginning, failed, paid, past_due, record, rows, told};

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tilld::base::verdict::Verdict;
-use tilld::delivery::mail::{MailError, Mailer, Security, Sent};
+use tilld::notify::mail::{MailError, Mailer, Security, Sent};
 
 use super::{SEED, failed, settings};
 

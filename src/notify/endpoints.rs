@@ -4,10 +4,13 @@
 //! at once by `tilld outbox retry` of one of them, or by a start with another configuration of it: its secrets, events, or
 //! `allow_private`. Called by `delivery`, in the transaction that records an attempt.
 
+pub mod sign;
+pub mod target;
+pub mod webhook;
+
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
-use super::sign;
 use crate::base::secret::Secret;
 use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
 use crate::notify::text::Text;
@@ -92,18 +95,18 @@ impl Endpoint {
     }
 
     /// How many of its events may be sent now, one or `most`; `None`: none.
-    pub(super) fn room(&self, reader: &Reader, most: usize, now_ms: i64) -> Result<Option<usize>, StoreError> {
+    pub(crate) fn room(&self, reader: &Reader, most: usize, now_ms: i64) -> Result<Option<usize>, StoreError> {
         let found = webhook_endpoints::find(reader, &self.url)?;
         let Some(found) = found.filter(|found| found.disabled_at_ms.is_some()) else { return Ok(Some(most)) };
         Ok(found.probe_at_ms.is_none_or(|probe_at_ms| probe_at_ms <= now_ms).then_some(1))
     }
 
     /// Has a disabled endpoint tried now whose next try is later than it can be from now on.
-    pub(super) fn bring_forward(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+    pub(crate) fn bring_forward(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
         webhook_endpoints::bring_forward(tx, &self.url, now_ms.saturating_add(PROBE_EVERY_MS), now_ms)
     }
 
-    pub(super) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+    pub(crate) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
         let before = webhook_endpoints::find(tx, &self.url)?;
         if webhook_endpoints::enable(tx, &self.url)? {
             log::info!("endpoint takes its events again endpoint={}", origin(&self.url));
@@ -121,7 +124,7 @@ impl Endpoint {
     }
 
     /// It took nothing. `true`: it was disabled before, so that the attempt was to see whether it still is.
-    pub(super) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<bool, StoreError> {
+    pub(crate) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<bool, StoreError> {
         if webhook_endpoints::postpone(tx, &self.url, now_ms.saturating_add(PROBE_EVERY_MS))? {
             return Ok(true);
         }
@@ -136,7 +139,7 @@ impl Endpoint {
         Ok(false)
     }
 
-    pub(super) fn gone(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
+    pub(crate) fn gone(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
         self.disable(tx, (GONE, "answered 410"), now_ms)
     }
 

@@ -1,0 +1,110 @@
+//! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
+//! `invoiced` and `occasions`.
+
+use super::attempt::MAIL;
+use super::settings::NotifyBasis;
+use crate::base::ownership;
+use crate::notify::notice::{Addressee, Notice, NoticeMail};
+use crate::objects::user;
+use crate::objects::{customer, invoice};
+use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::{StoreError, Tx};
+
+/// The outcome where no mail is wanted.
+pub(super) const OFF: &str = "skipped: mail is off (notify.mail)";
+/// The outcome where nobody can be written to.
+pub(super) const NO_ADDRESS: &str = "skipped: no mail address is known";
+
+/// Who is written to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Recipient {
+    /// Mail address.
+    pub(super) to: Option<String>,
+    /// The application's id of the user.
+    pub(super) user_id: Option<String>,
+    /// What the user is called.
+    pub(super) name: Option<String>,
+}
+
+impl Recipient {
+    /// The customer: by what the application says of the user that it belongs to, else by what Stripe says. Never the user
+    /// of what was bought: a `client_reference_id` may have named that one.
+    pub(super) fn of_customer(
+        tx: &Tx,
+        customer_id: Option<&str>,
+        invoice_id: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        let user_id = customer_id.map_or(Ok(None), |id| customer::find_owner(tx, id))?;
+        let user = user_id.as_deref().map_or(Ok(None), |id| user::find(tx, id))?;
+        let (own, mut name) = user.map_or((None, None), |user| (user.email, user.name));
+        let mut to = ownership::addressee(own.as_deref(), None).map(str::to_owned);
+        if (to.is_none() || name.is_none())
+            && let Some((email, called)) = customer_id.map_or(Ok(None), |id| customer::find_contact(tx, id))?
+        {
+            (to, name) = (ownership::addressee(own.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
+        }
+        if to.is_none() {
+            let shown = invoice_id.map_or(Ok(None), |id| invoice::find_email(tx, id))?;
+            to = ownership::addressee(shown.as_deref(), None).map(str::to_owned);
+        }
+        Ok(Self { to, user_id, name })
+    }
+
+    /// The operator.
+    pub(super) fn operator(basis: NotifyBasis) -> Self {
+        Self { to: basis.notify.operator.clone(), user_id: None, name: None }
+    }
+}
+
+/// A mail to be.
+pub(super) struct Mail<'a> {
+    /// What it says.
+    pub(super) notice: Notice,
+    /// What it is about; one mail per kind of notice and key.
+    pub(super) key: &'a str,
+    /// Who is written to.
+    pub(super) recipient: &'a Recipient,
+    /// Not before then, unix milliseconds; it is judged again when it is sent. 0: at once.
+    pub(super) not_before_ms: i64,
+}
+
+fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
+    let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
+    let recipient = mail.recipient;
+    let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
+    let payload = NoticeMail { notice: mail.notice, to: recipient.to.clone(), user }.payload()?;
+    let new = NewEffect {
+        kind: Kind::Mail,
+        dedupe_key: &dedupe_key,
+        user_id: recipient.user_id.as_deref(),
+        target: Some(MAIL),
+        payload: &payload,
+        due_ms: mail.not_before_ms.max(basis.now_ms),
+        now_ms: basis.now_ms,
+    };
+    match skipped {
+        None => outbox::put(tx, &new)?,
+        Some(reason) => outbox::put_skipped(tx, &new, reason)?,
+    };
+    outbox::find_id(tx, &dedupe_key)
+}
+
+/// Writes a mail of a case into the outbox: its row there, or why there is none.
+pub(super) fn queue(tx: &Tx, mail: Mail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
+    if !basis.notify.mail {
+        return Ok(Err(OFF));
+    }
+    if mail.recipient.to.is_none() {
+        return Ok(Err(NO_ADDRESS));
+    }
+    Ok(put(tx, mail, None, basis)?.ok_or(NO_ADDRESS))
+}
+
+/// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
+pub(super) fn post(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
+    if !basis.notify.mail {
+        return Ok(());
+    }
+    let nobody = mail.recipient.to.is_none().then_some("no mail address is known");
+    put(tx, mail, skipped.or(nobody), basis).map(|_| ())
+}
