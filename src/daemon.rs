@@ -16,9 +16,7 @@ use signal_hook::iterator::Signals;
 
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::thread::{Ended, Handle, Pulse, Stopper, Threads};
-use crate::calls::Calls;
 use crate::config::{Config, LogFormat};
-use crate::fetch::Fetcher;
 use crate::http::api::Api;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
@@ -27,6 +25,8 @@ use crate::mode_at_start::ModeError;
 use crate::notify::Context;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
+use crate::outward::calls::Calls;
+use crate::outward::fetch::Fetcher;
 use crate::retrier::{self, Retrier};
 use crate::scheduler::Tasks;
 use crate::store::engine::lock::{self, Lock};

@@ -7,6 +7,7 @@
 pub mod base;
 pub mod descriptors;
 pub mod objects;
+pub mod outward;
 // decisions
 // configuration
 pub mod config;
@@ -16,10 +17,7 @@ pub mod store;
 pub mod stripe;
 pub mod systemd;
 // flows
-pub mod account;
-pub mod calls;
 pub mod delivery;
-pub mod fetch;
 pub mod mode_at_start;
 pub mod notify;
 pub mod operations;
@@ -28,7 +26,6 @@ pub mod retrier;
 pub mod scheduler;
 pub mod silence;
 pub mod step;
-pub mod sync;
 pub mod tick;
 pub mod waiting_jobs;
 pub mod worker;

@@ -15,11 +15,11 @@ use crate::notify::Context;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::kinds;
+use crate::outward::sync::drift::{self, Outcome, Tally};
+use crate::outward::sync::{Means, SyncError, catch_up};
 use crate::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::store::Store;
 use crate::stripe::client::Client;
-use crate::sync::drift::{self, Outcome, Tally};
-use crate::sync::{Means, SyncError, catch_up};
 
 /// How often missed events are asked for beside webhooks, in seconds.
 pub(crate) const CATCH_UP_EVERY_S: i64 = 600;

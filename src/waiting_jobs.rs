@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 
-use crate::calls::{Calls, CallsError};
-use crate::fetch::{Fetcher, Step};
+use crate::outward::calls::{Calls, CallsError};
+use crate::outward::fetch::{Fetcher, Step};
 use crate::step::{self, Cause, Job, JobError, NAP, Next, Reaction, Surroundings};
 use crate::store::StoreError;
 

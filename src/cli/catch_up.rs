@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::cli::{Failure, database, outward, reach, table};
 use crate::config::Flags;
 use crate::daemon;
-use crate::sync::catch_up;
+use crate::outward::sync::catch_up;
 
 /// Asks Stripe for events and prints what came.
 ///

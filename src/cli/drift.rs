@@ -9,8 +9,8 @@ use crate::cli::{Failure, database, outward, sync, table};
 use crate::config::Flags;
 use crate::daemon;
 use crate::objects::kinds;
+use crate::outward::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
 use crate::store::mirror;
-use crate::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
 
 /// What to compare.
 #[derive(clap::Args)]

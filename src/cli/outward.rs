@@ -11,10 +11,10 @@ use crate::base::thread::{Pulse, Stopper, stopper};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::daemon;
+use crate::outward::sync::{Means, SyncError};
 use crate::store::Store;
 use crate::store::engine::lock;
 use crate::stripe::client::Client;
-use crate::sync::{Means, SyncError};
 
 /// The client of a command. Beside a running daemon it uses half of `stripe.calls_per_s`.
 ///

@@ -9,9 +9,9 @@ use crate::cli::{Failure, database, outward, table};
 use crate::config::Flags;
 use crate::daemon;
 use crate::objects::kinds;
+use crate::outward::sync::backfill::{self, Order};
+use crate::outward::sync::{Means, SyncError, catch_up};
 use crate::store::sync_runs::Progress;
-use crate::sync::backfill::{self, Order};
-use crate::sync::{Means, SyncError, catch_up};
 
 /// What to read.
 #[derive(clap::Args)]

@@ -14,8 +14,8 @@ use super::response::ApiError;
 use super::route::Tokens;
 use super::throttle::Throttle;
 use crate::base::clock::Clock;
-use crate::calls::Calls;
 use crate::notify::Context;
+use crate::outward::calls::Calls;
 use crate::store::Store;
 use offers::Offers;
 

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::base::clock::Clock;
-use tilld::sync::backfill::{self, Order};
-use tilld::sync::catch_up;
+use tilld::outward::sync::backfill::{self, Order};
+use tilld::outward::sync::catch_up;
 use tilld::trigger::ApiVersion;
 
 use crate::drift::means_with;
@@ -158,7 +158,7 @@ fn a_walk_that_was_killed_goes_on_where_it_was_and_then_looks_at_what_came_since
     assert_eq!(number(dir.path(), &known), 1);
     let cursor = number(dir.path(), "SELECT cursor_s FROM catch_up WHERE walk_from_s IS NULL");
     // It is dated to when the request was sent.
-    let began = cursor + tilld::sync::OVERLAP_S;
+    let began = cursor + tilld::outward::sync::OVERLAP_S;
     assert!((fake.clock().now_s() - 2..=fake.clock().now_s()).contains(&began), "{began}");
     drop(live);
 }
@@ -316,14 +316,14 @@ fn a_clock_that_was_wrong_hides_no_event() {
         let caught = turn();
         assert_eq!((caught.new, caught.resynced), (1, false), "{theirs} {ours}");
         fake.clock().set(right_ms);
-        assert_eq!(cursor(), right_ms / 1000 - tilld::sync::OVERLAP_S, "{theirs} {ours}");
+        assert_eq!(cursor(), right_ms / 1000 - tilld::outward::sync::OVERLAP_S, "{theirs} {ours}");
     }
     // A place from before that was minded.
     let set = format!("UPDATE catch_up SET cursor_s = {}", right_ms / 1000 + 10 * DAY_S);
     till.connection().execute_batch(&set).unwrap();
     fake.create("customer", &json!({}));
     let caught = turn();
-    assert_eq!((caught.new, caught.known, cursor()), (1, 4, right_ms / 1000 - tilld::sync::OVERLAP_S));
+    assert_eq!((caught.new, caught.known, cursor()), (1, 4, right_ms / 1000 - tilld::outward::sync::OVERLAP_S));
 }
 
 #[test]

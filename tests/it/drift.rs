@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::account::{Account, AccountError};
 use tilld::base::clock::Clock;
 use tilld::base::object_kind::ObjectKind;
 use tilld::base::thread::{Pulse, Stopper, stopper};
 use tilld::objects::kinds;
+use tilld::outward::account::{Account, AccountError};
+use tilld::outward::sync::Means;
+use tilld::outward::sync::drift::{self, DriftReport, What};
 use tilld::scheduler::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
 use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
-use tilld::sync::Means;
-use tilld::sync::drift::{self, DriftReport, What};
 use tilld::trigger::ApiVersion;
 
 use crate::catch_up::{env, number, texts};

@@ -93,7 +93,7 @@ fn two_walks_in_a_row_that_find_old_events_are_told_and_one_after_a_pause_is_not
         fake.change(&customer, "customer.updated", &json!({"name": after_s.to_string()}));
         fake.clock().advance(after_s * 1000);
         till.clock.set(fake.clock().now_ms());
-        let caught = tilld::sync::catch_up::run(&means, &|| ()).unwrap();
+        let caught = tilld::outward::sync::catch_up::run(&means, &|| ()).unwrap();
         late.note(&means, caught.late, till.clock.now_ms()).unwrap();
         caught.late
     };

@@ -16,10 +16,10 @@ use crate::notify::Context;
 use crate::objects::kinds;
 use crate::objects::links::{self, Kind, Linked, Said};
 use crate::objects::read::Shown;
+use crate::outward::sync::{Means, SyncError};
 use crate::store::{Store, StoreError};
 use crate::stripe::form::Form;
 use crate::stripe::object::is_user_id;
-use crate::sync::{Means, SyncError};
 
 /// Faults of a file that are named; a file of another kind has thousands.
 const MAX_FAULTS: usize = 20;

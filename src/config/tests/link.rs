@@ -28,7 +28,7 @@ fn keys_and_reference_come_from_the_file_or_the_environment() {
 
 #[test]
 fn the_key_that_is_refused_is_the_one_that_calls_write() {
-    assert_eq!(crate::config::sections::RESERVED, crate::calls::KEY_METADATA);
+    assert_eq!(crate::config::sections::RESERVED, crate::outward::calls::KEY_METADATA);
 }
 
 #[test]

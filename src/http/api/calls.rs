@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 
 use super::{Api, users};
 use crate::base::ids;
-use crate::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
@@ -26,6 +25,7 @@ use crate::http::route::Access::Api as Token;
 use crate::http::route::{self, Route, Segments, route};
 use crate::objects::read::Sent;
 use crate::objects::user::User;
+use crate::outward::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
 use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::Form;
 use crate::stripe::operation::{OperationKind, OperationParameters};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tilld::base::clock::{Clock, ManualClock};
-use tilld::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest};
+use tilld::outward::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest};
 use tilld::stripe::client::Client;
 use tilld::stripe::form::Form;
 use tilld::stripe::operation::{OperationKind, OperationParameters};

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use tilld::base::clock::{Clock, SystemClock};
 use tilld::base::thread::{Pulse, stopper};
-use tilld::calls::{Calls, UserCustomer};
 use tilld::objects::kinds;
 use tilld::objects::user;
+use tilld::outward::calls::{Calls, UserCustomer};
+use tilld::outward::sync::{Means, backfill};
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
-use tilld::sync::{Means, backfill};
 
 use crate::fake_stripe::FakeStripe;
 use crate::harness::Till;

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::Answered;
-use crate::calls::{CallsError, DoneOperation, OperationOutcome};
 use crate::http::response::{ApiError, Response};
+use crate::outward::calls::{CallsError, DoneOperation, OperationOutcome};
 use crate::stripe::error::{StripeApiError, StripeError};
 
 /// Tells what became of an operation; `shown` makes the answer from Stripe's.

@@ -9,12 +9,12 @@ use serde_json::json;
 use super::{
     Answered, CallRequest, CustomerOrAnswer, answers::respond, check_price, parameters::missing, user, user_key,
 };
-use crate::calls::{CallsError, DoneOperation, KEY_METADATA};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::objects::user::User;
+use crate::outward::calls::{CallsError, DoneOperation, KEY_METADATA};
 use crate::store::stripe_operations::Operation;
 use crate::stripe::form::Form;
 use crate::stripe::operation::OperationKind;

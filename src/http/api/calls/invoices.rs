@@ -3,12 +3,12 @@
 
 use super::subscription::subscriptions_for_calls;
 use super::{Answered, answers::unread, calls};
-use crate::calls::CallsError;
 use crate::http::api::{Api, users, views};
 use crate::http::request::{Method, Request};
 use crate::http::response::{ApiError, Page, Response};
 use crate::http::route::{self, Access, Route, Segments, route};
 use crate::objects::{customer, invoice};
+use crate::outward::calls::CallsError;
 use crate::stripe::form::Form;
 
 pub(in crate::http) const ROUTES: &[Route<Api>] =

@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 
 use super::Answered;
-use crate::calls::CallsError;
 use crate::http::api::{Api, body_object, users};
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::notify;
 use crate::objects::links::{self, Kind, Linked, Said};
+use crate::outward::calls::CallsError;
 use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::Form;
 
@@ -84,7 +84,7 @@ fn valid(id: &str) -> Result<String, ApiError> {
 }
 
 /// Reads the customer from Stripe into the tables.
-fn look_at(calls: &crate::calls::Calls, customer_id: &str) -> Result<(), ApiError> {
+fn look_at(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ApiError> {
     let path = format!("/v1/customers/{}", segment(customer_id));
     let read = calls.get(&path, Form::new(), Priority::Interactive);
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::{Answered, CallRequest, CustomerOrAnswer, answers::respond, parameters::missing, user, user_key};
 use crate::base::money::{self, MoneyError};
-use crate::calls::{DoneOperation, KEY_METADATA, OperationRequest};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::objects::payment_intent as table;
 use crate::objects::user::User;
+use crate::outward::calls::{DoneOperation, KEY_METADATA, OperationRequest};
 use crate::stripe::form::Form;
 use crate::stripe::object;
 use crate::stripe::operation::{OperationKind, OperationParameters};

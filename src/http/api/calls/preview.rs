@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::subscription::{Change, running};
 use super::{Answered, CallRequest, answers::respond, user};
-use crate::calls::{Caller, OperationRequest};
 use crate::http::api::Api;
 use crate::http::request::Request;
 use crate::http::response::{ApiError, Response};
 use crate::http::route::Segments;
 use crate::objects::subscription::ShownSubscription;
 use crate::objects::user::User;
+use crate::outward::calls::{Caller, OperationRequest};
 use crate::stripe::form::Form;
 use crate::stripe::object;
 use crate::stripe::operation::OperationKind;

@@ -4,10 +4,10 @@
 use serde_json::Value;
 
 use super::{CallRequest, subscription_path};
-use crate::calls::OperationOutcome;
 use crate::http::api::Api;
 use crate::http::response::ApiError;
 use crate::objects::subscription::ShownSubscription;
+use crate::outward::calls::OperationOutcome;
 use crate::store::mirror::{self, Key};
 use crate::stripe::object;
 

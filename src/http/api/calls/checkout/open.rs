@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::super::CallRequest;
 use super::{Order, second};
-use crate::calls::{Caller, LockedRequest, OperationOutcome, OperationRequest};
 use crate::http::response::ApiError;
 use crate::objects::user::User;
+use crate::outward::calls::{Caller, LockedRequest, OperationOutcome, OperationRequest};
 use crate::store::stripe_operations::{self as operations, Operation};
 use crate::stripe::call::segment;
 use crate::stripe::form::Form;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{Check, Repair, Repaired, What};
 use crate::notify;
 use crate::objects::{ProjectionError, again, kinds};
+use crate::outward::sync::SyncError;
 use crate::store::mirror::Key;
 use crate::store::{StoreError, in_savepoint};
-use crate::sync::SyncError;
 
 impl Check<'_, '_> {
     /// Whether the typed rows of what is the same as at Stripe are what it says.

@@ -24,12 +24,12 @@ pub use customer::UserCustomer;
 pub(crate) use locked::LockedRequest;
 pub use outcome::{DoneOperation, OperationOutcome};
 
-use crate::account::{Account, AccountError};
 use crate::base::clock::Clock;
 use crate::notify;
 use crate::notify::Context;
 use crate::objects::read::{Sent, Shown};
 use crate::objects::{ProjectionError, subscription};
+use crate::outward::account::{Account, AccountError};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
 use crate::stripe::call::{Answer, Call, Priority, Verb};

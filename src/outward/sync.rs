@@ -16,10 +16,10 @@ mod too_long;
 
 use std::sync::Arc;
 
-use crate::account::AccountError;
 use crate::base::clock::Clock;
 use crate::base::thread::{Pulse, Stop};
 use crate::notify::Context;
+use crate::outward::account::AccountError;
 use crate::store::{Store, StoreError};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;

@@ -17,6 +17,7 @@ use crate::notify::Context;
 use crate::objects::read::{Absorbed, Sent, Shown};
 use crate::objects::thin::Fetch;
 use crate::objects::{ProjectionError, kinds};
+use crate::outward::sync::{SyncError, nested};
 use crate::store::inbox::{self, Completion};
 use crate::store::outbox::{self, Effect, End, Kind};
 use crate::store::{Store, StoreError, Tx, in_savepoint};
@@ -26,7 +27,6 @@ use crate::stripe::error::StripeError;
 use crate::stripe::event::EventError;
 use crate::stripe::form::Form;
 use crate::stripe::list::{self, ListPage, PAGE};
-use crate::sync::{SyncError, nested};
 
 /// What a thin event's completion begins with.
 const WHAT: &str = "a thin event:";

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Caller, Calls, CallsError, KEY_PREFIX, OperationRequest, key_lives, text_of};
 use crate::base::ids;
-use crate::calls::outcome::{DoneOperation, OperationOutcome};
 use crate::objects::read::Sent;
+use crate::outward::calls::outcome::{DoneOperation, OperationOutcome};
 use crate::store::StoreError;
 use crate::store::stripe_operations::{self as table, NewOperation, Operation, OperationStatus, SettledOperation};
 use crate::stripe::call::Priority;

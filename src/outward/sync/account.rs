@@ -2,7 +2,7 @@
 //! deleted. Called by the flows beside it, before their first page.
 
 use super::{Means, SyncError};
-use crate::account::{self, PATH};
+use crate::outward::account::{self, PATH};
 use crate::stripe::form::Form;
 
 /// Asks for the account, as `account` says; Stripe's time, if it told.
