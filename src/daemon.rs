@@ -21,14 +21,17 @@ use crate::http::api::Api;
 use crate::http::listen::BindError;
 use crate::http::server::Server;
 use crate::http::webhook::Hooks;
-use crate::mode_at_start::ModeError;
+use crate::jobs::mode_at_start::ModeError;
+use crate::jobs::retrier::{self, Retrier};
+use crate::jobs::schedule::Tasks;
+use crate::jobs::tick::Tick;
+use crate::jobs::waiting;
+use crate::jobs::worker::Worker;
 use crate::notify::Context;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
 use crate::outward::calls::Calls;
 use crate::outward::fetch::Fetcher;
-use crate::retrier::{self, Retrier};
-use crate::scheduler::Tasks;
 use crate::store::engine::lock::{self, Lock};
 use crate::store::engine::{damage, schema};
 use crate::store::{OpenError, Store, StoreError};
@@ -37,9 +40,6 @@ use crate::stripe::error::StripeError;
 use crate::stripe::settings::Mode;
 use crate::systemd;
 use crate::systemd::sockets::{self, Passed, PassedError};
-use crate::tick::Tick;
-use crate::waiting_jobs;
-use crate::worker::Worker;
 pub use deliveries::mail_judge;
 pub(crate) use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender, waiting_for_nobody};
 use doors::Doors;
@@ -88,7 +88,7 @@ pub(crate) enum DaemonError {
     #[error(transparent)]
     Mail(#[from] MailError),
     /// More endpoints than there may be threads for them.
-    #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::delivery::MAX_ENDPOINTS)]
+    #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::jobs::lane::MAX_ENDPOINTS)]
     TooManyEndpoints(usize),
     /// A second signal.
     #[error("ended at once by a second signal; what was in hand is on disk and goes on at the next start")]
@@ -173,7 +173,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     if let Some(client) = client.clone() {
         let (fetch, rung) = bounded(1);
         let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
-        flows.spawn_waiting("fetch", move |around| waiting_jobs::fetch(fetcher, &rung, around))?;
+        flows.spawn_waiting("fetch", move |around| waiting::fetch(fetcher, &rung, around))?;
         worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
         let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
@@ -191,7 +191,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
         .clone()
         .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
     if let Some(calls) = calls.clone() {
-        flows.spawn_waiting("recovery", move |around| waiting_jobs::recover(calls, around))?;
+        flows.spawn_waiting("recovery", move |around| waiting::recover(calls, around))?;
     }
     let api = Api {
         store: store.clone(),

@@ -6,6 +6,7 @@
 // values
 pub mod base;
 pub mod descriptors;
+pub mod jobs;
 pub mod objects;
 pub mod outward;
 // decisions
@@ -17,18 +18,7 @@ pub mod store;
 pub mod stripe;
 pub mod systemd;
 // flows
-pub mod delivery;
-pub mod mode_at_start;
 pub mod notify;
-pub mod operations;
-pub mod rebuild;
-pub mod retrier;
-pub mod scheduler;
-pub mod silence;
-pub mod step;
-pub mod tick;
-pub mod waiting_jobs;
-pub mod worker;
 // the life of the process
 pub mod cli;
 pub mod daemon;

@@ -5,7 +5,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::thread::Threads;
 use crate::cli::Failure;
 use crate::config::{self, Config, Flags, Purpose, Surroundings};
-use crate::operations::Operator;
+use crate::jobs::operator::Operator;
 use crate::store::Store;
 
 /// The configuration for a command that is not the daemon.

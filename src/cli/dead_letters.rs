@@ -7,7 +7,7 @@ use crate::cli::table::{self, List, Page, time_ms};
 use crate::cli::{Failure, database, reach};
 use crate::config::Flags;
 use crate::http::admin;
-use crate::operations;
+use crate::jobs::operator;
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::{Reader, Store, StoreError};
 
@@ -94,7 +94,7 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
         Command::Discard { id, reason } => {
             let (event, operator) = (id.clone(), database::operator());
             let discarded = database::with_store(&config, |store| {
-                Ok(store.write(move |tx| operations::discard(tx, &event, reason.as_deref(), operator))?)
+                Ok(store.write(move |tx| operator::discard(tx, &event, reason.as_deref(), operator))?)
             })?;
             if !discarded {
                 return Err(unknown(&[id]));
@@ -138,8 +138,7 @@ fn replay(store: &Store, which: Which) -> Result<usize, Failure> {
     let operator = database::operator();
     if which.ids.is_empty() {
         let kind = which.event_type;
-        let replayed =
-            store.write(move |tx| operations::replay_dead_letters(tx, kind.as_deref(), u32::MAX, operator))?;
+        let replayed = store.write(move |tx| operator::replay_dead_letters(tx, kind.as_deref(), u32::MAX, operator))?;
         return Ok(replayed.len());
     }
     let missing = store.read(|reader| missing(reader, &which.ids))?;
@@ -147,7 +146,7 @@ fn replay(store: &Store, which: Which) -> Result<usize, Failure> {
         return Err(unknown(&missing));
     }
     Ok(store.write(move |tx| {
-        which.ids.iter().try_for_each(|id| operations::replay(tx, id, operator).map(|_| ()))?;
+        which.ids.iter().try_for_each(|id| operator::replay(tx, id, operator).map(|_| ()))?;
         Ok(which.ids.len())
     })?)
 }

@@ -8,7 +8,7 @@ use crate::cli::table::{self, List, Page, cell, time_ms, time_s};
 use crate::cli::{Failure, database, reach};
 use crate::config::Flags;
 use crate::http::admin;
-use crate::operations;
+use crate::jobs::operator;
 use crate::store::Store;
 use crate::store::inbox::{self, Attempt, Entry, Filter, Status};
 
@@ -22,7 +22,7 @@ pub(crate) enum Command {
         #[arg(long = "type", value_name = "TYPE")]
         event_type: Option<String>,
         /// Only events in this state: pending, processed, ignored, retrying, dead
-        #[arg(long, value_parser = operations::parse_status)]
+        #[arg(long, value_parser = operator::parse_status)]
         status: Option<Status>,
         /// How much, and how it is printed
         #[command(flatten)]
@@ -146,11 +146,11 @@ fn require(store: &Store, ids: &[String]) -> Result<(), Failure> {
 fn replay(store: &Store, which: Which) -> Result<usize, Failure> {
     let operator = database::operator();
     if which.ids.is_empty() {
-        return Ok(store.write(move |tx| operations::replay_all(tx, which.event_type.as_deref(), operator))?);
+        return Ok(store.write(move |tx| operator::replay_all(tx, which.event_type.as_deref(), operator))?);
     }
     require(store, &which.ids)?;
     Ok(store.write(move |tx| {
-        which.ids.iter().try_for_each(|id| operations::replay(tx, id, operator).map(|_| ()))?;
+        which.ids.iter().try_for_each(|id| operator::replay(tx, id, operator).map(|_| ()))?;
         Ok(which.ids.len())
     })?)
 }

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use crate::cli::table::{self, List, Page, cell, time_ms};
 use crate::cli::{Failure, database, reach};
 use crate::config::Flags;
+use crate::daemon;
+use crate::jobs::operator;
 use crate::notify::resync;
 use crate::store::outbox::rows::{self, Filter, OutboxRow};
 use crate::store::webhook_endpoints::{self, Endpoint};
 use crate::store::{Reader, Store};
-use crate::{daemon, operations};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
@@ -143,7 +144,7 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
             let operator = database::operator();
             database::with_store(&config, |store| {
                 known(store, id)?;
-                if store.write(move |tx| operations::discard_delivery(tx, id, reason.as_deref(), operator))? {
+                if store.write(move |tx| operator::discard_delivery(tx, id, reason.as_deref(), operator))? {
                     return Ok(());
                 }
                 let message = format!("row {id} was delivered, is being delivered now, or was discarded before");
@@ -167,7 +168,7 @@ fn resync(config: &crate::config::Config, url: &str) -> Result<usize, Failure> {
     let operator = database::operator();
     database::with_store(config, |store| {
         let count = resync::resync(store, &context, (url, operator.now_ms), None)?;
-        store.write(move |tx| operations::note_resync(tx, count, operator))?;
+        store.write(move |tx| operator::note_resync(tx, count, operator))?;
         Ok(count)
     })
 }
@@ -179,7 +180,7 @@ fn retry(store: &Store, ids: Vec<i64>) -> Result<(), Failure> {
     let busy = store.write(move |tx| {
         let mut busy = Vec::new();
         for id in ids {
-            if !operations::deliver_again(tx, id, operator)? {
+            if !operator::deliver_again(tx, id, operator)? {
                 busy.push(format!("row {id} is being delivered now; nothing is to be done about it"));
             }
         }

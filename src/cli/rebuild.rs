@@ -10,8 +10,8 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::cli::{Failure, database, table};
 use crate::config::{Config, Flags};
 use crate::daemon;
+use crate::jobs::rebuild::{self, RebuildError, Rebuilt, Task};
 use crate::objects::rebuild::Difference;
-use crate::rebuild::{self, RebuildError, Rebuilt, Task};
 use crate::store::engine::lock;
 use crate::store::engine::{damage, replace, schema};
 

@@ -4,7 +4,7 @@
 use crate::base::thread::Stop;
 use crate::base::verdict::Verdict;
 use crate::config::Config;
-use crate::delivery::{self, Books, Judge, Lane, judge};
+use crate::jobs::lane::{self, Books, Judge, Lane, judge};
 use crate::notify::Context;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
 use crate::notify::endpoints::target::Allowed;
@@ -155,7 +155,7 @@ pub(super) fn start(
     flows: &mut Flows,
 ) -> Result<(), DaemonError> {
     let webhooks = &config.endpoints;
-    if webhooks.len() > delivery::MAX_ENDPOINTS {
+    if webhooks.len() > lane::MAX_ENDPOINTS {
         return Err(DaemonError::TooManyEndpoints(webhooks.len()));
     }
     let context = super::context(config);
@@ -174,7 +174,7 @@ pub(super) fn start(
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {
-        let (rescued, spent) = store.write(move |tx| delivery::rescue(tx, now_ms))?;
+        let (rescued, spent) = store.write(move |tx| lane::rescue(tx, now_ms))?;
         if rescued > 0 {
             log::info!("deliveries that were under way are done again count={rescued}");
         }

@@ -10,10 +10,10 @@ use crate::base::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 use crate::config::Config;
 use crate::http::throttle::Throttle;
 use crate::http::webhook;
+use crate::jobs::schedule;
+use crate::jobs::silence::Silence;
+use crate::jobs::step::{self, Job, Surroundings};
 use crate::notify::Context;
-use crate::scheduler;
-use crate::silence::Silence;
-use crate::step::{self, Job, Surroundings};
 use crate::store::Store;
 
 /// What is looked at beside what falls due by time: refusals that had no line of their own, and silence.
@@ -99,7 +99,7 @@ impl<'a> Flows<'a> {
     }
 
     /// Takes over threads that were started with [`Flows::stop`] and wait for the network.
-    pub(super) fn adopt(&mut self, started: Vec<scheduler::Started>) {
+    pub(super) fn adopt(&mut self, started: Vec<schedule::Started>) {
         self.handles.extend(started.into_iter().map(|(_, handle, _)| handle));
     }
 

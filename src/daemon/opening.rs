@@ -3,7 +3,7 @@
 
 use super::DaemonError;
 use crate::config::Config;
-use crate::mode_at_start;
+use crate::jobs::mode_at_start;
 use crate::notify::Context;
 use crate::objects::{recompute, relink};
 use crate::store::engine::schema;

@@ -8,7 +8,7 @@ use super::api::{Api, body_object};
 use super::request::Request;
 use super::response::{ApiError, DEFAULT_LIMIT, MAX_LIMIT, Page, Response};
 use super::route::Segments;
-use crate::operations::{self, Operator};
+use crate::jobs::operator::{self, Operator};
 use crate::store::inbox::{self, Filter};
 use crate::store::{StoreError, Tx, dead_letters, retries};
 
@@ -45,7 +45,7 @@ fn requeue<T: Send + 'static>(
 
 pub(super) fn list_events(api: &Api, request: &Request, _: &Segments) -> Answered {
     let page = Page::from_request(request)?;
-    let status = request.parameter("status").map(|text| operations::parse_status(&text)).transpose();
+    let status = request.parameter("status").map(|text| operator::parse_status(&text)).transpose();
     let filter = Filter {
         event_type: request.parameter("type"),
         status: status.map_err(|message| ApiError::parameter("status", message))?,
@@ -66,7 +66,7 @@ pub(super) fn get_event(api: &Api, _: &Request, segments: &Segments) -> Answered
 
 pub(super) fn replay_event(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let (id, operator) = (event_id(segments).to_owned(), operator(api));
-    match requeue(api, move |tx| operations::replay(tx, &id, operator))? {
+    match requeue(api, move |tx| operator::replay(tx, &id, operator))? {
         true => shown_event(api, event_id(segments)),
         false => Err(unknown_event(event_id(segments))),
     }
@@ -107,7 +107,7 @@ pub(super) fn get_dead_letter(api: &Api, _: &Request, segments: &Segments) -> An
 pub(super) fn replay_dead_letter(api: &Api, _: &Request, segments: &Segments) -> Answered {
     let (id, operator) = (event_id(segments).to_owned(), operator(api));
     let replayed = requeue(api, move |tx| match dead_letters::find(tx, &id)? {
-        Some(_) => operations::replay(tx, &id, operator),
+        Some(_) => operator::replay(tx, &id, operator),
         None => Ok(false),
     })?;
     if replayed { shown_event(api, event_id(segments)) } else { Err(unknown_letter(event_id(segments))) }
@@ -128,7 +128,7 @@ pub(super) fn replay_dead_letters(api: &Api, request: &Request, _: &Segments) ->
         },
     };
     let operator = operator(api);
-    let ids = requeue(api, move |tx| operations::replay_dead_letters(tx, event_type.as_deref(), limit, operator))?;
+    let ids = requeue(api, move |tx| operator::replay_dead_letters(tx, event_type.as_deref(), limit, operator))?;
     Ok(Response::json(200, &json!({"replayed": ids.len(), "event_ids": ids})))
 }
 
@@ -139,7 +139,7 @@ pub(super) fn discard_dead_letter(api: &Api, request: &Request, segments: &Segme
         Some(_) => return Err(ApiError::parameter("reason", "reason takes a text")),
     };
     let (id, operator) = (event_id(segments).to_owned(), operator(api));
-    let discarded = api.store.write(move |tx| operations::discard(tx, &id, reason.as_deref(), operator))?;
+    let discarded = api.store.write(move |tx| operator::discard(tx, &id, reason.as_deref(), operator))?;
     if discarded {
         Ok(Response::json(200, &json!({"id": event_id(segments), "discarded": true})))
     } else {

@@ -13,16 +13,16 @@ use tilld::base::clock::Clock;
 use tilld::base::retry::{self, RetryPolicy};
 use tilld::base::thread::{Pulse, Threads, stopper};
 use tilld::http::request::Method;
+use tilld::jobs::retrier::{Retrier, TICKETS};
+use tilld::jobs::step::Surroundings;
+use tilld::jobs::worker::{Step, Worker};
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
 use tilld::objects::{Event, ProjectionContext, ProjectionError};
-use tilld::retrier::{Retrier, TICKETS};
-use tilld::step::Surroundings;
 use tilld::store::inbox::{self, Completion};
 use tilld::store::{Store, StoreError, Tx};
 use tilld::stripe::event;
-use tilld::worker::{Step, Worker};
 
 use crate::harness::{DAY_S, START_S, Setup, Till};
 use crate::live::{Live, database, witness};
@@ -334,7 +334,7 @@ fn the_retry_thread_pauses_while_the_database_refuses_its_writes() {
     let (stopper, stop) = stopper();
     let work = move || {
         let around = Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &Pulse::default() };
-        tilld::step::run(retrier, &tickets, &around);
+        tilld::jobs::step::run(retrier, &tickets, &around);
     };
     let thread = Threads::default().spawn("retrier", work).unwrap();
     std::thread::sleep(Duration::from_millis(300));

@@ -20,11 +20,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tilld::base::clock::ManualClock;
 use tilld::base::thread::{Stop, Stopper, stopper};
-use tilld::delivery::{Books, Lane, Stepped};
+use tilld::jobs::lane::{Books, Lane, Stepped};
+use tilld::jobs::step::{Cause, Job, Surroundings};
 use tilld::notify::endpoints::target::{Allowed, Guard};
 use tilld::notify::endpoints::webhook::{Sender, Signing, Timeouts};
 use tilld::notify::endpoints::{Endpoint, fingerprint};
-use tilld::step::{Cause, Job, Surroundings};
 use tilld::store::outbox::{self, Kind, NewEffect};
 use tilld::store::{Store, StoreError};
 

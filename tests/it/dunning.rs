@@ -264,8 +264,8 @@ fn survive(mut till: Till) -> Till {
     loop {
         let now_ms = till.clock.now_ms();
         match till.worker.step(now_ms) {
-            Ok(tilld::worker::Step::Idle) => return till,
-            Ok(tilld::worker::Step::Worked) => {}
+            Ok(tilld::jobs::worker::Step::Idle) => return till,
+            Ok(tilld::jobs::worker::Step::Worked) => {}
             Err(StoreError::Unavailable(_)) => {
                 till = reopened(till);
                 till.worker.recover(now_ms, &tilld::base::thread::Pulse::default()).unwrap();

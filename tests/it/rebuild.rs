@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::rebuild::{self, Task};
+use tilld::jobs::rebuild::{self, Task};
 use tilld::store::Store;
 use tilld::store::engine::schema;
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
 use tilld::base::retry::RetryPolicy;
+use tilld::jobs::operator::{self, Operator};
+use tilld::jobs::step::{Loop, Next};
 use tilld::objects::kinds;
-use tilld::operations::{self, Operator};
 use tilld::outward::fetch::Fetcher;
-use tilld::step::{Loop, Next};
 use tilld::store::outbox::{self, End, Kind, NewEffect};
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
@@ -51,7 +51,7 @@ impl Setting {
 
     fn replay(&mut self, event_id: &str) {
         let (id, operator) = (event_id.to_owned(), Operator { actor: "cli", now_ms: self.till.clock.now_ms() });
-        assert!(self.till.store.write(move |tx| operations::replay(tx, &id, operator)).unwrap());
+        assert!(self.till.store.write(move |tx| operator::replay(tx, &id, operator)).unwrap());
         self.till.settle();
     }
 

@@ -8,7 +8,7 @@ use crate::config::keys::{Form, Section, number, secret, secrets, text};
 use crate::config::reader::Reader;
 use crate::config::{Stripe, urls, words};
 use crate::http::webhook::WebhookEndpoint;
-use crate::scheduler::Nightly;
+use crate::jobs::schedule::Nightly;
 use crate::stripe::settings::{ApiKey, Settings};
 
 pub(in crate::config) const API_VERSION: &str = "2026-09-30.endive";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tilld::base::clock::Clock;
-use tilld::delivery::{Books, Lane, judge};
+use tilld::jobs::lane::{Books, Lane, judge};
 use tilld::notify::endpoints::sign;
 use tilld::notify::resync;
 
@@ -102,8 +102,8 @@ fn an_answer_that_a_newer_one_has_overtaken_is_not_told_whatever_became_of_the_n
     let note = till.value("SELECT last_error FROM outbox ORDER BY id LIMIT 1");
     assert_eq!(note, "row 3 has a newer answer of the same user");
     // An old one that an operator wants again.
-    let operator = tilld::operations::Operator { actor: "cli", now_ms: START_MS };
-    assert!(till.store.write(move |tx| tilld::operations::deliver_again(tx, 1, operator)).unwrap());
+    let operator = tilld::jobs::operator::Operator { actor: "cli", now_ms: START_MS };
+    assert!(till.store.write(move |tx| tilld::jobs::operator::deliver_again(tx, 1, operator)).unwrap());
     lane.settle();
     assert_eq!(heard(&receiver)["alice"], ["active"]);
     assert_eq!(till.value("SELECT status FROM outbox WHERE id = 1"), "skipped");

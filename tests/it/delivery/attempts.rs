@@ -1,6 +1,6 @@
 //! One attempt: what is sent, and what each kind of answer leads to.
 
-use tilld::delivery::DELAYS_S;
+use tilld::jobs::lane::DELAYS_S;
 use tilld::notify::attempt::DeliveryOutcome;
 use tilld::notify::endpoints::target::{Allowed, Guard};
 use tilld::notify::endpoints::webhook::{Sender, Signing, Timeouts};

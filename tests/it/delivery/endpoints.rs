@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tilld::base::clock::Clock;
+use tilld::jobs::operator::{self, Operator};
+use tilld::jobs::step::Cause;
 use tilld::notify::endpoints::Endpoint;
-use tilld::operations::{self, Operator};
-use tilld::step::Cause;
 use tilld::store::webhook_endpoints;
 
 use super::receiver::{Receiver, Reply};
@@ -47,7 +47,7 @@ fn an_endpoint_that_is_gone_gets_nothing_more_and_the_operator_is_told_once() {
 
     // One of its rows, tried again by hand, enables it.
     let (id, operator) = (rows[2], Operator { actor: "cli", now_ms: till.clock.now_ms() });
-    assert!(till.store.write(move |tx| operations::deliver_again(tx, id, operator)).unwrap());
+    assert!(till.store.write(move |tx| operator::deliver_again(tx, id, operator)).unwrap());
     assert_eq!((lane.settle(), receiver.count()), (1, 2));
     assert!(is_disabled(&till, &receiver.url()), "it says so again");
 }

@@ -76,8 +76,8 @@ fn a_refused_endpoint_keeps_its_events() {
     let id = put(&till.store, "https://10.0.0.1/hook", None, 1);
     let sender = Sender::new("https://10.0.0.1/hook", Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
     let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-    let books = tilld::delivery::Books::Endpoint(super::endpoint("https://10.0.0.1/hook"));
-    let lane = tilld::delivery::Lane::new(till.store.clone(), "https://10.0.0.1/hook", books, attempt);
+    let books = tilld::jobs::lane::Books::Endpoint(super::endpoint("https://10.0.0.1/hook"));
+    let lane = tilld::jobs::lane::Lane::new(till.store.clone(), "https://10.0.0.1/hook", books, attempt);
     assert_eq!(super::Stepper::over(&till, lane).settle(), 1);
     assert_eq!(super::state(&till, id).0, "pending");
     let why = till.value("SELECT last_error FROM outbox");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use rusqlite::Connection;
-use tilld::delivery::{Books, Lane};
+use tilld::jobs::lane::{Books, Lane};
 use tilld::notify::notices::HOLD_MS;
 use tilld::store::engine::schema;
 use tilld::store::outbox::Effect;
@@ -100,7 +100,7 @@ fn an_attempt_in_which_the_process_died_counts_and_a_mail_that_kills_it_is_given
     for death in 1..=8 {
         let claimed = till.store.write(|tx| deliveries::claim(tx, MAIL, 1, START_MS)).unwrap();
         assert_eq!(claimed.effects[0].attempts, death);
-        let (rescued, spent) = till.store.write(|tx| tilld::delivery::rescue(tx, START_MS)).unwrap();
+        let (rescued, spent) = till.store.write(|tx| tilld::jobs::lane::rescue(tx, START_MS)).unwrap();
         assert_eq!((rescued, spent.len()), if death < 8 { (1, 0) } else { (0, 1) }, "death {death}");
     }
     assert_eq!(till.value("SELECT group_concat(status, ' ') FROM outbox"), "failed pending");

@@ -7,8 +7,8 @@ use tilld::notify::attempt::DeliveryOutcome;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tilld::delivery::{Books, DELAYS_S, Lane};
-use tilld::operations::{self, Operator};
+use tilld::jobs::lane::{Books, DELAYS_S, Lane};
+use tilld::jobs::operator::{self, Operator};
 use tilld::store::outbox::Effect;
 use tilld::store::outbox::deliveries;
 
@@ -87,7 +87,7 @@ fn a_users_failure_keeps_waiting_only_what_is_behind_it() {
     assert_eq!(state(&till, rows[1]), ("pending".to_owned(), 0, 0), "no attempt is counted that was not made");
     // Whoever is discarded keeps nobody waiting.
     let operator = Operator { actor: "cli", now_ms: START_MS };
-    assert!(till.store.write(move |tx| operations::discard_delivery(tx, stuck, None, operator)).unwrap());
+    assert!(till.store.write(move |tx| operator::discard_delivery(tx, stuck, None, operator)).unwrap());
     assert_eq!(lane.settle(), 2);
     assert_eq!(ids(&taken)[2..], [rows[1], rows[4]]);
 }
@@ -139,7 +139,7 @@ fn what_a_process_that_died_had_in_hand_is_done_again_and_not_counted() {
     assert_eq!(claimed.effects.len(), 5);
     let mut lane = Stepper::of(&till, &receiver.url());
     assert_eq!(lane.settle(), 0, "it belongs to another claim");
-    assert_eq!(till.store.write(|tx| tilld::delivery::rescue(tx, START_MS)).unwrap(), (5, vec![]));
+    assert_eq!(till.store.write(|tx| tilld::jobs::lane::rescue(tx, START_MS)).unwrap(), (5, vec![]));
     assert_eq!(lane.settle(), 5);
     assert!(rows.iter().all(|id| state(&till, *id) == ("done".to_owned(), 1, 0)));
     let bodies: Vec<String> = receiver.got().iter().map(super::receiver::Got::text).collect();
@@ -155,7 +155,7 @@ fn a_clock_that_is_set_back_keeps_nothing_waiting() {
     let new = put(&till.store, URL, None, 2);
     assert_eq!(state(&till, id).0, "done");
     till.clock.advance(-3 * 86_400 * 1000);
-    lane.correct(tilld::step::Cause::SetBack(3 * 86_400));
+    lane.correct(tilld::jobs::step::Cause::SetBack(3 * 86_400));
     assert_eq!(lane.settle(), 1);
     assert_eq!(state(&till, new).0, "done");
 }

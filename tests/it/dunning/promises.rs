@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use serde_json::{Value, json};
-use tilld::delivery::{Books, Lane};
+use tilld::jobs::lane::{Books, Lane};
 use tilld::notify::mail::{Mailer, Security, Server, Settings};
 use tilld::store::outbox::Effect;
 

@@ -7,15 +7,15 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
 use tilld::base::thread::{Pulse, stopper};
+use tilld::jobs::retrier::Retrier;
+use tilld::jobs::step::{Job, Loop, Surroundings};
+use tilld::jobs::tick::Tick;
 use tilld::notify::Context;
 use tilld::notify::project;
 use tilld::objects::{Event, ProjectionError};
-use tilld::retrier::Retrier;
-use tilld::step::{Job, Loop, Surroundings};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;
-use tilld::tick::Tick;
 
 use super::event;
 use crate::harness::{DAY_S, SECRET, START_S, Setup, Till, notify};
@@ -213,7 +213,7 @@ fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
         sent.send(()).unwrap();
         tilld::notify::attempt::DeliveryOutcome::Done(None)
     });
-    let lane = tilld::delivery::Lane::new(till.store.clone(), APPLICATION, tilld::delivery::Books::None, attempt);
+    let lane = tilld::jobs::lane::Lane::new(till.store.clone(), APPLICATION, tilld::jobs::lane::Books::None, attempt);
     let (mut lane, now_ms, start) = (Loop::new(lane), till.clock.now_ms(), Instant::now());
     // Whether a delivery that is due is made.
     let mut may = |moved_ms: i64, seconds: u64| {

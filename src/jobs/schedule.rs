@@ -11,13 +11,13 @@ use crossbeam_channel::{Sender, never};
 use crate::base::clock::Clock;
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
+use crate::jobs::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::notify::Context;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::kinds;
 use crate::outward::sync::drift::{self, Outcome, Tally};
 use crate::outward::sync::{Means, SyncError, catch_up};
-use crate::step::{self, Cause, Job, NAP, Next, Surroundings};
 use crate::store::Store;
 use crate::stripe::client::Client;
 

@@ -8,9 +8,9 @@ use crossbeam_channel::Sender;
 
 use crate::base::retry::{self, RetryPolicy};
 use crate::base::verdict::Verdict;
+use crate::jobs::step::{Cause, Job, Next, Surroundings};
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
-use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, Failure, Pending, Status};
 use crate::store::retries::{self, Retry};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 
+use crate::jobs::step::{self, Cause, Job, JobError, NAP, Next, Reaction, Surroundings};
 use crate::outward::calls::{Calls, CallsError};
 use crate::outward::fetch::{Fetcher, Step};
-use crate::step::{self, Cause, Job, JobError, NAP, Next, Reaction, Surroundings};
 use crate::store::StoreError;
 
 /// How often operations in doubt are looked for.

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crate::base::leap::{self, Caution};
 use crate::base::thread::Pulse;
+use crate::jobs::step::{Cause, Job, Next, Surroundings};
 use crate::notify;
 use crate::notify::Context;
 use crate::notify::notices;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::derived;
 use crate::objects::{effective, payment_failures};
-use crate::step::{Cause, Job, Next, Surroundings};
 use crate::store::{Store, StoreError};
 
 /// How often it looks.
