@@ -3,14 +3,14 @@
 
 pub mod admin;
 pub mod api;
-pub mod guard;
+pub mod door;
 pub mod health;
 pub mod listen;
 pub mod private;
+pub mod public;
 pub mod request;
 pub mod response;
 pub mod route;
 pub mod server;
 pub mod stripe_threads;
 pub mod throttle;
-pub mod webhook;

@@ -13,8 +13,8 @@ use tilld::base::thread::Threads;
 use tilld::config::{Flags, Purpose, Surroundings};
 use tilld::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::http::listen;
+use tilld::http::public::{self, Hooks};
 use tilld::http::server::{self, Handler, Options, Reply};
-use tilld::http::webhook::{self, Hooks};
 use tilld::store::Store;
 use tilld::store::engine::schema;
 
@@ -139,7 +139,7 @@ pub fn serve_without_worker(database: &Path) {
     let (bell, _rung) = crossbeam_channel::bounded(1);
     let hooks = Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() };
     let handler: Arc<Handler> =
-        Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
+        Arc::new(move |request, reply: Reply| public::answer(&hooks, request, |response| reply.send(response)));
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();
     let address = bound.address().to_owned();
     let limits = tilld::daemon::limits(&config, true);

@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tilld::http::guard::fuzzing::{Chunks, Head, Length, MAX_HEADERS, Refusal, Rules, parse, passed_on};
-use tilld::http::guard::{BODY_HEADER, Bodies, PEER_HEADER};
+use tilld::http::door::fuzzing::{Chunks, Head, Length, MAX_HEADERS, Refusal, Rules, parse, passed_on};
+use tilld::http::door::{BODY_HEADER, Bodies, PEER_HEADER};
 
 /// Head and body limits that an input can choose.
 const LIMITS: [(usize, usize); 4] = [(16_384, 1_048_576), (512, 64), (128, 0), (64, 4096)];

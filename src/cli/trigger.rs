@@ -9,7 +9,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::ids;
 use crate::cli::{Failure, database, post, reach, table};
 use crate::config::{Config, Flags};
-use crate::http::webhook::WebhookEndpoint;
+use crate::http::public::WebhookEndpoint;
 use crate::stripe::object::is_user_id;
 use crate::stripe::signature;
 use crate::trigger::{self, ApiVersion, Spec, TriggerError};

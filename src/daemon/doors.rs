@@ -8,11 +8,11 @@ use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::http;
 use crate::http::api::{self, Api};
-use crate::http::guard::{Limits, Rules};
+use crate::http::door::{Limits, Rules};
 use crate::http::listen::{self, Bound};
+use crate::http::public::{self, Hooks};
 use crate::http::server::{self, Handler, Options, Reply, Server};
 use crate::http::stripe_threads::{self, StripeThreads};
-use crate::http::webhook::{self, Hooks};
 use crate::systemd::sockets::Passed;
 
 /// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
@@ -82,7 +82,7 @@ impl Doors<'_> {
         (private, api): (Bound, Api),
     ) -> Result<(Vec<Server>, Vec<Handle>), DaemonError> {
         let hook_handler: Arc<Handler> =
-            Arc::new(move |request, reply: Reply| webhook::answer(&hooks, request, |response| reply.send(response)));
+            Arc::new(move |request, reply: Reply| public::answer(&hooks, request, |response| reply.send(response)));
         let (api_handler, handles) = self.api_handler(api)?;
         let hook_limits = Limits { connections: self.room.connections, ..limits(self.config, true) };
         let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };

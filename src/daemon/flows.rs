@@ -8,8 +8,8 @@ use crossbeam_channel::Receiver;
 use crate::base::clock::Clock;
 use crate::base::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 use crate::config::Config;
+use crate::http::public;
 use crate::http::throttle::Throttle;
-use crate::http::webhook;
 use crate::jobs::schedule;
 use crate::jobs::silence::Silence;
 use crate::jobs::step::{self, Job, Surroundings};
@@ -27,7 +27,7 @@ pub(super) fn beside(
     let (store, context, is_pulled) = (store.clone(), Arc::clone(context), config.stripe.is_pulled());
     let mut silence = silence_s.map(|limit_s| Silence::new(store, context, limit_s, is_pulled));
     move |now_ms| {
-        webhook::tell_refused(&refused);
+        public::tell_refused(&refused);
         let looked = silence.as_mut().map_or(Ok(false), |silence| silence.step(now_ms));
         if let Err(error) = looked {
             log::info!("whether events come was not looked at: {error}");

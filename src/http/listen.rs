@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use super::guard::Listener;
 use crate::base::address::Address;
 use crate::base::host::is_loopback;
+use crate::http::door::Listener;
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]

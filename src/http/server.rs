@@ -14,12 +14,12 @@ use std::time::Instant;
 
 use rustix::process::geteuid;
 
-use super::guard::{self, BODY_HEADER, Bodies, Guard, Limits, PEER_HEADER, Pool};
 use super::listen::Bound;
 use super::request::{Method, Request};
 use super::response::{ApiError, Response};
 use crate::base::ids::random_token;
 use crate::base::thread::{Handle, Stop, Stopper, Threads, stopper};
+use crate::http::door::{self, BODY_HEADER, Bodies, Guard, Limits, PEER_HEADER, Pool};
 
 /// Answers a request, now or later. Called on several threads at once.
 pub type Handler = dyn Fn(Request, Reply) + Send + Sync;
@@ -81,7 +81,7 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
         }
     }
     let opened = Pool::open(&path, bodies)
-        .and_then(|pool| guard::open(options.name, bound.listener, pool, options.limits, threads));
+        .and_then(|pool| door::open(options.name, bound.listener, pool, options.limits, threads));
     match opened {
         Ok(guard) => started.guard = Some(guard),
         Err(error) => {

@@ -7,7 +7,7 @@ use std::io;
 
 use listenfd::ListenFd;
 
-use crate::http::guard::Listener;
+use crate::http::door::Listener;
 
 const PUBLIC: &str = "public";
 const PRIVATE: &str = "private";

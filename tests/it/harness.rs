@@ -16,10 +16,10 @@ use tilld::base::secret::Secret;
 use tilld::base::thread::{Handle, Pulse, Threads, stopper};
 use tilld::http::api::Api;
 use tilld::http::api::offers::Offers;
+use tilld::http::public::{self, Hooks, WebhookEndpoint};
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
 use tilld::http::route::Tokens;
-use tilld::http::webhook::{self, Hooks, WebhookEndpoint};
 use tilld::jobs::rebuild::{self, Task};
 use tilld::jobs::retrier::{Retrier, Ticket};
 use tilld::jobs::step::{Job, Loop, Next, Surroundings};
@@ -191,7 +191,7 @@ impl Till {
     /// What the public listener answers to any request.
     pub fn hook(&self, request: &Request) -> (u16, Value) {
         let (told, answer) = crossbeam_channel::bounded(1);
-        webhook::answer(&self.hooks, request.clone(), move |response| told.send(response).unwrap());
+        public::answer(&self.hooks, request.clone(), move |response| told.send(response).unwrap());
         read(answer.recv().unwrap())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::keys::{Section, number};
 use crate::config::reader::Reader;
-use crate::http::guard::{IDLE_TIMEOUT, Limits, Rules};
+use crate::http::door::{IDLE_TIMEOUT, Limits, Rules};
 
 pub(super) const LIMITS: Section = Section::once(
     "limits",

@@ -7,7 +7,7 @@ use crate::base::secret::{Secret, shown};
 use crate::config::keys::{Form, Section, number, secret, secrets, text};
 use crate::config::reader::Reader;
 use crate::config::{Stripe, urls, words};
-use crate::http::webhook::WebhookEndpoint;
+use crate::http::public::WebhookEndpoint;
 use crate::jobs::schedule::Nightly;
 use crate::stripe::settings::{ApiKey, Settings};
 

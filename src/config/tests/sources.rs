@@ -1,7 +1,7 @@
 //! Where values come from, and which source wins.
 
 use super::*;
-use crate::http::guard::Rules;
+use crate::http::door::Rules;
 
 fn one_secret(world: &World) -> String {
     client(&world.tool()).api_key.expose_to_tests().to_owned()

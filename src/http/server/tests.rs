@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 const PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 3000;
 const LIMITS: Limits = Limits {
-    rules: guard::Rules { head_bytes: 16_384, body_bytes: BODY_BYTES, length_required: false },
+    rules: door::Rules { head_bytes: 16_384, body_bytes: BODY_BYTES, length_required: false },
     connections: 64,
     request_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
