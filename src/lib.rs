@@ -4,23 +4,18 @@
 //! invariants and the walk of one webhook with file names.
 
 // values
+pub mod app;
 pub mod base;
-pub mod descriptors;
 pub mod jobs;
 pub mod objects;
 pub mod outward;
 // decisions
 // configuration
-pub mod config;
 // edges
 pub mod http;
 pub mod store;
 pub mod stripe;
-pub mod systemd;
 // flows
 pub mod notify;
 // the life of the process
-pub mod cli;
-pub mod daemon;
 // sample events
-pub mod trigger;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tilld::cli::main()
+    tilld::app::cli::main()
 }

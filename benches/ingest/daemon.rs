@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use tilld::app::config::{Flags, Purpose, Surroundings};
+use tilld::app::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::base::clock::{Clock, SystemClock};
 use tilld::base::thread::Threads;
-use tilld::config::{Flags, Purpose, Surroundings};
-use tilld::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::http::listen;
 use tilld::http::public::{self, Hooks};
 use tilld::http::server::{self, Handler, Options, Reply};
@@ -131,7 +131,7 @@ impl Drop for Daemon {
 /// The public half of the daemon, until it is killed: nobody takes the events out of the inbox.
 pub fn serve_without_worker(database: &Path) {
     let around = Surroundings::of_process();
-    let config = tilld::config::load(&Flags::default(), &around, Purpose::Serve).unwrap();
+    let config = tilld::app::config::load(&Flags::default(), &around, Purpose::Serve).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     schema::up(database, clock.now_ms()).unwrap();
     let threads = Threads::default();
@@ -142,7 +142,7 @@ pub fn serve_without_worker(database: &Path) {
         Arc::new(move |request, reply: Reply| public::answer(&hooks, request, |response| reply.send(response)));
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();
     let address = bound.address().to_owned();
-    let limits = tilld::daemon::limits(&config, true);
+    let limits = tilld::app::daemon::limits(&config, true);
     let options = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits };
     let _server = server::serve(bound, options, &threads, &handler).unwrap();
     eprintln!("listening public={address} private=-");

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use tilld::app::trigger::{self, ApiVersion, Spec};
 use tilld::stripe::signature;
-use tilld::trigger::{self, ApiVersion, Spec};
 
 pub const SECRET: &str = "whsec_bench";
 const USER: &str = "bench-00000000";

@@ -6,10 +6,10 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::app::trigger::ApiVersion;
 use tilld::base::clock::Clock;
 use tilld::outward::sync::backfill::{self, Order};
 use tilld::outward::sync::catch_up;
-use tilld::trigger::ApiVersion;
 
 use crate::drift::means_with;
 use crate::fake_stripe::{FakeStripe, Fault, Recorded, Rule};

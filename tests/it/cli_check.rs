@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::app::trigger::{self, ApiVersion, Spec};
 use tilld::objects::kinds;
-use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::{PATH, SECRET, START_S, Till};
@@ -358,7 +358,7 @@ fn refused_webhooks_are_told_by_code() {
     let live = crate::live::Live::start(dir.path());
     check_at(dir.path(), &live, &[]).says("ok", "refused webhooks", &["none"]);
     for _ in 0..3 {
-        tilld::cli::post::post(&crate::live::url_of(&live.public, PATH), &[], b"{}").unwrap();
+        tilld::app::cli::post::post(&crate::live::url_of(&live.public, PATH), &[], b"{}").unwrap();
     }
     check_at(dir.path(), &live, &[]).says("warn", "refused webhooks", &["signature_missing: 3"]);
 }

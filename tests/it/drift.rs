@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::app::trigger::ApiVersion;
 use tilld::base::clock::Clock;
 use tilld::base::object_kind::ObjectKind;
 use tilld::base::thread::{Pulse, Stopper, stopper};
@@ -17,7 +18,6 @@ use tilld::outward::sync::drift::{self, DriftReport, What};
 use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, Settings};
-use tilld::trigger::ApiVersion;
 
 use crate::catch_up::{env, number, texts};
 use crate::fake_stripe::{FakeStripe, Fault};

@@ -1,7 +1,7 @@
 //! What happens at Stripe in the life of a customer, and what tilld must know of it in the end.
 
 use serde_json::{Value, json};
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use crate::harness::{DAY_S, START_S, Till};
 use crate::story::{Story, T0, intent_failed, intent_succeeded, invoice_failed, invoice_paid};

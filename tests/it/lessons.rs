@@ -4,12 +4,12 @@
 mod secrets;
 
 use serde_json::{Value, json};
+use tilld::app::trigger::{self, ApiVersion};
 use tilld::notify::Context;
 use tilld::objects::{Event, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox::Completion;
 use tilld::stripe::signature;
-use tilld::trigger::{self, ApiVersion};
 
 use crate::harness::{DAY_S, SECRET, START_S, Setup, Till};
 use crate::live::Live;

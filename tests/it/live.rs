@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tilld::cli::post::{self, Answer, PostError};
+use tilld::app::cli::post::{self, Answer, PostError};
 use tilld::stripe::signature;
 
 use crate::fake_stripe::FakeStripe;

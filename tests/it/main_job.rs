@@ -1,7 +1,7 @@
 //! The main job: a signed webhook becomes a durable row, a true copy, and an entitlement.
 
 use serde_json::{Value, json};
-use tilld::trigger::{self, ApiVersion, Spec};
+use tilld::app::trigger::{self, ApiVersion, Spec};
 
 use crate::harness::{START_S, Till};
 use crate::live::Live;

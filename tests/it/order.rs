@@ -7,9 +7,9 @@ use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tilld::app::trigger::ApiVersion;
 use tilld::store::inbox;
 use tilld::stripe::event::{self, Envelope};
-use tilld::trigger::ApiVersion;
 
 use crate::harness::{DAY_S, Setup, Till, dump_through};
 use crate::histories::{History, SUB_CREATED, SUB_DELETED, SUB_UPDATED};

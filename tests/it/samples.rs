@@ -1,7 +1,7 @@
 //! Events as tests want them: those of `tilld trigger`, at a time of their own and with values changed.
 
 use serde_json::Value;
-use tilld::trigger::{self, ApiVersion, Envelope, Spec};
+use tilld::app::trigger::{self, ApiVersion, Envelope, Spec};
 
 /// An event about `user`'s object at `created`, with values of `data.object` changed by dotted path.
 pub fn event(event_type: &str, user: &str, created: i64, set: &[(&str, Value)]) -> Value {

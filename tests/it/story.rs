@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tilld::trigger::{self, ApiVersion, Envelope, Spec};
+use tilld::app::trigger::{self, ApiVersion, Envelope, Spec};
 
 use crate::harness::{DAY_S, START_S};
 

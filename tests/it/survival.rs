@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
+use tilld::app::trigger::{self, ApiVersion, Spec};
 use tilld::store::engine::schema;
-use tilld::trigger::{self, ApiVersion, Spec};
 
 use crate::harness::START_S;
 use crate::live::{Live, database, post_to, witness};

@@ -1,7 +1,7 @@
 //! The same history in the shapes of every API version ends in the same typed rows.
 
 use serde_json::{Value, json};
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use crate::harness::{DAY_S, Till};
 use crate::histories::{SUB_CREATED, SUB_DELETED, SUB_UPDATED};

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use tilld::app::cli::post;
 use tilld::base::clock::Clock;
-use tilld::cli::post;
 use tilld::http::request::Method;
 use tilld::stripe::signature;
 

@@ -1,9 +1,9 @@
 //! The contract's table of entitlement, from events to the answer.
 
 use serde_json::{Value, json};
+use tilld::app::trigger;
 use tilld::base::entitlement::Plan;
 use tilld::http::request::Method;
-use tilld::trigger;
 
 use crate::harness::{DAY_S, START_S, Setup, TOKEN, Till, request};
 use crate::samples::event;

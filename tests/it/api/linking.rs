@@ -1,8 +1,8 @@
 //! How a customer's facts find their user, in whatever order they come.
 
 use serde_json::{Value, json};
+use tilld::app::trigger;
 use tilld::http::request::Method;
-use tilld::trigger;
 
 use super::ids;
 use crate::harness::{DAY_S, START_S, Till};

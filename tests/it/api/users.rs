@@ -1,8 +1,8 @@
 //! Users, and what is known of each.
 
 use serde_json::{Value, json};
+use tilld::app::trigger;
 use tilld::http::request::Method;
-use tilld::trigger;
 
 use super::{bad_parameter, fault, ids, paged};
 use crate::harness::{START_S, Till};

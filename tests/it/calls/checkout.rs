@@ -1,7 +1,7 @@
 //! Checkout and portal: the bytes that Stripe gets, who is entitled afterwards, what is refused before Stripe is asked.
 
 use serde_json::{Value, json};
-use tilld::cli::post;
+use tilld::app::cli::post;
 use tilld::http::request::Method;
 
 use super::shop::{Shop, URLS, is};

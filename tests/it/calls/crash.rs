@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::{PATH, SECRET};

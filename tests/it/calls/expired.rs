@@ -331,7 +331,7 @@ fn a_change_that_waits_for_its_payment_is_known_a_day_later_to_have_been_made() 
     let authorization = format!("Bearer {}", scene.fake.key());
     let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
     let form = format!("customer={}&items[0][price]=price_pro", scene.customer);
-    let answer = tilld::cli::post::send("POST", &url, &headers, form.as_bytes()).unwrap();
+    let answer = tilld::app::cli::post::send("POST", &url, &headers, form.as_bytes()).unwrap();
     let made: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     let made = [&made["id"], &made["items"]["data"][0]["id"]].map(|id| id.as_str().unwrap().to_owned());
     scene.fake.use_card(&made[0], "pm_card_visa_chargeDeclined");

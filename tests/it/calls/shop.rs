@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use crate::fake_stripe::FakeStripe;
 use crate::harness::{PATH, SECRET};

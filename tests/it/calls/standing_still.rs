@@ -189,7 +189,7 @@ fn what_a_schedule_manages_is_not_changed_and_it_is_said_what_to_do() {
     let release = format!("{}/v1/subscription_schedules/{schedule}/release", shop.fake.url());
     let authorization = format!("Bearer {}", shop.fake.key());
     shop.fake.clock().advance(1000);
-    tilld::cli::post::send("POST", &release, &[("Authorization", &authorization)], b"").unwrap();
+    tilld::app::cli::post::send("POST", &release, &[("Authorization", &authorization)], b"").unwrap();
     shop.deliver();
     for (name, body) in &calls {
         shop.fake.clock().advance(1000);

@@ -26,7 +26,7 @@ fn mail_lane(till: &Till) -> (Stepper, Arc<Mutex<Vec<String>>>) {
         DeliveryOutcome::Done(None)
     });
     let lane = Lane::new(till.store.clone(), MAIL, Books::Mail, attempt);
-    (Stepper::over(till, lane.judged_by(tilld::daemon::mail_judge((*till.context).clone()))), sent)
+    (Stepper::over(till, lane.judged_by(tilld::app::daemon::mail_judge((*till.context).clone()))), sent)
 }
 
 /// What is sent when the mail server comes back at `now_s`.

@@ -1,7 +1,7 @@
 //! What every request passes: the record, the fault, the key, the version, the idempotency key; then it is acted on.
 
 use serde_json::json;
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use super::Shared;
 use super::calls;

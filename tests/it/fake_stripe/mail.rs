@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use tilld::cli::post;
+use tilld::app::cli::post;
+use tilld::app::trigger::ApiVersion;
 use tilld::stripe::signature;
-use tilld::trigger::ApiVersion;
 
 /// Where events go.
 pub struct Endpoint {

@@ -1,7 +1,7 @@
 //! What tests do at the fake that no API call does: objects from nowhere, customers who pay, time, the post.
 
 use serde_json::{Value, json};
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use super::calls::{checkout, payments, resumed, subscriptions};
 use super::mail::{Delivery, Endpoint, Rule};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
+use tilld::app::trigger::{ApiVersion, Envelope, envelope, render};
 use tilld::base::clock::{Clock, ManualClock};
-use tilld::trigger::{ApiVersion, Envelope, envelope, render};
 
 use super::fault::{Fault, Faults};
 use super::mail::Mail;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use tilld::trigger::{self, ApiVersion, Envelope, Spec};
+use tilld::app::trigger::{self, ApiVersion, Envelope, Spec};
 
 /// Kind, path of its list, start of its ids, event that tells of a new one (`-`: none).
 pub const KINDS: &[(&str, &str, &str, &str)] = &[

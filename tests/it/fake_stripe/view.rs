@@ -1,7 +1,7 @@
 //! How objects are shown: in the version asked for, nested lists cut at ten, expanded where asked.
 
 use serde_json::{Value, json};
-use tilld::trigger::{ApiVersion, render};
+use tilld::app::trigger::{ApiVersion, render};
 
 use super::calls::checkout;
 use super::params::{Answer, Refusal};

@@ -123,7 +123,7 @@ fn a_webhook_that_fails_names_its_client() {
         let signature = tilld::stripe::signature::sign(SECRET, now, body.as_bytes());
         let headers = [("Stripe-Signature", signature.as_str()), ("X-Forwarded-For", "203.0.113.40")];
         let url = format!("http://{}{PATH}", live.public);
-        let answer = tilld::cli::post::post(&url, &headers, body.as_bytes()).unwrap();
+        let answer = tilld::app::cli::post::post(&url, &headers, body.as_bytes()).unwrap();
         if answer.status != 200 {
             failed = Some(answer.status);
             break;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use serde_json::{Value, json};
-use tilld::cli::post;
+use tilld::app::cli::post;
 
 use crate::harness::{ADMIN, PATH, SECRET, START_S, TOKEN};
 use crate::live::{get_from, post_to, tilld};
@@ -106,7 +106,7 @@ fn has(log: &str, words: &[&str]) {
 #[test]
 fn lesson_26_the_log_holds_no_secret_no_address_no_payload_and_no_payment_link() {
     let payload: Vec<Value> = everything("alice", START_S);
-    let token = tilld::trigger::ids("alice").token;
+    let token = tilld::app::trigger::ids("alice").token;
     assert!(
         payload.iter().any(|one| one.to_string().contains(&format!("_secret_{token}"))),
         "there is something to leak"

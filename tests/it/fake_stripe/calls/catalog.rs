@@ -1,7 +1,7 @@
 //! Kinds that are made, changed and deleted without rules among themselves: one table says what each takes.
 
 use serde_json::{Value, json};
-use tilld::trigger::ApiVersion;
+use tilld::app::trigger::ApiVersion;
 
 use super::super::mail::Endpoint;
 use super::super::params::{Answer, Params, Refusal};

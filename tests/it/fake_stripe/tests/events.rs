@@ -3,9 +3,9 @@
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
+use tilld::app::trigger::ApiVersion;
 use tilld::base::clock::Clock;
 use tilld::stripe::signature;
-use tilld::trigger::ApiVersion;
 
 use super::super::{Rule, wire};
 use super::{FakeStripe, get, post, raw};

@@ -1,0 +1,7 @@
+//! app
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod systemd;
+pub mod trigger;

@@ -1,0 +1,171 @@
+//! The command line: arguments → command. Commands print, the rest of the program does not. It must never hold a rule
+//! about billing: commands call the same functions as the HTTP edge. Called by `main`.
+
+pub(crate) mod catch_up;
+pub(crate) mod check;
+pub(crate) mod database;
+pub(crate) mod dead_letters;
+pub(crate) mod dev;
+pub(crate) mod drift;
+pub(crate) mod entitlement;
+pub(crate) mod events;
+mod failure;
+pub(crate) mod init;
+pub(crate) mod manual;
+pub(crate) mod migrate;
+pub(crate) mod notify;
+pub(crate) mod outbox;
+pub(crate) mod outward;
+pub mod post;
+pub(crate) mod reach;
+pub(crate) mod rebuild;
+pub(crate) mod retries;
+pub(crate) mod serve;
+pub(crate) mod sync;
+pub(crate) mod table;
+pub(crate) mod trigger;
+pub(crate) mod user;
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::config::Flags;
+
+pub(crate) use failure::Failure;
+
+/// Billing infrastructure in one binary and one SQLite file.
+#[derive(Parser)]
+#[command(
+    name = "tilld",
+    version,
+    after_help = "Example: tilld dev\n\nExit status: 0 done, 1 failed, 2 wrong use or wrong configuration."
+)]
+struct Arguments {
+    /// Configuration file [default: the first of $TILLD_CONFIG, config.toml, tilld-dev.toml, /etc/tilld/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Database file, instead of the configured one
+    #[arg(long, global = true, value_name = "FILE")]
+    database: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon
+    #[command(after_help = "Example: tilld serve --config /etc/tilld/config.toml")]
+    Serve(serve::Arguments),
+    /// Run the daemon on this machine with everything invented, for trying it out
+    #[command(
+        after_help = "Example: tilld dev --forward-to http://127.0.0.1:3000/stripe/webhook\n\nIt writes its configuration, tilld-dev.toml, beside the database; --config is refused."
+    )]
+    Dev(dev::Arguments),
+    /// Make a realistic event, sign it, send it to the local daemon and print the answer
+    #[command(
+        after_help = "Example: tilld trigger customer.subscription.updated --user alice --set data.object.status=past_due"
+    )]
+    Trigger(trigger::Arguments),
+    /// Write a commented config.toml with fresh tokens; never overwrites
+    #[command(after_help = "Example: tilld init --config /etc/tilld/config.toml")]
+    Init,
+    /// Check configuration, database and daemon; one line for each check
+    #[command(after_help = "Example: tilld check --config /etc/tilld/config.toml")]
+    Check,
+    /// Show or change the schema of the database
+    #[command(subcommand, after_help = "Example: tilld migrate status")]
+    Migrate(migrate::Command),
+    /// The webhook log
+    #[command(subcommand, after_help = "Example: tilld events list --status dead")]
+    Events(events::Command),
+    /// Events that failed and wait for their next attempt
+    #[command(subcommand, after_help = "Example: tilld retries list")]
+    Retries(retries::Command),
+    /// Events that were given up
+    #[command(subcommand, after_help = "Example: tilld dead-letters replay --all")]
+    DeadLetters(dead_letters::Command),
+    /// Mails and events for the application: sent, waiting, given up
+    #[command(subcommand, after_help = "Example: tilld outbox list --status failed")]
+    Outbox(outbox::Command),
+    /// Try out how people and the application are told
+    #[command(subcommand, after_help = "Example: tilld notify test https://app.example.com/hooks/tilld")]
+    Notify(notify::Command),
+    /// Copy every object from Stripe into the tables; goes on where it was interrupted
+    #[command(after_help = "Example: tilld sync customers subscriptions invoices")]
+    Sync(sync::Arguments),
+    /// Ask Stripe for events that no webhook brought
+    #[command(after_help = "Example: tilld catch-up")]
+    CatchUp,
+    /// Compare the copy with Stripe; exit status 1 when something is not the same and was not repaired
+    #[command(after_help = "Example: tilld drift subscriptions --fix")]
+    Drift(drift::Arguments),
+    /// Make every table once more from the log and what was read from Stripe
+    #[command(
+        after_help = "Example: tilld rebuild --check\n\nNothing is sent to anybody, but for the answers that are others than before: the application is told of these."
+    )]
+    Rebuild(rebuild::Arguments),
+    /// What is known of a user
+    #[command(subcommand, after_help = "Example: tilld user show alice")]
+    User(user::Command),
+    /// May this user use it? Prints the answer of the API as JSON
+    #[command(after_help = "Example: tilld entitlement alice")]
+    Entitlement(entitlement::Arguments),
+    /// Print the completions for a shell
+    #[command(after_help = "Example: tilld completions bash > ~/.local/share/bash-completion/completions/tilld")]
+    Completions(manual::Shell),
+    /// Print the manual page
+    #[command(after_help = "Example: tilld man | man -l -")]
+    Man,
+}
+
+/// Runs the program and returns its exit status: 0 done, 1 failed, 2 wrong use or wrong configuration.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let flags = Flags { config: arguments.config, database: arguments.database, ..Flags::default() };
+    let mut out = BufWriter::new(std::io::stdout());
+    let done = run(arguments.command, &flags, &mut out);
+    // What was printed before the failure belongs before its message.
+    let flushed = out.flush();
+    match done.and_then(|()| flushed.map_err(Failure::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.message.lines().for_each(|line| eprintln!("error: {line}"));
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Command::Serve(arguments) => serve::run(arguments, flags),
+        Command::Dev(arguments) => dev::run(arguments, flags, out),
+        Command::Trigger(arguments) => trigger::run(&arguments, flags, out),
+        Command::Init => {
+            let path = flags.config.clone().unwrap_or_else(|| PathBuf::from("config.toml"));
+            Ok(out.write_all(init::run(&path)?.as_bytes())?)
+        }
+        Command::Check => check::run(flags, out),
+        Command::Migrate(command) => migrate::run(command, flags, out),
+        Command::Events(command) => events::run(command, flags, out),
+        Command::Retries(retries::Command::List(page)) => retries::list(&page, flags, out),
+        Command::DeadLetters(command) => dead_letters::run(command, flags, out),
+        Command::Outbox(command) => outbox::run(command, flags, out),
+        Command::Notify(notify::Command::Test { target }) => notify::test(&target, flags, out),
+        Command::Sync(arguments) => sync::run(&arguments, flags, out),
+        Command::CatchUp => catch_up::run(flags, out),
+        Command::Drift(arguments) => drift::run(&arguments, flags, out),
+        Command::Rebuild(arguments) => rebuild::run(&arguments, flags, out),
+        Command::User(command) => user::run(&command, flags, out),
+        Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
+        Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),
+        Command::Man => Ok(out.write_all(&manual::page(definition())?)?),
+    }
+}
+
+fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}

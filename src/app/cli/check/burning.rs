@@ -1,0 +1,141 @@
+//! What burns: events that wait or were given up, mails and events that were not delivered, endpoints that get nothing, a sync
+//! that never ended, and the size of the files. Read from the database alone. Called by `check::database`.
+
+use std::path::Path;
+
+use super::super::table;
+use super::{Line, fail, ok, warn};
+use crate::app::config::Config;
+use crate::notify::endpoints::origin;
+use crate::objects::subscription;
+use crate::store::engine::damage;
+use crate::store::inbox::{self, Health};
+use crate::store::outbox::rows;
+use crate::store::{Reader, StoreError, sync_runs, webhook_endpoints};
+
+/// An event that waits longer than this, in seconds, says that nobody works on it.
+const STUCK_AFTER_S: i64 = 60;
+/// A write-ahead log that is longer than this is kept so by somebody, in bytes.
+const LONG_LOG_BYTES: u64 = 64 * 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// What is read of the database.
+pub(super) struct Burning {
+    health: Health,
+    failed: Vec<(String, i64)>,
+    disabled: Vec<(String, Option<String>)>,
+    synced: bool,
+    strange_prices: Vec<String>,
+}
+
+pub(super) fn read(reader: &Reader, config: &Config) -> Result<Burning, StoreError> {
+    let known: Vec<&str> = config.policy.plans.iter().flat_map(|plan| &plan.price_ids).map(String::as_str).collect();
+    let mut strange_prices = subscription::list_running_prices(reader)?;
+    strange_prices.retain(|price| !config.policy.plans.is_empty() && !known.contains(&price.as_str()));
+    Ok(Burning {
+        health: inbox::health(reader)?,
+        failed: rows::count_failed(reader)?,
+        disabled: webhook_endpoints::list_disabled(reader)?,
+        synced: sync_runs::is_any_complete(reader)?,
+        strange_prices,
+    })
+}
+
+impl Burning {
+    /// When the newest event came, unix seconds.
+    pub(super) fn last_event_s(&self) -> Option<i64> {
+        let newest = self.health.last_event_ms.max(self.health.last_asked_ms);
+        newest.map(|ms| ms.div_euclid(1000))
+    }
+
+    pub(super) fn lines(&self, config: &Config, now_s: i64) -> Vec<Line> {
+        let mut lines = vec![self.events(now_s), self.dead_letters(), self.outbox()];
+        lines.extend(self.endpoints());
+        lines.extend(self.prices());
+        if config.stripe.client.is_some() && !self.synced {
+            lines.push(warn(
+                "sync",
+                "none has come to its end: what is from before the first webhook is not known; run `tilld sync`",
+            ));
+        }
+        lines.push(size(&config.database));
+        lines
+    }
+
+    fn events(&self, now_s: i64) -> Line {
+        let time = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{} UTC", table::time_ms(ms)));
+        let health = &self.health;
+        let (waiting, retries) = (health.pending, health.pending_retries);
+        let said = format!(
+            "waiting: {waiting}, to be tried again: {retries}; last webhook: {}, last found by asking: {}",
+            time(health.last_event_ms),
+            time(health.last_asked_ms)
+        );
+        let oldest_s = health.oldest_pending_ms.map_or(0, |ms| now_s.saturating_sub(ms.div_euclid(1000)));
+        if oldest_s > STUCK_AFTER_S {
+            return fail(
+                "events",
+                format!("{said}; the oldest has been waiting for {oldest_s} s: does the daemon run?"),
+            );
+        }
+        if health.last_asked_ms > health.last_event_ms {
+            return warn("events", format!("{said}: the newest came by asking; do webhooks arrive?"));
+        }
+        ok("events", said)
+    }
+
+    fn dead_letters(&self) -> Line {
+        match self.health.dead_letters {
+            0 => ok("dead letters", "none"),
+            count => {
+                let remedy = "`tilld dead-letters list` shows them, `replay` tries them again";
+                fail("dead letters", format!("{count}: what they say is not in the database; {remedy}"))
+            }
+        }
+    }
+
+    fn outbox(&self) -> Line {
+        if self.failed.is_empty() {
+            return ok("outbox", "nothing was given up");
+        }
+        let counts: Vec<String> = self.failed.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+        let said = format!("given up {}", counts.join(", "));
+        warn(
+            "outbox",
+            format!("{said}; `tilld outbox list --status failed` shows them, `tilld outbox retry ID` tries again"),
+        )
+    }
+
+    fn endpoints(&self) -> Vec<Line> {
+        let line = |(url, reason): &(String, Option<String>)| {
+            let (url, reason) = (origin(url), reason.as_deref().unwrap_or("no reason is known"));
+            fail(
+                "endpoint",
+                format!("{url} gets no events: {reason}; mend it, then `tilld outbox retry` one of its events"),
+            )
+        };
+        self.disabled.iter().map(line).collect()
+    }
+
+    fn prices(&self) -> Option<Line> {
+        if self.strange_prices.is_empty() {
+            return None;
+        }
+        let said = self.strange_prices.join(", ");
+        Some(warn(
+            "prices",
+            format!("running subscriptions have prices of no plan, and give nothing: {said}; add them to a [[plan]]"),
+        ))
+    }
+}
+
+fn size(path: &Path) -> Line {
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    let (file, log) = (bytes(path), bytes(&damage::beside(path, "-wal")));
+    let said = format!("{} MiB, its log {} MiB", file.div_ceil(MIB), log.div_ceil(MIB));
+    if log > LONG_LOG_BYTES {
+        let cause = "a reader that does not end, or a replicator, keeps it from beginning anew";
+        return warn("database size", format!("{said}: {cause}"));
+    }
+    ok("database size", said)
+}

@@ -1,0 +1,92 @@
+//! Is it our daemon that answers? The private listener is asked with the token for the id of its database; the public one
+//! has no token and is believed as far as the other is. Called by `check`.
+
+use serde_json::Value;
+
+use super::{Line, fail, ok, warn};
+use crate::app::cli::post;
+use crate::app::cli::reach::{self, Reach};
+use crate::app::config::Config;
+use crate::base::address::Address;
+
+const CHECK: &str = "daemon";
+const REFUSED: &str = "refused webhooks";
+
+/// What the private listener says of itself.
+enum Known {
+    /// It works on our database.
+    Ours(Value),
+    /// It works on another, or does not take our token.
+    Another(String),
+    /// It could not be asked.
+    Unasked(&'static str),
+}
+
+pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<Line> {
+    let (public, private) = (&config.listen.public, &config.listen.private);
+    let known = matches!(reach::of(private), Reach::Daemon).then(|| ask(config, database_id));
+    let is_another = matches!(&known, Some(Known::Another(_)));
+    let mut lines = vec![match reach::of(public) {
+        Reach::Daemon if is_another => {
+            warn(CHECK, format!("one answers at public {public}, but the one at private {private} is not this one"))
+        }
+        found => plain("public", public, found),
+    }];
+    match known {
+        None => lines.push(plain("private", private, reach::of(private))),
+        Some(Known::Ours(status)) => {
+            lines.push(ok(CHECK, format!("answers at private {private}, with this database")));
+            lines.extend(refused(&status));
+        }
+        Some(Known::Another(why)) => lines.push(fail(CHECK, format!("another one is at private {private}: {why}"))),
+        Some(Known::Unasked(why)) => {
+            lines.push(warn(
+                CHECK,
+                format!("one answers at private {private}; whether it has this database is not known: {why}"),
+            ));
+        }
+    }
+    lines
+}
+
+fn ask(config: &Config, database_id: Option<&str>) -> Known {
+    let Some(token) = config.tokens.api.as_ref().or(config.tokens.admin.as_ref()) else {
+        return Known::Unasked("there is no token to ask with");
+    };
+    let authorization = format!("Bearer {}", token.expose());
+    let url = reach::url(&config.listen.private, "/api/v1/status");
+    let Ok(answer) = post::send("GET", &url, &[("Authorization", &authorization)], &[]) else {
+        return Known::Unasked("it did not answer");
+    };
+    if answer.status == 401 {
+        return Known::Another("it does not take the token of this configuration".to_owned());
+    }
+    let status: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    match (status["database_id"].as_str(), database_id) {
+        (Some(theirs), Some(ours)) if theirs == ours => Known::Ours(status),
+        (Some(_), _) => Known::Another("it works on another database".to_owned()),
+        (None, _) => Known::Unasked("it does not tell which database it has; restart it with this version"),
+    }
+}
+
+fn plain(name: &str, address: &Address, found: Reach) -> Line {
+    match found {
+        Reach::Daemon => ok(CHECK, format!("answers at {name} {address}")),
+        Reach::Nobody => warn(CHECK, format!("nobody answers at {name} {address}; start it with `tilld serve`")),
+        Reach::Unknown => ok(CHECK, format!("{name} {address}: the system chooses the port, see the daemon's log")),
+        Reach::Stranger(answer) => {
+            fail(CHECK, format!("something else is at {name} {address} ({answer}); choose another address"))
+        }
+    }
+}
+
+/// Webhooks that this daemon has refused, by reason.
+fn refused(status: &Value) -> Option<Line> {
+    let counts: Vec<String> =
+        status["refused_webhooks"].as_object()?.iter().map(|(code, count)| format!("{code}: {count}")).collect();
+    if counts.is_empty() {
+        return Some(ok(REFUSED, "none since the daemon began"));
+    }
+    let remedy = "signature_mismatch: compare the secrets with Stripe's dashboard; unknown_path: the endpoint's URL";
+    Some(warn(REFUSED, format!("since the daemon began {} ({remedy})", counts.join(", "))))
+}

@@ -1,0 +1,179 @@
+//! The checks of the database file: is it there, ours, whole, writable, and nobody else's to read?
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::burning::{self, Burning};
+use super::{Line, fail, ok, outbox, warn};
+use crate::app::config::Config;
+use crate::base::entitlement::PausedCollection;
+use crate::base::thread::Threads;
+use crate::objects::subscription::{self, PausedCounts};
+use crate::store::engine::damage;
+use crate::store::engine::schema::{self, CURRENT};
+use crate::store::{OpenError, Store, StoreError, inbox, settings};
+use crate::stripe::event;
+use crate::stripe::settings::Mode;
+
+/// The setting that is written to prove that the database takes a write.
+const PROBE: &str = "check";
+/// Rights of users who are neither the owner nor in its group.
+const OTHERS: u32 = 0o007;
+
+/// What was found.
+pub(super) struct Found {
+    pub(super) lines: Vec<Line>,
+    /// When the newest event was received, unix seconds.
+    pub(super) last_event_s: Option<i64>,
+    /// One of the newest events that is not of the API key's mode.
+    pub(super) of_other_mode: Option<String>,
+    /// What tells it from every other one; a daemon gives it.
+    pub(super) database_id: Option<String>,
+}
+
+impl Found {
+    /// Nothing is known but what the lines say.
+    fn only(lines: Vec<Line>) -> Self {
+        Self { lines, last_event_s: None, of_other_mode: None, database_id: None }
+    }
+}
+
+pub(super) fn lines(config: &Config, now_s: i64) -> Found {
+    let path = config.database.as_path();
+    if !path.exists() {
+        return Found::only(vec![missing(path)]);
+    }
+    let mut lines = vec![ok("database", path.display().to_string())];
+    lines.extend(permissions(path));
+    let version = schema::version_of(path);
+    let usable = matches!(version, Ok(CURRENT));
+    lines.push(schema_line(version));
+    if !usable {
+        return Found::only(lines);
+    }
+    match opened(path, now_s, config) {
+        Ok(state) => {
+            lines.push(state.integrity);
+            lines.extend(state.rules);
+            lines.push(paused(state.paused, config.policy.paused_collection));
+            lines.extend(state.newest_version.as_deref().and_then(api_version));
+            lines.extend(outbox::lines(path, config));
+            lines.extend(state.links);
+            lines.extend(state.burning.lines(config, now_s));
+            let (of_other_mode, database_id) = (state.of_other_mode, state.database_id);
+            Found { lines, last_event_s: state.burning.last_event_s(), of_other_mode, database_id }
+        }
+        Err(line) => {
+            lines.push(line);
+            Found::only(lines)
+        }
+    }
+}
+
+fn missing(path: &Path) -> Line {
+    let shown = path.display();
+    match path.parent().filter(|folder| !folder.is_dir()) {
+        Some(folder) => fail("database", format!("{shown}: there is no folder {}; make it", folder.display())),
+        None => warn("database", format!("{shown} is not there yet; `tilld serve` makes it")),
+    }
+}
+
+fn permissions(path: &Path) -> Option<Line> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let path = path.display();
+    (mode & OTHERS != 0).then(|| {
+        warn("database", format!("every user of this machine has rights on your customers' data: chmod o= {path}"))
+    })
+}
+
+fn schema_line(version: Result<u32, OpenError>) -> Line {
+    match version {
+        Ok(CURRENT) => ok("schema", CURRENT.to_string()),
+        Ok(found) if found < CURRENT => {
+            let message =
+                format!("{found}, this tilld needs {CURRENT}: `tilld migrate up`; `tilld serve` does it, too");
+            warn("schema", message)
+        }
+        Ok(found) => fail("schema", format!("{found}, this tilld knows up to {CURRENT}: use the newer tilld")),
+        Err(error) => fail("schema", error.to_string()),
+    }
+}
+
+struct State {
+    integrity: Line,
+    rules: Option<Line>,
+    paused: PausedCounts,
+    burning: Burning,
+    links: Vec<Line>,
+    of_other_mode: Option<String>,
+    newest_version: Option<String>,
+    database_id: Option<String>,
+}
+
+/// What projection makes of the log is something else now.
+fn other_rules() -> Line {
+    warn(
+        "rules",
+        "the tables were made by other rules than those of this tilld: stop it and run `tilld rebuild`, or \
+         `tilld rebuild --check` to see what would be another",
+    )
+}
+
+/// Events in shapes that nobody here knows.
+fn api_version(version: &str) -> Option<Line> {
+    let message = format!(
+        "events come in {version}, which is newer than this tilld: what moved since is not found; update tilld, or give the \
+         webhook endpoint an older version"
+    );
+    event::is_newer_than_known(version).then(|| warn("api version", message))
+}
+
+fn opened(path: &Path, now_s: i64, config: &Config) -> Result<State, Line> {
+    let (store, writer) =
+        Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
+    let state = state(&store, now_s, config).map_err(|error| match error {
+        StoreError::Damaged(said) => fail("integrity", damaged(path, &said)),
+        error => fail("database", error.to_string()),
+    });
+    drop(store);
+    writer.join();
+    state
+}
+
+/// Who is not asked for money, and what follows from that.
+fn paused(paused: PausedCounts, policy: PausedCollection) -> Line {
+    let follows = match policy {
+        PausedCollection::Keep => "\"keep\": they have access",
+        PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which that began",
+    };
+    let message = format!(
+        "subscriptions of which nothing is collected: {} (entitlement.paused_collection = {follows}); of status paused: {}",
+        paused.collection, paused.status
+    );
+    ok("paused", message)
+}
+
+fn damaged(path: &Path, said: &str) -> String {
+    let (path, backups) = (path.to_owned(), damage::backups(path));
+    OpenError::Damaged { path, reason: said.lines().collect::<Vec<_>>().join("; "), backups }.to_string()
+}
+
+fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError> {
+    let faults = store.read(schema::quick_check)?;
+    let burning = store.read(|reader| burning::read(reader, config))?;
+    let of_other_mode = match config.stripe.mode() {
+        Some(mode) => store.read(|reader| inbox::find_of_mode(reader, mode != Mode::Live))?,
+        None => None,
+    };
+    store.write(move |tx| settings::put(tx, PROBE, &now_s.to_string()))?;
+    let integrity = match faults.first() {
+        None => ok("integrity", "the file is whole and takes a write"),
+        Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
+    };
+    let database_id = store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
+    let paused = store.read(subscription::count_paused)?;
+    let newest_version = store.read(inbox::find_newest_version)?;
+    let links = super::owners::lines(store)?;
+    let rules = store.read(schema::has_other_rules)?.then(other_rules);
+    Ok(State { integrity, rules, paused, burning, links, of_other_mode, newest_version, database_id })
+}

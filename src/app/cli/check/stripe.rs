@@ -1,0 +1,192 @@
+//! The checks at Stripe: the key, the clock, and the webhook endpoints as Stripe has them. Asks only, and little: it must
+//! never change anything there, and it ends within seconds when Stripe does not answer.
+
+mod endpoints;
+mod permissions;
+mod prices;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Line, fail, ok, warn};
+use crate::app::config::Config;
+use crate::base::clock::{Clock, SystemClock};
+use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
+use crate::stripe::settings::{Mode, Settings};
+
+/// Of one call, so that a person who waits is told soon.
+const BUDGET: Duration = Duration::from_secs(8);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_ATTEMPTS: u32 = 2;
+/// A difference of so many seconds is nothing: the time that an answer takes, and a second that Stripe rounds down.
+const EVEN_S: i64 = 5;
+/// The check of the key's line.
+const KEY: &str = "stripe key";
+/// Permissions are given and taken where keys are made.
+const KEYS_PAGE: &str = "https://dashboard.stripe.com/apikeys";
+
+/// What is asked, and what the answers told beside themselves.
+struct Asking {
+    client: Client,
+    /// By how much our clock is ahead of Stripe's (negative: behind), in seconds; from the first answer with a date.
+    ahead_s: Option<i64>,
+}
+
+impl Asking {
+    fn get(&mut self, path: &str, form: &str) -> Result<Answer, StripeError> {
+        self.send(Call {
+            verb: Verb::Get,
+            path,
+            form,
+            idempotency_key: None,
+            priority: Priority::Interactive,
+            context: None,
+        })
+    }
+
+    fn send(&mut self, call: Call) -> Result<Answer, StripeError> {
+        let sent_s = SystemClock.now_s();
+        let answer = self.client.call(&call)?;
+        let answered_s = SystemClock.now_s();
+        // Its time may lie anywhere between the two of ours; if it does, the clocks agree.
+        let ahead =
+            answer.date_s.map(|date_s| sent_s.saturating_sub(date_s).max(0) + answered_s.saturating_sub(date_s).min(0));
+        self.ahead_s = self.ahead_s.or(ahead);
+        Ok(answer)
+    }
+}
+
+/// The lines; one of them when there is no key. `of_other_mode`: an event in the log that is not of the key's mode.
+pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
+    let Some(settings) = &config.stripe.client else { return vec![without_key()] };
+    let hasty = Settings {
+        max_attempts: MAX_ATTEMPTS,
+        interactive_budget: BUDGET,
+        total_timeout: BUDGET,
+        read_timeout: BUDGET,
+        connect_timeout: CONNECT_TIMEOUT,
+        ..settings.clone()
+    };
+    let client = match Client::new(hasty) {
+        Ok(client) => client,
+        Err(error) => return vec![fail(KEY, error.to_string())],
+    };
+    let mut asking = Asking { client, ahead_s: None };
+    let key = Key::of(settings);
+    let (line, usable) = key.line(&settings.api_base, asking.get("/v1/balance", ""));
+    let mut lines = vec![line];
+    lines.extend(of_other_mode.map(|event_id| key.contradicted(event_id)));
+    if !usable {
+        return lines;
+    }
+    if key.restricted {
+        lines.push(permissions::line(&mut asking));
+    }
+    lines.extend(endpoints::lines(&mut asking, config, settings));
+    lines.extend(prices::lines(&mut asking, config));
+    lines.extend(clock(asking.ahead_s, config));
+    lines
+}
+
+fn without_key() -> Line {
+    let message = "none: webhooks and entitlement work; checkout, portal, changes and refunds, repair from Stripe's list of \
+                   events and thin events do not. Set stripe.api_key (STRIPE_API_KEY); a restricted key (rk_) is enough";
+    warn(KEY, message)
+}
+
+/// What the key itself tells.
+struct Key {
+    restricted: bool,
+    mode: Option<Mode>,
+}
+
+impl Key {
+    fn of(settings: &Settings) -> Self {
+        Self { restricted: settings.api_key.is_restricted(), mode: settings.api_key.mode() }
+    }
+
+    /// The line, and whether it is worth while to ask more.
+    fn line(&self, base: &str, asked: Result<Answer, StripeError>) -> (Line, bool) {
+        let kind = if self.restricted { "restricted (rk_)" } else { "unrestricted: a restricted key (rk_) is safer" };
+        let own = self.mode.map_or("a mode it does not tell", name);
+        let shown = match asked {
+            Ok(answer) => {
+                let balance: Value = serde_json::from_str(&answer.text).unwrap_or_default();
+                balance["livemode"].as_bool().map(|live| if live { Mode::Live } else { Mode::Test })
+            }
+            Err(error) => match error.api().map(|error| error.status) {
+                Some(401) => return (fail(KEY, refused()), false),
+                Some(403) => None,
+                Some(status @ 400..=499) if status != 429 => {
+                    let said = format!(
+                        "{base} answered {status} to GET /v1/balance: is it Stripe's API? Check stripe.api_base"
+                    );
+                    return (warn(KEY, said), true);
+                }
+                _ => return (fail(KEY, unreachable(base, &error)), false),
+            },
+        };
+        let line = match (self.mode, shown) {
+            (Some(own), Some(shown)) if own != shown => {
+                let said = format!(
+                    "its prefix says {}, Stripe says {}: events of {} mode are ignored",
+                    name(own),
+                    name(shown),
+                    name(shown)
+                );
+                warn(KEY, format!("{said}; take the key from {KEYS_PAGE} again"))
+            }
+            (None, Some(shown)) => ok(KEY, format!("valid, {} mode, {kind}", name(shown))),
+            _ => ok(KEY, format!("valid, {own} mode, {kind}")),
+        };
+        (line, true)
+    }
+
+    fn contradicted(&self, event_id: &str) -> Line {
+        let own = self.mode.map_or("another", name);
+        let message = format!(
+            "it is of {own} mode, but events of the other mode come in, such as {event_id}, and are ignored: use the key and \
+             the webhook secret of one mode"
+        );
+        warn(KEY, message)
+    }
+}
+
+fn name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Test => "test",
+    }
+}
+
+fn refused() -> String {
+    format!(
+        "Stripe does not know it (401): it was mistyped, rolled or deleted; take one from {KEYS_PAGE} and set stripe.api_key (STRIPE_API_KEY)"
+    )
+}
+
+fn unreachable(base: &str, error: &StripeError) -> String {
+    format!("could not be checked at stripe.api_base = {base}: {error}")
+}
+
+fn clock(ahead_s: Option<i64>, config: &Config) -> Option<Line> {
+    const CHECK: &str = "clock at Stripe";
+    let ahead_s = ahead_s?;
+    let tolerance_s = config.stripe.webhooks.iter().map(|endpoint| endpoint.tolerance_s).min()?;
+    let off_s = ahead_s.saturating_abs();
+    let side = if ahead_s > 0 { "ahead of" } else { "behind" };
+    let said = format!("ours is {off_s} s {side} Stripe's; webhooks are refused from {tolerance_s} s on (tolerance_s)");
+    let remedy = "start a time service (timedatectl set-ntp true)";
+    Some(if off_s > tolerance_s {
+        fail(CHECK, format!("{said}: {remedy}"))
+    } else if off_s.saturating_mul(2) > tolerance_s {
+        warn(CHECK, format!("{said}: {remedy}"))
+    } else if off_s > EVEN_S {
+        ok(CHECK, said)
+    } else {
+        ok(CHECK, "they agree")
+    })
+}

@@ -1,0 +1,83 @@
+//! The prices of the plans as Stripe has them: is each there, in use, and what is paid for it?
+
+use serde_json::Value;
+
+use super::{Asking, Line, fail, ok, warn};
+use crate::app::config::Config;
+use crate::base::money;
+use crate::stripe::error::StripeError;
+
+const CHECK: &str = "plan";
+/// More are not looked up: somebody waits.
+const MAX_PRICES: usize = 50;
+
+pub(super) fn lines(asking: &mut Asking, config: &Config) -> Vec<Line> {
+    let all = config
+        .policy
+        .plans
+        .iter()
+        .flat_map(|plan| plan.price_ids.iter().map(|price| (plan.tier.as_str(), price.as_str())));
+    let mut lines = Vec::new();
+    for (tier, price) in all.take(MAX_PRICES) {
+        match asking.get(&format!("/v1/prices/{price}"), "") {
+            Ok(answer) => lines.push(found(tier, price, &serde_json::from_str(&answer.text).unwrap_or_default())),
+            Err(error) => {
+                let line = missing(tier, price, &error);
+                let is_for_all = line.is_none();
+                lines.push(line.unwrap_or_else(|| warn(CHECK, format!("prices were not looked up: {error}"))));
+                if is_for_all {
+                    break;
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// `None`: it says nothing of this price.
+fn missing(tier: &str, price: &str, error: &StripeError) -> Option<Line> {
+    let said = error.api()?;
+    (said.status == 404 && said.is_stripes()).then(|| {
+        let message =
+            format!("{tier}: Stripe knows no price {price} in the mode of the key: correct price_ids of the [[plan]]");
+        fail(CHECK, message)
+    })
+}
+
+fn found(tier: &str, price: &str, shown: &Value) -> Line {
+    let said = format!("{tier}: {} ({price})", words(shown));
+    if shown["active"] == false {
+        return warn(CHECK, format!("{said} is archived: nobody can buy it any more"));
+    }
+    ok(CHECK, said)
+}
+
+/// As in "20.00 USD a month".
+fn words(price: &Value) -> String {
+    let currency = price["currency"].as_str().unwrap_or_default();
+    let amount = price["unit_amount"].as_i64().map(|amount| money::plain(amount, currency));
+    let amount = amount.unwrap_or_else(|| format!("by tiers or usage, {}", currency.to_ascii_uppercase()));
+    let Some(interval) = price["recurring"]["interval"].as_str() else { return format!("{amount} once") };
+    match price["recurring"]["interval_count"].as_i64() {
+        Some(count) if count > 1 => format!("{amount} every {count} {interval}s"),
+        _ => format!("{amount} a {interval}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_price_is_told_as_people_say_it() {
+        let price = |amount: Value, currency: &str, recurring: Value| {
+            words(&json!({"unit_amount": amount, "currency": currency, "recurring": recurring}))
+        };
+        let every = |interval: &str, count: i64| json!({"interval": interval, "interval_count": count});
+        assert_eq!(price(json!(2000), "usd", every("month", 1)), "20.00 USD a month");
+        assert_eq!(price(json!(1500), "jpy", every("month", 3)), "1500 JPY every 3 months");
+        assert_eq!(price(json!(900), "eur", Value::Null), "9.00 EUR once");
+        assert_eq!(price(Value::Null, "usd", every("year", 1)), "by tiers or usage, USD a year");
+    }
+}

@@ -1,0 +1,128 @@
+//! `tilld drift`: the copy compared with Stripe. Works on the file, whether or not a daemon runs.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::app::cli::{Failure, database, outward, sync, table};
+use crate::app::config::Flags;
+use crate::app::daemon;
+use crate::base::object_kind::ObjectKind;
+use crate::objects::kinds;
+use crate::outward::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
+use crate::store::mirror;
+
+/// What to compare.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these types [default: all but payment_methods]
+    #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
+    types: Vec<&'static ObjectKind>,
+    /// Repair what is not the same
+    #[arg(long)]
+    fix: bool,
+    /// Print one JSON object for each object that is not the same
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares, and prints what is not the same.
+///
+/// # Errors
+/// When something is not the same and was not repaired; when Stripe or the database does not allow it.
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let client = outward::client(&config)?;
+    daemon::start_logging(&config);
+    let kinds: Vec<&'static ObjectKind> = if arguments.types.is_empty() {
+        kinds::by_default().collect()
+    } else {
+        kinds::all().filter(|kind| arguments.types.contains(kind)).collect()
+    };
+    let (outcome, printed) = database::with_store(&config, |store| {
+        let (means, _stopper) = outward::means(&config, store, client);
+        let mut total = 0;
+        for kind in &kinds {
+            total += store.read(|reader| mirror::count_present(reader, kind.object))?;
+        }
+        let shown = outward::Progress::new(u64::try_from(total).ok());
+        let mut printed = Ok(());
+        let mut objects_so_far = (String::new(), 0);
+        let mut tell = |told: DriftReport| match told {
+            DriftReport::Page(kind, pages, objects) => {
+                if objects_so_far.0 != kind {
+                    objects_so_far = (kind.to_owned(), 0);
+                }
+                objects_so_far.1 += objects;
+                shown.page(kind, objects, (pages, objects_so_far.1));
+            }
+            DriftReport::Found(finding) if printed.is_ok() => printed = print(finding, arguments.json, out),
+            DriftReport::Found(_) => {}
+        };
+        let outcome = drift::run(&means, &kinds, arguments.fix, "cli", &mut tell)?;
+        shown.finish();
+        Ok((outcome, printed))
+    })?;
+    printed?;
+    if !arguments.json {
+        summary(&outcome, out)?;
+    }
+    verdict(&outcome, arguments.fix)
+}
+
+fn print(finding: &Finding, as_json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let (kind, id, word) = (finding.kind, &finding.id, finding.word());
+    if as_json {
+        let (fields, fixed) = (finding.fields(), finding.fixed);
+        return writeln!(out, "{}", json!({ "type": kind, "id": id, "drift": word, "fields": fields, "fixed": fixed }));
+    }
+    let mut line = format!("{kind} {id} {}", word.replace('_', " "));
+    if !finding.fields().is_empty() {
+        line.push_str(&format!(": {}", finding.fields().join(", ")));
+    }
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    writeln!(out, "{line}{}", if finding.fixed { " (repaired)" } else { "" })
+}
+
+fn summary(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
+    let row = |tally: &Tally| {
+        let counts = [
+            tally.same,
+            tally.ahead,
+            tally.differing,
+            tally.tables_wrong,
+            tally.missing_here,
+            tally.missing_there,
+            tally.fixed,
+            tally.failed,
+        ];
+        std::iter::once(tally.kind.to_owned()).chain(counts.iter().map(u64::to_string)).collect()
+    };
+    let rows: Vec<Vec<String>> = outcome.tallies.iter().map(row).collect();
+    let head = [
+        "TYPE",
+        "SAME",
+        "NEWER HERE",
+        "DIFFERING",
+        "TABLES WRONG",
+        "MISSING HERE",
+        "MISSING AT STRIPE",
+        "REPAIRED",
+        "UNREADABLE",
+    ];
+    table::columns(out, &head, &rows)
+}
+
+fn verdict(outcome: &Outcome, fix: bool) -> Result<(), Failure> {
+    let mut lines: Vec<String> = outcome.refused.iter().map(|refused| format!("not compared: {refused}")).collect();
+    match outcome.left() {
+        0 => {}
+        left if fix => lines.push(format!(
+            "{left} objects are not the same as at Stripe and could not be repaired; the lines above and the log say which"
+        )),
+        left => lines.push(format!(
+            "{left} objects are not the same as at Stripe; `tilld drift --fix` repairs them"
+        )),
+    }
+    if lines.is_empty() { Ok(()) } else { Err(Failure::failed(lines.join("\n"))) }
+}

@@ -1,0 +1,241 @@
+//! `tilld outbox`: mails and events for the application, listed, shown, delivered again, discarded.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::app::cli::table::{self, List, Page, cell, time_ms};
+use crate::app::cli::{Failure, database, reach};
+use crate::app::config::Flags;
+use crate::app::daemon;
+use crate::jobs::operator;
+use crate::notify::resync;
+use crate::store::outbox::rows::{self, Filter, OutboxRow};
+use crate::store::webhook_endpoints::{self, Endpoint};
+use crate::store::{Reader, Store};
+
+/// What to do with them.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the outbox, newest first
+    #[command(after_help = "Example: tilld outbox list --kind webhook --status failed")]
+    List {
+        /// Only these
+        #[arg(long, value_name = "KIND", value_parser = ["mail", "webhook", "stripe_call"])]
+        kind: Option<String>,
+        /// Only in this state
+        #[arg(long, value_name = "STATUS", value_parser = ["pending", "claimed", "done", "skipped", "failed", "discarded"])]
+        status: Option<String>,
+        /// How much, and how it is printed; --starting-after takes the number of a row
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one row with its payload, and how its endpoint fares
+    #[command(after_help = "Example: tilld outbox show 17")]
+    Show {
+        /// The row's number
+        id: i64,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deliver rows again from the beginning; a disabled endpoint gets its events again
+    #[command(after_help = "Example: tilld outbox retry 17 18")]
+    Retry {
+        /// Numbers of rows
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<i64>,
+    },
+    /// Tell an endpoint every user's present answer; by itself where one was away
+    #[command(after_help = "Example: tilld outbox resync https://app.example.com/hooks/tilld")]
+    Resync {
+        /// URL of a [[notify.webhook]] that gets entitlement.changed
+        url: String,
+    },
+    /// Give one up for good; what waits behind it goes on
+    #[command(after_help = "Example: tilld outbox discard 17 --reason 'test data'")]
+    Discard {
+        /// The row's number
+        id: i64,
+        /// Why, for the audit log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+const LIST: List<OutboxRow> = List {
+    what: "rows",
+    head: &["ID", "KIND", "STATUS", "ATTEMPTS", "DUE", "TARGET", "USER", "WHAT", "NOTE"],
+    cells: |row| {
+        vec![
+            row.id.clone(),
+            row.kind.clone(),
+            row.status.clone(),
+            row.attempts.to_string(),
+            time_ms(row.due_ms),
+            cell(row.target.as_deref()),
+            cell(row.user_id.as_deref()),
+            what(row),
+            cell(row.error.as_deref()),
+        ]
+    },
+    json: |row| view(row, None),
+    id: |row| &row.id,
+};
+
+/// The type of an event, or the kind of a notice.
+fn what(row: &OutboxRow) -> String {
+    let payload: Value = serde_json::from_str(&row.payload).unwrap_or_default();
+    let name = payload.get("type").or_else(|| payload.get("notice")).and_then(Value::as_str);
+    cell(name)
+}
+
+fn view(row: &OutboxRow, endpoint: Option<&Endpoint>) -> Value {
+    let mut shown = json!({
+        "id": row.id, "kind": row.kind, "status": row.status, "what": what(row), "target": row.target,
+        "user_id": row.user_id, "attempts": row.attempts, "due_ms": row.due_ms, "note": row.error,
+        "created_at_ms": row.created_at_ms, "finished_at_ms": row.finished_at_ms, "dedupe_key": row.dedupe_key,
+    });
+    if let Some(endpoint) = endpoint {
+        shown["endpoint"] = json!({
+            "first_failure_ms": endpoint.first_failure_ms, "last_success_ms": endpoint.last_success_ms,
+            "disabled_at_ms": endpoint.disabled_at_ms, "disabled_reason": endpoint.disabled_reason,
+            "probe_at_ms": endpoint.probe_at_ms,
+        });
+    }
+    shown
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// A row that there is not, or that cannot be treated so; or a database that cannot be used.
+pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    match command {
+        Command::List { kind, status, page } => {
+            let before = page.starting_after.as_deref().map(str::parse).transpose();
+            let before = before.map_err(|_| Failure::wrong_use("--starting-after takes the number of a row"))?;
+            let filter = Filter { kind: kind.as_deref(), status: status.as_deref(), before };
+            let found = database::with_store(&config, |store| {
+                Ok(store.read(|reader| rows::list(reader, filter, page.fetch()))?)
+            })?;
+            page.print(&found, &LIST, out)
+        }
+        Command::Show { id, json } => {
+            let found = database::with_store(&config, |store| {
+                Ok(store.read(|reader| Ok((rows::find(reader, id)?, endpoint_of(reader, id)?)))?)
+            })?;
+            let (Some(row), endpoint) = found else { return Err(unknown(id)) };
+            print(&row, endpoint.as_ref(), json, out)
+        }
+        Command::Retry { ids } => {
+            let count = ids.len();
+            database::with_store(&config, |store| retry(store, ids))?;
+            writeln!(out, "to be delivered again: {count}")?;
+            Ok(writeln!(out, "{}", delivered_when(&config))?)
+        }
+        Command::Resync { url } => {
+            let count = resync(&config, &url)?;
+            writeln!(out, "users whose present answer is told: {count}")?;
+            Ok(writeln!(out, "{}", delivered_when(&config))?)
+        }
+        Command::Discard { id, reason } => {
+            let operator = database::operator();
+            database::with_store(&config, |store| {
+                known(store, id)?;
+                if store.write(move |tx| operator::discard_delivery(tx, id, reason.as_deref(), operator))? {
+                    return Ok(());
+                }
+                let message = format!("row {id} was delivered, is being delivered now, or was discarded before");
+                Err(Failure::failed(message))
+            })?;
+            Ok(writeln!(out, "discarded: {id}")?)
+        }
+    }
+}
+
+fn endpoint_of(reader: &Reader, id: i64) -> Result<Option<Endpoint>, crate::store::StoreError> {
+    let target = rows::find(reader, id)?.and_then(|row| row.target);
+    target.map_or(Ok(None), |target| webhook_endpoints::find(reader, &target))
+}
+
+fn resync(config: &crate::app::config::Config, url: &str) -> Result<usize, Failure> {
+    let context = daemon::context(config);
+    if !resync::wants_answers(&context.notices, url) {
+        return Err(Failure::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
+    }
+    let operator = database::operator();
+    database::with_store(config, |store| {
+        let count = resync::resync(store, &context, (url, operator.now_ms), None)?;
+        store.write(move |tx| operator::note_resync(tx, count, operator))?;
+        Ok(count)
+    })
+}
+
+/// All of them, or none.
+fn retry(store: &Store, ids: Vec<i64>) -> Result<(), Failure> {
+    ids.iter().try_for_each(|id| known(store, *id))?;
+    let operator = database::operator();
+    let busy = store.write(move |tx| {
+        let mut busy = Vec::new();
+        for id in ids {
+            if !operator::deliver_again(tx, id, operator)? {
+                busy.push(format!("row {id} is being delivered now; nothing is to be done about it"));
+            }
+        }
+        Ok(busy)
+    })?;
+    if busy.is_empty() { Ok(()) } else { Err(Failure::failed(busy.join("\n"))) }
+}
+
+/// Refuses a row that there is not, or that is none of a mail or an event.
+fn known(store: &Store, id: i64) -> Result<(), Failure> {
+    let row = store.read(|reader| rows::find(reader, id))?.ok_or_else(|| unknown(id))?;
+    if row.kind == "stripe_call" {
+        return Err(Failure::failed(format!("row {id} is a call to Stripe, which the daemon sees to by itself")));
+    }
+    Ok(())
+}
+
+fn unknown(id: i64) -> Failure {
+    Failure::failed(format!("there is no row {id}; `tilld outbox list` shows them"))
+}
+
+fn delivered_when(config: &crate::app::config::Config) -> &'static str {
+    match reach::of(&config.listen.private) {
+        reach::Reach::Daemon => "the daemon delivers now",
+        _ => "delivered by the running daemon, else at the next start",
+    }
+}
+
+fn print(row: &OutboxRow, endpoint: Option<&Endpoint>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    if json {
+        let mut shown = view(row, endpoint);
+        shown["payload"] = serde_json::from_str(&row.payload).unwrap_or(Value::Null);
+        return Ok(writeln!(out, "{shown}")?);
+    }
+    let time = |ms: Option<i64>| cell(ms.map(time_ms).as_deref());
+    let mut pairs = vec![
+        ("id", row.id.clone()),
+        ("kind", row.kind.clone()),
+        ("what", what(row)),
+        ("status", row.status.clone()),
+        ("target", cell(row.target.as_deref())),
+        ("user", cell(row.user_id.as_deref())),
+        ("attempts", row.attempts.to_string()),
+        ("written", time_ms(row.created_at_ms)),
+        ("due", time_ms(row.due_ms)),
+        ("ended", time(row.finished_at_ms)),
+        ("note", cell(row.error.as_deref())),
+    ];
+    if let Some(endpoint) = endpoint {
+        pairs.push(("failing since", time(endpoint.first_failure_ms)));
+        pairs.push(("last success", time(endpoint.last_success_ms)));
+        pairs.push(("disabled", time(endpoint.disabled_at_ms)));
+        pairs.push(("because", cell(endpoint.disabled_reason.as_deref())));
+        pairs.push(("tried again", time(endpoint.probe_at_ms)));
+    }
+    pairs.push(("payload", row.payload.clone()));
+    Ok(table::pairs(out, &pairs)?)
+}

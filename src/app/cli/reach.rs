@@ -1,0 +1,53 @@
+//! Does a daemon answer at the configured addresses? Must never change anything. Called by `check`, by replays and by
+//! `trigger`.
+
+use std::fmt;
+
+use crate::app::cli::post;
+use crate::app::config::Config;
+use crate::base::address::Address;
+
+/// What was found at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// A daemon.
+    Daemon,
+    /// Something else, by the words of its answer.
+    Stranger(String),
+    /// Nobody.
+    Nobody,
+    /// The system chooses the port, so the configuration does not tell.
+    Unknown,
+}
+
+/// The URL of a path at a configured address.
+#[must_use]
+pub(crate) fn url(address: &dyn fmt::Display, path: &str) -> String {
+    let address = address.to_string();
+    if address.starts_with("unix:") { format!("{address}:{path}") } else { format!("http://{address}{path}") }
+}
+
+/// Asks for `/healthz`, which both listeners have.
+#[must_use]
+pub(crate) fn of(address: &Address) -> Reach {
+    if matches!(address, Address::Tcp(text) if text.ends_with(":0")) {
+        return Reach::Unknown;
+    }
+    match post::send("GET", &url(address, "/healthz"), &[], &[]) {
+        Ok(answer) if answer.status == 200 && answer.body.trim() == "ok" => Reach::Daemon,
+        Ok(answer) => Reach::Stranger(format!("status {}", answer.status)),
+        Err(post::PostError::Refused { .. }) => Reach::Nobody,
+        Err(error) => Reach::Stranger(error.to_string()),
+    }
+}
+
+/// When events that were put back to pending are going to be projected.
+#[must_use]
+pub(crate) fn projected_when(config: &Config) -> String {
+    let private = &config.listen.private;
+    match of(private) {
+        Reach::Daemon => "the daemon projects them now".to_owned(),
+        Reach::Unknown => "projected by the running daemon, else at the next start".to_owned(),
+        Reach::Nobody | Reach::Stranger(_) => format!("no daemon answers at {private}: projected at the next start"),
+    }
+}

@@ -1,0 +1,185 @@
+//! `tilld rebuild`: every table once more from the log and the kept readings; or only what would be another (`--check`).
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use crate::app::cli::{Failure, database, table};
+use crate::app::config::{Config, Flags};
+use crate::app::daemon;
+use crate::base::clock::{Clock, SystemClock};
+use crate::jobs::rebuild::{self, RebuildError, Rebuilt, Task};
+use crate::objects::rebuild::Difference;
+use crate::store::engine::lock;
+use crate::store::engine::{damage, replace, schema};
+
+/// From what, and where to.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The file with the log [default: the configured database]
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Write there and leave the present file alone
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    into: Option<PathBuf>,
+    /// Change nothing; list every value that would be another, and exit with 1 if there is any
+    #[arg(long)]
+    check: bool,
+    /// Print JSON, one line each
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<RebuildError> for Failure {
+    fn from(error: RebuildError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// Rebuilds, or checks.
+///
+/// # Errors
+/// When a file cannot be used, a daemon runs on the one that would be replaced, or the check finds something.
+pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    daemon::start_logging(&config);
+    let from = arguments.from.as_deref().unwrap_or(&config.database);
+    if !from.is_file() {
+        return Err(Failure::failed(format!("there is no database {}: give --from or --database", from.display())));
+    }
+    match &arguments.into {
+        _ if arguments.check => check(arguments, (from, &config), out),
+        Some(into) => {
+            let done = build(from, into, &config)?;
+            report(arguments, done, &format!("written to {}", into.display()), out)
+        }
+        None => replace(arguments, (from, &config), out),
+    }
+}
+
+/// Makes the file at `into`; half of one is taken away again.
+fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, Failure> {
+    if into.exists() {
+        return Err(Failure::failed(format!("{} is there already; it is not overwritten", into.display())));
+    }
+    let progress = Progress::new();
+    let context = daemon::context(config);
+    let task = Task { from, into, context: &context, now_ms: SystemClock.now_ms() };
+    let done = rebuild::rebuild(task, &|done, total| progress.show(done, total));
+    progress.finish();
+    if done.is_err() {
+        replace::remove_all(into);
+    }
+    Ok(done?)
+}
+
+fn replace(arguments: &Arguments, (from, config): (&Path, &Config), out: &mut dyn Write) -> Result<(), Failure> {
+    let path = &config.database;
+    let _lock = lock::take(path)?;
+    if path.exists() {
+        damage::look(path)?;
+    }
+    let part = damage::beside(path, ".rebuild.part");
+    // What a process that was killed has left is of no use.
+    replace::remove_all(&part);
+    let done = build(from, &part, config)?;
+    let copy = replace::put_in_place(&part, path, SystemClock.now_ms()).inspect_err(|_| replace::remove_all(&part))?;
+    let said = copy.map_or_else(String::new, |copy| format!("the file as it was: {}", copy.display()));
+    report(arguments, done, &said, out)
+}
+
+fn report(arguments: &Arguments, done: Rebuilt, said: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    if arguments.json {
+        let line = json!({"events": done.events, "failed": done.failed, "readings": done.readings,
+            "changed_answers": done.changed});
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(
+            out,
+            "rebuilt by rules {}: {} events and {} readings, {} answers are others than before",
+            schema::RULES,
+            done.events,
+            done.readings,
+            done.changed
+        )?;
+        if !said.is_empty() {
+            writeln!(out, "{said}")?;
+        }
+    }
+    match done.failed {
+        0 => Ok(()),
+        failed => {
+            Err(Failure::failed(format!("{failed} events could not be projected: see `tilld dead-letters list`")))
+        }
+    }
+}
+
+fn check(arguments: &Arguments, (from, config): (&Path, &Config), out: &mut dyn Write) -> Result<(), Failure> {
+    let part = damage::beside(from, &format!(".check-{}.part", std::process::id()));
+    let (progress, context) = (Progress::new(), daemon::context(config));
+    let task = Task { from, into: &part, context: &context, now_ms: SystemClock.now_ms() };
+    let outcome = rebuild::check(task, &|done, total| progress.show(done, total));
+    progress.finish();
+    replace::remove_all(&part);
+    let (done, found) = outcome?;
+    print(arguments, &found, out)?;
+    if found.is_empty() {
+        if !arguments.json {
+            let (events, readings) = (done.events, done.readings);
+            writeln!(out, "every row is as {events} events and {readings} readings make it")?;
+        }
+        return Ok(());
+    }
+    Err(Failure::failed(format!("{} values differ; `tilld rebuild` makes the tables again", found.len())))
+}
+
+fn print(arguments: &Arguments, found: &[Difference], out: &mut dyn Write) -> Result<(), Failure> {
+    if arguments.json {
+        for one in found {
+            let line = json!({"table": one.table, "key": one.key, "column": one.column, "present": one.present,
+                "rebuilt": one.rebuilt});
+            writeln!(out, "{line}")?;
+        }
+        return Ok(());
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(no row)".to_owned());
+    let row = |one: &Difference| {
+        vec![one.table.to_owned(), one.key.clone(), one.column.clone(), shown(&one.present), shown(&one.rebuilt)]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    Ok(table::columns(out, &["TABLE", "KEY", "COLUMN", "PRESENT", "REBUILT"], &rows)?)
+}
+
+/// A bar on a terminal, one line for each ten thousand events otherwise.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Events between two lines.
+    const LINE: u64 = 10_000;
+
+    fn new() -> Self {
+        Self(std::io::stderr().is_terminal().then(|| ProgressBar::new(0)))
+    }
+
+    fn show(&self, done: u64, total: u64) {
+        match &self.0 {
+            Some(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            None if done.is_multiple_of(Self::LINE) || done == total => eprintln!("{done} of {total} events"),
+            None => {}
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

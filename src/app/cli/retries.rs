@@ -1,0 +1,40 @@
+//! `tilld retries list`: events that failed and wait for their next attempt.
+
+use std::io::Write;
+
+use crate::app::cli::table::{List, Page, time_ms};
+use crate::app::cli::{Failure, database};
+use crate::app::config::Flags;
+use crate::http::admin;
+use crate::store::retries::{self, Retry};
+
+/// What to do with the queue.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the queue, earliest due first
+    #[command(after_help = "Example: tilld retries list --json")]
+    List(Page),
+}
+
+const LIST: List<Retry> = List {
+    what: "retries",
+    head: &["ID", "TYPE", "ATTEMPTS", "NEXT", "ERROR"],
+    cells: |row| {
+        let attempts = format!("{} of {}", row.retry_count, row.max_retries);
+        vec![row.event_id.clone(), row.event_type.clone(), attempts, time_ms(row.due_ms), row.last_error.clone()]
+    },
+    json: admin::retry,
+    id: |row| &row.event_id,
+};
+
+/// Prints the queue.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(crate) fn list(page: &Page, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let rows = database::with_store(&config, |store| {
+        Ok(store.read(|reader| retries::list(reader, page.starting_after.as_deref(), page.fetch()))?)
+    })?;
+    page.print(&rows, &LIST, out)
+}

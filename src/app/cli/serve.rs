@@ -1,0 +1,37 @@
+//! `tilld serve`: the daemon in the foreground.
+
+use crate::app::cli::Failure;
+use crate::app::config::{self, Flags, Purpose, Surroundings};
+use crate::app::daemon;
+
+/// Flags of `tilld serve` and `tilld dev`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What is logged: error, warn, info, debug, trace, or by module
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Where Stripe's webhooks come in: host:port or unix:/path; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS")]
+    public_listen: Option<String>,
+    /// Where the application and operators come in
+    #[arg(long, value_name = "ADDRESS")]
+    private_listen: Option<String>,
+}
+
+impl Arguments {
+    /// These flags on top of the global ones.
+    #[must_use]
+    pub(crate) fn onto(self, flags: &Flags) -> Flags {
+        Flags { log: self.log, public_listen: self.public_listen, private_listen: self.private_listen, ..flags.clone() }
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// A wrong configuration; or it did not start, or ended badly.
+pub(crate) fn run(arguments: Arguments, flags: &Flags) -> Result<(), Failure> {
+    let config = config::load(&arguments.onto(flags), &Surroundings::of_process(), Purpose::Serve)?;
+    daemon::start_logging(&config);
+    Ok(daemon::run(&config)?)
+}

@@ -1,0 +1,102 @@
+//! `tilld sync`: every object from Stripe's lists into the tables; of all types, after the events that no webhook brought,
+//! since objects do not tell what happened to them. Works on the file, whether or not a daemon runs.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use crate::app::cli::{Failure, database, outward, table};
+use crate::app::config::Flags;
+use crate::app::daemon;
+use crate::base::object_kind::ObjectKind;
+use crate::objects::kinds;
+use crate::outward::sync::backfill::{self, Order};
+use crate::outward::sync::{Means, SyncError, catch_up};
+use crate::store::sync_runs::Progress;
+
+/// What to read.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these types [default: all but payment_methods]
+    #[arg(value_name = "TYPE", value_parser = parse_kind)]
+    types: Vec<&'static ObjectKind>,
+    /// Begin anew instead of going on with an unfinished run
+    #[arg(long)]
+    restart: bool,
+}
+
+/// The type of that name.
+///
+/// # Errors
+/// An unknown name; the message lists the known ones.
+pub(crate) fn parse_kind(name: &str) -> Result<&'static ObjectKind, String> {
+    let names = || kinds::all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    kinds::named(name).ok_or_else(|| format!("there is no such type; the types are: {}", names()))
+}
+
+/// Reads, and prints what was read.
+///
+/// # Errors
+/// When Stripe or the database does not allow it; the next call goes on from there.
+pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let client = outward::client(&config)?;
+    daemon::start_logging(&config);
+    let order = Order::of(&arguments.types, arguments.restart);
+    let done = database::with_store(&config, |store| {
+        let (means, _stopper) = outward::means(&config, store, client);
+        if order.is_whole() {
+            events_first(&means)?;
+        }
+        let shown = outward::Progress::new(None);
+        let counts: Mutex<Vec<(String, u32)>> = Mutex::default();
+        let done = backfill::run(&means, &order, &|progress| report(&shown, &counts, progress));
+        shown.finish();
+        Ok(done?)
+    })?;
+    let row = |progress: &Progress| {
+        vec![
+            progress.kind.clone(),
+            progress.pages.to_string(),
+            progress.objects.to_string(),
+            progress.failed.to_string(),
+        ]
+    };
+    let rows: Vec<_> = done.progress.iter().map(row).collect();
+    table::columns(out, &["TYPE", "PAGES", "OBJECTS", "FAILED"], &rows)?;
+    let objects: u64 = done.progress.iter().map(|progress| u64::from(progress.objects)).sum();
+    writeln!(out, "complete: {objects} objects{}", if done.whole { "" } else { ", of these types only" })?;
+    Ok(())
+}
+
+/// A key that may not read events can read objects all the same.
+fn events_first(means: &Means) -> Result<(), SyncError> {
+    match catch_up::events(means, &|| ()) {
+        Ok(caught) => {
+            if caught.new > 0 {
+                log::info!("events that no webhook brought are in the log: {}", caught.new);
+            }
+            Ok(())
+        }
+        Err(SyncError::Stripe(error)) if error.api().is_some_and(|error| error.status == 403) => {
+            log::warn!("the events could not be read, `tilld catch-up` tries again: {error}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A page is done; how many objects it had follows from what was told before.
+fn report(shown: &outward::Progress, counts: &Mutex<Vec<(String, u32)>>, progress: &Progress) {
+    // Nothing panics while holding it.
+    let Ok(mut counts) = counts.lock() else { return };
+    let before = match counts.iter_mut().find(|(kind, _)| *kind == progress.kind) {
+        Some((_, count)) => std::mem::replace(count, progress.objects),
+        None => {
+            counts.push((progress.kind.clone(), progress.objects));
+            0
+        }
+    };
+    drop(counts);
+    let objects = u64::from(progress.objects.saturating_sub(before));
+    shown.page(&progress.kind, objects, (progress.pages.into(), progress.objects.into()));
+}

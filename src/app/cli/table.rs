@@ -1,0 +1,170 @@
+//! How lists are printed: aligned columns for people, JSON lines for programs; and the flags that all lists share. It
+//! must never let a text of the database move the cursor: control characters are printed as spaces.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::app::cli::Failure;
+
+/// What stands between two columns.
+const GAP: &str = "  ";
+/// What stands in a cell without value.
+const NOTHING: &str = "-";
+/// Rows of a list unless asked for more or less.
+const DEFAULT_LIMIT: u32 = 20;
+/// Rows of a list at most; a list is held in memory.
+const MAX_LIMIT: i64 = 100_000;
+
+/// Flags that every list has.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Page {
+    /// Rows at most
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(u32).range(1..=MAX_LIMIT))]
+    pub(crate) limit: u32,
+    /// Go on after the row of this event
+    #[arg(long, value_name = "EVENT_ID")]
+    pub(crate) starting_after: Option<String>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A list for people and for programs.
+pub(crate) struct List<'a, T> {
+    /// What its rows are called, in the plural.
+    pub(crate) what: &'a str,
+    /// Names of the columns.
+    pub(crate) head: &'a [&'a str],
+    /// A row's cells.
+    pub(crate) cells: fn(&T) -> Vec<String>,
+    /// A row as JSON.
+    pub(crate) json: fn(&T) -> Value,
+    /// The id to go on after.
+    pub(crate) id: fn(&T) -> &str,
+}
+
+impl Page {
+    /// How many rows to read: one more than shown tells whether there are more.
+    #[must_use]
+    pub(crate) fn fetch(&self) -> u32 {
+        self.limit.saturating_add(1)
+    }
+
+    /// Prints at most [`Page::limit`] of the rows, and on standard error how to see what follows.
+    ///
+    /// # Errors
+    /// When it cannot be printed.
+    pub(crate) fn print<T>(&self, rows: &[T], list: &List<T>, out: &mut dyn Write) -> Result<(), Failure> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let shown = rows.get(..limit).unwrap_or(rows);
+        if self.json {
+            shown.iter().try_for_each(|row| writeln!(out, "{}", (list.json)(row)))?;
+        } else if shown.is_empty() {
+            eprintln!("no {}", list.what);
+        } else {
+            columns(out, list.head, &shown.iter().map(list.cells).collect::<Vec<_>>())?;
+        }
+        if let (true, Some(last)) = (rows.len() > limit, shown.last()) {
+            out.flush()?;
+            eprintln!("there are more {}: --starting-after {}", list.what, (list.id)(last));
+        }
+        Ok(())
+    }
+}
+
+/// Prints rows under the names of their columns.
+///
+/// # Errors
+/// When it cannot be printed.
+pub(crate) fn columns(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
+    let head = head.iter().map(|name| (*name).to_owned()).collect();
+    aligned(out, &std::iter::once(head).chain(rows.iter().cloned()).collect::<Vec<_>>())
+}
+
+/// Prints rows in columns as wide as their widest cell.
+///
+/// # Errors
+/// When it cannot be printed.
+pub(crate) fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> std::io::Result<()> {
+    let lines: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let mut widths: Vec<usize> = Vec::new();
+    for line in &lines {
+        widths.resize(widths.len().max(line.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for line in &lines {
+        let padded: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        writeln!(out, "{}", padded.join(GAP).trim_end())?;
+    }
+    Ok(())
+}
+
+/// Prints names and values, one pair per line.
+///
+/// # Errors
+/// When it cannot be printed.
+pub(crate) fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> std::io::Result<()> {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    pairs.iter().try_for_each(|(name, value)| writeln!(out, "{name:<width$}{GAP}{}", printable(value)))
+}
+
+/// A text on one line of its own, without what moves the cursor.
+pub(crate) fn printable(cell: &str) -> String {
+    if cell.is_empty() {
+        return NOTHING.to_owned();
+    }
+    cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A cell that may have no value.
+#[must_use]
+pub(crate) fn cell(value: Option<&str>) -> String {
+    value.unwrap_or(NOTHING).to_owned()
+}
+
+/// Unix seconds as UTC, like `2026-11-24 01:20:05`.
+#[must_use]
+pub(crate) fn time_s(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => seconds.to_string(),
+    }
+}
+
+/// Unix milliseconds as UTC, to the second.
+#[must_use]
+pub(crate) fn time_ms(milliseconds: i64) -> String {
+    time_s(milliseconds.div_euclid(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_trailing_spaces() {
+        let mut out = Vec::new();
+        let rows = [vec!["evt_long".to_owned(), "x".to_owned()], vec!["é".to_owned(), String::new()]];
+        columns(&mut out, &["ID", "ERROR"], &rows).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "ID        ERROR\nevt_long  x\né         -\n");
+    }
+
+    #[test]
+    fn a_text_cannot_break_its_line_or_send_escapes_to_the_terminal() {
+        let mut out = Vec::new();
+        pairs(&mut out, &[("error", "a\nb\u{1b}[31m".to_owned())]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "error  a b [31m\n");
+    }
+
+    #[test]
+    fn times_are_utc_to_the_second() {
+        assert_eq!(time_ms(1_795_483_205_999), "2026-11-24 01:20:05");
+        assert_eq!(time_s(i64::MAX), i64::MAX.to_string());
+    }
+}

@@ -1,0 +1,320 @@
+//! `tilld user link` and `unlink`: the operator's word on whose a customer or a subscription is; one at a time, or a whole
+//! file of them for a business that is older than tilld. With `stripe.api_key` each is looked at first. It must never
+//! write half a file whose other half cannot be read.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::app::cli::{Failure, database, outward, table};
+use crate::app::config::{Config, Flags};
+use crate::app::daemon;
+use crate::notify;
+use crate::notify::Context;
+use crate::objects::kinds;
+use crate::objects::links::{self, Kind, Linked, Said};
+use crate::objects::read::Shown;
+use crate::outward::sync::{Means, SyncError};
+use crate::store::{Store, StoreError};
+use crate::stripe::form::Form;
+use crate::stripe::object::is_user_id;
+
+/// Faults of a file that are named; a file of another kind has thousands.
+const MAX_FAULTS: usize = 20;
+
+/// What belongs to whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Link {
+    /// The application's id of the user
+    #[arg(value_name = "USER_ID", required_unless_present = "from", requires = "object")]
+    id: Option<String>,
+    /// The customer (cus_…) or the subscription (sub_…) that is this user's
+    #[arg(value_name = "STRIPE_ID")]
+    object: Option<String>,
+    /// Link every line of a CSV file: user id, Stripe id; a first line with names of columns is passed over
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "object"])]
+    from: Option<PathBuf>,
+    /// Say what would be linked, and link nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Also where it was said to be another user's
+    #[arg(long)]
+    force: bool,
+    /// Do not look the ids up at Stripe, although there is a key
+    #[arg(long)]
+    offline: bool,
+    /// Print one JSON object for each line
+    #[arg(long)]
+    json: bool,
+}
+
+/// What does not belong to whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Unlink {
+    /// The application's id of the user
+    #[arg(value_name = "USER_ID")]
+    id: String,
+    /// The customer (cus_…) or the subscription (sub_…) that is not, or no longer, this user's
+    #[arg(value_name = "STRIPE_ID")]
+    object: String,
+}
+
+/// One link that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    user_id: String,
+    kind: Kind,
+    object: String,
+}
+
+/// What became of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Linked,
+    Already,
+    Taken(String),
+    Deleted,
+    Unknown,
+    Failed(String),
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Already => "already_linked",
+            Self::Taken(_) => "taken",
+            Self::Deleted => "deleted",
+            Self::Unknown => "unknown",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// What to do about it; nothing where all is well.
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Linked | Self::Already => None,
+            Self::Taken(other) => {
+                Some(format!("it was said to be of user {other:?}; --force gives it away all the same"))
+            }
+            Self::Deleted => Some("it was deleted at Stripe".to_owned()),
+            Self::Unknown => Some("Stripe knows nothing of that id in the mode of stripe.api_key".to_owned()),
+            Self::Failed(error) => Some(error.clone()),
+        }
+    }
+}
+
+fn wanted(user_id: &str, object: &str) -> Result<Wanted, String> {
+    let kind = match object.split_once('_') {
+        Some(("cus", _)) => Kind::Customer,
+        Some(("sub", _)) => Kind::Subscription,
+        _ => return Err(format!("{object:?} is neither a customer (cus_…) nor a subscription (sub_…)")),
+    };
+    if !is_user_id(user_id) {
+        return Err(format!("{user_id:?} cannot be a user's id: 1 to 255 characters, no control characters"));
+    }
+    Ok(Wanted { user_id: user_id.to_owned(), kind, object: object.to_owned() })
+}
+
+/// All lines of a file, or every fault in it.
+fn lines(path: &Path) -> Result<Vec<Wanted>, Failure> {
+    let unreadable = |error: csv::Error| Failure::failed(format!("cannot read {}: {error}", path.display()));
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .map_err(unreadable)?;
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for record in reader.records() {
+        let record = record.map_err(unreadable)?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let (user_id, object) = (record.get(0).unwrap_or_default(), record.get(1).unwrap_or_default());
+        let is_head = line == 1 && !object.starts_with("cus_") && !object.starts_with("sub_");
+        match wanted(user_id, object) {
+            Ok(one) => found.push(one),
+            Err(_) if is_head || (user_id.is_empty() && object.is_empty()) => {}
+            Err(fault) => faults.push(format!("{}:{line}: {fault}", path.display())),
+        }
+    }
+    if faults.is_empty() {
+        return Ok(found);
+    }
+    let count = faults.len();
+    faults.truncate(MAX_FAULTS);
+    if count > MAX_FAULTS {
+        faults.push(format!("and {} more", count - MAX_FAULTS));
+    }
+    faults.push("nothing was linked; each line has a user id and a Stripe id, as in alice,cus_123".to_owned());
+    Err(Failure::wrong_use(faults.join("\n")))
+}
+
+/// Links, and prints what became of each.
+///
+/// # Errors
+/// When something could not be linked, or the database cannot be used.
+pub(crate) fn link(arguments: &Link, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let wanted = match (&arguments.from, &arguments.id, &arguments.object) {
+        (Some(path), _, _) => lines(path)?,
+        (None, Some(id), Some(object)) => vec![wanted(id, object).map_err(Failure::wrong_use)?],
+        _ => return Err(Failure::wrong_use("give a user and a customer or subscription, or --from FILE")),
+    };
+    let client = match config.stripe.client.is_some() && !arguments.offline {
+        true => Some(outward::client(&config)?),
+        false => None,
+    };
+    daemon::start_logging(&config);
+    let outcomes = database::with_store(&config, |store| {
+        let outside = client.map(|client| outward::means(&config, store, client));
+        let linker = Linker { store, config: &config, means: outside.as_ref().map(|(means, _)| means), arguments };
+        linker.all(&wanted)
+    })?;
+    print(&wanted, &outcomes, arguments, out)
+}
+
+/// What linking takes.
+struct Linker<'a> {
+    store: &'a Store,
+    config: &'a Config,
+    means: Option<&'a Means>,
+    arguments: &'a Link,
+}
+
+impl Linker<'_> {
+    fn all(&self, wanted: &[Wanted]) -> Result<Vec<Outcome>, Failure> {
+        let context = daemon::context(self.config);
+        let mut outcomes = Vec::with_capacity(wanted.len());
+        let mut before: HashMap<&str, &str> = HashMap::new();
+        for one in wanted {
+            let outcome = match before.get(one.object.as_str()) {
+                // What an earlier line says would stand by then.
+                Some(other) if self.arguments.dry_run && *other == one.user_id => Outcome::Already,
+                Some(other) if self.arguments.dry_run && !self.arguments.force => Outcome::Taken((*other).to_owned()),
+                _ => self.one(one, &context)?,
+            };
+            if outcome == Outcome::Linked {
+                before.insert(&one.object, &one.user_id);
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    fn one(&self, wanted: &Wanted, context: &Context) -> Result<Outcome, Failure> {
+        if let Some(means) = self.means
+            && let Some(outcome) = look_at(means, wanted, self.arguments.dry_run)?
+        {
+            return Ok(outcome);
+        }
+        let (force, dry_run) = (self.arguments.force, self.arguments.dry_run);
+        let (one, context, now_ms) = (wanted.clone(), context.clone(), database::operator().now_ms);
+        let linked = if dry_run {
+            self.store.read(|reader| links::foresee(reader, said(wanted), force))?
+        } else {
+            self.store.write(move |tx| {
+                notify::acting(tx, &context, now_ms, |basis| links::link(tx, said(&one), force, basis))
+            })?
+        };
+        Ok(match linked {
+            Linked::Now => Outcome::Linked,
+            Linked::Already => Outcome::Already,
+            Linked::Taken(other) => Outcome::Taken(other),
+        })
+    }
+}
+
+fn said(wanted: &Wanted) -> Said<'_> {
+    Said { kind: wanted.kind, id: &wanted.object, user_id: &wanted.user_id, actor: "cli" }
+}
+
+/// Reads it from Stripe into the tables; an outcome where it cannot be linked.
+fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outcome>, Failure> {
+    let path = kinds::of(wanted.kind.as_str()).path_of(&wanted.object);
+    let (answer, reading) = match means.get(&path, &Form::new()) {
+        Ok(found) => found,
+        Err(error) if error.is_missing() => return Ok(Some(Outcome::Unknown)),
+        Err(error) if error.is_for_all() => return Err(error.into()),
+        Err(error) => return Ok(Some(Outcome::Failed(error.to_string()))),
+    };
+    let Ok(shown) = Shown::new(&answer.text, reading) else {
+        return Ok(Some(Outcome::Failed("Stripe's answer shows no object".to_owned())));
+    };
+    if shown.object()["deleted"] == true {
+        return Ok(Some(Outcome::Deleted));
+    }
+    if !dry_run {
+        let (context, now_ms) = (std::sync::Arc::clone(&means.context), means.clock.now_ms());
+        let absorbed = means.store.write(move |tx| {
+            notify::absorb(tx, &shown, &context, now_ms).map(|_| ()).map_err(|error| match error {
+                crate::objects::ProjectionError::Store(error) => error,
+                error => StoreError::Content(error.to_string()),
+            })
+        });
+        absorbed.map_err(SyncError::from)?;
+    }
+    Ok(None)
+}
+
+fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dyn Write) -> Result<(), Failure> {
+    let failed = outcomes.iter().filter(|outcome| outcome.problem().is_some()).count();
+    for (one, outcome) in wanted.iter().zip(outcomes) {
+        let problem = outcome.problem();
+        if arguments.json {
+            let line = json!({
+                "user_id": one.user_id, "object": one.kind.as_str(), "id": one.object, "outcome": outcome.word(),
+                "problem": problem, "dry_run": arguments.dry_run,
+            });
+            writeln!(out, "{line}")?;
+        } else if let Some(problem) = problem {
+            writeln!(
+                out,
+                "not linked: {} to {}: {problem}",
+                table::printable(&one.object),
+                table::printable(&one.user_id)
+            )?;
+        } else if arguments.from.is_none() {
+            let word = match (outcome, arguments.dry_run) {
+                (Outcome::Already, _) => "already linked",
+                (_, true) => "would be linked",
+                _ => "linked",
+            };
+            writeln!(out, "{word}: {} to {}", table::printable(&one.object), table::printable(&one.user_id))?;
+        }
+    }
+    if arguments.from.is_some() && !arguments.json {
+        let already = outcomes.iter().filter(|outcome| **outcome == Outcome::Already).count();
+        let linked = outcomes.len() - failed - already;
+        let word = if arguments.dry_run { "would be linked" } else { "linked" };
+        writeln!(out, "{linked} {word}, {already} already linked, {failed} not linked")?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => {
+            Err(Failure::failed(format!("{failed} of {} could not be linked; the lines above say why", outcomes.len())))
+        }
+    }
+}
+
+/// Takes a link back.
+///
+/// # Errors
+/// When it is not linked to that user, or the database cannot be used.
+pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = database::config(flags)?;
+    let wanted = wanted(&arguments.id, &arguments.object).map_err(Failure::wrong_use)?;
+    let (one, context, now_ms) = (wanted.clone(), daemon::context(&config), database::operator().now_ms);
+    let (unlinked, owner) = database::with_store(&config, |store| {
+        Ok(store.write(move |tx| {
+            let unlinked = notify::acting(tx, &context, now_ms, |basis| links::unlink(tx, said(&one), basis))?;
+            Ok((unlinked, links::owner_of(tx, said(&one))?))
+        })?)
+    })?;
+    if !unlinked {
+        return Err(Failure::failed(format!("{} is not linked to user {:?}", wanted.object, wanted.user_id)));
+    }
+    let now = owner.map_or_else(|| "it is nobody's now".to_owned(), |owner| format!("it is {owner:?}'s now"));
+    Ok(writeln!(out, "unlinked: {} from {}; {now}", wanted.object, wanted.user_id)?)
+}

@@ -1,0 +1,23 @@
+//! `[api]`: the tokens of the private listener.
+
+use crate::app::config::keys::{Section, secret};
+use crate::app::config::reader::Reader;
+use crate::http::route::Tokens;
+
+pub(super) const API: Section = Section::once(
+    "api",
+    "",
+    &[
+        secret("api.token", "tilld_xxxxxxxxxxxxxxxx", "api_token").env(&["TILLD_API_TOKEN"]).about(
+            "What your application sends as \"Authorization: Bearer ...\": at least 16 characters, and another than \
+             admin_token. `tilld init` makes one.",
+        ),
+        secret("api.admin_token", "tilld_yyyyyyyyyyyyyyyy", "admin_token")
+            .env(&["TILLD_ADMIN_TOKEN"])
+            .about("The same for operators: opens /api/v1/admin and /dashboard, too."),
+    ],
+);
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
+    Tokens { api: reader.secret("api.token"), admin: reader.secret("api.admin_token") }
+}

@@ -1,0 +1,57 @@
+//! The keys before the first section, and `[listen]`: what the process itself needs.
+
+use std::path::PathBuf;
+
+use crate::app::config::keys::{Section, text};
+use crate::app::config::reader::Reader;
+use crate::app::config::{Listen, LogFormat, words};
+use crate::base::address::Address;
+
+pub(super) const TOP: Section = Section::once(
+    "",
+    "",
+    &[
+        text("database", "tilld.db").env(&["TILLD_DATABASE"]).about("The SQLite file: all that tilld knows is in it."),
+        text("log", "info")
+            .env(&["RUST_LOG", "TILLD_LOG"])
+            .about("What is logged: error, warn, info, debug, trace, or by module as in \"info,tilld::http=debug\"."),
+        text("log_format", "text")
+            .env(&["TILLD_LOG_FORMAT"])
+            .about("\"text\" for people, \"json\" for log collectors."),
+    ],
+);
+
+pub(super) const LISTEN: Section = Section::once(
+    "listen",
+    "",
+    &[
+        text("listen.public", "127.0.0.1:4242").env(&["TILLD_PUBLIC_LISTEN"]).about(
+            "For Stripe: webhooks only, everything else is 404. host:port or unix:/path; port 0 lets the system choose. Put \
+             a reverse proxy with TLS in front. A socket that systemd passes wins, here and below.",
+        ),
+        text("listen.private", "127.0.0.1:4243").env(&["TILLD_PRIVATE_LISTEN"]).about(
+            "For your application and operators. Other than a loopback address or Unix socket needs both tokens of [api].",
+        ),
+    ],
+);
+
+pub(super) fn database(reader: &mut Reader<'_>) -> PathBuf {
+    let configured = reader.text("database").unwrap_or_default();
+    // A path from the command line need not be UTF-8.
+    let path = reader.flags().database.clone().unwrap_or_else(|| configured.into());
+    reader.around().absolute(path)
+}
+
+pub(super) fn log(reader: &mut Reader<'_>) -> (String, LogFormat) {
+    let filter = reader.parsed("log", words::log_filter).unwrap_or_default();
+    let format = reader.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    (filter, format.unwrap_or(LogFormat::Text))
+}
+
+pub(super) fn listen(reader: &mut Reader<'_>) -> Listen {
+    Listen { public: address(reader, "listen.public"), private: address(reader, "listen.private") }
+}
+
+fn address(reader: &mut Reader<'_>, key: &str) -> Address {
+    reader.parsed(key, Address::parse).unwrap_or_else(|| Address::Tcp(String::new()))
+}

@@ -1,0 +1,157 @@
+//! `[stripe]` and `[[stripe.webhook]]`: what the client is told, and what Stripe's webhooks are checked with.
+
+use std::time::Duration;
+
+use super::proxy;
+use crate::app::config::keys::{Form, Section, number, secret, secrets, text};
+use crate::app::config::reader::Reader;
+use crate::app::config::{Stripe, urls, words};
+use crate::base::secret::{Secret, shown};
+use crate::http::public::WebhookEndpoint;
+use crate::jobs::schedule::Nightly;
+use crate::stripe::settings::{ApiKey, Settings};
+
+pub(in crate::app::config) const API_VERSION: &str = "2026-09-30.endive";
+
+pub(super) const STRIPE: Section = Section::once(
+    "stripe",
+    "",
+    &[
+        secret("stripe.api_key", "sk_test_...", "stripe_api_key")
+            .env(&["STRIPE_API_KEY"])
+            .about("Needed for calls to Stripe, not for webhooks and entitlement. Restricted keys (rk_) do, too."),
+        text("stripe.publishable_key", "pk_test_...")
+            .no_default()
+            .env(&["STRIPE_PUBLIC_KEY"])
+            .about("Handed to browsers by GET /api/v1/config."),
+        text("stripe.api_base", "https://api.stripe.com")
+            .env(&["STRIPE_API_BASE"])
+            .about("Where Stripe's API is; plain http only on this machine, for a fake."),
+        secret("stripe.proxy", "http://proxy.example.com:3128", "stripe_proxy").env(&["STRIPE_PROXY"]).about(
+            "A proxy for the calls to Stripe: http:// or https://, a login before its host if it wants one. It is asked for a \
+             tunnel (CONNECT) and sees neither key nor content. By default what HTTPS_PROXY or ALL_PROXY says, unless \
+             NO_PROXY names the host of api_base; \"off\": none, whatever they say. A loopback host is always called \
+             directly.",
+        ),
+        text("stripe.api_version", API_VERSION)
+            .env(&["STRIPE_API_VERSION"])
+            .about("Sent with every call, so that answers keep their shape when Stripe's default moves on."),
+        text("stripe.mode", "test").no_default().env(&["TILLD_STRIPE_MODE"]).about(
+            "Whose events this database keeps: \"live\" or \"test\". By default the mode of the key; without a key, test \
+             until the first live event comes, and live from then on: events of test mode are then kept as ignored, and \
+             what was made of them goes.",
+        ),
+        text("stripe.account", "acct_1234567890").no_default().env(&["TILLD_STRIPE_ACCOUNT"]).about(
+            "Your account's id. Events that name another account (Connect, organizations) are kept and mirrored and never \
+             decide anything; those that name this one are your own. By default the account of the key.",
+        ),
+        number("stripe.timeout_s", 30, (1, 100)).env(&["STRIPE_TIMEOUT_S"]).about(
+            "Seconds ({range}) that a request of your application waits for Stripe, all attempts together. After that it is \
+             told whether nothing was done (502) or the outcome is not known yet (202).",
+        ),
+        number("stripe.calls_per_s", 20, (1, 100)).env(&["STRIPE_CALLS_PER_S"]).about(
+            "Calls per second ({range}) at most, reads and writes together. Stripe allows an account 100, a sandbox 25.",
+        ),
+        number("stripe.pull_interval_s", 60, (5, 86_400)).no_default().env(&["TILLD_PULL_INTERVAL_S"]).about(
+            "Pull-only mode, for machines that Stripe cannot reach: it is asked for events every so many seconds ({range}), \
+             and no webhook secret is needed. No default: webhooks bring events, and what they miss is asked for at start \
+             and every ten minutes.",
+        ),
+        text("stripe.nightly_drift", "check").no_default().env(&["TILLD_NIGHTLY_DRIFT"]).about(
+            "Compare what answers rest on (customers, subscriptions) with Stripe, and the tables with that, at about 03:00 \
+             UTC: \"off\", \"check\" (differences are told in the log and the audit log), or \"fix\" (repaired, too). A \
+             million of them take 17 minutes. By default \"check\", without a key \"off\".",
+        ),
+    ],
+);
+
+pub(super) const WEBHOOK: Section = Section {
+    name: "stripe.webhook",
+    form: Form::Repeated,
+    about: "An endpoint as registered at Stripe. Repeat the block for more; environment and credential are for the first.",
+    keys: &[
+        text("stripe.webhook.path", "/api/v1/webhooks/stripe")
+            .env(&["STRIPE_WEBHOOK_ENDPOINT"])
+            .about("The path of its URL, or the whole URL."),
+        secrets("stripe.webhook.secrets", &["whsec_..."], "stripe_webhook_secrets")
+            .env(&["STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRETS"])
+            .about("Its signing secrets: two while you roll them."),
+        number("stripe.webhook.tolerance_s", 300, (1, 86_400)).about(
+            "Seconds ({range}) that a signature's time may differ from ours: the time in which a recorded request could be \
+             sent again.",
+        ),
+    ],
+};
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Stripe {
+    let api_key = api_key(reader);
+    let api_base = reader.parsed("stripe.api_base", urls::api_base).unwrap_or_default();
+    let api_version = reader.parsed("stripe.api_version", words::api_version).unwrap_or_default();
+    let budget = Duration::from_secs(reader.number("stripe.timeout_s"));
+    let calls_per_s = reader.number("stripe.calls_per_s");
+    let drift = [("off", None), ("check", Some(Nightly::Check)), ("fix", Some(Nightly::Fix))];
+    // Without a key there is nothing to compare with.
+    let unless_said = api_key.as_ref().map(|_| Nightly::Check);
+    let proxy = proxy::read(reader, &api_base, api_key.is_some());
+    let client = api_key.map(|key| {
+        let usual = Settings::new(ApiKey::new(key.expose()), &api_base, &api_version);
+        Settings {
+            proxy,
+            calls_per_s,
+            burst: calls_per_s,
+            interactive_budget: budget,
+            // One silence must not take longer than all attempts may.
+            connect_timeout: usual.connect_timeout.min(budget),
+            read_timeout: usual.read_timeout.min(budget),
+            ..usual
+        }
+    });
+    Stripe {
+        client,
+        mode_said: reader.parsed("stripe.mode", words::mode),
+        account: reader.parsed("stripe.account", words::account),
+        pull_interval_s: reader.optional_number("stripe.pull_interval_s"),
+        nightly_drift: reader.choice("stripe.nightly_drift", &drift).unwrap_or(unless_said),
+        webhooks: webhooks(reader),
+    }
+}
+
+fn api_key(reader: &mut Reader<'_>) -> Option<Secret> {
+    let key = reader.secret("stripe.api_key")?;
+    if key.expose().starts_with("pk_") {
+        let message = "is a publishable key (pk_…), which cannot call the API: give a secret key \
+                       (sk_…) or a restricted one (rk_…)";
+        reader.fault("stripe.api_key", message);
+    }
+    Some(key)
+}
+
+/// This key is handed to browsers: a secret one here would be published.
+pub(super) fn publishable_key(reader: &mut Reader<'_>) -> Option<String> {
+    reader.parsed("stripe.publishable_key", |text| {
+        if ["sk_", "rk_", "whsec_"].iter().any(|prefix| text.starts_with(prefix)) {
+            let message = "is a secret key, and this one is shown to everyone: give the one that starts with pk_";
+            return Err(message.to_owned());
+        }
+        Ok(text.to_owned())
+    })
+}
+
+/// The endpoints; one if the file has no block, so that environment and credentials suffice.
+fn webhooks(reader: &mut Reader<'_>) -> Vec<WebhookEndpoint> {
+    let mut endpoints: Vec<WebhookEndpoint> = Vec::new();
+    for number in 0..reader.blocks("stripe.webhook").max(1) {
+        let key = |name: &str| format!("stripe.webhook[{number}].{name}");
+        let path = reader.parsed(&key("path"), urls::webhook_path).unwrap_or_default();
+        if endpoints.iter().any(|other| other.path == path) && !reader.has_fault(&key("path")) {
+            let message = format!("{shown} is the path of two endpoints: give each its own", shown = shown(&path));
+            reader.fault(&key("path"), message);
+        }
+        endpoints.push(WebhookEndpoint {
+            path,
+            secrets: reader.secrets(&key("secrets")),
+            tolerance_s: reader.number(&key("tolerance_s")),
+        });
+    }
+    endpoints
+}

@@ -1,0 +1,362 @@
+//! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
+
+mod deliveries;
+pub mod descriptors;
+mod doors;
+mod flows;
+mod opening;
+mod watchdog;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::app::config::{Config, LogFormat};
+use crate::app::systemd;
+use crate::app::systemd::sockets::{self, Passed, PassedError};
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::thread::{Ended, Handle, Pulse, Stopper, Threads};
+use crate::http::api::Api;
+use crate::http::listen::BindError;
+use crate::http::public::Hooks;
+use crate::http::server::Server;
+use crate::jobs::mode_at_start::ModeError;
+use crate::jobs::retrier::{self, Retrier};
+use crate::jobs::schedule::Tasks;
+use crate::jobs::tick::Tick;
+use crate::jobs::waiting;
+use crate::jobs::worker::Worker;
+use crate::notify::Context;
+use crate::notify::mail::MailError;
+use crate::objects::ProjectionContext;
+use crate::outward::calls::Calls;
+use crate::outward::fetch::Fetcher;
+use crate::store::engine::lock::{self, Lock};
+use crate::store::engine::{damage, schema};
+use crate::store::{OpenError, Store, StoreError};
+use crate::stripe::client::Client;
+use crate::stripe::error::StripeError;
+use crate::stripe::settings::Mode;
+pub use deliveries::mail_judge;
+pub(crate) use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+use doors::Doors;
+pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
+use flows::{Flows, Started};
+use watchdog::Watchdog;
+
+/// How long a stop may take before the process ends all the same.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// Why the daemon did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A socket that was passed.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
+    /// The way to Stripe.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// A socket that was passed and leaves a door open.
+    #[error(
+        "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
+    )]
+    OpenDoor(String),
+    /// The configuration is for another database.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    /// Threads or signals.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// The database at start.
+    #[error("at start: {0}")]
+    Store(#[from] StoreError),
+    /// A thread ended by itself.
+    #[error("thread {0} ended unasked; its log says why")]
+    ThreadEnded(String),
+    /// Something was still busy at the deadline.
+    #[error("stopping took longer than {} s; what was in hand is on disk and goes on at the next start", STOP_DEADLINE.as_secs())]
+    StopTimeout,
+    /// What mails are made from.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    /// More endpoints than there may be threads for them.
+    #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::jobs::lane::MAX_ENDPOINTS)]
+    TooManyEndpoints(usize),
+    /// A second signal.
+    #[error("ended at once by a second signal; what was in hand is on disk and goes on at the next start")]
+    SecondSignal,
+}
+
+/// A daemon that runs.
+pub(crate) struct Running {
+    /// Address of the public listener as it can be called.
+    pub(crate) public: String,
+    /// Address of the private listener as it can be called.
+    pub(crate) private: String,
+    store: Store,
+    client: Option<Client>,
+    servers: Vec<Server>,
+    stopper: Stopper,
+    handles: Vec<Handle>,
+    pulses: Vec<(&'static str, Pulse)>,
+    watchdog: Option<Watchdog>,
+    writer: Handle,
+    threads: Threads,
+    /// Let go last.
+    lock: Lock,
+}
+
+/// What projecting rests on, by the configuration.
+#[must_use]
+pub(crate) fn context(config: &Config) -> Context {
+    let projection = ProjectionContext {
+        link: config.link.clone(),
+        policy: config.policy.clone(),
+        livemode: config.stripe.mode().map(|mode| mode == Mode::Live),
+        account: config.stripe.account.clone(),
+        fetches: config.stripe.client.is_some(),
+    };
+    Context { projection, notices: config.notices.clone() }
+}
+
+fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
+    let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
+    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
+}
+
+fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
+    context.notices.webhooks.extend(forward.map(Forward::subscriber));
+    context
+}
+
+/// Takes the file for this process alone, and brings it to the schema of this program.
+fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
+    let mut lock = lock::take(&config.database)?;
+    damage::look(&config.database)?;
+    let migrated = schema::up(&config.database, now_ms)?;
+    lock.claim(&config.database)?;
+    if migrated.from != migrated.to {
+        let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
+        log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
+    }
+    Ok(lock)
+}
+
+/// What is configured, and whether Stripe's events are forwarded.
+type Wanted<'a> = (&'a Config, Option<Forward>);
+
+/// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
+/// running.
+fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+    let (config, forward) = wanted;
+    let client = config.stripe.client.clone().map(Client::new).transpose()?;
+    let room = doors::room(config)?;
+    let lock = take_database(config, clock.now_ms())?;
+    let (public, private) = doors::bind(config, passed)?;
+    let threads = Threads::default();
+    let (store, writer) = Store::open(&config.database, &threads)?;
+    let context = Arc::new(forwarding(context(config), forward.as_ref()));
+    opening::settle(config, &store, &context, clock.now_ms())?;
+
+    let (bell, rung) = bounded(1);
+    let (tickets, tickets_taken) = bounded(retrier::TICKETS);
+    let mut flows = Flows::new(&threads, clock);
+    let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
+    if let Some(client) = client.clone() {
+        let (fetch, rung) = bounded(1);
+        let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
+        flows.spawn_waiting("fetch", move |around| waiting::fetch(fetcher, &rung, around))?;
+        worker = worker.with_fetches(fetch);
+        let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
+        flows.adopt(tasks.start(&threads, flows.stop())?);
+    }
+    flows.spawn("worker", rung, worker)?;
+    flows.spawn("retrier", tickets_taken, Retrier::new(store.clone(), bell.clone(), config.retry))?;
+    let hooks = hooks(config, &store, clock, &bell);
+    let refused = Arc::clone(&hooks.refused);
+    let tick = Tick::new(store.clone(), Arc::clone(&context)).with(flows::beside(config, &store, &context, refused));
+    flows.spawn("tick", never::<()>(), tick)?;
+    deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
+    let calls = client
+        .clone()
+        .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
+    if let Some(calls) = calls.clone() {
+        flows.spawn_waiting("recovery", move |around| waiting::recover(calls, around))?;
+    }
+    let api = Api {
+        store: store.clone(),
+        clock: Arc::clone(clock),
+        context,
+        tokens: config.tokens.clone(),
+        bell,
+        calls,
+        offers: config.offers.clone(),
+        refused: Arc::clone(&hooks.refused),
+        started_ms: clock.now_ms(),
+    };
+    let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
+    let (servers, waiting) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
+    let Started { stopper, mut handles, pulses } = flows.started();
+    handles.extend(waiting);
+    log::info!("listening public={public_address} private={private_address}");
+    Ok(Running {
+        public: public_address,
+        private: private_address,
+        store,
+        client,
+        servers,
+        stopper,
+        handles,
+        pulses,
+        watchdog: None,
+        writer,
+        threads,
+        lock,
+    })
+}
+
+impl Running {
+    /// Where the unasked end of a thread is reported.
+    #[must_use]
+    pub(crate) fn ended(&self) -> &Receiver<Ended> {
+        self.threads.reports()
+    }
+
+    /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
+    /// the writer. The backlog stays on disk.
+    pub(crate) fn stop(self) {
+        // The flows hear of it first: what the closed client tells them then is no failure.
+        drop(self.stopper);
+        // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
+        self.client.iter().for_each(Client::close);
+        self.servers.into_iter().for_each(Server::stop);
+        self.handles.into_iter().for_each(Handle::join);
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
+        }
+        drop(self.store);
+        self.writer.join();
+        drop(self.lock);
+    }
+}
+
+/// Runs the daemon until a signal ends it, on the sockets that systemd has passed, if it has.
+///
+/// # Errors
+/// When it did not start, a thread ended unasked, or it could not stop in order.
+pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
+    run_on((config, None), sockets::take()?, |_| ())
+}
+
+/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses; and, if wished,
+/// with Stripe's events forwarded to a local application.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_with(
+    config: &Config,
+    forward: Option<Forward>,
+    started: impl FnOnce(&Running),
+) -> Result<(), DaemonError> {
+    run_on((config, forward), Passed::default(), started)
+}
+
+fn run_on(wanted: Wanted, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut running = start_forwarding(wanted, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
+    started(&running);
+    if let Some(within) = systemd::watchdog() {
+        let (store, pulses) = (running.store.clone(), running.pulses.clone());
+        running.watchdog = Some(watchdog::start(within, store, pulses, &running.threads)?);
+    }
+    systemd::ready(&format!("listening public={} private={}", running.public, running.private));
+    let threads = running.threads.clone();
+    let (sender, received) = bounded(8);
+    threads.spawn("signals", move || {
+        for signal in signals.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    })?;
+    let outcome = wait(&received, running.ended());
+    systemd::stopping();
+    stop_in_time(running, &threads, &received)?;
+    outcome
+}
+
+fn wait(signals: &Receiver<i32>, ended: &Receiver<Ended>) -> Result<(), DaemonError> {
+    loop {
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(SIGHUP) => log::info!("SIGHUP: nothing to reopen; restart to read the configuration anew"),
+                _ => {
+                    log::info!("stopping");
+                    return Ok(());
+                }
+            },
+            recv(ended) -> ended => {
+                let name = ended.map_or_else(|_| "unknown".to_owned(), |ended| ended.name);
+                log::error!("thread {name} ended unasked; the process ends");
+                return Err(DaemonError::ThreadEnded(name));
+            }
+        }
+    }
+}
+
+fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) -> Result<(), DaemonError> {
+    let (done, stopped) = bounded(1);
+    threads.spawn("stop", move || {
+        running.stop();
+        let _ = done.send(());
+    })?;
+    let deadline = crossbeam_channel::after(STOP_DEADLINE);
+    loop {
+        select! {
+            recv(stopped) -> _ => {
+                log::info!("stopped");
+                return Ok(());
+            }
+            recv(signals) -> signal => {
+                if signal != Ok(SIGHUP) {
+                    return Err(DaemonError::SecondSignal);
+                }
+            }
+            recv(deadline) -> _ => return Err(DaemonError::StopTimeout),
+        }
+    }
+}
+
+/// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
+pub(crate) fn start_logging(config: &Config) {
+    let mut builder = env_logger::Builder::new();
+    // What refinery says of each step is said once by us.
+    builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);
+    // Below that it writes the URLs of calls to Stripe, whatever was asked for.
+    builder.filter_module("ureq", log::LevelFilter::Warn);
+    if config.log_format == LogFormat::Json {
+        builder.format(|buffer, record| {
+            let line = serde_json::json!({
+                "at": buffer.timestamp_millis().to_string(), "level": record.level().as_str(),
+                "target": record.target(), "message": record.args().to_string(),
+            });
+            writeln!(buffer, "{line}")
+        });
+    } else {
+        builder.format_timestamp_millis();
+    }
+    // A second logger in one process, as in tests, is no fault.
+    let _ = builder.try_init();
+    config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+}

@@ -1,0 +1,197 @@
+//! The lanes of delivery, as the configuration wants them: one for each endpoint, and one for mail. Without any, nothing
+//! is started. Called by `daemon`; [`sender`] and [`mailing`] also by `tilld notify test`.
+
+use crate::app::config::Config;
+use crate::base::thread::Stop;
+use crate::base::verdict::Verdict;
+use crate::jobs::lane::{self, Books, Judge, Lane, judge};
+use crate::notify::Context;
+use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
+use crate::notify::endpoints::target::Allowed;
+use crate::notify::endpoints::webhook::{self, Sender, Signing};
+use crate::notify::endpoints::{self, Endpoint, EndpointSettings};
+use crate::notify::mail::{MailError, Mailer};
+use crate::notify::notice::NoticeMail;
+use crate::notify::resync;
+use crate::notify::settings::NotifyBasis;
+use crate::notify::settings::Subscriber;
+use crate::store::outbox::{Effect, answers};
+use crate::store::{Store, StoreError};
+
+use super::DaemonError;
+use super::flows::Flows;
+
+/// Stripe's events for an application on this machine, signed as Stripe signs.
+pub(crate) struct Forward {
+    /// Where they go.
+    pub(crate) url: String,
+    /// What signs them.
+    pub(crate) secret: String,
+    /// Told of each attempt.
+    pub(crate) told: Box<dyn Fn(&Forwarded) + Send>,
+}
+
+/// An attempt to forward an event.
+pub(crate) struct Forwarded<'a> {
+    /// Stripe's event.
+    pub(crate) event: &'a str,
+    /// What came of it.
+    pub(crate) outcome: &'a DeliveryOutcome,
+    /// When it was made, unix milliseconds.
+    pub(crate) at_ms: i64,
+}
+
+impl Forward {
+    /// It wants every event of Stripe's.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        Subscriber { url: self.url.clone(), events: vec!["stripe.*".to_owned()] }
+    }
+
+    fn lane(self, store: &Store) -> Lane {
+        let sender = Sender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
+        let attempt: DeliveryAttempt = Box::new(move |effect: &Effect, now_ms| {
+            let outcome = sender.send(effect, now_ms);
+            let event = webhook::original(&effect.payload).unwrap_or_default();
+            (self.told)(&Forwarded { event, outcome: &outcome, at_ms: now_ms });
+            outcome
+        });
+        Lane::new(store.clone(), &self.url, Books::None, attempt)
+    }
+}
+
+/// The way to an endpoint.
+#[must_use]
+pub(crate) fn sender(webhook: &EndpointSettings) -> Sender {
+    let allowed = Allowed::of(&webhook.url, webhook.allow_private);
+    Sender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
+}
+
+fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> Lane {
+    let books = Books::Endpoint(Endpoint {
+        url: webhook.url.clone(),
+        fingerprint: endpoints::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
+        operator: config.notices.operator.clone().filter(|_| config.notices.mail),
+    });
+    let sender = sender(webhook);
+    Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
+        .judged_by(judge::answers())
+}
+
+/// Rows that wait for somebody whom the configuration does not know: nobody will ever send them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(crate) fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
+    let is_known = |target: &str| {
+        let mail = target == MAIL && config.notices.mail;
+        mail || config.endpoints.iter().any(|webhook| webhook.url == target)
+    };
+    let waiting = store.read(answers::list_waiting)?;
+    let shown = |target: String| if target == MAIL { target } else { endpoints::origin(&target) };
+    Ok(waiting.into_iter().filter(|(target, _)| !is_known(target)).map(|(to, count)| (shown(to), count)).collect())
+}
+
+fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Result<(), StoreError> {
+    let forwarded = forward.map(|forward| endpoints::origin(&forward.url));
+    for (target, count) in waiting_for_nobody(store, config)?.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
+        log::warn!(
+            "rows of the outbox wait for a target that is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending` count={count} target={target}"
+        );
+    }
+    Ok(())
+}
+
+/// Tells endpoints that were away the present answers. Whatever fails is tried again at the next start.
+fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64), stop: &Stop) {
+    let origin = endpoints::origin(url);
+    match resync::resync(store, context, (url, now_ms), Some(stop)) {
+        Ok(count) => log::info!("endpoint was away and is told the present answers count={count} endpoint={origin}"),
+        Err(error) => log::warn!("endpoint was away and is not told all present answers: {error} endpoint={origin}"),
+    }
+}
+
+/// A mail that says what is not so any more is not sent.
+#[must_use]
+pub fn mail_judge(context: Context) -> Judge {
+    Box::new(move |reader, effect, now_ms| {
+        // What cannot be read is refused when it is to be sent, with the reason.
+        let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
+        mail.notice.against(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
+    })
+}
+
+/// Performs one mail at a time.
+#[must_use]
+pub(crate) fn mailing(mailer: Mailer) -> DeliveryAttempt {
+    Box::new(move |effect, _| {
+        let Ok(payload) = serde_json::from_str(&effect.payload) else {
+            return DeliveryOutcome::Refused("its payload is not JSON".to_owned());
+        };
+        match mailer.send(&payload, &effect.dedupe_key) {
+            Ok(sent) => DeliveryOutcome::Done(Some(sent.answer)),
+            Err(error @ MailError::NoAddress) => DeliveryOutcome::Skipped(error.to_string()),
+            Err(error) => match error.verdict() {
+                Verdict::Retry => DeliveryOutcome::TryAgain { why: error.to_string(), after_s: None },
+                Verdict::GiveUp => DeliveryOutcome::Refused(error.to_string()),
+                Verdict::Wait => DeliveryOutcome::NotTried,
+            },
+        }
+    })
+}
+
+/// What writes mails, whether or not they are wanted; `None` where no sender or no mail server is named.
+///
+/// # Errors
+/// When it cannot be made from the configuration.
+pub(crate) fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
+    config.mail.clone().map(Mailer::new).transpose()
+}
+
+/// Starts what is configured, after what a process that died had in hand was put back.
+pub(super) fn start(
+    (config, forward): (&Config, Option<Forward>),
+    store: &Store,
+    now_ms: i64,
+    flows: &mut Flows,
+) -> Result<(), DaemonError> {
+    let webhooks = &config.endpoints;
+    if webhooks.len() > lane::MAX_ENDPOINTS {
+        return Err(DaemonError::TooManyEndpoints(webhooks.len()));
+    }
+    let context = super::context(config);
+    let notify = context.notices.clone();
+    store.write(move |tx| resync::note_absent(tx, &notify))?;
+    let returning = resync::list_returning(store, &context.notices)?;
+    tell_waiting(store, config, forward.as_ref())?;
+    let mut lanes: Vec<(&'static str, Lane)> =
+        webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
+    if config.notices.mail
+        && let Some(mailer) = mailer(config)?
+    {
+        let mailing = mailing(mailer.heeding(flows.stop().clone()));
+        let lane = Lane::new(store.clone(), MAIL, Books::Mail, mailing);
+        lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
+    }
+    lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
+    if !lanes.is_empty() {
+        let (rescued, spent) = store.write(move |tx| lane::rescue(tx, now_ms))?;
+        if rescued > 0 {
+            log::info!("deliveries that were under way are done again count={rescued}");
+        }
+        for id in spent {
+            log::error!("a mail was given up: tilld ended in the middle of every attempt id={id}");
+        }
+    }
+    for (name, lane) in lanes {
+        lane.prepare()?;
+        let (store, context) = (store.clone(), context.clone());
+        let away = returning.iter().find(|url| lane.target() == url.as_str()).cloned();
+        flows.spawn_waiting(name, move |around| {
+            if let Some(url) = away {
+                bring_up_to_date(&store, &context, (&url, around.clock.now_ms()), around.stop);
+            }
+            lane.run(around);
+        })?;
+    }
+    Ok(())
+}

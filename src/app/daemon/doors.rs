@@ -1,0 +1,119 @@
+//! Both listeners: bound or taken from systemd, with the limits of the configuration, and answered. Called by `daemon`.
+
+use std::sync::Arc;
+
+use super::DaemonError;
+use crate::app::config::Config;
+use crate::app::daemon::descriptors::Descriptors;
+use crate::app::systemd::sockets::Passed;
+use crate::base::thread::{Handle, Threads};
+use crate::http;
+use crate::http::api::{self, Api};
+use crate::http::door::{Limits, Rules};
+use crate::http::listen::{self, Bound};
+use crate::http::public::{self, Hooks};
+use crate::http::server::{self, Handler, Options, Reply, Server};
+use crate::http::stripe_threads::{self, StripeThreads};
+
+/// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
+pub const HOOK_THREADS: usize = 4;
+/// Webhooks in hand at once, most of them waiting for their commit: as many as one commit may take.
+pub const HOOKS_IN_HAND: usize = 64;
+/// Threads that answer the application.
+const API_THREADS: usize = 8;
+/// The public and the private one.
+const LISTENERS: u64 = 2;
+/// Only the owner's programs reach the private socket.
+const PRIVATE_SOCKET_MODE: u32 = 0o600;
+/// The reverse proxy runs as somebody else.
+const PUBLIC_SOCKET_MODE: u32 = 0o666;
+
+/// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
+#[must_use]
+pub fn limits(config: &Config, length_required: bool) -> Limits {
+    Limits { rules: Rules { length_required, ..config.limits.rules }, ..config.limits }
+}
+
+/// How much can be in hand at once, by the files that may be open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Connections of each listener.
+    connections: usize,
+    /// Requests that may wait for Stripe.
+    calls: usize,
+}
+
+/// Raises the limit of open files and divides it.
+pub(super) fn room(config: &Config) -> std::io::Result<Room> {
+    let descriptors = Descriptors::raise();
+    let calls = if config.stripe.client.is_some() { descriptors.calls(stripe_threads::IN_HAND) } else { 0 };
+    Ok(Room { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
+}
+
+/// Both listeners: those that were passed, and for the rest those of the configuration.
+pub(super) fn bind(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError> {
+    let public = match passed.public {
+        Some(listener) => Bound::passed(listener)?,
+        None => listen::bind("listen.public", &config.listen.public, PUBLIC_SOCKET_MODE)?,
+    };
+    let private = match passed.private {
+        Some(listener) => Bound::passed(listener)?,
+        None => listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?,
+    };
+    // The configuration has checked its own address; this may be another.
+    if !private.is_local() && !config.tokens.are_both_set() {
+        return Err(DaemonError::OpenDoor(private.address().to_owned()));
+    }
+    Ok((public, private))
+}
+
+/// What opening the doors takes.
+pub(super) struct Doors<'a> {
+    pub(super) config: &'a Config,
+    pub(super) threads: &'a Threads,
+    pub(super) room: Room,
+}
+
+impl Doors<'_> {
+    /// Answers both listeners. The threads that come with the servers end after them.
+    pub(super) fn open(
+        &self,
+        (public, hooks): (Bound, Hooks),
+        (private, api): (Bound, Api),
+    ) -> Result<(Vec<Server>, Vec<Handle>), DaemonError> {
+        let hook_handler: Arc<Handler> =
+            Arc::new(move |request, reply: Reply| public::answer(&hooks, request, |response| reply.send(response)));
+        let (api_handler, handles) = self.api_handler(api)?;
+        let hook_limits = Limits { connections: self.room.connections, ..limits(self.config, true) };
+        let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
+        let private_limits = Limits { connections: self.room.connections, ..limits(self.config, false) };
+        let in_hand = API_THREADS.saturating_add(self.room.calls);
+        let private_options = Options { name: "api", threads: API_THREADS, in_hand, limits: private_limits };
+        let servers = vec![
+            server::serve(public, hook, self.threads, &hook_handler)?,
+            server::serve(private, private_options, self.threads, &api_handler)?,
+        ];
+        Ok((servers, handles))
+    }
+
+    /// What may wait for Stripe is answered on threads of its own, if there is a way to Stripe.
+    fn api_handler(&self, api: Api) -> std::io::Result<(Arc<Handler>, Vec<Handle>)> {
+        let api = Arc::new(api);
+        if api.calls.is_none() {
+            return Ok((
+                Arc::new(move |request, reply: Reply| reply.send(http::private::answer(&api, &request))),
+                Vec::new(),
+            ));
+        }
+        let slow = Arc::clone(&api);
+        let answer: Arc<stripe_threads::Answer> = Arc::new(move |request| http::private::answer(&slow, request));
+        let (waiting, handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
+        let handler = move |request, reply: Reply| {
+            if api::calls::waits_for_stripe(&request) {
+                return waiting.take(request, reply);
+            }
+            reply.send(http::private::answer(&api, &request));
+        };
+        Ok((Arc::new(handler), handles))
+    }
+}

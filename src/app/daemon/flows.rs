@@ -1,0 +1,109 @@
+//! The threads of the flows: each is started with the order to stop, the clock and, where a watchdog counts its turns, a
+//! pulse. Called by `daemon`.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use crate::app::config::Config;
+use crate::base::clock::Clock;
+use crate::base::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
+use crate::http::public;
+use crate::http::throttle::Throttle;
+use crate::jobs::schedule;
+use crate::jobs::silence::Silence;
+use crate::jobs::step::{self, Job, Surroundings};
+use crate::notify::Context;
+use crate::store::Store;
+
+/// What is looked at beside what falls due by time: refusals that had no line of their own, and silence.
+pub(super) fn beside(
+    config: &Config,
+    store: &Store,
+    context: &Arc<Context>,
+    refused: Arc<Throttle>,
+) -> impl FnMut(i64) + Send + Sync + 'static {
+    let silence_s = config.silence_h.map(|hours| hours.saturating_mul(3600));
+    let (store, context, is_pulled) = (store.clone(), Arc::clone(context), config.stripe.is_pulled());
+    let mut silence = silence_s.map(|limit_s| Silence::new(store, context, limit_s, is_pulled));
+    move |now_ms| {
+        public::tell_refused(&refused);
+        let looked = silence.as_mut().map_or(Ok(false), |silence| silence.step(now_ms));
+        if let Err(error) = looked {
+            log::info!("whether events come was not looked at: {error}");
+        }
+    }
+}
+
+/// Flows that run.
+pub(super) struct Flows<'a> {
+    threads: &'a Threads,
+    clock: &'a Arc<dyn Clock>,
+    stop: Stop,
+    stopper: Stopper,
+    handles: Vec<Handle>,
+    pulses: Vec<(&'static str, Pulse)>,
+}
+
+/// What stopping them takes.
+pub(super) struct Started {
+    /// Dropped, it tells all of them to stop.
+    pub(super) stopper: Stopper,
+    pub(super) handles: Vec<Handle>,
+    /// Of those that never wait for the network.
+    pub(super) pulses: Vec<(&'static str, Pulse)>,
+}
+
+impl<'a> Flows<'a> {
+    pub(super) fn new(threads: &'a Threads, clock: &'a Arc<dyn Clock>) -> Self {
+        let (stopper, stop) = stopper();
+        Self { threads, clock, stop, stopper, handles: Vec::new(), pulses: Vec::new() }
+    }
+
+    /// Starts a job whose turns are short; the bell wakes it.
+    pub(super) fn spawn<T: Send + 'static>(
+        &mut self,
+        name: &'static str,
+        bell: Receiver<T>,
+        job: impl Job + Send + 'static,
+    ) -> std::io::Result<()> {
+        let pulse = Pulse::default();
+        self.pulses.push((name, pulse.clone()));
+        self.start(name, pulse, move |around| drop(step::run(job, &bell, around)))
+    }
+
+    /// Starts what may wait for the network for minutes.
+    pub(super) fn spawn_waiting(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&Surroundings) + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.start(name, Pulse::default(), work)
+    }
+
+    fn start(
+        &mut self,
+        name: &'static str,
+        pulse: Pulse,
+        work: impl FnOnce(&Surroundings) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stop, clock) = (self.stop.clone(), Arc::clone(self.clock));
+        let work = move || work(&Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &pulse });
+        self.handles.push(self.threads.spawn(name, work)?);
+        Ok(())
+    }
+
+    /// The order to stop, for flows that start their own threads.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Takes over threads that were started with [`Flows::stop`] and wait for the network.
+    pub(super) fn adopt(&mut self, started: Vec<schedule::Started>) {
+        self.handles.extend(started.into_iter().map(|(_, handle, _)| handle));
+    }
+
+    pub(super) fn started(self) -> Started {
+        Started { stopper: self.stopper, handles: self.handles, pulses: self.pulses }
+    }
+}
