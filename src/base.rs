@@ -1,4 +1,5 @@
-//! base
+//! What everything rests on: pure decisions (entitlement, ownership, dunning, order, retry, clock leaps) and values (money, ids,
+//! secrets, addresses, kinds of objects and notices). It must never know a socket, a database or another room. Used by all.
 
 pub mod address;
 pub mod clock;

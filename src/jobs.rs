@@ -1,4 +1,6 @@
-//! jobs
+//! What runs by itself: one loop (`step`) and the steps that it drives (worker, retrier, lanes, tick, schedule, recovery), what is
+//! done once at start, and what an operator does by hand (`operator`, `rebuild`). It must never answer a request. The threads are
+//! started by `app::daemon`; tests drive the steps.
 
 pub mod lane;
 pub mod mode_at_start;

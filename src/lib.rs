@@ -1,21 +1,22 @@
 //! tilld, the till daemon: Stripe's webhooks in, a true local copy, and the answer to "may this user use it?".
 //!
-//! The modules below stand in reading order: values, decisions, edges, flows. `ARCHITECTURE.md` has the map, the
-//! invariants and the walk of one webhook with file names.
+//! Nine rooms, in reading order. Each may use those above it in this list, and no other; `tests/it/tidy.rs` holds the exact
+//! list. `ARCHITECTURE.md` has the picture, the walk of a webhook and the walk of a call.
 
-// values
-pub mod app;
 pub mod base;
-pub mod jobs;
-pub mod objects;
-pub mod outward;
-// decisions
-// configuration
-// edges
-pub mod http;
-pub mod store;
+
 pub mod stripe;
-// flows
+
+pub mod store;
+
+pub mod objects;
+
 pub mod notify;
-// the life of the process
-// sample events
+
+pub mod outward;
+
+pub mod jobs;
+
+pub mod http;
+
+pub mod app;
