@@ -6,6 +6,8 @@ pub mod lane;
 pub mod mode_at_start;
 pub mod operator;
 pub mod rebuild;
+pub mod recompute;
+pub mod relink;
 pub mod retrier;
 pub mod schedule;
 pub mod silence;

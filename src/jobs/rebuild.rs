@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::base::retry::RetryPolicy;
 use crate::base::verdict::Verdict;
+use crate::jobs::relink;
 use crate::jobs::retrier::{self, Failed};
 use crate::notify::Context;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
@@ -14,7 +15,7 @@ use crate::notify::{self, announce};
 use crate::objects::read::{Absorbed, Shown};
 use crate::objects::rebuild as file;
 use crate::objects::rebuild::{Copying, Difference, Kept, Logged};
-use crate::objects::{self, ProjectionContext, ProjectionError, customer, relink};
+use crate::objects::{self, ProjectionContext, ProjectionError, customer};
 use crate::store::engine::fresh::Fresh;
 use crate::store::engine::schema;
 use crate::store::inbox;

@@ -50,10 +50,11 @@ fn only_in(word: &str, allowed: &[&str]) {
 }
 
 #[test]
-fn rusqlite_lives_in_the_store_alone_and_sql_beside_the_rows_of_objects() {
-    only_in("rusqlite", &["store"]);
+fn sql_stands_beside_tables_and_connections_in_the_engine_alone() {
+    only_in("rusqlite", &["store", "objects"]);
     only_in("SELECT ", &["store", "objects"]);
-    only_in("Connection", &["store/engine", "http/door", "app/cli/post"]);
+    only_in("rusqlite::Connection", &["store/engine"]);
+    only_in("{Connection", &["store/engine"]);
 }
 
 #[test]

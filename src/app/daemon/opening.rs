@@ -4,8 +4,8 @@
 use super::DaemonError;
 use crate::app::config::Config;
 use crate::jobs::mode_at_start;
+use crate::jobs::{recompute, relink};
 use crate::notify::Context;
-use crate::objects::{recompute, relink};
 use crate::store::engine::schema;
 use crate::store::{Store, settings, sync_runs};
 

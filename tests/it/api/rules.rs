@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tilld::base::entitlement::PausedCollection;
-use tilld::objects::recompute;
+use tilld::jobs::recompute;
 
 use super::entitlement::says;
 use crate::dunning::{at, beginning, reasons, wishes};

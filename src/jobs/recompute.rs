@@ -1,9 +1,9 @@
 //! Other plans, periods or warning times than those of the last run: everybody's effective subscription is computed anew,
 //! and the open failure cases are looked at again. In pages, each one transaction. Called at start.
 
-use super::derived;
 use crate::notify;
 use crate::notify::Context;
+use crate::objects::derived;
 use crate::objects::{payment_failures, user};
 use crate::store::{Store, StoreError, settings};
 

@@ -2,14 +2,14 @@
 //! from the rows and the log, and everybody gets what is theirs by the rules of today. In pages, each one transaction; a
 //! process that dies begins again, since the rules are remembered last. Called at start.
 
-use super::derived::Basis;
-use super::owner::rows::{self, Named};
-use super::{ProjectionError, derived, owner};
 use crate::base::ownership::Rules;
 use crate::notify;
 use crate::notify::Context;
 use crate::objects::checkout_session;
+use crate::objects::derived::Basis;
+use crate::objects::owner::rows::{self, Named};
 use crate::objects::user;
+use crate::objects::{ProjectionError, derived, owner};
 use crate::store::{Store, StoreError, Tx, settings};
 
 const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];
