@@ -17,18 +17,18 @@ pub mod resync;
 pub mod settings;
 pub mod text;
 
-use crate::objects::derived::Basis;
-use crate::objects::fact::{Compared, Fact, Facts};
-use crate::objects::read::{self, Absorbed, Shown};
-use crate::objects::{self, Event, ProjectionContext, ProjectionError};
+use crate::objects::derived::DerivationBasis;
+use crate::objects::fact::{ObjectFact, ObjectFacts, WantedComparisons};
+use crate::objects::read::{self, ApiObject, ReadingOutcome};
+use crate::objects::{self, ProjectedEvent, ProjectionContext, ProjectionError};
 use crate::store::Tx;
-use crate::store::inbox::Completion;
+use crate::store::inbox::EventCompletion;
 use event_type::EventType;
 use settings::{NoticeSettings, NotifyBasis};
 
 /// What a change of the tables rests on, with all that follows from it.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct NotifyContext {
     /// What projecting rests on.
     pub projection: ProjectionContext,
     /// Who is sent what.
@@ -39,7 +39,12 @@ pub struct Context {
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
-pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+pub fn project(
+    tx: &Tx,
+    event: &ProjectedEvent,
+    context: &NotifyContext,
+    now_ms: i64,
+) -> Result<EventCompletion, ProjectionError> {
     let (completion, taken) =
         acting(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
     if let Some(taken) = taken {
@@ -52,7 +57,12 @@ pub fn project(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result
 ///
 /// # Errors
 /// As [`project`].
-pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<Absorbed, ProjectionError> {
+pub fn absorb(
+    tx: &Tx,
+    shown: &ApiObject,
+    context: &NotifyContext,
+    now_ms: i64,
+) -> Result<ReadingOutcome, ProjectionError> {
     acting(tx, context, now_ms, |basis| read::absorb(tx, shown, &context.projection, basis))
 }
 
@@ -62,16 +72,16 @@ pub fn absorb(tx: &Tx, shown: &Shown, context: &Context, now_ms: i64) -> Result<
 /// That of the change, or what the notices need; nothing may be kept then.
 pub fn acting<T, E: From<ProjectionError>>(
     tx: &Tx,
-    context: &Context,
+    context: &NotifyContext,
     now_ms: i64,
-    change: impl FnOnce(Basis) -> Result<T, E>,
+    change: impl FnOnce(DerivationBasis) -> Result<T, E>,
 ) -> Result<T, E> {
-    let (facts, wishes) = (Facts::default(), &context.notices);
-    let compared = Compared {
+    let (facts, wishes) = (ObjectFacts::default(), &context.notices);
+    let compared = WantedComparisons {
         answers: wishes.is_wanted(EventType::EntitlementChanged.as_str()),
         subscriptions: wishes.is_wanted(EventType::SubscriptionChanged.as_str()),
     };
-    let done = change(Basis {
+    let done = change(DerivationBasis {
         policy: &context.projection.policy,
         link: &context.projection.link,
         facts: &facts,
@@ -83,14 +93,14 @@ pub fn acting<T, E: From<ProjectionError>>(
     Ok(done)
 }
 
-fn act(tx: &Tx, fact: &Fact, basis: NotifyBasis) -> Result<(), ProjectionError> {
+fn act(tx: &Tx, fact: &ObjectFact, basis: NotifyBasis) -> Result<(), ProjectionError> {
     match fact {
-        Fact::AnswerChanged(change) => Ok(announce::entitlement(tx, change, basis)?),
-        Fact::SubscriptionChanged { present } => Ok(announce::subscription(tx, present, basis)?),
-        Fact::CaseTouched { invoice_id, heard } => Ok(notices::review(tx, invoice_id, heard.as_ref(), basis)?),
-        Fact::CasesTouched { subscription_id } => Ok(notices::review_subscription(tx, subscription_id, basis)?),
-        Fact::InvoiceFinalized(seen) => occasions::invoice_finalized(tx, seen, basis),
-        Fact::TrialEnds(seen) => occasions::trial_will_end(tx, seen, basis),
-        Fact::DisputeOpened(seen) => occasions::dispute_created(tx, seen, basis),
+        ObjectFact::AnswerChanged(change) => Ok(announce::entitlement(tx, change, basis)?),
+        ObjectFact::SubscriptionChanged { present } => Ok(announce::subscription(tx, present, basis)?),
+        ObjectFact::CaseTouched { invoice_id, heard } => Ok(notices::review(tx, invoice_id, heard.as_ref(), basis)?),
+        ObjectFact::CasesTouched { subscription_id } => Ok(notices::review_subscription(tx, subscription_id, basis)?),
+        ObjectFact::InvoiceFinalized(seen) => occasions::invoice_finalized(tx, seen, basis),
+        ObjectFact::TrialEnds(seen) => occasions::trial_will_end(tx, seen, basis),
+        ObjectFact::DisputeOpened(seen) => occasions::dispute_created(tx, seen, basis),
     }
 }

@@ -36,17 +36,17 @@ pub mod user;
 
 use std::borrow::Cow;
 
-use crate::base::entitlement::Policy;
+use crate::base::entitlement::EntitlementPolicy;
 use crate::base::object_kind::ObjectKind;
-use crate::base::ownership::Rules;
-use crate::base::verdict::Verdict;
-use crate::store::inbox::{Completion, Pending};
-use crate::store::mirror::{self, Key, Reading};
+use crate::base::ownership::LinkRules;
+use crate::base::verdict::FailureVerdict;
+use crate::store::inbox::{EventCompletion, PendingEvent};
+use crate::store::mirror::{self, ApiReading, ObjectKey};
 use crate::store::{StoreError, Tx};
-use crate::stripe::event::{self, Content, EventError, Snapshot};
+use crate::stripe::event::{self, EventContent, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
-use derived::Basis;
-use fact::{Fact, Seen};
+use derived::DerivationBasis;
+use fact::{ObjectFact, SeenObject};
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -78,12 +78,12 @@ impl From<ProjectionError> for StoreError {
 impl ProjectionError {
     /// What can be done about it.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> FailureVerdict {
         match self {
             Self::Store(error) => error.verdict(),
-            Self::Panicked(_) => Verdict::Retry,
+            Self::Panicked(_) => FailureVerdict::Retry,
             // An operator must look.
-            Self::Event(_) | Self::Object(_) => Verdict::GiveUp,
+            Self::Event(_) | Self::Object(_) => FailureVerdict::GiveUp,
         }
     }
 }
@@ -92,7 +92,7 @@ impl ProjectionError {
 #[derive(Debug, Clone)]
 pub struct ProjectionContext {
     /// Plans, grace period and what else the operator decided.
-    pub policy: Policy,
+    pub policy: EntitlementPolicy,
     /// The mode that was configured, or that of the API key; events of the other mode are not for these tables. `None`:
     /// neither; then test mode, until a live event comes.
     pub livemode: Option<bool>,
@@ -101,22 +101,22 @@ pub struct ProjectionContext {
     /// Whether somebody fetches what thin events name: with a key.
     pub fetches: bool,
     /// Whose word counts for what.
-    pub link: Rules,
+    pub link: LinkRules,
 }
 
 /// Where an object's state was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum StateOrigin {
     /// In an event at this place in the log.
     Log(i64),
     /// In the API, at that time.
-    Api(Reading),
+    Api(ApiReading),
 }
 
 /// An event that has been read, or a reading from the API that is taken for one.
 #[derive(Debug, Clone)]
-pub struct Event {
-    origin: Origin,
+pub struct ProjectedEvent {
+    origin: StateOrigin,
     /// Stripe's id.
     pub id: String,
     /// `resource.verb`.
@@ -128,16 +128,16 @@ pub struct Event {
     /// Connect account; `None` is our own.
     pub account: Option<String>,
     /// Its object.
-    pub content: Content,
+    pub content: EventContent,
 }
 
 /// Reads a stored event, which takes no database.
 ///
 /// # Errors
 /// When its body cannot be read; never for an event that `accept` let in, unless it is nested too deeply.
-pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
-    Ok(Event {
-        origin: Origin::Log(pending.log_id),
+pub fn read(pending: &PendingEvent) -> Result<ProjectedEvent, ProjectionError> {
+    Ok(ProjectedEvent {
+        origin: StateOrigin::Log(pending.log_id),
         id: pending.event_id.clone(),
         event_type: pending.event_type.clone(),
         created: pending.event_created,
@@ -154,55 +154,60 @@ pub fn read(pending: &Pending) -> Result<Event, ProjectionError> {
 /// When the database or the object's shape does not allow it; nothing may be kept then.
 pub(crate) fn project<'e>(
     tx: &Tx,
-    event: &'e Event,
+    event: &'e ProjectedEvent,
     context: &ProjectionContext,
-    basis: Basis,
-) -> Result<(Completion, Option<Cow<'e, Event>>), ProjectionError> {
+    basis: DerivationBasis,
+) -> Result<(EventCompletion, Option<Cow<'e, ProjectedEvent>>), ProjectionError> {
     if let Some(reason) = mode::refuse(tx, event, context, basis)? {
         log::warn!("event ignored: it is {reason} event_id={} type={}", event.id, event.event_type);
-        return Ok((Completion::Ignored(reason), None));
+        return Ok((EventCompletion::Ignored(reason), None));
     }
     let event = mode::own(tx, event, context)?;
     Ok((place(tx, &event, context, basis)?, Some(event)))
 }
 
 /// Applies an event of the right mode.
-fn place(tx: &Tx, event: &Event, context: &ProjectionContext, basis: Basis) -> Result<Completion, ProjectionError> {
+fn place(
+    tx: &Tx,
+    event: &ProjectedEvent,
+    context: &ProjectionContext,
+    basis: DerivationBasis,
+) -> Result<EventCompletion, ProjectionError> {
     let now_ms = basis.now_ms;
     let snapshot = match &event.content {
-        Content::Snapshot(snapshot) => snapshot,
-        Content::Thin(named) => return thin::project(tx, event, named, context, now_ms),
+        EventContent::Snapshot(snapshot) => snapshot,
+        EventContent::Thin(named) => return thin::project(tx, event, named, context, now_ms),
     };
     if event.event_type == "invoice.upcoming" {
-        return Ok(Completion::Ignored("a preview: no such invoice exists yet".to_owned()));
+        return Ok(EventCompletion::Ignored("a preview: no such invoice exists yet".to_owned()));
     }
     let Some(key) = guard::key(event, snapshot) else {
-        return Ok(Completion::Ignored("its object has no id".to_owned()));
+        return Ok(EventCompletion::Ignored("its object has no id".to_owned()));
     };
-    let step = Step { tx, event, snapshot, shown: None, context, basis, now_ms };
+    let step = ProjectionStep { tx, event, snapshot, shown: None, context, basis, now_ms };
     let winner = guard::choose(&step, key)?;
     thin::fetch_whole(&step, key, winner.as_ref())?;
     // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
     if event.account.is_some() {
-        return Ok(Completion::Mirrored);
+        return Ok(EventCompletion::Mirrored);
     }
     dispatch(&step, key.object, winner.as_ref())
 }
 
 /// One event on its way into the tables.
-pub(crate) struct Step<'a> {
+pub(crate) struct ProjectionStep<'a> {
     tx: &'a Tx<'a>,
-    event: &'a Event,
+    event: &'a ProjectedEvent,
     snapshot: &'a Snapshot,
     /// What was read, where it is no event.
-    shown: Option<&'a read::Shown>,
+    shown: Option<&'a read::ApiObject>,
     context: &'a ProjectionContext,
-    basis: Basis<'a>,
+    basis: DerivationBasis<'a>,
     now_ms: i64,
 }
 
 /// What a row rests on: the event that won, and the object as that event shows it.
-struct Winner<'a> {
+struct WinningState<'a> {
     object: Cow<'a, serde_json::Value>,
     created: i64,
     event_id: Cow<'a, str>,
@@ -210,23 +215,23 @@ struct Winner<'a> {
     deleted: bool,
 }
 
-impl<'a> Step<'a> {
+impl<'a> ProjectionStep<'a> {
     /// Whether this is no event, but a reading from the API.
     fn is_reading(&self) -> bool {
-        matches!(self.event.origin, Origin::Api(_))
+        matches!(self.event.origin, StateOrigin::Api(_))
     }
 
     /// Notes something that happened.
-    fn note(&self, fact: Fact) {
+    fn note(&self, fact: ObjectFact) {
         self.basis.facts.note(fact);
     }
 
     /// The object, as the event shows it.
-    fn seen(&self, id: &str) -> Seen {
-        Seen { id: id.to_owned(), object: self.snapshot.object.clone(), at_s: self.event.created }
+    fn seen(&self, id: &str) -> SeenObject {
+        SeenObject { id: id.to_owned(), object: self.snapshot.object.clone(), at_s: self.event.created }
     }
 
-    fn basis(&self) -> Basis<'a> {
+    fn basis(&self) -> DerivationBasis<'a> {
         self.basis
     }
 }
@@ -235,21 +240,27 @@ impl<'a> Step<'a> {
 fn rewrite(
     tx: &Tx,
     (kind, id, livemode): (&str, &str, bool),
-    basis: derived::Basis,
-    write: impl FnOnce(&Tx, &Winner, derived::Basis) -> Result<(), ProjectionError>,
+    basis: derived::DerivationBasis,
+    write: impl FnOnce(&Tx, &WinningState, derived::DerivationBasis) -> Result<(), ProjectionError>,
 ) -> Result<(), ProjectionError> {
-    let Some(mirrored) = mirror::find(tx, Key { object: kind, id, livemode, account: "" })? else { return Ok(()) };
+    let Some(mirrored) = mirror::find(tx, ObjectKey { object: kind, id, livemode, account: "" })? else {
+        return Ok(());
+    };
     let object = serde_json::from_str(&mirrored.data).map_err(StoreError::from)?;
     let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
-    write(tx, &Winner { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted }, basis)
+    write(
+        tx,
+        &WinningState { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted },
+        basis,
+    )
 }
 
 /// Makes the typed rows of an object.
-type Project = fn(&Step, Option<&Winner>) -> Result<(), ProjectionError>;
+type ProjectFn = fn(&ProjectionStep, Option<&WinningState>) -> Result<(), ProjectionError>;
 
 /// Each kind with what its typed tables are made by; `None`: it is mirrored and no more. They are read from Stripe in this
 /// order: what answers rest on first, what is listed per customer last. `kinds` looks them up.
-const KINDS: &[(&ObjectKind, Option<Project>)] = &[
+const KINDS: &[(&ObjectKind, Option<ProjectFn>)] = &[
     (&customer::KIND, Some(customer::project)),
     (&subscription::KIND, Some(subscription::project)),
     (&invoice::KIND, Some(invoice::project)),
@@ -271,9 +282,13 @@ const KINDS: &[(&ObjectKind, Option<Project>)] = &[
     (&mirrored::PAYMENT_METHOD, None),
 ];
 
-fn dispatch(step: &Step, object: &str, winner: Option<&Winner>) -> Result<Completion, ProjectionError> {
+fn dispatch(
+    step: &ProjectionStep,
+    object: &str,
+    winner: Option<&WinningState>,
+) -> Result<EventCompletion, ProjectionError> {
     let project = KINDS.iter().find(|(kind, _)| kind.object == object).and_then(|(_, project)| *project);
-    let Some(project) = project else { return Ok(Completion::Mirrored) };
+    let Some(project) = project else { return Ok(EventCompletion::Mirrored) };
     project(step, winner)?;
-    Ok(Completion::Processed)
+    Ok(EventCompletion::Processed)
 }

@@ -19,4 +19,4 @@ pub mod webhook_endpoints;
 
 pub use engine::error::{OpenError, StoreError};
 pub(crate) use engine::writer::in_savepoint;
-pub use engine::{Begun, Reader, Store, Tx};
+pub use engine::{BegunWrite, Store, StoreReader, Tx};

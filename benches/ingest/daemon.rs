@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tilld::app::config::{Flags, Purpose, Surroundings};
+use tilld::app::config::{ConfigSources, Flags, Purpose};
 use tilld::app::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::base::clock::{Clock, SystemClock};
 use tilld::base::thread::Threads;
 use tilld::http::listen;
 use tilld::http::public::{self, Hooks};
-use tilld::http::server::{self, Handler, Options, Reply};
+use tilld::http::server::{self, Handler, Reply, ServerOptions};
 use tilld::store::Store;
 use tilld::store::engine::schema;
 
@@ -130,7 +130,7 @@ impl Drop for Daemon {
 
 /// The public half of the daemon, until it is killed: nobody takes the events out of the inbox.
 pub fn serve_without_worker(database: &Path) {
-    let around = Surroundings::of_process();
+    let around = ConfigSources::of_process();
     let config = tilld::app::config::load(&Flags::default(), &around, Purpose::Serve).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     schema::up(database, clock.now_ms()).unwrap();
@@ -143,7 +143,7 @@ pub fn serve_without_worker(database: &Path) {
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();
     let address = bound.address().to_owned();
     let limits = tilld::app::daemon::limits(&config, true);
-    let options = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits };
+    let options = ServerOptions { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits };
     let _server = server::serve(bound, options, &threads, &handler).unwrap();
     eprintln!("listening public={address} private=-");
     writer.join();

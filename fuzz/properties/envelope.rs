@@ -1,7 +1,7 @@
 //! What must hold of an event's envelope, whatever the body. The input is the body.
 
 use serde_json::Value;
-use tilld::stripe::event::{self, Content, Envelope, EventError, Format, MAX_NAME_CHARS};
+use tilld::stripe::event::{self, EventContent, EventEnvelope, EventError, Format, MAX_NAME_CHARS};
 use tilld::stripe::object;
 
 pub fn check(body: &[u8]) {
@@ -25,7 +25,7 @@ pub fn check(body: &[u8]) {
         check_same(&envelope, value);
     }
     match event::content(text) {
-        Ok(Content::Snapshot(snapshot)) => {
+        Ok(EventContent::Snapshot(snapshot)) => {
             assert_eq!(envelope.format, Format::Snapshot);
             assert!(snapshot.object.is_object());
             assert_eq!(serde_json::from_str::<Value>(&snapshot.object_text).ok().as_ref(), Some(&snapshot.object));
@@ -39,14 +39,14 @@ pub fn check(body: &[u8]) {
                 assert_eq!(key, snapshot.idempotency_key.as_deref());
             }
         }
-        Ok(Content::Thin(_)) => assert_eq!(envelope.format, Format::Thin),
+        Ok(EventContent::Thin(_)) => assert_eq!(envelope.format, Format::Thin),
         Err(EventError::Unreadable(_)) => {}
         Err(error) => panic!("the envelope was read, so the rest is there: {error}"),
     }
 }
 
 /// The envelope says what any reader of the whole body would.
-fn check_same(envelope: &Envelope, value: &Value) {
+fn check_same(envelope: &EventEnvelope, value: &Value) {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let of_sample = |id: &str| envelope.id == format!("{id}:{}", envelope.event_type);
     assert!(text("id").is_some_and(|id| if id == event::SAMPLE_ID { of_sample(id) } else { id == envelope.id }));

@@ -4,7 +4,7 @@
 //! On the wire a list and a map with the names 0, 1, 2… are the same; the decoder gives maps for both.
 
 use serde_json::{Map, Value as Json};
-use tilld::stripe::form::{self, Form, Problem, Value};
+use tilld::stripe::form::{self, FormBody, FormValue, Problem};
 
 pub fn check(input: &[u8]) {
     let tree = Source(input).map(0);
@@ -19,8 +19,8 @@ pub fn check(input: &[u8]) {
     }
 }
 
-fn check_tree(tree: Form) {
-    let root = Value::Map(tree.clone());
+fn check_tree(tree: FormBody) {
+    let root = FormValue::Map(tree.clone());
     let facts = Facts::of(&root);
     let bytes = match tree.encode() {
         Ok(bytes) => bytes,
@@ -45,44 +45,44 @@ fn check_tree(tree: Form) {
 }
 
 /// The scalars of a tree in its order.
-fn texts(value: &Value, found: &mut Vec<String>) {
+fn texts(value: &FormValue, found: &mut Vec<String>) {
     match value {
-        Value::Text(text) => found.push(text.clone()),
-        Value::Map(map) => map.entries().for_each(|(_, value)| texts(value, found)),
-        Value::List(items) => items.iter().for_each(|value| texts(value, found)),
+        FormValue::Text(text) => found.push(text.clone()),
+        FormValue::Map(map) => map.entries().for_each(|(_, value)| texts(value, found)),
+        FormValue::List(items) => items.iter().for_each(|value| texts(value, found)),
     }
 }
 
-fn leaves_no_trace(value: &Value) -> bool {
+fn leaves_no_trace(value: &FormValue) -> bool {
     match value {
-        Value::Text(_) => false,
-        Value::Map(map) => map.entries().all(|(_, value)| leaves_no_trace(value)),
-        Value::List(items) => items.iter().all(leaves_no_trace),
+        FormValue::Text(_) => false,
+        FormValue::Map(map) => map.entries().all(|(_, value)| leaves_no_trace(value)),
+        FormValue::List(items) => items.iter().all(leaves_no_trace),
     }
 }
 
 /// A tree as the wire shows it: lists are maps, and what is empty is not there.
-fn canonical(value: &Value) -> Json {
-    let entry = |name: String, value: &Value| match canonical(value) {
+fn canonical(value: &FormValue) -> Json {
+    let entry = |name: String, value: &FormValue| match canonical(value) {
         Json::Object(map) if map.is_empty() => None,
         value => Some((name, value)),
     };
     match value {
-        Value::Text(text) => Json::String(text.clone()),
-        Value::Map(map) => {
+        FormValue::Text(text) => Json::String(text.clone()),
+        FormValue::Map(map) => {
             map.entries().filter_map(|(name, value)| entry(name.to_owned(), value)).collect::<Map<_, _>>().into()
         }
-        Value::List(items) => {
+        FormValue::List(items) => {
             let items = items.iter().enumerate();
             items.filter_map(|(index, value)| entry(index.to_string(), value)).collect::<Map<_, _>>().into()
         }
     }
 }
 
-fn to_form(map: &Json) -> Form {
+fn to_form(map: &Json) -> FormBody {
     let value = |value: &Json| match value {
-        Json::Object(_) => Value::Map(to_form(value)),
-        text => Value::Text(text.as_str().unwrap_or_default().to_owned()),
+        Json::Object(_) => FormValue::Map(to_form(value)),
+        text => FormValue::Text(text.as_str().unwrap_or_default().to_owned()),
     };
     map.as_object().into_iter().flatten().map(|(name, inner)| (name.clone(), value(inner))).collect()
 }
@@ -102,23 +102,23 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(value: &Value) -> Self {
+    fn of(value: &FormValue) -> Self {
         let mut facts = Self::default();
         facts.visit(value, 0, 0);
         facts
     }
 
     /// `above`: bytes of the path, at most.
-    fn visit(&mut self, value: &Value, depth: usize, above: usize) {
+    fn visit(&mut self, value: &FormValue, depth: usize, above: usize) {
         // An escape, brackets, an index.
         let path = |name: usize| above + 3 * name + 8;
         self.depth = self.depth.max(depth);
         match value {
-            Value::Text(text) => {
+            FormValue::Text(text) => {
                 self.parameters += 1;
                 self.bytes += path(text.len());
             }
-            Value::Map(map) => {
+            FormValue::Map(map) => {
                 let mut seen = std::collections::HashSet::new();
                 for (name, value) in map.entries() {
                     self.empty_name |= name.is_empty();
@@ -128,7 +128,7 @@ impl Facts {
                     self.visit(value, depth + 1, path(name.len()));
                 }
             }
-            Value::List(items) => {
+            FormValue::List(items) => {
                 for value in items {
                     self.empty_item |= leaves_no_trace(value);
                     self.visit(value, depth + 1, path(0));
@@ -159,14 +159,14 @@ impl Facts {
     }
 }
 
-fn is_metadata(value: &Value) -> bool {
+fn is_metadata(value: &FormValue) -> bool {
     match value {
-        Value::Text(text) => text.is_empty(),
-        Value::List(_) => false,
-        Value::Map(map) => {
+        FormValue::Text(text) => text.is_empty(),
+        FormValue::List(_) => false,
+        FormValue::Map(map) => {
             map.entries().count() <= form::MAX_METADATA_KEYS
                 && map.entries().all(|(name, value)| {
-                    let fits = |value: &Value| matches!(value, Value::Text(text) if text.chars().count() <= form::MAX_METADATA_VALUE_CHARS);
+                    let fits = |value: &FormValue| matches!(value, FormValue::Text(text) if text.chars().count() <= form::MAX_METADATA_VALUE_CHARS);
                     name.chars().count() <= form::MAX_METADATA_KEY_CHARS && fits(value)
                 })
         }
@@ -195,8 +195,8 @@ impl Source<'_> {
     }
 
     /// At most so deep: beyond the limit, but no deeper than the stack.
-    fn map(&mut self, depth: usize) -> Form {
-        let mut map = Form::new();
+    fn map(&mut self, depth: usize) -> FormBody {
+        let mut map = FormBody::new();
         while let Some(kind) = self.byte().filter(|kind| *kind != b'}') {
             let name = self.text();
             map = map.put(name, self.value(kind, depth));
@@ -204,24 +204,24 @@ impl Source<'_> {
         map
     }
 
-    fn value(&mut self, kind: u8, depth: usize) -> Value {
+    fn value(&mut self, kind: u8, depth: usize) -> FormValue {
         match kind {
-            b'{' if depth < 12 => Value::Map(self.map(depth + 1)),
+            b'{' if depth < 12 => FormValue::Map(self.map(depth + 1)),
             b'[' if depth < 12 => {
                 let mut items = Vec::new();
                 while let Some(kind) = self.byte().filter(|kind| *kind != b']') {
                     items.push(self.value(kind, depth + 1));
                 }
-                Value::List(items)
+                FormValue::List(items)
             }
             // Seldom many: they reach the limit, and cost time.
             b'#' => {
                 let count = self.byte().map_or(0, |byte| if byte > 0xF0 { byte } else { byte % 8 });
-                Value::List(vec![Value::from("x"); usize::from(count)])
+                FormValue::List(vec![FormValue::from("x"); usize::from(count)])
             }
-            b'!' => Value::from(self.byte().unwrap_or_default() & 1 == 0),
-            b'1' => Value::from(i64::from(self.byte().unwrap_or_default()) - 128),
-            _ => Value::from(self.text()),
+            b'!' => FormValue::from(self.byte().unwrap_or_default() & 1 == 0),
+            b'1' => FormValue::from(i64::from(self.byte().unwrap_or_default()) - 128),
+            _ => FormValue::from(self.text()),
         }
     }
 }

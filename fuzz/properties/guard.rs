@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tilld::http::door::fuzzing::{Chunks, Head, Length, MAX_HEADERS, Refusal, Rules, parse, passed_on};
+use tilld::http::door::fuzzing::{Chunks, Head, HeadRules, Length, MAX_HEADERS, RequestRefusal, parse, passed_on};
 use tilld::http::door::{BODY_HEADER, Bodies, PEER_HEADER};
 
 /// Head and body limits that an input can choose.
@@ -26,7 +26,7 @@ struct Let {
 struct Verdict {
     through: Vec<Let>,
     /// Why it ended; `None`: more is awaited.
-    refused: Option<Refusal>,
+    refused: Option<RequestRefusal>,
     /// Bytes that belong to no complete part yet.
     left: usize,
 }
@@ -36,7 +36,7 @@ pub fn check(input: &[u8]) {
     let (head_bytes, body_bytes) = LIMITS[usize::from(*rules) % LIMITS.len()];
     // The next bit: must a POST say how long its body is?
     let length_required = usize::from(*rules) / LIMITS.len() % 2 == 1;
-    let rules = Rules { head_bytes, body_bytes, length_required };
+    let rules = HeadRules { head_bytes, body_bytes, length_required };
     let whole = read([stream], rules);
     let cut = usize::from(*cut) + 1;
     assert_eq!(whole, read(stream.chunks(cut), rules), "cut into pieces of {cut} bytes");
@@ -62,7 +62,7 @@ fn uneven(mut stream: &[u8], seed: usize) -> Vec<&[u8]> {
 }
 
 /// Reads requests as `guard/connection.rs` does: whenever bytes have come, as far as they reach.
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Verdict {
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, rules: HeadRules) -> Verdict {
     let mut verdict = Verdict { through: Vec::new(), refused: None, left: 0 };
     let mut input = Input { early: Vec::new(), seen: 0, current: None };
     for piece in pieces {
@@ -97,7 +97,7 @@ struct Current {
 }
 
 /// Whether the connection stays open.
-fn advance(input: &mut Input, rules: Rules, through: &mut Vec<Let>) -> Result<bool, Refusal> {
+fn advance(input: &mut Input, rules: HeadRules, through: &mut Vec<Let>) -> Result<bool, RequestRefusal> {
     let Input { early, seen, current } = input;
     loop {
         let Some(mut request) = current.take() else {
@@ -143,7 +143,7 @@ fn advance(input: &mut Input, rules: Rules, through: &mut Vec<Let>) -> Result<bo
     }
 }
 
-fn check_request(request: &Let, rules: Rules) {
+fn check_request(request: &Let, rules: HeadRules) {
     let Let { raw, head, body } = request;
     assert_eq!(head.bytes, raw.len());
     assert!(head.bytes <= rules.head_bytes, "a head of {} bytes", head.bytes);
@@ -272,7 +272,7 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// Where the body ends, can be read in one way only (RFC 9112 §3.2, §6).
-fn check_framing(came: &Came, body: &[u8], rules: Rules) {
+fn check_framing(came: &Came, body: &[u8], rules: HeadRules) {
     match (&came.all("content-length")[..], &came.all("transfer-encoding")[..]) {
         ([], []) => {
             assert!(body.is_empty());

@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::config::Flags;
 
-pub(crate) use failure::Failure;
+pub(crate) use failure::CommandError;
 
 /// Billing infrastructure in one binary and one SQLite file.
 #[derive(Parser)]
@@ -43,7 +43,7 @@ pub(crate) use failure::Failure;
     version,
     after_help = "Example: tilld dev\n\nExit status: 0 done, 1 failed, 2 wrong use or wrong configuration."
 )]
-struct Arguments {
+struct CliArguments {
     /// Configuration file [default: the first of $TILLD_CONFIG, config.toml, tilld-dev.toml, /etc/tilld/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,24 +51,24 @@ struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     database: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the daemon
     #[command(after_help = "Example: tilld serve --config /etc/tilld/config.toml")]
-    Serve(serve::Arguments),
+    Serve(serve::ServeArguments),
     /// Run the daemon on this machine with everything invented, for trying it out
     #[command(
         after_help = "Example: tilld dev --forward-to http://127.0.0.1:3000/stripe/webhook\n\nIt writes its configuration, tilld-dev.toml, beside the database; --config is refused."
     )]
-    Dev(dev::Arguments),
+    Dev(dev::DevArguments),
     /// Make a realistic event, sign it, send it to the local daemon and print the answer
     #[command(
         after_help = "Example: tilld trigger customer.subscription.updated --user alice --set data.object.status=past_due"
     )]
-    Trigger(trigger::Arguments),
+    Trigger(trigger::TriggerArguments),
     /// Write a commented config.toml with fresh tokens; never overwrites
     #[command(after_help = "Example: tilld init --config /etc/tilld/config.toml")]
     Init,
@@ -77,42 +77,42 @@ enum Command {
     Check,
     /// Show or change the schema of the database
     #[command(subcommand, after_help = "Example: tilld migrate status")]
-    Migrate(migrate::Command),
+    Migrate(migrate::MigrateCommand),
     /// The webhook log
     #[command(subcommand, after_help = "Example: tilld events list --status dead")]
-    Events(events::Command),
+    Events(events::EventsCommand),
     /// Events that failed and wait for their next attempt
     #[command(subcommand, after_help = "Example: tilld retries list")]
-    Retries(retries::Command),
+    Retries(retries::RetriesCommand),
     /// Events that were given up
     #[command(subcommand, after_help = "Example: tilld dead-letters replay --all")]
-    DeadLetters(dead_letters::Command),
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Mails and events for the application: sent, waiting, given up
     #[command(subcommand, after_help = "Example: tilld outbox list --status failed")]
-    Outbox(outbox::Command),
+    Outbox(outbox::OutboxCommand),
     /// Try out how people and the application are told
     #[command(subcommand, after_help = "Example: tilld notify test https://app.example.com/hooks/tilld")]
-    Notify(notify::Command),
+    Notify(notify::NotifyCommand),
     /// Copy every object from Stripe into the tables; goes on where it was interrupted
     #[command(after_help = "Example: tilld sync customers subscriptions invoices")]
-    Sync(sync::Arguments),
+    Sync(sync::SyncArguments),
     /// Ask Stripe for events that no webhook brought
     #[command(after_help = "Example: tilld catch-up")]
     CatchUp,
     /// Compare the copy with Stripe; exit status 1 when something is not the same and was not repaired
     #[command(after_help = "Example: tilld drift subscriptions --fix")]
-    Drift(drift::Arguments),
+    Drift(drift::DriftArguments),
     /// Make every table once more from the log and what was read from Stripe
     #[command(
         after_help = "Example: tilld rebuild --check\n\nNothing is sent to anybody, but for the answers that are others than before: the application is told of these."
     )]
-    Rebuild(rebuild::Arguments),
+    Rebuild(rebuild::RebuildArguments),
     /// What is known of a user
     #[command(subcommand, after_help = "Example: tilld user show alice")]
-    User(user::Command),
+    User(user::UserCommand),
     /// May this user use it? Prints the answer of the API as JSON
     #[command(after_help = "Example: tilld entitlement alice")]
-    Entitlement(entitlement::Arguments),
+    Entitlement(entitlement::EntitlementArguments),
     /// Print the completions for a shell
     #[command(after_help = "Example: tilld completions bash > ~/.local/share/bash-completion/completions/tilld")]
     Completions(manual::Shell),
@@ -124,13 +124,13 @@ enum Command {
 /// Runs the program and returns its exit status: 0 done, 1 failed, 2 wrong use or wrong configuration.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = CliArguments::parse();
     let flags = Flags { config: arguments.config, database: arguments.database, ..Flags::default() };
     let mut out = BufWriter::new(std::io::stdout());
     let done = run(arguments.command, &flags, &mut out);
     // What was printed before the failure belongs before its message.
     let flushed = out.flush();
-    match done.and_then(|()| flushed.map_err(Failure::from)) {
+    match done.and_then(|()| flushed.map_err(CommandError::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.message.lines().for_each(|line| eprintln!("error: {line}"));
@@ -139,33 +139,33 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+fn run(command: CliCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     match command {
-        Command::Serve(arguments) => serve::run(arguments, flags),
-        Command::Dev(arguments) => dev::run(arguments, flags, out),
-        Command::Trigger(arguments) => trigger::run(&arguments, flags, out),
-        Command::Init => {
+        CliCommand::Serve(arguments) => serve::run(arguments, flags),
+        CliCommand::Dev(arguments) => dev::run(arguments, flags, out),
+        CliCommand::Trigger(arguments) => trigger::run(&arguments, flags, out),
+        CliCommand::Init => {
             let path = flags.config.clone().unwrap_or_else(|| PathBuf::from("config.toml"));
             Ok(out.write_all(init::run(&path)?.as_bytes())?)
         }
-        Command::Check => check::run(flags, out),
-        Command::Migrate(command) => migrate::run(command, flags, out),
-        Command::Events(command) => events::run(command, flags, out),
-        Command::Retries(retries::Command::List(page)) => retries::list(&page, flags, out),
-        Command::DeadLetters(command) => dead_letters::run(command, flags, out),
-        Command::Outbox(command) => outbox::run(command, flags, out),
-        Command::Notify(notify::Command::Test { target }) => notify::test(&target, flags, out),
-        Command::Sync(arguments) => sync::run(&arguments, flags, out),
-        Command::CatchUp => catch_up::run(flags, out),
-        Command::Drift(arguments) => drift::run(&arguments, flags, out),
-        Command::Rebuild(arguments) => rebuild::run(&arguments, flags, out),
-        Command::User(command) => user::run(&command, flags, out),
-        Command::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
-        Command::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),
-        Command::Man => Ok(out.write_all(&manual::page(definition())?)?),
+        CliCommand::Check => check::run(flags, out),
+        CliCommand::Migrate(command) => migrate::run(command, flags, out),
+        CliCommand::Events(command) => events::run(command, flags, out),
+        CliCommand::Retries(retries::RetriesCommand::List(page)) => retries::list(&page, flags, out),
+        CliCommand::DeadLetters(command) => dead_letters::run(command, flags, out),
+        CliCommand::Outbox(command) => outbox::run(command, flags, out),
+        CliCommand::Notify(notify::NotifyCommand::Test { target }) => notify::test(&target, flags, out),
+        CliCommand::Sync(arguments) => sync::run(&arguments, flags, out),
+        CliCommand::CatchUp => catch_up::run(flags, out),
+        CliCommand::Drift(arguments) => drift::run(&arguments, flags, out),
+        CliCommand::Rebuild(arguments) => rebuild::run(&arguments, flags, out),
+        CliCommand::User(command) => user::run(&command, flags, out),
+        CliCommand::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
+        CliCommand::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),
+        CliCommand::Man => Ok(out.write_all(&manual::page(definition())?)?),
     }
 }
 
 fn definition() -> clap::Command {
-    <Arguments as clap::CommandFactory>::command()
+    <CliArguments as clap::CommandFactory>::command()
 }

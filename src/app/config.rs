@@ -18,25 +18,25 @@ mod urls;
 mod words;
 
 use crate::base::address::Address;
-use crate::base::entitlement::Policy;
-use crate::base::ownership::Rules;
+use crate::base::entitlement::EntitlementPolicy;
+use crate::base::ownership::LinkRules;
 use crate::base::retry::RetryPolicy;
 use crate::http::api::offers::Offers;
-use crate::http::door::Limits;
+use crate::http::door::DoorLimits;
 use crate::http::public::WebhookEndpoint;
 use crate::http::route::Tokens;
 use crate::jobs::schedule::Nightly;
 use crate::notify::endpoints::EndpointSettings;
 use crate::notify::mail;
 use crate::notify::settings::NoticeSettings;
-use crate::stripe::settings::{Mode, Settings};
+use crate::stripe::settings::{Mode, StripeSettings};
 pub(crate) use dev::dev_config_text;
 pub(crate) use example::example;
-pub(crate) use fault::Fault;
+pub(crate) use fault::ConfigFault;
 pub use fault::Faults;
-pub use surroundings::{Flags, Surroundings};
+pub use surroundings::{ConfigSources, Flags};
 
-use reader::Reader;
+use reader::ConfigReader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -57,9 +57,9 @@ pub struct Config {
     /// Who may call the private listener.
     pub(crate) tokens: Tokens,
     /// Which prices buy which tier, what to answer from old knowledge, and how long access outlasts a failed payment.
-    pub(crate) policy: Policy,
+    pub(crate) policy: EntitlementPolicy,
     /// Whose word counts for whose customer it is.
-    pub(crate) link: Rules,
+    pub(crate) link: LinkRules,
     /// When failed work is tried again.
     pub(crate) retry: RetryPolicy,
     /// Who is told of what.
@@ -67,13 +67,13 @@ pub struct Config {
     /// So many hours without a webhook are told to the operator.
     pub(crate) silence_h: Option<i64>,
     /// What a mailer is made from, where a sender and a mail server are named; always there when mail is sent.
-    pub(crate) mail: Option<mail::Settings>,
+    pub(crate) mail: Option<mail::MailSettings>,
     /// The application's endpoints; their URLs differ.
     pub(crate) endpoints: Vec<EndpointSettings>,
     /// Where a checkout and the portal lead, and what browsers get.
     pub(crate) offers: Offers,
     /// What a client may ask of the listeners.
-    pub(crate) limits: Limits,
+    pub(crate) limits: DoorLimits,
     /// The file that was read.
     pub(crate) source: Option<PathBuf>,
     /// What is allowed but unwise, one line each, for the log.
@@ -102,7 +102,7 @@ pub struct Listen {
 #[derive(Debug, Clone)]
 pub struct Stripe {
     /// What the client is made from. None: no key, so no calls to Stripe.
-    pub(crate) client: Option<Settings>,
+    pub(crate) client: Option<StripeSettings>,
     /// Whose events this database keeps, if the configuration says it; see [`Stripe::mode`].
     pub(crate) mode_said: Option<Mode>,
     /// Our own account, if the configuration names it; else it is the key's.
@@ -146,9 +146,9 @@ pub enum Purpose {
 /// # Errors
 /// Everything that is wrong with it. A file that cannot be read, or is not TOML, is the only fault
 /// reported.
-pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Config, Faults> {
+pub fn load(flags: &Flags, around: &ConfigSources, purpose: Purpose) -> Result<Config, Faults> {
     let source = surroundings::find(flags, around)?;
-    let mut reader = Reader::new(flags, around, source.as_ref())?;
+    let mut reader = ConfigReader::new(flags, around, source.as_ref())?;
     let mut config = sections::read(&mut reader);
     if purpose == Purpose::Serve {
         if config.stripe.is_pulled() {
@@ -185,7 +185,7 @@ pub fn load(flags: &Flags, around: &Surroundings, purpose: Purpose) -> Result<Co
 
 /// What would let anyone in: endpoints that cannot check signatures, and a private listener that
 /// others reach and no token guards.
-fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
+fn refuse_open_doors(config: &Config, reader: &mut ConfigReader<'_>) {
     for (number, endpoint) in config.stripe.webhooks.iter().enumerate() {
         let key = format!("stripe.webhook[{number}].secrets");
         if endpoint.secrets.is_empty() && !reader.has_fault(&key) {
@@ -210,7 +210,7 @@ fn refuse_open_doors(config: &Config, reader: &mut Reader<'_>) {
 }
 
 /// One token for both would let the application do what only operators may.
-fn refuse_equal_tokens(config: &Config, reader: &mut Reader<'_>) {
+fn refuse_equal_tokens(config: &Config, reader: &mut ConfigReader<'_>) {
     let (Some(token), Some(admin)) = (&config.tokens.api, &config.tokens.admin) else { return };
     if token.expose() == admin.expose() && !reader.is_dev() {
         let message = "is the same as api.token: give operators one of their own; `openssl rand -hex 32` makes one";
@@ -219,7 +219,7 @@ fn refuse_equal_tokens(config: &Config, reader: &mut Reader<'_>) {
 }
 
 /// A key of the other mode would read its objects into this database.
-fn refuse_other_mode(config: &Config, reader: &mut Reader<'_>) {
+fn refuse_other_mode(config: &Config, reader: &mut ConfigReader<'_>) {
     let stripe = &config.stripe;
     if let (Some(said), Some(key)) = (stripe.mode_said, stripe.key_mode())
         && said != key
@@ -230,7 +230,7 @@ fn refuse_other_mode(config: &Config, reader: &mut Reader<'_>) {
 }
 
 /// Without a key nobody can be asked.
-fn refuse_idle_pulling(config: &Config, reader: &mut Reader<'_>) {
+fn refuse_idle_pulling(config: &Config, reader: &mut ConfigReader<'_>) {
     let stripe = &config.stripe;
     if stripe.client.is_some() || reader.has_fault("stripe.api_key") {
         return;

@@ -19,18 +19,18 @@ use crate::app::config::{Config, LogFormat};
 use crate::app::systemd;
 use crate::app::systemd::sockets::{self, Passed, PassedError};
 use crate::base::clock::{Clock, SystemClock};
-use crate::base::thread::{Ended, Handle, Pulse, Stopper, Threads};
-use crate::http::api::Api;
+use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
+use crate::http::api::ApiHandler;
 use crate::http::listen::BindError;
 use crate::http::public::Hooks;
-use crate::http::server::Server;
+use crate::http::server::HttpServer;
 use crate::jobs::mode_at_start::ModeError;
 use crate::jobs::retrier::{self, Retrier};
 use crate::jobs::schedule::Tasks;
 use crate::jobs::tick::Tick;
 use crate::jobs::waiting;
 use crate::jobs::worker::Worker;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
 use crate::outward::calls::Calls;
@@ -42,10 +42,10 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::settings::Mode;
 pub use deliveries::mail_judge;
-pub(crate) use deliveries::{Forward, Forwarded, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender, waiting_for_nobody};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
-use flows::{Flows, Started};
+use flows::{Flows, StartedThreads};
 use watchdog::Watchdog;
 
 /// How long a stop may take before the process ends all the same.
@@ -104,7 +104,7 @@ pub(crate) struct Running {
     pub(crate) private: String,
     store: Store,
     client: Option<Client>,
-    servers: Vec<Server>,
+    servers: Vec<HttpServer>,
     stopper: Stopper,
     handles: Vec<Handle>,
     pulses: Vec<(&'static str, Pulse)>,
@@ -117,7 +117,7 @@ pub(crate) struct Running {
 
 /// What projecting rests on, by the configuration.
 #[must_use]
-pub(crate) fn context(config: &Config) -> Context {
+pub(crate) fn context(config: &Config) -> NotifyContext {
     let projection = ProjectionContext {
         link: config.link.clone(),
         policy: config.policy.clone(),
@@ -125,7 +125,7 @@ pub(crate) fn context(config: &Config) -> Context {
         account: config.stripe.account.clone(),
         fetches: config.stripe.client.is_some(),
     };
-    Context { projection, notices: config.notices.clone() }
+    NotifyContext { projection, notices: config.notices.clone() }
 }
 
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
@@ -133,7 +133,7 @@ fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<(
     Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
 }
 
-fn forwarding(mut context: Context, forward: Option<&Forward>) -> Context {
+fn forwarding(mut context: NotifyContext, forward: Option<&Forward>) -> NotifyContext {
     context.notices.webhooks.extend(forward.map(Forward::subscriber));
     context
 }
@@ -152,11 +152,11 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
 }
 
 /// What is configured, and whether Stripe's events are forwarded.
-type Wanted<'a> = (&'a Config, Option<Forward>);
+type DaemonParts<'a> = (&'a Config, Option<Forward>);
 
 /// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
 /// running.
-fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
+fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let (config, forward) = wanted;
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
     let room = doors::room(config)?;
@@ -194,7 +194,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |around| waiting::recover(calls, around))?;
     }
-    let api = Api {
+    let api = ApiHandler {
         store: store.clone(),
         clock: Arc::clone(clock),
         context,
@@ -207,7 +207,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
     let (servers, waiting) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
-    let Started { stopper, mut handles, pulses } = flows.started();
+    let StartedThreads { stopper, mut handles, pulses } = flows.started();
     handles.extend(waiting);
     log::info!("listening public={public_address} private={private_address}");
     Ok(Running {
@@ -229,7 +229,7 @@ fn start_forwarding(wanted: Wanted, clock: &Arc<dyn Clock>, passed: Passed) -> R
 impl Running {
     /// Where the unasked end of a thread is reported.
     #[must_use]
-    pub(crate) fn ended(&self) -> &Receiver<Ended> {
+    pub(crate) fn ended(&self) -> &Receiver<ThreadEnd> {
         self.threads.reports()
     }
 
@@ -240,7 +240,7 @@ impl Running {
         drop(self.stopper);
         // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
         self.client.iter().for_each(Client::close);
-        self.servers.into_iter().for_each(Server::stop);
+        self.servers.into_iter().for_each(HttpServer::stop);
         self.handles.into_iter().for_each(Handle::join);
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
@@ -272,7 +272,7 @@ pub(crate) fn run_with(
     run_on((config, forward), Passed::default(), started)
 }
 
-fn run_on(wanted: Wanted, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
+fn run_on(wanted: DaemonParts, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let mut running = start_forwarding(wanted, &(Arc::new(SystemClock) as Arc<dyn Clock>), passed)?;
     started(&running);
@@ -296,7 +296,7 @@ fn run_on(wanted: Wanted, passed: Passed, started: impl FnOnce(&Running)) -> Res
     outcome
 }
 
-fn wait(signals: &Receiver<i32>, ended: &Receiver<Ended>) -> Result<(), DaemonError> {
+fn wait(signals: &Receiver<i32>, ended: &Receiver<ThreadEnd>) -> Result<(), DaemonError> {
     loop {
         select! {
             recv(signals) -> signal => match signal {

@@ -22,7 +22,7 @@ pub use ids::{Ids, ids};
 pub use render::render;
 pub use version::ApiVersion;
 
-use shape::Cast;
+use shape::SampleCast;
 
 /// What event to make. Two specs that differ in `nonce` alone give events that differ in `id` alone.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ pub struct Spec<'a> {
 
 /// The parts of an event around its object (Stripe's snapshot event, stripe-facts.md §2).
 #[derive(Debug, Clone)]
-pub struct Envelope<'a> {
+pub struct SampleEnvelope<'a> {
     /// `evt_…`
     pub id: &'a str,
     /// `resource.verb`
@@ -113,7 +113,7 @@ pub enum TriggerError {
 /// An unknown type; a path of `spec.set` that cannot be followed.
 pub fn event(spec: &Spec) -> Result<Value, TriggerError> {
     let (object, previous_attributes) = object_and_previous(spec)?;
-    let envelope_of = Envelope {
+    let envelope_of = SampleEnvelope {
         id: &ids::event_id(spec),
         event_type: spec.event_type,
         created_s: spec.now_s,
@@ -141,13 +141,13 @@ pub fn object(spec: &Spec) -> Result<Value, TriggerError> {
 /// A whole object of a kind in Stripe's newest shape, of nobody in particular; `None`: the kind is not known.
 #[must_use]
 pub fn example(object: &str, now_s: i64) -> Option<Value> {
-    let cast = Cast { ids: ids(""), user: None, price_id: "price_tilld_pro", now_s };
+    let cast = SampleCast { ids: ids(""), user: None, price_id: "price_tilld_pro", now_s };
     Some(shape::build(object, &|name| cast.find(name))).filter(|shape| !shape.is_null())
 }
 
 /// Puts an object, already rendered, into an event.
 #[must_use]
-pub fn envelope(of: &Envelope, object: Value) -> Value {
+pub fn envelope(of: &SampleEnvelope, object: Value) -> Value {
     let mut data = json!({ "object": object });
     if let Some(previous) = &of.previous_attributes {
         data["previous_attributes"] = previous.clone();
@@ -167,8 +167,12 @@ pub fn envelope(of: &Envelope, object: Value) -> Value {
 
 fn object_and_previous(spec: &Spec) -> Result<(Value, Option<Value>), TriggerError> {
     let kind = shape::kind_of(catalog::known(spec.event_type)?);
-    let cast =
-        Cast { ids: ids(spec.user.unwrap_or_default()), user: spec.user, price_id: spec.price_id, now_s: spec.now_s };
+    let cast = SampleCast {
+        ids: ids(spec.user.unwrap_or_default()),
+        user: spec.user,
+        price_id: spec.price_id,
+        now_s: spec.now_s,
+    };
     let find = |name: &str| cast.find(name);
     let mut change = shape::change(spec.event_type, &find);
     let mut object = shape::build(kind.object, &find);

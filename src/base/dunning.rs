@@ -3,12 +3,12 @@
 //! attempt, and never takes one back; so it may be asked any number of times. It knows no database, no clock, nobody's
 //! address and nobody's wishes. Called by `notify::notices`.
 //!
-//! What comes out where it is not plain:
+//! NoticeSubject comes out where it is not plain:
 //! - **Later failures** do not move the end of the grace period: it is counted from the first failure since the
 //!   subscription was last in good standing.
 //! - **Several unpaid invoices of one subscription**: each failed attempt is told. There is one grace period, so there is
 //!   one warning and one downgrade; they hang on the oldest open case of that delinquency, and when it is settled, on the
-//!   next. What was once told of a delinquency is not told of it again, whichever case it hung on.
+//!   next. NoticeSubject was once told of a delinquency is not told of it again, whichever case it hung on.
 //! - **Several subscriptions**: each has its own grace period. No warning and no downgrade while another subscription of
 //!   the user gives the same tier or a higher one.
 //! - **Invoices without a subscription** have no grace period: attempts and recovery are told.
@@ -38,37 +38,37 @@
 
 mod late;
 
-pub use late::{Written, against};
+pub use late::{WrittenNotice, against};
 
 use crate::base::notice_kind::NoticeKind;
 
-/// What is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
+/// NoticeSubject is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
 /// by now. As long as Stripe itself goes on delivering an event.
 pub const OLD_NEWS_S: i64 = 3 * 86_400;
 
-/// What the operator decided.
+/// NoticeSubject the operator decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub struct DunningPolicy {
     /// How long access lasts after the first failed payment, in seconds.
     pub grace_s: i64,
     /// How long before the end of that the warning is due, in seconds.
     pub warning_s: i64,
 }
 
-/// What an event tells of a payment.
+/// NoticeSubject an event tells of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum NoticeSubject {
     /// An attempt failed.
     Failed,
     /// An attempt waits for the customer.
     ActionRequired,
 }
 
-/// What was just heard of a case.
+/// NoticeSubject was just heard of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
-    /// What.
-    pub what: What,
+pub struct PaymentNews {
+    /// NoticeSubject.
+    pub what: NoticeSubject,
     /// Stripe's count of attempts.
     pub attempt: i64,
     /// When it happened, unix seconds.
@@ -77,7 +77,7 @@ pub struct Heard {
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
+pub struct CaseSettled {
     /// The money came; otherwise nothing is owed any more.
     pub paid: bool,
     /// When, unix seconds.
@@ -102,11 +102,11 @@ pub struct Delinquency {
 impl Delinquency {
     /// When access ends, unix seconds.
     #[must_use]
-    pub fn ends_at(&self, policy: Policy) -> i64 {
+    pub fn ends_at(&self, policy: DunningPolicy) -> i64 {
         self.started_at.saturating_add(policy.grace_s)
     }
 
-    fn warning_at(&self, policy: Policy) -> Option<i64> {
+    fn warning_at(&self, policy: DunningPolicy) -> Option<i64> {
         let at = self.ends_at(policy).saturating_sub(policy.warning_s);
         (policy.warning_s > 0 && at > self.started_at).then_some(at)
     }
@@ -114,7 +114,7 @@ impl Delinquency {
 
 /// The end of a case's subscription, which Stripe ended because a payment failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
+pub struct CaseEnd {
     /// When, unix seconds.
     pub at: i64,
     /// It is told of by this case, and by no other.
@@ -127,11 +127,11 @@ pub struct Ended {
 
 /// A failure case as it stands, with what was just heard of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Case {
+pub struct DunningCase {
     /// The newest attempt that was heard of.
     pub attempt: i64,
     /// How it ended, if it has.
-    pub settled: Option<Settled>,
+    pub settled: Option<CaseSettled>,
     /// It is about the first payment of a subscription.
     pub first_payment: bool,
     /// A failure of it was told.
@@ -145,32 +145,32 @@ pub struct Case {
     /// `None`: its subscription is in no grace period, or there is none.
     pub delinquency: Option<Delinquency>,
     /// `None`: its subscription goes on, or ended for another reason.
-    pub ended: Option<Ended>,
+    pub ended: Option<CaseEnd>,
 }
 
 /// A notice that ought to exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueNotice {
-    /// What it says.
+    /// NoticeSubject it says.
     pub kind: NoticeKind,
     /// About which attempt; 1 for what is told once in a case.
     pub attempt: i64,
     /// Whether it is told.
-    pub verdict: Verdict,
+    pub verdict: NoticeVerdict,
 }
 
 /// Whether a notice is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NoticeVerdict {
     /// It is.
     Tell,
     /// It is on record only.
-    Skip(Why),
+    Skip(NoticeReason),
 }
 
-/// Why a notice is not told.
+/// NoticeReason a notice is not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum NoticeReason {
     /// A newer attempt is known.
     Older,
     /// It happened too long ago.
@@ -201,7 +201,7 @@ pub enum Why {
     Stale,
 }
 
-impl Why {
+impl NoticeReason {
     /// As the outcome says it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -232,7 +232,7 @@ impl Why {
 
 /// The notices that a case calls for, now. Times in unix seconds.
 #[must_use]
-pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> Vec<DueNotice> {
+pub fn decide(case: &DunningCase, heard: Option<&PaymentNews>, policy: DunningPolicy, now: i64) -> Vec<DueNotice> {
     let mut notices: Vec<DueNotice> = heard.map(|heard| about_attempt(case, heard, now)).into_iter().collect();
     match case.settled {
         Some(settled) if settled.paid => notices.push(recovery(case, settled, now)),
@@ -242,26 +242,28 @@ pub fn decide(case: &Case, heard: Option<&Heard>, policy: Policy, now: i64) -> V
     notices
 }
 
-fn about_attempt(case: &Case, heard: &Heard, now: i64) -> DueNotice {
+fn about_attempt(case: &DunningCase, heard: &PaymentNews, now: i64) -> DueNotice {
     let attempt = heard.attempt.max(1);
     let kind = match heard.what {
-        What::ActionRequired => NoticeKind::PaymentActionRequired,
-        What::Failed if attempt == 1 => NoticeKind::PaymentFailed,
-        What::Failed => NoticeKind::PaymentRetry,
+        NoticeSubject::ActionRequired => NoticeKind::PaymentActionRequired,
+        NoticeSubject::Failed if attempt == 1 => NoticeKind::PaymentFailed,
+        NoticeSubject::Failed => NoticeKind::PaymentRetry,
     };
     let verdict = if case.settled.is_some() {
-        Verdict::Skip(Why::Settled)
+        NoticeVerdict::Skip(NoticeReason::Settled)
     } else if attempt < case.attempt {
-        Verdict::Skip(Why::Older)
+        NoticeVerdict::Skip(NoticeReason::Older)
     } else {
         unless_old(heard.at, now)
     };
     let verdict = match verdict {
-        Verdict::Tell if case.first_payment => Verdict::Skip(Why::FirstPayment),
-        Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
-        Verdict::Tell if heard.what == What::Failed && case.asked == Some(attempt) => Verdict::Skip(Why::Asked),
-        Verdict::Tell if heard.what == What::ActionRequired && case.mailed == Some(attempt) => {
-            Verdict::Skip(Why::Mailed)
+        NoticeVerdict::Tell if case.first_payment => NoticeVerdict::Skip(NoticeReason::FirstPayment),
+        NoticeVerdict::Tell if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
+        NoticeVerdict::Tell if heard.what == NoticeSubject::Failed && case.asked == Some(attempt) => {
+            NoticeVerdict::Skip(NoticeReason::Asked)
+        }
+        NoticeVerdict::Tell if heard.what == NoticeSubject::ActionRequired && case.mailed == Some(attempt) => {
+            NoticeVerdict::Skip(NoticeReason::Mailed)
         }
         verdict => verdict,
     };
@@ -269,32 +271,32 @@ fn about_attempt(case: &Case, heard: &Heard, now: i64) -> DueNotice {
 }
 
 /// Stripe has ended the subscription because the payment failed: so has access, and with a word, if that was not said.
-fn ending(case: &Case, now: i64) -> Option<DueNotice> {
+fn ending(case: &DunningCase, now: i64) -> Option<DueNotice> {
     let ended = case.ended.filter(|ended| ended.speaks && !ended.downgraded && !case.first_payment)?;
     let verdict = match unless_old(ended.at, now) {
-        Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
-        Verdict::Tell if ended.covered => Verdict::Skip(Why::Covered),
+        NoticeVerdict::Tell if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
+        NoticeVerdict::Tell if ended.covered => NoticeVerdict::Skip(NoticeReason::Covered),
         verdict => verdict,
     };
     Some(DueNotice { kind: NoticeKind::SubscriptionDowngraded, attempt: 1, verdict })
 }
 
-fn recovery(case: &Case, settled: Settled, now: i64) -> DueNotice {
-    let verdict = if case.told { unless_old(settled.at, now) } else { Verdict::Skip(Why::Untold) };
+fn recovery(case: &DunningCase, settled: CaseSettled, now: i64) -> DueNotice {
+    let verdict = if case.told { unless_old(settled.at, now) } else { NoticeVerdict::Skip(NoticeReason::Untold) };
     DueNotice { kind: NoticeKind::PaymentRecovered, attempt: 1, verdict }
 }
 
-fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<DueNotice> {
+fn about_grace(case: &DunningCase, policy: DunningPolicy, now: i64) -> Vec<DueNotice> {
     let Some(grace) = case.delinquency.filter(|grace| grace.speaks && !case.first_payment) else { return Vec::new() };
     let (end, over) = (grace.ends_at(policy), grace.ends_at(policy) <= now);
     let covered = |verdict| match verdict {
-        Verdict::Tell if case.leaving => Verdict::Skip(Why::Leaving),
-        Verdict::Tell if grace.covered => Verdict::Skip(Why::Covered),
+        NoticeVerdict::Tell if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
+        NoticeVerdict::Tell if grace.covered => NoticeVerdict::Skip(NoticeReason::Covered),
         verdict => verdict,
     };
     let mut notices = Vec::new();
     if !grace.warned && !grace.downgraded && grace.warning_at(policy).is_some_and(|at| at <= now) {
-        let verdict = if over { Verdict::Skip(Why::TooLate) } else { covered(Verdict::Tell) };
+        let verdict = if over { NoticeVerdict::Skip(NoticeReason::TooLate) } else { covered(NoticeVerdict::Tell) };
         notices.push(DueNotice { kind: NoticeKind::GracePeriodWarning, attempt: 1, verdict });
     }
     if !grace.downgraded && over {
@@ -304,13 +306,13 @@ fn about_grace(case: &Case, policy: Policy, now: i64) -> Vec<DueNotice> {
     notices
 }
 
-fn unless_old(at: i64, now: i64) -> Verdict {
-    if now.saturating_sub(at) > OLD_NEWS_S { Verdict::Skip(Why::OldNews) } else { Verdict::Tell }
+fn unless_old(at: i64, now: i64) -> NoticeVerdict {
+    if now.saturating_sub(at) > OLD_NEWS_S { NoticeVerdict::Skip(NoticeReason::OldNews) } else { NoticeVerdict::Tell }
 }
 
 /// When a case is to be looked at again because time alone may call for a notice; `None`: never.
 #[must_use]
-pub fn due_at(case: &Case, policy: Policy, now: i64) -> Option<i64> {
+pub fn due_at(case: &DunningCase, policy: DunningPolicy, now: i64) -> Option<i64> {
     let grace = case.delinquency.filter(|grace| grace.speaks && case.settled.is_none() && !case.first_payment)?;
     let times = [grace.warning_at(policy), Some(grace.ends_at(policy))];
     times.into_iter().flatten().filter(|at| *at > now).min()

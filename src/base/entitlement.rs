@@ -8,7 +8,7 @@
 
 mod rules;
 
-use rules::{Asked, Verdict};
+use rules::{RuleInput, RuleVerdict};
 use serde::Serialize;
 
 /// The tier of everyone who is not entitled. No plan may have this name.
@@ -18,9 +18,9 @@ pub const DEFAULT_TIER: &str = "default";
 
 /// What the operator decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct EntitlementPolicy {
     /// From the lowest to the highest. None: every price gives [`DEFAULT_TIER`].
-    pub plans: Vec<Plan>,
+    pub plans: Vec<EntitlementPlan>,
     /// How long access lasts after the first failed payment, in seconds.
     pub grace_period_s: i64,
     /// How long after the end of its period a subscription that nothing was heard of is believed,
@@ -34,7 +34,7 @@ pub struct Policy {
 
 /// A tier and the prices that buy it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct EntitlementPlan {
     /// The application's name for it.
     pub tier: String,
     /// Stripe's ids of its prices.
@@ -61,7 +61,7 @@ pub enum PausedCollection {
 
 /// What is known of one subscription: Stripe's own words, and where our grace period starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
+pub struct SubscriptionInput {
     /// Stripe's id, `sub_…`.
     pub id: String,
     /// Stripe's status, kept as text: Stripe may add one.
@@ -94,7 +94,7 @@ pub struct Subscription {
     pub as_of: i64,
 }
 
-impl Subscription {
+impl SubscriptionInput {
     /// When it will end or has ended by its own terms. One value, because Stripe has two ways to
     /// say it.
     #[must_use]
@@ -113,19 +113,19 @@ impl Subscription {
         is_payment_missing(&self.status, self.paused_by_failure) && !self.deleted
     }
 
-    fn grace_period_end(&self, policy: &Policy) -> Option<i64> {
+    fn grace_period_end(&self, policy: &EntitlementPolicy) -> Option<i64> {
         let start = self.grace_started_at.unwrap_or(self.as_of);
         self.is_payment_missing().then(|| start.saturating_add(policy.grace_period_s))
     }
 
     /// Where collection is paused and access is not given for nothing: the end of the last period that was paid.
-    fn paid_until(&self, policy: &Policy) -> Option<i64> {
+    fn paid_until(&self, policy: &EntitlementPolicy) -> Option<i64> {
         self.pause_period_end.filter(|_| policy.paused_collection == PausedCollection::UntilPaid)
     }
 
     /// The prices that give the tier: while a payment is missing the lesser of the present ones and of those that were
     /// last paid for.
-    fn prices_that_count(&self, policy: &Policy) -> &[String] {
+    fn prices_that_count(&self, policy: &EntitlementPolicy) -> &[String] {
         let rank = |prices| best_of(prices, policy).map(|price| price.rank);
         let (present, good) = (&self.price_ids, self.good_price_ids.as_ref());
         match good.filter(|_| self.is_payment_missing()) {
@@ -137,7 +137,7 @@ impl Subscription {
     }
 
     /// The period is long over, and nothing that was heard since says what came after it.
-    fn is_stale(&self, policy: &Policy, now: i64) -> bool {
+    fn is_stale(&self, policy: &EntitlementPolicy, now: i64) -> bool {
         let running = !self.deleted && matches!(self.status.as_str(), "active" | "trialing") && !self.ends_by(now);
         let unheard =
             self.period_end.is_some_and(|end| end.saturating_add(policy.stale_after_s) < now && self.as_of <= end);
@@ -153,13 +153,13 @@ pub fn is_payment_missing(status: &str, paused_by_failure: bool) -> bool {
 
 /// The answer, with the fields of the contract in its order. The caller puts `user_id` before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct EntitlementAnswer {
     /// May the user use it?
     pub entitled: bool,
     /// What the user may use: the tier of a plan, or [`FREE_TIER`].
     pub tier: String,
     /// Why.
-    pub reason: Reason,
+    pub reason: EntitlementReason,
     /// Stripe's status of the subscription that decided.
     pub status: Option<String>,
     /// Stripe's id of it.
@@ -180,7 +180,7 @@ pub struct Answer {
 
 /// Why a user is entitled or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum EntitlementReason {
     /// The user never had one.
     NoSubscription,
     /// It would entitle, but none of its prices is in a plan. Worth a warning in the log: a plan is
@@ -212,7 +212,7 @@ pub enum Reason {
     Stale,
 }
 
-impl Reason {
+impl EntitlementReason {
     /// The word in the contract's table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -235,7 +235,7 @@ impl Reason {
     }
 }
 
-impl Serialize for Reason {
+impl Serialize for EntitlementReason {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
@@ -243,21 +243,25 @@ impl Serialize for Reason {
 
 /// The answer for a user with these subscriptions, in whatever order.
 #[must_use]
-pub fn entitlement(subscriptions: &[Subscription], policy: &Policy, now: i64) -> Answer {
+pub fn entitlement(subscriptions: &[SubscriptionInput], policy: &EntitlementPolicy, now: i64) -> EntitlementAnswer {
     effective(subscriptions, policy, now).map_or_else(no_subscription, |s| of_one(s, policy, now))
 }
 
 /// The subscription that decides: the entitled one of the highest tier, else the newest. Among equals one that is linked by
 /// more than a reference, since a stranger's must not stand for the user's own; then the newest, by `created`, then by id.
 #[must_use]
-pub fn effective<'a>(subscriptions: &'a [Subscription], policy: &Policy, now: i64) -> Option<&'a Subscription> {
+pub fn effective<'a>(
+    subscriptions: &'a [SubscriptionInput],
+    policy: &EntitlementPolicy,
+    now: i64,
+) -> Option<&'a SubscriptionInput> {
     subscriptions.iter().max_by_key(|one| (rank_given(one, policy, now), !one.by_reference, one.created, &one.id))
 }
 
 /// When the answer of this subscription changes by time alone; `None`: it does not. Of several subscriptions only the
 /// one that decides can change the answer so: time takes access away, and never gives it.
 #[must_use]
-pub fn changes_at(subscription: &Subscription, policy: &Policy, now: i64) -> Option<i64> {
+pub fn changes_at(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> Option<i64> {
     let stale_at = subscription.period_end.filter(|_| policy.when_stale == WhenStale::Deny);
     let stale_at = stale_at.map(|end| end.saturating_add(policy.stale_after_s).saturating_add(1));
     let (grace_end, paid_until) = (subscription.grace_period_end(policy), subscription.paid_until(policy));
@@ -267,19 +271,19 @@ pub fn changes_at(subscription: &Subscription, policy: &Policy, now: i64) -> Opt
 
 /// The tier that this subscription is billed for, whether it gives it now or not.
 #[must_use]
-pub fn tier_bought<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<&'a str> {
+pub fn tier_bought<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<&'a str> {
     best_of(&subscription.price_ids, policy).map(|price| price.tier)
 }
 
 /// The tier that this subscription gives or gave: that of the grace period while a payment is missing.
 #[must_use]
-pub fn tier_at_stake<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<&'a str> {
+pub fn tier_at_stake<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<&'a str> {
     best_price(subscription, policy).map(|price| price.tier)
 }
 
 /// Whether the other subscriptions of a user give as much as is at stake with this one.
 #[must_use]
-pub fn is_covered(all: &[Subscription], id: &str, policy: &Policy, now: i64) -> bool {
+pub fn is_covered(all: &[SubscriptionInput], id: &str, policy: &EntitlementPolicy, now: i64) -> bool {
     let at_stake = all.iter().find(|one| one.id == id).and_then(|one| best_price(one, policy));
     let Some(at_stake) = at_stake.map(|price| price.rank) else { return false };
     all.iter().filter(|other| other.id != id).any(|other| rank_given(other, policy, now) >= Some(at_stake))
@@ -287,12 +291,12 @@ pub fn is_covered(all: &[Subscription], id: &str, policy: &Policy, now: i64) -> 
 
 /// The answer that this subscription alone would give.
 #[must_use]
-pub fn of_one(subscription: &Subscription, policy: &Policy, now: i64) -> Answer {
+pub fn of_one(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> EntitlementAnswer {
     let price = best_price(subscription, policy);
     let (reason, access) = decide(subscription, policy, now);
     let tier = access.and(price.as_ref()).map_or(FREE_TIER, |p| p.tier);
     let main_price = subscription.prices_that_count(policy).first().map(String::as_str);
-    Answer {
+    EntitlementAnswer {
         entitled: access.is_some(),
         tier: tier.to_owned(),
         reason,
@@ -309,11 +313,11 @@ pub fn of_one(subscription: &Subscription, policy: &Policy, now: i64) -> Answer 
 
 /// The answer for a user who never had one.
 #[must_use]
-pub fn no_subscription() -> Answer {
-    Answer {
+pub fn no_subscription() -> EntitlementAnswer {
+    EntitlementAnswer {
         entitled: false,
         tier: FREE_TIER.to_owned(),
-        reason: Reason::NoSubscription,
+        reason: EntitlementReason::NoSubscription,
         status: None,
         subscription_id: None,
         price_id: None,
@@ -334,11 +338,11 @@ struct BestPrice<'a> {
 }
 
 /// What the prices buy that count now.
-fn best_price<'a>(subscription: &'a Subscription, policy: &'a Policy) -> Option<BestPrice<'a>> {
+fn best_price<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<BestPrice<'a>> {
     best_of(subscription.prices_that_count(policy), policy)
 }
 
-fn best_of<'a>(prices: &'a [String], policy: &'a Policy) -> Option<BestPrice<'a>> {
+fn best_of<'a>(prices: &'a [String], policy: &'a EntitlementPolicy) -> Option<BestPrice<'a>> {
     if policy.plans.is_empty() {
         return Some(BestPrice { rank: 0, tier: DEFAULT_TIER, id: prices.first().map(String::as_str) });
     }
@@ -349,14 +353,14 @@ fn best_of<'a>(prices: &'a [String], policy: &'a Policy) -> Option<BestPrice<'a>
 }
 
 /// The rank of the tier that a subscription gives now; none if it gives nothing.
-fn rank_given(subscription: &Subscription, policy: &Policy, now: i64) -> Option<usize> {
+fn rank_given(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> Option<usize> {
     let (_, access) = decide(subscription, policy, now);
     access.and(best_price(subscription, policy)).map(|price| price.rank)
 }
 
-fn decide(subscription: &Subscription, policy: &Policy, now: i64) -> Verdict {
+fn decide(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> RuleVerdict {
     let sold = best_price(subscription, policy).is_some();
-    rules::decide(&Asked { subscription, sold, policy, now })
+    rules::decide(&RuleInput { subscription, sold, policy, now })
 }
 
 #[cfg(test)]

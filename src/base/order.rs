@@ -26,7 +26,7 @@ mod paths;
 
 /// An event of the object.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
+pub struct OrderCandidate {
     /// Stripe's event id.
     pub event_id: String,
     /// `resource.verb`.
@@ -45,7 +45,7 @@ pub struct Candidate {
 
 /// What the set comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
+pub struct OrderDecision {
     /// Index of the event that the row rests on.
     pub winner: usize,
     /// The object is deleted.
@@ -60,7 +60,7 @@ pub struct Decision {
 
 /// Decides for a set of events of one object of this kind that is not empty; `None` for an empty one.
 #[must_use]
-pub fn decide(kind: &ObjectKind, candidates: &[Candidate]) -> Option<Decision> {
+pub fn decide(kind: &ObjectKind, candidates: &[OrderCandidate]) -> Option<OrderDecision> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
         let key = |index: usize| (candidates[index].created, candidates[index].event_id.as_str());
@@ -75,27 +75,27 @@ pub fn decide(kind: &ObjectKind, candidates: &[Candidate]) -> Option<Decision> {
 /// status cannot be left.
 #[must_use]
 pub fn alone(kind: &ObjectKind, event_type: &str, object: &Value) -> (bool, bool) {
-    (phase_of(event_type) == Phase::Deleted, kind.is_terminal(object))
+    (phase_of(event_type) == EventPhase::Deleted, kind.is_terminal(object))
 }
 
 /// The state after one more second of events.
 fn after_second(
     kind: &ObjectKind,
-    candidates: &[Candidate],
-    before: Option<Decision>,
+    candidates: &[OrderCandidate],
+    before: Option<OrderDecision>,
     second: &[usize],
-) -> Option<Decision> {
+) -> Option<OrderDecision> {
     let admitted = admit(kind, candidates, before, second);
     if admitted.is_empty() {
         return before;
     }
     let base = before.map(|decision| &candidates[decision.winner].object);
     let (winner, certain) = chain::last(kind, candidates, &admitted, base);
-    let has = |wanted: Phase| admitted.iter().any(|&index| phase(&candidates[index]) == wanted);
-    let was_deleted = before.is_some_and(|decision| decision.deleted) && !has(Phase::Created);
+    let has = |wanted: EventPhase| admitted.iter().any(|&index| phase(&candidates[index]) == wanted);
+    let was_deleted = before.is_some_and(|decision| decision.deleted) && !has(EventPhase::Created);
     // An update that comes after the deletion in its second revives nothing.
-    let is_deleted = has(Phase::Deleted) && phase(&candidates[winner]) != Phase::Created;
-    Some(Decision {
+    let is_deleted = has(EventPhase::Deleted) && phase(&candidates[winner]) != EventPhase::Created;
+    Some(OrderDecision {
         winner,
         deleted: was_deleted || is_deleted,
         terminal: kind.is_terminal(&candidates[winner].object),
@@ -105,20 +105,25 @@ fn after_second(
 }
 
 /// The events of a second that may follow on what stands.
-fn admit(kind: &ObjectKind, candidates: &[Candidate], before: Option<Decision>, second: &[usize]) -> Vec<usize> {
+fn admit(
+    kind: &ObjectKind,
+    candidates: &[OrderCandidate],
+    before: Option<OrderDecision>,
+    second: &[usize],
+) -> Vec<usize> {
     let Some(before) = before else { return second.to_vec() };
     let standing = &candidates[before.winner];
     if standing.read && !before.deleted && !before.terminal {
         let is_news = |index: &&usize| {
             let candidate = &candidates[**index];
-            phase(candidate) != Phase::Created && progress(kind, candidate) >= progress(kind, standing)
+            phase(candidate) != EventPhase::Created && progress(kind, candidate) >= progress(kind, standing)
         };
         return second.iter().filter(is_news).copied().collect();
     }
-    let created = |index: &usize| phase(&candidates[*index]) == Phase::Created;
+    let created = |index: &usize| phase(&candidates[*index]) == EventPhase::Created;
     let closing = |index: &usize| {
         let candidate = &candidates[*index];
-        kind.is_terminal(&candidate.object) || phase(candidate) == Phase::Deleted
+        kind.is_terminal(&candidate.object) || phase(candidate) == EventPhase::Deleted
     };
     if before.deleted && second.iter().any(created) {
         return second.to_vec();
@@ -133,28 +138,28 @@ fn admit(kind: &ObjectKind, candidates: &[Candidate], before: Option<Decision>, 
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+enum EventPhase {
     Created,
     Changed,
     Deleted,
 }
 
-fn phase(candidate: &Candidate) -> Phase {
+fn phase(candidate: &OrderCandidate) -> EventPhase {
     phase_of(&candidate.event_type)
 }
 
-fn phase_of(event_type: &str) -> Phase {
+fn phase_of(event_type: &str) -> EventPhase {
     match object_kind::last_word(event_type) {
-        "created" => Phase::Created,
-        "deleted" => Phase::Deleted,
-        _ => Phase::Changed,
+        "created" => EventPhase::Created,
+        "deleted" => EventPhase::Deleted,
+        _ => EventPhase::Changed,
     }
 }
 
 /// Whether an event tells that its object was made.
 #[must_use]
 pub fn is_creation(event_type: &str) -> bool {
-    phase_of(event_type) == Phase::Created
+    phase_of(event_type) == EventPhase::Created
 }
 
 /// Whether an event closes its object: deletes it, or shows it in a status that cannot be left. Such an event counts
@@ -164,13 +169,13 @@ pub fn is_closing(kind: &ObjectKind, event_type: &str, object: &Value) -> bool {
     event_type.ends_with(".deleted") || kind.is_terminal(object)
 }
 
-fn progress(kind: &ObjectKind, candidate: &Candidate) -> ObjectProgress {
+fn progress(kind: &ObjectKind, candidate: &OrderCandidate) -> ObjectProgress {
     let (object, event_type) = (&candidate.object, candidate.event_type.as_str());
     (kind.progress)(&ObjectState { object, event_type, is_read: candidate.read })
 }
 
 /// Place within a second as far as the event alone tells it.
-fn rank(kind: &ObjectKind, candidate: &Candidate) -> (Phase, bool, ObjectProgress) {
+fn rank(kind: &ObjectKind, candidate: &OrderCandidate) -> (EventPhase, bool, ObjectProgress) {
     (phase(candidate), kind.is_terminal(&candidate.object), progress(kind, candidate))
 }
 

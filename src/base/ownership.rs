@@ -19,14 +19,14 @@ pub enum Reference {
 
 /// The configured rules (`[link]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct LinkRules {
     /// Keys of metadata that name a user; of several that are there the first one counts. tilld writes the first.
     pub metadata_keys: Vec<String>,
     /// What a `client_reference_id` is worth.
     pub reference: Reference,
 }
 
-impl Default for Rules {
+impl Default for LinkRules {
     fn default() -> Self {
         Self { metadata_keys: vec![DEFAULT_KEY.to_owned()], reference: Reference::Grant }
     }
@@ -35,7 +35,7 @@ impl Default for Rules {
 /// The key of metadata that names a user unless configured otherwise.
 pub const DEFAULT_KEY: &str = "user_id";
 
-impl Rules {
+impl LinkRules {
     /// The key that tilld writes.
     #[must_use]
     pub fn own_key(&self) -> &str {
@@ -120,14 +120,14 @@ impl Session {
 
     /// The user whom it names as strongly as metadata do.
     #[must_use]
-    pub fn metadata_word(&self, rules: &Rules) -> Option<&str> {
+    pub fn metadata_word(&self, rules: &LinkRules) -> Option<&str> {
         let trusted = self.reference.as_deref().filter(|_| rules.reference == Reference::Trust);
         self.named.as_deref().or(trusted).filter(|_| self.is_complete())
     }
 
     /// The user to whom its reference gives access.
     #[must_use]
-    pub fn reference_word(&self, rules: &Rules) -> Option<&str> {
+    pub fn reference_word(&self, rules: &LinkRules) -> Option<&str> {
         let counts = rules.reference != Reference::Off && self.is_complete() && self.is_paid();
         self.reference.as_deref().filter(|_| counts)
     }
@@ -135,7 +135,7 @@ impl Session {
 
 /// What a subscription's metadata say of its customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscribed {
+pub struct SubscriptionFacts {
     /// The user whom its metadata, or those of the session that made it, name.
     pub named: Option<String>,
     /// It gives or owes something today; else it has ended, or has never begun.
@@ -150,7 +150,7 @@ pub fn runs(status: &str) -> bool {
 
 /// All words about one object.
 #[derive(Debug, Clone, Default)]
-pub struct Words {
+pub struct OwnershipWords {
     /// Said of it, the newest first.
     pub said: Vec<Statement>,
     /// The user whom its own metadata name, as it last had them.
@@ -160,14 +160,14 @@ pub struct Words {
     /// The sessions that are about it.
     pub sessions: Vec<Session>,
     /// Of a customer: its subscriptions.
-    pub subscriptions: Vec<Subscribed>,
+    pub subscriptions: Vec<SubscriptionFacts>,
     /// Of anything else: the user its customer belongs to.
     pub customers_user: Option<String>,
 }
 
 /// What one rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum OwnershipTrace {
     /// Nobody is named.
     Silent,
     /// This user is.
@@ -180,16 +180,16 @@ pub enum Found {
 
 /// A rule and what it found; the first that names somebody decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct TraceStep {
     /// The rule.
     pub rule: LinkedBy,
     /// What it found.
-    pub found: Found,
+    pub found: OwnershipTrace,
 }
 
 /// Whose something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub struct OwnedBy {
     /// The user.
     pub user_id: String,
     /// Why.
@@ -197,21 +197,21 @@ pub struct Owner {
 }
 
 /// Every rule for a customer, in order, with what it found: the trace of the decision.
-pub fn trace_customer<'a>(words: &'a Words, rules: &'a Rules) -> impl Iterator<Item = Step> + 'a {
+pub fn trace_customer<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> impl Iterator<Item = TraceStep> + 'a {
     [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Subscriptions].into_iter().map(move |rule| {
         let found = match rule {
             LinkedBy::Said => said(words),
             LinkedBy::Metadata => named(words, words.named.as_deref().or_else(|| maker_of_customer(words, rules))),
             _ => subscribed(words),
         };
-        Step { rule, found }
+        TraceStep { rule, found }
     })
 }
 
 /// Every rule for a subscription, an invoice or a payment, in order, with what it found.
-pub fn trace_object<'a>(words: &'a Words, rules: &'a Rules) -> impl Iterator<Item = Step> + 'a {
+pub fn trace_object<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> impl Iterator<Item = TraceStep> + 'a {
     [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Customer, LinkedBy::Reference].into_iter().map(move |rule| {
-        let of_session = |word: fn(&'a Session, &'a Rules) -> Option<&'a str>| {
+        let of_session = |word: fn(&'a Session, &'a LinkRules) -> Option<&'a str>| {
             words.sessions.iter().find_map(|session| word(session, rules))
         };
         let found = match rule {
@@ -220,58 +220,58 @@ pub fn trace_object<'a>(words: &'a Words, rules: &'a Rules) -> impl Iterator<Ite
             LinkedBy::Customer => named(words, words.customers_user.as_deref()),
             _ => named(words, of_session(Session::reference_word)),
         };
-        Step { rule, found }
+        TraceStep { rule, found }
     })
 }
 
 /// The first rule that names somebody decides.
-pub fn decide(mut trace: impl Iterator<Item = Step>) -> Option<Owner> {
+pub fn decide(mut trace: impl Iterator<Item = TraceStep>) -> Option<OwnedBy> {
     trace.find_map(|step| match step.found {
-        Found::Names(user_id) => Some(Owner { user_id, linked_by: step.rule }),
-        Found::Silent | Found::Denied(_) | Found::Several(_) => None,
+        OwnershipTrace::Names(user_id) => Some(OwnedBy { user_id, linked_by: step.rule }),
+        OwnershipTrace::Silent | OwnershipTrace::Denied(_) | OwnershipTrace::Several(_) => None,
     })
 }
 
 /// Whether nobody has a customer because its subscriptions name several.
-pub fn is_contested(trace: impl Iterator<Item = Step>) -> bool {
+pub fn is_contested(trace: impl Iterator<Item = TraceStep>) -> bool {
     let mut several = false;
     for step in trace {
         match step.found {
-            Found::Names(_) => return false,
-            Found::Several(_) => several = true,
-            Found::Silent | Found::Denied(_) => {}
+            OwnershipTrace::Names(_) => return false,
+            OwnershipTrace::Several(_) => several = true,
+            OwnershipTrace::Silent | OwnershipTrace::Denied(_) => {}
         }
     }
     several
 }
 
 /// The newest statement that it is somebody's; those that it is not are no answer.
-fn said(words: &Words) -> Found {
+fn said(words: &OwnershipWords) -> OwnershipTrace {
     let newest = words.said.iter().find(|statement| statement.linked);
-    newest.map_or(Found::Silent, |statement| Found::Names(statement.user_id.clone()))
+    newest.map_or(OwnershipTrace::Silent, |statement| OwnershipTrace::Names(statement.user_id.clone()))
 }
 
 /// A weaker word, unless it was said since that it is not so.
-fn named(words: &Words, user_id: Option<&str>) -> Found {
+fn named(words: &OwnershipWords, user_id: Option<&str>) -> OwnershipTrace {
     match user_id {
-        None => Found::Silent,
-        Some(user_id) if is_denied(words, user_id) => Found::Denied(user_id.to_owned()),
-        Some(user_id) => Found::Names(user_id.to_owned()),
+        None => OwnershipTrace::Silent,
+        Some(user_id) if is_denied(words, user_id) => OwnershipTrace::Denied(user_id.to_owned()),
+        Some(user_id) => OwnershipTrace::Names(user_id.to_owned()),
     }
 }
 
-fn is_denied(words: &Words, user_id: &str) -> bool {
+fn is_denied(words: &OwnershipWords, user_id: &str) -> bool {
     words.said.iter().any(|statement| !statement.linked && statement.user_id == user_id)
 }
 
 /// A session made its customer only if there was none before it.
-fn maker_of_customer<'a>(words: &'a Words, rules: &'a Rules) -> Option<&'a str> {
+fn maker_of_customer<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> Option<&'a str> {
     let made = |session: &&Session| words.created.zip(session.created).is_some_and(|(customer, made)| customer >= made);
     words.sessions.iter().filter(made).find_map(|session| session.metadata_word(rules))
 }
 
 /// The one user whom the running subscriptions name; if none runs, the others.
-fn subscribed(words: &Words) -> Found {
+fn subscribed(words: &OwnershipWords) -> OwnershipTrace {
     let names = |runs: bool| -> BTreeSet<&str> {
         let some = words.subscriptions.iter().filter(|one| one.runs == runs);
         some.filter_map(|one| one.named.as_deref()).filter(|user_id| !is_denied(words, user_id)).collect()
@@ -280,15 +280,15 @@ fn subscribed(words: &Words) -> Found {
     let users = names(any_runs);
     let mut users = users.into_iter().map(str::to_owned);
     match (users.next(), users.next()) {
-        (None, _) => Found::Silent,
-        (Some(one), None) => Found::Names(one),
-        (Some(first), Some(second)) => Found::Several([first, second].into_iter().chain(users).collect()),
+        (None, _) => OwnershipTrace::Silent,
+        (Some(one), None) => OwnershipTrace::Names(one),
+        (Some(first), Some(second)) => OwnershipTrace::Several([first, second].into_iter().chain(users).collect()),
     }
 }
 
 /// A customer of a user, as far as it matters for choosing the main one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct SubscriptionClaim {
     /// `cus_…`.
     pub customer_id: String,
     /// Why it is the user's.
@@ -302,7 +302,7 @@ pub struct Candidate {
 /// The main one of a user's customers that are not deleted: the one said last, then by metadata, then the rest; among
 /// equals the oldest.
 #[must_use]
-pub fn main_customer(candidates: &[Candidate]) -> Option<&Candidate> {
+pub fn main_customer(candidates: &[SubscriptionClaim]) -> Option<&SubscriptionClaim> {
     candidates.iter().min_by_key(|one| {
         let rank = match one.linked_by {
             LinkedBy::Said => 0,

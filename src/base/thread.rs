@@ -17,7 +17,7 @@ const PASSING_STACK_BYTES: usize = 256 * 1024;
 
 /// Says that a thread ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct ThreadEnd {
     /// Its name.
     pub name: String,
     /// The words of its panic, if it panicked.
@@ -27,8 +27,8 @@ pub struct Ended {
 /// Starts threads and hears of their end.
 #[derive(Clone)]
 pub struct Threads {
-    report: Sender<Ended>,
-    reports: Receiver<Ended>,
+    report: Sender<ThreadEnd>,
+    reports: Receiver<ThreadEnd>,
 }
 
 impl Default for Threads {
@@ -58,7 +58,7 @@ impl Threads {
             if let Some(text) = &panic {
                 log::error!("thread {reported} panicked: {text}");
             }
-            let _ = report.try_send(Ended { name: reported, panic });
+            let _ = report.try_send(ThreadEnd { name: reported, panic });
         })?;
         Ok(Handle { name: name.to_owned(), thread })
     }
@@ -79,7 +79,7 @@ impl Threads {
 
     /// Where the end of every thread is reported.
     #[must_use]
-    pub fn reports(&self) -> &Receiver<Ended> {
+    pub fn reports(&self) -> &Receiver<ThreadEnd> {
         &self.reports
     }
 }
@@ -203,7 +203,7 @@ mod tests {
     fn the_end_of_a_thread_is_reported_by_name_with_its_panic() {
         let threads = Threads::default();
         threads.spawn("calm", || {}).unwrap().join();
-        assert_eq!(threads.reports().recv().unwrap(), Ended { name: "calm".to_owned(), panic: None });
+        assert_eq!(threads.reports().recv().unwrap(), ThreadEnd { name: "calm".to_owned(), panic: None });
         threads.spawn("wild", || std::panic::panic_any("boom")).unwrap().join();
         assert_eq!(threads.reports().recv().unwrap().panic.as_deref(), Some("boom"));
     }

@@ -3,7 +3,7 @@
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FailureVerdict {
     /// Nothing is decided: the work is not at fault, or may even have been done. Keep it as it is, count no attempt, come
     /// again later.
     Wait,

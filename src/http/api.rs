@@ -10,23 +10,23 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::request::Request;
-use super::response::ApiError;
+use super::response::ErrorResponse;
 use super::route::Tokens;
 use super::throttle::Throttle;
 use crate::base::clock::Clock;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::outward::calls::Calls;
 use crate::store::Store;
 use offers::Offers;
 
 /// What the private listener needs.
-pub struct Api {
+pub struct ApiHandler {
     /// The database.
     pub store: Store,
     /// For entitlement.
     pub clock: Arc<dyn Clock>,
     /// Plans and periods.
-    pub context: Arc<Context>,
+    pub context: Arc<NotifyContext>,
     /// Who may call.
     pub tokens: Tokens,
     /// Rings the worker.
@@ -42,8 +42,8 @@ pub struct Api {
 }
 
 /// A JSON object of the body; an empty body counts as an empty object.
-pub(super) fn body_object(request: &Request) -> Result<serde_json::Map<String, serde_json::Value>, ApiError> {
-    let invalid = |message: String| ApiError::new(400, "body_invalid", message);
+pub(super) fn body_object(request: &Request) -> Result<serde_json::Map<String, serde_json::Value>, ErrorResponse> {
+    let invalid = |message: String| ErrorResponse::new(400, "body_invalid", message);
     if request.body.is_empty() {
         return Ok(serde_json::Map::new());
     }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use bodies::{BODY_HEADER, Bodies};
-pub use head::{PEER_HEADER, Rules};
+pub use head::{HeadRules, PEER_HEADER};
 pub use stream::Listener;
 pub use upstream::Pool;
 
@@ -55,9 +55,9 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What a client may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct DoorLimits {
     /// Lengths of a request.
-    pub rules: Rules,
+    pub rules: HeadRules,
     /// Connections at once.
     pub connections: usize,
     /// Time within which a request must have come completely, and its answer must have been taken.
@@ -69,9 +69,9 @@ pub struct Limits {
 }
 
 /// What all connections of a door share.
-struct Door {
+struct DoorParts {
     name: &'static str,
-    limits: Limits,
+    limits: DoorLimits,
     pool: Pool,
     registry: Arc<Registry>,
     budget: Budget,
@@ -80,8 +80,8 @@ struct Door {
 }
 
 /// A door that is open.
-pub struct Guard {
-    door: Arc<Door>,
+pub struct DoorHandle {
+    door: Arc<DoorParts>,
     stopper: Stopper,
     accepting: Handle,
 }
@@ -94,20 +94,20 @@ pub fn open(
     name: &'static str,
     listener: Listener,
     pool: Pool,
-    limits: Limits,
+    limits: DoorLimits,
     threads: &Threads,
-) -> io::Result<Guard> {
+) -> io::Result<DoorHandle> {
     listener.prepare()?;
     let (stopper, stop) = stopper();
     let registry = Arc::new(Registry::new(limits.connections));
     let budget = Budget::new(limits.buffered_bytes.max(limits.rules.body_bytes));
-    let door = Arc::new(Door { name, limits, pool, registry, budget, stop, refused: Throttle::default() });
+    let door = Arc::new(DoorParts { name, limits, pool, registry, budget, stop, refused: Throttle::default() });
     let (accepting, spawner) = (Arc::clone(&door), threads.clone());
     let accepting = threads.spawn(&format!("{name}-guard"), move || accept_all(&listener, &accepting, &spawner))?;
-    Ok(Guard { door, stopper, accepting })
+    Ok(DoorHandle { door, stopper, accepting })
 }
 
-impl Guard {
+impl DoorHandle {
     /// Accepts nothing more, lets requests in hand be answered, and closes every connection. What was accepted is never
     /// dropped unasked: a request that has begun to arrive is answered, the last one of a connection with
     /// `Connection: close`.
@@ -129,7 +129,7 @@ impl Guard {
     }
 }
 
-fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
+fn accept_all(listener: &Listener, door: &Arc<DoorParts>, threads: &Threads) {
     let mut turned_away = TurnedAway::default();
     let mut complained: Option<Instant> = None;
     // What is not accepted any more waits in the system's queue: for the next process, where the socket is passed on.
@@ -162,7 +162,7 @@ fn accept_all(listener: &Listener, door: &Arc<Door>, threads: &Threads) {
 
 /// Waits until there is somebody to accept; `false` when it is time to stop. Accepting just to see would look like a lack of
 /// descriptors where none is left: the system takes one before it looks whether anybody is there.
-fn is_somebody_there(listener: &Listener, door: &Door, turned_away: &mut TurnedAway) -> bool {
+fn is_somebody_there(listener: &Listener, door: &DoorParts, turned_away: &mut TurnedAway) -> bool {
     while !door.stop.is_given() {
         turned_away.close_old();
         for (code, count) in door.refused.more(Instant::now()) {
@@ -180,7 +180,7 @@ fn is_somebody_there(listener: &Listener, door: &Door, turned_away: &mut TurnedA
 fn admit(
     slot: Arc<Slot>,
     peer: Option<std::net::IpAddr>,
-    door: &Arc<Door>,
+    door: &Arc<DoorParts>,
     threads: &Threads,
 ) -> Result<(), Arc<Slot>> {
     let Some(seat) = door.registry.enter(&slot) else { return Err(slot) };

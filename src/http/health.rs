@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::api::Api;
+use super::api::ApiHandler;
 use super::request::Request;
-use super::response::{ApiError, Response};
-use super::route::Segments;
+use super::response::{ErrorResponse, Response};
+use super::route::PathSegments;
 use crate::store::inbox::{self, Health};
 use crate::store::settings;
 
@@ -14,12 +14,12 @@ const STUCK_AFTER_S: i64 = 60;
 /// What `/readyz` writes, over and over, to prove that the database takes a write.
 const PROBE: &str = "readyz";
 
-pub(super) fn healthz(_: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+pub(super) fn healthz(_: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     Ok(Response::text(200, "ok\n"))
 }
 
 /// 200 only if the database takes a write and the worker gets on.
-pub(super) fn readyz(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+pub(super) fn readyz(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let now_ms = api.clock.now_ms();
     let database = api.store.write(move |tx| settings::put(tx, PROBE, &now_ms.to_string()));
     let age_s = api.store.read(inbox::health).map(|health| oldest_age_s(&health, now_ms));
@@ -38,7 +38,7 @@ pub(super) fn readyz(api: &Api, _: &Request, _: &Segments) -> Result<Response, A
     Ok(Response::json(if ready { 200 } else { 503 }, &body))
 }
 
-pub(super) fn webhooks(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+pub(super) fn webhooks(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let now_ms = api.clock.now_ms();
     let health = api.store.read(inbox::health)?;
     let age_s = oldest_age_s(&health, now_ms);
@@ -65,7 +65,7 @@ pub(super) fn webhooks(api: &Api, _: &Request, _: &Segments) -> Result<Response,
 }
 
 /// Which daemon this is, and on which database, for those who may ask.
-pub(super) fn status(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+pub(super) fn status(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let database_id = api.store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
     Ok(Response::json(
         200,

@@ -1,15 +1,15 @@
 //! The private listener's table of routes: `/api/v1/…` for the application, `/api/v1/admin/…` for operators, health for
 //! everyone who reaches it. It must never hold more than the table. Called by `daemon`.
 
-use super::api::{Api, calls, offers, users};
+use super::api::{ApiHandler, calls, offers, users};
 use super::request::Method::{Delete, Get, Post, Put};
 use super::request::Request;
 use super::response::Response;
-use super::route::Access::{Admin, Api as Token, Open};
+use super::route::RouteAccess::{Admin, Api as Token, Open};
 use super::route::{self, Route, route};
 use super::{admin, health};
 
-const ROUTES: &[Route<Api>] = &[
+const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/healthz", Open, health::healthz),
     route(Get, "/readyz", Open, health::readyz),
     route(Get, "/health/webhooks", Open, health::webhooks),
@@ -38,6 +38,6 @@ const ROUTES: &[Route<Api>] = &[
 
 /// Answers a request of the private listener.
 #[must_use]
-pub fn answer(api: &Api, request: &Request) -> Response {
+pub fn answer(api: &ApiHandler, request: &Request) -> Response {
     route::dispatch(&[ROUTES, calls::ROUTES, calls::invoices::ROUTES], &api.tokens, api, request)
 }

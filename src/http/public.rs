@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::request::{Method, Request};
-use super::response::{ApiError, Response};
+use super::response::{ErrorResponse, Response};
 use super::throttle::Throttle;
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
-use crate::store::inbox::{self, Accepted, Source};
+use crate::store::inbox::{self, AcceptOutcome, EventSource};
 use crate::store::{Store, Tx};
-use crate::stripe::event::{self, Envelope};
+use crate::stripe::event::{self, EventEnvelope};
 use crate::stripe::signature;
 
 /// Where Stripe signs.
@@ -80,7 +80,7 @@ fn find<'a>(endpoints: &'a [WebhookEndpoint], path: &str) -> Option<&'a WebhookE
 }
 
 /// 404. What Stripe has signed went to a path that nobody listens at: the address at Stripe, or ours, is wrong.
-fn nowhere(hooks: &Hooks, request: &Request) -> ApiError {
+fn nowhere(hooks: &Hooks, request: &Request) -> ErrorResponse {
     let is_webhook = request.method == Method::Post && request.header(SIGNATURE).is_some();
     if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
         let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
@@ -91,22 +91,27 @@ fn nowhere(hooks: &Hooks, request: &Request) -> ApiError {
             paths.join(", ")
         );
     }
-    ApiError::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
+    ErrorResponse::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
 }
 
-fn wrong_method(allowed: &str) -> ApiError {
-    let mut error = ApiError::new(405, "method_not_allowed", format!("this path takes {allowed}"));
+fn wrong_method(allowed: &str) -> ErrorResponse {
+    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("this path takes {allowed}"));
     error.headers.push(("Allow", allowed.to_owned()));
     error
 }
 
 /// An event that is to be stored.
 struct Received {
-    envelope: Envelope,
+    envelope: EventEnvelope,
     now_ms: i64,
 }
 
-fn check(hooks: &Hooks, endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<Envelope, ApiError> {
+fn check(
+    hooks: &Hooks,
+    endpoint: &WebhookEndpoint,
+    request: &Request,
+    now_s: i64,
+) -> Result<EventEnvelope, ErrorResponse> {
     verify(endpoint, request, now_s).inspect_err(|error| {
         let (client, path, code) = (request.client(), &endpoint.path, error.code);
         if hooks.refused.admit(code, Instant::now()) {
@@ -115,23 +120,23 @@ fn check(hooks: &Hooks, endpoint: &WebhookEndpoint, request: &Request, now_s: i6
     })?;
     let envelope = event::envelope(&request.body).map_err(|error| {
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
-        ApiError::new(400, "invalid_payload", error.to_string())
+        ErrorResponse::new(400, "invalid_payload", error.to_string())
     })?;
     event::tell_version(&envelope);
     Ok(envelope)
 }
 
-fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(), ApiError> {
+fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(), ErrorResponse> {
     let mut headers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(SIGNATURE));
     let header = headers.next().map(|(_, value)| value.as_str());
     if headers.next().is_some() {
         let message = "there are two Stripe-Signature headers; something on the way adds one";
-        return Err(ApiError::new(400, "signature_malformed", message));
+        return Err(ErrorResponse::new(400, "signature_malformed", message));
     }
     let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::expose).collect();
     signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s)
         .map(|_| ())
-        .map_err(|error| ApiError::new(400, error.code(), error.to_string()))
+        .map_err(|error| ErrorResponse::new(400, error.code(), error.to_string()))
 }
 
 fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
@@ -140,11 +145,11 @@ fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce
     // The envelope was read from it, so it is UTF-8; but nothing else than what came is ever stored.
     let body = match String::from_utf8(request.body) {
         Ok(body) => body,
-        Err(error) => return reply(ApiError::new(400, "invalid_payload", error.to_string()).into()),
+        Err(error) => return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into()),
     };
     let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
     let bell = hooks.bell.clone();
-    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, Source::Webhook, received.now_ms);
+    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, EventSource::Webhook, received.now_ms);
     hooks.store.write_one_then(write, move |outcome| match outcome {
         Ok(accepted) => {
             // A full bell is a bell that rings.
@@ -153,27 +158,27 @@ fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce
             reply(acknowledgement(accepted));
         }
         Err(error) => {
-            let error = ApiError::from(error);
+            let error = ErrorResponse::from(error);
             log::warn!("webhook failed client={client} path={path} code={}", error.code);
             reply(error.into());
         }
     });
 }
 
-fn note(accepted: Accepted, id: &str, event_type: &str) {
+fn note(accepted: AcceptOutcome, id: &str, event_type: &str) {
     match accepted {
-        Accepted::New => log::debug!("event received event_id={id} type={event_type}"),
-        Accepted::Duplicate => log::debug!("event received again event_id={id} type={event_type}"),
-        Accepted::Conflicting => log::error!(
+        AcceptOutcome::New => log::debug!("event received event_id={id} type={event_type}"),
+        AcceptOutcome::Duplicate => log::debug!("event received again event_id={id} type={event_type}"),
+        AcceptOutcome::Conflicting => log::error!(
             "another event came under a known id; the first one is kept, this one is not event_id={id} type={event_type}"
         ),
     }
 }
 
-fn acknowledgement(accepted: Accepted) -> Response {
+fn acknowledgement(accepted: AcceptOutcome) -> Response {
     match accepted {
-        Accepted::New => Response::json(200, &json!({"received": true})),
-        Accepted::Duplicate | Accepted::Conflicting => {
+        AcceptOutcome::New => Response::json(200, &json!({"received": true})),
+        AcceptOutcome::Duplicate | AcceptOutcome::Conflicting => {
             Response::json(200, &json!({"received": true, "duplicate": true}))
         }
     }

@@ -29,7 +29,7 @@ impl Response {
     pub fn json(status: u16, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self { status, headers: vec![("Content-Type", "application/json".to_owned())], body },
-            Err(error) => ApiError::internal(&error).into(),
+            Err(error) => ErrorResponse::internal(&error).into(),
         }
     }
 
@@ -42,7 +42,7 @@ impl Response {
 
     /// A page of a list: `rows` holds one more than `page.limit` where there are more.
     #[must_use]
-    pub fn list<T: Serialize>(mut rows: Vec<T>, page: &Page) -> Self {
+    pub fn list<T: Serialize>(mut rows: Vec<T>, page: &PageView) -> Self {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
@@ -52,7 +52,7 @@ impl Response {
 
 /// An error in Stripe's shape.
 #[derive(Debug, Clone)]
-pub struct ApiError {
+pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// Stripe's `type`.
@@ -69,7 +69,7 @@ pub struct ApiError {
     pub fields: Box<[(&'static str, Value)]>,
 }
 
-impl ApiError {
+impl ErrorResponse {
     /// An error of the request.
     #[must_use]
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
@@ -107,13 +107,13 @@ impl ApiError {
     }
 }
 
-impl From<RepeatedHeader> for ApiError {
+impl From<RepeatedHeader> for ErrorResponse {
     fn from(error: RepeatedHeader) -> Self {
         Self::new(400, "header_repeated", error.to_string())
     }
 }
 
-impl From<StoreError> for ApiError {
+impl From<StoreError> for ErrorResponse {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped => {
@@ -129,8 +129,8 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<ApiError> for Response {
-    fn from(error: ApiError) -> Self {
+impl From<ErrorResponse> for Response {
+    fn from(error: ErrorResponse) -> Self {
         let mut inner = json!({"type": error.kind, "code": error.code, "message": error.message});
         if let Some(param) = error.param {
             inner["param"] = json!(param);
@@ -146,26 +146,26 @@ impl From<ApiError> for Response {
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct PageView {
     /// Rows at most.
     pub limit: u32,
     /// The last row of the page before.
     pub starting_after: Option<String>,
 }
 
-impl Page {
+impl PageView {
     /// Reads `limit` and `starting_after`.
     ///
     /// # Errors
     /// When `limit` is not a whole number from 1 to 100.
-    pub(crate) fn from_request(request: &Request) -> Result<Self, ApiError> {
+    pub(crate) fn from_request(request: &Request) -> Result<Self, ErrorResponse> {
         let limit = match request.parameter("limit") {
             None => DEFAULT_LIMIT,
             Some(text) => match text.parse() {
                 Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
                 _ => {
                     let message = format!("limit is {text:?}; it takes a whole number from 1 to {MAX_LIMIT}");
-                    return Err(ApiError::parameter("limit", message));
+                    return Err(ErrorResponse::parameter("limit", message));
                 }
             },
         };
@@ -189,27 +189,27 @@ mod tests {
         serde_json::from_slice(&response.into().body).unwrap()
     }
 
-    fn page(query: &str) -> Result<Page, ApiError> {
-        Page::from_request(&Request::new(Method::Get, &format!("/list?{query}")))
+    fn page(query: &str) -> Result<PageView, ErrorResponse> {
+        PageView::from_request(&Request::new(Method::Get, &format!("/list?{query}")))
     }
 
     #[test]
     fn errors_have_stripes_shape() {
-        let error = ApiError::new(404, "user_not_found", "no user u1").at("user_id");
+        let error = ErrorResponse::new(404, "user_not_found", "no user u1").at("user_id");
         let expected = json!({"error": {"type": "invalid_request_error", "code": "user_not_found",
             "message": "no user u1", "param": "user_id"}});
         assert_eq!(Response::from(error.clone()).status, 404);
         assert_eq!(body(error), expected);
-        let further = body(ApiError::new(409, "taken", "by u2").with("user_id", "u2").with("url", None::<String>));
+        let further = body(ErrorResponse::new(409, "taken", "by u2").with("user_id", "u2").with("url", None::<String>));
         assert_eq!((&further["error"]["user_id"], further["error"].get("url")), (&json!("u2"), None));
-        let plain = body(ApiError::new(503, "database_unavailable", "later"));
+        let plain = body(ErrorResponse::new(503, "database_unavailable", "later"));
         assert_eq!(plain["error"]["type"], "api_error");
         assert!(plain["error"].get("param").is_none());
     }
 
     #[test]
     fn the_cause_of_an_internal_error_is_not_told() {
-        let response = Response::from(ApiError::internal(&"disk /secret/path"));
+        let response = Response::from(ErrorResponse::internal(&"disk /secret/path"));
         assert_eq!(response.status, 500);
         assert!(!String::from_utf8(response.body).unwrap().contains("secret"));
     }
@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_page_has_20_rows_unless_asked_otherwise() {
-        assert_eq!(page("").unwrap(), Page { limit: 20, starting_after: None });
-        let last = Page { limit: 100, starting_after: Some("evt_1".to_owned()) };
+        assert_eq!(page("").unwrap(), PageView { limit: 20, starting_after: None });
+        let last = PageView { limit: 100, starting_after: Some("evt_1".to_owned()) };
         assert_eq!(page("limit=100&starting_after=evt_1").unwrap(), last);
     }
 

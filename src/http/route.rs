@@ -6,11 +6,11 @@
 use subtle::ConstantTimeEq;
 
 use super::request::{Method, Request, decode_segment};
-use super::response::{ApiError, Response};
+use super::response::{ErrorResponse, Response};
 use crate::base::secret::Secret;
 
 /// Values of the `{…}` segments of a path, in order.
-pub type Segments = Vec<String>;
+pub type PathSegments = Vec<String>;
 
 /// One line of the table.
 pub struct Route<S> {
@@ -19,17 +19,17 @@ pub struct Route<S> {
     /// For example `/api/v1/users/{user_id}`.
     pub pattern: &'static str,
     /// Who may call it.
-    pub access: Access,
+    pub access: RouteAccess,
     /// What answers it.
-    pub handler: fn(&S, &Request, &Segments) -> Result<Response, ApiError>,
+    pub handler: fn(&S, &Request, &PathSegments) -> Result<Response, ErrorResponse>,
 }
 
 /// A line of a table.
 pub(crate) const fn route<S>(
     method: Method,
     pattern: &'static str,
-    access: Access,
-    handler: fn(&S, &Request, &Segments) -> Result<Response, ApiError>,
+    access: RouteAccess,
+    handler: fn(&S, &Request, &PathSegments) -> Result<Response, ErrorResponse>,
 ) -> Route<S> {
     Route { method, pattern, access, handler }
 }
@@ -46,7 +46,7 @@ pub fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
     routes.iter().any(|route| serves(route.method, request.method) && matches(route.pattern, &request.path).is_some())
 }
 
-fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ApiError> {
+fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ErrorResponse> {
     let mut others = Vec::new();
     for route in tables.iter().copied().flatten() {
         let Some(segments) = matches(route.pattern, &request.path) else { continue };
@@ -62,17 +62,17 @@ fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Reque
 }
 
 /// 404, or 405 when the path has routes of other methods.
-fn refuse(path: &str, routes: &[Method]) -> ApiError {
+fn refuse(path: &str, routes: &[Method]) -> ErrorResponse {
     let allowed: Vec<_> = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete]
         .into_iter()
         .filter(|method| routes.iter().any(|route| serves(*route, *method)))
         .map(Method::as_str)
         .collect();
     if allowed.is_empty() {
-        return ApiError::new(404, "not_found", format!("there is no {path}"));
+        return ErrorResponse::new(404, "not_found", format!("there is no {path}"));
     }
     let allowed = allowed.join(", ");
-    let mut error = ApiError::new(405, "method_not_allowed", format!("{path} takes {allowed}"));
+    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("{path} takes {allowed}"));
     error.headers.push(("Allow", allowed));
     error
 }
@@ -95,14 +95,14 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     }
 }
 
-fn segment(raw: &str) -> Result<String, ApiError> {
+fn segment(raw: &str) -> Result<String, ErrorResponse> {
     decode_segment(raw)
-        .ok_or_else(|| ApiError::new(400, "path_invalid", format!("the path segment {raw} is not UTF-8")))
+        .ok_or_else(|| ErrorResponse::new(400, "path_invalid", format!("the path segment {raw} is not UTF-8")))
 }
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum RouteAccess {
     /// Everyone who reaches the listener.
     Open,
     /// Who has `api.token` or `api.admin_token`.
@@ -130,11 +130,11 @@ impl Tokens {
     ///
     /// # Errors
     /// 401 `token_not_configured`, `token_missing` or `token_invalid`.
-    pub fn check(&self, access: Access, request: &Request) -> Result<(), ApiError> {
+    pub fn check(&self, access: RouteAccess, request: &Request) -> Result<(), ErrorResponse> {
         let (accepted, key) = match access {
-            Access::Open => return Ok(()),
-            Access::Api => (vec![&self.api, &self.admin], "api.token"),
-            Access::Admin => (vec![&self.admin], "api.admin_token"),
+            RouteAccess::Open => return Ok(()),
+            RouteAccess::Api => (vec![&self.api, &self.admin], "api.token"),
+            RouteAccess::Admin => (vec![&self.admin], "api.admin_token"),
         };
         // A blank token would let in `Bearer ` followed by nothing.
         let usable = |secret: &&Secret| !secret.expose().is_empty();
@@ -166,8 +166,8 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
-fn unauthorized(code: &'static str, message: String) -> ApiError {
-    let mut error = ApiError::new(401, code, message);
+fn unauthorized(code: &'static str, message: String) -> ErrorResponse {
+    let mut error = ErrorResponse::new(401, code, message);
     error.headers.push(("WWW-Authenticate", "Bearer".to_owned()));
     error
 }
@@ -178,13 +178,13 @@ mod tests {
     use super::*;
 
     const ROUTES: &[Route<()>] = &[
-        Route { method: Method::Get, pattern: "/a/{id}", access: Access::Open, handler: echo },
-        Route { method: Method::Put, pattern: "/a/{id}", access: Access::Api, handler: echo },
-        Route { method: Method::Post, pattern: "/a/replay", access: Access::Open, handler: echo },
-        Route { method: Method::Get, pattern: "/a/{id}/b/{other}", access: Access::Open, handler: echo },
+        Route { method: Method::Get, pattern: "/a/{id}", access: RouteAccess::Open, handler: echo },
+        Route { method: Method::Put, pattern: "/a/{id}", access: RouteAccess::Api, handler: echo },
+        Route { method: Method::Post, pattern: "/a/replay", access: RouteAccess::Open, handler: echo },
+        Route { method: Method::Get, pattern: "/a/{id}/b/{other}", access: RouteAccess::Open, handler: echo },
     ];
 
-    fn echo(_: &(), _: &Request, segments: &Segments) -> Result<Response, ApiError> {
+    fn echo(_: &(), _: &Request, segments: &PathSegments) -> Result<Response, ErrorResponse> {
         Ok(Response::text(200, &segments.join(",")))
     }
 
@@ -248,7 +248,7 @@ mod token_tests {
     }
 
     /// The code of the refusal, or `ok`.
-    fn check(tokens: &Tokens, access: Access, authorization: &[&str]) -> &'static str {
+    fn check(tokens: &Tokens, access: RouteAccess, authorization: &[&str]) -> &'static str {
         let headers = authorization.iter().map(|value| ("authorization".to_owned(), (*value).to_owned())).collect();
         let request = Request { headers, ..Request::new(Method::Get, "/") };
         match tokens.check(access, &request) {
@@ -265,29 +265,29 @@ mod token_tests {
     #[test]
     fn each_token_opens_what_it_is_for() {
         let tokens = tokens("t0k-api", "t0k-admin");
-        assert_eq!(check(&tokens, Access::Open, &[]), "ok");
-        assert_eq!(check(&tokens, Access::Api, &["Bearer t0k-api"]), "ok");
-        assert_eq!(check(&tokens, Access::Api, &["bearer  t0k-admin"]), "ok");
-        assert_eq!(check(&tokens, Access::Admin, &["Bearer t0k-admin"]), "ok");
-        assert_eq!(check(&tokens, Access::Admin, &["Bearer t0k-api"]), "token_invalid");
+        assert_eq!(check(&tokens, RouteAccess::Open, &[]), "ok");
+        assert_eq!(check(&tokens, RouteAccess::Api, &["Bearer t0k-api"]), "ok");
+        assert_eq!(check(&tokens, RouteAccess::Api, &["bearer  t0k-admin"]), "ok");
+        assert_eq!(check(&tokens, RouteAccess::Admin, &["Bearer t0k-admin"]), "ok");
+        assert_eq!(check(&tokens, RouteAccess::Admin, &["Bearer t0k-api"]), "token_invalid");
     }
 
     #[test]
     fn missing_wrong_and_repeated_tokens_are_refused() {
         let tokens = tokens("t0k-api", "t0k-admin");
-        assert_eq!(check(&tokens, Access::Api, &[]), "token_missing");
-        assert_eq!(check(&tokens, Access::Api, &["Basic dDBrOg=="]), "token_missing");
-        assert_eq!(check(&tokens, Access::Api, &["Bearer t0k-ap"]), "token_invalid");
-        assert_eq!(check(&tokens, Access::Api, &["Bearer t0k-apix"]), "token_invalid");
-        assert_eq!(check(&tokens, Access::Api, &["Bearer t0k-api", "Bearer x"]), "token_invalid");
+        assert_eq!(check(&tokens, RouteAccess::Api, &[]), "token_missing");
+        assert_eq!(check(&tokens, RouteAccess::Api, &["Basic dDBrOg=="]), "token_missing");
+        assert_eq!(check(&tokens, RouteAccess::Api, &["Bearer t0k-ap"]), "token_invalid");
+        assert_eq!(check(&tokens, RouteAccess::Api, &["Bearer t0k-apix"]), "token_invalid");
+        assert_eq!(check(&tokens, RouteAccess::Api, &["Bearer t0k-api", "Bearer x"]), "token_invalid");
     }
 
     #[test]
     fn without_a_token_that_could_open_it_a_route_is_closed_and_says_so() {
         let none = Tokens::default();
-        assert_eq!(check(&none, Access::Api, &["Bearer "]), "token_not_configured");
-        assert_eq!(check(&tokens("t0k-api", " "), Access::Admin, &["Bearer "]), "token_not_configured");
+        assert_eq!(check(&none, RouteAccess::Api, &["Bearer "]), "token_not_configured");
+        assert_eq!(check(&tokens("t0k-api", " "), RouteAccess::Admin, &["Bearer "]), "token_not_configured");
         let admin_only = Tokens { api: None, ..tokens("", "t0k-admin") };
-        assert_eq!(check(&admin_only, Access::Api, &["Bearer t0k-admin"]), "ok");
+        assert_eq!(check(&admin_only, RouteAccess::Api, &["Bearer t0k-admin"]), "ok");
     }
 }

@@ -16,17 +16,17 @@ use rustix::process::geteuid;
 
 use super::listen::Bound;
 use super::request::{Method, Request};
-use super::response::{ApiError, Response};
+use super::response::{ErrorResponse, Response};
 use crate::base::ids::random_token;
 use crate::base::thread::{Handle, Stop, Stopper, Threads, stopper};
-use crate::http::door::{self, BODY_HEADER, Bodies, Guard, Limits, PEER_HEADER, Pool};
+use crate::http::door::{self, BODY_HEADER, Bodies, DoorHandle, DoorLimits, PEER_HEADER, Pool};
 
 /// Answers a request, now or later. Called on several threads at once.
 pub type Handler = dyn Fn(Request, Reply) + Send + Sync;
 
 /// How a listener is served.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct ServerOptions {
     /// Beginning of its threads' names.
     pub name: &'static str,
     /// Threads that take requests.
@@ -34,33 +34,38 @@ pub struct Options {
     /// Requests in hand at once: being taken, or waiting for their answer.
     pub in_hand: usize,
     /// What a client may ask.
-    pub limits: Limits,
+    pub limits: DoorLimits,
 }
 
 /// A listener that is being answered.
-pub struct Server {
-    guard: Option<Guard>,
+pub struct HttpServer {
+    guard: Option<DoorHandle>,
     server: Arc<tiny_http::Server>,
     stopper: Stopper,
     threads: Vec<Handle>,
     /// The public face, where it is a file.
     socket: Option<PathBuf>,
     /// Where the guard meets tiny_http; removed when it is dropped.
-    _meeting: Meeting,
+    _meeting: TicketTable,
 }
 
 /// Starts the threads that answer a listener, and opens the guard's door to it.
 ///
 /// # Errors
 /// When the system has no thread or socket to give.
-pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Handler>) -> io::Result<Server> {
-    let meeting = Meeting::new()?;
+pub fn serve(
+    bound: Bound,
+    options: ServerOptions,
+    threads: &Threads,
+    handler: &Arc<Handler>,
+) -> io::Result<HttpServer> {
+    let meeting = TicketTable::new()?;
     let listener = UnixListener::bind(meeting.socket())?;
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     let (stopper, stop) = stopper();
     let path = meeting.socket();
     let bodies = Arc::new(Bodies::new(options.in_hand));
-    let mut started = Server {
+    let mut started = HttpServer {
         guard: None,
         server: Arc::new(server),
         stopper,
@@ -92,7 +97,7 @@ pub fn serve(bound: Bound, options: Options, threads: &Threads, handler: &Arc<Ha
     Ok(started)
 }
 
-impl Server {
+impl HttpServer {
     /// Takes no further request, answers those in hand, and ends the threads.
     pub fn stop(self) {
         if let Some(guard) = self.guard {
@@ -114,7 +119,7 @@ impl Server {
 
 /// A folder of our own for the socket between guard and tiny_http. Nobody else may enter it. Its lock is held as long as
 /// the process lives, however it ends.
-struct Meeting {
+struct TicketTable {
     folder: PathBuf,
     _lock: File,
 }
@@ -127,7 +132,7 @@ const CHANCE_CHARS: usize = 12;
 const MEETING_SOCKET: &str = "http.sock";
 const MEETING_LOCK: &str = "lock";
 
-impl Meeting {
+impl TicketTable {
     fn new() -> io::Result<Self> {
         let place = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
         sweep(&place);
@@ -163,7 +168,7 @@ fn sweep(place: &Path) {
     }
 }
 
-impl Drop for Meeting {
+impl Drop for TicketTable {
     fn drop(&mut self) {
         // What is left there is in nobody's way.
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -190,7 +195,8 @@ fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
     // Without its body it would mean something else, and nobody waits for it any more.
     let Some(request) = request else {
         log::warn!("not done, it was given up before its turn came: {}", reply.label());
-        return reply.send(ApiError::new(503, "no_answer", "the request was not answered in time; try again").into());
+        return reply
+            .send(ErrorResponse::new(503, "no_answer", "the request was not answered in time; try again").into());
     };
     // The reply goes down with the handler, and then says which request it was.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
@@ -228,7 +234,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if self.inner.is_some() {
-            let error = ApiError::internal(&format!("given up without an answer: {}", self.label()));
+            let error = ErrorResponse::internal(&format!("given up without an answer: {}", self.label()));
             self.respond(error.into());
         }
     }

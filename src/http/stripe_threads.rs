@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::request::Request;
-use super::response::{ApiError, Response};
+use super::response::{ErrorResponse, Response};
 use super::server::Reply;
 use crate::base::thread::{Handle, Threads};
 
@@ -22,34 +22,34 @@ pub(crate) const IN_HAND: usize = 216;
 /// Seconds after which a request that found no room comes again.
 const COME_AGAIN_S: &str = "2";
 
-type Job = (Request, Reply);
+type StripeJob = (Request, Reply);
 /// Answers a request.
-pub type Answer = dyn Fn(&Request) -> Response + Send + Sync;
+pub type DeferredResponse = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// The way to these threads; they end when it is gone.
 pub struct StripeThreads {
-    jobs: Sender<Job>,
+    jobs: Sender<StripeJob>,
     lanes: Arc<Lanes>,
 }
 
 /// Requests in hand, by whom they are about.
 struct Lanes {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<LaneState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LaneState {
     in_hand: usize,
-    lanes: HashMap<String, Lane>,
+    lanes: HashMap<String, RequestLane>,
 }
 
 /// Requests about one user or payment.
 #[derive(Default)]
-struct Lane {
+struct RequestLane {
     /// On a thread, or on their way to one.
     running: usize,
-    parked: VecDeque<Job>,
+    parked: VecDeque<StripeJob>,
 }
 
 impl StripeThreads {
@@ -57,7 +57,11 @@ impl StripeThreads {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(threads: &Threads, answer: &Arc<Answer>, in_hand: usize) -> std::io::Result<(Self, Vec<Handle>)> {
+    pub fn start(
+        threads: &Threads,
+        answer: &Arc<DeferredResponse>,
+        in_hand: usize,
+    ) -> std::io::Result<(Self, Vec<Handle>)> {
         let most = in_hand.max(1);
         let lanes = Arc::new(Lanes { most, state: Mutex::default() });
         // Room for all that are let in, so that none is stopped on its way.
@@ -81,20 +85,21 @@ impl StripeThreads {
             Admitted::Parked => return,
             Admitted::Not(job) => job,
         };
-        let mut error = ApiError::new(503, "busy", "too many requests wait for Stripe; nothing was done, try again");
+        let mut error =
+            ErrorResponse::new(503, "busy", "too many requests wait for Stripe; nothing was done, try again");
         error.headers.push(("Retry-After", COME_AGAIN_S.to_owned()));
         refused.1.send(error.into());
     }
 }
 
 enum Admitted {
-    Runs(Job),
+    Runs(StripeJob),
     Parked,
-    Not(Job),
+    Not(StripeJob),
 }
 
 impl Lanes {
-    fn admit(&self, name: &str, job: Job) -> Admitted {
+    fn admit(&self, name: &str, job: StripeJob) -> Admitted {
         let mut state = self.lock();
         if state.in_hand >= self.most {
             return Admitted::Not(job);
@@ -110,7 +115,7 @@ impl Lanes {
     }
 
     /// A request of the lane is done; the next one that its thread takes, if one is parked.
-    fn next(&self, name: &str) -> Option<Job> {
+    fn next(&self, name: &str) -> Option<StripeJob> {
         let mut state = self.lock();
         state.in_hand = state.in_hand.saturating_sub(1);
         let lane = state.lanes.get_mut(name)?;
@@ -124,7 +129,7 @@ impl Lanes {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LaneState> {
         // No code that holds it can leave it half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,7 +141,7 @@ fn lane_of(path: &str) -> &str {
     path.match_indices('/').nth(SEGMENTS - 1).map_or(path, |(end, _)| path.get(..end).unwrap_or(path))
 }
 
-fn work(waiting: &Receiver<Job>, lanes: &Lanes, answer: &Answer) {
+fn work(waiting: &Receiver<StripeJob>, lanes: &Lanes, answer: &DeferredResponse) {
     for job in waiting {
         let mut next = Some(job);
         while let Some((request, reply)) = next {

@@ -13,7 +13,7 @@ const LINES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-struct Kind {
+struct RefusalKind {
     count: u64,
     began: Instant,
     lines: u32,
@@ -23,7 +23,7 @@ struct Kind {
 /// Counts what is refused, and says what of it is worth a line.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    kinds: Mutex<BTreeMap<String, Kind>>,
+    kinds: Mutex<BTreeMap<String, RefusalKind>>,
     /// Saves the lock where nothing waits to be told.
     owes: AtomicBool,
 }
@@ -32,7 +32,7 @@ impl Throttle {
     /// Counts one; whether it is to be told now.
     pub(crate) fn admit(&self, kind: &str, now: Instant) -> bool {
         let mut kinds = self.lock();
-        let new = || Kind { count: 0, began: now, lines: 0, untold: 0 };
+        let new = || RefusalKind { count: 0, began: now, lines: 0, untold: 0 };
         let known = kinds.entry(kind.to_owned()).or_insert_with(new);
         known.count += 1;
         if now.duration_since(known.began) >= WINDOW {
@@ -53,7 +53,7 @@ impl Throttle {
             return Vec::new();
         }
         let mut kinds = self.lock();
-        let is_due = |kind: &Kind| kind.untold > 0 && now.duration_since(kind.began) >= WINDOW;
+        let is_due = |kind: &RefusalKind| kind.untold > 0 && now.duration_since(kind.began) >= WINDOW;
         let due = kinds.iter_mut().filter(|(_, kind)| is_due(kind)).map(|(name, kind)| {
             (kind.began, kind.lines) = (now, 0);
             (name.clone(), std::mem::take(&mut kind.untold))
@@ -69,7 +69,7 @@ impl Throttle {
         self.lock().iter().map(|(name, kind)| (name.clone(), kind.count)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Kind>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, RefusalKind>> {
         // No code that holds it can leave it half-changed.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }

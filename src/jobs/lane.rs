@@ -9,7 +9,7 @@
 //!
 //! A mail cannot be taken back, so each is claimed by itself and recorded before the next is claimed; while it cannot be
 //! recorded, none is sent. What a process that died had in hand counts as an attempt of that mail.
-//! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`Lane::step`].
+//! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`DeliveryLane::step`].
 
 pub mod judge;
 mod record;
@@ -22,16 +22,16 @@ use std::time::Duration;
 use crossbeam_channel::never;
 
 use crate::base::clock::Clock;
-use crate::base::leap::Caution;
+use crate::base::leap::LeapCaution;
 use crate::base::retry::jitter_of;
 use crate::base::thread::Stop;
-use crate::jobs::step::{self, Cause, Job, Next, Surroundings};
+use crate::jobs::step::{self, LoopContext, NextStep, StepCause, StepJob};
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
-use crate::notify::endpoints::Endpoint;
+use crate::notify::endpoints::EndpointLane;
 use crate::objects::dunning_attempts;
-use crate::store::outbox::Effect;
-use crate::store::outbox::deliveries::{self, Claimed};
-use crate::store::{Reader, Store, StoreError, Tx};
+use crate::store::outbox::OutboxEffect;
+use crate::store::outbox::deliveries::{self, ClaimedEffects};
+use crate::store::{Store, StoreError, StoreReader, Tx};
 
 /// Endpoints at most; each has a thread.
 pub(crate) const MAX_ENDPOINTS: usize = 32;
@@ -41,7 +41,7 @@ pub const DELAYS_S: [i64; 7] = [5, 300, 1800, 7200, 18_000, 36_000, 36_000];
 pub(crate) const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
 /// The share of a pause that jitter may add.
 const SPREAD: f64 = 0.2;
-/// Claimed together.
+/// ClaimedEffects together.
 const BATCH: usize = 64;
 /// What came of attempts is recorded at least so often, in milliseconds.
 const RECORD_EVERY_MS: i64 = 250;
@@ -50,22 +50,22 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// Says, right before an effect is performed, what speaks against it by now. From the database, the effect and the time in
 /// unix milliseconds.
-pub type Judge = Box<dyn Fn(&Reader, &Effect, i64) -> Result<Option<String>, StoreError> + Send>;
+pub type Judge = Box<dyn Fn(&StoreReader, &OutboxEffect, i64) -> Result<Option<String>, StoreError> + Send>;
 
 /// What is kept about attempts beside their rows.
 #[derive(Debug, Clone)]
-pub enum Books {
+pub enum DeliveryBooks {
     /// With the notice of the failure case.
     Mail,
     /// With the endpoint.
-    Endpoint(Endpoint),
+    Endpoint(EndpointLane),
     /// Nothing, and there is no second attempt.
     None,
 }
 
 /// When a failed effect is due again; `None`: it is given up.
 #[must_use]
-pub(crate) fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
+pub(crate) fn due_again_ms(effect: &OutboxEffect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
     let number = usize::try_from(effect.attempts).unwrap_or(usize::MAX);
     let delay_s = *DELAYS_S.get(number.saturating_sub(1))?;
     // The cast of a float saturates.
@@ -75,8 +75,8 @@ pub(crate) fn due_again_ms(effect: &Effect, after_s: Option<i64>, now_ms: i64) -
 }
 
 #[derive(Debug, Clone)]
-struct Settled {
-    effect: Effect,
+struct SettledDelivery {
+    effect: OutboxEffect,
     /// `None`: it was not attempted.
     outcome: Option<DeliveryOutcome>,
     at_ms: i64,
@@ -84,7 +84,7 @@ struct Settled {
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stepped {
+pub struct LaneStep {
     /// Effects that were attempted.
     pub attempted: usize,
     /// More may be due.
@@ -105,21 +105,21 @@ pub fn rescue(tx: &Tx, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
 }
 
 /// One target's deliveries.
-pub struct Lane {
+pub struct DeliveryLane {
     store: Store,
     target: String,
-    books: Books,
+    books: DeliveryBooks,
     attempt: DeliveryAttempt,
     judge: Option<Judge>,
     /// Attempted, and not recorded yet.
-    settled: Vec<Settled>,
+    settled: Vec<SettledDelivery>,
     failing: bool,
 }
 
-impl Lane {
+impl DeliveryLane {
     /// A lane to `target` that performs its effects by `attempt`.
     #[must_use]
-    pub fn new(store: Store, target: &str, books: Books, attempt: DeliveryAttempt) -> Self {
+    pub fn new(store: Store, target: &str, books: DeliveryBooks, attempt: DeliveryAttempt) -> Self {
         Self { store, target: target.to_owned(), books, attempt, judge: None, settled: Vec::new(), failing: false }
     }
 
@@ -142,14 +142,14 @@ impl Lane {
     /// When the database cannot take it.
     pub fn prepare(&self) -> Result<(), StoreError> {
         match self.books.clone() {
-            Books::Endpoint(endpoint) => self.store.write(move |tx| endpoint.configure(tx)),
-            Books::Mail | Books::None => Ok(()),
+            DeliveryBooks::Endpoint(endpoint) => self.store.write(move |tx| endpoint.configure(tx)),
+            DeliveryBooks::Mail | DeliveryBooks::None => Ok(()),
         }
     }
 
     fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
         let (target, latest_ms) = (self.target.clone(), now_ms.saturating_add(MAX_RETRY_AFTER_S * 1000));
-        let endpoint = if let Books::Endpoint(endpoint) = &self.books { Some(endpoint.clone()) } else { None };
+        let endpoint = if let DeliveryBooks::Endpoint(endpoint) = &self.books { Some(endpoint.clone()) } else { None };
         self.store.write(move |tx| {
             deliveries::bring_forward(tx, &target, now_ms, latest_ms)?;
             endpoint.map_or(Ok(()), |endpoint| endpoint.bring_forward(tx, now_ms))
@@ -157,7 +157,7 @@ impl Lane {
     }
 
     /// The thread's work, until it is time to stop.
-    pub fn run(self, around: &Surroundings) {
+    pub fn run(self, around: &LoopContext) {
         // What is not recorded is done again at the next start.
         if let Some(mut lane) = step::run(self, &never::<()>(), around)
             && let Err(error) = lane.record()
@@ -170,12 +170,12 @@ impl Lane {
     ///
     /// # Errors
     /// When the database cannot be read or written. What was attempted is kept and recorded by the next step.
-    pub fn step(&mut self, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
+    pub fn step(&mut self, stop: &Stop, clock: &dyn Clock) -> Result<LaneStep, StoreError> {
         self.record()?;
         let now_ms = clock.now_ms();
-        let Some(room) = self.room(now_ms)? else { return Ok(Stepped::default()) };
+        let Some(room) = self.room(now_ms)? else { return Ok(LaneStep::default()) };
         let target = self.target.clone();
-        let is_probe = matches!(self.books, Books::Endpoint(_)) && room < BATCH;
+        let is_probe = matches!(self.books, DeliveryBooks::Endpoint(_)) && room < BATCH;
         let claimed = self.store.write(move |tx| match is_probe {
             true => deliveries::claim_one(tx, &target, BATCH, now_ms),
             false => deliveries::claim(tx, &target, room, now_ms),
@@ -187,29 +187,29 @@ impl Lane {
     fn room(&self, now_ms: i64) -> Result<Option<usize>, StoreError> {
         self.store.read(|reader| {
             let room = match &self.books {
-                Books::Endpoint(endpoint) => endpoint.room(reader, BATCH, now_ms)?,
-                Books::Mail => Some(1),
-                Books::None => Some(BATCH),
+                DeliveryBooks::Endpoint(endpoint) => endpoint.room(reader, BATCH, now_ms)?,
+                DeliveryBooks::Mail => Some(1),
+                DeliveryBooks::None => Some(BATCH),
             };
             let is_due = room.is_some() && deliveries::is_due(reader, &self.target, now_ms)?;
             Ok(room.filter(|_| is_due))
         })
     }
 
-    fn perform(&mut self, claimed: Claimed, stop: &Stop, clock: &dyn Clock) -> Result<Stepped, StoreError> {
-        let room = if matches!(self.books, Books::Mail) { 1 } else { BATCH };
+    fn perform(&mut self, claimed: ClaimedEffects, stop: &Stop, clock: &dyn Clock) -> Result<LaneStep, StoreError> {
+        let room = if matches!(self.books, DeliveryBooks::Mail) { 1 } else { BATCH };
         let is_full = claimed.effects.len() == room;
-        let mut stepped = Stepped { attempted: 0, more: claimed.more || is_full };
+        let mut stepped = LaneStep { attempted: 0, more: claimed.more || is_full };
         let (mut waiting, mut over, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
         for effect in claimed.effects {
             let is_behind = effect.user_id.as_ref().is_some_and(|user| waiting.contains(user));
             if over || is_behind || stop.is_given() {
-                self.settled.push(Settled { effect, outcome: None, at_ms: clock.now_ms() });
+                self.settled.push(SettledDelivery { effect, outcome: None, at_ms: clock.now_ms() });
                 continue;
             }
             let Ok(against) = self.judged(&effect, clock.now_ms()) else {
                 over = true;
-                self.settled.push(Settled { effect, outcome: None, at_ms: clock.now_ms() });
+                self.settled.push(SettledDelivery { effect, outcome: None, at_ms: clock.now_ms() });
                 continue;
             };
             stepped.attempted += usize::from(against.is_none());
@@ -221,7 +221,7 @@ impl Lane {
                 waiting.extend(effect.user_id.clone());
             }
             over |= outcome == DeliveryOutcome::Gone;
-            self.settled.push(Settled { effect, outcome: Some(outcome), at_ms });
+            self.settled.push(SettledDelivery { effect, outcome: Some(outcome), at_ms });
             // A failing store does not end the batch: what is kept is recorded later.
             if at_ms.saturating_sub(recorded_ms) >= RECORD_EVERY_MS && self.record().is_ok() {
                 recorded_ms = at_ms;
@@ -233,7 +233,7 @@ impl Lane {
         Ok(stepped)
     }
 
-    fn judged(&self, effect: &Effect, now_ms: i64) -> Result<Option<String>, StoreError> {
+    fn judged(&self, effect: &OutboxEffect, now_ms: i64) -> Result<Option<String>, StoreError> {
         let Some(judge) = &self.judge else { return Ok(None) };
         self.store.read(|reader| judge(reader, effect, now_ms)).inspect_err(|error| {
             log::warn!("deliveries to {} wait: {error}", self.shown());
@@ -242,13 +242,13 @@ impl Lane {
 
     fn is_open(&self) -> Result<bool, StoreError> {
         match &self.books {
-            Books::Endpoint(endpoint) => self.store.read(|reader| endpoint.is_enabled(reader)),
-            Books::Mail | Books::None => Ok(true),
+            DeliveryBooks::Endpoint(endpoint) => self.store.read(|reader| endpoint.is_enabled(reader)),
+            DeliveryBooks::Mail | DeliveryBooks::None => Ok(true),
         }
     }
 
-    fn is_last(&self, effect: &Effect) -> bool {
-        matches!(self.books, Books::None) || due_again_ms(effect, None, 0).is_none()
+    fn is_last(&self, effect: &OutboxEffect) -> bool {
+        matches!(self.books, DeliveryBooks::None) || due_again_ms(effect, None, 0).is_none()
     }
 
     /// Writes down what came of the attempts so far.
@@ -271,11 +271,11 @@ impl Lane {
     }
 
     /// Tells the log of changes, not of each attempt: a dead receiver may have thousands of rows.
-    fn tell(&mut self, settled: &[Settled]) {
-        if matches!(self.books, Books::None) {
+    fn tell(&mut self, settled: &[SettledDelivery]) {
+        if matches!(self.books, DeliveryBooks::None) {
             return;
         }
-        let failed: Vec<(&Effect, &str)> = settled
+        let failed: Vec<(&OutboxEffect, &str)> = settled
             .iter()
             .filter_map(|one| match &one.outcome {
                 Some(DeliveryOutcome::TryAgain { why, .. }) => Some((&one.effect, why.as_str())),
@@ -307,21 +307,21 @@ impl Lane {
     }
 }
 
-impl Job for Lane {
+impl StepJob for DeliveryLane {
     type Error = StoreError;
-    const CAUTION: Caution = Caution::PASSES_ON;
+    const CAUTION: LeapCaution = LeapCaution::PASSES_ON;
 
     fn name(&self) -> String {
         format!("deliveries to {}", self.shown())
     }
 
-    fn correct(&mut self, _: Cause, now_ms: i64, _: &Surroundings) -> Result<(), StoreError> {
+    fn correct(&mut self, _: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), StoreError> {
         self.bring_forward(now_ms)
     }
 
-    fn work(&mut self, _: i64, around: &Surroundings) -> Result<Next, StoreError> {
+    fn work(&mut self, _: i64, around: &LoopContext) -> Result<NextStep, StoreError> {
         let stepped = self.step(around.stop, around.clock)?;
-        Ok(if stepped.more { Next::AtOnce } else { Next::After(POLL) })
+        Ok(if stepped.more { NextStep::AtOnce } else { NextStep::After(POLL) })
     }
 }
 
@@ -329,9 +329,9 @@ impl Job for Lane {
 mod tests {
     use super::*;
 
-    fn effect(attempts: u32) -> Effect {
+    fn effect(attempts: u32) -> OutboxEffect {
         let (dedupe_key, payload) = ("webhook:x".to_owned(), String::new());
-        Effect { id: 1, dedupe_key, user_id: None, payload, attempts, claimed_at_ms: 0 }
+        OutboxEffect { id: 1, dedupe_key, user_id: None, payload, attempts, claimed_at_ms: 0 }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Mode and account of the database, brought in line with the configuration before anything is projected. It must never
 //! take a database of one account for another's. Called by `daemon` at start.
 
-use crate::notify::{self, Context};
+use crate::notify::{self, NotifyContext};
 use crate::objects::mode::{ours, turn};
 use crate::store::{Store, StoreError, modes, settings};
 
@@ -28,7 +28,7 @@ pub enum ModeError {
 ///
 /// # Errors
 /// See [`ModeError`].
-pub fn settle(store: &Store, context: &Context, is_said: bool, now_ms: i64) -> Result<(), ModeError> {
+pub fn settle(store: &Store, context: &NotifyContext, is_said: bool, now_ms: i64) -> Result<(), ModeError> {
     let known = store.read(|reader| {
         Ok((settings::find(reader, settings::STRIPE_MODE)?, settings::find(reader, settings::STRIPE_ACCOUNT)?))
     })?;

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::objects::dunning_attempts;
-use crate::store::inbox::{self, Status};
+use crate::store::inbox::{self, EventStatus};
 use crate::store::outbox::rows;
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
 
@@ -123,9 +123,9 @@ fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) 
 ///
 /// # Errors
 /// The list of names.
-pub fn parse_status(text: &str) -> Result<Status, String> {
-    Status::parse(text).ok_or_else(|| {
-        let names: Vec<&str> = Status::ALL.into_iter().map(Status::as_str).collect();
+pub fn parse_status(text: &str) -> Result<EventStatus, String> {
+    EventStatus::parse(text).ok_or_else(|| {
+        let names: Vec<&str> = EventStatus::ALL.into_iter().map(EventStatus::as_str).collect();
         format!("status is {text:?}; there are {}", names.join(", "))
     })
 }

@@ -6,21 +6,21 @@
 use std::path::Path;
 
 use crate::base::retry::RetryPolicy;
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 use crate::jobs::relink;
 use crate::jobs::retrier::{self, Failed};
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
 use crate::notify::{self, announce};
-use crate::objects::read::{Absorbed, Shown};
+use crate::objects::read::{ApiObject, ReadingOutcome};
 use crate::objects::rebuild as file;
-use crate::objects::rebuild::{Copying, Difference, Kept, Logged};
+use crate::objects::rebuild::{Copying, Difference, KeptReading, Logged};
 use crate::objects::{self, ProjectionContext, ProjectionError, customer};
-use crate::store::engine::fresh::Fresh;
+use crate::store::engine::fresh::FreshFile;
 use crate::store::engine::schema;
 use crate::store::inbox;
 use crate::store::{OpenError, StoreError, Tx, in_savepoint};
-use crate::stripe::event::{self, Content};
+use crate::stripe::event::{self, EventContent};
 
 /// Events that are read at a time.
 const PAGE: u32 = 200;
@@ -46,13 +46,13 @@ pub enum RebuildError {
 
 /// What to make, and from what.
 #[derive(Clone, Copy)]
-pub struct Task<'a> {
+pub struct RebuildTask<'a> {
     /// The file with the log.
     pub from: &'a Path,
     /// The new file, which must not be there.
     pub into: &'a Path,
     /// Rules, and whom the application tells of changed answers.
-    pub context: &'a Context,
+    pub context: &'a NotifyContext,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
@@ -79,8 +79,8 @@ pub type Report<'a> = &'a dyn Fn(u64, u64);
 ///
 /// # Errors
 /// When a file cannot be used; then the new one counts for nothing.
-pub fn rebuild(task: Task, report: Report) -> Result<Rebuilt, RebuildError> {
-    let fresh = Fresh::begin(task.into, task.from, task.now_ms)?;
+pub fn rebuild(task: RebuildTask, report: Report) -> Result<Rebuilt, RebuildError> {
+    let fresh = FreshFile::begin(task.into, task.from, task.now_ms)?;
     let mut done = project(&fresh.tx(), task, report)?;
     done.changed = announce_changes(&fresh.tx(), NotifyBasis::of(task.context, task.now_ms))?;
     schema::note_rules(&fresh.tx())?;
@@ -92,14 +92,14 @@ pub fn rebuild(task: Task, report: Report) -> Result<Rebuilt, RebuildError> {
 ///
 /// # Errors
 /// As [`rebuild`].
-pub fn check(task: Task, report: Report) -> Result<(Rebuilt, Vec<Difference>), RebuildError> {
-    let fresh = Fresh::begin(task.into, task.from, task.now_ms)?;
+pub fn check(task: RebuildTask, report: Report) -> Result<(Rebuilt, Vec<Difference>), RebuildError> {
+    let fresh = FreshFile::begin(task.into, task.from, task.now_ms)?;
     let done = project(&fresh.tx(), task, report)?;
     let found = file::differences(&fresh.tx(), task.now_ms.div_euclid(1000))?;
     Ok((done, found))
 }
 
-fn project(tx: &Tx, task: Task, report: Report) -> Result<Rebuilt, RebuildError> {
+fn project(tx: &Tx, task: RebuildTask, report: Report) -> Result<Rebuilt, RebuildError> {
     let context = without_effects(task.context);
     file::start(tx)?;
     let (copying, total) = (Copying::new(tx)?, file::count_events(tx)?);
@@ -136,20 +136,20 @@ fn project(tx: &Tx, task: Task, report: Report) -> Result<Rebuilt, RebuildError>
 }
 
 /// The same rules, and nobody to be told or asked.
-fn without_effects(context: &Context) -> Context {
+fn without_effects(context: &NotifyContext) -> NotifyContext {
     let notices = NoticeSettings { warning_s: context.notices.warning_s, ..NoticeSettings::default() };
-    Context { projection: ProjectionContext { fetches: false, ..context.projection.clone() }, notices }
+    NotifyContext { projection: ProjectionContext { fetches: false, ..context.projection.clone() }, notices }
 }
 
 /// One event: projected if it was, else only kept. What a thin event named came as a reading.
 fn take_event(
     tx: &Tx,
     logged: &Logged,
-    (copying, context): (&Copying, &Context),
+    (copying, context): (&Copying, &NotifyContext),
     done: &mut Rebuilt,
 ) -> Result<(), StoreError> {
     let pending = &logged.pending;
-    let is_thin = || matches!(event::content(&pending.data), Ok(Content::Thin(_)));
+    let is_thin = || matches!(event::content(&pending.data), Ok(EventContent::Thin(_)));
     let Some(now_ms) = logged.processed_ms.filter(|_| !is_thin()) else {
         return copying.as_it_was(tx, pending.log_id);
     };
@@ -162,35 +162,35 @@ fn take_event(
         Ok::<_, ProjectionError>(())
     });
     let Err(error) = projected else { return Ok(()) };
-    if let (Verdict::Wait, ProjectionError::Store(error)) = (error.verdict(), &error) {
+    if let (FailureVerdict::Wait, ProjectionError::Store(error)) = (error.verdict(), &error) {
         return Err(error.clone());
     }
     done.failed = done.failed.saturating_add(1);
     let (attempt, error) = (attempt.max(1), error.to_string());
     let failed = Failed { pending, attempt, error: &error, basis: NotifyBasis::of(context, now_ms) };
     let never = RetryPolicy { max_attempts: 1, base_delay_s: 1, max_delay_s: 1 };
-    retrier::record(tx, &failed, Verdict::GiveUp, never).map(|_| ())
+    retrier::record(tx, &failed, FailureVerdict::GiveUp, never).map(|_| ())
 }
 
 /// The readings that were taken over between two events.
 fn take_readings(
     tx: &Tx,
     (after, until): (i64, i64),
-    context: &Context,
+    context: &NotifyContext,
     done: &mut Rebuilt,
 ) -> Result<(), RebuildError> {
     for kept in file::list_readings(tx, after, until)? {
         let taken = take_reading(tx, &kept, context)?;
-        let count = if taken == Absorbed::Taken { &mut done.readings } else { &mut done.late };
+        let count = if taken == ReadingOutcome::Taken { &mut done.readings } else { &mut done.late };
         *count = count.saturating_add(1);
     }
     Ok(())
 }
 
-fn take_reading(tx: &Tx, kept: &Kept, context: &Context) -> Result<Absorbed, RebuildError> {
+fn take_reading(tx: &Tx, kept: &KeptReading, context: &NotifyContext) -> Result<ReadingOutcome, RebuildError> {
     let failed =
         |error: &dyn std::error::Error| RebuildError::Reading { id: kept.reading_id.clone(), error: error.to_string() };
-    let shown = Shown::new(&kept.text, kept.reading).map_err(|error| failed(&error))?.of_mode(kept.livemode);
+    let shown = ApiObject::new(&kept.text, kept.reading).map_err(|error| failed(&error))?.of_mode(kept.livemode);
     let shown = shown.of_account(Some(kept.account.clone()).filter(|account| !account.is_empty()));
     let shown = if kept.completed { shown.completed() } else { shown };
     in_savepoint(tx, |tx| notify::absorb(tx, &shown, context, kept.taken_ms)).map_err(|error| failed(&error))

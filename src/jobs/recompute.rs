@@ -2,7 +2,7 @@
 //! and the open failure cases are looked at again. In pages, each one transaction. Called at start.
 
 use crate::notify;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::objects::derived;
 use crate::objects::{payment_failures, user};
 use crate::store::{Store, StoreError, settings};
@@ -15,7 +15,7 @@ const PAGE: u32 = 500;
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+pub fn if_policy_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     let policy = format!("{:?}", context.projection.policy);
     let warning = context.notices.warning_s.to_string();
     let is_known = |name: &str, value: &String| {
@@ -35,7 +35,7 @@ pub fn if_policy_changed(store: &Store, context: &Context, now_ms: i64) -> Resul
     })
 }
 
-fn refresh_everyone(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+fn refresh_everyone(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     let mut last = String::new();
     loop {
         let (context, after) = (context.clone(), last);

@@ -2,17 +2,18 @@
 //! from the rows and the log, and everybody gets what is theirs by the rules of today. In pages, each one transaction; a
 //! process that dies begins again, since the rules are remembered last. Called at start.
 
-use crate::base::ownership::Rules;
+use crate::base::ownership::LinkRules;
 use crate::notify;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::objects::checkout_session;
-use crate::objects::derived::Basis;
-use crate::objects::owner::rows::{self, Named};
+use crate::objects::derived::DerivationBasis;
+use crate::objects::owner::rows::{self, OwnableKind};
 use crate::objects::user;
 use crate::objects::{ProjectionError, derived, owner};
 use crate::store::{Store, StoreError, Tx, settings};
 
-const KINDS: [Named; 4] = [Named::Customer, Named::Subscription, Named::Invoice, Named::PaymentIntent];
+const KINDS: [OwnableKind; 4] =
+    [OwnableKind::Customer, OwnableKind::Subscription, OwnableKind::Invoice, OwnableKind::PaymentIntent];
 /// Rows in one transaction.
 const PAGE: u32 = 500;
 
@@ -20,7 +21,7 @@ const PAGE: u32 = 500;
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn if_rules_changed(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     let (keys, rules) =
         (format!("{:?}", context.projection.link.metadata_keys), format!("{:?}", context.projection.link));
     let known = store.read(|reader| {
@@ -45,7 +46,7 @@ pub fn if_rules_changed(store: &Store, context: &Context, now_ms: i64) -> Result
 }
 
 /// Whom objects name, by the keys of today: their metadata, and where those name nobody, the newest event that did.
-fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {
             let rules = context.projection.link.clone();
@@ -61,13 +62,13 @@ fn read_names_again(store: &Store, context: &Context, now_ms: i64) -> Result<(),
     Ok(())
 }
 
-fn read_name(tx: &Tx, (named, id): (Named, &str), rules: &Rules, now_ms: i64) -> Result<(), ProjectionError> {
+fn read_name(tx: &Tx, (named, id): (OwnableKind, &str), rules: &LinkRules, now_ms: i64) -> Result<(), ProjectionError> {
     let Some(row) = rows::find_naming(tx, named, id)? else { return Ok(()) };
     let now = owner::in_metadata(&row.metadata, rules);
     let newest = match &now {
         Some(_) => None,
         None => [true, false].into_iter().try_fold(None, |found, livemode| {
-            let in_log = owner::newest_name(tx, owner::Object { named, id, livemode }, None, rules)?;
+            let in_log = owner::newest_name(tx, owner::NamingObject { named, id, livemode }, None, rules)?;
             Ok::<_, ProjectionError>(found.max(in_log))
         })?,
     };
@@ -95,7 +96,7 @@ fn in_pages<P>(first: P, mut page: impl FnMut(P) -> Result<Option<P>, StoreError
 }
 
 /// Whom completed sessions name, by the rules of today.
-fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+fn name_users_of_sessions(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     in_pages(String::new(), |after| {
         let rules = context.projection.link.clone();
         store.write(move |tx| {
@@ -111,7 +112,7 @@ fn name_users_of_sessions(store: &Store, context: &Context, now_ms: i64) -> Resu
     })
 }
 
-fn refresh_all(store: &Store, context: &Context, now_ms: i64) -> Result<(), StoreError> {
+fn refresh_all(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {
             let context = context.clone();
@@ -128,7 +129,7 @@ fn refresh_all(store: &Store, context: &Context, now_ms: i64) -> Result<(), Stor
 }
 
 /// Everybody gets what is theirs, from the tables alone; and every answer is computed.
-pub(crate) fn refresh_within(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_within(tx: &Tx, basis: DerivationBasis) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {
             let page = rows::list_ids(tx, named, &after, PAGE)?;
@@ -143,11 +144,11 @@ pub(crate) fn refresh_within(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
     })
 }
 
-fn refresh(tx: &Tx, named: Named, id: &str, basis: Basis) -> Result<(), StoreError> {
+fn refresh(tx: &Tx, named: OwnableKind, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     match named {
-        Named::Customer => owner::refresh_customer(tx, id, basis),
-        Named::Subscription => owner::refresh_subscription(tx, id, basis).map(|_| ()),
-        Named::Invoice => owner::refresh_invoice(tx, id, basis),
-        Named::PaymentIntent => owner::refresh_payment_intent(tx, id, basis),
+        OwnableKind::Customer => owner::refresh_customer(tx, id, basis),
+        OwnableKind::Subscription => owner::refresh_subscription(tx, id, basis).map(|_| ()),
+        OwnableKind::Invoice => owner::refresh_invoice(tx, id, basis),
+        OwnableKind::PaymentIntent => owner::refresh_payment_intent(tx, id, basis),
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use crate::base::retry::{self, RetryPolicy};
-use crate::base::verdict::Verdict;
-use crate::jobs::step::{Cause, Job, Next, Surroundings};
+use crate::base::verdict::FailureVerdict;
+use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
 use crate::store::dead_letters::{self, DeadLetter};
-use crate::store::inbox::{self, Failure, Pending, Status};
+use crate::store::inbox::{self, AttemptFailure, EventStatus, PendingEvent};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
 
@@ -27,7 +27,7 @@ pub const TICKETS: usize = 1024;
 
 /// A due time, unix milliseconds, on its way to the retry thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
+pub struct RetryTicket {
     /// When.
     pub due_ms: i64,
 }
@@ -35,7 +35,7 @@ pub struct Ticket {
 /// A failed attempt.
 pub struct Failed<'a> {
     /// The event.
-    pub pending: &'a Pending,
+    pub pending: &'a PendingEvent,
     /// Number of the attempt.
     pub attempt: u32,
     /// Why.
@@ -48,17 +48,22 @@ pub struct Failed<'a> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn record(tx: &Tx, failed: &Failed, verdict: Verdict, policy: RetryPolicy) -> Result<Option<Ticket>, StoreError> {
+pub fn record(
+    tx: &Tx,
+    failed: &Failed,
+    verdict: FailureVerdict,
+    policy: RetryPolicy,
+) -> Result<Option<RetryTicket>, StoreError> {
     let jitter = retry::jitter_of(&failed.pending.event_id, failed.attempt);
     match (verdict, policy.due_ms(failed.attempt, failed.basis.now_ms, jitter)) {
-        (Verdict::GiveUp, _) | (_, None) => bury(tx, failed).map(|()| None),
+        (FailureVerdict::GiveUp, _) | (_, None) => bury(tx, failed).map(|()| None),
         (_, Some(due_ms)) => queue(tx, failed, due_ms, policy).map(Some),
     }
 }
 
-fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<Ticket, StoreError> {
+fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<RetryTicket, StoreError> {
     let pending = failed.pending;
-    inbox::fail(tx, &failure(failed), Status::Retrying)?;
+    inbox::fail(tx, &failure(failed), EventStatus::Retrying)?;
     let retry = Retry {
         event_id: pending.event_id.clone(),
         event_type: pending.event_type.clone(),
@@ -78,12 +83,12 @@ fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<T
         policy.max_attempts,
         failed.error
     );
-    Ok(Ticket { due_ms })
+    Ok(RetryTicket { due_ms })
 }
 
 fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
     let pending = failed.pending;
-    inbox::fail(tx, &failure(failed), Status::Dead)?;
+    inbox::fail(tx, &failure(failed), EventStatus::Dead)?;
     retries::remove(tx, &pending.event_id)?;
     let letter = DeadLetter {
         event_id: pending.event_id.clone(),
@@ -110,14 +115,14 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(crate) fn bury_killer(tx: &Tx, pending: &Pending, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(crate) fn bury_killer(tx: &Tx, pending: &PendingEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
     bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })
 }
 
-fn failure<'a>(failed: &Failed<'a>) -> Failure<'a> {
-    Failure {
+fn failure<'a>(failed: &Failed<'a>) -> AttemptFailure<'a> {
+    AttemptFailure {
         event_id: &failed.pending.event_id,
         attempt: failed.attempt,
         error: failed.error,
@@ -199,19 +204,19 @@ impl Retrier {
     }
 }
 
-impl Job for Retrier {
+impl StepJob for Retrier {
     type Error = StoreError;
 
     fn name(&self) -> String {
         "retries".to_owned()
     }
 
-    fn correct(&mut self, _: Cause, now_ms: i64, _: &Surroundings) -> Result<(), StoreError> {
+    fn correct(&mut self, _: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), StoreError> {
         self.bring_forward(now_ms)
     }
 
-    fn work(&mut self, now_ms: i64, _: &Surroundings) -> Result<Next, StoreError> {
+    fn work(&mut self, now_ms: i64, _: &LoopContext) -> Result<NextStep, StoreError> {
         self.step(now_ms)?;
-        Ok(Next::due(self.store.read(retries::next_due_ms)?, now_ms, POLL))
+        Ok(NextStep::due(self.store.read(retries::next_due_ms)?, now_ms, POLL))
     }
 }

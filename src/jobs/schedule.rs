@@ -11,13 +11,13 @@ use crossbeam_channel::{Sender, never};
 use crate::base::clock::Clock;
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
-use crate::jobs::step::{self, Cause, Job, NAP, Next, Surroundings};
-use crate::notify::Context;
+use crate::jobs::step::{self, LoopContext, NAP, NextStep, StepCause, StepJob};
+use crate::notify::NotifyContext;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::kinds;
-use crate::outward::sync::drift::{self, Outcome, Tally};
-use crate::outward::sync::{Means, SyncError, catch_up};
+use crate::outward::sync::drift::{self, DriftOutcome, Tally};
+use crate::outward::sync::{SyncError, SyncTools, catch_up};
 use crate::store::Store;
 use crate::stripe::client::Client;
 
@@ -60,28 +60,28 @@ impl Rhythm {
 }
 
 /// What a task does; it is handed the time.
-pub type Work = Box<dyn FnMut(i64) -> Result<(), SyncError> + Send>;
+pub type ScheduledWork = Box<dyn FnMut(i64) -> Result<(), SyncError> + Send>;
 
 /// A task that comes again.
-pub struct Task {
+pub struct ScheduledTask {
     /// For the log.
     pub name: &'static str,
     /// When it is due.
     pub rhythm: Rhythm,
     /// What it does.
-    pub work: Work,
+    pub work: ScheduledWork,
 }
 
 /// Runs tasks one after the other.
 pub struct Scheduler {
-    tasks: Vec<(Task, i64)>,
+    tasks: Vec<(ScheduledTask, i64)>,
 }
 
 impl Scheduler {
     /// With these tasks, from now on.
     #[must_use]
-    pub fn new(tasks: Vec<Task>, now_ms: i64) -> Self {
-        let first = |task: Task| {
+    pub fn new(tasks: Vec<ScheduledTask>, now_ms: i64) -> Self {
+        let first = |task: ScheduledTask| {
             let due_ms = task.rhythm.first_ms(now_ms);
             (task, due_ms)
         };
@@ -108,7 +108,7 @@ impl Scheduler {
     }
 }
 
-impl Job for Scheduler {
+impl StepJob for Scheduler {
     type Error = Infallible;
 
     fn name(&self) -> String {
@@ -116,17 +116,17 @@ impl Job for Scheduler {
     }
 
     /// Nothing waits longer than until its next time from now.
-    fn correct(&mut self, cause: Cause, now_ms: i64, _: &Surroundings) -> Result<(), Infallible> {
-        if cause != Cause::Start {
+    fn correct(&mut self, cause: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), Infallible> {
+        if cause != StepCause::Start {
             self.tasks.iter_mut().for_each(|(task, due_ms)| *due_ms = (*due_ms).min(task.rhythm.next_ms(now_ms)));
         }
         Ok(())
     }
 
-    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, Infallible> {
+    fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, Infallible> {
         self.step(now_ms);
         let next_ms = self.tasks.iter().map(|(_, due_ms)| *due_ms).min();
-        Ok(Next::due(next_ms, around.clock.now_ms(), NAP))
+        Ok(NextStep::due(next_ms, around.clock.now_ms(), NAP))
     }
 }
 
@@ -139,7 +139,7 @@ pub struct Tasks {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What projecting rests on.
-    pub context: Arc<Context>,
+    pub context: Arc<NotifyContext>,
     /// Wakes the worker.
     pub bell: Sender<()>,
     /// `stripe.pull_interval_s`: Stripe is asked for events so often, since it sends none.
@@ -158,14 +158,14 @@ pub enum Nightly {
 }
 
 /// A thread of the scheduler's that runs.
-pub type Started = (&'static str, Handle, Pulse);
+pub type StartedTask = (&'static str, Handle, Pulse);
 
 impl Tasks {
     /// Starts the threads.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(self, threads: &Threads, stop: &Stop) -> std::io::Result<Vec<Started>> {
+    pub fn start(self, threads: &Threads, stop: &Stop) -> std::io::Result<Vec<StartedTask>> {
         let pulse = Pulse::default();
         let tasks = vec![self.catch_up(self.means(stop, &pulse))];
         let mut started = vec![self.spawn("scheduler", tasks, (threads, stop, pulse))?];
@@ -178,8 +178,8 @@ impl Tasks {
         Ok(started)
     }
 
-    fn means(&self, stop: &Stop, pulse: &Pulse) -> Means {
-        Means {
+    fn means(&self, stop: &Stop, pulse: &Pulse) -> SyncTools {
+        SyncTools {
             store: self.store.clone(),
             client: self.client.clone(),
             clock: Arc::clone(&self.clock),
@@ -189,7 +189,7 @@ impl Tasks {
         }
     }
 
-    fn catch_up(&self, means: Means) -> Task {
+    fn catch_up(&self, means: SyncTools) -> ScheduledTask {
         let bell = self.bell.clone();
         let ring = move || {
             // A bell that rings already is rung.
@@ -201,19 +201,19 @@ impl Tasks {
             late.as_mut().map_or(Ok(()), |late| late.note(&means, caught.late, now_ms))
         };
         let rhythm = Rhythm::Every(self.pull_interval_s.unwrap_or(CATCH_UP_EVERY_S));
-        Task { name: "catching up", rhythm, work: Box::new(work) }
+        ScheduledTask { name: "catching up", rhythm, work: Box::new(work) }
     }
 
     fn spawn(
         &self,
         name: &'static str,
-        tasks: Vec<Task>,
+        tasks: Vec<ScheduledTask>,
         (threads, stop, pulse): (&Threads, &Stop, Pulse),
-    ) -> std::io::Result<Started> {
+    ) -> std::io::Result<StartedTask> {
         let (clock, stop, beating) = (Arc::clone(&self.clock), stop.clone(), pulse.clone());
         let scheduler = Scheduler::new(tasks, clock.now_ms());
         let work = move || {
-            let around = Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &beating };
+            let around = LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &beating };
             step::run(scheduler, &never::<()>(), &around);
         };
         let handle = threads.spawn(name, work)?;
@@ -232,7 +232,7 @@ impl LateWalks {
     ///
     /// # Errors
     /// When the database cannot take the mail.
-    pub fn note(&mut self, means: &Means, late: u64, now_ms: i64) -> Result<(), SyncError> {
+    pub fn note(&mut self, means: &SyncTools, late: u64, now_ms: i64) -> Result<(), SyncError> {
         if late == 0 {
             self.in_a_row = 0;
             return Ok(());
@@ -254,17 +254,17 @@ impl LateWalks {
 
 /// The comparison of what answers rest on, at night.
 #[must_use]
-pub fn compare_at_night(means: Means, nightly: Nightly) -> Task {
+pub fn compare_at_night(means: SyncTools, nightly: Nightly) -> ScheduledTask {
     let kinds: Vec<&'static ObjectKind> = kinds::of_answers().collect();
     let work = move |_| {
         let outcome = drift::run(&means, &kinds, nightly == Nightly::Fix, "tilld", &mut |_| ())?;
         tell(&outcome);
         Ok(())
     };
-    Task { name: "comparing with Stripe", rhythm: Rhythm::Daily(DRIFT_AT_S), work: Box::new(work) }
+    ScheduledTask { name: "comparing with Stripe", rhythm: Rhythm::Daily(DRIFT_AT_S), work: Box::new(work) }
 }
 
-fn tell(outcome: &Outcome) {
+fn tell(outcome: &DriftOutcome) {
     let found: u64 = outcome.tallies.iter().map(Tally::found).sum();
     let (left, same) = (outcome.left(), outcome.tallies.iter().map(|tally| tally.same).sum::<u64>());
     if found > 0 {
@@ -306,7 +306,7 @@ mod tests {
                 (0, 1) => std::panic::panic_any("boom"),
                 _ => Ok(()),
             };
-            Task { name: "test", rhythm, work: Box::new(work) }
+            ScheduledTask { name: "test", rhythm, work: Box::new(work) }
         };
         let tasks = vec![task(0, Rhythm::Every(10)), task(1, Rhythm::Every(20)), task(2, Rhythm::Every(10))];
         let mut scheduler = Scheduler::new(tasks, 0);
@@ -322,8 +322,8 @@ mod tests {
         // The clock was set back by an hour.
         let (clock, pulse, (_stopper, stop)) =
             (crate::base::clock::ManualClock::new(0), Pulse::default(), crate::base::thread::stopper());
-        let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
-        scheduler.correct(Cause::SetBack(3620), -3_600_000, &around).unwrap();
+        let around = LoopContext { stop: &stop, clock: &clock, pulse: &pulse };
+        scheduler.correct(StepCause::SetBack(3620), -3_600_000, &around).unwrap();
         scheduler.step(-3_600_000);
         scheduler.step(-3_590_000);
         assert_eq!(seen(&counts), [4, 2, 4]);
@@ -332,11 +332,11 @@ mod tests {
     #[test]
     fn a_stop_wakes_it() {
         let (stopper, stop) = crate::base::thread::stopper();
-        let never = Task { name: "test", rhythm: Rhythm::Daily(0), work: Box::new(|_| Ok(())) };
+        let never = ScheduledTask { name: "test", rhythm: Rhythm::Daily(0), work: Box::new(|_| Ok(())) };
         let scheduler = Scheduler::new(vec![never], 1);
         let run = move || {
             let (clock, pulse) = (crate::base::clock::ManualClock::new(1), Pulse::default());
-            let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+            let around = LoopContext { stop: &stop, clock: &clock, pulse: &pulse };
             step::run(scheduler, &crossbeam_channel::never::<()>(), &around);
         };
         let thread = Threads::default().spawn("test", run).unwrap();

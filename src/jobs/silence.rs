@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::notify::occasions;
 use crate::notify::settings::NotifyBasis;
-use crate::store::inbox::{self, Source};
+use crate::store::inbox::{self, EventSource};
 use crate::store::{Store, StoreError, settings};
 
 /// How far what is remembered may lie behind, in milliseconds.
@@ -16,10 +16,10 @@ const REMEMBERED_EVERY_MS: i64 = 3_600_000;
 /// Watches for silence.
 pub struct Silence {
     store: Store,
-    context: Arc<Context>,
+    context: Arc<NotifyContext>,
     limit_s: i64,
     /// Whose silence counts; `None`: events are asked for, so any will do.
-    source: Option<Source>,
+    source: Option<EventSource>,
     /// The newest event of the silence that was told, unix milliseconds.
     told_ms: Option<i64>,
 }
@@ -27,8 +27,8 @@ pub struct Silence {
 impl Silence {
     /// `limit_s`: so many seconds without an event are too many. `is_pulled`: events are asked for, and no webhook need come.
     #[must_use]
-    pub fn new(store: Store, context: Arc<Context>, limit_s: i64, is_pulled: bool) -> Self {
-        let source = (!is_pulled).then_some(Source::Webhook);
+    pub fn new(store: Store, context: Arc<NotifyContext>, limit_s: i64, is_pulled: bool) -> Self {
+        let source = (!is_pulled).then_some(EventSource::Webhook);
         Self { store, context, limit_s, source, told_ms: None }
     }
 

@@ -2,7 +2,7 @@
 //! for that time, a bell or the order to stop, whichever comes first, pauses while the database cannot be had, and looks
 //! after the clock: at the start, and whenever the clock was set back, it has the job put right what a clock that was ahead
 //! has dated, before the next step. It must never decide what is done. Called by `daemon` for each thread of its own; tests
-//! drive [`Loop::turn`].
+//! drive [`StepLoop::turn`].
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, never, select};
 
 use crate::base::clock::Clock;
-use crate::base::leap::{Caution, Look, Watch};
+use crate::base::leap::{ClockWatch, LeapCaution, LeapLook};
 use crate::base::thread::{Pulse, Stop};
 use crate::store::StoreError;
 
@@ -28,14 +28,14 @@ const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// When the next step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// More may wait.
     AtOnce,
     /// After so long, unless a bell rings first.
     After(Duration),
 }
 
-impl Next {
+impl NextStep {
     /// At `due_ms` (unix milliseconds), but after `most` at the latest.
     #[must_use]
     pub fn due(due_ms: Option<i64>, now_ms: i64, most: Duration) -> Self {
@@ -46,7 +46,7 @@ impl Next {
 
 /// Why a job is asked to put right what depends on the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum StepCause {
     /// The thread begins: a process before this one may have died, or had a clock that was ahead.
     Start,
     /// The clock was set back, by so many seconds.
@@ -88,7 +88,7 @@ impl JobError for Infallible {
 
 /// What a job may use beside the time of its step.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct LoopContext<'a> {
     /// The order to stop.
     pub stop: &'a Stop,
     /// For work that takes its time.
@@ -98,12 +98,12 @@ pub struct Surroundings<'a> {
 }
 
 /// The work of a thread.
-pub trait Job {
+pub trait StepJob {
     /// Why a step fails.
     type Error: JobError;
 
     /// What it does about jumps of the clock.
-    const CAUTION: Caution = Caution::NONE;
+    const CAUTION: LeapCaution = LeapCaution::NONE;
 
     /// What waits while it fails, in the plural, for the log.
     fn name(&self) -> String;
@@ -113,7 +113,7 @@ pub trait Job {
     ///
     /// # Errors
     /// When the database could not take it.
-    fn correct(&mut self, _cause: Cause, _now_ms: i64, _around: &Surroundings) -> Result<(), Self::Error> {
+    fn correct(&mut self, _cause: StepCause, _now_ms: i64, _around: &LoopContext) -> Result<(), Self::Error> {
         Ok(())
     }
 
@@ -124,24 +124,24 @@ pub trait Job {
     ///
     /// # Errors
     /// When it could not be done; it is tried again.
-    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, Self::Error>;
+    fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, Self::Error>;
 }
 
 /// A job, and what its thread knows of the time.
-pub struct Loop<J> {
+pub struct StepLoop<J> {
     job: J,
-    watch: Watch,
+    watch: ClockWatch,
     /// What is still to be put right.
-    wrong: Option<Cause>,
+    wrong: Option<StepCause>,
     /// When the next step is due; `None`: now.
     due: Option<Instant>,
 }
 
-impl<J: Job> Loop<J> {
+impl<J: StepJob> StepLoop<J> {
     /// A loop that has not turned yet.
     #[must_use]
     pub fn new(job: J) -> Self {
-        Self { job, watch: Watch::new(J::CAUTION), wrong: Some(Cause::Start), due: None }
+        Self { job, watch: ClockWatch::new(J::CAUTION), wrong: Some(StepCause::Start), due: None }
     }
 
     /// The job.
@@ -158,39 +158,39 @@ impl<J: Job> Loop<J> {
     ///
     /// # Errors
     /// As the job's.
-    pub fn turn(&mut self, now_ms: i64, at: Instant, around: &Surroundings) -> Result<Next, J::Error> {
+    pub fn turn(&mut self, now_ms: i64, at: Instant, around: &LoopContext) -> Result<NextStep, J::Error> {
         match self.watch.look(now_ms, at) {
-            Look::SetBack(seconds) => {
-                self.wrong.get_or_insert(Cause::SetBack(seconds));
+            LeapLook::SetBack(seconds) => {
+                self.wrong.get_or_insert(StepCause::SetBack(seconds));
             }
-            Look::Leapt(seconds) => {
+            LeapLook::Leapt(seconds) => {
                 self.job.leapt(seconds);
                 self.due = None;
             }
-            Look::Steady | Look::Waiting => {}
+            LeapLook::Steady | LeapLook::Waiting => {}
         }
         if self.watch.is_waiting(at) {
-            return Ok(Next::After(WAITING));
+            return Ok(NextStep::After(WAITING));
         }
         if let Some(cause) = self.wrong {
             self.job.correct(cause, now_ms, around)?;
             (self.wrong, self.due) = (None, None);
         }
         if let Some(left) = self.due.and_then(|due| due.checked_duration_since(at)).filter(|left| !left.is_zero()) {
-            return Ok(Next::After(left));
+            return Ok(NextStep::After(left));
         }
         let next = self.job.work(now_ms, around)?;
         self.due = match next {
-            Next::AtOnce => None,
-            Next::After(wait) => at.checked_add(wait),
+            NextStep::AtOnce => None,
+            NextStep::After(wait) => at.checked_add(wait),
         };
         Ok(next)
     }
 }
 
 /// Turns until it is time to stop. The job comes back if it may still do something.
-pub fn run<J: Job, T>(job: J, bell: &Receiver<T>, around: &Surroundings) -> Option<J> {
-    let (mut turning, mut bell, mut trouble) = (Loop::new(job), bell.clone(), Trouble::default());
+pub fn run<J: StepJob, T>(job: J, bell: &Receiver<T>, around: &LoopContext) -> Option<J> {
+    let (mut turning, mut bell, mut trouble) = (StepLoop::new(job), bell.clone(), StepTrouble::default());
     while !around.stop.is_given() {
         around.pulse.beat();
         let at = Instant::now();
@@ -198,8 +198,8 @@ pub fn run<J: Job, T>(job: J, bell: &Receiver<T>, around: &Surroundings) -> Opti
             Ok(next) => {
                 trouble.is_over(&turning.job);
                 match next {
-                    Next::AtOnce => Duration::ZERO,
-                    Next::After(wait) => wait.min(NAP),
+                    NextStep::AtOnce => Duration::ZERO,
+                    NextStep::After(wait) => wait.min(NAP),
                 }
             }
             Err(error) => {
@@ -227,10 +227,10 @@ pub fn run<J: Job, T>(job: J, bell: &Receiver<T>, around: &Surroundings) -> Opti
 
 /// What was last logged of failures, so that an outage has a line for its beginning and one for its end.
 #[derive(Default)]
-struct Trouble(Option<(String, Instant)>);
+struct StepTrouble(Option<(String, Instant)>);
 
-impl Trouble {
-    fn log<J: Job>(&mut self, job: &J, error: &J::Error, (pause, at): (Duration, Instant)) {
+impl StepTrouble {
+    fn log<J: StepJob>(&mut self, job: &J, error: &J::Error, (pause, at): (Duration, Instant)) {
         let text = error.to_string();
         let is_known = |(known, logged): &(String, Instant)| {
             *known == text && at.saturating_duration_since(*logged) < REMIND_AFTER
@@ -241,7 +241,7 @@ impl Trouble {
         }
     }
 
-    fn is_over<J: Job>(&mut self, job: &J) {
+    fn is_over<J: StepJob>(&mut self, job: &J) {
         if self.0.take().is_some() {
             log::info!("{} go on", job.name());
         }
@@ -265,48 +265,48 @@ mod tests {
         fails: bool,
     }
 
-    impl Job for Diary {
+    impl StepJob for Diary {
         type Error = StoreError;
 
         fn name(&self) -> String {
             "tests".to_owned()
         }
 
-        fn correct(&mut self, cause: Cause, _: i64, _: &Surroundings) -> Result<(), StoreError> {
-            self.entries.push(if cause == Cause::Start { "start" } else { "set back" });
+        fn correct(&mut self, cause: StepCause, _: i64, _: &LoopContext) -> Result<(), StoreError> {
+            self.entries.push(if cause == StepCause::Start { "start" } else { "set back" });
             if self.fails { Err(StoreError::Unavailable("on purpose".to_owned())) } else { Ok(()) }
         }
 
-        fn work(&mut self, _: i64, _: &Surroundings) -> Result<Next, StoreError> {
+        fn work(&mut self, _: i64, _: &LoopContext) -> Result<NextStep, StoreError> {
             self.entries.push("work");
-            Ok(Next::After(Duration::from_secs(30)))
+            Ok(NextStep::After(Duration::from_secs(30)))
         }
     }
 
     /// The same, and it waits out what the clock does.
     struct Careful(Diary);
 
-    impl Job for Careful {
+    impl StepJob for Careful {
         type Error = StoreError;
-        const CAUTION: Caution = Caution::PASSES_ON;
+        const CAUTION: LeapCaution = LeapCaution::PASSES_ON;
 
         fn name(&self) -> String {
             self.0.name()
         }
 
-        fn correct(&mut self, cause: Cause, now_ms: i64, around: &Surroundings) -> Result<(), StoreError> {
+        fn correct(&mut self, cause: StepCause, now_ms: i64, around: &LoopContext) -> Result<(), StoreError> {
             self.0.correct(cause, now_ms, around)
         }
 
-        fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, StoreError> {
+        fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, StoreError> {
             self.0.work(now_ms, around)
         }
     }
 
     /// Turns a loop at seconds of the true time, with a clock that is so many milliseconds ahead.
-    fn turn<J: Job<Error = StoreError>>(turning: &mut Loop<J>, start: Instant, turns: &[(u64, i64)]) {
+    fn turn<J: StepJob<Error = StoreError>>(turning: &mut StepLoop<J>, start: Instant, turns: &[(u64, i64)]) {
         let (clock, pulse, (_stopper, stop)) = (ManualClock::new(0), Pulse::default(), stopper());
-        let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+        let around = LoopContext { stop: &stop, clock: &clock, pulse: &pulse };
         for (seconds, ahead_ms) in turns {
             let passed = Duration::from_secs(*seconds);
             let now_ms = i64::try_from(passed.as_millis()).unwrap() + ahead_ms;
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_step_is_done_when_it_is_due_or_a_bell_rings_and_not_before() {
-        let (mut turning, start) = (Loop::new(Diary::default()), Instant::now());
+        let (mut turning, start) = (StepLoop::new(Diary::default()), Instant::now());
         turn(&mut turning, start, &[(0, 0), (5, 0), (29, 0)]);
         assert_eq!(turning.job.entries, ["start", "work"]);
         turn(&mut turning, start, &[(30, 0)]);
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_the_clock_dated_is_put_right_at_the_start_and_after_each_step_back_until_it_succeeds() {
-        let (mut turning, start) = (Loop::new(Diary { fails: true, ..Diary::default() }), Instant::now());
+        let (mut turning, start) = (StepLoop::new(Diary { fails: true, ..Diary::default() }), Instant::now());
         turn(&mut turning, start, &[(0, DAY_MS), (1, DAY_MS)]);
         assert_eq!(turning.job.entries, ["start", "start"], "nothing is done before");
         turning.job.fails = false;
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_careful_job_waits_out_a_leap_and_lets_others_put_right_first_what_was_set_back() {
-        let (mut turning, start) = (Loop::new(Careful(Diary::default())), Instant::now());
+        let (mut turning, start) = (StepLoop::new(Careful(Diary::default())), Instant::now());
         turn(&mut turning, start, &[(0, 0), (31, DAY_MS), (60, DAY_MS), (61, 0), (70, 0)]);
         assert_eq!(turning.job.0.entries, ["start", "work"]);
         turn(&mut turning, start, &[(77, 0)]);
@@ -358,7 +358,7 @@ mod tests {
         let seen = pulse.clone();
         let work = move || {
             let clock = ManualClock::new(0);
-            let around = Surroundings { stop: &stop, clock: &clock, pulse: &pulse };
+            let around = LoopContext { stop: &stop, clock: &clock, pulse: &pulse };
             let job = run(Diary::default(), &bell, &around).unwrap();
             done.send(job.entries).unwrap();
         };
@@ -379,7 +379,7 @@ mod tests {
     fn the_next_time_is_no_later_than_the_longest_pause_and_never_in_the_past() {
         let most = Duration::from_secs(5);
         for (due_ms, wait_ms) in [(None, 5000), (Some(1100), 100), (Some(900), 0), (Some(i64::MAX), 5000)] {
-            assert_eq!(Next::due(due_ms, 1000, most), Next::After(Duration::from_millis(wait_ms)));
+            assert_eq!(NextStep::due(due_ms, 1000, most), NextStep::After(Duration::from_millis(wait_ms)));
         }
     }
 }

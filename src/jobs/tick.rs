@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::leap::{self, Caution};
+use crate::base::leap::{self, LeapCaution};
 use crate::base::thread::Pulse;
-use crate::jobs::step::{Cause, Job, Next, Surroundings};
+use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
 use crate::notify;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::notify::notices;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::derived;
@@ -36,14 +36,14 @@ pub struct Ticked {
 /// Looks for what is due.
 pub struct Tick {
     store: Store,
-    context: Arc<Context>,
+    context: Arc<NotifyContext>,
     also: Box<dyn FnMut(i64) + Send + Sync>,
 }
 
 impl Tick {
     /// Looks in this database, by these rules.
     #[must_use]
-    pub fn new(store: Store, context: Arc<Context>) -> Self {
+    pub fn new(store: Store, context: Arc<NotifyContext>) -> Self {
         Self { store, context, also: Box::new(|_| ()) }
     }
 
@@ -127,9 +127,9 @@ impl Tick {
     }
 }
 
-impl Job for Tick {
+impl StepJob for Tick {
     type Error = StoreError;
-    const CAUTION: Caution = Caution::DECIDES;
+    const CAUTION: LeapCaution = LeapCaution::DECIDES;
 
     fn name(&self) -> String {
         "changes that are due by time".to_owned()
@@ -142,16 +142,16 @@ impl Job for Tick {
         );
     }
 
-    fn correct(&mut self, cause: Cause, now_ms: i64, around: &Surroundings) -> Result<(), StoreError> {
-        if let Cause::SetBack(seconds) = cause {
+    fn correct(&mut self, cause: StepCause, now_ms: i64, around: &LoopContext) -> Result<(), StoreError> {
+        if let StepCause::SetBack(seconds) = cause {
             log::warn!("the clock was set back by {seconds} s: what was computed meanwhile is computed anew");
         }
         self.recompute(now_ms, around.pulse)
     }
 
-    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, StoreError> {
+    fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, StoreError> {
         (self.also)(now_ms);
         self.paged(now_ms, around.pulse)?;
-        Ok(Next::After(EVERY))
+        Ok(NextStep::After(EVERY))
     }
 }

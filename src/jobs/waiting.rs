@@ -7,61 +7,61 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 
-use crate::jobs::step::{self, Cause, Job, JobError, NAP, Next, Reaction, Surroundings};
+use crate::jobs::step::{self, JobError, LoopContext, NAP, NextStep, Reaction, StepCause, StepJob};
 use crate::outward::calls::{Calls, CallsError};
-use crate::outward::fetch::{Fetcher, Step};
+use crate::outward::fetch::{FetchStep, Fetcher};
 use crate::store::StoreError;
 
 /// How often operations in doubt are looked for.
 const RECOVERY_POLL: Duration = Duration::from_millis(500);
 
-impl Job for Fetcher {
+impl StepJob for Fetcher {
     type Error = StoreError;
 
     fn name(&self) -> String {
         "fetches".to_owned()
     }
 
-    fn correct(&mut self, cause: Cause, now_ms: i64, _: &Surroundings) -> Result<(), StoreError> {
+    fn correct(&mut self, cause: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), StoreError> {
         self.bring_forward(now_ms)?;
-        if cause == Cause::Start { self.rescue() } else { Ok(()) }
+        if cause == StepCause::Start { self.rescue() } else { Ok(()) }
     }
 
-    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, StoreError> {
+    fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, StoreError> {
         match self.step(now_ms)? {
-            Step::Worked => Ok(Next::AtOnce),
-            Step::Idle => Ok(Next::due(self.next_due_ms()?, around.clock.now_ms(), NAP)),
+            FetchStep::Worked => Ok(NextStep::AtOnce),
+            FetchStep::Idle => Ok(NextStep::due(self.next_due_ms()?, around.clock.now_ms(), NAP)),
         }
     }
 }
 
 /// The fetch thread's work.
-pub fn fetch(fetcher: Fetcher, bell: &Receiver<()>, around: &Surroundings) {
+pub fn fetch(fetcher: Fetcher, bell: &Receiver<()>, around: &LoopContext) {
     step::run(fetcher.until(around.stop.clone()), bell, around);
 }
 
 /// The recovery thread's work.
-pub fn recover(calls: Arc<Calls>, around: &Surroundings) {
+pub fn recover(calls: Arc<Calls>, around: &LoopContext) {
     step::run(Recovery(calls), &never::<()>(), around);
 }
 
 /// Finds out what became of operations.
 struct Recovery(Arc<Calls>);
 
-impl Job for Recovery {
+impl StepJob for Recovery {
     type Error = CallsError;
 
     fn name(&self) -> String {
         "operations whose outcome is not known".to_owned()
     }
 
-    fn correct(&mut self, _: Cause, now_ms: i64, _: &Surroundings) -> Result<(), CallsError> {
+    fn correct(&mut self, _: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), CallsError> {
         self.0.bring_forward(now_ms)
     }
 
-    fn work(&mut self, now_ms: i64, around: &Surroundings) -> Result<Next, CallsError> {
+    fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, CallsError> {
         self.0.recover(now_ms, &|| around.stop.is_given())?;
-        Ok(Next::After(RECOVERY_POLL))
+        Ok(NextStep::After(RECOVERY_POLL))
     }
 }
 

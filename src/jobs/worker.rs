@@ -14,16 +14,16 @@ use crossbeam_channel::Sender;
 
 use crate::base::retry::RetryPolicy;
 use crate::base::thread::{Pulse, panic_text};
-use crate::base::verdict::Verdict;
-use crate::jobs::retrier::{self, Ticket};
-use crate::jobs::step::{Cause, Job, Next, Surroundings};
+use crate::base::verdict::FailureVerdict;
+use crate::jobs::retrier::{self, RetryTicket};
+use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
 use crate::notify;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::notify::settings::NotifyBasis;
-use crate::objects::{self, Event, ProjectionError};
-use crate::store::inbox::{self, Completion, Pending, Range};
-use crate::store::{Begun, Store, StoreError, Tx, in_savepoint};
-use crate::stripe::event::Content;
+use crate::objects::{self, ProjectedEvent, ProjectionError};
+use crate::store::inbox::{self, ClaimRange, EventCompletion, PendingEvent};
+use crate::store::{BegunWrite, Store, StoreError, Tx, in_savepoint};
+use crate::stripe::event::EventContent;
 
 /// Events projected in one commit at most: bounds how long a request waits for the writer.
 const BATCH: u32 = 96;
@@ -31,11 +31,11 @@ const BATCH: u32 = 96;
 const POLL: Duration = Duration::from_millis(500);
 
 /// How an event is applied; the tests put in functions that fail.
-pub type Project = fn(&Tx, &Event, &Context, i64) -> Result<Completion, ProjectionError>;
+pub type WorkerProject = fn(&Tx, &ProjectedEvent, &NotifyContext, i64) -> Result<EventCompletion, ProjectionError>;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum WorkerStep {
     /// Nothing was pending.
     Idle,
     /// A batch was taken; more may wait.
@@ -45,31 +45,31 @@ pub enum Step {
 /// Takes pending events into the tables.
 pub struct Worker {
     store: Store,
-    context: Arc<Context>,
+    context: Arc<NotifyContext>,
     policy: RetryPolicy,
-    tickets: Sender<Ticket>,
+    tickets: Sender<RetryTicket>,
     /// Rung when a thin event was taken: `fetch` has something to do.
     fetches: Option<Sender<()>>,
-    project: Project,
-    claimed: Option<Range>,
+    project: WorkerProject,
+    claimed: Option<ClaimRange>,
     /// What follows the claimed events, read already.
-    ahead: Vec<Work>,
+    ahead: Vec<BatchWork>,
     /// The suspect whose attempt this process has counted, and its number: what the database could not take is no
     /// attempt of the event, and is not counted again.
     counted: Option<(i64, u32)>,
 }
 
 /// An event of the batch in hand.
-struct Work {
-    pending: Pending,
+struct BatchWork {
+    pending: PendingEvent,
     attempt: u32,
-    event: Result<Event, ProjectionError>,
+    event: Result<ProjectedEvent, ProjectionError>,
 }
 
 impl Worker {
     /// A worker that projects with [`notify::project`].
     #[must_use]
-    pub fn new(store: Store, context: Arc<Context>, policy: RetryPolicy, tickets: Sender<Ticket>) -> Self {
+    pub fn new(store: Store, context: Arc<NotifyContext>, policy: RetryPolicy, tickets: Sender<RetryTicket>) -> Self {
         Self {
             store,
             context,
@@ -91,7 +91,7 @@ impl Worker {
 
     /// The same worker with another way of applying an event.
     #[must_use]
-    pub fn with_project(self, project: Project) -> Self {
+    pub fn with_project(self, project: WorkerProject) -> Self {
         Self { project, ..self }
     }
 
@@ -99,48 +99,49 @@ impl Worker {
     ///
     /// # Errors
     /// When the database could not take it; then nothing of the batch was kept, and it is taken again.
-    pub fn step(&mut self, now_ms: i64) -> Result<Step, StoreError> {
+    pub fn step(&mut self, now_ms: i64) -> Result<WorkerStep, StoreError> {
         if self.claimed.is_none() {
             if !self.store.read(inbox::any_pending)? {
-                return Ok(Step::Idle);
+                return Ok(WorkerStep::Idle);
             }
             self.claimed = self.store.write(move |tx| inbox::claim_next(tx, BATCH, now_ms))?;
         }
-        let Some(range) = self.claimed else { return Ok(Step::Idle) };
+        let Some(range) = self.claimed else { return Ok(WorkerStep::Idle) };
         let batch = self.batch(range)?;
         let projecting = self.begin(&batch, now_ms)?;
         let ahead = self.read_ahead(range.last);
         self.claimed = self.finish(&batch, projecting.wait(), now_ms)?;
         self.ring_for_thin(&batch);
         self.ahead = ahead;
-        Ok(Step::Worked)
+        Ok(WorkerStep::Worked)
     }
 
     /// A bell that is lost is no loss: the outbox is looked at from time to time.
-    fn ring_for_thin(&self, batch: &[Work]) {
-        let is_thin = |work: &Work| work.event.as_ref().is_ok_and(|event| matches!(event.content, Content::Thin(_)));
+    fn ring_for_thin(&self, batch: &[BatchWork]) {
+        let is_thin =
+            |work: &BatchWork| work.event.as_ref().is_ok_and(|event| matches!(event.content, EventContent::Thin(_)));
         if let Some(bell) = self.fetches.as_ref().filter(|_| batch.iter().any(is_thin)) {
             let _ = bell.try_send(());
         }
     }
 
     /// The claimed events, read; those that were read ahead are not read again.
-    fn batch(&mut self, claimed: Range) -> Result<Arc<Vec<Work>>, StoreError> {
+    fn batch(&mut self, claimed: ClaimRange) -> Result<Arc<Vec<BatchWork>>, StoreError> {
         let mut batch = std::mem::take(&mut self.ahead);
         batch.retain(|work| (claimed.first..=claimed.last).contains(&work.pending.log_id));
         if batch.first().is_none_or(|work| work.pending.log_id != claimed.first) {
             batch.clear();
         }
         let first = batch.last().map_or(claimed.first, |work| work.pending.log_id.saturating_add(1));
-        let rest = Range { first, last: claimed.last };
+        let rest = ClaimRange { first, last: claimed.last };
         batch.extend(self.store.read(|reader| inbox::list_pending(reader, rest, BATCH))?.into_iter().map(read));
         // Shared with the writer, so that taking the parsed events apart again is this thread's work.
         Ok(Arc::new(batch))
     }
 
     /// Reads what comes after the batch in hand while the writer has it: half of the work is reading.
-    fn read_ahead(&self, last: i64) -> Vec<Work> {
-        let following = Range { first: last.saturating_add(1), last: i64::MAX };
+    fn read_ahead(&self, last: i64) -> Vec<BatchWork> {
+        let following = ClaimRange { first: last.saturating_add(1), last: i64::MAX };
         // If it cannot be read now, it is read when it is its turn, and then the failure counts.
         let pending = self.store.read(|reader| inbox::list_pending(reader, following, BATCH)).unwrap_or_default();
         pending.into_iter().map(read).collect()
@@ -164,7 +165,7 @@ impl Worker {
         self.store.write(inbox::clear_claim)
     }
 
-    fn try_suspect(&mut self, pending: Pending, suspects: Range, now_ms: i64) -> Result<(), StoreError> {
+    fn try_suspect(&mut self, pending: PendingEvent, suspects: ClaimRange, now_ms: i64) -> Result<(), StoreError> {
         let log_id = pending.log_id;
         if self.counted.is_none_or(|(counted, _)| counted != log_id) {
             if pending.attempts >= self.policy.max_attempts {
@@ -178,7 +179,7 @@ impl Worker {
         }
         match self.counted {
             Some((_, attempt)) => {
-                let suspect = Work { attempt, ..read(pending) };
+                let suspect = BatchWork { attempt, ..read(pending) };
                 self.one_by_one(&Arc::new(vec![suspect]), now_ms, |_| Ok(()))
             }
             None => Ok(()),
@@ -189,7 +190,11 @@ impl Worker {
     ///
     /// It is taken as one first, in one savepoint: a savepoint copies every page that is touched in it, and an event
     /// rarely needs one of its own. If any event fails, all is undone, and [`Worker::finish`] takes them one by one.
-    fn begin(&self, batch: &Arc<Vec<Work>>, now_ms: i64) -> Result<Begun<'_, Option<Range>>, StoreError> {
+    fn begin(
+        &self,
+        batch: &Arc<Vec<BatchWork>>,
+        now_ms: i64,
+    ) -> Result<BegunWrite<'_, Option<ClaimRange>>, StoreError> {
         let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
         self.store.begin(move |tx| {
             batch.iter().try_for_each(|work| project_one(tx, work, &terms)).map_err(undo_all)?;
@@ -199,10 +204,10 @@ impl Worker {
 
     fn finish(
         &self,
-        batch: &Arc<Vec<Work>>,
-        outcome: Result<Option<Range>, StoreError>,
+        batch: &Arc<Vec<BatchWork>>,
+        outcome: Result<Option<ClaimRange>, StoreError>,
         now_ms: i64,
-    ) -> Result<Option<Range>, StoreError> {
+    ) -> Result<Option<ClaimRange>, StoreError> {
         match outcome {
             Err(error) if is_events_fault(&error) => {
                 self.one_by_one(batch, now_ms, move |tx| inbox::claim_next(tx, BATCH, now_ms))
@@ -215,7 +220,7 @@ impl Worker {
     /// its tickets are handed out.
     fn one_by_one<T: Send + 'static>(
         &self,
-        batch: &Arc<Vec<Work>>,
+        batch: &Arc<Vec<BatchWork>>,
         now_ms: i64,
         next: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -239,28 +244,28 @@ impl Worker {
     }
 }
 
-impl Job for Worker {
+impl StepJob for Worker {
     type Error = StoreError;
 
     fn name(&self) -> String {
         "events".to_owned()
     }
 
-    fn correct(&mut self, cause: Cause, now_ms: i64, around: &Surroundings) -> Result<(), StoreError> {
-        if cause == Cause::Start { self.recover(now_ms, around.pulse) } else { Ok(()) }
+    fn correct(&mut self, cause: StepCause, now_ms: i64, around: &LoopContext) -> Result<(), StoreError> {
+        if cause == StepCause::Start { self.recover(now_ms, around.pulse) } else { Ok(()) }
     }
 
-    fn work(&mut self, now_ms: i64, _: &Surroundings) -> Result<Next, StoreError> {
+    fn work(&mut self, now_ms: i64, _: &LoopContext) -> Result<NextStep, StoreError> {
         Ok(match self.step(now_ms)? {
-            Step::Worked => Next::AtOnce,
-            Step::Idle => Next::After(POLL),
+            WorkerStep::Worked => NextStep::AtOnce,
+            WorkerStep::Idle => NextStep::After(POLL),
         })
     }
 }
 
 /// Whether a failed batch may go better event by event.
 fn is_events_fault(error: &StoreError) -> bool {
-    error.verdict() != Verdict::Wait
+    error.verdict() != FailureVerdict::Wait
 }
 
 /// What an event's failure means for a batch that is taken as one. Only the database's own failures count further.
@@ -271,24 +276,24 @@ fn undo_all(error: ProjectionError) -> StoreError {
     }
 }
 
-fn read(mut pending: Pending) -> Work {
+fn read(mut pending: PendingEvent) -> BatchWork {
     let event = catch_unwind(|| objects::read(&pending))
         .unwrap_or_else(|panic| Err(ProjectionError::Panicked(panic_text(panic.as_ref()))));
     // What was read of it is all that is needed; two batches of bodies are in memory otherwise.
     pending.data = String::new();
-    Work { attempt: pending.attempts.saturating_add(1), pending, event }
+    BatchWork { attempt: pending.attempts.saturating_add(1), pending, event }
 }
 
 #[derive(Clone)]
 struct Terms {
-    context: Arc<Context>,
+    context: Arc<NotifyContext>,
     policy: RetryPolicy,
-    project: Project,
+    project: WorkerProject,
     now_ms: i64,
 }
 
 /// Projects one event and completes it, unless it is no longer pending.
-fn project_one(tx: &Tx, work: &Work, terms: &Terms) -> Result<(), ProjectionError> {
+fn project_one(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<(), ProjectionError> {
     let log_id = work.pending.log_id;
     if !inbox::is_pending(tx, log_id)? {
         return Ok(());
@@ -300,10 +305,10 @@ fn project_one(tx: &Tx, work: &Work, terms: &Terms) -> Result<(), ProjectionErro
 }
 
 /// The same for an event on its own; its failure is written down. `Err` only where the database is at fault.
-fn take(tx: &Tx, work: &Work, terms: &Terms) -> Result<Option<Ticket>, StoreError> {
+fn take(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<RetryTicket>, StoreError> {
     let Err(error) = in_savepoint(tx, |tx| project_one(tx, work, terms)) else { return Ok(None) };
     match (error.verdict(), error) {
-        (Verdict::Wait, ProjectionError::Store(error)) => Err(error),
+        (FailureVerdict::Wait, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
             let (pending, error) = (&work.pending, error.to_string());
             let basis = NotifyBasis::of(&terms.context, terms.now_ms);

@@ -18,23 +18,23 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::settings::NotifyBasis;
-use crate::base::entitlement::Answer;
+use crate::base::entitlement::EntitlementAnswer;
 use crate::base::ids;
 use crate::notify::event_type::EventType;
-use crate::objects::effective::{self, Answered};
+use crate::objects::effective::{self, StoredAnswer};
 use crate::objects::fact::AnswerChange;
-use crate::objects::subscription::{self, Subscription};
-use crate::objects::{Event, customer};
-use crate::store::outbox::{self, Kind, NewEffect, answers};
+use crate::objects::subscription::{self, SubscriptionWithItems};
+use crate::objects::{ProjectedEvent, customer};
+use crate::store::outbox::{self, NewEffect, OutboxKind, answers};
 use crate::store::{StoreError, Tx, inbox, settings};
-use crate::stripe::event::{Content, Snapshot};
+use crate::stripe::event::{EventContent, Snapshot};
 use crate::stripe::object;
 
 /// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
 pub const FORWARDED_S: i64 = 30 * 86_400;
 
 /// An event for the application.
-pub(crate) struct News<'a, T> {
+pub(crate) struct NewsItem<'a, T> {
     /// Its type.
     pub event_type: EventType,
     /// What it is about; one event per type and key.
@@ -49,13 +49,13 @@ pub(crate) struct News<'a, T> {
 
 /// What is sent, by the convention.
 #[derive(Serialize)]
-struct Envelope<'a, T> {
+struct EventBody<'a, T> {
     r#type: &'a str,
     timestamp: String,
     data: &'a T,
 }
 
-impl<T: Serialize> Envelope<'_, T> {
+impl<T: Serialize> EventBody<'_, T> {
     fn text(&self) -> Result<String, StoreError> {
         serde_json::to_string(self).map_err(|error| StoreError::Sql(error.to_string()))
     }
@@ -73,12 +73,12 @@ pub(crate) struct OfUser<'a, T> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(crate) fn tell<T: Serialize>(tx: &Tx, news: &News<T>, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(crate) fn tell<T: Serialize>(tx: &Tx, news: &NewsItem<T>, basis: NotifyBasis) -> Result<(), StoreError> {
     let event_type = news.event_type.as_str();
     if !basis.notify.is_wanted(event_type) {
         return Ok(());
     }
-    let payload = Envelope { r#type: event_type, timestamp: rfc3339(news.at_s), data: news.data }.text()?;
+    let payload = EventBody { r#type: event_type, timestamp: rfc3339(news.at_s), data: news.data }.text()?;
     put(tx, event_type, news.key, (news.user_id, &payload), basis)
 }
 
@@ -92,7 +92,7 @@ fn put(
     for subscriber in basis.notify.subscribers(event_type) {
         let dedupe_key = format!("webhook:{}:{event_type}:{key}", subscriber.url);
         let new = NewEffect {
-            kind: Kind::Webhook,
+            kind: OutboxKind::Webhook,
             dedupe_key: &dedupe_key,
             user_id,
             target: Some(&subscriber.url),
@@ -111,7 +111,7 @@ pub(crate) fn rfc3339(at_s: i64) -> String {
 }
 
 /// Forwards the original event, byte for byte.
-pub(crate) fn forward(tx: &Tx, event: &Event, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(crate) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     if basis.notify.webhooks.is_empty() {
         return Ok(());
     }
@@ -122,14 +122,14 @@ pub(crate) fn forward(tx: &Tx, event: &Event, basis: NotifyBasis) -> Result<(), 
     }
     let Some(body) = inbox::find_payload(tx, &event.id)? else { return Ok(()) };
     let body = RawValue::from_string(body)?;
-    let payload = Envelope { r#type: &event_type, timestamp: rfc3339(event.created), data: &body }.text()?;
+    let payload = EventBody { r#type: &event_type, timestamp: rfc3339(event.created), data: &body }.text()?;
     let user_id = concerned(tx, event)?;
     put(tx, &event_type, &event.id, (user_id.as_deref(), &payload), basis)
 }
 
 /// The user whom an event concerns, as far as is known.
-fn concerned(tx: &Tx, event: &Event) -> Result<Option<String>, StoreError> {
-    let (None, Content::Snapshot(Snapshot { object: shown, .. })) = (&event.account, &event.content) else {
+fn concerned(tx: &Tx, event: &ProjectedEvent) -> Result<Option<String>, StoreError> {
+    let (None, EventContent::Snapshot(Snapshot { object: shown, .. })) = (&event.account, &event.content) else {
         return Ok(None);
     };
     let kind = shown.get("object").and_then(Value::as_str);
@@ -146,7 +146,7 @@ fn concerned(tx: &Tx, event: &Event) -> Result<Option<String>, StoreError> {
 }
 
 /// What of an answer counts when it is asked whether it has changed: all but how fresh it is.
-fn counted(answer: &Answer) -> Value {
+fn counted(answer: &EntitlementAnswer) -> Value {
     json!({
         "entitled": answer.entitled, "tier": answer.tier, "reason": answer.reason.as_str(), "status": answer.status,
         "subscription_id": answer.subscription_id, "price_id": answer.price_id, "valid_until": answer.valid_until,
@@ -154,7 +154,7 @@ fn counted(answer: &Answer) -> Value {
     })
 }
 
-fn counted_before(before: &Answered) -> Value {
+fn counted_before(before: &StoredAnswer) -> Value {
     json!({
         "entitled": before.entitled, "tier": before.tier, "reason": before.reason, "status": before.status,
         "subscription_id": before.subscription_id, "price_id": before.price_id, "valid_until": before.valid_until,
@@ -173,11 +173,11 @@ pub(crate) fn entitlement(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) ->
 pub(crate) fn answer_changed(
     tx: &Tx,
     user_id: &str,
-    before: Option<&Answered>,
+    before: Option<&StoredAnswer>,
     basis: NotifyBasis,
 ) -> Result<(), StoreError> {
     let now = effective::find_answered(tx, user_id)?;
-    let counted = |row: Option<&Answered>| {
+    let counted = |row: Option<&StoredAnswer>| {
         row.map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before)
     };
     announce_change(tx, user_id, (counted(before), counted(now.as_ref())), basis)
@@ -221,9 +221,9 @@ fn put_answer(
 ) -> Result<(), StoreError> {
     let at = rfc3339(basis.now_ms.div_euclid(1000));
     let event_type = EventType::EntitlementChanged.as_str();
-    let payload = Envelope { r#type: event_type, timestamp: at, data }.text()?;
+    let payload = EventBody { r#type: event_type, timestamp: at, data }.text()?;
     let new = NewEffect {
-        kind: Kind::Webhook,
+        kind: OutboxKind::Webhook,
         dedupe_key: &format!("webhook:{url}:{event_type}:{key}"),
         user_id: Some(user_id),
         target: Some(url),
@@ -241,17 +241,17 @@ fn of_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
 }
 
 /// Tells that a subscription is another than before.
-pub(crate) fn subscription(tx: &Tx, present: &Subscription, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(crate) fn subscription(tx: &Tx, present: &SubscriptionWithItems, basis: NotifyBasis) -> Result<(), StoreError> {
     let row = &present.row;
     let user_id = subscription::find_user(tx, &row.stripe_subscription_id)?;
     let (key, sequence) = of_change(tx, basis)?;
     let data = shown(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
-    tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
+    tell(tx, &NewsItem { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 
-fn shown(Subscription { row, items }: &Subscription, user_id: Option<&str>, sequence: i64) -> Value {
+fn shown(SubscriptionWithItems { row, items }: &SubscriptionWithItems, user_id: Option<&str>, sequence: i64) -> Value {
     let items: Vec<Value> = items
         .iter()
         .map(|item| {

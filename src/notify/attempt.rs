@@ -1,7 +1,7 @@
 //! One attempt to send a mail or an event, as the lane that makes it and the sender that performs it see it. Called by
 //! `delivery`, and by whatever sends.
 
-use crate::store::outbox::Effect;
+use crate::store::outbox::OutboxEffect;
 
 /// The target of mails in the outbox.
 pub const MAIL: &str = "mail";
@@ -29,4 +29,4 @@ pub enum DeliveryOutcome {
 }
 
 /// Performs one effect at a time, unix milliseconds.
-pub type DeliveryAttempt = Box<dyn Fn(&Effect, i64) -> DeliveryOutcome + Send>;
+pub type DeliveryAttempt = Box<dyn Fn(&OutboxEffect, i64) -> DeliveryOutcome + Send>;

@@ -14,8 +14,8 @@ use ureq::http::Uri;
 use crate::base::secret::Secret;
 use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
 use crate::notify::text::Text;
-use crate::store::outbox::{self, Kind, NewEffect, answers};
-use crate::store::{Reader, StoreError, Tx, webhook_endpoints};
+use crate::store::outbox::{self, NewEffect, OutboxKind, answers};
+use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// So long without success, and tried on so many days, disables an endpoint.
@@ -47,7 +47,7 @@ impl EndpointSettings {
 
 /// An endpoint whose health is kept.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub struct EndpointLane {
     /// As configured.
     pub url: String,
     /// Changes with its configuration.
@@ -77,7 +77,7 @@ pub fn origin(url: &str) -> String {
     parts.map_or_else(|| "an endpoint".to_owned(), |(scheme, authority)| format!("{scheme}://{authority}"))
 }
 
-impl Endpoint {
+impl EndpointLane {
     /// Notes that it is configured, before anything is sent to it.
     ///
     /// # Errors
@@ -90,12 +90,12 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn is_enabled(&self, reader: &Reader) -> Result<bool, StoreError> {
+    pub fn is_enabled(&self, reader: &StoreReader) -> Result<bool, StoreError> {
         Ok(webhook_endpoints::find(reader, &self.url)?.is_none_or(|endpoint| endpoint.disabled_at_ms.is_none()))
     }
 
     /// How many of its events may be sent now, one or `most`; `None`: none.
-    pub(crate) fn room(&self, reader: &Reader, most: usize, now_ms: i64) -> Result<Option<usize>, StoreError> {
+    pub(crate) fn room(&self, reader: &StoreReader, most: usize, now_ms: i64) -> Result<Option<usize>, StoreError> {
         let found = webhook_endpoints::find(reader, &self.url)?;
         let Some(found) = found.filter(|found| found.disabled_at_ms.is_some()) else { return Ok(Some(most)) };
         Ok(found.probe_at_ms.is_none_or(|probe_at_ms| probe_at_ms <= now_ms).then_some(1))
@@ -167,7 +167,7 @@ impl Endpoint {
         let dedupe_key = NoticeMail::dedupe_key(notice.kind(), &EndpointFacts::key(&self.url, now_ms));
         let payload = NoticeMail { notice, to: Some(to.to_owned()), user: Addressee::default() }.payload()?;
         let new = NewEffect {
-            kind: Kind::Mail,
+            kind: OutboxKind::Mail,
             dedupe_key: &dedupe_key,
             user_id: None,
             target: Some(crate::notify::attempt::MAIL),

@@ -9,12 +9,12 @@ use crate::base::dunning::OLD_NEWS_S;
 use crate::base::entitlement;
 use crate::base::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, PaymentFacts};
-use crate::notify::post::{self, Mail, Recipient};
-use crate::notify::text::{Link, Text};
+use crate::notify::post::{self, CustomerMail, MailRecipient};
+use crate::notify::text::{SafeLink, Text};
 use crate::objects::invoice::{self, SentInvoice};
 use crate::objects::payment_failures;
 use crate::objects::subscription::{self, ShownSubscription};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
 pub(super) fn grace_end(shown: &ShownSubscription, basis: NotifyBasis) -> Option<i64> {
@@ -37,11 +37,11 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
         return Ok(());
     }
     let facts = facts(tx, (&shown, &invoice), end, basis)?;
-    let recipient = Recipient::of_customer(tx, Some(&shown.subscription.stripe_customer_id), Some(&invoice.id))?;
+    let recipient = MailRecipient::of_customer(tx, Some(&shown.subscription.stripe_customer_id), Some(&invoice.id))?;
     let key = format!("{}:1", invoice.id);
     let post = |notice: Notice, at_s: i64| {
         let not_before_ms = at_s.saturating_mul(1000);
-        post::post(tx, Mail { notice, key: &key, recipient: &recipient, not_before_ms }, None, basis)
+        post::post(tx, CustomerMail { notice, key: &key, recipient: &recipient, not_before_ms }, None, basis)
     };
     let warning_at = end.saturating_sub(basis.notify.warning_s).max(now_s);
     if warning_at < end {
@@ -68,8 +68,8 @@ fn facts(
         grace_period_end: Some(end),
         tier: entitlement::tier_bought(&shown.facts(), basis.policy).map(Text::from),
         invoice_number: told.and_then(|told| told.number.as_deref()).map(Text::from),
-        hosted_invoice_url: told.and_then(|told| told.hosted_invoice_url.as_deref()).map(Link::from),
-        invoice_pdf: told.and_then(|told| told.invoice_pdf.as_deref()).map(Link::from),
+        hosted_invoice_url: told.and_then(|told| told.hosted_invoice_url.as_deref()).map(SafeLink::from),
+        invoice_pdf: told.and_then(|told| told.invoice_pdf.as_deref()).map(SafeLink::from),
         sent: true,
         ..PaymentFacts::default()
     })
@@ -77,7 +77,7 @@ fn facts(
 
 /// What speaks by now against one of these mails, which were written for this subscription and invoice.
 pub(crate) fn against(
-    reader: &Reader,
+    reader: &StoreReader,
     kind: NoticeKind,
     facts: &PaymentFacts,
     basis: NotifyBasis,
@@ -97,7 +97,7 @@ pub(crate) fn against(
     if now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(Some("it could not be sent in time"));
     }
-    let all: Vec<entitlement::Subscription> =
+    let all: Vec<entitlement::SubscriptionInput> =
         notices::beside(reader, &shown)?.iter().map(ShownSubscription::facts).collect();
     let is_covered = entitlement::is_covered(&all, subscription_id, basis.policy, now_s);
     Ok(is_covered.then_some("another subscription gives as much"))

@@ -23,20 +23,20 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use letter::Letter;
-use message::{Content, Sender};
-use overrides::{Overrides, Part};
-use transport::Door;
+use message::{MailContent, MailSender};
+use overrides::{Overrides, TemplatePart};
+use transport::SmtpAddress;
 
 use crate::base::host;
 use crate::base::thread::Stop;
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 use crate::notify::notice::NoticeMail;
 use crate::notify::text::one_line;
 pub use overrides::PLACEHOLDERS;
 
 /// How a connection to a mail server is secured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Security {
+pub enum SmtpSecurity {
     /// It begins plain and must turn to TLS.
     StartTls,
     /// TLS from the first byte.
@@ -47,13 +47,13 @@ pub enum Security {
 
 /// The mail server. Its `Debug` leaves the password out.
 #[derive(Clone)]
-pub struct Server {
+pub struct SmtpServer {
     /// Its name or address.
     pub host: String,
     /// Its port.
     pub port: u16,
     /// How the connection is secured.
-    pub security: Security,
+    pub security: SmtpSecurity,
     /// User name and password.
     pub login: Option<(String, String)>,
     /// Certificates of an authority that is trusted beside the well-known ones.
@@ -62,15 +62,15 @@ pub struct Server {
     pub timeout: Duration,
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for SmtpServer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Server").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        out.debug_struct("SmtpServer").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
 }
 
 /// What a mailer is made from.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct MailSettings {
     /// Who mails are from: an address, with or without a name.
     pub from: String,
     /// Where answers go, if not there.
@@ -80,7 +80,7 @@ pub struct Settings {
     /// A folder with templates that stand in for ours.
     pub templates: Option<PathBuf>,
     /// The mail server.
-    pub server: Server,
+    pub server: SmtpServer,
 }
 
 /// Why a mail was not sent, or a mailer not made. It names no address.
@@ -92,23 +92,23 @@ pub enum MailError {
     /// It failed.
     #[error("{text}")]
     Failed {
-        /// [`Verdict::Wait`]: it was broken off, because it is time to stop, before the server could have taken it.
-        verdict: Verdict,
+        /// [`FailureVerdict::Wait`]: it was broken off, because it is time to stop, before the server could have taken it.
+        verdict: FailureVerdict,
         /// Why.
         text: String,
     },
 }
 
 impl MailError {
-    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+    fn new(verdict: FailureVerdict, text: impl Into<String>) -> Self {
         Self::Failed { verdict, text: text.into() }
     }
 
     /// What is to become of the mail.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> FailureVerdict {
         match self {
-            Self::NoAddress => Verdict::GiveUp,
+            Self::NoAddress => FailureVerdict::GiveUp,
             Self::Failed { verdict, .. } => *verdict,
         }
     }
@@ -116,7 +116,7 @@ impl MailError {
 
 /// A mail that a server has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
+pub struct MailSent {
     /// Its Message-ID, in angle brackets.
     pub message_id: String,
     /// What the server said, without addresses.
@@ -136,10 +136,10 @@ pub struct Rendered {
 
 /// Writes and sends mails.
 pub struct Mailer {
-    sender: Sender,
+    sender: MailSender,
     product: String,
     overrides: Overrides,
-    door: Door,
+    door: SmtpAddress,
 }
 
 #[derive(askama::Template)]
@@ -168,10 +168,10 @@ impl Mailer {
     ///
     /// # Errors
     /// All that is wrong, one per line, each with its key or file.
-    pub fn new(settings: Settings) -> Result<Self, MailError> {
-        let never = |text: String| MailError::new(Verdict::GiveUp, text);
+    pub fn new(settings: MailSettings) -> Result<Self, MailError> {
+        let never = |text: String| MailError::new(FailureVerdict::GiveUp, text);
         let server = settings.server;
-        if server.security == Security::None && !host::is_this_machine(&server.host) {
+        if server.security == SmtpSecurity::None && !host::is_this_machine(&server.host) {
             let text = "notify.smtp.security must not be \"none\" for a mail server on another machine";
             return Err(never(text.to_owned()));
         }
@@ -182,7 +182,12 @@ impl Mailer {
         let overrides = overrides.map_err(|faults| never(faults.join("\n")))?.unwrap_or_default();
         let named = settings.product.or_else(|| from.name.clone()).map(|name| one_line(&name, MAX_PRODUCT));
         let product = named.filter(|name| !name.is_empty()).unwrap_or_else(|| from.email.domain().to_owned());
-        Ok(Self { sender: Sender { from, reply_to }, product, overrides, door: Door::new(server).map_err(never)? })
+        Ok(Self {
+            sender: MailSender { from, reply_to },
+            product,
+            overrides,
+            door: SmtpAddress::new(server).map_err(never)?,
+        })
     }
 
     /// Breaks a conversation off when it is told to stop.
@@ -206,20 +211,21 @@ impl Mailer {
         let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
         let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());
         let own = |part| self.overrides.fill(kind, part, &values);
-        let broken =
-            |error: askama::Error| MailError::new(Verdict::GiveUp, format!("the mail cannot be written: {error}"));
-        let text = match own(Part::Text) {
+        let broken = |error: askama::Error| {
+            MailError::new(FailureVerdict::GiveUp, format!("the mail cannot be written: {error}"))
+        };
+        let text = match own(TemplatePart::Text) {
             Some(text) => text,
             None => TextPart { letter, greeting, reason, product }.render().map_err(broken)?,
         };
-        let html = match own(Part::Html) {
+        let html = match own(TemplatePart::Html) {
             Some(html) => html,
             None => {
                 let colour = letter.tone.colour();
                 HtmlPart { letter, greeting, reason, product, colour }.render().map_err(broken)?
             }
         };
-        let subject = own(Part::Subject).unwrap_or_else(|| letter.subject.clone());
+        let subject = own(TemplatePart::Subject).unwrap_or_else(|| letter.subject.clone());
         Ok(Rendered { subject, text, html })
     }
 
@@ -227,8 +233,8 @@ impl Mailer {
     ///
     /// # Errors
     /// When it was not sent; [`MailError::verdict`] says whether to try again.
-    pub fn send(&self, payload: &Value, message_id_seed: &str) -> Result<Sent, MailError> {
-        let never = |text: String| MailError::new(Verdict::GiveUp, text);
+    pub fn send(&self, payload: &Value, message_id_seed: &str) -> Result<MailSent, MailError> {
+        let never = |text: String| MailError::new(FailureVerdict::GiveUp, text);
         let mail = read(payload)?;
         let Some(to) = mail.to.as_deref().map(str::trim).filter(|to| !to.is_empty()) else {
             return Err(MailError::NoAddress);
@@ -237,14 +243,15 @@ impl Mailer {
         let Rendered { subject, text, html } = self.write(&mail)?;
         let message_id = self.sender.message_id(message_id_seed);
         let mailbox = Mailbox::new(mail.user.name(), to.clone());
-        let message = self.sender.message(mailbox, Content { subject, text, html }, &message_id).map_err(never)?;
+        let message = self.sender.message(mailbox, MailContent { subject, text, html }, &message_id).map_err(never)?;
         let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
-        Ok(Sent { message_id, answer })
+        Ok(MailSent { message_id, answer })
     }
 }
 
 /// Reads a row's payload. What is in it is not quoted: it goes into logs.
 fn read(payload: &Value) -> Result<NoticeMail, MailError> {
-    NoticeMail::deserialize(payload)
-        .map_err(|error| MailError::new(Verdict::GiveUp, format!("the row is no mail that this tilld knows: {error}")))
+    NoticeMail::deserialize(payload).map_err(|error| {
+        MailError::new(FailureVerdict::GiveUp, format!("the row is no mail that this tilld knows: {error}"))
+    })
 }

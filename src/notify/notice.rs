@@ -14,13 +14,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::settings::NotifyBasis;
-use super::text::{Link, Text, personal_name};
+use super::text::{SafeLink, Text, personal_name};
 use super::{invoiced, notices};
 use crate::base::dunning::OLD_NEWS_S;
 use crate::base::notice_kind::NoticeKind;
 use crate::objects::dunning_attempts;
 use crate::objects::{invoice, subscription};
-use crate::store::{Reader, StoreError, dead_letters, webhook_endpoints};
+use crate::store::{StoreError, StoreReader, dead_letters, webhook_endpoints};
 
 /// Something to be told to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,9 +76,9 @@ pub(crate) struct PaymentFacts {
     pub(crate) due_date: Option<i64>,
     pub(crate) invoice_number: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hosted_invoice_url: Option<Link>,
+    pub(crate) hosted_invoice_url: Option<SafeLink>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) invoice_pdf: Option<Link>,
+    pub(crate) invoice_pdf: Option<SafeLink>,
     /// What the invoice is for; of what has ended, what was had.
     pub(crate) tier: Option<Text>,
     /// What the user has now.
@@ -114,9 +114,9 @@ pub(crate) struct InvoiceFacts {
     pub(crate) period_start: Option<i64>,
     pub(crate) period_end: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hosted_invoice_url: Option<Link>,
+    pub(crate) hosted_invoice_url: Option<SafeLink>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) invoice_pdf: Option<Link>,
+    pub(crate) invoice_pdf: Option<SafeLink>,
     pub(crate) finalized_at: Option<i64>,
 }
 
@@ -310,7 +310,7 @@ impl Notice {
     /// When the database cannot be read.
     pub(crate) fn against(
         &self,
-        reader: &Reader,
+        reader: &StoreReader,
         (id, key): (i64, &str),
         basis: NotifyBasis,
     ) -> Result<Option<String>, StoreError> {
@@ -342,7 +342,7 @@ impl Notice {
 }
 
 impl TrialFacts {
-    fn against(&self, reader: &Reader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
+    fn against(&self, reader: &StoreReader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
         let known = subscription::find(reader, self.subscription_id.raw())?;
         let is_over = self.trial_end.is_some_and(|end| end <= basis.now_ms.div_euclid(1000));
         Ok(match known {
@@ -357,7 +357,7 @@ impl TrialFacts {
 }
 
 impl InvoiceFacts {
-    fn against(&self, reader: &Reader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
+    fn against(&self, reader: &StoreReader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
         let status = invoice::find_status(reader, self.invoice_id.raw())?.unwrap_or_default();
         let finalized_at = self.finalized_at.unwrap_or(i64::MAX);
         Ok(match status.as_str() {
@@ -372,14 +372,14 @@ impl InvoiceFacts {
 }
 
 impl DeadLetterFacts {
-    fn against(&self, reader: &Reader) -> Result<Option<&'static str>, StoreError> {
+    fn against(&self, reader: &StoreReader) -> Result<Option<&'static str>, StoreError> {
         let is_dead = dead_letters::find(reader, self.event_id.raw())?.is_some();
         Ok((!is_dead).then_some("the event is no dead letter any more"))
     }
 }
 
 impl EndpointFacts {
-    fn against(reader: &Reader, key: Option<&str>) -> Result<Option<&'static str>, StoreError> {
+    fn against(reader: &StoreReader, key: Option<&str>) -> Result<Option<&'static str>, StoreError> {
         let url = key.and_then(Self::url_of);
         let found = url.map_or(Ok(None), |url| webhook_endpoints::find(reader, url))?;
         Ok(found.filter(|found| found.disabled_at_ms.is_none()).map(|_| "the endpoint takes its events again"))
@@ -416,7 +416,7 @@ mod tests {
         let facts = PaymentFacts {
             invoice_id: Text::from("in_1"),
             amount: Some(1200),
-            hosted_invoice_url: Some(Link::from("https://pay.example/in_1")),
+            hosted_invoice_url: Some(SafeLink::from("https://pay.example/in_1")),
             ..PaymentFacts::default()
         };
         let user = Addressee::new(Some("user_1"), Some("Jane"));

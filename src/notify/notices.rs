@@ -2,29 +2,32 @@
 //! facts: a row in `dunning_attempts`, its mail and the application's events in the outbox. Called by the families after
 //! all that follows from an event is computed, and by `tick` when time alone calls for one.
 
-use super::announce::{self, News, OfUser};
+use super::announce::{self, NewsItem, OfUser};
 use super::invoiced;
 use super::settings::NotifyBasis;
-use crate::base::dunning::{self, Case, Delinquency, DueNotice, Ended, Heard, Policy, Settled, Verdict, Why, Written};
+use crate::base::dunning::{
+    self, CaseEnd, CaseSettled, Delinquency, DueNotice, DunningCase, DunningPolicy, NoticeReason, NoticeVerdict,
+    PaymentNews, WrittenNotice,
+};
 use crate::base::entitlement;
 use crate::base::notice_kind::NoticeKind;
 use crate::base::ownership;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Notice, PaymentFacts};
-use crate::notify::post::{self, Mail, Recipient};
-use crate::notify::text::{Link, Text};
-use crate::objects::dunning_attempts::{self, Mailed, NewAttempt, Told};
-use crate::objects::payment_failures::{self, Dunned};
+use crate::notify::post::{self, CustomerMail, MailRecipient};
+use crate::notify::text::{SafeLink, Text};
+use crate::objects::dunning_attempts::{self, MailedNotice, NewAttempt, NoticeAttempt};
+use crate::objects::payment_failures::{self, DunnedCase};
 use crate::objects::subscription::{self, SubscriptionRow};
 use crate::objects::{customer, invoice};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// A mail about a failed attempt waits so long, in milliseconds: Stripe says more about the same attempt in a second event.
 pub const HOLD_MS: i64 = 60_000;
 
 /// What is known around a case.
-struct Surroundings {
-    case: Dunned,
+struct NoticeSurroundings {
+    case: DunnedCase,
     /// Who is written to: whose the customer is.
     user_id: Option<String>,
     /// Who is told of in events: whose the subscription is, unless a reference alone says so.
@@ -37,7 +40,7 @@ struct Surroundings {
     /// Whoever pays has cancelled.
     leaving: bool,
     grace: Option<Delinquency>,
-    ended: Option<Ended>,
+    ended: Option<CaseEnd>,
     /// Since when a payment is missing, or was when Stripe ended the subscription, unix seconds.
     missing_since: Option<i64>,
     tiers: Tiers,
@@ -54,15 +57,15 @@ struct Tiers {
     now: Option<String>,
 }
 
-fn policy(basis: NotifyBasis) -> Policy {
-    Policy { grace_s: basis.policy.grace_period_s, warning_s: basis.notify.warning_s }
+fn policy(basis: NotifyBasis) -> DunningPolicy {
+    DunningPolicy { grace_s: basis.policy.grace_period_s, warning_s: basis.notify.warning_s }
 }
 
 /// Writes down the notices that a case calls for, and when to look at it again. No case: nothing to do.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: NotifyBasis) -> Result<(), StoreError> {
+pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&PaymentNews>, basis: NotifyBasis) -> Result<(), StoreError> {
     let Some(case) = payment_failures::find_dunned(tx, invoice_id)? else { return Ok(()) };
     let around = surroundings(tx, case, basis)?;
     let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
@@ -78,19 +81,23 @@ pub fn review(tx: &Tx, invoice_id: &str, heard: Option<&Heard>, basis: NotifyBas
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn against(reader: &Reader, mailed: &Mailed, basis: NotifyBasis) -> Result<Option<Why>, StoreError> {
+pub fn against(
+    reader: &StoreReader,
+    mailed: &MailedNotice,
+    basis: NotifyBasis,
+) -> Result<Option<NoticeReason>, StoreError> {
     let case = payment_failures::find_dunned(reader, &mailed.invoice_id)?;
     let (Some(case), Some(kind)) = (case, NoticeKind::of(&mailed.kind)) else { return Ok(None) };
     let around = surroundings(reader, case, basis)?;
     let told = dunning_attempts::find_told(reader, around.case.id)?;
     let (attempt, failed_at) = (mailed.attempt, around.case.last_failed_at);
-    let written = Written { kind, attempt, failed_at, failure_sent: told.sent };
+    let written = WrittenNotice { kind, attempt, failed_at, failure_sent: told.sent };
     let now_s = basis.now_ms.div_euclid(1000);
     Ok(dunning::against(&standing(&around, told), &written, policy(basis), now_s))
 }
 
-fn standing(around: &Surroundings, told: Told) -> Case {
-    Case {
+fn standing(around: &NoticeSurroundings, told: NoticeAttempt) -> DunningCase {
+    DunningCase {
         attempt: around.case.attempt_count.max(1),
         settled: settled(&around.case),
         first_payment: is_first_payment(around),
@@ -106,7 +113,7 @@ fn standing(around: &Surroundings, told: Told) -> Case {
 /// What a subscription's user has, as far as a mail about it may rest on that: what a stranger links to the user by a
 /// reference covers nothing, and of what the user has the stranger hears nothing.
 pub(super) fn beside(
-    reader: &Reader,
+    reader: &StoreReader,
     shown: &subscription::ShownSubscription,
 ) -> Result<Vec<subscription::ShownSubscription>, StoreError> {
     let Some(user_id) = shown.user_id.as_deref().filter(|_| ownership::may_be_called(shown.linked_by)) else {
@@ -127,23 +134,23 @@ pub(crate) fn review_subscription(tx: &Tx, subscription_id: &str, basis: NotifyB
     invoiced::review(tx, subscription_id, basis)
 }
 
-fn settled(case: &Dunned) -> Option<Settled> {
+fn settled(case: &DunnedCase) -> Option<CaseSettled> {
     let at = case.resolved_at_ms?.div_euclid(1000);
-    Some(Settled { paid: case.resolution.as_deref() == Some("paid"), at })
+    Some(CaseSettled { paid: case.resolution.as_deref() == Some("paid"), at })
 }
 
 /// A subscription that has never been anything but incomplete. One that is paid by bank transfer is active at once.
-fn is_first_payment(around: &Surroundings) -> bool {
+fn is_first_payment(around: &NoticeSurroundings) -> bool {
     let begins = around.invoice.as_ref().and_then(|told| told.billing_reason.as_deref()) == Some("subscription_create");
     begins && matches!(around.status.as_deref(), None | Some("incomplete" | "incomplete_expired"))
 }
 
-fn surroundings(tx: &Reader, case: Dunned, basis: NotifyBasis) -> Result<Surroundings, StoreError> {
+fn surroundings(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<NoticeSurroundings, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customer::find_owner(tx, id))?;
     let invoice = invoice::find_details(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
     let tiers = Tiers::default();
-    let mut around = Surroundings {
+    let mut around = NoticeSurroundings {
         case,
         user_id,
         subscriber,
@@ -163,7 +170,7 @@ fn surroundings(tx: &Reader, case: Dunned, basis: NotifyBasis) -> Result<Surroun
     if ownership::may_be_called(shown.linked_by) {
         around.subscriber.clone_from(&shown.user_id);
     }
-    let all: Vec<entitlement::Subscription> =
+    let all: Vec<entitlement::SubscriptionInput> =
         beside(tx, &shown)?.iter().map(subscription::ShownSubscription::facts).collect();
     around.tiers = Tiers {
         bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
@@ -177,7 +184,7 @@ fn surroundings(tx: &Reader, case: Dunned, basis: NotifyBasis) -> Result<Surroun
         shown.subscription.cancellation_reason.as_deref() == Some("payment_failed") && !shown.customer_deleted;
     if let Some((speaker, since)) = payment_failures::find_ended_speaker(tx, &subscription_id)?.filter(|_| is_lost) {
         around.missing_since = Some(since);
-        around.ended = Some(Ended {
+        around.ended = Some(CaseEnd {
             at: shown.subscription.ended_at.unwrap_or(shown.subscription.event_created),
             speaks: speaker == around.case.invoice_id,
             downgraded: recorded(NoticeKind::SubscriptionDowngraded, since)?,
@@ -209,13 +216,19 @@ pub(super) fn is_leaving(row: &SubscriptionRow) -> bool {
 }
 
 /// Writes a notice down, unless it is on record.
-fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: NotifyBasis) -> Result<(), StoreError> {
+fn record(
+    tx: &Tx,
+    around: &NoticeSurroundings,
+    due: DueNotice,
+    by_mail: bool,
+    basis: NotifyBasis,
+) -> Result<(), StoreError> {
     let about_grace = matches!(due.kind, NoticeKind::GracePeriodWarning | NoticeKind::SubscriptionDowngraded);
     let against = match due.verdict {
-        Verdict::Tell => None,
-        Verdict::Skip(why) => Some(why),
+        NoticeVerdict::Tell => None,
+        NoticeVerdict::Skip(why) => Some(why),
     };
-    let (why, is_told) = (against.map(Why::as_str), against.is_none_or(Why::is_about_mail));
+    let (why, is_told) = (against.map(NoticeReason::as_str), against.is_none_or(NoticeReason::is_about_mail));
     let attempt = NewAttempt {
         case_id: around.case.id,
         user_id: around.user_id.as_deref(),
@@ -235,13 +248,13 @@ fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: 
     let notice = Notice::of_case(due.kind, PaymentFacts { grace_period_end, ..facts });
     let Some(notice) = notice.filter(|_| why.is_none()) else { return Ok(()) };
     let case = &around.case;
-    let recipient = Recipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
+    let recipient = MailRecipient::of_customer(tx, case.customer_id.as_deref(), Some(&case.invoice_id))?;
     let key = format!("{}:{}", case.invoice_id, due.attempt);
     let hold_ms = if matches!(due.kind, NoticeKind::PaymentFailed | NoticeKind::PaymentRetry) { HOLD_MS } else { 0 };
     let not_before_ms = basis.now_ms.saturating_add(hold_ms);
-    let mail = Mail { notice, key: &key, recipient: &recipient, not_before_ms };
+    let mail = CustomerMail { notice, key: &key, recipient: &recipient, not_before_ms };
     let queued = if due.kind == NoticeKind::PaymentRecovered && basis.notify.mail && !by_mail {
-        Err(dunning::Why::Untold.as_str())
+        Err(dunning::NoticeReason::Untold.as_str())
     } else {
         post::queue(tx, mail, basis)?
     };
@@ -251,7 +264,7 @@ fn record(tx: &Tx, around: &Surroundings, due: DueNotice, by_mail: bool, basis: 
 /// Who reads a mail wants to know how long it works: a subscription that ends before does not, and what is over is none.
 fn end_for_the_customer(
     facts: &PaymentFacts,
-    around: &Surroundings,
+    around: &NoticeSurroundings,
     due: DueNotice,
     basis: NotifyBasis,
 ) -> Option<i64> {
@@ -263,7 +276,7 @@ fn end_for_the_customer(
 
 fn announce_to_application(
     tx: &Tx,
-    around: &Surroundings,
+    around: &NoticeSurroundings,
     due: DueNotice,
     facts: &PaymentFacts,
     basis: NotifyBasis,
@@ -279,11 +292,11 @@ fn announce_to_application(
     let user_id = around.subscriber.as_deref();
     let data = OfUser { facts: &facts.without_links(), user_id };
     let key = format!("{}:{}", case.invoice_id, due.attempt);
-    announce::tell(tx, &News { event_type, key: &key, user_id, at_s, data: &data }, basis)
+    announce::tell(tx, &NewsItem { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 
 /// What mails and events about a case are made from.
-fn facts(around: &Surroundings, due: DueNotice, basis: NotifyBasis) -> PaymentFacts {
+fn facts(around: &NoticeSurroundings, due: DueNotice, basis: NotifyBasis) -> PaymentFacts {
     let (case, invoice) = (&around.case, around.invoice.as_ref());
     let has_recovered = due.kind == NoticeKind::PaymentRecovered;
     // When a payment is heard of, Stripe's word that the subscription is active again is still on its way.
@@ -309,8 +322,8 @@ fn facts(around: &Surroundings, due: DueNotice, basis: NotifyBasis) -> PaymentFa
         settled_at: settled(case).map(|settled| settled.at),
         grace_period_end: grace_period_end(around, basis),
         invoice_number: invoice.and_then(|invoice| invoice.number.as_deref()).map(Text::from),
-        hosted_invoice_url: invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()).map(Link::from),
-        invoice_pdf: invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()).map(Link::from),
+        hosted_invoice_url: invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()).map(SafeLink::from),
+        invoice_pdf: invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()).map(SafeLink::from),
         tier: tier.as_deref().filter(|_| !is_lost).map(Text::from),
         tier_now: tier_now.map(Text::from),
         ended: around.ended.is_some(),
@@ -320,7 +333,7 @@ fn facts(around: &Surroundings, due: DueNotice, basis: NotifyBasis) -> PaymentFa
 }
 
 /// The end of the grace period, also where Stripe's word that there is one has not come yet. One that is settled has none.
-fn grace_period_end(around: &Surroundings, basis: NotifyBasis) -> Option<i64> {
+fn grace_period_end(around: &NoticeSurroundings, basis: NotifyBasis) -> Option<i64> {
     let case = &around.case;
     let status = around.status.as_deref()?;
     if settled(case).is_some() {

@@ -4,19 +4,19 @@
 
 use serde_json::Value;
 
-use super::announce::{self, News, OfUser};
+use super::announce::{self, NewsItem, OfUser};
 use super::settings::NotifyBasis;
 use crate::base::dunning::OLD_NEWS_S;
 use crate::base::entitlement;
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{DeadLetterFacts, DisputeFacts, InvoiceFacts, MissingFacts, Notice, TrialFacts};
-use crate::notify::post::{self, Mail, Recipient};
-use crate::notify::text::{Link, Text};
-use crate::objects::fact::Seen;
+use crate::notify::post::{self, CustomerMail, MailRecipient};
+use crate::notify::text::{SafeLink, Text};
+use crate::objects::fact::SeenObject;
 use crate::objects::subscription::{self, ItemRow, ShownSubscription};
 use crate::objects::{ProjectionError, customer};
 use crate::store::dead_letters::DeadLetter;
-use crate::store::mirror::{self, Key};
+use crate::store::mirror::{self, ObjectKey};
 use crate::store::{StoreError, Tx, settings};
 use crate::stripe::object;
 
@@ -26,14 +26,14 @@ const DEAD_LETTER_MAILS_PER_HOUR: u64 = 20;
 const FLOOD: &str = "enough mails about dead letters in this hour";
 
 /// An invoice is final: its number and its file exist now.
-pub(crate) fn invoice_finalized(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result<(), ProjectionError> {
+pub(crate) fn invoice_finalized(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result<(), ProjectionError> {
     let mailed = basis.notify.mail && basis.notify.invoice_finalized;
     if !(mailed || basis.notify.is_wanted(EventType::InvoiceFinalized.as_str())) {
         return Ok(());
     }
     let (id, shown) = (seen.id.as_str(), &seen.object);
     let customer_id = object::reference(shown, "customer");
-    let recipient = Recipient::of_customer(tx, customer_id, Some(id))?;
+    let recipient = MailRecipient::of_customer(tx, customer_id, Some(id))?;
     let (period_start, period_end) = object::invoice_period(shown)?;
     let facts = InvoiceFacts {
         invoice_id: Text::from(id),
@@ -46,12 +46,12 @@ pub(crate) fn invoice_finalized(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Res
         due_date: object::integer(shown, "due_date")?,
         period_start,
         period_end,
-        hosted_invoice_url: object::text(shown, "hosted_invoice_url")?.map(Link::from),
-        invoice_pdf: object::text(shown, "invoice_pdf")?.map(Link::from),
+        hosted_invoice_url: object::text(shown, "hosted_invoice_url")?.map(SafeLink::from),
+        invoice_pdf: object::text(shown, "invoice_pdf")?.map(SafeLink::from),
         finalized_at: Some(seen.at_s),
     };
     let user_id = recipient.user_id.as_deref();
-    let news = News {
+    let news = NewsItem {
         event_type: EventType::InvoiceFinalized,
         key: id,
         user_id,
@@ -60,21 +60,21 @@ pub(crate) fn invoice_finalized(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Res
     };
     if mailed {
         let notice = Notice::InvoiceFinalized(facts);
-        let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
+        let mail = CustomerMail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
         post::post(tx, mail, is_old(seen, basis).then_some(TOO_LATE), basis)?;
     }
     Ok(announce::tell(tx, &news, basis)?)
 }
 
 /// A trial ends in some days, Stripe says three.
-pub(crate) fn trial_will_end(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result<(), ProjectionError> {
+pub(crate) fn trial_will_end(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result<(), ProjectionError> {
     if !basis.notify.mail {
         return Ok(());
     }
     let (id, shown) = (seen.id.as_str(), &seen.object);
     let Some(trial_end) = object::integer(shown, "trial_end")? else { return Ok(()) };
     let customer_id = object::reference(shown, "customer");
-    let recipient = Recipient::of_customer(tx, customer_id, None)?;
+    let recipient = MailRecipient::of_customer(tx, customer_id, None)?;
     let Some(known) = subscription::find(tx, id)? else { return Ok(()) };
     let bought = known.facts();
     let tier = entitlement::tier_bought(&bought, basis.policy);
@@ -101,7 +101,7 @@ pub(crate) fn trial_will_end(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result
     };
     let key = format!("{id}:{trial_end}");
     let notice = Notice::TrialWillEnd(facts);
-    let mail = Mail { notice, key: &key, recipient: &recipient, not_before_ms: 0 };
+    let mail = CustomerMail { notice, key: &key, recipient: &recipient, not_before_ms: 0 };
     Ok(post::post(tx, mail, skipped, basis)?)
 }
 
@@ -124,7 +124,7 @@ fn price(tx: &Tx, shown: &Value, known: &ShownSubscription) -> Result<Option<Pri
             || price["billing_scheme"] == "tiered"
             || price["recurring"]["usage_type"] == "metered"
     };
-    let key = Key { object: "customer", id: &row.stripe_customer_id, livemode: row.livemode, account: "" };
+    let key = ObjectKey { object: "customer", id: &row.stripe_customer_id, livemode: row.livemode, account: "" };
     let customer = mirror::find(tx, key)?.and_then(|found| serde_json::from_str::<Value>(&found.data).ok());
     let is_unclear = !is_complete
         || row.items_partial
@@ -156,7 +156,7 @@ fn sum(items: &[ItemRow]) -> Option<Price> {
 }
 
 /// Somebody wants money back by way of the bank: evidence is due in days, so the operator hears of it however late.
-pub(crate) fn dispute_created(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Result<(), ProjectionError> {
+pub(crate) fn dispute_created(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result<(), ProjectionError> {
     let (id, shown) = (seen.id.as_str(), &seen.object);
     let due_by = shown.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
     let facts = DisputeFacts {
@@ -170,15 +170,15 @@ pub(crate) fn dispute_created(tx: &Tx, seen: &Seen, basis: NotifyBasis) -> Resul
         evidence_due_by: due_by,
         created: Some(object::integer(shown, "created")?.unwrap_or(seen.at_s)),
     };
-    let recipient = Recipient::operator(basis);
+    let recipient = MailRecipient::operator(basis);
     let notice = Notice::DisputeCreated(facts.clone());
-    let mail = Mail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
+    let mail = CustomerMail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
     post::post(tx, mail, None, basis)?;
     let user_id = owner_of_charge(tx, shown)?;
     let user_id = user_id.as_deref();
     let data = OfUser { facts: &facts, user_id };
     let (event_type, at_s) = (EventType::DisputeCreated, seen.at_s);
-    let news = News { event_type, key: id, user_id, at_s, data: &data };
+    let news = NewsItem { event_type, key: id, user_id, at_s, data: &data };
     Ok(announce::tell(tx, &news, basis)?)
 }
 
@@ -202,19 +202,19 @@ pub fn dead_letter(tx: &Tx, letter: &DeadLetter, basis: NotifyBasis) -> Result<(
         error: Some(Text::from(letter.error.as_str())),
         received_at: Some(letter.received_ms.div_euclid(1000)),
     };
-    let recipient = Recipient::operator(basis);
+    let recipient = MailRecipient::operator(basis);
     let (notice, key) = (Notice::WebhookDeadLetter(facts.clone()), letter.event_id.as_str());
-    let mail = Mail { notice, key, recipient: &recipient, not_before_ms: 0 };
+    let mail = CustomerMail { notice, key, recipient: &recipient, not_before_ms: 0 };
     let flood = basis.notify.mail && is_flood(tx, basis.now_ms)?;
     post::post(tx, mail, flood.then_some(FLOOD), basis)?;
     let at_s = letter.created_at_ms.div_euclid(1000);
-    let news = News { event_type: EventType::WebhookDeadLetter, key, user_id: None, at_s, data: &facts };
+    let news = NewsItem { event_type: EventType::WebhookDeadLetter, key, user_id: None, at_s, data: &facts };
     announce::tell(tx, &news, basis)
 }
 
 fn webhooks_missing(tx: &Tx, key: &str, facts: MissingFacts, basis: NotifyBasis) -> Result<(), StoreError> {
-    let (recipient, not_before_ms) = (Recipient::operator(basis), basis.now_ms);
-    let mail = Mail { notice: Notice::WebhooksMissing(facts), key, recipient: &recipient, not_before_ms };
+    let (recipient, not_before_ms) = (MailRecipient::operator(basis), basis.now_ms);
+    let mail = CustomerMail { notice: Notice::WebhooksMissing(facts), key, recipient: &recipient, not_before_ms };
     post::post(tx, mail, None, basis)
 }
 
@@ -249,6 +249,6 @@ fn is_flood(tx: &Tx, now_ms: i64) -> Result<bool, StoreError> {
     Ok(count > DEAD_LETTER_MAILS_PER_HOUR)
 }
 
-fn is_old(seen: &Seen, basis: NotifyBasis) -> bool {
+fn is_old(seen: &SeenObject, basis: NotifyBasis) -> bool {
     basis.now_ms.div_euclid(1000).saturating_sub(seen.at_s) > OLD_NEWS_S
 }

@@ -7,7 +7,7 @@ use crate::base::ownership;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::objects::user;
 use crate::objects::{customer, invoice};
-use crate::store::outbox::{self, Kind, NewEffect};
+use crate::store::outbox::{self, NewEffect, OutboxKind};
 use crate::store::{StoreError, Tx};
 
 /// The outcome where no mail is wanted.
@@ -17,8 +17,8 @@ pub(super) const NO_ADDRESS: &str = "skipped: no mail address is known";
 
 /// Who is written to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Recipient {
-    /// Mail address.
+pub(super) struct MailRecipient {
+    /// CustomerMail address.
     pub(super) to: Option<String>,
     /// The application's id of the user.
     pub(super) user_id: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Recipient {
     pub(super) name: Option<String>,
 }
 
-impl Recipient {
+impl MailRecipient {
     /// The customer: by what the application says of the user that it belongs to, else by what Stripe says. Never the user
     /// of what was bought: a `client_reference_id` may have named that one.
     pub(super) fn of_customer(
@@ -57,24 +57,24 @@ impl Recipient {
 }
 
 /// A mail to be.
-pub(super) struct Mail<'a> {
+pub(super) struct CustomerMail<'a> {
     /// What it says.
     pub(super) notice: Notice,
     /// What it is about; one mail per kind of notice and key.
     pub(super) key: &'a str,
     /// Who is written to.
-    pub(super) recipient: &'a Recipient,
+    pub(super) recipient: &'a MailRecipient,
     /// Not before then, unix milliseconds; it is judged again when it is sent. 0: at once.
     pub(super) not_before_ms: i64,
 }
 
-fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
+fn put(tx: &Tx, mail: CustomerMail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
     let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
     let recipient = mail.recipient;
     let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
     let payload = NoticeMail { notice: mail.notice, to: recipient.to.clone(), user }.payload()?;
     let new = NewEffect {
-        kind: Kind::Mail,
+        kind: OutboxKind::Mail,
         dedupe_key: &dedupe_key,
         user_id: recipient.user_id.as_deref(),
         target: Some(MAIL),
@@ -90,7 +90,7 @@ fn put(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result
 }
 
 /// Writes a mail of a case into the outbox: its row there, or why there is none.
-pub(super) fn queue(tx: &Tx, mail: Mail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
+pub(super) fn queue(tx: &Tx, mail: CustomerMail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
     if !basis.notify.mail {
         return Ok(Err(OFF));
     }
@@ -101,7 +101,7 @@ pub(super) fn queue(tx: &Tx, mail: Mail, basis: NotifyBasis) -> Result<Result<i6
 }
 
 /// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
-pub(super) fn post(tx: &Tx, mail: Mail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(super) fn post(tx: &Tx, mail: CustomerMail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
     if !basis.notify.mail {
         return Ok(());
     }

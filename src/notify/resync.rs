@@ -7,7 +7,7 @@ use super::announce;
 use super::settings::{NoticeSettings, NotifyBasis};
 use crate::base::thread::Stop;
 use crate::notify;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::notify::event_type::EventType;
 use crate::objects::derived;
 use crate::objects::user;
@@ -52,7 +52,7 @@ pub fn list_returning(store: &Store, notify: &NoticeSettings) -> Result<Vec<Stri
 /// When the database cannot take it.
 pub fn resync(
     store: &Store,
-    context: &Context,
+    context: &NotifyContext,
     (url, now_ms): (&str, i64),
     stop: Option<&Stop>,
 ) -> Result<usize, StoreError> {

@@ -1,8 +1,8 @@
 //! Who wants to hear of what, by the configuration. It must never know how a mail or a request is sent. Made by `daemon`,
 //! asked by whatever writes notices and events into the outbox.
 
-use crate::base::entitlement::Policy;
-use crate::notify::Context;
+use crate::base::entitlement::EntitlementPolicy;
+use crate::notify::NotifyContext;
 
 /// What operator and application want to be told, and whether customers are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,7 +56,7 @@ impl NoticeSettings {
 #[derive(Clone, Copy)]
 pub struct NotifyBasis<'a> {
     /// Plans and periods.
-    pub policy: &'a Policy,
+    pub policy: &'a EntitlementPolicy,
     /// Who wants to hear of what.
     pub notify: &'a NoticeSettings,
     /// Unix milliseconds.
@@ -66,7 +66,7 @@ pub struct NotifyBasis<'a> {
 impl<'a> NotifyBasis<'a> {
     /// By the configuration, now.
     #[must_use]
-    pub fn of(context: &'a Context, now_ms: i64) -> Self {
+    pub fn of(context: &'a NotifyContext, now_ms: i64) -> Self {
         Self { policy: &context.projection.policy, notify: &context.notices, now_ms }
     }
 }

@@ -37,9 +37,9 @@ impl<T: Into<String>> From<T> for Text {
 /// A link that somebody else wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Link(String);
+pub(crate) struct SafeLink(String);
 
-impl Link {
+impl SafeLink {
     /// The link, if it can be followed safely.
     #[must_use]
     pub(crate) fn safe(&self) -> Option<String> {
@@ -48,7 +48,7 @@ impl Link {
     }
 }
 
-impl<T: Into<String>> From<T> for Link {
+impl<T: Into<String>> From<T> for SafeLink {
     fn from(link: T) -> Self {
         Self(link.into())
     }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn only_plain_https_links_are_links() {
-        let link = |url: &str| Link::from(url).safe();
+        let link = |url: &str| SafeLink::from(url).safe();
         for wrong in ["http://x", "javascript:alert(1)", "https://x\r\ny", "https://x\"y", "https://x y", ""] {
             assert_eq!(link(wrong), None, "{wrong}");
         }

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::derived::Basis;
-use super::history::{self, Concern};
+use super::derived::DerivationBasis;
+use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field, refund};
+use super::{ProjectionError, ProjectionStep, WinningState, field, refund};
 use crate::base::object_kind::ObjectKind;
 use crate::store::Tx;
 use crate::stripe::object;
@@ -49,15 +49,15 @@ row! {
         refunded: bool = field::flag("refunded"),
         disputed: bool = field::lenient_flag("disputed"),
         currency: String = field::text("currency"),
-        status: String = |winner: &Winner| Ok(object::charge_status(&winner.object).to_owned()),
+        status: String = |winner: &WinningState| Ok(object::charge_status(&winner.object).to_owned()),
         failure_code: Option<String> = field::lenient_text("failure_code"),
         created: Option<i64> = field::lenient_integer("created"),
     }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     let customer_id = object::reference(&step.snapshot.object, "customer");
-    let concern = Concern { customer_id, ..Concern::default() };
+    let concern = EventConcern { customer_id, ..EventConcern::default() };
     history::record(step, &concern)?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
@@ -65,7 +65,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::audit(step, &concern)
 }
 
-pub(super) fn write(tx: &Tx, winner: &Winner, _: Basis) -> Result<(), ProjectionError> {
+pub(super) fn write(tx: &Tx, winner: &WinningState, _: DerivationBasis) -> Result<(), ProjectionError> {
     let mut row = ChargeRow::of(winner)?;
     let refunds = refund::sum_of_charge(tx, &row.stripe_charge_id)?;
     let refunded = refunded_of(row.amount_refunded_cents, &refunds);

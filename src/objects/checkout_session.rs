@@ -1,14 +1,14 @@
 //! Checkout sessions. A completed one may say whose that is what it made: its metadata strongly, its `client_reference_id`,
 //! which any browser can write, weakly and only once it is paid. One that is open, expired or unpaid says nothing.
 
-use super::history::{self, Concern};
+use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field, owner};
+use super::{ProjectionError, ProjectionStep, WinningState, field, owner};
 use crate::base::object_kind::{self, ObjectKind};
 use crate::base::ownership::Session;
 use crate::objects::user;
 use crate::store::engine::row::{columns, select};
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 use crate::stripe::object::{self, ObjectError};
 
 /// The kind.
@@ -55,11 +55,11 @@ row! {
     }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let said = said(step)?;
     let rules = &step.context.link;
-    let concern = Concern {
+    let concern = EventConcern {
         customer_id: object::reference(shown, "customer"),
         user_id: said.metadata_word(rules),
         subscription_id: object::reference(shown, "subscription"),
@@ -76,7 +76,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 }
 
 /// Whom the session names, by this event.
-fn said(step: &Step) -> Result<Session, ObjectError> {
+fn said(step: &ProjectionStep) -> Result<Session, ObjectError> {
     let shown = &step.snapshot.object;
     let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
     Ok(Session {
@@ -89,11 +89,11 @@ fn said(step: &Step) -> Result<Session, ObjectError> {
     })
 }
 
-fn apply(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
+fn apply(step: &ProjectionStep, winner: &WinningState) -> Result<(), ProjectionError> {
     let row = CheckoutSessionRow::of(winner)?;
     let former = find_concerned(step.tx, &row.stripe_session_id)?;
     row.put(step.tx)?;
-    let present = Concerned {
+    let present = SessionOwners {
         customer_id: row.stripe_customer_id,
         subscription_id: row.stripe_subscription_id,
         payment_intent_id: row.stripe_payment_intent_id,
@@ -108,7 +108,7 @@ fn apply(step: &Step, winner: &Winner) -> Result<(), ProjectionError> {
 
 columns! {
     /// What a session is about.
-    pub(super) struct Concerned {
+    pub(super) struct SessionOwners {
         customer_id: Option<String> = "stripe_customer_id",
         subscription_id: Option<String> = "stripe_subscription_id",
         payment_intent_id: Option<String> = "stripe_payment_intent_id",
@@ -116,14 +116,14 @@ columns! {
     }
 }
 
-fn find_concerned(reader: &Reader, session_id: &str) -> Result<Option<Concerned>, StoreError> {
-    const SQL: &str = select!(Concerned, "FROM stripe_checkout_sessions WHERE stripe_session_id = ?1");
-    reader.find(SQL, [session_id], Concerned::read)
+fn find_concerned(reader: &StoreReader, session_id: &str) -> Result<Option<SessionOwners>, StoreError> {
+    const SQL: &str = select!(SessionOwners, "FROM stripe_checkout_sessions WHERE stripe_session_id = ?1");
+    reader.find(SQL, [session_id], SessionOwners::read)
 }
 
 /// An object that a session may have made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About<'a> {
+pub(super) enum SessionSubject<'a> {
     Customer(&'a str),
     Subscription(&'a str),
     PaymentIntent(&'a str),
@@ -157,22 +157,22 @@ macro_rules! about {
 }
 
 /// The sessions that are about an object, the oldest first.
-pub(super) fn list_about(reader: &Reader, about: About) -> Result<Vec<NamingSession>, StoreError> {
+pub(super) fn list_about(reader: &StoreReader, about: SessionSubject) -> Result<Vec<NamingSession>, StoreError> {
     const CUSTOMER: &str = about!("stripe_customer_id");
     const SUBSCRIPTION: &str = about!("stripe_subscription_id");
     const PAYMENT_INTENT: &str = about!("stripe_payment_intent_id");
     const INVOICE: &str = about!("stripe_invoice_id");
     let (sql, id) = match about {
-        About::Customer(id) => (CUSTOMER, id),
-        About::Subscription(id) => (SUBSCRIPTION, id),
-        About::PaymentIntent(id) => (PAYMENT_INTENT, id),
-        About::Invoice(id) => (INVOICE, id),
+        SessionSubject::Customer(id) => (CUSTOMER, id),
+        SessionSubject::Subscription(id) => (SUBSCRIPTION, id),
+        SessionSubject::PaymentIntent(id) => (PAYMENT_INTENT, id),
+        SessionSubject::Invoice(id) => (INVOICE, id),
     };
     reader.list(sql, [id], NamingSession::read)
 }
 
 /// All of them by id, after the id `after`.
-pub(crate) fn list_after(reader: &Reader, after: &str, limit: u32) -> Result<Vec<NamingSession>, StoreError> {
+pub(crate) fn list_after(reader: &StoreReader, after: &str, limit: u32) -> Result<Vec<NamingSession>, StoreError> {
     const SQL: &str = select!(
         NamingSession,
         "FROM stripe_checkout_sessions WHERE stripe_session_id > ?1 ORDER BY stripe_session_id LIMIT ?2"

@@ -2,13 +2,13 @@
 //! (`user_id`). Deleting one cancels its subscriptions at Stripe at once, so entitlement counts them as over even if their
 //! own events are lost. Called by `projection`; its questions by everybody who writes to a customer.
 
-use super::history::{self, Concern};
-use super::owner::rows::Named;
+use super::history::{self, EventConcern};
+use super::owner::rows::OwnableKind;
 use super::row::row;
-use super::{ProjectionError, Step, Winner, derived, field, owner, subscription};
+use super::{ProjectionError, ProjectionStep, WinningState, derived, field, owner, subscription};
 use crate::base::object_kind::ObjectKind;
 use crate::store::engine::row;
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
 /// The kind.
@@ -32,23 +32,23 @@ row! {
         name: Option<String> = field::lenient_text("name"),
         metadata: String = field::metadata,
         currency: Option<String> = field::lenient_text("currency"),
-        delinquent: Option<bool> = |winner: &Winner| Ok(winner.object["delinquent"].as_bool()),
+        delinquent: Option<bool> = |winner: &WinningState| Ok(winner.object["delinquent"].as_bool()),
         deleted: bool = field::deleted,
         created: Option<i64> = field::lenient_integer("created"),
     } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
-    let concern = Concern {
+    let concern = EventConcern {
         customer_id: Some(id),
         user_id: object::named_user(shown, &step.context.link.metadata_keys),
-        ..Concern::default()
+        ..EventConcern::default()
     };
     history::record(step, &concern)?;
     let lost = winner.map_or(Ok(None), |winner| put(step, id, winner))?;
-    owner::keep_name(step, winner, (Named::Customer, id), lost)?;
+    owner::keep_name(step, winner, (OwnableKind::Customer, id), lost)?;
     owner::refresh_customer(step.tx, id, step.basis())?;
     if winner.is_some() {
         follow(step, id)?;
@@ -57,15 +57,15 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 }
 
 /// The name that its metadata have lost by this, if they have.
-fn put(step: &Step, id: &str, winner: &Winner) -> Result<Option<String>, ProjectionError> {
+fn put(step: &ProjectionStep, id: &str, winner: &WinningState) -> Result<Option<String>, ProjectionError> {
     let rules = &step.context.link;
-    let lost = owner::lost_name(step.tx, winner, (Named::Customer, id), rules)?;
+    let lost = owner::lost_name(step.tx, winner, (OwnableKind::Customer, id), rules)?;
     CustomerRow::of(winner)?.put(step.tx, owner::is_named(winner, rules))?;
     Ok(lost)
 }
 
 /// Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
-fn follow(step: &Step, id: &str) -> Result<(), ProjectionError> {
+fn follow(step: &ProjectionStep, id: &str) -> Result<(), ProjectionError> {
     let owner = owner::refresh_main(step.tx, id)?;
     let mut users = subscription::list_users_of_customer(step.tx, id)?;
     users.extend(owner);
@@ -84,13 +84,13 @@ pub(crate) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
 }
 
 /// The user a customer belongs to.
-pub(crate) fn find_owner(reader: &Reader, customer_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_owner(reader: &StoreReader, customer_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT owner_user_id FROM stripe_customers WHERE stripe_customer_id = ?1";
     Ok(reader.find(SQL, [customer_id], row::only)?.flatten())
 }
 
 /// Whether a customer is known to have been deleted.
-pub(crate) fn is_deleted(reader: &Reader, customer_id: &str) -> Result<bool, StoreError> {
+pub(crate) fn is_deleted(reader: &StoreReader, customer_id: &str) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_customers WHERE stripe_customer_id = ?1 AND deleted = 1";
     Ok(reader.find(SQL, [customer_id], |_| Ok(()))?.is_some())
 }
@@ -99,14 +99,14 @@ pub(crate) fn is_deleted(reader: &Reader, customer_id: &str) -> Result<bool, Sto
 pub(super) type Contact = (Option<String>, Option<String>);
 
 /// Mail address and name of a customer, as Stripe has them.
-pub(crate) fn find_contact(reader: &Reader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
+pub(crate) fn find_contact(reader: &StoreReader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
     const SQL: &str = "SELECT email, name FROM stripe_customers WHERE stripe_customer_id = ?1";
     reader.find(SQL, [customer_id], row::tuple)
 }
 
 /// The user a charge belongs to, by its payment intent, or without one by its customer. Nobody whom a reference alone names:
 /// a stranger's dispute is not that user's.
-pub(crate) fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_owner_of_charge(reader: &StoreReader, charge_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id
             WHEN p.linked_by <> 'reference' THEN p.user_id END
         FROM stripe_charges h
@@ -116,20 +116,20 @@ pub(crate) fn find_owner_of_charge(reader: &Reader, charge_id: &str) -> Result<O
 }
 
 /// All customers of a user, the main one first.
-pub(crate) fn list_ids_of_user(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_ids_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE owner_user_id = ?1
         ORDER BY user_id IS NULL, stripe_customer_id";
     reader.list(SQL, [user_id], row::only)
 }
 
 /// The user's main customer, unless it was deleted at Stripe.
-pub(crate) fn find_main_usable(reader: &Reader, user_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_main_usable(reader: &StoreReader, user_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT stripe_customer_id FROM stripe_customers WHERE user_id = ?1 AND deleted = 0";
     reader.find(SQL, [user_id], row::only)
 }
 
 /// Customers that are not deleted, by row number, after the row `after`.
-pub(crate) fn list_after(reader: &Reader, after: i64, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
+pub(crate) fn list_after(reader: &StoreReader, after: i64, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
     const SQL: &str =
         "SELECT id, stripe_customer_id FROM stripe_customers WHERE id > ?1 AND deleted = 0 ORDER BY id LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

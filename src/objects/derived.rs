@@ -2,26 +2,26 @@
 //! (`standing` has what follows from the history of one). Each function computes its answer from rows alone, so that it
 //! may be called any number of times in any order. Called by the families, and by whatever may change an answer.
 
-use super::fact::{AnswerChange, Compared, Fact, Facts};
+use super::fact::{AnswerChange, ObjectFact, ObjectFacts, WantedComparisons};
 use super::{invoice, payment_intent, standing, subscription};
-use crate::base::entitlement::{self, Answer, Policy, Reason};
-use crate::base::ownership::Rules;
-use crate::objects::effective::{self, Answered, Effective};
+use crate::base::entitlement::{self, EntitlementAnswer, EntitlementPolicy, EntitlementReason};
+use crate::base::ownership::LinkRules;
+use crate::objects::effective::{self, EffectiveRow, StoredAnswer};
 use crate::objects::payment_failures;
 use crate::objects::payment_failures::Resolution;
 use crate::store::{StoreError, Tx};
 
 /// What a computation rests on besides the tables.
 #[derive(Clone, Copy)]
-pub struct Basis<'a> {
+pub struct DerivationBasis<'a> {
     /// Plans and periods.
-    pub(crate) policy: &'a Policy,
+    pub(crate) policy: &'a EntitlementPolicy,
     /// Whose word counts for what.
-    pub(crate) link: &'a Rules,
+    pub(crate) link: &'a LinkRules,
     /// Where what happened is noted.
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a ObjectFacts,
     /// What is compared with what it was.
-    pub(crate) compared: Compared,
+    pub(crate) compared: WantedComparisons,
     /// Unix milliseconds.
     pub(crate) now_ms: i64,
 }
@@ -65,9 +65,9 @@ fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<
 ///
 /// # Errors
 /// When the database cannot take it.
-pub(crate) fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_effective(tx: &Tx, user_id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let all = subscription::list_of_user(tx, user_id)?;
-    let facts: Vec<entitlement::Subscription> = all.iter().map(subscription::ShownSubscription::facts).collect();
+    let facts: Vec<entitlement::SubscriptionInput> = all.iter().map(subscription::ShownSubscription::facts).collect();
     let now = basis.now_ms.div_euclid(1000);
     let chosen = entitlement::effective(&facts, basis.policy, now);
     let shown = chosen.and_then(|fact| all.iter().find(|one| one.subscription.stripe_subscription_id == fact.id));
@@ -78,7 +78,7 @@ pub(crate) fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<
     let answer = entitlement::of_one(fact, basis.policy, now);
     warn(fact, &answer);
     let row = &shown.subscription;
-    let effective_row = Effective {
+    let effective_row = EffectiveRow {
         user_id,
         customer_id: &row.stripe_customer_id,
         subscription_id: &row.stripe_subscription_id,
@@ -101,20 +101,20 @@ pub(crate) fn refresh_effective(tx: &Tx, user_id: &str, basis: Basis) -> Result<
 }
 
 /// Notes that a user's answer is another than the stored one. To be called before the row is replaced.
-fn note_answer(tx: &Tx, user_id: &str, answer: &Answer, basis: Basis) -> Result<(), StoreError> {
+fn note_answer(tx: &Tx, user_id: &str, answer: &EntitlementAnswer, basis: DerivationBasis) -> Result<(), StoreError> {
     if basis.compared.answers {
         let before = effective::find_answered(tx, user_id)?;
         if !is_same(before.as_ref(), answer) {
             let (user_id, answer) = (user_id.to_owned(), answer.clone());
-            basis.facts.note(Fact::AnswerChanged(Box::new(AnswerChange { user_id, before, answer })));
+            basis.facts.note(ObjectFact::AnswerChanged(Box::new(AnswerChange { user_id, before, answer })));
         }
     }
     Ok(())
 }
 
 /// All that counts, which is not how fresh an answer is. Who has no row has the answer of those without a subscription.
-fn is_same(before: Option<&Answered>, answer: &Answer) -> bool {
-    let Some(before) = before else { return answer.reason == Reason::NoSubscription };
+fn is_same(before: Option<&StoredAnswer>, answer: &EntitlementAnswer) -> bool {
+    let Some(before) = before else { return answer.reason == EntitlementReason::NoSubscription };
     before.entitled == answer.entitled
         && before.tier == answer.tier
         && before.reason == answer.reason.as_str()
@@ -127,17 +127,17 @@ fn is_same(before: Option<&Answered>, answer: &Answer) -> bool {
 }
 
 /// Says what an operator should look at: somebody pays and gets nothing.
-fn warn(fact: &entitlement::Subscription, answer: &Answer) {
+fn warn(fact: &entitlement::SubscriptionInput, answer: &EntitlementAnswer) {
     let (id, price_id) = (&fact.id, answer.price_id.as_deref().unwrap_or("none"));
     match answer.reason {
-        Reason::UnknownPrice => log::warn!(
+        EntitlementReason::UnknownPrice => log::warn!(
             "a paid subscription gives nothing: its price is in no [[plan]] subscription_id={id} price_id={price_id}"
         ),
-        Reason::Partial => log::warn!(
+        EntitlementReason::Partial => log::warn!(
             "a paid subscription gives nothing: Stripe sent only its first items, and none of their prices is in a \
              [[plan]] subscription_id={id} price_id={price_id}"
         ),
-        Reason::UnknownStatus => log::warn!(
+        EntitlementReason::UnknownStatus => log::warn!(
             "a subscription gives nothing: its status is unknown to this tilld subscription_id={id} status={}",
             fact.status
         ),
@@ -146,7 +146,7 @@ fn warn(fact: &entitlement::Subscription, answer: &Answer) {
 }
 
 /// As [`refresh_effective`], for the owner of a subscription, if it has one.
-pub(super) fn refresh_effective_of(tx: &Tx, subscription_id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(super) fn refresh_effective_of(tx: &Tx, subscription_id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     match subscription::find_user(tx, subscription_id)? {
         Some(user_id) => refresh_effective(tx, &user_id, basis),
         None => Ok(()),

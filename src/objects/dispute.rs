@@ -1,9 +1,9 @@
 //! Disputes. Their set of statuses is open, and `closed` may be heard before `created`.
 
-use super::fact::Fact;
-use super::history::{self, Concern};
+use super::fact::ObjectFact;
+use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field};
+use super::{ProjectionError, ProjectionStep, WinningState, field};
 use crate::base::object_kind::ObjectKind;
 use crate::stripe::object;
 
@@ -42,12 +42,12 @@ row! {
     }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     if let Some(winner) = winner {
         DisputeRow::of(winner)?.put(step.tx)?;
     }
     if step.event.event_type == "charge.dispute.created" && !step.is_reading() {
-        step.note(Fact::DisputeOpened(step.seen(object::required_reference(&step.snapshot.object, "id")?)));
+        step.note(ObjectFact::DisputeOpened(step.seen(object::required_reference(&step.snapshot.object, "id")?)));
     }
-    history::audit(step, &Concern::default())
+    history::audit(step, &EventConcern::default())
 }

@@ -2,7 +2,7 @@
 
 use crate::base::notice_kind::NoticeKind;
 use crate::store::engine::row::{columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// A notice that is to be on record.
 pub struct NewAttempt<'a> {
@@ -80,7 +80,7 @@ pub fn set_outcome(tx: &Tx, outbox_id: i64, outcome: &str) -> Result<bool, Store
 columns! {
     /// What was told of a case's failures.
     #[derive(Copy, Default)]
-    pub struct Told {
+    pub struct NoticeAttempt {
         /// A failure was to be told.
         any: bool = "coalesce(max(told), 0)",
         /// A mail about one was written.
@@ -97,7 +97,7 @@ columns! {
 }
 
 const TOLD: &str = select!(
-    Told,
+    NoticeAttempt,
     "FROM dunning_attempts WHERE payment_failure_id = ?1
     AND notification_type IN ('payment_failed', 'payment_retry', 'payment_action_required')"
 );
@@ -106,13 +106,13 @@ const TOLD: &str = select!(
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_told(reader: &Reader, case_id: i64) -> Result<Told, StoreError> {
-    reader.get(TOLD, [case_id], Told::read)
+pub fn find_told(reader: &StoreReader, case_id: i64) -> Result<NoticeAttempt, StoreError> {
+    reader.get(TOLD, [case_id], NoticeAttempt::read)
 }
 
 columns! {
     /// The notice that a mail tells.
-    pub struct Mailed {
+    pub struct MailedNotice {
         /// The invoice of the case.
         invoice_id: String = "f.stripe_invoice_id",
         /// Kind of notice.
@@ -123,7 +123,7 @@ columns! {
 }
 
 const OF_MAIL: &str = select!(
-    Mailed,
+    MailedNotice,
     "FROM dunning_attempts a JOIN payment_failures f ON f.id = a.payment_failure_id WHERE a.outbox_id = ?1"
 );
 
@@ -131,8 +131,8 @@ const OF_MAIL: &str = select!(
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_by_mail(reader: &Reader, outbox_id: i64) -> Result<Option<Mailed>, StoreError> {
-    reader.find(OF_MAIL, [outbox_id], Mailed::read)
+pub fn find_by_mail(reader: &StoreReader, outbox_id: i64) -> Result<Option<MailedNotice>, StoreError> {
+    reader.find(OF_MAIL, [outbox_id], MailedNotice::read)
 }
 
 const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts a ON a.payment_failure_id = f.id
@@ -143,7 +143,7 @@ const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts 
 /// # Errors
 /// When the database cannot be read.
 pub fn is_on_record(
-    reader: &Reader,
+    reader: &StoreReader,
     subscription_id: &str,
     kind: NoticeKind,
     started_at: i64,

@@ -4,11 +4,11 @@
 use rusqlite::named_params;
 
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// A user's effective subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effective<'a> {
+pub struct EffectiveRow<'a> {
     /// Whose.
     pub user_id: &'a str,
     /// `cus_…`.
@@ -61,7 +61,7 @@ const PUT: &str = "INSERT INTO subscriptions
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn put(tx: &Tx, row: &Effective, now_ms: i64) -> Result<(), StoreError> {
+pub fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {
     let params = named_params! {
         ":user": row.user_id, ":customer": row.customer_id, ":subscription": row.subscription_id,
         ":price": row.price_id, ":status": row.status, ":tier": row.tier, ":entitled": row.entitled,
@@ -83,7 +83,7 @@ pub fn remove(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
 
 columns! {
     /// The answer that a row holds.
-    pub struct Answered {
+    pub struct StoredAnswer {
         entitled: bool,
         tier: String,
         reason: String,
@@ -100,15 +100,15 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_answered(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
-    const SQL: &str = select!(Answered, "FROM subscriptions WHERE user_id = ?1");
-    reader.find(SQL, [user_id], Answered::read)
+pub fn find_answered(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
+    const SQL: &str = select!(StoredAnswer, "FROM subscriptions WHERE user_id = ?1");
+    reader.find(SQL, [user_id], StoredAnswer::read)
 }
 
 /// The same from the file that is attached as `old`.
-pub(crate) fn find_answered_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
-    const SQL: &str = select!(Answered, "FROM old.subscriptions WHERE user_id = ?1");
-    reader.find(SQL, [user_id], Answered::read)
+pub(crate) fn find_answered_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
+    const SQL: &str = select!(StoredAnswer, "FROM old.subscriptions WHERE user_id = ?1");
+    reader.find(SQL, [user_id], StoredAnswer::read)
 }
 
 const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms > ?1 ORDER BY id LIMIT ?2";
@@ -117,7 +117,7 @@ const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_future(reader: &Reader, latest_ms: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+pub fn list_future(reader: &StoreReader, latest_ms: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list(LIST_FUTURE, (latest_ms, limit), row::only)
 }
 
@@ -127,6 +127,6 @@ const LIST_DUE: &str = "SELECT user_id FROM subscriptions WHERE changes_at <= ?1
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_due(reader: &Reader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+pub fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list(LIST_DUE, (now_s, limit), row::only)
 }

@@ -6,39 +6,39 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::subscription::Subscription;
-use crate::base::dunning::Heard;
-use crate::base::entitlement::Answer;
-use crate::objects::effective::Answered;
+use super::subscription::SubscriptionWithItems;
+use crate::base::dunning::PaymentNews;
+use crate::base::entitlement::EntitlementAnswer;
+use crate::objects::effective::StoredAnswer;
 
 /// Something that happened.
-pub(crate) enum Fact {
+pub(crate) enum ObjectFact {
     /// A user's answer is another than the stored one.
     AnswerChanged(Box<AnswerChange>),
     /// A subscription says something else than before.
-    SubscriptionChanged { present: Box<Subscription> },
+    SubscriptionChanged { present: Box<SubscriptionWithItems> },
     /// A failure case is to be looked at, with what an event told of an attempt to pay.
-    CaseTouched { invoice_id: String, heard: Option<Heard> },
+    CaseTouched { invoice_id: String, heard: Option<PaymentNews> },
     /// The open cases of a subscription are to be looked at.
     CasesTouched { subscription_id: String },
     /// An invoice is final.
-    InvoiceFinalized(Seen),
+    InvoiceFinalized(SeenObject),
     /// A trial ends soon.
-    TrialEnds(Seen),
+    TrialEnds(SeenObject),
     /// A customer wants money back by way of the bank.
-    DisputeOpened(Seen),
+    DisputeOpened(SeenObject),
 }
 
 /// A user's answer and the one before it.
 pub(crate) struct AnswerChange {
     pub(crate) user_id: String,
     /// `None`: nothing was stored.
-    pub(crate) before: Option<Answered>,
-    pub(crate) answer: Answer,
+    pub(crate) before: Option<StoredAnswer>,
+    pub(crate) answer: EntitlementAnswer,
 }
 
 /// An object as an event showed it.
-pub(crate) struct Seen {
+pub(crate) struct SeenObject {
     pub(crate) id: String,
     pub(crate) object: Value,
     /// The event's time, unix seconds.
@@ -47,7 +47,7 @@ pub(crate) struct Seen {
 
 /// What is worth comparing, since somebody wants to know whether it changed.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Compared {
+pub(crate) struct WantedComparisons {
     pub(crate) answers: bool,
     pub(crate) subscriptions: bool,
 }
@@ -55,15 +55,15 @@ pub(crate) struct Compared {
 /// The facts of one change, in order.
 #[derive(Default)]
 #[must_use]
-pub(crate) struct Facts(RefCell<Vec<Fact>>);
+pub(crate) struct ObjectFacts(RefCell<Vec<ObjectFact>>);
 
-impl Facts {
-    pub(super) fn note(&self, fact: Fact) {
+impl ObjectFacts {
+    pub(super) fn note(&self, fact: ObjectFact) {
         self.0.borrow_mut().push(fact);
     }
 
     /// All of them.
-    pub(crate) fn into_vec(self) -> Vec<Fact> {
+    pub(crate) fn into_vec(self) -> Vec<ObjectFact> {
         self.0.into_inner()
     }
 }

@@ -6,19 +6,19 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Event, Origin, ProjectionError, Step, Winner, kinds, read, thin};
-use crate::base::order::{self, Candidate};
-use crate::store::inbox::{self, Sibling, SiblingKey};
-use crate::store::mirror::{self, Body, Key, Reading, State, Version};
-use crate::stripe::event::{self, Content, Snapshot};
+use super::{ProjectedEvent, ProjectionError, ProjectionStep, StateOrigin, WinningState, kinds, read, thin};
+use crate::base::order::{self, OrderCandidate};
+use crate::store::inbox::{self, SiblingEvent, SiblingKey};
+use crate::store::mirror::{self, ApiReading, BodyPlace, ObjectKey, ObjectVersion, RowState};
+use crate::stripe::event::{self, EventContent, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
 /// and its newest seconds still decide.
 const MAX_SIBLINGS: u32 = 1000;
 
 /// Which object an event shows; `None` when it has no id.
-pub(super) fn key<'a>(event: &'a Event, snapshot: &'a Snapshot) -> Option<Key<'a>> {
-    Some(Key {
+pub(super) fn key<'a>(event: &'a ProjectedEvent, snapshot: &'a Snapshot) -> Option<ObjectKey<'a>> {
+    Some(ObjectKey {
         object: snapshot.object.get("object")?.as_str().filter(|kind| !kind.is_empty())?,
         id: event::id_of(&snapshot.object)?,
         livemode: event.livemode.unwrap_or(false),
@@ -27,34 +27,37 @@ pub(super) fn key<'a>(event: &'a Event, snapshot: &'a Snapshot) -> Option<Key<'a
 }
 
 /// What an event means for the row as it stands, without looking at others.
-enum Place {
+enum Placement {
     Newest,
     Late,
     Contested,
 }
 
-fn place(event: &Event, snapshot: &Snapshot, row: Option<&State>) -> Place {
-    let Some(row) = row else { return Place::Newest };
+fn place(event: &ProjectedEvent, snapshot: &Snapshot, row: Option<&RowState>) -> Placement {
+    let Some(row) = row else { return Placement::Newest };
     // What was read was there; it is not made after that, whatever the rounding of times says.
     let settled = row.deleted || row.terminal || (row.read.is_some() && order::is_creation(&event.event_type));
     if event.created > row.event_created && !settled {
-        Place::Newest
+        Placement::Newest
     } else if event.created < row.event_created
         && !row.contested
         && !order::is_closing(kinds::of_shown(&snapshot.object), &event.event_type, &snapshot.object)
     {
-        Place::Late
+        Placement::Late
     } else {
-        Place::Contested
+        Placement::Contested
     }
 }
 
 /// Mirrors the object if its row changes, and returns what the typed row is to be made from; `None`: it stands.
-pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>, ProjectionError> {
+pub(super) fn choose<'a>(
+    step: &ProjectionStep<'a>,
+    key: ObjectKey,
+) -> Result<Option<WinningState<'a>>, ProjectionError> {
     let row = mirror::find_state(step.tx, key)?;
     let log_id = match step.event.origin {
-        Origin::Log(log_id) => log_id,
-        Origin::Api(reading) => return read::choose(step, key, row.as_ref(), reading),
+        StateOrigin::Log(log_id) => log_id,
+        StateOrigin::Api(reading) => return read::choose(step, key, row.as_ref(), reading),
     };
     let known = row.as_ref().and_then(|row| row.read);
     if known.is_some_and(|reading| reading.contains(log_id, step.event.created)) {
@@ -63,28 +66,33 @@ pub(super) fn choose<'a>(step: &Step<'a>, key: Key) -> Result<Option<Winner<'a>>
         return if is_contested { contested(step, key, known, None) } else { Ok(None) };
     }
     match place(step.event, step.snapshot, row.as_ref()) {
-        Place::Late => Ok(None),
-        Place::Newest if is_stub(&step.snapshot.object) => contested(step, key, known, None),
-        Place::Newest => newest(step, key, known, log_id).map(Some),
-        Place::Contested => contested(step, key, known, None),
+        Placement::Late => Ok(None),
+        Placement::Newest if is_stub(&step.snapshot.object) => contested(step, key, known, None),
+        Placement::Newest => newest(step, key, known, log_id).map(Some),
+        Placement::Contested => contested(step, key, known, None),
     }
 }
 
 /// The ordinary case: the event is the row from now on.
-fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>, log_id: i64) -> Result<Winner<'a>, ProjectionError> {
+fn newest<'a>(
+    step: &ProjectionStep<'a>,
+    key: ObjectKey,
+    read: Option<ApiReading>,
+    log_id: i64,
+) -> Result<WinningState<'a>, ProjectionError> {
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, shown);
-    let state = State { event_created: event.created, deleted, terminal, contested: false, read };
-    let version = Version {
+    let state = RowState { event_created: event.created, deleted, terminal, contested: false, read };
+    let version = ObjectVersion {
         state: &state,
         event_id: &event.id,
         ambiguous: false,
-        body: Body::Event(log_id),
+        body: BodyPlace::Event(log_id),
         last_words: false,
         counted_reading: None,
     };
     mirror::put(step.tx, key, &version)?;
-    Ok(Winner {
+    Ok(WinningState {
         object: Cow::Borrowed(shown),
         created: event.created,
         event_id: Cow::Borrowed(&event.id),
@@ -95,12 +103,12 @@ fn newest<'a>(step: &Step<'a>, key: Key, read: Option<Reading>, log_id: i64) -> 
 
 /// The whole set decides. `known`: the newest reading, or the one that the step is about, which `arriving` is.
 pub(super) fn contested<'a>(
-    step: &Step<'a>,
-    key: Key,
-    known: Option<Reading>,
-    arriving: Option<Counted>,
-) -> Result<Option<Winner<'a>>, ProjectionError> {
-    let Set { mut candidates, bodies, reading } = Set::read(step, key, known, arriving)?;
+    step: &ProjectionStep<'a>,
+    key: ObjectKey,
+    known: Option<ApiReading>,
+    arriving: Option<CountedReading>,
+) -> Result<Option<WinningState<'a>>, ProjectionError> {
+    let SiblingSet { mut candidates, bodies, reading } = SiblingSet::read(step, key, known, arriving)?;
     let Some(decision) = order::decide(kinds::of(key.object), &candidates) else { return Ok(None) };
     let is_stub = is_stub(&candidates[decision.winner].object);
     let speaks = if is_stub { last_whole(key.object, &candidates) } else { None };
@@ -108,7 +116,7 @@ pub(super) fn contested<'a>(
     let last_object = speaks.map(|place| as_deleted(&candidates[place].object));
     let mut winner = candidates.swap_remove(decision.winner);
     winner.object = last_object.unwrap_or(winner.object);
-    let state = State {
+    let state = RowState {
         event_created: winner.created,
         deleted: decision.deleted,
         terminal: decision.terminal,
@@ -125,7 +133,7 @@ pub(super) fn contested<'a>(
         );
         thin::fetch_again(step, key, winner.created)?;
     }
-    let version = Version {
+    let version = ObjectVersion {
         state: &state,
         event_id: &winner.event_id,
         ambiguous: decision.ambiguous,
@@ -134,7 +142,7 @@ pub(super) fn contested<'a>(
         counted_reading: reading,
     };
     mirror::put(step.tx, key, &version)?;
-    Ok(Some(Winner {
+    Ok(Some(WinningState {
         object: Cow::Owned(winner.object),
         created: winner.created,
         event_id: Cow::Owned(winner.event_id),
@@ -152,9 +160,9 @@ fn is_stub(object: &Value) -> bool {
 }
 
 /// Where the last event is a stub: which of the others showed the object last.
-fn last_whole(object: &str, candidates: &[Candidate]) -> Option<usize> {
+fn last_whole(object: &str, candidates: &[OrderCandidate]) -> Option<usize> {
     let places: Vec<usize> = (0..candidates.len()).filter(|place| !is_stub(&candidates[*place].object)).collect();
-    let whole: Vec<Candidate> = places.iter().map(|place| candidates[*place].clone()).collect();
+    let whole: Vec<OrderCandidate> = places.iter().map(|place| candidates[*place].clone()).collect();
     order::decide(kinds::of(object), &whole).map(|decision| places[decision.winner])
 }
 
@@ -168,36 +176,41 @@ fn as_deleted(object: &Value) -> Value {
 
 /// What shows an object, and whether it is what was shown before all that is left is that it is deleted.
 #[derive(Clone, Copy)]
-pub(super) struct Shows {
-    pub(super) body: Body,
+pub(super) struct BodyShown {
+    pub(super) body: BodyPlace,
     pub(super) last_words: bool,
 }
 
 /// A reading whose content counts: its row number, and what shows its object.
 #[derive(Clone, Copy)]
-pub(super) struct Counted {
+pub(super) struct CountedReading {
     pub(super) id: i64,
-    pub(super) shows: Shows,
+    pub(super) shows: BodyShown,
 }
 
 /// Everything that is known of an object: its events, and the newest reading while its content is known.
-struct Set {
-    candidates: Vec<Candidate>,
+struct SiblingSet {
+    candidates: Vec<OrderCandidate>,
     /// What shows the object of each of them.
-    bodies: Vec<Shows>,
+    bodies: Vec<BodyShown>,
     /// Row number of the reading.
     reading: Option<i64>,
 }
 
-impl Set {
-    fn read(step: &Step, key: Key, known: Option<Reading>, arriving: Option<Counted>) -> Result<Self, ProjectionError> {
+impl SiblingSet {
+    fn read(
+        step: &ProjectionStep,
+        key: ObjectKey,
+        known: Option<ApiReading>,
+        arriving: Option<CountedReading>,
+    ) -> Result<Self, ProjectionError> {
         let reading = read::candidate(step, key, known, arriving)?;
         // What a reading contains means nothing without what it shows.
         let known = known.filter(|_| reading.is_some());
         let is_contained = |log_id, created| known.is_some_and(|reading| reading.contains(log_id, created));
         let mut set = Self { candidates: Vec::new(), bodies: Vec::new(), reading: None };
-        if let Origin::Log(log_id) = step.event.origin {
-            let event = Candidate {
+        if let StateOrigin::Log(log_id) = step.event.origin {
+            let event = OrderCandidate {
                 event_id: step.event.id.clone(),
                 event_type: step.event.event_type.clone(),
                 created: step.event.created,
@@ -206,11 +219,11 @@ impl Set {
                 read: false,
                 contained: is_contained(log_id, step.event.created),
             };
-            set.add(event, Shows { body: Body::Event(log_id), last_words: false });
+            set.add(event, BodyShown { body: BodyPlace::Event(log_id), last_words: false });
         }
         for sibling in siblings(step, key)? {
-            let Content::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
-            let event = Candidate {
+            let EventContent::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
+            let event = OrderCandidate {
                 contained: is_contained(sibling.log_id, sibling.event_created),
                 event_id: sibling.event_id,
                 event_type: sibling.event_type,
@@ -219,7 +232,7 @@ impl Set {
                 previous: snapshot.previous_attributes,
                 read: false,
             };
-            set.add(event, Shows { body: Body::Event(sibling.log_id), last_words: false });
+            set.add(event, BodyShown { body: BodyPlace::Event(sibling.log_id), last_words: false });
         }
         if let Some((mut reading, counted)) = reading {
             // What it contains may be of a later second than the one it could be dated to.
@@ -231,14 +244,14 @@ impl Set {
         Ok(set)
     }
 
-    fn add(&mut self, candidate: Candidate, shows: Shows) {
+    fn add(&mut self, candidate: OrderCandidate, shows: BodyShown) {
         self.candidates.push(candidate);
         self.bodies.push(shows);
     }
 }
 
 /// All other projected events of the object.
-fn siblings(step: &Step, key: Key) -> Result<Vec<Sibling>, ProjectionError> {
+fn siblings(step: &ProjectionStep, key: ObjectKey) -> Result<Vec<SiblingEvent>, ProjectionError> {
     let key = SiblingKey {
         object_id: key.id,
         object_type: key.object,

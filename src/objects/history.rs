@@ -4,14 +4,14 @@
 //! is the table `subscription_events`: those rows that show the subscription itself keep what of that state may count later.
 //! Called by the families and `standing`.
 
-use super::{ProjectionError, Step, customer, subscription};
+use super::{ProjectionError, ProjectionStep, customer, subscription};
 use crate::objects::user;
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx, audit as audit_log};
+use crate::store::{StoreError, StoreReader, Tx, audit as audit_log};
 
 /// Whom and what an event concerns.
 #[derive(Default)]
-pub(super) struct Concern<'a> {
+pub(super) struct EventConcern<'a> {
     pub(super) customer_id: Option<&'a str>,
     /// The user that its metadata name.
     pub(super) user_id: Option<&'a str>,
@@ -20,7 +20,7 @@ pub(super) struct Concern<'a> {
     pub(super) state: Option<SubscriptionState<'a>>,
 }
 
-pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
+pub(super) fn record(step: &ProjectionStep, concern: &EventConcern) -> Result<(), ProjectionError> {
     if let Some(user_id) = concern.user_id {
         user::ensure(step.tx, user_id, step.now_ms)?;
     }
@@ -42,7 +42,7 @@ pub(super) fn record(step: &Step, concern: &Concern) -> Result<(), ProjectionErr
 
 /// What is about a subscription follows its owner, whoever that becomes; what is about a customer alone, the customer's;
 /// what has neither keeps the user it names.
-pub(super) fn audit(step: &Step, concern: &Concern) -> Result<(), ProjectionError> {
+pub(super) fn audit(step: &ProjectionStep, concern: &EventConcern) -> Result<(), ProjectionError> {
     // A reading is nothing that happened; who asked for it has written that down.
     if step.is_reading() {
         return Ok(());
@@ -123,7 +123,7 @@ const LAST_GOOD: &str = "SELECT max(event_created) FROM subscription_events
     WHERE stripe_subscription_id = ?1 AND status IN ('active', 'trialing')";
 
 /// The newest time at which the subscription was known to be in good standing, unix seconds.
-pub(super) fn last_good_standing(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+pub(super) fn last_good_standing(reader: &StoreReader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
     reader.get(LAST_GOOD, [subscription_id], row::only)
 }
 
@@ -132,7 +132,7 @@ const FIRST_DELINQUENT: &str = "SELECT min(event_created) FROM subscription_even
 
 /// The first time after `after` at which a payment was known to be missing, unix seconds.
 pub(super) fn first_delinquent_after(
-    reader: &Reader,
+    reader: &StoreReader,
     subscription_id: &str,
     after: i64,
 ) -> Result<Option<i64>, StoreError> {
@@ -183,7 +183,7 @@ const NEWEST_COLLECTING: &str = select!(
 
 /// The newest states of this kind: several if they are of one second. In the order of their arrival.
 pub(super) fn list_newest(
-    reader: &Reader,
+    reader: &StoreReader,
     subscription_id: &str,
     which: WhichStates,
 ) -> Result<Vec<PastState>, StoreError> {
@@ -201,6 +201,6 @@ const OLDEST_PERIOD_END: &str = "SELECT min(period_end) FROM subscription_events
          WHERE stripe_subscription_id = ?1 AND status IS NOT NULL)";
 
 /// The end of the period in the oldest state that is known of a subscription, unix seconds.
-pub(super) fn oldest_period_end(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+pub(super) fn oldest_period_end(reader: &StoreReader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
     reader.get(OLDEST_PERIOD_END, [subscription_id], row::only)
 }

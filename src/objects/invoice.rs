@@ -2,17 +2,19 @@
 //! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once. Called by
 //! `projection`; its questions by the API, the mails and whoever looks at a failure case.
 
-use super::derived::{self, Basis};
-use super::fact::Fact;
-use super::history::{self, Concern};
-use super::owner::rows::Named;
+use super::derived::{self, DerivationBasis};
+use super::fact::ObjectFact;
+use super::history::{self, EventConcern};
+use super::owner::rows::OwnableKind;
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field, invoice_payment, owner, payment_intent, rewrite, standing};
-use crate::base::dunning::{Heard, What};
+use super::{
+    ProjectionError, ProjectionStep, WinningState, field, invoice_payment, owner, payment_intent, rewrite, standing,
+};
+use crate::base::dunning::{NoticeSubject, PaymentNews};
 use crate::base::object_kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
-use crate::objects::payment_failures::{self, Failure};
+use crate::objects::payment_failures::{self, PaymentFailure};
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
 /// The kind.
@@ -58,7 +60,7 @@ row! {
         key stripe_invoice_id: String = field::id("id"),
         fixed stripe_customer_id: Option<String> = field::reference("customer"),
         fixed stripe_subscription_id: Option<String> = field::optional(object::invoice_subscription),
-        /// What it says itself, or else its invoice payment.
+        /// NoticeSubject it says itself, or else its invoice payment.
         fixed stripe_payment_intent_id: Option<String> = field::optional(|invoice| object::invoice_paid_by(invoice).0),
         stripe_charge_id: Option<String> = field::optional(|invoice| object::invoice_paid_by(invoice).1),
         number: Option<String> = field::lenient_text("number"),
@@ -73,8 +75,8 @@ row! {
         attempt_count: Option<i64> = field::lenient_integer("attempt_count"),
         next_payment_attempt: Option<i64> = field::lenient_integer("next_payment_attempt"),
         due_date: Option<i64> = field::lenient_integer("due_date"),
-        period_start: Option<i64> = |winner: &Winner| Ok(object::invoice_period(&winner.object)?.0),
-        period_end: Option<i64> = |winner: &Winner| Ok(object::invoice_period(&winner.object)?.1),
+        period_start: Option<i64> = |winner: &WinningState| Ok(object::invoice_period(&winner.object)?.0),
+        period_end: Option<i64> = |winner: &WinningState| Ok(object::invoice_period(&winner.object)?.1),
         hosted_invoice_url: Option<String> = field::lenient_text("hosted_invoice_url"),
         invoice_pdf: Option<String> = field::lenient_text("invoice_pdf"),
         fixed created: Option<i64> = field::lenient_integer("created"),
@@ -87,15 +89,15 @@ row! {
     } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
     let customer_id = object::reference(shown, "customer");
     let subscription_id = object::invoice_subscription(shown);
     let user_id = object::named_user(shown, &step.context.link.metadata_keys);
-    let concern = Concern { customer_id, subscription_id, user_id, ..Concern::default() };
+    let concern = EventConcern { customer_id, subscription_id, user_id, ..EventConcern::default() };
     history::record(step, &concern)?;
-    let object = (Named::Invoice, id);
+    let object = (OwnableKind::Invoice, id);
     let lost = winner.map_or(Ok(None), |winner| owner::lost_name(step.tx, winner, object, &step.context.link))?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
@@ -113,34 +115,34 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         derived::refresh_effective_of(step.tx, subscription_id, step.basis())?;
     }
     if has_case {
-        step.note(Fact::CaseTouched { invoice_id: id.to_owned(), heard });
+        step.note(ObjectFact::CaseTouched { invoice_id: id.to_owned(), heard });
     }
     let is_sent = object::text(shown, "collection_method")? == Some("send_invoice");
     if let Some(subscription_id) = subscription_id.filter(|_| has_case || is_sent) {
         // Where this case is settled, another one stands for the delinquency; and an invoice that was sent has none.
-        step.note(Fact::CasesTouched { subscription_id: subscription_id.to_owned() });
+        step.note(ObjectFact::CasesTouched { subscription_id: subscription_id.to_owned() });
     }
     if step.event.event_type == "invoice.finalized" && !step.is_reading() {
-        step.note(Fact::InvoiceFinalized(step.seen(id)));
+        step.note(ObjectFact::InvoiceFinalized(step.seen(id)));
     }
     history::audit(step, &concern)
 }
 
-/// What the event tells of an attempt to pay.
-fn heard(step: &Step) -> Option<Heard> {
+/// NoticeSubject the event tells of an attempt to pay.
+fn heard(step: &ProjectionStep) -> Option<PaymentNews> {
     let what = match step.event.event_type.as_str() {
-        "invoice.payment_failed" => What::Failed,
-        "invoice.payment_action_required" => What::ActionRequired,
+        "invoice.payment_failed" => NoticeSubject::Failed,
+        "invoice.payment_action_required" => NoticeSubject::ActionRequired,
         _ => return None,
     };
     let attempt = object::told_integer(&step.snapshot.object, "attempt_count").unwrap_or(0);
-    Some(Heard { what, attempt, at: step.event.created })
+    Some(PaymentNews { what, attempt, at: step.event.created })
 }
 
-fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
+fn note_failure(step: &ProjectionStep, invoice_id: &str) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let currency = object::told_text(shown, "currency");
-    let failure = Failure {
+    let failure = PaymentFailure {
         invoice_id,
         subscription_id: object::invoice_subscription(shown),
         customer_id: object::reference(shown, "customer"),
@@ -154,7 +156,7 @@ fn note_failure(step: &Step, invoice_id: &str) -> Result<(), ProjectionError> {
     Ok(payment_failures::note(step.tx, &failure, step.now_ms)?)
 }
 
-pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
+pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> Result<(), ProjectionError> {
     let mut row = InvoiceRow::of(winner)?;
     // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
     if row.stripe_payment_intent_id.is_none()
@@ -182,7 +184,7 @@ pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), Projec
 }
 
 columns! {
-    /// What a failure case needs to know of its invoice.
+    /// NoticeSubject a failure case needs to know of its invoice.
     pub(super) struct InvoiceStanding {
         status: Option<String>,
         subscription_id: Option<String> = "stripe_subscription_id",
@@ -195,25 +197,25 @@ columns! {
 }
 
 /// The standing of an invoice.
-pub(super) fn find_standing(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceStanding>, StoreError> {
+pub(super) fn find_standing(reader: &StoreReader, invoice_id: &str) -> Result<Option<InvoiceStanding>, StoreError> {
     const SQL: &str = select!(InvoiceStanding, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], InvoiceStanding::read)
 }
 
 /// The status of an invoice, if both are known.
-pub(crate) fn find_status(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_status(reader: &StoreReader, invoice_id: &str) -> Result<Option<String>, StoreError> {
     Ok(find_standing(reader, invoice_id)?.and_then(|standing| standing.status))
 }
 
 /// Invoices that are paid by a payment intent, by id.
-pub(super) fn list_ids_of_intent(reader: &Reader, intent_id: &str) -> Result<Vec<String>, StoreError> {
+pub(super) fn list_ids_of_intent(reader: &StoreReader, intent_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str =
         "SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_payment_intent_id = ?1 ORDER BY stripe_invoice_id";
     reader.list(SQL, [intent_id], row::only)
 }
 
 columns! {
-    /// What customer and application are told of an invoice. Its links are bearer links: never logged.
+    /// NoticeSubject customer and application are told of an invoice. Its links are bearer links: never logged.
     pub(crate) struct InvoiceDetails {
         number: Option<String>,
         billing_reason: Option<String>,
@@ -224,14 +226,17 @@ columns! {
     }
 }
 
-/// What is told of an invoice.
-pub(crate) fn find_details(reader: &Reader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
+/// NoticeSubject is told of an invoice.
+pub(crate) fn find_details(reader: &StoreReader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
     const SQL: &str = select!(InvoiceDetails, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], InvoiceDetails::read)
 }
 
 /// Status of an invoice, and where it is paid: a bearer link, never logged.
-pub(crate) fn find_payable(reader: &Reader, invoice_id: &str) -> Result<Option<(String, Option<String>)>, StoreError> {
+pub(crate) fn find_payable(
+    reader: &StoreReader,
+    invoice_id: &str,
+) -> Result<Option<(String, Option<String>)>, StoreError> {
     const SQL: &str = "SELECT coalesce(status, ''), hosted_invoice_url FROM stripe_invoices
         WHERE stripe_invoice_id = ?1 AND deleted = 0";
     reader.find(SQL, [invoice_id], row::tuple)
@@ -247,7 +252,7 @@ columns! {
 }
 
 /// The invoice of a subscription that was sent to be paid, is open, and was due first.
-pub(crate) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
+pub(crate) fn find_sent(reader: &StoreReader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
     const SQL: &str = select!(
         SentInvoice,
         "FROM stripe_invoices
@@ -258,7 +263,7 @@ pub(crate) fn find_sent(reader: &Reader, subscription_id: &str) -> Result<Option
 }
 
 /// The mail address that an invoice shows of its customer.
-pub(crate) fn find_email(reader: &Reader, invoice_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_email(reader: &StoreReader, invoice_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT json_extract(data, '$.customer_email') FROM stripe_objects
         WHERE object = 'invoice' AND id = ?1 AND livemode IN (0, 1) AND account = ''
         AND json_type(data, '$.customer_email') = 'text'";
@@ -276,7 +281,7 @@ columns! {
 
 /// Invoices of a user, newest first, after the invoice `after`.
 pub(crate) fn list_of_user(
-    reader: &Reader,
+    reader: &StoreReader,
     user_id: &str,
     after: Option<&str>,
     limit: u32,

@@ -1,12 +1,12 @@
 //! By what an invoice is paid (2025-05 and later): the link between an invoice and its payment, which the invoice's own
 //! webhooks no longer name. Both rows are written again once the link is known. Called by `projection`.
 
-use super::history::{self, Concern};
+use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, derived, field, invoice, payment_intent, rewrite};
+use super::{ProjectionError, ProjectionStep, WinningState, derived, field, invoice, payment_intent, rewrite};
 use crate::base::object_kind::ObjectKind;
 use crate::store::engine::row;
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 
 /// The kind. Who may read invoices may read it.
 pub(super) const KIND: ObjectKind = ObjectKind {
@@ -32,8 +32,8 @@ row! {
     }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::audit(step, &Concern::default())?;
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
+    history::audit(step, &EventConcern::default())?;
     let Some(winner) = winner else { return Ok(()) };
     let payment = InvoicePaymentRow::of(winner)?;
     payment.put(step.tx)?;
@@ -50,14 +50,14 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
 type PaidBy = (Option<String>, Option<String>);
 
 /// Payment intent and charge by which an invoice is paid, as its invoice payments say.
-pub(super) fn find_paid_by(reader: &Reader, invoice_id: &str) -> Result<Option<PaidBy>, StoreError> {
+pub(super) fn find_paid_by(reader: &StoreReader, invoice_id: &str) -> Result<Option<PaidBy>, StoreError> {
     const SQL: &str = "SELECT stripe_payment_intent_id, stripe_charge_id FROM stripe_invoice_payments
         WHERE stripe_invoice_id = ?1 ORDER BY is_default DESC, event_created DESC, stripe_invoice_payment_id LIMIT 1";
     reader.find(SQL, [invoice_id], row::tuple)
 }
 
 /// The invoice that a payment intent pays, as its invoice payments say.
-pub(super) fn find_invoice(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+pub(super) fn find_invoice(reader: &StoreReader, intent_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM stripe_invoice_payments WHERE stripe_payment_intent_id = ?1
         ORDER BY is_default DESC, event_created DESC, stripe_invoice_payment_id LIMIT 1";
     reader.find(SQL, [intent_id], row::only)

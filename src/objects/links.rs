@@ -4,24 +4,24 @@
 
 use serde_json::json;
 
-use super::derived::Basis;
+use super::derived::DerivationBasis;
 use super::owner::rows;
 use super::owner::said::{self, NewStatement};
 use super::{customer, owner};
-use crate::base::ownership::{self, Found};
+use crate::base::ownership::{self, OwnershipTrace};
 use crate::objects::user;
-use crate::store::{Reader, StoreError, Tx, audit};
+use crate::store::{StoreError, StoreReader, Tx, audit};
 
 /// What can be linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum LinkTarget {
     /// `cus_…`.
     Customer,
     /// `sub_…`.
     Subscription,
 }
 
-impl Kind {
+impl LinkTarget {
     /// Stripe's word, and that of the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -34,9 +34,9 @@ impl Kind {
 
 /// Who says what of whom.
 #[derive(Debug, Clone, Copy)]
-pub struct Said<'a> {
+pub struct SaidLink<'a> {
     /// What it is said of.
-    pub kind: Kind,
+    pub kind: LinkTarget,
     /// Its id.
     pub id: &'a str,
     /// The user.
@@ -47,7 +47,7 @@ pub struct Said<'a> {
 
 /// What became of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Linked {
+pub enum LinkResult {
     /// It is the user's from now on.
     Now,
     /// It was said before, and stands.
@@ -60,12 +60,12 @@ pub enum Linked {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn foresee(reader: &Reader, said: Said, force: bool) -> Result<Linked, StoreError> {
+pub fn foresee(reader: &StoreReader, said: SaidLink, force: bool) -> Result<LinkResult, StoreError> {
     let standing = said::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
     Ok(match standing {
-        Some(statement) if statement.user_id == said.user_id => Linked::Already,
-        Some(statement) if !force => Linked::Taken(statement.user_id),
-        _ => Linked::Now,
+        Some(statement) if statement.user_id == said.user_id => LinkResult::Already,
+        Some(statement) if !force => LinkResult::Taken(statement.user_id),
+        _ => LinkResult::Now,
     })
 }
 
@@ -73,20 +73,20 @@ pub fn foresee(reader: &Reader, said: Said, force: bool) -> Result<Linked, Store
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, StoreError> {
+pub fn link(tx: &Tx, said: SaidLink, force: bool, basis: DerivationBasis) -> Result<LinkResult, StoreError> {
     let foreseen = foresee(tx, said, force)?;
-    if foreseen == Linked::Already && !said::is_last_customer(tx, said.user_id, said.id)? {
-        // Said again, it is what was said last, and so the main one.
+    if foreseen == LinkResult::Already && !said::is_last_customer(tx, said.user_id, said.id)? {
+        // SaidLink again, it is what was said last, and so the main one.
         said::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
         note(tx, said, true, basis)?;
     }
-    if foreseen != Linked::Now {
+    if foreseen != LinkResult::Now {
         return Ok(foreseen);
     }
     user::ensure(tx, said.user_id, basis.now_ms)?;
     said::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
     note(tx, said, true, basis)?;
-    Ok(Linked::Now)
+    Ok(LinkResult::Now)
 }
 
 /// Takes back what was said of it and the user, and says that it is not this user's, whoever names him. `false`: nothing
@@ -94,7 +94,7 @@ pub fn link(tx: &Tx, said: Said, force: bool, basis: Basis) -> Result<Linked, St
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn unlink(tx: &Tx, said: Said, basis: Basis) -> Result<bool, StoreError> {
+pub fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
     let withdrawn = said::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
     if withdrawn == 0 && !is_named(tx, said, basis)? {
         return Ok(false);
@@ -104,18 +104,18 @@ pub fn unlink(tx: &Tx, said: Said, basis: Basis) -> Result<bool, StoreError> {
 }
 
 /// Whether any rule names the user, be it beside others.
-fn is_named(reader: &Reader, said: Said, basis: Basis) -> Result<bool, StoreError> {
-    let is_meant = |step: ownership::Step| match step.found {
-        Found::Names(user_id) => user_id == said.user_id,
-        Found::Several(users) => users.iter().any(|user_id| user_id == said.user_id),
-        Found::Silent | Found::Denied(_) => false,
+fn is_named(reader: &StoreReader, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
+    let is_meant = |step: ownership::TraceStep| match step.found {
+        OwnershipTrace::Names(user_id) => user_id == said.user_id,
+        OwnershipTrace::Several(users) => users.iter().any(|user_id| user_id == said.user_id),
+        OwnershipTrace::Silent | OwnershipTrace::Denied(_) => false,
     };
     Ok(match said.kind {
-        Kind::Customer => {
+        LinkTarget::Customer => {
             let words = owner::words_of_customer(reader, said.id, basis.link)?;
             ownership::trace_customer(&words, basis.link).any(is_meant)
         }
-        Kind::Subscription => {
+        LinkTarget::Subscription => {
             let words = owner::words_of_subscription(reader, said.id, basis.link)?;
             ownership::trace_object(&words, basis.link).any(is_meant)
         }
@@ -126,33 +126,33 @@ fn is_named(reader: &Reader, said: Said, basis: Basis) -> Result<bool, StoreErro
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn owner_of(reader: &Reader, said: Said) -> Result<Option<String>, StoreError> {
+pub fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<String>, StoreError> {
     match said.kind {
-        Kind::Customer => customer::find_owner(reader, said.id),
-        Kind::Subscription => {
+        LinkTarget::Customer => customer::find_owner(reader, said.id),
+        LinkTarget::Subscription => {
             Ok(rows::find_subscription(reader, said.id)?.and_then(|found| found.owner).map(|owner| owner.user_id))
         }
     }
 }
 
-fn note(tx: &Tx, said: Said, linked: bool, basis: Basis) -> Result<(), StoreError> {
+fn note(tx: &Tx, said: SaidLink, linked: bool, basis: DerivationBasis) -> Result<(), StoreError> {
     let object = said.kind.as_str();
     let new = NewStatement { object, object_id: said.id, user_id: said.user_id, linked, actor: said.actor };
     said::add(tx, &new, basis.now_ms)?;
     let action = match (said.kind, linked) {
-        (Kind::Customer, true) => "customer.link",
-        (Kind::Customer, false) => "customer.unlink",
-        (Kind::Subscription, true) => "subscription.link",
-        (Kind::Subscription, false) => "subscription.unlink",
+        (LinkTarget::Customer, true) => "customer.link",
+        (LinkTarget::Customer, false) => "customer.unlink",
+        (LinkTarget::Subscription, true) => "subscription.link",
+        (LinkTarget::Subscription, false) => "subscription.unlink",
     };
     let before = owner_of(tx, said)?;
     match said.kind {
-        Kind::Customer => {
+        LinkTarget::Customer => {
             customer::ensure(tx, said.id)?;
             owner::refresh_customer(tx, said.id, basis)?;
             owner::choose_main(tx, said.user_id)?;
         }
-        Kind::Subscription => {
+        LinkTarget::Subscription => {
             owner::refresh_subscription(tx, said.id, basis)?;
         }
     }

@@ -4,16 +4,16 @@
 
 use std::borrow::Cow;
 
-use super::derived::Basis;
-use super::{Event, ProjectionContext, derived, kinds};
-use crate::store::{Reader, StoreError, Tx, modes, settings};
+use super::derived::DerivationBasis;
+use super::{ProjectedEvent, ProjectionContext, derived, kinds};
+use crate::store::{StoreError, StoreReader, Tx, modes, settings};
 
 /// Why an event is not for these tables: it is of the other mode. The first live event turns the database.
 pub(super) fn refuse(
     tx: &Tx,
-    event: &Event,
+    event: &ProjectedEvent,
     context: &ProjectionContext,
-    basis: Basis,
+    basis: DerivationBasis,
 ) -> Result<Option<String>, StoreError> {
     let Some(actual) = event.livemode else { return Ok(None) };
     let expected = match context.livemode {
@@ -33,12 +33,12 @@ pub(super) fn refuse(
     Ok(Some(format!("of {} mode, this database is of {} mode", mode(actual), mode(expected))))
 }
 
-fn is_live(reader: &Reader) -> Result<bool, StoreError> {
+fn is_live(reader: &StoreReader) -> Result<bool, StoreError> {
     Ok(settings::find(reader, settings::STRIPE_MODE)?.as_deref() == Some(settings::LIVE))
 }
 
 /// The database is of live mode from now on.
-pub(crate) fn turn(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn turn(tx: &Tx, basis: DerivationBasis) -> Result<(), StoreError> {
     settings::put(tx, settings::STRIPE_MODE, settings::LIVE)?;
     if !modes::has_test(tx)? {
         return Ok(());
@@ -54,17 +54,21 @@ pub(crate) fn turn(tx: &Tx, basis: Basis) -> Result<(), StoreError> {
 }
 
 /// The event, as our own where it names our own account.
-pub(super) fn own<'a>(tx: &Tx, event: &'a Event, context: &ProjectionContext) -> Result<Cow<'a, Event>, StoreError> {
+pub(super) fn own<'a>(
+    tx: &Tx,
+    event: &'a ProjectedEvent,
+    context: &ProjectionContext,
+) -> Result<Cow<'a, ProjectedEvent>, StoreError> {
     let Some(account) = &event.account else { return Ok(Cow::Borrowed(event)) };
     if ours(tx, context)?.as_ref() != Some(account) {
         return Ok(Cow::Borrowed(event));
     }
     // What is projected of an object later finds it among the object's events.
     modes::make_own(tx, &event.id)?;
-    Ok(Cow::Owned(Event { account: None, ..event.clone() }))
+    Ok(Cow::Owned(ProjectedEvent { account: None, ..event.clone() }))
 }
 
-pub(crate) fn ours(reader: &Reader, context: &ProjectionContext) -> Result<Option<String>, StoreError> {
+pub(crate) fn ours(reader: &StoreReader, context: &ProjectionContext) -> Result<Option<String>, StoreError> {
     match &context.account {
         Some(account) => Ok(Some(account.clone())),
         None => settings::find(reader, settings::STRIPE_ACCOUNT),

@@ -10,25 +10,25 @@ pub(crate) mod said;
 
 use serde_json::Value;
 
-use super::derived::{self, Basis};
+use super::derived::{self, DerivationBasis};
 use super::{customer, subscription};
-use crate::base::ownership::{self, LinkedBy, Owner, Rules, Session, Subscribed, Words};
+use crate::base::ownership::{self, LinkRules, LinkedBy, OwnedBy, OwnershipWords, Session, SubscriptionFacts};
 use crate::objects::checkout_session as sessions;
-use crate::objects::checkout_session::{About, Concerned};
-use crate::store::{Reader, StoreError, Tx, audit};
+use crate::objects::checkout_session::{SessionOwners, SessionSubject};
+use crate::store::{StoreError, StoreReader, Tx, audit};
 use crate::stripe::object;
-pub(crate) use doubtful::{Doubtful, Group, doubtful};
-pub(crate) use names::{Object, newest_name};
+pub(crate) use doubtful::{Doubtful, DoubtfulGroup, doubtful};
+pub(crate) use names::{NamingObject, newest_name};
 pub(super) use names::{is_named, keep_name, lost_name};
 
 /// The user that a row's metadata name, as the object last had it: an update without a name takes nothing away.
-fn named(metadata: &str, last_named: Option<&str>, rules: &Rules) -> Option<String> {
+fn named(metadata: &str, last_named: Option<&str>, rules: &LinkRules) -> Option<String> {
     let now = in_metadata(metadata, rules);
     now.or_else(|| last_named.and_then(rows::user_of).map(str::to_owned))
 }
 
 /// The user that a text of metadata names.
-pub(crate) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
+pub(crate) fn in_metadata(metadata: &str, rules: &LinkRules) -> Option<String> {
     if metadata == "{}" {
         return None;
     }
@@ -37,7 +37,7 @@ pub(crate) fn in_metadata(metadata: &str, rules: &Rules) -> Option<String> {
 }
 
 /// A session as `ownership` judges it.
-pub(crate) fn session(row: sessions::NamingSession, rules: &Rules) -> Session {
+pub(crate) fn session(row: sessions::NamingSession, rules: &LinkRules) -> Session {
     Session {
         named: in_metadata(&row.metadata, rules),
         reference: row.client_reference_id.filter(|id| object::is_user_id(id)),
@@ -48,14 +48,18 @@ pub(crate) fn session(row: sessions::NamingSession, rules: &Rules) -> Session {
     }
 }
 
-fn sessions_about(reader: &Reader, about: About, rules: &Rules) -> Result<Vec<Session>, StoreError> {
+fn sessions_about(reader: &StoreReader, about: SessionSubject, rules: &LinkRules) -> Result<Vec<Session>, StoreError> {
     let rows = sessions::list_about(reader, about)?;
     Ok(rows.into_iter().map(|row| session(row, rules)).collect())
 }
 
 /// Every word about a customer.
-pub(crate) fn words_of_customer(reader: &Reader, id: &str, rules: &Rules) -> Result<Words, StoreError> {
-    let Some(row) = rows::find_customer(reader, id)? else { return Ok(Words::default()) };
+pub(crate) fn words_of_customer(
+    reader: &StoreReader,
+    id: &str,
+    rules: &LinkRules,
+) -> Result<OwnershipWords, StoreError> {
+    let Some(row) = rows::find_customer(reader, id)? else { return Ok(OwnershipWords::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
     words.created = row.created;
     add_weak_words_of_customer(reader, id, &mut words, rules)?;
@@ -64,18 +68,23 @@ pub(crate) fn words_of_customer(reader: &Reader, id: &str, rules: &Rules) -> Res
 
 /// What was said of an object, and its own metadata: mostly they decide.
 fn strong_words(
-    reader: &Reader,
+    reader: &StoreReader,
     id: &str,
     metadata: &str,
     last_named: Option<&str>,
-    rules: &Rules,
-) -> Result<Words, StoreError> {
+    rules: &LinkRules,
+) -> Result<OwnershipWords, StoreError> {
     let said = said::list(reader, id)?;
-    Ok(Words { said, named: named(metadata, last_named, rules), ..Words::default() })
+    Ok(OwnershipWords { said, named: named(metadata, last_named, rules), ..OwnershipWords::default() })
 }
 
-fn add_weak_words_of_customer(reader: &Reader, id: &str, words: &mut Words, rules: &Rules) -> Result<(), StoreError> {
-    let rows = sessions::list_about(reader, About::Customer(id))?;
+fn add_weak_words_of_customer(
+    reader: &StoreReader,
+    id: &str,
+    words: &mut OwnershipWords,
+    rules: &LinkRules,
+) -> Result<(), StoreError> {
+    let rows = sessions::list_about(reader, SessionSubject::Customer(id))?;
     words.subscriptions = rows::list_subscribed(reader, id)?
         .into_iter()
         .map(|row| {
@@ -84,7 +93,10 @@ fn add_weak_words_of_customer(reader: &Reader, id: &str, words: &mut Words, rule
                 let made = rows.iter().filter(|session| session.subscription_id.as_deref() == Some(row.id.as_str()));
                 made.cloned().find_map(|made| session(made, rules).metadata_word(rules).map(str::to_owned))
             };
-            Subscribed { named: own.or_else(of_session), runs: row.status.as_deref().is_some_and(ownership::runs) }
+            SubscriptionFacts {
+                named: own.or_else(of_session),
+                runs: row.status.as_deref().is_some_and(ownership::runs),
+            }
         })
         .collect();
     words.sessions = rows.into_iter().map(|row| session(row, rules)).collect();
@@ -92,7 +104,7 @@ fn add_weak_words_of_customer(reader: &Reader, id: &str, words: &mut Words, rule
 }
 
 /// Gives a customer to the user that the words name, and lets everything of it follow.
-pub(crate) fn refresh_customer(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_customer(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let Some(row) = rows::find_customer(tx, id)? else { return Ok(()) };
     let mut words = strong_words(tx, id, &row.metadata, row.last_named.as_deref(), basis.link)?;
     words.created = row.created;
@@ -159,18 +171,22 @@ pub(super) fn refresh_main(tx: &Tx, customer_id: &str) -> Result<Option<String>,
 }
 
 /// Every word about a subscription.
-pub(crate) fn words_of_subscription(reader: &Reader, id: &str, rules: &Rules) -> Result<Words, StoreError> {
-    let Some(row) = rows::find_subscription(reader, id)? else { return Ok(Words::default()) };
+pub(crate) fn words_of_subscription(
+    reader: &StoreReader,
+    id: &str,
+    rules: &LinkRules,
+) -> Result<OwnershipWords, StoreError> {
+    let Some(row) = rows::find_subscription(reader, id)? else { return Ok(OwnershipWords::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
-    add_weak_words(reader, &mut words, (About::Subscription(id), row.customer_id.as_deref()), rules)?;
+    add_weak_words(reader, &mut words, (SessionSubject::Subscription(id), row.customer_id.as_deref()), rules)?;
     Ok(words)
 }
 
 fn add_weak_words(
-    reader: &Reader,
-    words: &mut Words,
-    (about, customer_id): (About, Option<&str>),
-    rules: &Rules,
+    reader: &StoreReader,
+    words: &mut OwnershipWords,
+    (about, customer_id): (SessionSubject, Option<&str>),
+    rules: &LinkRules,
 ) -> Result<(), StoreError> {
     words.sessions = sessions_about(reader, about, rules)?;
     words.customers_user = customer_id.map_or(Ok(None), |id| customer::find_owner(reader, id))?;
@@ -182,9 +198,9 @@ fn owner_of(
     tx: &Tx,
     row: &rows::OwnedObject,
     id: &str,
-    about: About,
-    rules: &Rules,
-) -> Result<Option<Owner>, StoreError> {
+    about: SessionSubject,
+    rules: &LinkRules,
+) -> Result<Option<OwnedBy>, StoreError> {
     let mut words = strong_words(tx, id, &row.metadata, row.last_named.as_deref(), rules)?;
     let found = ownership::decide(ownership::trace_object(&words, rules));
     if found.is_some() {
@@ -196,9 +212,9 @@ fn owner_of(
 
 /// Gives a subscription to the user that the words name, and what was billed for it. `true`: it has another owner than
 /// before, and the effective subscriptions of both have been computed.
-pub(crate) fn refresh_subscription(tx: &Tx, id: &str, basis: Basis) -> Result<bool, StoreError> {
+pub(crate) fn refresh_subscription(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<bool, StoreError> {
     let Some(row) = rows::find_subscription(tx, id)? else { return Ok(false) };
-    let found = owner_of(tx, &row, id, About::Subscription(id), basis.link)?;
+    let found = owner_of(tx, &row, id, SessionSubject::Subscription(id), basis.link)?;
     if found == row.owner {
         return Ok(false);
     }
@@ -234,11 +250,11 @@ pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
 }
 
 /// Gives an invoice to whom its subscription belongs; one of no subscription that is known, to whom its words name.
-pub(crate) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_invoice(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let Some(row) = rows::find_invoice(tx, id)? else { return Ok(()) };
     let found = match subscribers(tx, row.part_of.as_deref())? {
         Some(owner) => owner,
-        None => owner_of(tx, &row, id, About::Invoice(id), basis.link)?,
+        None => owner_of(tx, &row, id, SessionSubject::Invoice(id), basis.link)?,
     };
     if found == row.owner {
         return Ok(());
@@ -247,18 +263,18 @@ pub(crate) fn refresh_invoice(tx: &Tx, id: &str, basis: Basis) -> Result<(), Sto
 }
 
 /// The owner of a subscription, which may be nobody; `None`: no such subscription is known.
-fn subscribers(reader: &Reader, subscription_id: Option<&str>) -> Result<Option<Option<Owner>>, StoreError> {
+fn subscribers(reader: &StoreReader, subscription_id: Option<&str>) -> Result<Option<Option<OwnedBy>>, StoreError> {
     let found = subscription_id.map_or(Ok(None), |id| rows::find_subscription(reader, id))?;
     Ok(found.map(|subscription| subscription.owner))
 }
 
 /// Gives a payment to whom the subscription that it pays for belongs; any other, to whom its words name.
-pub(crate) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<(), StoreError> {
+pub(crate) fn refresh_payment_intent(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let Some(row) = rows::find_payment_intent(tx, id)? else { return Ok(()) };
     let invoice = row.part_of.as_deref().map_or(Ok(None), |invoice_id| rows::find_invoice(tx, invoice_id))?;
     let found = match subscribers(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {
         Some(owner) => owner,
-        None => owner_of(tx, &row, id, About::PaymentIntent(id), basis.link)?,
+        None => owner_of(tx, &row, id, SessionSubject::PaymentIntent(id), basis.link)?,
     };
     if found == row.owner {
         return Ok(());
@@ -267,7 +283,7 @@ pub(crate) fn refresh_payment_intent(tx: &Tx, id: &str, basis: Basis) -> Result<
 }
 
 /// What a session is about may belong to another user now.
-pub(super) fn refresh_concerned(tx: &Tx, concerned: &Concerned, basis: Basis) -> Result<(), StoreError> {
+pub(super) fn refresh_concerned(tx: &Tx, concerned: &SessionOwners, basis: DerivationBasis) -> Result<(), StoreError> {
     if let Some(id) = &concerned.customer_id {
         refresh_customer(tx, id, basis)?;
     }

@@ -3,11 +3,11 @@
 use rusqlite::named_params;
 
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// One failed payment of an invoice, as `invoice.payment_failed` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure<'a> {
+pub struct PaymentFailure<'a> {
     /// `in_…`.
     pub invoice_id: &'a str,
     /// `sub_…`.
@@ -43,7 +43,7 @@ const NOTE_NEWEST: &str = "UPDATE payment_failures SET stripe_subscription_id = 
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn note(tx: &Tx, failure: &Failure, now_ms: i64) -> Result<(), StoreError> {
+pub fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(), StoreError> {
     tx.execute_named(
         NOTE,
         named_params! {
@@ -90,7 +90,7 @@ pub fn settle(
 
 columns! {
     /// Subscription and payment intent that a case names.
-    pub struct Case {
+    pub struct StoredCase {
         /// `sub_…`.
         subscription_id: Option<String> = "stripe_subscription_id",
         /// First failure, unix seconds.
@@ -102,16 +102,16 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, invoice_id: &str) -> Result<Option<Case>, StoreError> {
-    const SQL: &str = select!(Case, "FROM payment_failures WHERE stripe_invoice_id = ?1");
-    reader.find(SQL, [invoice_id], Case::read)
+pub fn find(reader: &StoreReader, invoice_id: &str) -> Result<Option<StoredCase>, StoreError> {
+    const SQL: &str = select!(StoredCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], StoredCase::read)
 }
 
 /// The invoices of a subscription's cases.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_invoices_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
+pub fn list_invoices_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE stripe_subscription_id = ?1 ORDER BY id";
     reader.list(SQL, [subscription_id], row::only)
 }
@@ -123,7 +123,7 @@ const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn first_failure_since(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
+pub fn first_failure_since(reader: &StoreReader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
     reader.get(FIRST_SINCE, (subscription_id, since), row::only)
 }
 
@@ -137,13 +137,13 @@ const LAST_MADE_GOOD: &str = "SELECT max(f.resolved_at_ms) / 1000 FROM payment_f
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn last_made_good(reader: &Reader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+pub fn last_made_good(reader: &StoreReader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
     reader.get(LAST_MADE_GOOD, [subscription_id], row::only)
 }
 
 columns! {
     /// A case as the API shows it.
-    pub struct Shown {
+    pub struct PaymentFailureEntry {
         id: i64 = "f.id",
         invoice_id: String = "f.stripe_invoice_id",
         subscription_id: Option<String> = "f.stripe_subscription_id",
@@ -164,19 +164,24 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_of_user(reader: &Reader, user_id: &str, after: Option<&str>, limit: u32) -> Result<Vec<Shown>, StoreError> {
+pub fn list_of_user(
+    reader: &StoreReader,
+    user_id: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<PaymentFailureEntry>, StoreError> {
     const SQL: &str = select!(
-        Shown,
+        PaymentFailureEntry,
         "FROM stripe_invoices i JOIN payment_failures f ON f.stripe_invoice_id = i.stripe_invoice_id
          WHERE i.user_id = ?1 AND (?2 IS NULL OR f.id < (SELECT id FROM payment_failures WHERE stripe_invoice_id = ?2))
          ORDER BY f.id DESC LIMIT ?3"
     );
-    reader.list(SQL, (user_id, after, limit), Shown::read)
+    reader.list(SQL, (user_id, after, limit), PaymentFailureEntry::read)
 }
 
 columns! {
     /// A case as dunning needs it.
-    pub struct Dunned {
+    pub struct DunnedCase {
         id: i64,
         invoice_id: String = "stripe_invoice_id",
         subscription_id: Option<String> = "stripe_subscription_id",
@@ -197,9 +202,9 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_dunned(reader: &Reader, invoice_id: &str) -> Result<Option<Dunned>, StoreError> {
-    const SQL: &str = select!(Dunned, "FROM payment_failures WHERE stripe_invoice_id = ?1");
-    reader.find(SQL, [invoice_id], Dunned::read)
+pub fn find_dunned(reader: &StoreReader, invoice_id: &str) -> Result<Option<DunnedCase>, StoreError> {
+    const SQL: &str = select!(DunnedCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], DunnedCase::read)
 }
 
 const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
@@ -210,7 +215,7 @@ const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_speaker(reader: &Reader, subscription_id: &str, since: i64) -> Result<Option<String>, StoreError> {
+pub fn find_speaker(reader: &StoreReader, subscription_id: &str, since: i64) -> Result<Option<String>, StoreError> {
     reader.find(SPEAKER, (subscription_id, since), row::only)
 }
 
@@ -225,7 +230,7 @@ const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM paym
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_ended_speaker(reader: &Reader, subscription_id: &str) -> Result<Option<(String, i64)>, StoreError> {
+pub fn find_ended_speaker(reader: &StoreReader, subscription_id: &str) -> Result<Option<(String, i64)>, StoreError> {
     reader.find(ENDED_SPEAKER, [subscription_id], row::tuple)
 }
 
@@ -233,7 +238,7 @@ pub fn find_ended_speaker(reader: &Reader, subscription_id: &str) -> Result<Opti
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_open_of(reader: &Reader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
+pub fn list_open_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures
         WHERE stripe_subscription_id = ?1
         AND (resolved = 0 OR dunning_due_at IS NOT NULL OR resolution <> 'paid') ORDER BY id";
@@ -262,7 +267,7 @@ pub fn set_all_due(tx: &Tx) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_due(reader: &Reader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+pub fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE dunning_due_at <= ?1
         ORDER BY dunning_due_at, id LIMIT ?2";
     reader.list(SQL, (now_s, limit), row::only)

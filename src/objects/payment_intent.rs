@@ -1,14 +1,14 @@
 //! Payment intents: their present state, the newest failure of each, and the key of the request that made them.
 //! Guests have no customer. Called by `projection`; its questions by the API, `calls` and `derived`.
 
-use super::derived::{self, Basis};
-use super::history::{self, Concern};
-use super::owner::rows::Named;
+use super::derived::{self, DerivationBasis};
+use super::history::{self, EventConcern};
+use super::owner::rows::OwnableKind;
 use super::row::row;
-use super::{ProjectionError, Step, Winner, field, invoice, invoice_payment, owner};
+use super::{ProjectionError, ProjectionStep, WinningState, field, invoice, invoice_payment, owner};
 use crate::base::object_kind::{self, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
 /// The kind.
@@ -65,16 +65,16 @@ row! {
     } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
-    let concern = Concern {
+    let concern = EventConcern {
         customer_id: object::reference(shown, "customer"),
         user_id: object::named_user(shown, &step.context.link.metadata_keys),
-        ..Concern::default()
+        ..EventConcern::default()
     };
     history::record(step, &concern)?;
-    let object = (Named::PaymentIntent, id);
+    let object = (OwnableKind::PaymentIntent, id);
     let lost = winner.map_or(Ok(None), |winner| owner::lost_name(step.tx, winner, object, &step.context.link))?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
@@ -86,7 +86,7 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         ("payment_intent.created", Some(key)) => set_idempotency_key(step.tx, id, key)?,
         ("payment_intent.payment_failed", _) => {
             let (code, _) = object::payment_error(shown).unwrap_or_default();
-            let failure = Failure { at: step.event.created, code, event_id: &step.event.id };
+            let failure = PaymentIntentFailure { at: step.event.created, code, event_id: &step.event.id };
             note_failure(step.tx, id, &failure)?;
         }
         _ => {}
@@ -105,7 +105,7 @@ fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
     Ok(())
 }
 
-pub(super) fn write(tx: &Tx, winner: &Winner, basis: Basis) -> Result<(), ProjectionError> {
+pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> Result<(), ProjectionError> {
     let mut row = PaymentIntentRow::of(winner)?;
     if row.stripe_invoice_id.is_none() {
         row.stripe_invoice_id = match invoice_payment::find_invoice(tx, &row.stripe_intent_id)? {
@@ -124,7 +124,7 @@ pub(crate) fn set_idempotency_key(tx: &Tx, intent_id: &str, key: &str) -> Result
 }
 
 /// One failure of a payment intent.
-struct Failure<'a> {
+struct PaymentIntentFailure<'a> {
     /// When, unix seconds.
     at: i64,
     /// Decline code, else code.
@@ -138,7 +138,7 @@ const NOTE_FAILURE: &str = "UPDATE stripe_payment_intents
     WHERE stripe_intent_id = ?1 AND (failed_at IS NULL OR (?2, ?4) > (failed_at, failure_event_id))";
 
 /// Keeps a failure if it is the newest heard of; in whatever order they come, the same one stays.
-fn note_failure(tx: &Tx, intent_id: &str, failure: &Failure) -> Result<(), StoreError> {
+fn note_failure(tx: &Tx, intent_id: &str, failure: &PaymentIntentFailure) -> Result<(), StoreError> {
     tx.execute(NOTE_FAILURE, (intent_id, failure.at, failure.code, failure.event_id)).map(|_| ())
 }
 
@@ -148,7 +148,7 @@ const FAILURE_CODE: &str = "SELECT failure_code FROM stripe_payment_intents
 
 /// Why the payment of an invoice failed last, by the invoice's payment intent or the intent's invoice.
 pub(super) fn find_failure_code(
-    reader: &Reader,
+    reader: &StoreReader,
     intent_id: Option<&str>,
     invoice_id: &str,
 ) -> Result<Option<String>, StoreError> {
@@ -156,19 +156,19 @@ pub(super) fn find_failure_code(
 }
 
 /// The invoice that a payment intent was made for, as told by itself.
-fn find_invoice(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+fn find_invoice(reader: &StoreReader, intent_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
     Ok(reader.find(SQL, [intent_id], row::only)?.flatten())
 }
 
 /// The payment intents that name an invoice as theirs.
-pub(super) fn list_ids_of_invoice(reader: &Reader, invoice_id: &str) -> Result<Vec<String>, StoreError> {
+pub(super) fn list_ids_of_invoice(reader: &StoreReader, invoice_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_invoice_id = ?1";
     reader.list(SQL, [invoice_id], row::only)
 }
 
 /// The user of a payment intent, unless a reference alone names one.
-pub(crate) fn find_user(reader: &Reader, intent_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_user(reader: &StoreReader, intent_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT user_id FROM stripe_payment_intents
         WHERE stripe_intent_id = ?1 AND linked_by <> 'reference'";
     Ok(reader.find(SQL, [intent_id], row::only)?.flatten())
@@ -186,7 +186,7 @@ columns! {
 
 /// A user's payment intents, newest first, after the intent `after`.
 pub(crate) fn list_of_user(
-    reader: &Reader,
+    reader: &StoreReader,
     user_id: &str,
     after: Option<&str>,
     limit: u32,

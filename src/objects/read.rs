@@ -7,52 +7,55 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::derived::Basis;
-use super::guard::{Counted, Shows};
-use super::{Event, Origin, ProjectionContext, ProjectionError, Step, Winner, dispatch, guard, kinds, thin};
-use crate::base::order::{self, Candidate};
-use crate::store::mirror::{self, Body, Held, Key, Mirrored, Reading, State, Version};
+use super::derived::DerivationBasis;
+use super::guard::{BodyShown, CountedReading};
+use super::{
+    ProjectedEvent, ProjectionContext, ProjectionError, ProjectionStep, StateOrigin, WinningState, dispatch, guard,
+    kinds, thin,
+};
+use crate::base::order::{self, OrderCandidate};
+use crate::store::mirror::{self, ApiReading, BodyPlace, HeldReading, Mirrored, ObjectKey, ObjectVersion, RowState};
 use crate::store::readings::{self, NewReading};
-use crate::store::{Reader, StoreError, Tx, inbox};
-use crate::stripe::event::{Content, EventError, Snapshot, Thin};
+use crate::store::{StoreError, StoreReader, Tx, inbox};
+use crate::stripe::event::{EventContent, EventError, Snapshot, Thin};
 
 /// Begins the `event_id` of a row that rests on a reading.
 pub const PREFIX: &str = "read:";
 
 /// The state of things when a request to the API was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
+pub struct RequestSent {
     /// Unix milliseconds, by our clock.
     pub at_ms: i64,
     /// The newest event in the log.
     pub log_id: i64,
 }
 
-impl Sent {
+impl RequestSent {
     /// To be taken before the first byte leaves.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn now(reader: &Reader, now_ms: i64) -> Result<Self, StoreError> {
+    pub fn now(reader: &StoreReader, now_ms: i64) -> Result<Self, StoreError> {
         Ok(Self { at_ms: now_ms, log_id: inbox::newest_log_id(reader)? })
     }
 
     /// What its answer shows was so at this time. `date_s`: Stripe's own time in the answer, which may differ from ours;
     /// how long the answer took, our clock tells. Rounded down: an event too many counts as news, which only repeats it.
     #[must_use]
-    pub fn reading(self, date_s: Option<i64>, answered_ms: i64) -> Reading {
+    pub fn reading(self, date_s: Option<i64>, answered_ms: i64) -> ApiReading {
         let answered_there_ms = date_s.map_or(answered_ms, |date_s| date_s.saturating_mul(1000));
         let took_ms = answered_ms.saturating_sub(self.at_ms).max(0);
         let at_s = answered_there_ms.saturating_sub(took_ms).div_euclid(1000);
-        Reading { at_s, log_id: self.log_id, sent_ms: self.at_ms }
+        ApiReading { at_s, log_id: self.log_id, sent_ms: self.at_ms }
     }
 }
 
 /// An object as the API showed it.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct ApiObject {
     snapshot: Snapshot,
-    reading: Reading,
+    reading: ApiReading,
     account: Option<String>,
     /// Its lists were completed, as far as the key may.
     completed: bool,
@@ -60,12 +63,12 @@ pub struct Shown {
     livemode: Option<bool>,
 }
 
-impl Shown {
+impl ApiObject {
     /// Reads an object's JSON, kept as it was written.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn new(text: &str, reading: Reading) -> Result<Self, EventError> {
+    pub fn new(text: &str, reading: ApiReading) -> Result<Self, EventError> {
         Ok(Self { snapshot: Snapshot::of_object(text)?, reading, account: None, completed: false, livemode: None })
     }
 
@@ -96,7 +99,7 @@ impl Shown {
 
 /// What became of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absorbed {
+pub enum ReadingOutcome {
     /// The object's row rests on it now.
     Taken,
     /// The row rests on something newer.
@@ -111,41 +114,41 @@ pub enum Absorbed {
 /// When the database or the object's shape does not allow it; nothing may be kept then.
 pub(crate) fn absorb(
     tx: &Tx,
-    shown: &Shown,
+    shown: &ApiObject,
     context: &ProjectionContext,
-    basis: Basis,
-) -> Result<Absorbed, ProjectionError> {
+    basis: DerivationBasis,
+) -> Result<ReadingOutcome, ProjectionError> {
     let snapshot = with_last_words(tx, shown, context)?;
     let mut event = event(&snapshot.object, shown, context);
     if is_deleted(&snapshot.object) {
         event.event_type = format!("{}.deleted", event.event_type.trim_end_matches(".read"));
     }
     let snapshot = &snapshot;
-    let Some(key) = guard::key(&event, snapshot) else { return Ok(Absorbed::NoObject) };
-    let step = Step { tx, event: &event, snapshot, shown: Some(shown), context, basis, now_ms: basis.now_ms };
-    let Some(winner) = guard::choose(&step, key)? else { return Ok(Absorbed::Late) };
+    let Some(key) = guard::key(&event, snapshot) else { return Ok(ReadingOutcome::NoObject) };
+    let step = ProjectionStep { tx, event: &event, snapshot, shown: Some(shown), context, basis, now_ms: basis.now_ms };
+    let Some(winner) = guard::choose(&step, key)? else { return Ok(ReadingOutcome::Late) };
     if !shown.completed {
         thin::fetch_whole(&step, key, Some(&winner))?;
     }
     // As with events: what a connected account shows is mirrored and no more.
     if event.account.is_some() {
-        return Ok(Absorbed::Taken);
+        return Ok(ReadingOutcome::Taken);
     }
     dispatch(&step, key.object, Some(&winner))?;
-    Ok(Absorbed::Taken)
+    Ok(ReadingOutcome::Taken)
 }
 
-fn event(object: &Value, shown: &Shown, context: &ProjectionContext) -> Event {
+fn event(object: &Value, shown: &ApiObject, context: &ProjectionContext) -> ProjectedEvent {
     let reading = shown.reading;
     let word = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or("");
-    Event {
-        origin: Origin::Api(reading),
+    ProjectedEvent {
+        origin: StateOrigin::Api(reading),
         id: format!("{PREFIX}{}:{}", word("id"), reading.sent_ms),
         event_type: kinds::event_type(word("object"), "read"),
         created: reading.at_s,
         livemode: shown.livemode.or_else(|| object.get("livemode").and_then(Value::as_bool)).or(context.livemode),
         account: shown.account.clone(),
-        content: Content::Thin(Thin::default()),
+        content: EventContent::Thin(Thin::default()),
     }
 }
 
@@ -156,7 +159,7 @@ fn is_deleted(object: &Value) -> bool {
 /// Of a deleted object Stripe shows the id alone. What was known of it stays, marked as deleted.
 fn with_last_words<'a>(
     tx: &Tx,
-    shown: &'a Shown,
+    shown: &'a ApiObject,
     context: &ProjectionContext,
 ) -> Result<Cow<'a, Snapshot>, ProjectionError> {
     let snapshot = &shown.snapshot;
@@ -175,7 +178,7 @@ fn with_last_words<'a>(
 }
 
 /// How a reading stands to what a row rests on.
-enum Against {
+enum MirrorComparison {
     /// It takes its place.
     Newer,
     /// It is of the same second, and neither is known to contain the other.
@@ -183,27 +186,32 @@ enum Against {
     Older,
 }
 
-fn against(step: &Step, key: Key, row: &State, reading: Reading) -> Result<Against, StoreError> {
+fn against(
+    step: &ProjectionStep,
+    key: ObjectKey,
+    row: &RowState,
+    reading: ApiReading,
+) -> Result<MirrorComparison, StoreError> {
     let ends = kinds::of(key.object).is_terminal(&step.snapshot.object);
     // A status that cannot be left was not left.
     if row.terminal && !ends && !is_deleted(&step.snapshot.object) {
-        return Ok(Against::Older);
+        return Ok(MirrorComparison::Older);
     }
     // And one that was read is the last one, whenever that was.
     if !row.terminal && ends {
-        return Ok(Against::Newer);
+        return Ok(MirrorComparison::Newer);
     }
-    let Some(mirrored) = mirror::find(step.tx, key)? else { return Ok(Against::Newer) };
+    let Some(mirrored) = mirror::find(step.tx, key)? else { return Ok(MirrorComparison::Newer) };
     if is_as_new(step.tx, &mirrored, reading)? {
-        return Ok(Against::Newer);
+        return Ok(MirrorComparison::Newer);
     }
     let is_newest = row.read.is_none_or(|known| reading.log_id >= known.log_id && reading.at_s >= known.at_s);
     let same_second = row.event_created == reading.at_s && sent_of(&mirrored).is_none();
-    Ok(if same_second && is_newest { Against::Beside } else { Against::Older })
+    Ok(if same_second && is_newest { MirrorComparison::Beside } else { MirrorComparison::Older })
 }
 
 /// Whether a reading is as new as what the row rests on.
-fn is_as_new(reader: &Reader, mirrored: &Mirrored, reading: Reading) -> Result<bool, StoreError> {
+fn is_as_new(reader: &StoreReader, mirrored: &Mirrored, reading: ApiReading) -> Result<bool, StoreError> {
     if let Some((sent_ms, log_id)) = sent_of(mirrored) {
         // Stripe's time alone will not do: it is rounded down, and the row's is that of the newest event it contains, so
         // that of two changes in one second the second one's answer would be taken for the older. Nor will ours alone: it
@@ -216,7 +224,7 @@ fn is_as_new(reader: &Reader, mirrored: &Mirrored, reading: Reading) -> Result<b
 }
 
 /// How the mirror stands to a reading.
-pub enum Standing {
+pub enum MirrorState {
     /// It does not know the object.
     Unknown,
     /// It rests on something newer, or an event about the object waits for the worker: they may differ.
@@ -229,16 +237,20 @@ pub enum Standing {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn standing(reader: &Reader, shown: &Shown, context: &ProjectionContext) -> Result<Option<Standing>, StoreError> {
+pub fn standing(
+    reader: &StoreReader,
+    shown: &ApiObject,
+    context: &ProjectionContext,
+) -> Result<Option<MirrorState>, StoreError> {
     let event = event(shown.object(), shown, context);
     let Some(key) = guard::key(&event, &shown.snapshot) else { return Ok(None) };
     let mirrored = mirror::find(reader, key)?;
     if inbox::is_awaited(reader, key.id)? {
-        return Ok(Some(Standing::Ahead));
+        return Ok(Some(MirrorState::Ahead));
     }
-    let Some(mirrored) = mirrored else { return Ok(Some(Standing::Unknown)) };
+    let Some(mirrored) = mirrored else { return Ok(Some(MirrorState::Unknown)) };
     let level = is_as_new(reader, &mirrored, shown.reading)?;
-    Ok(Some(if level { Standing::Level(mirrored) } else { Standing::Ahead }))
+    Ok(Some(if level { MirrorState::Level(mirrored) } else { MirrorState::Ahead }))
 }
 
 /// When the reading was sent that a row rests on, and after which event; `None` where it rests on an event.
@@ -249,27 +261,27 @@ fn sent_of(mirrored: &Mirrored) -> Option<(i64, i64)> {
 
 /// The guard for readings; as `guard::choose`.
 pub(super) fn choose<'a>(
-    step: &Step<'a>,
-    key: Key,
-    row: Option<&State>,
-    reading: Reading,
-) -> Result<Option<Winner<'a>>, ProjectionError> {
+    step: &ProjectionStep<'a>,
+    key: ObjectKey,
+    row: Option<&RowState>,
+    reading: ApiReading,
+) -> Result<Option<WinningState<'a>>, ProjectionError> {
     match row.map(|row| against(step, key, row, reading)).transpose()? {
-        Some(Against::Older) => return Ok(None),
-        Some(Against::Beside) => {
+        Some(MirrorComparison::Older) => return Ok(None),
+        Some(MirrorComparison::Beside) => {
             let counted = keep(step, key, reading)?;
             return guard::contested(step, key, Some(reading), Some(counted));
         }
-        Some(Against::Newer) | None => {}
+        Some(MirrorComparison::Newer) | None => {}
     }
     let counted = keep(step, key, reading)?;
     // The events it contains may be of a later second than the one it could be dated to.
     let at_s = row.map_or(reading.at_s, |row| reading.at_s.max(row.event_created));
     let (event, shown) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, shown);
-    let read = Some(Reading { at_s, ..reading });
-    let state = State { event_created: at_s, deleted, terminal, contested: false, read };
-    let version = Version {
+    let read = Some(ApiReading { at_s, ..reading });
+    let state = RowState { event_created: at_s, deleted, terminal, contested: false, read };
+    let version = ObjectVersion {
         state: &state,
         event_id: &event.id,
         ambiguous: false,
@@ -279,12 +291,12 @@ pub(super) fn choose<'a>(
     };
     mirror::put(step.tx, key, &version)?;
     let (object, event_id, livemode) = (Cow::Borrowed(shown), Cow::Borrowed(event.id.as_str()), key.livemode);
-    Ok(Some(Winner { object, created: at_s, event_id, livemode, deleted }))
+    Ok(Some(WinningState { object, created: at_s, event_id, livemode, deleted }))
 }
 
 /// Writes a reading down that is taken over. Its body is stored unless the mirror shows the same already; and of a deleted
 /// object, of which Stripe shows the id alone, the mirror goes on showing what was known.
-fn keep(step: &Step, key: Key, reading: Reading) -> Result<Counted, ProjectionError> {
+fn keep(step: &ProjectionStep, key: ObjectKey, reading: ApiReading) -> Result<CountedReading, ProjectionError> {
     let shown = step.shown.map_or(step.snapshot, |shown| &shown.snapshot);
     let held = mirror::find_held(step.tx, key)?;
     let last_words = held.as_ref().filter(|_| is_deleted(&shown.object)).map(|held| held.body);
@@ -305,22 +317,22 @@ fn keep(step: &Step, key: Key, reading: Reading) -> Result<Counted, ProjectionEr
         now_ms: step.now_ms,
     };
     let id = readings::add(step.tx, &new)?;
-    let body = last_words.or(same).unwrap_or(Body::Reading(id));
-    Ok(Counted { id, shows: Shows { body, last_words: last_words.is_some() } })
+    let body = last_words.or(same).unwrap_or(BodyPlace::Reading(id));
+    Ok(CountedReading { id, shows: BodyShown { body, last_words: last_words.is_some() } })
 }
 
-fn is_same(reader: &Reader, held: &Held, object: &Value) -> Result<bool, ProjectionError> {
+fn is_same(reader: &StoreReader, held: &HeldReading, object: &Value) -> Result<bool, ProjectionError> {
     Ok(Snapshot::of_object(&mirror::data_of(reader, held)?)?.object == *object)
 }
 
 /// The reading that counts for an object, as one of the set that decides: the one that the step is about (`arriving`), or
 /// the newest that the row knows; `None` where there is none, or its second is over.
 pub(super) fn candidate(
-    step: &Step,
-    key: Key,
-    known: Option<Reading>,
-    arriving: Option<Counted>,
-) -> Result<Option<(Candidate, Counted)>, ProjectionError> {
+    step: &ProjectionStep,
+    key: ObjectKey,
+    known: Option<ApiReading>,
+    arriving: Option<CountedReading>,
+) -> Result<Option<(OrderCandidate, CountedReading)>, ProjectionError> {
     let Some(reading) = known else { return Ok(None) };
     let found = match arriving {
         Some(counted) => Some((step.event.id.clone(), step.snapshot.object.clone(), counted)),
@@ -329,19 +341,23 @@ pub(super) fn candidate(
     let Some((event_id, object, counted)) = found else { return Ok(None) };
     let phase = if is_deleted(&object) { "deleted" } else { "read" };
     let (event_type, created) = (format!("{}.{phase}", key.object), reading.at_s);
-    let candidate = Candidate { event_id, event_type, created, object, previous: None, read: true, contained: false };
+    let candidate =
+        OrderCandidate { event_id, event_type, created, object, previous: None, read: true, contained: false };
     Ok(Some((candidate, counted)))
 }
 
 /// The reading that a row knows while its content counts: its id, and its object.
-fn counted(reader: &Reader, held: Held) -> Result<Option<(String, Value, Counted)>, ProjectionError> {
+fn counted(
+    reader: &StoreReader,
+    held: HeldReading,
+) -> Result<Option<(String, Value, CountedReading)>, ProjectionError> {
     let Some((event_id, id)) = held.counted.clone() else { return Ok(None) };
     let (shows, text) = if held.event_id == event_id {
-        let shows = Shows { body: held.body, last_words: held.last_words };
+        let shows = BodyShown { body: held.body, last_words: held.last_words };
         (shows, mirror::data_of(reader, &held)?)
     } else {
         let body = readings::body_of(reader, id)?;
-        (Shows { body, last_words: false }, readings::object_text(reader, body)?)
+        (BodyShown { body, last_words: false }, readings::object_text(reader, body)?)
     };
-    Ok(Some((event_id, Snapshot::of_object(&text)?.object, Counted { id, shows })))
+    Ok(Some((event_id, Snapshot::of_object(&text)?.object, CountedReading { id, shows })))
 }

@@ -5,9 +5,9 @@
 mod compare;
 mod take_over;
 
-use crate::store::inbox::Pending;
-use crate::store::mirror::Reading;
-use crate::store::{Reader, StoreError};
+use crate::store::inbox::PendingEvent;
+use crate::store::mirror::ApiReading;
+use crate::store::{StoreError, StoreReader};
 
 pub use compare::{Difference, differences};
 pub(crate) use take_over::Copying;
@@ -16,7 +16,7 @@ pub use take_over::{answer_before, finish, has_history_of_readings, list_changed
 /// An event of the old log, and where it stood.
 pub struct Logged {
     /// The event.
-    pub pending: Pending,
+    pub pending: PendingEvent,
     /// Its facts were in the tables, since this time, unix milliseconds.
     pub processed_ms: Option<i64>,
     /// It waits for the worker.
@@ -31,9 +31,9 @@ const LIST_EVENTS: &str = "SELECT id, event_id, event_type, event_created, livem
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_events(reader: &Reader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
+pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
     reader.list(LIST_EVENTS, (after, limit), |row| {
-        let pending = Pending {
+        let pending = PendingEvent {
             log_id: row.get(0)?,
             event_id: row.get(1)?,
             event_type: row.get(2)?,
@@ -52,19 +52,19 @@ pub fn list_events(reader: &Reader, after: i64, limit: u32) -> Result<Vec<Logged
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn count_events(reader: &Reader) -> Result<u64, StoreError> {
+pub fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
     let count: i64 = reader.get("SELECT count(*) FROM old.stripe_webhooks_log", [], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
 /// A reading of the old file.
-pub struct Kept {
+pub struct KeptReading {
     /// What `event_id` is where a row rests on it.
     pub reading_id: String,
     /// The object as Stripe wrote it.
     pub text: String,
     /// When it was read.
-    pub reading: Reading,
+    pub reading: ApiReading,
     /// Mode.
     pub livemode: bool,
     /// Connect account; empty is our own.
@@ -94,12 +94,12 @@ const LIST_READINGS_OF_MIRROR: &str = "SELECT text, read_at, read_log_id,
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_readings(reader: &Reader, after: i64, until: i64) -> Result<Vec<Kept>, StoreError> {
+pub fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
     let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
     reader.list(sql, (after, until), |row| {
-        Ok(Kept {
+        Ok(KeptReading {
             text: row.get(0)?,
-            reading: Reading { at_s: row.get(1)?, log_id: row.get(2)?, sent_ms: row.get(3)? },
+            reading: ApiReading { at_s: row.get(1)?, log_id: row.get(2)?, sent_ms: row.get(3)? },
             livemode: row.get(4)?,
             account: row.get(5)?,
             completed: row.get(6)?,

@@ -1,12 +1,12 @@
 //! Refunds. They may fail or be canceled long after they were made, so what has gone back of a charge is computed from
 //! them, and the charge's row is written again with each. Called by `projection`.
 
-use super::history::{self, Concern};
+use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, Step, Winner, charge, field, rewrite};
+use super::{ProjectionError, ProjectionStep, WinningState, charge, field, rewrite};
 use crate::base::object_kind::ObjectKind;
 use crate::store::engine::row::{columns, select};
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 use crate::stripe::object;
 
 /// The kind. Charges tell of it, too, in an event of its own object.
@@ -38,13 +38,13 @@ row! {
 }
 
 /// Refunds of old that had no status had gone through.
-fn status(winner: &Winner) -> Result<String, object::ObjectError> {
+fn status(winner: &WinningState) -> Result<String, object::ObjectError> {
     Ok(object::told_text(&winner.object, "status").unwrap_or_else(|| "succeeded".to_owned()))
 }
 
 /// `refund.…` and `charge.refund.updated`.
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
-    history::audit(step, &Concern::default())?;
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
+    history::audit(step, &EventConcern::default())?;
     let Some(winner) = winner else { return Ok(()) };
     let refund = RefundRow::of(winner)?;
     refund.put(step.tx)?;
@@ -63,7 +63,7 @@ columns! {
 }
 
 /// What is known of a charge's refunds.
-pub(super) fn sum_of_charge(reader: &Reader, charge_id: &str) -> Result<RefundSums, StoreError> {
+pub(super) fn sum_of_charge(reader: &StoreReader, charge_id: &str) -> Result<RefundSums, StoreError> {
     const SQL: &str = select!(RefundSums, "FROM stripe_refunds WHERE stripe_charge_id = ?1");
     reader.get(SQL, [charge_id], RefundSums::read)
 }

@@ -52,7 +52,7 @@ macro_rules! row {
 
         impl $name {
             /// The row of an object as the event that won shows it.
-            fn of(winner: &$crate::objects::Winner) -> Result<Self, $crate::stripe::object::ObjectError> {
+            fn of(winner: &$crate::objects::WinningState) -> Result<Self, $crate::stripe::object::ObjectError> {
                 Ok(Self {
                     $($column: $reader(winner)?,)+
                     livemode: winner.livemode,

@@ -7,11 +7,11 @@
 use super::history::{self, PastState, WhichStates};
 use super::{ProjectionError, read, subscription};
 use crate::base::entitlement;
-use crate::base::order::{self, Candidate};
+use crate::base::order::{self, OrderCandidate};
 use crate::objects::payment_failures;
 use crate::store::engine::row::{columns, select};
-use crate::store::{Reader, StoreError, Tx, inbox};
-use crate::stripe::event::{self, Content};
+use crate::store::{StoreError, StoreReader, Tx, inbox};
+use crate::stripe::event::{self, EventContent};
 use crate::stripe::object;
 
 /// Brings what history says of a subscription up to date.
@@ -83,10 +83,10 @@ fn last_of_second(tx: &Tx, mut states: Vec<PastState>) -> Result<Option<PastStat
 }
 
 /// The event that showed a state; a reading is none.
-fn candidate(tx: &Tx, state: &PastState) -> Result<Option<Candidate>, ProjectionError> {
+fn candidate(tx: &Tx, state: &PastState) -> Result<Option<OrderCandidate>, ProjectionError> {
     let Some(body) = inbox::find_payload(tx, &state.event_id)? else { return Ok(None) };
-    let Content::Snapshot(snapshot) = event::content(&body)? else { return Ok(None) };
-    Ok(Some(Candidate {
+    let EventContent::Snapshot(snapshot) = event::content(&body)? else { return Ok(None) };
+    Ok(Some(OrderCandidate {
         event_id: state.event_id.clone(),
         event_type: state.event_type.clone(),
         created: state.event_created,
@@ -130,7 +130,7 @@ columns! {
 }
 
 /// How a subscription stands.
-pub(super) fn find_standing(reader: &Reader, id: &str) -> Result<Option<SubscriptionStanding>, StoreError> {
+pub(super) fn find_standing(reader: &StoreReader, id: &str) -> Result<Option<SubscriptionStanding>, StoreError> {
     const SQL: &str = select!(SubscriptionStanding, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
     reader.find(SQL, [id], SubscriptionStanding::read)
 }

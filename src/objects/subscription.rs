@@ -5,18 +5,18 @@ mod items;
 
 use serde_json::Value;
 
-use super::fact::Fact;
-use super::history::{self, Concern, SubscriptionState};
-use super::owner::rows::{self, Named};
+use super::fact::ObjectFact;
+use super::history::{self, EventConcern, SubscriptionState};
+use super::owner::rows::{self, OwnableKind};
 use super::row::row;
 use super::standing::{self, SubscriptionPast};
-use super::{ProjectionError, Step, Winner, derived, field, owner};
+use super::{ProjectionError, ProjectionStep, WinningState, derived, field, owner};
 use crate::base::entitlement;
 use crate::base::object_kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::base::ownership::LinkedBy;
 use crate::objects::payment_failures;
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;
 
@@ -48,15 +48,15 @@ row! {
     /// A subscription as its newest event has it. Times in unix seconds.
     pub(crate) struct SubscriptionRow in "stripe_subscriptions" {
         key stripe_subscription_id: String = field::id("id"),
-        fixed stripe_customer_id: String = |winner: &Winner| Ok(object::payer(&winner.object)?.to_owned()),
+        fixed stripe_customer_id: String = |winner: &WinningState| Ok(object::payer(&winner.object)?.to_owned()),
         /// Price of the first item.
         stripe_price_id: Option<String> = field::optional(items::first_price),
         /// As Stripe said it.
         status: String = field::text("status"),
         /// Earliest start of its items.
-        current_period_start: Option<i64> = |winner: &Winner| Ok(object::subscription_period(&winner.object)?.0),
+        current_period_start: Option<i64> = |winner: &WinningState| Ok(object::subscription_period(&winner.object)?.0),
         /// Latest end of its items.
-        current_period_end: Option<i64> = |winner: &Winner| Ok(object::subscription_period(&winner.object)?.1),
+        current_period_end: Option<i64> = |winner: &WinningState| Ok(object::subscription_period(&winner.object)?.1),
         /// Ends with the period.
         cancel_at_period_end: bool = field::flag("cancel_at_period_end"),
         cancel_at: Option<i64> = field::optional_integer("cancel_at"),
@@ -76,7 +76,7 @@ row! {
         currency: Option<String> = field::lenient_text("currency"),
         latest_invoice: Option<String> = field::reference("latest_invoice"),
         /// Stripe sent only the first items.
-        items_partial: bool = |winner: &Winner| Ok(!object::list(&winner.object, "items").1),
+        items_partial: bool = |winner: &WinningState| Ok(!object::list(&winner.object, "items").1),
         deleted: bool = field::deleted,
         metadata: String = field::metadata,
     } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
@@ -84,27 +84,27 @@ row! {
 
 /// A subscription with its items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Subscription {
+pub(crate) struct SubscriptionWithItems {
     pub(crate) row: SubscriptionRow,
     pub(crate) items: Vec<ItemRow>,
 }
 
-impl Subscription {
-    fn of(winner: &Winner) -> Result<Self, ObjectError> {
+impl SubscriptionWithItems {
+    fn of(winner: &WinningState) -> Result<Self, ObjectError> {
         Ok(Self { row: SubscriptionRow::of(winner)?, items: items::of(&winner.object)? })
     }
 
-    fn put(&self, step: &Step, named: bool) -> Result<(), StoreError> {
+    fn put(&self, step: &ProjectionStep, named: bool) -> Result<(), StoreError> {
         self.row.put(step.tx, named)?;
         items::put(step.tx, &self.row.stripe_subscription_id, &self.items)
     }
 }
 
-pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), ProjectionError> {
+pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     let shown = &step.snapshot.object;
     let id = object::required_reference(shown, "id")?;
     object::payer(shown)?;
-    let concern = Concern {
+    let concern = EventConcern {
         // An account that pays is no customer.
         customer_id: object::reference(shown, "customer"),
         user_id: object::named_user(shown, &step.context.link.metadata_keys),
@@ -114,9 +114,9 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
     history::record(step, &concern)?;
     let former_customer = find_customer(step.tx, id)?;
     if let Some(winner) = winner {
-        let object = (Named::Subscription, id);
+        let object = (OwnableKind::Subscription, id);
         let lost = owner::lost_name(step.tx, winner, object, &step.context.link)?;
-        let present = Subscription::of(winner)?;
+        let present = SubscriptionWithItems::of(winner)?;
         let before = before(step, id)?;
         present.put(step, owner::is_named(winner, &step.context.link))?;
         owner::keep_name(step, Some(winner), object, lost)?;
@@ -127,32 +127,32 @@ pub(super) fn project(step: &Step, winner: Option<&Winner>) -> Result<(), Projec
         has_its_owner(step, id, Some(&present.row.stripe_customer_id), former_customer.as_deref())?;
         note_change(step, before.as_ref(), present);
     } else {
-        owner::keep_name(step, None, (Named::Subscription, id), None)?;
+        owner::keep_name(step, None, (OwnableKind::Subscription, id), None)?;
         // A late event, too, can tell when a delinquency or a pause began.
         standing::refresh(step.tx, id)?;
         let present = former_customer.as_deref();
         has_its_owner(step, id, present, present)?;
     }
-    step.note(Fact::CasesTouched { subscription_id: id.to_owned() });
+    step.note(ObjectFact::CasesTouched { subscription_id: id.to_owned() });
     if step.event.event_type == "customer.subscription.trial_will_end" && !step.is_reading() {
-        step.note(Fact::TrialEnds(step.seen(id)));
+        step.note(ObjectFact::TrialEnds(step.seen(id)));
     }
     history::audit(step, &concern)
 }
 
 /// A subscription as it stands before its row is replaced, if anybody wants to know.
-fn before(step: &Step, id: &str) -> Result<Option<Subscription>, StoreError> {
+fn before(step: &ProjectionStep, id: &str) -> Result<Option<SubscriptionWithItems>, StoreError> {
     if !step.basis().compared.subscriptions {
         return Ok(None);
     }
     let known = find(step.tx, id)?;
-    Ok(known.map(|known| Subscription { row: known.subscription, items: known.items }))
+    Ok(known.map(|known| SubscriptionWithItems { row: known.subscription, items: known.items }))
 }
 
 /// Notes that a subscription is another than before.
-fn note_change(step: &Step, before: Option<&Subscription>, present: Subscription) {
+fn note_change(step: &ProjectionStep, before: Option<&SubscriptionWithItems>, present: SubscriptionWithItems) {
     // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
-    let says = |one: &Subscription| {
+    let says = |one: &SubscriptionWithItems| {
         let mut one = one.clone();
         one.row.event_created = 0;
         one.row.event_id = String::new();
@@ -160,19 +160,19 @@ fn note_change(step: &Step, before: Option<&Subscription>, present: Subscription
         one
     };
     if step.basis().compared.subscriptions && before.is_none_or(|before| says(before) != says(&present)) {
-        step.note(Fact::SubscriptionChanged { present: Box::new(present) });
+        step.note(ObjectFact::SubscriptionChanged { present: Box::new(present) });
     }
 }
 
 /// Whether the event says that the subscription's status is another one now.
-fn begins_or_ends(step: &Step) -> bool {
+fn begins_or_ends(step: &ProjectionStep) -> bool {
     let previous = step.snapshot.previous_attributes.as_ref();
     step.event.event_type == "customer.subscription.created" || previous.is_some_and(|was| was.get("status").is_some())
 }
 
 /// The owner of the customer may follow from the subscription, and then the other way round.
 fn has_its_owner(
-    step: &Step,
+    step: &ProjectionStep,
     id: &str,
     customer_id: Option<&str>,
     former_customer: Option<&str>,
@@ -211,33 +211,33 @@ fn state(shown: &Value) -> Result<SubscriptionState<'_>, ObjectError> {
 }
 
 /// The user of a subscription.
-pub(crate) fn find_user(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_user(reader: &StoreReader, subscription_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
     Ok(reader.find(SQL, [subscription_id], row::only)?.flatten())
 }
 
 /// The customer of a subscription.
-pub(super) fn find_customer(reader: &Reader, subscription_id: &str) -> Result<Option<String>, StoreError> {
+pub(super) fn find_customer(reader: &StoreReader, subscription_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT stripe_customer_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1";
     reader.find(SQL, [subscription_id], row::only)
 }
 
 /// The users of a customer's subscriptions.
-pub(super) fn list_users_of_customer(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(super) fn list_users_of_customer(reader: &StoreReader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT user_id FROM stripe_subscriptions
         WHERE stripe_customer_id = ?1 AND user_id IS NOT NULL";
     reader.list(SQL, [customer_id], row::only)
 }
 
 /// Subscriptions of a customer that are not known to have been deleted.
-pub(crate) fn list_ids_of_customer(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_ids_of_customer(reader: &StoreReader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions
         WHERE stripe_customer_id = ?1 AND deleted = 0 ORDER BY id";
     reader.list(SQL, [customer_id], row::only)
 }
 
 /// Prices of subscriptions that have not ended.
-pub(crate) fn list_running_prices(reader: &Reader) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_running_prices(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT DISTINCT i.stripe_price_id FROM stripe_subscription_items i
         JOIN stripe_subscriptions s ON s.stripe_subscription_id = i.stripe_subscription_id
         WHERE i.stripe_price_id IS NOT NULL AND s.deleted = 0 AND s.status IN ('active', 'trialing', 'past_due', 'unpaid')
@@ -257,7 +257,7 @@ columns! {
 }
 
 /// How many subscriptions are paused, in either of Stripe's two ways.
-pub(crate) fn count_paused(reader: &Reader) -> Result<PausedCounts, StoreError> {
+pub(crate) fn count_paused(reader: &StoreReader) -> Result<PausedCounts, StoreError> {
     const SQL: &str = select!(PausedCounts, "FROM stripe_subscriptions WHERE deleted = 0");
     reader.get(SQL, [], PausedCounts::read)
 }
@@ -285,9 +285,9 @@ columns! {
 impl ShownSubscription {
     /// What entitlement needs to know of it. A deleted customer's subscriptions are over.
     #[must_use]
-    pub(crate) fn facts(&self) -> entitlement::Subscription {
+    pub(crate) fn facts(&self) -> entitlement::SubscriptionInput {
         let row = &self.subscription;
-        entitlement::Subscription {
+        entitlement::SubscriptionInput {
             id: row.stripe_subscription_id.clone(),
             status: row.status.clone(),
             price_ids: self.items.iter().filter_map(|item| item.stripe_price_id.clone()).collect(),
@@ -321,7 +321,7 @@ macro_rules! shown {
 }
 
 /// Every subscription of a user with its items, newest first.
-pub(crate) fn list_of_user(reader: &Reader, user_id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
+pub(crate) fn list_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
     const SQL: &str = shown!(
         "WHERE stripe_subscriptions.user_id = ?1
          ORDER BY stripe_subscriptions.created DESC, stripe_subscription_id DESC"
@@ -330,12 +330,12 @@ pub(crate) fn list_of_user(reader: &Reader, user_id: &str) -> Result<Vec<ShownSu
 }
 
 /// A subscription with its items.
-pub(crate) fn find(reader: &Reader, subscription_id: &str) -> Result<Option<ShownSubscription>, StoreError> {
+pub(crate) fn find(reader: &StoreReader, subscription_id: &str) -> Result<Option<ShownSubscription>, StoreError> {
     const SQL: &str = shown!("WHERE stripe_subscription_id = ?1");
     Ok(list_shown(reader, SQL, subscription_id)?.into_iter().next())
 }
 
-fn list_shown(reader: &Reader, sql: &str, id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
+fn list_shown(reader: &StoreReader, sql: &str, id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
     let mut shown = reader.list(sql, [id], ShownSubscription::read)?;
     for one in &mut shown {
         one.items = items::list(reader, &one.subscription.stripe_subscription_id)?;

@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Event, ProjectionContext, ProjectionError, Step, Winner, kinds};
-use crate::store::inbox::Completion;
-use crate::store::mirror::Key;
-use crate::store::outbox::{self, Kind, NewEffect};
+use super::{ProjectedEvent, ProjectionContext, ProjectionError, ProjectionStep, WinningState, kinds};
+use crate::store::inbox::EventCompletion;
+use crate::store::mirror::ObjectKey;
+use crate::store::outbox::{self, NewEffect, OutboxKind};
 use crate::store::{StoreError, Tx};
 use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::event::Thin;
@@ -22,7 +22,7 @@ const WHOLE: &str = "whole:";
 
 /// What is to be fetched, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetch {
+pub struct PlannedFetch {
     /// Stripe's id of the thin event; `None` where it is about an object alone.
     pub event_id: Option<String>,
     /// The value of `Stripe-ProjectionContext`.
@@ -33,7 +33,7 @@ pub struct Fetch {
     pub object_path: Option<String>,
 }
 
-impl Fetch {
+impl PlannedFetch {
     /// The path of the event itself, with all that it says.
     #[must_use]
     pub fn event_path(&self) -> Option<String> {
@@ -76,16 +76,16 @@ impl Fetch {
 
 pub(super) fn project(
     tx: &Tx,
-    event: &Event,
+    event: &ProjectedEvent,
     named: &Thin,
     context: &ProjectionContext,
     now_ms: i64,
-) -> Result<Completion, ProjectionError> {
-    let ignored = |reason: &str| Ok(Completion::Ignored(reason.to_owned()));
+) -> Result<EventCompletion, ProjectionError> {
+    let ignored = |reason: &str| Ok(EventCompletion::Ignored(reason.to_owned()));
     if !context.fetches {
         return ignored("a thin event: it names its object without showing it; set stripe.api_key and replay it");
     }
-    let fetch = Fetch {
+    let fetch = PlannedFetch {
         event_id: Some(event.id.clone()),
         context: named.context.clone(),
         account: event.account.clone(),
@@ -104,12 +104,16 @@ pub(super) fn project(
 
 /// Events of one second could not be put in order for certain: what Stripe shows now decides. One row for each such
 /// second, reopened when one more event makes it uncertain again: what was read, or is being read, need not contain it.
-pub(super) fn fetch_again(step: &Step, key: Key, second: i64) -> Result<(), StoreError> {
+pub(super) fn fetch_again(step: &ProjectionStep, key: ObjectKey, second: i64) -> Result<(), StoreError> {
     fetch_object(step, key, &format!("{AGAIN}{}:{}:{second}", key.object, key.id))
 }
 
 /// What a row rests on now shows only the first members of a list that decides: the whole of it is fetched.
-pub(super) fn fetch_whole(step: &Step, key: Key, winner: Option<&Winner>) -> Result<(), StoreError> {
+pub(super) fn fetch_whole(
+    step: &ProjectionStep,
+    key: ObjectKey,
+    winner: Option<&WinningState>,
+) -> Result<(), StoreError> {
     let kind = kinds::of(key.object);
     let (Some(winner), Some(list), true) = (winner, kind.nested, kind.decides) else { return Ok(()) };
     let is_whole = object::list(&winner.object, list.key).1;
@@ -119,12 +123,12 @@ pub(super) fn fetch_whole(step: &Step, key: Key, winner: Option<&Winner>) -> Res
     fetch_object(step, key, &format!("{WHOLE}{}:{}:{}", key.object, key.id, winner.event_id))
 }
 
-fn fetch_object(step: &Step, key: Key, dedupe_key: &str) -> Result<(), StoreError> {
+fn fetch_object(step: &ProjectionStep, key: ObjectKey, dedupe_key: &str) -> Result<(), StoreError> {
     let Some(kind) = kinds::find(key.object).filter(|_| step.context.fetches && key.account.is_empty()) else {
         return Ok(());
     };
     let path = kind.path_of(key.id);
-    let fetch = Fetch { event_id: None, context: None, account: None, object_path: Some(path) };
+    let fetch = PlannedFetch { event_id: None, context: None, account: None, object_path: Some(path) };
     if fetch.is_allowed() && !put(step.tx, dedupe_key, &fetch, step.now_ms)? {
         outbox::reopen(step.tx, dedupe_key, step.now_ms)?;
     }
@@ -132,12 +136,12 @@ fn fetch_object(step: &Step, key: Key, dedupe_key: &str) -> Result<(), StoreErro
 }
 
 /// Writes a fetch into the outbox, due at once. `false`: it is there already.
-fn put(tx: &Tx, dedupe_key: &str, fetch: &Fetch, now_ms: i64) -> Result<bool, StoreError> {
+fn put(tx: &Tx, dedupe_key: &str, fetch: &PlannedFetch, now_ms: i64) -> Result<bool, StoreError> {
     let payload = json!({
         "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,
         "object_path": fetch.object_path,
     })
     .to_string();
-    let (kind, user_id, target) = (Kind::StripeCall, None, None);
+    let (kind, user_id, target) = (OutboxKind::StripeCall, None, None);
     outbox::put(tx, &NewEffect { kind, dedupe_key, user_id, target, payload: &payload, due_ms: now_ms, now_ms })
 }

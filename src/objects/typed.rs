@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::ValueRef;
 
 use crate::base::object_kind::ObjectKind;
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 
 /// What is kept of an object besides its own row: `(kind, table, rows)`.
 const BESIDES: &[(&str, &str, &str)] = &[
@@ -38,7 +38,7 @@ pub struct Rows(BTreeMap<(&'static str, usize, String), String>);
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn rows(reader: &Reader, kind: &ObjectKind, id: &str) -> Result<Rows, StoreError> {
+pub fn rows(reader: &StoreReader, kind: &ObjectKind, id: &str) -> Result<Rows, StoreError> {
     let own = kind.table.map(|(table, key)| (table, Cow::Owned(format!("SELECT * FROM {table} WHERE {key} = ?1"))));
     let besides = BESIDES.iter().filter(|(object, ..)| *object == kind.object);
     let mut cells = BTreeMap::new();
@@ -74,7 +74,7 @@ const IS_DUE: &str = "SELECT 1 FROM subscriptions WHERE changes_at <= ?2 AND use
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn is_answer_due(reader: &Reader, subscription_id: &str, now_s: i64) -> Result<bool, StoreError> {
+pub fn is_answer_due(reader: &StoreReader, subscription_id: &str, now_s: i64) -> Result<bool, StoreError> {
     Ok(reader.find(IS_DUE, (subscription_id, now_s), |_| Ok(()))?.is_some())
 }
 

@@ -1,7 +1,7 @@
 //! `users`: the application's users, by the application's own ids.
 
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 columns! {
     /// A user.
@@ -31,7 +31,7 @@ macro_rules! user {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, id: &str) -> Result<Option<User>, StoreError> {
+pub fn find(reader: &StoreReader, id: &str) -> Result<Option<User>, StoreError> {
     const SQL: &str = user!("WHERE u.id = ?1");
     reader.find(SQL, [id], User::read)
 }
@@ -40,7 +40,7 @@ pub fn find(reader: &Reader, id: &str) -> Result<Option<User>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn exists(reader: &Reader, id: &str) -> Result<bool, StoreError> {
+pub fn exists(reader: &StoreReader, id: &str) -> Result<bool, StoreError> {
     Ok(reader.find("SELECT 1 FROM users WHERE id = ?1", [id], |_| Ok(()))?.is_some())
 }
 
@@ -48,7 +48,12 @@ pub fn exists(reader: &Reader, id: &str) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list(reader: &Reader, email: Option<&str>, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
+pub fn list(
+    reader: &StoreReader,
+    email: Option<&str>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
     const ALL: &str = user!("WHERE ?1 IS NULL AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
     const BY_EMAIL: &str =
         user!("WHERE u.email = ?1 COLLATE NOCASE AND (?2 IS NULL OR u.id > ?2) ORDER BY u.id LIMIT ?3");
@@ -67,7 +72,7 @@ pub fn ensure(tx: &Tx, id: &str, now_ms: i64) -> Result<bool, StoreError> {
 
 /// What the application says of a user; what is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
-pub struct Change {
+pub struct UserChange {
     /// Mail address; `Some(None)` removes it.
     pub email: Option<Option<String>>,
     /// Name; `Some(None)` removes it.
@@ -83,7 +88,7 @@ const UPDATE: &str = "UPDATE users SET email = CASE WHEN ?2 THEN ?3 ELSE email E
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn put(tx: &Tx, id: &str, change: &Change, now_ms: i64) -> Result<bool, StoreError> {
+pub fn put(tx: &Tx, id: &str, change: &UserChange, now_ms: i64) -> Result<bool, StoreError> {
     let added = ensure(tx, id, now_ms)?;
     let (email, name) = (change.email.as_ref(), change.name.as_ref());
     tx.execute(
@@ -97,6 +102,6 @@ pub fn put(tx: &Tx, id: &str, change: &Change, now_ms: i64) -> Result<bool, Stor
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_ids(reader: &Reader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+pub fn list_ids(reader: &StoreReader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT id FROM users WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), row::only)
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 
-use crate::store::{Reader, Store, StoreError, Tx, settings};
-use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::store::{Store, StoreError, StoreReader, Tx, settings};
+use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 
@@ -20,7 +20,7 @@ pub(crate) const PATH: &str = "/v1/account";
 
 /// Of whom a copy or a key is, as far as that is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owner {
+pub struct AccountOwner {
     /// Stripe's id of the account.
     pub account: Option<String>,
     /// Live or test mode.
@@ -36,9 +36,9 @@ pub enum AccountError {
     )]
     Other {
         /// Of whom the copy is.
-        known: Owner,
+        known: AccountOwner,
         /// Of whom the key is.
-        shown: Owner,
+        shown: AccountOwner,
     },
     /// Stripe could not be asked.
     #[error("it could not be found out which account stripe.api_key is of: {0}")]
@@ -51,7 +51,7 @@ pub enum AccountError {
     Store(#[from] StoreError),
 }
 
-impl Owner {
+impl AccountOwner {
     /// Whether the two cannot be the same; what is not known of one of them differs from nothing.
     fn contradicts(&self, other: &Self) -> bool {
         let account = self.account.is_some() && other.account.is_some() && self.account != other.account;
@@ -64,7 +64,7 @@ impl Owner {
     }
 }
 
-impl fmt::Display for Owner {
+impl fmt::Display for AccountOwner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.account {
             Some(account) => write!(out, "the account {account}")?,
@@ -80,9 +80,9 @@ impl fmt::Display for Owner {
 
 /// Asks once in the life of the process, and again only while the answer is not yes. Cheap to clone.
 #[derive(Clone)]
-pub struct Account(Arc<Inner>);
+pub struct Account(Arc<AccountState>);
 
-struct Inner {
+struct AccountState {
     store: Store,
     client: Client,
     livemode: Option<bool>,
@@ -95,7 +95,7 @@ impl Account {
     /// `livemode`: the mode that the key's prefix tells.
     #[must_use]
     pub fn new(store: Store, client: Client, livemode: Option<bool>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(AccountState {
             store,
             client,
             livemode,
@@ -109,7 +109,7 @@ impl Account {
     /// # Errors
     /// [`AccountError::Other`], or the database's.
     pub fn confirm_mode(&self) -> Result<(), AccountError> {
-        let (known, shown) = (self.0.store.read(find)?, Owner { account: None, livemode: self.0.livemode });
+        let (known, shown) = (self.0.store.read(find)?, AccountOwner { account: None, livemode: self.0.livemode });
         if known.contradicts(&shown) {
             return Err(AccountError::Other { known, shown });
         }
@@ -166,9 +166,9 @@ pub(crate) fn is_forbidden(error: &StripeError) -> bool {
 pub(crate) fn check<E: From<AccountError>>(
     store: &Store,
     livemode: Option<bool>,
-    ask: impl FnOnce() -> Result<Option<Answer>, E>,
+    ask: impl FnOnce() -> Result<Option<StripeAnswer>, E>,
 ) -> Result<(), E> {
-    let of_key = Owner { account: None, livemode };
+    let of_key = AccountOwner { account: None, livemode };
     let known = store.read(find).map_err(AccountError::from)?;
     if known.contradicts(&of_key) {
         return Err(AccountError::Other { known, shown: of_key }.into());
@@ -177,7 +177,7 @@ pub(crate) fn check<E: From<AccountError>>(
     if account.is_none() {
         log::info!("stripe.api_key may not ask which account it is of; it is believed to be that of this database");
     }
-    let shown = Owner { account, ..of_key };
+    let shown = AccountOwner { account, ..of_key };
     // Another process may have been the first meanwhile.
     let known = if shown.has_news_for(&known) {
         let shown = shown.clone();
@@ -189,28 +189,28 @@ pub(crate) fn check<E: From<AccountError>>(
 }
 
 #[derive(Deserialize)]
-struct Shown {
+struct AccountAnswer {
     id: String,
 }
 
-fn id_in(answer: &Answer) -> Result<String, AccountError> {
-    let shown = serde_json::from_str::<Shown>(&answer.text).map_err(|_| AccountError::NoAccount)?;
+fn id_in(answer: &StripeAnswer) -> Result<String, AccountError> {
+    let shown = serde_json::from_str::<AccountAnswer>(&answer.text).map_err(|_| AccountError::NoAccount)?;
     // It stands in messages and in the database.
     let is_id =
         shown.id.starts_with("acct_") && shown.id.len() <= 255 && shown.id.bytes().all(|b| b.is_ascii_graphic());
     if is_id { Ok(shown.id) } else { Err(AccountError::NoAccount) }
 }
 
-fn find(reader: &Reader) -> Result<Owner, StoreError> {
+fn find(reader: &StoreReader) -> Result<AccountOwner, StoreError> {
     let mode = settings::find(reader, settings::STRIPE_MODE)?;
-    Ok(Owner {
+    Ok(AccountOwner {
         account: settings::find(reader, settings::STRIPE_ACCOUNT)?,
         livemode: mode.map(|mode| mode == settings::LIVE),
     })
 }
 
 /// What is known now. Nothing is taken over from one that contradicts it.
-fn remember(tx: &Tx, shown: &Owner) -> Result<Owner, StoreError> {
+fn remember(tx: &Tx, shown: &AccountOwner) -> Result<AccountOwner, StoreError> {
     let known = find(tx)?;
     if known.contradicts(shown) {
         return Ok(known);

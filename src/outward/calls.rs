@@ -26,16 +26,16 @@ pub use outcome::{DoneOperation, OperationOutcome};
 
 use crate::base::clock::Clock;
 use crate::notify;
-use crate::notify::Context;
-use crate::objects::read::{Sent, Shown};
+use crate::notify::NotifyContext;
+use crate::objects::read::{ApiObject, RequestSent};
 use crate::objects::{ProjectionError, subscription};
 use crate::outward::account::{Account, AccountError};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
-use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
-use crate::stripe::form::{Form, FormError};
+use crate::stripe::form::{FormBody, FormError};
 use crate::stripe::operation::{OperationKind, OperationParameters};
 use user_locks::UserLocks;
 
@@ -87,14 +87,14 @@ impl From<AccountError> for CallsError {
 
 /// Who asks, as far as repeating goes.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct CallCaller {
     /// The `Idempotency-Key` it sent.
     pub key: Option<String>,
     /// Hash of what it asked for.
     pub fingerprint: String,
 }
 
-impl Caller {
+impl CallCaller {
     /// `request`: everything that makes two requests the same, parameters in a fixed order.
     #[must_use]
     pub fn new(key: Option<String>, request: &str) -> Self {
@@ -114,7 +114,7 @@ pub struct OperationRequest {
     /// Stripe's id of what it is done to.
     pub subject: Option<String>,
     /// By whom.
-    pub caller: Caller,
+    pub caller: CallCaller,
 }
 
 /// The way to Stripe for the application's requests.
@@ -122,7 +122,7 @@ pub struct Calls {
     store: Store,
     client: Client,
     clock: Arc<dyn Clock>,
-    context: Arc<Context>,
+    context: Arc<NotifyContext>,
     locks: UserLocks,
     account: Account,
 }
@@ -130,7 +130,7 @@ pub struct Calls {
 impl Calls {
     /// One for the process: its locks keep requests for one user apart.
     #[must_use]
-    pub fn new(store: Store, client: Client, clock: Arc<dyn Clock>, context: Arc<Context>) -> Self {
+    pub fn new(store: Store, client: Client, clock: Arc<dyn Clock>, context: Arc<NotifyContext>) -> Self {
         let account = Account::new(store.clone(), client.clone(), context.projection.livemode);
         Self { store, client, clock, context, locks: UserLocks::default(), account }
     }
@@ -143,7 +143,7 @@ impl Calls {
     pub fn perform(
         &self,
         wanted: &OperationRequest,
-        form: impl FnOnce(&str) -> Form,
+        form: impl FnOnce(&str) -> FormBody,
     ) -> Result<OperationOutcome, CallsError> {
         self.locked(&lock_of(wanted), &wanted.caller, |request| request.perform(wanted, &form(request.key())))
     }
@@ -158,7 +158,7 @@ impl Calls {
     pub(crate) fn decide<E: From<CallsError>>(
         &self,
         whose: (Option<&str>, Option<&str>),
-        caller: &Caller,
+        caller: &CallCaller,
         plan: impl FnOnce(&LockedRequest) -> Result<OperationOutcome, E>,
     ) -> Result<OperationOutcome, E> {
         self.locked(&lock_name(whose.0, whose.1, ""), caller, plan)
@@ -169,7 +169,7 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Self::perform`].
-    pub(crate) fn repeated(&self, caller: &Caller) -> Result<Option<OperationOutcome>, CallsError> {
+    pub(crate) fn repeated(&self, caller: &CallCaller) -> Result<Option<OperationOutcome>, CallsError> {
         let Some(known) = self.find(caller.key.as_deref())? else { return Ok(None) };
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
@@ -188,7 +188,7 @@ impl Calls {
     fn locked<E: From<CallsError>>(
         &self,
         name: &str,
-        caller: &Caller,
+        caller: &CallCaller,
         plan: impl FnOnce(&LockedRequest) -> Result<OperationOutcome, E>,
     ) -> Result<OperationOutcome, E> {
         let Some(_lock) = self.locks.take(name, LOCK_PATIENCE) else { return Ok(self.busy(caller)?) };
@@ -203,7 +203,7 @@ impl Calls {
     }
 
     /// Somebody else has the lock. If that is the recovery of this very operation, its outcome is not known yet.
-    fn busy(&self, caller: &Caller) -> Result<OperationOutcome, CallsError> {
+    fn busy(&self, caller: &CallCaller) -> Result<OperationOutcome, CallsError> {
         match self.find(caller.key.as_deref())? {
             Some(known) if known.status.is_open() && known.fingerprint == caller.fingerprint => {
                 Ok(OperationOutcome::InDoubt { key: known.idempotency_key })
@@ -233,10 +233,15 @@ impl Calls {
     ///
     /// # Errors
     /// Stripe's, or that the database cannot be read.
-    pub(crate) fn get(&self, path: &str, query: Form, priority: Priority) -> Result<(Answer, Sent), CallsError> {
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        query: FormBody,
+        priority: Priority,
+    ) -> Result<(StripeAnswer, RequestSent), CallsError> {
         let form = query.encode()?;
         let now_ms = self.clock.now_ms();
-        let sent = self.store.read(|reader| Sent::now(reader, now_ms))?;
+        let sent = self.store.read(|reader| RequestSent::now(reader, now_ms))?;
         let call = Call { verb: Verb::Get, path, form: &form, idempotency_key: None, priority, context: None };
         Ok((self.client.call(&call)?, sent))
     }
@@ -246,14 +251,14 @@ impl Calls {
     ///
     /// # Errors
     /// When the database cannot take it.
-    pub(crate) fn forget_customer(&self, customer: &str, sent: Sent) -> Result<bool, CallsError> {
+    pub(crate) fn forget_customer(&self, customer: &str, sent: RequestSent) -> Result<bool, CallsError> {
         let Some(livemode) = self.account.certain_mode(Priority::Interactive) else { return Ok(false) };
         let held = self.store.read(|reader| subscription::list_ids_of_customer(reader, customer))?;
         let gone = held.iter().filter(|_| !livemode).map(|id| ("subscription", id.as_str()));
         let reading = sent.reading(None, self.clock.now_ms());
         let tombstone = |(object, id): (&str, &str)| {
             let text = json!({"id": id, "object": object, "deleted": true, "livemode": livemode}).to_string();
-            Shown::new(&text, reading)
+            ApiObject::new(&text, reading)
         };
         let shown = gone.chain([("customer", customer)]).map(tombstone).collect::<Result<Vec<_>, _>>();
         self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)?;
@@ -264,14 +269,14 @@ impl Calls {
     ///
     /// # Errors
     /// When one of them cannot be; then none was.
-    pub(crate) fn absorb(&self, texts: &[&str], answer: &Answer, sent: Sent) -> Result<(), CallsError> {
+    pub(crate) fn absorb(&self, texts: &[&str], answer: &StripeAnswer, sent: RequestSent) -> Result<(), CallsError> {
         let reading = sent.reading(answer.date_s, self.clock.now_ms());
-        let shown = texts.iter().map(|text| Shown::new(text, reading)).collect::<Result<Vec<_>, _>>();
+        let shown = texts.iter().map(|text| ApiObject::new(text, reading)).collect::<Result<Vec<_>, _>>();
         self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)
     }
 
     /// Takes readings into the tables, all of them or none.
-    fn absorb_all(&self, shown: Vec<Shown>) -> Result<(), CallsError> {
+    fn absorb_all(&self, shown: Vec<ApiObject>) -> Result<(), CallsError> {
         let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
         self.store.write(move |tx| {
             for one in &shown {
@@ -283,7 +288,7 @@ impl Calls {
     }
 
     /// What a key that is known means. What is open is found out; of what was certainly not done there is no answer yet.
-    fn outcome_of(&self, caller: &Caller, known: Operation) -> Result<KnownOutcome, CallsError> {
+    fn outcome_of(&self, caller: &CallCaller, known: Operation) -> Result<KnownOutcome, CallsError> {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }

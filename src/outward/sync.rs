@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Clock;
 use crate::base::thread::{Pulse, Stop};
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::outward::account::AccountError;
 use crate::store::{Store, StoreError};
 use crate::stripe::client::Client;
@@ -33,7 +33,7 @@ pub const OVERLAP_S: i64 = 300;
 
 /// What all of it works with. Cheap to clone.
 #[derive(Clone)]
-pub struct Means {
+pub struct SyncTools {
     /// The copy.
     pub store: Store,
     /// The way to Stripe.
@@ -41,7 +41,7 @@ pub struct Means {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What projecting rests on.
-    pub context: Arc<Context>,
+    pub context: Arc<NotifyContext>,
     /// Ends it between two pages, or while Stripe is waited for.
     pub stop: Stop,
     /// Beats while it goes on.
@@ -116,7 +116,7 @@ impl SyncError {
     }
 }
 
-impl Means {
+impl SyncTools {
     fn go_on(&self) -> Result<(), SyncError> {
         self.pulse.beat();
         if self.stop.is_given() { Err(SyncError::Stopped) } else { Ok(()) }

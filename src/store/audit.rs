@@ -2,7 +2,7 @@
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row::{columns, select};
 
 /// A row to be written.
@@ -47,7 +47,7 @@ impl<'a> NewEntry<'a> {
 
 columns! {
     /// A row as read.
-    pub struct Entry {
+    pub struct AuditEntry {
         /// Its place.
         id: i64,
         /// Unix milliseconds.
@@ -118,8 +118,13 @@ pub fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_of_user(reader: &Reader, user_id: &str, before: Option<i64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub fn list_of_user(
+    reader: &StoreReader,
+    user_id: &str,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, StoreError> {
     const SQL: &str =
-        select!(Entry, "FROM audit_log WHERE user_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3");
-    reader.list(SQL, (user_id, before, limit), Entry::read)
+        select!(AuditEntry, "FROM audit_log WHERE user_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3");
+    reader.list(SQL, (user_id, before, limit), AuditEntry::read)
 }

@@ -1,12 +1,12 @@
 //! `catch_up`: up to when the log has every event, and how far the walk through Stripe's list of events has come. Each
 //! change names the walk that it belongs to, so that two processes that walk at once cannot move each other's place.
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row;
 
 /// A walk from now back to a second, newest events first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Walk {
+pub struct CatchUpWalk {
     /// It asks for events from this second on.
     pub from_s: i64,
     /// When its first request was sent, in Stripe's time.
@@ -15,25 +15,25 @@ pub struct Walk {
 
 /// Where catching up stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub struct CatchUpState {
     /// Every event of an earlier second is in the log; `None`: nothing is known.
     pub cursor_s: Option<i64>,
     /// A cursor that got older than Stripe keeps events.
     pub gap_from_s: Option<i64>,
     /// The walk in hand, and the event that its last page ended with.
-    pub walk: Option<(Walk, String)>,
+    pub walk: Option<(CatchUpWalk, String)>,
 }
 
 /// Where catching up stands.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn get(reader: &Reader) -> Result<State, StoreError> {
+pub fn get(reader: &StoreReader) -> Result<CatchUpState, StoreError> {
     const SQL: &str = "SELECT cursor_s, gap_from_s, walk_from_s, walk_began_s, walk_after FROM catch_up";
     type Found = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>);
     let (cursor_s, gap_from_s, from_s, began_s, after): Found = reader.get(SQL, [], row::tuple)?;
-    let walk = from_s.zip(began_s).map(|(from_s, began_s)| Walk { from_s, began_s });
-    Ok(State { cursor_s, gap_from_s, walk: walk.zip(after) })
+    let walk = from_s.zip(began_s).map(|(from_s, began_s)| CatchUpWalk { from_s, began_s });
+    Ok(CatchUpState { cursor_s, gap_from_s, walk: walk.zip(after) })
 }
 
 const BEGIN: &str =
@@ -45,7 +45,7 @@ const ADVANCE: &str = "UPDATE catch_up SET walk_after = ?3 WHERE walk_from_s = ?
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn advance(tx: &Tx, walk: Walk, is_first: bool, after: &str) -> Result<bool, StoreError> {
+pub fn advance(tx: &Tx, walk: CatchUpWalk, is_first: bool, after: &str) -> Result<bool, StoreError> {
     let sql = if is_first { BEGIN } else { ADVANCE };
     Ok(tx.execute(sql, (walk.from_s, walk.began_s, after))? == 1)
 }
@@ -57,7 +57,7 @@ const FINISH: &str = "UPDATE catch_up SET walk_from_s = NULL, walk_began_s = NUL
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn finish(tx: &Tx, walk: Walk, cursor_s: i64) -> Result<(), StoreError> {
+pub fn finish(tx: &Tx, walk: CatchUpWalk, cursor_s: i64) -> Result<(), StoreError> {
     tx.execute(FINISH, (walk.from_s, walk.began_s))?;
     move_cursor(tx, cursor_s)
 }
@@ -66,7 +66,7 @@ pub fn finish(tx: &Tx, walk: Walk, cursor_s: i64) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn give_up(tx: &Tx, walk: Walk) -> Result<(), StoreError> {
+pub fn give_up(tx: &Tx, walk: CatchUpWalk) -> Result<(), StoreError> {
     tx.execute(FINISH, (walk.from_s, walk.began_s)).map(|_| ())
 }
 

@@ -1,6 +1,6 @@
 //! `webhook_dead_letter_queue`: events that were given up, until an operator replays or discards them.
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row::{columns, select};
 
 columns! {
@@ -54,7 +54,7 @@ pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, event_id: &str) -> Result<Option<DeadLetter>, StoreError> {
+pub fn find(reader: &StoreReader, event_id: &str) -> Result<Option<DeadLetter>, StoreError> {
     const SQL: &str = select!(DeadLetter, "FROM webhook_dead_letter_queue WHERE stripe_event_id = ?1");
     reader.find(SQL, [event_id], DeadLetter::read)
 }
@@ -64,7 +64,7 @@ pub fn find(reader: &Reader, event_id: &str) -> Result<Option<DeadLetter>, Store
 /// # Errors
 /// When the database cannot be read.
 pub fn list(
-    reader: &Reader,
+    reader: &StoreReader,
     event_type: Option<&str>,
     after: Option<&str>,
     limit: u32,

@@ -1,5 +1,5 @@
 //! The database itself: one writer thread with group commit, read-only connections beside it, and leave to read
-//! ([`Reader`]) and to write ([`Tx`]). Only here are connections. It must never know what a table means. Called by the files of
+//! ([`StoreReader`]) and to write ([`Tx`]). Only here are connections. It must never know what a table means. Called by the files of
 //! tables, in `store` and in `objects`.
 
 pub(crate) mod checkpoint;
@@ -29,7 +29,7 @@ use crate::base::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
 use file::{Damage, DatabaseFile};
 use statements::Prepare;
-use writer::{Helpers, Replies, Then};
+use writer::{AfterWrite, Replies, WriterHelpers};
 
 /// Writes waiting for the writer thread at most; more callers wait in line.
 const WRITE_QUEUE: usize = 1024;
@@ -41,7 +41,7 @@ const READER_WAIT: Duration = Duration::from_secs(5);
 /// A handle to the database; cheap to clone. The writer thread ends when the last handle is gone.
 #[derive(Clone)]
 pub struct Store {
-    jobs: Sender<writer::Job>,
+    jobs: Sender<writer::WriteJob>,
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
     damage: Arc<Damage>,
@@ -58,7 +58,7 @@ impl Store {
         let mut connection = connection::open_writer(path).map_err(unusable)?;
         let copier = connection::open_writer(path).map_err(unusable)?;
         let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
-        let helpers = Helpers { checkpoints, replies: Replies::start(threads)? };
+        let helpers = WriterHelpers { checkpoints, replies: Replies::start(threads)? };
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
@@ -94,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// When nothing can be written any more.
-    pub fn begin<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
+    pub fn begin<T, F>(&self, work: F) -> Result<BegunWrite<'_, T>, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -117,13 +117,13 @@ impl Store {
         let damage = Arc::clone(&self.damage);
         let job = writer::job_then(work, move |outcome| done(damage.noting(outcome)));
         if let Err(refused) = self.jobs.send(job)
-            && let Then::Reply(tell) = refused.into_inner()(Err(StoreError::Stopped))
+            && let AfterWrite::Reply(tell) = refused.into_inner()(Err(StoreError::Stopped))
         {
             tell(Ok(()));
         }
     }
 
-    fn submit<T, F>(&self, work: F) -> Result<Begun<'_, T>, StoreError>
+    fn submit<T, F>(&self, work: F) -> Result<BegunWrite<'_, T>, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -131,7 +131,7 @@ impl Store {
         self.damage.confirm()?;
         let (job, answered) = writer::job(work);
         self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
-        Ok(Begun { store: self, answered })
+        Ok(BegunWrite { store: self, answered })
     }
 
     /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
@@ -147,29 +147,29 @@ impl Store {
     ///
     /// # Errors
     /// Its own error, or [`StoreError::Unavailable`] when no connection became free in time.
-    pub fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn read<T>(&self, work: impl FnOnce(&StoreReader) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let connection = self
             .idle
             .1
             .recv_timeout(READER_WAIT)
             .map_err(|_| StoreError::Unavailable("all read connections are busy".to_owned()))?;
-        let lease = Lease { connection: Some(connection), home: &self.idle.0 };
+        let lease = BorrowedReader { connection: Some(connection), home: &self.idle.0 };
         let Some(connection) = lease.connection.as_ref() else { return Err(StoreError::Stopped) };
         let outcome = connection
             .unchecked_transaction()
             .map_err(StoreError::from)
-            .and_then(|snapshot| work(&Reader { connection: &snapshot, statements: &*snapshot }));
+            .and_then(|snapshot| work(&StoreReader { connection: &snapshot, statements: &*snapshot }));
         self.damage.noting(outcome)
     }
 }
 
 /// A write that is under way.
-pub struct Begun<'s, T> {
+pub struct BegunWrite<'s, T> {
     store: &'s Store,
     answered: Receiver<Result<T, StoreError>>,
 }
 
-impl<T> Begun<'_, T> {
+impl<T> BegunWrite<'_, T> {
     /// Waits until it is on disk.
     ///
     /// # Errors
@@ -181,12 +181,12 @@ impl<T> Begun<'_, T> {
 }
 
 /// Brings a borrowed connection back, also when the reader panics.
-struct Lease<'a> {
+struct BorrowedReader<'a> {
     connection: Option<Connection>,
     home: &'a Sender<Connection>,
 }
 
-impl Drop for Lease<'_> {
+impl Drop for BorrowedReader<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             // Room is certain: it was taken out of this channel.
@@ -196,27 +196,27 @@ impl Drop for Lease<'_> {
 }
 
 /// Leave to read.
-pub struct Reader<'c> {
+pub struct StoreReader<'c> {
     connection: &'c Connection,
     statements: &'c dyn Prepare,
 }
 
 /// Leave to write, inside the writer thread's transaction. Reads too.
 pub struct Tx<'c> {
-    reader: Reader<'c>,
+    reader: StoreReader<'c>,
 }
 
 impl<'c> std::ops::Deref for Tx<'c> {
-    type Target = Reader<'c>;
+    type Target = StoreReader<'c>;
 
-    fn deref(&self) -> &Reader<'c> {
+    fn deref(&self) -> &StoreReader<'c> {
         &self.reader
     }
 }
 
 impl<'c> Tx<'c> {
     fn new(connection: &'c Connection, statements: &'c dyn Prepare) -> Self {
-        Self { reader: Reader { connection, statements } }
+        Self { reader: StoreReader { connection, statements } }
     }
 
     pub(crate) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
@@ -247,7 +247,7 @@ impl<'c> Tx<'c> {
     }
 }
 
-impl Reader<'_> {
+impl StoreReader<'_> {
     /// Uses the prepared statement once.
     fn once<T>(&self, sql: &str, run: impl FnOnce(&mut Statement) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let (mut run, mut result) = (Some(run), None);

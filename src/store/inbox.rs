@@ -6,19 +6,22 @@ mod list;
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row;
-use crate::stripe::event::Envelope;
+use crate::stripe::event::EventEnvelope;
 
-pub use claim::{Pending, Range, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending};
+pub use claim::{
+    ClaimRange, PendingEvent, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending,
+};
 pub use list::{
-    Attempt, Entry, Filter, Health, Sibling, SiblingKey, find, find_log_id, find_newest, find_newest_version,
-    find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_siblings, newest_log_id,
+    EventEntry, EventFilter, FailedAttempt, Health, SiblingEvent, SiblingKey, find, find_log_id, find_newest,
+    find_newest_version, find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_siblings,
+    newest_log_id,
 };
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
+pub enum AcceptOutcome {
     /// A row was added.
     New,
     /// The same event again.
@@ -29,14 +32,14 @@ pub enum Accepted {
 
 /// What brought an event first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum EventSource {
     /// Stripe sent it.
     Webhook,
     /// It was asked for.
     Api,
 }
 
-impl Source {
+impl EventSource {
     /// The word in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -49,7 +52,7 @@ impl Source {
 
 /// States of an event, as the column has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum EventStatus {
     /// Waits for the worker.
     Pending,
     /// Projected into the tables.
@@ -62,7 +65,7 @@ pub enum Status {
     Dead,
 }
 
-impl Status {
+impl EventStatus {
     /// All of them, in the order of an event's life.
     pub const ALL: [Self; 5] = [Self::Pending, Self::Processed, Self::Ignored, Self::Retrying, Self::Dead];
 
@@ -96,7 +99,13 @@ const INSERT: &str = "INSERT INTO stripe_webhooks_log
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn accept(tx: &Tx, event: &Envelope, body: &str, source: Source, received_ms: i64) -> Result<Accepted, StoreError> {
+pub fn accept(
+    tx: &Tx,
+    event: &EventEnvelope,
+    body: &str,
+    source: EventSource,
+    received_ms: i64,
+) -> Result<AcceptOutcome, StoreError> {
     let added = tx.execute_named(
         INSERT,
         named_params! {
@@ -106,7 +115,7 @@ pub fn accept(tx: &Tx, event: &Envelope, body: &str, source: Source, received_ms
             ":source": source.as_str(), ":received_ms": received_ms, ":data": body,
         },
     )?;
-    if added == 1 { Ok(Accepted::New) } else { compare(tx, event) }
+    if added == 1 { Ok(AcceptOutcome::New) } else { compare(tx, event) }
 }
 
 const SAME: &str = "SELECT event_type = ?2 AND event_created = ?3 AND object_id IS ?4
@@ -114,24 +123,24 @@ const SAME: &str = "SELECT event_type = ?2 AND event_created = ?3 AND object_id 
 
 /// Bodies may differ rightly (`pending_webhooks` counts down, two endpoints have two API versions); what happened
 /// to which object and when may not.
-fn compare(tx: &Tx, event: &Envelope) -> Result<Accepted, StoreError> {
+fn compare(tx: &Tx, event: &EventEnvelope) -> Result<AcceptOutcome, StoreError> {
     let params = (&event.id, &event.event_type, event.created, &event.object_id);
     let same: bool = tx.get(SAME, params, row::only)?;
-    Ok(if same { Accepted::Duplicate } else { Accepted::Conflicting })
+    Ok(if same { AcceptOutcome::Duplicate } else { AcceptOutcome::Conflicting })
 }
 
 /// Whether an event still waits for the worker.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn is_pending(reader: &Reader, log_id: i64) -> Result<bool, StoreError> {
+pub fn is_pending(reader: &StoreReader, log_id: i64) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE id = ?1 AND status = 'pending'";
     Ok(reader.find(SQL, [log_id], |_| Ok(()))?.is_some())
 }
 
 /// How an event ended up after an attempt that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Completion {
+pub enum EventCompletion {
     /// Its facts are in the typed tables.
     Processed,
     /// Only the mirror has it; no typed table speaks of it.
@@ -140,12 +149,12 @@ pub enum Completion {
     Ignored(String),
 }
 
-impl Completion {
-    fn columns(&self) -> (Status, bool, Option<&String>) {
+impl EventCompletion {
+    fn columns(&self) -> (EventStatus, bool, Option<&String>) {
         match self {
-            Self::Processed => (Status::Processed, true, None),
-            Self::Mirrored => (Status::Ignored, true, None),
-            Self::Ignored(reason) => (Status::Ignored, false, Some(reason)),
+            Self::Processed => (EventStatus::Processed, true, None),
+            Self::Mirrored => (EventStatus::Ignored, true, None),
+            Self::Ignored(reason) => (EventStatus::Ignored, false, Some(reason)),
         }
     }
 }
@@ -158,7 +167,13 @@ const COMPLETE: &str = "UPDATE stripe_webhooks_log
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn complete(tx: &Tx, log_id: i64, completion: &Completion, attempt: u32, now_ms: i64) -> Result<bool, StoreError> {
+pub fn complete(
+    tx: &Tx,
+    log_id: i64,
+    completion: &EventCompletion,
+    attempt: u32,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
     let (status, processed, reason) = completion.columns();
     let changed = tx.execute(COMPLETE, (log_id, status.as_str(), processed, reason, attempt, now_ms))?;
     Ok(changed == 1)
@@ -172,7 +187,7 @@ const FETCHED: &str =
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn fetched(tx: &Tx, event_id: &str, completion: &Completion, now_ms: i64) -> Result<bool, StoreError> {
+pub fn fetched(tx: &Tx, event_id: &str, completion: &EventCompletion, now_ms: i64) -> Result<bool, StoreError> {
     let (status, processed, reason) = completion.columns();
     Ok(tx.execute(FETCHED, (event_id, status.as_str(), processed, reason, now_ms))? == 1)
 }
@@ -183,7 +198,7 @@ const ADD_ATTEMPT: &str =
     "INSERT INTO webhook_attempts (stripe_event_id, attempt, at_ms, error) VALUES (?1, ?2, ?3, ?4)";
 
 /// A failed attempt, for the log.
-pub struct Failure<'a> {
+pub struct AttemptFailure<'a> {
     /// Which event.
     pub event_id: &'a str,
     /// Number of the attempt.
@@ -198,7 +213,7 @@ pub struct Failure<'a> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn fail(tx: &Tx, failure: &Failure, status: Status) -> Result<bool, StoreError> {
+pub fn fail(tx: &Tx, failure: &AttemptFailure, status: EventStatus) -> Result<bool, StoreError> {
     let changed = tx.execute(FAIL, (failure.event_id, status.as_str(), failure.error, failure.attempt))?;
     if changed == 1 {
         tx.execute(ADD_ATTEMPT, (failure.event_id, failure.attempt, failure.at_ms, failure.error))?;

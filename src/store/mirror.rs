@@ -3,11 +3,11 @@
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx, readings};
+use super::{StoreError, StoreReader, Tx, readings};
 
 /// Which object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key<'a> {
+pub struct ObjectKey<'a> {
     /// Its kind, for example `subscription`.
     pub object: &'a str,
     /// Stripe's id.
@@ -20,7 +20,7 @@ pub struct Key<'a> {
 
 /// What the order guard needs to know of the row as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
+pub struct RowState {
     /// Created of the event it rests on.
     pub event_created: i64,
     /// A tombstone.
@@ -30,12 +30,12 @@ pub struct State {
     /// Several events of its second were compared.
     pub contested: bool,
     /// The newest reading from the API that the row took over.
-    pub read: Option<Reading>,
+    pub read: Option<ApiReading>,
 }
 
 /// When an object was read from the API: what came before that is in what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
+pub struct ApiReading {
     /// Unix seconds, in Stripe's time.
     pub at_s: i64,
     /// The newest event in the log when the request was sent.
@@ -44,7 +44,7 @@ pub struct Reading {
     pub sent_ms: i64,
 }
 
-impl Reading {
+impl ApiReading {
     /// Whether an event was there before the object was read, so that it says nothing new.
     #[must_use]
     pub fn contains(self, log_id: i64, event_created: i64) -> bool {
@@ -53,8 +53,8 @@ impl Reading {
 }
 
 /// The two columns of a reading.
-fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<Reading> {
-    at_s.zip(log_id).map(|(at_s, log_id)| Reading { at_s, log_id, sent_ms: 0 })
+fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<ApiReading> {
+    at_s.zip(log_id).map(|(at_s, log_id)| ApiReading { at_s, log_id, sent_ms: 0 })
 }
 
 const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM mirror
@@ -64,9 +64,9 @@ const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at,
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError> {
+pub fn find_state(reader: &StoreReader, key: ObjectKey) -> Result<Option<RowState>, StoreError> {
     reader.find(FIND, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(State {
+        Ok(RowState {
             event_created: row.get(0)?,
             deleted: row.get(1)?,
             terminal: row.get(2)?,
@@ -78,14 +78,14 @@ pub fn find_state(reader: &Reader, key: Key) -> Result<Option<State>, StoreError
 
 /// Where the body is that shows an object: everything is stored once, where it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
+pub enum BodyPlace {
     /// The event at this place in the log.
     Event(i64),
     /// The reading of this row number, which has a text of its own.
     Reading(i64),
 }
 
-impl Body {
+impl BodyPlace {
     pub(super) fn columns(self) -> (Option<i64>, Option<i64>) {
         match self {
             Self::Event(log_id) => (Some(log_id), None),
@@ -99,15 +99,15 @@ impl Body {
 }
 
 /// The newest version of an object.
-pub struct Version<'a> {
+pub struct ObjectVersion<'a> {
     /// What the guard needs.
-    pub state: &'a State,
+    pub state: &'a RowState,
     /// The event it rests on.
     pub event_id: &'a str,
     /// Its order could not be told for certain.
     pub ambiguous: bool,
     /// What shows the object.
-    pub body: Body,
+    pub body: BodyPlace,
     /// What it rests on says no more than that it is deleted, and the body is what was shown before.
     pub last_words: bool,
     /// The newest reading while its content counts where one more event comes: the row rests on it, or on an event of the
@@ -129,7 +129,7 @@ const PUT: &str = "INSERT INTO mirror
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
+pub fn put(tx: &Tx, key: ObjectKey, version: &ObjectVersion) -> Result<(), StoreError> {
     let state = version.state;
     let (log_id, reading_id) = version.body.columns();
     let params = named_params! {
@@ -145,7 +145,7 @@ pub fn put(tx: &Tx, key: Key, version: &Version) -> Result<(), StoreError> {
 
 /// What the mirror's row of an object holds, without the object itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldReading {
     /// Created of the event it rests on, or the time of the reading.
     pub event_created: i64,
     /// The event it rests on.
@@ -153,12 +153,12 @@ pub struct Held {
     /// A tombstone.
     pub deleted: bool,
     /// The newest reading that the row took over.
-    pub read: Option<Reading>,
+    pub read: Option<ApiReading>,
     /// What shows the object.
-    pub body: Body,
-    /// See [`Version::last_words`].
+    pub body: BodyPlace,
+    /// See [`ObjectVersion::last_words`].
     pub last_words: bool,
-    /// See [`Version::counted_reading`]: its `event_id`, and its row number.
+    /// See [`ObjectVersion::counted_reading`]: its `event_id`, and its row number.
     pub counted: Option<(String, i64)>,
 }
 
@@ -172,11 +172,11 @@ const FIND_HELD: &str =
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_held(reader: &Reader, key: Key) -> Result<Option<Held>, StoreError> {
+pub fn find_held(reader: &StoreReader, key: ObjectKey) -> Result<Option<HeldReading>, StoreError> {
     let row = reader.find(FIND_HELD, (key.object, key.id, key.livemode, key.account), |row| {
-        let body = Body::of(row.get(5)?, row.get(6)?);
-        let held = |body| -> rusqlite::Result<Held> {
-            Ok(Held {
+        let body = BodyPlace::of(row.get(5)?, row.get(6)?);
+        let held = |body| -> rusqlite::Result<HeldReading> {
+            Ok(HeldReading {
                 event_created: row.get(0)?,
                 event_id: row.get(1)?,
                 deleted: row.get(2)?,
@@ -200,7 +200,7 @@ pub struct Mirrored {
     /// A tombstone.
     pub deleted: bool,
     /// The newest reading that the row took over.
-    pub read: Option<Reading>,
+    pub read: Option<ApiReading>,
     /// Its JSON.
     pub data: String,
 }
@@ -209,13 +209,13 @@ pub struct Mirrored {
 ///
 /// # Errors
 /// When the database cannot be read, or the body is gone.
-pub fn find(reader: &Reader, key: Key) -> Result<Option<Mirrored>, StoreError> {
+pub fn find(reader: &StoreReader, key: ObjectKey) -> Result<Option<Mirrored>, StoreError> {
     find_held(reader, key)?.map(|held| with_data(reader, held)).transpose()
 }
 
-fn with_data(reader: &Reader, held: Held) -> Result<Mirrored, StoreError> {
+fn with_data(reader: &StoreReader, held: HeldReading) -> Result<Mirrored, StoreError> {
     let data = data_of(reader, &held)?;
-    let Held { event_created, event_id, deleted, read, .. } = held;
+    let HeldReading { event_created, event_id, deleted, read, .. } = held;
     Ok(Mirrored { event_created, event_id, deleted, read, data })
 }
 
@@ -223,7 +223,7 @@ fn with_data(reader: &Reader, held: Held) -> Result<Mirrored, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read, or the body is gone.
-pub fn data_of(reader: &Reader, held: &Held) -> Result<String, StoreError> {
+pub fn data_of(reader: &StoreReader, held: &HeldReading) -> Result<String, StoreError> {
     let data = readings::object_text(reader, held.body)?;
     if held.last_words { as_deleted(&data) } else { Ok(data) }
 }
@@ -246,7 +246,7 @@ const LIST_PRESENT: &str = "SELECT id, livemode FROM mirror
 /// # Errors
 /// When the database cannot be read.
 pub fn list_present(
-    reader: &Reader,
+    reader: &StoreReader,
     object: &str,
     livemode: Option<bool>,
     after: &str,
@@ -259,7 +259,7 @@ pub fn list_present(
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn count_present(reader: &Reader, object: &str) -> Result<i64, StoreError> {
+pub fn count_present(reader: &StoreReader, object: &str) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM mirror WHERE object = ?1 AND account = '' AND deleted = 0";
     reader.get(SQL, [object], |row| row.get(0))
 }

@@ -1,7 +1,7 @@
 //! One mode and one account per database: what was of test mode goes when the database turns live, and events that were kept
 //! as another account's become our own when it is known which account is ours. Called by `projection::mode`.
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row;
 
 /// An event that did not say its mode is of neither, though its rows must have one.
@@ -25,7 +25,7 @@ const QUEUES: [&str; 2] = ["webhook_retry_queue", "webhook_dead_letter_queue"];
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn has_test(reader: &Reader) -> Result<bool, StoreError> {
+pub fn has_test(reader: &StoreReader) -> Result<bool, StoreError> {
     const READ: &str = "SELECT 1 FROM mirror WHERE livemode = 0 AND account = '' LIMIT 1";
     Ok(reader.find(TEST_EVENTS, [], |_| Ok(()))?.is_some() || reader.find(READ, [], |_| Ok(()))?.is_some())
 }

@@ -7,12 +7,12 @@ pub mod answers;
 pub mod deliveries;
 pub mod rows;
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row::{self, columns};
 
 /// What is to be performed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum OutboxKind {
     /// A mail.
     Mail,
     /// A webhook of ours.
@@ -21,7 +21,7 @@ pub enum Kind {
     StripeCall,
 }
 
-impl Kind {
+impl OutboxKind {
     /// The word in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -36,7 +36,7 @@ impl Kind {
 /// An effect that is to be written down.
 pub struct NewEffect<'a> {
     /// What it is.
-    pub kind: Kind,
+    pub kind: OutboxKind,
     /// One effect per key, however often its cause is seen.
     pub dedupe_key: &'a str,
     /// Whom it concerns.
@@ -80,7 +80,7 @@ pub fn put_skipped(tx: &Tx, new: &NewEffect, reason: &str) -> Result<bool, Store
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_id(reader: &Reader, dedupe_key: &str) -> Result<Option<i64>, StoreError> {
+pub fn find_id(reader: &StoreReader, dedupe_key: &str) -> Result<Option<i64>, StoreError> {
     reader.find("SELECT id FROM outbox WHERE dedupe_key = ?1", [dedupe_key], row::only)
 }
 
@@ -98,7 +98,7 @@ pub fn reopen(tx: &Tx, dedupe_key: &str, now_ms: i64) -> Result<bool, StoreError
 
 columns! {
     /// An effect in hand.
-    pub struct Effect {
+    pub struct OutboxEffect {
         /// Row number.
         id: i64,
         /// Its key.
@@ -119,7 +119,7 @@ const CLAIM: &str = constcat::concat!(
     (SELECT id FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL AND next_attempt_at_ms <= ?2
      ORDER BY next_attempt_at_ms, id LIMIT 1)
     RETURNING ",
-    Effect::COLUMNS
+    OutboxEffect::COLUMNS
 );
 
 /// Takes the effect of this kind without a target that has been due longest, its attempt counted. It belongs to this process until it is
@@ -127,13 +127,13 @@ const CLAIM: &str = constcat::concat!(
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn claim(tx: &Tx, kind: Kind, now_ms: i64) -> Result<Option<Effect>, StoreError> {
-    tx.find(CLAIM, (kind.as_str(), now_ms), Effect::read)
+pub fn claim(tx: &Tx, kind: OutboxKind, now_ms: i64) -> Result<Option<OutboxEffect>, StoreError> {
+    tx.find(CLAIM, (kind.as_str(), now_ms), OutboxEffect::read)
 }
 
 /// How a claimed effect ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End<'a> {
+pub enum OutboxEnd<'a> {
     /// It was performed; a note where something about it is worth one.
     Done(Option<&'a str>),
     /// There was no longer a reason to perform it, and why.
@@ -149,11 +149,11 @@ const MINE: &str = "id = ?1 AND status = 'claimed' AND attempts = ?2 AND claimed
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn finish(tx: &Tx, effect: &Effect, end: End, now_ms: i64) -> Result<bool, StoreError> {
+pub fn finish(tx: &Tx, effect: &OutboxEffect, end: OutboxEnd, now_ms: i64) -> Result<bool, StoreError> {
     let (status, note) = match end {
-        End::Done(note) => ("done", note),
-        End::Skipped(reason) => ("skipped", Some(reason)),
-        End::Failed(reason) => ("failed", Some(reason)),
+        OutboxEnd::Done(note) => ("done", note),
+        OutboxEnd::Skipped(reason) => ("skipped", Some(reason)),
+        OutboxEnd::Failed(reason) => ("failed", Some(reason)),
     };
     let sql = format!("UPDATE outbox SET status = ?4, last_error = ?5, finished_at_ms = ?6 WHERE {MINE}");
     Ok(tx.execute(&sql, (effect.id, effect.attempts, effect.claimed_at_ms, status, note, now_ms))? == 1)
@@ -163,7 +163,7 @@ pub fn finish(tx: &Tx, effect: &Effect, end: End, now_ms: i64) -> Result<bool, S
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn retry(tx: &Tx, effect: &Effect, error: &str, due_ms: i64) -> Result<bool, StoreError> {
+pub fn retry(tx: &Tx, effect: &OutboxEffect, error: &str, due_ms: i64) -> Result<bool, StoreError> {
     let sql = format!(
         "UPDATE outbox SET status = 'pending', claimed_at_ms = NULL, last_error = ?4, next_attempt_at_ms = ?5 WHERE {MINE}"
     );
@@ -175,7 +175,7 @@ pub fn retry(tx: &Tx, effect: &Effect, error: &str, due_ms: i64) -> Result<bool,
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn rescue(tx: &Tx, kind: Kind) -> Result<usize, StoreError> {
+pub fn rescue(tx: &Tx, kind: OutboxKind) -> Result<usize, StoreError> {
     const SQL: &str =
         "UPDATE outbox SET status = 'pending', claimed_at_ms = NULL WHERE kind = ?1 AND status = 'claimed'";
     tx.execute(SQL, [kind.as_str()])
@@ -185,7 +185,7 @@ pub fn rescue(tx: &Tx, kind: Kind) -> Result<usize, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn next_due_ms(reader: &Reader, kind: Kind) -> Result<Option<i64>, StoreError> {
+pub fn next_due_ms(reader: &StoreReader, kind: OutboxKind) -> Result<Option<i64>, StoreError> {
     const SQL: &str =
         "SELECT min(next_attempt_at_ms) FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL";
     reader.get(SQL, [kind.as_str()], row::only)
@@ -199,6 +199,6 @@ const BRING_FORWARD: &str =
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn bring_forward(tx: &Tx, kind: Kind, latest_ms: i64) -> Result<usize, StoreError> {
+pub fn bring_forward(tx: &Tx, kind: OutboxKind, latest_ms: i64) -> Result<usize, StoreError> {
     tx.execute(BRING_FORWARD, (kind.as_str(), latest_ms))
 }

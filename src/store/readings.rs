@@ -4,9 +4,9 @@
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
-use crate::store::mirror::{Body, Key, Reading};
-use crate::stripe::event::{self, Content};
+use super::{StoreError, StoreReader, Tx};
+use crate::store::mirror::{ApiReading, BodyPlace, ObjectKey};
+use crate::stripe::event::{self, EventContent};
 
 /// A reading on its way into the table.
 #[derive(Debug, Clone, Copy)]
@@ -14,15 +14,15 @@ pub struct NewReading<'a> {
     /// What `event_id` is where a row rests on it.
     pub reading_id: &'a str,
     /// What was read.
-    pub key: Key<'a>,
+    pub key: ObjectKey<'a>,
     /// When.
-    pub reading: Reading,
+    pub reading: ApiReading,
     /// Its lists were completed.
     pub completed: bool,
     /// The object as Stripe wrote it.
     pub data: &'a str,
     /// Whose body shows the same; then this one's is not stored.
-    pub same: Option<Body>,
+    pub same: Option<BodyPlace>,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
@@ -39,7 +39,7 @@ const ADD: &str = "INSERT INTO api_readings
 /// Keeps a reading; its row number.
 pub(crate) fn add(tx: &Tx, new: &NewReading) -> Result<i64, StoreError> {
     let (key, reading) = (new.key, new.reading);
-    let (same_log_id, same_reading_id) = new.same.map_or((None, None), Body::columns);
+    let (same_log_id, same_reading_id) = new.same.map_or((None, None), BodyPlace::columns);
     let params = named_params! {
         ":reading_id": new.reading_id, ":object": key.object, ":object_id": key.id, ":livemode": key.livemode,
         ":account": key.account, ":read_at": reading.at_s, ":read_log_id": reading.log_id,
@@ -61,7 +61,7 @@ const DROP_MIDDLE: &str = "DELETE FROM api_readings WHERE data IS NULL AND readi
 /// Takes away the last reading of an object, which a row rests on as `event_id` and the one that comes now repeats, if it
 /// was a repeat itself, so that of a row of repeats the first and the last are kept. One that is part of a subscription's
 /// history stays.
-pub(crate) fn drop_middle(tx: &Tx, key: Key, event_id: &str) -> Result<(), StoreError> {
+pub(crate) fn drop_middle(tx: &Tx, key: ObjectKey, event_id: &str) -> Result<(), StoreError> {
     tx.execute(DROP_MIDDLE, (key.id, key.object, key.livemode, key.account, event_id)).map(|_| ())
 }
 
@@ -69,20 +69,20 @@ pub(crate) fn drop_middle(tx: &Tx, key: Key, event_id: &str) -> Result<(), Store
 ///
 /// # Errors
 /// When the body is gone or cannot be read.
-pub fn object_text(reader: &Reader, body: Body) -> Result<String, StoreError> {
+pub fn object_text(reader: &StoreReader, body: BodyPlace) -> Result<String, StoreError> {
     let lost = |what: &str| StoreError::Sql(format!("{body:?} of the mirror {what}"));
     match body {
-        Body::Event(log_id) => {
+        BodyPlace::Event(log_id) => {
             const SQL: &str = "SELECT data FROM stripe_webhooks_log WHERE id = ?1";
             let text: String =
                 reader.find(SQL, [log_id], |row| row.get(0))?.ok_or_else(|| lost("is not in the log"))?;
             match event::content(&text) {
-                Ok(Content::Snapshot(snapshot)) => Ok(snapshot.object_text),
-                Ok(Content::Thin(_)) => Err(lost("shows no object")),
+                Ok(EventContent::Snapshot(snapshot)) => Ok(snapshot.object_text),
+                Ok(EventContent::Thin(_)) => Err(lost("shows no object")),
                 Err(error) => Err(lost(&error.to_string())),
             }
         }
-        Body::Reading(id) => {
+        BodyPlace::Reading(id) => {
             const SQL: &str = "SELECT data FROM api_readings WHERE id = ?1";
             let text: Option<Option<String>> = reader.find(SQL, [id], |row| row.get(0))?;
             text.flatten().ok_or_else(|| lost("has no text"))
@@ -96,7 +96,7 @@ const BODY_OF: &str = "SELECT same_log_id, same_reading_id FROM api_readings WHE
 ///
 /// # Errors
 /// When the reading is gone.
-pub fn body_of(reader: &Reader, id: i64) -> Result<Body, StoreError> {
-    let same = reader.get(BODY_OF, [id], |row| Ok(Body::of(row.get(0)?, row.get(1)?)))?;
-    Ok(same.unwrap_or(Body::Reading(id)))
+pub fn body_of(reader: &StoreReader, id: i64) -> Result<BodyPlace, StoreError> {
+    let same = reader.get(BODY_OF, [id], |row| Ok(BodyPlace::of(row.get(0)?, row.get(1)?)))?;
+    Ok(same.unwrap_or(BodyPlace::Reading(id)))
 }

@@ -1,6 +1,6 @@
 //! `webhook_retry_queue`: which failed events are due when. The table is the truth; tickets in memory only ring.
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row::{self, columns, select};
 
 columns! {
@@ -58,7 +58,7 @@ pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_due(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, StoreError> {
+pub fn list_due(reader: &StoreReader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, StoreError> {
     const SQL: &str =
         select!(Retry, "FROM webhook_retry_queue WHERE next_retry_at_ms <= ?1 ORDER BY next_retry_at_ms, id LIMIT ?2");
     reader.list(SQL, (now_ms, limit), Retry::read)
@@ -68,7 +68,7 @@ pub fn list_due(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_due_after(reader: &Reader, due_ms: i64, after: &str, limit: u32) -> Result<Vec<Retry>, StoreError> {
+pub fn list_due_after(reader: &StoreReader, due_ms: i64, after: &str, limit: u32) -> Result<Vec<Retry>, StoreError> {
     const SQL: &str = select!(
         Retry,
         "FROM webhook_retry_queue WHERE next_retry_at_ms > ?1 AND stripe_event_id > ?2
@@ -81,7 +81,7 @@ pub fn list_due_after(reader: &Reader, due_ms: i64, after: &str, limit: u32) -> 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn next_due_ms(reader: &Reader) -> Result<Option<i64>, StoreError> {
+pub fn next_due_ms(reader: &StoreReader) -> Result<Option<i64>, StoreError> {
     reader.get("SELECT min(next_retry_at_ms) FROM webhook_retry_queue", [], row::only)
 }
 
@@ -89,7 +89,7 @@ pub fn next_due_ms(reader: &Reader) -> Result<Option<i64>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list(reader: &Reader, after: Option<&str>, limit: u32) -> Result<Vec<Retry>, StoreError> {
+pub fn list(reader: &StoreReader, after: Option<&str>, limit: u32) -> Result<Vec<Retry>, StoreError> {
     const SQL: &str = select!(
         Retry,
         "FROM webhook_retry_queue

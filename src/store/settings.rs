@@ -1,6 +1,6 @@
 //! `settings`: what the daemon remembers between runs, by name.
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row;
 
 /// Fingerprint of the plans and the grace period that `subscriptions` was computed with.
@@ -68,7 +68,7 @@ pub fn next_number(tx: &Tx, name: &str, at_least: i64) -> Result<i64, StoreError
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, name: &str) -> Result<Option<String>, StoreError> {
+pub fn find(reader: &StoreReader, name: &str) -> Result<Option<String>, StoreError> {
     reader.find("SELECT value FROM settings WHERE name = ?1", [name], row::only)
 }
 

@@ -4,7 +4,7 @@
 
 use rusqlite::{Row, named_params};
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::stripe::call::Verb;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
@@ -189,7 +189,7 @@ pub(crate) fn insert(tx: &Tx, new: &NewOperation) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn find(reader: &Reader, key: &str) -> Result<Option<Operation>, StoreError> {
+pub(crate) fn find(reader: &StoreReader, key: &str) -> Result<Option<Operation>, StoreError> {
     reader.find(&format!("SELECT {COLUMNS} FROM stripe_operations WHERE idempotency_key = ?1"), [key], operation)
 }
 
@@ -197,7 +197,10 @@ pub(crate) fn find(reader: &Reader, key: &str) -> Result<Option<Operation>, Stor
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn find_customer_in_the_making(reader: &Reader, user_id: &str) -> Result<Option<Operation>, StoreError> {
+pub(crate) fn find_customer_in_the_making(
+    reader: &StoreReader,
+    user_id: &str,
+) -> Result<Option<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations
          WHERE user_id = ?1 AND kind = 'customer.create' AND status IN ('sending', 'in_doubt')"
@@ -275,7 +278,7 @@ pub fn bring_forward(tx: &Tx, latest_ms: i64, now_ms: i64) -> Result<(), StoreEr
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn list_open(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
+pub(crate) fn list_open(reader: &StoreReader, now_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations WHERE status IN ('sending', 'in_doubt')
             AND (status = 'sending' OR next_attempt_at_ms <= ?1)
@@ -288,7 +291,7 @@ pub(crate) fn list_open(reader: &Reader, now_ms: i64, limit: u32) -> Result<Vec<
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn list_open_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Operation>, StoreError> {
+pub(crate) fn list_open_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<Operation>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM stripe_operations WHERE user_id = ?1 AND status IN ('sending', 'in_doubt') ORDER BY id"
     );
@@ -300,7 +303,7 @@ pub(crate) fn list_open_of_user(reader: &Reader, user_id: &str) -> Result<Vec<Op
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn list_open_checkouts(reader: &Reader, user_id: &str) -> Result<Vec<(Operation, String)>, StoreError> {
+pub(crate) fn list_open_checkouts(reader: &StoreReader, user_id: &str) -> Result<Vec<(Operation, String)>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS}, object_id FROM stripe_operations
          WHERE user_id = ?1 AND kind = 'checkout_session.create' AND status = 'done' AND object_id IS NOT NULL
@@ -323,6 +326,6 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn list_unheard_subscriptions(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_unheard_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(UNHEARD, [user_id], |row| row.get(0))
 }

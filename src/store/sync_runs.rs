@@ -3,13 +3,13 @@
 
 use rusqlite::named_params;
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row::{self, columns, select};
 
 columns! {
     /// How far a type has come.
     #[derive(Default)]
-    pub struct Progress {
+    pub struct SyncProgress {
         /// As typed.
         kind: String = "type",
         /// The object that its last page ended with.
@@ -29,7 +29,7 @@ columns! {
 
 columns! {
     /// A run that is under way.
-    pub struct Run {
+    pub struct SyncRun {
         /// Its row.
         id: i64,
         /// When it began, unix milliseconds.
@@ -41,7 +41,7 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn is_any_complete(reader: &Reader) -> Result<bool, StoreError> {
+pub fn is_any_complete(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM sync_runs WHERE status = 'complete' AND scope = 'all' LIMIT 1";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
@@ -50,9 +50,9 @@ pub fn is_any_complete(reader: &Reader) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_running(reader: &Reader, scope: &str) -> Result<Option<Run>, StoreError> {
-    const SQL: &str = select!(Run, "FROM sync_runs WHERE scope = ?1 AND status = 'running'");
-    reader.find(SQL, [scope], Run::read)
+pub fn find_running(reader: &StoreReader, scope: &str) -> Result<Option<SyncRun>, StoreError> {
+    const SQL: &str = select!(SyncRun, "FROM sync_runs WHERE scope = ?1 AND status = 'running'");
+    reader.find(SQL, [scope], SyncRun::read)
 }
 
 /// Gives an unfinished run up.
@@ -69,7 +69,7 @@ pub fn abandon(tx: &Tx, run_id: i64, now_ms: i64) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<Run, StoreError> {
+pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<SyncRun, StoreError> {
     const RUN: &str = "INSERT INTO sync_runs (scope, status, began_at_ms) VALUES (?1, 'running', ?2)";
     const TYPE: &str = "INSERT INTO sync_progress (run_id, type) VALUES (?1, ?2)";
     tx.execute(RUN, (scope, now_ms))?;
@@ -84,9 +84,9 @@ pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<Run, S
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_progress(reader: &Reader, run_id: i64) -> Result<Vec<Progress>, StoreError> {
-    const SQL: &str = select!(Progress, "FROM sync_progress WHERE run_id = ?1 ORDER BY rowid");
-    reader.list(SQL, [run_id], Progress::read)
+pub fn list_progress(reader: &StoreReader, run_id: i64) -> Result<Vec<SyncProgress>, StoreError> {
+    const SQL: &str = select!(SyncProgress, "FROM sync_progress WHERE run_id = ?1 ORDER BY rowid");
+    reader.list(SQL, [run_id], SyncProgress::read)
 }
 
 const ADVANCE: &str = "UPDATE sync_progress SET after_id = :after_id, after_row = :after_row, pages = :pages,
@@ -99,7 +99,7 @@ const ADVANCE: &str = "UPDATE sync_progress SET after_id = :after_id, after_row 
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn advance(tx: &Tx, run_id: i64, now: &Progress, times: (i64, i64)) -> Result<bool, StoreError> {
+pub fn advance(tx: &Tx, run_id: i64, now: &SyncProgress, times: (i64, i64)) -> Result<bool, StoreError> {
     let (began_s, now_ms) = times;
     let changed = tx.execute_named(
         ADVANCE,

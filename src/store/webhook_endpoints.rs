@@ -1,12 +1,12 @@
 //! `webhook_endpoints`: how the application's endpoints fare. A disabled one gets nothing but an event once a day, to see
 //! whether it takes it; all others wait.
 
-use super::{Reader, StoreError, Tx};
+use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row::{self, columns, select};
 
 columns! {
     /// How an endpoint fares.
-    pub struct Endpoint {
+    pub struct EndpointState {
         /// First of the failures since its last success, unix milliseconds.
         first_failure_ms: Option<i64>,
         /// Unix milliseconds.
@@ -24,16 +24,16 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, url: &str) -> Result<Option<Endpoint>, StoreError> {
-    const SQL: &str = select!(Endpoint, "FROM webhook_endpoints WHERE url = ?1");
-    reader.find(SQL, [url], Endpoint::read)
+pub fn find(reader: &StoreReader, url: &str) -> Result<Option<EndpointState>, StoreError> {
+    const SQL: &str = select!(EndpointState, "FROM webhook_endpoints WHERE url = ?1");
+    reader.find(SQL, [url], EndpointState::read)
 }
 
 /// Endpoints that get nothing, and why.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_disabled(reader: &Reader) -> Result<Vec<(String, Option<String>)>, StoreError> {
+pub fn list_disabled(reader: &StoreReader) -> Result<Vec<(String, Option<String>)>, StoreError> {
     const SQL: &str =
         "SELECT url, disabled_reason FROM webhook_endpoints WHERE disabled_at_ms IS NOT NULL ORDER BY url";
     reader.list(SQL, [], row::tuple)
@@ -70,7 +70,7 @@ const SET_AWAY: &str = "UPDATE webhook_endpoints SET was_away = ?2 WHERE url = ?
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list(reader: &Reader) -> Result<Vec<(String, bool)>, StoreError> {
+pub fn list(reader: &StoreReader) -> Result<Vec<(String, bool)>, StoreError> {
     reader.list(URLS, [], row::tuple)
 }
 
@@ -85,7 +85,7 @@ pub fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
 columns! {
     /// How long an endpoint has been taking nothing.
     #[derive(Copy)]
-    pub struct Failing {
+    pub struct FailingEndpoint {
         /// Its first failure since it last took something, unix milliseconds.
         since_ms: i64 = "first_failure_ms",
         /// Days, each a day or more after the one before, on which it was tried and took nothing.
@@ -99,15 +99,15 @@ const FAIL: &str = constcat::concat!(
     failing_days = failing_days + (failing_day_ms IS NULL OR ?2 - failing_day_ms >= ?3),
     failing_day_ms = CASE WHEN abs(?2 - failing_day_ms) < ?3 THEN failing_day_ms ELSE ?2 END
     WHERE url = ?1 RETURNING ",
-    Failing::COLUMNS
+    FailingEndpoint::COLUMNS
 );
 
 /// It did not take an event.
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn fail(tx: &Tx, url: &str, now_ms: i64) -> Result<Option<Failing>, StoreError> {
-    tx.find(FAIL, (url, now_ms, DAY_MS), Failing::read)
+pub fn fail(tx: &Tx, url: &str, now_ms: i64) -> Result<Option<FailingEndpoint>, StoreError> {
+    tx.find(FAIL, (url, now_ms, DAY_MS), FailingEndpoint::read)
 }
 
 const DISABLE: &str = "UPDATE webhook_endpoints SET disabled_at_ms = ?2, disabled_reason = ?3, probe_at_ms = ?4

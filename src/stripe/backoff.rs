@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 use crate::stripe::call::Verb;
-use crate::stripe::error::{Limit, StripeError};
+use crate::stripe::error::{RateLimitKind, StripeError};
 
 /// How often and how far apart the attempts of one call are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +35,13 @@ impl Backoff {
 
 /// The attempts of one call so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Course {
+pub(crate) struct BackoffCourse {
     attempts: u32,
     /// One of them may have been carried out, and none since has told.
     in_doubt: bool,
 }
 
-impl Course {
+impl BackoffCourse {
     /// Attempts made.
     #[must_use]
     pub(crate) fn attempts(&self) -> u32 {
@@ -61,8 +61,8 @@ impl Course {
         self.in_doubt = error.may_have_been_done() || (self.in_doubt && !error.settles_earlier_attempts());
         let pause = backoff.pause(self.attempts, jitter);
         // No turn at the bucket means none within the budget of this call.
-        let had_no_turn = matches!(error, StripeError::Transport { limit: Some(Limit::Turn), .. });
-        let goes_on = error.verdict() == Verdict::Retry
+        let had_no_turn = matches!(error, StripeError::Transport { limit: Some(RateLimitKind::Turn), .. });
+        let goes_on = error.verdict() == FailureVerdict::Retry
             && !had_no_turn
             && self.attempts < backoff.max_attempts
             && elapsed.saturating_add(pause) < backoff.budget;
@@ -103,7 +103,7 @@ mod tests {
 
     /// Runs a course over these errors; what the caller is told, and after how many attempts.
     fn run(verb: Verb, errors: Vec<StripeError>) -> (StripeError, u32) {
-        let mut course = Course::default();
+        let mut course = BackoffCourse::default();
         let mut errors = errors.into_iter().peekable();
         while let Some(error) = errors.next() {
             if course.after(&error, &BACKOFF, Duration::ZERO, 0.5).is_none() || errors.peek().is_none() {
@@ -126,15 +126,16 @@ mod tests {
     #[test]
     fn a_call_is_given_up_after_its_attempts_or_within_its_budget() {
         assert_eq!(run(Verb::Get, vec![status(503); 9]).1, 5);
-        let mut course = Course::default();
-        let after = |course: &mut Course, s| course.after(&status(503), &BACKOFF, Duration::from_secs(s), 1.0);
+        let mut course = BackoffCourse::default();
+        let after = |course: &mut BackoffCourse, s| course.after(&status(503), &BACKOFF, Duration::from_secs(s), 1.0);
         assert_eq!(after(&mut course, 29), Some(Duration::from_millis(500)));
         assert_eq!(after(&mut course, 29), None);
     }
 
     #[test]
     fn who_got_no_turn_within_the_budget_does_not_queue_again() {
-        let no_turn = || StripeError::Transport { limit: Some(Limit::Turn), reached: false, reason: String::new() };
+        let no_turn =
+            || StripeError::Transport { limit: Some(RateLimitKind::Turn), reached: false, reason: String::new() };
         assert_eq!(run(Verb::Post, vec![no_turn(), no_turn()]), (no_turn(), 1));
         assert!(matches!(run(Verb::Post, vec![lost(), no_turn()]).0, StripeError::InDoubt { attempts: 2, .. }));
     }
@@ -179,7 +180,7 @@ mod tests {
             let errors: Vec<_> = codes.iter().map(|code| if *code == 0 { lost() } else { status(*code) }).collect();
             let (told, attempts) = run(Verb::Post, errors.clone());
             let doubtful = errors.iter().take(attempts as usize).any(StripeError::may_have_been_done);
-            prop_assert_eq!(told.verdict() == Verdict::Wait, doubtful);
+            prop_assert_eq!(told.verdict() == FailureVerdict::Wait, doubtful);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The one token bucket of all calls to Stripe: so many a second, interactive before background, first come first
-//! served within a class. [`Core`] is pure; [`Bucket`] waits for it. Must never know what is called. Used by `client.rs`.
+//! served within a class. [`BucketCore`] is pure; [`Bucket`] waits for it. Must never know what is called. Used by `client.rs`.
 //!
 //! Each waiting thread has a condition variable of its own, and only the one whose turn is next is woken: two hundred
 //! waiting callers do not all wake for each token.
@@ -14,11 +14,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct BucketTicket(u64);
 
 /// What a waiting caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum BucketTurn {
     /// It has a token, and its ticket is used up.
     Go,
     /// It is the next; there is a token after this time.
@@ -29,7 +29,7 @@ pub(crate) enum Turn {
 
 /// The bucket without its clock. Times are durations since one fixed moment and are handed in.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct BucketCore {
     /// What a token costs, in nanoseconds of time.
     price_ns: u64,
     /// The most that is saved up.
@@ -38,11 +38,11 @@ pub(crate) struct Core {
     /// Up to when time has been turned into savings; ahead of now during a pause.
     reckoned_ns: u64,
     last_ticket: u64,
-    interactive: VecDeque<Ticket>,
-    background: VecDeque<Ticket>,
+    interactive: VecDeque<BucketTicket>,
+    background: VecDeque<BucketTicket>,
 }
 
-impl Core {
+impl BucketCore {
     /// A full bucket of `burst` tokens that gets `per_s` a second; neither is less than one.
     #[must_use]
     pub(crate) fn new(per_s: u32, burst: u32) -> Self {
@@ -54,9 +54,9 @@ impl Core {
     }
 
     /// Takes a place at the end of its class's queue.
-    pub(crate) fn join(&mut self, priority: Priority) -> Ticket {
+    pub(crate) fn join(&mut self, priority: Priority) -> BucketTicket {
         self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
+        let ticket = BucketTicket(self.last_ticket);
         match priority {
             Priority::Interactive => self.interactive.push_back(ticket),
             Priority::Background => self.background.push_back(ticket),
@@ -66,30 +66,30 @@ impl Core {
 
     /// Whose turn is next: the first interactive caller, and a background caller only if none is waiting.
     #[must_use]
-    pub(crate) fn next(&self) -> Option<Ticket> {
+    pub(crate) fn next(&self) -> Option<BucketTicket> {
         self.interactive.front().or(self.background.front()).copied()
     }
 
     /// What the holder of `ticket` may do at `now`.
-    pub(crate) fn at(&mut self, now: Duration, ticket: Ticket) -> Turn {
+    pub(crate) fn at(&mut self, now: Duration, ticket: BucketTicket) -> BucketTurn {
         let now_ns = nanoseconds(now);
         let earned_ns = now_ns.saturating_sub(self.reckoned_ns);
         self.saved_ns = self.saved_ns.saturating_add(earned_ns).min(self.full_ns);
         self.reckoned_ns = self.reckoned_ns.max(now_ns);
         if self.next() != Some(ticket) {
-            return Turn::Behind;
+            return BucketTurn::Behind;
         }
         let Some(left_ns) = self.saved_ns.checked_sub(self.price_ns) else {
             let pause_ns = self.reckoned_ns - now_ns;
-            return Turn::In(Duration::from_nanos(pause_ns.saturating_add(self.price_ns - self.saved_ns)));
+            return BucketTurn::In(Duration::from_nanos(pause_ns.saturating_add(self.price_ns - self.saved_ns)));
         };
         self.saved_ns = left_ns;
         self.leave(ticket);
-        Turn::Go
+        BucketTurn::Go
     }
 
     /// Gives a place up.
-    pub(crate) fn leave(&mut self, ticket: Ticket) {
+    pub(crate) fn leave(&mut self, ticket: BucketTicket) {
         // Tickets rise within a queue.
         for queue in [&mut self.interactive, &mut self.background] {
             if let Ok(place) = queue.binary_search(&ticket) {
@@ -125,13 +125,13 @@ pub(crate) enum NoTurn {
     Closed,
 }
 
-struct State {
-    core: Core,
-    doors: BTreeMap<Ticket, Arc<Condvar>>,
+struct BucketState {
+    core: BucketCore,
+    doors: BTreeMap<BucketTicket, Arc<Condvar>>,
     closed: bool,
 }
 
-impl State {
+impl BucketState {
     fn wake_next(&self) {
         if let Some(door) = self.core.next().and_then(|ticket| self.doors.get(&ticket)) {
             door.notify_one();
@@ -141,17 +141,17 @@ impl State {
 
 /// The bucket that threads wait at.
 pub(crate) struct Bucket {
-    state: Mutex<State>,
+    state: Mutex<BucketState>,
     /// Those who rest between two attempts wait here, for their time or for the end.
     resting: Condvar,
     began: Instant,
 }
 
 impl Bucket {
-    /// See [`Core::new`].
+    /// See [`BucketCore::new`].
     #[must_use]
     pub(crate) fn new(per_s: u32, burst: u32) -> Self {
-        let state = State { core: Core::new(per_s, burst), doors: BTreeMap::new(), closed: false };
+        let state = BucketState { core: BucketCore::new(per_s, burst), doors: BTreeMap::new(), closed: false };
         Self { state: Mutex::new(state), resting: Condvar::new(), began: Instant::now() }
     }
 
@@ -171,12 +171,12 @@ impl Bucket {
             }
             let left = limit.saturating_sub(asked.elapsed());
             let wait = match state.core.at(self.began.elapsed(), ticket) {
-                Turn::Go => break Ok(()),
+                BucketTurn::Go => break Ok(()),
                 _ if left.is_zero() => break Err(NoTurn::TimedOut),
                 // Hopeless: better told now than after the wait, and the token is another's.
-                Turn::In(wait) if wait > left => break Err(NoTurn::TimedOut),
-                Turn::In(wait) => wait,
-                Turn::Behind => left,
+                BucketTurn::In(wait) if wait > left => break Err(NoTurn::TimedOut),
+                BucketTurn::In(wait) => wait,
+                BucketTurn::Behind => left,
             };
             let (woken, _) = door.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
             state = woken;
@@ -222,7 +222,7 @@ impl Bucket {
         self.lock().core.waiting()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BucketState> {
         // Nothing panics while holding it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -109,7 +109,7 @@ impl Call<'_> {
 
 /// What Stripe answered with a status of 200 to 299, at once or as the replay of an earlier answer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct StripeAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The JSON exactly as Stripe sent it.
@@ -122,9 +122,9 @@ pub struct Answer {
     pub date_s: Option<i64>,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for StripeAnswer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Answer")
+        out.debug_struct("StripeAnswer")
             .field("status", &self.status)
             .field("bytes", &self.text.len())
             .field("request_id", &self.request_id)
@@ -204,7 +204,7 @@ mod tests {
     fn an_answer_does_not_show_its_text() {
         let text = "{\"client_secret\":\"hush\"}".to_owned();
         let answer =
-            Answer { status: 200, text, request_id: Some("req_1".to_owned()), replayed: true, date_s: Some(1) };
+            StripeAnswer { status: 200, text, request_id: Some("req_1".to_owned()), replayed: true, date_s: Some(1) };
         let shown = format!("{answer:?}");
         assert!(!shown.contains("hush") && shown.contains("req_1") && shown.contains("24"), "{shown}");
     }

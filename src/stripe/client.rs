@@ -2,7 +2,7 @@
 //! limit, or put the key, a URL, a form or an answer into a log, an error or a `Debug`. Called by the flows and by
 //! `http/api`, outside any transaction.
 //!
-//! No environment variable is read: a proxy comes in the [`Settings`] and is asked for a tunnel (CONNECT), so that it does
+//! No environment variable is read: a proxy comes in the [`StripeSettings`] and is asked for a tunnel (CONNECT), so that it does
 //! not see the key; loopback hosts, and so all plain http, are called past it. No answer is compressed: `ureq` is built without gzip.
 
 use std::io;
@@ -15,11 +15,11 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::base::host::is_this_machine;
 use crate::base::retry::jitter_of;
-use crate::stripe::backoff::{Backoff, Course};
+use crate::stripe::backoff::{Backoff, BackoffCourse};
 use crate::stripe::bucket::{Bucket, NoTurn};
-use crate::stripe::call::{Answer, Call, Priority, Verb};
-use crate::stripe::error::{AnswerHeaders, Limit, StripeApiError, StripeError, TOO_LONG, word};
-use crate::stripe::settings::{ProxyUrl, Settings};
+use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
+use crate::stripe::error::{AnswerHeaders, RateLimitKind, StripeApiError, StripeError, TOO_LONG, word};
+use crate::stripe::settings::{ProxyUrl, StripeSettings};
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
 /// The longest head of an answer; Stripe's have about 2 KiB.
@@ -27,12 +27,12 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// The client. Cheap to clone; all clones share connections and bucket.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientParts>);
 
-struct Inner {
+struct ClientParts {
     agent: Agent,
     bucket: Bucket,
-    settings: Settings,
+    settings: StripeSettings,
     /// Without a slash at its end.
     base: String,
     authorization: HeaderValue,
@@ -52,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// [`StripeError::Unsendable`] names the key of the configuration that is wrong.
-    pub fn new(settings: Settings) -> Result<Self, StripeError> {
+    pub fn new(settings: StripeSettings) -> Result<Self, StripeError> {
         let Base { url: base, is_plain, is_local } = base(&settings.api_base)?;
         let key = settings.api_key.expose();
         let wrong_key = "stripe.api_key is blank or has characters that a key cannot have";
@@ -77,7 +77,7 @@ impl Client {
             .build();
         let bucket = Bucket::new(settings.calls_per_s, settings.burst);
         let (agent, calls) = (Agent::new_with_config(config), AtomicU64::new(0));
-        Ok(Self(Arc::new(Inner { agent, bucket, settings, base, authorization, version, calls })))
+        Ok(Self(Arc::new(ClientParts { agent, bucket, settings, base, authorization, version, calls })))
     }
 
     /// Makes the call, again and again with the same key and bytes where that can help, within the limits of the
@@ -85,14 +85,14 @@ impl Client {
     ///
     /// # Errors
     /// The last attempt's, or [`StripeError::InDoubt`] if one of them may have been carried out. With
-    /// [`Verdict::Retry`](crate::base::verdict::Verdict::Retry) nothing was done, and a later try may help.
-    pub fn call(&self, call: &Call) -> Result<Answer, StripeError> {
+    /// [`Verdict::Retry`](crate::base::verdict::FailureVerdict::Retry) nothing was done, and a later try may help.
+    pub fn call(&self, call: &Call) -> Result<StripeAnswer, StripeError> {
         call.check()?;
         let backoff = self.backoff(call.priority);
         let number = self.0.calls.fetch_add(1, Ordering::Relaxed);
         let seed = format!("{number} {}", call.idempotency_key.unwrap_or_default());
         let began = Instant::now();
-        let mut course = Course::default();
+        let mut course = BackoffCourse::default();
         loop {
             let left = backoff.budget.saturating_sub(began.elapsed());
             let error = match self.attempt(call, left) {
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// One attempt, its turn at the bucket included, within `left`.
-    fn attempt(&self, call: &Call, left: Duration) -> Result<Answer, StripeError> {
+    fn attempt(&self, call: &Call, left: Duration) -> Result<StripeAnswer, StripeError> {
         let began = Instant::now();
         self.0.bucket.take(call.priority, left).map_err(no_turn)?;
         let timeout = left.saturating_sub(began.elapsed()).min(self.0.settings.total_timeout);
@@ -147,7 +147,7 @@ impl Client {
                     request_id,
                 });
             };
-            return Ok(Answer { status, text, request_id, replayed, date_s });
+            return Ok(StripeAnswer { status, text, request_id, replayed, date_s });
         }
         if (300..400).contains(&status) {
             let reason = "it is a redirect, which is never followed; check stripe.api_base";
@@ -294,7 +294,7 @@ fn date_s(headers: &HeaderMap) -> Option<i64> {
 
 fn no_turn(reason: NoTurn) -> StripeError {
     let (limit, reason) = match reason {
-        NoTurn::TimedOut => (Some(Limit::Turn), Limit::Turn.to_string()),
+        NoTurn::TimedOut => (Some(RateLimitKind::Turn), RateLimitKind::Turn.to_string()),
         NoTurn::Closed => (None, "the daemon is stopping".to_owned()),
     };
     StripeError::Transport { limit, reached: false, reason }
@@ -306,12 +306,12 @@ fn lost(error: ureq::Error, sent: bool) -> StripeError {
     use ureq::{Error, Timeout};
     let transport = |limit, reached, reason: String| StripeError::Transport { limit, reached, reason };
     let unreadable = |reason| StripeError::Unreadable { status: None, reason, request_id: None };
-    let hit = |limit: Limit, reached| transport(Some(limit), reached, limit.to_string());
+    let hit = |limit: RateLimitKind, reached| transport(Some(limit), reached, limit.to_string());
     match error {
-        Error::Timeout(Timeout::Resolve | Timeout::Connect) => hit(Limit::Connect, false),
-        Error::Timeout(Timeout::PerRead) => hit(Limit::Read, sent),
-        Error::Timeout(Timeout::PerWrite) => hit(Limit::Write, sent),
-        Error::Timeout(_) => hit(Limit::Total, sent),
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => hit(RateLimitKind::Connect, false),
+        Error::Timeout(Timeout::PerRead) => hit(RateLimitKind::Read, sent),
+        Error::Timeout(Timeout::PerWrite) => hit(RateLimitKind::Write, sent),
+        Error::Timeout(_) => hit(RateLimitKind::Total, sent),
         Error::HostNotFound => transport(None, false, "its host has no address".to_owned()),
         Error::ConnectionFailed => transport(None, false, "no connection".to_owned()),
         Error::ConnectProxyFailed(_) => transport(None, false, "the proxy makes no connection".to_owned()),

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 
 /// Characters of Stripe's message that are kept; its longest have some 500.
 const MAX_MESSAGE_CHARS: usize = 2000;
@@ -18,7 +18,7 @@ const MAX_WORD_BYTES: usize = 255;
 
 /// A limit of ours that was hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub enum RateLimitKind {
     /// No turn at the token bucket within the call's budget.
     Turn,
     /// No connection in time.
@@ -31,7 +31,7 @@ pub enum Limit {
     Total,
 }
 
-impl fmt::Display for Limit {
+impl fmt::Display for RateLimitKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Turn => "too many calls were waiting before it",
@@ -59,7 +59,7 @@ pub enum StripeError {
     )]
     Transport {
         /// Our limit that was hit, if it was one.
-        limit: Option<Limit>,
+        limit: Option<RateLimitKind>,
         /// Whether the whole request can have reached Stripe.
         reached: bool,
         /// In words.
@@ -94,16 +94,16 @@ fn id_words(request_id: Option<&str>) -> String {
 }
 
 impl StripeError {
-    /// What to do now. [`Verdict::Retry`]: ask again, same key, same bytes. [`Verdict::GiveUp`]: refused, nothing was
-    /// done; a new try is a new request. [`Verdict::Wait`]: it may have been done, and asking again at once does not help:
+    /// What to do now. [`FailureVerdict::Retry`]: ask again, same key, same bytes. [`FailureVerdict::GiveUp`]: refused, nothing was
+    /// done; a new try is a new request. [`FailureVerdict::Wait`]: it may have been done, and asking again at once does not help:
     /// keep the key, ask again later.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> FailureVerdict {
         match self {
-            Self::Unsendable(_) => Verdict::GiveUp,
+            Self::Unsendable(_) => FailureVerdict::GiveUp,
             Self::Api(error) => error.verdict(),
-            Self::Transport { .. } => Verdict::Retry,
-            Self::Unreadable { .. } | Self::InDoubt { .. } => Verdict::Wait,
+            Self::Transport { .. } => FailureVerdict::Retry,
+            Self::Unreadable { .. } | Self::InDoubt { .. } => FailureVerdict::Wait,
         }
     }
 
@@ -123,7 +123,7 @@ impl StripeError {
     /// that point tell nothing.
     #[must_use]
     pub fn settles_earlier_attempts(&self) -> bool {
-        matches!(self, Self::Api(error) if self.verdict() == Verdict::GiveUp && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
+        matches!(self, Self::Api(error) if self.verdict() == FailureVerdict::GiveUp && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
     }
 
     /// Whether the answer was longer than an answer may be: a list may be asked for fewer objects.
@@ -217,12 +217,12 @@ impl StripeApiError {
 
     /// `Stripe-Should-Retry` first, then the status: 409 (key in use, conflict), 424, 429, 5xx.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> FailureVerdict {
         let passing = matches!(self.status, 409 | 424 | 429 | 500..);
         match self.facts.should_retry.unwrap_or(passing) {
-            true => Verdict::Retry,
-            false if self.may_have_been_done() => Verdict::Wait,
-            false => Verdict::GiveUp,
+            true => FailureVerdict::Retry,
+            false if self.may_have_been_done() => FailureVerdict::Wait,
+            false => FailureVerdict::GiveUp,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{lossy, object};
 
 mod content;
 
-pub use content::{Content, Related, Snapshot, Thin, content};
+pub use content::{EventContent, RelatedObject, Snapshot, Thin, content};
 
 /// Longest event id or type that is stored. Stripe's are at most 255 characters; this leaves room.
 pub const MAX_NAME_CHARS: usize = 1024;
@@ -39,7 +39,7 @@ pub enum Format {
 
 /// What is known of an event without reading its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
+pub struct EventEnvelope {
     /// `evt_…`, unique per event.
     pub id: String,
     /// `resource.verb`.
@@ -86,9 +86,9 @@ pub enum EventError {
 }
 
 /// An object and nothing else: serde takes a list for a struct, too, its values in the order of the fields.
-struct Object<T>(T);
+struct EventObject<T>(T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for EventObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
@@ -97,14 +97,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 struct ObjectVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
+    type Value = EventObject<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EventObject<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(EventObject)
     }
 }
 
@@ -127,9 +127,9 @@ struct RawEnvelope<'a> {
     #[serde(borrow)]
     api_version: Option<&'a RawValue>,
     #[serde(borrow)]
-    data: Option<Object<RawData<'a>>>,
+    data: Option<EventObject<RawData<'a>>>,
     #[serde(borrow)]
-    related_object: Option<Object<RawObject<'a>>>,
+    related_object: Option<EventObject<RawObject<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -165,7 +165,7 @@ pub fn is_newer_than_known(api_version: &str) -> bool {
 }
 
 /// Says once that events come in an API version that is newer than any known here.
-pub fn tell_version(envelope: &Envelope) {
+pub fn tell_version(envelope: &EventEnvelope) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let Some(version) = envelope.api_version.as_deref().filter(|version| is_newer_than_known(version)) else { return };
     if !TOLD.swap(true, Ordering::Relaxed) {
@@ -181,9 +181,9 @@ pub fn tell_version(envelope: &Envelope) {
 ///
 /// # Errors
 /// When it is not UTF-8, not JSON, or lacks what every event has.
-pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
+pub fn envelope(body: &[u8]) -> Result<EventEnvelope, EventError> {
     let text = std::str::from_utf8(body).map_err(|error| EventError::NotUtf8(error.valid_up_to()))?;
-    let Object(raw): Object<RawEnvelope> = serde_json::from_str(text).map_err(not_an_event)?;
+    let EventObject(raw): EventObject<RawEnvelope> = serde_json::from_str(text).map_err(not_an_event)?;
     let format = match typed::<String>("object", raw.object, "a text")?.as_deref() {
         Some("event") => Format::Snapshot,
         Some("v2.core.event") => Format::Thin,
@@ -201,7 +201,7 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, EventError> {
     };
     let event_type = name("type", typed("type", raw.event_type, "a text")?)?;
     let id = name("id", typed("id", raw.id, "a text")?)?;
-    Ok(Envelope {
+    Ok(EventEnvelope {
         id: if id == SAMPLE_ID { format!("{id}:{event_type}") } else { id },
         event_type,
         format,
@@ -332,7 +332,7 @@ mod tests {
         let read = envelope(body.as_bytes()).unwrap();
         assert_eq!((read.format, read.created), (Format::Thin, 1_767_323_045));
         assert_eq!((read.object_type.as_deref(), read.object_id.as_deref()), (Some("invoice"), Some("in_1")));
-        let Content::Thin(thin) = content(body).unwrap() else { unreachable!("it is thin") };
+        let EventContent::Thin(thin) = content(body).unwrap() else { unreachable!("it is thin") };
         let related = thin.related.unwrap();
         assert_eq!((related.url.as_deref(), thin.context), (Some("/v1/invoices/in_1"), None));
     }
@@ -343,7 +343,7 @@ mod tests {
             let start =
                 r#"{"id":"evt_2","object":"v2.core.event","type":"t","created":"2026-01-02T03:04:05Z","context":"#;
             let body = format!("{start}{context}}}");
-            let Content::Thin(thin) = content(&body).unwrap() else { unreachable!("it is thin") };
+            let EventContent::Thin(thin) = content(&body).unwrap() else { unreachable!("it is thin") };
             (envelope(body.as_bytes()).unwrap().account, thin.context)
         };
         let text = |text: &str| Some(text.to_owned());
@@ -359,7 +359,7 @@ mod tests {
         let body = r#"{"id":"evt_1","object":"event","type":"t","created":1,"data":{"object":
             {"id":"a","why":"x\ud83dy","pair":"\ud83d\ude00","no":"\\ud83d"}}}"#;
         assert!(envelope(body.as_bytes()).is_ok());
-        let Content::Snapshot(snapshot) = content(body).unwrap() else { unreachable!("it is a snapshot") };
+        let EventContent::Snapshot(snapshot) = content(body).unwrap() else { unreachable!("it is a snapshot") };
         assert_eq!(snapshot.object["why"], "x\u{fffd}y");
         assert_eq!((&snapshot.object["pair"], &snapshot.object["no"]), (&"😀".into(), &"\\ud83d".into()));
         assert!(serde_json::from_str::<Value>(&snapshot.object_text).is_ok(), "and the mirror can be read again");

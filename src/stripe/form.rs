@@ -74,20 +74,20 @@ pub enum Problem {
 
 /// A map of parameters, in the order in which they were put.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Form(Vec<(String, Value)>);
+pub struct FormBody(Vec<(String, FormValue)>);
 
 /// What a parameter can be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum FormValue {
     /// A scalar as it is written; an empty one unsets the parameter.
     Text(String),
     /// Named parameters. An empty map writes nothing.
-    Map(Form),
-    /// Indexed from 0. An empty list writes nothing; to empty one at Stripe, [`Form::unset`] it.
-    List(Vec<Value>),
+    Map(FormBody),
+    /// Indexed from 0. An empty list writes nothing; to empty one at Stripe, [`FormBody::unset`] it.
+    List(Vec<FormValue>),
 }
 
-impl Form {
+impl FormBody {
     /// No parameters.
     #[must_use]
     pub fn new() -> Self {
@@ -96,14 +96,14 @@ impl Form {
 
     /// Adds a parameter.
     #[must_use]
-    pub fn put(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn put(mut self, name: impl Into<String>, value: impl Into<FormValue>) -> Self {
         self.0.push((name.into(), value.into()));
         self
     }
 
     /// Adds a parameter if there is one.
     #[must_use]
-    pub fn put_opt(self, name: impl Into<String>, value: Option<impl Into<Value>>) -> Self {
+    pub fn put_opt(self, name: impl Into<String>, value: Option<impl Into<FormValue>>) -> Self {
         match value {
             Some(value) => self.put(name, value),
             None => self,
@@ -112,13 +112,13 @@ impl Form {
 
     /// Adds a list: of scalars, of maps, of lists.
     #[must_use]
-    pub fn list<V: Into<Value>>(self, name: impl Into<String>, items: impl IntoIterator<Item = V>) -> Self {
-        self.put(name, Value::List(items.into_iter().map(Into::into).collect()))
+    pub fn list<V: Into<FormValue>>(self, name: impl Into<String>, items: impl IntoIterator<Item = V>) -> Self {
+        self.put(name, FormValue::List(items.into_iter().map(Into::into).collect()))
     }
 
-    /// Adds a map: `form.map("recurring", Form::new().put("interval", "month"))`.
+    /// Adds a map: `form.map("recurring", FormBody::new().put("interval", "month"))`.
     #[must_use]
-    pub fn map(self, name: impl Into<String>, entries: Form) -> Self {
+    pub fn map(self, name: impl Into<String>, entries: FormBody) -> Self {
         self.put(name, entries)
     }
 
@@ -129,7 +129,7 @@ impl Form {
     }
 
     /// What was put, in its order.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &FormValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
@@ -144,19 +144,19 @@ impl Form {
     }
 }
 
-impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Form {
+impl<K: Into<String>, V: Into<FormValue>> FromIterator<(K, V)> for FormBody {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         Self(entries.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
-impl From<Form> for Value {
-    fn from(map: Form) -> Self {
+impl From<FormBody> for FormValue {
+    fn from(map: FormBody) -> Self {
         Self::Map(map)
     }
 }
 
-impl<V: Into<Value>> From<Vec<V>> for Value {
+impl<V: Into<FormValue>> From<Vec<V>> for FormValue {
     fn from(items: Vec<V>) -> Self {
         Self::List(items.into_iter().map(Into::into).collect())
     }
@@ -164,7 +164,7 @@ impl<V: Into<Value>> From<Vec<V>> for Value {
 
 macro_rules! scalars {
     ($($kind:ty),*) => {$(
-        impl From<$kind> for Value {
+        impl From<$kind> for FormValue {
             fn from(value: $kind) -> Self {
                 Self::Text(value.to_string())
             }
@@ -175,7 +175,7 @@ macro_rules! scalars {
 // No floating point: Stripe takes money in whole minor units, and decimals as texts.
 scalars!(&str, &String, String, bool, i32, i64, u32, u64);
 
-impl Value {
+impl FormValue {
     /// Whether nothing would be written for it.
     fn is_void(&self) -> bool {
         match self {
@@ -189,24 +189,24 @@ impl Value {
 /// Where in the tree, and what is written so far.
 #[derive(Default)]
 struct Writer<'a> {
-    path: Vec<Part<'a>>,
+    path: Vec<FormPart<'a>>,
     out: String,
     parameters: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Part<'a> {
+enum FormPart<'a> {
     Name(&'a str),
     Index(usize),
 }
 
 impl<'a> Writer<'a> {
-    fn map(&mut self, map: &'a Form) -> Result<(), FormError> {
+    fn map(&mut self, map: &'a FormBody) -> Result<(), FormError> {
         let mut names: Vec<&str> = map.0.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         let repeated = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
         for (name, value) in &map.0 {
-            self.enter(Part::Name(name), value, |writer| match name.as_str() {
+            self.enter(FormPart::Name(name), value, |writer| match name.as_str() {
                 "" => Err(writer.error(Problem::EmptyName)),
                 name if name.contains(['[', ']']) => Err(writer.error(Problem::Bracket)),
                 name if Some(name) == repeated => Err(writer.error(Problem::Repeated)),
@@ -217,9 +217,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn list(&mut self, items: &'a [Value]) -> Result<(), FormError> {
+    fn list(&mut self, items: &'a [FormValue]) -> Result<(), FormError> {
         for (index, item) in items.iter().enumerate() {
-            self.enter(Part::Index(index), item, |writer| {
+            self.enter(FormPart::Index(index), item, |writer| {
                 if item.is_void() { Err(writer.error(Problem::EmptyItem)) } else { Ok(()) }
             })?;
         }
@@ -229,8 +229,8 @@ impl<'a> Writer<'a> {
     /// Writes what is at `part`, if it passes its check.
     fn enter(
         &mut self,
-        part: Part<'a>,
-        value: &'a Value,
+        part: FormPart<'a>,
+        value: &'a FormValue,
         check: impl FnOnce(&mut Self) -> Result<(), FormError>,
     ) -> Result<(), FormError> {
         self.path.push(part);
@@ -239,9 +239,9 @@ impl<'a> Writer<'a> {
         }
         check(self)?;
         match value {
-            Value::Text(text) => self.parameter(text)?,
-            Value::Map(map) => self.map(map)?,
-            Value::List(items) => self.list(items)?,
+            FormValue::Text(text) => self.parameter(text)?,
+            FormValue::Map(map) => self.map(map)?,
+            FormValue::List(items) => self.list(items)?,
         }
         self.path.pop();
         Ok(())
@@ -262,18 +262,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Wherever Stripe takes `metadata`, its rules are the same.
-    fn check_metadata(&mut self, value: &'a Value) -> Result<(), FormError> {
+    fn check_metadata(&mut self, value: &'a FormValue) -> Result<(), FormError> {
         let entries = match value {
-            Value::Map(Form(entries)) => entries,
-            Value::Text(text) if text.is_empty() => return Ok(()),
+            FormValue::Map(FormBody(entries)) => entries,
+            FormValue::Text(text) if text.is_empty() => return Ok(()),
             _ => return Err(self.error(Problem::MetadataShape)),
         };
         if entries.len() > MAX_METADATA_KEYS {
             return Err(self.error(Problem::MetadataKeys));
         }
         for (name, value) in entries {
-            self.path.push(Part::Name(name));
-            let Value::Text(text) = value else { return Err(self.error(Problem::MetadataShape)) };
+            self.path.push(FormPart::Name(name));
+            let FormValue::Text(text) = value else { return Err(self.error(Problem::MetadataShape)) };
             if name.chars().count() > MAX_METADATA_KEY_CHARS {
                 return Err(self.error(Problem::MetadataKeyLength));
             }
@@ -298,14 +298,14 @@ impl<'a> Writer<'a> {
 }
 
 /// `a[b][0]`, its names through `write_name`.
-fn write_path(out: &mut String, path: &[Part], write_name: fn(&mut String, &str)) {
+fn write_path(out: &mut String, path: &[FormPart], write_name: fn(&mut String, &str)) {
     for (depth, part) in path.iter().enumerate() {
         if depth > 0 {
             out.push('[');
         }
         match part {
-            Part::Name(name) => write_name(out, name),
-            Part::Index(index) => out.push_str(&index.to_string()),
+            FormPart::Name(name) => write_name(out, name),
+            FormPart::Index(index) => out.push_str(&index.to_string()),
         }
         if depth > 0 {
             out.push(']');

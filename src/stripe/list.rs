@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::form::Form;
+use super::form::FormBody;
 
 /// Objects on a page; Stripe's most.
 pub(crate) const PAGE: i64 = 100;
@@ -26,19 +26,19 @@ struct RawPage {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ListedId {
     id: Option<String>,
 }
 
 /// The id of an object, if it has one.
 #[must_use]
 pub(crate) fn id_of(object: &RawValue) -> Option<String> {
-    serde_json::from_str::<Named>(object.get()).ok()?.id.filter(|id| !id.is_empty())
+    serde_json::from_str::<ListedId>(object.get()).ok()?.id.filter(|id| !id.is_empty())
 }
 
 /// What is asked for: a page of at most `limit` objects, after an id.
 #[must_use]
-pub(crate) fn query(fixed: Form, limit: i64, after: Option<&str>) -> Form {
+pub(crate) fn query(fixed: FormBody, limit: i64, after: Option<&str>) -> FormBody {
     fixed.put("limit", limit).put_opt("starting_after", after)
 }
 

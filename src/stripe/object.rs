@@ -16,9 +16,9 @@ pub struct ObjectError {
     pub problem: &'static str,
 }
 
-type Read<T> = Result<T, ObjectError>;
+type ObjectRead<T> = Result<T, ObjectError>;
 
-fn error<T>(path: &str, problem: &'static str) -> Read<T> {
+fn error<T>(path: &str, problem: &'static str) -> ObjectRead<T> {
     Err(ObjectError { path: path.to_owned(), problem })
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn reference<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// When there is none.
-pub(crate) fn required_reference<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
+pub(crate) fn required_reference<'a>(object: &'a Value, key: &str) -> ObjectRead<&'a str> {
     match reference(object, key) {
         Some(id) => Ok(id),
         None => error(key, "is missing; an id or an object with one was expected"),
@@ -59,7 +59,7 @@ pub(crate) fn required_reference<'a>(object: &'a Value, key: &str) -> Read<&'a s
 ///
 /// # Errors
 /// When it is there, but no text.
-pub(crate) fn text<'a>(object: &'a Value, key: &str) -> Read<Option<&'a str>> {
+pub(crate) fn text<'a>(object: &'a Value, key: &str) -> ObjectRead<Option<&'a str>> {
     match present(object, key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -71,7 +71,7 @@ pub(crate) fn text<'a>(object: &'a Value, key: &str) -> Read<Option<&'a str>> {
 ///
 /// # Errors
 /// When it is absent or no text.
-pub(crate) fn required_text<'a>(object: &'a Value, key: &str) -> Read<&'a str> {
+pub(crate) fn required_text<'a>(object: &'a Value, key: &str) -> ObjectRead<&'a str> {
     match text(object, key)? {
         Some(text) => Ok(text),
         None => error(key, "is missing; a text was expected"),
@@ -107,7 +107,7 @@ pub(crate) fn told_flag(object: &Value, key: &str) -> bool {
 ///
 /// # Errors
 /// When there is neither.
-pub(crate) fn payer(object: &Value) -> Read<&str> {
+pub(crate) fn payer(object: &Value) -> ObjectRead<&str> {
     match reference(object, "customer").or_else(|| reference(object, "customer_account")) {
         Some(id) => Ok(id),
         None => error("customer", "is missing, and so is customer_account; an id was expected"),
@@ -125,7 +125,7 @@ pub(crate) fn charge_status(charge: &Value) -> &str {
 ///
 /// # Errors
 /// When it is there, but no integer of 64 bits.
-pub(crate) fn integer(object: &Value, key: &str) -> Read<Option<i64>> {
+pub(crate) fn integer(object: &Value, key: &str) -> ObjectRead<Option<i64>> {
     match present(object, key) {
         None => Ok(None),
         Some(value) => match number(value) {
@@ -139,7 +139,7 @@ pub(crate) fn integer(object: &Value, key: &str) -> Read<Option<i64>> {
 ///
 /// # Errors
 /// When it is absent or no integer.
-pub(crate) fn required_integer(object: &Value, key: &str) -> Read<i64> {
+pub(crate) fn required_integer(object: &Value, key: &str) -> ObjectRead<i64> {
     match integer(object, key)? {
         Some(number) => Ok(number),
         None => error(key, "is missing; an integer was expected"),
@@ -150,7 +150,7 @@ pub(crate) fn required_integer(object: &Value, key: &str) -> Read<i64> {
 ///
 /// # Errors
 /// When it is there, but neither.
-pub(crate) fn flag(object: &Value, key: &str) -> Read<bool> {
+pub(crate) fn flag(object: &Value, key: &str) -> ObjectRead<bool> {
     match present(object, key) {
         None => Ok(false),
         Some(Value::Bool(flag)) => Ok(*flag),
@@ -196,7 +196,7 @@ pub(crate) fn list<'a>(object: &'a Value, key: &str) -> (&'a [Value], bool) {
 /// A period in unix seconds, either end possibly unknown.
 pub type Period = (Option<i64>, Option<i64>);
 
-fn own_period(object: &Value) -> Read<Period> {
+fn own_period(object: &Value) -> ObjectRead<Period> {
     Ok((integer(object, "current_period_start")?, integer(object, "current_period_end")?))
 }
 
@@ -204,7 +204,7 @@ fn own_period(object: &Value) -> Read<Period> {
 ///
 /// # Errors
 /// When a time is no integer.
-pub(crate) fn item_period(subscription: &Value, item: &Value) -> Read<Period> {
+pub(crate) fn item_period(subscription: &Value, item: &Value) -> ObjectRead<Period> {
     let (start, end) = own_period(item)?;
     let (older_start, older_end) = own_period(subscription)?;
     Ok((start.or(older_start), end.or(older_end)))
@@ -215,7 +215,7 @@ pub(crate) fn item_period(subscription: &Value, item: &Value) -> Read<Period> {
 ///
 /// # Errors
 /// When a time is no integer.
-pub(crate) fn subscription_period(subscription: &Value) -> Read<Period> {
+pub(crate) fn subscription_period(subscription: &Value) -> ObjectRead<Period> {
     let (mut start, mut end) = (None, None);
     for item in list(subscription, "items").0 {
         let (item_start, item_end) = own_period(item)?;
@@ -292,7 +292,7 @@ pub(crate) fn invoice_paid_by(invoice: &Value) -> (Option<&str>, Option<&str>) {
 ///
 /// # Errors
 /// When a time is no integer.
-pub(crate) fn invoice_period(invoice: &Value) -> Read<Period> {
+pub(crate) fn invoice_period(invoice: &Value) -> ObjectRead<Period> {
     let (mut start, mut end) = (None, None);
     for period in list(invoice, "lines").0.iter().filter_map(|line| present(line, "period")) {
         start = [start, integer(period, "start")?].into_iter().flatten().min();

@@ -23,7 +23,7 @@ pub struct OperationRow {
     /// `{subject}` stands for the percent-encoded id of what it is done to.
     pub path: &'static str,
     /// Whether Stripe compares an idempotency key, or doing it twice is doing it once.
-    pub repeat: Repeat,
+    pub repeat: KeyRepeat,
     /// What Stripe's answer shows; anything else is no answer to it.
     pub answer: OperationAnswer,
     /// How its outcome is found out where the key tells nothing any more.
@@ -36,7 +36,7 @@ pub struct OperationRow {
 
 /// How an operation may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
+pub enum KeyRepeat {
     /// Under its idempotency key: Stripe answers as it did the first time.
     UnderKey,
     /// As it is, without a key. After one that was done it finds nothing (404), and the subject tells.

@@ -107,7 +107,7 @@ impl fmt::Debug for ProxyUrl {
 
 /// What a client needs to know.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct StripeSettings {
     /// The key that every call is made with.
     pub api_key: ApiKey,
     /// `https://api.stripe.com`, or plain http and a loopback host.
@@ -143,7 +143,7 @@ pub struct Settings {
     pub rate_limited_pause: Duration,
 }
 
-impl Settings {
+impl StripeSettings {
     /// The limits of production.
     #[must_use]
     pub fn new(api_key: ApiKey, api_base: &str, api_version: &str) -> Self {
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn neither_the_key_nor_a_proxys_password_is_shown() {
-        let mut settings = Settings::new(ApiKey::new("sk_test_hush"), "https://api.stripe.com", "2026-09-30.endive");
+        let mut settings =
+            StripeSettings::new(ApiKey::new("sk_test_hush"), "https://api.stripe.com", "2026-09-30.endive");
         settings.proxy = Some(ProxyUrl("http://user:hush@proxy.example:3128".to_owned()));
         let shown = format!("{settings:?}");
         assert!(!shown.contains("hush"), "{shown}");

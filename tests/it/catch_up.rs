@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::app::trigger::ApiVersion;
 use tilld::base::clock::Clock;
-use tilld::outward::sync::backfill::{self, Order};
+use tilld::outward::sync::backfill::{self, BackfillOrder};
 use tilld::outward::sync::catch_up;
 
 use crate::drift::means_with;
@@ -280,7 +280,7 @@ fn reading_every_object_hides_no_event_that_was_not_asked_for() {
     for clock in [&till.clock, &fake.clock()] {
         clock.advance(3_600_000);
     }
-    assert!(backfill::run(&means, &Order::of(&[], false), &|_| ()).unwrap().whole);
+    assert!(backfill::run(&means, &BackfillOrder::of(&[], false), &|_| ()).unwrap().whole);
     assert_eq!(till.value("SELECT count(*) FROM stripe_customers"), 2);
     assert_eq!(catch_up::run(&means, &|| ()).unwrap().new, 1);
     // And beyond a gap the events that Stripe still has are asked for as well.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tilld::base::verdict::Verdict;
-use tilld::stripe::call::{Answer, Call, Priority, Verb};
+use tilld::base::verdict::FailureVerdict;
+use tilld::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use tilld::stripe::client::Client;
-use tilld::stripe::error::{Limit, StripeError};
-use tilld::stripe::settings::{ApiKey, ProxyUrl, Settings};
+use tilld::stripe::error::{RateLimitKind, StripeError};
+use tilld::stripe::settings::{ApiKey, ProxyUrl, StripeSettings};
 
 mod failures;
 mod server;
@@ -31,14 +31,14 @@ const POST: Call<'static> = Call {
 const GET: Call<'static> =
     Call { verb: Verb::Get, form: "email=hush%40example.com&expand[0]=data.customer", idempotency_key: None, ..POST };
 
-/// Settings under which no test has to wait.
-fn settings(server: &Server) -> Settings {
-    Settings {
+/// StripeSettings under which no test has to wait.
+fn settings(server: &Server) -> StripeSettings {
+    StripeSettings {
         backoff_base: Duration::ZERO,
         rate_limited_pause: Duration::ZERO,
         calls_per_s: 10_000,
         burst: 1000,
-        ..Settings::new(ApiKey::new(KEY), &server.base(), VERSION)
+        ..StripeSettings::new(ApiKey::new(KEY), &server.base(), VERSION)
     }
 }
 
@@ -47,8 +47,8 @@ fn client(server: &Server) -> Client {
 }
 
 /// What the only attempt of a call met, also where the call as a whole is in doubt by that.
-fn single(settings: &Settings, call: &Call) -> StripeError {
-    let client = Client::new(Settings { max_attempts: 1, ..settings.clone() }).unwrap();
+fn single(settings: &StripeSettings, call: &Call) -> StripeError {
+    let client = Client::new(StripeSettings { max_attempts: 1, ..settings.clone() }).unwrap();
     match client.call(call).unwrap_err() {
         StripeError::InDoubt { attempts, last } => {
             assert!(attempts == 1 && last.may_have_been_done(), "{last}");
@@ -113,7 +113,7 @@ fn the_parameters_of_a_get_or_delete_are_its_query() {
 fn a_base_with_a_path_keeps_it_and_an_empty_form_is_an_empty_body() {
     let server = Server::new(vec![]);
     let api_base = format!("{}/stripe/", server.base());
-    let client = Client::new(Settings { api_base, ..settings(&server) }).unwrap();
+    let client = Client::new(StripeSettings { api_base, ..settings(&server) }).unwrap();
     client.call(&Call { form: "", ..POST }).unwrap();
     assert_eq!(server.seen()[0].line(), "POST /stripe/v1/hush_customers HTTP/1.1");
     assert_eq!(server.seen()[0].header("content-length"), Some("0"));
@@ -135,8 +135,8 @@ fn an_answer_is_kept_as_it_was_sent() {
     let client = client(&server);
     let answer = client.call(&POST).unwrap();
     let (text, request_id) = (text.to_owned(), Some("req_1".to_owned()));
-    assert_eq!(answer, Answer { status: 201, text, request_id, replayed: true, date_s: Some(1_795_549_072) });
-    let plain = Answer { status: 200, text: "{}".to_owned(), request_id: None, replayed: false, date_s: None };
+    assert_eq!(answer, StripeAnswer { status: 201, text, request_id, replayed: true, date_s: Some(1_795_549_072) });
+    let plain = StripeAnswer { status: 200, text: "{}".to_owned(), request_id: None, replayed: false, date_s: None };
     assert_eq!(client.call(&POST).unwrap(), plain);
 }
 
@@ -174,7 +174,7 @@ fn what_must_not_be_sent_is_not_sent() {
     for call in &calls {
         let error = client.call(call).unwrap_err();
         assert!(matches!(error, StripeError::Unsendable(_)));
-        assert_eq!(error.verdict(), Verdict::GiveUp);
+        assert_eq!(error.verdict(), FailureVerdict::GiveUp);
         shown(&error);
     }
     assert_eq!(server.connections(), 0);
@@ -205,10 +205,10 @@ fn a_call_is_tried_five_times_and_one_of_a_single_attempt_once() {
     assert!(matches!(error, StripeError::InDoubt { attempts: 5, .. }), "{}", shown(&error));
     assert_eq!(server.seen().len(), 5);
     let error = single(&settings(&server), &POST);
-    assert_eq!((server.seen().len(), error.verdict()), (6, Verdict::Retry));
+    assert_eq!((server.seen().len(), error.verdict()), (6, FailureVerdict::Retry));
     let error = client.call(&GET).unwrap_err();
     assert_eq!(error.api().map(|error| error.status), Some(503));
-    assert_eq!((server.seen().len(), error.verdict()), (11, Verdict::Retry));
+    assert_eq!((server.seen().len(), error.verdict()), (11, FailureVerdict::Retry));
 }
 
 #[test]
@@ -220,9 +220,9 @@ fn stripe_decides_whether_to_retry_where_it_says_so() {
     ];
     let server = Server::new(script);
     let client = client(&server);
-    assert_eq!(client.call(&POST).unwrap_err().verdict(), Verdict::Wait);
+    assert_eq!(client.call(&POST).unwrap_err().verdict(), FailureVerdict::Wait);
     assert_eq!(server.seen().len(), 2);
-    assert_eq!(client.call(&POST).unwrap_err().verdict(), Verdict::GiveUp);
+    assert_eq!(client.call(&POST).unwrap_err().verdict(), FailureVerdict::GiveUp);
     assert_eq!(server.seen().len(), 3);
 }
 
@@ -230,14 +230,14 @@ fn stripe_decides_whether_to_retry_where_it_says_so() {
 fn an_interactive_call_ends_within_its_budget() {
     let server = Server::new(vec![Act::Silence; 5]);
     let interactive_budget = Duration::from_millis(300);
-    let client = Client::new(Settings { interactive_budget, ..settings(&server) }).unwrap();
+    let client = Client::new(StripeSettings { interactive_budget, ..settings(&server) }).unwrap();
     let since = Instant::now();
     let error = client.call(&POST).unwrap_err();
     assert!(since.elapsed() >= interactive_budget, "{:?}", since.elapsed());
     assert!(matches!(error, StripeError::InDoubt { attempts: 1, .. }), "{}", shown(&error));
     assert_eq!(server.seen().len(), 1);
     let error = client.call(&Call { verb: Verb::Get, ..POST }).unwrap_err();
-    assert!(matches!(error, StripeError::Transport { limit: Some(Limit::Total), .. }), "{}", shown(&error));
+    assert!(matches!(error, StripeError::Transport { limit: Some(RateLimitKind::Total), .. }), "{}", shown(&error));
 }
 
 #[test]
@@ -246,17 +246,18 @@ fn a_rate_limit_stops_everybody_for_a_moment_and_a_locked_object_nobody() {
     let locked = json(429, &[], r#"{"error":{"code":"lock_timeout"}}"#);
     let server = Server::new(vec![locked, limited]);
     let interactive_budget = Duration::from_millis(500);
-    let client = Settings { rate_limited_pause: Duration::from_secs(60), interactive_budget, ..settings(&server) };
+    let client =
+        StripeSettings { rate_limited_pause: Duration::from_secs(60), interactive_budget, ..settings(&server) };
     let client = Client::new(client).unwrap();
     // The lock is tried again at once; the limit leaves no token for a third attempt, nor for anybody else.
     let error = client.call(&POST).unwrap_err();
     assert!(
-        matches!(error, StripeError::Transport { limit: Some(Limit::Turn), reached: false, .. }),
+        matches!(error, StripeError::Transport { limit: Some(RateLimitKind::Turn), reached: false, .. }),
         "{}",
         shown(&error)
     );
     assert_eq!(client.clone().call(&GET).unwrap_err(), error);
-    assert_eq!((server.seen().len(), error.verdict()), (2, Verdict::Retry));
+    assert_eq!((server.seen().len(), error.verdict()), (2, FailureVerdict::Retry));
 }
 
 #[test]
@@ -264,14 +265,15 @@ fn a_closed_client_waits_for_nothing_and_sends_nothing() {
     let server = Server::new(vec![json(503, &[], "{}")]);
     let backoff_base = Duration::from_secs(3600);
     let (backoff_cap, background_budget) = (backoff_base, backoff_base * 9);
-    let client = Client::new(Settings { backoff_base, backoff_cap, background_budget, ..settings(&server) }).unwrap();
+    let client =
+        Client::new(StripeSettings { backoff_base, backoff_cap, background_budget, ..settings(&server) }).unwrap();
     std::thread::scope(|scope| {
         let resting = scope.spawn(|| client.call(&Call { priority: Priority::Background, ..GET }));
         while server.seen().is_empty() {
             std::thread::sleep(Duration::from_millis(1));
         }
         client.close();
-        assert_eq!(resting.join().unwrap().unwrap_err().verdict(), Verdict::Retry);
+        assert_eq!(resting.join().unwrap().unwrap_err().verdict(), FailureVerdict::Retry);
     });
     let error = client.call(&POST).unwrap_err();
     assert!(shown(&error).contains("stopping") && !error.may_have_been_done());
@@ -281,7 +283,7 @@ fn a_closed_client_waits_for_nothing_and_sends_nothing() {
 #[test]
 fn two_hundred_interactive_calls_at_once_all_succeed_while_the_background_floods() {
     let server = Server::new(vec![]);
-    let client = Client::new(Settings { calls_per_s: 400, burst: 20, ..settings(&server) }).unwrap();
+    let client = Client::new(StripeSettings { calls_per_s: 400, burst: 20, ..settings(&server) }).unwrap();
     let done = AtomicBool::new(false);
     let answered = std::thread::scope(|scope| {
         for flood in 0..8 {

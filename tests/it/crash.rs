@@ -14,13 +14,13 @@ use tilld::base::retry::{self, RetryPolicy};
 use tilld::base::thread::{Pulse, Threads, stopper};
 use tilld::http::request::Method;
 use tilld::jobs::retrier::{Retrier, TICKETS};
-use tilld::jobs::step::Surroundings;
-use tilld::jobs::worker::{Step, Worker};
-use tilld::notify::Context;
+use tilld::jobs::step::LoopContext;
+use tilld::jobs::worker::{Worker, WorkerStep};
+use tilld::notify::NotifyContext;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
-use tilld::objects::{Event, ProjectionContext, ProjectionError};
-use tilld::store::inbox::{self, Completion};
+use tilld::objects::{ProjectedEvent, ProjectionContext, ProjectionError};
+use tilld::store::inbox::{self, EventCompletion};
 use tilld::store::{Store, StoreError, Tx};
 use tilld::stripe::event;
 
@@ -42,7 +42,12 @@ fn harmless(number: usize) -> Value {
     sample("customer.subscription.created", &format!("user_{number}"), "1")
 }
 
-fn panicking(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+fn panicking(
+    tx: &Tx,
+    event: &ProjectedEvent,
+    context: &NotifyContext,
+    now_ms: i64,
+) -> Result<EventCompletion, ProjectionError> {
     assert_ne!(event.id, POISON, "the poison works");
     project(tx, event, context, now_ms)
 }
@@ -203,7 +208,12 @@ fn an_event_that_can_never_be_projected_is_a_dead_letter_at_once_with_the_field_
 
 static STORE_IS_DOWN: AtomicBool = AtomicBool::new(true);
 
-fn unavailable(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+fn unavailable(
+    tx: &Tx,
+    event: &ProjectedEvent,
+    context: &NotifyContext,
+    now_ms: i64,
+) -> Result<EventCompletion, ProjectionError> {
     let completion = project(tx, event, context, now_ms)?;
     if event.id == POISON && STORE_IS_DOWN.load(Ordering::SeqCst) {
         return Err(StoreError::Unavailable("no room".to_owned()).into());
@@ -273,7 +283,7 @@ fn a_full_disk_is_answered_with_503_and_with_room_again_everything_goes_on() {
 
 #[test]
 fn retries_whose_tickets_were_lost_are_found_in_the_table() {
-    fn fails(_: &Tx, _: &Event, _: &Context, _: i64) -> Result<Completion, ProjectionError> {
+    fn fails(_: &Tx, _: &ProjectedEvent, _: &NotifyContext, _: i64) -> Result<EventCompletion, ProjectionError> {
         Err(StoreError::Sql("on purpose".to_owned()).into())
     }
     let mut till = Till::with(Setup { project: Some(fails), ..Setup::default() });
@@ -287,7 +297,7 @@ fn retries_whose_tickets_were_lost_are_found_in_the_table() {
         .write(move |tx| {
             bodies.iter().try_for_each(|body| {
                 let envelope = event::envelope(body.as_bytes()).unwrap();
-                inbox::accept(tx, &envelope, body, inbox::Source::Webhook, START_S * 1000).map(|_| ())
+                inbox::accept(tx, &envelope, body, inbox::EventSource::Webhook, START_S * 1000).map(|_| ())
             })
         })
         .unwrap();
@@ -333,7 +343,7 @@ fn the_retry_thread_pauses_while_the_database_refuses_its_writes() {
         (Retrier::new(till.store.clone(), ring, POLICY), till.tickets.clone(), Arc::clone(&asked));
     let (stopper, stop) = stopper();
     let work = move || {
-        let around = Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &Pulse::default() };
+        let around = LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &Pulse::default() };
         tilld::jobs::step::run(retrier, &tickets, &around);
     };
     let thread = Threads::default().spawn("retrier", work).unwrap();
@@ -367,7 +377,12 @@ const CHILD: &str = "TILLD_TEST_CRASH_DIR";
 /// Not a test by itself: the process that `an_event_that_kills_the_process…` starts, and that the event kills.
 #[test]
 fn child() {
-    fn aborting(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+    fn aborting(
+        tx: &Tx,
+        event: &ProjectedEvent,
+        context: &NotifyContext,
+        now_ms: i64,
+    ) -> Result<EventCompletion, ProjectionError> {
         let completion = project(tx, event, context, now_ms)?;
         if event.id == POISON {
             std::process::abort();
@@ -377,7 +392,7 @@ fn child() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let (store, writer) = Store::open(&database(Path::new(&dir)), &Threads::default()).unwrap();
     let setup = Setup::default();
-    let policy = tilld::base::entitlement::Policy {
+    let policy = tilld::base::entitlement::EntitlementPolicy {
         plans: setup.plans,
         grace_period_s: 0,
         stale_after_s: 0,
@@ -386,16 +401,16 @@ fn child() {
     };
     let (tickets, _taken) = bounded(1);
     let projection = ProjectionContext {
-        link: tilld::base::ownership::Rules::default(),
+        link: tilld::base::ownership::LinkRules::default(),
         policy,
         livemode: None,
         account: None,
         fetches: false,
     };
-    let context = Arc::new(Context { projection, notices: NoticeSettings::default() });
+    let context = Arc::new(NotifyContext { projection, notices: NoticeSettings::default() });
     let mut worker = Worker::new(store, context, POLICY, tickets).with_project(aborting);
     worker.recover(START_S * 1000, &Pulse::default()).unwrap();
-    while worker.step(START_S * 1000).unwrap() == Step::Worked {}
+    while worker.step(START_S * 1000).unwrap() == WorkerStep::Worked {}
     drop(worker);
     writer.join();
 }

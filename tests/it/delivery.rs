@@ -20,12 +20,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tilld::base::clock::ManualClock;
 use tilld::base::thread::{Stop, Stopper, stopper};
-use tilld::jobs::lane::{Books, Lane, Stepped};
-use tilld::jobs::step::{Cause, Job, Surroundings};
-use tilld::notify::endpoints::target::{Allowed, Guard};
-use tilld::notify::endpoints::webhook::{Sender, Signing, Timeouts};
-use tilld::notify::endpoints::{Endpoint, fingerprint};
-use tilld::store::outbox::{self, Kind, NewEffect};
+use tilld::jobs::lane::{DeliveryBooks, DeliveryLane, LaneStep};
+use tilld::jobs::step::{LoopContext, StepCause, StepJob};
+use tilld::notify::endpoints::target::{Allowed, TargetGuard};
+use tilld::notify::endpoints::webhook::{Signing, Timeouts, WebhookSender};
+use tilld::notify::endpoints::{EndpointLane, fingerprint};
+use tilld::store::outbox::{self, NewEffect, OutboxKind};
 use tilld::store::{Store, StoreError};
 
 use crate::harness::{START_S, Till};
@@ -52,19 +52,19 @@ pub fn verifies(secret: &str, got: &receiver::Got) -> bool {
     got.head("webhook-signature").split(' ').any(|signature| signature == expected)
 }
 
-pub fn sender(url: &str) -> Sender {
+pub fn sender(url: &str) -> WebhookSender {
     let signing = Signing::Standard(vec![key(WHSEC)]);
-    Sender::through(Guard::new(Allowed::Loopback), (url, signing), IMPATIENT)
+    WebhookSender::through(TargetGuard::new(Allowed::Loopback), (url, signing), IMPATIENT)
 }
 
-pub fn endpoint(url: &str) -> Endpoint {
+pub fn endpoint(url: &str) -> EndpointLane {
     let fingerprint = fingerprint(&[key(WHSEC)], &["*".to_owned()], false);
-    Endpoint { url: url.to_owned(), fingerprint, operator: Some(OPERATOR.to_owned()) }
+    EndpointLane { url: url.to_owned(), fingerprint, operator: Some(OPERATOR.to_owned()) }
 }
 
 /// A lane that is stepped by the test.
 pub struct Stepper {
-    lane: Lane,
+    lane: DeliveryLane,
     pub clock: Arc<ManualClock>,
     pub stop: Stop,
     _stopper: Stopper,
@@ -74,27 +74,27 @@ impl Stepper {
     pub fn of(till: &Till, url: &str) -> Self {
         let sender = sender(url);
         let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-        Self::over(till, Lane::new(till.store.clone(), url, Books::Endpoint(endpoint(url)), attempt))
+        Self::over(till, DeliveryLane::new(till.store.clone(), url, DeliveryBooks::Endpoint(endpoint(url)), attempt))
     }
 
-    pub fn over(till: &Till, lane: Lane) -> Self {
+    pub fn over(till: &Till, lane: DeliveryLane) -> Self {
         lane.prepare().unwrap();
         let (stopper, stop) = stopper();
         Self { lane, clock: Arc::clone(&till.clock), stop, _stopper: stopper }
     }
 
-    pub fn step(&mut self) -> Stepped {
+    pub fn step(&mut self) -> LaneStep {
         self.try_step().unwrap()
     }
 
-    pub fn try_step(&mut self) -> Result<Stepped, StoreError> {
+    pub fn try_step(&mut self) -> Result<LaneStep, StoreError> {
         self.lane.step(&self.stop, &*self.clock)
     }
 
     /// What the lane's thread does after the clock was set.
-    pub fn correct(&mut self, cause: Cause) {
+    pub fn correct(&mut self, cause: StepCause) {
         let pulse = tilld::base::thread::Pulse::default();
-        let around = Surroundings { stop: &self.stop, clock: &*self.clock, pulse: &pulse };
+        let around = LoopContext { stop: &self.stop, clock: &*self.clock, pulse: &pulse };
         self.lane.correct(cause, tilld::base::clock::Clock::now_ms(&*self.clock), &around).unwrap();
     }
 
@@ -104,7 +104,7 @@ impl Stepper {
         loop {
             let stepped = self.step();
             attempted += stepped.attempted;
-            if stepped == Stepped::default() {
+            if stepped == LaneStep::default() {
                 return attempted;
             }
         }
@@ -118,7 +118,7 @@ pub fn put(store: &Store, url: &str, user: Option<&str>, number: usize) -> i64 {
     let put = move |tx: &tilld::store::Tx<'_>| {
         let dedupe_key = format!("webhook:{url}:test.made:{number}");
         let new = NewEffect {
-            kind: Kind::Webhook,
+            kind: OutboxKind::Webhook,
             dedupe_key: &dedupe_key,
             user_id: user.as_deref(),
             target: Some(&url),

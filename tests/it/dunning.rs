@@ -13,11 +13,11 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::base::clock::Clock;
-use tilld::notify::Context;
+use tilld::notify::NotifyContext;
 use tilld::notify::project;
 use tilld::notify::settings::NoticeSettings;
-use tilld::objects::{Event, ProjectionError};
-use tilld::store::inbox::{self, Completion};
+use tilld::objects::{ProjectedEvent, ProjectionError};
+use tilld::store::inbox::{self, EventCompletion};
 use tilld::store::{StoreError, Tx};
 
 use crate::harness::{DAY_S, START_S, Setup, Till, notify};
@@ -244,7 +244,12 @@ fn the_whole_story_is_told_once_although_every_event_comes_twice_and_in_any_orde
 /// The projection after which the process dies, its transaction undone; counted down.
 static DIES: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-fn dying(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+fn dying(
+    tx: &Tx,
+    event: &ProjectedEvent,
+    context: &NotifyContext,
+    now_ms: i64,
+) -> Result<EventCompletion, ProjectionError> {
     let completion = project(tx, event, context, now_ms)?;
     if DIES.fetch_sub(1, Ordering::SeqCst) == 0 {
         return Err(StoreError::Unavailable("the process dies".to_owned()).into());
@@ -264,8 +269,8 @@ fn survive(mut till: Till) -> Till {
     loop {
         let now_ms = till.clock.now_ms();
         match till.worker.step(now_ms) {
-            Ok(tilld::jobs::worker::Step::Idle) => return till,
-            Ok(tilld::jobs::worker::Step::Worked) => {}
+            Ok(tilld::jobs::worker::WorkerStep::Idle) => return till,
+            Ok(tilld::jobs::worker::WorkerStep::Worked) => {}
             Err(StoreError::Unavailable(_)) => {
                 till = reopened(till);
                 till.worker.recover(now_ms, &tilld::base::thread::Pulse::default()).unwrap();

@@ -9,23 +9,23 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::base::clock::{Clock, ManualClock};
-use tilld::base::entitlement::{PausedCollection, Plan, Policy, WhenStale};
-use tilld::base::ownership::Rules;
+use tilld::base::entitlement::{EntitlementPlan, EntitlementPolicy, PausedCollection, WhenStale};
+use tilld::base::ownership::LinkRules;
 use tilld::base::retry::RetryPolicy;
 use tilld::base::secret::Secret;
 use tilld::base::thread::{Handle, Pulse, Threads, stopper};
-use tilld::http::api::Api;
+use tilld::http::api::ApiHandler;
 use tilld::http::api::offers::Offers;
 use tilld::http::public::{self, Hooks, WebhookEndpoint};
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
 use tilld::http::route::Tokens;
-use tilld::jobs::rebuild::{self, Task};
-use tilld::jobs::retrier::{Retrier, Ticket};
-use tilld::jobs::step::{Job, Loop, Next, Surroundings};
+use tilld::jobs::rebuild::{self, RebuildTask};
+use tilld::jobs::retrier::{Retrier, RetryTicket};
+use tilld::jobs::step::{LoopContext, NextStep, StepJob, StepLoop};
 use tilld::jobs::tick::Tick;
-use tilld::jobs::worker::{Project, Step, Worker};
-use tilld::notify::Context;
+use tilld::jobs::worker::{Worker, WorkerProject, WorkerStep};
+use tilld::notify::NotifyContext;
 use tilld::notify::settings::{NoticeSettings, Subscriber};
 use tilld::objects::ProjectionContext;
 use tilld::store::Store;
@@ -47,27 +47,27 @@ pub struct Till {
     pub worker: Worker,
     pub retrier: Retrier,
     pub tick: Tick,
-    pub context: Arc<Context>,
+    pub context: Arc<NotifyContext>,
     pub hooks: Hooks,
-    pub api: Api,
-    pub tickets: Receiver<Ticket>,
+    pub api: ApiHandler,
+    pub tickets: Receiver<RetryTicket>,
     pub bell: Receiver<()>,
     pub writer: Option<Handle>,
 }
 
 /// How a stepped till differs from the usual.
 pub struct Setup {
-    pub plans: Vec<Plan>,
+    pub plans: Vec<EntitlementPlan>,
     pub livemode: Option<bool>,
     pub account: Option<String>,
-    pub project: Option<Project>,
+    pub project: Option<WorkerProject>,
     pub retry: RetryPolicy,
     pub endpoints: Vec<WebhookEndpoint>,
     pub grace_s: i64,
     pub paused_collection: PausedCollection,
     pub notify: NoticeSettings,
     pub fetches: bool,
-    pub link: Rules,
+    pub link: LinkRules,
 }
 
 impl Default for Setup {
@@ -83,7 +83,7 @@ impl Default for Setup {
             paused_collection: PausedCollection::Keep,
             notify: NoticeSettings { warning_s: 2 * DAY_S, ..NoticeSettings::default() },
             fetches: false,
-            link: Rules::default(),
+            link: LinkRules::default(),
         }
     }
 }
@@ -108,8 +108,8 @@ pub fn endpoint(path: &str, secrets: &[&str]) -> WebhookEndpoint {
     WebhookEndpoint { path: path.to_owned(), secrets, tolerance_s: 300 }
 }
 
-pub fn plan(tier: &str, price: &str) -> Plan {
-    Plan { tier: tier.to_owned(), price_ids: vec![price.to_owned()] }
+pub fn plan(tier: &str, price: &str) -> EntitlementPlan {
+    EntitlementPlan { tier: tier.to_owned(), price_ids: vec![price.to_owned()] }
 }
 
 impl Till {
@@ -127,7 +127,7 @@ impl Till {
         let path = dir.path().join("tilld.db");
         schema::up(&path, clock.now_ms()).unwrap();
         let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
-        let policy = Policy {
+        let policy = EntitlementPolicy {
             plans: setup.plans,
             grace_period_s: setup.grace_s,
             stale_after_s: 3600,
@@ -141,7 +141,7 @@ impl Till {
             account: setup.account,
             fetches: setup.fetches,
         };
-        let context = Arc::new(Context { projection, notices: setup.notify });
+        let context = Arc::new(NotifyContext { projection, notices: setup.notify });
         let (ring, bell) = bounded(1);
         let (send, tickets) = bounded(1024);
         let mut worker = Worker::new(store.clone(), Arc::clone(&context), setup.retry, send);
@@ -157,7 +157,7 @@ impl Till {
             refused: Arc::default(),
         };
         let tokens = Tokens { api: Some(Secret::new(TOKEN)), admin: Some(Secret::new(ADMIN)) };
-        let api = Api {
+        let api = ApiHandler {
             store: store.clone(),
             clock: clock_for(),
             context: Arc::clone(&context),
@@ -196,9 +196,9 @@ impl Till {
     }
 
     /// Has a thread's loop turn once, at the time of the till's clock.
-    pub fn turn<J: Job>(&self, turning: &mut Loop<J>) -> Result<Next, J::Error> {
+    pub fn turn<J: StepJob>(&self, turning: &mut StepLoop<J>) -> Result<NextStep, J::Error> {
         let (pulse, (_stopper, stop)) = (Pulse::default(), stopper());
-        let around = Surroundings { stop: &stop, clock: &*self.clock, pulse: &pulse };
+        let around = LoopContext { stop: &stop, clock: &*self.clock, pulse: &pulse };
         turning.ring();
         turning.turn(self.clock.now_ms(), Instant::now(), &around)
     }
@@ -206,7 +206,7 @@ impl Till {
     /// Lets the worker finish what is pending.
     pub fn settle(&mut self) {
         let now_ms = self.clock.now_ms();
-        while self.worker.step(now_ms).unwrap() == Step::Worked {}
+        while self.worker.step(now_ms).unwrap() == WorkerStep::Worked {}
     }
 
     /// Delivers events one after the other, each projected before the next comes.
@@ -272,9 +272,9 @@ impl Till {
 }
 
 /// What a rebuild of this file would make otherwise, one line for each value.
-pub fn rebuilt_otherwise(path: &std::path::Path, context: &Context, now_ms: i64) -> Vec<String> {
+pub fn rebuilt_otherwise(path: &std::path::Path, context: &NotifyContext, now_ms: i64) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let task = Task { from: path, into: &dir.path().join("again.db"), context, now_ms };
+    let task = RebuildTask { from: path, into: &dir.path().join("again.db"), context, now_ms };
     let (_, found) = rebuild::check(task, &|_, _| ()).unwrap();
     found.iter().map(|one| format!("{one:?}")).collect()
 }

@@ -5,10 +5,10 @@ mod secrets;
 
 use serde_json::{Value, json};
 use tilld::app::trigger::{self, ApiVersion};
-use tilld::notify::Context;
-use tilld::objects::{Event, ProjectionError};
+use tilld::notify::NotifyContext;
+use tilld::objects::{ProjectedEvent, ProjectionError};
 use tilld::store::Tx;
-use tilld::store::inbox::Completion;
+use tilld::store::inbox::EventCompletion;
 use tilld::stripe::signature;
 
 use crate::harness::{DAY_S, SECRET, START_S, Setup, Till};
@@ -102,7 +102,7 @@ fn lesson_05_an_event_counts_once_however_often_it_comes() {
     assert_eq!(count(&till, "stripe_subscriptions"), 1);
 }
 
-fn failing(_: &Tx, _: &Event, _: &Context, _: i64) -> Result<Completion, ProjectionError> {
+fn failing(_: &Tx, _: &ProjectedEvent, _: &NotifyContext, _: i64) -> Result<EventCompletion, ProjectionError> {
     Err(ProjectionError::Panicked("as the test wants it".to_owned()))
 }
 

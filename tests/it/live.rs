@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tilld::app::cli::post::{self, Answer, PostError};
+use tilld::app::cli::post::{self, DaemonAnswer, PostError};
 use tilld::stripe::signature;
 
 use crate::fake_stripe::FakeStripe;
@@ -132,7 +132,7 @@ impl Live {
     }
 
     /// Posts a signed body, as Stripe would.
-    pub fn post(&self, body: &[u8]) -> Result<Answer, PostError> {
+    pub fn post(&self, body: &[u8]) -> Result<DaemonAnswer, PostError> {
         post_to(&self.public, body)
     }
 
@@ -232,7 +232,7 @@ pub fn witness_beside(dir: &Path, fake: &FakeStripe) {
 }
 
 /// `address` is `host:port` or `unix:/path`.
-pub fn post_to(address: &str, body: &[u8]) -> Result<Answer, PostError> {
+pub fn post_to(address: &str, body: &[u8]) -> Result<DaemonAnswer, PostError> {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let header = signature::sign(SECRET, i64::try_from(now).unwrap(), body);
     post::post(&url_of(address, PATH), &[("Stripe-Signature", &header)], body)

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use tilld::base::notice_kind::NoticeKind;
-use tilld::base::verdict::Verdict;
-use tilld::notify::mail::{MailError, Mailer, Security, Sent, Server, Settings};
+use tilld::base::verdict::FailureVerdict;
+use tilld::notify::mail::{MailError, MailSent, MailSettings, Mailer, SmtpSecurity, SmtpServer};
 
 use server::{MailServer, Manners, Taken};
 
@@ -18,16 +18,16 @@ const NOW: i64 = 1_795_521_600;
 const DAY: i64 = 86_400;
 const SEED: &str = "mail:payment_failed:in_1:1";
 
-fn settings(port: u16) -> Settings {
-    Settings {
+fn settings(port: u16) -> MailSettings {
+    MailSettings {
         from: "Exämple Shop <billing@shop.example>".to_owned(),
         reply_to: Some("Help <help@shop.example>".to_owned()),
         product: Some("Example".to_owned()),
         templates: None,
-        server: Server {
+        server: SmtpServer {
             host: "127.0.0.1".to_owned(),
             port,
-            security: Security::None,
+            security: SmtpSecurity::None,
             login: None,
             ca_file: None,
             timeout: Duration::from_secs(10),
@@ -62,7 +62,7 @@ fn failed() -> Value {
 }
 
 /// Sends to a server with these manners: what came of it, and the server.
-fn sent(manners: Manners, payload: &Value) -> (Result<Sent, MailError>, MailServer) {
+fn sent(manners: Manners, payload: &Value) -> (Result<MailSent, MailError>, MailServer) {
     let server = MailServer::start(manners);
     let outcome = mailer(server.port).send(payload, SEED);
     (outcome, server)
@@ -214,14 +214,14 @@ fn every_kind_of_notice_is_sent_with_both_parts() {
 fn a_server_that_is_down_is_tried_later() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = mailer(gone).send(&failed(), SEED).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Retry);
+    assert_eq!(error.verdict(), FailureVerdict::Retry);
     assert!(error.to_string().contains("cannot be reached"), "{error}");
 }
 
 /// What a server answers at which step, and what is to become of the mail.
 #[test]
 fn a_refused_recipient_and_a_refused_mail_are_for_good_and_all_else_is_tried_later() {
-    use Verdict::{GiveUp, Retry};
+    use FailureVerdict::{GiveUp, Retry};
     let answers = [
         ("EHLO", "421 too busy", Retry),
         ("MAIL", "451 try again", Retry),
@@ -259,7 +259,7 @@ fn a_server_that_falls_silent_is_tried_later_within_the_timeout() {
         settings.server.timeout = Duration::from_millis(300);
         let begun = Instant::now();
         let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Retry, "{step}");
+        assert_eq!(error.verdict(), FailureVerdict::Retry, "{step}");
         assert!(error.to_string().contains("did not answer in time"), "{step}: {error}");
         assert_eq!(error.to_string().contains("may have taken"), step == "the mail", "{step}: {error}");
         // Twice the timeout, a second of goodbye, and a slow machine.
@@ -282,7 +282,7 @@ fn endlessly(first: &'static [u8], pause: Duration) -> (String, Duration) {
     settings.server.timeout = Duration::from_secs(1);
     let begun = Instant::now();
     let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Retry);
+    assert_eq!(error.verdict(), FailureVerdict::Retry);
     let took = begun.elapsed();
     talking.join().unwrap();
     (error.to_string(), took)
@@ -313,7 +313,7 @@ fn what_a_server_says_before_tls_begins_is_not_taken_over() {
     };
     let server = MailServer::start(manners);
     let mut settings = settings(server.port);
-    settings.server.security = Security::StartTls;
+    settings.server.security = SmtpSecurity::StartTls;
     settings.server.timeout = Duration::from_secs(2);
     let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
     assert!(error.to_string().contains("no secure connection"), "{error}");
@@ -330,10 +330,10 @@ fn a_server_that_says_nothing_to_a_goodbye_has_taken_the_mail_all_the_same() {
 fn a_server_without_starttls_gets_neither_password_nor_mail() {
     let server = MailServer::start(Manners { offers: &["AUTH PLAIN LOGIN"], ..Manners::default() });
     let mut settings = settings(server.port);
-    settings.server.security = Security::StartTls;
+    settings.server.security = SmtpSecurity::StartTls;
     settings.server.login = Some(("billing".to_owned(), "s3cret".to_owned()));
     let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Retry);
+    assert_eq!(error.verdict(), FailureVerdict::Retry);
     assert!(error.to_string().contains("STARTTLS"), "{error}");
     let commands = server.commands();
     assert!(!commands.iter().any(|command| command.starts_with("AUTH") || command.starts_with("MAIL")), "{commands:?}");
@@ -341,13 +341,13 @@ fn a_server_without_starttls_gets_neither_password_nor_mail() {
 
 #[test]
 fn a_server_that_cannot_do_tls_is_tried_later() {
-    for (security, offers) in [(Security::Tls, &[][..]), (Security::StartTls, &["STARTTLS"][..])] {
+    for (security, offers) in [(SmtpSecurity::Tls, &[][..]), (SmtpSecurity::StartTls, &["STARTTLS"][..])] {
         let server = MailServer::start(Manners { offers, ..Manners::default() });
         let mut settings = settings(server.port);
         settings.server.security = security;
         settings.server.timeout = Duration::from_secs(2);
         let error = Mailer::new(settings).unwrap().send(&failed(), SEED).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Retry, "{security:?}: {error}");
+        assert_eq!(error.verdict(), FailureVerdict::Retry, "{security:?}: {error}");
         assert!(server.mails().is_empty());
     }
 }
@@ -367,7 +367,7 @@ fn a_login_is_given_where_there_is_one_and_a_refused_one_is_tried_later() {
     let refusing = Manners { offers, answer: Some(("AUTH", "535 5.7.8 wrong")), ..Manners::default() };
     let server = MailServer::start(refusing);
     let error = login(&server).unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Retry);
+    assert_eq!(error.verdict(), FailureVerdict::Retry);
     assert!(error.to_string().contains("refuses the login: 535"), "{error}");
     assert!(!error.to_string().contains("s3cret"), "{error}");
 }
@@ -385,12 +385,12 @@ fn no_address_is_skipped_a_wrong_one_given_up_and_no_server_is_asked() {
     for to in wrong {
         payload["to"] = json!(to);
         let error = mailer.send(&payload, SEED).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::GiveUp, "{to}");
+        assert_eq!(error.verdict(), FailureVerdict::GiveUp, "{to}");
         assert!(!error.to_string().contains("jane"), "{error}");
     }
     for (notice, to) in [("payment_lost", "jane@example.com"), ("", "jane@example.com")] {
         let payload = json!({"notice": notice, "to": to, "facts": {}});
-        assert_eq!(mailer.send(&payload, SEED).unwrap_err().verdict(), Verdict::GiveUp, "{notice}");
+        assert_eq!(mailer.send(&payload, SEED).unwrap_err().verdict(), FailureVerdict::GiveUp, "{notice}");
     }
     assert!(server.commands().is_empty());
 }
@@ -421,7 +421,7 @@ fn a_file_of_an_authority_that_is_none_is_told_at_start() {
     let error = |text: &str| {
         std::fs::write(&pem, text).unwrap();
         let mut settings = settings(465);
-        settings.server.security = Security::Tls;
+        settings.server.security = SmtpSecurity::Tls;
         settings.server.ca_file = Some(pem.clone());
         Mailer::new(settings).err().map(|error| error.to_string()).unwrap_or_default()
     };
@@ -436,7 +436,7 @@ fn templates_of_the_operators_own_stand_in_for_ours() {
     put("payment_failed.subject.txt", "{{ user_name }}: {{ amount }}\n");
     put("payment_failed.html", "<p>{{ user_name }} {{ amount }} <a href=\"{{ url }}\">{{ date }}</a></p>");
     let server = MailServer::start(Manners::default());
-    let with_own = || Mailer::new(Settings { templates: Some(folder.path().to_owned()), ..settings(server.port) });
+    let with_own = || Mailer::new(MailSettings { templates: Some(folder.path().to_owned()), ..settings(server.port) });
     let mut payload = failed();
     payload["user"]["name"] = json!("Jane\r\nBcc & Co");
     with_own().unwrap().send(&payload, SEED).unwrap();

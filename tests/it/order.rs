@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::app::trigger::ApiVersion;
 use tilld::store::inbox;
-use tilld::stripe::event::{self, Envelope};
+use tilld::stripe::event::{self, EventEnvelope};
 
 use crate::harness::{DAY_S, Setup, Till, dump_through};
 use crate::histories::{History, SUB_CREATED, SUB_DELETED, SUB_UPDATED};
@@ -90,7 +90,8 @@ impl Again {
                 .store
                 .write(move |tx| {
                     for ((envelope, body), replay) in &batch {
-                        if inbox::accept(tx, envelope, body, inbox::Source::Webhook, 0)? == inbox::Accepted::Duplicate
+                        if inbox::accept(tx, envelope, body, inbox::EventSource::Webhook, 0)?
+                            == inbox::AcceptOutcome::Duplicate
                             && *replay
                         {
                             inbox::replay(tx, &envelope.id)?;
@@ -116,7 +117,7 @@ fn in_order(count: usize) -> Vec<Arrival> {
 }
 
 /// What is delivered: envelope and body.
-type Deliveries = Vec<(Envelope, String)>;
+type Deliveries = Vec<(EventEnvelope, String)>;
 
 fn prepared(story: &Story, version: ApiVersion) -> Deliveries {
     let events = story.steps.iter().filter_map(|step| delivered(step, version));
@@ -385,7 +386,8 @@ fn mixed(till: &mut Till, story: &Story, events: &Deliveries, (arrivals, looks):
         let replay = arrival.replay;
         till.store
             .write(move |tx| {
-                if inbox::accept(tx, &envelope, &body, inbox::Source::Webhook, 0)? == inbox::Accepted::Duplicate
+                if inbox::accept(tx, &envelope, &body, inbox::EventSource::Webhook, 0)?
+                    == inbox::AcceptOutcome::Duplicate
                     && replay
                 {
                     inbox::replay(tx, &envelope.id)?;

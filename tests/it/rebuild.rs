@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tilld::jobs::rebuild::{self, Task};
+use tilld::jobs::rebuild::{self, RebuildTask};
 use tilld::store::Store;
 use tilld::store::engine::schema;
 
@@ -40,7 +40,7 @@ fn rebuilt(till: &Till) -> (TempDir, rebuild::Rebuilt) {
     let dir = TempDir::new().unwrap();
     let from = database(till.dir.path());
     let into = database(dir.path());
-    let task = Task { from: &from, into: &into, context: &till.context, now_ms: START_S * 1000 + 60_000 };
+    let task = RebuildTask { from: &from, into: &into, context: &till.context, now_ms: START_S * 1000 + 60_000 };
     let done = rebuild::rebuild(task, &|_, _| ()).unwrap();
     (dir, done)
 }

@@ -1,7 +1,7 @@
 //! Events as tests want them: those of `tilld trigger`, at a time of their own and with values changed.
 
 use serde_json::Value;
-use tilld::app::trigger::{self, ApiVersion, Envelope, Spec};
+use tilld::app::trigger::{self, ApiVersion, SampleEnvelope, Spec};
 
 /// An event about `user`'s object at `created`, with values of `data.object` changed by dotted path.
 pub fn event(event_type: &str, user: &str, created: i64, set: &[(&str, Value)]) -> Value {
@@ -21,7 +21,7 @@ pub fn event_in(version: ApiVersion, event_type: &str, user: &str, created: i64,
 /// An event of a type that trigger does not know, around any object.
 pub fn raw(id: &str, event_type: &str, created: i64, object: Value) -> Value {
     let version = ApiVersion::CURRENT;
-    let of = Envelope { id, event_type, created_s: created, version, livemode: false, previous_attributes: None };
+    let of = SampleEnvelope { id, event_type, created_s: created, version, livemode: false, previous_attributes: None };
     trigger::envelope(&of, object)
 }
 

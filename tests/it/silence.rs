@@ -36,7 +36,7 @@ fn a_silence_is_told_once_and_what_is_found_by_asking_does_not_end_it() {
     let received_ms = till.clock.now_ms() + 2 * HOUR_S * 1000;
     till.store
         .write(move |tx| {
-            tilld::store::inbox::accept(tx, &envelope, &body, tilld::store::inbox::Source::Api, received_ms)
+            tilld::store::inbox::accept(tx, &envelope, &body, tilld::store::inbox::EventSource::Api, received_ms)
         })
         .unwrap();
     assert!(after(&till, 3), "asking is no webhook");
@@ -53,7 +53,7 @@ fn where_events_are_asked_for_only_those_end_a_silence() {
     let envelope = tilld::stripe::event::envelope(body.as_bytes()).unwrap();
     let now_ms = till.clock.now_ms();
     let accept = move |tx: &tilld::store::Tx| {
-        tilld::store::inbox::accept(tx, &envelope, &body, tilld::store::inbox::Source::Api, now_ms)
+        tilld::store::inbox::accept(tx, &envelope, &body, tilld::store::inbox::EventSource::Api, now_ms)
     };
     till.store.write(accept).unwrap();
     let silence = |is_pulled| {

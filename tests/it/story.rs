@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tilld::app::trigger::{self, ApiVersion, Envelope, Spec};
+use tilld::app::trigger::{self, ApiVersion, SampleEnvelope, Spec};
 
 use crate::harness::{DAY_S, START_S};
 
@@ -76,7 +76,7 @@ pub fn event(step: &Step, version: ApiVersion) -> Value {
     let object = trigger::render(step.object.clone(), version);
     let says_what_was = step.event_type.ends_with(".updated") || step.event_type == "charge.refunded";
     let before = step.before.clone().filter(|_| says_what_was).map(|before| trigger::render(before, version));
-    let envelope = Envelope {
+    let envelope = SampleEnvelope {
         id: &step.id,
         event_type: step.event_type,
         created_s: step.at_s,

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tilld::base::clock::Clock;
 use tilld::base::retry::RetryPolicy;
 use tilld::jobs::operator::{self, Operator};
-use tilld::jobs::step::{Loop, Next};
+use tilld::jobs::step::{NextStep, StepLoop};
 use tilld::objects::kinds;
 use tilld::outward::fetch::Fetcher;
-use tilld::store::outbox::{self, End, Kind, NewEffect};
+use tilld::store::outbox::{self, NewEffect, OutboxEnd, OutboxKind};
 use tilld::stripe::client::Client;
-use tilld::stripe::settings::{ApiKey, Settings};
+use tilld::stripe::settings::{ApiKey, StripeSettings};
 
 use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::{DAY_S, PATH, SECRET, START_S, Setup, Till};
@@ -24,7 +24,7 @@ const RETRY: RetryPolicy = RetryPolicy { max_attempts: 3, base_delay_s: 30, max_
 struct Setting {
     till: Till,
     fake: FakeStripe,
-    fetcher: Loop<Fetcher>,
+    fetcher: StepLoop<Fetcher>,
     subscription: String,
 }
 
@@ -46,7 +46,7 @@ impl Setting {
 
     /// Fetches what is due; how often.
     fn fetch(&mut self) -> usize {
-        std::iter::from_fn(|| (self.till.turn(&mut self.fetcher).unwrap() == Next::AtOnce).then_some(())).count()
+        std::iter::from_fn(|| (self.till.turn(&mut self.fetcher).unwrap() == NextStep::AtOnce).then_some(())).count()
     }
 
     fn replay(&mut self, event_id: &str) {
@@ -61,19 +61,19 @@ impl Setting {
     }
 }
 
-fn fetcher(till: &Till, fake: &FakeStripe) -> Loop<Fetcher> {
-    let settings = Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive");
-    let quick = Settings { calls_per_s: 1000, burst: 1000, rate_limited_pause: Duration::ZERO, ..settings };
-    let settings = Settings { max_attempts: 1, backoff_base: Duration::ZERO, ..quick };
+fn fetcher(till: &Till, fake: &FakeStripe) -> StepLoop<Fetcher> {
+    let settings = StripeSettings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive");
+    let quick = StripeSettings { calls_per_s: 1000, burst: 1000, rate_limited_pause: Duration::ZERO, ..settings };
+    let settings = StripeSettings { max_attempts: 1, backoff_base: Duration::ZERO, ..quick };
     let client = Client::new(settings).unwrap();
-    Loop::new(Fetcher::new(till.store.clone(), client, Arc::clone(&till.api.context), RETRY))
+    StepLoop::new(Fetcher::new(till.store.clone(), client, Arc::clone(&till.api.context), RETRY))
 }
 
 /// A call of the application's.
 fn call(fake: &FakeStripe, verb: &str, path: &str, form: &str) -> Value {
     use tilld::stripe::call::{Call, Priority, Verb};
     let verb = if verb == "DELETE" { Verb::Delete } else { Verb::Post };
-    let client = Client::new(Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")).unwrap();
+    let client = Client::new(StripeSettings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")).unwrap();
     let key = format!("app-{}", fake.requests().len());
     let idempotency_key = (verb == Verb::Post).then_some(key.as_str());
     let priority = Priority::Interactive;
@@ -258,10 +258,11 @@ fn what_is_replayed_while_it_is_in_hand_is_fetched_again() {
     let mut setting = Setting::new();
     let events = setting.deliver();
     let now_ms = setting.till.clock.now_ms();
-    let effect = setting.till.store.write(move |tx| outbox::claim(tx, Kind::StripeCall, now_ms)).unwrap().unwrap();
+    let effect =
+        setting.till.store.write(move |tx| outbox::claim(tx, OutboxKind::StripeCall, now_ms)).unwrap().unwrap();
     let id = effect.dedupe_key.strip_prefix("thin:").unwrap().to_owned();
     setting.replay(&id);
-    let late = setting.till.store.write(move |tx| outbox::finish(tx, &effect, End::Done(None), now_ms)).unwrap();
+    let late = setting.till.store.write(move |tx| outbox::finish(tx, &effect, OutboxEnd::Done(None), now_ms)).unwrap();
     assert!(!late, "the claim is no longer its own");
     assert_eq!(setting.fetch(), events.len());
     assert_eq!(setting.till.value(OPEN), 0);
@@ -363,29 +364,32 @@ fn after_a_clock_set_back_a_fetch_waits_no_longer_than_its_longest_delay() {
 fn an_effect_belongs_to_one_claim_and_to_the_next_process_when_its_own_died() {
     let till = Till::new();
     let write = |key: &'static str, due_ms: i64| {
-        let (kind, payload) = (Kind::Webhook, "{}");
+        let (kind, payload) = (OutboxKind::Webhook, "{}");
         let new = NewEffect { kind, dedupe_key: key, user_id: Some("alice"), target: None, payload, due_ms, now_ms: 0 };
         till.store.write(move |tx| outbox::put(tx, &new)).unwrap()
     };
     let claim = |kind, now_ms| till.store.write(move |tx| outbox::claim(tx, kind, now_ms)).unwrap();
     assert!(write("b", 200) && write("a", 100) && !write("a", 1), "once per key");
-    assert!(claim(Kind::Webhook, 99).is_none() && claim(Kind::Mail, 1000).is_none(), "due, and of the kind");
-    let first = claim(Kind::Webhook, 300).unwrap();
-    let second = claim(Kind::Webhook, 300).unwrap();
+    assert!(
+        claim(OutboxKind::Webhook, 99).is_none() && claim(OutboxKind::Mail, 1000).is_none(),
+        "due, and of the kind"
+    );
+    let first = claim(OutboxKind::Webhook, 300).unwrap();
+    let second = claim(OutboxKind::Webhook, 300).unwrap();
     assert_eq!((first.dedupe_key.as_str(), second.dedupe_key.as_str(), first.attempts), ("a", "b", 1));
-    assert!(claim(Kind::Webhook, 300).is_none());
+    assert!(claim(OutboxKind::Webhook, 300).is_none());
     let late = first.clone();
     assert!(till.store.write(move |tx| outbox::retry(tx, &late, "no answer", 500)).unwrap());
-    assert_eq!(till.store.read(|reader| outbox::next_due_ms(reader, Kind::Webhook)).unwrap(), Some(500));
-    assert_eq!(till.store.write(|tx| outbox::rescue(tx, Kind::Mail)).unwrap(), 0);
-    assert_eq!(till.store.write(|tx| outbox::rescue(tx, Kind::Webhook)).unwrap(), 1);
-    let again = claim(Kind::Webhook, 300).unwrap();
+    assert_eq!(till.store.read(|reader| outbox::next_due_ms(reader, OutboxKind::Webhook)).unwrap(), Some(500));
+    assert_eq!(till.store.write(|tx| outbox::rescue(tx, OutboxKind::Mail)).unwrap(), 0);
+    assert_eq!(till.store.write(|tx| outbox::rescue(tx, OutboxKind::Webhook)).unwrap(), 1);
+    let again = claim(OutboxKind::Webhook, 300).unwrap();
     assert_eq!((again.dedupe_key.as_str(), again.attempts), ("b", 2));
     assert!(
-        !till.store.write(move |tx| outbox::finish(tx, &second, End::Done(None), 301)).unwrap(),
+        !till.store.write(move |tx| outbox::finish(tx, &second, OutboxEnd::Done(None), 301)).unwrap(),
         "its process died"
     );
-    assert!(till.store.write(move |tx| outbox::finish(tx, &again, End::Skipped("moot"), 301)).unwrap());
+    assert!(till.store.write(move |tx| outbox::finish(tx, &again, OutboxEnd::Skipped("moot"), 301)).unwrap());
     assert!(!till.store.write(move |tx| outbox::retry(tx, &first, "late", 1)).unwrap());
 }
 
@@ -510,7 +514,7 @@ fn an_object_of_any_kind_is_fetched_again_where_its_events_are_in_no_certain_ord
             "SELECT json_extract(data, '$.metadata.is') || ' ' || ambiguous FROM stripe_objects WHERE id = '{id}'"
         );
         assert_eq!(till.value(&sql), "first 1", "{}", kind.object);
-        assert_eq!(till.turn(&mut fetcher).unwrap(), Next::AtOnce, "{}", kind.object);
+        assert_eq!(till.turn(&mut fetcher).unwrap(), NextStep::AtOnce, "{}", kind.object);
         assert_eq!(till.value(&sql), "second 0", "{}", kind.object);
         assert_eq!(fake.requests_to(&format!("{}/{id}", kind.path)).len(), 1, "{}", kind.object);
     }

@@ -442,7 +442,7 @@ fn post_signed(live: &Live, secret: &str, body: &[u8]) -> u16 {
 /// What every kind of listener must do.
 fn contract(live: &Live) {
     let event = sample("customer.created", "alice", "1").to_string();
-    let says = |answer: post::Answer| (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap());
+    let says = |answer: post::DaemonAnswer| (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap());
     assert_eq!(says(live.post(event.as_bytes()).unwrap()), (200, received()));
     assert_eq!(says(live.post(event.as_bytes()).unwrap()), (200, duplicate()));
     let bare = says(post::post(&url_of(&live.public, PATH), &[], event.as_bytes()).unwrap());

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use crate::app::cli::{Failure, database, outward, reach, table};
+use crate::app::cli::{CommandError, database, outward, reach, table};
 use crate::app::config::Flags;
 use crate::app::daemon;
 use crate::outward::sync::catch_up;
@@ -12,7 +12,7 @@ use crate::outward::sync::catch_up;
 ///
 /// # Errors
 /// When Stripe or the database does not allow it.
-pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);

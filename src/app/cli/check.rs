@@ -10,8 +10,8 @@ mod stripe;
 
 use std::io::Write;
 
-use crate::app::cli::{Failure, table};
-use crate::app::config::{self, Config, Fault, Faults, Flags, Purpose, Surroundings};
+use crate::app::cli::{CommandError, table};
+use crate::app::config::{self, Config, ConfigFault, ConfigSources, Faults, Flags, Purpose};
 use crate::base::clock::{Clock, SystemClock};
 
 /// 2026-01-01, before this program was written: a clock behind it was never set.
@@ -19,61 +19,61 @@ const EARLIEST_NOW_S: i64 = 1_767_225_600;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum CheckVerdict {
     Ok,
     Warn,
     Fail,
 }
 
 /// One line.
-struct Line {
-    verdict: Verdict,
+struct CheckLine {
+    verdict: CheckVerdict,
     check: &'static str,
     message: String,
 }
 
-fn ok(check: &'static str, message: impl Into<String>) -> Line {
-    Line { verdict: Verdict::Ok, check, message: message.into() }
+fn ok(check: &'static str, message: impl Into<String>) -> CheckLine {
+    CheckLine { verdict: CheckVerdict::Ok, check, message: message.into() }
 }
 
-fn warn(check: &'static str, message: impl Into<String>) -> Line {
-    Line { verdict: Verdict::Warn, check, message: message.into() }
+fn warn(check: &'static str, message: impl Into<String>) -> CheckLine {
+    CheckLine { verdict: CheckVerdict::Warn, check, message: message.into() }
 }
 
-fn fail(check: &'static str, message: impl Into<String>) -> Line {
-    Line { verdict: Verdict::Fail, check, message: message.into() }
+fn fail(check: &'static str, message: impl Into<String>) -> CheckLine {
+    CheckLine { verdict: CheckVerdict::Fail, check, message: message.into() }
 }
 
 /// Runs every check and prints its line.
 ///
 /// # Errors
 /// When one of them fails: as wrong use when the configuration is at fault, whatever else failed.
-pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let Checked { lines, is_misconfigured } = check(flags);
-    let row = |line: &Line| {
+    let row = |line: &CheckLine| {
         let verdict = match line.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "fail",
+            CheckVerdict::Ok => "ok",
+            CheckVerdict::Warn => "warn",
+            CheckVerdict::Fail => "fail",
         };
         vec![format!("{verdict:<4}"), line.check.to_owned(), line.message.clone()]
     };
     table::aligned(out, &lines.iter().map(row).collect::<Vec<_>>())?;
-    match lines.iter().filter(|line| line.verdict == Verdict::Fail).count() {
+    match lines.iter().filter(|line| line.verdict == CheckVerdict::Fail).count() {
         0 => Ok(()),
-        failed if is_misconfigured => Err(Failure::wrong_use(format!("checks failed: {failed}"))),
-        failed => Err(Failure::failed(format!("checks failed: {failed}"))),
+        failed if is_misconfigured => Err(CommandError::wrong_use(format!("checks failed: {failed}"))),
+        failed => Err(CommandError::failed(format!("checks failed: {failed}"))),
     }
 }
 
 /// All lines, and whether `tilld serve` would refuse the configuration.
 struct Checked {
-    lines: Vec<Line>,
+    lines: Vec<CheckLine>,
     is_misconfigured: bool,
 }
 
 fn check(flags: &Flags) -> Checked {
-    let around = Surroundings::of_process();
+    let around = ConfigSources::of_process();
     let config = match config::load(flags, &around, Purpose::Tool) {
         Ok(config) => config,
         Err(Faults(faults)) => {
@@ -96,20 +96,20 @@ fn check(flags: &Flags) -> Checked {
     Checked { lines, is_misconfigured: faults.is_some() }
 }
 
-fn configuration(config: &Config) -> Vec<Line> {
+fn configuration(config: &Config) -> Vec<CheckLine> {
     let source = config.source.as_deref().map(|path| path.display().to_string());
     let first = ok("configuration", source.unwrap_or_else(|| "no file; environment and defaults".to_owned()));
     std::iter::once(first).chain(config.warnings.iter().map(|text| warn("configuration", text))).collect()
 }
 
 /// What only the daemon refuses.
-fn unserved(fault: &Fault) -> Line {
+fn unserved(fault: &ConfigFault) -> CheckLine {
     let check = if fault.key.starts_with("stripe.webhook") { "webhook secrets" } else { "configuration" };
     fail(check, fault.to_string())
 }
 
 /// Endpoints without a secret are faults of the configuration already.
-fn secrets(config: &Config) -> Vec<Line> {
+fn secrets(config: &Config) -> Vec<CheckLine> {
     let with_secrets = config.stripe.webhooks.iter().filter(|endpoint| !endpoint.secrets.is_empty());
     with_secrets
         .map(|endpoint| {
@@ -128,7 +128,7 @@ fn secrets(config: &Config) -> Vec<Line> {
         .collect()
 }
 
-fn plans(config: &Config) -> Line {
+fn plans(config: &Config) -> CheckLine {
     let named: Vec<String> =
         config.policy.plans.iter().map(|plan| format!("{} (price ids: {})", plan.tier, plan.price_ids.len())).collect();
     if named.is_empty() {
@@ -137,7 +137,7 @@ fn plans(config: &Config) -> Line {
     ok("plans", named.join(" < "))
 }
 
-fn tokens(config: &Config) -> Line {
+fn tokens(config: &Config) -> CheckLine {
     let missing: Vec<&str> = [("api.token", &config.tokens.api), ("api.admin_token", &config.tokens.admin)]
         .into_iter()
         .filter(|(_, token)| token.is_none())
@@ -149,7 +149,7 @@ fn tokens(config: &Config) -> Line {
     warn("tokens", format!("no {}: these calls answer 401; `tilld init` makes tokens", missing.join(", ")))
 }
 
-fn clock(now_s: i64, last_event_s: Option<i64>) -> Line {
+fn clock(now_s: i64, last_event_s: Option<i64>) -> CheckLine {
     let now = table::time_s(now_s);
     match last_event_s {
         _ if now_s < EARLIEST_NOW_S => fail("clock", format!("it says {now} UTC: set it, or start a time service")),
@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_set_or_was_set_back_is_noticed() {
-        assert_eq!(clock(0, None).verdict, Verdict::Fail);
-        assert_eq!(clock(EARLIEST_NOW_S, Some(EARLIEST_NOW_S + 1)).verdict, Verdict::Warn);
-        assert_eq!(clock(EARLIEST_NOW_S, Some(EARLIEST_NOW_S)).verdict, Verdict::Ok);
+        assert_eq!(clock(0, None).verdict, CheckVerdict::Fail);
+        assert_eq!(clock(EARLIEST_NOW_S, Some(EARLIEST_NOW_S + 1)).verdict, CheckVerdict::Warn);
+        assert_eq!(clock(EARLIEST_NOW_S, Some(EARLIEST_NOW_S)).verdict, CheckVerdict::Ok);
     }
 }

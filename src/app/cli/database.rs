@@ -1,8 +1,8 @@
 //! The configured database, open for one command. Works beside a running daemon: SQLite lets both in. It must never
 //! create or migrate a file: the daemon and `tilld migrate` do.
 
-use crate::app::cli::Failure;
-use crate::app::config::{self, Config, Flags, Purpose, Surroundings};
+use crate::app::cli::CommandError;
+use crate::app::config::{self, Config, ConfigSources, Flags, Purpose};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::thread::Threads;
 use crate::jobs::operator::Operator;
@@ -12,20 +12,23 @@ use crate::store::Store;
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn config(flags: &Flags) -> Result<Config, Failure> {
-    Ok(config::load(flags, &Surroundings::of_process(), Purpose::Tool)?)
+pub(crate) fn config(flags: &Flags) -> Result<Config, CommandError> {
+    Ok(config::load(flags, &ConfigSources::of_process(), Purpose::Tool)?)
 }
 
 /// Opens the database, works, and closes it again.
 ///
 /// # Errors
 /// When there is none or it cannot be used; and those of `work`.
-pub(crate) fn with_store<T>(config: &Config, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn with_store<T>(
+    config: &Config,
+    work: impl FnOnce(&Store) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let path = &config.database;
     if !path.exists() {
         let message =
             format!("there is no database {}: give --database, or make it with `tilld serve`", path.display());
-        return Err(Failure::failed(message));
+        return Err(CommandError::failed(message));
     }
     let (store, writer) = Store::open(path, &Threads::default())?;
     let outcome = work(&store);

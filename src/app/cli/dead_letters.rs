@@ -2,19 +2,19 @@
 
 use std::io::Write;
 
-use crate::app::cli::events::Which;
-use crate::app::cli::table::{self, List, Page, time_ms};
-use crate::app::cli::{Failure, database, reach};
+use crate::app::cli::events::EventSelection;
+use crate::app::cli::table::{self, ListOptions, PageOptions, time_ms};
+use crate::app::cli::{CommandError, database, reach};
 use crate::app::config::Flags;
 use crate::http::admin;
 use crate::jobs::operator;
 use crate::store::dead_letters::{self, DeadLetter};
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Store, StoreError, StoreReader};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
-    /// List dead letters, newest first
+pub(crate) enum DeadLettersCommand {
+    /// ListOptions dead letters, newest first
     #[command(after_help = "Example: tilld dead-letters list --type invoice.paid")]
     List {
         /// Only events of this type
@@ -22,7 +22,7 @@ pub(crate) enum Command {
         event_type: Option<String>,
         /// How much, and how it is printed
         #[command(flatten)]
-        page: Page,
+        page: PageOptions,
     },
     /// Show one dead letter; `tilld events show` has its attempts and its body
     #[command(after_help = "Example: tilld dead-letters show evt_1")]
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     },
     /// Project dead letters again
     #[command(after_help = "Example: tilld dead-letters replay --type invoice.paid")]
-    Replay(Which),
+    Replay(EventSelection),
     /// Give one up for good; the event stays in the log as ignored
     #[command(after_help = "Example: tilld dead-letters discard evt_1 --reason 'test data'")]
     Discard {
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     },
 }
 
-const LIST: List<DeadLetter> = List {
+const LIST: ListOptions<DeadLetter> = ListOptions {
     what: "dead letters",
     head: &["ID", "TYPE", "ATTEMPTS", "RECEIVED", "GIVEN UP", "ERROR"],
     cells: |row| {
@@ -68,22 +68,22 @@ const LIST: List<DeadLetter> = List {
 ///
 /// # Errors
 /// An event that is no dead letter, or a database that cannot be used.
-pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: DeadLettersCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     match command {
-        Command::List { event_type, page } => {
+        DeadLettersCommand::List { event_type, page } => {
             let (kind, after) = (event_type.as_deref(), page.starting_after.as_deref());
             let rows = database::with_store(&config, |store| {
                 Ok(store.read(|reader| dead_letters::list(reader, kind, after, page.fetch()))?)
             })?;
             page.print(&rows, &LIST, out)
         }
-        Command::Show { id, json } => {
+        DeadLettersCommand::Show { id, json } => {
             let found =
                 database::with_store(&config, |store| Ok(store.read(|reader| dead_letters::find(reader, &id))?))?;
             print(&found.ok_or_else(|| unknown(&[id]))?, json, out)
         }
-        Command::Replay(which) => {
+        DeadLettersCommand::Replay(which) => {
             let count = database::with_store(&config, |store| replay(store, which))?;
             writeln!(out, "replayed: {count}")?;
             if count > 0 {
@@ -91,7 +91,7 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
             }
             Ok(())
         }
-        Command::Discard { id, reason } => {
+        DeadLettersCommand::Discard { id, reason } => {
             let (event, operator) = (id.clone(), database::operator());
             let discarded = database::with_store(&config, |store| {
                 Ok(store.write(move |tx| operator::discard(tx, &event, reason.as_deref(), operator))?)
@@ -104,7 +104,7 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
     }
 }
 
-fn print(letter: &DeadLetter, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(letter: &DeadLetter, json: bool, out: &mut dyn Write) -> Result<(), CommandError> {
     if json {
         return Ok(writeln!(out, "{}", admin::dead_letter(letter))?);
     }
@@ -119,12 +119,12 @@ fn print(letter: &DeadLetter, json: bool, out: &mut dyn Write) -> Result<(), Fai
     Ok(table::pairs(out, &pairs)?)
 }
 
-fn unknown(ids: &[String]) -> Failure {
+fn unknown(ids: &[String]) -> CommandError {
     let line = |id: &String| format!("event {id:?} is no dead letter; `tilld dead-letters list` shows them");
-    Failure::failed(ids.iter().map(line).collect::<Vec<_>>().join("\n"))
+    CommandError::failed(ids.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-fn missing(reader: &Reader, ids: &[String]) -> Result<Vec<String>, StoreError> {
+fn missing(reader: &StoreReader, ids: &[String]) -> Result<Vec<String>, StoreError> {
     let mut missing = Vec::new();
     for id in ids {
         if dead_letters::find(reader, id)?.is_none() {
@@ -134,7 +134,7 @@ fn missing(reader: &Reader, ids: &[String]) -> Result<Vec<String>, StoreError> {
     Ok(missing)
 }
 
-fn replay(store: &Store, which: Which) -> Result<usize, Failure> {
+fn replay(store: &Store, which: EventSelection) -> Result<usize, CommandError> {
     let operator = database::operator();
     if which.ids.is_empty() {
         let kind = which.event_type;

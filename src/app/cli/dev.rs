@@ -7,8 +7,8 @@ mod forward;
 use std::path::{Path, PathBuf};
 
 use crate::app::cli::serve;
-use crate::app::cli::{Failure, init};
-use crate::app::config::{self, Config, Flags, Purpose, Surroundings, dev_config_text};
+use crate::app::cli::{CommandError, init};
+use crate::app::config::{self, Config, ConfigSources, Flags, Purpose, dev_config_text};
 use crate::app::daemon;
 use crate::base::ids::random_token;
 
@@ -18,32 +18,32 @@ const CONFIG: &str = "tilld-dev.toml";
 /// Flags of `tilld dev`.
 #[derive(Debug, clap::Args)]
 #[group(id = "dev")]
-pub(crate) struct Arguments {
+pub(crate) struct DevArguments {
     /// Send every event on to an application on this machine, signed as Stripe signs, and print its answers
     #[arg(long, value_name = "URL")]
     forward_to: Option<String>,
     /// As for the daemon
     #[command(flatten)]
-    serve: serve::Arguments,
+    serve: serve::ServeArguments,
 }
 
 /// Runs the daemon with an invented configuration until a signal ends it.
 ///
 /// # Errors
 /// The files cannot be written, a listener is not loopback; or the daemon did not start, or ended badly.
-pub(crate) fn run(arguments: Arguments, flags: &Flags, out: &mut dyn std::io::Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: DevArguments, flags: &Flags, out: &mut dyn std::io::Write) -> Result<(), CommandError> {
     if let Some(path) = &flags.config {
         let path = path.display();
         let message = format!("--config {path}: tilld dev makes its own; run `tilld serve --config {path}` instead");
-        return Err(Failure::wrong_use(message));
+        return Err(CommandError::wrong_use(message));
     }
     let database = flags.database.clone().unwrap_or_else(|| PathBuf::from(DATABASE));
     let database = std::path::absolute(&database)
-        .map_err(|error| Failure::wrong_use(format!("--database {}: {error}", database.display())))?;
+        .map_err(|error| CommandError::wrong_use(format!("--database {}: {error}", database.display())))?;
     let file = database.with_file_name(CONFIG);
     let written = write_once(&file, &database)?;
     let flags = Flags { config: Some(file), database: Some(database), ..arguments.serve.onto(flags) };
-    let config = config::load(&flags, &Surroundings::of_process(), Purpose::Serve)?;
+    let config = config::load(&flags, &ConfigSources::of_process(), Purpose::Serve)?;
     refuse_others(&config)?;
     let forward = arguments.forward_to.as_deref().map(|url| forward::to(url, &config)).transpose()?;
     let secret = forward.as_ref().map(|forward| forward.secret.clone());
@@ -60,21 +60,21 @@ pub(crate) fn run(arguments: Arguments, flags: &Flags, out: &mut dyn std::io::Wr
 
 /// Whether the configuration file was there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
+enum WrittenConfig {
     Now,
     Before,
 }
 
-fn write_once(file: &Path, database: &Path) -> Result<Written, Failure> {
+fn write_once(file: &Path, database: &Path) -> Result<WrittenConfig, CommandError> {
     if file.exists() {
-        return Ok(Written::Before);
+        return Ok(WrittenConfig::Before);
     }
     let (secret, token, admin) = (random_token("whsec_")?, random_token("tilld_")?, random_token("tilld_")?);
     init::write_new(file, &dev_config_text(database, &secret, &token, &admin))?;
-    Ok(Written::Now)
+    Ok(WrittenConfig::Now)
 }
 
-fn refuse_others(config: &Config) -> Result<(), Failure> {
+fn refuse_others(config: &Config) -> Result<(), CommandError> {
     let listeners = [("listen.public", &config.listen.public), ("listen.private", &config.listen.private)];
     let open: Vec<String> = listeners
         .into_iter()
@@ -83,5 +83,5 @@ fn refuse_others(config: &Config) -> Result<(), Failure> {
             format!("{key}: {address} can be reached from other machines; tilld dev listens on 127.0.0.1 or unix:/path")
         })
         .collect();
-    if open.is_empty() { Ok(()) } else { Err(Failure::wrong_use(open.join("\n"))) }
+    if open.is_empty() { Ok(()) } else { Err(CommandError::wrong_use(open.join("\n"))) }
 }

@@ -4,17 +4,17 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::app::cli::{Failure, database, outward, sync, table};
+use crate::app::cli::{CommandError, database, outward, sync, table};
 use crate::app::config::Flags;
 use crate::app::daemon;
 use crate::base::object_kind::ObjectKind;
 use crate::objects::kinds;
-use crate::outward::sync::drift::{self, DriftReport, Finding, Outcome, Tally};
+use crate::outward::sync::drift::{self, DriftOutcome, DriftReport, Finding, Tally};
 use crate::store::mirror;
 
 /// What to compare.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct DriftArguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
     types: Vec<&'static ObjectKind>,
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// When something is not the same and was not repaired; when Stripe or the database does not allow it.
-pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &DriftArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> 
         for kind in &kinds {
             total += store.read(|reader| mirror::count_present(reader, kind.object))?;
         }
-        let shown = outward::Progress::new(u64::try_from(total).ok());
+        let shown = outward::WorkProgress::new(u64::try_from(total).ok());
         let mut printed = Ok(());
         let mut objects_so_far = (String::new(), 0);
         let mut tell = |told: DriftReport| match told {
@@ -84,7 +84,7 @@ fn print(finding: &Finding, as_json: bool, out: &mut dyn Write) -> std::io::Resu
     writeln!(out, "{line}{}", if finding.fixed { " (repaired)" } else { "" })
 }
 
-fn summary(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
+fn summary(outcome: &DriftOutcome, out: &mut dyn Write) -> std::io::Result<()> {
     let row = |tally: &Tally| {
         let counts = [
             tally.same,
@@ -113,7 +113,7 @@ fn summary(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
     table::columns(out, &head, &rows)
 }
 
-fn verdict(outcome: &Outcome, fix: bool) -> Result<(), Failure> {
+fn verdict(outcome: &DriftOutcome, fix: bool) -> Result<(), CommandError> {
     let mut lines: Vec<String> = outcome.refused.iter().map(|refused| format!("not compared: {refused}")).collect();
     match outcome.left() {
         0 => {}
@@ -124,5 +124,5 @@ fn verdict(outcome: &Outcome, fix: bool) -> Result<(), Failure> {
             "{left} objects are not the same as at Stripe; `tilld drift --fix` repairs them"
         )),
     }
-    if lines.is_empty() { Ok(()) } else { Err(Failure::failed(lines.join("\n"))) }
+    if lines.is_empty() { Ok(()) } else { Err(CommandError::failed(lines.join("\n"))) }
 }

@@ -2,18 +2,18 @@
 
 use std::io::Write;
 
-use crate::app::cli::{Failure, database};
+use crate::app::cli::{CommandError, database};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
-use crate::base::entitlement::{self, Answer};
+use crate::base::entitlement::{self, EntitlementAnswer};
 use crate::http::api::views;
 use crate::objects::subscription::{self, ShownSubscription};
 use crate::objects::user;
 
 /// Whose.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct EntitlementArguments {
     /// The application's id of the user
     #[arg(value_name = "USER_ID")]
     id: String,
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// An unknown user, or a database that cannot be used.
-pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &EntitlementArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let (config, id) = (database::config(flags)?, arguments.id.as_str());
     let found = database::with_store(&config, |store| {
         Ok(store.read(|reader| match user::exists(reader, id)? {
@@ -32,19 +32,19 @@ pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> 
         })?)
     })?;
     let answer = answer(&config, &found.ok_or_else(|| unknown_user(id))?);
-    let text = serde_json::to_string(&views::Entitlement { user_id: id, answer: &answer });
-    let text = text.map_err(|error| Failure::failed(format!("cannot print the answer: {error}")))?;
+    let text = serde_json::to_string(&views::EntitlementView { user_id: id, answer: &answer });
+    let text = text.map_err(|error| CommandError::failed(format!("cannot print the answer: {error}")))?;
     Ok(writeln!(out, "{text}")?)
 }
 
 /// The answer now, by the configured plans.
-pub(super) fn answer(config: &Config, shown: &[ShownSubscription]) -> Answer {
+pub(super) fn answer(config: &Config, shown: &[ShownSubscription]) -> EntitlementAnswer {
     let facts: Vec<_> = shown.iter().map(ShownSubscription::facts).collect();
     entitlement::entitlement(&facts, &daemon::context(config).projection.policy, SystemClock.now_s())
 }
 
 /// There is no such user.
-pub(super) fn unknown_user(id: &str) -> Failure {
+pub(super) fn unknown_user(id: &str) -> CommandError {
     let message = format!("there is no user {id:?}; a subscription that names it, or PUT /api/v1/users/…, makes it");
-    Failure::failed(message)
+    CommandError::failed(message)
 }

@@ -4,18 +4,18 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use crate::app::cli::table::{self, List, Page, cell, time_ms, time_s};
-use crate::app::cli::{Failure, database, reach};
+use crate::app::cli::table::{self, ListOptions, PageOptions, cell, time_ms, time_s};
+use crate::app::cli::{CommandError, database, reach};
 use crate::app::config::Flags;
 use crate::http::admin;
 use crate::jobs::operator;
 use crate::store::Store;
-use crate::store::inbox::{self, Attempt, Entry, Filter, Status};
+use crate::store::inbox::{self, EventEntry, EventFilter, EventStatus, FailedAttempt};
 
 /// What to do with the log.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
-    /// List events, newest first
+pub(crate) enum EventsCommand {
+    /// ListOptions events, newest first
     #[command(after_help = "Example: tilld events list --type invoice.paid --limit 5")]
     List {
         /// Only events of this type
@@ -23,10 +23,10 @@ pub(crate) enum Command {
         event_type: Option<String>,
         /// Only events in this state: pending, processed, ignored, retrying, dead
         #[arg(long, value_parser = operator::parse_status)]
-        status: Option<Status>,
+        status: Option<EventStatus>,
         /// How much, and how it is printed
         #[command(flatten)]
-        page: Page,
+        page: PageOptions,
     },
     /// Show one event with its failed attempts
     #[command(after_help = "Example: tilld events show evt_1 --payload")]
@@ -42,13 +42,13 @@ pub(crate) enum Command {
     },
     /// Project events again, whatever their state
     #[command(after_help = "Example: tilld events replay evt_1 evt_2")]
-    Replay(Which),
+    Replay(EventSelection),
 }
 
-/// Which events.
+/// EventSelection events.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct Which {
+pub(crate) struct EventSelection {
     /// These
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Which {
     pub(crate) all: bool,
 }
 
-const LIST: List<Entry> = List {
+const LIST: ListOptions<EventEntry> = ListOptions {
     what: "events",
     head: &["ID", "TYPE", "STATUS", "CREATED", "RECEIVED", "ATTEMPTS", "ERROR"],
     cells: |row| {
@@ -82,23 +82,23 @@ const LIST: List<Entry> = List {
 ///
 /// # Errors
 /// An unknown id, or a database that cannot be used.
-pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: EventsCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     match command {
-        Command::List { event_type, status, page } => {
-            let filter = Filter { event_type, status, before: page.starting_after.clone() };
+        EventsCommand::List { event_type, status, page } => {
+            let filter = EventFilter { event_type, status, before: page.starting_after.clone() };
             let rows = database::with_store(&config, |store| {
                 require(store, page.starting_after.as_slice())?;
                 Ok(store.read(|reader| inbox::list(reader, &filter, page.fetch()))?)
             })?;
             page.print(&rows, &LIST, out)
         }
-        Command::Show { id, payload, json } => {
+        EventsCommand::Show { id, payload, json } => {
             let shown = database::with_store(&config, |store| find(store, &id))?;
             let body = payload.then_some(shown.payload.as_str());
             if json { print_json(&shown, body, out) } else { print(&shown, body, out) }
         }
-        Command::Replay(which) => {
+        EventsCommand::Replay(which) => {
             let count = database::with_store(&config, |store| replay(store, which))?;
             writeln!(out, "replayed: {count}")?;
             if count > 0 {
@@ -109,28 +109,28 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
     }
 }
 
-struct Shown {
-    entry: Entry,
-    attempts: Vec<Attempt>,
+struct EventDetails {
+    entry: EventEntry,
+    attempts: Vec<FailedAttempt>,
     payload: String,
 }
 
-fn find(store: &Store, id: &str) -> Result<Shown, Failure> {
+fn find(store: &Store, id: &str) -> Result<EventDetails, CommandError> {
     let found = store.read(|reader| {
         let (entry, payload) = (inbox::find(reader, id)?, inbox::find_payload(reader, id)?);
         Ok((entry, payload, inbox::list_attempts(reader, id)?))
     })?;
     let (Some(entry), Some(payload), attempts) = found else { return Err(unknown(&[id])) };
-    Ok(Shown { entry, attempts, payload })
+    Ok(EventDetails { entry, attempts, payload })
 }
 
-fn unknown(ids: &[&str]) -> Failure {
+fn unknown(ids: &[&str]) -> CommandError {
     let line = |id: &&str| format!("there is no event {id:?} in the log; `tilld events list` shows what there is");
-    Failure::failed(ids.iter().map(line).collect::<Vec<_>>().join("\n"))
+    CommandError::failed(ids.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 /// Refuses ids that are not in the log, all at once, so that nothing is done by halves.
-fn require(store: &Store, ids: &[String]) -> Result<(), Failure> {
+fn require(store: &Store, ids: &[String]) -> Result<(), CommandError> {
     let missing = store.read(|reader| {
         let mut missing = Vec::new();
         for id in ids {
@@ -143,7 +143,7 @@ fn require(store: &Store, ids: &[String]) -> Result<(), Failure> {
     if missing.is_empty() { Ok(()) } else { Err(unknown(&missing)) }
 }
 
-fn replay(store: &Store, which: Which) -> Result<usize, Failure> {
+fn replay(store: &Store, which: EventSelection) -> Result<usize, CommandError> {
     let operator = database::operator();
     if which.ids.is_empty() {
         return Ok(store.write(move |tx| operator::replay_all(tx, which.event_type.as_deref(), operator))?);
@@ -155,7 +155,7 @@ fn replay(store: &Store, which: Which) -> Result<usize, Failure> {
     })?)
 }
 
-fn print_json(shown: &Shown, payload: Option<&str>, out: &mut dyn Write) -> Result<(), Failure> {
+fn print_json(shown: &EventDetails, payload: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut event = admin::event(&shown.entry);
     event["failed_attempts"] = shown.attempts.iter().map(admin::attempt).collect::<Vec<Value>>().into();
     if let Some(body) = payload {
@@ -164,7 +164,7 @@ fn print_json(shown: &Shown, payload: Option<&str>, out: &mut dyn Write) -> Resu
     Ok(writeln!(out, "{event}")?)
 }
 
-fn print(shown: &Shown, payload: Option<&str>, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(shown: &EventDetails, payload: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
     let entry = &shown.entry;
     let mode = entry.livemode.map(|live| if live { "live" } else { "test" });
     let pairs = [
@@ -180,7 +180,7 @@ fn print(shown: &Shown, payload: Option<&str>, out: &mut dyn Write) -> Result<()
         ("error", cell(entry.error.as_deref())),
     ];
     table::pairs(out, &pairs)?;
-    let row = |(number, at_ms, error): &Attempt| vec![number.to_string(), time_ms(*at_ms), error.clone()];
+    let row = |(number, at_ms, error): &FailedAttempt| vec![number.to_string(), time_ms(*at_ms), error.clone()];
     if !shown.attempts.is_empty() {
         writeln!(out)?;
         let rows: Vec<_> = shown.attempts.iter().map(row).collect();

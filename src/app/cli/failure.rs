@@ -16,14 +16,14 @@ const WRONG_USE: u8 = 2;
 
 /// A command that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct CommandError {
     /// The exit status.
     pub(crate) exit: u8,
     /// What to print, one line for each fault; nothing when empty.
     pub(crate) message: String,
 }
 
-impl Failure {
+impl CommandError {
     /// It could not be done.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { exit: FAILED, message: message.into() }
@@ -35,19 +35,19 @@ impl Failure {
     }
 }
 
-impl From<Faults> for Failure {
+impl From<Faults> for CommandError {
     fn from(faults: Faults) -> Self {
         Self::wrong_use(faults.to_string())
     }
 }
 
-impl From<TriggerError> for Failure {
+impl From<TriggerError> for CommandError {
     fn from(error: TriggerError) -> Self {
         Self::wrong_use(error.to_string())
     }
 }
 
-impl From<PostError> for Failure {
+impl From<PostError> for CommandError {
     fn from(error: PostError) -> Self {
         match error {
             PostError::Url(_) | PostError::Https(_) => Self::wrong_use(error.to_string()),
@@ -56,7 +56,7 @@ impl From<PostError> for Failure {
     }
 }
 
-impl From<std::io::Error> for Failure {
+impl From<std::io::Error> for CommandError {
     /// A reader that has seen enough, like `head`, is no failure.
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
@@ -68,7 +68,7 @@ impl From<std::io::Error> for Failure {
 
 macro_rules! failed_from {
     ($($error:ty),+) => {
-        $(impl From<$error> for Failure {
+        $(impl From<$error> for CommandError {
             fn from(error: $error) -> Self {
                 Self::failed(error.to_string())
             }

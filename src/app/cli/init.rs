@@ -84,12 +84,12 @@ fn with_tokens(token: &str, admin_token: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::app::config::{Config, Flags, Purpose, Surroundings, load};
+    use crate::app::config::{Config, ConfigSources, Flags, Purpose, load};
     use std::os::unix::fs::PermissionsExt;
 
     fn loaded(path: &Path) -> Config {
         let flags = Flags { config: Some(path.to_owned()), ..Flags::default() };
-        let around = Surroundings {
+        let around = ConfigSources {
             env: [("STRIPE_WEBHOOK_SECRET".to_owned(), "whsec_x".to_owned())].into(),
             working_directory: path.parent().unwrap().to_owned(),
             system_config: path.to_owned(),

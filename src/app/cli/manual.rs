@@ -3,7 +3,7 @@
 
 use clap_mangen::Man;
 
-use crate::app::cli::Failure;
+use crate::app::cli::CommandError;
 
 /// Whose completions.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(crate) fn completions(shell: &Shell, mut definition: clap::Command) -> Vec<u
 ///
 /// # Errors
 /// When it cannot be rendered.
-pub(crate) fn page(mut definition: clap::Command) -> Result<Vec<u8>, Failure> {
+pub(crate) fn page(mut definition: clap::Command) -> Result<Vec<u8>, CommandError> {
     definition.build();
     let man = Man::new(definition.clone());
     let mut page = Vec::new();

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::app::cli::{Failure, database, table};
+use crate::app::cli::{CommandError, database, table};
 use crate::app::config::Flags;
 use crate::base::clock::{Clock, SystemClock};
 use crate::store::engine::damage;
@@ -12,7 +12,7 @@ use crate::store::engine::schema::{self, CURRENT, Migrated};
 
 /// What to do with the schema.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum MigrateCommand {
     /// List the steps and whether the database has them
     #[command(after_help = "Example: tilld migrate status --database tilld.db")]
     Status,
@@ -32,11 +32,11 @@ pub(crate) enum Command {
 ///
 /// # Errors
 /// When the database cannot be used, or a step fails; then it is as it was.
-pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: MigrateCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let path = database::config(flags)?.database;
     let now_ms = SystemClock.now_ms();
     match command {
-        Command::Status => {
+        MigrateCommand::Status => {
             let steps = schema::status(&path)?;
             let row = |step: &schema::StepStatus| {
                 let state = if step.applied { "applied" } else { "not applied" };
@@ -44,15 +44,15 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
             };
             Ok(table::columns(out, &["SCHEMA", "STEP", "STATE"], &steps.iter().map(row).collect::<Vec<_>>())?)
         }
-        Command::Up => {
+        MigrateCommand::Up => {
             let _lock = if schema::version_of(&path)? < CURRENT { Some(alone_with(&path)?) } else { None };
             report(&schema::up(&path, now_ms)?, out)
         }
-        Command::Down { to } => {
+        MigrateCommand::Down { to } => {
             let from = schema::version_of(&path)?;
             if to > from {
                 let message = format!("--to {to}: the database has schema {from}; `tilld migrate up` brings it up");
-                return Err(Failure::wrong_use(message));
+                return Err(CommandError::wrong_use(message));
             }
             let _lock = if schema::version_of(&path)? > to { Some(alone_with(&path)?) } else { None };
             report(&schema::down(&path, to, now_ms)?, out)
@@ -62,13 +62,13 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
 
 /// The file may be changed: no daemon works on it, and it is whole. Where nothing is to be done, a daemon that runs is
 /// in nobody's way.
-fn alone_with(path: &Path) -> Result<Lock, Failure> {
+fn alone_with(path: &Path) -> Result<Lock, CommandError> {
     let lock = lock::take(path)?;
     damage::look(path)?;
     Ok(lock)
 }
 
-fn report(migrated: &Migrated, out: &mut dyn Write) -> Result<(), Failure> {
+fn report(migrated: &Migrated, out: &mut dyn Write) -> Result<(), CommandError> {
     if migrated.from == migrated.to {
         writeln!(out, "schema {}: nothing to do", migrated.to)?;
         return Ok(());

@@ -7,7 +7,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::app::cli::{Failure, database};
+use crate::app::cli::{CommandError, database};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
@@ -15,11 +15,11 @@ use crate::base::ids;
 use crate::notify::endpoints::{EndpointSettings, origin};
 use crate::notify::event_type::EventType;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
-use crate::store::outbox::Effect;
+use crate::store::outbox::OutboxEffect;
 
 /// What to try out.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum NotifyCommand {
     /// Send one signed test event to a configured endpoint, or one test mail, and print the answer
     #[command(
         after_help = "Example: tilld notify test https://app.example.com/hooks/tilld\n         tilld notify test me@example.com"
@@ -35,7 +35,7 @@ pub(crate) enum Command {
 ///
 /// # Errors
 /// A target that is not configured; or it was not taken.
-pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let now_ms = SystemClock.now_ms();
     let is_mail = target.contains('@') && !target.contains("://");
@@ -48,31 +48,31 @@ pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(
         DeliveryOutcome::NotTried => "it was broken off".to_owned(),
         DeliveryOutcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
     };
-    Err(Failure::failed(format!("the test was not taken: {why}")))
+    Err(CommandError::failed(format!("the test was not taken: {why}")))
 }
 
-fn event(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, Failure> {
+fn event(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, CommandError> {
     let webhook = find(target, config)?;
     let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
     let payload = json!({"type": EventType::Test.as_str(), "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
     Ok(daemon::sender(webhook).send(&effect(payload.to_string(), now_ms)?, now_ms))
 }
 
-fn mail(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, Failure> {
-    let mailer = daemon::mailer_of(config).map_err(|error| Failure::wrong_use(error.to_string()))?;
+fn mail(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, CommandError> {
+    let mailer = daemon::mailer_of(config).map_err(|error| CommandError::wrong_use(error.to_string()))?;
     let Some(mailer) = mailer else {
-        return Err(Failure::wrong_use("no mail can be sent: set notify.from and notify.smtp.host"));
+        return Err(CommandError::wrong_use("no mail can be sent: set notify.from and notify.smtp.host"));
     };
     let mail = NoticeMail { notice: Notice::Test {}, to: Some(target.to_owned()), user: Addressee::default() };
     Ok(daemon::mailing(mailer)(&effect(mail.payload()?, now_ms)?, now_ms))
 }
 
-fn effect(payload: String, now_ms: i64) -> Result<Effect, Failure> {
+fn effect(payload: String, now_ms: i64) -> Result<OutboxEffect, CommandError> {
     let dedupe_key = ids::random_token("test:")?;
-    Ok(Effect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
+    Ok(OutboxEffect { id: 0, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: now_ms })
 }
 
-fn find<'a>(target: &str, config: &'a Config) -> Result<&'a EndpointSettings, Failure> {
+fn find<'a>(target: &str, config: &'a Config) -> Result<&'a EndpointSettings, CommandError> {
     let webhooks = &config.endpoints;
     webhooks.iter().find(|webhook| webhook.url == target).ok_or_else(|| {
         // Their paths may hold tokens.
@@ -80,7 +80,7 @@ fn find<'a>(target: &str, config: &'a Config) -> Result<&'a EndpointSettings, Fa
         let known =
             if known.is_empty() { "there is none".to_owned() } else { format!("they are at {}", known.join(", ")) };
         let target = if target.contains("://") { origin(target) } else { "the target".to_owned() };
-        Failure::wrong_use(format!(
+        CommandError::wrong_use(format!(
             "{target} is not the URL of a [[notify.webhook]] as the configuration has it: {known}"
         ))
     })

@@ -4,20 +4,20 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::app::cli::table::{self, List, Page, cell, time_ms};
-use crate::app::cli::{Failure, database, reach};
+use crate::app::cli::table::{self, ListOptions, PageOptions, cell, time_ms};
+use crate::app::cli::{CommandError, database, reach};
 use crate::app::config::Flags;
 use crate::app::daemon;
 use crate::jobs::operator;
 use crate::notify::resync;
-use crate::store::outbox::rows::{self, Filter, OutboxRow};
-use crate::store::webhook_endpoints::{self, Endpoint};
-use crate::store::{Reader, Store};
+use crate::store::outbox::rows::{self, OutboxFilter, OutboxRow};
+use crate::store::webhook_endpoints::{self, EndpointState};
+use crate::store::{Store, StoreReader};
 
 /// What to do with them.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
-    /// List the outbox, newest first
+pub(crate) enum OutboxCommand {
+    /// ListOptions the outbox, newest first
     #[command(after_help = "Example: tilld outbox list --kind webhook --status failed")]
     List {
         /// Only these
@@ -28,7 +28,7 @@ pub(crate) enum Command {
         status: Option<String>,
         /// How much, and how it is printed; --starting-after takes the number of a row
         #[command(flatten)]
-        page: Page,
+        page: PageOptions,
     },
     /// Show one row with its payload, and how its endpoint fares
     #[command(after_help = "Example: tilld outbox show 17")]
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     },
 }
 
-const LIST: List<OutboxRow> = List {
+const LIST: ListOptions<OutboxRow> = ListOptions {
     what: "rows",
     head: &["ID", "KIND", "STATUS", "ATTEMPTS", "DUE", "TARGET", "USER", "WHAT", "NOTE"],
     cells: |row| {
@@ -90,7 +90,7 @@ fn what(row: &OutboxRow) -> String {
     cell(name)
 }
 
-fn view(row: &OutboxRow, endpoint: Option<&Endpoint>) -> Value {
+fn view(row: &OutboxRow, endpoint: Option<&EndpointState>) -> Value {
     let mut shown = json!({
         "id": row.id, "kind": row.kind, "status": row.status, "what": what(row), "target": row.target,
         "user_id": row.user_id, "attempts": row.attempts, "due_ms": row.due_ms, "note": row.error,
@@ -110,37 +110,37 @@ fn view(row: &OutboxRow, endpoint: Option<&Endpoint>) -> Value {
 ///
 /// # Errors
 /// A row that there is not, or that cannot be treated so; or a database that cannot be used.
-pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: OutboxCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     match command {
-        Command::List { kind, status, page } => {
+        OutboxCommand::List { kind, status, page } => {
             let before = page.starting_after.as_deref().map(str::parse).transpose();
-            let before = before.map_err(|_| Failure::wrong_use("--starting-after takes the number of a row"))?;
-            let filter = Filter { kind: kind.as_deref(), status: status.as_deref(), before };
+            let before = before.map_err(|_| CommandError::wrong_use("--starting-after takes the number of a row"))?;
+            let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), before };
             let found = database::with_store(&config, |store| {
                 Ok(store.read(|reader| rows::list(reader, filter, page.fetch()))?)
             })?;
             page.print(&found, &LIST, out)
         }
-        Command::Show { id, json } => {
+        OutboxCommand::Show { id, json } => {
             let found = database::with_store(&config, |store| {
                 Ok(store.read(|reader| Ok((rows::find(reader, id)?, endpoint_of(reader, id)?)))?)
             })?;
             let (Some(row), endpoint) = found else { return Err(unknown(id)) };
             print(&row, endpoint.as_ref(), json, out)
         }
-        Command::Retry { ids } => {
+        OutboxCommand::Retry { ids } => {
             let count = ids.len();
             database::with_store(&config, |store| retry(store, ids))?;
             writeln!(out, "to be delivered again: {count}")?;
             Ok(writeln!(out, "{}", delivered_when(&config))?)
         }
-        Command::Resync { url } => {
+        OutboxCommand::Resync { url } => {
             let count = resync(&config, &url)?;
             writeln!(out, "users whose present answer is told: {count}")?;
             Ok(writeln!(out, "{}", delivered_when(&config))?)
         }
-        Command::Discard { id, reason } => {
+        OutboxCommand::Discard { id, reason } => {
             let operator = database::operator();
             database::with_store(&config, |store| {
                 known(store, id)?;
@@ -148,22 +148,22 @@ pub(crate) fn run(command: Command, flags: &Flags, out: &mut dyn Write) -> Resul
                     return Ok(());
                 }
                 let message = format!("row {id} was delivered, is being delivered now, or was discarded before");
-                Err(Failure::failed(message))
+                Err(CommandError::failed(message))
             })?;
             Ok(writeln!(out, "discarded: {id}")?)
         }
     }
 }
 
-fn endpoint_of(reader: &Reader, id: i64) -> Result<Option<Endpoint>, crate::store::StoreError> {
+fn endpoint_of(reader: &StoreReader, id: i64) -> Result<Option<EndpointState>, crate::store::StoreError> {
     let target = rows::find(reader, id)?.and_then(|row| row.target);
     target.map_or(Ok(None), |target| webhook_endpoints::find(reader, &target))
 }
 
-fn resync(config: &crate::app::config::Config, url: &str) -> Result<usize, Failure> {
+fn resync(config: &crate::app::config::Config, url: &str) -> Result<usize, CommandError> {
     let context = daemon::context(config);
     if !resync::wants_answers(&context.notices, url) {
-        return Err(Failure::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
+        return Err(CommandError::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
     }
     let operator = database::operator();
     database::with_store(config, |store| {
@@ -174,7 +174,7 @@ fn resync(config: &crate::app::config::Config, url: &str) -> Result<usize, Failu
 }
 
 /// All of them, or none.
-fn retry(store: &Store, ids: Vec<i64>) -> Result<(), Failure> {
+fn retry(store: &Store, ids: Vec<i64>) -> Result<(), CommandError> {
     ids.iter().try_for_each(|id| known(store, *id))?;
     let operator = database::operator();
     let busy = store.write(move |tx| {
@@ -186,30 +186,35 @@ fn retry(store: &Store, ids: Vec<i64>) -> Result<(), Failure> {
         }
         Ok(busy)
     })?;
-    if busy.is_empty() { Ok(()) } else { Err(Failure::failed(busy.join("\n"))) }
+    if busy.is_empty() { Ok(()) } else { Err(CommandError::failed(busy.join("\n"))) }
 }
 
 /// Refuses a row that there is not, or that is none of a mail or an event.
-fn known(store: &Store, id: i64) -> Result<(), Failure> {
+fn known(store: &Store, id: i64) -> Result<(), CommandError> {
     let row = store.read(|reader| rows::find(reader, id))?.ok_or_else(|| unknown(id))?;
     if row.kind == "stripe_call" {
-        return Err(Failure::failed(format!("row {id} is a call to Stripe, which the daemon sees to by itself")));
+        return Err(CommandError::failed(format!("row {id} is a call to Stripe, which the daemon sees to by itself")));
     }
     Ok(())
 }
 
-fn unknown(id: i64) -> Failure {
-    Failure::failed(format!("there is no row {id}; `tilld outbox list` shows them"))
+fn unknown(id: i64) -> CommandError {
+    CommandError::failed(format!("there is no row {id}; `tilld outbox list` shows them"))
 }
 
 fn delivered_when(config: &crate::app::config::Config) -> &'static str {
     match reach::of(&config.listen.private) {
-        reach::Reach::Daemon => "the daemon delivers now",
+        reach::DaemonReach::Daemon => "the daemon delivers now",
         _ => "delivered by the running daemon, else at the next start",
     }
 }
 
-fn print(row: &OutboxRow, endpoint: Option<&Endpoint>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(
+    row: &OutboxRow,
+    endpoint: Option<&EndpointState>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     if json {
         let mut shown = view(row, endpoint);
         shown["payload"] = serde_json::from_str(&row.payload).unwrap_or(Value::Null);

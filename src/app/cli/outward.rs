@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::app::cli::Failure;
+use crate::app::cli::CommandError;
 use crate::app::config::Config;
 use crate::app::daemon;
 use crate::base::clock::SystemClock;
 use crate::base::thread::{Pulse, Stopper, stopper};
-use crate::outward::sync::{Means, SyncError};
+use crate::outward::sync::{SyncError, SyncTools};
 use crate::store::Store;
 use crate::store::engine::lock;
 use crate::stripe::client::Client;
@@ -20,9 +20,9 @@ use crate::stripe::client::Client;
 ///
 /// # Errors
 /// Without `stripe.api_key`, or when a key of `[stripe]` cannot be used.
-pub(crate) fn client(config: &Config) -> Result<Client, Failure> {
+pub(crate) fn client(config: &Config) -> Result<Client, CommandError> {
     let no_key = || {
-        Failure::wrong_use(
+        CommandError::wrong_use(
             "no stripe.api_key: set STRIPE_API_KEY, or api_key in [stripe]; without it Stripe cannot be asked",
         )
     };
@@ -36,14 +36,14 @@ pub(crate) fn client(config: &Config) -> Result<Client, Failure> {
             settings.calls_per_s
         );
     }
-    Client::new(settings).map_err(|error| Failure::wrong_use(error.to_string()))
+    Client::new(settings).map_err(|error| CommandError::wrong_use(error.to_string()))
 }
 
 /// What `sync` works with. The stopper ends it when dropped.
 #[must_use]
-pub(crate) fn means(config: &Config, store: &Store, client: Client) -> (Means, Stopper) {
+pub(crate) fn means(config: &Config, store: &Store, client: Client) -> (SyncTools, Stopper) {
     let (stopper, stop) = stopper();
-    let means = Means {
+    let means = SyncTools {
         store: store.clone(),
         client,
         clock: Arc::new(SystemClock),
@@ -54,16 +54,16 @@ pub(crate) fn means(config: &Config, store: &Store, client: Client) -> (Means, S
     (means, stopper)
 }
 
-impl From<SyncError> for Failure {
+impl From<SyncError> for CommandError {
     fn from(error: SyncError) -> Self {
         Self::failed(error.to_string())
     }
 }
 
 /// Shows how far long work has come: a bar on a terminal, one line per page otherwise.
-pub(crate) struct Progress(Option<ProgressBar>);
+pub(crate) struct WorkProgress(Option<ProgressBar>);
 
-impl Progress {
+impl WorkProgress {
     /// `total`: how much there is, where that can be estimated.
     #[must_use]
     pub(crate) fn new(total: Option<u64>) -> Self {

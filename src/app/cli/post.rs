@@ -23,7 +23,7 @@ const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct DaemonAnswer {
     /// Its status.
     pub status: u16,
     /// Its body.
@@ -58,7 +58,7 @@ pub enum PostError {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum DaemonAddress {
     Tcp(String),
     Unix(String),
 }
@@ -67,11 +67,11 @@ enum Place {
 ///
 /// # Errors
 /// When the URL is not one of a local daemon, or nobody answers there.
-pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, PostError> {
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<DaemonAnswer, PostError> {
     let (place, path) = target(url)?;
     let (address, host, agent) = match &place {
-        Place::Tcp(address) => (address, address.as_str(), Agent::new_with_config(config())),
-        Place::Unix(path) => {
+        DaemonAddress::Tcp(address) => (address, address.as_str(), Agent::new_with_config(config())),
+        DaemonAddress::Unix(path) => {
             let connector = ().chain(UnixConnector::new(path));
             (path, "localhost", Agent::with_parts(config(), connector, Nowhere))
         }
@@ -88,11 +88,11 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> R
     answer.map_err(|error| lost(address, error))
 }
 
-fn exchange(agent: &Agent, request: Request<impl AsSendBody>) -> Result<Answer, ureq::Error> {
+fn exchange(agent: &Agent, request: Request<impl AsSendBody>) -> Result<DaemonAnswer, ureq::Error> {
     let response = agent.run(request)?;
     let status = response.status().as_u16();
     let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(DaemonAnswer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn config() -> Config {
@@ -114,7 +114,7 @@ fn config() -> Config {
 ///
 /// # Errors
 /// As in [`send`].
-pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, PostError> {
+pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<DaemonAnswer, PostError> {
     send("POST", url, headers, body)
 }
 
@@ -148,28 +148,28 @@ fn is_of_connection(kind: ErrorKind) -> bool {
     matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | NotConnected | WriteZero)
 }
 
-fn target(url: &str) -> Result<(Place, String), PostError> {
+fn target(url: &str) -> Result<(DaemonAddress, String), PostError> {
     if url.starts_with("https:") {
         return Err(PostError::Https(url.to_owned()));
     }
     let found = url.strip_prefix("unix:").map_or_else(|| tcp_target(url), unix_target);
-    let sound = |(_, path): &(Place, String)| path.bytes().all(|byte| byte.is_ascii_graphic());
+    let sound = |(_, path): &(DaemonAddress, String)| path.bytes().all(|byte| byte.is_ascii_graphic());
     found.filter(sound).ok_or_else(|| PostError::Url(url.to_owned()))
 }
 
-fn unix_target(rest: &str) -> Option<(Place, String)> {
+fn unix_target(rest: &str) -> Option<(DaemonAddress, String)> {
     let (socket, path) = rest.split_once(":/")?;
-    socket.starts_with('/').then(|| (Place::Unix(socket.to_owned()), format!("/{path}")))
+    socket.starts_with('/').then(|| (DaemonAddress::Unix(socket.to_owned()), format!("/{path}")))
 }
 
-fn tcp_target(url: &str) -> Option<(Place, String)> {
+fn tcp_target(url: &str) -> Option<(DaemonAddress, String)> {
     let rest = url.strip_prefix("http://")?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
     let slash = if path.starts_with('/') { "" } else { "/" };
-    Some((Place::Tcp(authority), format!("{slash}{path}")))
+    Some((DaemonAddress::Tcp(authority), format!("{slash}{path}")))
 }
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
         (format!("http://{address}/hook?x=1"), Threads::default().spawn("server", work).unwrap())
     }
 
-    fn post_to(answer: &'static [u8]) -> Result<Answer, PostError> {
+    fn post_to(answer: &'static [u8]) -> Result<DaemonAnswer, PostError> {
         let (url, server) = tcp_server(answer);
         let answer = post(&url, &[("Stripe-Signature", "t=1")], b"{}");
         server.join();
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn an_answer_of_any_status_is_returned_with_its_body() {
         let answer = post_to(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 3\r\n\r\nno!").unwrap();
-        assert_eq!(answer, Answer { status: 400, body: "no!".to_owned() });
+        assert_eq!(answer, DaemonAnswer { status: 400, body: "no!".to_owned() });
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn chunks_are_joined_and_must_come_to_their_end() {
         let whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n1;x=y\r\n!\r\n0\r\n\r\n";
-        assert_eq!(post_to(whole).unwrap(), Answer { status: 200, body: "no!".to_owned() });
+        assert_eq!(post_to(whole).unwrap(), DaemonAnswer { status: 200, body: "no!".to_owned() });
         for end in [whole.len() - 20, whole.len() - 12, whole.len() - 7, whole.len() - 5] {
             let error = post_to(&whole[..end]).unwrap_err().to_string();
             assert!(error.contains("the connection ended within the answer"), "{end}: {error}");
@@ -309,11 +309,11 @@ mod tests {
 
     #[test]
     fn addresses_are_http_or_a_socket() {
-        let tcp = |address: &str, path: &str| (Place::Tcp(address.to_owned()), path.to_owned());
+        let tcp = |address: &str, path: &str| (DaemonAddress::Tcp(address.to_owned()), path.to_owned());
         assert_eq!(target("http://127.0.0.1:1/a/b").unwrap(), tcp("127.0.0.1:1", "/a/b"));
         assert_eq!(target("http://localhost").unwrap(), tcp("localhost:80", "/"));
         assert_eq!(target("http://[::1]?x=/y").unwrap(), tcp("[::1]:80", "/?x=/y"));
-        let unix = (Place::Unix("/run/t.sock".to_owned()), "/hook".to_owned());
+        let unix = (DaemonAddress::Unix("/run/t.sock".to_owned()), "/hook".to_owned());
         assert_eq!(target("unix:/run/t.sock:/hook").unwrap(), unix);
         for wrong in
             ["ftp://x/", "127.0.0.1:4242", "unix:/run/t.sock", "unix:t.sock:/", "http://x/a b", "http://x/\r\n"]

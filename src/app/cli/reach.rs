@@ -9,7 +9,7 @@ use crate::base::address::Address;
 
 /// What was found at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum DaemonReach {
     /// A daemon.
     Daemon,
     /// Something else, by the words of its answer.
@@ -29,15 +29,15 @@ pub(crate) fn url(address: &dyn fmt::Display, path: &str) -> String {
 
 /// Asks for `/healthz`, which both listeners have.
 #[must_use]
-pub(crate) fn of(address: &Address) -> Reach {
+pub(crate) fn of(address: &Address) -> DaemonReach {
     if matches!(address, Address::Tcp(text) if text.ends_with(":0")) {
-        return Reach::Unknown;
+        return DaemonReach::Unknown;
     }
     match post::send("GET", &url(address, "/healthz"), &[], &[]) {
-        Ok(answer) if answer.status == 200 && answer.body.trim() == "ok" => Reach::Daemon,
-        Ok(answer) => Reach::Stranger(format!("status {}", answer.status)),
-        Err(post::PostError::Refused { .. }) => Reach::Nobody,
-        Err(error) => Reach::Stranger(error.to_string()),
+        Ok(answer) if answer.status == 200 && answer.body.trim() == "ok" => DaemonReach::Daemon,
+        Ok(answer) => DaemonReach::Stranger(format!("status {}", answer.status)),
+        Err(post::PostError::Refused { .. }) => DaemonReach::Nobody,
+        Err(error) => DaemonReach::Stranger(error.to_string()),
     }
 }
 
@@ -46,8 +46,10 @@ pub(crate) fn of(address: &Address) -> Reach {
 pub(crate) fn projected_when(config: &Config) -> String {
     let private = &config.listen.private;
     match of(private) {
-        Reach::Daemon => "the daemon projects them now".to_owned(),
-        Reach::Unknown => "projected by the running daemon, else at the next start".to_owned(),
-        Reach::Nobody | Reach::Stranger(_) => format!("no daemon answers at {private}: projected at the next start"),
+        DaemonReach::Daemon => "the daemon projects them now".to_owned(),
+        DaemonReach::Unknown => "projected by the running daemon, else at the next start".to_owned(),
+        DaemonReach::Nobody | DaemonReach::Stranger(_) => {
+            format!("no daemon answers at {private}: projected at the next start")
+        }
     }
 }

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use crate::app::cli::{Failure, database, table};
+use crate::app::cli::{CommandError, database, table};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
-use crate::jobs::rebuild::{self, RebuildError, Rebuilt, Task};
+use crate::jobs::rebuild::{self, RebuildError, RebuildTask, Rebuilt};
 use crate::objects::rebuild::Difference;
 use crate::store::engine::lock;
 use crate::store::engine::{damage, replace, schema};
 
 /// From what, and where to.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub struct RebuildArguments {
     /// The file with the log [default: the configured database]
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub struct Arguments {
     json: bool,
 }
 
-impl From<RebuildError> for Failure {
+impl From<RebuildError> for CommandError {
     fn from(error: RebuildError) -> Self {
         Self::failed(error.to_string())
     }
@@ -42,12 +42,15 @@ impl From<RebuildError> for Failure {
 ///
 /// # Errors
 /// When a file cannot be used, a daemon runs on the one that would be replaced, or the check finds something.
-pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn run(arguments: &RebuildArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     daemon::start_logging(&config);
     let from = arguments.from.as_deref().unwrap_or(&config.database);
     if !from.is_file() {
-        return Err(Failure::failed(format!("there is no database {}: give --from or --database", from.display())));
+        return Err(CommandError::failed(format!(
+            "there is no database {}: give --from or --database",
+            from.display()
+        )));
     }
     match &arguments.into {
         _ if arguments.check => check(arguments, (from, &config), out),
@@ -60,13 +63,13 @@ pub fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<
 }
 
 /// Makes the file at `into`; half of one is taken away again.
-fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, Failure> {
+fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, CommandError> {
     if into.exists() {
-        return Err(Failure::failed(format!("{} is there already; it is not overwritten", into.display())));
+        return Err(CommandError::failed(format!("{} is there already; it is not overwritten", into.display())));
     }
-    let progress = Progress::new();
+    let progress = RebuildProgress::new();
     let context = daemon::context(config);
-    let task = Task { from, into, context: &context, now_ms: SystemClock.now_ms() };
+    let task = RebuildTask { from, into, context: &context, now_ms: SystemClock.now_ms() };
     let done = rebuild::rebuild(task, &|done, total| progress.show(done, total));
     progress.finish();
     if done.is_err() {
@@ -75,7 +78,11 @@ fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, Failure> 
     Ok(done?)
 }
 
-fn replace(arguments: &Arguments, (from, config): (&Path, &Config), out: &mut dyn Write) -> Result<(), Failure> {
+fn replace(
+    arguments: &RebuildArguments,
+    (from, config): (&Path, &Config),
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     let path = &config.database;
     let _lock = lock::take(path)?;
     if path.exists() {
@@ -90,7 +97,7 @@ fn replace(arguments: &Arguments, (from, config): (&Path, &Config), out: &mut dy
     report(arguments, done, &said, out)
 }
 
-fn report(arguments: &Arguments, done: Rebuilt, said: &str, out: &mut dyn Write) -> Result<(), Failure> {
+fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     if arguments.json {
         let line = json!({"events": done.events, "failed": done.failed, "readings": done.readings,
             "changed_answers": done.changed});
@@ -111,15 +118,19 @@ fn report(arguments: &Arguments, done: Rebuilt, said: &str, out: &mut dyn Write)
     match done.failed {
         0 => Ok(()),
         failed => {
-            Err(Failure::failed(format!("{failed} events could not be projected: see `tilld dead-letters list`")))
+            Err(CommandError::failed(format!("{failed} events could not be projected: see `tilld dead-letters list`")))
         }
     }
 }
 
-fn check(arguments: &Arguments, (from, config): (&Path, &Config), out: &mut dyn Write) -> Result<(), Failure> {
+fn check(
+    arguments: &RebuildArguments,
+    (from, config): (&Path, &Config),
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     let part = damage::beside(from, &format!(".check-{}.part", std::process::id()));
-    let (progress, context) = (Progress::new(), daemon::context(config));
-    let task = Task { from, into: &part, context: &context, now_ms: SystemClock.now_ms() };
+    let (progress, context) = (RebuildProgress::new(), daemon::context(config));
+    let task = RebuildTask { from, into: &part, context: &context, now_ms: SystemClock.now_ms() };
     let outcome = rebuild::check(task, &|done, total| progress.show(done, total));
     progress.finish();
     replace::remove_all(&part);
@@ -132,10 +143,10 @@ fn check(arguments: &Arguments, (from, config): (&Path, &Config), out: &mut dyn 
         }
         return Ok(());
     }
-    Err(Failure::failed(format!("{} values differ; `tilld rebuild` makes the tables again", found.len())))
+    Err(CommandError::failed(format!("{} values differ; `tilld rebuild` makes the tables again", found.len())))
 }
 
-fn print(arguments: &Arguments, found: &[Difference], out: &mut dyn Write) -> Result<(), Failure> {
+fn print(arguments: &RebuildArguments, found: &[Difference], out: &mut dyn Write) -> Result<(), CommandError> {
     if arguments.json {
         for one in found {
             let line = json!({"table": one.table, "key": one.key, "column": one.column, "present": one.present,
@@ -156,9 +167,9 @@ fn print(arguments: &Arguments, found: &[Difference], out: &mut dyn Write) -> Re
 }
 
 /// A bar on a terminal, one line for each ten thousand events otherwise.
-struct Progress(Option<ProgressBar>);
+struct RebuildProgress(Option<ProgressBar>);
 
-impl Progress {
+impl RebuildProgress {
     /// Events between two lines.
     const LINE: u64 = 10_000;
 

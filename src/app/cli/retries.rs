@@ -2,21 +2,21 @@
 
 use std::io::Write;
 
-use crate::app::cli::table::{List, Page, time_ms};
-use crate::app::cli::{Failure, database};
+use crate::app::cli::table::{ListOptions, PageOptions, time_ms};
+use crate::app::cli::{CommandError, database};
 use crate::app::config::Flags;
 use crate::http::admin;
 use crate::store::retries::{self, Retry};
 
 /// What to do with the queue.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
-    /// List the queue, earliest due first
+pub(crate) enum RetriesCommand {
+    /// ListOptions the queue, earliest due first
     #[command(after_help = "Example: tilld retries list --json")]
-    List(Page),
+    List(PageOptions),
 }
 
-const LIST: List<Retry> = List {
+const LIST: ListOptions<Retry> = ListOptions {
     what: "retries",
     head: &["ID", "TYPE", "ATTEMPTS", "NEXT", "ERROR"],
     cells: |row| {
@@ -31,7 +31,7 @@ const LIST: List<Retry> = List {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn list(page: &Page, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn list(page: &PageOptions, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let rows = database::with_store(&config, |store| {
         Ok(store.read(|reader| retries::list(reader, page.starting_after.as_deref(), page.fetch()))?)

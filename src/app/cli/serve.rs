@@ -1,12 +1,12 @@
 //! `tilld serve`: the daemon in the foreground.
 
-use crate::app::cli::Failure;
-use crate::app::config::{self, Flags, Purpose, Surroundings};
+use crate::app::cli::CommandError;
+use crate::app::config::{self, ConfigSources, Flags, Purpose};
 use crate::app::daemon;
 
 /// Flags of `tilld serve` and `tilld dev`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ServeArguments {
     /// What is logged: error, warn, info, debug, trace, or by module
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     private_listen: Option<String>,
 }
 
-impl Arguments {
+impl ServeArguments {
     /// These flags on top of the global ones.
     #[must_use]
     pub(crate) fn onto(self, flags: &Flags) -> Flags {
@@ -30,8 +30,8 @@ impl Arguments {
 ///
 /// # Errors
 /// A wrong configuration; or it did not start, or ended badly.
-pub(crate) fn run(arguments: Arguments, flags: &Flags) -> Result<(), Failure> {
-    let config = config::load(&arguments.onto(flags), &Surroundings::of_process(), Purpose::Serve)?;
+pub(crate) fn run(arguments: ServeArguments, flags: &Flags) -> Result<(), CommandError> {
+    let config = config::load(&arguments.onto(flags), &ConfigSources::of_process(), Purpose::Serve)?;
     daemon::start_logging(&config);
     Ok(daemon::run(&config)?)
 }

@@ -4,18 +4,18 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use crate::app::cli::{Failure, database, outward, table};
+use crate::app::cli::{CommandError, database, outward, table};
 use crate::app::config::Flags;
 use crate::app::daemon;
 use crate::base::object_kind::ObjectKind;
 use crate::objects::kinds;
-use crate::outward::sync::backfill::{self, Order};
-use crate::outward::sync::{Means, SyncError, catch_up};
-use crate::store::sync_runs::Progress;
+use crate::outward::sync::backfill::{self, BackfillOrder};
+use crate::outward::sync::{SyncError, SyncTools, catch_up};
+use crate::store::sync_runs::SyncProgress;
 
 /// What to read.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct SyncArguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = parse_kind)]
     types: Vec<&'static ObjectKind>,
@@ -37,23 +37,23 @@ pub(crate) fn parse_kind(name: &str) -> Result<&'static ObjectKind, String> {
 ///
 /// # Errors
 /// When Stripe or the database does not allow it; the next call goes on from there.
-pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &SyncArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
     daemon::start_logging(&config);
-    let order = Order::of(&arguments.types, arguments.restart);
+    let order = BackfillOrder::of(&arguments.types, arguments.restart);
     let done = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);
         if order.is_whole() {
             events_first(&means)?;
         }
-        let shown = outward::Progress::new(None);
+        let shown = outward::WorkProgress::new(None);
         let counts: Mutex<Vec<(String, u32)>> = Mutex::default();
         let done = backfill::run(&means, &order, &|progress| report(&shown, &counts, progress));
         shown.finish();
         Ok(done?)
     })?;
-    let row = |progress: &Progress| {
+    let row = |progress: &SyncProgress| {
         vec![
             progress.kind.clone(),
             progress.pages.to_string(),
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> 
 }
 
 /// A key that may not read events can read objects all the same.
-fn events_first(means: &Means) -> Result<(), SyncError> {
+fn events_first(means: &SyncTools) -> Result<(), SyncError> {
     match catch_up::events(means, &|| ()) {
         Ok(caught) => {
             if caught.new > 0 {
@@ -86,7 +86,7 @@ fn events_first(means: &Means) -> Result<(), SyncError> {
 }
 
 /// A page is done; how many objects it had follows from what was told before.
-fn report(shown: &outward::Progress, counts: &Mutex<Vec<(String, u32)>>, progress: &Progress) {
+fn report(shown: &outward::WorkProgress, counts: &Mutex<Vec<(String, u32)>>, progress: &SyncProgress) {
     // Nothing panics while holding it.
     let Ok(mut counts) = counts.lock() else { return };
     let before = match counts.iter_mut().find(|(kind, _)| *kind == progress.kind) {

@@ -6,7 +6,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::app::cli::Failure;
+use crate::app::cli::CommandError;
 
 /// What stands between two columns.
 const GAP: &str = "  ";
@@ -19,7 +19,7 @@ const MAX_LIMIT: i64 = 100_000;
 
 /// Flags that every list has.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Page {
+pub(crate) struct PageOptions {
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(u32).range(1..=MAX_LIMIT))]
     pub(crate) limit: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Page {
 }
 
 /// A list for people and for programs.
-pub(crate) struct List<'a, T> {
+pub(crate) struct ListOptions<'a, T> {
     /// What its rows are called, in the plural.
     pub(crate) what: &'a str,
     /// Names of the columns.
@@ -45,18 +45,18 @@ pub(crate) struct List<'a, T> {
     pub(crate) id: fn(&T) -> &str,
 }
 
-impl Page {
+impl PageOptions {
     /// How many rows to read: one more than shown tells whether there are more.
     #[must_use]
     pub(crate) fn fetch(&self) -> u32 {
         self.limit.saturating_add(1)
     }
 
-    /// Prints at most [`Page::limit`] of the rows, and on standard error how to see what follows.
+    /// Prints at most [`PageOptions::limit`] of the rows, and on standard error how to see what follows.
     ///
     /// # Errors
     /// When it cannot be printed.
-    pub(crate) fn print<T>(&self, rows: &[T], list: &List<T>, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn print<T>(&self, rows: &[T], list: &ListOptions<T>, out: &mut dyn Write) -> Result<(), CommandError> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let shown = rows.get(..limit).unwrap_or(rows);
         if self.json {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use crate::app::cli::{Failure, database, post, reach, table};
+use crate::app::cli::{CommandError, database, post, reach, table};
 use crate::app::config::{Config, Flags};
 use crate::app::trigger::{self, ApiVersion, Spec, TriggerError};
 use crate::base::clock::{Clock, SystemClock};
@@ -19,7 +19,7 @@ const PRICE: &str = "price_tilld_pro";
 
 /// What to send, and where.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct TriggerArguments {
     /// The event's type; --list shows all
     #[arg(value_name = "EVENT", required_unless_present = "list")]
     event: Option<String>,
@@ -59,7 +59,7 @@ fn user_id(text: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// An unknown type, a path of --set that leads nowhere, no secret; nobody answers, or the answer is not 2xx.
-pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &TriggerArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     if arguments.list {
         let row = |(name, says): &(&str, &str)| vec![(*name).to_owned(), (*says).to_owned()];
         let rows: Vec<_> = trigger::event_types().iter().map(row).collect();
@@ -78,14 +78,14 @@ pub(crate) fn run(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> 
     if (200..300).contains(&answer.status) {
         return Ok(());
     }
-    Err(Failure::failed(format!("{} answered {}, so the event was not taken", target.url, answer.status)))
+    Err(CommandError::failed(format!("{} answered {}, so the event was not taken", target.url, answer.status)))
 }
 
 fn text<'a>(event: &'a Value, key: &str) -> &'a str {
     event.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn event(arguments: &Arguments, config: &Config, now_s: i64) -> Result<Value, Failure> {
+fn event(arguments: &TriggerArguments, config: &Config, now_s: i64) -> Result<Value, CommandError> {
     let planned = config.policy.plans.first().and_then(|plan| plan.price_ids.first());
     let nonce = ids::random_token("")?;
     let spec = Spec {
@@ -100,18 +100,20 @@ fn event(arguments: &Arguments, config: &Config, now_s: i64) -> Result<Value, Fa
     trigger::event(&spec).map_err(|error: TriggerError| error.into())
 }
 
-struct Target {
+struct TriggerTarget {
     url: String,
     secret: String,
 }
 
-fn target(arguments: &Arguments, config: &Config) -> Result<Target, Failure> {
+fn target(arguments: &TriggerArguments, config: &Config) -> Result<TriggerTarget, CommandError> {
     let endpoint: Option<&WebhookEndpoint> = config.stripe.webhooks.first();
     let configured = endpoint.and_then(|endpoint| endpoint.secrets.first()).map(|secret| secret.expose().to_owned());
     let secret = arguments.secret.clone().or(configured).ok_or_else(|| {
-        Failure::wrong_use("no webhook secret: give --secret, or set stripe.webhook[0].secrets in the configuration")
+        CommandError::wrong_use(
+            "no webhook secret: give --secret, or set stripe.webhook[0].secrets in the configuration",
+        )
     })?;
     let path = endpoint.map_or("/", |endpoint| endpoint.path.as_str());
     let url = arguments.url.clone().unwrap_or_else(|| reach::url(&config.listen.public, path));
-    Ok(Target { url, secret })
+    Ok(TriggerTarget { url, secret })
 }

@@ -8,11 +8,11 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::app::cli::table::{self, cell, time_ms, time_s};
-use crate::app::cli::{Failure, database, entitlement};
+use crate::app::cli::{CommandError, database, entitlement};
 use crate::app::config::{Config, Flags};
-use crate::base::entitlement::Answer;
+use crate::base::entitlement::EntitlementAnswer;
 use crate::http::api::views;
-use crate::objects::payment_failures::{self, Shown as PaymentFailure};
+use crate::objects::payment_failures::{self, PaymentFailureEntry};
 use crate::objects::subscription::{self, ShownSubscription};
 use crate::objects::user::{self, User};
 
@@ -21,15 +21,15 @@ const FAILURES: u32 = 100;
 
 /// What to do with a user.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum UserCommand {
     /// Show a user with entitlement, subscriptions and payment failures
     #[command(after_help = "Example: tilld user show alice --json")]
-    Show(Arguments),
+    Show(UserArguments),
     /// Say that a customer or a subscription is a user's; this counts before everything that Stripe's objects say
     #[command(
         after_help = "Example: tilld user link alice cus_123\n         tilld user link --from customers.csv --dry-run"
     )]
-    Link(link::Link),
+    Link(link::LinkArguments),
     /// Take that back: it is not, or no longer, this user's, whoever is named at Stripe
     #[command(after_help = "Example: tilld user unlink alice cus_123")]
     Unlink(link::Unlink),
@@ -39,17 +39,17 @@ pub(crate) enum Command {
 ///
 /// # Errors
 /// Those of the command.
-pub(crate) fn run(command: &Command, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(command: &UserCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     match command {
-        Command::Show(arguments) => show(arguments, flags, out),
-        Command::Link(arguments) => link::link(arguments, flags, out),
-        Command::Unlink(arguments) => link::unlink(arguments, flags, out),
+        UserCommand::Show(arguments) => show(arguments, flags, out),
+        UserCommand::Link(arguments) => link::link(arguments, flags, out),
+        UserCommand::Unlink(arguments) => link::unlink(arguments, flags, out),
     }
 }
 
 /// Whom to show, and how.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct UserArguments {
     /// The application's id of the user
     #[arg(value_name = "USER_ID")]
     id: String,
@@ -58,19 +58,19 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-struct Known {
+struct KnownUser {
     user: User,
-    answer: Answer,
+    answer: EntitlementAnswer,
     subscriptions: Vec<ShownSubscription>,
-    failures: Vec<PaymentFailure>,
-    links: Vec<links::Link>,
+    failures: Vec<PaymentFailureEntry>,
+    links: Vec<links::LinkRow>,
 }
 
 /// Prints what is known.
 ///
 /// # Errors
 /// An unknown user, or a database that cannot be used.
-fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+fn show(arguments: &UserArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let known = find(&config, &arguments.id)?;
     if !arguments.json {
@@ -78,7 +78,7 @@ fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(),
     }
     let all = json!({
         "user": views::user(&known.user),
-        "entitlement": views::Entitlement { user_id: &arguments.id, answer: &known.answer },
+        "entitlement": views::EntitlementView { user_id: &arguments.id, answer: &known.answer },
         "subscriptions": known.subscriptions.iter().map(views::subscription).collect::<Vec<_>>(),
         "links": known.links.iter().map(links::json).collect::<Vec<_>>(),
         "payment_failures": known.failures.iter().map(views::payment_failure).collect::<Vec<_>>(),
@@ -86,7 +86,7 @@ fn show(arguments: &Arguments, flags: &Flags, out: &mut dyn Write) -> Result<(),
     Ok(writeln!(out, "{all}")?)
 }
 
-fn find(config: &Config, id: &str) -> Result<Known, Failure> {
+fn find(config: &Config, id: &str) -> Result<KnownUser, CommandError> {
     let (user, subscriptions, failures, links) = database::with_store(config, |store| {
         Ok(store.read(|reader| {
             let failures = payment_failures::list_of_user(reader, id, None, FAILURES)?;
@@ -96,10 +96,10 @@ fn find(config: &Config, id: &str) -> Result<Known, Failure> {
         })?)
     })?;
     let user = user.ok_or_else(|| entitlement::unknown_user(id))?;
-    Ok(Known { user, answer: entitlement::answer(config, &subscriptions), subscriptions, failures, links })
+    Ok(KnownUser { user, answer: entitlement::answer(config, &subscriptions), subscriptions, failures, links })
 }
 
-fn print(known: &Known, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(known: &KnownUser, out: &mut dyn Write) -> Result<(), CommandError> {
     let (user, answer) = (&known.user, &known.answer);
     let valid_until = answer.valid_until.map(time_s);
     let pairs = [
@@ -120,7 +120,7 @@ fn print(known: &Known, out: &mut dyn Write) -> Result<(), Failure> {
     print_failures(&known.failures, out)
 }
 
-fn print_subscriptions(subscriptions: &[ShownSubscription], out: &mut dyn Write) -> Result<(), Failure> {
+fn print_subscriptions(subscriptions: &[ShownSubscription], out: &mut dyn Write) -> Result<(), CommandError> {
     if subscriptions.is_empty() {
         return Ok(());
     }
@@ -140,11 +140,11 @@ fn print_subscriptions(subscriptions: &[ShownSubscription], out: &mut dyn Write)
     Ok(table::columns(out, &["SUBSCRIPTION", "STATUS", "PRICE", "PERIOD END", "ENDS AT"], &rows)?)
 }
 
-fn print_failures(failures: &[PaymentFailure], out: &mut dyn Write) -> Result<(), Failure> {
+fn print_failures(failures: &[PaymentFailureEntry], out: &mut dyn Write) -> Result<(), CommandError> {
     if failures.is_empty() {
         return Ok(());
     }
-    let row = |row: &PaymentFailure| {
+    let row = |row: &PaymentFailureEntry| {
         vec![
             row.invoice_id.clone(),
             time_s(row.first_failed_at),

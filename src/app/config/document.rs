@@ -5,27 +5,27 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 /// By dotted key; a block of an array of tables has its number in the key, as in `plan[0].tier`.
-pub(super) type Entries = BTreeMap<String, Entry>;
+pub(super) type Entries = BTreeMap<String, DocumentEntry>;
 
 /// A value and the line that it starts on, counted from 1.
-pub(super) struct Entry {
+pub(super) struct DocumentEntry {
     pub(super) line: usize,
-    pub(super) value: Value,
+    pub(super) value: DocumentValue,
 }
 
 /// What a value can be here.
-pub(super) enum Value {
+pub(super) enum DocumentValue {
     Text(String),
     Integer(i64),
     Flag(bool),
-    List(Vec<Value>),
+    List(Vec<DocumentValue>),
     /// A section or block without keys.
     Empty,
     /// Of a type that no key has; its name.
     Other(&'static str),
 }
 
-impl Value {
+impl DocumentValue {
     /// Does it say nothing? As a section, that is: a blank text does.
     pub(super) fn is_empty(&self) -> bool {
         match self {
@@ -78,11 +78,11 @@ fn flatten(prefix: &str, table: &DeTable<'_>, line_of: &impl Fn(usize) -> usize,
                     let line = line_of(block.span().start);
                     match block.get_ref() {
                         DeValue::Table(table) => flatten_section(key, line, table, line_of, into),
-                        other => drop(into.insert(key, Entry { line, value: value_of(other) })),
+                        other => drop(into.insert(key, DocumentEntry { line, value: value_of(other) })),
                     }
                 }
             }
-            other => drop(into.insert(key, Entry { line, value: value_of(other) })),
+            other => drop(into.insert(key, DocumentEntry { line, value: value_of(other) })),
         }
     }
 }
@@ -95,7 +95,7 @@ fn flatten_section(
     into: &mut Entries,
 ) {
     if table.is_empty() {
-        into.insert(key, Entry { line, value: Value::Empty });
+        into.insert(key, DocumentEntry { line, value: DocumentValue::Empty });
     } else {
         flatten(&format!("{key}."), table, line_of, into);
     }
@@ -110,15 +110,15 @@ fn quoted_if_needed(name: &str) -> String {
     format!("{name:?}")
 }
 
-fn value_of(value: &DeValue<'_>) -> Value {
+fn value_of(value: &DeValue<'_>) -> DocumentValue {
     match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::String(text) => DocumentValue::Text(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other("a number beyond 64 bits"), Value::Integer),
-        DeValue::Array(items) => Value::List(items.iter().map(|item| value_of(item.get_ref())).collect()),
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Boolean(flag) => Value::Flag(*flag),
-        DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Table(_) => Value::Other("a section"),
+            .map_or(DocumentValue::Other("a number beyond 64 bits"), DocumentValue::Integer),
+        DeValue::Array(items) => DocumentValue::List(items.iter().map(|item| value_of(item.get_ref())).collect()),
+        DeValue::Float(_) => DocumentValue::Other("a number with a fraction"),
+        DeValue::Boolean(flag) => DocumentValue::Flag(*flag),
+        DeValue::Datetime(_) => DocumentValue::Other("a date"),
+        DeValue::Table(_) => DocumentValue::Other("a section"),
     }
 }

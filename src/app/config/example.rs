@@ -2,7 +2,7 @@
 //! hold a word about a single key: those stand in `sections`. Called by `tilld init`, and by the test that compares it with
 //! the file in the repository.
 
-use super::keys::{Form, Key, Section, Value};
+use super::keys::{ConfigKey, KeyForm, KeyValue, Section};
 use super::sections::SECTIONS;
 
 /// A space at which no line is broken.
@@ -29,27 +29,27 @@ pub(crate) fn example() -> String {
 fn section(section: &Section) -> String {
     let mut text = if section.about.is_empty() { String::new() } else { comment(section.about) };
     if !section.name.is_empty() {
-        let mark = if section.form == Form::RepeatedOrNone { "#" } else { "" };
+        let mark = if section.form == KeyForm::RepeatedOrNone { "#" } else { "" };
         text.push_str(&format!("{mark}{}\n", section.header()));
     }
     let keys: Vec<String> = section.keys.iter().map(key).collect();
     text + &keys.join("\n")
 }
 
-fn key(key: &Key) -> String {
+fn key(key: &ConfigKey) -> String {
     let name = key.name.rsplit('.').next().unwrap_or_default();
     let about = match key.value {
-        Value::Number { min, max, .. } => key.about.replace("{range}", &format!("{min} to {max}")),
+        KeyValue::Number { min, max, .. } => key.about.replace("{range}", &format!("{min} to {max}")),
         _ => key.about.to_owned(),
     };
     let mut words = vec![about];
     words.extend(key.credential.map(|_| match key.value {
-        Value::List(_) => format!("Or {name}_file, one per line or, as in a variable, comma-separated."),
+        KeyValue::List(_) => format!("Or {name}_file, one per line or, as in a variable, comma-separated."),
         _ => format!("Or {name}_file."),
     }));
     let mut sources: Vec<String> = key.env.iter().map(|name| (*name).to_owned()).collect();
     sources.extend(match key.value {
-        Value::List(_) if key.credential.is_none() && !sources.is_empty() => Some("comma-separated".to_owned()),
+        KeyValue::List(_) if key.credential.is_none() && !sources.is_empty() => Some("comma-separated".to_owned()),
         _ => key.credential.map(|credential| format!("credential {credential}")),
     });
     if !sources.is_empty() {
@@ -58,12 +58,12 @@ fn key(key: &Key) -> String {
     format!("{}#{name} = {}\n", comment(&words.join(" ")), value(&key.value))
 }
 
-fn value(value: &Value) -> String {
+fn value(value: &KeyValue) -> String {
     match value {
-        Value::Text(text) => format!("{text:?}"),
-        Value::Number { value, .. } => value.to_string(),
-        Value::Flag => "false".to_owned(),
-        Value::List(texts) => format!("{texts:?}"),
+        KeyValue::Text(text) => format!("{text:?}"),
+        KeyValue::Number { value, .. } => value.to_string(),
+        KeyValue::Flag => "false".to_owned(),
+        KeyValue::List(texts) => format!("{texts:?}"),
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     fn every_key_is_explained_and_every_number_with_its_range() {
         for key in SECTIONS.into_iter().flat_map(|section| section.keys) {
             assert!(!key.about.is_empty(), "{}", key.name);
-            assert_eq!(key.about.contains("{range}"), matches!(key.value, Value::Number { .. }), "{}", key.name);
+            assert_eq!(key.about.contains("{range}"), matches!(key.value, KeyValue::Number { .. }), "{}", key.name);
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ConfigFault {
     /// The dotted key, as `stripe.webhook[0].path`; blocks count from 0.
     pub(crate) key: String,
     /// Where the value came from: `config.toml:12`, an environment variable, a flag, a file. None:
@@ -15,7 +15,7 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}: {}", self.key, self.message)?;
         match &self.origin {
@@ -27,7 +27,7 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong, so that it can be put right in one go. Prints one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults(pub(crate) Vec<Fault>);
+pub struct Faults(pub(crate) Vec<ConfigFault>);
 
 impl std::error::Error for Faults {}
 

@@ -10,16 +10,16 @@ use super::sections::SECTIONS;
 pub(super) struct Section {
     /// Dotted; empty for the keys before the first section.
     pub(super) name: &'static str,
-    pub(super) form: Form,
+    pub(super) form: KeyForm,
     /// What stands above it in the example.
     pub(super) about: &'static str,
     /// In the order of the example.
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [ConfigKey],
 }
 
 /// How often a section stands in a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum KeyForm {
     Once,
     /// An array of tables. Environment variables and credentials speak of its first block.
     Repeated,
@@ -28,10 +28,10 @@ pub(super) enum Form {
 }
 
 /// One key of the configuration.
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// Dotted, without the numbers of blocks.
     pub(super) name: &'static str,
-    pub(super) value: Value,
+    pub(super) value: KeyValue,
     /// Is the value what counts if nobody gives one? Otherwise it is an example.
     pub(super) is_default: bool,
     /// Environment variables, the stronger first.
@@ -44,7 +44,7 @@ pub(super) struct Key {
 }
 
 /// The type of a key, with its default or an example.
-pub(super) enum Value {
+pub(super) enum KeyValue {
     Text(&'static str),
     Number { value: i64, min: i64, max: i64 },
     Flag,
@@ -52,40 +52,44 @@ pub(super) enum Value {
 }
 
 /// A text with a default.
-pub(super) const fn text(name: &'static str, default: &'static str) -> Key {
-    key(name, Value::Text(default), true)
+pub(super) const fn text(name: &'static str, default: &'static str) -> ConfigKey {
+    key(name, KeyValue::Text(default), true)
 }
 
 /// A whole number with a default, and its least and its greatest value.
-pub(super) const fn number(name: &'static str, value: i64, (min, max): (i64, i64)) -> Key {
-    key(name, Value::Number { value, min, max }, true)
+pub(super) const fn number(name: &'static str, value: i64, (min, max): (i64, i64)) -> ConfigKey {
+    key(name, KeyValue::Number { value, min, max }, true)
 }
 
 /// True or false; false if nobody says.
-pub(super) const fn flag(name: &'static str) -> Key {
-    key(name, Value::Flag, true)
+pub(super) const fn flag(name: &'static str) -> ConfigKey {
+    key(name, KeyValue::Flag, true)
 }
 
 /// Texts; in a variable they are separated by commas.
-pub(super) const fn list(name: &'static str, default: &'static [&'static str]) -> Key {
-    key(name, Value::List(default), true)
+pub(super) const fn list(name: &'static str, default: &'static [&'static str]) -> ConfigKey {
+    key(name, KeyValue::List(default), true)
 }
 
 /// One secret.
-pub(super) const fn secret(name: &'static str, example: &'static str, credential: &'static str) -> Key {
-    Key { credential: Some(credential), ..key(name, Value::Text(example), false) }
+pub(super) const fn secret(name: &'static str, example: &'static str, credential: &'static str) -> ConfigKey {
+    ConfigKey { credential: Some(credential), ..key(name, KeyValue::Text(example), false) }
 }
 
 /// Several secrets.
-pub(super) const fn secrets(name: &'static str, example: &'static [&'static str], credential: &'static str) -> Key {
-    Key { credential: Some(credential), ..key(name, Value::List(example), false) }
+pub(super) const fn secrets(
+    name: &'static str,
+    example: &'static [&'static str],
+    credential: &'static str,
+) -> ConfigKey {
+    ConfigKey { credential: Some(credential), ..key(name, KeyValue::List(example), false) }
 }
 
-const fn key(name: &'static str, value: Value, is_default: bool) -> Key {
-    Key { name, value, is_default, env: &[], credential: None, about: "" }
+const fn key(name: &'static str, value: KeyValue, is_default: bool) -> ConfigKey {
+    ConfigKey { name, value, is_default, env: &[], credential: None, about: "" }
 }
 
-impl Key {
+impl ConfigKey {
     /// Its value is an example; without one given there is none.
     pub(super) const fn no_default(self) -> Self {
         Self { is_default: false, ..self }
@@ -101,15 +105,15 @@ impl Key {
 }
 
 impl Section {
-    pub(super) const fn once(name: &'static str, about: &'static str, keys: &'static [Key]) -> Self {
-        Self { name, form: Form::Once, about, keys }
+    pub(super) const fn once(name: &'static str, about: &'static str, keys: &'static [ConfigKey]) -> Self {
+        Self { name, form: KeyForm::Once, about, keys }
     }
 
     /// The line that opens it.
     pub(super) fn header(&self) -> String {
         match self.form {
-            Form::Once => format!("[{}]", self.name),
-            Form::Repeated | Form::RepeatedOrNone => format!("[[{}]]", self.name),
+            KeyForm::Once => format!("[{}]", self.name),
+            KeyForm::Repeated | KeyForm::RepeatedOrNone => format!("[[{}]]", self.name),
         }
     }
 }
@@ -118,7 +122,7 @@ impl Section {
 pub(super) const PLANS_ENV: &str = "TILLD_PLANS";
 
 /// Every key there is.
-pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
     SECTIONS.into_iter().flat_map(|section| section.keys)
 }
 
@@ -135,7 +139,7 @@ pub(super) fn without_numbers(key: &str) -> String {
 }
 
 /// The description of a key, with or without the numbers of its blocks.
-pub(super) fn find(key: &str) -> Option<&'static Key> {
+pub(super) fn find(key: &str) -> Option<&'static ConfigKey> {
     let name = without_numbers(key);
     all().find(|known| known.name == name)
 }

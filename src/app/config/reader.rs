@@ -2,36 +2,40 @@
 //! is wrong with them. Must never put a secret into a fault. Called by `sections` and `plans`, who
 //! know what the keys mean.
 
-use super::document::{self, Entries, Value};
-use super::fault::{Fault, Faults};
-use super::keys::{self, Key};
+use super::document::{self, DocumentValue, Entries};
+use super::fault::{ConfigFault, Faults};
+use super::keys::{self, ConfigKey};
 use super::kinds;
-use super::surroundings::{DEV_CONFIG, Flags, Source, Surroundings};
+use super::surroundings::{ConfigSources, DEV_CONFIG, Flags, ValueSource};
 use crate::base::secret::{Secret, shown};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The sources of a configuration, and the faults so far.
-pub(super) struct Reader<'a> {
+pub(super) struct ConfigReader<'a> {
     flags: &'a Flags,
-    around: &'a Surroundings,
+    around: &'a ConfigSources,
     /// The file's name as it stands before a line number.
     file: String,
     entries: Entries,
     /// Where the value of a key was found last, for faults that come to light later.
     origins: BTreeMap<String, String>,
     holds_secrets: bool,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<ConfigFault>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ConfigReader<'a> {
     /// # Errors
     /// The file is not TOML; then nothing else that could be said is of use.
-    pub(super) fn new(flags: &'a Flags, around: &'a Surroundings, source: Option<&Source>) -> Result<Self, Faults> {
+    pub(super) fn new(
+        flags: &'a Flags,
+        around: &'a ConfigSources,
+        source: Option<&ValueSource>,
+    ) -> Result<Self, Faults> {
         let file = source.map_or_else(String::new, |source| source.path.display().to_string());
         let text = source.map_or("", |source| &source.text);
         let entries = document::parse(text).map_err(|error| {
-            Faults(vec![Fault {
+            Faults(vec![ConfigFault {
                 key: "config".to_owned(),
                 origin: Some(format!("{file}:{}", error.line)),
                 message: format!("not valid TOML: {}", error.message),
@@ -46,7 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What lies around the process.
-    pub(super) fn around(&self) -> &'a Surroundings {
+    pub(super) fn around(&self) -> &'a ConfigSources {
         self.around
     }
 
@@ -62,7 +66,7 @@ impl<'a> Reader<'a> {
 
     /// Notes what is wrong with the value of a key.
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
-        self.faults.push(Fault {
+        self.faults.push(ConfigFault {
             key: key.to_owned(),
             origin: self.origins.get(key).cloned(),
             message: message.into(),
@@ -70,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is known of a key. One that is read and not described is a fault of ours, which every start shows.
-    fn described(&mut self, key: &str) -> Option<&'static Key> {
+    fn described(&mut self, key: &str) -> Option<&'static ConfigKey> {
         let found = keys::find(key);
         if found.is_none() {
             self.fault(key, "is read and not described in config/sections");
@@ -80,7 +84,7 @@ impl<'a> Reader<'a> {
 
     fn default_text(&mut self, key: &str) -> Option<String> {
         match self.described(key)? {
-            Key { value: keys::Value::Text(text), is_default: true, .. } => Some((*text).to_owned()),
+            ConfigKey { value: keys::KeyValue::Text(text), is_default: true, .. } => Some((*text).to_owned()),
             _ => None,
         }
     }
@@ -133,7 +137,8 @@ impl<'a> Reader<'a> {
 
     /// A whole number within its range, if one is given or there is a default.
     pub(super) fn optional_number(&mut self, key: &str) -> Option<i64> {
-        let Some(Key { value: keys::Value::Number { value, min, max }, is_default, .. }) = self.described(key) else {
+        let Some(ConfigKey { value: keys::KeyValue::Number { value, min, max }, is_default, .. }) = self.described(key)
+        else {
             return None;
         };
         let default = is_default.then_some(*value);
@@ -166,7 +171,7 @@ impl<'a> Reader<'a> {
         }
         match in_file {
             None => false,
-            Some(Value::Flag(flag)) => flag,
+            Some(DocumentValue::Flag(flag)) => flag,
             Some(other) => {
                 self.fault(key, format!("must be true or false, not {}", other.kind()));
                 false
@@ -177,7 +182,7 @@ impl<'a> Reader<'a> {
     /// A list of texts, only from the file.
     pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let texts = match self.take(key)? {
-            Value::List(items) => items.into_iter().map(text_of).collect(),
+            DocumentValue::List(items) => items.into_iter().map(text_of).collect(),
             _ => None,
         };
         if texts.is_none() {
@@ -194,7 +199,7 @@ impl<'a> Reader<'a> {
             None => in_file,
         };
         let default = match self.described(key) {
-            Some(Key { value: keys::Value::List(texts), is_default: true, .. }) => *texts,
+            Some(ConfigKey { value: keys::KeyValue::List(texts), is_default: true, .. }) => *texts,
             _ => &[],
         };
         let texts = given.unwrap_or_else(|| default.iter().map(|text| (*text).to_owned()).collect());
@@ -261,7 +266,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a value out of the file.
-    fn take(&mut self, key: &str) -> Option<Value> {
+    fn take(&mut self, key: &str) -> Option<DocumentValue> {
         let entry = self.entries.remove(key)?;
         self.found_in(key, format!("{}:{}", self.file, entry.line));
         Some(entry.value)
@@ -279,7 +284,7 @@ impl<'a> Reader<'a> {
 
     fn integer_in_file(&mut self, key: &str) -> Option<i64> {
         let value = self.take(key)?;
-        if let Value::Integer(number) = value {
+        if let DocumentValue::Integer(number) = value {
             return Some(number);
         }
         self.fault(key, format!("must be a whole number, not {}", value.kind()));
@@ -381,9 +386,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn text_of(value: Value) -> Option<String> {
+fn text_of(value: DocumentValue) -> Option<String> {
     match value {
-        Value::Text(text) => Some(text),
+        DocumentValue::Text(text) => Some(text),
         _ => None,
     }
 }

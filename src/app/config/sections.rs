@@ -19,8 +19,8 @@ pub(super) use link::RESERVED;
 
 use super::Config;
 use super::keys::Section;
-use super::reader::Reader;
-use crate::base::entitlement::Policy;
+use super::reader::ConfigReader;
+use crate::base::entitlement::EntitlementPolicy;
 use crate::http::api::offers::Offers;
 
 /// All sections, in the order of the example.
@@ -44,7 +44,7 @@ pub(super) static SECTIONS: [&Section; 16] = [
 ];
 
 /// Reads every key. Where one is wrong, a fault is noted and its default stands in.
-pub(super) fn read(reader: &mut Reader<'_>) -> Config {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Config {
     let database = process::database(reader);
     let (log, log_format) = process::log(reader);
     let stripe = stripe::read(reader);
@@ -59,7 +59,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         log_format,
         listen: process::listen(reader),
         tokens: api::read(reader),
-        policy: Policy {
+        policy: EntitlementPolicy {
             plans: plans::read(reader),
             grace_period_s: dunning.grace_period_s,
             stale_after_s: reader.number("entitlement.stale_after_s"),

@@ -1,7 +1,7 @@
 //! What a configuration is made from besides its file: flags, environment, directories; and where
 //! the file is looked for. Must never read the process anew after the start. Made by `main`.
 
-use super::fault::{Fault, Faults};
+use super::fault::{ConfigFault, Faults};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl Flags {
 /// What lies around the process. A value, so that tests never touch the environment of their own
 /// process. No `Debug`: it holds secrets.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ConfigSources {
     /// The environment.
     pub env: BTreeMap<String, String>,
     /// What relative paths are relative to.
@@ -53,7 +53,7 @@ pub struct Surroundings {
     pub system_config: PathBuf,
 }
 
-impl Surroundings {
+impl ConfigSources {
     /// Those of this process, now. A variable that is not UTF-8 comes with its bad bytes replaced,
     /// so that it is refused where it is used instead of being overlooked.
     #[must_use]
@@ -79,13 +79,13 @@ impl Surroundings {
 }
 
 /// A configuration file and its text.
-pub(super) struct Source {
+pub(super) struct ValueSource {
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
 
 /// Reads the first configuration file that there is. One that was asked for must be there.
-pub(super) fn find(flags: &Flags, around: &Surroundings) -> Result<Option<Source>, Faults> {
+pub(super) fn find(flags: &Flags, around: &ConfigSources) -> Result<Option<ValueSource>, Faults> {
     let flag = flags.config.clone().map(|path| (path, "--config"));
     let variable = around.variable("TILLD_CONFIG").map(PathBuf::from);
     if let Some((path, origin)) = flag.or(variable.map(|path| (path, "TILLD_CONFIG"))) {
@@ -98,10 +98,10 @@ pub(super) fn find(flags: &Flags, around: &Surroundings) -> Result<Option<Source
     found.map(|path| read(path, None)).transpose()
 }
 
-fn read(path: PathBuf, origin: Option<&str>) -> Result<Source, Faults> {
+fn read(path: PathBuf, origin: Option<&str>) -> Result<ValueSource, Faults> {
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Source { path, text }),
-        Err(error) => Err(Faults(vec![Fault {
+        Ok(text) => Ok(ValueSource { path, text }),
+        Err(error) => Err(Faults(vec![ConfigFault {
             key: "config".to_owned(),
             origin: origin.map(str::to_owned),
             message: format!("cannot read {}: {error}; correct the path or the rights of the file", path.display()),

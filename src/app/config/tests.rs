@@ -8,10 +8,10 @@ mod notify;
 mod sources;
 
 use super::*;
-use crate::base::entitlement::{PausedCollection, Plan, WhenStale};
+use crate::base::entitlement::{EntitlementPlan, PausedCollection, WhenStale};
 use crate::base::secret::Secret;
 use crate::http::api::offers::{Checkout, Portal};
-use crate::notify::mail::{Security, Server};
+use crate::notify::mail::{SmtpSecurity, SmtpServer};
 use tempfile::TempDir;
 
 const KEY: (&str, &str) = ("STRIPE_API_KEY", "sk_test_1");
@@ -20,14 +20,14 @@ const SECRET: (&str, &str) = ("STRIPE_WEBHOOK_SECRET", "whsec_env");
 struct World {
     dir: TempDir,
     flags: Flags,
-    around: Surroundings,
+    around: ConfigSources,
 }
 
 impl World {
     /// A directory without any file, an empty environment, no flags.
     fn bare() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let around = Surroundings {
+        let around = ConfigSources {
             env: [].into(),
             working_directory: dir.path().to_owned(),
             system_config: dir.path().join("etc/config.toml"),
@@ -97,12 +97,12 @@ impl World {
 }
 
 /// What the client is told.
-fn client(config: &Config) -> &Settings {
+fn client(config: &Config) -> &StripeSettings {
     config.stripe.client.as_ref().unwrap()
 }
 
 /// The mail server, of a configuration that names one and a sender.
-fn server(config: &Config) -> &Server {
+fn server(config: &Config) -> &SmtpServer {
     &config.mail.as_ref().unwrap().server
 }
 

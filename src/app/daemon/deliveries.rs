@@ -3,19 +3,19 @@
 
 use crate::app::config::Config;
 use crate::base::thread::Stop;
-use crate::base::verdict::Verdict;
-use crate::jobs::lane::{self, Books, Judge, Lane, judge};
-use crate::notify::Context;
+use crate::base::verdict::FailureVerdict;
+use crate::jobs::lane::{self, DeliveryBooks, DeliveryLane, Judge, judge};
+use crate::notify::NotifyContext;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
 use crate::notify::endpoints::target::Allowed;
-use crate::notify::endpoints::webhook::{self, Sender, Signing};
-use crate::notify::endpoints::{self, Endpoint, EndpointSettings};
+use crate::notify::endpoints::webhook::{self, Signing, WebhookSender};
+use crate::notify::endpoints::{self, EndpointLane, EndpointSettings};
 use crate::notify::mail::{MailError, Mailer};
 use crate::notify::notice::NoticeMail;
 use crate::notify::resync;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::settings::Subscriber;
-use crate::store::outbox::{Effect, answers};
+use crate::store::outbox::{OutboxEffect, answers};
 use crate::store::{Store, StoreError};
 
 use super::DaemonError;
@@ -28,11 +28,11 @@ pub(crate) struct Forward {
     /// What signs them.
     pub(crate) secret: String,
     /// Told of each attempt.
-    pub(crate) told: Box<dyn Fn(&Forwarded) + Send>,
+    pub(crate) told: Box<dyn Fn(&ForwardTargets) + Send>,
 }
 
 /// An attempt to forward an event.
-pub(crate) struct Forwarded<'a> {
+pub(crate) struct ForwardTargets<'a> {
     /// Stripe's event.
     pub(crate) event: &'a str,
     /// What came of it.
@@ -47,33 +47,33 @@ impl Forward {
         Subscriber { url: self.url.clone(), events: vec!["stripe.*".to_owned()] }
     }
 
-    fn lane(self, store: &Store) -> Lane {
-        let sender = Sender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
-        let attempt: DeliveryAttempt = Box::new(move |effect: &Effect, now_ms| {
+    fn lane(self, store: &Store) -> DeliveryLane {
+        let sender = WebhookSender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
+        let attempt: DeliveryAttempt = Box::new(move |effect: &OutboxEffect, now_ms| {
             let outcome = sender.send(effect, now_ms);
             let event = webhook::original(&effect.payload).unwrap_or_default();
-            (self.told)(&Forwarded { event, outcome: &outcome, at_ms: now_ms });
+            (self.told)(&ForwardTargets { event, outcome: &outcome, at_ms: now_ms });
             outcome
         });
-        Lane::new(store.clone(), &self.url, Books::None, attempt)
+        DeliveryLane::new(store.clone(), &self.url, DeliveryBooks::None, attempt)
     }
 }
 
 /// The way to an endpoint.
 #[must_use]
-pub(crate) fn sender(webhook: &EndpointSettings) -> Sender {
+pub(crate) fn sender(webhook: &EndpointSettings) -> WebhookSender {
     let allowed = Allowed::of(&webhook.url, webhook.allow_private);
-    Sender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
+    WebhookSender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
 }
 
-fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> Lane {
-    let books = Books::Endpoint(Endpoint {
+fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> DeliveryLane {
+    let books = DeliveryBooks::Endpoint(EndpointLane {
         url: webhook.url.clone(),
         fingerprint: endpoints::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
         operator: config.notices.operator.clone().filter(|_| config.notices.mail),
     });
     let sender = sender(webhook);
-    Lane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
+    DeliveryLane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
         .judged_by(judge::answers())
 }
 
@@ -102,7 +102,7 @@ fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Re
 }
 
 /// Tells endpoints that were away the present answers. Whatever fails is tried again at the next start.
-fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64), stop: &Stop) {
+fn bring_up_to_date(store: &Store, context: &NotifyContext, (url, now_ms): (&str, i64), stop: &Stop) {
     let origin = endpoints::origin(url);
     match resync::resync(store, context, (url, now_ms), Some(stop)) {
         Ok(count) => log::info!("endpoint was away and is told the present answers count={count} endpoint={origin}"),
@@ -112,7 +112,7 @@ fn bring_up_to_date(store: &Store, context: &Context, (url, now_ms): (&str, i64)
 
 /// A mail that says what is not so any more is not sent.
 #[must_use]
-pub fn mail_judge(context: Context) -> Judge {
+pub fn mail_judge(context: NotifyContext) -> Judge {
     Box::new(move |reader, effect, now_ms| {
         // What cannot be read is refused when it is to be sent, with the reason.
         let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
@@ -131,9 +131,9 @@ pub(crate) fn mailing(mailer: Mailer) -> DeliveryAttempt {
             Ok(sent) => DeliveryOutcome::Done(Some(sent.answer)),
             Err(error @ MailError::NoAddress) => DeliveryOutcome::Skipped(error.to_string()),
             Err(error) => match error.verdict() {
-                Verdict::Retry => DeliveryOutcome::TryAgain { why: error.to_string(), after_s: None },
-                Verdict::GiveUp => DeliveryOutcome::Refused(error.to_string()),
-                Verdict::Wait => DeliveryOutcome::NotTried,
+                FailureVerdict::Retry => DeliveryOutcome::TryAgain { why: error.to_string(), after_s: None },
+                FailureVerdict::GiveUp => DeliveryOutcome::Refused(error.to_string()),
+                FailureVerdict::Wait => DeliveryOutcome::NotTried,
             },
         }
     })
@@ -163,13 +163,13 @@ pub(super) fn start(
     store.write(move |tx| resync::note_absent(tx, &notify))?;
     let returning = resync::list_returning(store, &context.notices)?;
     tell_waiting(store, config, forward.as_ref())?;
-    let mut lanes: Vec<(&'static str, Lane)> =
+    let mut lanes: Vec<(&'static str, DeliveryLane)> =
         webhooks.iter().map(|webhook| ("webhook", lane(webhook, config, store))).collect();
     if config.notices.mail
         && let Some(mailer) = mailer(config)?
     {
         let mailing = mailing(mailer.heeding(flows.stop().clone()));
-        let lane = Lane::new(store.clone(), MAIL, Books::Mail, mailing);
+        let lane = DeliveryLane::new(store.clone(), MAIL, DeliveryBooks::Mail, mailing);
         lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));

@@ -8,11 +8,11 @@ use crate::app::daemon::descriptors::Descriptors;
 use crate::app::systemd::sockets::Passed;
 use crate::base::thread::{Handle, Threads};
 use crate::http;
-use crate::http::api::{self, Api};
-use crate::http::door::{Limits, Rules};
+use crate::http::api::{self, ApiHandler};
+use crate::http::door::{DoorLimits, HeadRules};
 use crate::http::listen::{self, Bound};
 use crate::http::public::{self, Hooks};
-use crate::http::server::{self, Handler, Options, Reply, Server};
+use crate::http::server::{self, Handler, HttpServer, Reply, ServerOptions};
 use crate::http::stripe_threads::{self, StripeThreads};
 
 /// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
@@ -30,13 +30,13 @@ const PUBLIC_SOCKET_MODE: u32 = 0o666;
 
 /// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
 #[must_use]
-pub fn limits(config: &Config, length_required: bool) -> Limits {
-    Limits { rules: Rules { length_required, ..config.limits.rules }, ..config.limits }
+pub fn limits(config: &Config, length_required: bool) -> DoorLimits {
+    DoorLimits { rules: HeadRules { length_required, ..config.limits.rules }, ..config.limits }
 }
 
 /// How much can be in hand at once, by the files that may be open.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct ConnectionRoom {
     /// Connections of each listener.
     connections: usize,
     /// Requests that may wait for Stripe.
@@ -44,10 +44,10 @@ pub(super) struct Room {
 }
 
 /// Raises the limit of open files and divides it.
-pub(super) fn room(config: &Config) -> std::io::Result<Room> {
+pub(super) fn room(config: &Config) -> std::io::Result<ConnectionRoom> {
     let descriptors = Descriptors::raise();
     let calls = if config.stripe.client.is_some() { descriptors.calls(stripe_threads::IN_HAND) } else { 0 };
-    Ok(Room { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
+    Ok(ConnectionRoom { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
 }
 
 /// Both listeners: those that were passed, and for the rest those of the configuration.
@@ -71,7 +71,7 @@ pub(super) fn bind(config: &Config, passed: Passed) -> Result<(Bound, Bound), Da
 pub(super) struct Doors<'a> {
     pub(super) config: &'a Config,
     pub(super) threads: &'a Threads,
-    pub(super) room: Room,
+    pub(super) room: ConnectionRoom,
 }
 
 impl Doors<'_> {
@@ -79,16 +79,16 @@ impl Doors<'_> {
     pub(super) fn open(
         &self,
         (public, hooks): (Bound, Hooks),
-        (private, api): (Bound, Api),
-    ) -> Result<(Vec<Server>, Vec<Handle>), DaemonError> {
+        (private, api): (Bound, ApiHandler),
+    ) -> Result<(Vec<HttpServer>, Vec<Handle>), DaemonError> {
         let hook_handler: Arc<Handler> =
             Arc::new(move |request, reply: Reply| public::answer(&hooks, request, |response| reply.send(response)));
         let (api_handler, handles) = self.api_handler(api)?;
-        let hook_limits = Limits { connections: self.room.connections, ..limits(self.config, true) };
-        let hook = Options { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
-        let private_limits = Limits { connections: self.room.connections, ..limits(self.config, false) };
+        let hook_limits = DoorLimits { connections: self.room.connections, ..limits(self.config, true) };
+        let hook = ServerOptions { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
+        let private_limits = DoorLimits { connections: self.room.connections, ..limits(self.config, false) };
         let in_hand = API_THREADS.saturating_add(self.room.calls);
-        let private_options = Options { name: "api", threads: API_THREADS, in_hand, limits: private_limits };
+        let private_options = ServerOptions { name: "api", threads: API_THREADS, in_hand, limits: private_limits };
         let servers = vec![
             server::serve(public, hook, self.threads, &hook_handler)?,
             server::serve(private, private_options, self.threads, &api_handler)?,
@@ -97,7 +97,7 @@ impl Doors<'_> {
     }
 
     /// What may wait for Stripe is answered on threads of its own, if there is a way to Stripe.
-    fn api_handler(&self, api: Api) -> std::io::Result<(Arc<Handler>, Vec<Handle>)> {
+    fn api_handler(&self, api: ApiHandler) -> std::io::Result<(Arc<Handler>, Vec<Handle>)> {
         let api = Arc::new(api);
         if api.calls.is_none() {
             return Ok((
@@ -106,7 +106,8 @@ impl Doors<'_> {
             ));
         }
         let slow = Arc::clone(&api);
-        let answer: Arc<stripe_threads::Answer> = Arc::new(move |request| http::private::answer(&slow, request));
+        let answer: Arc<stripe_threads::DeferredResponse> =
+            Arc::new(move |request| http::private::answer(&slow, request));
         let (waiting, handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
         let handler = move |request, reply: Reply| {
             if api::calls::waits_for_stripe(&request) {

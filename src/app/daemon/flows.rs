@@ -12,15 +12,15 @@ use crate::http::public;
 use crate::http::throttle::Throttle;
 use crate::jobs::schedule;
 use crate::jobs::silence::Silence;
-use crate::jobs::step::{self, Job, Surroundings};
-use crate::notify::Context;
+use crate::jobs::step::{self, LoopContext, StepJob};
+use crate::notify::NotifyContext;
 use crate::store::Store;
 
 /// What is looked at beside what falls due by time: refusals that had no line of their own, and silence.
 pub(super) fn beside(
     config: &Config,
     store: &Store,
-    context: &Arc<Context>,
+    context: &Arc<NotifyContext>,
     refused: Arc<Throttle>,
 ) -> impl FnMut(i64) + Send + Sync + 'static {
     let silence_s = config.silence_h.map(|hours| hours.saturating_mul(3600));
@@ -46,7 +46,7 @@ pub(super) struct Flows<'a> {
 }
 
 /// What stopping them takes.
-pub(super) struct Started {
+pub(super) struct StartedThreads {
     /// Dropped, it tells all of them to stop.
     pub(super) stopper: Stopper,
     pub(super) handles: Vec<Handle>,
@@ -65,7 +65,7 @@ impl<'a> Flows<'a> {
         &mut self,
         name: &'static str,
         bell: Receiver<T>,
-        job: impl Job + Send + 'static,
+        job: impl StepJob + Send + 'static,
     ) -> std::io::Result<()> {
         let pulse = Pulse::default();
         self.pulses.push((name, pulse.clone()));
@@ -76,7 +76,7 @@ impl<'a> Flows<'a> {
     pub(super) fn spawn_waiting(
         &mut self,
         name: &'static str,
-        work: impl FnOnce(&Surroundings) + Send + 'static,
+        work: impl FnOnce(&LoopContext) + Send + 'static,
     ) -> std::io::Result<()> {
         self.start(name, Pulse::default(), work)
     }
@@ -85,10 +85,10 @@ impl<'a> Flows<'a> {
         &mut self,
         name: &'static str,
         pulse: Pulse,
-        work: impl FnOnce(&Surroundings) + Send + 'static,
+        work: impl FnOnce(&LoopContext) + Send + 'static,
     ) -> std::io::Result<()> {
         let (stop, clock) = (self.stop.clone(), Arc::clone(self.clock));
-        let work = move || work(&Surroundings { stop: &stop, clock: clock.as_ref(), pulse: &pulse });
+        let work = move || work(&LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &pulse });
         self.handles.push(self.threads.spawn(name, work)?);
         Ok(())
     }
@@ -99,11 +99,11 @@ impl<'a> Flows<'a> {
     }
 
     /// Takes over threads that were started with [`Flows::stop`] and wait for the network.
-    pub(super) fn adopt(&mut self, started: Vec<schedule::Started>) {
+    pub(super) fn adopt(&mut self, started: Vec<schedule::StartedTask>) {
         self.handles.extend(started.into_iter().map(|(_, handle, _)| handle));
     }
 
-    pub(super) fn started(self) -> Started {
-        Started { stopper: self.stopper, handles: self.handles, pulses: self.pulses }
+    pub(super) fn started(self) -> StartedThreads {
+        StartedThreads { stopper: self.stopper, handles: self.handles, pulses: self.pulses }
     }
 }

@@ -5,12 +5,12 @@ use super::DaemonError;
 use crate::app::config::Config;
 use crate::jobs::mode_at_start;
 use crate::jobs::{recompute, relink};
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::store::engine::schema;
 use crate::store::{Store, settings, sync_runs};
 
 /// Brings the database in line with the configuration.
-pub(super) fn settle(config: &Config, store: &Store, context: &Context, now_ms: i64) -> Result<(), DaemonError> {
+pub(super) fn settle(config: &Config, store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), DaemonError> {
     store.write(settings::ensure_id)?;
     mode_at_start::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
     if store.read(schema::has_other_rules)? {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::ApiVersion;
 
-type Object = Map<String, Value>;
+type SampleObject = Map<String, Value>;
 
 /// `object` as a webhook of `version` would carry it; nested objects too. An object of an unknown kind stays
 /// as it is. What older shapes show of an invoice's payments is read from its `payments` (with the payment
@@ -38,7 +38,7 @@ fn walk(value: &mut Value, version: ApiVersion) {
     }
 }
 
-fn downgrade(object: &mut Object, version: ApiVersion) {
+fn downgrade(object: &mut SampleObject, version: ApiVersion) {
     let kind = text(object, "object").to_owned();
     match kind.as_str() {
         "subscription" => billing::subscription(object, version),
@@ -112,22 +112,22 @@ const ADDED: &[(ApiVersion, &str, &[&str])] = &[
     (ApiVersion::Basil, "checkout.session", &["adaptive_pricing", "collected_information", "permissions"]),
 ];
 
-fn remove(object: &mut Object, keys: &[&str]) {
+fn remove(object: &mut SampleObject, keys: &[&str]) {
     for key in keys {
         object.remove(*key);
     }
 }
 
-fn put(object: &mut Object, key: &str, value: impl Into<Value>) {
+fn put(object: &mut SampleObject, key: &str, value: impl Into<Value>) {
     object.insert(key.to_owned(), value.into());
 }
 
 /// The member, or `null`.
-fn get<'a>(object: &'a Object, key: &str) -> &'a Value {
+fn get<'a>(object: &'a SampleObject, key: &str) -> &'a Value {
     object.get(key).unwrap_or(&Value::Null)
 }
 
-fn text<'a>(object: &'a Object, key: &str) -> &'a str {
+fn text<'a>(object: &'a SampleObject, key: &str) -> &'a str {
     get(object, key).as_str().unwrap_or_default()
 }
 

@@ -12,7 +12,7 @@ use crate::base::object_kind::ObjectKind;
 use crate::objects::kinds;
 
 /// Puts a value in place of a placeholder's name.
-pub(super) type Find<'a> = &'a dyn Fn(&str) -> Option<Value>;
+pub(super) type ShapeFinder<'a> = &'a dyn Fn(&str) -> Option<Value>;
 
 /// In a change: the key is taken away.
 const ABSENT: &str = "<absent>";
@@ -51,7 +51,7 @@ pub(super) fn kind_of(event_type: &str) -> &'static ObjectKind {
 }
 
 /// The filled template of an object of this kind, or of a plan; null where there is none.
-pub(super) fn build(object: &str, find: Find) -> Value {
+pub(super) fn build(object: &str, find: ShapeFinder) -> Value {
     let of_kind = || EXAMPLES.iter().find(|(kind, _)| kind.object == object);
     let mut shape = match object {
         "plan" => parse(PLAN),
@@ -62,7 +62,7 @@ pub(super) fn build(object: &str, find: Find) -> Value {
 }
 
 /// What an event of this (known) type changes: `object`, a patch, and `previous_attributes`.
-pub(super) fn change(event_type: &str, find_value: Find) -> Value {
+pub(super) fn change(event_type: &str, find_value: ShapeFinder) -> Value {
     let of = |event_type: &str| find(event_type).map(|(_, event)| event.clone()).unwrap_or_default();
     let mut change = match of(event_type) {
         event if event["like"].is_string() => of(event["like"].as_str().unwrap_or_default()),
@@ -73,14 +73,14 @@ pub(super) fn change(event_type: &str, find_value: Find) -> Value {
 }
 
 /// Who and what a template speaks of.
-pub(super) struct Cast<'a> {
+pub(super) struct SampleCast<'a> {
     pub(super) ids: Ids,
     pub(super) user: Option<&'a str>,
     pub(super) price_id: &'a str,
     pub(super) now_s: i64,
 }
 
-impl Cast<'_> {
+impl SampleCast<'_> {
     /// The value of a placeholder; `None` leaves it standing.
     pub(super) fn find(&self, name: &str) -> Option<Value> {
         if let Some(offset) = name.strip_prefix("now") {
@@ -155,7 +155,7 @@ fn merge_key(object: &mut Map<String, Value>, key: String, new: Value) {
     }
 }
 
-fn fill(value: &mut Value, find: Find) {
+fn fill(value: &mut Value, find: ShapeFinder) {
     match value {
         Value::String(text) => {
             if let Some(filled) = filled(text, find) {
@@ -168,7 +168,7 @@ fn fill(value: &mut Value, find: Find) {
     }
 }
 
-fn filled(text: &str, find: Find) -> Option<Value> {
+fn filled(text: &str, find: ShapeFinder) -> Option<Value> {
     let (before, rest) = text.split_once('<')?;
     let (name, after) = rest.split_once('>')?;
     let value = find(name)?;

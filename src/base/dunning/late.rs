@@ -1,11 +1,11 @@
 //! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
 
-use super::{Case, OLD_NEWS_S, Policy, Why};
+use super::{DunningCase, DunningPolicy, NoticeReason, OLD_NEWS_S};
 use crate::base::notice_kind::NoticeKind;
 
 /// A notice whose mail has not been sent yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenNotice {
     /// What it says.
     pub kind: NoticeKind,
     /// About which attempt.
@@ -18,42 +18,45 @@ pub struct Written {
 
 /// What speaks by now against a mail that was written earlier; `None`: nothing. `now` in unix seconds.
 #[must_use]
-pub fn against(case: &Case, written: &Written, policy: Policy, now: i64) -> Option<Why> {
+pub fn against(case: &DunningCase, written: &WrittenNotice, policy: DunningPolicy, now: i64) -> Option<NoticeReason> {
     let is_stale = |at: i64| now.saturating_sub(at) > OLD_NEWS_S;
     let is_open = case.settled.is_none();
     let end = case.delinquency.map(|grace| grace.ends_at(policy));
     let checks = match written.kind {
         NoticeKind::PaymentFailed | NoticeKind::PaymentRetry | NoticeKind::PaymentActionRequired => vec![
-            (!is_open, Why::SettledSince),
-            (case.leaving, Why::Leaving),
-            (written.attempt < case.attempt, Why::Older),
-            (written.kind != NoticeKind::PaymentActionRequired && case.asked == Some(written.attempt), Why::Asked),
-            (is_stale(written.failed_at), Why::Stale),
+            (!is_open, NoticeReason::SettledSince),
+            (case.leaving, NoticeReason::Leaving),
+            (written.attempt < case.attempt, NoticeReason::Older),
+            (
+                written.kind != NoticeKind::PaymentActionRequired && case.asked == Some(written.attempt),
+                NoticeReason::Asked,
+            ),
+            (is_stale(written.failed_at), NoticeReason::Stale),
             // It promises that everything works until then.
-            (end.is_some_and(|end| written.failed_at < end && end <= now), Why::TooLate),
+            (end.is_some_and(|end| written.failed_at < end && end <= now), NoticeReason::TooLate),
         ],
         NoticeKind::GracePeriodWarning => vec![
-            (!is_open, Why::SettledSince),
-            (case.leaving, Why::Leaving),
-            (end.is_none(), Why::GoodAgain),
-            (end.is_some_and(|end| end <= now), Why::TooLate),
-            (case.delinquency.is_some_and(|grace| grace.covered), Why::Covered),
+            (!is_open, NoticeReason::SettledSince),
+            (case.leaving, NoticeReason::Leaving),
+            (end.is_none(), NoticeReason::GoodAgain),
+            (end.is_some_and(|end| end <= now), NoticeReason::TooLate),
+            (case.delinquency.is_some_and(|grace| grace.covered), NoticeReason::Covered),
         ],
         NoticeKind::SubscriptionDowngraded => {
             let at = case.ended.map(|ended| ended.at).or(end);
             vec![
-                (!is_open && case.ended.is_none(), Why::SettledSince),
-                (case.leaving, Why::Leaving),
-                (is_open && end.is_none(), Why::GoodAgain),
-                (is_open && end.is_some_and(|end| end > now), Why::AccessGoesOn),
-                (case.delinquency.is_some_and(|grace| grace.covered), Why::Covered),
-                (case.ended.is_some_and(|ended| ended.covered), Why::Covered),
-                (at.is_some_and(is_stale), Why::Stale),
+                (!is_open && case.ended.is_none(), NoticeReason::SettledSince),
+                (case.leaving, NoticeReason::Leaving),
+                (is_open && end.is_none(), NoticeReason::GoodAgain),
+                (is_open && end.is_some_and(|end| end > now), NoticeReason::AccessGoesOn),
+                (case.delinquency.is_some_and(|grace| grace.covered), NoticeReason::Covered),
+                (case.ended.is_some_and(|ended| ended.covered), NoticeReason::Covered),
+                (at.is_some_and(is_stale), NoticeReason::Stale),
             ]
         }
         NoticeKind::PaymentRecovered => vec![
-            (!written.failure_sent, Why::Untold),
-            (case.settled.is_none_or(|settled| !settled.paid || is_stale(settled.at)), Why::Stale),
+            (!written.failure_sent, NoticeReason::Untold),
+            (case.settled.is_none_or(|settled| !settled.paid || is_stale(settled.at)), NoticeReason::Stale),
         ],
         // All others hang on no failure case.
         _ => Vec::new(),

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::Verdict::{Skip, Tell};
+use super::NoticeVerdict::{Skip, Tell};
 use super::*;
 use crate::base::notice_kind::NoticeKind::{self, *};
 
 const DAY: i64 = 86_400;
-const POLICY: Policy = Policy { grace_s: 7 * DAY, warning_s: 2 * DAY };
-const FAILED: Case = Case {
+const POLICY: DunningPolicy = DunningPolicy { grace_s: 7 * DAY, warning_s: 2 * DAY };
+const FAILED: DunningCase = DunningCase {
     attempt: 1,
     settled: None,
     first_payment: false,
@@ -24,45 +24,45 @@ const FAILED: Case = Case {
 };
 const GRACE: Delinquency =
     Delinquency { started_at: 0, speaks: true, warned: false, downgraded: false, covered: false };
-const IN_GRACE: Case = Case { told: true, delinquency: Some(GRACE), ..FAILED };
+const IN_GRACE: DunningCase = DunningCase { told: true, delinquency: Some(GRACE), ..FAILED };
 
-fn heard(attempt: i64, at: i64) -> Option<Heard> {
-    Some(Heard { what: What::Failed, attempt, at })
+fn heard(attempt: i64, at: i64) -> Option<PaymentNews> {
+    Some(PaymentNews { what: NoticeSubject::Failed, attempt, at })
 }
 
-fn asked(attempt: i64, at: i64) -> Option<Heard> {
-    Some(Heard { what: What::ActionRequired, attempt, at })
+fn asked(attempt: i64, at: i64) -> Option<PaymentNews> {
+    Some(PaymentNews { what: NoticeSubject::ActionRequired, attempt, at })
 }
 
 /// Kind, attempt and verdict of each notice.
-fn decided(case: Case, heard: Option<Heard>, now: i64) -> Vec<(NoticeKind, i64, Verdict)> {
+fn decided(case: DunningCase, heard: Option<PaymentNews>, now: i64) -> Vec<(NoticeKind, i64, NoticeVerdict)> {
     let notices = decide(&case, heard.as_ref(), POLICY, now);
     notices.into_iter().map(|notice| (notice.kind, notice.attempt, notice.verdict)).collect()
 }
 
-fn settled(case: Case, paid: bool, at: i64) -> Case {
-    Case { settled: Some(Settled { paid, at }), ..case }
+fn settled(case: DunningCase, paid: bool, at: i64) -> DunningCase {
+    DunningCase { settled: Some(CaseSettled { paid, at }), ..case }
 }
 
 #[test]
 fn each_attempt_has_its_notice() {
-    let third = Case { attempt: 3, ..FAILED };
+    let third = DunningCase { attempt: 3, ..FAILED };
     for (what, case, heard, now, expected) in [
         ("the first failure", FAILED, heard(1, 0), 60, (PaymentFailed, 1, Tell)),
         ("a later failure", third, heard(3, DAY), DAY, (PaymentRetry, 3, Tell)),
         ("Stripe gave no count", FAILED, heard(0, 0), 60, (PaymentFailed, 1, Tell)),
         ("the customer must act", FAILED, asked(1, 0), 60, (PaymentActionRequired, 1, Tell)),
         ("the customer must act on a later attempt", third, asked(3, 0), 60, (PaymentActionRequired, 3, Tell)),
-        ("an older attempt comes late", third, heard(1, 0), 60, (PaymentFailed, 1, Skip(Why::Older))),
+        ("an older attempt comes late", third, heard(1, 0), 60, (PaymentFailed, 1, Skip(NoticeReason::Older))),
         ("three days late", FAILED, heard(1, 0), OLD_NEWS_S, (PaymentFailed, 1, Tell)),
-        ("later than that", FAILED, heard(1, 0), OLD_NEWS_S + 1, (PaymentFailed, 1, Skip(Why::OldNews))),
+        ("later than that", FAILED, heard(1, 0), OLD_NEWS_S + 1, (PaymentFailed, 1, Skip(NoticeReason::OldNews))),
         ("the clock was set back", FAILED, heard(1, 9 * DAY), 0, (PaymentFailed, 1, Tell)),
         (
             "whoever starts a subscription is there",
-            Case { first_payment: true, ..FAILED },
+            DunningCase { first_payment: true, ..FAILED },
             heard(1, 0),
             60,
-            (PaymentFailed, 1, Skip(Why::FirstPayment)),
+            (PaymentFailed, 1, Skip(NoticeReason::FirstPayment)),
         ),
     ] {
         assert_eq!(decided(case, heard, now), [expected], "{what}");
@@ -74,11 +74,11 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
     let of = |change: fn(&mut Delinquency)| {
         let mut grace = GRACE;
         change(&mut grace);
-        Case { delinquency: Some(grace), ..IN_GRACE }
+        DunningCase { delinquency: Some(grace), ..IN_GRACE }
     };
     let warning = (GracePeriodWarning, 1, Tell);
     let downgrade = (SubscriptionDowngraded, 1, Tell);
-    let late = (GracePeriodWarning, 1, Skip(Why::TooLate));
+    let late = (GracePeriodWarning, 1, Skip(NoticeReason::TooLate));
     for (what, case, now, expected) in [
         ("before the warning's time", IN_GRACE, 5 * DAY - 1, vec![]),
         ("at the warning's time", IN_GRACE, 5 * DAY, vec![warning]),
@@ -90,7 +90,7 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
             "for very long",
             IN_GRACE,
             7 * DAY + OLD_NEWS_S + 1,
-            vec![late, (SubscriptionDowngraded, 1, Skip(Why::OldNews))],
+            vec![late, (SubscriptionDowngraded, 1, Skip(NoticeReason::OldNews))],
         ),
         ("both told", of(|grace| (grace.warned, grace.downgraded) = (true, true)), 8 * DAY, vec![]),
         ("downgraded, then the setting grew", of(|grace| grace.downgraded = true), 6 * DAY, vec![]),
@@ -99,16 +99,16 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
             "another subscription gives as much",
             of(|grace| grace.covered = true),
             6 * DAY,
-            vec![(GracePeriodWarning, 1, Skip(Why::Covered))],
+            vec![(GracePeriodWarning, 1, Skip(NoticeReason::Covered))],
         ),
         (
             "another subscription gives as much, at the end",
             of(|grace| (grace.covered, grace.warned) = (true, true)),
             7 * DAY,
-            vec![(SubscriptionDowngraded, 1, Skip(Why::Covered))],
+            vec![(SubscriptionDowngraded, 1, Skip(NoticeReason::Covered))],
         ),
         ("no subscription, no grace", FAILED, 99 * DAY, vec![]),
-        ("never more than incomplete", Case { first_payment: true, ..IN_GRACE }, 8 * DAY, vec![]),
+        ("never more than incomplete", DunningCase { first_payment: true, ..IN_GRACE }, 8 * DAY, vec![]),
         ("the clock was set back", of(|grace| grace.warned = true), -DAY, vec![]),
     ] {
         assert_eq!(decided(case, None, now), expected, "{what}");
@@ -117,53 +117,59 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
 
 #[test]
 fn one_attempt_is_mailed_once_whoever_has_cancelled_is_not_chased_and_a_lost_subscription_is_told_of() {
-    let asked_for = Case { asked: Some(1), ..FAILED };
-    assert_eq!(decided(asked_for, heard(1, 0), 60), [(PaymentFailed, 1, Skip(Why::Asked))]);
-    assert_eq!(decided(Case { attempt: 2, ..asked_for }, heard(2, 0), 60), [(PaymentRetry, 2, Tell)]);
-    let mailed = Case { mailed: Some(1), ..FAILED };
-    assert_eq!(decided(mailed, asked(1, 0), 60), [(PaymentActionRequired, 1, Skip(Why::Mailed))]);
-    let leaving = Case { leaving: true, ..IN_GRACE };
-    assert_eq!(decided(leaving, heard(1, 0), 60), [(PaymentFailed, 1, Skip(Why::Leaving))]);
-    let skipped = [(GracePeriodWarning, 1, Skip(Why::TooLate)), (SubscriptionDowngraded, 1, Skip(Why::Leaving))];
+    let asked_for = DunningCase { asked: Some(1), ..FAILED };
+    assert_eq!(decided(asked_for, heard(1, 0), 60), [(PaymentFailed, 1, Skip(NoticeReason::Asked))]);
+    assert_eq!(decided(DunningCase { attempt: 2, ..asked_for }, heard(2, 0), 60), [(PaymentRetry, 2, Tell)]);
+    let mailed = DunningCase { mailed: Some(1), ..FAILED };
+    assert_eq!(decided(mailed, asked(1, 0), 60), [(PaymentActionRequired, 1, Skip(NoticeReason::Mailed))]);
+    let leaving = DunningCase { leaving: true, ..IN_GRACE };
+    assert_eq!(decided(leaving, heard(1, 0), 60), [(PaymentFailed, 1, Skip(NoticeReason::Leaving))]);
+    let skipped = [
+        (GracePeriodWarning, 1, Skip(NoticeReason::TooLate)),
+        (SubscriptionDowngraded, 1, Skip(NoticeReason::Leaving)),
+    ];
     assert_eq!(decided(leaving, None, 8 * DAY), skipped);
-    let ended = Ended { at: DAY, speaks: true, downgraded: false, covered: false };
+    let ended = CaseEnd { at: DAY, speaks: true, downgraded: false, covered: false };
     for (ended, expected) in [
         (ended, vec![(SubscriptionDowngraded, 1, Tell)]),
-        (Ended { covered: true, ..ended }, vec![(SubscriptionDowngraded, 1, Skip(Why::Covered))]),
-        (Ended { downgraded: true, ..ended }, vec![]),
-        (Ended { speaks: false, ..ended }, vec![]),
+        (CaseEnd { covered: true, ..ended }, vec![(SubscriptionDowngraded, 1, Skip(NoticeReason::Covered))]),
+        (CaseEnd { downgraded: true, ..ended }, vec![]),
+        (CaseEnd { speaks: false, ..ended }, vec![]),
     ] {
-        let case = settled(Case { ended: Some(ended), delinquency: None, ..IN_GRACE }, false, DAY);
+        let case = settled(DunningCase { ended: Some(ended), delinquency: None, ..IN_GRACE }, false, DAY);
         assert_eq!(decided(case, None, DAY), expected, "{ended:?}");
     }
 }
 
 #[test]
 fn a_mail_that_says_what_is_not_so_any_more_is_not_sent() {
-    let why = |case: Case, kind: NoticeKind, now: i64| {
-        let written = Written { kind, attempt: 1, failed_at: 0, failure_sent: true };
+    let why = |case: DunningCase, kind: NoticeKind, now: i64| {
+        let written = WrittenNotice { kind, attempt: 1, failed_at: 0, failure_sent: true };
         against(&case, &written, POLICY, now)
     };
-    let paid = settled(Case { delinquency: None, ..IN_GRACE }, true, DAY);
+    let paid = settled(DunningCase { delinquency: None, ..IN_GRACE }, true, DAY);
     for kind in [PaymentFailed, PaymentActionRequired, GracePeriodWarning, SubscriptionDowngraded] {
-        assert_eq!(why(paid, kind, DAY), Some(Why::SettledSince), "{kind:?}");
+        assert_eq!(why(paid, kind, DAY), Some(NoticeReason::SettledSince), "{kind:?}");
     }
     assert_eq!(why(paid, PaymentRecovered, DAY), None);
-    assert_eq!(why(paid, PaymentRecovered, 60 * DAY), Some(Why::Stale));
+    assert_eq!(why(paid, PaymentRecovered, 60 * DAY), Some(NoticeReason::Stale));
     assert_eq!(why(IN_GRACE, PaymentFailed, 60), None);
-    assert_eq!(why(Case { attempt: 2, ..IN_GRACE }, PaymentFailed, 60), Some(Why::Older));
-    assert_eq!(why(Case { asked: Some(1), ..IN_GRACE }, PaymentFailed, 60), Some(Why::Asked));
-    assert_eq!(why(Case { asked: Some(1), ..IN_GRACE }, PaymentActionRequired, 60), None);
-    assert_eq!(why(IN_GRACE, PaymentFailed, 60 * DAY), Some(Why::Stale));
+    assert_eq!(why(DunningCase { attempt: 2, ..IN_GRACE }, PaymentFailed, 60), Some(NoticeReason::Older));
+    assert_eq!(why(DunningCase { asked: Some(1), ..IN_GRACE }, PaymentFailed, 60), Some(NoticeReason::Asked));
+    assert_eq!(why(DunningCase { asked: Some(1), ..IN_GRACE }, PaymentActionRequired, 60), None);
+    assert_eq!(why(IN_GRACE, PaymentFailed, 60 * DAY), Some(NoticeReason::Stale));
     assert_eq!(why(IN_GRACE, GracePeriodWarning, 6 * DAY), None);
-    assert_eq!(why(IN_GRACE, GracePeriodWarning, 7 * DAY), Some(Why::TooLate));
-    assert_eq!(why(Case { leaving: true, ..IN_GRACE }, GracePeriodWarning, 6 * DAY), Some(Why::Leaving));
-    assert_eq!(why(FAILED, GracePeriodWarning, 6 * DAY), Some(Why::GoodAgain));
+    assert_eq!(why(IN_GRACE, GracePeriodWarning, 7 * DAY), Some(NoticeReason::TooLate));
+    assert_eq!(
+        why(DunningCase { leaving: true, ..IN_GRACE }, GracePeriodWarning, 6 * DAY),
+        Some(NoticeReason::Leaving)
+    );
+    assert_eq!(why(FAILED, GracePeriodWarning, 6 * DAY), Some(NoticeReason::GoodAgain));
     assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 7 * DAY), None);
-    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 6 * DAY), Some(Why::AccessGoesOn));
-    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 60 * DAY), Some(Why::Stale));
-    let written = Written { kind: PaymentRecovered, attempt: 1, failed_at: 0, failure_sent: false };
-    assert_eq!(against(&paid, &written, POLICY, DAY), Some(Why::Untold));
+    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 6 * DAY), Some(NoticeReason::AccessGoesOn));
+    assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 60 * DAY), Some(NoticeReason::Stale));
+    let written = WrittenNotice { kind: PaymentRecovered, attempt: 1, failed_at: 0, failure_sent: false };
+    assert_eq!(against(&paid, &written, POLICY, DAY), Some(NoticeReason::Untold));
 }
 
 #[test]
@@ -177,7 +183,7 @@ fn settings_without_room_for_a_warning_give_none() {
         (14, 2, 8, vec![]),
         (14, 2, 12, vec![GracePeriodWarning]),
     ] {
-        let policy = Policy { grace_s: grace_days * DAY, warning_s: warning_days * DAY };
+        let policy = DunningPolicy { grace_s: grace_days * DAY, warning_s: warning_days * DAY };
         let notices = decide(&IN_GRACE, None, policy, now_days * DAY);
         let kinds: Vec<NoticeKind> = notices.iter().map(|notice| notice.kind).collect();
         assert_eq!(kinds, expected, "grace {grace_days}, warning {warning_days}, day {now_days}");
@@ -187,19 +193,19 @@ fn settings_without_room_for_a_warning_give_none() {
 #[test]
 fn a_settled_case_tells_of_recovery_alone_and_only_those_who_know_of_the_failure() {
     let recovered = |verdict| vec![(PaymentRecovered, 1, verdict)];
-    let untold = Case { told: false, ..IN_GRACE };
+    let untold = DunningCase { told: false, ..IN_GRACE };
     for (what, case, heard, now, expected) in [
         ("paid", settled(IN_GRACE, true, DAY), None, DAY, recovered(Tell)),
         ("paid after the end", settled(IN_GRACE, true, 9 * DAY), None, 9 * DAY, recovered(Tell)),
-        ("the failure was not told", settled(untold, true, DAY), None, DAY, recovered(Skip(Why::Untold))),
-        ("long ago", settled(IN_GRACE, true, 0), None, OLD_NEWS_S + 1, recovered(Skip(Why::OldNews))),
+        ("the failure was not told", settled(untold, true, DAY), None, DAY, recovered(Skip(NoticeReason::Untold))),
+        ("long ago", settled(IN_GRACE, true, 0), None, OLD_NEWS_S + 1, recovered(Skip(NoticeReason::OldNews))),
         ("void, uncollectible, or over", settled(IN_GRACE, false, DAY), None, 9 * DAY, vec![]),
         (
             "the failure is heard of afterwards",
             settled(untold, true, DAY),
             heard(1, 0),
             DAY,
-            vec![(PaymentFailed, 1, Skip(Why::Settled)), (PaymentRecovered, 1, Skip(Why::Untold))],
+            vec![(PaymentFailed, 1, Skip(NoticeReason::Settled)), (PaymentRecovered, 1, Skip(NoticeReason::Untold))],
         ),
     ] {
         assert_eq!(decided(case, heard, now), expected, "{what}");
@@ -212,21 +218,21 @@ fn a_case_is_looked_at_again_at_the_warnings_time_and_at_the_end() {
     for (now, expected) in [(0, Some(5 * DAY)), (5 * DAY, Some(7 * DAY)), (7 * DAY, None), (-9 * DAY, Some(5 * DAY))] {
         assert_eq!(due_at(&IN_GRACE, POLICY, now), expected, "{now}");
     }
-    let mute = Case { delinquency: Some(Delinquency { speaks: false, ..GRACE }), ..FAILED };
+    let mute = DunningCase { delinquency: Some(Delinquency { speaks: false, ..GRACE }), ..FAILED };
     assert_eq!((due_at(&mute, POLICY, 0), due_at(&FAILED, POLICY, 0)), (None, None));
 }
 
-/// What happens to a case, in any order.
+/// NoticeSubject happens to a case, in any order.
 #[derive(Debug, Clone)]
 enum Happening {
-    Heard(What, i64, i64),
+    Heard(NoticeSubject, i64, i64),
     Settled(bool),
     Time(i64),
     Asked,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let what = prop_oneof![3 => Just(What::Failed), 1 => Just(What::ActionRequired)];
+    let what = prop_oneof![3 => Just(NoticeSubject::Failed), 1 => Just(NoticeSubject::ActionRequired)];
     prop_oneof![
         4 => (what, 0..5_i64, 0..12 * DAY).prop_map(|(what, attempt, at)| Happening::Heard(what, attempt, at)),
         1 => any::<bool>().prop_map(Happening::Settled),
@@ -245,17 +251,17 @@ proptest! {
         grace_days in 0..12_i64,
         warning_days in 0..12_i64,
     ) {
-        let policy = Policy { grace_s: grace_days * DAY, warning_s: warning_days * DAY };
-        let mut case = Case { delinquency: Some(GRACE), ..FAILED };
+        let policy = DunningPolicy { grace_s: grace_days * DAY, warning_s: warning_days * DAY };
+        let mut case = DunningCase { delinquency: Some(GRACE), ..FAILED };
         let (mut now, mut record) = (0, BTreeMap::new());
         for happening in happenings {
             let mut news = None;
             match happening {
                 Happening::Heard(what, attempt, at) => {
                     case.attempt = case.attempt.max(attempt);
-                    news = Some(Heard { what, attempt, at });
+                    news = Some(PaymentNews { what, attempt, at });
                 }
-                Happening::Settled(paid) => case.settled = case.settled.or(Some(Settled { paid, at: now })),
+                Happening::Settled(paid) => case.settled = case.settled.or(Some(CaseSettled { paid, at: now })),
                 Happening::Time(by) => now += by,
                 Happening::Asked => {}
             }

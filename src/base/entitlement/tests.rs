@@ -8,12 +8,12 @@ const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
 const GRACE: i64 = 7 * DAY;
 
-fn plan(tier: &str, price_ids: &[&str]) -> Plan {
-    Plan { tier: tier.to_owned(), price_ids: price_ids.iter().map(|id| (*id).to_owned()).collect() }
+fn plan(tier: &str, price_ids: &[&str]) -> EntitlementPlan {
+    EntitlementPlan { tier: tier.to_owned(), price_ids: price_ids.iter().map(|id| (*id).to_owned()).collect() }
 }
 
-fn policy() -> Policy {
-    Policy {
+fn policy() -> EntitlementPolicy {
+    EntitlementPolicy {
         plans: vec![plan("pro", &["price_pro", "price_pro_year"]), plan("team", &["price_team"])],
         grace_period_s: GRACE,
         stale_after_s: 3600,
@@ -22,21 +22,21 @@ fn policy() -> Policy {
     }
 }
 
-fn without_plans() -> Policy {
-    Policy { plans: Vec::new(), ..policy() }
+fn without_plans() -> EntitlementPolicy {
+    EntitlementPolicy { plans: Vec::new(), ..policy() }
 }
 
-fn denying() -> Policy {
-    Policy { when_stale: WhenStale::Deny, ..policy() }
+fn denying() -> EntitlementPolicy {
+    EntitlementPolicy { when_stale: WhenStale::Deny, ..policy() }
 }
 
-fn until_paid() -> Policy {
-    Policy { paused_collection: PausedCollection::UntilPaid, ..policy() }
+fn until_paid() -> EntitlementPolicy {
+    EntitlementPolicy { paused_collection: PausedCollection::UntilPaid, ..policy() }
 }
 
 /// In the middle of a paid period of `price_pro`.
-fn subscription(status: &str) -> Subscription {
-    Subscription {
+fn subscription(status: &str) -> SubscriptionInput {
+    SubscriptionInput {
         id: "sub_1".to_owned(),
         status: status.to_owned(),
         price_ids: vec!["price_pro".to_owned()],
@@ -55,69 +55,69 @@ fn subscription(status: &str) -> Subscription {
     }
 }
 
-fn of_price(status: &str, price_id: &str) -> Subscription {
-    Subscription { price_ids: vec![price_id.to_owned()], ..subscription(status) }
+fn of_price(status: &str, price_id: &str) -> SubscriptionInput {
+    SubscriptionInput { price_ids: vec![price_id.to_owned()], ..subscription(status) }
 }
 
-fn of_prices(price_ids: &[&str]) -> Subscription {
-    Subscription { price_ids: price_ids.iter().map(|id| (*id).to_owned()).collect(), ..subscription("active") }
+fn of_prices(price_ids: &[&str]) -> SubscriptionInput {
+    SubscriptionInput { price_ids: price_ids.iter().map(|id| (*id).to_owned()).collect(), ..subscription("active") }
 }
 
-fn ending(status: &str, ends_at: i64) -> Subscription {
-    Subscription { cancel_at: Some(ends_at), ..subscription(status) }
+fn ending(status: &str, ends_at: i64) -> SubscriptionInput {
+    SubscriptionInput { cancel_at: Some(ends_at), ..subscription(status) }
 }
 
-fn in_trouble_since(status: &str, grace_started_at: i64) -> Subscription {
-    Subscription { grace_started_at: Some(grace_started_at), ..subscription(status) }
+fn in_trouble_since(status: &str, grace_started_at: i64) -> SubscriptionInput {
+    SubscriptionInput { grace_started_at: Some(grace_started_at), ..subscription(status) }
 }
 
-fn deleted(status: &str) -> Subscription {
-    Subscription { deleted: true, ..subscription(status) }
+fn deleted(status: &str) -> SubscriptionInput {
+    SubscriptionInput { deleted: true, ..subscription(status) }
 }
 
 /// Paused by Stripe because a payment failed.
-fn paused_by_failure(grace_started_at: i64) -> Subscription {
-    Subscription { paused_by_failure: true, ..in_trouble_since("paused", grace_started_at) }
+fn paused_by_failure(grace_started_at: i64) -> SubscriptionInput {
+    SubscriptionInput { paused_by_failure: true, ..in_trouble_since("paused", grace_started_at) }
 }
 
 /// Nothing is collected; the period in which that began ends then.
-fn uncollected(status: &str, pause_period_end: i64) -> Subscription {
-    Subscription { pause_period_end: Some(pause_period_end), ..subscription(status) }
+fn uncollected(status: &str, pause_period_end: i64) -> SubscriptionInput {
+    SubscriptionInput { pause_period_end: Some(pause_period_end), ..subscription(status) }
 }
 
 /// A payment is missing since now, and these prices were paid for before.
-fn unpaid_change(from: &[&str], to: &str) -> Subscription {
+fn unpaid_change(from: &[&str], to: &str) -> SubscriptionInput {
     let good = from.iter().map(|id| (*id).to_owned()).collect();
-    Subscription { grace_started_at: Some(NOW), good_price_ids: Some(good), ..of_price("past_due", to) }
+    SubscriptionInput { grace_started_at: Some(NOW), good_price_ids: Some(good), ..of_price("past_due", to) }
 }
 
 /// Its period ended a second more than the hour ago, and the last word is older than that.
-fn stale(status: &str) -> Subscription {
-    Subscription { period_end: Some(NOW - 3601), ..subscription(status) }
+fn stale(status: &str) -> SubscriptionInput {
+    SubscriptionInput { period_end: Some(NOW - 3601), ..subscription(status) }
 }
 
 /// `(tier, reason, valid_until)` of one; being entitled must agree with the tier.
-fn verdict(subscription: &Subscription, policy: &Policy) -> (String, Reason, Option<i64>) {
+fn verdict(subscription: &SubscriptionInput, policy: &EntitlementPolicy) -> (String, EntitlementReason, Option<i64>) {
     let answer = of_one(subscription, policy, NOW);
     assert_eq!(answer.entitled, answer.tier != FREE_TIER);
     (answer.tier, answer.reason, answer.valid_until)
 }
 
-fn denied(reason: Reason) -> (String, Reason, Option<i64>) {
+fn denied(reason: EntitlementReason) -> (String, EntitlementReason, Option<i64>) {
     (FREE_TIER.to_owned(), reason, None)
 }
 
-fn pro(reason: Reason, valid_until: Option<i64>) -> (String, Reason, Option<i64>) {
+fn pro(reason: EntitlementReason, valid_until: Option<i64>) -> (String, EntitlementReason, Option<i64>) {
     ("pro".to_owned(), reason, valid_until)
 }
 
 #[test]
 fn every_row_of_the_contracts_table_has_its_answer() {
-    use Reason::*;
+    use EntitlementReason::*;
     let unknown = |status| of_price(status, "price_other");
-    let cut = |status| Subscription { items_partial: true, ..unknown(status) };
+    let cut = |status| SubscriptionInput { items_partial: true, ..unknown(status) };
     let over = NOW - GRACE - 1;
-    let soon = |of| Subscription { cancel_at: Some(NOW + 5), ..of };
+    let soon = |of| SubscriptionInput { cancel_at: Some(NOW + 5), ..of };
     let table = [
         ("a status of 2031", subscription("suspended"), denied(UnknownStatus)),
         ("active, unknown", unknown("active"), denied(UnknownPrice)),
@@ -154,24 +154,28 @@ fn every_row_of_the_contracts_table_has_its_answer() {
 
 #[test]
 fn where_pauses_end_access_it_lasts_for_the_period_in_which_collection_was_paused() {
-    let soon = |at| Subscription { cancel_at: Some(at), ..uncollected("active", NOW + 9) };
+    let soon = |at| SubscriptionInput { cancel_at: Some(at), ..uncollected("active", NOW + 9) };
     let table = [
-        ("before its end", uncollected("active", NOW + 1), pro(Reason::Active, Some(NOW + 1))),
-        ("on trial", uncollected("trialing", NOW + 1), pro(Reason::Trialing, Some(NOW + 1))),
-        ("at its end", uncollected("active", NOW), denied(Reason::Paused)),
-        ("trial, at its end", uncollected("trialing", NOW), denied(Reason::Paused)),
-        ("its end is not known", subscription("active"), pro(Reason::Active, None)),
-        ("the pause's end comes first", soon(NOW + 10), pro(Reason::Ending, Some(NOW + 9))),
-        ("its own end comes first", soon(NOW + 8), pro(Reason::Ending, Some(NOW + 8))),
+        ("before its end", uncollected("active", NOW + 1), pro(EntitlementReason::Active, Some(NOW + 1))),
+        ("on trial", uncollected("trialing", NOW + 1), pro(EntitlementReason::Trialing, Some(NOW + 1))),
+        ("at its end", uncollected("active", NOW), denied(EntitlementReason::Paused)),
+        ("trial, at its end", uncollected("trialing", NOW), denied(EntitlementReason::Paused)),
+        ("its end is not known", subscription("active"), pro(EntitlementReason::Active, None)),
+        ("the pause's end comes first", soon(NOW + 10), pro(EntitlementReason::Ending, Some(NOW + 9))),
+        ("its own end comes first", soon(NOW + 8), pro(EntitlementReason::Ending, Some(NOW + 8))),
     ];
     for (row, subscription, expected) in table {
         assert_eq!(verdict(&subscription, &until_paid()), expected, "{row}");
     }
-    let owing = Subscription { pause_period_end: Some(NOW), ..in_trouble_since("past_due", NOW) };
-    assert_eq!(verdict(&owing, &until_paid()), pro(Reason::GracePeriod, Some(NOW + GRACE)), "grace is another rule");
-    let both = Policy { when_stale: WhenStale::Deny, ..until_paid() };
-    let stale = Subscription { pause_period_end: Some(NOW - 1), ..stale("active") };
-    assert_eq!(verdict(&stale, &both), denied(Reason::Paused), "a pause says more than silence");
+    let owing = SubscriptionInput { pause_period_end: Some(NOW), ..in_trouble_since("past_due", NOW) };
+    assert_eq!(
+        verdict(&owing, &until_paid()),
+        pro(EntitlementReason::GracePeriod, Some(NOW + GRACE)),
+        "grace is another rule"
+    );
+    let both = EntitlementPolicy { when_stale: WhenStale::Deny, ..until_paid() };
+    let stale = SubscriptionInput { pause_period_end: Some(NOW - 1), ..stale("active") };
+    assert_eq!(verdict(&stale, &both), denied(EntitlementReason::Paused), "a pause says more than silence");
 }
 
 #[test]
@@ -186,20 +190,21 @@ fn while_a_payment_is_missing_the_lower_tier_counts() {
     for (row, from, to, (tier, price)) in table {
         let answer = of_one(&unpaid_change(from, to), &policy(), NOW);
         assert_eq!((answer.tier.as_str(), answer.price_id.as_deref()), (tier, Some(price)), "{row}");
-        let paused = Subscription { status: "paused".to_owned(), paused_by_failure: true, ..unpaid_change(from, to) };
+        let paused =
+            SubscriptionInput { status: "paused".to_owned(), paused_by_failure: true, ..unpaid_change(from, to) };
         assert_eq!(of_one(&paused, &policy(), NOW).tier, tier, "{row}, paused");
-        let paid = Subscription { status: "active".to_owned(), ..unpaid_change(from, to) };
+        let paid = SubscriptionInput { status: "active".to_owned(), ..unpaid_change(from, to) };
         assert_eq!(of_one(&paid, &policy(), NOW).price_id.as_deref(), Some(to), "{row}, paid");
     }
-    let nothing_known = Subscription { good_price_ids: None, ..unpaid_change(&[], "price_team") };
+    let nothing_known = SubscriptionInput { good_price_ids: None, ..unpaid_change(&[], "price_team") };
     assert_eq!(of_one(&nothing_known, &policy(), NOW).tier, "team");
 }
 
 #[test]
 fn whoever_had_nothing_gets_nothing_by_a_change_that_is_not_paid() {
     let answer = of_one(&unpaid_change(&["price_other"], "price_team"), &policy(), NOW);
-    assert_eq!((answer.reason, answer.price_id.as_deref()), (Reason::UnknownPrice, Some("price_other")));
-    let cut = Subscription { items_partial: true, ..unpaid_change(&["price_other"], "price_team") };
+    assert_eq!((answer.reason, answer.price_id.as_deref()), (EntitlementReason::UnknownPrice, Some("price_other")));
+    let cut = SubscriptionInput { items_partial: true, ..unpaid_change(&["price_other"], "price_team") };
     assert_eq!(of_one(&cut, &policy(), NOW).tier, "team", "the old list was cut, too");
     assert_eq!(of_one(&unpaid_change(&["price_other"], "price_x"), &without_plans(), NOW).tier, DEFAULT_TIER);
 }
@@ -209,9 +214,9 @@ fn what_is_at_stake_is_what_was_paid_for() {
     let upgrade = unpaid_change(&["price_pro"], "price_team");
     assert_eq!(tier_bought(&upgrade, &policy()), Some("team"));
     assert_eq!(tier_at_stake(&upgrade, &policy()), Some("pro"));
-    let other = Subscription { id: "sub_2".to_owned(), ..subscription("active") };
+    let other = SubscriptionInput { id: "sub_2".to_owned(), ..subscription("active") };
     assert!(is_covered(&[upgrade.clone(), other.clone()], "sub_1", &policy(), NOW), "the other gives as much");
-    let team = Subscription { good_price_ids: None, ..upgrade };
+    let team = SubscriptionInput { good_price_ids: None, ..upgrade };
     assert!(!is_covered(&[team, other], "sub_1", &policy(), NOW));
 }
 
@@ -237,20 +242,20 @@ fn the_answer_has_the_fields_of_the_contract_in_its_order() {
 #[test]
 fn every_reason_is_spelled_as_in_the_contract() {
     let table = [
-        (Reason::NoSubscription, "no_subscription"),
-        (Reason::UnknownPrice, "unknown_price"),
-        (Reason::Partial, "partial"),
-        (Reason::Ending, "ending"),
-        (Reason::Canceled, "canceled"),
-        (Reason::Trialing, "trialing"),
-        (Reason::Active, "active"),
-        (Reason::GracePeriod, "grace_period"),
-        (Reason::PastDue, "past_due"),
-        (Reason::Unpaid, "unpaid"),
-        (Reason::Incomplete, "incomplete"),
-        (Reason::Paused, "paused"),
-        (Reason::UnknownStatus, "unknown_status"),
-        (Reason::Stale, "stale"),
+        (EntitlementReason::NoSubscription, "no_subscription"),
+        (EntitlementReason::UnknownPrice, "unknown_price"),
+        (EntitlementReason::Partial, "partial"),
+        (EntitlementReason::Ending, "ending"),
+        (EntitlementReason::Canceled, "canceled"),
+        (EntitlementReason::Trialing, "trialing"),
+        (EntitlementReason::Active, "active"),
+        (EntitlementReason::GracePeriod, "grace_period"),
+        (EntitlementReason::PastDue, "past_due"),
+        (EntitlementReason::Unpaid, "unpaid"),
+        (EntitlementReason::Incomplete, "incomplete"),
+        (EntitlementReason::Paused, "paused"),
+        (EntitlementReason::UnknownStatus, "unknown_status"),
+        (EntitlementReason::Stale, "stale"),
     ];
     for (reason, spelled) in table {
         assert_eq!(serde_json::to_value(reason).unwrap(), spelled);
@@ -260,7 +265,7 @@ fn every_reason_is_spelled_as_in_the_contract() {
 #[test]
 fn a_status_never_heard_of_entitles_to_nothing() {
     for status in ["", "Active", "suspended"] {
-        assert_eq!(verdict(&subscription(status), &policy()), denied(Reason::UnknownStatus));
+        assert_eq!(verdict(&subscription(status), &policy()), denied(EntitlementReason::UnknownStatus));
     }
 }
 
@@ -268,7 +273,7 @@ fn a_status_never_heard_of_entitles_to_nothing() {
 fn a_deleted_subscription_is_canceled_whatever_its_status_says() {
     for status in ["active", "trialing", "past_due", "unpaid", "paused", "incomplete"] {
         let answer = of_one(&deleted(status), &policy(), NOW);
-        assert_eq!(answer.reason, Reason::Canceled, "{status}");
+        assert_eq!(answer.reason, EntitlementReason::Canceled, "{status}");
         assert_eq!(answer.grace_period_end, None, "{status}");
         assert_eq!(answer.status.as_deref(), Some(status));
     }
@@ -276,35 +281,35 @@ fn a_deleted_subscription_is_canceled_whatever_its_status_says() {
 
 #[test]
 fn access_is_over_in_the_second_it_ends() {
-    let one_more_second = pro(Reason::Ending, Some(NOW + 1));
+    let one_more_second = pro(EntitlementReason::Ending, Some(NOW + 1));
     assert_eq!(verdict(&ending("active", NOW + 1), &policy()), one_more_second);
-    assert_eq!(verdict(&ending("active", NOW), &policy()), denied(Reason::Canceled));
+    assert_eq!(verdict(&ending("active", NOW), &policy()), denied(EntitlementReason::Canceled));
 }
 
 #[test]
 fn grace_is_over_in_the_second_it_ends() {
     let last_second = in_trouble_since("past_due", NOW - GRACE + 1);
-    assert_eq!(verdict(&last_second, &policy()), pro(Reason::GracePeriod, Some(NOW + 1)));
+    assert_eq!(verdict(&last_second, &policy()), pro(EntitlementReason::GracePeriod, Some(NOW + 1)));
     let over = in_trouble_since("past_due", NOW - GRACE);
-    assert_eq!(verdict(&over, &policy()), denied(Reason::PastDue));
+    assert_eq!(verdict(&over, &policy()), denied(EntitlementReason::PastDue));
 }
 
 #[test]
 fn the_end_is_cancel_at_and_else_the_end_of_the_period() {
-    let at_period_end = Subscription { cancel_at_period_end: true, ..subscription("active") };
+    let at_period_end = SubscriptionInput { cancel_at_period_end: true, ..subscription("active") };
     assert_eq!(at_period_end.ends_at(), Some(NOW + 10 * DAY));
-    let both = Subscription { cancel_at: Some(NOW + DAY), ..at_period_end.clone() };
+    let both = SubscriptionInput { cancel_at: Some(NOW + DAY), ..at_period_end.clone() };
     assert_eq!(both.ends_at(), Some(NOW + DAY));
     assert_eq!(subscription("active").ends_at(), None);
-    let no_period = Subscription { period_end: None, ..at_period_end };
-    assert_eq!(verdict(&no_period, &policy()), pro(Reason::Active, None));
+    let no_period = SubscriptionInput { period_end: None, ..at_period_end };
+    assert_eq!(verdict(&no_period, &policy()), pro(EntitlementReason::Active, None));
 }
 
 #[test]
 fn without_a_known_failure_grace_starts_with_what_was_last_heard() {
-    let past_due = Subscription { as_of: NOW - DAY, ..subscription("past_due") };
+    let past_due = SubscriptionInput { as_of: NOW - DAY, ..subscription("past_due") };
     let end = NOW - DAY + GRACE;
-    assert_eq!(verdict(&past_due, &policy()), pro(Reason::GracePeriod, Some(end)));
+    assert_eq!(verdict(&past_due, &policy()), pro(EntitlementReason::GracePeriod, Some(end)));
 }
 
 #[test]
@@ -324,23 +329,25 @@ fn the_end_of_grace_is_told_where_a_payment_is_missing_alone_also_when_it_is_ove
 
 #[test]
 fn a_price_in_no_plan_is_not_granted_by_a_failed_payment() {
-    let since = |since| Subscription { grace_started_at: Some(since), ..of_price("past_due", "price_other") };
-    assert_eq!(verdict(&since(NOW), &policy()), denied(Reason::UnknownPrice));
-    assert_eq!(verdict(&since(NOW - GRACE), &policy()), denied(Reason::UnknownPrice));
+    let since = |since| SubscriptionInput { grace_started_at: Some(since), ..of_price("past_due", "price_other") };
+    assert_eq!(verdict(&since(NOW), &policy()), denied(EntitlementReason::UnknownPrice));
+    assert_eq!(verdict(&since(NOW - GRACE), &policy()), denied(EntitlementReason::UnknownPrice));
 }
 
 #[test]
 fn a_price_in_no_plan_is_named_in_the_answer() {
     let answer = of_one(&of_prices(&["price_x", "price_y"]), &policy(), NOW);
-    assert_eq!(answer.reason, Reason::UnknownPrice);
+    assert_eq!(answer.reason, EntitlementReason::UnknownPrice);
     assert_eq!(answer.price_id.as_deref(), Some("price_x"));
 }
 
 #[test]
 fn an_unknown_price_does_not_hide_that_a_subscription_is_over() {
-    for (status, reason) in
-        [("canceled", Reason::Canceled), ("incomplete", Reason::Incomplete), ("paused", Reason::Paused)]
-    {
+    for (status, reason) in [
+        ("canceled", EntitlementReason::Canceled),
+        ("incomplete", EntitlementReason::Incomplete),
+        ("paused", EntitlementReason::Paused),
+    ] {
         let subscription = of_price(status, "price_other");
         assert_eq!(verdict(&subscription, &policy()), denied(reason));
     }
@@ -354,7 +361,7 @@ fn without_plans_every_price_and_none_gives_the_default_tier() {
         assert_eq!(answer.tier, DEFAULT_TIER);
         assert_eq!(answer.price_id.as_deref(), prices.first().copied());
     }
-    assert_eq!(verdict(&of_prices(&[]), &policy()), denied(Reason::UnknownPrice));
+    assert_eq!(verdict(&of_prices(&[]), &policy()), denied(EntitlementReason::UnknownPrice));
 }
 
 #[test]
@@ -374,7 +381,7 @@ fn of_several_items_the_price_of_the_highest_plan_gives_the_tier() {
 fn deciding(subscriptions: &[(&str, &str, &str, i64)]) -> String {
     let subscriptions: Vec<_> = subscriptions
         .iter()
-        .map(|(id, status, price, created)| Subscription {
+        .map(|(id, status, price, created)| SubscriptionInput {
             id: (*id).to_owned(),
             created: *created,
             ..of_price(status, price)
@@ -407,9 +414,9 @@ fn among_equals_and_among_those_that_do_not_entitle_the_newest_decides() {
 
 #[test]
 fn a_stale_subscription_is_believed_or_not_as_configured() {
-    for (status, reason) in [("active", Reason::Active), ("trialing", Reason::Trialing)] {
+    for (status, reason) in [("active", EntitlementReason::Active), ("trialing", EntitlementReason::Trialing)] {
         assert_eq!(verdict(&stale(status), &policy()), pro(reason, None));
-        assert_eq!(verdict(&stale(status), &denying()), denied(Reason::Stale));
+        assert_eq!(verdict(&stale(status), &denying()), denied(EntitlementReason::Stale));
         for policy in [policy(), denying()] {
             assert!(of_one(&stale(status), &policy, NOW).stale);
         }
@@ -419,7 +426,7 @@ fn a_stale_subscription_is_believed_or_not_as_configured() {
 #[test]
 fn a_subscription_is_stale_only_when_its_end_is_long_past_and_nothing_newer_was_heard() {
     let of = |period_end, as_of| {
-        let subscription = Subscription { period_end, as_of, ..subscription("active") };
+        let subscription = SubscriptionInput { period_end, as_of, ..subscription("active") };
         of_one(&subscription, &denying(), NOW).stale
     };
     let end = NOW - 3601;
@@ -431,13 +438,13 @@ fn a_subscription_is_stale_only_when_its_end_is_long_past_and_nothing_newer_was_
 
 #[test]
 fn only_a_running_subscription_can_be_stale() {
-    let ended = Subscription { cancel_at_period_end: true, ..stale("active") };
-    let gone = Subscription { deleted: true, ..stale("active") };
+    let ended = SubscriptionInput { cancel_at_period_end: true, ..stale("active") };
+    let gone = SubscriptionInput { deleted: true, ..stale("active") };
     let table = [
-        (ended, Reason::Canceled),
-        (gone, Reason::Canceled),
-        (stale("unpaid"), Reason::Unpaid),
-        (stale("canceled"), Reason::Canceled),
+        (ended, EntitlementReason::Canceled),
+        (gone, EntitlementReason::Canceled),
+        (stale("unpaid"), EntitlementReason::Unpaid),
+        (stale("canceled"), EntitlementReason::Canceled),
     ];
     for (subscription, reason) in table {
         let answer = of_one(&subscription, &denying(), NOW);
@@ -447,17 +454,17 @@ fn only_a_running_subscription_can_be_stale() {
 
 #[test]
 fn a_stale_subscription_with_an_end_ahead_is_denied_too_when_so_configured() {
-    let subscription = Subscription { cancel_at: Some(NOW + DAY), ..stale("active") };
-    assert_eq!(verdict(&subscription, &policy()), pro(Reason::Ending, Some(NOW + DAY)));
-    assert_eq!(verdict(&subscription, &denying()), denied(Reason::Stale));
+    let subscription = SubscriptionInput { cancel_at: Some(NOW + DAY), ..stale("active") };
+    assert_eq!(verdict(&subscription, &policy()), pro(EntitlementReason::Ending, Some(NOW + DAY)));
+    assert_eq!(verdict(&subscription, &denying()), denied(EntitlementReason::Stale));
 }
 
 #[test]
 fn a_stale_subscription_that_is_denied_yields_to_one_that_entitles() {
     let denied_team =
-        Subscription { id: "sub_stale".to_owned(), price_ids: vec!["price_team".to_owned()], ..stale("active") };
+        SubscriptionInput { id: "sub_stale".to_owned(), price_ids: vec!["price_team".to_owned()], ..stale("active") };
     let answer = entitlement(&[denied_team, subscription("active")], &denying(), NOW);
-    assert_eq!((answer.tier.as_str(), answer.reason), ("pro", Reason::Active));
+    assert_eq!((answer.tier.as_str(), answer.reason), ("pro", EntitlementReason::Active));
 }
 
 const STATUSES: [&str; 9] = [
@@ -478,7 +485,7 @@ fn times() -> impl Strategy<Value = i64> {
     prop_oneof![8 => NOW - 2 * GRACE..NOW + 2 * GRACE, 1 => Just(NOW), 1 => any::<i64>()]
 }
 
-fn subscriptions() -> impl Strategy<Value = Vec<Subscription>> {
+fn subscriptions() -> impl Strategy<Value = Vec<SubscriptionInput>> {
     let one = (
         prop::sample::select(STATUSES.to_vec()),
         prop::collection::vec(prop::sample::select(PRICES.to_vec()), 0..3),
@@ -487,7 +494,7 @@ fn subscriptions() -> impl Strategy<Value = Vec<Subscription>> {
         (times(), prop::option::of(times()), prop::option::of(times()), 0..3_i64),
         prop::option::of(prop::collection::vec(prop::sample::select(PRICES.to_vec()), 0..3)),
     )
-        .prop_map(|(status, prices, ends, flags, (as_of, trouble, pause, created), good)| Subscription {
+        .prop_map(|(status, prices, ends, flags, (as_of, trouble, pause, created), good)| SubscriptionInput {
             price_ids: prices.into_iter().map(str::to_owned).collect(),
             period_end: ends.0,
             cancel_at: ends.1,
@@ -510,8 +517,8 @@ fn subscriptions() -> impl Strategy<Value = Vec<Subscription>> {
     })
 }
 
-fn policies() -> impl Strategy<Value = Policy> {
-    let both = Policy { when_stale: WhenStale::Deny, ..until_paid() };
+fn policies() -> impl Strategy<Value = EntitlementPolicy> {
+    let both = EntitlementPolicy { when_stale: WhenStale::Deny, ..until_paid() };
     prop::sample::select(vec![policy(), denying(), without_plans(), until_paid(), both])
 }
 
@@ -546,7 +553,7 @@ proptest! {
         let changes_at = changes_at(deciding, &policy, now);
         prop_assume!(later >= now && changes_at.is_none_or(|at| later < at));
         // How fresh it is changes without a word.
-        let at = |at| Answer { stale: false, ..of_one(deciding, &policy, at) };
+        let at = |at| EntitlementAnswer { stale: false, ..of_one(deciding, &policy, at) };
         prop_assert_eq!(at(now), at(later));
     }
 

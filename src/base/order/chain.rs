@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::paths::{self, Paths};
-use super::{Candidate, Phase, phase, progress, rank};
+use super::{EventPhase, OrderCandidate, phase, progress, rank};
 use crate::base::object_kind::ObjectKind;
 
 /// Events of one second that are lined up at most; with more, ranks and ids decide alone.
@@ -16,7 +16,7 @@ const MAX_CHAIN: usize = 10;
 
 /// How strictly one event must fit the state before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fit {
+enum ChainFit {
     /// Undoing an update gives exactly the object before it, and whatever says nothing of old values has changed none
     /// that the updates of this second tell of.
     Exact,
@@ -31,7 +31,7 @@ enum Fit {
     Named,
 }
 
-impl Fit {
+impl ChainFit {
     const ALL: [Self; 5] = [Self::Exact, Self::Silent, Self::Base, Self::Touched, Self::Named];
 
     /// Whether a line that fits so beats the ranks.
@@ -43,7 +43,7 @@ impl Fit {
 /// Index of the last event of `second` (not empty), and whether that is certain. `base`: the object before it.
 pub(super) fn last(
     kind: &ObjectKind,
-    candidates: &[Candidate],
+    candidates: &[OrderCandidate],
     second: &[usize],
     base: Option<&Value>,
 ) -> (usize, bool) {
@@ -51,7 +51,7 @@ pub(super) fn last(
     let mut possible = Vec::new();
     if (2..=MAX_CHAIN).contains(&second.len()) && second.iter().any(tells) {
         let chain = Chain::new(kind, candidates, second, base);
-        for fit in Fit::ALL {
+        for fit in ChainFit::ALL {
             let any = chain.ends(fit, false);
             if fit.proves() && chain.all_show_the_same(&any) {
                 return (chain.choose(&any), true);
@@ -77,7 +77,7 @@ pub(super) fn last(
 }
 
 /// Of what cannot be told apart: the reading, else the event of the smallest id.
-fn best(candidates: &[Candidate], among: &[usize]) -> usize {
+fn best(candidates: &[OrderCandidate], among: &[usize]) -> usize {
     let key = |index: &usize| (!candidates[*index].read, candidates[*index].event_id.as_str());
     among.iter().copied().min_by(|a, b| key(a).cmp(&key(b))).unwrap_or_default()
 }
@@ -85,7 +85,7 @@ fn best(candidates: &[Candidate], among: &[usize]) -> usize {
 /// The events of one second, made ready for comparing.
 struct Chain<'a> {
     kind: &'a ObjectKind,
-    candidates: &'a [Candidate],
+    candidates: &'a [OrderCandidate],
     second: &'a [usize],
     base: Option<Value>,
     /// Each object, without its nulls.
@@ -97,7 +97,7 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    fn new(kind: &'a ObjectKind, candidates: &'a [Candidate], second: &'a [usize], base: Option<&Value>) -> Self {
+    fn new(kind: &'a ObjectKind, candidates: &'a [OrderCandidate], second: &'a [usize], base: Option<&Value>) -> Self {
         let (mut shown, mut undone, mut touched) = (Vec::new(), Vec::new(), Paths::default());
         for candidate in second.iter().map(|&index| &candidates[index]) {
             let now = paths::without_nulls(&candidate.object);
@@ -111,7 +111,7 @@ impl<'a> Chain<'a> {
         Self { kind, candidates, second, base: base.map(paths::without_nulls), shown, undone, touched }
     }
 
-    fn of(&self, place: usize) -> &Candidate {
+    fn of(&self, place: usize) -> &OrderCandidate {
         &self.candidates[self.second[place]]
     }
 
@@ -125,7 +125,7 @@ impl<'a> Chain<'a> {
     }
 
     /// The last events of all lines that use every event once.
-    fn ends(&self, fit: Fit, ranked: bool) -> Vec<usize> {
+    fn ends(&self, fit: ChainFit, ranked: bool) -> Vec<usize> {
         let count = self.second.len();
         let follows: Vec<Vec<bool>> = (0..count)
             .map(|before| (0..count).map(|after| self.follows(before, after, fit, ranked)).collect())
@@ -155,42 +155,42 @@ impl<'a> Chain<'a> {
         if !reading.read {
             return 0;
         }
-        let is_before = |event: &Candidate| {
+        let is_before = |event: &OrderCandidate| {
             !event.read
                 && (event.contained
-                    || phase(event) == Phase::Created
+                    || phase(event) == EventPhase::Created
                     || progress(self.kind, event) < progress(self.kind, reading))
         };
         (0..self.second.len()).filter(|&other| is_before(self.of(other))).fold(0, |set, other| set | 1 << other)
     }
 
-    fn begins(&self, place: usize, fit: Fit) -> bool {
+    fn begins(&self, place: usize, fit: ChainFit) -> bool {
         let Some(base) = &self.base else { return true };
         // A reading is rendered in a version of its own, as the object before may be.
-        let whole = matches!(fit, Fit::Exact | Fit::Silent) && !self.of(place).read;
+        let whole = matches!(fit, ChainFit::Exact | ChainFit::Silent) && !self.of(place).read;
         self.fits(base, place, fit, whole)
     }
 
-    fn follows(&self, before: usize, after: usize, fit: Fit, ranked: bool) -> bool {
+    fn follows(&self, before: usize, after: usize, fit: ChainFit, ranked: bool) -> bool {
         let (one, other) = (self.of(before), self.of(after));
         // Nothing comes before a creation but the end of what had its id.
-        let made_last = phase(other) == Phase::Created && phase(one) != Phase::Deleted;
+        let made_last = phase(other) == EventPhase::Created && phase(one) != EventPhase::Deleted;
         if before == after || made_last || (ranked && rank(self.kind, one) > rank(self.kind, other)) {
             return false;
         }
-        let whole = matches!(fit, Fit::Exact | Fit::Silent | Fit::Base) && !one.read && !other.read;
+        let whole = matches!(fit, ChainFit::Exact | ChainFit::Silent | ChainFit::Base) && !one.read && !other.read;
         self.fits(&self.shown[before], after, fit, whole)
     }
 
     /// Whether the event at `place` can follow directly on a state.
-    fn fits(&self, state: &Value, place: usize, fit: Fit, whole: bool) -> bool {
+    fn fits(&self, state: &Value, place: usize, fit: ChainFit, whole: bool) -> bool {
         match (&self.undone[place], &self.of(place).previous) {
             (Some(before), Some(previous)) => match fit {
-                Fit::Named => paths::names(previous, state),
+                ChainFit::Named => paths::names(previous, state),
                 _ if whole => before == state,
                 _ => self.touched.agree(before, state),
             },
-            _ => fit != Fit::Exact || self.touched.agree(&self.shown[place], state),
+            _ => fit != ChainFit::Exact || self.touched.agree(&self.shown[place], state),
         }
     }
 }

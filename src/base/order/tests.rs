@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::objects::kinds;
 
-fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Option<Value>) -> Candidate {
+fn event(id: &str, event_type: &str, created: i64, object: Value, previous: Option<Value>) -> OrderCandidate {
     let (event_id, event_type) = (id.to_owned(), event_type.to_owned());
-    Candidate { event_id, event_type, created, object, previous, read: false, contained: false }
+    OrderCandidate { event_id, event_type, created, object, previous, read: false, contained: false }
 }
 
 fn subscription(status: &str, plan: &str) -> Value {
@@ -15,22 +15,22 @@ fn subscription(status: &str, plan: &str) -> Value {
 }
 
 /// Decides by the kind that the objects are of.
-fn decide(candidates: &[Candidate]) -> Option<Decision> {
+fn decide(candidates: &[OrderCandidate]) -> Option<OrderDecision> {
     super::decide(kinds::of_shown(&candidates[0].object), candidates)
 }
 
-fn winner_of(candidates: &[Candidate]) -> (&str, bool) {
+fn winner_of(candidates: &[OrderCandidate]) -> (&str, bool) {
     let decision = decide(candidates).unwrap();
     (candidates[decision.winner].event_id.as_str(), decision.ambiguous)
 }
 
 /// Every order of arrival must come to the same.
-fn check(candidates: &[Candidate], winner: &str, ambiguous: bool) {
+fn check(candidates: &[OrderCandidate], winner: &str, ambiguous: bool) {
     let mut turned = candidates.to_vec();
     for _ in 0..candidates.len() {
         turned.rotate_left(1);
         assert_eq!(winner_of(&turned), (winner, ambiguous));
-        let backwards: Vec<Candidate> = turned.iter().rev().cloned().collect();
+        let backwards: Vec<OrderCandidate> = turned.iter().rev().cloned().collect();
         assert_eq!(winner_of(&backwards), (winner, ambiguous));
     }
 }
@@ -164,13 +164,13 @@ fn what_changed_without_an_event_before_a_second_does_not_hide_the_order_within_
     check(&[before, change("evt_a", 3, 2), change("evt_b", 2, 3), change("evt_c", 2, 4)], "evt_c", false);
 }
 
-fn reading(object: Value, created: i64) -> Candidate {
+fn reading(object: Value, created: i64) -> OrderCandidate {
     let read = event("read:sub_1:1", "customer.subscription.read", created, object, None);
-    Candidate { read: true, ..read }
+    OrderCandidate { read: true, ..read }
 }
 
-fn contained(candidate: Candidate) -> Candidate {
-    Candidate { contained: true, ..candidate }
+fn contained(candidate: OrderCandidate) -> OrderCandidate {
+    OrderCandidate { contained: true, ..candidate }
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::store::dead_letters::DeadLetter;
-use crate::store::inbox::{Attempt, Entry};
+use crate::store::inbox::{EventEntry, FailedAttempt};
 use crate::store::retries::Retry;
 
 /// An event of the log.
 #[must_use]
-pub fn event(entry: &Entry) -> Value {
+pub fn event(entry: &EventEntry) -> Value {
     json!({
         "id": entry.event_id, "type": entry.event_type, "created": entry.event_created,
         "received": entry.received_ms.div_euclid(1000), "livemode": entry.livemode, "account": entry.account,
@@ -24,7 +24,7 @@ pub fn payload(text: &str) -> Value {
 
 /// A failed attempt.
 #[must_use]
-pub fn attempt((number, at_ms, error): &Attempt) -> Value {
+pub fn attempt((number, at_ms, error): &FailedAttempt) -> Value {
     json!({"attempt": number, "at": at_ms.div_euclid(1000), "error": error})
 }
 

@@ -16,23 +16,23 @@ mod subscription;
 
 use serde_json::{Value, json};
 
-use super::{Api, users};
+use super::{ApiHandler, users};
 use crate::base::ids;
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Access::Api as Token;
-use crate::http::route::{self, Route, Segments, route};
-use crate::objects::read::Sent;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::RouteAccess::Api as Token;
+use crate::http::route::{self, PathSegments, Route, route};
+use crate::objects::read::RequestSent;
 use crate::objects::user::User;
-use crate::outward::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
+use crate::outward::calls::{CallCaller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
 use crate::stripe::call::{Priority, segment};
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 use answers::respond;
 use parameters::Parameters;
 
-pub(in crate::http) const ROUTES: &[Route<Api>] = &[
+pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
     route(Post, "/api/v1/users/{user_id}/customer", Token, customer),
     route(Put, "/api/v1/users/{user_id}/customer", Token, link::put),
     route(Post, "/api/v1/users/{user_id}/checkout-session", Token, checkout::create),
@@ -55,10 +55,10 @@ pub(crate) fn waits_for_stripe(request: &Request) -> bool {
     route::covers(ROUTES, request) || invoices::waits_for_stripe(request)
 }
 
-type Answered = Result<Response, ApiError>;
+type CallResult = Result<Response, ErrorResponse>;
 
 /// The key under which the metadata of what is made name its user; projections read it.
-fn user_key(api: &Api) -> &str {
+fn user_key(api: &ApiHandler) -> &str {
     api.context.projection.link.own_key()
 }
 
@@ -66,9 +66,9 @@ fn user_key(api: &Api) -> &str {
 const MAX_KEY_CHARS: usize = 255;
 
 /// The way to Stripe, if there is one.
-fn calls(api: &Api) -> Result<&Calls, ApiError> {
+fn calls(api: &ApiHandler) -> Result<&Calls, ErrorResponse> {
     let missing = "no stripe.api_key is configured, so nothing can be asked of Stripe: set STRIPE_API_KEY";
-    api.calls.as_deref().ok_or_else(|| ApiError::new(503, "stripe_not_configured", missing))
+    api.calls.as_deref().ok_or_else(|| ErrorResponse::new(503, "stripe_not_configured", missing))
 }
 
 /// Where a subscription is at Stripe.
@@ -77,7 +77,7 @@ fn subscription_path(subscription_id: &str) -> String {
 }
 
 /// The user that a request is about.
-fn user(api: &Api, segments: &Segments) -> Result<User, ApiError> {
+fn user(api: &ApiHandler, segments: &PathSegments) -> Result<User, ErrorResponse> {
     users::find(api, users::user_id(segments))
 }
 
@@ -89,15 +89,15 @@ enum CustomerOrAnswer {
 
 /// What a handler starts from.
 struct CallRequest<'a> {
-    api: &'a Api,
+    api: &'a ApiHandler,
     calls: &'a Calls,
     parameters: Parameters,
-    caller: Caller,
+    caller: CallCaller,
 }
 
 impl<'a> CallRequest<'a> {
     /// Reads a request that may have the parameters `known`.
-    fn read(api: &'a Api, request: &Request, known: &[&str]) -> Result<Self, ApiError> {
+    fn read(api: &'a ApiHandler, request: &Request, known: &[&str]) -> Result<Self, ErrorResponse> {
         let calls = calls(api)?;
         let parameters = Parameters::read(request, known)?;
         let caller = caller(request, &parameters)?;
@@ -105,12 +105,12 @@ impl<'a> CallRequest<'a> {
     }
 
     /// Money moves: a request that is sent twice by mistake must be known as one.
-    fn with_key(self) -> Result<Self, ApiError> {
+    fn with_key(self) -> Result<Self, ErrorResponse> {
         if self.caller.key.is_some() {
             return Ok(self);
         }
         let message = "send a header Idempotency-Key, new for each payment and the same when you repeat the request";
-        Err(ApiError::new(400, "idempotency_key_missing", message))
+        Err(ErrorResponse::new(400, "idempotency_key_missing", message))
     }
 
     /// What is wanted for a user.
@@ -125,7 +125,7 @@ impl<'a> CallRequest<'a> {
     }
 
     /// The user's customer, made if there is none, or the answer that says why there is none.
-    fn customer_of(&self, user: &User) -> Result<CustomerOrAnswer, ApiError> {
+    fn customer_of(&self, user: &User) -> Result<CustomerOrAnswer, ErrorResponse> {
         let outcome = match self.calls.customer_of(user)? {
             UserCustomer::Known(id) => return Ok(CustomerOrAnswer::Customer(id)),
             UserCustomer::Unmade(OperationOutcome::InDoubt { .. }) => {
@@ -164,18 +164,18 @@ impl<'a> CallRequest<'a> {
     }
 
     /// Notes a customer that is gone without a trace; whether that could be done. `None`: it is not gone.
-    fn gone(&self, customer: &str, is_gone: bool) -> Result<Option<bool>, ApiError> {
+    fn gone(&self, customer: &str, is_gone: bool) -> Result<Option<bool>, ErrorResponse> {
         if !is_gone {
             return Ok(None);
         }
         let now_ms = self.api.clock.now_ms();
-        let sent = self.api.store.read(|reader| Sent::now(reader, now_ms))?;
+        let sent = self.api.store.read(|reader| RequestSent::now(reader, now_ms))?;
         Ok(Some(self.calls.forget_customer(customer, sent)?))
     }
 
     /// Reads an object as it is now into the tables; `None` where Stripe does not know it.
-    fn read_anew(&self, path: &str) -> Result<Option<Value>, ApiError> {
-        match self.calls.get(path, Form::new(), Priority::Interactive) {
+    fn read_anew(&self, path: &str) -> Result<Option<Value>, ErrorResponse> {
+        match self.calls.get(path, FormBody::new(), Priority::Interactive) {
             Ok((answer, sent)) => {
                 self.calls.absorb(&[&answer.text], &answer, sent)?;
                 let read = serde_json::from_str(&answer.text);
@@ -189,30 +189,30 @@ impl<'a> CallRequest<'a> {
     }
 
     /// What the caller repeats this request with; the key of its customer's making is none of its business.
-    fn own_key(&self) -> Result<String, ApiError> {
+    fn own_key(&self) -> Result<String, ErrorResponse> {
         match &self.caller.key {
             Some(key) => Ok(key.clone()),
-            None => ids::random_token("tilld_").map_err(|error| ApiError::internal(&error)),
+            None => ids::random_token("tilld_").map_err(|error| ErrorResponse::internal(&error)),
         }
     }
 }
 
 /// Who asks: the `Idempotency-Key`, and everything that makes two requests the same.
-fn caller(request: &Request, parameters: &Parameters) -> Result<Caller, ApiError> {
+fn caller(request: &Request, parameters: &Parameters) -> Result<CallCaller, ErrorResponse> {
     let key = request.unique_header("Idempotency-Key")?.map(str::trim);
     if let Some(key) = key
         && !((1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
     {
         let message = format!("Idempotency-Key takes 1 to {MAX_KEY_CHARS} visible ASCII characters");
-        return Err(ApiError::new(400, "idempotency_key_invalid", message));
+        return Err(ErrorResponse::new(400, "idempotency_key_invalid", message));
     }
     // Fields of an object are kept in order of their names, so the text is the same for the same request.
     let said = format!("{} {} {}", request.method.as_str(), request.path, parameters.text_of_all());
-    Ok(Caller::new(key.map(str::to_owned), &said))
+    Ok(CallCaller::new(key.map(str::to_owned), &said))
 }
 
 /// Get or create the Stripe customer.
-fn customer(api: &Api, request: &Request, segments: &Segments) -> Answered {
+fn customer(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
     Ok(match asked.customer_of(&user)? {
         CustomerOrAnswer::Customer(id) => Response::json(200, &json!({"user_id": user.id, "stripe_customer_id": id})),
@@ -221,13 +221,13 @@ fn customer(api: &Api, request: &Request, segments: &Segments) -> Answered {
 }
 
 /// Refuses a price that buys no tier: it would be paid for and entitle to nothing.
-fn check_price(api: &Api, price_id: &str) -> Result<(), ApiError> {
+fn check_price(api: &ApiHandler, price_id: &str) -> Result<(), ErrorResponse> {
     let plans = &api.context.projection.policy.plans;
     if plans.is_empty() || plans.iter().any(|plan| plan.price_ids.iter().any(|known| known == price_id)) {
         return Ok(());
     }
     let message = format!("{price_id:?} is the price of no plan; add it to the price_ids of a [[plan]]");
-    Err(ApiError::new(400, "unknown_price", message).at("price_id"))
+    Err(ErrorResponse::new(400, "unknown_price", message).at("price_id"))
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Api;
+use super::ApiHandler;
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::stripe::settings::Mode;
 
 /// What handlers need of the configuration.
@@ -40,7 +40,7 @@ pub struct Portal {
 }
 
 /// `GET /api/v1/config`: what a page that sells needs to know.
-pub(in crate::http) fn config(api: &Api, _: &Request, _: &Segments) -> Result<Response, ApiError> {
+pub(in crate::http) fn config(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let plans = api.context.projection.policy.plans.iter();
     let plans: Vec<Value> = plans.map(|plan| json!({"tier": plan.tier, "price_ids": plan.price_ids})).collect();
     let mode = api.offers.mode.map(|mode| if mode == Mode::Live { "live" } else { "test" });

@@ -2,28 +2,28 @@
 
 use serde_json::{Map, Value};
 
-use super::{Api, body_object, views};
+use super::{ApiHandler, body_object, views};
 use crate::base::entitlement;
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Page, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, PageView, Response};
+use crate::http::route::PathSegments;
 use crate::notify;
 use crate::objects::derived;
 use crate::objects::payment_failures as failures;
 use crate::objects::payment_intent as intents;
 use crate::objects::subscription as subs;
 use crate::objects::user as table;
-use crate::objects::user::Change;
-use crate::store::{Reader, StoreError, audit as audit_table};
+use crate::objects::user::UserChange;
+use crate::store::{StoreError, StoreReader, audit as audit_table};
 use crate::stripe::object::{MAX_USER_ID_CHARS, is_user_id};
 
 /// Longest mail address or name, in characters; Stripe's limit for a customer's address.
 const MAX_TEXT_CHARS: usize = 512;
 
-type Answered = Result<Response, ApiError>;
+type UserResult = Result<Response, ErrorResponse>;
 
-fn unknown_user(user_id: &str) -> ApiError {
-    ApiError::new(
+fn unknown_user(user_id: &str) -> ErrorResponse {
+    ErrorResponse::new(
         404,
         "user_not_found",
         format!("there is no user {user_id:?}; PUT /api/v1/users/{{user_id}} makes one"),
@@ -32,22 +32,26 @@ fn unknown_user(user_id: &str) -> ApiError {
 }
 
 /// The first segment, which every route here has.
-pub(in crate::http) fn user_id(segments: &Segments) -> &str {
+pub(in crate::http) fn user_id(segments: &PathSegments) -> &str {
     segments.first().map_or("", String::as_str)
 }
 
 /// The user that is named, who need not exist yet.
-pub(in crate::http) fn valid_id(segments: &Segments) -> Result<String, ApiError> {
+pub(in crate::http) fn valid_id(segments: &PathSegments) -> Result<String, ErrorResponse> {
     let id = user_id(segments);
     if !is_user_id(id) {
         let message = format!("a user id has 1 to {MAX_USER_ID_CHARS} characters and no control characters");
-        return Err(ApiError::parameter("user_id", message));
+        return Err(ErrorResponse::parameter("user_id", message));
     }
     Ok(id.to_owned())
 }
 
 /// Runs a query for a user that must exist.
-fn of_user<T>(api: &Api, user_id: &str, query: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, ApiError> {
+fn of_user<T>(
+    api: &ApiHandler,
+    user_id: &str,
+    query: impl FnOnce(&StoreReader) -> Result<T, StoreError>,
+) -> Result<T, ErrorResponse> {
     let found = api.store.read(|reader| match table::exists(reader, user_id)? {
         true => query(reader).map(Some),
         false => Ok(None),
@@ -56,23 +60,23 @@ fn of_user<T>(api: &Api, user_id: &str, query: impl FnOnce(&Reader) -> Result<T,
 }
 
 /// A user that must exist.
-pub(in crate::http) fn find(api: &Api, user_id: &str) -> Result<table::User, ApiError> {
+pub(in crate::http) fn find(api: &ApiHandler, user_id: &str) -> Result<table::User, ErrorResponse> {
     api.store.read(|reader| table::find(reader, user_id))?.ok_or_else(|| unknown_user(user_id))
 }
 
-pub(in crate::http) fn get(api: &Api, _: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn get(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     Ok(Response::json(200, &views::user(&find(api, user_id(segments))?)))
 }
 
-pub(in crate::http) fn list(api: &Api, request: &Request, _: &Segments) -> Answered {
-    let page = Page::from_request(request)?;
+pub(in crate::http) fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> UserResult {
+    let page = PageView::from_request(request)?;
     let email = request.parameter("email").map(|email| email.trim().to_owned());
     let users =
         api.store.read(|reader| table::list(reader, email.as_deref(), page.starting_after.as_deref(), page.fetch()))?;
     Ok(Response::list(users.iter().map(views::user).collect(), &page))
 }
 
-pub(in crate::http) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let id = valid_id(segments)?;
     let change = change(body_object(request)?)?;
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
@@ -85,21 +89,21 @@ pub(in crate::http) fn put(api: &Api, request: &Request, segments: &Segments) ->
     Ok(Response::json(if added { 201 } else { 200 }, &views::user(&user)))
 }
 
-fn change(mut fields: Map<String, Value>) -> Result<Change, ApiError> {
+fn change(mut fields: Map<String, Value>) -> Result<UserChange, ErrorResponse> {
     let email = text(&mut fields, "email")?.map(|email| email.map(|address| address.trim().to_owned()));
     if let Some(Some(address)) = &email
         && !is_address(address)
     {
         let message =
             format!("email {address:?} is no mail address: write it as in jane@example.com, or null for none");
-        return Err(ApiError::parameter("email", message));
+        return Err(ErrorResponse::parameter("email", message));
     }
-    let change = Change { email, name: text(&mut fields, "name")?, metadata: metadata(&mut fields)? };
+    let change = UserChange { email, name: text(&mut fields, "name")?, metadata: metadata(&mut fields)? };
     match fields.keys().next() {
         None => Ok(change),
         Some(key) => {
             let message = format!("{key:?} is not a field of a user; there are email, name and metadata");
-            Err(ApiError::new(400, "parameter_unknown", message))
+            Err(ErrorResponse::new(400, "parameter_unknown", message))
         }
     }
 }
@@ -114,34 +118,35 @@ fn is_address(text: &str) -> bool {
     is_local && domain.split('.').all(is_label)
 }
 
-fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<Option<String>>, ApiError> {
+fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<Option<String>>, ErrorResponse> {
     match fields.remove(name) {
         None => Ok(None),
         Some(Value::Null) => Ok(Some(None)),
         Some(Value::String(text)) if text.chars().count() <= MAX_TEXT_CHARS => Ok(Some(Some(text))),
-        Some(_) => {
-            Err(ApiError::parameter(name, format!("{name} takes a text of up to {MAX_TEXT_CHARS} characters, or null")))
-        }
+        Some(_) => Err(ErrorResponse::parameter(
+            name,
+            format!("{name} takes a text of up to {MAX_TEXT_CHARS} characters, or null"),
+        )),
     }
 }
 
-fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ApiError> {
+fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ErrorResponse> {
     match fields.remove("metadata") {
         None => Ok(None),
         Some(value @ Value::Object(_)) => Ok(Some(value.to_string())),
-        Some(_) => Err(ApiError::parameter("metadata", "metadata takes a JSON object")),
+        Some(_) => Err(ErrorResponse::parameter("metadata", "metadata takes a JSON object")),
     }
 }
 
-pub(in crate::http) fn entitlement(api: &Api, _: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn entitlement(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
     let answer = entitlement::entitlement(&facts, &api.context.projection.policy, api.clock.now_s());
-    Ok(Response::json(200, &views::Entitlement { user_id: id, answer: &answer }))
+    Ok(Response::json(200, &views::EntitlementView { user_id: id, answer: &answer }))
 }
 
-pub(in crate::http) fn subscription(api: &Api, _: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn subscription(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     let id = user_id(segments);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
@@ -149,11 +154,11 @@ pub(in crate::http) fn subscription(api: &Api, _: &Request, segments: &Segments)
     chosen
         .and_then(|fact| shown.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))
         .map(|one| Response::json(200, &views::subscription(one)))
-        .ok_or_else(|| ApiError::new(404, "subscription_not_found", format!("user {id:?} has no subscription")))
+        .ok_or_else(|| ErrorResponse::new(404, "subscription_not_found", format!("user {id:?} has no subscription")))
 }
 
-pub(in crate::http) fn subscriptions(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (id, page) = (user_id(segments), Page::from_request(request)?);
+pub(in crate::http) fn subscriptions(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
+    let (id, page) = (user_id(segments), PageView::from_request(request)?);
     let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let after = page.starting_after.as_deref();
     let skip = after.and_then(|after| shown.iter().position(|one| one.subscription.stripe_subscription_id == after));
@@ -161,27 +166,27 @@ pub(in crate::http) fn subscriptions(api: &Api, request: &Request, segments: &Se
     Ok(Response::list(rows.collect(), &page))
 }
 
-pub(in crate::http) fn payment_failures(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (id, page) = (user_id(segments), Page::from_request(request)?);
+pub(in crate::http) fn payment_failures(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
+    let (id, page) = (user_id(segments), PageView::from_request(request)?);
     let after = page.starting_after.as_deref();
     let rows = of_user(api, id, |reader| failures::list_of_user(reader, id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::payment_failure).collect(), &page))
 }
 
-pub(in crate::http) fn payment_intents(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (id, page) = (user_id(segments), Page::from_request(request)?);
+pub(in crate::http) fn payment_intents(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
+    let (id, page) = (user_id(segments), PageView::from_request(request)?);
     let after = page.starting_after.as_deref();
     let rows = of_user(api, id, |reader| intents::list_of_user(reader, id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::payment_intent).collect(), &page))
 }
 
-pub(in crate::http) fn audit(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (id, page) = (user_id(segments), Page::from_request(request)?);
+pub(in crate::http) fn audit(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
+    let (id, page) = (user_id(segments), PageView::from_request(request)?);
     let before = match page.starting_after.as_deref().map(str::parse) {
         None => None,
         Some(Ok(row)) => Some(row),
         Some(Err(_)) => {
-            return Err(ApiError::parameter("starting_after", "starting_after takes the id of an audit row"));
+            return Err(ErrorResponse::parameter("starting_after", "starting_after takes the id of an audit row"));
         }
     };
     let rows = of_user(api, id, |reader| audit_table::list_of_user(reader, id, before, page.fetch()))?;

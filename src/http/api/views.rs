@@ -3,23 +3,23 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::base::entitlement::Answer;
+use crate::base::entitlement::EntitlementAnswer;
 use crate::base::ownership::LinkedBy;
 use crate::objects::invoice::InvoiceRow;
 use crate::objects::payment_failures;
 use crate::objects::payment_intent::ShownPaymentIntent;
 use crate::objects::subscription::ShownSubscription;
 use crate::objects::user::User;
-use crate::store::audit::Entry;
+use crate::store::audit::AuditEntry;
 
 /// The entitlement answer, in the order of the contract.
 #[derive(Serialize)]
-pub struct Entitlement<'a> {
+pub struct EntitlementView<'a> {
     /// Whose.
     pub user_id: &'a str,
     /// The answer.
     #[serde(flatten)]
-    pub answer: &'a Answer,
+    pub answer: &'a EntitlementAnswer,
 }
 
 /// A JSON text of the database as a value.
@@ -86,7 +86,7 @@ struct PaymentFailure<'a> {
 
 /// A failed payment and what became of it.
 #[must_use]
-pub(crate) fn payment_failure(row: &payment_failures::Shown) -> Value {
+pub(crate) fn payment_failure(row: &payment_failures::PaymentFailureEntry) -> Value {
     json!(PaymentFailure {
         id: row.id,
         invoice_id: &row.invoice_id,
@@ -133,7 +133,7 @@ pub(super) fn invoice(row: &InvoiceRow) -> Value {
     })
 }
 
-pub(super) fn audit(entry: &Entry) -> Value {
+pub(super) fn audit(entry: &AuditEntry) -> Value {
     json!({
         "id": entry.id, "at": entry.at_ms.div_euclid(1000), "actor": entry.actor, "action": entry.action,
         "user_id": entry.user_id, "subject": entry.subject, "event_id": entry.event_id,

@@ -82,7 +82,7 @@ pub(crate) fn body_buffer(length: usize) -> Vec<u8> {
 }
 
 #[derive(Debug)]
-struct Remaining {
+struct RemainingBytes {
     bytes: usize,
     closed: bool,
 }
@@ -90,18 +90,18 @@ struct Remaining {
 /// What is left for the bodies of a door.
 #[derive(Debug)]
 pub(super) struct Budget {
-    remaining: Mutex<Remaining>,
+    remaining: Mutex<RemainingBytes>,
     changed: Condvar,
 }
 
 /// A reserved part; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reserved<'a> {
+pub(super) struct ReservedBytes<'a> {
     budget: &'a Budget,
     bytes: usize,
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for ReservedBytes<'_> {
     fn drop(&mut self) {
         self.budget.lock().bytes += self.bytes;
         self.budget.changed.notify_all();
@@ -110,16 +110,21 @@ impl Drop for Reserved<'_> {
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self { remaining: Mutex::new(Remaining { bytes, closed: false }), changed: Condvar::new() }
+        Self { remaining: Mutex::new(RemainingBytes { bytes, closed: false }), changed: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Remaining> {
+    fn lock(&self) -> MutexGuard<'_, RemainingBytes> {
         // No code that holds it can leave it half-changed.
         self.remaining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reserves `bytes`, waiting for them until `deadline`, or until `gives_up`.
-    pub(super) fn reserve(&self, bytes: usize, deadline: Instant, gives_up: impl Fn() -> bool) -> Option<Reserved<'_>> {
+    pub(super) fn reserve(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+        gives_up: impl Fn() -> bool,
+    ) -> Option<ReservedBytes<'_>> {
         let mut remaining = self.lock();
         while remaining.bytes < bytes && !remaining.closed {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -130,7 +135,7 @@ impl Budget {
             remaining = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         remaining.bytes = remaining.bytes.checked_sub(bytes)?;
-        Some(Reserved { budget: self, bytes })
+        Some(ReservedBytes { budget: self, bytes })
     }
 
     /// Nobody waits any more.

@@ -1,6 +1,6 @@
 //! Chunked bodies (RFC 9112 §7.1), decoded under the same limit as any other. Pure: bytes in, progress out.
 
-use super::head::{Refusal, TOO_LARGE};
+use super::head::{RequestRefusal, TOO_LARGE};
 
 /// Longest line of a chunk's size with its extension, in bytes.
 const MAX_SIZE_LINE: usize = 256;
@@ -9,10 +9,11 @@ const MAX_EXTENSIONS: usize = 16 * 1024;
 /// Longest trailer, in bytes. Trailers are read and dropped.
 const MAX_TRAILER: usize = 4096;
 
-const MALFORMED: Refusal = Refusal { status: 400, code: "request_malformed", message: "a chunk is malformed" };
+const MALFORMED: RequestRefusal =
+    RequestRefusal { status: 400, code: "request_malformed", message: "a chunk is malformed" };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Size,
     Data(usize),
     DataEnd,
@@ -23,7 +24,7 @@ enum State {
 /// A body that is being put together.
 #[derive(Debug)]
 pub struct Chunks {
-    state: State,
+    state: ChunkState,
     body: Vec<u8>,
     limit: usize,
     extensions: usize,
@@ -34,16 +35,16 @@ impl Chunks {
     /// A body of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { state: State::Size, body: Vec::new(), limit, extensions: 0, trailer: 0 }
+        Self { state: ChunkState::Size, body: Vec::new(), limit, extensions: 0, trailer: 0 }
     }
 
     /// Takes what it can from the beginning of `bytes`; how many bytes that was.
     ///
     /// # Errors
     /// When it is malformed or too large.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, RequestRefusal> {
         let mut taken = 0;
-        while self.state != State::Done {
+        while self.state != ChunkState::Done {
             match self.step(&bytes[taken..])? {
                 0 => break,
                 count => taken += count,
@@ -55,7 +56,7 @@ impl Chunks {
     /// Whether the last chunk and the trailer have come.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// Bytes of the body that have come.
@@ -76,26 +77,26 @@ impl Chunks {
         self.body
     }
 
-    fn step(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    fn step(&mut self, bytes: &[u8]) -> Result<usize, RequestRefusal> {
         match self.state {
-            State::Size => self.size(bytes),
-            State::Data(left) => Ok(self.data(bytes, left)),
-            State::DataEnd => match bytes {
+            ChunkState::Size => self.size(bytes),
+            ChunkState::Data(left) => Ok(self.data(bytes, left)),
+            ChunkState::DataEnd => match bytes {
                 [] | [b'\r'] => Ok(0),
-                [b'\r', b'\n', ..] => self.go(State::Size, 2),
+                [b'\r', b'\n', ..] => self.go(ChunkState::Size, 2),
                 _ => Err(MALFORMED),
             },
-            State::Trailer => self.trailer_line(bytes),
-            State::Done => Ok(0),
+            ChunkState::Trailer => self.trailer_line(bytes),
+            ChunkState::Done => Ok(0),
         }
     }
 
-    fn go(&mut self, state: State, taken: usize) -> Result<usize, Refusal> {
+    fn go(&mut self, state: ChunkState, taken: usize) -> Result<usize, RequestRefusal> {
         self.state = state;
         Ok(taken)
     }
 
-    fn size(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    fn size(&mut self, bytes: &[u8]) -> Result<usize, RequestRefusal> {
         let Some(line) = line(bytes, MAX_SIZE_LINE)? else { return Ok(0) };
         let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
         let is_hex = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
@@ -112,28 +113,28 @@ impl Chunks {
         if total > self.limit {
             return Err(TOO_LARGE);
         }
-        self.go(if size == 0 { State::Trailer } else { State::Data(size) }, line.len() + 2)
+        self.go(if size == 0 { ChunkState::Trailer } else { ChunkState::Data(size) }, line.len() + 2)
     }
 
     fn data(&mut self, bytes: &[u8], left: usize) -> usize {
         let count = left.min(bytes.len());
         self.body.extend_from_slice(&bytes[..count]);
-        self.state = if count == left { State::DataEnd } else { State::Data(left - count) };
+        self.state = if count == left { ChunkState::DataEnd } else { ChunkState::Data(left - count) };
         count
     }
 
-    fn trailer_line(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    fn trailer_line(&mut self, bytes: &[u8]) -> Result<usize, RequestRefusal> {
         let Some(line) = line(bytes, MAX_TRAILER - self.trailer)? else { return Ok(0) };
         self.trailer += line.len() + 2;
         if self.trailer >= MAX_TRAILER {
             return Err(MALFORMED);
         }
-        self.go(if line.is_empty() { State::Done } else { State::Trailer }, line.len() + 2)
+        self.go(if line.is_empty() { ChunkState::Done } else { ChunkState::Trailer }, line.len() + 2)
     }
 }
 
 /// The line at the beginning of `bytes`, without its CR LF; `None` when its end has not come yet.
-fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, Refusal> {
+fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, RequestRefusal> {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) if end > limit => Err(MALFORMED),
         Some(end) if end > 0 && bytes[end - 1] == b'\r' && !bytes[..end - 1].contains(&b'\r') => {

@@ -6,14 +6,14 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
-use super::Door;
-use super::bodies::{FREE_BYTES, Reserved, body_buffer};
+use super::DoorParts;
+use super::bodies::{FREE_BYTES, ReservedBytes, body_buffer};
 use super::chunks::Chunks;
-use super::head::{self, Head, Length, Refusal};
+use super::head::{self, Head, Length, RequestRefusal};
 use super::refusal;
 use super::registry::{Seat, Slot};
-use super::stream::Wire;
-use super::upstream::Answer;
+use super::stream::ClientWire;
+use super::upstream::UpstreamAnswer;
 
 /// After a refusal, what the client still sends is read for this long, so that it sees the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -27,32 +27,32 @@ const LINGER_READ_BYTES: usize = 4 * 1024;
 const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Why a connection ends.
-enum End {
+enum ConnectionEnd {
     /// The client went away, or waited too long between two requests.
     Quiet,
     /// The client is told why.
-    Refused(Refusal),
+    Refused(RequestRefusal),
 }
 
-impl From<Refusal> for End {
-    fn from(refusal: Refusal) -> Self {
+impl From<RequestRefusal> for ConnectionEnd {
+    fn from(refusal: RequestRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// Where a complete body is.
-enum Body<'a> {
+enum RequestBody<'a> {
     /// It came with its head: the next so many bytes of the input.
     Here(usize),
     /// In memory of its own, with what was reserved for it.
-    Apart(Vec<u8>, Option<Reserved<'a>>),
+    Apart(Vec<u8>, Option<ReservedBytes<'a>>),
 }
 
 pub(super) struct Connection<'a> {
-    door: &'a Door,
+    door: &'a DoorParts,
     slot: &'a Slot,
     seat: &'a Seat,
-    wire: Wire<'a>,
+    wire: ClientWire<'a>,
     peer: Option<IpAddr>,
     /// Who is named in the log: the peer, until a request of it names somebody else.
     client: Option<IpAddr>,
@@ -60,8 +60,8 @@ pub(super) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(door: &'a Door, slot: &'a Slot, seat: &'a Seat, peer: Option<IpAddr>) -> Self {
-        Self { door, slot, seat, wire: Wire::new(&slot.socket), peer, client: peer, input: Input::new() }
+    pub(super) fn new(door: &'a DoorParts, slot: &'a Slot, seat: &'a Seat, peer: Option<IpAddr>) -> Self {
+        Self { door, slot, seat, wire: ClientWire::new(&slot.socket), peer, client: peer, input: Input::new() }
     }
 
     /// Answers request after request until the connection ends.
@@ -75,7 +75,7 @@ impl<'a> Connection<'a> {
             }
         };
         match end {
-            Some(End::Refused(refusal)) => self.refuse(refusal),
+            Some(ConnectionEnd::Refused(refusal)) => self.refuse(refusal),
             // What it sent beyond its last request must not turn into a reset that destroys the answer.
             None if !self.input.is_empty() => self.linger(),
             _ => {}
@@ -84,7 +84,7 @@ impl<'a> Connection<'a> {
     }
 
     /// One request and its answer; whether another may follow.
-    fn one(&mut self, wait: Duration) -> Result<bool, End> {
+    fn one(&mut self, wait: Duration) -> Result<bool, ConnectionEnd> {
         self.await_first_byte(wait)?;
         if !self.slot.arriving(self.seat) {
             return Err(self.sent_away().into());
@@ -101,37 +101,37 @@ impl<'a> Connection<'a> {
         let keep = keep_alive && !self.door.stop.is_given();
         let bytes = framed(answer, keep, answers_10);
         self.slot.taking(self.seat);
-        self.wire.write_all_within(&bytes, self.door.limits.request_timeout).map_err(|_| End::Quiet)?;
+        self.wire.write_all_within(&bytes, self.door.limits.request_timeout).map_err(|_| ConnectionEnd::Quiet)?;
         self.slot.idle(self.seat);
         Ok(keep)
     }
 
-    fn exchange(&mut self, head: Head, body: Body) -> Result<Answer, End> {
+    fn exchange(&mut self, head: Head, body: RequestBody) -> Result<UpstreamAnswer, ConnectionEnd> {
         let failed = |error: io::Error| {
             log::error!("{}: a request was not answered: {error}", self.door.name);
             refusal::NO_ANSWER
         };
         // What is reserved is kept until the answer is there: the handler has the body now.
         let (body, _reserved) = match body {
-            Body::Here(count) => {
+            RequestBody::Here(count) => {
                 let bytes = self.input.bytes()[..count].to_vec();
                 self.input.consume(count);
                 (bytes, None)
             }
-            Body::Apart(bytes, reserved) => (bytes, reserved),
+            RequestBody::Apart(bytes, reserved) => (bytes, reserved),
         };
         let pending = self.door.pool.send(head.forward, body, self.client);
         Ok(pending.and_then(|pending| pending.answer(!head.is_head)).map_err(failed)?)
     }
 
-    fn await_first_byte(&mut self, wait: Duration) -> Result<(), End> {
-        if self.input.is_empty() && self.fill(wait).map_err(|_| End::Quiet)? == 0 {
-            return Err(End::Quiet);
+    fn await_first_byte(&mut self, wait: Duration) -> Result<(), ConnectionEnd> {
+        if self.input.is_empty() && self.fill(wait).map_err(|_| ConnectionEnd::Quiet)? == 0 {
+            return Err(ConnectionEnd::Quiet);
         }
         Ok(())
     }
 
-    fn head(&mut self, deadline: Instant) -> Result<Head, End> {
+    fn head(&mut self, deadline: Instant) -> Result<Head, ConnectionEnd> {
         let mut seen = 0;
         loop {
             if let Some(head) = head::parse(self.input.bytes(), seen, self.door.limits.rules)? {
@@ -143,13 +143,13 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn body(&mut self, head: &Head, deadline: Instant) -> Result<Body<'a>, End> {
+    fn body(&mut self, head: &Head, deadline: Instant) -> Result<RequestBody<'a>, ConnectionEnd> {
         let come = self.input.bytes().len();
         match head.length {
-            Length::Known(length) if length <= come => return Ok(Body::Here(length)),
+            Length::Known(length) if length <= come => return Ok(RequestBody::Here(length)),
             _ if head.expects_continue && come == 0 => {
                 let wait = left(deadline)?;
-                self.wire.write_all_within(b"HTTP/1.1 100 Continue\r\n\r\n", wait).map_err(|_| End::Quiet)?;
+                self.wire.write_all_within(b"HTTP/1.1 100 Continue\r\n\r\n", wait).map_err(|_| ConnectionEnd::Quiet)?;
             }
             _ => {}
         }
@@ -159,7 +159,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn known(&mut self, length: usize, deadline: Instant) -> Result<Body<'a>, End> {
+    fn known(&mut self, length: usize, deadline: Instant) -> Result<RequestBody<'a>, ConnectionEnd> {
         // Declared first, dropped last: what was reserved is given back after the memory, not before.
         let mut reserved = None;
         let mut body = vec![0; length.min(FREE_BYTES)];
@@ -179,10 +179,10 @@ impl<'a> Connection<'a> {
                 self.input.move_into(&mut body[come..])
             };
         }
-        Ok(Body::Apart(body, reserved))
+        Ok(RequestBody::Apart(body, reserved))
     }
 
-    fn chunked(&mut self, deadline: Instant) -> Result<Body<'a>, End> {
+    fn chunked(&mut self, deadline: Instant) -> Result<RequestBody<'a>, ConnectionEnd> {
         let limit = self.door.limits.rules.body_bytes;
         // As above.
         let mut reserved = None;
@@ -191,7 +191,7 @@ impl<'a> Connection<'a> {
             let taken = chunks.take(self.input.bytes())?;
             self.input.consume(taken);
             if chunks.is_done() {
-                return Ok(Body::Apart(chunks.into_body(), reserved));
+                return Ok(RequestBody::Apart(chunks.into_body(), reserved));
             }
             if reserved.is_none() && chunks.body_len() > FREE_BYTES - BUFFER_BYTES {
                 reserved = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
@@ -201,25 +201,25 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reserved<'a>, End> {
+    fn reserve(&self, bytes: usize, deadline: Instant) -> Result<ReservedBytes<'a>, ConnectionEnd> {
         let reserved = self.door.budget.reserve(bytes, deadline, || self.slot.is_leaving());
         reserved.ok_or_else(|| if self.slot.is_leaving() { self.sent_away() } else { refusal::NO_MEMORY }.into())
     }
 
     /// Reads on within a request.
-    fn more(&mut self, deadline: Instant) -> Result<usize, End> {
+    fn more(&mut self, deadline: Instant) -> Result<usize, ConnectionEnd> {
         let count = self.fill(left(deadline)?);
         self.came(count)
     }
 
     /// Within a request, an end or a silence is a fault.
-    fn came(&self, count: io::Result<usize>) -> Result<usize, End> {
+    fn came(&self, count: io::Result<usize>) -> Result<usize, ConnectionEnd> {
         match count {
             Ok(0) if self.slot.is_leaving() => Err(self.sent_away().into()),
             Ok(0) => Err(refusal::CUT_SHORT.into()),
             Ok(count) => Ok(count),
             Err(error) if is_timeout(&error) => Err(refusal::TOO_SLOW.into()),
-            Err(_) => Err(End::Quiet),
+            Err(_) => Err(ConnectionEnd::Quiet),
         }
     }
 
@@ -230,11 +230,11 @@ impl<'a> Connection<'a> {
     }
 
     /// Why it was told to go.
-    fn sent_away(&self) -> Refusal {
+    fn sent_away(&self) -> RequestRefusal {
         if self.door.stop.is_given() { refusal::STOPPING } else { refusal::FULL }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, refusal: RequestRefusal) {
         let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
         let (name, status, code) = (self.door.name, refusal.status, refusal.code);
         if self.door.refused.admit(code, Instant::now()) {
@@ -269,13 +269,13 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-fn left(deadline: Instant) -> Result<Duration, End> {
+fn left(deadline: Instant) -> Result<Duration, ConnectionEnd> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(refusal::TOO_SLOW.into()) } else { Ok(left) }
 }
 
 /// The answer with a word on what becomes of the connection, where that does not go without saying.
-fn framed(answer: Answer, keep_alive: bool, is_http_10: bool) -> Vec<u8> {
+fn framed(answer: UpstreamAnswer, keep_alive: bool, is_http_10: bool) -> Vec<u8> {
     let word: &[u8] = match (keep_alive, is_http_10) {
         (false, _) => b"Connection: close\r\n",
         (true, true) => b"Connection: keep-alive\r\n",

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::bodies::Bodies;
 pub use super::chunks::Chunks;
 use super::head;
-pub use super::head::{Head, Length, MAX_HEADERS, Refusal, Rules, parse};
+pub use super::head::{Head, HeadRules, Length, MAX_HEADERS, RequestRefusal, parse};
 use super::upstream::ended;
 
 /// What tiny_http gets of a request, its body in `bodies`; who asks is told as for a connection from `peer`.

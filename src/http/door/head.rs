@@ -47,7 +47,7 @@ pub struct Head {
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RequestRefusal {
     /// HTTP status.
     pub status: u16,
     /// For programs.
@@ -57,13 +57,13 @@ pub struct Refusal {
 }
 
 /// A refusal with 400.
-const fn bad(message: &'static str) -> Refusal {
-    Refusal { status: 400, code: "request_malformed", message }
+const fn bad(message: &'static str) -> RequestRefusal {
+    RequestRefusal { status: 400, code: "request_malformed", message }
 }
 
 /// What may be asked of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct HeadRules {
     /// Longest head, in bytes.
     pub head_bytes: usize,
     /// Longest body, in bytes.
@@ -96,7 +96,7 @@ const NOT_PASSED_ON: [&str; 12] = [
 ///
 /// # Errors
 /// When the request must not go on.
-pub fn parse(bytes: &[u8], seen: usize, rules: Rules) -> Result<Option<Head>, Refusal> {
+pub fn parse(bytes: &[u8], seen: usize, rules: HeadRules) -> Result<Option<Head>, RequestRefusal> {
     // No further: how much came at once must not decide which refusal it gets.
     let Some(length) = end_of_head(&bytes[..bytes.len().min(rules.head_bytes)], seen)? else {
         return if bytes.len() >= rules.head_bytes { Err(too_long()) } else { Ok(None) };
@@ -111,12 +111,12 @@ pub fn parse(bytes: &[u8], seen: usize, rules: Rules) -> Result<Option<Head>, Re
     }
 }
 
-const fn too_long() -> Refusal {
-    Refusal { status: 431, code: "head_too_large", message: "the request line and headers are too long" }
+const fn too_long() -> RequestRefusal {
+    RequestRefusal { status: 431, code: "head_too_large", message: "the request line and headers are too long" }
 }
 
 /// Length of the head with its empty line. Lines end with CR LF and nothing else.
-fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, RequestRefusal> {
     for (index, byte) in bytes.iter().enumerate().skip(seen) {
         let before = index.checked_sub(1).and_then(|before| bytes.get(before));
         match byte {
@@ -131,11 +131,11 @@ fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
     Ok(None)
 }
 
-fn read(request: &httparse::Request, bytes: usize, rules: Rules) -> Result<Head, Refusal> {
+fn read(request: &httparse::Request, bytes: usize, rules: HeadRules) -> Result<Head, RequestRefusal> {
     let method = request.method.unwrap_or_default();
     if Method::parse(method) == Method::Other {
         let message = "this server knows GET, HEAD, POST, PUT and DELETE";
-        return Err(Refusal { status: 405, code: "method_not_allowed", message });
+        return Err(RequestRefusal { status: 405, code: "method_not_allowed", message });
     }
     let target = request.path.unwrap_or_default();
     if !target.starts_with('/') || target.contains('#') {
@@ -193,7 +193,7 @@ fn is_passed_on(request: &httparse::Request, name: &str) -> bool {
     !NOT_PASSED_ON.iter().any(is) && (is_kept || !connection_says(request, name))
 }
 
-fn length(request: &httparse::Request, is_http_10: bool, rules: Rules) -> Result<Length, Refusal> {
+fn length(request: &httparse::Request, is_http_10: bool, rules: HeadRules) -> Result<Length, RequestRefusal> {
     let mut lengths = find_all(request, "content-length");
     let (declared, second) = (lengths.next(), lengths.next());
     let mut codings = find_all(request, "transfer-encoding");
@@ -209,13 +209,13 @@ fn length(request: &httparse::Request, is_http_10: bool, rules: Rules) -> Result
         (Some(value), None) => known(value, rules),
         (None, None) if rules.length_required && matches!(request.method, Some("POST" | "PUT")) => {
             let message = "a body must come with its Content-Length, or chunked";
-            Err(Refusal { status: 411, code: "length_required", message })
+            Err(RequestRefusal { status: 411, code: "length_required", message })
         }
         (None, None) => Ok(Length::Known(0)),
     }
 }
 
-fn known(value: &[u8], rules: Rules) -> Result<Length, Refusal> {
+fn known(value: &[u8], rules: HeadRules) -> Result<Length, RequestRefusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("Content-Length is not a number"));
     }
@@ -228,16 +228,16 @@ fn known(value: &[u8], rules: Rules) -> Result<Length, Refusal> {
 }
 
 /// 413.
-pub(super) const TOO_LARGE: Refusal =
-    Refusal { status: 413, code: "body_too_large", message: "the body is larger than limits.body_bytes" };
+pub(super) const TOO_LARGE: RequestRefusal =
+    RequestRefusal { status: 413, code: "body_too_large", message: "the body is larger than limits.body_bytes" };
 
-fn expects_continue(request: &httparse::Request) -> Result<bool, Refusal> {
+fn expects_continue(request: &httparse::Request) -> Result<bool, RequestRefusal> {
     match find(request, "expect") {
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
         Some(_) => {
             let message = "the only expectation known here is 100-continue";
-            Err(Refusal { status: 417, code: "expectation_failed", message })
+            Err(RequestRefusal { status: 417, code: "expectation_failed", message })
         }
     }
 }
@@ -291,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules = Rules { head_bytes: 1024, body_bytes: 100, length_required: false };
+    const RULES: HeadRules = HeadRules { head_bytes: 1024, body_bytes: 100, length_required: false };
 
     fn status(head: &str) -> u16 {
         parse(head.as_bytes(), 0, RULES).unwrap_err().status
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_body_of_unknown_length_is_refused_where_one_must_come_and_is_none_elsewhere() {
-        let strict = Rules { length_required: true, ..RULES };
+        let strict = HeadRules { length_required: true, ..RULES };
         for method in ["POST", "PUT"] {
             let head = format!("{method} / HTTP/1.1\r\nHost: x\r\n\r\n");
             assert_eq!(ok(&head).length, Length::Known(0));

@@ -7,26 +7,29 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::head::Refusal;
+use super::head::RequestRefusal;
 use super::registry::Slot;
-use crate::http::response::{ApiError, Response};
+use crate::http::response::{ErrorResponse, Response};
 
-pub(super) const TOO_SLOW: Refusal =
-    Refusal { status: 408, code: "request_timeout", message: "the request did not come completely in time" };
-pub(super) const CUT_SHORT: Refusal =
-    Refusal { status: 400, code: "body_truncated", message: "the connection ended before the request did" };
-pub(super) const FULL: Refusal =
-    Refusal { status: 503, code: "too_many_connections", message: "all connections are in use; try again" };
-pub(super) const NO_MEMORY: Refusal =
-    Refusal { status: 503, code: "too_many_bodies", message: "too many large bodies are coming at once; try again" };
-pub(super) const NO_ANSWER: Refusal =
-    Refusal { status: 503, code: "no_answer", message: "the request was not answered in time; try again" };
-pub(super) const STOPPING: Refusal =
-    Refusal { status: 503, code: "stopping", message: "tilld is being stopped; try again" };
+pub(super) const TOO_SLOW: RequestRefusal =
+    RequestRefusal { status: 408, code: "request_timeout", message: "the request did not come completely in time" };
+pub(super) const CUT_SHORT: RequestRefusal =
+    RequestRefusal { status: 400, code: "body_truncated", message: "the connection ended before the request did" };
+pub(super) const FULL: RequestRefusal =
+    RequestRefusal { status: 503, code: "too_many_connections", message: "all connections are in use; try again" };
+pub(super) const NO_MEMORY: RequestRefusal = RequestRefusal {
+    status: 503,
+    code: "too_many_bodies",
+    message: "too many large bodies are coming at once; try again",
+};
+pub(super) const NO_ANSWER: RequestRefusal =
+    RequestRefusal { status: 503, code: "no_answer", message: "the request was not answered in time; try again" };
+pub(super) const STOPPING: RequestRefusal =
+    RequestRefusal { status: 503, code: "stopping", message: "tilld is being stopped; try again" };
 
 /// A whole answer, after which the connection ends.
-pub(super) fn bytes(refusal: Refusal) -> Vec<u8> {
-    let mut response: Response = ApiError::new(refusal.status, refusal.code, refusal.message).into();
+pub(super) fn bytes(refusal: RequestRefusal) -> Vec<u8> {
+    let mut response: Response = ErrorResponse::new(refusal.status, refusal.code, refusal.message).into();
     match refusal.status {
         503 => response.headers.push(("Retry-After", "1".to_owned())),
         405 => response.headers.push(("Allow", "GET, HEAD, POST, PUT, DELETE".to_owned())),

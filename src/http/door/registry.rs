@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::stream::Socket;
+use super::stream::ClientSocket;
 
-type Ticket = u64;
+type SeatTicket = u64;
 
 /// So many that were told to go may still be going when others have taken their slots.
 const LEAVING_AT_MOST: usize = 32;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a connection is doing, in one number: the kind in its lowest bits, and above them since when, so that a change
 /// and a return between looking and acting are noticed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct State(u64);
+struct RegistryState(u64);
 
 /// A request is coming; above it the millisecond since the door was opened.
 const ARRIVING: u64 = 0;
@@ -38,7 +38,7 @@ const IDLE: u64 = 3;
 const TAKING: u64 = 4;
 const KIND_BITS: u32 = 3;
 
-impl State {
+impl RegistryState {
     const LEAVING: Self = Self(LEAVING);
 
     const fn new(kind: u64, since: u64) -> Self {
@@ -56,55 +56,55 @@ impl State {
 
 /// A connection's slot.
 pub(super) struct Slot {
-    pub(super) socket: Socket,
+    pub(super) socket: ClientSocket,
     state: AtomicU64,
     /// It has not asked anything yet.
     fresh: AtomicBool,
 }
 
 impl Slot {
-    pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, state: AtomicU64::new(State::LEAVING.0), fresh: AtomicBool::new(true) }
+    pub(super) fn new(socket: ClientSocket) -> Self {
+        Self { socket, state: AtomicU64::new(RegistryState::LEAVING.0), fresh: AtomicBool::new(true) }
     }
 
     /// A request is coming; false when the connection was told to go a moment earlier.
     pub(super) fn arriving(&self, seat: &Seat) -> bool {
         self.fresh.store(false, Ordering::SeqCst);
-        self.change(State::new(ARRIVING, seat.registry.now_ms()))
+        self.change(RegistryState::new(ARRIVING, seat.registry.now_ms()))
     }
 
     /// The request is complete and is being answered.
     pub(super) fn answering(&self) -> bool {
-        self.change(State::new(ANSWERING, 0))
+        self.change(RegistryState::new(ANSWERING, 0))
     }
 
     /// The answer is there, and is being taken by the client.
     pub(super) fn taking(&self, seat: &Seat) -> bool {
-        self.change(State::new(TAKING, seat.registry.now_ms()))
+        self.change(RegistryState::new(TAKING, seat.registry.now_ms()))
     }
 
     /// The connection waits for its next request, or is not worth keeping.
     pub(super) fn idle(&self, seat: &Seat) {
-        self.change(State::new(IDLE, seat.registry.turn()));
+        self.change(RegistryState::new(IDLE, seat.registry.turn()));
     }
 
     pub(super) fn is_leaving(&self) -> bool {
-        self.state() == State::LEAVING
+        self.state() == RegistryState::LEAVING
     }
 
-    fn state(&self) -> State {
-        State(self.state.load(Ordering::SeqCst))
+    fn state(&self) -> RegistryState {
+        RegistryState(self.state.load(Ordering::SeqCst))
     }
 
-    fn change(&self, to: State) -> bool {
-        let staying = |state| (state != State::LEAVING.0).then_some(to.0);
+    fn change(&self, to: RegistryState) -> bool {
+        let staying = |state| (state != RegistryState::LEAVING.0).then_some(to.0);
         self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, staying).is_ok()
     }
 
     /// Tells it to go, if its state is still `seen`. Its thread wakes up and can still say why; where it is writing, only
     /// the end of the connection wakes it.
-    fn dismiss(&self, seen: State) -> bool {
-        let leaving = State::LEAVING.0;
+    fn dismiss(&self, seen: RegistryState) -> bool {
+        let leaving = RegistryState::LEAVING.0;
         let told = self.state.compare_exchange(seen.0, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if told {
             let how = if seen.kind() == TAKING { Shutdown::Both } else { Shutdown::Read };
@@ -116,8 +116,8 @@ impl Slot {
 
 #[derive(Default)]
 struct Inside {
-    slots: HashMap<Ticket, Arc<Slot>>,
-    last: Ticket,
+    slots: HashMap<SeatTicket, Arc<Slot>>,
+    last: SeatTicket,
 }
 
 /// All connections of a door.
@@ -133,7 +133,7 @@ pub(super) struct Registry {
 /// The right to be inside; given back when dropped.
 pub(super) struct Seat {
     registry: Arc<Registry>,
-    ticket: Ticket,
+    ticket: SeatTicket,
 }
 
 impl Drop for Seat {
@@ -180,7 +180,7 @@ impl Registry {
         }
         inside.last = inside.last.wrapping_add(1);
         let ticket = inside.last;
-        slot.state.store(State::new(IDLE, self.turn()).0, Ordering::SeqCst);
+        slot.state.store(RegistryState::new(IDLE, self.turn()).0, Ordering::SeqCst);
         inside.slots.insert(ticket, Arc::clone(slot));
         Some(Seat { registry: Arc::clone(self), ticket })
     }
@@ -209,12 +209,12 @@ impl Registry {
 
     pub(super) fn close_all(&self) {
         self.lock().slots.values().for_each(|slot| {
-            slot.state.store(State::LEAVING.0, Ordering::SeqCst);
+            slot.state.store(RegistryState::LEAVING.0, Ordering::SeqCst);
             slot.socket.shutdown(Shutdown::Both);
         });
     }
 
-    fn close(&self, is_meant: impl Fn(State, &Slot) -> bool) {
+    fn close(&self, is_meant: impl Fn(RegistryState, &Slot) -> bool) {
         for slot in self.lock().slots.values() {
             let state = slot.state();
             if is_meant(state, slot) {
@@ -239,11 +239,11 @@ impl Inside {
     /// The one that has kept us waiting longest, if it is too long.
     fn dismiss_slowest(&mut self, now_ms: u64) -> bool {
         let patience_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-        let is_slow = |state: State| now_ms.saturating_sub(state.since()) > patience_ms;
+        let is_slow = |state: RegistryState| now_ms.saturating_sub(state.since()) > patience_ms;
         self.dismiss_oldest(|state| matches!(state.kind(), ARRIVING | TAKING) && is_slow(state))
     }
 
-    fn dismiss_oldest(&mut self, is_meant: impl Fn(State) -> bool) -> bool {
+    fn dismiss_oldest(&mut self, is_meant: impl Fn(RegistryState) -> bool) -> bool {
         loop {
             let states = self.slots.values().map(|slot| (slot.state(), slot));
             match states.filter(|(state, _)| is_meant(*state)).min_by_key(|(state, _)| state.since()) {
@@ -266,7 +266,7 @@ mod tests {
 
     fn slot() -> (Arc<Slot>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Arc::new(Slot::new(Socket::Unix(ours))), theirs)
+        (Arc::new(Slot::new(ClientSocket::Unix(ours))), theirs)
     }
 
     #[test]

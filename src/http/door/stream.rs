@@ -41,19 +41,19 @@ impl Listener {
     }
 
     /// The next connection, and who is at its other end; nobody has an address on a Unix socket.
-    pub(super) fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+    pub(super) fn accept(&self) -> io::Result<(ClientSocket, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
                 stream.set_nonblocking(false)?;
                 // Answers are small and must not wait for more.
                 stream.set_nodelay(true)?;
-                Ok((Socket::Tcp(stream), Some(address.ip().to_canonical())))
+                Ok((ClientSocket::Tcp(stream), Some(address.ip().to_canonical())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(false)?;
-                Ok((Socket::Unix(stream), None))
+                Ok((ClientSocket::Unix(stream), None))
             }
         }
     }
@@ -61,12 +61,12 @@ impl Listener {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) enum ClientSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl AsFd for Socket {
+impl AsFd for ClientSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
@@ -75,7 +75,7 @@ impl AsFd for Socket {
     }
 }
 
-impl Socket {
+impl ClientSocket {
     /// Whether bytes wait to be read, or the other end has closed.
     pub(super) fn has_something(&self) -> bool {
         let mut waiting = [PollFd::new(self, PollFlags::IN)];
@@ -114,14 +114,14 @@ impl Socket {
 }
 
 /// A socket as its one thread uses it: with waits, which cost a call of the system only when they change.
-pub(super) struct Wire<'a> {
-    socket: &'a Socket,
+pub(super) struct ClientWire<'a> {
+    socket: &'a ClientSocket,
     read_wait: Duration,
     write_wait: Duration,
 }
 
-impl<'a> Wire<'a> {
-    pub(super) fn new(socket: &'a Socket) -> Self {
+impl<'a> ClientWire<'a> {
+    pub(super) fn new(socket: &'a ClientSocket) -> Self {
         Self { socket, read_wait: Duration::ZERO, write_wait: Duration::ZERO }
     }
 
@@ -130,8 +130,8 @@ impl<'a> Wire<'a> {
         let wait = wait.max(Duration::from_millis(1));
         if self.read_wait != wait {
             match self.socket {
-                Socket::Tcp(stream) => stream.set_read_timeout(Some(wait))?,
-                Socket::Unix(stream) => stream.set_read_timeout(Some(wait))?,
+                ClientSocket::Tcp(stream) => stream.set_read_timeout(Some(wait))?,
+                ClientSocket::Unix(stream) => stream.set_read_timeout(Some(wait))?,
             }
             self.read_wait = wait;
         }
@@ -166,8 +166,8 @@ impl<'a> Wire<'a> {
         let wait = wait.max(Duration::from_millis(1));
         if self.write_wait != wait {
             match self.socket {
-                Socket::Tcp(stream) => stream.set_write_timeout(Some(wait))?,
-                Socket::Unix(stream) => stream.set_write_timeout(Some(wait))?,
+                ClientSocket::Tcp(stream) => stream.set_write_timeout(Some(wait))?,
+                ClientSocket::Unix(stream) => stream.set_write_timeout(Some(wait))?,
             }
             self.write_wait = wait;
         }

@@ -22,7 +22,7 @@ const ANSWER_BYTES: usize = 1024;
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
 /// An answer as it came: head and body.
-pub(super) struct Answer {
+pub(super) struct UpstreamAnswer {
     /// Length of the head with its empty line.
     pub(super) head: usize,
     pub(super) bytes: Vec<u8>,
@@ -31,14 +31,14 @@ pub(super) struct Answer {
 /// Connections to tiny_http, none of them ever in use twice.
 pub struct Pool {
     path: PathBuf,
-    idle: (Sender<Line>, Receiver<Line>),
+    idle: (Sender<UpstreamLine>, Receiver<UpstreamLine>),
     bodies: Arc<Bodies>,
     /// Held while a broken connection is replaced: one after the other, as at the start.
     replacing: Mutex<()>,
 }
 
 /// One of the connections.
-struct Line {
+struct UpstreamLine {
     /// Its number among the bodies.
     number: usize,
     /// `None`: it broke, and is replaced when it is needed.
@@ -54,23 +54,23 @@ impl Pool {
         let idle = bounded(bodies.connections());
         for number in 0..bodies.connections() {
             // The channel has room for as many as are made here.
-            let _ = idle.0.send(Line { number, stream: Some(connect(path)?) });
+            let _ = idle.0.send(UpstreamLine { number, stream: Some(connect(path)?) });
         }
         Ok(Self { path: path.to_owned(), idle, bodies, replacing: Mutex::new(()) })
     }
 
     /// Passes a request on: what the guard lets through of its head, its body, and who asks.
-    pub(super) fn send(&self, head: Vec<u8>, body: Vec<u8>, client: Option<IpAddr>) -> io::Result<Pending<'_>> {
+    pub(super) fn send(&self, head: Vec<u8>, body: Vec<u8>, client: Option<IpAddr>) -> io::Result<PendingRequest<'_>> {
         let mut line = self.idle.1.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
         let (number, taken) = (line.number, line.stream.take());
-        let borrowed = Borrowed { line: Some(line), home: &self.idle.0 };
+        let borrowed = PooledConnection { line: Some(line), home: &self.idle.0 };
         let mut stream = match taken {
             Some(stream) => stream,
             None => self.replace()?,
         };
         let ticket = (!body.is_empty()).then(|| self.bodies.put(number, body));
         stream.write_all(&ended(head, ticket.as_deref(), client)?)?;
-        Ok(Pending { stream, borrowed })
+        Ok(PendingRequest { stream, borrowed })
     }
 
     fn replace(&self) -> io::Result<UnixStream> {
@@ -80,14 +80,14 @@ impl Pool {
 }
 
 /// A request that has been passed on.
-pub(super) struct Pending<'a> {
+pub(super) struct PendingRequest<'a> {
     stream: UnixStream,
-    borrowed: Borrowed<'a>,
+    borrowed: PooledConnection<'a>,
 }
 
-impl Pending<'_> {
+impl PendingRequest<'_> {
     /// Waits for the answer.
-    pub(super) fn answer(mut self, has_body: bool) -> io::Result<Answer> {
+    pub(super) fn answer(mut self, has_body: bool) -> io::Result<UpstreamAnswer> {
         let answer = receive(&mut self.stream, has_body)?;
         // Only a connection that gave a whole answer is used again; a broken one leaves a gap.
         if let Some(line) = &mut self.borrowed.line {
@@ -98,12 +98,12 @@ impl Pending<'_> {
 }
 
 /// Gives the connection back to the pool, if it is whole, or the gap that it leaves.
-struct Borrowed<'a> {
-    line: Option<Line>,
-    home: &'a Sender<Line>,
+struct PooledConnection<'a> {
+    line: Option<UpstreamLine>,
+    home: &'a Sender<UpstreamLine>,
 }
 
-impl Drop for Borrowed<'_> {
+impl Drop for PooledConnection<'_> {
     fn drop(&mut self) {
         if let Some(line) = self.line.take() {
             // Room is certain: it was taken out of this channel.
@@ -133,7 +133,7 @@ pub(super) fn ended(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAd
     Ok(head)
 }
 
-fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<Answer> {
+fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<UpstreamAnswer> {
     let broken = |what: &str| io::Error::new(ErrorKind::InvalidData, what.to_owned());
     let mut bytes = vec![0; ANSWER_BYTES];
     let mut come = 0;
@@ -145,7 +145,7 @@ fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<Answer> {
         match whole {
             Some((head, whole)) if come == whole => {
                 bytes.truncate(whole);
-                return Ok(Answer { head, bytes });
+                return Ok(UpstreamAnswer { head, bytes });
             }
             Some((_, whole)) if come > whole => return Err(broken("more than one answer")),
             // One byte more than fits would be a second answer.

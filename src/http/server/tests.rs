@@ -16,20 +16,24 @@ use std::os::unix::fs::PermissionsExt;
 /// Far longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 3000;
-const LIMITS: Limits = Limits {
-    rules: door::Rules { head_bytes: 16_384, body_bytes: BODY_BYTES, length_required: false },
+const LIMITS: DoorLimits = DoorLimits {
+    rules: door::HeadRules { head_bytes: 16_384, body_bytes: BODY_BYTES, length_required: false },
     connections: 64,
     request_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
     buffered_bytes: 1_000_000,
 };
 
-fn start(bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
+fn start(bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> HttpServer {
     start_with(LIMITS, bound, handler)
 }
 
-fn start_with(limits: Limits, bound: Bound, handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
-    let options = Options { name: "test", threads: 4, in_hand: 4, limits };
+fn start_with(
+    limits: DoorLimits,
+    bound: Bound,
+    handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+) -> HttpServer {
+    let options = ServerOptions { name: "test", threads: 4, in_hand: 4, limits };
     // The guard's own connections ask this first.
     let handler: Arc<Handler> = Arc::new(move |request: Request, reply: Reply| match request.path.as_str() {
         "/healthz" => reply.send(Response::text(200, "ok")),
@@ -47,7 +51,7 @@ fn unix(path: &Path, mode: u32) -> Result<Bound, BindError> {
 }
 
 /// A server on a free port, and its address.
-fn started(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> (Server, String) {
+fn started(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> (HttpServer, String) {
     let bound = tcp("127.0.0.1:0").unwrap();
     let address = bound.address().to_owned();
     (start(bound, handler), address)
@@ -88,7 +92,7 @@ fn with_body(length: usize, body: &str) -> String {
     format!("POST /p HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-fn stop_in_time(server: Server) {
+fn stop_in_time(server: HttpServer) {
     let (done, waiting) = bounded(1);
     let stopping = Threads::default().spawn("stopping", move || {
         server.stop();
@@ -232,7 +236,7 @@ fn a_kept_connection_that_asks_nothing_more_is_closed_without_a_word() {
     let bound = tcp("127.0.0.1:0").unwrap();
     let address = bound.address().to_owned();
     let idle_timeout = Duration::from_millis(200);
-    let server = start_with(Limits { idle_timeout, ..LIMITS }, bound, echo);
+    let server = start_with(DoorLimits { idle_timeout, ..LIMITS }, bound, echo);
     let mut stream = connect(&address);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let asked = Instant::now();
@@ -291,7 +295,7 @@ fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
     });
     let bound = tcp("127.0.0.1:0").unwrap();
     let address = bound.address().to_owned();
-    let options = Options { name: "test", threads: 1, in_hand: 2, limits: LIMITS };
+    let options = ServerOptions { name: "test", threads: 1, in_hand: 2, limits: LIMITS };
     let server = serve(bound, options, &threads, &handler).unwrap();
     for (path, status) in [("/dropped", 500), ("/panic", 500), ("/later", 200), ("/", 200)] {
         let answer = exchange(&address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
@@ -302,7 +306,7 @@ fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
 
 #[test]
 fn a_request_whose_body_is_gone_is_not_done_without_it() {
-    let meeting = Meeting::new().unwrap();
+    let meeting = TicketTable::new().unwrap();
     let listener = UnixListener::bind(meeting.socket()).unwrap();
     let server = Arc::new(tiny_http::Server::from_listener(listener, None).unwrap());
     let (bodies, (stopper, stop)) = (Arc::new(Bodies::new(1)), stopper());
@@ -335,7 +339,7 @@ fn a_request_whose_body_is_gone_is_not_done_without_it() {
 fn the_end_of_a_serving_thread_is_reported_by_name() {
     let threads = Threads::default();
     let handler: Arc<Handler> = Arc::new(|request, reply| reply.send(echo(&request)));
-    let options = Options { name: "hook", threads: 1, in_hand: 1, limits: LIMITS };
+    let options = ServerOptions { name: "hook", threads: 1, in_hand: 1, limits: LIMITS };
     let server = serve(tcp("127.0.0.1:0").unwrap(), options, &threads, &handler).unwrap();
     stop_in_time(server);
     let ended: Vec<String> = (0..2).map(|_| threads.reports().recv_timeout(PATIENCE).unwrap().name).collect();

@@ -1,34 +1,34 @@
 //! What came of an attempt, written down with the books of its target, in one transaction. Called by `delivery`.
 
-use super::{Books, Settled, due_again_ms};
+use super::{DeliveryBooks, SettledDelivery, due_again_ms};
 use crate::notify::attempt::DeliveryOutcome;
 use crate::objects::dunning_attempts;
-use crate::store::outbox::{self, End, deliveries};
+use crate::store::outbox::{self, OutboxEnd, deliveries};
 use crate::store::{StoreError, Tx};
 
-pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), StoreError> {
-    let Settled { effect, outcome, at_ms } = settled;
+pub(super) fn record(tx: &Tx, settled: &SettledDelivery, books: &DeliveryBooks) -> Result<(), StoreError> {
+    let SettledDelivery { effect, outcome, at_ms } = settled;
     let now_ms = *at_ms;
     let Some(outcome) = outcome else { return deliveries::release(tx, effect) };
     let (end, kept) = match outcome {
-        DeliveryOutcome::Done(note) => (End::Done(note.as_deref()), None),
-        DeliveryOutcome::Skipped(why) => (End::Skipped(why), Some(format!("skipped: {why}"))),
-        DeliveryOutcome::Refused(why) => (End::Failed(why), Some(format!("failed: {why}"))),
+        DeliveryOutcome::Done(note) => (OutboxEnd::Done(note.as_deref()), None),
+        DeliveryOutcome::Skipped(why) => (OutboxEnd::Skipped(why), Some(format!("skipped: {why}"))),
+        DeliveryOutcome::Refused(why) => (OutboxEnd::Failed(why), Some(format!("failed: {why}"))),
         DeliveryOutcome::TryAgain { why, after_s } => {
-            if let Books::Endpoint(endpoint) = books
+            if let DeliveryBooks::Endpoint(endpoint) = books
                 && endpoint.fail(tx, why, now_ms)?
             {
                 return deliveries::release_with(tx, effect, why);
             }
-            let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, Books::None));
+            let due_ms = due_again_ms(effect, *after_s, now_ms).filter(|_| !matches!(books, DeliveryBooks::None));
             if let Some(due_ms) = due_ms {
                 return outbox::retry(tx, effect, why, due_ms).map(|_| ());
             }
-            (End::Failed(why), Some(format!("failed: {why}")))
+            (OutboxEnd::Failed(why), Some(format!("failed: {why}")))
         }
         DeliveryOutcome::NotTried => return deliveries::release(tx, effect),
         DeliveryOutcome::Gone => {
-            if let Books::Endpoint(endpoint) = books {
+            if let DeliveryBooks::Endpoint(endpoint) = books {
                 endpoint.gone(tx, now_ms)?;
             }
             return deliveries::release_with(tx, effect, "answered 410");
@@ -36,8 +36,10 @@ pub(super) fn record(tx: &Tx, settled: &Settled, books: &Books) -> Result<(), St
     };
     let is_ours = deliveries::end(tx, effect, end, now_ms)?;
     match books {
-        Books::Endpoint(endpoint) if matches!(outcome, DeliveryOutcome::Done(_)) => endpoint.succeed(tx, now_ms),
-        Books::Mail if is_ours => match kept {
+        DeliveryBooks::Endpoint(endpoint) if matches!(outcome, DeliveryOutcome::Done(_)) => {
+            endpoint.succeed(tx, now_ms)
+        }
+        DeliveryBooks::Mail if is_ours => match kept {
             None => dunning_attempts::set_sent(tx, effect.id, now_ms).map(|_| ()),
             Some(outcome) => dunning_attempts::set_outcome(tx, effect.id, &outcome).map(|_| ()),
         },

@@ -95,12 +95,12 @@ pub struct Refused;
 
 /// Looks names up and lets only permitted addresses through.
 #[derive(Debug)]
-pub struct Guard<R = DefaultResolver> {
+pub struct TargetGuard<R = DefaultResolver> {
     lookup: R,
     allowed: Allowed,
 }
 
-impl Guard {
+impl TargetGuard {
     /// Looks names up as the system does.
     #[must_use]
     pub fn new(allowed: Allowed) -> Self {
@@ -108,7 +108,7 @@ impl Guard {
     }
 }
 
-impl<R: Resolver> Guard<R> {
+impl<R: Resolver> TargetGuard<R> {
     /// Looks names up by `lookup`.
     #[must_use]
     pub fn over(lookup: R, allowed: Allowed) -> Self {
@@ -116,7 +116,7 @@ impl<R: Resolver> Guard<R> {
     }
 }
 
-impl<R: Resolver> Resolver for Guard<R> {
+impl<R: Resolver> Resolver for TargetGuard<R> {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.lookup.resolve(uri, config, timeout)?;
         let mut permitted = self.empty();

@@ -13,8 +13,8 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 use super::sign;
-use super::target::{Allowed, Guard, Refused};
-use crate::store::outbox::Effect;
+use super::target::{Allowed, Refused, TargetGuard};
+use crate::store::outbox::OutboxEffect;
 use crate::stripe::signature;
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
@@ -53,20 +53,20 @@ pub enum Signing {
 }
 
 /// Sends events to one endpoint.
-pub struct Sender {
+pub struct WebhookSender {
     agent: Agent,
     url: String,
     signing: Signing,
 }
 
-impl Sender {
+impl WebhookSender {
     /// Sends to `url` what `allowed` permits. Connects to nothing yet.
     #[must_use]
     pub fn new(url: &str, signing: Signing, allowed: Allowed) -> Self {
-        Self::through(Guard::new(allowed), (url, signing), Timeouts::default())
+        Self::through(TargetGuard::new(allowed), (url, signing), Timeouts::default())
     }
 
-    /// As [`Sender::new`], with addresses found by `resolver`, and these timeouts.
+    /// As [`WebhookSender::new`], with addresses found by `resolver`, and these timeouts.
     #[must_use]
     pub fn through(resolver: impl Resolver, (url, signing): (&str, Signing), timeouts: Timeouts) -> Self {
         let config = Agent::config_builder()
@@ -91,7 +91,7 @@ impl Sender {
 
     /// Makes one attempt at `now_ms`, unix milliseconds.
     #[must_use]
-    pub fn send(&self, effect: &Effect, now_ms: i64) -> DeliveryOutcome {
+    pub fn send(&self, effect: &OutboxEffect, now_ms: i64) -> DeliveryOutcome {
         let sent = self.post(&effect.dedupe_key, &effect.payload, now_ms.div_euclid(1000));
         match sent {
             Ok(response) => self.judge(response, now_ms),
@@ -138,11 +138,11 @@ impl Sender {
 #[must_use]
 pub fn original(payload: &str) -> Option<&str> {
     #[derive(serde::Deserialize)]
-    struct Forwarded<'a> {
+    struct ForwardedEvent<'a> {
         #[serde(borrow)]
         data: &'a RawValue,
     }
-    serde_json::from_str::<Forwarded>(payload).ok().map(|forwarded| forwarded.data.get())
+    serde_json::from_str::<ForwardedEvent>(payload).ok().map(|forwarded| forwarded.data.get())
 }
 
 /// Seconds from now (RFC 9110, 10.2.3: seconds or a date).

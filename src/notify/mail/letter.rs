@@ -11,11 +11,11 @@ use super::words;
 use crate::base::money;
 use crate::base::notice_kind::NoticeKind;
 use crate::notify::notice::{Notice, NoticeMail};
-use crate::notify::text::{Link as ForeignLink, Text};
+use crate::notify::text::{SafeLink, Text};
 
 /// What a mail looks like at first sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(super) enum LetterTone {
     /// Something is to be done.
     Attention,
     /// Something has ended or is lost.
@@ -26,7 +26,7 @@ pub(super) enum Tone {
     Calm,
 }
 
-impl Tone {
+impl LetterTone {
     /// The colour of its mark, readable on white and on black.
     pub(super) fn colour(self) -> &'static str {
         match self {
@@ -39,14 +39,14 @@ impl Tone {
 }
 
 /// What a fact is called in templates, and how it reads; `None`: not known.
-pub(super) type Fact = (&'static str, Option<String>);
+pub(super) type LetterFact = (&'static str, Option<String>);
 
 /// The facts of one mail, by placeholder.
-pub(super) type Values = BTreeMap<&'static str, String>;
+pub(super) type LetterValues = BTreeMap<&'static str, String>;
 
 /// A link with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
+pub(super) struct LetterLink {
     pub(super) label: &'static str,
     pub(super) url: String,
 }
@@ -54,14 +54,14 @@ pub(super) struct Link {
 /// A mail's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Letter {
-    pub(super) tone: Tone,
+    pub(super) tone: LetterTone,
     pub(super) subject: String,
     pub(super) heading: String,
     /// Before the button.
     pub(super) sentences: Vec<String>,
-    pub(super) button: Option<Link>,
+    pub(super) button: Option<LetterLink>,
     /// A second, lesser link.
-    pub(super) link: Option<Link>,
+    pub(super) link: Option<LetterLink>,
     /// What, and how much of it.
     pub(super) details: Vec<(&'static str, String)>,
     /// Below all that.
@@ -69,11 +69,11 @@ pub(super) struct Letter {
     /// The day that it is about.
     pub(super) date: Option<String>,
     /// What only notices of this kind know, for templates.
-    facts: Vec<Fact>,
+    facts: Vec<LetterFact>,
 }
 
 impl Letter {
-    fn new(tone: Tone, subject: String, heading: &str) -> Self {
+    fn new(tone: LetterTone, subject: String, heading: &str) -> Self {
         Self {
             tone,
             subject,
@@ -101,12 +101,12 @@ impl Letter {
     }
 
     fn button(mut self, label: &'static str, url: Option<String>) -> Self {
-        self.button = url.map(|url| Link { label, url });
+        self.button = url.map(|url| LetterLink { label, url });
         self
     }
 
     fn link(mut self, label: &'static str, url: Option<String>) -> Self {
-        self.link = url.map(|url| Link { label, url });
+        self.link = url.map(|url| LetterLink { label, url });
         self
     }
 
@@ -116,7 +116,7 @@ impl Letter {
     }
 
     /// What templates may show besides.
-    fn with(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
+    fn with(mut self, facts: impl IntoIterator<Item = LetterFact>) -> Self {
         self.facts.extend(facts);
         self
     }
@@ -156,7 +156,7 @@ pub(super) fn write(notice: &Notice, product: &str) -> Letter {
 }
 
 /// What a mail's facts are called in templates. A fact that is not known is not in it.
-pub(super) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> Values {
+pub(super) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> LetterValues {
     let common = [
         ("date", letter.date.clone()),
         ("greeting", Some(greeting(mail))),
@@ -201,8 +201,8 @@ fn line(text: Option<&Text>) -> Option<String> {
 }
 
 /// A link that can be followed safely.
-fn safe(link: Option<&ForeignLink>) -> Option<String> {
-    link.and_then(ForeignLink::safe)
+fn safe(link: Option<&SafeLink>) -> Option<String> {
+    link.and_then(SafeLink::safe)
 }
 
 /// A tier as a name.

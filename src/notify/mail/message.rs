@@ -37,19 +37,19 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
 }
 
 /// The parts of a mail.
-pub(super) struct Content {
+pub(super) struct MailContent {
     pub(super) subject: String,
     pub(super) text: String,
     pub(super) html: String,
 }
 
 /// Who writes.
-pub(super) struct Sender {
+pub(super) struct MailSender {
     pub(super) from: Mailbox,
     pub(super) reply_to: Option<Mailbox>,
 }
 
-impl Sender {
+impl MailSender {
     /// The same for the same seed, so that whoever gets a mail twice can tell.
     pub(super) fn message_id(&self, seed: &str) -> String {
         let digest = Sha256::digest(seed.as_bytes());
@@ -57,7 +57,7 @@ impl Sender {
     }
 
     /// Puts a mail together.
-    pub(super) fn message(&self, to: Mailbox, content: Content, message_id: &str) -> Result<Message, String> {
+    pub(super) fn message(&self, to: Mailbox, content: MailContent, message_id: &str) -> Result<Message, String> {
         let mut builder = Message::builder()
             .from(self.from.clone())
             .to(to)
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_message_id_is_the_rows_and_hides_it() {
-        let sender = Sender { from: mailbox("Shop <billing@shop.example>").unwrap(), reply_to: None };
+        let sender = MailSender { from: mailbox("Shop <billing@shop.example>").unwrap(), reply_to: None };
         let id = sender.message_id("mail:payment_failed:in_1:1");
         assert_eq!(id, sender.message_id("mail:payment_failed:in_1:1"));
         assert_ne!(id, sender.message_id("mail:payment_failed:in_1:2"));

@@ -15,7 +15,7 @@ use std::path::Path;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Output, State, Value};
 
-use super::letter::Values;
+use super::letter::LetterValues;
 use crate::base::notice_kind::NoticeKind;
 
 /// What a template may show. `docs/notices.md` says what each is.
@@ -57,19 +57,20 @@ const MAX_BYTES: u64 = 200_000;
 
 /// The parts of a mail that can be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(super) enum TemplatePart {
     Subject,
     Text,
     Html,
 }
 
-const ENDINGS: [(Part, &str); 3] = [(Part::Subject, ".subject.txt"), (Part::Text, ".txt"), (Part::Html, ".html")];
+const ENDINGS: [(TemplatePart, &str); 3] =
+    [(TemplatePart::Subject, ".subject.txt"), (TemplatePart::Text, ".txt"), (TemplatePart::Html, ".html")];
 
 /// The operator's own templates.
 #[derive(Debug)]
 pub(super) struct Overrides {
     templates: Environment<'static>,
-    found: BTreeSet<(NoticeKind, Part)>,
+    found: BTreeSet<(NoticeKind, TemplatePart)>,
 }
 
 impl Default for Overrides {
@@ -108,7 +109,7 @@ impl Overrides {
     }
 
     /// Adds a template, checked. The error begins with the line's number.
-    fn add(&mut self, (kind, part): (NoticeKind, Part), text: String) -> Result<(), String> {
+    fn add(&mut self, (kind, part): (NoticeKind, TemplatePart), text: String) -> Result<(), String> {
         let unknown = |(line, name): (usize, String)| {
             format!(":{line}: there is no placeholder {name:?}; there are {}", PLACEHOLDERS.join(", "))
         };
@@ -129,7 +130,7 @@ impl Overrides {
 
     /// What the operator's own template makes of a mail; `None`: there is none, or it failed in spite of all checks, so that
     /// ours is to stand in.
-    pub(super) fn fill(&self, kind: NoticeKind, part: Part, values: &Values) -> Option<String> {
+    pub(super) fn fill(&self, kind: NoticeKind, part: TemplatePart, values: &LetterValues) -> Option<String> {
         if !self.found.contains(&(kind, part)) {
             return None;
         }
@@ -148,11 +149,11 @@ impl Overrides {
     }
 }
 
-fn context(values: &Values) -> Value {
+fn context(values: &LetterValues) -> Value {
     Value::from_pairs(values.iter().map(|(name, value)| (*name, value.as_str())))
 }
 
-fn file_name(kind: NoticeKind, part: Part) -> String {
+fn file_name(kind: NoticeKind, part: TemplatePart) -> String {
     let ending = ENDINGS.iter().find(|(of, _)| *of == part).map_or("", |(_, ending)| ending);
     format!("{}{ending}", kind.as_str())
 }
@@ -191,9 +192,9 @@ fn line_of(text: &str, name: &str) -> usize {
 }
 
 /// Facts to try a template with.
-fn samples() -> Vec<Values> {
+fn samples() -> Vec<LetterValues> {
     let of = |names: &mut dyn Iterator<Item = &'static str>| names.map(|name| (name, name.to_owned())).collect();
-    let mut samples: Vec<Values> = vec![of(&mut PLACEHOLDERS.into_iter()), Values::new()];
+    let mut samples: Vec<LetterValues> = vec![of(&mut PLACEHOLDERS.into_iter()), LetterValues::new()];
     for one in PLACEHOLDERS {
         samples.push(of(&mut std::iter::once(one)));
         samples.push(of(&mut PLACEHOLDERS.into_iter().filter(|name| *name != one)));
@@ -217,7 +218,7 @@ fn escaped(value: &str) -> String {
     safe
 }
 
-fn template(path: &Path, name: &str) -> Result<((NoticeKind, Part), String), String> {
+fn template(path: &Path, name: &str) -> Result<((NoticeKind, TemplatePart), String), String> {
     let place = ENDINGS.iter().find_map(|(part, ending)| Some((NoticeKind::of(name.strip_suffix(ending)?)?, *part)));
     let Some((kind, part)) = place else {
         let kinds: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -233,7 +234,7 @@ fn template(path: &Path, name: &str) -> Result<((NoticeKind, Part), String), Str
     if text.trim().is_empty() {
         return Err(" is empty: remove it, and the built-in one is used".to_owned());
     }
-    if part == Part::Subject {
+    if part == TemplatePart::Subject {
         text = text.trim().to_owned();
         if text.contains(['\n', '\r']) {
             return Err(":2: a subject is one line".to_owned());

@@ -14,10 +14,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::wire::{Answer, Patience, Wire, WireError};
-use super::{MailError, Security, Server};
+use super::wire::{SmtpReply, SmtpTimeouts, SmtpWire, WireError};
+use super::{MailError, SmtpSecurity, SmtpServer};
 use crate::base::thread::Stop;
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 use crate::notify::text::one_line;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -30,7 +30,7 @@ const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
 /// How far a mail got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum SmtpStep {
     Connect,
     Secure,
     Login,
@@ -40,7 +40,7 @@ enum Step {
     Content,
 }
 
-impl Step {
+impl SmtpStep {
     fn words(self) -> &'static str {
         match self {
             Self::Connect => "the mail server cannot be reached",
@@ -69,22 +69,22 @@ struct Tls {
 }
 
 /// The way to a mail server.
-pub(super) struct Door {
-    server: Server,
+pub(super) struct SmtpAddress {
+    server: SmtpServer,
     tls: Option<Tls>,
     hello: ClientId,
     stop: Option<Stop>,
 }
 
-impl Door {
+impl SmtpAddress {
     /// # Errors
     /// When the server's name is none that a certificate could have.
-    pub(super) fn new(mut server: Server) -> Result<Self, String> {
+    pub(super) fn new(mut server: SmtpServer) -> Result<Self, String> {
         // An address in brackets is one to a reader, not to the resolver.
         server.host = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = match server.security {
-            Security::None => None,
-            Security::StartTls | Security::Tls => Some(tls(&server)?),
+            SmtpSecurity::None => None,
+            SmtpSecurity::StartTls | SmtpSecurity::Tls => Some(tls(&server)?),
         };
         Ok(Self { server, tls, hello: ClientId::default(), stop: None })
     }
@@ -99,58 +99,58 @@ impl Door {
     /// # Errors
     /// When it did not take it, as far as is known: after a silence in the last step it may have.
     pub(super) fn send(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<String, MailError> {
-        let patience = Patience::new(self.server.timeout, self.stop.clone());
-        let wire = Wire::open((self.server.host.as_str(), self.server.port), patience);
-        let wire = wire.map_err(|error| told(Step::Connect, &error, to))?;
-        let mut talk = Talk { wire, offers: Vec::new(), to };
+        let patience = SmtpTimeouts::new(self.server.timeout, self.stop.clone());
+        let wire = SmtpWire::open((self.server.host.as_str(), self.server.port), patience);
+        let wire = wire.map_err(|error| told(SmtpStep::Connect, &error, to))?;
+        let mut talk = SmtpTalk { wire, offers: Vec::new(), to };
         let answer = self.begin(&mut talk).and_then(|()| talk.transfer(from, mail));
         talk.close();
         answer
     }
 
-    fn begin(&self, talk: &mut Talk) -> Result<(), MailError> {
-        if self.server.security == Security::Tls {
+    fn begin(&self, talk: &mut SmtpTalk) -> Result<(), MailError> {
+        if self.server.security == SmtpSecurity::Tls {
             self.secure(talk)?;
         }
-        talk.hear(Step::Connect)?;
+        talk.hear(SmtpStep::Connect)?;
         talk.greet(&self.hello)?;
-        if self.server.security == Security::StartTls {
+        if self.server.security == SmtpSecurity::StartTls {
             // A server that offers no TLS gets neither password nor mail.
             if !talk.offers("STARTTLS") {
                 let text = "the mail server offers no STARTTLS, so nothing was sent: see notify.smtp.security";
-                return Err(MailError::new(Verdict::Retry, text));
+                return Err(MailError::new(FailureVerdict::Retry, text));
             }
-            talk.step(Step::Secure, "STARTTLS")?;
+            talk.step(SmtpStep::Secure, "STARTTLS")?;
             self.secure(talk)?;
             talk.greet(&self.hello)?;
         }
         self.log_in(talk)
     }
 
-    fn secure(&self, talk: &mut Talk) -> Result<(), MailError> {
+    fn secure(&self, talk: &mut SmtpTalk) -> Result<(), MailError> {
         let Some(tls) = &self.tls else { return Ok(()) };
-        talk.wire.secure(&tls.config, &tls.name).map_err(|error| told(Step::Secure, &error, talk.to))
+        talk.wire.secure(&tls.config, &tls.name).map_err(|error| told(SmtpStep::Secure, &error, talk.to))
     }
 
-    fn log_in(&self, talk: &mut Talk) -> Result<(), MailError> {
+    fn log_in(&self, talk: &mut SmtpTalk) -> Result<(), MailError> {
         let Some((name, password)) = &self.server.login else { return Ok(()) };
         let ways = talk.offer("AUTH").unwrap_or_default();
         let has = |way: &str| ways.split_whitespace().any(|offered| offered.eq_ignore_ascii_case(way));
         if has("PLAIN") {
             let both = BASE64_STANDARD.encode(format!("\0{name}\0{password}"));
-            return talk.step(Step::Login, &format!("AUTH PLAIN {both}")).map(|_| ());
+            return talk.step(SmtpStep::Login, &format!("AUTH PLAIN {both}")).map(|_| ());
         }
         if !has("LOGIN") {
-            let text = format!("{}: it offers neither PLAIN nor LOGIN", Step::Login.words());
-            return Err(MailError::new(Verdict::Retry, text));
+            let text = format!("{}: it offers neither PLAIN nor LOGIN", SmtpStep::Login.words());
+            return Err(MailError::new(FailureVerdict::Retry, text));
         }
-        talk.step(Step::Login, "AUTH LOGIN")?;
-        talk.step(Step::Login, &BASE64_STANDARD.encode(name))?;
-        talk.step(Step::Login, &BASE64_STANDARD.encode(password)).map(|_| ())
+        talk.step(SmtpStep::Login, "AUTH LOGIN")?;
+        talk.step(SmtpStep::Login, &BASE64_STANDARD.encode(name))?;
+        talk.step(SmtpStep::Login, &BASE64_STANDARD.encode(password)).map(|_| ())
     }
 }
 
-fn tls(server: &Server) -> Result<Tls, String> {
+fn tls(server: &SmtpServer) -> Result<Tls, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("notify.smtp.host cannot be used with TLS: {error}");
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = &server.ca_file {
@@ -178,26 +178,26 @@ fn authority(file: &Path, roots: &mut RootCertStore) -> Result<(), String> {
 }
 
 /// A conversation about one mail.
-struct Talk<'a> {
-    wire: Wire,
+struct SmtpTalk<'a> {
+    wire: SmtpWire,
     /// What the server can do, a line each.
     offers: Vec<String>,
     to: &'a Address,
 }
 
-impl Talk<'_> {
-    fn hear(&mut self, step: Step) -> Result<Answer, MailError> {
+impl SmtpTalk<'_> {
+    fn hear(&mut self, step: SmtpStep) -> Result<SmtpReply, MailError> {
         let answer = self.wire.hear().map_err(|error| told(step, &error, self.to))?;
         if (200..400).contains(&answer.code) { Ok(answer) } else { Err(refused(step, &answer, self.to)) }
     }
 
-    fn step(&mut self, step: Step, command: &str) -> Result<Answer, MailError> {
+    fn step(&mut self, step: SmtpStep, command: &str) -> Result<SmtpReply, MailError> {
         self.wire.say(format!("{command}\r\n").as_bytes()).map_err(|error| told(step, &error, self.to))?;
         self.hear(step)
     }
 
     fn greet(&mut self, hello: &ClientId) -> Result<(), MailError> {
-        self.offers = self.step(Step::Connect, &format!("EHLO {hello}"))?.lines;
+        self.offers = self.step(SmtpStep::Connect, &format!("EHLO {hello}"))?.lines;
         Ok(())
     }
 
@@ -218,17 +218,17 @@ impl Talk<'_> {
         if !AsRef::<str>::as_ref(from).is_ascii() || !AsRef::<str>::as_ref(self.to).is_ascii() {
             if !self.offers("SMTPUTF8") {
                 let text = "the mail server takes no addresses with letters beyond ASCII (SMTPUTF8)";
-                return Err(MailError::new(Verdict::GiveUp, text));
+                return Err(MailError::new(FailureVerdict::GiveUp, text));
             }
             parameters = " SMTPUTF8";
         }
-        self.step(Step::Sender, &format!("MAIL FROM:<{from}>{parameters}"))?;
-        self.step(Step::Recipient, &format!("RCPT TO:<{}>", self.to))?;
-        self.step(Step::Begin, "DATA")?;
+        self.step(SmtpStep::Sender, &format!("MAIL FROM:<{from}>{parameters}"))?;
+        self.step(SmtpStep::Recipient, &format!("RCPT TO:<{}>", self.to))?;
+        self.step(SmtpStep::Begin, "DATA")?;
         // Whoever stops now may stop a mail that the server has taken.
         self.wire.all_is_said();
-        self.wire.say(&dotted(mail)).map_err(|error| told(Step::Content, &error, self.to))?;
-        let answer = self.hear(Step::Content)?;
+        self.wire.say(&dotted(mail)).map_err(|error| told(SmtpStep::Content, &error, self.to))?;
+        let answer = self.hear(SmtpStep::Content)?;
         Ok(discreet(&answer.words(), self.to))
     }
 
@@ -257,30 +257,36 @@ fn dotted(mail: &[u8]) -> Vec<u8> {
     out
 }
 
-fn refused(step: Step, answer: &Answer, to: &Address) -> MailError {
-    let Answer { code, .. } = answer;
+fn refused(step: SmtpStep, answer: &SmtpReply, to: &Address) -> MailError {
+    let SmtpReply { code, .. } = answer;
     let is_final = *code >= 500 && step.is_about_this_mail() && !LOGIN_CODES.contains(code);
-    let verdict = if is_final { Verdict::GiveUp } else { Verdict::Retry };
+    let verdict = if is_final { FailureVerdict::GiveUp } else { FailureVerdict::Retry };
     MailError::new(verdict, format!("{}: {code} {}", step.words(), discreet(&answer.words(), to)))
 }
 
 /// An error as it is kept: no address in it.
-fn told(step: Step, error: &WireError, to: &Address) -> MailError {
+fn told(step: SmtpStep, error: &WireError, to: &Address) -> MailError {
     let words = discreet(&error.to_string(), to);
     let doubt = step.doubt();
     match error {
-        WireError::Silence => MailError::new(Verdict::Retry, format!("the mail server did not answer in time{doubt}")),
-        WireError::Stopped => MailError::new(Verdict::Wait, "tilld was told to stop"),
-        WireError::Unreachable(_) => MailError::new(Verdict::Retry, format!("{}: {words}", Step::Connect.words())),
-        WireError::Insecure(_) => MailError::new(Verdict::Retry, format!("{}: {words}", Step::Secure.words())),
+        WireError::Silence => {
+            MailError::new(FailureVerdict::Retry, format!("the mail server did not answer in time{doubt}"))
+        }
+        WireError::Stopped => MailError::new(FailureVerdict::Wait, "tilld was told to stop"),
+        WireError::Unreachable(_) => {
+            MailError::new(FailureVerdict::Retry, format!("{}: {words}", SmtpStep::Connect.words()))
+        }
+        WireError::Insecure(_) => {
+            MailError::new(FailureVerdict::Retry, format!("{}: {words}", SmtpStep::Secure.words()))
+        }
         WireError::Broken(_) => {
             let prefix = match step {
-                Step::Sender | Step::Recipient | Step::Begin | Step::Content => {
+                SmtpStep::Sender | SmtpStep::Recipient | SmtpStep::Begin | SmtpStep::Content => {
                     "the connection to the mail server broke"
                 }
-                Step::Connect | Step::Secure | Step::Login => step.words(),
+                SmtpStep::Connect | SmtpStep::Secure | SmtpStep::Login => step.words(),
             };
-            MailError::new(Verdict::Retry, format!("{prefix}: {words}{doubt}"))
+            MailError::new(FailureVerdict::Retry, format!("{prefix}: {words}{doubt}"))
         }
     }
 }

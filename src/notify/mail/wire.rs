@@ -45,12 +45,12 @@ pub(super) enum WireError {
 
 /// An answer: its code, and its lines without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct SmtpReply {
     pub(super) code: u16,
     pub(super) lines: Vec<String>,
 }
 
-impl Answer {
+impl SmtpReply {
     pub(super) fn words(&self) -> String {
         self.lines.join(" ")
     }
@@ -58,14 +58,14 @@ impl Answer {
 
 /// How long there is, and who may end it.
 #[derive(Clone)]
-pub(super) struct Patience {
+pub(super) struct SmtpTimeouts {
     deadline: Instant,
     stop: Option<Stop>,
     /// Set when the whole mail is on its way.
     is_said: bool,
 }
 
-impl Patience {
+impl SmtpTimeouts {
     pub(super) fn new(timeout: Duration, stop: Option<Stop>) -> Self {
         Self { deadline: Instant::now() + timeout, stop, is_said: false }
     }
@@ -85,12 +85,12 @@ impl Patience {
 }
 
 /// A socket that is never waited for longer than there is patience.
-struct Socket {
+struct SmtpSocket {
     stream: TcpStream,
-    patience: Patience,
+    patience: SmtpTimeouts,
 }
 
-impl Socket {
+impl SmtpSocket {
     fn retried<T>(&mut self, mut act: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         loop {
@@ -105,13 +105,13 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl Read for SmtpSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.retried(|stream| stream.read(buffer))
     }
 }
 
-impl Write for Socket {
+impl Write for SmtpSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.retried(|stream| stream.write(bytes))
     }
@@ -121,28 +121,28 @@ impl Write for Socket {
     }
 }
 
-enum Line {
-    Plain(Socket),
-    Secure(Box<StreamOwned<ClientConnection, Socket>>),
+enum SmtpLine {
+    Plain(SmtpSocket),
+    Secure(Box<StreamOwned<ClientConnection, SmtpSocket>>),
 }
 
 /// A connection to a mail server.
-pub(super) struct Wire {
-    line: Option<Line>,
+pub(super) struct SmtpWire {
+    line: Option<SmtpLine>,
     /// Read and not used yet.
     heard: Vec<u8>,
 }
 
-impl Wire {
+impl SmtpWire {
     /// Connects to the first address that answers.
-    pub(super) fn open(server: (&str, u16), mut patience: Patience) -> Result<Self, WireError> {
+    pub(super) fn open(server: (&str, u16), mut patience: SmtpTimeouts) -> Result<Self, WireError> {
         let unreachable = |error: io::Error| WireError::Unreachable(error.to_string());
         let mut last = None;
         for address in server.to_socket_addrs().map_err(unreachable)? {
             let left = patience.left().map_err(|error| fault(&error))?.min(MAX_CONNECT);
             match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => {
-                    let line = Some(Line::Plain(Socket { stream, patience }));
+                    let line = Some(SmtpLine::Plain(SmtpSocket { stream, patience }));
                     return Ok(Self { line, heard: Vec::new() });
                 }
                 Err(error) => last = Some(error),
@@ -158,7 +158,7 @@ impl Wire {
         if !self.heard.is_empty() {
             return Err(WireError::Insecure("it said something before TLS began that nobody asked for".to_owned()));
         }
-        let Some(Line::Plain(mut socket)) = self.line.take() else {
+        let Some(SmtpLine::Plain(mut socket)) = self.line.take() else {
             return Err(WireError::Insecure("it is under TLS already".to_owned()));
         };
         let mut tls = ClientConnection::new(Arc::clone(config), name.clone()).map_err(insecure)?;
@@ -168,15 +168,15 @@ impl Wire {
                 other => other,
             })?;
         }
-        self.line = Some(Line::Secure(Box::new(StreamOwned::new(tls, socket))));
+        self.line = Some(SmtpLine::Secure(Box::new(StreamOwned::new(tls, socket))));
         Ok(())
     }
 
     /// Says something.
     pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         let said = match self.line.as_mut() {
-            Some(Line::Plain(socket)) => socket.write_all(bytes),
-            Some(Line::Secure(stream)) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            Some(SmtpLine::Plain(socket)) => socket.write_all(bytes),
+            Some(SmtpLine::Secure(stream)) => stream.write_all(bytes).and_then(|()| stream.flush()),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         said.map_err(|error| fault(&error))
@@ -196,15 +196,15 @@ impl Wire {
         }
     }
 
-    fn patience(&mut self) -> Option<&mut Patience> {
+    fn patience(&mut self) -> Option<&mut SmtpTimeouts> {
         match self.line.as_mut()? {
-            Line::Plain(socket) => Some(&mut socket.patience),
-            Line::Secure(stream) => Some(&mut stream.sock.patience),
+            SmtpLine::Plain(socket) => Some(&mut socket.patience),
+            SmtpLine::Secure(stream) => Some(&mut stream.sock.patience),
         }
     }
 
     /// Waits for an answer.
-    pub(super) fn hear(&mut self) -> Result<Answer, WireError> {
+    pub(super) fn hear(&mut self) -> Result<SmtpReply, WireError> {
         let mut lines = Vec::new();
         loop {
             let line = self.line()?;
@@ -212,7 +212,7 @@ impl Wire {
                 read_line(&line).ok_or_else(|| WireError::Broken("what it answers is not SMTP".to_owned()))?;
             lines.push(words);
             if !goes_on {
-                return Ok(Answer { code, lines });
+                return Ok(SmtpReply { code, lines });
             }
             if lines.len() >= MAX_LINES {
                 return Err(WireError::Broken(format!("its answer has more than {MAX_LINES} lines")));
@@ -231,8 +231,8 @@ impl Wire {
             }
             let mut buffer = [0; 512];
             let read = match self.line.as_mut() {
-                Some(Line::Plain(socket)) => socket.read(&mut buffer),
-                Some(Line::Secure(stream)) => stream.read(&mut buffer),
+                Some(SmtpLine::Plain(socket)) => socket.read(&mut buffer),
+                Some(SmtpLine::Secure(stream)) => stream.read(&mut buffer),
                 None => Err(io::ErrorKind::NotConnected.into()),
             };
             match read {

@@ -2,22 +2,22 @@
 //! a user's subscriptions are that run, `projection::owner` asks by an index.
 
 use crate::store::engine::row;
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 
 /// What an operator should look at, each with how many there are and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Doubtful {
     /// Users with several subscriptions that run.
-    pub(crate) users_paying_twice: Group,
+    pub(crate) users_paying_twice: DoubtfulGroup,
     /// Customers that are nobody's because their subscriptions name several users.
-    pub(crate) contested_customers: Group,
+    pub(crate) contested_customers: DoubtfulGroup,
     /// Subscriptions that run and are linked by a reference alone.
-    pub(crate) by_reference: Group,
+    pub(crate) by_reference: DoubtfulGroup,
 }
 
 /// How many there are, and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Group {
+pub(crate) struct DoubtfulGroup {
     /// How many.
     pub(crate) count: i64,
     /// The first.
@@ -41,11 +41,11 @@ const BY_REFERENCE: &str = concat!(
 );
 
 /// Looks through everything; for `tilld check`.
-pub(crate) fn doubtful(reader: &Reader) -> Result<Doubtful, StoreError> {
+pub(crate) fn doubtful(reader: &StoreReader) -> Result<Doubtful, StoreError> {
     const CONTESTED: &str = "SELECT count(*), min(stripe_customer_id) FROM stripe_customers WHERE contested = 1";
     let some = |sql| {
         let (count, first) = reader.get(sql, [], row::tuple)?;
-        Ok::<_, StoreError>(Group { count, first })
+        Ok::<_, StoreError>(DoubtfulGroup { count, first })
     };
     Ok(Doubtful {
         users_paying_twice: some(TWICE)?,
@@ -61,6 +61,6 @@ const RUNNING_OF: &str = concat!(
 );
 
 /// A user's subscriptions that run.
-pub(crate) fn list_running(reader: &Reader, user_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_running(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(RUNNING_OF, [user_id], row::only)
 }

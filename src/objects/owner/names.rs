@@ -1,21 +1,21 @@
 //! The user that an object's metadata name, kept while they name nobody: the newest event that did. A function of the set of
 //! the object's events, so that any order of arrival keeps the same one. Called by the families and by `relink`.
 
-use super::rows::{self, Named};
+use super::rows::{self, OwnableKind};
 use super::{in_metadata, said};
-use crate::base::order::{self, Candidate};
-use crate::base::ownership::Rules;
-use crate::objects::{ProjectionError, Step, Winner, kinds, read};
+use crate::base::order::{self, OrderCandidate};
+use crate::base::ownership::LinkRules;
+use crate::objects::{ProjectionError, ProjectionStep, WinningState, kinds, read};
 use crate::store::inbox::{self, SiblingKey};
 use crate::store::{StoreError, Tx};
-use crate::stripe::event::{self, Content, Snapshot};
+use crate::stripe::event::{self, EventContent, Snapshot};
 use crate::stripe::object;
 
 /// Events of one object that are looked at for names.
 const MAX_SIBLINGS: u32 = 1000;
 
 /// Whether the metadata of what a row rests on name a user.
-pub(in crate::objects) fn is_named(winner: &Winner, rules: &Rules) -> bool {
+pub(in crate::objects) fn is_named(winner: &WinningState, rules: &LinkRules) -> bool {
     object::named_user(&winner.object, &rules.metadata_keys).is_some()
 }
 
@@ -23,9 +23,9 @@ pub(in crate::objects) fn is_named(winner: &Winner, rules: &Rules) -> bool {
 /// rebuilt the metadata, and should know. To be called before the row is replaced.
 pub(in crate::objects) fn lost_name(
     tx: &Tx,
-    winner: &Winner,
-    (named, id): (Named, &str),
-    rules: &Rules,
+    winner: &WinningState,
+    (named, id): (OwnableKind, &str),
+    rules: &LinkRules,
 ) -> Result<Option<String>, StoreError> {
     if is_named(winner, rules) {
         return Ok(None);
@@ -43,9 +43,9 @@ pub(in crate::objects) fn lost_name(
 /// user, as the log and `order` tell it, or a reading that was newer. `lost`: see [`lost_name`]. Whether there may be another
 /// word than before. To be called when the row is there.
 pub(in crate::objects) fn keep_name(
-    step: &Step,
-    winner: Option<&Winner>,
-    (named, id): (Named, &str),
+    step: &ProjectionStep,
+    winner: Option<&WinningState>,
+    (named, id): (OwnableKind, &str),
     lost: Option<String>,
 ) -> Result<bool, ProjectionError> {
     let rules = &step.context.link;
@@ -64,7 +64,7 @@ pub(in crate::objects) fn keep_name(
     if !may_change || in_metadata(&row.metadata, rules).is_some() {
         return Ok(false);
     }
-    let object = Object { named, id, livemode: step.event.livemode.unwrap_or(false) };
+    let object = NamingObject { named, id, livemode: step.event.livemode.unwrap_or(false) };
     let in_log = newest_name(step.tx, object, Some(step), rules)?;
     let is_read = |word: &String| word.get(SECOND_DIGITS + 1..).is_some_and(|rest| rest.starts_with(read::PREFIX));
     let newest = [lost, row.last_named].into_iter().flatten().filter(is_read).chain(in_log).max();
@@ -77,8 +77,8 @@ const SECOND_DIGITS: usize = 12;
 
 /// An object that may name a user.
 #[derive(Clone, Copy)]
-pub(crate) struct Object<'a> {
-    pub(crate) named: Named,
+pub(crate) struct NamingObject<'a> {
+    pub(crate) named: OwnableKind,
     pub(crate) id: &'a str,
     pub(crate) livemode: bool,
 }
@@ -87,21 +87,21 @@ pub(crate) struct Object<'a> {
 /// that is not among the projected ones yet.
 pub(crate) fn newest_name(
     tx: &Tx,
-    object: Object,
-    arriving: Option<&Step>,
-    rules: &Rules,
+    object: NamingObject,
+    arriving: Option<&ProjectionStep>,
+    rules: &LinkRules,
 ) -> Result<Option<String>, ProjectionError> {
     let events = events_of(tx, object, arriving)?;
     let kind = kinds::of(object.named.object());
-    fn named<'a>(event: &'a Candidate, rules: &Rules) -> Option<&'a str> {
+    fn named<'a>(event: &'a OrderCandidate, rules: &LinkRules) -> Option<&'a str> {
         object::named_user(&event.object, &rules.metadata_keys)
     }
-    let names = |event: &Candidate| named(event, rules).is_some();
+    let names = |event: &OrderCandidate| named(event, rules).is_some();
     let Some(second) = events.iter().filter(|event| names(event)).map(|event| event.created).max() else {
         return Ok(None);
     };
-    let last = |keep: &dyn Fn(&Candidate) -> bool| {
-        let kept: Vec<Candidate> = events.iter().filter(|event| keep(event)).cloned().collect();
+    let last = |keep: &dyn Fn(&OrderCandidate) -> bool| {
+        let kept: Vec<OrderCandidate> = events.iter().filter(|event| keep(event)).cloned().collect();
         let winner = order::decide(kind, &kept).map(|decision| kept[decision.winner].clone());
         winner.filter(|event| event.created == second && names(event))
     };
@@ -111,8 +111,12 @@ pub(crate) fn newest_name(
     Ok(winner.and_then(|event| Some(rows::naming(second, &event.event_id, named(&event, rules)?))))
 }
 
-fn events_of(tx: &Tx, object: Object, arriving: Option<&Step>) -> Result<Vec<Candidate>, ProjectionError> {
-    let candidate = |event_id: String, event_type: String, created: i64, snapshot: Snapshot| Candidate {
+fn events_of(
+    tx: &Tx,
+    object: NamingObject,
+    arriving: Option<&ProjectionStep>,
+) -> Result<Vec<OrderCandidate>, ProjectionError> {
+    let candidate = |event_id: String, event_type: String, created: i64, snapshot: Snapshot| OrderCandidate {
         event_id,
         event_type,
         created,
@@ -128,12 +132,12 @@ fn events_of(tx: &Tx, object: Object, arriving: Option<&Step>) -> Result<Vec<Can
     let siblings = inbox::list_siblings(tx, &key, arriving.map_or("", |event| event.id.as_str()), MAX_SIBLINGS)?;
     let mut events = Vec::with_capacity(siblings.len());
     if let Some(event) = arriving
-        && let Content::Snapshot(snapshot) = &event.content
+        && let EventContent::Snapshot(snapshot) = &event.content
     {
         events.push(candidate(event.id.clone(), event.event_type.clone(), event.created, snapshot.clone()));
     }
     for sibling in siblings {
-        if let Content::Snapshot(snapshot) = event::content(&sibling.data)? {
+        if let EventContent::Snapshot(snapshot) = event::content(&sibling.data)? {
             events.push(candidate(sibling.event_id, sibling.event_type, sibling.event_created, snapshot));
         }
     }

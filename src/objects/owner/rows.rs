@@ -2,9 +2,9 @@
 //! of their tables, and the words that they are computed from. It must never decide whose something is: `ownership` does.
 //! Called by `owner` and by the kinds that have an owner.
 
-use crate::base::ownership::{Candidate, LinkedBy, Owner};
-use crate::store::engine::row::{self, CellResult, Cells, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::base::ownership::{LinkedBy, OwnedBy, SubscriptionClaim};
+use crate::store::engine::row::{self, CellResult, RowReader, columns, select};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// What an object's `last_named` is made of: the event that named a user, so written that the greatest text is the newest.
 pub(crate) fn naming(event_created: i64, event_id: &str, user_id: &str) -> String {
@@ -18,7 +18,7 @@ pub(crate) fn user_of(last_named: &str) -> Option<&str> {
 
 /// The kinds of objects that have a table with `last_named`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Named {
+pub(crate) enum OwnableKind {
     /// `stripe_customers`.
     Customer,
     /// `stripe_subscriptions`.
@@ -38,15 +38,15 @@ macro_rules! of_table {
         const PAYMENT_INTENT: &str =
             constcat::concat!($before, "stripe_payment_intents", $between, "stripe_intent_id", $after);
         match $named {
-            Named::Customer => CUSTOMER,
-            Named::Subscription => SUBSCRIPTION,
-            Named::Invoice => INVOICE,
-            Named::PaymentIntent => PAYMENT_INTENT,
+            OwnableKind::Customer => CUSTOMER,
+            OwnableKind::Subscription => SUBSCRIPTION,
+            OwnableKind::Invoice => INVOICE,
+            OwnableKind::PaymentIntent => PAYMENT_INTENT,
         }
     }};
 }
 
-impl Named {
+impl OwnableKind {
     /// Stripe's word for it.
     pub(crate) fn object(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Named {
 
 columns! {
     /// What the row of an object says of its user.
-    pub(crate) struct Naming {
+    pub(crate) struct OwnerNaming {
         metadata: String,
         last_named: Option<String>,
         event_created: i64 = "coalesce(event_created, 0)",
@@ -69,33 +69,37 @@ columns! {
 }
 
 /// What the row of an object says of its user.
-pub(crate) fn find_naming(reader: &Reader, named: Named, id: &str) -> Result<Option<Naming>, StoreError> {
-    let sql = of_table!(named, select!(Naming, "FROM "), " WHERE ", " = ?1");
-    reader.find(sql, [id], Naming::read)
+pub(crate) fn find_naming(
+    reader: &StoreReader,
+    named: OwnableKind,
+    id: &str,
+) -> Result<Option<OwnerNaming>, StoreError> {
+    let sql = of_table!(named, select!(OwnerNaming, "FROM "), " WHERE ", " = ?1");
+    reader.find(sql, [id], OwnerNaming::read)
 }
 
 /// Replaces the newest word about an object whose metadata name nobody.
-pub(crate) fn set_last_named(tx: &Tx, named: Named, id: &str, naming: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn set_last_named(tx: &Tx, named: OwnableKind, id: &str, naming: Option<&str>) -> Result<(), StoreError> {
     let sql = of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND last_named IS NOT ?2");
     tx.execute(sql, (id, naming)).map(|_| ())
 }
 
 /// Reads the column `linked_by`.
-pub(crate) fn linked_by(cells: &mut Cells) -> CellResult<Option<LinkedBy>> {
+pub(crate) fn linked_by(cells: &mut RowReader) -> CellResult<Option<LinkedBy>> {
     let word: Option<String> = cells.take()?;
     Ok(word.as_deref().and_then(LinkedBy::parse))
 }
 
 /// Reads a user and `linked_by`.
-fn owner(cells: &mut Cells) -> CellResult<Option<Owner>> {
+fn owner(cells: &mut RowReader) -> CellResult<Option<OwnedBy>> {
     let user_id: Option<String> = cells.take()?;
-    Ok(user_id.zip(linked_by(cells)?).map(|(user_id, linked_by)| Owner { user_id, linked_by }))
+    Ok(user_id.zip(linked_by(cells)?).map(|(user_id, linked_by)| OwnedBy { user_id, linked_by }))
 }
 
 columns! {
     /// A customer, as far as it matters whose it is.
     pub(crate) struct OwnedCustomer {
-        owner: Option<Owner> = "owner_user_id, linked_by" => owner,
+        owner: Option<OwnedBy> = "owner_user_id, linked_by" => owner,
         contested: bool,
         metadata: String,
         last_named: Option<String>,
@@ -104,7 +108,7 @@ columns! {
 }
 
 /// A customer's words and owner.
-pub(crate) fn find_customer(reader: &Reader, customer_id: &str) -> Result<Option<OwnedCustomer>, StoreError> {
+pub(crate) fn find_customer(reader: &StoreReader, customer_id: &str) -> Result<Option<OwnedCustomer>, StoreError> {
     const SQL: &str = select!(OwnedCustomer, "FROM stripe_customers WHERE stripe_customer_id = ?1");
     reader.find(SQL, [customer_id], OwnedCustomer::read)
 }
@@ -113,7 +117,7 @@ columns! {
     /// Something of a customer's, as far as it matters whose it is.
     pub(crate) struct OwnedObject {
         customer_id: Option<String> = "stripe_customer_id",
-        owner: Option<Owner> = "user_id, linked_by" => owner,
+        owner: Option<OwnedBy> = "user_id, linked_by" => owner,
         metadata: String,
         last_named: Option<String>,
     } besides {
@@ -137,20 +141,20 @@ columns! {
 }
 
 /// A subscription's words and owner.
-pub(crate) fn find_subscription(reader: &Reader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
+pub(crate) fn find_subscription(reader: &StoreReader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
     const SQL: &str = select!(OwnedObject, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
     reader.find(SQL, [id], OwnedObject::read)
 }
 
 /// An invoice's.
-pub(crate) fn find_invoice(reader: &Reader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
+pub(crate) fn find_invoice(reader: &StoreReader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
     const SQL: &str = select!(InvoiceObject, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
     let found = reader.find(SQL, [id], InvoiceObject::read)?;
     Ok(found.map(|InvoiceObject { object, part_of }| OwnedObject { part_of, ..object }))
 }
 
 /// A payment intent's.
-pub(crate) fn find_payment_intent(reader: &Reader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
+pub(crate) fn find_payment_intent(reader: &StoreReader, id: &str) -> Result<Option<OwnedObject>, StoreError> {
     const SQL: &str = select!(PaymentIntentObject, "FROM stripe_payment_intents WHERE stripe_intent_id = ?1");
     let found = reader.find(SQL, [id], PaymentIntentObject::read)?;
     Ok(found.map(|PaymentIntentObject { object, part_of }| OwnedObject { part_of, ..object }))
@@ -158,7 +162,7 @@ pub(crate) fn find_payment_intent(reader: &Reader, id: &str) -> Result<Option<Ow
 
 columns! {
     /// What a customer's subscription says of it.
-    pub(crate) struct Subscribed {
+    pub(crate) struct OwnedSubscription {
         id: String = "stripe_subscription_id",
         metadata: String,
         last_named: Option<String>,
@@ -168,9 +172,9 @@ columns! {
 }
 
 /// What a customer's subscriptions say of it.
-pub(crate) fn list_subscribed(reader: &Reader, customer_id: &str) -> Result<Vec<Subscribed>, StoreError> {
-    const SQL: &str = select!(Subscribed, "FROM stripe_subscriptions WHERE stripe_customer_id = ?1");
-    reader.list(SQL, [customer_id], Subscribed::read)
+pub(crate) fn list_subscribed(reader: &StoreReader, customer_id: &str) -> Result<Vec<OwnedSubscription>, StoreError> {
+    const SQL: &str = select!(OwnedSubscription, "FROM stripe_subscriptions WHERE stripe_customer_id = ?1");
+    reader.list(SQL, [customer_id], OwnedSubscription::read)
 }
 
 // A user's only customer is the main one; saying so here saves the ordinary case a second update.
@@ -183,7 +187,7 @@ const SET_CUSTOMER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, link
 pub(crate) fn set_customer(
     tx: &Tx,
     customer_id: &str,
-    owner: Option<&Owner>,
+    owner: Option<&OwnedBy>,
     contested: bool,
 ) -> Result<(), StoreError> {
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
@@ -191,7 +195,7 @@ pub(crate) fn set_customer(
 }
 
 /// Gives a subscription to a user, or to nobody.
-pub(crate) fn set_subscription(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_subscription(tx: &Tx, id: &str, owner: Option<&OwnedBy>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_subscriptions SET user_id = ?2, linked_by = ?3 WHERE stripe_subscription_id = ?1";
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
@@ -204,7 +208,7 @@ const SET_PAYMENTS: &str = "UPDATE stripe_payment_intents SET user_id = ?2, link
         (SELECT stripe_invoice_id FROM stripe_invoices WHERE stripe_subscription_id = ?1)";
 
 /// Gives the invoices of a subscription and their payments to its user.
-pub(crate) fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&OwnedBy>) -> Result<(), StoreError> {
     // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
     const ANY: &str = "SELECT 1 FROM stripe_invoices WHERE stripe_subscription_id = ?1 LIMIT 1";
     if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
@@ -216,21 +220,21 @@ pub(crate) fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&Owner>) 
 }
 
 /// Gives an invoice to a user, or to nobody.
-pub(crate) fn set_invoice(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_invoice(tx: &Tx, id: &str, owner: Option<&OwnedBy>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_invoices SET user_id = ?2, linked_by = ?3 WHERE stripe_invoice_id = ?1";
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
 /// Gives a payment intent to a user, or to nobody.
-pub(crate) fn set_payment_intent(tx: &Tx, id: &str, owner: Option<&Owner>) -> Result<(), StoreError> {
+pub(crate) fn set_payment_intent(tx: &Tx, id: &str, owner: Option<&OwnedBy>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_payment_intents SET user_id = ?2, linked_by = ?3 WHERE stripe_intent_id = ?1";
     let (user_id, by) = (owner.map(|owner| &owner.user_id), owner.map(|owner| owner.linked_by.as_str()));
     tx.execute(SQL, (id, user_id, by)).map(|_| ())
 }
 
 /// The subscriptions of a customer, by id.
-pub(crate) fn list_subscriptions(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_subscriptions(reader: &StoreReader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_subscription_id FROM stripe_subscriptions WHERE stripe_customer_id = ?1
         ORDER BY stripe_subscription_id";
     reader.list(SQL, [customer_id], row::only)
@@ -240,12 +244,12 @@ const LOOSE_INVOICES: &str = "SELECT stripe_invoice_id FROM stripe_invoices i WH
     AND NOT EXISTS (SELECT 1 FROM stripe_subscriptions s WHERE s.stripe_subscription_id = i.stripe_subscription_id)";
 
 /// The invoices of a customer that belong to no subscription that is known.
-pub(crate) fn list_loose_invoices(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_loose_invoices(reader: &StoreReader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(LOOSE_INVOICES, [customer_id], row::only)
 }
 
 /// The payment intents of a customer.
-pub(crate) fn list_payment_intents(reader: &Reader, customer_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_payment_intents(reader: &StoreReader, customer_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_intent_id FROM stripe_payment_intents WHERE stripe_customer_id = ?1";
     reader.list(SQL, [customer_id], row::only)
 }
@@ -263,11 +267,17 @@ columns! {
 }
 
 /// The customers that may be a user's main one, and whether each is it now.
-pub(crate) fn list_candidates(reader: &Reader, user_id: &str) -> Result<Vec<(Candidate, bool)>, StoreError> {
+pub(crate) fn list_candidates(
+    reader: &StoreReader,
+    user_id: &str,
+) -> Result<Vec<(SubscriptionClaim, bool)>, StoreError> {
     const SQL: &str = select!(MainCandidate, "FROM stripe_customers WHERE owner_user_id = ?1 AND deleted = 0");
     let found = reader.list(SQL, [user_id], MainCandidate::read)?;
     let candidate = |MainCandidate { customer_id, linked_by, created, said, is_main }| {
-        (Candidate { customer_id, linked_by: linked_by.unwrap_or(LinkedBy::Subscriptions), created, said }, is_main)
+        (
+            SubscriptionClaim { customer_id, linked_by: linked_by.unwrap_or(LinkedBy::Subscriptions), created, said },
+            is_main,
+        )
     };
     Ok(found.into_iter().map(candidate).collect())
 }
@@ -280,23 +290,28 @@ pub(crate) fn set_main(tx: &Tx, user_id: &str, customer_id: Option<&str>) -> Res
 }
 
 /// Ids of a table's objects, after the id `after`, for going through all of them.
-pub(crate) fn list_ids(reader: &Reader, named: Named, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_ids(
+    reader: &StoreReader,
+    named: OwnableKind,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
     macro_rules! sql {
         ($table:literal, $id:literal) => {
             concat!("SELECT ", $id, " FROM ", $table, " WHERE ", $id, " > ?1 ORDER BY ", $id, " LIMIT ?2")
         };
     }
     let sql = match named {
-        Named::Customer => sql!("stripe_customers", "stripe_customer_id"),
-        Named::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
-        Named::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
-        Named::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
+        OwnableKind::Customer => sql!("stripe_customers", "stripe_customer_id"),
+        OwnableKind::Subscription => sql!("stripe_subscriptions", "stripe_subscription_id"),
+        OwnableKind::Invoice => sql!("stripe_invoices", "stripe_invoice_id"),
+        OwnableKind::PaymentIntent => sql!("stripe_payment_intents", "stripe_intent_id"),
     };
     reader.list(sql, (after, limit), row::only)
 }
 
 /// The customers of a user, the main one first.
-pub(crate) fn list_customers(reader: &Reader, user_id: &str) -> Result<Vec<(String, bool)>, StoreError> {
+pub(crate) fn list_customers(reader: &StoreReader, user_id: &str) -> Result<Vec<(String, bool)>, StoreError> {
     const SQL: &str = "SELECT stripe_customer_id, user_id IS NOT NULL FROM stripe_customers WHERE owner_user_id = ?1
         ORDER BY user_id IS NULL, stripe_customer_id";
     reader.list(SQL, [user_id], row::tuple)

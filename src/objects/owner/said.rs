@@ -3,7 +3,7 @@
 
 use crate::base::ownership::Statement;
 use crate::store::engine::row;
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn supersede(tx: &Tx, object_id: &str, named: &str, named_at: i64) ->
 }
 
 /// Whether this is the last customer of which it was said that it is the user's.
-pub(crate) fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) -> Result<bool, StoreError> {
+pub(crate) fn is_last_customer(reader: &StoreReader, user_id: &str, object_id: &str) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT object_id FROM user_links WHERE user_id = ?1 AND object = 'customer' AND linked = 1
         AND withdrawn_at_ms IS NULL ORDER BY id DESC LIMIT 1";
     let last: Option<String> = reader.find(SQL, [user_id], row::only)?;
@@ -56,7 +56,7 @@ pub(crate) fn is_last_customer(reader: &Reader, user_id: &str, object_id: &str) 
 }
 
 /// The statements about an object that stand, the newest first.
-pub(crate) fn list(reader: &Reader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
+pub(crate) fn list(reader: &StoreReader, object_id: &str) -> Result<Vec<Statement>, StoreError> {
     const SQL: &str = "SELECT id, user_id, linked FROM user_links
         WHERE object_id = ?1 AND withdrawn_at_ms IS NULL AND superseded = 0 ORDER BY id DESC";
     let said = reader.list(SQL, [object_id], row::tuple)?;

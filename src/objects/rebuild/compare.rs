@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 
 /// One value that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,13 +67,13 @@ fn left_out(table: &str) -> &'static str {
 }
 
 /// Name and value of the columns of a row.
-type Cells = Vec<(String, String)>;
+type RowCells = Vec<(String, String)>;
 
 /// Everything that differs.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn differences(reader: &Reader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
+pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
     let mut found = Vec::new();
     for (table, key) in TABLES {
         let columns = columns(reader, table, key)?;
@@ -94,7 +94,7 @@ pub fn differences(reader: &Reader, now_s: i64) -> Result<Vec<Difference>, Store
 }
 
 /// Columns that both files have and that are compared.
-fn columns(reader: &Reader, table: &str, key: &[&str]) -> Result<Vec<String>, StoreError> {
+fn columns(reader: &StoreReader, table: &str, key: &[&str]) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
     let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
@@ -102,11 +102,11 @@ fn columns(reader: &Reader, table: &str, key: &[&str]) -> Result<Vec<String>, St
 }
 
 fn only_in(
-    reader: &Reader,
+    reader: &StoreReader,
     (here, there): (&str, &str),
     (table, key, columns): (&str, &[&str], &[String]),
     now_s: i64,
-) -> Result<BTreeMap<String, Cells>, StoreError> {
+) -> Result<BTreeMap<String, RowCells>, StoreError> {
     let (names, which) = (columns.join(", "), left_out(table));
     let sql = format!(
         "SELECT {names} FROM {here}.{table} WHERE {which} AND ?1 IS ?1
@@ -114,16 +114,16 @@ fn only_in(
     );
     let rows = reader.list(&sql, [now_s], |row| {
         let cells = columns.iter().enumerate().map(|(place, name)| Ok((name.clone(), written(row.get_ref(place)?))));
-        cells.collect::<rusqlite::Result<Cells>>()
+        cells.collect::<rusqlite::Result<RowCells>>()
     })?;
-    let key_of = |cells: &Cells| {
+    let key_of = |cells: &RowCells| {
         let values = key.iter().filter_map(|name| cells.iter().find(|(column, _)| column == name));
         values.map(|(_, value)| value.trim_matches('\'').to_owned()).collect::<Vec<_>>().join(" ").trim().to_owned()
     };
     Ok(rows.into_iter().map(|cells| (key_of(&cells), cells)).collect())
 }
 
-fn of_row(table: &'static str, key: &str, before: Option<Cells>, after: Option<Cells>) -> Vec<Difference> {
+fn of_row(table: &'static str, key: &str, before: Option<RowCells>, after: Option<RowCells>) -> Vec<Difference> {
     let one = |column: &str, present, rebuilt| Difference {
         table,
         key: key.to_owned(),
@@ -131,8 +131,9 @@ fn of_row(table: &'static str, key: &str, before: Option<Cells>, after: Option<C
         present,
         rebuilt,
     };
-    let told =
-        |cells: Cells| cells.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
+    let told = |cells: RowCells| {
+        cells.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
     match (before, after) {
         (Some(before), Some(after)) => before
             .into_iter()

@@ -1,8 +1,8 @@
 //! What is not derived, from the old file into the new one, by the columns that both have.
 
-use super::super::effective::{self, Answered};
+use super::super::effective::{self, StoredAnswer};
 use super::super::payment_failures;
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// Taken over before anything is projected: words, people and settings decide how.
 const FIRST: [&str; 3] = ["users", "user_links", "settings"];
@@ -21,7 +21,7 @@ const LAST: [&str; 10] = [
 ];
 
 /// Columns that a table has in both files.
-fn columns(reader: &Reader, table: &str, but: &[&str]) -> Result<String, StoreError> {
+fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
     let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
@@ -57,7 +57,7 @@ pub struct Copying {
 }
 
 impl Copying {
-    pub(crate) fn new(reader: &Reader) -> Result<Self, StoreError> {
+    pub(crate) fn new(reader: &StoreReader) -> Result<Self, StoreError> {
         let sql = |columns: String| {
             format!(
                 "INSERT INTO main.stripe_webhooks_log ({columns}) SELECT {columns} FROM old.stripe_webhooks_log
@@ -81,7 +81,7 @@ impl Copying {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_said_customers(reader: &Reader) -> Result<Vec<String>, StoreError> {
+pub fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], |row| row.get(0))
 }
 
@@ -89,7 +89,7 @@ pub fn list_said_customers(reader: &Reader) -> Result<Vec<String>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn has_history_of_readings(reader: &Reader) -> Result<bool, StoreError> {
+pub fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
@@ -189,7 +189,7 @@ const CHANGED: &str = "SELECT user_id FROM
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_changed_answers(reader: &Reader) -> Result<Vec<String>, StoreError> {
+pub fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list(CHANGED, [], |row| row.get(0))
 }
 
@@ -197,6 +197,6 @@ pub fn list_changed_answers(reader: &Reader) -> Result<Vec<String>, StoreError> 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn answer_before(reader: &Reader, user_id: &str) -> Result<Option<Answered>, StoreError> {
+pub fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
     effective::find_answered_before(reader, user_id)
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::store::engine::row::{self, select, table};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object::{self, ObjectError};
 
 table! {
@@ -87,7 +87,7 @@ pub(super) fn put(tx: &Tx, subscription_id: &str, items: &[ItemRow]) -> Result<(
 }
 
 /// The items of a subscription, in Stripe's order.
-pub(super) fn list(reader: &Reader, subscription_id: &str) -> Result<Vec<ItemRow>, StoreError> {
+pub(super) fn list(reader: &StoreReader, subscription_id: &str) -> Result<Vec<ItemRow>, StoreError> {
     const SQL: &str =
         select!(ItemRow, "FROM stripe_subscription_items WHERE stripe_subscription_id = ?1 ORDER BY position");
     reader.list(SQL, [subscription_id], ItemRow::read)

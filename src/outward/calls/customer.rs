@@ -2,11 +2,11 @@
 //! whose making is in doubt is asked for under the same key. Called by `http::api` before anything that needs a customer.
 
 use super::locked::new_key;
-use super::{Caller, Calls, CallsError, LOCK_PATIENCE, OperationRequest, lock_name, outcome::OperationOutcome};
+use super::{CallCaller, Calls, CallsError, LOCK_PATIENCE, OperationRequest, lock_name, outcome::OperationOutcome};
 use crate::objects::customer;
 use crate::objects::user::User;
 use crate::store::stripe_operations as table;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// What a user has.
@@ -40,7 +40,7 @@ impl Calls {
                     parameters: OperationParameters::default(),
                     user_id: Some(user.id.clone()),
                     subject: None,
-                    caller: Caller::new(None, ""),
+                    caller: CallCaller::new(None, ""),
                 };
                 self.reserve(&wanted, &key, &form(user, self.context.projection.link.own_key(), &key).encode()?)?
             }
@@ -55,7 +55,10 @@ impl Calls {
     }
 }
 
-fn form(user: &User, user_key: &str, key: &str) -> Form {
-    let metadata = Form::new().put(user_key, user.id.as_str()).put(super::KEY_METADATA, key);
-    Form::new().put_opt("email", user.email.as_deref()).put_opt("name", user.name.as_deref()).map("metadata", metadata)
+fn form(user: &User, user_key: &str, key: &str) -> FormBody {
+    let metadata = FormBody::new().put(user_key, user.id.as_str()).put(super::KEY_METADATA, key);
+    FormBody::new()
+        .put_opt("email", user.email.as_deref())
+        .put_opt("name", user.name.as_deref())
+        .map("metadata", metadata)
 }

@@ -4,20 +4,20 @@
 
 use serde_json::Value;
 
-use super::{Caller, Calls, CallsError, KEY_PREFIX, OperationRequest, key_lives, text_of};
+use super::{CallCaller, Calls, CallsError, KEY_PREFIX, OperationRequest, key_lives, text_of};
 use crate::base::ids;
-use crate::objects::read::Sent;
+use crate::objects::read::RequestSent;
 use crate::outward::calls::outcome::{DoneOperation, OperationOutcome};
 use crate::store::StoreError;
 use crate::store::stripe_operations::{self as table, NewOperation, Operation, OperationStatus, SettledOperation};
 use crate::stripe::call::Priority;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
 /// A request whose user, or subject, is locked, and under whose key nothing has been done.
 pub(crate) struct LockedRequest<'a> {
     calls: &'a Calls,
-    caller: &'a Caller,
+    caller: &'a CallCaller,
     key: String,
     /// What was asked for under it before, and certainly not done.
     known: Option<Operation>,
@@ -25,7 +25,7 @@ pub(crate) struct LockedRequest<'a> {
 
 impl<'a> LockedRequest<'a> {
     /// It gets a key where it brought none.
-    pub(super) fn new(calls: &'a Calls, caller: &'a Caller, known: Option<Operation>) -> Result<Self, CallsError> {
+    pub(super) fn new(calls: &'a Calls, caller: &'a CallCaller, known: Option<Operation>) -> Result<Self, CallsError> {
         let key = caller.key.clone().map_or_else(new_key, Ok)?;
         Ok(Self { calls, caller, key, known })
     }
@@ -41,7 +41,7 @@ impl<'a> LockedRequest<'a> {
     ///
     /// # Errors
     /// When it was not tried, or its outcome could not be written down; then it is found out later.
-    pub(crate) fn perform(&self, wanted: &OperationRequest, form: &Form) -> Result<OperationOutcome, CallsError> {
+    pub(crate) fn perform(&self, wanted: &OperationRequest, form: &FormBody) -> Result<OperationOutcome, CallsError> {
         let operation = match &self.known {
             Some(known) => self.calls.claim(known.clone())?,
             None => self.calls.reserve(wanted, &self.key, &form.encode()?)?,
@@ -57,7 +57,7 @@ impl<'a> LockedRequest<'a> {
     pub(crate) fn perform_before(
         &self,
         wanted: &OperationRequest,
-        form: &Form,
+        form: &FormBody,
     ) -> Result<OperationOutcome, CallsError> {
         let outcome = self.calls.send_or_find(self.calls.reserve(wanted, &new_key()?, &form.encode()?)?)?;
         Ok(match outcome {
@@ -156,7 +156,7 @@ impl Calls {
         };
         let fingerprint = new.fingerprint.clone();
         let (inserted, found) = self.store.write(move |tx| {
-            let sent = Sent::now(tx, now_ms)?;
+            let sent = RequestSent::now(tx, now_ms)?;
             let inserted = table::insert(tx, &NewOperation { sent: (now_ms, sent.log_id), ..new.clone() })?;
             let found = table::find(tx, &new.idempotency_key)?;
             if let (true, Some(operation), Some(settled)) = (inserted, &found, &settled) {
@@ -180,7 +180,7 @@ impl Calls {
         self.account.confirm(Priority::Interactive)?;
         let (id, now_ms) = (known.id, self.clock.now_ms());
         let found = self.store.write(move |tx| {
-            let sent = Sent::now(tx, now_ms)?;
+            let sent = RequestSent::now(tx, now_ms)?;
             table::claim(tx, id, (sent.at_ms, sent.log_id))?;
             table::find(tx, &known.idempotency_key)
         })?;

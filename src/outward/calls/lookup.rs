@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::outcome::OperationOutcome;
 use super::{Calls, CallsError, KEY_METADATA};
-use crate::objects::read::Sent;
+use crate::objects::read::RequestSent;
 use crate::store::stripe_operations::{Operation, OperationStatus, SettledOperation};
-use crate::stripe::call::{Answer, Priority};
+use crate::stripe::call::{Priority, StripeAnswer};
 use crate::stripe::error::StripeError;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::list::ListPage;
 use crate::stripe::operation::WithoutKey;
 
@@ -54,11 +54,11 @@ impl Calls {
 
     /// The object that carries the operation's key in its metadata, among those made since. `None` only when all of them
     /// were looked at.
-    fn search(&self, operation: &Operation, list: &str) -> Result<Option<(Answer, Sent)>, CallsError> {
+    fn search(&self, operation: &Operation, list: &str) -> Result<Option<(StripeAnswer, RequestSent)>, CallsError> {
         // A time of sending that lies ahead was written by a clock that has been set back.
         let sent_s = operation.first_sent_ms.min(self.clock.now_ms()).div_euclid(1000);
         let since_s = sent_s.saturating_sub(CLOCK_SLACK_S);
-        let since = || Form::new().map("created", Form::new().put("gte", since_s.to_string()));
+        let since = || FormBody::new().map("created", FormBody::new().put("gte", since_s.to_string()));
         let mut pages = self.pages(list, since).at_most(MAX_PAGES);
         for page in &mut pages {
             let ListPage { items, read: (answer, sent), .. } = page?;
@@ -66,7 +66,7 @@ impl Calls {
                 let object: Value =
                     serde_json::from_str(item.get()).map_err(|error| CallsError::Answer(error.to_string()))?;
                 if object["metadata"][KEY_METADATA] == operation.idempotency_key.as_str() {
-                    return Ok(Some((Answer { text: item.get().to_owned(), ..answer }, sent)));
+                    return Ok(Some((StripeAnswer { text: item.get().to_owned(), ..answer }, sent)));
                 }
             }
         }
@@ -80,7 +80,7 @@ impl Calls {
     pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<OperationOutcome>, CallsError> {
         let Some(known) = &operation.known else { return Ok(None) };
         let Some(path) = known.kind.subject_path(operation.subject.as_deref()) else { return Ok(None) };
-        let (answer, sent) = self.get(&path, Form::new(), Priority::Interactive)?;
+        let (answer, sent) = self.get(&path, FormBody::new(), Priority::Interactive)?;
         let subject: Value =
             serde_json::from_str(&answer.text).map_err(|error| CallsError::Answer(error.to_string()))?;
         if known.kind.was_done(&subject, &known.wanted) {

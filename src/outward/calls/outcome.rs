@@ -8,12 +8,12 @@ use super::{Calls, CallsError, text_of};
 use crate::base::retry::{RetryPolicy, jitter_of};
 use crate::notify;
 use crate::objects::payment_intent;
-use crate::objects::read::{Sent, Shown};
+use crate::objects::read::{ApiObject, RequestSent};
 use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
 use crate::store::{StoreError, Tx, audit};
-use crate::stripe::call::{Answer, Call, Priority};
+use crate::stripe::call::{Call, Priority, StripeAnswer};
 use crate::stripe::error::{StripeApiError, StripeError};
-use crate::stripe::operation::{OperationKind, Repeat};
+use crate::stripe::operation::{KeyRepeat, OperationKind};
 
 /// When an outcome is asked for again: after 2 s, doubling up to an hour.
 const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
@@ -67,7 +67,7 @@ impl Calls {
     /// Sends an operation that is written down as being sent, and writes down what becomes of it.
     pub(super) fn send(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let Some(known) = &operation.known else { return self.unknown(operation) };
-        let has_key = known.kind.row().repeat == Repeat::UnderKey;
+        let has_key = known.kind.row().repeat == KeyRepeat::UnderKey;
         let call = Call {
             verb: known.verb,
             path: &operation.path,
@@ -78,7 +78,7 @@ impl Calls {
             context: None,
         };
         let now_ms = self.clock.now_ms();
-        let now = self.store.read(|reader| Sent::now(reader, now_ms))?;
+        let now = self.store.read(|reader| RequestSent::now(reader, now_ms))?;
         let settled = match self.client.call(&call) {
             // A replayed answer was given when the key was new; any other is of now.
             Ok(answer) if answer.replayed => self.settle_done(operation, &answer, sent_first(operation)),
@@ -112,12 +112,12 @@ impl Calls {
     pub(super) fn settle_done(
         &self,
         operation: &Operation,
-        answer: &Answer,
-        sent: Sent,
+        answer: &StripeAnswer,
+        sent: RequestSent,
     ) -> Result<OperationOutcome, CallsError> {
         let now_ms = self.clock.now_ms();
         let reading = sent.reading(answer.date_s, now_ms);
-        let shown = Shown::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
+        let shown = ApiObject::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
         let object = shown.object().clone();
         let Some(kind) = operation.known.as_ref().map(|known| known.kind) else { return self.unknown(operation) };
         if !kind.is_shown_by(&object) {
@@ -151,7 +151,7 @@ impl Calls {
             return self.doubt(operation, &error);
         }
         // Without a key, repeated after one that was done, it finds nothing left to do. Its subject tells.
-        let has_no_key = operation.known.as_ref().is_some_and(|known| known.kind.row().repeat == Repeat::AsItIs);
+        let has_no_key = operation.known.as_ref().is_some_and(|known| known.kind.row().repeat == KeyRepeat::AsItIs);
         if has_no_key && error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
@@ -214,13 +214,18 @@ impl Calls {
 }
 
 /// When an operation was sent first: nothing later is known of an answer that is a replay.
-fn sent_first(operation: &Operation) -> Sent {
-    Sent { at_ms: operation.first_sent_ms, log_id: operation.sent_log_id }
+fn sent_first(operation: &Operation) -> RequestSent {
+    RequestSent { at_ms: operation.first_sent_ms, log_id: operation.sent_log_id }
 }
 
 /// What Stripe has done is done, also when its answer shows an object that the tables cannot take: the caller must hear
 /// of it, and its webhook will be looked at by an operator.
-fn absorb_or_log(tx: &Tx, shown: &Shown, context: &crate::notify::Context, now_ms: i64) -> Result<(), StoreError> {
+fn absorb_or_log(
+    tx: &Tx,
+    shown: &ApiObject,
+    context: &crate::notify::NotifyContext,
+    now_ms: i64,
+) -> Result<(), StoreError> {
     use crate::objects::ProjectionError;
     match crate::store::in_savepoint(tx, |tx| notify::absorb(tx, shown, context, now_ms)) {
         Ok(_) => Ok(()),

@@ -2,16 +2,16 @@
 //! request wants to see as it is now.
 
 use super::{Calls, CallsError};
-use crate::objects::read::Sent;
-use crate::stripe::call::{Answer, Priority};
-use crate::stripe::form::Form;
+use crate::objects::read::RequestSent;
+use crate::stripe::call::{Priority, StripeAnswer};
+use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};
 
 /// Pages at most: somebody waits for the answer.
 const MAX_PAGES: u32 = 10;
 
 /// A page, the answer that it is of, and since when that is so.
-type ReadPage = ListPage<(Answer, Sent)>;
+type ReadPage = ListPage<(StripeAnswer, RequestSent)>;
 
 impl Calls {
     /// Takes the newest objects of a list into the tables. `filter` makes the parameters of each page. Whether that were
@@ -19,7 +19,7 @@ impl Calls {
     ///
     /// # Errors
     /// Stripe's, or that the database cannot take them; pages before are kept.
-    pub(crate) fn refresh(&self, path: &str, filter: impl Fn() -> Form) -> Result<bool, CallsError> {
+    pub(crate) fn refresh(&self, path: &str, filter: impl Fn() -> FormBody) -> Result<bool, CallsError> {
         let mut pages = self.pages(path, filter).at_most(MAX_PAGES);
         for page in &mut pages {
             let ListPage { items, read: (answer, sent), .. } = page?;
@@ -33,7 +33,7 @@ impl Calls {
     pub(super) fn pages(
         &self,
         path: &str,
-        filter: impl Fn() -> Form,
+        filter: impl Fn() -> FormBody,
     ) -> Pages<impl FnMut(Option<&str>) -> Result<ReadPage, CallsError>> {
         Pages::new(move |after: Option<&str>| {
             let (answer, sent) = self.get(path, list::query(filter(), PAGE, after), Priority::Interactive)?;

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, select};
 
-use super::{Means, SyncError};
+use super::{SyncError, SyncTools};
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread;
-use crate::objects::read::Sent;
-use crate::store::mirror::Reading;
-use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::objects::read::RequestSent;
+use crate::store::mirror::ApiReading;
+use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::error::StripeError;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};
 
 /// How often the pulse beats while an answer is waited for.
 const BEAT: Duration = Duration::from_secs(2);
 
 /// A page of a list, and when it was read.
-pub(crate) type Page = ListPage<Reading>;
+pub(crate) type SyncPage = ListPage<ApiReading>;
 
-impl Page {
+impl SyncPage {
     /// When it was asked for, by the clock that is behind: nothing that came since then counts as known, whichever of
     /// the two is wrong.
     #[must_use]
@@ -32,13 +32,17 @@ impl Page {
 
 /// What the list of a kind is always asked with.
 #[must_use]
-pub fn form_of(kind: &ObjectKind) -> Form {
-    kind.always.iter().fold(Form::new(), |form, (name, value)| form.put(*name, *value))
+pub fn form_of(kind: &ObjectKind) -> FormBody {
+    kind.always.iter().fold(FormBody::new(), |form, (name, value)| form.put(*name, *value))
 }
 
-impl Means {
+impl SyncTools {
     /// All pages of the list at `path`.
-    pub(crate) fn pages(&self, path: &str, fixed: Form) -> Pages<impl FnMut(Option<&str>) -> Result<Page, SyncError>> {
+    pub(crate) fn pages(
+        &self,
+        path: &str,
+        fixed: FormBody,
+    ) -> Pages<impl FnMut(Option<&str>) -> Result<SyncPage, SyncError>> {
         Pages::new(move |after: Option<&str>| self.page(path, fixed.clone(), after))
     }
 
@@ -47,7 +51,7 @@ impl Means {
     /// # Errors
     /// Stripe's, or that the answer is no list, or one that does not move on; where a single object is too long, see
     /// [`SyncError::is_too_long`].
-    pub(crate) fn page(&self, path: &str, fixed: Form, after: Option<&str>) -> Result<Page, SyncError> {
+    pub(crate) fn page(&self, path: &str, fixed: FormBody, after: Option<&str>) -> Result<SyncPage, SyncError> {
         let mut limit = PAGE;
         loop {
             match self.page_of(limit, path, fixed.clone(), after) {
@@ -61,7 +65,13 @@ impl Means {
     ///
     /// # Errors
     /// As [`Self::page`].
-    pub(crate) fn page_of(&self, limit: i64, path: &str, fixed: Form, after: Option<&str>) -> Result<Page, SyncError> {
+    pub(crate) fn page_of(
+        &self,
+        limit: i64,
+        path: &str,
+        fixed: FormBody,
+        after: Option<&str>,
+    ) -> Result<SyncPage, SyncError> {
         let (answer, reading) = self.get(path, &list::query(fixed, limit, after))?;
         let unreadable = |reason| SyncError::Unreadable { path: path.to_owned(), reason };
         ListPage::parse(&answer.text, after, reading).map_err(unreadable)
@@ -71,18 +81,18 @@ impl Means {
     ///
     /// # Errors
     /// Stripe's; or that it is time to stop.
-    pub(crate) fn get(&self, path: &str, form: &Form) -> Result<(Answer, Reading), SyncError> {
+    pub(crate) fn get(&self, path: &str, form: &FormBody) -> Result<(StripeAnswer, ApiReading), SyncError> {
         self.go_on()?;
         let form = form.encode().map_err(|_| StripeError::Unsendable("its parameters cannot be encoded"))?;
         let now_ms = self.clock.now_ms();
-        let sent = self.store.read(|reader| Sent::now(reader, now_ms))?;
+        let sent = self.store.read(|reader| RequestSent::now(reader, now_ms))?;
         let answer = self.answer(path.to_owned(), form)?;
         let reading = sent.reading(answer.date_s, self.clock.now_ms());
         Ok((answer, reading))
     }
 
     /// A thread of its own waits for the answer: it may take minutes, and nobody who stops has to wait for it.
-    fn answer(&self, path: String, form: String) -> Result<Answer, SyncError> {
+    fn answer(&self, path: String, form: String) -> Result<StripeAnswer, SyncError> {
         let client = self.client.clone();
         let (tell, told) = bounded(1);
         let ask = move || {

@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::api::Page;
-use super::page::{self, Batch};
-use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, SyncError, account, api};
+use super::api::SyncPage;
+use super::page::{self, PageBatch};
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, SyncError, SyncTools, account, api};
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread;
 use crate::objects::{customer, kinds};
 use crate::store::audit::{self, NewEntry};
-use crate::store::sync_runs::{self, Progress, Run};
+use crate::store::sync_runs::{self, SyncProgress, SyncRun};
 use crate::store::{StoreError, Tx, catch_up as places};
 
 /// Types read at once. A list is read page after page; at 300 ms a page these still make 20 calls a second.
@@ -28,14 +28,14 @@ const CUSTOMERS: &str = "customers";
 pub const ALL: &str = "all";
 
 /// What to read.
-pub struct Order {
+pub struct BackfillOrder {
     kinds: Vec<&'static ObjectKind>,
     restart: bool,
     /// What Stripe refuses is told and passed over.
     passing: bool,
 }
 
-impl Order {
+impl BackfillOrder {
     /// All types; an unfinished run is gone on with. Nobody is there to give the key a permission: a type that Stripe
     /// refuses is told and passed over, lest the run never comes to its end.
     #[must_use]
@@ -70,9 +70,9 @@ impl Order {
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct BackfillDone {
     /// Each type, with pages and objects of earlier, interrupted attempts.
-    pub progress: Vec<Progress>,
+    pub progress: Vec<SyncProgress>,
     /// All types: a gap in the events is closed.
     pub whole: bool,
     /// Types that were passed over, and why.
@@ -80,7 +80,7 @@ pub struct Done {
 }
 
 /// A type that was not read to its end.
-struct Failure {
+struct BackfillFailure {
     kind: &'static str,
     text: String,
     /// Asking again does not help.
@@ -91,14 +91,18 @@ struct Failure {
 ///
 /// # Errors
 /// What kept it from its end; the next call goes on from there.
-pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) -> Result<Done, SyncError> {
+pub fn run(
+    means: &SyncTools,
+    order: &BackfillOrder,
+    report: &(dyn Fn(&SyncProgress) + Sync),
+) -> Result<BackfillDone, SyncError> {
     account::check(means)?;
     let run = begin(means, order)?;
     let mut left = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
     left.retain(|progress| !progress.finished);
-    let work = |progress: Progress| {
+    let work = |progress: SyncProgress| {
         let kind = order.kinds.iter().find(|kind| kind.name == progress.kind);
-        kind.map(|kind| Reader { means, run_id: run.id, kind, report, progress })
+        kind.map(|kind| PageReader { means, run_id: run.id, kind, report, progress })
     };
     let (last, first): (Vec<_>, Vec<_>) =
         left.into_iter().filter_map(work).partition(|reader| reader.kind.is_per_customer());
@@ -109,7 +113,7 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
         failures.extend(match failures.iter().find(|failure| failure.kind == CUSTOMERS) {
             Some(of) => {
                 let text = format!("{name}: not read, since the customers were not");
-                Some(Failure { kind: name, text, refused: of.refused })
+                Some(BackfillFailure { kind: name, text, refused: of.refused })
             }
             None => collect(name, reader.of_customers())?,
         });
@@ -119,14 +123,14 @@ pub fn run(means: &Means, order: &Order, report: &(dyn Fn(&Progress) + Sync)) ->
         return Err(SyncError::Incomplete(failures.into_iter().map(|failure| failure.text).collect()));
     }
     let whole = order.is_whole();
-    let end = End { run_id: run.id, whole, now_ms: means.clock.now_ms() };
+    let end = PageEnd { run_id: run.id, whole, now_ms: means.clock.now_ms() };
     let kinds: Vec<&'static str> = failures.iter().map(|failure| failure.kind).collect();
     let refused: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
     warn_of_refused(&refused);
     let texts = refused.clone();
     let complete = means.store.write(move |tx| finish(tx, &end, &kinds, &texts))?;
     let progress = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
-    if complete { Ok(Done { progress, whole, refused }) } else { Err(SyncError::GivenUp) }
+    if complete { Ok(BackfillDone { progress, whole, refused }) } else { Err(SyncError::GivenUp) }
 }
 
 fn warn_of_refused(refused: &[String]) {
@@ -139,7 +143,7 @@ fn warn_of_refused(refused: &[String]) {
 }
 
 /// The run that is under way, or a new one.
-fn begin(means: &Means, order: &Order) -> Result<Run, SyncError> {
+fn begin(means: &SyncTools, order: &BackfillOrder) -> Result<SyncRun, SyncError> {
     let (scope, restart, now_ms) = (order.scope(), order.restart, means.clock.now_ms());
     let names: Vec<&'static str> = order.kinds.iter().map(|kind| kind.name).collect();
     let run = means.store.write(move |tx| {
@@ -157,7 +161,7 @@ fn begin(means: &Means, order: &Order) -> Result<Run, SyncError> {
 }
 
 /// How a run ends.
-struct End {
+struct PageEnd {
     run_id: i64,
     whole: bool,
     now_ms: i64,
@@ -165,7 +169,7 @@ struct End {
 
 /// `kinds` were passed over, for the reasons `refused`. They are marked in the same commit: until then a run that is
 /// begun by hand would take them for read.
-fn finish(tx: &Tx, end: &End, kinds: &[&'static str], refused: &[String]) -> Result<bool, StoreError> {
+fn finish(tx: &Tx, end: &PageEnd, kinds: &[&'static str], refused: &[String]) -> Result<bool, StoreError> {
     for kind in kinds {
         sync_runs::pass_over(tx, end.run_id, kind, end.now_ms)?;
     }
@@ -183,7 +187,7 @@ fn finish(tx: &Tx, end: &End, kinds: &[&'static str], refused: &[String]) -> Res
 }
 
 /// Reads types on a few threads, the next when one is done. What failed for one type alone is returned, in words.
-fn side_by_side(readers: Vec<Reader>) -> Result<Vec<Failure>, SyncError> {
+fn side_by_side(readers: Vec<PageReader>) -> Result<Vec<BackfillFailure>, SyncError> {
     let threads = SIDE_BY_SIDE.min(readers.len());
     let waiting = Mutex::new(VecDeque::from(readers));
     let take = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -211,27 +215,27 @@ fn side_by_side(readers: Vec<Reader>) -> Result<Vec<Failure>, SyncError> {
 }
 
 /// A type's failure in words, unless it is one for all.
-fn collect(name: &'static str, outcome: Result<(), SyncError>) -> Result<Option<Failure>, SyncError> {
+fn collect(name: &'static str, outcome: Result<(), SyncError>) -> Result<Option<BackfillFailure>, SyncError> {
     match outcome {
         Ok(()) => Ok(None),
         Err(error) if error.is_for_all() => Err(error),
         Err(error) => {
             let (text, refused) = (format!("{name}: {error}"), error.is_refusal());
-            Ok(Some(Failure { kind: name, text, refused }))
+            Ok(Some(BackfillFailure { kind: name, text, refused }))
         }
     }
 }
 
 /// Reads one type.
-struct Reader<'a> {
-    means: &'a Means,
+struct PageReader<'a> {
+    means: &'a SyncTools,
     run_id: i64,
     kind: &'static ObjectKind,
-    report: &'a (dyn Fn(&Progress) + Sync),
-    progress: Progress,
+    report: &'a (dyn Fn(&SyncProgress) + Sync),
+    progress: SyncProgress,
 }
 
-impl Reader<'_> {
+impl PageReader<'_> {
     fn whole_list(mut self) -> Result<(), SyncError> {
         while !self.progress.finished {
             let pages = self.means.pages(self.kind.path, api::form_of(self.kind)).after(self.progress.after_id.clone());
@@ -249,8 +253,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn take(&mut self, page: Page) -> Result<(), SyncError> {
-        let mut batch = Batch::default();
+    fn take(&mut self, page: SyncPage) -> Result<(), SyncError> {
+        let mut batch = PageBatch::default();
         for raw in &page.items {
             batch.add(self.means, self.kind, raw, page.read)?;
         }
@@ -269,7 +273,7 @@ impl Reader<'_> {
             let (means, kind) = (self.means, self.kind);
             let ask = |place: usize| list_of(means, kind, &customers[place].1);
             let asked = thread::side_by_side("sync", customers.len(), ask);
-            let (mut batch, mut objects) = (Batch::default(), 0);
+            let (mut batch, mut objects) = (PageBatch::default(), 0);
             let mut began_s = means.clock.now_s();
             for listed in asked.map_err(|error| SyncError::Thread(error.to_string()))? {
                 let Some(listed) = listed.map_err(SyncError::Thread)?? else { continue };
@@ -286,13 +290,13 @@ impl Reader<'_> {
     }
 
     /// A page goes into the tables, and the place after it.
-    fn store(&mut self, batch: Batch, objects: usize, began_s: i64) -> Result<(), SyncError> {
+    fn store(&mut self, batch: PageBatch, objects: usize, began_s: i64) -> Result<(), SyncError> {
         let (run_id, now_ms) = (self.run_id, self.means.clock.now_ms());
         self.progress.pages += 1;
         self.progress.objects = self.progress.objects.saturating_add(u32::try_from(objects).unwrap_or(u32::MAX));
         let (before, now) = (self.progress.failed, self.progress.clone());
         let mark = move |tx: &Tx, failed: u32| {
-            let now = Progress { failed: before.saturating_add(failed), ..now.clone() };
+            let now = SyncProgress { failed: before.saturating_add(failed), ..now.clone() };
             let ours = sync_runs::advance(tx, run_id, &now, (began_s, now_ms))?;
             Ok((ours, now.failed))
         };
@@ -308,15 +312,15 @@ impl Reader<'_> {
 
 /// What one customer's list had.
 struct Listed {
-    batch: Batch,
+    batch: PageBatch,
     objects: usize,
     began_s: i64,
 }
 
 /// `None`: the customer is not there any more.
-fn list_of(means: &Means, kind: &ObjectKind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
+fn list_of(means: &SyncTools, kind: &ObjectKind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
     let path = kind.list_path(Some(customer_id));
-    let mut listed = Listed { batch: Batch::default(), objects: 0, began_s: i64::MAX };
+    let mut listed = Listed { batch: PageBatch::default(), objects: 0, began_s: i64::MAX };
     for page in means.pages(&path, api::form_of(kind)) {
         let page = match page {
             Err(error) if error.is_missing() => return Ok(None),

@@ -9,16 +9,16 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::account;
-use super::api::Page;
-use super::backfill::{self, Order};
+use super::api::SyncPage;
+use super::backfill::{self, BackfillOrder};
 use super::too_long;
-use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, Means, OVERLAP_S, SyncError};
+use super::{EVENTS_KEPT_S, KEPT_MARGIN_S, OVERLAP_S, SyncError, SyncTools};
 use crate::store::audit::{self, NewEntry};
-use crate::store::catch_up::{self as places, Walk};
-use crate::store::inbox::{self, Accepted, Source};
+use crate::store::catch_up::{self as places, CatchUpWalk};
+use crate::store::inbox::{self, AcceptOutcome, EventSource};
 use crate::store::{StoreError, Tx};
-use crate::stripe::event::{self, Envelope};
-use crate::stripe::form::Form;
+use crate::stripe::event::{self, EventEnvelope};
+use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, Pages};
 
 const PATH: &str = "/v1/events";
@@ -30,7 +30,7 @@ pub const LATE_S: i64 = 900;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Caught {
+pub struct CatchUpResult {
     /// Pages read.
     pub pages: u64,
     /// Events that were not in the log.
@@ -50,7 +50,7 @@ pub struct Caught {
 }
 
 /// How a walk ended.
-enum Ended {
+enum WalkEnd {
     Whole,
     /// Its place is no longer in Stripe's list, or another process has taken it over.
     Lost,
@@ -61,8 +61,8 @@ enum Ended {
 ///
 /// # Errors
 /// What kept it from its end; the next call goes on from there.
-pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
-    let mut caught = Caught::default();
+pub fn run(means: &SyncTools, ring: &dyn Fn()) -> Result<CatchUpResult, SyncError> {
+    let mut caught = CatchUpResult::default();
     let walked = walk_all(means, &mut caught, ring);
     if let Err(error) = &walked
         && error.is_for_all()
@@ -77,13 +77,13 @@ pub fn run(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn events(means: &Means, ring: &dyn Fn()) -> Result<Caught, SyncError> {
-    let mut caught = Caught::default();
+pub fn events(means: &SyncTools, ring: &dyn Fn()) -> Result<CatchUpResult, SyncError> {
+    let mut caught = CatchUpResult::default();
     walk_all(means, &mut caught, ring).map(|()| caught)
 }
 
-fn walk_all(means: &Means, caught: &mut Caught, ring: &dyn Fn()) -> Result<(), SyncError> {
-    let now = Now::of(means, account::check(means)?);
+fn walk_all(means: &SyncTools, caught: &mut CatchUpResult, ring: &dyn Fn()) -> Result<(), SyncError> {
+    let now = CatchUpNow::of(means, account::check(means)?);
     let forgotten = forget_future(means, now)?;
     find_gap(means, now)?;
     for _ in 0..MAX_WALKS {
@@ -98,7 +98,7 @@ fn walk_all(means: &Means, caught: &mut Caught, ring: &dyn Fn()) -> Result<(), S
         let from_s = state.cursor_s.unwrap_or(0).min(now.earliest_s - OVERLAP_S).max(0);
         let ended = walk(means, state.walk, from_s, caught, ring)?;
         // A walk that was left over knows nothing of what came after its beginning.
-        if matches!(ended, Ended::Whole) && !left_over {
+        if matches!(ended, WalkEnd::Whole) && !left_over {
             break;
         }
     }
@@ -115,13 +115,13 @@ fn walk_all(means: &Means, caught: &mut Caught, ring: &dyn Fn()) -> Result<(), S
 
 /// The time, by our clock and by Stripe's. One of them may be wrong.
 #[derive(Clone, Copy)]
-struct Now {
+struct CatchUpNow {
     earliest_s: i64,
     latest_s: i64,
 }
 
-impl Now {
-    fn of(means: &Means, there_s: Option<i64>) -> Self {
+impl CatchUpNow {
+    fn of(means: &SyncTools, there_s: Option<i64>) -> Self {
         let here_s = means.clock.now_s();
         let there_s = there_s.unwrap_or(here_s);
         Self { earliest_s: here_s.min(there_s), latest_s: here_s.max(there_s) }
@@ -130,7 +130,7 @@ impl Now {
 
 /// A place ahead of both clocks would hide every event until that time. What it should have been is not known, so that
 /// all events that Stripe still has are asked for. `true`: there was one.
-fn forget_future(means: &Means, now: Now) -> Result<bool, SyncError> {
+fn forget_future(means: &SyncTools, now: CatchUpNow) -> Result<bool, SyncError> {
     let state = means.store.read(places::get)?;
     let walk_s = state.walk.map(|(walk, _)| walk.from_s.max(walk.began_s));
     let latest_s = now.latest_s.saturating_add(OVERLAP_S);
@@ -146,7 +146,7 @@ fn forget_future(means: &Means, now: Now) -> Result<bool, SyncError> {
 }
 
 /// Events that Stripe no longer has are lost for good: that is noted before the walk over what it has moves the cursor.
-fn find_gap(means: &Means, now: Now) -> Result<(), SyncError> {
+fn find_gap(means: &SyncTools, now: CatchUpNow) -> Result<(), SyncError> {
     let state = means.store.read(places::get)?;
     let now_s = now.earliest_s;
     // A first walk that never came to its end has no cursor yet; up to its beginning nothing is known to be missing.
@@ -165,12 +165,12 @@ fn find_gap(means: &Means, now: Now) -> Result<(), SyncError> {
 
 /// Where events were lost for good, every object is read. A type that Stripe refuses is passed over; if one fails
 /// otherwise, the others are read all the same, and the gap stays noted.
-fn close_gap(means: &Means, caught: &mut Caught) -> Result<(), SyncError> {
+fn close_gap(means: &SyncTools, caught: &mut CatchUpResult) -> Result<(), SyncError> {
     if means.store.read(places::get)?.gap_from_s.is_none() {
         return Ok(());
     }
     log::info!("there is a gap in the events; every object is read");
-    match backfill::run(means, &Order::everything(), &|_| ()) {
+    match backfill::run(means, &BackfillOrder::everything(), &|_| ()) {
         Ok(done) => {
             caught.resynced = true;
             caught.refused = u64::try_from(done.refused.len()).unwrap_or(u64::MAX);
@@ -196,15 +196,15 @@ fn note_gap(tx: &Tx, from_s: i64, now_ms: i64) -> Result<bool, StoreError> {
 
 /// Walks to the end of the list, page by page.
 fn walk(
-    means: &Means,
-    place: Option<(Walk, String)>,
+    means: &SyncTools,
+    place: Option<(CatchUpWalk, String)>,
     from_s: i64,
-    caught: &mut Caught,
+    caught: &mut CatchUpResult,
     ring: &dyn Fn(),
-) -> Result<Ended, SyncError> {
+) -> Result<WalkEnd, SyncError> {
     let (mut walk, after) = place.unzip();
     let from_s = walk.map_or(from_s, |walk| walk.from_s);
-    let only = Form::new().map("created", Form::new().put("gte", from_s));
+    let only = FormBody::new().map("created", FormBody::new().put("gte", from_s));
     let passed_over = Cell::new(0);
     let ask = |after: Option<&str>| match means.page(PATH, only.clone(), after) {
         Err(error) if error.is_too_long() => {
@@ -219,40 +219,45 @@ fn walk(
             (Err(error), Some(walk)) if error.is_missing() => {
                 log::info!("the place in Stripe's list of events is gone; the walk begins anew");
                 means.store.write(move |tx| places::give_up(tx, walk))?;
-                return Ok(Ended::Lost);
+                return Ok(WalkEnd::Lost);
             }
             (page, _) => page?,
         };
         let is_last = page.next.is_none();
-        let this = walk.unwrap_or(Walk { from_s, began_s: page.began_s() });
-        let mark = Mark { walk: this, is_first: walk.is_none(), next: page.next.clone() };
+        let this = walk.unwrap_or(CatchUpWalk { from_s, began_s: page.began_s() });
+        let mark = CatchUpMark { walk: this, is_first: walk.is_none(), next: page.next.clone() };
         let stored = store(means, page, mark, caught)?;
         if stored.new > 0 {
             ring();
         }
         if !is_last && !stored.ours {
-            return Ok(Ended::Lost);
+            return Ok(WalkEnd::Lost);
         }
         walk = Some(this);
     }
-    Ok(Ended::Whole)
+    Ok(WalkEnd::Whole)
 }
 
 /// Where a walk stands after a page.
-struct Mark {
-    walk: Walk,
+struct CatchUpMark {
+    walk: CatchUpWalk,
     is_first: bool,
     next: Option<String>,
 }
 
-struct Stored {
+struct StoredPage {
     new: u64,
     /// The walk is still ours.
     ours: bool,
 }
 
 /// Puts a page into the inbox and moves the walk's place, in one commit.
-fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<Stored, SyncError> {
+fn store(
+    means: &SyncTools,
+    page: SyncPage,
+    mark: CatchUpMark,
+    caught: &mut CatchUpResult,
+) -> Result<StoredPage, SyncError> {
     let mut events = Vec::with_capacity(page.items.len());
     // Oldest first: the order of projecting is the order of the log.
     for raw in page.items.into_iter().rev() {
@@ -275,24 +280,29 @@ fn store(means: &Means, page: Page, mark: Mark, caught: &mut Caught) -> Result<S
     caught.pages += 1;
     for accepted in &seen {
         match accepted {
-            Accepted::New => caught.new += 1,
-            Accepted::Duplicate => caught.known += 1,
-            Accepted::Conflicting => caught.conflicting += 1,
+            AcceptOutcome::New => caught.new += 1,
+            AcceptOutcome::Duplicate => caught.known += 1,
+            AcceptOutcome::Conflicting => caught.conflicting += 1,
         }
     }
-    let late = seen.iter().zip(is_late).filter(|(accepted, is_late)| **accepted == Accepted::New && *is_late);
+    let late = seen.iter().zip(is_late).filter(|(accepted, is_late)| **accepted == AcceptOutcome::New && *is_late);
     caught.late += u64::try_from(late.count()).unwrap_or(u64::MAX);
-    let new = seen.iter().filter(|accepted| **accepted == Accepted::New).count();
-    Ok(Stored { new: u64::try_from(new).unwrap_or(u64::MAX), ours })
+    let new = seen.iter().filter(|accepted| **accepted == AcceptOutcome::New).count();
+    Ok(StoredPage { new: u64::try_from(new).unwrap_or(u64::MAX), ours })
 }
 
-type Event = (Envelope, Box<RawValue>);
+type ListedEvent = (EventEnvelope, Box<RawValue>);
 
-fn append(tx: &Tx, events: &[Event], mark: &Mark, now_ms: i64) -> Result<(Vec<Accepted>, bool), StoreError> {
+fn append(
+    tx: &Tx,
+    events: &[ListedEvent],
+    mark: &CatchUpMark,
+    now_ms: i64,
+) -> Result<(Vec<AcceptOutcome>, bool), StoreError> {
     let mut seen = Vec::with_capacity(events.len());
     for (envelope, raw) in events {
-        let accepted = inbox::accept(tx, envelope, raw.get(), Source::Api, now_ms)?;
-        if accepted == Accepted::Conflicting {
+        let accepted = inbox::accept(tx, envelope, raw.get(), EventSource::Api, now_ms)?;
+        if accepted == AcceptOutcome::Conflicting {
             log::warn!("an event in Stripe's list differs from the one in the log event_id={}", envelope.id);
         }
         seen.push(accepted);

@@ -1,5 +1,5 @@
-//! Drift: the mirror compared with Stripe's lists, page by page, and the typed rows with the mirror. What differs, what is
-//! missing here, what Stripe has no more, what the tables have wrong; repaired when told to. Only ids' hashes are held for the whole of a type. What the mirror knows to be newer than
+//! Drift: the mirror compared with Stripe's lists, page by page, and the typed rows with the mirror. DriftFinding differs, what is
+//! missing here, what Stripe has no more, what the tables have wrong; repaired when told to. Only ids' hashes are held for the whole of a type. DriftFinding the mirror knows to be newer than
 //! the page, or what an event waits for, is no drift. Called by `scheduler` at night and by `tilld drift`.
 
 mod findings;
@@ -12,17 +12,17 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::page::{self, Batch};
-use super::{Means, SyncError, account, api, compare};
+use super::page::{self, PageBatch};
+use super::{SyncError, SyncTools, account, api, compare};
 use crate::base::object_kind::ObjectKind;
 use crate::objects::customer;
-use crate::objects::read::{self, Absorbed, Sent, Shown, Standing};
+use crate::objects::read::{self, ApiObject, MirrorState, ReadingOutcome, RequestSent};
 use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
-use crate::store::mirror::{self, Reading};
-use crate::stripe::form::Form;
+use crate::store::mirror::{self, ApiReading};
+use crate::stripe::form::FormBody;
 use crate::stripe::list;
-pub use findings::{Finding, Outcome, Tally, What};
+pub use findings::{DriftFinding, DriftOutcome, Finding, Tally};
 
 /// Rows of the mirror looked at in one read.
 const ROWS: u32 = 100;
@@ -33,7 +33,7 @@ const ON_ITS_WAY_S: i64 = 600;
 /// Names of fields that are kept for the audit log at most.
 const MAX_FIELDS: usize = 20;
 
-/// What is reported while it goes on.
+/// DriftFinding is reported while it goes on.
 pub enum DriftReport<'a> {
     /// A page is done: type, pages, objects on this page.
     Page(&'static str, u64, u64),
@@ -44,16 +44,16 @@ pub enum DriftReport<'a> {
 /// Compares these types; `fix`: repairs what is not the same. The result goes into the audit log in `actor`'s name.
 ///
 /// # Errors
-/// What kept it from its end for all types.
+/// DriftFinding kept it from its end for all types.
 pub fn run(
-    means: &Means,
+    means: &SyncTools,
     kinds: &[&'static ObjectKind],
     fix: bool,
     actor: &'static str,
     report: &mut dyn FnMut(DriftReport),
-) -> Result<Outcome, SyncError> {
+) -> Result<DriftOutcome, SyncError> {
     account::check(means)?;
-    let mut outcome = Outcome::default();
+    let mut outcome = DriftOutcome::default();
     for kind in kinds {
         let tally = Tally { kind: kind.name, ..Tally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
@@ -77,16 +77,16 @@ pub fn run(
 
 /// The comparison of one type.
 struct Check<'a, 't> {
-    means: &'a Means,
+    means: &'a SyncTools,
     kind: &'static ObjectKind,
     fix: bool,
     tally: Tally,
     /// Hashes of the ids on the pages.
     seen: HashSet<u64>,
     hasher: RandomState,
-    /// What is to be looked at a second time, and its mode; `None`: what is found now counts.
+    /// DriftFinding is to be looked at a second time, and its mode; `None`: what is found now counts.
     again: Option<Vec<(String, bool)>>,
-    /// What is the same as at Stripe, and its mode; whether the tables say so, too, is not known yet.
+    /// DriftFinding is the same as at Stripe, and its mode; whether the tables say so, too, is not known yet.
     level: Vec<(String, bool)>,
     fields: &'a mut BTreeMap<String, u64>,
     recognised: bool,
@@ -94,7 +94,7 @@ struct Check<'a, 't> {
 }
 
 impl Check<'_, '_> {
-    /// What Stripe lists.
+    /// DriftFinding Stripe lists.
     fn listed(&mut self) -> Result<(), SyncError> {
         let mut pages = 0;
         if !self.kind.is_per_customer() {
@@ -131,7 +131,7 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    /// What was not the same on its page is asked for once more: its event may have been on its way.
+    /// DriftFinding was not the same on its page is asked for once more: its event may have been on its way.
     fn look_again(&mut self) -> Result<(), SyncError> {
         for (id, livemode) in self.again.take().unwrap_or_default() {
             self.ask(&id, livemode)?;
@@ -140,12 +140,12 @@ impl Check<'_, '_> {
     }
 
     /// Whether it is left to the second look.
-    fn is_put_off(&mut self, what: &What, id: &str, object: &Value, reading: Reading) -> bool {
+    fn is_put_off(&mut self, what: &DriftFinding, id: &str, object: &Value, reading: ApiReading) -> bool {
         let created_s = object["created"].as_i64();
         let may_be_on_its_way = match what {
-            What::Differs(_) => true,
-            What::MissingHere => created_s.is_some_and(|at_s| at_s >= reading.at_s - ON_ITS_WAY_S),
-            What::MissingThere | What::TablesWrong(_) => false,
+            DriftFinding::Differs(_) => true,
+            DriftFinding::MissingHere => created_s.is_some_and(|at_s| at_s >= reading.at_s - ON_ITS_WAY_S),
+            DriftFinding::MissingThere | DriftFinding::TablesWrong(_) => false,
         };
         let Some(again) = self.again.as_mut().filter(|again| may_be_on_its_way && again.len() < MAX_SECOND_LOOKS)
         else {
@@ -155,7 +155,7 @@ impl Check<'_, '_> {
         true
     }
 
-    /// What the mirror has and Stripe did not list: each is asked for.
+    /// DriftFinding the mirror has and Stripe did not list: each is asked for.
     fn unlisted(&mut self) -> Result<(), SyncError> {
         let (object, livemode) = (self.kind.object, self.means.context.projection.livemode);
         let mut after = String::new();
@@ -173,8 +173,8 @@ impl Check<'_, '_> {
 
     fn ask(&mut self, id: &str, livemode: bool) -> Result<(), SyncError> {
         let now_ms = self.means.clock.now_ms();
-        let sent = self.means.store.read(|reader| Sent::now(reader, now_ms))?;
-        let gone = match self.means.get(&self.kind.path_of(id), &Form::new()) {
+        let sent = self.means.store.read(|reader| RequestSent::now(reader, now_ms))?;
+        let gone = match self.means.get(&self.kind.path_of(id), &FormBody::new()) {
             Err(error) if error.is_missing() => Some(sent.reading(None, self.means.clock.now_ms())),
             Err(error) => return Err(error),
             Ok((answer, reading)) => {
@@ -187,13 +187,13 @@ impl Check<'_, '_> {
         };
         let Some(reading) = gone else { return Ok(()) };
         let tombstone = json!({ "id": id, "object": self.kind.object, "deleted": true, "livemode": livemode });
-        let shown = Shown::new(&tombstone.to_string(), reading).map_err(|_| self.unreadable())?;
+        let shown = ApiObject::new(&tombstone.to_string(), reading).map_err(|_| self.unreadable())?;
         let context = Arc::clone(&self.means.context);
         match self.means.store.read(|reader| read::standing(reader, &shown, &context.projection))? {
-            Some(Standing::Ahead) => self.tally.ahead += 1,
+            Some(MirrorState::Ahead) => self.tally.ahead += 1,
             // It came and went between the two looks.
-            Some(Standing::Unknown) => {}
-            _ => self.found(id.to_owned(), What::MissingThere, Repair::Object(shown))?,
+            Some(MirrorState::Unknown) => {}
+            _ => self.found(id.to_owned(), DriftFinding::MissingThere, Repair::Object(shown))?,
         }
         Ok(())
     }
@@ -203,26 +203,26 @@ impl Check<'_, '_> {
     }
 
     /// Compares one object with its row.
-    fn compare(&mut self, raw: &RawValue, reading: Reading) -> Result<(), SyncError> {
-        let Ok(shown) = Shown::new(raw.get(), reading) else {
+    fn compare(&mut self, raw: &RawValue, reading: ApiReading) -> Result<(), SyncError> {
+        let Ok(shown) = ApiObject::new(raw.get(), reading) else {
             self.tally.failed += 1;
             return Ok(());
         };
         let context = Arc::clone(&self.means.context);
         let standing = self.means.store.read(|reader| read::standing(reader, &shown, &context.projection))?;
         let id = shown.object()["id"].as_str().unwrap_or_default().to_owned();
-        self.recognised |= matches!(standing, Some(Standing::Ahead | Standing::Level(_)));
+        self.recognised |= matches!(standing, Some(MirrorState::Ahead | MirrorState::Level(_)));
         let what = match standing {
             None => return Ok(()),
-            Some(Standing::Ahead) => {
+            Some(MirrorState::Ahead) => {
                 self.tally.ahead += 1;
                 return Ok(());
             }
-            Some(Standing::Unknown) => What::MissingHere,
-            Some(Standing::Level(row)) => {
+            Some(MirrorState::Unknown) => DriftFinding::MissingHere,
+            Some(MirrorState::Level(row)) => {
                 let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
                 let mut fields = compare::differing(&here, shown.object());
-                // What has ended is there for ever, and whether we call it deleted is our word for that.
+                // DriftFinding has ended is there for ever, and whether we call it deleted is our word for that.
                 let has_ended = self.kind.is_terminal(shown.object());
                 if row.deleted && !has_ended {
                     fields.push("deleted".to_owned());
@@ -231,14 +231,14 @@ impl Check<'_, '_> {
                     self.level.push((id, mode_of(shown.object(), self.means)));
                     return Ok(());
                 }
-                What::Differs(fields)
+                DriftFinding::Differs(fields)
             }
         };
         if self.is_put_off(&what, &id, shown.object(), reading) {
             return Ok(());
         }
         // Repaired is the whole object, its nested list included.
-        let mut batch = Batch::default();
+        let mut batch = PageBatch::default();
         if self.fix {
             batch.add(self.means, self.kind, raw, reading)?;
         }
@@ -247,21 +247,21 @@ impl Check<'_, '_> {
     }
 
     /// Counts, repairs and reports.
-    fn found(&mut self, id: String, what: What, repair: Repair) -> Result<(), SyncError> {
+    fn found(&mut self, id: String, what: DriftFinding, repair: Repair) -> Result<(), SyncError> {
         match &what {
-            What::Differs(fields) => {
+            DriftFinding::Differs(fields) => {
                 self.tally.differing += 1;
                 self.count(fields);
             }
-            What::TablesWrong(columns) => {
+            DriftFinding::TablesWrong(columns) => {
                 self.tally.tables_wrong += 1;
                 self.count(columns);
             }
-            What::MissingHere => self.tally.missing_here += 1,
-            What::MissingThere => self.tally.missing_there += 1,
+            DriftFinding::MissingHere => self.tally.missing_here += 1,
+            DriftFinding::MissingThere => self.tally.missing_there += 1,
         }
         // A key of another account would have everything deleted.
-        let is_of_ours = self.recognised || what != What::MissingThere;
+        let is_of_ours = self.recognised || what != DriftFinding::MissingThere;
         if self.fix && !is_of_ours {
             log::warn!(
                 "an object that Stripe does not know is not marked as deleted, since nothing that it shows is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
@@ -286,9 +286,9 @@ impl Check<'_, '_> {
     fn repair(&self, id: &str, repair: Repair) -> Result<bool, StoreError> {
         let repaired = match repair {
             Repair::Object(shown) => match page::absorb_one(self.means, &Arc::new(vec![shown]), 0)? {
-                page::Taken::Absorbed(Absorbed::Taken) => Repaired::Yes,
-                page::Taken::Absorbed(_) => Repaired::No,
-                page::Taken::Refused(error) => Repaired::Failed(error),
+                page::PageObjectOutcome::Absorbed(ReadingOutcome::Taken) => Repaired::Yes,
+                page::PageObjectOutcome::Absorbed(_) => Repaired::No,
+                page::PageObjectOutcome::Refused(error) => Repaired::Failed(error),
             },
             Repair::Tables(livemode) => self.project_again(id, livemode)?,
         };
@@ -306,7 +306,7 @@ impl Check<'_, '_> {
 /// Whether a repair changed anything.
 enum Repaired {
     Yes,
-    /// What is here is as new.
+    /// DriftFinding is here is as new.
     No,
     /// It does not fit the tables, and why.
     Failed(String),
@@ -315,13 +315,13 @@ enum Repaired {
 /// How what was found is repaired.
 enum Repair {
     /// By what Stripe shows.
-    Object(Shown),
+    Object(ApiObject),
     /// By the mirror, of this mode.
     Tables(bool),
 }
 
 /// The mode of an object, which some do not say.
-fn mode_of(object: &Value, means: &Means) -> bool {
+fn mode_of(object: &Value, means: &SyncTools) -> bool {
     object["livemode"].as_bool().or(means.context.projection.livemode).unwrap_or(false)
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::SyncError;
 use crate::base::object_kind::{NestedList, ObjectKind};
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::list::{ListPage, Pages};
 
 /// Pages of one nested list at most; a subscription has 20 items, an invoice rarely more than hundreds of lines.
@@ -31,20 +31,20 @@ fn is_cut(text: &str, nested: &NestedList) -> bool {
 }
 
 /// Asks for a page of the list at a path, with these parameters, after an id.
-pub(crate) type Ask<'a> = dyn FnMut(&str, Form, Option<&str>) -> Result<ListPage<()>, SyncError> + 'a;
+pub(crate) type PageFetcher<'a> = dyn FnMut(&str, FormBody, Option<&str>) -> Result<ListPage<()>, SyncError> + 'a;
 
 /// The object with its nested list whole. `ask`: a page of the list at a path, with these parameters, after an id.
 ///
 /// # Errors
 /// Those of `ask`, where a cut list could not be read on.
-pub(crate) fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut Ask) -> Result<Cow<'t, str>, SyncError> {
+pub(crate) fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut PageFetcher) -> Result<Cow<'t, str>, SyncError> {
     let Some(nested) = kind.nested.as_ref().filter(|nested| is_cut(text, nested)) else {
         return Ok(Cow::Borrowed(text));
     };
     let Ok(mut object) = serde_json::from_str::<Value>(text) else { return Ok(Cow::Borrowed(text)) };
     let id = object["id"].as_str().unwrap_or_default().to_owned();
     let (path, filter) = nested.path_of(kind, &id);
-    let form = filter.map_or_else(Form::new, |(by, id)| Form::new().put(by, id));
+    let form = filter.map_or_else(FormBody::new, |(by, id)| FormBody::new().put(by, id));
     let mut members: Vec<Value> = object[nested.key]["data"].as_array().cloned().unwrap_or_default();
     let shown = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
     let unreadable = |reason| SyncError::Unreadable { path: path.clone(), reason };

@@ -5,34 +5,34 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Means, SyncError, nested};
+use super::{SyncError, SyncTools, nested};
 use crate::base::object_kind::ObjectKind;
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 use crate::notify;
 use crate::objects::ProjectionError;
-use crate::objects::read::{Absorbed, Shown};
-use crate::store::mirror::Reading;
+use crate::objects::read::{ApiObject, ReadingOutcome};
+use crate::store::mirror::ApiReading;
 use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::list::{self, ListPage};
 
 /// Objects of a page, read.
 #[derive(Default)]
-pub(super) struct Batch {
-    pub(super) shown: Vec<Shown>,
+pub(super) struct PageBatch {
+    pub(super) shown: Vec<ApiObject>,
     pub(super) failed: u32,
 }
 
-impl Batch {
+impl PageBatch {
     /// Reads one more object, its nested list completed.
     ///
     /// # Errors
     /// Stripe's, where a nested list could not be read on.
     pub(super) fn add(
         &mut self,
-        means: &Means,
+        means: &SyncTools,
         kind: &ObjectKind,
         raw: &RawValue,
-        reading: Reading,
+        reading: ApiReading,
     ) -> Result<(), SyncError> {
         let mut ask = |path: &str, form, after: Option<&str>| {
             means.page(path, form, after).map(|page| ListPage { items: page.items, next: page.next, read: () })
@@ -43,7 +43,7 @@ impl Batch {
             Err(error) if error.is_missing() => return Ok(()),
             Err(error) => return Err(error),
         };
-        match Shown::new(&text, reading) {
+        match ApiObject::new(&text, reading) {
             Ok(shown) => self.shown.push(shown),
             Err(error) => self.pass_over(kind, &list::id_of(raw).unwrap_or_default(), &error.to_string()),
         }
@@ -66,9 +66,9 @@ impl Batch {
 /// # Errors
 /// The database's.
 pub(super) fn take<T: Send + 'static>(
-    means: &Means,
+    means: &SyncTools,
     kind: &ObjectKind,
-    mut batch: Batch,
+    mut batch: PageBatch,
     mark: impl Fn(&Tx, u32) -> Result<T, StoreError> + Send + Sync + 'static,
 ) -> Result<T, SyncError> {
     let (context, now_ms, mark) = (Arc::clone(&means.context), means.clock.now_ms(), Arc::new(mark));
@@ -89,7 +89,7 @@ pub(super) fn take<T: Send + 'static>(
     }
     for place in 0..shown.len() {
         means.pulse.beat();
-        if let Taken::Refused(error) = absorb_one(means, &shown, place)? {
+        if let PageObjectOutcome::Refused(error) = absorb_one(means, &shown, place)? {
             let id = shown[place].object()["id"].as_str().unwrap_or_default().to_owned();
             batch.pass_over(kind, &id, &error);
         }
@@ -99,33 +99,37 @@ pub(super) fn take<T: Send + 'static>(
 }
 
 /// What became of one object.
-pub(super) enum Taken {
+pub(super) enum PageObjectOutcome {
     /// It was taken, or was known.
-    Absorbed(Absorbed),
+    Absorbed(ReadingOutcome),
     /// It cannot be taken, and why.
     Refused(String),
 }
 
 /// Takes one object in a commit of its own.
-pub(super) fn absorb_one(means: &Means, shown: &Arc<Vec<Shown>>, place: usize) -> Result<Taken, StoreError> {
+pub(super) fn absorb_one(
+    means: &SyncTools,
+    shown: &Arc<Vec<ApiObject>>,
+    place: usize,
+) -> Result<PageObjectOutcome, StoreError> {
     let (context, now_ms, shown) = (Arc::clone(&means.context), means.clock.now_ms(), Arc::clone(shown));
     let outcome = means.store.write(move |tx| {
         let taken = in_savepoint(tx, |tx| notify::absorb(tx, &shown[place], &context, now_ms));
         match taken {
-            Ok(absorbed) => Ok(Taken::Absorbed(absorbed)),
+            Ok(absorbed) => Ok(PageObjectOutcome::Absorbed(absorbed)),
             Err(ProjectionError::Store(error)) => Err(error),
-            Err(error) => Ok(Taken::Refused(error.to_string())),
+            Err(error) => Ok(PageObjectOutcome::Refused(error.to_string())),
         }
     });
     match outcome {
-        Err(error) if is_objects_fault(&error) => Ok(Taken::Refused(error.to_string())),
+        Err(error) if is_objects_fault(&error) => Ok(PageObjectOutcome::Refused(error.to_string())),
         outcome => outcome,
     }
 }
 
 /// Whether a page may go better object by object: the disk and the file are not at fault.
 fn is_objects_fault(error: &StoreError) -> bool {
-    error.verdict() == Verdict::Retry
+    error.verdict() == FailureVerdict::Retry
 }
 
 fn undo_all(error: ProjectionError) -> StoreError {

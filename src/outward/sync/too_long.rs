@@ -4,11 +4,11 @@
 
 use serde::Deserialize;
 
-use super::api::Page;
-use super::{EVENTS_KEPT_S, Means, SyncError};
+use super::api::SyncPage;
+use super::{EVENTS_KEPT_S, SyncError, SyncTools};
 use crate::base::object_kind::segment;
-use crate::objects::read::Sent;
-use crate::stripe::form::Form;
+use crate::objects::read::RequestSent;
+use crate::stripe::form::FormBody;
 
 /// No event is so far ahead of our clock.
 const AHEAD_S: i64 = 86_400;
@@ -23,14 +23,19 @@ struct Dated {
 ///
 /// # Errors
 /// Stripe's.
-pub(super) fn page_past(means: &Means, path: &str, from_s: i64, after: Option<&str>) -> Result<Page, SyncError> {
+pub(super) fn page_past(
+    means: &SyncTools,
+    path: &str,
+    from_s: i64,
+    after: Option<&str>,
+) -> Result<SyncPage, SyncError> {
     let now_ms = means.clock.now_ms();
-    let reading = means.store.read(|reader| Sent::now(reader, now_ms))?.reading(None, now_ms);
+    let reading = means.store.read(|reader| RequestSent::now(reader, now_ms))?.reading(None, now_ms);
     let until_s = match after {
         Some(id) => created_s(means, path, id)?.saturating_sub(1),
         None => means.clock.now_s().saturating_add(AHEAD_S),
     };
-    let span = |until_s: i64| Form::new().map("created", Form::new().put("gte", from_s).put("lte", until_s));
+    let span = |until_s: i64| FormBody::new().map("created", FormBody::new().put("gte", from_s).put("lte", until_s));
     let is_too_long = |until_s: i64| match means.page_of(1, path, span(until_s), None) {
         Ok(_) => Ok(false),
         Err(error) if error.is_too_long() => Ok(true),
@@ -53,15 +58,15 @@ pub(super) fn page_past(means: &Means, path: &str, from_s: i64, after: Option<&s
         "an event in Stripe's list is longer than an answer may be and is passed over event_created={high}; `tilld drift` finds what it may have told"
     );
     if low < from_s {
-        Ok(Page { items: Vec::new(), next: None, read: reading })
+        Ok(SyncPage { items: Vec::new(), next: None, read: reading })
     } else {
         means.page(path, span(low), None)
     }
 }
 
-fn created_s(means: &Means, path: &str, id: &str) -> Result<i64, SyncError> {
+fn created_s(means: &SyncTools, path: &str, id: &str) -> Result<i64, SyncError> {
     let path = format!("{path}/{}", segment(id));
-    let (answer, _) = means.get(&path, &Form::new())?;
+    let (answer, _) = means.get(&path, &FormBody::new())?;
     let unreadable = |_| SyncError::Unreadable { path: path.clone(), reason: "it is no event" };
     Ok(serde_json::from_str::<Dated>(&answer.text).map_err(unreadable)?.created)
 }

@@ -30,7 +30,7 @@ const WARN_AT_PAGES: i32 = 16_384;
 
 /// What the writer and the copying thread tell each other.
 #[derive(Default)]
-struct Shared {
+struct CheckpointState {
     /// Pages in the log after the newest commit.
     pages: AtomicI32,
     /// The writer is to copy the rest.
@@ -41,7 +41,7 @@ struct Shared {
 
 /// The writer's side.
 pub(crate) struct Checkpoints {
-    shared: Arc<Shared>,
+    shared: Arc<CheckpointState>,
     bell: Sender<()>,
     copying: Handle,
     /// Pages at which the writer waits for readers the next time.
@@ -57,7 +57,7 @@ impl Checkpoints {
         copier: Connection,
         threads: &Threads,
     ) -> Result<Self, std::io::Error> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(CheckpointState::default());
         let seen = Arc::clone(&shared);
         let hook = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
             seen.pages.store(pages, Ordering::Relaxed);
@@ -122,7 +122,7 @@ fn too_long(pages: i32, held: bool) -> String {
     format!("the write-ahead log has grown to {} MiB and cannot begin anew: {cause}", pages / 256)
 }
 
-fn copy_when_rung(copier: &Connection, rung: &Receiver<()>, shared: &Shared) {
+fn copy_when_rung(copier: &Connection, rung: &Receiver<()>, shared: &CheckpointState) {
     while rung.recv().is_ok() {
         for _ in 0..MAX_PASSES {
             let left = pass(copier);

@@ -51,11 +51,11 @@ pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
 /// it stays locked, those behind are refused after [`SHORT_TIMEOUT`], so that they are answered in time and the queue
 /// does not add up their waits.
 #[derive(Default)]
-pub(crate) struct Patience {
+pub(crate) struct BusyWait {
     is_short: bool,
 }
 
-impl Patience {
+impl BusyWait {
     /// Begins the writer's transaction. What else than a lock keeps it from that is no matter of waiting.
     pub(crate) fn begin(&mut self, tx: &Tx) -> Result<(), StoreError> {
         let begun = tx.execute("BEGIN IMMEDIATE", []);

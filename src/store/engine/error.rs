@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode as Code;
 use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_READONLY_ROLLBACK};
 
-use crate::base::verdict::Verdict;
+use crate::base::verdict::FailureVerdict;
 
 /// What to do with a file that SQLite finds damaged; each message says it once.
 const REPAIR: &str = "stop tilld, move the file with its -wal and -shm away, put a backup in its place, start again, and resend the events since then from Stripe's dashboard";
@@ -149,7 +149,7 @@ impl OpenError {
             reason.push_str("; a process was killed while it wrote it for the first time: `tilld serve` mends that");
         }
         match fault(error) {
-            Fault::Damage => {
+            SqliteFault::Damage => {
                 let backups = super::damage::backups(&path);
                 Self::Damaged { path, reason, backups }
             }
@@ -160,13 +160,13 @@ impl OpenError {
 
     /// What to add where SQLite's words do not say it: it calls a full disk an I/O error as often as not.
     pub(crate) fn advice(error: &rusqlite::Error) -> Option<&'static str> {
-        (fault(error) == Fault::Surroundings).then_some("; check that its folder is writable and has room")
+        (fault(error) == SqliteFault::Surroundings).then_some("; check that its folder is writable and has room")
     }
 }
 
 /// Who is at fault, by SQLite's result code (sqlite.org/rescode.html).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+enum SqliteFault {
     /// Disk, file system, permissions, memory, another process: it may pass.
     Surroundings,
     /// The content of the file.
@@ -175,16 +175,16 @@ enum Fault {
     Call,
 }
 
-fn fault(error: &rusqlite::Error) -> Fault {
-    let Some(code) = error.sqlite_error_code() else { return Fault::Call };
+fn fault(error: &rusqlite::Error) -> SqliteFault {
+    let Some(code) = error.sqlite_error_code() else { return SqliteFault::Call };
     match code {
         // A checksum of the file system or of a VFS did not match: what was read is not what was written.
         Code::SystemIoFailure
             if matches!(error.sqlite_extended_error_code(), Some(SQLITE_IOERR_CORRUPTFS | SQLITE_IOERR_DATA)) =>
         {
-            Fault::Damage
+            SqliteFault::Damage
         }
-        Code::DatabaseCorrupt | Code::NotADatabase => Fault::Damage,
+        Code::DatabaseCorrupt | Code::NotADatabase => SqliteFault::Damage,
         Code::DiskFull
         | Code::DatabaseBusy
         | Code::DatabaseLocked
@@ -201,8 +201,8 @@ fn fault(error: &rusqlite::Error) -> Fault {
         | Code::OperationAborted
         | Code::OperationInterrupted
         // Another process changed the schema again and again while the statement was prepared.
-        | Code::SchemaChanged => Fault::Surroundings,
-        _ => Fault::Call,
+        | Code::SchemaChanged => SqliteFault::Surroundings,
+        _ => SqliteFault::Call,
     }
 }
 
@@ -217,9 +217,9 @@ fn words(error: &rusqlite::Error) -> String {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match fault(&error) {
-            Fault::Surroundings => Self::Unavailable(words(&error)),
-            Fault::Damage => Self::Damaged(words(&error)),
-            Fault::Call => Self::Sql(error.to_string()),
+            SqliteFault::Surroundings => Self::Unavailable(words(&error)),
+            SqliteFault::Damage => Self::Damaged(words(&error)),
+            SqliteFault::Call => Self::Sql(error.to_string()),
         }
     }
 }
@@ -233,10 +233,12 @@ impl From<serde_json::Error> for StoreError {
 impl StoreError {
     /// What can be done about it: what the database cannot take now is nobody's attempt.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> FailureVerdict {
         match self {
-            Self::Unavailable(_) | Self::Damaged(_) | Self::Stopped => Verdict::Wait,
-            Self::Sql(_) | Self::Json(_) | Self::Missing(_) | Self::Content(_) | Self::Panicked(_) => Verdict::Retry,
+            Self::Unavailable(_) | Self::Damaged(_) | Self::Stopped => FailureVerdict::Wait,
+            Self::Sql(_) | Self::Json(_) | Self::Missing(_) | Self::Content(_) | Self::Panicked(_) => {
+                FailureVerdict::Retry
+            }
         }
     }
 

@@ -14,15 +14,15 @@ use super::{damage, lock};
 use crate::store::{OpenError, StoreError};
 
 /// Which file it is, whatever its name: file system and number there.
-type Identity = (u64, u64);
+type FileIdentity = (u64, u64);
 
 /// The two files that hold what was committed, as they were opened.
 pub(crate) struct DatabaseFile {
     file: PathBuf,
-    identity: Identity,
+    identity: FileIdentity,
     log: PathBuf,
     /// SQLite makes the log with the first use, and keeps it as long as it is open.
-    log_identity: OnceLock<Identity>,
+    log_identity: OnceLock<FileIdentity>,
 }
 
 impl DatabaseFile {
@@ -48,11 +48,11 @@ impl DatabaseFile {
     }
 }
 
-fn identity(path: &Path) -> io::Result<Identity> {
+fn identity(path: &Path) -> io::Result<FileIdentity> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-fn confirm(path: &Path, known: Identity) -> Result<(), StoreError> {
+fn confirm(path: &Path, known: FileIdentity) -> Result<(), StoreError> {
     match identity(path) {
         Ok(found) if found == known => Ok(()),
         Ok(_) => Err(gone(path, None)),

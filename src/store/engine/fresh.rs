@@ -9,12 +9,12 @@ use super::{connection, schema};
 use crate::store::{OpenError, Tx};
 
 /// A new file in the making, with the present one attached as `old`.
-pub struct Fresh {
+pub struct FreshFile {
     connection: Connection,
     path: PathBuf,
 }
 
-impl Fresh {
+impl FreshFile {
     /// Makes a file at `path`, which must not be there, and begins. `old`: what it is made from.
     ///
     /// # Errors

@@ -12,12 +12,12 @@ use crate::store::{StoreError, Tx};
 pub(crate) type CellResult<T> = rusqlite::Result<T>;
 
 /// The cells of one row, read from left to right.
-pub(crate) struct Cells<'r, 's> {
+pub(crate) struct RowReader<'r, 's> {
     row: &'r Row<'s>,
     next: usize,
 }
 
-impl<'r, 's> Cells<'r, 's> {
+impl<'r, 's> RowReader<'r, 's> {
     pub(crate) fn of(row: &'r Row<'s>) -> Self {
         Self { row, next: 0 }
     }
@@ -31,7 +31,7 @@ impl<'r, 's> Cells<'r, 's> {
 
 /// Reads a SELECT of one column.
 pub(crate) fn only<T: FromSql>(row: &Row) -> rusqlite::Result<T> {
-    Cells::of(row).take()
+    RowReader::of(row).take()
 }
 
 /// Reads a SELECT of a few columns, in their order.
@@ -84,7 +84,7 @@ macro_rules! columns {
             pub(crate) const COLUMNS: &'static str =
                 constcat::concat!($(", ", $crate::store::engine::row::columns!(@sql $field $(, $sql)?)),+).split_at(2).1;
 
-            pub(crate) fn take(cells: &mut $crate::store::engine::row::Cells) -> rusqlite::Result<Self> {
+            pub(crate) fn take(cells: &mut $crate::store::engine::row::RowReader) -> rusqlite::Result<Self> {
                 Ok(Self {
                     $($field: $crate::store::engine::row::columns!(@take cells $($take)?),)+
                     $($($more: Default::default(),)+)?
@@ -92,7 +92,7 @@ macro_rules! columns {
             }
 
             pub(crate) fn read(row: &rusqlite::Row) -> rusqlite::Result<Self> {
-                Self::take(&mut $crate::store::engine::row::Cells::of(row))
+                Self::take(&mut $crate::store::engine::row::RowReader::of(row))
             }
         }
     };

@@ -8,9 +8,9 @@ use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
 use super::{connection, damage};
-use crate::store::{OpenError, Reader, StoreError, Tx, settings};
+use crate::store::{OpenError, StoreError, StoreReader, Tx, settings};
 
-struct Step {
+struct MigrationStep {
     version: u32,
     name: &'static str,
     up: &'static str,
@@ -19,7 +19,7 @@ struct Step {
 
 macro_rules! step {
     ($version:literal, $name:literal) => {
-        Step {
+        MigrationStep {
             version: $version,
             name: concat!("V", $version, "__", $name),
             up: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".sql")),
@@ -28,7 +28,7 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] = &[step!(1, "inbox"), step!(2, "own"), step!(3, "objects")];
+const STEPS: &[MigrationStep] = &[step!(1, "inbox"), step!(2, "own"), step!(3, "objects")];
 
 /// Newest schema version of this program.
 pub const CURRENT: u32 = 3;
@@ -136,7 +136,7 @@ fn write_rules(path: &Path) -> Result<(), OpenError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn has_other_rules(reader: &Reader) -> Result<bool, StoreError> {
+pub fn has_other_rules(reader: &StoreReader) -> Result<bool, StoreError> {
     Ok(settings::find(reader, settings::RULES)? != Some(RULES.to_string()))
 }
 
@@ -193,7 +193,7 @@ pub fn down(path: &Path, to: u32, now_ms: i64) -> Result<Migrated, OpenError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) fn quick_check(reader: &Reader) -> Result<Vec<String>, StoreError> {
+pub(crate) fn quick_check(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     let mut found: Vec<String> = reader.list("PRAGMA quick_check", [], |row| row.get(0))?;
     found.retain(|line| line != "ok");
     Ok(found)

@@ -11,17 +11,17 @@ use rusqlite::{Connection, Statement};
 const KEPT: usize = 256;
 
 /// What is done with a statement.
-type Run<'r> = &'r mut dyn FnMut(&mut Statement) -> rusqlite::Result<()>;
+type StatementRun<'r> = &'r mut dyn FnMut(&mut Statement) -> rusqlite::Result<()>;
 
 /// Gives prepared statements.
 pub(crate) trait Prepare {
     /// Has `run` use the statement of that text.
-    fn with(&self, sql: &str, run: Run) -> rusqlite::Result<()>;
+    fn with(&self, sql: &str, run: StatementRun) -> rusqlite::Result<()>;
 }
 
 /// For connections that go from hand to hand.
 impl Prepare for Connection {
-    fn with(&self, sql: &str, run: Run) -> rusqlite::Result<()> {
+    fn with(&self, sql: &str, run: StatementRun) -> rusqlite::Result<()> {
         run(&mut *self.prepare_cached(sql)?)
     }
 }
@@ -29,10 +29,10 @@ impl Prepare for Connection {
 /// For a connection that stays where it is.
 pub(crate) struct Statements<'c> {
     connection: &'c Connection,
-    kept: RefCell<HashMap<usize, Kept<'c>>>,
+    kept: RefCell<HashMap<usize, KeptStatement<'c>>>,
 }
 
-struct Kept<'c> {
+struct KeptStatement<'c> {
     /// A text that was made and dropped may have left its place to another one.
     sql: String,
     statement: Statement<'c>,
@@ -43,13 +43,13 @@ impl<'c> Statements<'c> {
         Self { connection, kept: RefCell::default() }
     }
 
-    fn prepare(&self, sql: &str) -> rusqlite::Result<Kept<'c>> {
-        Ok(Kept { sql: sql.to_owned(), statement: self.connection.prepare(sql)? })
+    fn prepare(&self, sql: &str) -> rusqlite::Result<KeptStatement<'c>> {
+        Ok(KeptStatement { sql: sql.to_owned(), statement: self.connection.prepare(sql)? })
     }
 }
 
 impl Prepare for Statements<'_> {
-    fn with(&self, sql: &str, run: Run) -> rusqlite::Result<()> {
+    fn with(&self, sql: &str, run: StatementRun) -> rusqlite::Result<()> {
         let place = sql.as_ptr().addr();
         let found = self.kept.borrow_mut().remove(&place).filter(|kept| kept.sql == sql);
         let mut kept = match found {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
-use super::connection::Patience;
+use super::connection::BusyWait;
 use super::file::DatabaseFile;
 use super::statements::Statements;
 use crate::base::thread::{Handle, Threads, panic_text};
@@ -26,7 +26,7 @@ const REPLY_QUEUE: usize = 16;
 type AfterCommit = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// What is to be done after the commit.
-pub(crate) enum Then {
+pub(crate) enum AfterWrite {
     /// The caller waits, and is woken by this.
     Wake(AfterCommit),
     /// It does not; the thread of [`Replies`] does this.
@@ -34,18 +34,18 @@ pub(crate) enum Then {
 }
 
 /// One write: runs in the group's transaction (or is told why it cannot), and gives what is to be done after the commit.
-pub(crate) type Job = Box<dyn FnOnce(Result<&Tx, StoreError>) -> Then + Send>;
+pub(crate) type WriteJob = Box<dyn FnOnce(Result<&Tx, StoreError>) -> AfterWrite + Send>;
 
 /// Wraps a closure into a job and the receiver of its result.
-pub(crate) fn job<T, F>(work: F) -> (Job, Receiver<Result<T, StoreError>>)
+pub(crate) fn job<T, F>(work: F) -> (WriteJob, Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
     F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
 {
     let (answer, answered) = bounded(1);
-    let job: Job = Box::new(move |tx: Result<&Tx, StoreError>| {
+    let job: WriteJob = Box::new(move |tx: Result<&Tx, StoreError>| {
         let outcome = tx.and_then(|tx| caught(|| work(tx)));
-        Then::Wake(Box::new(move |commit| {
+        AfterWrite::Wake(Box::new(move |commit| {
             // A caller that has gone away needs no answer.
             let _ = answer.send(after(commit, outcome));
         }))
@@ -54,7 +54,7 @@ where
 }
 
 /// Wraps a closure into a job whose result is handed to `done`.
-pub(crate) fn job_then<T, F, D>(work: F, done: D) -> Job
+pub(crate) fn job_then<T, F, D>(work: F, done: D) -> WriteJob
 where
     T: Send + 'static,
     F: FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
@@ -62,7 +62,7 @@ where
 {
     Box::new(move |tx: Result<&Tx, StoreError>| {
         let outcome = tx.and_then(|tx| caught(|| work(tx)));
-        Then::Reply(Box::new(move |commit| done(after(commit, outcome))))
+        AfterWrite::Reply(Box::new(move |commit| done(after(commit, outcome))))
     })
 }
 
@@ -92,16 +92,16 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 }
 
 /// The threads that take from the writer what can be done beside it.
-pub(crate) struct Helpers {
+pub(crate) struct WriterHelpers {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replies: Replies,
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
-pub(crate) fn run(connection: Connection, helpers: Helpers, file: &DatabaseFile, jobs: &Receiver<Job>) {
+pub(crate) fn run(connection: Connection, helpers: WriterHelpers, file: &DatabaseFile, jobs: &Receiver<WriteJob>) {
     let statements = Statements::of(&connection);
     let tx = Tx::new(&connection, &statements);
-    let mut patience = Patience::default();
+    let mut patience = BusyWait::default();
     while let Ok(first) = jobs.recv() {
         let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
         let (done, outcome) = match patience.begin(&tx) {
@@ -120,7 +120,11 @@ pub(crate) fn run(connection: Connection, helpers: Helpers, file: &DatabaseFile,
     }
 }
 
-fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, file: &DatabaseFile) -> (Vec<Then>, Result<(), StoreError>) {
+fn commit_group(
+    tx: &Tx,
+    group: impl Iterator<Item = WriteJob>,
+    file: &DatabaseFile,
+) -> (Vec<AfterWrite>, Result<(), StoreError>) {
     let mut done = Vec::new();
     for job in group {
         done.push(job(Ok(tx)));
@@ -131,12 +135,12 @@ fn commit_group(tx: &Tx, group: impl Iterator<Item = Job>, file: &DatabaseFile) 
     (done, finish(tx).and_then(|()| file.confirm()))
 }
 
-fn report(done: Vec<Then>, outcome: &Result<(), StoreError>, replies: &Replies) {
+fn report(done: Vec<AfterWrite>, outcome: &Result<(), StoreError>, replies: &Replies) {
     let mut group = Vec::new();
     for then in done {
         match then {
-            Then::Wake(wake) => wake(outcome.clone()),
-            Then::Reply(reply) => group.push(reply),
+            AfterWrite::Wake(wake) => wake(outcome.clone()),
+            AfterWrite::Reply(reply) => group.push(reply),
         }
     }
     replies.send(group, outcome.clone());
@@ -157,11 +161,11 @@ fn finish(tx: &Tx) -> Result<(), StoreError> {
 }
 
 /// A group that was committed, or was not.
-type Group = (Vec<AfterCommit>, Result<(), StoreError>);
+type ReplyGroup = (Vec<AfterCommit>, Result<(), StoreError>);
 
 /// The thread that answers those who do not wait, as the writer sees it.
 pub(crate) struct Replies {
-    groups: Sender<Group>,
+    groups: Sender<ReplyGroup>,
     thread: Handle,
 }
 
@@ -186,7 +190,7 @@ impl Replies {
     }
 }
 
-fn reply_all(groups: &Receiver<Group>) {
+fn reply_all(groups: &Receiver<ReplyGroup>) {
     while let Ok((group, committed)) = groups.recv() {
         for reply in group {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| reply(committed.clone()))) {

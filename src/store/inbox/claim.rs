@@ -1,11 +1,11 @@
 //! The worker's side of the log: which pending events it has claimed, and what they are.
 
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 columns! {
     /// An event that waits for its projection.
-    pub struct Pending {
+    pub struct PendingEvent {
         /// Place in the log.
         log_id: i64 = "id",
         /// Stripe's id.
@@ -31,7 +31,7 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn any_pending(reader: &Reader) -> Result<bool, StoreError> {
+pub fn any_pending(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' LIMIT 1";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
@@ -45,7 +45,7 @@ const CLEAR_CLAIM: &str = "DELETE FROM worker_claim";
 columns! {
     /// Events from `first` to `last` place in the log, both included.
     #[derive(Copy)]
-    pub struct Range {
+    pub struct ClaimRange {
         /// First place.
         first: i64 = "first_log_id",
         /// Last place.
@@ -58,22 +58,22 @@ columns! {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<Range>, StoreError> {
+pub fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<ClaimRange>, StoreError> {
     let range: (Option<i64>, Option<i64>) = tx.get(NEXT_RANGE, [limit], row::tuple)?;
     let (Some(first), Some(last)) = range else {
         tx.execute(CLEAR_CLAIM, [])?;
         return Ok(None);
     };
     tx.execute(SET_CLAIM, (first, last, now_ms))?;
-    Ok(Some(Range { first, last }))
+    Ok(Some(ClaimRange { first, last }))
 }
 
 /// The claim that a former process left behind.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_claim(reader: &Reader) -> Result<Option<Range>, StoreError> {
-    reader.find(select!(Range, "FROM worker_claim"), [], Range::read)
+pub fn find_claim(reader: &StoreReader) -> Result<Option<ClaimRange>, StoreError> {
+    reader.find(select!(ClaimRange, "FROM worker_claim"), [], ClaimRange::read)
 }
 
 const COUNT_ATTEMPT: &str = "UPDATE stripe_webhooks_log SET processing_attempts = processing_attempts + 1
@@ -84,7 +84,7 @@ const COUNT_ATTEMPT: &str = "UPDATE stripe_webhooks_log SET processing_attempts 
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn claim_suspect(tx: &Tx, suspects: Range, now_ms: i64) -> Result<Option<u32>, StoreError> {
+pub fn claim_suspect(tx: &Tx, suspects: ClaimRange, now_ms: i64) -> Result<Option<u32>, StoreError> {
     tx.execute(SET_CLAIM, (suspects.first, suspects.last, now_ms))?;
     tx.find(COUNT_ATTEMPT, [suspects.first], row::only)
 }
@@ -98,15 +98,15 @@ pub fn clear_claim(tx: &Tx) -> Result<(), StoreError> {
 }
 
 const LIST_PENDING: &str = select!(
-    Pending,
+    PendingEvent,
     "FROM stripe_webhooks_log
     WHERE status = 'pending' AND status <> 'processed' AND id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3"
 );
 
-/// Pending events within a range of the log.
+/// PendingEvent events within a range of the log.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_pending(reader: &Reader, range: Range, limit: u32) -> Result<Vec<Pending>, StoreError> {
-    reader.list(LIST_PENDING, (range.first, range.last, limit), Pending::read)
+pub fn list_pending(reader: &StoreReader, range: ClaimRange, limit: u32) -> Result<Vec<PendingEvent>, StoreError> {
+    reader.list(LIST_PENDING, (range.first, range.last, limit), PendingEvent::read)
 }

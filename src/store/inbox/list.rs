@@ -2,13 +2,13 @@
 
 use rusqlite::named_params;
 
-use super::{Source, Status};
+use super::{EventSource, EventStatus};
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 
 columns! {
     /// An event as lists show it.
-    pub struct Entry {
+    pub struct EventEntry {
         /// Stripe's id.
         event_id: String,
         /// `resource.verb`.
@@ -36,7 +36,7 @@ columns! {
 
 columns! {
     /// An event of an object's set, as the order guard compares it.
-    pub struct Sibling {
+    pub struct SiblingEvent {
         /// Stripe's id.
         event_id: String,
         /// `resource.verb`.
@@ -52,11 +52,11 @@ columns! {
 
 /// What a list of events is narrowed to.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct EventFilter {
     /// Only this type.
     pub event_type: Option<String>,
     /// Only this state.
-    pub status: Option<Status>,
+    pub status: Option<EventStatus>,
     /// Only what was received before this event.
     pub before: Option<String>,
 }
@@ -65,10 +65,10 @@ pub struct Filter {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub fn list(reader: &StoreReader, filter: &EventFilter, limit: u32) -> Result<Vec<EventEntry>, StoreError> {
     let status = match filter.status {
         None => "1",
-        Some(Status::Processed) => "status = 'processed'",
+        Some(EventStatus::Processed) => "status = 'processed'",
         // Repeats the condition of the partial index.
         Some(_) => "status = :status AND status <> 'processed'",
     };
@@ -81,15 +81,15 @@ pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, 
     let sql = format!(
         "SELECT {} FROM stripe_webhooks_log WHERE {status} AND {kind} AND {before} AND :status IS :status
          ORDER BY id DESC LIMIT :limit",
-        Entry::COLUMNS
+        EventEntry::COLUMNS
     );
     reader.list(
         &sql,
         named_params! {
-            ":status": filter.status.map(Status::as_str), ":event_type": filter.event_type,
+            ":status": filter.status.map(EventStatus::as_str), ":event_type": filter.event_type,
             ":before": filter.before, ":limit": limit,
         },
-        Entry::read,
+        EventEntry::read,
     )
 }
 
@@ -97,33 +97,33 @@ pub fn list(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<Entry>, 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, event_id: &str) -> Result<Option<Entry>, StoreError> {
-    const SQL: &str = select!(Entry, "FROM stripe_webhooks_log WHERE event_id = ?1");
-    reader.find(SQL, [event_id], Entry::read)
+pub fn find(reader: &StoreReader, event_id: &str) -> Result<Option<EventEntry>, StoreError> {
+    const SQL: &str = select!(EventEntry, "FROM stripe_webhooks_log WHERE event_id = ?1");
+    reader.find(SQL, [event_id], EventEntry::read)
 }
 
 /// One event's body.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_payload(reader: &Reader, event_id: &str) -> Result<Option<String>, StoreError> {
+pub fn find_payload(reader: &StoreReader, event_id: &str) -> Result<Option<String>, StoreError> {
     reader.find("SELECT data FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], row::only)
 }
 
 /// A failed attempt, as `events show` prints it: number, unix milliseconds, error.
-pub type Attempt = (u32, i64, String);
+pub type FailedAttempt = (u32, i64, String);
 
 /// Every failed attempt of an event, oldest first.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_attempts(reader: &Reader, event_id: &str) -> Result<Vec<Attempt>, StoreError> {
+pub fn list_attempts(reader: &StoreReader, event_id: &str) -> Result<Vec<FailedAttempt>, StoreError> {
     const SQL: &str = "SELECT attempt, at_ms, error FROM webhook_attempts WHERE stripe_event_id = ?1 ORDER BY id";
     reader.list(SQL, [event_id], row::tuple)
 }
 
 const SIBLINGS: &str = select!(
-    Sibling,
+    SiblingEvent,
     "FROM stripe_webhooks_log
     WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
     ORDER BY event_created DESC, event_id DESC LIMIT ?6"
@@ -145,10 +145,15 @@ pub struct SiblingKey<'a> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_siblings(reader: &Reader, key: &SiblingKey, without: &str, limit: u32) -> Result<Vec<Sibling>, StoreError> {
+pub fn list_siblings(
+    reader: &StoreReader,
+    key: &SiblingKey,
+    without: &str,
+    limit: u32,
+) -> Result<Vec<SiblingEvent>, StoreError> {
     let (object_id, object_type) = (key.object_id, key.object_type);
     let params = (object_id, object_type, key.livemode, key.account, without, limit);
-    reader.list(SIBLINGS, params, Sibling::read)
+    reader.list(SIBLINGS, params, SiblingEvent::read)
 }
 
 columns! {
@@ -180,15 +185,15 @@ const NEWEST: &str = "SELECT created_at_ms FROM stripe_webhooks_log WHERE (?1 IS
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_newest(reader: &Reader, source: Option<Source>) -> Result<Option<i64>, StoreError> {
-    reader.find(NEWEST, [source.map(Source::as_str)], row::only)
+pub fn find_newest(reader: &StoreReader, source: Option<EventSource>) -> Result<Option<i64>, StoreError> {
+    reader.find(NEWEST, [source.map(EventSource::as_str)], row::only)
 }
 
 /// Counts for `/health/webhooks`.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn health(reader: &Reader) -> Result<Health, StoreError> {
+pub fn health(reader: &StoreReader) -> Result<Health, StoreError> {
     reader.get(select!(Health, ""), [], Health::read)
 }
 
@@ -196,7 +201,7 @@ pub fn health(reader: &Reader) -> Result<Health, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
+pub fn newest_log_id(reader: &StoreReader) -> Result<i64, StoreError> {
     reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], row::only)
 }
 
@@ -204,7 +209,7 @@ pub fn newest_log_id(reader: &Reader) -> Result<i64, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn is_awaited(reader: &Reader, object_id: &str) -> Result<bool, StoreError> {
+pub fn is_awaited(reader: &StoreReader, object_id: &str) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND object_id = ?1 LIMIT 1";
     Ok(reader.find(SQL, [object_id], |_| Ok(()))?.is_some())
 }
@@ -213,7 +218,7 @@ pub fn is_awaited(reader: &Reader, object_id: &str) -> Result<bool, StoreError> 
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_log_id(reader: &Reader, event_id: &str) -> Result<Option<i64>, StoreError> {
+pub fn find_log_id(reader: &StoreReader, event_id: &str) -> Result<Option<i64>, StoreError> {
     reader.find("SELECT id FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], row::only)
 }
 
@@ -225,7 +230,7 @@ const OF_MODE: &str = "SELECT event_id FROM
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_of_mode(reader: &Reader, livemode: bool) -> Result<Option<String>, StoreError> {
+pub fn find_of_mode(reader: &StoreReader, livemode: bool) -> Result<Option<String>, StoreError> {
     reader.find(OF_MODE, [livemode], row::only)
 }
 
@@ -236,6 +241,6 @@ const NEWEST_VERSION: &str =
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_newest_version(reader: &Reader) -> Result<Option<String>, StoreError> {
+pub fn find_newest_version(reader: &StoreReader) -> Result<Option<String>, StoreError> {
     reader.get(NEWEST_VERSION, [], row::only)
 }

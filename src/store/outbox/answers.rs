@@ -3,7 +3,7 @@
 
 use super::NewEffect;
 use crate::store::engine::row;
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 const SET_SEQUENCE: &str = "UPDATE outbox SET sequence = ?2 WHERE dedupe_key = ?1";
 
@@ -27,7 +27,7 @@ const OVERTAKING: &str = "SELECT newer.id FROM outbox this JOIN outbox newer IND
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find_overtaking(reader: &Reader, id: i64) -> Result<Option<i64>, StoreError> {
+pub fn find_overtaking(reader: &StoreReader, id: i64) -> Result<Option<i64>, StoreError> {
     reader.find(OVERTAKING, [id], row::only)
 }
 
@@ -38,7 +38,7 @@ const WAS_TOLD: &str = "SELECT 1 FROM outbox INDEXED BY outbox_answers
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn was_told(reader: &Reader, target: &str, user_id: &str) -> Result<bool, StoreError> {
+pub fn was_told(reader: &StoreReader, target: &str, user_id: &str) -> Result<bool, StoreError> {
     Ok(reader.find(WAS_TOLD, (target, user_id), |_| Ok(()))?.is_some())
 }
 
@@ -63,6 +63,6 @@ const WAITING: &str = "SELECT target, count(*) FROM outbox INDEXED BY outbox_ord
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list_waiting(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
+pub fn list_waiting(reader: &StoreReader) -> Result<Vec<(String, i64)>, StoreError> {
     reader.list(WAITING, [], row::tuple)
 }

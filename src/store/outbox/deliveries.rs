@@ -5,18 +5,18 @@
 
 use std::collections::HashMap;
 
-use super::{Effect, End, finish};
+use super::{OutboxEffect, OutboxEnd, finish};
 use crate::store::engine::row;
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 /// Rounds of looking that one claim makes at most: bounds how long others wait for the writer while effects are parked.
 const ROUNDS: usize = 8;
 
 /// What a claim brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
+pub struct ClaimedEffects {
     /// To be performed in this order.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<OutboxEffect>,
     /// More may be due that was not looked at.
     pub more: bool,
 }
@@ -28,7 +28,7 @@ const IS_DUE: &str = "SELECT 1 FROM outbox INDEXED BY outbox_ready
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn is_due(reader: &Reader, target: &str, now_ms: i64) -> Result<bool, StoreError> {
+pub fn is_due(reader: &StoreReader, target: &str, now_ms: i64) -> Result<bool, StoreError> {
     Ok(reader.find(IS_DUE, (target, now_ms), |_| Ok(()))?.is_some())
 }
 
@@ -41,7 +41,7 @@ const EARLIER: &str = "SELECT max(id) FROM outbox INDEXED BY outbox_order
 const PARK: &str = "UPDATE outbox SET waits_for = ?2 WHERE id = ?1";
 const TAKE: &str = constcat::concat!(
     "UPDATE outbox SET status = 'claimed', attempts = attempts + 1, claimed_at_ms = ?2 WHERE id = ?1 RETURNING ",
-    Effect::COLUMNS
+    OutboxEffect::COLUMNS
 );
 
 /// Takes up to `limit` effects that are due for a target, the one that has been due longest first. Several of one user
@@ -50,8 +50,8 @@ const TAKE: &str = constcat::concat!(
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed, StoreError> {
-    let mut effects: Vec<Effect> = Vec::new();
+pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<ClaimedEffects, StoreError> {
+    let mut effects: Vec<OutboxEffect> = Vec::new();
     // The newest of each user that is taken.
     let mut last: HashMap<String, i64> = HashMap::new();
     for _ in 0..ROUNDS {
@@ -68,13 +68,13 @@ pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<Claimed
                 }
                 last.insert(user_id, id);
             }
-            effects.extend(tx.find(TAKE, (id, now_ms), Effect::read)?);
+            effects.extend(tx.find(TAKE, (id, now_ms), OutboxEffect::read)?);
         }
         if is_all {
-            return Ok(Claimed { effects, more: false });
+            return Ok(ClaimedEffects { effects, more: false });
         }
     }
-    Ok(Claimed { effects, more: true })
+    Ok(ClaimedEffects { effects, more: true })
 }
 
 const PROBES: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
@@ -86,7 +86,7 @@ const PROBES: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Claimed, StoreError> {
+pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<ClaimedEffects, StoreError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let due: Vec<(i64, Option<String>)> = tx.list(PROBES, (target, now_ms, most), row::tuple)?;
     for (id, user_id) in due {
@@ -99,12 +99,12 @@ pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Clai
                 tx.execute(PARK, (id, earlier))?;
             }
             None => {
-                let effects = tx.find(TAKE, (id, now_ms), Effect::read)?.into_iter().collect();
-                return Ok(Claimed { effects, more: false });
+                let effects = tx.find(TAKE, (id, now_ms), OutboxEffect::read)?.into_iter().collect();
+                return Ok(ClaimedEffects { effects, more: false });
             }
         }
     }
-    Ok(Claimed { effects: Vec::new(), more: false })
+    Ok(ClaimedEffects { effects: Vec::new(), more: false })
 }
 
 const UNPARK: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for = ?1";
@@ -121,7 +121,7 @@ pub(super) fn let_go(tx: &Tx, id: i64) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn end(tx: &Tx, effect: &Effect, end: End, now_ms: i64) -> Result<bool, StoreError> {
+pub fn end(tx: &Tx, effect: &OutboxEffect, end: OutboxEnd, now_ms: i64) -> Result<bool, StoreError> {
     let ended = finish(tx, effect, end, now_ms)?;
     if ended {
         let_go(tx, effect.id)?;
@@ -136,7 +136,7 @@ const RELEASE: &str = "UPDATE outbox SET status = 'pending', attempts = max(atte
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn release(tx: &Tx, effect: &Effect) -> Result<(), StoreError> {
+pub fn release(tx: &Tx, effect: &OutboxEffect) -> Result<(), StoreError> {
     tx.execute(RELEASE, (effect.id, effect.attempts, effect.claimed_at_ms)).map(|_| ())
 }
 
@@ -146,7 +146,7 @@ const NOTE: &str = "UPDATE outbox SET last_error = ?2 WHERE id = ?1 AND status =
 ///
 /// # Errors
 /// When the database cannot take it.
-pub fn release_with(tx: &Tx, effect: &Effect, why: &str) -> Result<(), StoreError> {
+pub fn release_with(tx: &Tx, effect: &OutboxEffect, why: &str) -> Result<(), StoreError> {
     release(tx, effect)?;
     tx.execute(NOTE, (effect.id, why)).map(|_| ())
 }

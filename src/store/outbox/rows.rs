@@ -2,7 +2,7 @@
 
 use super::deliveries::let_go;
 use crate::store::engine::row::{self, columns, select};
-use crate::store::{Reader, StoreError, Tx};
+use crate::store::{StoreError, StoreReader, Tx};
 
 columns! {
     /// A row, whatever its state.
@@ -36,7 +36,7 @@ columns! {
 
 /// Which rows are listed.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Filter<'a> {
+pub struct OutboxFilter<'a> {
     /// Of this kind.
     pub kind: Option<&'a str>,
     /// In this state.
@@ -49,7 +49,7 @@ pub struct Filter<'a> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn list(reader: &Reader, filter: Filter, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+pub fn list(reader: &StoreReader, filter: OutboxFilter, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
     const SQL: &str = select!(
         OutboxRow,
         "FROM outbox
@@ -63,7 +63,7 @@ pub fn list(reader: &Reader, filter: Filter, limit: u32) -> Result<Vec<OutboxRow
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn count_failed(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
+pub fn count_failed(reader: &StoreReader) -> Result<Vec<(String, i64)>, StoreError> {
     const SQL: &str = "SELECT kind, count(*) FROM outbox WHERE status = 'failed' GROUP BY kind ORDER BY kind";
     reader.list(SQL, [], row::tuple)
 }
@@ -72,7 +72,7 @@ pub fn count_failed(reader: &Reader) -> Result<Vec<(String, i64)>, StoreError> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn find(reader: &Reader, id: i64) -> Result<Option<OutboxRow>, StoreError> {
+pub fn find(reader: &StoreReader, id: i64) -> Result<Option<OutboxRow>, StoreError> {
     const SQL: &str = select!(OutboxRow, "FROM outbox WHERE id = ?1");
     reader.find(SQL, [id], OutboxRow::read)
 }

@@ -12,68 +12,68 @@ fn ms(ms: u64) -> Duration {
 
 #[test]
 fn a_full_bucket_gives_its_burst_at_once_and_then_one_per_interval() {
-    let mut core = Core::new(20, 3);
+    let mut core = BucketCore::new(20, 3);
     for _ in 0..3 {
         let ticket = core.join(Interactive);
-        assert_eq!(core.at(ms(0), ticket), Turn::Go);
+        assert_eq!(core.at(ms(0), ticket), BucketTurn::Go);
     }
     let ticket = core.join(Interactive);
-    assert_eq!(core.at(ms(0), ticket), Turn::In(ms(50)));
-    assert_eq!(core.at(ms(49), ticket), Turn::In(ms(1)));
-    assert_eq!(core.at(ms(50), ticket), Turn::Go);
+    assert_eq!(core.at(ms(0), ticket), BucketTurn::In(ms(50)));
+    assert_eq!(core.at(ms(49), ticket), BucketTurn::In(ms(1)));
+    assert_eq!(core.at(ms(50), ticket), BucketTurn::Go);
 }
 
 #[test]
 fn a_rest_fills_the_bucket_up_to_its_burst_and_no_further() {
-    let mut core = Core::new(10, 2);
+    let mut core = BucketCore::new(10, 2);
     let hour = Duration::from_secs(3600);
-    let turns: Vec<Turn> = (0..3)
+    let turns: Vec<BucketTurn> = (0..3)
         .map(|_| core.join(Background))
         .collect::<Vec<_>>()
         .into_iter()
         .map(|ticket| core.at(hour, ticket))
         .collect();
-    assert_eq!(turns, [Turn::Go, Turn::Go, Turn::In(ms(100))]);
+    assert_eq!(turns, [BucketTurn::Go, BucketTurn::Go, BucketTurn::In(ms(100))]);
 }
 
 #[test]
 fn a_background_caller_takes_no_token_while_an_interactive_one_waits() {
-    let mut core = Core::new(10, 1);
+    let mut core = BucketCore::new(10, 1);
     let early = core.join(Background);
     let late = core.join(Interactive);
-    assert_eq!(core.at(ms(0), early), Turn::Behind);
-    assert_eq!(core.at(ms(0), late), Turn::Go);
+    assert_eq!(core.at(ms(0), early), BucketTurn::Behind);
+    assert_eq!(core.at(ms(0), late), BucketTurn::Go);
     let later = core.join(Interactive);
-    assert_eq!(core.at(ms(100), early), Turn::Behind);
+    assert_eq!(core.at(ms(100), early), BucketTurn::Behind);
     core.leave(later);
-    assert_eq!(core.at(ms(100), early), Turn::Go);
+    assert_eq!(core.at(ms(100), early), BucketTurn::Go);
     assert_eq!(core.waiting(), (0, 0));
 }
 
 #[test]
 fn an_emptied_bucket_pauses_and_then_fills_from_nothing() {
-    let mut core = Core::new(10, 5);
+    let mut core = BucketCore::new(10, 5);
     core.empty(ms(1000), ms(500));
     let ticket = core.join(Interactive);
-    assert_eq!(core.at(ms(1000), ticket), Turn::In(ms(600)));
-    assert_eq!(core.at(ms(1500), ticket), Turn::In(ms(100)));
+    assert_eq!(core.at(ms(1000), ticket), BucketTurn::In(ms(600)));
+    assert_eq!(core.at(ms(1500), ticket), BucketTurn::In(ms(100)));
     // A shorter pause does not end a longer one.
     core.empty(ms(1500), ms(500));
     core.empty(ms(1501), ms(1));
-    assert_eq!(core.at(ms(1600), ticket), Turn::In(ms(500)));
-    assert_eq!(core.at(ms(2100), ticket), Turn::Go);
+    assert_eq!(core.at(ms(1600), ticket), BucketTurn::In(ms(500)));
+    assert_eq!(core.at(ms(2100), ticket), BucketTurn::Go);
 }
 
 #[test]
 fn senseless_numbers_and_times_do_no_harm() {
     for (per_s, burst) in [(0, 0), (u32::MAX, u32::MAX), (1, u32::MAX), (7, 1)] {
-        let mut core = Core::new(per_s, burst);
+        let mut core = BucketCore::new(per_s, burst);
         let ticket = core.join(Interactive);
-        assert_eq!(core.at(Duration::MAX, ticket), Turn::Go);
+        assert_eq!(core.at(Duration::MAX, ticket), BucketTurn::Go);
         core.empty(Duration::MAX, Duration::MAX);
         let ticket = core.join(Interactive);
-        assert!(matches!(core.at(Duration::ZERO, ticket), Turn::In(_)));
-        core.leave(Ticket(99));
+        assert!(matches!(core.at(Duration::ZERO, ticket), BucketTurn::In(_)));
+        core.leave(BucketTicket(99));
     }
 }
 
@@ -98,14 +98,18 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// Lets every caller ask, again and again, until nobody gets a token at this time; who got one.
-fn settle(core: &mut Core, now: Duration, waiting: &mut Vec<(Ticket, Priority)>) -> Vec<(Ticket, Priority)> {
+fn settle(
+    core: &mut BucketCore,
+    now: Duration,
+    waiting: &mut Vec<(BucketTicket, Priority)>,
+) -> Vec<(BucketTicket, Priority)> {
     let mut granted = Vec::new();
     loop {
         let before = waiting.clone();
         let mut moved = false;
         for (ticket, priority) in before {
             let interactive_waits = waiting.iter().any(|(_, priority)| *priority == Interactive);
-            if core.at(now, ticket) == Turn::Go {
+            if core.at(now, ticket) == BucketTurn::Go {
                 assert!(priority == Interactive || !interactive_waits, "a background caller overtook");
                 waiting.retain(|(waiting, _)| *waiting != ticket);
                 granted.push((ticket, priority));
@@ -123,7 +127,7 @@ proptest! {
     fn over_any_window_the_rate_holds_and_nobody_overtakes(
         per_s in 1_u32..100, burst in 1_u32..30, events in events(),
     ) {
-        let mut core = Core::new(per_s, burst);
+        let mut core = BucketCore::new(per_s, burst);
         let (mut now_ms, mut waiting, mut grants) = (0, Vec::new(), Vec::new());
         let mut last = BTreeMap::new();
         for event in events {
@@ -152,7 +156,7 @@ proptest! {
     fn an_interactive_caller_waits_for_those_before_it_and_no_longer_whatever_the_background_does(
         per_s in 5_u32..100, burst in 1_u32..30, ahead in 0_u64..8, flood in 1_usize..50, start_ms in 0_u64..5000,
     ) {
-        let mut core = Core::new(per_s, burst);
+        let mut core = BucketCore::new(per_s, burst);
         let mut waiting: Vec<_> = (0..flood).map(|_| (core.join(Background), Background)).collect();
         settle(&mut core, ms(start_ms), &mut waiting);
         let before: Vec<_> = (0..ahead).map(|_| (core.join(Interactive), Interactive)).collect();

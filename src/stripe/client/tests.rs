@@ -1,11 +1,11 @@
 use super::*;
 use crate::stripe::settings::ApiKey;
 
-fn settings(api_base: &str) -> Settings {
-    Settings::new(ApiKey::new("sk_test_hush"), api_base, "2026-09-30.endive")
+fn settings(api_base: &str) -> StripeSettings {
+    StripeSettings::new(ApiKey::new("sk_test_hush"), api_base, "2026-09-30.endive")
 }
 
-fn fault(settings: Settings) -> String {
+fn fault(settings: StripeSettings) -> String {
     let error = Client::new(settings).unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("hush"), "{shown}");
@@ -48,11 +48,11 @@ fn a_base_that_is_none_is_refused_and_not_shown() {
 #[test]
 fn a_key_or_version_that_cannot_stand_in_a_header_is_refused_and_not_shown() {
     for key in ["", "sk_hush\r\nX-Evil: 1", "sk hush", "sk_hüsh", " sk_hush", "sk_hush\n"] {
-        let settings = Settings::new(ApiKey::new(key), "https://api.stripe.com", "2026-09-30.endive");
+        let settings = StripeSettings::new(ApiKey::new(key), "https://api.stripe.com", "2026-09-30.endive");
         assert!(fault(settings).contains("stripe.api_key"), "{key}");
     }
     for version in ["", "hush\r\n", "hüsh"] {
-        let settings = Settings::new(ApiKey::new("sk_test_1"), "https://api.stripe.com", version);
+        let settings = StripeSettings::new(ApiKey::new("sk_test_1"), "https://api.stripe.com", version);
         assert!(fault(settings).contains("stripe.api_version"), "{version}");
     }
 }
@@ -61,7 +61,7 @@ fn a_key_or_version_that_cannot_stand_in_a_header_is_refused_and_not_shown() {
 fn a_proxy_that_is_none_is_refused_and_not_shown() {
     for url in ["", "hush", "socks5://hush:1080", "http://", "ftp://hush"] {
         let proxy = Some(ProxyUrl(url.to_owned()));
-        assert!(fault(Settings { proxy, ..settings("https://api.stripe.com") }).contains("proxy"), "{url}");
+        assert!(fault(StripeSettings { proxy, ..settings("https://api.stripe.com") }).contains("proxy"), "{url}");
     }
 }
 

@@ -28,7 +28,7 @@ fn every_part_of_stripes_error_is_read() {
     assert_eq!(error.param.as_deref(), Some("payment_method"));
     assert_eq!(error.message.as_deref(), Some("Your card has insufficient funds."));
     assert_eq!(error.payment_intent.as_deref(), Some("pi_1"));
-    assert_eq!((error.verdict(), error.may_have_been_done()), (Verdict::GiveUp, false));
+    assert_eq!((error.verdict(), error.may_have_been_done()), (FailureVerdict::GiveUp, false));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn an_error_of_oauth_is_read_too() {
     let error = read(400, r#"{"error":"invalid_grant","error_description":"No such code"}"#);
     assert_eq!((error.kind.as_deref(), error.code.as_deref()), (None, Some("invalid_grant")));
     assert_eq!(error.message.as_deref(), Some("No such code"));
-    assert_eq!(error.verdict(), Verdict::GiveUp);
+    assert_eq!(error.verdict(), FailureVerdict::GiveUp);
 }
 
 #[test]
@@ -47,16 +47,16 @@ fn a_body_that_is_none_of_stripes_leaves_only_the_status() {
     {
         let error = read(502, body);
         assert_eq!((error.kind.clone(), error.code.clone(), error.message.clone()), (None, None, None), "{body:.40}");
-        assert_eq!(error.verdict(), Verdict::Retry);
+        assert_eq!(error.verdict(), FailureVerdict::Retry);
         assert_eq!(error.to_string(), "Stripe answered with status 502");
         assert!(read(404, body).to_string().ends_with("check stripe.api_base"), "{body:.40}");
     }
-    assert_eq!(StripeApiError::read(500, AnswerHeaders::default(), b"\xff\xfe", "").verdict(), Verdict::Retry);
+    assert_eq!(StripeApiError::read(500, AnswerHeaders::default(), b"\xff\xfe", "").verdict(), FailureVerdict::Retry);
 }
 
 #[test]
 fn the_status_decides_unless_stripe_says_whether_to_retry() {
-    use Verdict::{GiveUp, Retry, Wait};
+    use FailureVerdict::{GiveUp, Retry, Wait};
     // (status, without the header, with true, with false)
     let table = [
         (400, GiveUp, Retry, GiveUp),
@@ -82,7 +82,7 @@ fn the_status_decides_unless_stripe_says_whether_to_retry() {
 fn what_may_have_been_done_is_never_final() {
     for status in 300..600 {
         for error in [plain(status), told(status, true), told(status, false)] {
-            assert!(!(error.may_have_been_done() && error.verdict() == Verdict::GiveUp), "{error}");
+            assert!(!(error.may_have_been_done() && error.verdict() == FailureVerdict::GiveUp), "{error}");
         }
     }
     let in_use = read(409, r#"{"error":{"type":"idempotency_error","code":"idempotency_key_in_use"}}"#);
@@ -91,14 +91,14 @@ fn what_may_have_been_done_is_never_final() {
 
 #[test]
 fn what_is_no_answer_of_stripe_is_asked_again_and_a_strange_answer_is_in_doubt() {
-    assert_eq!((transport(false).verdict(), transport(false).may_have_been_done()), (Verdict::Retry, false));
-    assert_eq!((transport(true).verdict(), transport(true).may_have_been_done()), (Verdict::Retry, true));
+    assert_eq!((transport(false).verdict(), transport(false).may_have_been_done()), (FailureVerdict::Retry, false));
+    assert_eq!((transport(true).verdict(), transport(true).may_have_been_done()), (FailureVerdict::Retry, true));
     let unreadable = StripeError::Unreadable { status: Some(302), reason: "a redirect", request_id: None };
-    assert_eq!((unreadable.verdict(), unreadable.may_have_been_done()), (Verdict::Wait, true));
+    assert_eq!((unreadable.verdict(), unreadable.may_have_been_done()), (FailureVerdict::Wait, true));
     let in_doubt = StripeError::InDoubt { attempts: 3, last: Box::new(plain(429)) };
-    assert_eq!((in_doubt.verdict(), in_doubt.may_have_been_done()), (Verdict::Wait, true));
+    assert_eq!((in_doubt.verdict(), in_doubt.may_have_been_done()), (FailureVerdict::Wait, true));
     assert_eq!(in_doubt.api().map(|error| error.status), Some(429));
-    assert_eq!(StripeError::Unsendable("x").verdict(), Verdict::GiveUp);
+    assert_eq!(StripeError::Unsendable("x").verdict(), FailureVerdict::GiveUp);
 }
 
 #[test]

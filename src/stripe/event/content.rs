@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{EventError, Object, field, lossy, string_in, words};
+use super::{EventError, EventObject, field, lossy, string_in, words};
 
 /// The parts of a stored snapshot event that projecting needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub struct Snapshot {
 
 /// A stored event's body, read.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content {
+pub enum EventContent {
     /// It shows its object.
     Snapshot(Snapshot),
     /// It only names it.
@@ -36,12 +36,12 @@ pub struct Thin {
     /// On whose behalf event and object are asked for; `None`: on our own.
     pub context: Option<String>,
     /// The object; `None` where the event has none.
-    pub related: Option<Related>,
+    pub related: Option<RelatedObject>,
 }
 
 /// The object that a thin event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Related {
+pub struct RelatedObject {
     /// Stripe's id; a thing that an account has once has none.
     pub id: Option<String>,
     /// Its kind, for example `invoice`.
@@ -54,7 +54,7 @@ pub struct Related {
 struct RawSnapshot<'a> {
     object: Option<String>,
     #[serde(borrow)]
-    data: Option<Object<RawSnapshotData<'a>>>,
+    data: Option<EventObject<RawSnapshotData<'a>>>,
     request: Option<Value>,
     #[serde(borrow)]
     context: Option<&'a RawValue>,
@@ -83,7 +83,7 @@ struct RawRelated<'a> {
 ///
 /// # Errors
 /// When it is nested deeper than the parser allows (128 levels), or has a number that cannot be read.
-pub fn content(text: &str) -> Result<Content, EventError> {
+pub fn content(text: &str) -> Result<EventContent, EventError> {
     match read_content(text) {
         Ok(content) => Ok(content),
         Err(error) => match lossy::repaired(text) {
@@ -93,16 +93,16 @@ pub fn content(text: &str) -> Result<Content, EventError> {
     }
 }
 
-fn read_content(text: &str) -> Result<Content, EventError> {
+fn read_content(text: &str) -> Result<EventContent, EventError> {
     let unreadable = |error: serde_json::Error| EventError::Unreadable(words(&error));
-    let Object(raw): Object<RawSnapshot> = serde_json::from_str(text).map_err(unreadable)?;
+    let EventObject(raw): EventObject<RawSnapshot> = serde_json::from_str(text).map_err(unreadable)?;
     if raw.object.as_deref() == Some("v2.core.event") {
-        return Ok(Content::Thin(thin(raw.context, raw.related_object)));
+        return Ok(EventContent::Thin(thin(raw.context, raw.related_object)));
     }
-    let Object(data) = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
+    let EventObject(data) = raw.data.ok_or_else(|| field("data.object", "is missing".to_owned()))?;
     let request = raw.request.as_ref();
     let key = request.and_then(|request| request.get("idempotency_key")).and_then(Value::as_str);
-    Ok(Content::Snapshot(Snapshot {
+    Ok(EventContent::Snapshot(Snapshot {
         object: serde_json::from_str(data.object.get()).map_err(unreadable)?,
         object_text: data.object.get().to_owned(),
         previous_attributes: data.previous_attributes,
@@ -112,8 +112,8 @@ fn read_content(text: &str) -> Result<Content, EventError> {
 
 /// What cannot be read counts as absent.
 fn thin(context: Option<&RawValue>, related: Option<&RawValue>) -> Thin {
-    let related = related.and_then(|raw| serde_json::from_str::<Object<RawRelated>>(raw.get()).ok());
-    let related = related.map(|Object(raw)| Related {
+    let related = related.and_then(|raw| serde_json::from_str::<EventObject<RawRelated>>(raw.get()).ok());
+    let related = related.map(|EventObject(raw)| RelatedObject {
         id: string_in(raw.id),
         kind: string_in(raw.kind),
         url: string_in(raw.url),

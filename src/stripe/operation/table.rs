@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{OperationAnswer, OperationRow, Permission, Repeat, WithoutKey, Writable};
+use super::{KeyRepeat, OperationAnswer, OperationRow, Permission, WithoutKey, Writable};
 use crate::stripe::call::Verb;
 use crate::stripe::object;
 
@@ -70,7 +70,7 @@ operations! {
         word: "customer.create",
         verb: Verb::Post,
         path: "/v1/customers",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("customer"),
         without_key: WithoutKey::Search("/v1/customers"),
         mirrored: true,
@@ -80,7 +80,7 @@ operations! {
         word: "subscription.change_plan",
         verb: Verb::Post,
         path: "/v1/subscriptions/{subject}",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("subscription"),
         without_key: WithoutKey::LookAtSubject("/v1/subscriptions/{subject}", has_price),
         mirrored: true,
@@ -90,7 +90,7 @@ operations! {
         word: "subscription.preview",
         verb: Verb::Post,
         path: "/v1/invoices/create_preview",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Preview("invoice"),
         without_key: WithoutKey::NotDone,
         mirrored: false,
@@ -100,7 +100,7 @@ operations! {
         word: "subscription.cancel",
         verb: Verb::Delete,
         path: "/v1/subscriptions/{subject}",
-        repeat: Repeat::AsItIs,
+        repeat: KeyRepeat::AsItIs,
         answer: OperationAnswer::Object("subscription"),
         without_key: WithoutKey::LookAtSubject("/v1/subscriptions/{subject}", |now, _| has_ended(now)),
         mirrored: true,
@@ -110,7 +110,7 @@ operations! {
         word: "subscription.cancel_at_period_end",
         verb: Verb::Post,
         path: "/v1/subscriptions/{subject}",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("subscription"),
         without_key: WithoutKey::LookAtSubject("/v1/subscriptions/{subject}", |now, _| is_to_end(now)),
         mirrored: true,
@@ -120,7 +120,7 @@ operations! {
         word: "subscription.reactivate",
         verb: Verb::Post,
         path: "/v1/subscriptions/{subject}",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("subscription"),
         without_key: WithoutKey::LookAtSubject("/v1/subscriptions/{subject}", |now, _| !is_to_end(now)),
         mirrored: true,
@@ -131,7 +131,7 @@ operations! {
         word: "subscription.resume",
         verb: Verb::Post,
         path: "/v1/subscriptions/{subject}/resume",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("subscription"),
         without_key: WithoutKey::LookAtSubject("/v1/subscriptions/{subject}", |now, _| {
             !has_ended(now) && status(now) != "paused"
@@ -144,7 +144,7 @@ operations! {
         word: "subscription.resume_collection",
         verb: Verb::Post,
         path: "/v1/subscriptions/{subject}",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("subscription"),
         without_key: WithoutKey::LookAtSubject("/v1/subscriptions/{subject}", |now, _| {
             !has_ended(now) && now["pause_collection"].is_null()
@@ -156,7 +156,7 @@ operations! {
         word: "payment_intent.create",
         verb: Verb::Post,
         path: "/v1/payment_intents",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("payment_intent"),
         without_key: WithoutKey::Search("/v1/payment_intents"),
         mirrored: true,
@@ -166,7 +166,7 @@ operations! {
         word: "payment_intent.confirm",
         verb: Verb::Post,
         path: "/v1/payment_intents/{subject}/confirm",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("payment_intent"),
         without_key: WithoutKey::LookAtSubject("/v1/payment_intents/{subject}", |now, _| {
             matches!(status(now), "succeeded" | "processing" | "requires_capture")
@@ -178,7 +178,7 @@ operations! {
         word: "payment_intent.cancel",
         verb: Verb::Post,
         path: "/v1/payment_intents/{subject}/cancel",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("payment_intent"),
         without_key: WithoutKey::LookAtSubject("/v1/payment_intents/{subject}", |now, _| status(now) == "canceled"),
         mirrored: true,
@@ -189,7 +189,7 @@ operations! {
         word: "refund.create",
         verb: Verb::Post,
         path: "/v1/refunds",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("refund"),
         without_key: WithoutKey::Search("/v1/refunds"),
         mirrored: true,
@@ -199,7 +199,7 @@ operations! {
         word: "checkout_session.create",
         verb: Verb::Post,
         path: "/v1/checkout/sessions",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("checkout.session"),
         without_key: WithoutKey::Search("/v1/checkout/sessions"),
         mirrored: true,
@@ -210,7 +210,7 @@ operations! {
         word: "checkout_session.again",
         verb: Verb::Post,
         path: "",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("checkout.session"),
         without_key: WithoutKey::NotDone,
         mirrored: false,
@@ -220,7 +220,7 @@ operations! {
         word: "checkout_session.expire",
         verb: Verb::Post,
         path: "/v1/checkout/sessions/{subject}/expire",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("checkout.session"),
         without_key: WithoutKey::LookAtSubject("/v1/checkout/sessions/{subject}", |now, _| status(now) == "expired"),
         mirrored: true,
@@ -231,7 +231,7 @@ operations! {
         word: "portal_session.create",
         verb: Verb::Post,
         path: "/v1/billing_portal/sessions",
-        repeat: Repeat::UnderKey,
+        repeat: KeyRepeat::UnderKey,
         answer: OperationAnswer::Object("billing_portal.session"),
         without_key: WithoutKey::NotDone,
         mirrored: false,

@@ -22,7 +22,7 @@ fn every_kind_is_found_by_its_word_and_by_no_other() {
 fn what_is_posted_goes_under_a_key_and_its_path_can_be_called() {
     for kind in OperationKind::ALL.iter().filter(|kind| **kind != OperationKind::CheckoutSessionAgain) {
         let row = kind.row();
-        assert_eq!(row.repeat == Repeat::UnderKey, row.verb == Verb::Post, "{}", row.word);
+        assert_eq!(row.repeat == KeyRepeat::UnderKey, row.verb == Verb::Post, "{}", row.word);
         for path in [Some(kind.path(Some("x_1"))), kind.subject_path(Some("x_1"))].into_iter().flatten() {
             let call = crate::stripe::call::Call {
                 verb: Verb::Get,

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tilld::base::retry::RetryPolicy;
 use tilld::http::request::Method;
-use tilld::notify::Context;
-use tilld::objects::{Event, ProjectionError};
+use tilld::notify::NotifyContext;
+use tilld::objects::{ProjectedEvent, ProjectionError};
 use tilld::store::Tx;
-use tilld::store::inbox::Completion;
+use tilld::store::inbox::EventCompletion;
 
 use super::{bad_parameter, fault, ids, paged};
 use crate::harness::{START_S, Setup, Till};
@@ -17,7 +17,7 @@ pub(super) fn unreadable(id: &str, created: i64) -> Value {
     raw(id, "customer.subscription.updated", created, json!({"object": "subscription", "id": "sub_x", "status": 7}))
 }
 
-fn failing(_: &Tx, _: &Event, _: &Context, _: i64) -> Result<Completion, ProjectionError> {
+fn failing(_: &Tx, _: &ProjectedEvent, _: &NotifyContext, _: i64) -> Result<EventCompletion, ProjectionError> {
     Err(ProjectionError::Panicked("as the test wants it".to_owned()))
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tilld::app::trigger;
-use tilld::base::entitlement::Plan;
+use tilld::base::entitlement::EntitlementPlan;
 use tilld::http::request::Method;
 
 use crate::harness::{DAY_S, START_S, Setup, TOKEN, Till, request};
@@ -133,7 +133,7 @@ fn a_price_of_no_plan_does_not_entitle_and_without_plans_every_price_does() {
     let (_, answer) = after(&set);
     says(&answer, false, "free", "unknown_price");
     assert_eq!(answer["price_id"], "price_other");
-    let mut till = Till::with(Setup { plans: Vec::<Plan>::new(), ..Setup::default() });
+    let mut till = Till::with(Setup { plans: Vec::<EntitlementPlan>::new(), ..Setup::default() });
     till.feed(&[event(CREATED, "alice", START_S, &set)]);
     says(&till.entitlement("alice"), true, "default", "active");
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tilld::base::clock::{Clock, ManualClock};
-use tilld::outward::calls::{Caller, Calls, CallsError, OperationOutcome, OperationRequest};
+use tilld::outward::calls::{CallCaller, Calls, CallsError, OperationOutcome, OperationRequest};
 use tilld::stripe::client::Client;
-use tilld::stripe::form::Form;
+use tilld::stripe::form::FormBody;
 use tilld::stripe::operation::{OperationKind, OperationParameters};
-use tilld::stripe::settings::{ApiKey, Settings};
+use tilld::stripe::settings::{ApiKey, StripeSettings};
 
 use crate::fake_stripe::{FakeStripe, Fault};
 use crate::harness::{Setup, Till};
@@ -29,8 +29,10 @@ fn scene() -> Scene {
     let till = Till::with(Setup { livemode: Some(false), ..Setup::default() });
     let fake = FakeStripe::start();
     till.clock.set(fake.clock().now_ms());
-    let settings =
-        Settings { max_attempts: 1, ..Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive") };
+    let settings = StripeSettings {
+        max_attempts: 1,
+        ..StripeSettings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")
+    };
     let clock = Arc::clone(&till.clock) as Arc<dyn Clock>;
     let client = Client::new(settings).unwrap();
     let calls = Calls::new(till.store.clone(), client, clock, Arc::clone(&till.api.context));
@@ -59,11 +61,12 @@ impl Scene {
             parameters: OperationParameters::default(),
             user_id: None,
             subject: None,
-            caller: Caller::new(Some(key.to_owned()), "the same request"),
+            caller: CallCaller::new(Some(key.to_owned()), "the same request"),
         };
         let form = |key: &str| {
-            let metadata = Form::new().put("user_id", "alice").put("tilld_key", key);
-            let sums = Form::new().put("amount", "1999").put("currency", "usd").put("customer", self.customer.as_str());
+            let metadata = FormBody::new().put("user_id", "alice").put("tilld_key", key);
+            let sums =
+                FormBody::new().put("amount", "1999").put("currency", "usd").put("customer", self.customer.as_str());
             sums.map("metadata", metadata)
         };
         self.calls.perform(&wanted, form)
@@ -249,14 +252,14 @@ impl Scene {
         kind: OperationKind,
         subject: &str,
         parameters: OperationParameters,
-        form: Form,
+        form: FormBody,
     ) -> OperationOutcome {
         let wanted = OperationRequest {
             kind,
             parameters,
             user_id: Some("alice".to_owned()),
             subject: Some(subject.to_owned()),
-            caller: Caller::new(Some("key-1".to_owned()), "the same request"),
+            caller: CallCaller::new(Some("key-1".to_owned()), "the same request"),
         };
         self.calls.perform(&wanted, |_| form).unwrap()
     }
@@ -285,7 +288,7 @@ fn an_expired_session_tells_a_day_later_that_it_is_and_one_that_was_paid_that_it
         let session = scene.fake.add("checkout.session", &json!({"status": "open", "customer": scene.customer}));
         let begin = |scene: &Scene| {
             let none = OperationParameters::default();
-            let outcome = scene.do_to(OperationKind::CheckoutSessionExpire, &session, none, Form::new());
+            let outcome = scene.do_to(OperationKind::CheckoutSessionExpire, &session, none, FormBody::new());
             scene.fake.alter(&session, &json!({"status": then}));
             outcome
         };
@@ -299,7 +302,7 @@ fn an_expired_session_tells_a_day_later_that_it_is_and_one_that_was_paid_that_it
 fn a_subscription_tells_a_day_later_whether_it_was_resumed() {
     let paused = json!({"status": "paused"});
     let uncollected = json!({"status": "active", "pause_collection": {"behavior": "void", "resumes_at": null}});
-    let unchanged = || Form::new().map("billing_cycle_anchor", Form::new().put("type", "unchanged"));
+    let unchanged = || FormBody::new().map("billing_cycle_anchor", FormBody::new().put("type", "unchanged"));
     for (state, under, fault, expected) in [
         (&paused, "/resume", Fault::ActThenReset, "done"),
         (&paused, "/resume", Fault::ResetBefore, "not_done"),
@@ -312,7 +315,7 @@ fn a_subscription_tells_a_day_later_whether_it_was_resumed() {
         let pattern = format!("POST /v1/subscriptions/*{under}");
         let begin = |scene: &Scene| {
             let (kind, form) = if under.is_empty() {
-                (OperationKind::SubscriptionResumeCollection, Form::new().unset("pause_collection"))
+                (OperationKind::SubscriptionResumeCollection, FormBody::new().unset("pause_collection"))
             } else {
                 (OperationKind::SubscriptionResume, unchanged())
             };
@@ -336,8 +339,8 @@ fn a_change_that_waits_for_its_payment_is_known_a_day_later_to_have_been_made() 
     let made = [&made["id"], &made["items"]["data"][0]["id"]].map(|id| id.as_str().unwrap().to_owned());
     scene.fake.use_card(&made[0], "pm_card_visa_chargeDeclined");
     let begin = |scene: &Scene| {
-        let item = Form::new().put("id", made[1].as_str()).put("price", "price_team").put("quantity", 1);
-        let form = Form::new().list("items", [item]).put("proration_behavior", "always_invoice");
+        let item = FormBody::new().put("id", made[1].as_str()).put("price", "price_team").put("quantity", 1);
+        let form = FormBody::new().list("items", [item]).put("proration_behavior", "always_invoice");
         let form = form.put("payment_behavior", "pending_if_incomplete");
         let wanted = OperationParameters::of_price("price_team");
         scene.do_to(OperationKind::SubscriptionChangePlan, &made[0], wanted, form)

@@ -12,9 +12,9 @@ use tilld::base::thread::{Pulse, stopper};
 use tilld::objects::kinds;
 use tilld::objects::user;
 use tilld::outward::calls::{Calls, UserCustomer};
-use tilld::outward::sync::{Means, backfill};
+use tilld::outward::sync::{SyncTools, backfill};
 use tilld::stripe::client::Client;
-use tilld::stripe::settings::{ApiKey, Settings};
+use tilld::stripe::settings::{ApiKey, StripeSettings};
 
 use crate::fake_stripe::FakeStripe;
 use crate::harness::Till;
@@ -80,15 +80,15 @@ fn no_call_of_the_application_waits_long_while_five_thousand_objects_are_read() 
     for (kind, count) in [("subscription", 2000), ("invoice", 2000), ("charge", 1000)] {
         fake.seed(kind, count);
     }
-    let client = Client::new(Settings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")).unwrap();
+    let client = Client::new(StripeSettings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive")).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (store, context) = (till.store.clone(), Arc::clone(&till.api.context));
     let calls = Calls::new(store.clone(), client.clone(), Arc::clone(&clock), Arc::clone(&context));
     let (_stopper, stop) = stopper();
-    let means = Means { store, client, clock, context, stop, pulse: Pulse::default() };
+    let means = SyncTools { store, client, clock, context, stop, pulse: Pulse::default() };
     // Not the payment methods: each customer that is made meanwhile would have its own read.
     let types = ["subscriptions", "invoices", "charges"].map(|name| kinds::named(name).unwrap());
-    let order = backfill::Order::of(&types, false);
+    let order = backfill::BackfillOrder::of(&types, false);
     let slowest = std::thread::scope(|scope| {
         #[allow(clippy::disallowed_methods)] // joined by the scope
         let reading = scope.spawn(|| backfill::run(&means, &order, &|_| ()).unwrap());

@@ -7,23 +7,23 @@ fn once(act: Act, call: &Call) -> StripeError {
     once_with(act, call, |settings| settings)
 }
 
-fn once_with(act: Act, call: &Call, change: impl Fn(Settings) -> Settings) -> StripeError {
+fn once_with(act: Act, call: &Call, change: impl Fn(StripeSettings) -> StripeSettings) -> StripeError {
     let server = Server::new(vec![act]);
     let error = single(&change(settings(&server)), call);
     shown(&error);
     error
 }
 
-fn is_lost(error: &StripeError, limit: Option<Limit>, reached: bool) {
+fn is_lost(error: &StripeError, limit: Option<RateLimitKind>, reached: bool) {
     let matches = matches!(error, StripeError::Transport { limit: l, reached: r, .. } if (*l, *r) == (limit, reached));
     assert!(matches, "{error:?}");
-    assert_eq!((error.verdict(), error.may_have_been_done()), (Verdict::Retry, reached));
+    assert_eq!((error.verdict(), error.may_have_been_done()), (FailureVerdict::Retry, reached));
 }
 
 fn is_unreadable(error: &StripeError, status: Option<u16>, reason: &str) {
     assert!(matches!(error, StripeError::Unreadable { status: found, .. } if *found == status), "{error:?}");
     assert!(error.to_string().contains(reason), "{error}");
-    assert_eq!(error.verdict(), Verdict::Wait);
+    assert_eq!(error.verdict(), FailureVerdict::Wait);
 }
 
 #[test]
@@ -57,7 +57,10 @@ fn refusals_are_final_and_tried_once() {
     for status in [400, 401, 402, 403, 404] {
         let server = Server::new(vec![json(status, &[], r#"{"error":{"type":"invalid_request_error"}}"#)]);
         let error = client(&server).call(&POST).unwrap_err();
-        assert_eq!((error.verdict(), error.may_have_been_done(), server.seen().len()), (Verdict::GiveUp, false, 1));
+        assert_eq!(
+            (error.verdict(), error.may_have_been_done(), server.seen().len()),
+            (FailureVerdict::GiveUp, false, 1)
+        );
     }
 }
 
@@ -67,7 +70,7 @@ fn a_server_that_is_not_there_was_not_reached() {
     let api_base = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
     let server = Server::new(vec![]);
-    let client = Client::new(Settings { api_base, ..settings(&server) }).unwrap();
+    let client = Client::new(StripeSettings { api_base, ..settings(&server) }).unwrap();
     for call in [POST, GET, Call { verb: Verb::Delete, ..GET }] {
         let error = client.call(&call).unwrap_err();
         is_lost(&error, None, false);
@@ -97,23 +100,23 @@ fn a_lost_call_that_is_refused_before_the_keys_are_compared_stays_in_doubt() {
     assert!(matches!(error, StripeError::InDoubt { attempts: 2, .. }), "{}", shown(&error));
     assert_eq!(error.api().map(|error| error.status), Some(401));
     let server = Server::new(vec![Act::CarryOutThenReset, json(402, &[("Idempotent-Replayed", "true")], "{}")]);
-    assert_eq!(client(&server).call(&POST).unwrap_err().verdict(), Verdict::GiveUp);
+    assert_eq!(client(&server).call(&POST).unwrap_err().verdict(), FailureVerdict::GiveUp);
 }
 
 #[test]
 fn silence_and_slowness_hit_the_limit_that_is_named() {
     let short = Duration::from_millis(150);
-    let silent = once_with(Act::Silence, &POST, |settings| Settings { read_timeout: short, ..settings });
-    is_lost(&silent, Some(Limit::Read), true);
-    let silent = once_with(Act::Silence, &POST, |settings| Settings { total_timeout: short, ..settings });
-    is_lost(&silent, Some(Limit::Total), true);
-    let slow = |settings| Settings { total_timeout: short, read_timeout: Duration::from_secs(9), ..settings };
-    is_lost(&once_with(Act::Trickle, &POST, slow), Some(Limit::Total), true);
+    let silent = once_with(Act::Silence, &POST, |settings| StripeSettings { read_timeout: short, ..settings });
+    is_lost(&silent, Some(RateLimitKind::Read), true);
+    let silent = once_with(Act::Silence, &POST, |settings| StripeSettings { total_timeout: short, ..settings });
+    is_lost(&silent, Some(RateLimitKind::Total), true);
+    let slow = |settings| StripeSettings { total_timeout: short, read_timeout: Duration::from_secs(9), ..settings };
+    is_lost(&once_with(Act::Trickle, &POST, slow), Some(RateLimitKind::Total), true);
 }
 
 #[test]
 fn an_answer_has_an_end() {
-    let limit = |settings| Settings { max_answer_bytes: 1000, ..settings };
+    let limit = |settings| StripeSettings { max_answer_bytes: 1000, ..settings };
     let longest = format!("\"{}\"", "a".repeat(998));
     let server = Server::new(vec![json(200, &[], &longest)]);
     Client::new(limit(settings(&server))).unwrap().call(&POST).unwrap();
@@ -161,11 +164,11 @@ fn what_is_not_http_is_no_answer() {
 fn https_says_nothing_before_the_other_side_is_known() {
     // One server answers the greeting with plain HTTP, the other waits for a request that never comes.
     let plain = Act::SayUnread(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".to_vec());
-    for (script, limit) in [(vec![plain], None), (vec![], Some(Limit::Connect))] {
+    for (script, limit) in [(vec![plain], None), (vec![], Some(RateLimitKind::Connect))] {
         let server = Server::new(script);
         let api_base = format!("https://{}", server.address());
         let connect_timeout = if limit.is_some() { Duration::from_millis(300) } else { Duration::from_secs(10) };
-        let error = single(&Settings { api_base, connect_timeout, ..settings(&server) }, &POST);
+        let error = single(&StripeSettings { api_base, connect_timeout, ..settings(&server) }, &POST);
         shown(&error);
         // The form was never handed over, so it is certain that nothing was done.
         is_lost(&error, limit, false);
@@ -177,8 +180,8 @@ fn https_says_nothing_before_the_other_side_is_known() {
 fn a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_key() {
     let proxy = Server::new(vec![Act::SayAndClose(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec())]);
     let server = Server::new(vec![]);
-    let settings = Settings { proxy: Some(ProxyUrl(proxy.base())), ..settings(&server) };
-    let https = Settings { api_base: "https://api.stripe.com".to_owned(), ..settings.clone() };
+    let settings = StripeSettings { proxy: Some(ProxyUrl(proxy.base())), ..settings(&server) };
+    let https = StripeSettings { api_base: "https://api.stripe.com".to_owned(), ..settings.clone() };
     let error = single(&https, &POST);
     is_lost(&error, None, false);
     assert!(shown(&error).contains("proxy"), "{error}");
@@ -188,7 +191,7 @@ fn a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_key() {
     // Plain http goes to this machine and needs no proxy.
     Client::new(settings.clone()).unwrap().call(&POST).unwrap();
     assert_eq!((proxy.seen().len(), server.seen().len()), (1, 1));
-    let local = Settings { api_base: format!("https://{}", server.address()), ..settings };
+    let local = StripeSettings { api_base: format!("https://{}", server.address()), ..settings };
     Client::new(local).unwrap().call(&POST).unwrap_err();
     assert_eq!(proxy.seen().len(), 1);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tilld::base::clock::Clock;
-use tilld::jobs::lane::{Books, Lane, judge};
+use tilld::jobs::lane::{DeliveryBooks, DeliveryLane, judge};
 use tilld::notify::endpoints::sign;
 use tilld::notify::resync;
 
@@ -65,7 +65,7 @@ fn a_restored_or_new_file_never_gives_the_id_of_a_change_twice_and_its_sequence_
 fn judged(till: &Till, url: &str) -> Stepper {
     let sender = sender(url);
     let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-    let lane = Lane::new(till.store.clone(), url, Books::Endpoint(endpoint(url)), attempt);
+    let lane = DeliveryLane::new(till.store.clone(), url, DeliveryBooks::Endpoint(endpoint(url)), attempt);
     Stepper::over(till, lane.judged_by(judge::answers()))
 }
 

@@ -2,9 +2,9 @@
 
 use tilld::jobs::lane::DELAYS_S;
 use tilld::notify::attempt::DeliveryOutcome;
-use tilld::notify::endpoints::target::{Allowed, Guard};
-use tilld::notify::endpoints::webhook::{Sender, Signing, Timeouts};
-use tilld::store::outbox::Effect;
+use tilld::notify::endpoints::target::{Allowed, TargetGuard};
+use tilld::notify::endpoints::webhook::{Signing, Timeouts, WebhookSender};
+use tilld::store::outbox::OutboxEffect;
 use tilld::stripe::signature;
 
 use super::receiver::{Receiver, Reply};
@@ -13,9 +13,9 @@ use crate::harness::{START_S, Till};
 
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-fn effect(payload: &str) -> Effect {
+fn effect(payload: &str) -> OutboxEffect {
     let dedupe_key = "webhook:x:test.made:1".to_owned();
-    Effect { id: 1, dedupe_key, user_id: None, payload: payload.to_owned(), attempts: 1, claimed_at_ms: START_MS }
+    OutboxEffect { id: 1, dedupe_key, user_id: None, payload: payload.to_owned(), attempts: 1, claimed_at_ms: START_MS }
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_body_is_sent_byte_for_byte_and_its_signature_fits_and_a_repeat_has_the_sa
 fn while_a_secret_is_replaced_both_verify() {
     let receiver = Receiver::answering(Reply::Status(200));
     let signing = Signing::Standard(vec![key(WHSEC), key(OTHER)]);
-    let sender = Sender::through(Guard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
+    let sender = WebhookSender::through(TargetGuard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
     assert!(matches!(sender.send(&effect("{}"), START_MS), DeliveryOutcome::Done(_)));
     let got = &receiver.got()[0];
     assert!(verifies(WHSEC, got) && verifies(OTHER, got));
@@ -58,7 +58,7 @@ fn what_is_forwarded_is_stripes_own_event_with_stripes_own_signature() {
     let receiver = Receiver::answering(Reply::Status(200));
     let original = "{\n  \"id\": \"evt_1\",  \"type\": \"invoice.paid\"}";
     let signing = Signing::Stripe("whsec_dev".to_owned());
-    let sender = Sender::through(Guard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
+    let sender = WebhookSender::through(TargetGuard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
     let payload = format!("{{\"type\":\"stripe.invoice.paid\",\"timestamp\":\"x\",\"data\":{original}}}");
     assert!(matches!(sender.send(&effect(&payload), START_MS), DeliveryOutcome::Done(_)));
     let got = &receiver.got()[0];

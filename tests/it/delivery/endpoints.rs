@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 use tilld::base::clock::Clock;
 use tilld::jobs::operator::{self, Operator};
-use tilld::jobs::step::Cause;
-use tilld::notify::endpoints::Endpoint;
+use tilld::jobs::step::StepCause;
+use tilld::notify::endpoints::EndpointLane;
 use tilld::store::webhook_endpoints;
 
 use super::receiver::{Receiver, Reply};
@@ -136,7 +136,7 @@ fn another_configuration_enables_an_endpoint_and_the_same_does_not() {
     Stepper::of(&till, &receiver.url()).settle();
     Stepper::of(&till, &receiver.url());
     assert!(is_disabled(&till, &receiver.url()));
-    let other = Endpoint { fingerprint: "another".to_owned(), ..endpoint(&receiver.url()) };
+    let other = EndpointLane { fingerprint: "another".to_owned(), ..endpoint(&receiver.url()) };
     till.store.write(move |tx| other.configure(tx)).unwrap();
     assert!(!is_disabled(&till, &receiver.url()));
 }
@@ -167,7 +167,7 @@ fn a_disabled_endpoint_is_tried_at_once_after_a_clock_was_set_back_and_then_once
     assert!(is_disabled(&till, &url));
     till.clock.set(START_MS);
     assert_eq!(lane.settle(), 0);
-    lane.correct(Cause::SetBack(30 * DAY_S));
+    lane.correct(StepCause::SetBack(30 * DAY_S));
     assert_eq!((lane.settle(), lane.settle()), (1, 0));
     till.clock.advance(DAY_S * 1000);
     assert_eq!(lane.settle(), 1);

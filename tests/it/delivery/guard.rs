@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use tilld::notify::attempt::DeliveryOutcome;
 
-use tilld::notify::endpoints::target::{Allowed, Guard};
-use tilld::notify::endpoints::webhook::{Sender, Signing};
-use tilld::store::outbox::Effect;
+use tilld::notify::endpoints::target::{Allowed, TargetGuard};
+use tilld::notify::endpoints::webhook::{Signing, WebhookSender};
+use tilld::store::outbox::OutboxEffect;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -30,9 +30,9 @@ impl Resolver for Names {
 fn send(url: &str, addresses: &[String], allowed: Allowed) -> DeliveryOutcome {
     let names = Names(addresses.iter().map(|text| text.parse().unwrap()).collect());
     let signing = Signing::Standard(vec![key(WHSEC)]);
-    let sender = Sender::through(Guard::over(names, allowed), (url, signing), IMPATIENT);
+    let sender = WebhookSender::through(TargetGuard::over(names, allowed), (url, signing), IMPATIENT);
     let (dedupe_key, payload) = ("x".to_owned(), "{}".to_owned());
-    sender.send(&Effect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 }, START_MS)
+    sender.send(&OutboxEffect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 }, START_MS)
 }
 
 fn is_refused(outcome: &DeliveryOutcome) -> bool {
@@ -61,9 +61,9 @@ fn an_address_in_the_url_is_looked_at_too_in_every_spelling() {
     let port = receiver.url().rsplit(':').next().unwrap().to_owned();
     for host in ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
         let url = format!("http://{host}:{port}");
-        let sender = Sender::new(&url, Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
+        let sender = WebhookSender::new(&url, Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
         let (dedupe_key, payload) = ("x".to_owned(), "{}".to_owned());
-        let effect = Effect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 };
+        let effect = OutboxEffect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 };
         let outcome = sender.send(&effect, START_MS);
         assert!(matches!(outcome, DeliveryOutcome::TryAgain { .. }), "{host}: {outcome:?}");
     }
@@ -74,10 +74,10 @@ fn an_address_in_the_url_is_looked_at_too_in_every_spelling() {
 fn a_refused_endpoint_keeps_its_events() {
     let till = Till::new();
     let id = put(&till.store, "https://10.0.0.1/hook", None, 1);
-    let sender = Sender::new("https://10.0.0.1/hook", Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
+    let sender = WebhookSender::new("https://10.0.0.1/hook", Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
     let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-    let books = tilld::jobs::lane::Books::Endpoint(super::endpoint("https://10.0.0.1/hook"));
-    let lane = tilld::jobs::lane::Lane::new(till.store.clone(), "https://10.0.0.1/hook", books, attempt);
+    let books = tilld::jobs::lane::DeliveryBooks::Endpoint(super::endpoint("https://10.0.0.1/hook"));
+    let lane = tilld::jobs::lane::DeliveryLane::new(till.store.clone(), "https://10.0.0.1/hook", books, attempt);
     assert_eq!(super::Stepper::over(&till, lane).settle(), 1);
     assert_eq!(super::state(&till, id).0, "pending");
     let why = till.value("SELECT last_error FROM outbox");

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use rusqlite::Connection;
-use tilld::jobs::lane::{Books, Lane};
+use tilld::jobs::lane::{DeliveryBooks, DeliveryLane};
 use tilld::notify::notices::HOLD_MS;
 use tilld::store::engine::schema;
-use tilld::store::outbox::Effect;
+use tilld::store::outbox::OutboxEffect;
 use tilld::store::outbox::deliveries;
 
 use super::{START_MS, Stepper};
@@ -27,12 +27,12 @@ fn a_notice_knows_whether_its_mail_was_sent_refused_or_waits() {
     for user in ["alice", "bob", "carol"] {
         till.feed(&[crate::samples::event("customer.created", user, START_S, &[]), failed(user, START_S, 1)]);
     }
-    let attempt = Box::new(|effect: &Effect, _| match effect.user_id.as_deref() {
+    let attempt = Box::new(|effect: &OutboxEffect, _| match effect.user_id.as_deref() {
         Some("alice") => DeliveryOutcome::Done(Some("250 ok".to_owned())),
         Some("bob") => DeliveryOutcome::Refused("550 no such mailbox".to_owned()),
         _ => DeliveryOutcome::TryAgain { why: "no connection".to_owned(), after_s: None },
     });
-    let mut lane = Stepper::over(&till, Lane::new(till.store.clone(), MAIL, Books::Mail, attempt));
+    let mut lane = Stepper::over(&till, DeliveryLane::new(till.store.clone(), MAIL, DeliveryBooks::Mail, attempt));
     assert_eq!(lane.settle(), 0, "Stripe may say more about these attempts");
     till.clock.advance(HOLD_MS);
     assert_eq!(lane.settle(), 3);
@@ -75,11 +75,11 @@ fn while_a_mail_cannot_be_recorded_no_other_is_sent_and_none_is_sent_again() {
     fill(&till.connection(), 5);
     let sent = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&sent);
-    let attempt = Box::new(move |effect: &Effect, _| {
+    let attempt = Box::new(move |effect: &OutboxEffect, _| {
         kept.lock().unwrap().push(effect.id);
         DeliveryOutcome::Done(None)
     });
-    let mut lane = Stepper::over(&till, Lane::new(till.store.clone(), MAIL, Books::Mail, attempt));
+    let mut lane = Stepper::over(&till, DeliveryLane::new(till.store.clone(), MAIL, DeliveryBooks::Mail, attempt));
     let refusal = "CREATE TRIGGER refused BEFORE UPDATE ON outbox WHEN NEW.status = 'done'
         BEGIN SELECT raise(ABORT, 'refused'); END";
     till.connection().execute_batch(refusal).unwrap();

@@ -7,9 +7,9 @@ use tilld::notify::attempt::DeliveryOutcome;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tilld::jobs::lane::{Books, DELAYS_S, Lane};
+use tilld::jobs::lane::{DELAYS_S, DeliveryBooks, DeliveryLane};
 use tilld::jobs::operator::{self, Operator};
-use tilld::store::outbox::Effect;
+use tilld::store::outbox::OutboxEffect;
 use tilld::store::outbox::deliveries;
 
 use super::receiver::{Receiver, Reply};
@@ -22,17 +22,17 @@ const URL: &str = "https://app.example.com/hook";
 type Taken = Arc<std::sync::Mutex<Vec<(Option<String>, i64)>>>;
 
 /// A lane whose receiver fails as `fails` says of attempt number and row.
-fn lane(till: &Till, fails: impl Fn(usize, &Effect) -> bool + Send + 'static) -> (Stepper, Taken) {
+fn lane(till: &Till, fails: impl Fn(usize, &OutboxEffect) -> bool + Send + 'static) -> (Stepper, Taken) {
     let (taken, count) = (Taken::default(), AtomicUsize::new(0));
     let kept = Arc::clone(&taken);
-    let attempt = Box::new(move |effect: &Effect, _| {
+    let attempt = Box::new(move |effect: &OutboxEffect, _| {
         if fails(count.fetch_add(1, Ordering::SeqCst), effect) {
             return DeliveryOutcome::TryAgain { why: "answered 500".to_owned(), after_s: None };
         }
         kept.lock().unwrap().push((effect.user_id.clone(), effect.id));
         DeliveryOutcome::Done(None)
     });
-    let lane = Lane::new(till.store.clone(), URL, Books::Endpoint(super::endpoint(URL)), attempt);
+    let lane = DeliveryLane::new(till.store.clone(), URL, DeliveryBooks::Endpoint(super::endpoint(URL)), attempt);
     (Stepper::over(till, lane), taken)
 }
 
@@ -51,9 +51,10 @@ fn whatever_fails_each_users_events_arrive_in_their_order_and_none_is_lost() {
             put(&till.store, URL, names[*user], number);
         }
         // The last attempt of a row succeeds: one that is given up never arrives.
-        let is_last = |effect: &Effect| usize::try_from(effect.attempts).unwrap() > DELAYS_S.len();
-        let fails =
-            move |attempt: usize, effect: &Effect| failures.get(attempt).copied().unwrap_or(false) && !is_last(effect);
+        let is_last = |effect: &OutboxEffect| usize::try_from(effect.attempts).unwrap() > DELAYS_S.len();
+        let fails = move |attempt: usize, effect: &OutboxEffect| {
+            failures.get(attempt).copied().unwrap_or(false) && !is_last(effect)
+        };
         let (mut lane, taken) = lane(&till, fails);
         while ids(&taken).len() < users.len() {
             lane.settle();
@@ -100,7 +101,7 @@ fn one_user_with_many_events_behind_a_failure_is_no_burden_to_a_claim() {
             for number in 0..3000 {
                 let key = format!("webhook:{URL}:x:{number}");
                 let new = tilld::store::outbox::NewEffect {
-                    kind: tilld::store::outbox::Kind::Webhook,
+                    kind: tilld::store::outbox::OutboxKind::Webhook,
                     dedupe_key: &key,
                     user_id: Some("alice"),
                     target: Some(URL),
@@ -155,7 +156,7 @@ fn a_clock_that_is_set_back_keeps_nothing_waiting() {
     let new = put(&till.store, URL, None, 2);
     assert_eq!(state(&till, id).0, "done");
     till.clock.advance(-3 * 86_400 * 1000);
-    lane.correct(tilld::jobs::step::Cause::SetBack(3 * 86_400));
+    lane.correct(tilld::jobs::step::StepCause::SetBack(3 * 86_400));
     assert_eq!(lane.settle(), 1);
     assert_eq!(state(&till, new).0, "done");
 }

@@ -1,13 +1,13 @@
 //! Events for the application and notices that hang on no failure case: each once, whatever comes again.
 
 use serde_json::{Value, json};
-use tilld::jobs::rebuild::{self, Task};
-use tilld::notify::Context;
-use tilld::objects::read::Absorbed;
-use tilld::objects::{Event, ProjectionError};
+use tilld::jobs::rebuild::{self, RebuildTask};
+use tilld::notify::NotifyContext;
+use tilld::objects::read::ReadingOutcome;
+use tilld::objects::{ProjectedEvent, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox;
-use tilld::store::inbox::Completion;
+use tilld::store::inbox::EventCompletion;
 
 use super::{APP, CREATED, UPDATED, at, beginning, failed, mails, past_due, reasons, rows, told, told_till};
 use crate::harness::{DAY_S, START_S, Setup, Till, notify};
@@ -74,8 +74,8 @@ fn a_first_copy_from_the_api_tells_one_change_per_user_and_forwards_nothing() {
     let till = Till::with(Setup { notify: notify(&[(APP, &["*"])]), ..Setup::default() });
     for user in ["alice", "bob"] {
         let object = event(CREATED, user, START_S, &[])["data"]["object"].clone();
-        assert_eq!(read_now(&till, &object, START_S), Absorbed::Taken);
-        assert_eq!(read_now(&till, &object, START_S + 1), Absorbed::Taken);
+        assert_eq!(read_now(&till, &object, START_S), ReadingOutcome::Taken);
+        assert_eq!(read_now(&till, &object, START_S + 1), ReadingOutcome::Taken);
     }
     let types = rows(&till, "SELECT json_extract(payload, '$.type') FROM outbox ORDER BY id");
     let expected = ["entitlement.changed", "subscription.changed", "entitlement.changed", "subscription.changed"];
@@ -196,7 +196,7 @@ fn an_invoice_is_told_to_the_customer_only_where_that_is_wanted() {
     }
 }
 
-fn impossible(_: &Tx, _: &Event, _: &Context, _: i64) -> Result<Completion, ProjectionError> {
+fn impossible(_: &Tx, _: &ProjectedEvent, _: &NotifyContext, _: i64) -> Result<EventCompletion, ProjectionError> {
     Err(ProjectionError::Panicked("on purpose".to_owned()))
 }
 
@@ -267,7 +267,7 @@ fn an_upgrade_by_rebuilding_tells_no_change_that_is_none_and_mails_nobody() {
     let (before, answers) = (written(&till), till.dump());
     let (context, old, new) = (till.context.clone(), till.close(), tempfile::tempdir().unwrap());
     let (from, into) = (old.path().join("tilld.db"), new.path().join("tilld.db"));
-    let task = Task { from: &from, into: &into, context: &context, now_ms: START_S * 1000 };
+    let task = RebuildTask { from: &from, into: &into, context: &context, now_ms: START_S * 1000 };
     assert_eq!(rebuild::rebuild(task, &|_, _| ()).unwrap().changed, 0);
     let mut till = Till::in_dir(new, Setup { notify: super::wishes(), ..Setup::default() });
     at(&mut till, START_S);

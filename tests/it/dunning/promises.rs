@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use serde_json::{Value, json};
-use tilld::jobs::lane::{Books, Lane};
-use tilld::notify::mail::{Mailer, Security, Server, Settings};
-use tilld::store::outbox::Effect;
+use tilld::jobs::lane::{DeliveryBooks, DeliveryLane};
+use tilld::notify::mail::{MailSettings, Mailer, SmtpSecurity, SmtpServer};
+use tilld::store::outbox::OutboxEffect;
 
 use super::{CREATED, DELETED, FAILED, UPDATED, active, at, beginning, failed, paid, past_due, record, rows, told};
 use super::{told_till, wishes};
@@ -20,12 +20,12 @@ const DAY: i64 = DAY_S;
 fn mail_lane(till: &Till) -> (Stepper, Arc<Mutex<Vec<String>>>) {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&sent);
-    let attempt = Box::new(move |effect: &Effect, _| {
+    let attempt = Box::new(move |effect: &OutboxEffect, _| {
         let payload: Value = serde_json::from_str(&effect.payload).unwrap();
         kept.lock().unwrap().push(payload["notice"].as_str().unwrap().to_owned());
         DeliveryOutcome::Done(None)
     });
-    let lane = Lane::new(till.store.clone(), MAIL, Books::Mail, attempt);
+    let lane = DeliveryLane::new(till.store.clone(), MAIL, DeliveryBooks::Mail, attempt);
     (Stepper::over(till, lane.judged_by(tilld::app::daemon::mail_judge((*till.context).clone()))), sent)
 }
 
@@ -43,16 +43,16 @@ fn text(till: &Till, notice: &str) -> String {
         "SELECT payload FROM outbox WHERE json_extract(payload, '$.notice') = '{notice}' ORDER BY id DESC LIMIT 1"
     );
     let payload: Value = serde_json::from_str(till.value(&sql).as_str().unwrap()).unwrap();
-    let server = Server {
+    let server = SmtpServer {
         host: "127.0.0.1".to_owned(),
         port: 25,
-        security: Security::None,
+        security: SmtpSecurity::None,
         login: None,
         ca_file: None,
         timeout: std::time::Duration::from_secs(1),
     };
     let from = "Shop <billing@shop.example>".to_owned();
-    let settings = Settings { from, reply_to: None, product: None, templates: None, server };
+    let settings = MailSettings { from, reply_to: None, product: None, templates: None, server };
     let mail = Mailer::new(settings).unwrap().render(&payload).unwrap();
     format!("{}\n{}", mail.subject, mail.text)
 }
@@ -374,17 +374,17 @@ fn no_sentence_ends_twice() {
     till.feed(&[failed("alice", START_S, 1), past_due("alice", START_S)]);
     let payload: Value =
         serde_json::from_str(till.value("SELECT payload FROM outbox WHERE kind = 'mail'").as_str().unwrap()).unwrap();
-    let server = Server {
+    let server = SmtpServer {
         host: "127.0.0.1".to_owned(),
         port: 25,
-        security: Security::None,
+        security: SmtpSecurity::None,
         login: None,
         ca_file: None,
         timeout: std::time::Duration::from_secs(1),
     };
     let product = Some("Example Inc.".to_owned());
     let from = "Shop <billing@shop.example>".to_owned();
-    let settings = Settings { from, reply_to: None, product, templates: None, server };
+    let settings = MailSettings { from, reply_to: None, product, templates: None, server };
     let mail = Mailer::new(settings).unwrap().render(&payload).unwrap();
     assert!(mail.text.contains("Example Inc. It was sent") && !mail.text.contains(".."), "{}", mail.text);
 }

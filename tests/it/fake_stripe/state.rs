@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use tilld::app::trigger::{ApiVersion, Envelope, envelope, render};
+use tilld::app::trigger::{ApiVersion, SampleEnvelope, envelope, render};
 use tilld::base::clock::{Clock, ManualClock};
 
 use super::fault::{Fault, Faults};
@@ -153,7 +153,7 @@ impl State {
         let in_version = |version: ApiVersion, pending: usize| {
             let mut shown = render(object.clone(), version);
             view::cut(&mut shown);
-            let of = Envelope {
+            let of = SampleEnvelope {
                 id: &id,
                 event_type,
                 created_s,

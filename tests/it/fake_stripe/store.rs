@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use tilld::app::trigger::{self, ApiVersion, Envelope, Spec};
+use tilld::app::trigger::{self, ApiVersion, SampleEnvelope, Spec};
 
 /// Kind, path of its list, start of its ids, event that tells of a new one (`-`: none).
 pub const KINDS: &[(&str, &str, &str, &str)] = &[
@@ -184,7 +184,7 @@ impl Objects {
         let mut customer = self.template("customer");
         customer["id"] = json!(seeded_id("customer", place));
         customer["created"] = json!(created);
-        let of = Envelope {
+        let of = SampleEnvelope {
             id: "",
             event_type: "customer.created",
             created_s: created,

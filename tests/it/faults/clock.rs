@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use tilld::base::clock::Clock;
 use tilld::base::thread::{Pulse, stopper};
 use tilld::jobs::retrier::Retrier;
-use tilld::jobs::step::{Job, Loop, Surroundings};
+use tilld::jobs::step::{LoopContext, StepJob, StepLoop};
 use tilld::jobs::tick::Tick;
-use tilld::notify::Context;
+use tilld::notify::NotifyContext;
 use tilld::notify::project;
-use tilld::objects::{Event, ProjectionError};
+use tilld::objects::{ProjectedEvent, ProjectionError};
 use tilld::store::Tx;
-use tilld::store::inbox::Completion;
+use tilld::store::inbox::EventCompletion;
 use tilld::stripe::signature;
 
 use super::event;
@@ -23,7 +23,12 @@ use crate::harness::{DAY_S, SECRET, START_S, Setup, Till, notify};
 const HOUR_MS: i64 = 3_600_000;
 const STUBBORN: &str = "evt_stubborn";
 
-fn failing(tx: &Tx, event: &Event, context: &Context, now_ms: i64) -> Result<Completion, ProjectionError> {
+fn failing(
+    tx: &Tx,
+    event: &ProjectedEvent,
+    context: &NotifyContext,
+    now_ms: i64,
+) -> Result<EventCompletion, ProjectionError> {
     assert_ne!(event.id, STUBBORN, "on purpose");
     project(tx, event, context, now_ms)
 }
@@ -80,7 +85,7 @@ fn due_ms(till: &Till) -> i64 {
 }
 
 /// What the retry thread does in one turn: how many retries it releases.
-fn turn(till: &Till, retrier: &mut Loop<Retrier>) -> i64 {
+fn turn(till: &Till, retrier: &mut StepLoop<Retrier>) -> i64 {
     let queued = || till.value("SELECT count(*) FROM webhook_retry_queue").as_i64().unwrap();
     let before = queued();
     till.turn(retrier).unwrap();
@@ -88,8 +93,8 @@ fn turn(till: &Till, retrier: &mut Loop<Retrier>) -> i64 {
 }
 
 /// A retry thread that begins.
-fn retrier(till: &Till) -> Loop<Retrier> {
-    Loop::new(Retrier::new(till.store.clone(), bounded(1).0, Setup::default().retry))
+fn retrier(till: &Till) -> StepLoop<Retrier> {
+    StepLoop::new(Retrier::new(till.store.clone(), bounded(1).0, Setup::default().retry))
 }
 
 #[test]
@@ -151,12 +156,12 @@ fn with_a_payer_who_cancels() -> Till {
 }
 
 /// A turn of a thread's loop at a time by our clock, and by the other one.
-fn look<J: Job>(till: &Till, turning: &mut Loop<J>, now_ms: i64, at: Instant)
+fn look<J: StepJob>(till: &Till, turning: &mut StepLoop<J>, now_ms: i64, at: Instant)
 where
     J::Error: std::fmt::Debug,
 {
     let (pulse, (_stopper, stop)) = (Pulse::default(), stopper());
-    let around = Surroundings { stop: &stop, clock: &*till.clock, pulse: &pulse };
+    let around = LoopContext { stop: &stop, clock: &*till.clock, pulse: &pulse };
     turning.ring();
     turning.turn(now_ms, at, &around).unwrap();
 }
@@ -172,7 +177,7 @@ fn a_clock_that_was_ahead_for_half_a_minute_tells_nothing() {
     let till = with_a_payer_who_cancels();
     let (before, start) = (told(&till), Instant::now());
     let now_ms = till.clock.now_ms();
-    let mut tick = Loop::new(Tick::new(till.store.clone(), Arc::clone(&till.context)));
+    let mut tick = StepLoop::new(Tick::new(till.store.clone(), Arc::clone(&till.context)));
     look(&till, &mut tick, now_ms, start);
     for seconds in [5_u64, 30] {
         let ahead_ms = now_ms + 400 * DAY_S * 1000 + i64::try_from(seconds).unwrap() * 1000;
@@ -188,7 +193,7 @@ fn what_was_computed_while_the_clock_was_ahead_is_computed_anew_when_it_is_set_b
     for restarted in [false, true] {
         let till = with_a_payer_who_cancels();
         let start = Instant::now();
-        let mut tick = Loop::new(Tick::new(till.store.clone(), Arc::clone(&till.context)));
+        let mut tick = StepLoop::new(Tick::new(till.store.clone(), Arc::clone(&till.context)));
         let now_ms = till.clock.now_ms();
         if !restarted {
             look(&till, &mut tick, now_ms, start);
@@ -213,8 +218,13 @@ fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
         sent.send(()).unwrap();
         tilld::notify::attempt::DeliveryOutcome::Done(None)
     });
-    let lane = tilld::jobs::lane::Lane::new(till.store.clone(), APPLICATION, tilld::jobs::lane::Books::None, attempt);
-    let (mut lane, now_ms, start) = (Loop::new(lane), till.clock.now_ms(), Instant::now());
+    let lane = tilld::jobs::lane::DeliveryLane::new(
+        till.store.clone(),
+        APPLICATION,
+        tilld::jobs::lane::DeliveryBooks::None,
+        attempt,
+    );
+    let (mut lane, now_ms, start) = (StepLoop::new(lane), till.clock.now_ms(), Instant::now());
     // Whether a delivery that is due is made.
     let mut may = |moved_ms: i64, seconds: u64| {
         let passed_ms = i64::try_from(seconds).unwrap() * 1000;

@@ -7,10 +7,10 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 use tilld::http::request::Method;
-use tilld::notify::Context;
-use tilld::objects::{Event, ProjectionError};
+use tilld::notify::NotifyContext;
+use tilld::objects::{ProjectedEvent, ProjectionError};
 use tilld::store::engine::schema;
-use tilld::store::inbox::Completion;
+use tilld::store::inbox::EventCompletion;
 use tilld::store::{StoreError, Tx};
 
 use super::{body, event, eventually, refused, serve};
@@ -184,7 +184,7 @@ fn damage_met_while_running_stops_writing_blames_no_event_and_loses_none() {
 
 #[test]
 fn an_event_that_meets_damage_is_neither_failed_nor_given_up() {
-    fn damaged(_: &Tx, _: &Event, _: &Context, _: i64) -> Result<Completion, ProjectionError> {
+    fn damaged(_: &Tx, _: &ProjectedEvent, _: &NotifyContext, _: i64) -> Result<EventCompletion, ProjectionError> {
         Err(StoreError::Damaged("database disk image is malformed".to_owned()).into())
     }
     let mut till = Till::with(Setup { project: Some(damaged), ..Setup::default() });

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tilld::base::verdict::Verdict;
-use tilld::notify::mail::{MailError, Mailer, Security, Sent};
+use tilld::base::verdict::FailureVerdict;
+use tilld::notify::mail::{MailError, MailSent, Mailer, SmtpSecurity};
 
 use super::{SEED, failed, settings};
 
@@ -80,9 +80,9 @@ fn converse(stream: impl Read + Write, greets: bool) -> Vec<String> {
     }
 }
 
-fn serve(mut stream: TcpStream, security: Security) -> Vec<String> {
+fn serve(mut stream: TcpStream, security: SmtpSecurity) -> Vec<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    if security == Security::StartTls {
+    if security == SmtpSecurity::StartTls {
         stream.write_all(b"220 test\r\n").unwrap();
         let mut plain = BufReader::new(stream.try_clone().unwrap());
         let mut line = String::new();
@@ -93,11 +93,11 @@ fn serve(mut stream: TcpStream, security: Security) -> Vec<String> {
         stream.write_all(b"220 go on\r\n").unwrap();
     }
     let tls = StreamOwned::new(ServerConnection::new(config()).unwrap(), stream);
-    converse(tls, security == Security::Tls)
+    converse(tls, security == SmtpSecurity::Tls)
 }
 
 /// Sends a mail, with or without our authority; what came of it, and what the server heard under TLS.
-fn sent(security: Security, trusted: bool) -> (Result<Sent, MailError>, Vec<String>) {
+fn sent(security: SmtpSecurity, trusted: bool) -> (Result<MailSent, MailError>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, AUTHORITY).unwrap();
@@ -115,7 +115,7 @@ fn sent(security: Security, trusted: bool) -> (Result<Sent, MailError>, Vec<Stri
 
 #[test]
 fn a_mail_goes_under_tls_from_the_first_byte_and_by_starttls() {
-    for security in [Security::Tls, Security::StartTls] {
+    for security in [SmtpSecurity::Tls, SmtpSecurity::StartTls] {
         let (outcome, heard) = sent(security, true);
         assert_eq!(outcome.unwrap().answer, "taken", "{security:?}");
         assert!(heard[0].starts_with("EHLO"), "{security:?}: {heard:?}");
@@ -126,10 +126,10 @@ fn a_mail_goes_under_tls_from_the_first_byte_and_by_starttls() {
 
 #[test]
 fn a_certificate_of_an_authority_that_nobody_knows_gets_nothing() {
-    for security in [Security::Tls, Security::StartTls] {
+    for security in [SmtpSecurity::Tls, SmtpSecurity::StartTls] {
         let (outcome, heard) = sent(security, false);
         let error = outcome.unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Retry, "{security:?}");
+        assert_eq!(error.verdict(), FailureVerdict::Retry, "{security:?}");
         assert!(error.to_string().contains("no secure connection"), "{security:?}: {error}");
         assert!(heard.is_empty(), "{security:?}: {heard:?}");
     }

@@ -464,9 +464,9 @@ impl Program for Till {
     fn link(&self, user: &str, subscription: &str) {
         let (user, id, context, now_ms) =
             (user.to_owned(), subscription.to_owned(), std::sync::Arc::clone(&self.context), self.clock.now_s() * 1000);
-        use tilld::objects::links::{Kind, Said, link};
+        use tilld::objects::links::{LinkTarget, SaidLink, link};
         let said = move |tx: &tilld::store::Tx| {
-            let said = Said { kind: Kind::Subscription, id: &id, user_id: &user, actor: "cli" };
+            let said = SaidLink { kind: LinkTarget::Subscription, id: &id, user_id: &user, actor: "cli" };
             tilld::notify::acting(tx, &context, now_ms, |basis| link(tx, said, false, basis))
         };
         self.store.write(said).unwrap();

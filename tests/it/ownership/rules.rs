@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
-use tilld::base::ownership::{Reference, Rules};
+use tilld::base::ownership::{LinkRules, Reference};
 use tilld::http::request::Method;
 use tilld::jobs::relink;
 
@@ -11,7 +11,7 @@ use crate::harness::{DAY_S, START_S, Setup, Till, notify};
 
 fn setup(keys: &[&str], reference: Reference) -> Setup {
     let metadata_keys = keys.iter().map(|key| (*key).to_owned()).collect();
-    Setup { link: Rules { metadata_keys, reference }, ..Setup::default() }
+    Setup { link: LinkRules { metadata_keys, reference }, ..Setup::default() }
 }
 
 fn started(dir: tempfile::TempDir, setup: Setup) -> Till {

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use super::super::table;
-use super::{Line, fail, ok, warn};
+use super::{CheckLine, fail, ok, warn};
 use crate::app::config::Config;
 use crate::notify::endpoints::origin;
 use crate::objects::subscription;
 use crate::store::engine::damage;
 use crate::store::inbox::{self, Health};
 use crate::store::outbox::rows;
-use crate::store::{Reader, StoreError, sync_runs, webhook_endpoints};
+use crate::store::{StoreError, StoreReader, sync_runs, webhook_endpoints};
 
 /// An event that waits longer than this, in seconds, says that nobody works on it.
 const STUCK_AFTER_S: i64 = 60;
@@ -20,7 +20,7 @@ const LONG_LOG_BYTES: u64 = 64 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 
 /// What is read of the database.
-pub(super) struct Burning {
+pub(super) struct UrgentFindings {
     health: Health,
     failed: Vec<(String, i64)>,
     disabled: Vec<(String, Option<String>)>,
@@ -28,11 +28,11 @@ pub(super) struct Burning {
     strange_prices: Vec<String>,
 }
 
-pub(super) fn read(reader: &Reader, config: &Config) -> Result<Burning, StoreError> {
+pub(super) fn read(reader: &StoreReader, config: &Config) -> Result<UrgentFindings, StoreError> {
     let known: Vec<&str> = config.policy.plans.iter().flat_map(|plan| &plan.price_ids).map(String::as_str).collect();
     let mut strange_prices = subscription::list_running_prices(reader)?;
     strange_prices.retain(|price| !config.policy.plans.is_empty() && !known.contains(&price.as_str()));
-    Ok(Burning {
+    Ok(UrgentFindings {
         health: inbox::health(reader)?,
         failed: rows::count_failed(reader)?,
         disabled: webhook_endpoints::list_disabled(reader)?,
@@ -41,14 +41,14 @@ pub(super) fn read(reader: &Reader, config: &Config) -> Result<Burning, StoreErr
     })
 }
 
-impl Burning {
+impl UrgentFindings {
     /// When the newest event came, unix seconds.
     pub(super) fn last_event_s(&self) -> Option<i64> {
         let newest = self.health.last_event_ms.max(self.health.last_asked_ms);
         newest.map(|ms| ms.div_euclid(1000))
     }
 
-    pub(super) fn lines(&self, config: &Config, now_s: i64) -> Vec<Line> {
+    pub(super) fn lines(&self, config: &Config, now_s: i64) -> Vec<CheckLine> {
         let mut lines = vec![self.events(now_s), self.dead_letters(), self.outbox()];
         lines.extend(self.endpoints());
         lines.extend(self.prices());
@@ -62,7 +62,7 @@ impl Burning {
         lines
     }
 
-    fn events(&self, now_s: i64) -> Line {
+    fn events(&self, now_s: i64) -> CheckLine {
         let time = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{} UTC", table::time_ms(ms)));
         let health = &self.health;
         let (waiting, retries) = (health.pending, health.pending_retries);
@@ -84,7 +84,7 @@ impl Burning {
         ok("events", said)
     }
 
-    fn dead_letters(&self) -> Line {
+    fn dead_letters(&self) -> CheckLine {
         match self.health.dead_letters {
             0 => ok("dead letters", "none"),
             count => {
@@ -94,7 +94,7 @@ impl Burning {
         }
     }
 
-    fn outbox(&self) -> Line {
+    fn outbox(&self) -> CheckLine {
         if self.failed.is_empty() {
             return ok("outbox", "nothing was given up");
         }
@@ -106,7 +106,7 @@ impl Burning {
         )
     }
 
-    fn endpoints(&self) -> Vec<Line> {
+    fn endpoints(&self) -> Vec<CheckLine> {
         let line = |(url, reason): &(String, Option<String>)| {
             let (url, reason) = (origin(url), reason.as_deref().unwrap_or("no reason is known"));
             fail(
@@ -117,7 +117,7 @@ impl Burning {
         self.disabled.iter().map(line).collect()
     }
 
-    fn prices(&self) -> Option<Line> {
+    fn prices(&self) -> Option<CheckLine> {
         if self.strange_prices.is_empty() {
             return None;
         }
@@ -129,7 +129,7 @@ impl Burning {
     }
 }
 
-fn size(path: &Path) -> Line {
+fn size(path: &Path) -> CheckLine {
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
     let (file, log) = (bytes(path), bytes(&damage::beside(path, "-wal")));
     let said = format!("{} MiB, its log {} MiB", file.div_ceil(MIB), log.div_ceil(MIB));

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::{Line, fail, ok, warn};
+use super::{CheckLine, fail, ok, warn};
 use crate::app::cli::post;
-use crate::app::cli::reach::{self, Reach};
+use crate::app::cli::reach::{self, DaemonReach};
 use crate::app::config::Config;
 use crate::base::address::Address;
 
@@ -13,7 +13,7 @@ const CHECK: &str = "daemon";
 const REFUSED: &str = "refused webhooks";
 
 /// What the private listener says of itself.
-enum Known {
+enum RunningDaemon {
     /// It works on our database.
     Ours(Value),
     /// It works on another, or does not take our token.
@@ -22,24 +22,26 @@ enum Known {
     Unasked(&'static str),
 }
 
-pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<Line> {
+pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<CheckLine> {
     let (public, private) = (&config.listen.public, &config.listen.private);
-    let known = matches!(reach::of(private), Reach::Daemon).then(|| ask(config, database_id));
-    let is_another = matches!(&known, Some(Known::Another(_)));
+    let known = matches!(reach::of(private), DaemonReach::Daemon).then(|| ask(config, database_id));
+    let is_another = matches!(&known, Some(RunningDaemon::Another(_)));
     let mut lines = vec![match reach::of(public) {
-        Reach::Daemon if is_another => {
+        DaemonReach::Daemon if is_another => {
             warn(CHECK, format!("one answers at public {public}, but the one at private {private} is not this one"))
         }
         found => plain("public", public, found),
     }];
     match known {
         None => lines.push(plain("private", private, reach::of(private))),
-        Some(Known::Ours(status)) => {
+        Some(RunningDaemon::Ours(status)) => {
             lines.push(ok(CHECK, format!("answers at private {private}, with this database")));
             lines.extend(refused(&status));
         }
-        Some(Known::Another(why)) => lines.push(fail(CHECK, format!("another one is at private {private}: {why}"))),
-        Some(Known::Unasked(why)) => {
+        Some(RunningDaemon::Another(why)) => {
+            lines.push(fail(CHECK, format!("another one is at private {private}: {why}")))
+        }
+        Some(RunningDaemon::Unasked(why)) => {
             lines.push(warn(
                 CHECK,
                 format!("one answers at private {private}; whether it has this database is not known: {why}"),
@@ -49,39 +51,41 @@ pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<Line> {
     lines
 }
 
-fn ask(config: &Config, database_id: Option<&str>) -> Known {
+fn ask(config: &Config, database_id: Option<&str>) -> RunningDaemon {
     let Some(token) = config.tokens.api.as_ref().or(config.tokens.admin.as_ref()) else {
-        return Known::Unasked("there is no token to ask with");
+        return RunningDaemon::Unasked("there is no token to ask with");
     };
     let authorization = format!("Bearer {}", token.expose());
     let url = reach::url(&config.listen.private, "/api/v1/status");
     let Ok(answer) = post::send("GET", &url, &[("Authorization", &authorization)], &[]) else {
-        return Known::Unasked("it did not answer");
+        return RunningDaemon::Unasked("it did not answer");
     };
     if answer.status == 401 {
-        return Known::Another("it does not take the token of this configuration".to_owned());
+        return RunningDaemon::Another("it does not take the token of this configuration".to_owned());
     }
     let status: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     match (status["database_id"].as_str(), database_id) {
-        (Some(theirs), Some(ours)) if theirs == ours => Known::Ours(status),
-        (Some(_), _) => Known::Another("it works on another database".to_owned()),
-        (None, _) => Known::Unasked("it does not tell which database it has; restart it with this version"),
+        (Some(theirs), Some(ours)) if theirs == ours => RunningDaemon::Ours(status),
+        (Some(_), _) => RunningDaemon::Another("it works on another database".to_owned()),
+        (None, _) => RunningDaemon::Unasked("it does not tell which database it has; restart it with this version"),
     }
 }
 
-fn plain(name: &str, address: &Address, found: Reach) -> Line {
+fn plain(name: &str, address: &Address, found: DaemonReach) -> CheckLine {
     match found {
-        Reach::Daemon => ok(CHECK, format!("answers at {name} {address}")),
-        Reach::Nobody => warn(CHECK, format!("nobody answers at {name} {address}; start it with `tilld serve`")),
-        Reach::Unknown => ok(CHECK, format!("{name} {address}: the system chooses the port, see the daemon's log")),
-        Reach::Stranger(answer) => {
+        DaemonReach::Daemon => ok(CHECK, format!("answers at {name} {address}")),
+        DaemonReach::Nobody => warn(CHECK, format!("nobody answers at {name} {address}; start it with `tilld serve`")),
+        DaemonReach::Unknown => {
+            ok(CHECK, format!("{name} {address}: the system chooses the port, see the daemon's log"))
+        }
+        DaemonReach::Stranger(answer) => {
             fail(CHECK, format!("something else is at {name} {address} ({answer}); choose another address"))
         }
     }
 }
 
 /// Webhooks that this daemon has refused, by reason.
-fn refused(status: &Value) -> Option<Line> {
+fn refused(status: &Value) -> Option<CheckLine> {
     let counts: Vec<String> =
         status["refused_webhooks"].as_object()?.iter().map(|(code, count)| format!("{code}: {count}")).collect();
     if counts.is_empty() {

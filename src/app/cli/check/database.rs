@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::burning::{self, Burning};
-use super::{Line, fail, ok, outbox, warn};
+use super::burning::{self, UrgentFindings};
+use super::{CheckLine, fail, ok, outbox, warn};
 use crate::app::config::Config;
 use crate::base::entitlement::PausedCollection;
 use crate::base::thread::Threads;
@@ -21,8 +21,8 @@ const PROBE: &str = "check";
 const OTHERS: u32 = 0o007;
 
 /// What was found.
-pub(super) struct Found {
-    pub(super) lines: Vec<Line>,
+pub(super) struct DatabaseFindings {
+    pub(super) lines: Vec<CheckLine>,
     /// When the newest event was received, unix seconds.
     pub(super) last_event_s: Option<i64>,
     /// One of the newest events that is not of the API key's mode.
@@ -31,17 +31,17 @@ pub(super) struct Found {
     pub(super) database_id: Option<String>,
 }
 
-impl Found {
+impl DatabaseFindings {
     /// Nothing is known but what the lines say.
-    fn only(lines: Vec<Line>) -> Self {
+    fn only(lines: Vec<CheckLine>) -> Self {
         Self { lines, last_event_s: None, of_other_mode: None, database_id: None }
     }
 }
 
-pub(super) fn lines(config: &Config, now_s: i64) -> Found {
+pub(super) fn lines(config: &Config, now_s: i64) -> DatabaseFindings {
     let path = config.database.as_path();
     if !path.exists() {
-        return Found::only(vec![missing(path)]);
+        return DatabaseFindings::only(vec![missing(path)]);
     }
     let mut lines = vec![ok("database", path.display().to_string())];
     lines.extend(permissions(path));
@@ -49,7 +49,7 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
     let usable = matches!(version, Ok(CURRENT));
     lines.push(schema_line(version));
     if !usable {
-        return Found::only(lines);
+        return DatabaseFindings::only(lines);
     }
     match opened(path, now_s, config) {
         Ok(state) => {
@@ -61,16 +61,16 @@ pub(super) fn lines(config: &Config, now_s: i64) -> Found {
             lines.extend(state.links);
             lines.extend(state.burning.lines(config, now_s));
             let (of_other_mode, database_id) = (state.of_other_mode, state.database_id);
-            Found { lines, last_event_s: state.burning.last_event_s(), of_other_mode, database_id }
+            DatabaseFindings { lines, last_event_s: state.burning.last_event_s(), of_other_mode, database_id }
         }
         Err(line) => {
             lines.push(line);
-            Found::only(lines)
+            DatabaseFindings::only(lines)
         }
     }
 }
 
-fn missing(path: &Path) -> Line {
+fn missing(path: &Path) -> CheckLine {
     let shown = path.display();
     match path.parent().filter(|folder| !folder.is_dir()) {
         Some(folder) => fail("database", format!("{shown}: there is no folder {}; make it", folder.display())),
@@ -78,7 +78,7 @@ fn missing(path: &Path) -> Line {
     }
 }
 
-fn permissions(path: &Path) -> Option<Line> {
+fn permissions(path: &Path) -> Option<CheckLine> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     let path = path.display();
     (mode & OTHERS != 0).then(|| {
@@ -86,7 +86,7 @@ fn permissions(path: &Path) -> Option<Line> {
     })
 }
 
-fn schema_line(version: Result<u32, OpenError>) -> Line {
+fn schema_line(version: Result<u32, OpenError>) -> CheckLine {
     match version {
         Ok(CURRENT) => ok("schema", CURRENT.to_string()),
         Ok(found) if found < CURRENT => {
@@ -99,19 +99,19 @@ fn schema_line(version: Result<u32, OpenError>) -> Line {
     }
 }
 
-struct State {
-    integrity: Line,
-    rules: Option<Line>,
+struct DatabaseState {
+    integrity: CheckLine,
+    rules: Option<CheckLine>,
     paused: PausedCounts,
-    burning: Burning,
-    links: Vec<Line>,
+    burning: UrgentFindings,
+    links: Vec<CheckLine>,
     of_other_mode: Option<String>,
     newest_version: Option<String>,
     database_id: Option<String>,
 }
 
 /// What projection makes of the log is something else now.
-fn other_rules() -> Line {
+fn other_rules() -> CheckLine {
     warn(
         "rules",
         "the tables were made by other rules than those of this tilld: stop it and run `tilld rebuild`, or \
@@ -120,7 +120,7 @@ fn other_rules() -> Line {
 }
 
 /// Events in shapes that nobody here knows.
-fn api_version(version: &str) -> Option<Line> {
+fn api_version(version: &str) -> Option<CheckLine> {
     let message = format!(
         "events come in {version}, which is newer than this tilld: what moved since is not found; update tilld, or give the \
          webhook endpoint an older version"
@@ -128,7 +128,7 @@ fn api_version(version: &str) -> Option<Line> {
     event::is_newer_than_known(version).then(|| warn("api version", message))
 }
 
-fn opened(path: &Path, now_s: i64, config: &Config) -> Result<State, Line> {
+fn opened(path: &Path, now_s: i64, config: &Config) -> Result<DatabaseState, CheckLine> {
     let (store, writer) =
         Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
     let state = state(&store, now_s, config).map_err(|error| match error {
@@ -141,7 +141,7 @@ fn opened(path: &Path, now_s: i64, config: &Config) -> Result<State, Line> {
 }
 
 /// Who is not asked for money, and what follows from that.
-fn paused(paused: PausedCounts, policy: PausedCollection) -> Line {
+fn paused(paused: PausedCounts, policy: PausedCollection) -> CheckLine {
     let follows = match policy {
         PausedCollection::Keep => "\"keep\": they have access",
         PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which that began",
@@ -158,7 +158,7 @@ fn damaged(path: &Path, said: &str) -> String {
     OpenError::Damaged { path, reason: said.lines().collect::<Vec<_>>().join("; "), backups }.to_string()
 }
 
-fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError> {
+fn state(store: &Store, now_s: i64, config: &Config) -> Result<DatabaseState, StoreError> {
     let faults = store.read(schema::quick_check)?;
     let burning = store.read(|reader| burning::read(reader, config))?;
     let of_other_mode = match config.stripe.mode() {
@@ -175,5 +175,5 @@ fn state(store: &Store, now_s: i64, config: &Config) -> Result<State, StoreError
     let newest_version = store.read(inbox::find_newest_version)?;
     let links = super::owners::lines(store)?;
     let rules = store.read(schema::has_other_rules)?.then(other_rules);
-    Ok(State { integrity, rules, paused, burning, links, of_other_mode, newest_version, database_id })
+    Ok(DatabaseState { integrity, rules, paused, burning, links, of_other_mode, newest_version, database_id })
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{Line, warn};
+use super::{CheckLine, warn};
 use crate::app::config::Config;
 use crate::app::daemon;
 use crate::base::thread::Threads;
 use crate::store::Store;
 
 /// A line per target that nobody serves. Where the database cannot be read, its own check says so.
-pub(super) fn lines(path: &Path, config: &Config) -> Vec<Line> {
+pub(super) fn lines(path: &Path, config: &Config) -> Vec<CheckLine> {
     let Ok((store, writer)) = Store::open(path, &Threads::default()) else { return Vec::new() };
     let waiting = daemon::waiting_for_nobody(&store, config);
     drop(store);

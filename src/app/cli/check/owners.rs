@@ -1,20 +1,20 @@
 //! The check of what links customers and subscriptions to users: who pays twice, what is nobody's, what hangs on a word
 //! that any browser can write.
 
-use super::{Line, ok, warn};
-use crate::objects::owner::{self, Doubtful, Group};
+use super::{CheckLine, ok, warn};
+use crate::objects::owner::{self, Doubtful, DoubtfulGroup};
 use crate::store::{Store, StoreError};
 
-pub(super) fn lines(store: &Store) -> Result<Vec<Line>, StoreError> {
+pub(super) fn lines(store: &Store) -> Result<Vec<CheckLine>, StoreError> {
     Ok(of(&store.read(owner::doubtful)?))
 }
 
-fn of(found: &Doubtful) -> Vec<Line> {
-    let of_group = |group: &Group, words: &str, what_to_do: &str| {
+fn of(found: &Doubtful) -> Vec<CheckLine> {
+    let of_group = |group: &DoubtfulGroup, words: &str, what_to_do: &str| {
         let first = group.first.as_deref()?;
         Some(warn("links", format!("{words}: {} (the first: {first}); {what_to_do}", group.count)))
     };
-    let lines: Vec<Line> = [
+    let lines: Vec<CheckLine> = [
         of_group(
             &found.users_paying_twice,
             "users with two subscriptions that run",
@@ -46,10 +46,10 @@ mod tests {
 
     #[test]
     fn each_doubt_is_one_line_with_the_first_of_them_and_what_to_do() {
-        let group = |count, first: &str| Group { count, first: Some(first.to_owned()) };
+        let group = |count, first: &str| DoubtfulGroup { count, first: Some(first.to_owned()) };
         let found = Doubtful {
             users_paying_twice: group(2, "ann"),
-            contested_customers: Group::default(),
+            contested_customers: DoubtfulGroup::default(),
             by_reference: group(1, "sub_1"),
         };
         let lines: Vec<String> = of(&found).into_iter().map(|line| line.message).collect();

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Line, fail, ok, warn};
+use super::{CheckLine, fail, ok, warn};
 use crate::app::config::Config;
 use crate::base::clock::{Clock, SystemClock};
-use crate::stripe::call::{Answer, Call, Priority, Verb};
+use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
-use crate::stripe::settings::{Mode, Settings};
+use crate::stripe::settings::{Mode, StripeSettings};
 
 /// Of one call, so that a person who waits is told soon.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -29,14 +29,14 @@ const KEY: &str = "stripe key";
 const KEYS_PAGE: &str = "https://dashboard.stripe.com/apikeys";
 
 /// What is asked, and what the answers told beside themselves.
-struct Asking {
+struct StripeCheck {
     client: Client,
     /// By how much our clock is ahead of Stripe's (negative: behind), in seconds; from the first answer with a date.
     ahead_s: Option<i64>,
 }
 
-impl Asking {
-    fn get(&mut self, path: &str, form: &str) -> Result<Answer, StripeError> {
+impl StripeCheck {
+    fn get(&mut self, path: &str, form: &str) -> Result<StripeAnswer, StripeError> {
         self.send(Call {
             verb: Verb::Get,
             path,
@@ -47,7 +47,7 @@ impl Asking {
         })
     }
 
-    fn send(&mut self, call: Call) -> Result<Answer, StripeError> {
+    fn send(&mut self, call: Call) -> Result<StripeAnswer, StripeError> {
         let sent_s = SystemClock.now_s();
         let answer = self.client.call(&call)?;
         let answered_s = SystemClock.now_s();
@@ -60,9 +60,9 @@ impl Asking {
 }
 
 /// The lines; one of them when there is no key. `of_other_mode`: an event in the log that is not of the key's mode.
-pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
+pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<CheckLine> {
     let Some(settings) = &config.stripe.client else { return vec![without_key()] };
-    let hasty = Settings {
+    let hasty = StripeSettings {
         max_attempts: MAX_ATTEMPTS,
         interactive_budget: BUDGET,
         total_timeout: BUDGET,
@@ -74,8 +74,8 @@ pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
         Ok(client) => client,
         Err(error) => return vec![fail(KEY, error.to_string())],
     };
-    let mut asking = Asking { client, ahead_s: None };
-    let key = Key::of(settings);
+    let mut asking = StripeCheck { client, ahead_s: None };
+    let key = CheckedKey::of(settings);
     let (line, usable) = key.line(&settings.api_base, asking.get("/v1/balance", ""));
     let mut lines = vec![line];
     lines.extend(of_other_mode.map(|event_id| key.contradicted(event_id)));
@@ -91,25 +91,25 @@ pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<Line> {
     lines
 }
 
-fn without_key() -> Line {
+fn without_key() -> CheckLine {
     let message = "none: webhooks and entitlement work; checkout, portal, changes and refunds, repair from Stripe's list of \
                    events and thin events do not. Set stripe.api_key (STRIPE_API_KEY); a restricted key (rk_) is enough";
     warn(KEY, message)
 }
 
 /// What the key itself tells.
-struct Key {
+struct CheckedKey {
     restricted: bool,
     mode: Option<Mode>,
 }
 
-impl Key {
-    fn of(settings: &Settings) -> Self {
+impl CheckedKey {
+    fn of(settings: &StripeSettings) -> Self {
         Self { restricted: settings.api_key.is_restricted(), mode: settings.api_key.mode() }
     }
 
     /// The line, and whether it is worth while to ask more.
-    fn line(&self, base: &str, asked: Result<Answer, StripeError>) -> (Line, bool) {
+    fn line(&self, base: &str, asked: Result<StripeAnswer, StripeError>) -> (CheckLine, bool) {
         let kind = if self.restricted { "restricted (rk_)" } else { "unrestricted: a restricted key (rk_) is safer" };
         let own = self.mode.map_or("a mode it does not tell", name);
         let shown = match asked {
@@ -145,7 +145,7 @@ impl Key {
         (line, true)
     }
 
-    fn contradicted(&self, event_id: &str) -> Line {
+    fn contradicted(&self, event_id: &str) -> CheckLine {
         let own = self.mode.map_or("another", name);
         let message = format!(
             "it is of {own} mode, but events of the other mode come in, such as {event_id}, and are ignored: use the key and \
@@ -172,7 +172,7 @@ fn unreachable(base: &str, error: &StripeError) -> String {
     format!("could not be checked at stripe.api_base = {base}: {error}")
 }
 
-fn clock(ahead_s: Option<i64>, config: &Config) -> Option<Line> {
+fn clock(ahead_s: Option<i64>, config: &Config) -> Option<CheckLine> {
     const CHECK: &str = "clock at Stripe";
     let ahead_s = ahead_s?;
     let tolerance_s = config.stripe.webhooks.iter().map(|endpoint| endpoint.tolerance_s).min()?;

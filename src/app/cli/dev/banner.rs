@@ -3,16 +3,16 @@
 
 use std::path::Path;
 
-use super::Written;
+use super::WrittenConfig;
 use crate::app::cli::reach;
-use crate::app::config::{self, Config, Flags, Purpose, Surroundings};
+use crate::app::config::{self, Config, ConfigSources, Flags, Purpose};
 use crate::app::daemon::Running;
 use crate::base::secret::Secret;
 
 /// The whole text.
-pub(super) fn text(config: &Config, running: &Running, written: Written) -> String {
+pub(super) fn text(config: &Config, running: &Running, written: WrittenConfig) -> String {
     let source = config.source.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-    let how = if written == Written::Now { "written just now" } else { "as found" };
+    let how = if written == WrittenConfig::Now { "written just now" } else { "as found" };
     let plans: Vec<String> =
         config.policy.plans.iter().map(|plan| format!("{} = {}", plan.tier, plan.price_ids.join(", "))).collect();
     format!(
@@ -47,7 +47,7 @@ fn shown(token: Option<&Secret>) -> &str {
 
 /// The configuration that a command without flags finds here.
 fn found() -> Option<Config> {
-    config::load(&Flags::default(), &Surroundings::of_process(), Purpose::Tool).ok()
+    config::load(&Flags::default(), &ConfigSources::of_process(), Purpose::Tool).ok()
 }
 
 fn trigger(event: &str, config: &Config, running: &Running) -> String {
@@ -76,7 +76,7 @@ fn ask(config: &Config, running: &Running) -> String {
 fn other_database(config: &Config) -> String {
     let found = config.source.clone().and_then(|source| {
         let flags = Flags { config: Some(source), ..Flags::default() };
-        config::load(&flags, &Surroundings::of_process(), Purpose::Tool).ok()
+        config::load(&flags, &ConfigSources::of_process(), Purpose::Tool).ok()
     });
     match found {
         Some(found) if found.database != config.database => format!(

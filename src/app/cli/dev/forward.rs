@@ -8,34 +8,34 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::app::cli::Failure;
+use crate::app::cli::CommandError;
 use crate::app::cli::table::time_ms;
 use crate::app::config::Config;
-use crate::app::daemon::{Forward, Forwarded};
+use crate::app::daemon::{Forward, ForwardTargets};
 use crate::base::host::{is_this_machine, of_authority};
 
 /// Hex digits of the secret.
 const SECRET_DIGITS: usize = 40;
 
 /// What is forwarded, and how it is told.
-pub(super) fn to(url: &str, config: &Config) -> Result<Forward, Failure> {
+pub(super) fn to(url: &str, config: &Config) -> Result<Forward, CommandError> {
     check(url)?;
     if config.endpoints.iter().any(|webhook| webhook.url == url) {
         let message = format!("--forward-to {url}: it is a [[notify.webhook]] of the configuration already");
-        return Err(Failure::wrong_use(message));
+        return Err(CommandError::wrong_use(message));
     }
     Ok(Forward { url: url.to_owned(), secret: secret(config), told: Box::new(tell) })
 }
 
 /// Plain http or https to this machine.
-fn check(url: &str) -> Result<(), Failure> {
+fn check(url: &str) -> Result<(), CommandError> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if matches!(scheme, "http" | "https") && is_this_machine(of_authority(authority)) {
         return Ok(());
     }
     let message = format!("--forward-to {url}: name a URL on this machine, as in http://127.0.0.1:3000/stripe/webhook");
-    Err(Failure::wrong_use(message))
+    Err(CommandError::wrong_use(message))
 }
 
 fn secret(config: &Config) -> String {
@@ -53,12 +53,12 @@ pub(super) fn banner(url: &str, secret: &str) -> String {
     format!("\nforwarding     every event to {url}\nits secret     {secret} (checks the Stripe-Signature header)\n\n")
 }
 
-fn tell(forwarded: &Forwarded) {
+fn tell(forwarded: &ForwardTargets) {
     // Whoever closed our output does not want to read it.
     let _ = writeln!(std::io::stdout(), "{}", line(forwarded));
 }
 
-fn line(forwarded: &Forwarded) -> String {
+fn line(forwarded: &ForwardTargets) -> String {
     let event: Value = serde_json::from_str(forwarded.event).unwrap_or_default();
     let text = |key: &str| {
         let value = event.get(key).and_then(Value::as_str).unwrap_or("-");
@@ -94,7 +94,11 @@ mod tests {
     #[test]
     fn a_line_has_time_type_id_and_answer() {
         let line_of = |outcome: &DeliveryOutcome| {
-            line(&Forwarded { event: r#"{"id":"evt_1","type":"invoice.paid"}"#, outcome, at_ms: 1_795_483_205_999 })
+            line(&ForwardTargets {
+                event: r#"{"id":"evt_1","type":"invoice.paid"}"#,
+                outcome,
+                at_ms: 1_795_483_205_999,
+            })
         };
         let done = line_of(&DeliveryOutcome::Done(Some("answered 204".to_owned())));
         assert_eq!(done, "2026-11-24 01:20:05  invoice.paid  evt_1 -> 204");

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::app::cli::{Failure, database, outward, table};
+use crate::app::cli::{CommandError, database, outward, table};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
 use crate::notify;
-use crate::notify::Context;
+use crate::notify::NotifyContext;
 use crate::objects::kinds;
-use crate::objects::links::{self, Kind, Linked, Said};
-use crate::objects::read::Shown;
-use crate::outward::sync::{Means, SyncError};
+use crate::objects::links::{self, LinkResult, LinkTarget, SaidLink};
+use crate::objects::read::ApiObject;
+use crate::outward::sync::{SyncError, SyncTools};
 use crate::store::{Store, StoreError};
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::object::is_user_id;
 
 /// Faults of a file that are named; a file of another kind has thousands.
@@ -26,14 +26,14 @@ const MAX_FAULTS: usize = 20;
 
 /// What belongs to whom.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Link {
+pub(crate) struct LinkArguments {
     /// The application's id of the user
     #[arg(value_name = "USER_ID", required_unless_present = "from", requires = "object")]
     id: Option<String>,
     /// The customer (cus_…) or the subscription (sub_…) that is this user's
     #[arg(value_name = "STRIPE_ID")]
     object: Option<String>,
-    /// Link every line of a CSV file: user id, Stripe id; a first line with names of columns is passed over
+    /// LinkArguments every line of a CSV file: user id, Stripe id; a first line with names of columns is passed over
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "object"])]
     from: Option<PathBuf>,
     /// Say what would be linked, and link nothing
@@ -63,15 +63,15 @@ pub(crate) struct Unlink {
 
 /// One link that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
+struct WantedLink {
     user_id: String,
-    kind: Kind,
+    kind: LinkTarget,
     object: String,
 }
 
 /// What became of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
+enum LinkOutcome {
     Linked,
     Already,
     Taken(String),
@@ -80,7 +80,7 @@ enum Outcome {
     Failed(String),
 }
 
-impl Outcome {
+impl LinkOutcome {
     fn word(&self) -> &'static str {
         match self {
             Self::Linked => "linked",
@@ -106,21 +106,21 @@ impl Outcome {
     }
 }
 
-fn wanted(user_id: &str, object: &str) -> Result<Wanted, String> {
+fn wanted(user_id: &str, object: &str) -> Result<WantedLink, String> {
     let kind = match object.split_once('_') {
-        Some(("cus", _)) => Kind::Customer,
-        Some(("sub", _)) => Kind::Subscription,
+        Some(("cus", _)) => LinkTarget::Customer,
+        Some(("sub", _)) => LinkTarget::Subscription,
         _ => return Err(format!("{object:?} is neither a customer (cus_…) nor a subscription (sub_…)")),
     };
     if !is_user_id(user_id) {
         return Err(format!("{user_id:?} cannot be a user's id: 1 to 255 characters, no control characters"));
     }
-    Ok(Wanted { user_id: user_id.to_owned(), kind, object: object.to_owned() })
+    Ok(WantedLink { user_id: user_id.to_owned(), kind, object: object.to_owned() })
 }
 
 /// All lines of a file, or every fault in it.
-fn lines(path: &Path) -> Result<Vec<Wanted>, Failure> {
-    let unreadable = |error: csv::Error| Failure::failed(format!("cannot read {}: {error}", path.display()));
+fn lines(path: &Path) -> Result<Vec<WantedLink>, CommandError> {
+    let unreadable = |error: csv::Error| CommandError::failed(format!("cannot read {}: {error}", path.display()));
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -148,19 +148,19 @@ fn lines(path: &Path) -> Result<Vec<Wanted>, Failure> {
         faults.push(format!("and {} more", count - MAX_FAULTS));
     }
     faults.push("nothing was linked; each line has a user id and a Stripe id, as in alice,cus_123".to_owned());
-    Err(Failure::wrong_use(faults.join("\n")))
+    Err(CommandError::wrong_use(faults.join("\n")))
 }
 
 /// Links, and prints what became of each.
 ///
 /// # Errors
 /// When something could not be linked, or the database cannot be used.
-pub(crate) fn link(arguments: &Link, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn link(arguments: &LinkArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let wanted = match (&arguments.from, &arguments.id, &arguments.object) {
         (Some(path), _, _) => lines(path)?,
-        (None, Some(id), Some(object)) => vec![wanted(id, object).map_err(Failure::wrong_use)?],
-        _ => return Err(Failure::wrong_use("give a user and a customer or subscription, or --from FILE")),
+        (None, Some(id), Some(object)) => vec![wanted(id, object).map_err(CommandError::wrong_use)?],
+        _ => return Err(CommandError::wrong_use("give a user and a customer or subscription, or --from FILE")),
     };
     let client = match config.stripe.client.is_some() && !arguments.offline {
         true => Some(outward::client(&config)?),
@@ -179,23 +179,25 @@ pub(crate) fn link(arguments: &Link, flags: &Flags, out: &mut dyn Write) -> Resu
 struct Linker<'a> {
     store: &'a Store,
     config: &'a Config,
-    means: Option<&'a Means>,
-    arguments: &'a Link,
+    means: Option<&'a SyncTools>,
+    arguments: &'a LinkArguments,
 }
 
 impl Linker<'_> {
-    fn all(&self, wanted: &[Wanted]) -> Result<Vec<Outcome>, Failure> {
+    fn all(&self, wanted: &[WantedLink]) -> Result<Vec<LinkOutcome>, CommandError> {
         let context = daemon::context(self.config);
         let mut outcomes = Vec::with_capacity(wanted.len());
         let mut before: HashMap<&str, &str> = HashMap::new();
         for one in wanted {
             let outcome = match before.get(one.object.as_str()) {
                 // What an earlier line says would stand by then.
-                Some(other) if self.arguments.dry_run && *other == one.user_id => Outcome::Already,
-                Some(other) if self.arguments.dry_run && !self.arguments.force => Outcome::Taken((*other).to_owned()),
+                Some(other) if self.arguments.dry_run && *other == one.user_id => LinkOutcome::Already,
+                Some(other) if self.arguments.dry_run && !self.arguments.force => {
+                    LinkOutcome::Taken((*other).to_owned())
+                }
                 _ => self.one(one, &context)?,
             };
-            if outcome == Outcome::Linked {
+            if outcome == LinkOutcome::Linked {
                 before.insert(&one.object, &one.user_id);
             }
             outcomes.push(outcome);
@@ -203,7 +205,7 @@ impl Linker<'_> {
         Ok(outcomes)
     }
 
-    fn one(&self, wanted: &Wanted, context: &Context) -> Result<Outcome, Failure> {
+    fn one(&self, wanted: &WantedLink, context: &NotifyContext) -> Result<LinkOutcome, CommandError> {
         if let Some(means) = self.means
             && let Some(outcome) = look_at(means, wanted, self.arguments.dry_run)?
         {
@@ -219,31 +221,31 @@ impl Linker<'_> {
             })?
         };
         Ok(match linked {
-            Linked::Now => Outcome::Linked,
-            Linked::Already => Outcome::Already,
-            Linked::Taken(other) => Outcome::Taken(other),
+            LinkResult::Now => LinkOutcome::Linked,
+            LinkResult::Already => LinkOutcome::Already,
+            LinkResult::Taken(other) => LinkOutcome::Taken(other),
         })
     }
 }
 
-fn said(wanted: &Wanted) -> Said<'_> {
-    Said { kind: wanted.kind, id: &wanted.object, user_id: &wanted.user_id, actor: "cli" }
+fn said(wanted: &WantedLink) -> SaidLink<'_> {
+    SaidLink { kind: wanted.kind, id: &wanted.object, user_id: &wanted.user_id, actor: "cli" }
 }
 
 /// Reads it from Stripe into the tables; an outcome where it cannot be linked.
-fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outcome>, Failure> {
+fn look_at(means: &SyncTools, wanted: &WantedLink, dry_run: bool) -> Result<Option<LinkOutcome>, CommandError> {
     let path = kinds::of(wanted.kind.as_str()).path_of(&wanted.object);
-    let (answer, reading) = match means.get(&path, &Form::new()) {
+    let (answer, reading) = match means.get(&path, &FormBody::new()) {
         Ok(found) => found,
-        Err(error) if error.is_missing() => return Ok(Some(Outcome::Unknown)),
+        Err(error) if error.is_missing() => return Ok(Some(LinkOutcome::Unknown)),
         Err(error) if error.is_for_all() => return Err(error.into()),
-        Err(error) => return Ok(Some(Outcome::Failed(error.to_string()))),
+        Err(error) => return Ok(Some(LinkOutcome::Failed(error.to_string()))),
     };
-    let Ok(shown) = Shown::new(&answer.text, reading) else {
-        return Ok(Some(Outcome::Failed("Stripe's answer shows no object".to_owned())));
+    let Ok(shown) = ApiObject::new(&answer.text, reading) else {
+        return Ok(Some(LinkOutcome::Failed("Stripe's answer shows no object".to_owned())));
     };
     if shown.object()["deleted"] == true {
-        return Ok(Some(Outcome::Deleted));
+        return Ok(Some(LinkOutcome::Deleted));
     }
     if !dry_run {
         let (context, now_ms) = (std::sync::Arc::clone(&means.context), means.clock.now_ms());
@@ -258,7 +260,12 @@ fn look_at(means: &Means, wanted: &Wanted, dry_run: bool) -> Result<Option<Outco
     Ok(None)
 }
 
-fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(
+    wanted: &[WantedLink],
+    outcomes: &[LinkOutcome],
+    arguments: &LinkArguments,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     let failed = outcomes.iter().filter(|outcome| outcome.problem().is_some()).count();
     for (one, outcome) in wanted.iter().zip(outcomes) {
         let problem = outcome.problem();
@@ -277,7 +284,7 @@ fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dy
             )?;
         } else if arguments.from.is_none() {
             let word = match (outcome, arguments.dry_run) {
-                (Outcome::Already, _) => "already linked",
+                (LinkOutcome::Already, _) => "already linked",
                 (_, true) => "would be linked",
                 _ => "linked",
             };
@@ -285,16 +292,17 @@ fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dy
         }
     }
     if arguments.from.is_some() && !arguments.json {
-        let already = outcomes.iter().filter(|outcome| **outcome == Outcome::Already).count();
+        let already = outcomes.iter().filter(|outcome| **outcome == LinkOutcome::Already).count();
         let linked = outcomes.len() - failed - already;
         let word = if arguments.dry_run { "would be linked" } else { "linked" };
         writeln!(out, "{linked} {word}, {already} already linked, {failed} not linked")?;
     }
     match failed {
         0 => Ok(()),
-        _ => {
-            Err(Failure::failed(format!("{failed} of {} could not be linked; the lines above say why", outcomes.len())))
-        }
+        _ => Err(CommandError::failed(format!(
+            "{failed} of {} could not be linked; the lines above say why",
+            outcomes.len()
+        ))),
     }
 }
 
@@ -302,9 +310,9 @@ fn print(wanted: &[Wanted], outcomes: &[Outcome], arguments: &Link, out: &mut dy
 ///
 /// # Errors
 /// When it is not linked to that user, or the database cannot be used.
-pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
-    let wanted = wanted(&arguments.id, &arguments.object).map_err(Failure::wrong_use)?;
+    let wanted = wanted(&arguments.id, &arguments.object).map_err(CommandError::wrong_use)?;
     let (one, context, now_ms) = (wanted.clone(), daemon::context(&config), database::operator().now_ms);
     let (unlinked, owner) = database::with_store(&config, |store| {
         Ok(store.write(move |tx| {
@@ -313,7 +321,7 @@ pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> 
         })?)
     })?;
     if !unlinked {
-        return Err(Failure::failed(format!("{} is not linked to user {:?}", wanted.object, wanted.user_id)));
+        return Err(CommandError::failed(format!("{} is not linked to user {:?}", wanted.object, wanted.user_id)));
     }
     let now = owner.map_or_else(|| "it is nobody's now".to_owned(), |owner| format!("it is {owner:?}'s now"));
     Ok(writeln!(out, "unlinked: {} from {}; {now}", wanted.object, wanted.user_id)?)

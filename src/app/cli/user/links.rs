@@ -6,56 +6,56 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::app::cli::table;
-use crate::base::ownership::{self, Found, Rules, Step};
+use crate::base::ownership::{self, LinkRules, OwnershipTrace, TraceStep};
 use crate::objects::owner;
 use crate::objects::subscription::ShownSubscription;
-use crate::store::{Reader, StoreError};
+use crate::store::{StoreError, StoreReader};
 
 /// One thing of a user's, and why it is.
-pub(super) struct Link {
+pub(super) struct LinkRow {
     object: &'static str,
     id: String,
     is_main: bool,
-    trace: Vec<Step>,
+    trace: Vec<TraceStep>,
 }
 
 /// Everything of a user's.
 pub(super) fn find(
-    reader: &Reader,
+    reader: &StoreReader,
     user_id: &str,
     all: &[ShownSubscription],
-    rules: &Rules,
-) -> Result<Vec<Link>, StoreError> {
+    rules: &LinkRules,
+) -> Result<Vec<LinkRow>, StoreError> {
     let mut links = Vec::new();
     for (id, is_main) in owner::rows::list_customers(reader, user_id)? {
         let words = owner::words_of_customer(reader, &id, rules)?;
         let trace = ownership::trace_customer(&words, rules).collect();
-        links.push(Link { object: "customer", id, is_main, trace });
+        links.push(LinkRow { object: "customer", id, is_main, trace });
     }
     for shown in all {
         let id = shown.subscription.stripe_subscription_id.clone();
         let words = owner::words_of_subscription(reader, &id, rules)?;
         let trace = ownership::trace_object(&words, rules).collect();
-        links.push(Link { object: "subscription", id, is_main: false, trace });
+        links.push(LinkRow { object: "subscription", id, is_main: false, trace });
     }
     Ok(links)
 }
 
 /// What a rule found, in words.
-fn words(found: &Found) -> String {
+fn words(found: &OwnershipTrace) -> String {
     match found {
-        Found::Silent => "nobody".to_owned(),
-        Found::Names(user_id) => user_id.clone(),
-        Found::Denied(user_id) => format!("{user_id} (said not to be)"),
-        Found::Several(users) => format!("several: {}", users.join(", ")),
+        OwnershipTrace::Silent => "nobody".to_owned(),
+        OwnershipTrace::Names(user_id) => user_id.clone(),
+        OwnershipTrace::Denied(user_id) => format!("{user_id} (said not to be)"),
+        OwnershipTrace::Several(users) => format!("several: {}", users.join(", ")),
     }
 }
 
-fn deciding(link: &Link) -> Option<&Step> {
-    link.trace.iter().find(|step| matches!(step.found, Found::Names(_)))
+fn deciding(link: &LinkRow) -> Option<&TraceStep> {
+    link.trace.iter().find(|step| matches!(step.found, OwnershipTrace::Names(_)))
 }
 
-pub(super) fn json(link: &Link) -> Value {
+pub(super) fn json(link: &LinkRow) -> Value {
     let trace: Vec<Value> =
         link.trace.iter().map(|step| json!({"rule": step.rule.as_str(), "names": words(&step.found)})).collect();
     json!({
@@ -64,11 +64,11 @@ pub(super) fn json(link: &Link) -> Value {
     })
 }
 
-pub(super) fn print(links: &[Link], out: &mut dyn Write) -> std::io::Result<()> {
+pub(super) fn print(links: &[LinkRow], out: &mut dyn Write) -> std::io::Result<()> {
     if links.is_empty() {
         return Ok(());
     }
-    let row = |link: &Link| {
+    let row = |link: &LinkRow| {
         let trace: Vec<String> =
             link.trace.iter().map(|step| format!("{}: {}", step.rule.as_str(), words(&step.found))).collect();
         let id = if link.is_main { format!("{} (main)", link.id) } else { link.id.clone() };

@@ -1,7 +1,7 @@
 //! `[entitlement]` and `[dunning]`: what is answered from old knowledge, and how failed payments are chased.
 
 use crate::app::config::keys::{Section, number, text};
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::base::entitlement::{PausedCollection, WhenStale};
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -39,7 +39,7 @@ pub(super) const DUNNING: Section = Section::once(
     ],
 );
 
-pub(super) fn choices(reader: &mut Reader<'_>) -> (WhenStale, PausedCollection) {
+pub(super) fn choices(reader: &mut ConfigReader<'_>) -> (WhenStale, PausedCollection) {
     let when_stale = [("keep", WhenStale::Keep), ("deny", WhenStale::Deny)];
     let paused = [("keep", PausedCollection::Keep), ("until_paid", PausedCollection::UntilPaid)];
     (
@@ -54,7 +54,7 @@ pub(super) struct Dunning {
     pub(super) warning_s: i64,
 }
 
-pub(super) fn dunning(reader: &mut Reader<'_>) -> Dunning {
+pub(super) fn dunning(reader: &mut ConfigReader<'_>) -> Dunning {
     let mut days = |key: &str| reader.number::<i64>(key).saturating_mul(SECONDS_PER_DAY);
     Dunning { grace_period_s: days("dunning.grace_period_days"), warning_s: days("dunning.warning_days") }
 }

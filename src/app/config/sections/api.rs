@@ -1,7 +1,7 @@
 //! `[api]`: the tokens of the private listener.
 
 use crate::app::config::keys::{Section, secret};
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::http::route::Tokens;
 
 pub(super) const API: Section = Section::once(
@@ -18,6 +18,6 @@ pub(super) const API: Section = Section::once(
     ],
 );
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Tokens {
     Tokens { api: reader.secret("api.token"), admin: reader.secret("api.admin_token") }
 }

@@ -1,7 +1,7 @@
 //! `[[notify.webhook]]`: where the application hears of changes. Must never resolve a name.
 
-use crate::app::config::keys::{Form, Section, flag, list, secrets, text};
-use crate::app::config::reader::Reader;
+use crate::app::config::keys::{KeyForm, Section, flag, list, secrets, text};
+use crate::app::config::reader::ConfigReader;
 use crate::app::config::urls;
 use crate::base::secret::{Secret, shown};
 use crate::notify::endpoints::EndpointSettings;
@@ -12,7 +12,7 @@ const URL_ENV: &str = "TILLD_NOTIFY_WEBHOOK_URL";
 
 pub(super) const WEBHOOK: Section = Section {
     name: "notify.webhook",
-    form: Form::RepeatedOrNone,
+    form: KeyForm::RepeatedOrNone,
     about: "Where your application hears of changes: signed events by the convention of standardwebhooks.com. Repeat the \
             block for more endpoints; environment and credential are for the first.",
     keys: &[
@@ -47,7 +47,7 @@ pub(super) const WEBHOOK: Section = Section {
 const SECRETS: usize = 2;
 
 /// The endpoints. One may be given by environment and credential alone.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<EndpointSettings> {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Vec<EndpointSettings> {
     let in_environment = usize::from(reader.around().variable(URL_ENV).is_some());
     let mut endpoints: Vec<EndpointSettings> = Vec::new();
     for number in 0..reader.blocks("notify.webhook").max(in_environment) {
@@ -70,7 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<EndpointSettings> {
 }
 
 /// No fault quotes one.
-fn check_secrets(reader: &mut Reader<'_>, key: &str, secrets: &[Secret]) {
+fn check_secrets(reader: &mut ConfigReader<'_>, key: &str, secrets: &[Secret]) {
     if reader.has_fault(key) {
         return;
     }
@@ -88,7 +88,7 @@ fn check_secrets(reader: &mut Reader<'_>, key: &str, secrets: &[Secret]) {
     }
 }
 
-fn events(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
+fn events(reader: &mut ConfigReader<'_>, key: &str) -> Vec<String> {
     let given = reader.list(key);
     if given.is_empty() && !reader.has_fault(key) {
         reader.fault(key, "is empty: list the types that this endpoint wants, or \"*\" for all");

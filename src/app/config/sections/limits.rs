@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::app::config::keys::{Section, number};
-use crate::app::config::reader::Reader;
-use crate::http::door::{IDLE_TIMEOUT, Limits, Rules};
+use crate::app::config::reader::ConfigReader;
+use crate::http::door::{DoorLimits, HeadRules, IDLE_TIMEOUT};
 
 pub(super) const LIMITS: Section = Section::once(
     "limits",
@@ -24,10 +24,10 @@ pub(super) const LIMITS: Section = Section::once(
     ],
 );
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> DoorLimits {
     let (body_bytes, head_bytes) = (reader.number("limits.body_bytes"), reader.number("limits.head_bytes"));
-    Limits {
-        rules: Rules { head_bytes, body_bytes, length_required: false },
+    DoorLimits {
+        rules: HeadRules { head_bytes, body_bytes, length_required: false },
         connections: reader.number("limits.connections"),
         request_timeout: Duration::from_secs(reader.number("limits.request_timeout_s")),
         idle_timeout: IDLE_TIMEOUT,

@@ -1,8 +1,8 @@
 //! `[link]`: whose word counts for whose customer it is.
 
 use crate::app::config::keys::{Section, list, text};
-use crate::app::config::reader::Reader;
-use crate::base::ownership::{DEFAULT_KEY, Reference, Rules};
+use crate::app::config::reader::ConfigReader;
+use crate::base::ownership::{DEFAULT_KEY, LinkRules, Reference};
 use crate::base::secret::shown;
 
 /// Keys of metadata at most.
@@ -31,13 +31,13 @@ pub(super) const LINK: Section = Section::once(
     ],
 );
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Rules {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> LinkRules {
     let choices = [("off", Reference::Off), ("grant", Reference::Grant), ("trust", Reference::Trust)];
     let reference = reader.choice("link.client_reference_id", &choices).unwrap_or(Reference::Grant);
-    Rules { metadata_keys: keys(reader), reference }
+    LinkRules { metadata_keys: keys(reader), reference }
 }
 
-fn keys(reader: &mut Reader<'_>) -> Vec<String> {
+fn keys(reader: &mut ConfigReader<'_>) -> Vec<String> {
     let keys = reader.list(METADATA_KEYS);
     let problem = |key: &String| {
         if key == RESERVED {

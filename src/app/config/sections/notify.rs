@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::app::config::keys::{Section, flag, number, secret, text};
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::base::address::is_host;
 use crate::base::host;
 use crate::base::secret::shown;
 use crate::notify::endpoints::EndpointSettings;
-use crate::notify::mail::{Security, Server, Settings};
+use crate::notify::mail::{MailSettings, SmtpSecurity, SmtpServer};
 use crate::notify::settings::{NoticeSettings, Subscriber};
 
 pub(super) const NOTIFY: Section = Section::once(
@@ -81,7 +81,7 @@ pub(super) const SMTP: Section = Section::once(
 );
 
 /// Who is told of what.
-pub(super) fn notices(reader: &mut Reader<'_>, warning_s: i64, endpoints: &[EndpointSettings]) -> NoticeSettings {
+pub(super) fn notices(reader: &mut ConfigReader<'_>, warning_s: i64, endpoints: &[EndpointSettings]) -> NoticeSettings {
     let subscriber = |endpoint: &EndpointSettings| {
         let (url, events) = (endpoint.url.clone(), endpoint.events.clone());
         Subscriber { url, events }
@@ -96,7 +96,7 @@ pub(super) fn notices(reader: &mut Reader<'_>, warning_s: i64, endpoints: &[Endp
 }
 
 /// What a mailer is made from; none where no sender or no mail server is named, which is a fault only if mail is wanted.
-pub(super) fn mail(reader: &mut Reader<'_>, is_wanted: bool) -> Option<Settings> {
+pub(super) fn mail(reader: &mut ConfigReader<'_>, is_wanted: bool) -> Option<MailSettings> {
     let from = reader.parsed("notify.from", sender);
     let reply_to = reader.parsed("notify.reply_to", sender);
     let product = reader.text("notify.product");
@@ -111,14 +111,14 @@ pub(super) fn mail(reader: &mut Reader<'_>, is_wanted: bool) -> Option<Settings>
             reader.fault(key, format!("is missing, and notify.mail is true: {advice}"));
         }
     }
-    Some(Settings { from: from?, reply_to, product, templates, server: server? })
+    Some(MailSettings { from: from?, reply_to, product, templates, server: server? })
 }
 
-fn server(reader: &mut Reader<'_>) -> Option<Server> {
+fn server(reader: &mut ConfigReader<'_>) -> Option<SmtpServer> {
     let host = reader.parsed("notify.smtp.host", mail_host);
-    let choices = [("starttls", Security::StartTls), ("tls", Security::Tls), ("none", Security::None)];
-    let security = reader.choice("notify.smtp.security", &choices).unwrap_or(Security::StartTls);
-    if security == Security::None && !host.as_deref().is_none_or(host::is_this_machine) {
+    let choices = [("starttls", SmtpSecurity::StartTls), ("tls", SmtpSecurity::Tls), ("none", SmtpSecurity::None)];
+    let security = reader.choice("notify.smtp.security", &choices).unwrap_or(SmtpSecurity::StartTls);
+    if security == SmtpSecurity::None && !host.as_deref().is_none_or(host::is_this_machine) {
         let message =
             "must not be \"none\" for a mail server on another machine: mails and password would be open to all";
         reader.fault("notify.smtp.security", message);
@@ -137,14 +137,14 @@ fn server(reader: &mut Reader<'_>) -> Option<Server> {
     }
     let timeout = Duration::from_secs(reader.number("notify.smtp.timeout_s"));
     let login = username.zip(password.map(|password| password.expose().to_owned()));
-    Some(Server { host: host?, port: port.unwrap_or(usual_port(security)), security, login, ca_file, timeout })
+    Some(SmtpServer { host: host?, port: port.unwrap_or(usual_port(security)), security, login, ca_file, timeout })
 }
 
-fn usual_port(security: Security) -> u16 {
+fn usual_port(security: SmtpSecurity) -> u16 {
     match security {
-        Security::StartTls => 587,
-        Security::Tls => 465,
-        Security::None => 25,
+        SmtpSecurity::StartTls => 587,
+        SmtpSecurity::Tls => 465,
+        SmtpSecurity::None => 25,
     }
 }
 

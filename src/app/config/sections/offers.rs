@@ -1,7 +1,7 @@
 //! `[checkout]` and `[portal]`: where customers are led unless the call says otherwise.
 
 use crate::app::config::keys::{Section, flag, text};
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::base::address::application_url;
 use crate::http::api::offers::{Checkout, Portal};
 
@@ -33,7 +33,7 @@ pub(super) const PORTAL: Section = Section::once(
         .about("Where the customer portal leads back to, unless the call says otherwise; no default.")],
 );
 
-pub(super) fn checkout(reader: &mut Reader<'_>) -> Checkout {
+pub(super) fn checkout(reader: &mut ConfigReader<'_>) -> Checkout {
     Checkout {
         success_url: reader.parsed("checkout.success_url", application_url),
         cancel_url: reader.parsed("checkout.cancel_url", application_url),
@@ -41,6 +41,6 @@ pub(super) fn checkout(reader: &mut Reader<'_>) -> Checkout {
     }
 }
 
-pub(super) fn portal(reader: &mut Reader<'_>) -> Portal {
+pub(super) fn portal(reader: &mut ConfigReader<'_>) -> Portal {
     Portal { return_url: reader.parsed("portal.return_url", application_url) }
 }

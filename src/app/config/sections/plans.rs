@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::config::keys::{Form, PLANS_ENV, Section, list, text};
-use crate::app::config::reader::Reader;
-use crate::base::entitlement::{FREE_TIER, Plan};
+use crate::app::config::keys::{KeyForm, PLANS_ENV, Section, list, text};
+use crate::app::config::reader::ConfigReader;
+use crate::base::entitlement::{EntitlementPlan, FREE_TIER};
 use crate::base::secret::shown;
 
 pub(super) const PLAN: Section = Section {
     name: "plan",
-    form: Form::RepeatedOrNone,
+    form: KeyForm::RepeatedOrNone,
     about: "Which prices buy which tier, from the lowest tier to the highest; repeat the block. Without any plan every price \
             buys the tier \"default\". [TILLD_PLANS = pro:price_a,price_b;team:price_c]",
     keys: &[
@@ -23,21 +23,21 @@ pub(super) const PLAN: Section = Section {
 };
 
 /// A plan and the key to name when something is wrong with it.
-struct Candidate {
-    plan: Plan,
+struct PlanCandidate {
+    plan: EntitlementPlan,
     key: String,
 }
 
 /// The plans from the lowest to the highest.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Plan> {
-    let in_file: Vec<Candidate> = (0..reader.blocks("plan")).filter_map(|number| block(reader, number)).collect();
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Vec<EntitlementPlan> {
+    let in_file: Vec<PlanCandidate> = (0..reader.blocks("plan")).filter_map(|number| block(reader, number)).collect();
     let in_environment = reader.around().variable(PLANS_ENV);
     let candidates = in_environment.map_or(in_file, |text| variable(reader, text));
     refuse_repetitions(reader, &candidates);
     candidates.into_iter().map(|candidate| candidate.plan).collect()
 }
 
-fn block(reader: &mut Reader<'_>, number: usize) -> Option<Candidate> {
+fn block(reader: &mut ConfigReader<'_>, number: usize) -> Option<PlanCandidate> {
     let key = format!("plan[{number}]");
     let tier_key = format!("{key}.tier");
     let prices_key = format!("{key}.price_ids");
@@ -51,11 +51,11 @@ fn block(reader: &mut Reader<'_>, number: usize) -> Option<Candidate> {
     }
     let prices = prices?;
     let price_ids = prices.iter().map(|price| price.trim().to_owned()).collect();
-    let plan = Plan { tier: tier?, price_ids };
-    Some(Candidate { plan, key })
+    let plan = EntitlementPlan { tier: tier?, price_ids };
+    Some(PlanCandidate { plan, key })
 }
 
-fn variable(reader: &mut Reader<'_>, text: &str) -> Vec<Candidate> {
+fn variable(reader: &mut ConfigReader<'_>, text: &str) -> Vec<PlanCandidate> {
     for key in ["plan", "plan.tier", "plan.price_ids"] {
         reader.found_in(key, PLANS_ENV);
     }
@@ -66,16 +66,16 @@ fn variable(reader: &mut Reader<'_>, text: &str) -> Vec<Candidate> {
             continue;
         };
         let price_ids = prices.split(',').map(str::trim).filter(|price| !price.is_empty());
-        let plan = Plan { tier: tier.trim().to_owned(), price_ids: price_ids.map(str::to_owned).collect() };
-        candidates.push(Candidate { plan, key: "plan".to_owned() });
+        let plan = EntitlementPlan { tier: tier.trim().to_owned(), price_ids: price_ids.map(str::to_owned).collect() };
+        candidates.push(PlanCandidate { plan, key: "plan".to_owned() });
     }
     candidates
 }
 
-fn refuse_repetitions(reader: &mut Reader<'_>, candidates: &[Candidate]) {
+fn refuse_repetitions(reader: &mut ConfigReader<'_>, candidates: &[PlanCandidate]) {
     let mut tiers: Vec<&str> = Vec::new();
     let mut tier_of_price = BTreeMap::new();
-    for Candidate { plan, key } in candidates {
+    for PlanCandidate { plan, key } in candidates {
         let tier = plan.tier.as_str();
         let mut fault = |part: &str, message: String| {
             reader.fault(&format!("{key}.{part}"), message);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::app::config::keys::{Section, text};
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::app::config::{Listen, LogFormat, words};
 use crate::base::address::Address;
 
@@ -35,23 +35,23 @@ pub(super) const LISTEN: Section = Section::once(
     ],
 );
 
-pub(super) fn database(reader: &mut Reader<'_>) -> PathBuf {
+pub(super) fn database(reader: &mut ConfigReader<'_>) -> PathBuf {
     let configured = reader.text("database").unwrap_or_default();
     // A path from the command line need not be UTF-8.
     let path = reader.flags().database.clone().unwrap_or_else(|| configured.into());
     reader.around().absolute(path)
 }
 
-pub(super) fn log(reader: &mut Reader<'_>) -> (String, LogFormat) {
+pub(super) fn log(reader: &mut ConfigReader<'_>) -> (String, LogFormat) {
     let filter = reader.parsed("log", words::log_filter).unwrap_or_default();
     let format = reader.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     (filter, format.unwrap_or(LogFormat::Text))
 }
 
-pub(super) fn listen(reader: &mut Reader<'_>) -> Listen {
+pub(super) fn listen(reader: &mut ConfigReader<'_>) -> Listen {
     Listen { public: address(reader, "listen.public"), private: address(reader, "listen.private") }
 }
 
-fn address(reader: &mut Reader<'_>, key: &str) -> Address {
+fn address(reader: &mut ConfigReader<'_>, key: &str) -> Address {
     reader.parsed(key, Address::parse).unwrap_or_else(|| Address::Tcp(String::new()))
 }

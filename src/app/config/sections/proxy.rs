@@ -1,7 +1,7 @@
 //! `stripe.proxy`, and the variables that all programs share for it (curl(1), "ENVIRONMENT"). Its URL may hold a password,
 //! so it must never be quoted. Called by `stripe`.
 
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::base::host;
 use crate::stripe::settings::ProxyUrl;
 
@@ -13,7 +13,7 @@ const SHARED: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy
 const EXEMPTING: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// The proxy for calls to `api_base`. What all programs share is asked for only if there is a key, so that calls are made.
-pub(super) fn read(reader: &mut Reader<'_>, api_base: &str, has_key: bool) -> Option<ProxyUrl> {
+pub(super) fn read(reader: &mut ConfigReader<'_>, api_base: &str, has_key: bool) -> Option<ProxyUrl> {
     let authority = api_base.split_once("://").map_or(api_base, |(_, rest)| rest);
     let called = host::of_authority(authority.split('/').next().unwrap_or_default());
     let own = reader.secret(KEY).map(|url| url.expose().to_owned());

@@ -1,7 +1,7 @@
 //! `[retry]`: when failed work is tried again.
 
 use crate::app::config::keys::{Section, number};
-use crate::app::config::reader::Reader;
+use crate::app::config::reader::ConfigReader;
 use crate::base::retry::RetryPolicy;
 
 pub(super) const RETRY: Section = Section::once(
@@ -20,7 +20,7 @@ pub(super) const RETRY: Section = Section::once(
     ],
 );
 
-pub(super) fn read(reader: &mut Reader<'_>) -> RetryPolicy {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> RetryPolicy {
     RetryPolicy {
         max_attempts: reader.number("retry.max_attempts"),
         base_delay_s: reader.number("retry.base_delay_s"),

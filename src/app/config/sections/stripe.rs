@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::proxy;
-use crate::app::config::keys::{Form, Section, number, secret, secrets, text};
-use crate::app::config::reader::Reader;
+use crate::app::config::keys::{KeyForm, Section, number, secret, secrets, text};
+use crate::app::config::reader::ConfigReader;
 use crate::app::config::{Stripe, urls, words};
 use crate::base::secret::{Secret, shown};
 use crate::http::public::WebhookEndpoint;
 use crate::jobs::schedule::Nightly;
-use crate::stripe::settings::{ApiKey, Settings};
+use crate::stripe::settings::{ApiKey, StripeSettings};
 
 pub(in crate::app::config) const API_VERSION: &str = "2026-09-30.endive";
 
@@ -67,7 +67,7 @@ pub(super) const STRIPE: Section = Section::once(
 
 pub(super) const WEBHOOK: Section = Section {
     name: "stripe.webhook",
-    form: Form::Repeated,
+    form: KeyForm::Repeated,
     about: "An endpoint as registered at Stripe. Repeat the block for more; environment and credential are for the first.",
     keys: &[
         text("stripe.webhook.path", "/api/v1/webhooks/stripe")
@@ -83,7 +83,7 @@ pub(super) const WEBHOOK: Section = Section {
     ],
 };
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Stripe {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Stripe {
     let api_key = api_key(reader);
     let api_base = reader.parsed("stripe.api_base", urls::api_base).unwrap_or_default();
     let api_version = reader.parsed("stripe.api_version", words::api_version).unwrap_or_default();
@@ -94,8 +94,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Stripe {
     let unless_said = api_key.as_ref().map(|_| Nightly::Check);
     let proxy = proxy::read(reader, &api_base, api_key.is_some());
     let client = api_key.map(|key| {
-        let usual = Settings::new(ApiKey::new(key.expose()), &api_base, &api_version);
-        Settings {
+        let usual = StripeSettings::new(ApiKey::new(key.expose()), &api_base, &api_version);
+        StripeSettings {
             proxy,
             calls_per_s,
             burst: calls_per_s,
@@ -116,7 +116,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Stripe {
     }
 }
 
-fn api_key(reader: &mut Reader<'_>) -> Option<Secret> {
+fn api_key(reader: &mut ConfigReader<'_>) -> Option<Secret> {
     let key = reader.secret("stripe.api_key")?;
     if key.expose().starts_with("pk_") {
         let message = "is a publishable key (pk_…), which cannot call the API: give a secret key \
@@ -127,7 +127,7 @@ fn api_key(reader: &mut Reader<'_>) -> Option<Secret> {
 }
 
 /// This key is handed to browsers: a secret one here would be published.
-pub(super) fn publishable_key(reader: &mut Reader<'_>) -> Option<String> {
+pub(super) fn publishable_key(reader: &mut ConfigReader<'_>) -> Option<String> {
     reader.parsed("stripe.publishable_key", |text| {
         if ["sk_", "rk_", "whsec_"].iter().any(|prefix| text.starts_with(prefix)) {
             let message = "is a secret key, and this one is shown to everyone: give the one that starts with pk_";
@@ -138,7 +138,7 @@ pub(super) fn publishable_key(reader: &mut Reader<'_>) -> Option<String> {
 }
 
 /// The endpoints; one if the file has no block, so that environment and credentials suffice.
-fn webhooks(reader: &mut Reader<'_>) -> Vec<WebhookEndpoint> {
+fn webhooks(reader: &mut ConfigReader<'_>) -> Vec<WebhookEndpoint> {
     let mut endpoints: Vec<WebhookEndpoint> = Vec::new();
     for number in 0..reader.blocks("stripe.webhook").max(1) {
         let key = |name: &str| format!("stripe.webhook[{number}].{name}");

@@ -68,7 +68,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(example.stripe.webhooks[0].path, default.stripe.webhooks[0].path);
     assert_eq!(example.stripe.webhooks[0].tolerance_s, default.stripe.webhooks[0].tolerance_s);
     assert_eq!(example.retry, default.retry);
-    assert_eq!(example.policy, Policy { plans: example.policy.plans.clone(), ..default.policy });
+    assert_eq!(example.policy, EntitlementPolicy { plans: example.policy.plans.clone(), ..default.policy });
     assert_eq!(example.notices.warning_s, default.notices.warning_s);
     assert_eq!(example.limits, default.limits);
     assert_eq!(example.offers.checkout.automatic_tax, default.offers.checkout.automatic_tax);
@@ -83,7 +83,7 @@ fn the_configuration_of_dev_loads_with_what_was_given() {
     assert_eq!(exposed(&config.stripe.webhooks[0].secrets), ["whsec_dev"]);
     assert_eq!(config.tokens.api.unwrap().expose(), "tilld_a_0123456789");
     assert_eq!(config.tokens.admin.unwrap().expose(), "tilld_b_0123456789");
-    let plan = Plan { tier: "pro".into(), price_ids: vec!["price_tilld_pro".into()] };
+    let plan = EntitlementPlan { tier: "pro".into(), price_ids: vec!["price_tilld_pro".into()] };
     assert_eq!(config.policy.plans, [plan]);
     assert!(config.listen.public.is_local() && config.listen.private.is_local());
 }

@@ -1,9 +1,9 @@
 //! `[link]`: keys, references, and what is refused.
 
 use super::*;
-use crate::base::ownership::{Reference, Rules};
+use crate::base::ownership::{LinkRules, Reference};
 
-fn of(text: &str) -> Rules {
+fn of(text: &str) -> LinkRules {
     World::bare().file(text).tool().link
 }
 
@@ -11,7 +11,7 @@ fn of(text: &str) -> Rules {
 fn without_a_section_user_id_names_the_user_and_a_reference_grants() {
     assert_eq!(
         World::bare().tool().link,
-        Rules { metadata_keys: vec!["user_id".to_owned()], reference: Reference::Grant }
+        LinkRules { metadata_keys: vec!["user_id".to_owned()], reference: Reference::Grant }
     );
 }
 

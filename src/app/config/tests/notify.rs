@@ -23,7 +23,7 @@ fn without_the_section_nobody_is_told_of_anything() {
     let named = World::bare().file(MAIL).tool();
     assert!(!named.notices.mail);
     let server = server(&named);
-    assert_eq!((server.port, server.security, server.timeout.as_secs()), (587, Security::StartTls, 30));
+    assert_eq!((server.port, server.security, server.timeout.as_secs()), (587, SmtpSecurity::StartTls, 30));
 }
 
 #[test]

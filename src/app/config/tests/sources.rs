@@ -1,7 +1,7 @@
 //! Where values come from, and which source wins.
 
 use super::*;
-use crate::http::door::Rules;
+use crate::http::door::HeadRules;
 
 fn one_secret(world: &World) -> String {
     client(&world.tool()).api_key.expose_to_tests().to_owned()
@@ -40,7 +40,7 @@ fn without_file_and_environment_the_defaults_of_the_contract_hold() {
     assert!(config.policy.plans.is_empty());
     let retry = RetryPolicy { max_attempts: 8, base_delay_s: 30, max_delay_s: 3600 };
     assert_eq!(config.retry, retry);
-    let policy = Policy {
+    let policy = EntitlementPolicy {
         plans: vec![],
         grace_period_s: 7 * 86_400,
         stale_after_s: 3600,
@@ -51,8 +51,8 @@ fn without_file_and_environment_the_defaults_of_the_contract_hold() {
     assert_eq!(config.notices.warning_s, 2 * 86_400);
     assert_eq!(config.offers.checkout, Checkout::default());
     assert_eq!(config.offers.portal, Portal { return_url: None });
-    let limits = Limits {
-        rules: Rules { body_bytes: 1_048_576, head_bytes: 16_384, length_required: false },
+    let limits = DoorLimits {
+        rules: HeadRules { body_bytes: 1_048_576, head_bytes: 16_384, length_required: false },
         connections: 512,
         buffered_bytes: 8_388_608,
         request_timeout: std::time::Duration::from_secs(10),
@@ -336,7 +336,7 @@ fn a_configuration_does_not_show_its_secrets() {
 
 #[test]
 fn the_surroundings_of_the_process_are_its_own() {
-    let around = Surroundings::of_process();
+    let around = ConfigSources::of_process();
     assert_eq!(around.system_config, Path::new("/etc/tilld/config.toml"));
     assert_eq!(around.working_directory, std::env::current_dir().unwrap());
     assert!(around.env.contains_key("PATH"));

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::{ApiVersion, Object, as_object, get, put};
+use super::{ApiVersion, SampleObject, as_object, get, put};
 
-pub(super) fn subscription(subscription: &mut Object, version: ApiVersion) {
+pub(super) fn subscription(subscription: &mut SampleObject, version: ApiVersion) {
     if version < ApiVersion::Endive {
         classic_cancel(subscription);
     }
@@ -17,7 +17,7 @@ pub(super) fn subscription(subscription: &mut Object, version: ApiVersion) {
 }
 
 /// The portal ends a flexible subscription by `cancel_at` alone; the classic mode said both.
-fn classic_cancel(subscription: &mut Object) {
+fn classic_cancel(subscription: &mut SampleObject) {
     let ends_with_period = get(subscription, "cancel_at").as_i64().is_some_and(|at| {
         let period_end = of_items(subscription, "current_period_end").max();
         Some(at) == period_end
@@ -27,18 +27,18 @@ fn classic_cancel(subscription: &mut Object) {
     }
 }
 
-fn period_on_top(subscription: &mut Object) {
+fn period_on_top(subscription: &mut SampleObject) {
     let start = of_items(subscription, "current_period_start").min();
     let end = of_items(subscription, "current_period_end").max();
     put(subscription, "current_period_start", start);
     put(subscription, "current_period_end", end);
 }
 
-fn of_items(subscription: &Object, key: &'static str) -> impl Iterator<Item = i64> {
+fn of_items(subscription: &SampleObject, key: &'static str) -> impl Iterator<Item = i64> {
     items(subscription).iter().filter_map(move |item| item[key].as_i64())
 }
 
-fn only_item_on_top(subscription: &mut Object) {
+fn only_item_on_top(subscription: &mut SampleObject) {
     let (plan, quantity) = match items(subscription) {
         [item] => (item["plan"].clone(), item["quantity"].clone()),
         _ => (Value::Null, Value::Null),
@@ -47,18 +47,18 @@ fn only_item_on_top(subscription: &mut Object) {
     put(subscription, "quantity", quantity);
 }
 
-fn items(subscription: &Object) -> &[Value] {
+fn items(subscription: &SampleObject) -> &[Value] {
     get(subscription, "items")["data"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// `discounts` → `discount`, on subscriptions and invoices.
-pub(super) fn first_discount(of: &mut Object) {
+pub(super) fn first_discount(of: &mut SampleObject) {
     let discount = as_object(&get(of, "discounts")[0], "discount");
     put(of, "discount", discount);
 }
 
 /// `source.coupon` → `coupon` (clover).
-pub(super) fn discount(discount: &mut Object, version: ApiVersion) {
+pub(super) fn discount(discount: &mut SampleObject, version: ApiVersion) {
     if version < ApiVersion::Endive
         && let Some(source) = discount.remove("source")
     {
@@ -67,7 +67,7 @@ pub(super) fn discount(discount: &mut Object, version: ApiVersion) {
 }
 
 /// Usage records ended with basil, and with them `aggregate_usage` of prices and plans.
-pub(super) fn usage(price_or_plan: &mut Object, version: ApiVersion) {
+pub(super) fn usage(price_or_plan: &mut SampleObject, version: ApiVersion) {
     if version >= ApiVersion::Basil {
         return;
     }

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::super::shape::{self, merge};
-use super::{ApiVersion, Object, billing, get, id_of, put, text};
+use super::{ApiVersion, SampleObject, billing, get, id_of, put, text};
 
-pub(super) fn invoice(invoice: &mut Object, version: ApiVersion) {
+pub(super) fn invoice(invoice: &mut SampleObject, version: ApiVersion) {
     let payments = invoice.remove("payments").unwrap_or_default();
     invoice.remove("confirmation_secret");
     if version >= ApiVersion::Basil {
@@ -25,7 +25,7 @@ pub(super) fn invoice(invoice: &mut Object, version: ApiVersion) {
 }
 
 /// The default payment stands for the invoice: older shapes knew one.
-fn payment_on_top(invoice: &mut Object, payments: &Value) {
+fn payment_on_top(invoice: &mut SampleObject, payments: &Value) {
     let list = payments["data"].as_array().map_or(&[][..], Vec::as_slice);
     let chosen = list.iter().find(|payment| payment["is_default"] == true).or(list.first());
     let payment = chosen.map_or(&Value::Null, |chosen| &chosen["payment"]);
@@ -35,7 +35,7 @@ fn payment_on_top(invoice: &mut Object, payments: &Value) {
     put(invoice, "charge", id_of(charge));
 }
 
-fn parent_on_top(invoice: &mut Object) {
+fn parent_on_top(invoice: &mut SampleObject) {
     let parent = get(invoice, "parent").clone();
     let of_subscription = &parent["subscription_details"];
     put(invoice, "subscription", of_subscription["subscription"].clone());
@@ -62,7 +62,7 @@ fn tax_amount(tax: &Value) -> Value {
     })
 }
 
-pub(super) fn line(line: &mut Object, version: ApiVersion) {
+pub(super) fn line(line: &mut SampleObject, version: ApiVersion) {
     if version >= ApiVersion::Basil {
         return;
     }
@@ -84,7 +84,7 @@ pub(super) fn line(line: &mut Object, version: ApiVersion) {
 
 /// Older lines carried both whole. The price comes from the line where it is expanded, else from what the
 /// line tells of it; a one-time price has no plan.
-fn price_and_plan(line: &Object) -> (Value, Value) {
+fn price_and_plan(line: &SampleObject) -> (Value, Value) {
     let pricing = get(line, "pricing");
     let details = &pricing["price_details"];
     let price_id = id_of(&details["price"]);

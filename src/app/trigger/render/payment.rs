@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::super::shape::{self, merge};
-use super::{ApiVersion, Object, get, id_of, put, text};
+use super::{ApiVersion, SampleObject, get, id_of, put, text};
 
-pub(super) fn payment_intent(intent: &mut Object, version: ApiVersion) {
+pub(super) fn payment_intent(intent: &mut SampleObject, version: ApiVersion) {
     invoice_until_basil(intent, version);
     if version >= ApiVersion::Acacia {
         return;
@@ -20,7 +20,7 @@ pub(super) fn payment_intent(intent: &mut Object, version: ApiVersion) {
     put(intent, "charges", list(charges, &url));
 }
 
-pub(super) fn charge(charge: &mut Object, version: ApiVersion) {
+pub(super) fn charge(charge: &mut SampleObject, version: ApiVersion) {
     invoice_until_basil(charge, version);
     if version >= ApiVersion::Acacia {
         charge.remove("refunds");
@@ -32,7 +32,7 @@ pub(super) fn charge(charge: &mut Object, version: ApiVersion) {
     }
 }
 
-pub(super) fn session(session: &mut Object, version: ApiVersion) {
+pub(super) fn session(session: &mut SampleObject, version: ApiVersion) {
     let old_mode = match text(session, "ui_mode") {
         "hosted_page" => Some("hosted"),
         "embedded_page" => Some("embedded"),
@@ -50,7 +50,7 @@ pub(super) fn session(session: &mut Object, version: ApiVersion) {
     }
 }
 
-fn invoice_until_basil(object: &mut Object, version: ApiVersion) {
+fn invoice_until_basil(object: &mut SampleObject, version: ApiVersion) {
     let invoice = object.remove("invoice").unwrap_or_default();
     if version < ApiVersion::Basil {
         put(object, "invoice", id_of(&invoice));
@@ -58,7 +58,7 @@ fn invoice_until_basil(object: &mut Object, version: ApiVersion) {
 }
 
 /// The charge that an id alone speaks of, as far as its payment intent tells.
-fn charge_of(intent: &Object, id: &str) -> Value {
+fn charge_of(intent: &SampleObject, id: &str) -> Value {
     let error = get(intent, "last_payment_error");
     let method = match get(intent, "payment_method") {
         Value::Null => &error["payment_method"],
@@ -106,7 +106,7 @@ fn failure(error: &Value) -> Value {
 }
 
 /// One refund of everything that was refunded; its id follows from the charge's.
-fn refund_of(charge: &Object) -> Value {
+fn refund_of(charge: &SampleObject) -> Value {
     let mut refund = shape::build("refund", &|name| match name {
         "refund" => Some(json!(text(charge, "id").replacen("ch_", "re_", 1))),
         "charge" => Some(get(charge, "id").clone()),

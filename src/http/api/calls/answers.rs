@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Answered;
-use crate::http::response::{ApiError, Response};
+use super::CallResult;
+use crate::http::response::{ErrorResponse, Response};
 use crate::outward::calls::{CallsError, DoneOperation, OperationOutcome};
 use crate::stripe::error::{StripeApiError, StripeError};
 
 /// Tells what became of an operation; `shown` makes the answer from Stripe's.
-pub(super) fn respond(outcome: OperationOutcome, shown: impl FnOnce(&DoneOperation) -> Answered) -> Answered {
+pub(super) fn respond(outcome: OperationOutcome, shown: impl FnOnce(&DoneOperation) -> CallResult) -> CallResult {
     match outcome {
         OperationOutcome::Done(done) => shown(&done),
         OperationOutcome::Refused(refusal) => Ok(refused(&refusal)),
@@ -19,7 +19,7 @@ pub(super) fn respond(outcome: OperationOutcome, shown: impl FnOnce(&DoneOperati
 }
 
 /// Tells why something could not be read from Stripe.
-pub(super) fn unread(error: CallsError) -> Answered {
+pub(super) fn unread(error: CallsError) -> CallResult {
     match error {
         CallsError::Stripe(error) => Ok(error.api().map_or_else(|| not_done(&error), refused)),
         error => Err(error.into()),
@@ -51,10 +51,10 @@ fn refused(refusal: &StripeApiError) -> Response {
 
 fn not_done(error: &StripeError) -> Response {
     log::warn!("a call to Stripe was not made: {error}");
-    ApiError::new(502, "stripe_unreachable", format!("{error}; nothing was done, try again")).into()
+    ErrorResponse::new(502, "stripe_unreachable", format!("{error}; nothing was done, try again")).into()
 }
 
-impl From<CallsError> for ApiError {
+impl From<CallsError> for ErrorResponse {
     fn from(error: CallsError) -> Self {
         let words = error.to_string();
         match error {

@@ -7,16 +7,16 @@ mod second;
 use serde_json::json;
 
 use super::{
-    Answered, CallRequest, CustomerOrAnswer, answers::respond, check_price, parameters::missing, user, user_key,
+    CallRequest, CallResult, CustomerOrAnswer, answers::respond, check_price, parameters::missing, user, user_key,
 };
-use crate::http::api::Api;
+use crate::http::api::ApiHandler;
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::objects::user::User;
 use crate::outward::calls::{CallsError, DoneOperation, KEY_METADATA};
 use crate::store::stripe_operations::Operation;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
 const KNOWN: [&str; 10] = [
@@ -38,7 +38,7 @@ const MAX_QUANTITY: i64 = 999_999;
 const MAX_TRIAL_DAYS: i64 = 730;
 
 /// What a checkout is to be.
-struct Order<'a> {
+struct CheckoutOrder<'a> {
     price_id: &'a str,
     is_subscription: bool,
     quantity: i64,
@@ -51,7 +51,7 @@ struct Order<'a> {
     allow_repeat_trial: bool,
 }
 
-pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
     if let Some(outcome) = asked.calls.repeated(&asked.caller)? {
         return respond(outcome, shown);
@@ -84,24 +84,24 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
             return Ok(answered);
         }
         let wanted = asked.wanted(OperationKind::CheckoutSessionCreate, &user);
-        Ok::<_, ApiError>(request.perform(&wanted, &form_under(request.key()))?)
+        Ok::<_, ErrorResponse>(request.perform(&wanted, &form_under(request.key()))?)
     })?;
     asked.look_again(&customer, &outcome);
     respond(outcome, shown)
 }
 
-fn shown(done: &DoneOperation) -> Answered {
+fn shown(done: &DoneOperation) -> CallResult {
     Ok(Response::json(200, &json!({"session_id": done.object["id"], "session_url": done.object["url"]})))
 }
 
-fn order<'a>(asked: &'a CallRequest) -> Result<Order<'a>, ApiError> {
+fn order<'a>(asked: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse> {
     let (given, checkout) = (&asked.parameters, &asked.api.offers.checkout);
     let price_id = given.required_text("price_id")?;
     let is_subscription = given.word("mode", &["subscription", "payment"])? != Some("payment");
     let discount = match (given.text("coupon")?, given.text("promotion_code")?) {
         (Some(_), Some(_)) => {
             let message = "coupon and promotion_code exclude each other: Stripe takes one discount";
-            return Err(ApiError::parameter("promotion_code", message));
+            return Err(ErrorResponse::parameter("promotion_code", message));
         }
         (Some(coupon), None) => Some(("coupon", coupon)),
         (None, Some(code)) => Some(("promotion_code", code)),
@@ -109,13 +109,16 @@ fn order<'a>(asked: &'a CallRequest) -> Result<Order<'a>, ApiError> {
     };
     let trial_days = given.integer("trial_days", (1, MAX_TRIAL_DAYS))?;
     if trial_days.is_some() && !is_subscription {
-        return Err(ApiError::parameter("trial_days", "trial_days belongs to a subscription, not to mode payment"));
+        return Err(ErrorResponse::parameter(
+            "trial_days",
+            "trial_days belongs to a subscription, not to mode payment",
+        ));
     }
     let success_url = given.url("success_url")?.or_else(|| checkout.success_url.clone()).ok_or_else(|| {
         let message = "success_url is missing: give it here, or checkout.success_url in the configuration";
-        ApiError { message: message.to_owned(), ..missing("success_url") }
+        ErrorResponse { message: message.to_owned(), ..missing("success_url") }
     })?;
-    let order = Order {
+    let order = CheckoutOrder {
         price_id,
         is_subscription,
         quantity: given.integer("quantity", (0, MAX_QUANTITY))?.unwrap_or(1),
@@ -130,12 +133,12 @@ fn order<'a>(asked: &'a CallRequest) -> Result<Order<'a>, ApiError> {
     Ok(order)
 }
 
-fn form(api: &Api, order: &Order, (user, customer): (&User, &str), key: &str) -> Form {
-    let line = Form::new().put("price", order.price_id);
+fn form(api: &ApiHandler, order: &CheckoutOrder, (user, customer): (&User, &str), key: &str) -> FormBody {
+    let line = FormBody::new().put("price", order.price_id);
     // A metered price takes no quantity.
     let line = if order.quantity > 0 { line.put("quantity", order.quantity) } else { line };
     let reference = Some(user.id.as_str()).filter(|id| id.chars().count() <= MAX_REFERENCE_CHARS);
-    let form = Form::new()
+    let form = FormBody::new()
         .put("mode", if order.is_subscription { "subscription" } else { "payment" })
         .put("customer", customer)
         .list("line_items", [line])
@@ -144,22 +147,22 @@ fn form(api: &Api, order: &Order, (user, customer): (&User, &str), key: &str) ->
         .put_opt("client_reference_id", reference);
     // One or the other: Stripe refuses both.
     let form = match order.discount {
-        Some((kind, id)) => form.list("discounts", [Form::new().put(kind, id)]),
+        Some((kind, id)) => form.list("discounts", [FormBody::new().put(kind, id)]),
         None => form.put("allow_promotion_codes", true),
     };
     let form = if api.offers.checkout.automatic_tax {
         // The customer may have no address yet; the one given at checkout is kept.
-        form.map("automatic_tax", Form::new().put("enabled", true))
-            .map("customer_update", Form::new().put("address", "auto"))
+        form.map("automatic_tax", FormBody::new().put("enabled", true))
+            .map("customer_update", FormBody::new().put("address", "auto"))
     } else {
         form
     };
-    let named = || Form::new().put(user_key(api), user.id.as_str());
+    let named = || FormBody::new().put(user_key(api), user.id.as_str());
     let form = form.map("metadata", named().put(KEY_METADATA, key));
     if order.is_subscription {
-        let data = Form::new().put_opt("trial_period_days", order.trial_days);
+        let data = FormBody::new().put_opt("trial_period_days", order.trial_days);
         form.map("subscription_data", data.map("metadata", named()))
     } else {
-        form.map("payment_intent_data", Form::new().map("metadata", named()))
+        form.map("payment_intent_data", FormBody::new().map("metadata", named()))
     }
 }

@@ -2,33 +2,33 @@
 //! for calls where it asks Stripe.
 
 use super::subscription::subscriptions_for_calls;
-use super::{Answered, answers::unread, calls};
-use crate::http::api::{Api, users, views};
+use super::{CallResult, answers::unread, calls};
+use crate::http::api::{ApiHandler, users, views};
 use crate::http::request::{Method, Request};
-use crate::http::response::{ApiError, Page, Response};
-use crate::http::route::{self, Access, Route, Segments, route};
+use crate::http::response::{ErrorResponse, PageView, Response};
+use crate::http::route::{self, PathSegments, Route, RouteAccess, route};
 use crate::objects::{customer, invoice};
 use crate::outward::calls::CallsError;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 
-pub(in crate::http) const ROUTES: &[Route<Api>] =
-    &[route(Method::Get, "/api/v1/users/{user_id}/invoices", Access::Api, list)];
+pub(in crate::http) const ROUTES: &[Route<ApiHandler>] =
+    &[route(Method::Get, "/api/v1/users/{user_id}/invoices", RouteAccess::Api, list)];
 
 /// Whether a request asks for invoices as Stripe has them now.
 pub(super) fn waits_for_stripe(request: &Request) -> bool {
     request.parameter("refresh").as_deref() == Some("true") && route::covers(ROUTES, request)
 }
 
-fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (user, page) = (users::find(api, users::user_id(segments))?, Page::from_request(request)?);
+fn list(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (user, page) = (users::find(api, users::user_id(segments))?, PageView::from_request(request)?);
     match request.parameter("refresh").as_deref() {
         None | Some("false") => {}
         Some("true") => {
-            if let Refreshed::Unread(error) = refresh(api, &user.id)? {
+            if let InvoicesRefreshed::Unread(error) = refresh(api, &user.id)? {
                 return unread(error);
             }
         }
-        Some(_) => return Err(ApiError::parameter("refresh", "refresh takes true or false")),
+        Some(_) => return Err(ErrorResponse::parameter("refresh", "refresh takes true or false")),
     }
     let after = page.starting_after.as_deref();
     let rows = api.store.read(|reader| invoice::list_of_user(reader, &user.id, after, page.fetch()))?;
@@ -36,12 +36,12 @@ fn list(api: &Api, request: &Request, segments: &Segments) -> Answered {
 }
 
 /// What came of asking Stripe anew.
-enum Refreshed {
+enum InvoicesRefreshed {
     Read,
     Unread(CallsError),
 }
 
-fn refresh(api: &Api, user_id: &str) -> Result<Refreshed, ApiError> {
+fn refresh(api: &ApiHandler, user_id: &str) -> Result<InvoicesRefreshed, ErrorResponse> {
     let calls = calls(api)?;
     let customers = api.store.read(|reader| customer::list_ids_of_user(reader, user_id))?;
     let mut filters: Vec<(&str, String)> = customers.into_iter().map(|id| ("customer", id)).collect();
@@ -50,11 +50,11 @@ fn refresh(api: &Api, user_id: &str) -> Result<Refreshed, ApiError> {
     let paid_by_others = paid_by_others.into_iter().filter(|one| one.customers_user.as_deref() != Some(user_id));
     filters.extend(paid_by_others.map(|one| ("subscription", one.subscription.stripe_subscription_id)));
     for (name, id) in filters {
-        match calls.refresh("/v1/invoices", || Form::new().put(name, id.as_str())) {
+        match calls.refresh("/v1/invoices", || FormBody::new().put(name, id.as_str())) {
             Ok(true) => {}
             Ok(false) => log::warn!("only the newest invoices were read anew {name}={id}"),
-            Err(error) => return Ok(Refreshed::Unread(error)),
+            Err(error) => return Ok(InvoicesRefreshed::Unread(error)),
         }
     }
-    Ok(Refreshed::Read)
+    Ok(InvoicesRefreshed::Read)
 }

@@ -3,16 +3,16 @@
 
 use serde_json::{Value, json};
 
-use super::Answered;
-use crate::http::api::{Api, body_object, users};
+use super::CallResult;
+use crate::http::api::{ApiHandler, body_object, users};
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::notify;
-use crate::objects::links::{self, Kind, Linked, Said};
+use crate::objects::links::{self, LinkResult, LinkTarget, SaidLink};
 use crate::outward::calls::CallsError;
 use crate::stripe::call::{Priority, segment};
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 
 const PARAM: &str = "stripe_customer_id";
 /// How ids of other objects begin (docs.stripe.com/api); a customer's may begin with anything else.
@@ -22,7 +22,7 @@ const OTHERS: [&str; 12] =
 const MAX_ID_CHARS: usize = 255;
 
 /// `PUT /api/v1/users/{user_id}/customer`.
-pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user_id = users::valid_id(segments)?;
     let (customer_id, force) = parameters(request)?;
     if let Some(calls) = api.calls.as_deref() {
@@ -32,92 +32,95 @@ pub(super) fn put(api: &Api, request: &Request, segments: &Segments) -> Answered
     let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
     let (user, customer) = (user_id.clone(), customer_id.clone());
     let linked = api.store.write(move |tx| {
-        let said = Said { kind: Kind::Customer, id: &customer, user_id: &user, actor: "api" };
+        let said = SaidLink { kind: LinkTarget::Customer, id: &customer, user_id: &user, actor: "api" };
         notify::acting(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
     })?;
     match linked {
-        Linked::Now | Linked::Already => {
+        LinkResult::Now | LinkResult::Already => {
             let view = json!({"user_id": user_id, "stripe_customer_id": customer_id, "linked_by": "said"});
             Ok(Response::json(200, &view))
         }
-        Linked::Taken(other) => {
+        LinkResult::Taken(other) => {
             let message = format!(
                 "the customer {customer_id} was said to be of user {other:?}: \"force\": true gives it to {user_id:?} all \
                  the same, with what is paid through it; DELETE …/customer takes back what was said of {other:?}"
             );
-            Err(ApiError::new(409, "customer_taken", message).at(PARAM))
+            Err(ErrorResponse::new(409, "customer_taken", message).at(PARAM))
         }
     }
 }
 
-fn parameters(request: &Request) -> Result<(String, bool), ApiError> {
+fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
     let fields = body_object(request)?;
     if let Some(key) = fields.keys().find(|key| !matches!(key.as_str(), PARAM | "force")) {
         let message = format!("{key:?} is not a parameter of this call; there are: {PARAM}, force");
-        return Err(ApiError::new(400, "parameter_unknown", message));
+        return Err(ErrorResponse::new(400, "parameter_unknown", message));
     }
     let force = match fields.get("force") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(force)) => *force,
-        Some(_) => return Err(ApiError::parameter("force", "force takes true or false")),
+        Some(_) => return Err(ErrorResponse::parameter("force", "force takes true or false")),
     };
     let id = match fields.get(PARAM) {
         None | Some(Value::Null) => "",
         Some(Value::String(id)) => id.trim(),
-        Some(_) => return Err(ApiError::parameter(PARAM, format!("{PARAM} takes a text"))),
+        Some(_) => return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} takes a text"))),
     };
     Ok((valid(id)?, force))
 }
 
-fn valid(id: &str) -> Result<String, ApiError> {
+fn valid(id: &str) -> Result<String, ErrorResponse> {
     if id.is_empty() {
-        return Err(
-            ApiError::new(400, "parameter_missing", format!("{PARAM} is missing: give Stripe's id, cus_…")).at(PARAM)
-        );
+        return Err(ErrorResponse::new(
+            400,
+            "parameter_missing",
+            format!("{PARAM} is missing: give Stripe's id, cus_…"),
+        )
+        .at(PARAM));
     }
     let is_another = OTHERS.iter().any(|prefix| id.starts_with(prefix));
     let fits = id.bytes().all(|byte| byte.is_ascii_graphic()) && id.len() <= MAX_ID_CHARS && !is_another;
     if !fits {
-        return Err(ApiError::parameter(PARAM, format!("{PARAM} takes the id of a Stripe customer, cus_…")));
+        return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} takes the id of a Stripe customer, cus_…")));
     }
     Ok(id.to_owned())
 }
 
 /// Reads the customer from Stripe into the tables.
-fn look_at(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ApiError> {
+fn look_at(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ErrorResponse> {
     let path = format!("/v1/customers/{}", segment(customer_id));
-    let read = calls.get(&path, Form::new(), Priority::Interactive);
+    let read = calls.get(&path, FormBody::new(), Priority::Interactive);
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {
         Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
             let message = format!("Stripe knows no customer {customer_id} in the mode of stripe.api_key");
-            Err(ApiError::new(404, "customer_not_found", message).at(PARAM))
+            Err(ErrorResponse::new(404, "customer_not_found", message).at(PARAM))
         }
         other => Ok(other?),
     }
 }
 
-fn refuse_deleted(api: &Api, customer_id: &str) -> Result<(), ApiError> {
+fn refuse_deleted(api: &ApiHandler, customer_id: &str) -> Result<(), ErrorResponse> {
     if api.store.read(|reader| crate::objects::customer::is_deleted(reader, customer_id))? {
         let message = format!("the customer {customer_id} was deleted at Stripe: link another one");
-        return Err(ApiError::new(409, "customer_deleted", message).at(PARAM));
+        return Err(ErrorResponse::new(409, "customer_deleted", message).at(PARAM));
     }
     Ok(())
 }
 
 /// `DELETE /api/v1/users/{user_id}/customer?stripe_customer_id=`.
-pub(in crate::http) fn delete(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(in crate::http) fn delete(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user = users::find(api, users::user_id(segments))?;
     let customer_id = valid(request.parameter(PARAM).as_deref().map(str::trim).unwrap_or_default())?;
     let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
     let (user_id, customer) = (user.id.clone(), customer_id.clone());
     let (unlinked, owner) = api.store.write(move |tx| {
-        let said = Said { kind: Kind::Customer, id: &customer, user_id: &user_id, actor: "api" };
+        let said = SaidLink { kind: LinkTarget::Customer, id: &customer, user_id: &user_id, actor: "api" };
         let unlinked = notify::acting(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
         Ok((unlinked, links::owner_of(tx, said)?))
     })?;
     if !unlinked {
         let message = format!("the customer {customer_id} is not linked to user {:?}", user.id);
-        return Err(ApiError::new(404, "customer_not_linked", message).at(PARAM));
+        return Err(ErrorResponse::new(404, "customer_not_linked", message).at(PARAM));
     }
     let view = json!({"user_id": user.id, "stripe_customer_id": customer_id, "linked": false, "belongs_to": owner});
     Ok(Response::json(200, &view))

@@ -4,11 +4,11 @@
 use serde_json::{Map, Value};
 
 use crate::base::address::application_url;
-use crate::base::ownership::Rules;
+use crate::base::ownership::LinkRules;
 use crate::http::api::body_object;
 use crate::http::request::Request;
-use crate::http::response::ApiError;
-use crate::stripe::form::Form;
+use crate::http::response::ErrorResponse;
+use crate::stripe::form::FormBody;
 
 /// Longest text; Stripe's longest are URLs.
 const MAX_TEXT_CHARS: usize = 5000;
@@ -18,14 +18,14 @@ pub(super) struct Parameters(Map<String, Value>);
 
 impl Parameters {
     /// The body of a request that may have the parameters `known`.
-    pub(super) fn read(request: &Request, known: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn read(request: &Request, known: &[&str]) -> Result<Self, ErrorResponse> {
         let fields = body_object(request)?;
         match fields.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(Self(fields)),
             Some(key) => {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let message = format!("{key:?} is not a parameter of this call; there are: {known}");
-                Err(ApiError::new(400, "parameter_unknown", message))
+                Err(ErrorResponse::new(400, "parameter_unknown", message))
             }
         }
     }
@@ -40,7 +40,7 @@ impl Parameters {
     }
 
     /// A text that is not blank.
-    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, ErrorResponse> {
         let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT_CHARS;
         match self.given(name) {
             None => Ok(None),
@@ -50,12 +50,12 @@ impl Parameters {
     }
 
     /// A text that must be given.
-    pub(super) fn required_text(&self, name: &'static str) -> Result<&str, ApiError> {
+    pub(super) fn required_text(&self, name: &'static str) -> Result<&str, ErrorResponse> {
         self.text(name)?.ok_or_else(|| missing(name))
     }
 
     /// One of these words.
-    pub(super) fn word(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ApiError> {
+    pub(super) fn word(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ErrorResponse> {
         match self.text(name)? {
             Some(word) if !words.contains(&word) => Err(wrong(name, &format!("one of {}", words.join(", ")))),
             word => Ok(word),
@@ -63,7 +63,7 @@ impl Parameters {
     }
 
     /// A whole number within these bounds.
-    pub(super) fn integer(&self, name: &'static str, (least, most): (i64, i64)) -> Result<Option<i64>, ApiError> {
+    pub(super) fn integer(&self, name: &'static str, (least, most): (i64, i64)) -> Result<Option<i64>, ErrorResponse> {
         match self.given(name) {
             None => Ok(None),
             Some(value) => match value.as_i64().filter(|number| (least..=most).contains(number)) {
@@ -74,7 +74,7 @@ impl Parameters {
     }
 
     /// True or false; false unless given.
-    pub(super) fn flag(&self, name: &'static str) -> Result<bool, ApiError> {
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, ErrorResponse> {
         match self.given(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -83,15 +83,15 @@ impl Parameters {
     }
 
     /// A URL of the application.
-    pub(super) fn url(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+    pub(super) fn url(&self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        application_url(text).map(Some).map_err(|message| ApiError::parameter(name, format!("{name}: {message}")))
+        application_url(text).map(Some).map_err(|message| ErrorResponse::parameter(name, format!("{name}: {message}")))
     }
 
     /// Metadata of the application's own, beside what is ours. Numbers and flags become texts, as Stripe keeps them. No key
     /// that names a user is taken: whose it is, the path of the request says.
-    pub(super) fn metadata(&self, ours: &[(&str, &str)], rules: &Rules) -> Result<Form, ApiError> {
-        let mut form: Form = ours.iter().copied().collect();
+    pub(super) fn metadata(&self, ours: &[(&str, &str)], rules: &LinkRules) -> Result<FormBody, ErrorResponse> {
+        let mut form: FormBody = ours.iter().copied().collect();
         let given = match self.given("metadata") {
             None => return Ok(form),
             Some(Value::Object(given)) => given,
@@ -106,7 +106,7 @@ impl Parameters {
             };
             if rules.metadata_keys.contains(name) || ours.iter().any(|(own, _)| own == name) {
                 let message = format!("{name} in metadata is written by tilld: leave it out");
-                return Err(ApiError::new(400, "metadata_reserved", message).at("metadata"));
+                return Err(ErrorResponse::new(400, "metadata_reserved", message).at("metadata"));
             }
             form = form.put(name.as_str(), text);
         }
@@ -115,13 +115,13 @@ impl Parameters {
 }
 
 /// A parameter that is not there.
-pub(super) fn missing(name: &'static str) -> ApiError {
-    ApiError::new(400, "parameter_missing", format!("{name} is missing")).at(name)
+pub(super) fn missing(name: &'static str) -> ErrorResponse {
+    ErrorResponse::new(400, "parameter_missing", format!("{name} is missing")).at(name)
 }
 
 /// A parameter that is not what it takes.
-fn wrong(name: &'static str, takes: &str) -> ApiError {
-    ApiError::parameter(name, format!("{name} takes {takes}"))
+fn wrong(name: &'static str, takes: &str) -> ErrorResponse {
+    ErrorResponse::parameter(name, format!("{name} takes {takes}"))
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
         Parameters::read(&request, &["a", "b", "metadata"]).unwrap()
     }
 
-    fn refused<T: std::fmt::Debug>(found: Result<T, ApiError>, code: &str) {
+    fn refused<T: std::fmt::Debug>(found: Result<T, ErrorResponse>, code: &str) {
         let error = found.unwrap_err();
         assert_eq!((error.status, error.code), (400, code), "{}", error.message);
     }
@@ -173,9 +173,10 @@ mod tests {
     #[test]
     fn metadata_of_the_application_stands_beside_ours_and_never_over_it() {
         let ours = [("user_id", "u1")];
-        let rules = Rules { metadata_keys: vec!["user_id".to_owned(), "account".to_owned()], ..Rules::default() };
+        let rules =
+            LinkRules { metadata_keys: vec!["user_id".to_owned(), "account".to_owned()], ..LinkRules::default() };
         let given = json!({"metadata": {"n": 7, "yes": true, "t": "x y"}});
-        let form = Form::new().map("m", parameters(&given).metadata(&ours, &rules).unwrap()).encode().unwrap();
+        let form = FormBody::new().map("m", parameters(&given).metadata(&ours, &rules).unwrap()).encode().unwrap();
         assert_eq!(form, "m[user_id]=u1&m[n]=7&m[t]=x%20y&m[yes]=true");
         for reserved in ["user_id", "account"] {
             let given = json!({"metadata": {reserved: "u1"}});

@@ -3,16 +3,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Answered, CallRequest, CustomerOrAnswer, answers::respond, parameters::missing, user, user_key};
+use super::{CallRequest, CallResult, CustomerOrAnswer, answers::respond, parameters::missing, user, user_key};
 use crate::base::money::{self, MoneyError};
-use crate::http::api::Api;
+use crate::http::api::ApiHandler;
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::objects::payment_intent as table;
 use crate::objects::user::User;
 use crate::outward::calls::{DoneOperation, KEY_METADATA, OperationRequest};
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::object;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
@@ -33,7 +33,7 @@ const REASONS: [&str; 4] = ["duplicate", "fraudulent", "requested_by_customer", 
 /// Longest id (Stripe's limit).
 const MAX_ID_CHARS: usize = 255;
 
-pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &KNOWN)?.with_key()?, user(api, segments)?);
     if let Some(outcome) = asked.calls.repeated(&asked.caller)? {
         return respond(outcome, |done| intent(done, Some(&user.id)));
@@ -46,13 +46,13 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     };
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
         let wanted = asked.wanted(OperationKind::PaymentIntentCreate, &user);
-        Ok::<_, ApiError>(request.perform(&wanted, &payment(&asked, (&user, &customer), request.key())?)?)
+        Ok::<_, ErrorResponse>(request.perform(&wanted, &payment(&asked, (&user, &customer), request.key())?)?)
     })?;
     asked.look_again(&customer, &outcome);
     respond(outcome, |done| intent(done, Some(&user.id)))
 }
 
-fn payment(asked: &CallRequest, (user, customer): (&User, &str), key: &str) -> Result<Form, ApiError> {
+fn payment(asked: &CallRequest, (user, customer): (&User, &str), key: &str) -> Result<FormBody, ErrorResponse> {
     let given = &asked.parameters;
     let amount = given.integer("amount_cents", (i64::MIN, i64::MAX))?.ok_or_else(|| missing("amount_cents"))?;
     let currency = given.required_text("currency")?;
@@ -61,16 +61,19 @@ fn payment(asked: &CallRequest, (user, customer): (&User, &str), key: &str) -> R
     let (method, return_url) = (given.text("payment_method")?, given.url("return_url")?);
     let only_with_confirm = [("off_session", off_session), ("return_url", return_url.is_some())];
     if let Some((name, _)) = only_with_confirm.into_iter().find(|(_, given)| *given && !confirm) {
-        return Err(ApiError::parameter(name, format!("{name} is for a payment that is confirmed: add confirm=true")));
+        return Err(ErrorResponse::parameter(
+            name,
+            format!("{name} is for a payment that is confirmed: add confirm=true"),
+        ));
     }
     if confirm && method.is_none() {
         let message = "payment_method is missing: a payment that is confirmed here needs one";
-        return Err(ApiError { message: message.to_owned(), ..missing("payment_method") });
+        return Err(ErrorResponse { message: message.to_owned(), ..missing("payment_method") });
     }
-    let methods = Form::new().put("enabled", true);
+    let methods = FormBody::new().put("enabled", true);
     // Nobody is there who could be sent to another page and back.
     let methods = if confirm && return_url.is_none() { methods.put("allow_redirects", "never") } else { methods };
-    let form = Form::new()
+    let form = FormBody::new()
         .put("amount", amount)
         .put("currency", currency)
         .put("customer", customer)
@@ -89,44 +92,44 @@ fn payment(asked: &CallRequest, (user, customer): (&User, &str), key: &str) -> R
     ))
 }
 
-fn of_money(error: MoneyError) -> ApiError {
+fn of_money(error: MoneyError) -> ErrorResponse {
     match error {
-        MoneyError::Currency(_) => ApiError::parameter("currency", error.to_string()),
-        _ => ApiError::parameter("amount_cents", error.to_string()),
+        MoneyError::Currency(_) => ErrorResponse::parameter("currency", error.to_string()),
+        _ => ErrorResponse::parameter("amount_cents", error.to_string()),
     }
 }
 
-pub(super) fn confirm(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn confirm(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let asked = CallRequest::read(api, request, &["payment_method", "return_url", "off_session"])?.with_key()?;
     let given = &asked.parameters;
-    let form = Form::new()
+    let form = FormBody::new()
         .put_opt("payment_method", given.text("payment_method")?)
         .put_opt("return_url", given.url("return_url")?)
         .put_opt("off_session", given.flag("off_session")?.then_some(true));
     change(&asked, segments, OperationKind::PaymentIntentConfirm, form)
 }
 
-pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn cancel(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let asked = CallRequest::read(api, request, &["cancellation_reason"])?;
     let reason = asked.parameters.word("cancellation_reason", &REASONS)?;
-    change(&asked, segments, OperationKind::PaymentIntentCancel, Form::new().put_opt("cancellation_reason", reason))
+    change(&asked, segments, OperationKind::PaymentIntentCancel, FormBody::new().put_opt("cancellation_reason", reason))
 }
 
-fn change(asked: &CallRequest, segments: &Segments, kind: OperationKind, form: Form) -> Answered {
+fn change(asked: &CallRequest, segments: &PathSegments, kind: OperationKind, form: FormBody) -> CallResult {
     let (id, user_id) = subject(asked.api, segments)?;
     let outcome = asked.calls.perform(&wanted(asked, kind, id, user_id.clone()), |_| form)?;
     respond(outcome, |done| intent(done, user_id.as_deref()))
 }
 
-pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn refund(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let asked = CallRequest::read(api, request, &["amount_cents", "reason"])?.with_key()?;
     let amount = asked.parameters.integer("amount_cents", (1, money::MAX_AMOUNT))?;
     let reason = asked.parameters.word("reason", &REASONS[..3])?;
     let (id, user_id) = subject(api, segments)?;
-    let form = Form::new().put("payment_intent", id.as_str()).put_opt("amount", amount).put_opt("reason", reason);
+    let form = FormBody::new().put("payment_intent", id.as_str()).put_opt("amount", amount).put_opt("reason", reason);
     let wanted = wanted(&asked, OperationKind::RefundCreate, id, user_id.clone());
     let outcome = asked.calls.perform(&wanted, |key| {
-        form.map("metadata", Form::new().put_opt(user_key(api), user_id.as_deref()).put(KEY_METADATA, key))
+        form.map("metadata", FormBody::new().put_opt(user_key(api), user_id.as_deref()).put(KEY_METADATA, key))
     })?;
     respond(outcome, |done| {
         let refund = &done.object;
@@ -140,11 +143,11 @@ pub(super) fn refund(api: &Api, request: &Request, segments: &Segments) -> Answe
 }
 
 /// The payment intent that a path names, and whose it is as far as is known here.
-fn subject(api: &Api, segments: &Segments) -> Result<(String, Option<String>), ApiError> {
+fn subject(api: &ApiHandler, segments: &PathSegments) -> Result<(String, Option<String>), ErrorResponse> {
     let id = segments.first().map_or("", String::as_str);
     // Stripe knows no such id, and a path with it would lead elsewhere.
     if !id.bytes().all(|byte| byte.is_ascii_graphic()) || id.len() > MAX_ID_CHARS || matches!(id, "." | "..") {
-        return Err(ApiError::new(404, "resource_missing", format!("there is no payment intent {id:?}")).at("id"));
+        return Err(ErrorResponse::new(404, "resource_missing", format!("there is no payment intent {id:?}")).at("id"));
     }
     let user_id = api.store.read(|reader| table::find_user(reader, id))?;
     Ok((id.to_owned(), user_id))
@@ -156,7 +159,7 @@ fn wanted(asked: &CallRequest, kind: OperationKind, id: String, user_id: Option<
 }
 
 /// A payment intent as Stripe answered. From the tables it would be what became of it since.
-fn intent(done: &DoneOperation, user_id: Option<&str>) -> Answered {
+fn intent(done: &DoneOperation, user_id: Option<&str>) -> CallResult {
     let shown = &done.object;
     let (error_code, error_message) = object::payment_error(shown).unwrap_or_default();
     let view = json!({

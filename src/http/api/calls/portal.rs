@@ -3,27 +3,27 @@
 use serde_json::json;
 
 use super::subscription::running;
-use super::{Answered, CallRequest, answers::respond, user};
+use super::{CallRequest, CallResult, answers::respond, user};
 use crate::base::ownership::{self, PortalOf};
-use crate::http::api::Api;
+use crate::http::api::ApiHandler;
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::objects::customer;
 use crate::objects::subscription::ShownSubscription;
 use crate::objects::user::User;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
 const FLOWS: [&str; 3] = ["payment_method_update", "subscription_cancel", "subscription_update"];
 
-pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
     let return_url = asked.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
     let flow = asked.parameters.word("flow", &FLOWS)?;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
         let wanted = asked.wanted(OperationKind::PortalSessionCreate, &user);
-        Ok::<_, ApiError>(request.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
+        Ok::<_, ErrorResponse>(request.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
     if let Ok((customer, _)) = whose(api, &user, flow) {
         asked.look_again(&customer, &outcome);
@@ -31,20 +31,25 @@ pub(super) fn create(api: &Api, request: &Request, segments: &Segments) -> Answe
     respond(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }
 
-fn form(api: &Api, user: &User, return_url: Option<&str>, flow: Option<&str>) -> Result<Form, ApiError> {
+fn form(
+    api: &ApiHandler,
+    user: &User,
+    return_url: Option<&str>,
+    flow: Option<&str>,
+) -> Result<FormBody, ErrorResponse> {
     let (customer, subscription) = whose(api, user, flow)?;
-    let form = Form::new().put("customer", customer).put_opt("return_url", return_url);
+    let form = FormBody::new().put("customer", customer).put_opt("return_url", return_url);
     let Some(flow) = flow else { return Ok(form) };
-    let data = Form::new().put("type", flow);
+    let data = FormBody::new().put("type", flow);
     let data = match subscription {
-        Some(id) => data.map(flow, Form::new().put("subscription", id)),
+        Some(id) => data.map(flow, FormBody::new().put("subscription", id)),
         None => data,
     };
     Ok(form.map("flow_data", data))
 }
 
 /// The customer that the portal shows, for a user may have several; and the subscription that a flow is about.
-fn whose(api: &Api, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ApiError> {
+fn whose(api: &ApiHandler, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ErrorResponse> {
     let is_about_subscription = flow.is_some_and(|flow| flow.starts_with("subscription_"));
     let acted_on = match running(api, &user.id) {
         Ok(shown) => Some(shown),
@@ -57,12 +62,12 @@ fn whose(api: &Api, user: &User, flow: Option<&str>) -> Result<(String, Option<S
 }
 
 /// There is no subscription that calls act on, and that is no reason to refuse the portal of the main customer.
-fn is_none(error: &ApiError) -> bool {
+fn is_none(error: &ErrorResponse) -> bool {
     matches!(error.code, "subscription_not_found" | "linked_by_reference")
 }
 
 /// Whose portal opens: it shows cards, invoices and every subscription of its customer.
-fn customer_of(api: &Api, user: &User, acted_on: Option<&ShownSubscription>) -> Result<String, ApiError> {
+fn customer_of(api: &ApiHandler, user: &User, acted_on: Option<&ShownSubscription>) -> Result<String, ErrorResponse> {
     let main = api.store.read(|reader| customer::find_main_usable(reader, &user.id))?;
     let subscribed =
         acted_on.map(|shown| (shown.subscription.stripe_customer_id.as_str(), shown.customers_user.as_deref()));
@@ -74,12 +79,12 @@ fn customer_of(api: &Api, user: &User, acted_on: Option<&ShownSubscription>) -> 
                  would show another one's cards and invoices. PUT /api/v1/users/{{user_id}}/customer says whose it is",
                 user.id
             );
-            Err(ApiError::new(409, "customer_shared", message).with("stripe_customer_id", customer_id))
+            Err(ErrorResponse::new(409, "customer_shared", message).with("stripe_customer_id", customer_id))
         }
         // The portal of a customer who was just made would be empty.
         PortalOf::Nobodys => {
             let message = "this user has no Stripe customer yet; a checkout session makes one";
-            Err(ApiError::new(404, "customer_not_found", message))
+            Err(ErrorResponse::new(404, "customer_not_found", message))
         }
     }
 }

@@ -2,25 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::subscription::{Change, running};
-use super::{Answered, CallRequest, answers::respond, user};
-use crate::http::api::Api;
+use super::subscription::{SubscriptionChange, running};
+use super::{CallRequest, CallResult, answers::respond, user};
+use crate::http::api::ApiHandler;
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::objects::subscription::ShownSubscription;
 use crate::objects::user::User;
-use crate::outward::calls::{Caller, OperationRequest};
-use crate::stripe::form::Form;
+use crate::outward::calls::{CallCaller, OperationRequest};
+use crate::stripe::form::FormBody;
 use crate::stripe::object;
 use crate::stripe::operation::OperationKind;
 
 /// How far Stripe's clock may be ahead of ours.
 const CLOCK_SLACK_S: i64 = 60;
 
-pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let (asked, user) = (CallRequest::read(api, request, &Change::KNOWN)?, user(api, segments)?);
-    let mut change = Change::read(&asked)?;
+pub(super) fn preview(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (asked, user) = (CallRequest::read(api, request, &SubscriptionChange::KNOWN)?, user(api, segments)?);
+    let mut change = SubscriptionChange::read(&asked)?;
     let shown = running(api, &user.id)?;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
         // Told to the caller: given back with the change itself, its amounts are these.
@@ -28,7 +28,7 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
             change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
         }
         let form = form(&shown, change.form(api, &shown)?);
-        Ok::<_, ApiError>(request.perform(&wanted(&asked, &user, &shown), &form)?)
+        Ok::<_, ErrorResponse>(request.perform(&wanted(&asked, &user, &shown), &form)?)
     })?;
     respond(outcome, |done| {
         let invoice = &done.object;
@@ -38,9 +38,9 @@ pub(super) fn preview(api: &Api, request: &Request, segments: &Segments) -> Answ
             return answer(&change, (invoice, None), &shown);
         }
         // What comes now says nothing of what comes next.
-        let recurring = Change { behavior: "none", proration_date: None, ..change };
+        let recurring = SubscriptionChange { behavior: "none", proration_date: None, ..change };
         let form = form(&shown, recurring.form(api, &shown)?).put("preview_mode", "recurring");
-        let wanted = OperationRequest { caller: Caller::new(None, ""), ..wanted(&asked, &user, &shown) };
+        let wanted = OperationRequest { caller: CallCaller::new(None, ""), ..wanted(&asked, &user, &shown) };
         respond(asked.calls.perform(&wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
     })
 }
@@ -50,8 +50,8 @@ fn wanted(asked: &CallRequest, user: &User, shown: &ShownSubscription) -> Operat
     OperationRequest { subject, ..asked.wanted(OperationKind::SubscriptionPreview, user) }
 }
 
-fn form(shown: &ShownSubscription, details: Form) -> Form {
-    Form::new()
+fn form(shown: &ShownSubscription, details: FormBody) -> FormBody {
+    FormBody::new()
         .put("customer", shown.subscription.stripe_customer_id.as_str())
         .put("subscription", shown.subscription.stripe_subscription_id.as_str())
         .map("subscription_details", details)
@@ -65,7 +65,7 @@ fn is_due_now(invoice: &Value, now_s: i64) -> bool {
 }
 
 /// `billed`: the previewed invoice, and the one after it where the first is due now.
-fn answer(change: &Change, billed: (&Value, Option<&Value>), shown: &ShownSubscription) -> Answered {
+fn answer(change: &SubscriptionChange, billed: (&Value, Option<&Value>), shown: &ShownSubscription) -> CallResult {
     let (invoice, next) = billed;
     let due = |invoice: &Value| invoice["amount_due"].clone();
     let lines = object::list(invoice, "lines").0;

@@ -2,13 +2,13 @@
 //! `calls`.
 
 use super::subscription::{PRORATIONS, SubscriptionCall, act, running_that};
-use super::{Answered, CallRequest, schedule, subscription_path, user};
-use crate::http::api::Api;
+use super::{CallRequest, CallResult, schedule, subscription_path, user};
+use crate::http::api::ApiHandler;
 use crate::http::request::Request;
-use crate::http::response::ApiError;
-use crate::http::route::Segments;
+use crate::http::response::ErrorResponse;
+use crate::http::route::PathSegments;
 use crate::objects::subscription::{ShownSubscription, SubscriptionRow};
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
 /// When the period begins; the first unless told otherwise, as at Stripe: a whole period, which is paid first.
@@ -16,7 +16,7 @@ const ANCHORS: [&str; 2] = ["now", "unchanged"];
 const PAYMENTS: [&str; 2] = ["resume_on_payment_attempt", "resume_on_payment_success"];
 const KNOWN: [&str; 3] = ["billing_cycle_anchor", "proration_behavior", "payment_behavior"];
 
-pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn resume(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
     let given = &asked.parameters;
     let anchor = given.word("billing_cycle_anchor", &ANCHORS)?;
@@ -31,8 +31,8 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
         }
         let row = &shown.subscription;
         if row.status == "paused" {
-            let form = Form::new()
-                .map("billing_cycle_anchor", Form::new().put("type", anchor.unwrap_or(ANCHORS[0])))
+            let form = FormBody::new()
+                .map("billing_cycle_anchor", FormBody::new().put("type", anchor.unwrap_or(ANCHORS[0])))
                 .put_opt("proration_behavior", proration)
                 .put_opt("payment_behavior", payment);
             return Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionResume, form)));
@@ -45,7 +45,7 @@ pub(super) fn resume(api: &Api, request: &Request, segments: &Segments) -> Answe
         match param.into_iter().find(|(_, given)| given.is_some()) {
             Some((name, _)) => Err(meaningless(name)),
             None => {
-                let form = Form::new().unset("pause_collection");
+                let form = FormBody::new().unset("pause_collection");
                 Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionResumeCollection, form)))
             }
         }
@@ -56,17 +56,17 @@ fn stands_still(row: &SubscriptionRow) -> bool {
     row.status == "paused" || row.pause_collection.is_some()
 }
 
-fn not_paused(shown: &ShownSubscription) -> ApiError {
+fn not_paused(shown: &ShownSubscription) -> ErrorResponse {
     let row = &shown.subscription;
     let message = format!(
         "the subscription {} is {} and its payments are collected: there is nothing to resume",
         row.stripe_subscription_id, row.status
     );
-    ApiError::new(409, "subscription_not_paused", message).with("status", row.status.as_str())
+    ErrorResponse::new(409, "subscription_not_paused", message).with("status", row.status.as_str())
 }
 
-fn meaningless(name: &'static str) -> ApiError {
+fn meaningless(name: &'static str) -> ErrorResponse {
     let message =
         format!("{name} belongs to a paused subscription; of this one only collecting is paused: leave it out");
-    ApiError::parameter(name, message)
+    ErrorResponse::parameter(name, message)
 }

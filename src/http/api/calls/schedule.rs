@@ -4,19 +4,20 @@
 use serde_json::Value;
 
 use super::{CallRequest, subscription_path};
-use crate::http::api::Api;
-use crate::http::response::ApiError;
+use crate::http::api::ApiHandler;
+use crate::http::response::ErrorResponse;
 use crate::objects::subscription::ShownSubscription;
 use crate::outward::calls::OperationOutcome;
-use crate::store::mirror::{self, Key};
+use crate::store::mirror::{self, ObjectKey};
 use crate::stripe::object;
 
 /// Refuses a change of a subscription that is known to have a schedule.
-pub(super) fn refuse(api: &Api, shown: &ShownSubscription) -> Result<(), ApiError> {
+pub(super) fn refuse(api: &ApiHandler, shown: &ShownSubscription) -> Result<(), ErrorResponse> {
     let row = &shown.subscription;
-    let key = Key { object: "subscription", id: &row.stripe_subscription_id, livemode: row.livemode, account: "" };
+    let key =
+        ObjectKey { object: "subscription", id: &row.stripe_subscription_id, livemode: row.livemode, account: "" };
     let Some(mirrored) = api.store.read(|reader| mirror::find(reader, key))? else { return Ok(()) };
-    let known: Value = serde_json::from_str(&mirrored.data).map_err(|error| ApiError::internal(&error))?;
+    let known: Value = serde_json::from_str(&mirrored.data).map_err(|error| ErrorResponse::internal(&error))?;
     refuse_shown(&known)
 }
 
@@ -26,7 +27,7 @@ pub(super) fn refuse_unheard(
     asked: &CallRequest,
     outcome: &OperationOutcome,
     updated: Option<String>,
-) -> Result<(), ApiError> {
+) -> Result<(), ErrorResponse> {
     let Some(id) = updated.filter(|_| matches!(outcome, OperationOutcome::Refused(refusal) if refusal.status == 400))
     else {
         return Ok(());
@@ -42,7 +43,7 @@ pub(super) fn refuse_unheard(
     }
 }
 
-fn refuse_shown(subscription: &Value) -> Result<(), ApiError> {
+fn refuse_shown(subscription: &Value) -> Result<(), ErrorResponse> {
     let Some(schedule) = object::reference(subscription, "schedule") else { return Ok(()) };
     let id = subscription["id"].as_str().unwrap_or_default();
     let message = format!(
@@ -50,5 +51,5 @@ fn refuse_shown(subscription: &Value) -> Result<(), ApiError> {
          schedule at Stripe (in the dashboard, or POST /v1/subscription_schedules/{schedule}/release) and ask again; \
          to end the subscription now, cancel with \"immediate\": true"
     );
-    Err(ApiError::new(409, "schedule_attached", message).with("subscription_id", id).with("schedule_id", schedule))
+    Err(ErrorResponse::new(409, "schedule_attached", message).with("subscription_id", id).with("schedule_id", schedule))
 }

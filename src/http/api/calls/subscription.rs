@@ -3,20 +3,20 @@
 
 use serde_json::json;
 
-use super::{Answered, CallRequest, answers::respond, check_price, schedule, subscription_path, user};
+use super::{CallRequest, CallResult, answers::respond, check_price, schedule, subscription_path, user};
 use crate::base::entitlement;
 use crate::base::ownership::{self, LinkedBy};
-use crate::http::api::{Api, views};
+use crate::http::api::{ApiHandler, views};
 use crate::http::request::Request;
-use crate::http::response::{ApiError, Response};
-use crate::http::route::Segments;
+use crate::http::response::{ErrorResponse, Response};
+use crate::http::route::PathSegments;
 use crate::objects::invoice;
 use crate::objects::subscription as subs;
 use crate::objects::subscription::{ItemRow, ShownSubscription, SubscriptionRow};
 use crate::objects::user::User;
 use crate::outward::calls::{DoneOperation, OperationRequest};
 use crate::stripe::call::segment;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::object;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
@@ -28,21 +28,24 @@ const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
 
 /// Every subscription that calls for a user look at, ended ones too, the newest first: the one place that says which. One
 /// that a reference alone links may be a stranger's, who wrote the user's id into the URL of a Payment Link.
-pub(super) fn subscriptions_for_calls(api: &Api, user_id: &str) -> Result<Vec<ShownSubscription>, ApiError> {
+pub(super) fn subscriptions_for_calls(
+    api: &ApiHandler,
+    user_id: &str,
+) -> Result<Vec<ShownSubscription>, ErrorResponse> {
     let mut shown = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
     shown.retain(|one| ownership::may_be_called(one.linked_by));
     Ok(shown)
 }
 
 /// There is nothing that calls could act on; perhaps something that they may not.
-fn nothing_to_act_on(api: &Api, user_id: &str) -> Result<ApiError, ApiError> {
+fn nothing_to_act_on(api: &ApiHandler, user_id: &str) -> Result<ErrorResponse, ErrorResponse> {
     let all = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
     let by_reference = all.iter().find(|one| {
         one.linked_by == Some(LinkedBy::Reference) && !one.facts().deleted && !has_ended(&one.subscription.status)
     });
     let Some(found) = by_reference else {
         let message = format!("user {user_id:?} has no subscription that has not ended");
-        return Ok(ApiError::new(404, "subscription_not_found", message));
+        return Ok(ErrorResponse::new(404, "subscription_not_found", message));
     };
     let row = &found.subscription;
     let message = format!(
@@ -51,22 +54,22 @@ fn nothing_to_act_on(api: &Api, user_id: &str) -> Result<ApiError, ApiError> {
          {{\"stripe_customer_id\": {:?}}} says that its customer is this user's",
         row.stripe_subscription_id, row.stripe_customer_id
     );
-    Ok(ApiError::new(409, "linked_by_reference", message)
+    Ok(ErrorResponse::new(409, "linked_by_reference", message)
         .with("subscription_id", row.stripe_subscription_id.as_str())
         .with("stripe_customer_id", row.stripe_customer_id.as_str()))
 }
 
 /// The effective one of those that have not ended.
-pub(super) fn running(api: &Api, user_id: &str) -> Result<ShownSubscription, ApiError> {
+pub(super) fn running(api: &ApiHandler, user_id: &str) -> Result<ShownSubscription, ErrorResponse> {
     running_that(api, user_id, |_| true)
 }
 
 /// The same of those that are so, if there are any; else of all.
 pub(super) fn running_that(
-    api: &Api,
+    api: &ApiHandler,
     user_id: &str,
     is_so: impl Fn(&SubscriptionRow) -> bool,
-) -> Result<ShownSubscription, ApiError> {
+) -> Result<ShownSubscription, ErrorResponse> {
     let mut shown = subscriptions_for_calls(api, user_id)?;
     shown.retain(|one| !one.facts().deleted && !has_ended(&one.subscription.status));
     prefer(&mut shown, |one| is_so(&one.subscription));
@@ -94,34 +97,34 @@ fn has_ended(status: &str) -> bool {
 }
 
 /// The item that gives the tier, else the first: it is the one whose price changes.
-fn item_of(api: &Api, shown: &ShownSubscription) -> Result<ItemRow, ApiError> {
+fn item_of(api: &ApiHandler, shown: &ShownSubscription) -> Result<ItemRow, ErrorResponse> {
     let answer = entitlement::of_one(&shown.facts(), &api.context.projection.policy, api.clock.now_s());
     let items = &shown.items;
     let found = items.iter().find(|item| item.stripe_price_id == answer.price_id).or_else(|| items.first());
     found.cloned().ok_or_else(|| {
         let id = &shown.subscription.stripe_subscription_id;
-        ApiError::new(409, "subscription_without_items", format!("no item of the subscription {id} is known"))
+        ErrorResponse::new(409, "subscription_without_items", format!("no item of the subscription {id} is known"))
     })
 }
 
 /// The change of a price, as a request has it.
-pub(super) struct Change<'a> {
+pub(super) struct SubscriptionChange<'a> {
     pub(super) price_id: &'a str,
     pub(super) behavior: &'a str,
     pub(super) proration_date: Option<i64>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> SubscriptionChange<'a> {
     pub(super) const KNOWN: [&'static str; 3] = ["price_id", "proration_behavior", "proration_date"];
 
-    pub(super) fn read(asked: &'a CallRequest) -> Result<Self, ApiError> {
+    pub(super) fn read(asked: &'a CallRequest) -> Result<Self, ErrorResponse> {
         let given = &asked.parameters;
         let price_id = given.required_text("price_id")?;
         let behavior = given.word("proration_behavior", &PRORATIONS)?.unwrap_or(PRORATIONS[0]);
         let proration_date = given.integer("proration_date", TIMES)?;
         if proration_date.is_some() && behavior == "none" {
             let message = "proration_date has no meaning with proration_behavior none: leave it out";
-            return Err(ApiError::parameter("proration_date", message));
+            return Err(ErrorResponse::parameter("proration_date", message));
         }
         check_price(asked.api, price_id)?;
         Ok(Self { price_id, behavior, proration_date })
@@ -135,20 +138,22 @@ impl<'a> Change<'a> {
     }
 
     /// The parameters, which a change and its preview have in common.
-    pub(super) fn form(&self, api: &Api, shown: &ShownSubscription) -> Result<Form, ApiError> {
+    pub(super) fn form(&self, api: &ApiHandler, shown: &ShownSubscription) -> Result<FormBody, ErrorResponse> {
         let item = item_of(api, shown)?;
         // Stripe sets the quantity to 1 unless it is told; a metered item has none.
-        let item =
-            Form::new().put("id", item.stripe_item_id).put("price", self.price_id).put_opt("quantity", item.quantity);
-        let form = Form::new().list("items", [item]).put("proration_behavior", self.behavior);
+        let item = FormBody::new()
+            .put("id", item.stripe_item_id)
+            .put("price", self.price_id)
+            .put_opt("quantity", item.quantity);
+        let form = FormBody::new().list("items", [item]).put("proration_behavior", self.behavior);
         Ok(form.put_opt("proration_date", self.proration_date))
     }
 }
 
-pub(super) fn change_plan(api: &Api, request: &Request, segments: &Segments) -> Answered {
-    let known = [&Change::KNOWN[..], &["payment_behavior"]].concat();
+pub(super) fn change_plan(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let known = [&SubscriptionChange::KNOWN[..], &["payment_behavior"]].concat();
     let (asked, user) = (CallRequest::read(api, request, &known)?, user(api, segments)?);
-    let change = Change::read(&asked)?;
+    let change = SubscriptionChange::read(&asked)?;
     let payment = asked.parameters.word("payment_behavior", &PAYMENTS)?;
     act(&asked, &user, || {
         let shown = running(api, &user.id)?;
@@ -158,14 +163,14 @@ pub(super) fn change_plan(api: &Api, request: &Request, segments: &Segments) -> 
     })
 }
 
-pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn cancel(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &["immediate"])?, user(api, segments)?);
     let immediate = asked.parameters.flag("immediate")?;
     act(&asked, &user, || {
         let call = if immediate {
-            SubscriptionCall::new(OperationKind::SubscriptionCancel, Form::new())
+            SubscriptionCall::new(OperationKind::SubscriptionCancel, FormBody::new())
         } else {
-            let form = Form::new().put("cancel_at_period_end", true);
+            let form = FormBody::new().put("cancel_at_period_end", true);
             SubscriptionCall::new(OperationKind::SubscriptionCancelAtPeriodEnd, form)
         };
         Ok((running(api, &user.id)?, call))
@@ -173,7 +178,7 @@ pub(super) fn cancel(api: &Api, request: &Request, segments: &Segments) -> Answe
 }
 
 /// Stripe says an end in two ways, and refuses to be told of both at once: what is set is undone.
-pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> Answered {
+pub(super) fn reactivate(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (asked, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
     act(&asked, &user, || {
         let mut shown = running(api, &user.id)?;
@@ -184,9 +189,9 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
             shown = running(api, &user.id)?;
         }
         let form = if shown.subscription.cancel_at.is_some() && !shown.subscription.cancel_at_period_end {
-            Form::new().unset("cancel_at")
+            FormBody::new().unset("cancel_at")
         } else {
-            Form::new().put("cancel_at_period_end", false)
+            FormBody::new().put("cancel_at_period_end", false)
         };
         Ok((shown, SubscriptionCall::new(OperationKind::SubscriptionReactivate, form)))
     })
@@ -196,12 +201,12 @@ pub(super) fn reactivate(api: &Api, request: &Request, segments: &Segments) -> A
 pub(super) struct SubscriptionCall {
     kind: OperationKind,
     parameters: OperationParameters,
-    form: Form,
+    form: FormBody,
 }
 
 impl SubscriptionCall {
     /// One whose kind alone says whether it was done.
-    pub(super) fn new(kind: OperationKind, form: Form) -> Self {
+    pub(super) fn new(kind: OperationKind, form: FormBody) -> Self {
         Self { kind, parameters: OperationParameters::default(), form }
     }
 }
@@ -210,8 +215,8 @@ impl SubscriptionCall {
 pub(super) fn act(
     asked: &CallRequest,
     user: &User,
-    plan: impl FnOnce() -> Result<(ShownSubscription, SubscriptionCall), ApiError>,
-) -> Answered {
+    plan: impl FnOnce() -> Result<(ShownSubscription, SubscriptionCall), ErrorResponse>,
+) -> CallResult {
     let mut updated = None;
     let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
         let (shown, call) = plan()?;
@@ -223,13 +228,13 @@ pub(super) fn act(
         }
         let wanted =
             OperationRequest { parameters: call.parameters, subject: Some(id), ..asked.wanted(call.kind, user) };
-        Ok::<_, ApiError>(request.perform(&wanted, &call.form)?)
+        Ok::<_, ErrorResponse>(request.perform(&wanted, &call.form)?)
     })?;
     schedule::refuse_unheard(asked, &outcome, updated)?;
     respond(outcome, |done| afterwards(asked, user, done))
 }
 
-fn afterwards(asked: &CallRequest, user: &User, done: &DoneOperation) -> Answered {
+fn afterwards(asked: &CallRequest, user: &User, done: &DoneOperation) -> CallResult {
     let id = done.object["id"].as_str().unwrap_or_default();
     let shown = subscriptions_for_calls(asked.api, &user.id)?;
     let found = shown.iter().find(|one| one.subscription.stripe_subscription_id == id);

@@ -1,7 +1,7 @@
 //! What customers are told: short, friendly, what happened, what happens next, and the one thing to do. Called by `letter`.
 
 use super::super::words;
-use super::{Fact, Letter, Tone, day_of, line, money_of, plan_of, safe, tier_of};
+use super::{Letter, LetterFact, LetterTone, day_of, line, money_of, plan_of, safe, tier_of};
 use crate::notify::notice::{InvoiceFacts, PaymentFacts, TrialFacts};
 
 const PAID_MEANWHILE: &str = "Paid in the meantime? Then please ignore this mail.";
@@ -42,7 +42,7 @@ impl PaymentFacts {
     }
 
     /// What templates may show; `end`: of the grace period, as far as it can be promised.
-    fn for_templates(&self, end: Option<String>) -> [Fact; 14] {
+    fn for_templates(&self, end: Option<String>) -> [LetterFact; 14] {
         [
             ("amount", self.money()),
             ("attempt", self.attempt.map(|count| count.to_string())),
@@ -92,7 +92,7 @@ fn open_payment(letter: Letter, facts: &PaymentFacts, end: Option<String>) -> Le
 pub(super) fn payment_failed(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("{} to {product} did not go through", facts.payment());
     let (amount, plan, why) = (facts.open_amount(), facts.for_plan(), facts.because());
-    let letter = Letter::new(Tone::Attention, subject, "Your payment did not go through")
+    let letter = Letter::new(LetterTone::Attention, subject, "Your payment did not go through")
         .say(format!("We could not collect {amount}{plan}{why}. This happens, and it is quickly put right."))
         .about(day_of(facts.failed_at));
     open_payment(outlook(letter, facts), facts, facts.promised_end())
@@ -101,7 +101,7 @@ pub(super) fn payment_failed(facts: &PaymentFacts, product: &str) -> Letter {
 pub(super) fn payment_retry(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("{} to {product} failed again", facts.payment());
     let (amount, plan, why) = (facts.open_amount(), facts.for_plan(), facts.because());
-    let letter = Letter::new(Tone::Attention, subject, "Your payment failed again")
+    let letter = Letter::new(LetterTone::Attention, subject, "Your payment failed again")
         .say(format!("We tried once more to collect {amount}{plan}, and it did not work{why}."))
         .about(day_of(facts.failed_at));
     open_payment(outlook(letter, facts), facts, facts.promised_end())
@@ -110,7 +110,7 @@ pub(super) fn payment_retry(facts: &PaymentFacts, product: &str) -> Letter {
 pub(super) fn payment_action_required(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("Please confirm {} to {product}", facts.payment().replacen("Your", "your", 1));
     let (amount, plan) = (facts.open_amount(), facts.for_plan());
-    let letter = Letter::new(Tone::Attention, subject, "Please confirm your payment")
+    let letter = Letter::new(LetterTone::Attention, subject, "Please confirm your payment")
         .say(format!("Your bank wants to be sure that it is you who pays {amount}{plan}. It takes a minute."))
         .about(facts.promised_end());
     let letter = match facts.promised_end() {
@@ -138,7 +138,7 @@ pub(super) fn grace_period_warning(facts: &PaymentFacts, product: &str) -> Lette
     } else {
         "Please pay it soon: we will not try again by ourselves, and your subscription can end before that day."
     };
-    let letter = Letter::new(Tone::Attention, subject, &format!("Your access ends {when}"))
+    let letter = Letter::new(LetterTone::Attention, subject, &format!("Your access ends {when}"))
         .say(format!("{payment}{plan} is still open. {advice}"))
         .about(end.clone());
     open_payment(letter, facts, end)
@@ -147,7 +147,7 @@ pub(super) fn grace_period_warning(facts: &PaymentFacts, product: &str) -> Lette
 /// Access has ended, and paying the invoice does not bring it back: Stripe has ended the subscription.
 fn subscription_lost(facts: &PaymentFacts, product: &str, plan: &str) -> Letter {
     let subject = format!("Your {plan} at {product} has ended");
-    let letter = Letter::new(Tone::Grave, subject, &format!("Your {plan} has ended"))
+    let letter = Letter::new(LetterTone::Grave, subject, &format!("Your {plan} has ended"))
         .say(format!("{} could not be collected, so your subscription has ended.", facts.payment()));
     let letter = match plan_of(facts.tier_now.as_ref()) {
         Some(now) => letter.say(format!("Your account is on the {now} now.")),
@@ -170,7 +170,7 @@ pub(super) fn subscription_downgraded(facts: &PaymentFacts, product: &str) -> Le
     }
     let subject = format!("Your {plan} at {product} has ended");
     let open = format!("{} is still open, and the time to pay it is over.", facts.payment());
-    let letter = Letter::new(Tone::Grave, subject, &format!("Your {plan} has ended"));
+    let letter = Letter::new(LetterTone::Grave, subject, &format!("Your {plan} has ended"));
     let letter = match plan_of(facts.tier_now.as_ref()) {
         Some(now) => letter.say(format!("{open} Your account is on the {now} for now.")),
         None => letter.say(open),
@@ -189,7 +189,7 @@ pub(super) fn subscription_downgraded(facts: &PaymentFacts, product: &str) -> Le
 
 pub(super) fn payment_recovered(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("Thank you: {} to {product} has arrived", facts.payment().replacen("Your", "your", 1));
-    let letter = Letter::new(Tone::Good, subject, "Thank you, your payment has arrived");
+    let letter = Letter::new(LetterTone::Good, subject, "Thank you, your payment has arrived");
     let letter = match plan_of(facts.tier.as_ref()) {
         Some(plan) => letter.say(format!("All is settled, and your {plan} goes on as before.")),
         None => letter.say("All is settled."),
@@ -212,8 +212,8 @@ pub(super) fn invoice_finalized(facts: &InvoiceFacts, product: &str) -> Letter {
     let money = amount.as_ref().map(|money| format!(" for {money}")).unwrap_or_default();
     let subject = format!("Your invoice{number} from {product}");
     let due = day_of(facts.due_date);
-    let letter =
-        Letter::new(Tone::Calm, subject, "Your invoice is ready").say(format!("Here is your invoice{number}{money}."));
+    let letter = Letter::new(LetterTone::Calm, subject, "Your invoice is ready")
+        .say(format!("Here is your invoice{number}{money}."));
     let letter = match (&due, facts.amount) {
         (_, Some(0)) => letter.say("Nothing is due: please keep it for your records."),
         (Some(day), _) => letter.say(format!("Please pay it by {day}.")),
@@ -251,7 +251,7 @@ pub(super) fn trial_will_end(facts: &TrialFacts, product: &str) -> Letter {
         Some(often) => format!("{money} {often}"),
         None => money,
     });
-    let letter = Letter::new(Tone::Calm, subject, &format!("Your trial ends {when}")).about(end.clone());
+    let letter = Letter::new(LetterTone::Calm, subject, &format!("Your trial ends {when}")).about(end.clone());
     let letter = if facts.ends_with_trial {
         letter.say("It ends by itself, and nothing is charged. We hope that you liked it.")
     } else {

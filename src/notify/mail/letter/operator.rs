@@ -1,7 +1,7 @@
 //! What the operator is told: what broke, and the command or page to go on with. Called by `letter`.
 
 use super::super::words;
-use super::{Letter, Tone, day_of, line, money_of};
+use super::{Letter, LetterTone, day_of, line, money_of};
 use crate::notify::notice::{DeadLetterFacts, DisputeFacts, EndpointFacts, MissingFacts};
 
 fn is_id(text: &str) -> bool {
@@ -16,7 +16,7 @@ pub(super) fn dispute_created(facts: &DisputeFacts, product: &str) -> Letter {
     let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let subject = format!("{product}: a payment{money} is disputed");
     let page = line(facts.payment_intent_id.as_ref()).filter(|id| is_id(id));
-    let letter = Letter::new(Tone::Grave, subject, "A payment is disputed")
+    let letter = Letter::new(LetterTone::Grave, subject, "A payment is disputed")
         .say(format!("A customer asks the bank to take a payment{money} back{because}."));
     let letter = match &due {
         Some(day) => letter.say(format!("Answer with evidence by {day}, or the money is lost.")),
@@ -42,7 +42,7 @@ pub(super) fn dispute_created(facts: &DisputeFacts, product: &str) -> Letter {
 pub(super) fn webhook_dead_letter(facts: &DeadLetterFacts, product: &str) -> Letter {
     let kind = line(facts.event_type.as_ref()).unwrap_or_else(|| "of unknown type".to_owned());
     let subject = format!("{product}: an event {kind} could not be processed");
-    let letter = Letter::new(Tone::Attention, subject, "An event could not be processed")
+    let letter = Letter::new(LetterTone::Attention, subject, "An event could not be processed")
         .say("tilld tried it as often as it may and gave it up. Until it is processed, what it says is not in the database.")
         .about(day_of(facts.received_at))
         .show("Event", facts.event_id.line())
@@ -68,7 +68,7 @@ pub(super) fn webhook_endpoint_disabled(facts: &EndpointFacts, product: &str) ->
     // What follows a question mark may be a secret.
     let url = facts.url.line().map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
     let subject = format!("{product}: an endpoint gets no more events");
-    Letter::new(Tone::Grave, subject, "An endpoint gets no more events")
+    Letter::new(LetterTone::Grave, subject, "An endpoint gets no more events")
         .say("tilld no longer sends events to this endpoint of your application. They are kept in the outbox.")
         .about(day_of(facts.disabled_at))
         .show("Endpoint", url.clone())
@@ -83,7 +83,7 @@ pub(super) fn webhooks_missing(facts: &MissingFacts, product: &str) -> Letter {
     let since = day_of(facts.silent_since);
     let late = facts.late_events.map(|count| count.to_string());
     let subject = format!("{product}: Stripe's webhooks do not come");
-    let letter = Letter::new(Tone::Grave, subject, "Webhooks do not come");
+    let letter = Letter::new(LetterTone::Grave, subject, "Webhooks do not come");
     let letter = match (&since, &late) {
         (_, Some(_)) => letter.say(
             "tilld finds events by asking Stripe that webhooks should have brought long before. So it answers by what was so \
@@ -103,7 +103,7 @@ pub(super) fn webhooks_missing(facts: &MissingFacts, product: &str) -> Letter {
 
 pub(super) fn test(product: &str) -> Letter {
     let subject = format!("{product}: mail works");
-    Letter::new(Tone::Good, subject, "Mail works")
+    Letter::new(LetterTone::Good, subject, "Mail works")
         .say("This is a test mail from tilld. If you can read it, your customers can be written to.")
         .say("Nothing else happened, and there is nothing to do.")
 }

@@ -9,14 +9,14 @@ const KIND: NoticeKind = NoticeKind::PaymentFailed;
 
 /// What an `.html` of one's own makes of these values.
 fn filled(text: &str, values: &[(&'static str, &str)]) -> String {
-    let values: Values = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let values: LetterValues = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let mut own = Overrides::default();
-    own.add((KIND, Part::Html), text.to_owned()).unwrap();
-    own.fill(KIND, Part::Html, &values).unwrap()
+    own.add((KIND, TemplatePart::Html), text.to_owned()).unwrap();
+    own.fill(KIND, TemplatePart::Html, &values).unwrap()
 }
 
 fn mistake(text: &str) -> String {
-    Overrides::default().add((KIND, Part::Text), text.to_owned()).unwrap_err()
+    Overrides::default().add((KIND, TemplatePart::Text), text.to_owned()).unwrap_err()
 }
 
 #[test]
@@ -81,10 +81,10 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
     put("payment_failed.subject.txt", b"{{ product }}\n");
     put("README.md", b"{{ left alone }}");
     let read = Overrides::read(folder.path()).unwrap();
-    let none = Values::new();
-    assert!(read.fill(NoticeKind::PaymentFailed, Part::Html, &none).is_some());
-    assert!(read.fill(NoticeKind::PaymentFailed, Part::Subject, &none).is_some());
-    assert!(read.fill(NoticeKind::PaymentFailed, Part::Text, &none).is_none());
+    let none = LetterValues::new();
+    assert!(read.fill(NoticeKind::PaymentFailed, TemplatePart::Html, &none).is_some());
+    assert!(read.fill(NoticeKind::PaymentFailed, TemplatePart::Subject, &none).is_some());
+    assert!(read.fill(NoticeKind::PaymentFailed, TemplatePart::Text, &none).is_none());
     put("payment_faild.html", b"x");
     put("test.txt", b"{{ amount }}\n{{ cvc }}");
     put("test.subject.txt", b"one\ntwo");

@@ -1,12 +1,12 @@
-//! What a comparison comes to: what was found of an object, and the counts of a type and of all. Used by `drift`.
+//! DriftFinding a comparison comes to: what was found of an object, and the counts of a type and of all. Used by `drift`.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// What is not the same.
+/// DriftFinding is not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum DriftFinding {
     /// These fields.
     Differs(Vec<String>),
     /// The mirror is the same, and these columns of the typed rows are not what it says.
@@ -24,8 +24,8 @@ pub struct Finding {
     pub kind: &'static str,
     /// Its id.
     pub id: String,
-    /// What is not the same.
-    pub what: What,
+    /// DriftFinding is not the same.
+    pub what: DriftFinding,
     /// It was repaired.
     pub fixed: bool,
 }
@@ -35,10 +35,10 @@ impl Finding {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self.what {
-            What::Differs(_) => "differs",
-            What::TablesWrong(_) => "tables_wrong",
-            What::MissingHere => "missing_here",
-            What::MissingThere => "missing_at_stripe",
+            DriftFinding::Differs(_) => "differs",
+            DriftFinding::TablesWrong(_) => "tables_wrong",
+            DriftFinding::MissingHere => "missing_here",
+            DriftFinding::MissingThere => "missing_at_stripe",
         }
     }
 
@@ -46,13 +46,13 @@ impl Finding {
     #[must_use]
     pub fn fields(&self) -> &[String] {
         match &self.what {
-            What::Differs(fields) | What::TablesWrong(fields) => fields,
-            What::MissingHere | What::MissingThere => &[],
+            DriftFinding::Differs(fields) | DriftFinding::TablesWrong(fields) => fields,
+            DriftFinding::MissingHere | DriftFinding::MissingThere => &[],
         }
     }
 }
 
-/// What a type came to.
+/// DriftFinding a type came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// As typed.
@@ -83,9 +83,9 @@ impl Tally {
     }
 }
 
-/// What the comparison came to.
+/// DriftFinding the comparison came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct DriftOutcome {
     /// By type.
     pub tallies: Vec<Tally>,
     /// Fields that differ, as `subscriptions.status`, and in how many objects.
@@ -96,7 +96,7 @@ pub struct Outcome {
     pub recognised: bool,
 }
 
-impl Outcome {
+impl DriftOutcome {
     /// Objects that are not the same and were not repaired.
     #[must_use]
     pub fn left(&self) -> u64 {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Check, Repair, Repaired, What};
+use super::{Check, DriftFinding, Repair, Repaired};
 use crate::notify;
 use crate::objects::{ProjectionError, again, kinds};
 use crate::outward::sync::SyncError;
-use crate::store::mirror::Key;
+use crate::store::mirror::ObjectKey;
 use crate::store::{StoreError, in_savepoint};
 
 impl Check<'_, '_> {
@@ -20,7 +20,7 @@ impl Check<'_, '_> {
         let (object, context, now_ms) = (self.kind.object, Arc::clone(&self.means.context), self.means.clock.now_ms());
         let compared = self.means.store.write(move |tx| {
             let compared = level.into_iter().map(|(id, livemode)| {
-                let key = Key { object, id: &id, livemode, account: "" };
+                let key = ObjectKey { object, id: &id, livemode, account: "" };
                 match again::differing(tx, key, &context.projection, now_ms) {
                     Err(ProjectionError::Store(error)) => Err(error),
                     outcome => Ok((id, livemode, outcome.map_err(|error| error.to_string()))),
@@ -31,7 +31,7 @@ impl Check<'_, '_> {
         for (id, livemode, outcome) in compared {
             match outcome {
                 Ok(columns) if columns.is_empty() => self.tally.same += 1,
-                Ok(columns) => self.found(id, What::TablesWrong(columns), Repair::Tables(livemode))?,
+                Ok(columns) => self.found(id, DriftFinding::TablesWrong(columns), Repair::Tables(livemode))?,
                 Err(error) => {
                     self.tally.failed += 1;
                     log::warn!("an object does not fit the tables type={} id={id}: {error}", self.kind.name);
@@ -45,7 +45,7 @@ impl Check<'_, '_> {
         let (object, id, now_ms) = (self.kind.object, id.to_owned(), self.means.clock.now_ms());
         let context = Arc::clone(&self.means.context);
         self.means.store.write(move |tx| {
-            let key = Key { object, id: &id, livemode, account: "" };
+            let key = ObjectKey { object, id: &id, livemode, account: "" };
             match in_savepoint(tx, |tx| {
                 notify::acting(tx, &context, now_ms, |basis| again::project(tx, key, &context.projection, basis))
             }) {

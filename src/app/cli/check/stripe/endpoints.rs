@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Asking;
-use crate::app::cli::check::{Line, fail, ok, warn};
+use super::StripeCheck;
+use crate::app::cli::check::{CheckLine, fail, ok, warn};
 use crate::app::config::Config;
 use crate::app::trigger::ApiVersion;
 use crate::objects::kinds;
 use crate::stripe::error::StripeError;
-use crate::stripe::settings::Settings;
+use crate::stripe::settings::StripeSettings;
 
 const CHECK: &str = "webhook endpoint";
 const VERSION: &str = "webhook version";
@@ -19,7 +19,7 @@ const EVENTS: &str = "webhook events";
 const MAX_PAGES: usize = 10;
 const PAGE: &str = "https://dashboard.stripe.com/webhooks";
 
-pub(super) fn lines(asking: &mut Asking, config: &Config, settings: &Settings) -> Vec<Line> {
+pub(super) fn lines(asking: &mut StripeCheck, config: &Config, settings: &StripeSettings) -> Vec<CheckLine> {
     let registered = match all(asking) {
         Ok(registered) => registered,
         Err(error) => return vec![unknown(&error, &settings.api_base)],
@@ -28,7 +28,7 @@ pub(super) fn lines(asking: &mut Asking, config: &Config, settings: &Settings) -
     paths.flat_map(|path| of_path(path, &registered, config.stripe.pull_interval_s, &settings.api_version)).collect()
 }
 
-fn unknown(error: &StripeError, base: &str) -> Line {
+fn unknown(error: &StripeError, base: &str) -> CheckLine {
     match error.api().map(|error| error.status) {
         Some(403) => warn(
             CHECK,
@@ -39,7 +39,7 @@ fn unknown(error: &StripeError, base: &str) -> Line {
     }
 }
 
-fn all(asking: &mut Asking) -> Result<Vec<Value>, StripeError> {
+fn all(asking: &mut StripeCheck) -> Result<Vec<Value>, StripeError> {
     let mut found: Vec<Value> = Vec::new();
     for _ in 0..MAX_PAGES {
         let after = found.last().and_then(|last| last["id"].as_str()).map(|id| format!("&starting_after={id}"));
@@ -62,7 +62,7 @@ fn path_of(url: &str) -> &str {
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls_version: &str) -> Vec<Line> {
+fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls_version: &str) -> Vec<CheckLine> {
     let here: Vec<&Value> =
         registered.iter().filter(|one| one["url"].as_str().is_some_and(|url| path_of(url) == path)).collect();
     let enabled: Vec<&&Value> = here.iter().filter(|one| one["status"] != "disabled").collect();
@@ -78,7 +78,7 @@ fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls
     }
 }
 
-fn missing(path: &str, pull_interval_s: Option<i64>) -> Line {
+fn missing(path: &str, pull_interval_s: Option<i64>) -> CheckLine {
     if let Some(seconds) = pull_interval_s {
         let said = format!(
             "Stripe has none with the path {path}; it is asked for events every {seconds} s (stripe.pull_interval_s)"
@@ -96,11 +96,11 @@ fn id(endpoint: &Value) -> &str {
     endpoint["id"].as_str().unwrap_or("an endpoint without id")
 }
 
-fn found(path: &str, endpoint: &Value) -> Line {
+fn found(path: &str, endpoint: &Value) -> CheckLine {
     ok(CHECK, format!("{path}: {} is enabled", id(endpoint)))
 }
 
-fn version(endpoint: &Value, calls_version: &str) -> Line {
+fn version(endpoint: &Value, calls_version: &str) -> CheckLine {
     let id = id(endpoint);
     let remedy = format!("make a new endpoint with api_version={calls_version} and the same URL, then delete this one");
     match endpoint["api_version"].as_str() {
@@ -131,7 +131,7 @@ fn is_known(version: &str) -> bool {
     within || date(version) > date(newest) && version.split('.').nth(1) == release
 }
 
-fn events(endpoint: &Value) -> Line {
+fn events(endpoint: &Value) -> CheckLine {
     let id = id(endpoint);
     let enabled: BTreeSet<&str> =
         endpoint["enabled_events"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -1,8 +1,8 @@
 //! What a restricted key may do: each resource that tilld reads is asked for, each that it changes is sent a change of
 //! nothing to an id that does not exist. Stripe looks at the permission first: 403 without it, 404 with it.
 
-use super::{Asking, KEYS_PAGE};
-use crate::app::cli::check::{Line, fail, ok, warn};
+use super::{KEYS_PAGE, StripeCheck};
+use crate::app::cli::check::{CheckLine, fail, ok, warn};
 use crate::base::ids;
 use crate::objects::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
@@ -43,7 +43,7 @@ fn writable() -> Vec<Probe> {
     probes
 }
 
-pub(super) fn line(asking: &mut Asking) -> Line {
+pub(super) fn line(asking: &mut StripeCheck) -> CheckLine {
     match missing(asking) {
         Err(problem) => warn(CHECK, format!("could not be asked for: {problem}")),
         Ok(missing) if missing.is_empty() => ok(CHECK, "all that tilld uses"),
@@ -52,7 +52,7 @@ pub(super) fn line(asking: &mut Asking) -> Line {
 }
 
 /// The permissions that are not given; an error when Stripe stopped to answer.
-fn missing(asking: &mut Asking) -> Result<Vec<String>, String> {
+fn missing(asking: &mut StripeCheck) -> Result<Vec<String>, String> {
     let key = ids::random_token("tilld-check-").map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
     for (verb, list) in [(Verb::Get, readable()), (Verb::Post, writable())] {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Asking, Line, fail, ok, warn};
+use super::{CheckLine, StripeCheck, fail, ok, warn};
 use crate::app::config::Config;
 use crate::base::money;
 use crate::stripe::error::StripeError;
@@ -11,7 +11,7 @@ const CHECK: &str = "plan";
 /// More are not looked up: somebody waits.
 const MAX_PRICES: usize = 50;
 
-pub(super) fn lines(asking: &mut Asking, config: &Config) -> Vec<Line> {
+pub(super) fn lines(asking: &mut StripeCheck, config: &Config) -> Vec<CheckLine> {
     let all = config
         .policy
         .plans
@@ -35,7 +35,7 @@ pub(super) fn lines(asking: &mut Asking, config: &Config) -> Vec<Line> {
 }
 
 /// `None`: it says nothing of this price.
-fn missing(tier: &str, price: &str, error: &StripeError) -> Option<Line> {
+fn missing(tier: &str, price: &str, error: &StripeError) -> Option<CheckLine> {
     let said = error.api()?;
     (said.status == 404 && said.is_stripes()).then(|| {
         let message =
@@ -44,7 +44,7 @@ fn missing(tier: &str, price: &str, error: &StripeError) -> Option<Line> {
     })
 }
 
-fn found(tier: &str, price: &str, shown: &Value) -> Line {
+fn found(tier: &str, price: &str, shown: &Value) -> CheckLine {
     let said = format!("{tier}: {} ({price})", words(shown));
     if shown["active"] == false {
         return warn(CHECK, format!("{said} is archived: nobody can buy it any more"));

@@ -5,13 +5,13 @@
 use serde_json::Value;
 
 use super::super::CallRequest;
-use super::{Order, second};
-use crate::http::response::ApiError;
+use super::{CheckoutOrder, second};
+use crate::http::response::ErrorResponse;
 use crate::objects::user::User;
-use crate::outward::calls::{Caller, LockedRequest, OperationOutcome, OperationRequest};
+use crate::outward::calls::{CallCaller, LockedRequest, OperationOutcome, OperationRequest};
 use crate::store::stripe_operations::{self as operations, Operation};
 use crate::stripe::call::segment;
-use crate::stripe::form::Form;
+use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
 /// Makes way for a new session. `Some`: the request is answered already, by the open session that is the `same`, or by
@@ -20,9 +20,9 @@ pub(super) fn make_way(
     asked: &CallRequest,
     request: &LockedRequest,
     user: &User,
-    order: &Order,
-    is_same: impl Fn(&Operation) -> Result<bool, ApiError>,
-) -> Result<Option<OperationOutcome>, ApiError> {
+    order: &CheckoutOrder,
+    is_same: impl Fn(&Operation) -> Result<bool, ErrorResponse>,
+) -> Result<Option<OperationOutcome>, ErrorResponse> {
     let mut same = None;
     for (made_by, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
         let Some(session) = read(asked, &id)? else { continue };
@@ -43,11 +43,11 @@ pub(super) fn make_way(
 /// Expires the open sessions at which the user could still buy a subscription. What cannot be expired now is said in the
 /// log, and found out by the recovery where it is in doubt.
 pub(super) fn close_subscriptions(asked: &CallRequest, request: &LockedRequest, user: &User) {
-    let close = || -> Result<(), ApiError> {
+    let close = || -> Result<(), ErrorResponse> {
         for (_, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
             let Some(session) = read(asked, &id)? else { continue };
             if status(&session) == "open" && session["mode"] == "subscription" {
-                request.perform_before(&expiry(asked, user, &id), &Form::new())?;
+                request.perform_before(&expiry(asked, user, &id), &FormBody::new())?;
             }
         }
         Ok(())
@@ -60,12 +60,12 @@ pub(super) fn close_subscriptions(asked: &CallRequest, request: &LockedRequest, 
 fn expiry(asked: &CallRequest, user: &User, id: &str) -> OperationRequest {
     OperationRequest {
         subject: Some(id.to_owned()),
-        caller: Caller::new(None, ""),
+        caller: CallCaller::new(None, ""),
         ..asked.wanted(OperationKind::CheckoutSessionExpire, user)
     }
 }
 
-fn read(asked: &CallRequest, id: &str) -> Result<Option<Value>, ApiError> {
+fn read(asked: &CallRequest, id: &str) -> Result<Option<Value>, ErrorResponse> {
     asked.read_anew(&path_of(id))
 }
 
@@ -81,10 +81,10 @@ fn status(session: &Value) -> &str {
 fn expire(
     asked: &CallRequest,
     request: &LockedRequest,
-    (user, order): (&User, &Order),
+    (user, order): (&User, &CheckoutOrder),
     id: &str,
-) -> Result<Option<OperationOutcome>, ApiError> {
-    match request.perform_before(&expiry(asked, user, id), &Form::new())? {
+) -> Result<Option<OperationOutcome>, ErrorResponse> {
+    match request.perform_before(&expiry(asked, user, id), &FormBody::new())? {
         OperationOutcome::Done(_) => Ok(None),
         // Stripe expires only what is open: it has been paid meanwhile, or has run out.
         OperationOutcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {
@@ -98,7 +98,7 @@ fn expire(
 
 /// What the customer has just bought is in the tables now, and decides. A one-time purchase is seen by nobody else, so it
 /// is told once.
-fn completed(asked: &CallRequest, user: &User, order: &Order, session: &Value) -> Result<(), ApiError> {
+fn completed(asked: &CallRequest, user: &User, order: &CheckoutOrder, session: &Value) -> Result<(), ErrorResponse> {
     if order.is_subscription && session["mode"] == "subscription" {
         return second::refuse(asked, user, order);
     }
@@ -107,5 +107,5 @@ fn completed(asked: &CallRequest, user: &User, order: &Order, session: &Value) -
         "user {:?} has completed the checkout session {id} meanwhile; repeat the request if this is to be bought as well",
         user.id
     );
-    Err(ApiError::new(409, "checkout_completed", message).with("session_id", id))
+    Err(ErrorResponse::new(409, "checkout_completed", message).with("session_id", id))
 }

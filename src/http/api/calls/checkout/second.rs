@@ -2,9 +2,9 @@
 //! way is told with the way out, in words and in fields. Called by `checkout`.
 
 use super::super::{CallRequest, subscription::subscriptions_for_calls};
-use super::Order;
-use crate::http::api::Api;
-use crate::http::response::ApiError;
+use super::CheckoutOrder;
+use crate::http::api::ApiHandler;
+use crate::http::response::ErrorResponse;
 use crate::objects::invoice;
 use crate::objects::subscription as subs;
 use crate::objects::subscription::ShownSubscription;
@@ -18,7 +18,7 @@ pub(super) const ALREADY_SUBSCRIBED: &str = "already_subscribed";
 const PAYABLE_S: i64 = 24 * 3600;
 
 /// Refuses a subscription beside another one, and a second trial.
-pub(super) fn refuse(asked: &CallRequest, user: &User, order: &Order) -> Result<(), ApiError> {
+pub(super) fn refuse(asked: &CallRequest, user: &User, order: &CheckoutOrder) -> Result<(), ErrorResponse> {
     let asks_for_trial = order.trial_days.is_some() && !order.allow_repeat_trial;
     if !order.is_subscription || (order.allow_second && !asks_for_trial) {
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) fn refuse(asked: &CallRequest, user: &User, order: &Order) -> Result<
 }
 
 /// What was bought at a session that is known to be complete, before any webhook told of it.
-fn unheard(asked: &CallRequest, user: &User) -> Result<Vec<ShownSubscription>, ApiError> {
+fn unheard(asked: &CallRequest, user: &User) -> Result<Vec<ShownSubscription>, ErrorResponse> {
     let store = &asked.api.store;
     let mut found = Vec::new();
     for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
@@ -50,7 +50,7 @@ fn unheard(asked: &CallRequest, user: &User) -> Result<Vec<ShownSubscription>, A
     Ok(found)
 }
 
-fn stands_in_the_way(api: &Api, one: &ShownSubscription) -> Result<bool, ApiError> {
+fn stands_in_the_way(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
     let facts = one.facts();
     Ok(match facts.status.as_str() {
         _ if facts.deleted => false,
@@ -61,18 +61,18 @@ fn stands_in_the_way(api: &Api, one: &ShownSubscription) -> Result<bool, ApiErro
 }
 
 /// Whether its first invoice can still be paid; one that is not known yet can.
-fn can_be_paid(api: &Api, one: &ShownSubscription) -> Result<bool, ApiError> {
+fn can_be_paid(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
     let invoice = invoice_of(api, one)?;
     Ok(invoice.is_none_or(|(status, _)| !matches!(status.as_str(), "void" | "uncollectible")))
 }
 
 /// Status and address of its newest invoice.
-fn invoice_of(api: &Api, one: &ShownSubscription) -> Result<Option<(String, Option<String>)>, ApiError> {
+fn invoice_of(api: &ApiHandler, one: &ShownSubscription) -> Result<Option<(String, Option<String>)>, ErrorResponse> {
     let Some(id) = one.subscription.latest_invoice.as_deref() else { return Ok(None) };
     Ok(api.store.read(|reader| invoice::find_payable(reader, id))?)
 }
 
-fn already_subscribed(api: &Api, user: &User, one: &ShownSubscription) -> Result<ApiError, ApiError> {
+fn already_subscribed(api: &ApiHandler, user: &User, one: &ShownSubscription) -> Result<ErrorResponse, ErrorResponse> {
     let row = &one.subscription;
     let (way_out, words) = match row.status.as_str() {
         "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice is to be paid (invoice_url, where known)"),
@@ -93,18 +93,18 @@ fn already_subscribed(api: &Api, user: &User, one: &ShownSubscription) -> Result
     let invoice = if way_out == "pay_invoice" { invoice_of(api, one)? } else { None };
     let url =
         invoice.filter(|(status, _)| matches!(status.as_str(), "open" | "uncollectible")).and_then(|(_, url)| url);
-    Ok(ApiError::new(409, ALREADY_SUBSCRIBED, message)
+    Ok(ErrorResponse::new(409, ALREADY_SUBSCRIBED, message)
         .with("subscription_id", row.stripe_subscription_id.as_str())
         .with("status", row.status.as_str())
         .with("way_out", way_out)
         .with("invoice_url", url))
 }
 
-fn trial_used(user: &User, one: &ShownSubscription) -> ApiError {
+fn trial_used(user: &User, one: &ShownSubscription) -> ErrorResponse {
     let id = &one.subscription.stripe_subscription_id;
     let message = format!(
         "user {:?} had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",
         user.id
     );
-    ApiError::new(409, "trial_used", message).at("trial_days").with("subscription_id", id.as_str())
+    ErrorResponse::new(409, "trial_used", message).at("trial_days").with("subscription_id", id.as_str())
 }
