@@ -157,6 +157,12 @@ pub enum Nightly {
     Fix,
 }
 
+impl Nightly {
+    /// As the configuration writes them; None: differences are not looked for.
+    pub(crate) const WORDS: [(&str, Option<Self>); 3] =
+        [("off", None), ("check", Some(Self::Check)), ("fix", Some(Self::Fix))];
+}
+
 /// A thread of the scheduler's that runs.
 pub type StartedTask = (&'static str, Handle, Pulse);
 
