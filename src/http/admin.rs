@@ -38,7 +38,7 @@ fn requeue<T: Send + 'static>(
     work: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ErrorResponse> {
     let done = api.store.write(work)?;
-    // A full bell is a bell that rings.
+    // If the channel is full, the worker is being woken already.
     let _ = api.bell.try_send(());
     Ok(done)
 }
