@@ -1,6 +1,6 @@
 //! Which mode and which account the database is of, and what that means for an event. The configuration says it, or the key;
 //! else it is of test mode until the first live event comes. Then what was of test mode decides nothing any more: one event
-//! sent in test mode must not pin production to it. Called by `projection` for each event, and at start by `mode_at_start`.
+//! sent in test mode must not pin production to it. Called by `projection` for each event, and at start by `jobs::at_start::mode`.
 
 use std::borrow::Cow;
 
