@@ -197,7 +197,7 @@ impl Worker {
     ) -> Result<BegunWrite<'_, Option<ClaimRange>>, StoreError> {
         let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
         self.store.begin(move |tx| {
-            batch.iter().try_for_each(|work| project_one(tx, work, &terms)).map_err(undo_all)?;
+            batch.iter().try_for_each(|work| project_one(tx, work, &terms))?;
             inbox::claim_next(tx, BATCH, now_ms)
         })
     }
@@ -266,14 +266,6 @@ impl StepJob for Worker {
 /// Whether a failed batch may go better event by event.
 fn is_events_fault(error: &StoreError) -> bool {
     error.verdict() != FailureVerdict::Wait
-}
-
-/// What an event's failure means for a batch that is taken as one. Only the database's own failures count further.
-fn undo_all(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Content(error.to_string()),
-    }
 }
 
 fn read(mut pending: PendingEvent) -> BatchWork {

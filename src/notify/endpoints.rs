@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
 use crate::base::secret::Secret;
-use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
+use crate::notify::notice::endpoint::{self, EndpointFacts};
 use crate::notify::text::Text;
-use crate::store::outbox::{self, NewEffect, OutboxKind, answers};
+use crate::store::outbox::answers;
 use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -156,26 +156,15 @@ impl EndpointLane {
         let Some(to) = self.operator.as_deref() else { return Ok(()) };
         let state = webhook_endpoints::find(tx, &self.url)?;
         let seconds = |ms: Option<i64>| ms.map(|ms| ms.div_euclid(1000));
-        let notice = Notice::WebhookEndpointDisabled(EndpointFacts {
+        let facts = EndpointFacts {
             url: Text::from(origin),
             reason: Some(Text::from(reason)),
             error: Some(Text::from(error)),
             disabled_at: Some(now_ms.div_euclid(1000)),
             failing_since: seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
             last_success_at: seconds(state.as_ref().and_then(|state| state.last_success_ms)),
-        });
-        let dedupe_key = NoticeMail::dedupe_key(notice.kind(), &EndpointFacts::key(&self.url, now_ms));
-        let payload = NoticeMail { notice, to: Some(to.to_owned()), user: Addressee::default() }.payload()?;
-        let new = NewEffect {
-            kind: OutboxKind::Mail,
-            dedupe_key: &dedupe_key,
-            user_id: None,
-            target: Some(crate::notify::attempt::MAIL),
-            payload: &payload,
-            due_ms: now_ms,
-            now_ms,
         };
-        outbox::put(tx, &new).map(|_| ())
+        endpoint::announce(tx, facts, (&self.url, to), now_ms)
     }
 }
 

@@ -3,7 +3,7 @@
 //! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
 //! first event, and by `tilld outbox resync`.
 
-use super::announce;
+use super::app_events;
 use super::settings::{NoticeSettings, NotifyBasis};
 use crate::base::thread::Stop;
 use crate::notify;
@@ -67,7 +67,7 @@ pub fn resync(
             let mut count = 0;
             for id in &ids {
                 notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, id, basis))?;
-                count += usize::from(announce::present(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
+                count += usize::from(app_events::resync_answer(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
             }
             if ids.is_empty() {
                 webhook_endpoints::set_away(tx, &url, false)?;

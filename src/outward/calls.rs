@@ -28,7 +28,7 @@ use crate::base::clock::Clock;
 use crate::notify;
 use crate::notify::NotifyContext;
 use crate::objects::read::{ApiObject, RequestSent};
-use crate::objects::{ProjectionError, subscription};
+use crate::objects::subscription;
 use crate::outward::account::{Account, AccountError};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
@@ -280,7 +280,7 @@ impl Calls {
         let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
         self.store.write(move |tx| {
             for one in &shown {
-                notify::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
+                notify::absorb(tx, one, &context, now_ms)?;
             }
             Ok(())
         })?;
@@ -322,14 +322,6 @@ fn lock_name(user_id: Option<&str>, subject: Option<&str>, path: &str) -> String
         (Some(user_id), _) => format!("user {user_id}"),
         (None, Some(subject)) => subject.to_owned(),
         (None, None) => path.to_owned(),
-    }
-}
-
-/// An answer that does not fit the tables is our fault or Stripe's, and nobody's row.
-fn of_projection(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Content(error.to_string()),
     }
 }
 

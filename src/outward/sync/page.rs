@@ -78,7 +78,7 @@ pub(super) fn take<T: Send + 'static>(
         let (shown, mark, context) = (Arc::clone(&shown), Arc::clone(&mark), Arc::clone(&context));
         means.store.write(move |tx| {
             for object in shown.iter() {
-                notify::absorb(tx, object, &context, now_ms).map_err(undo_all)?;
+                notify::absorb(tx, object, &context, now_ms)?;
             }
             mark(tx, failed)
         })
@@ -130,11 +130,4 @@ pub(super) fn absorb_one(
 /// Whether a page may go better object by object: the disk and the file are not at fault.
 fn is_objects_fault(error: &StoreError) -> bool {
     error.verdict() == FailureVerdict::Retry
-}
-
-fn undo_all(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Content(error.to_string()),
-    }
 }
