@@ -50,9 +50,6 @@ pub fn project(
 }
 
 /// Takes a reading into the tables, and tells of what follows from it.
-///
-/// # Errors
-/// As [`project`].
 pub fn absorb(
     tx: &Tx,
     shown: &ApiObject,

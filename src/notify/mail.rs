@@ -190,7 +190,7 @@ impl Mailer {
 
     /// Breaks a conversation off when it is told to stop.
     #[must_use]
-    pub fn heeding(mut self, stop: Stop) -> Self {
+    pub(crate) fn heeding(mut self, stop: Stop) -> Self {
         self.door.heed(stop);
         self
     }

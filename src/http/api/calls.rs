@@ -170,7 +170,7 @@ impl<'a> CallRequest<'a> {
         }
         let now_ms = self.api.clock.now_ms();
         let sent = self.api.store.read(|reader| RequestSent::now(reader, now_ms))?;
-        Ok(Some(self.calls.forget_customer(customer, sent)?))
+        Ok(Some(self.calls.mark_customer_deleted(customer, sent)?))
     }
 
     /// Reads an object as it is now into the tables; `None` where Stripe does not know it.
