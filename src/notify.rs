@@ -3,16 +3,12 @@
 //! event is forwarded. [`acting`] does so for every other change of the tables. It must never send anything. Called by
 //! whatever changes objects: `worker`, `fetch`, `calls`, `sync`, `tick`, the private API.
 
-pub(crate) mod announce;
+pub(crate) mod app_events;
 pub mod attempt;
 pub mod endpoints;
 pub mod event_type;
-mod invoiced;
 pub mod mail;
 pub mod notice;
-pub mod notices;
-pub mod occasions;
-mod post;
 pub mod resync;
 pub mod settings;
 pub mod text;
@@ -48,15 +44,12 @@ pub fn project(
     let (completion, taken) =
         acting(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
     if let Some(taken) = taken {
-        announce::forward(tx, &taken, NotifyBasis::of(context, now_ms))?;
+        app_events::forward(tx, &taken, NotifyBasis::of(context, now_ms))?;
     }
     Ok(completion)
 }
 
 /// Takes a reading into the tables, and tells of what follows from it.
-///
-/// # Errors
-/// As [`project`].
 pub fn absorb(
     tx: &Tx,
     shown: &ApiObject,
@@ -95,12 +88,12 @@ pub fn acting<T, E: From<ProjectionError>>(
 
 fn act(tx: &Tx, fact: &ObjectFact, basis: NotifyBasis) -> Result<(), ProjectionError> {
     match fact {
-        ObjectFact::AnswerChanged(change) => Ok(announce::entitlement(tx, change, basis)?),
-        ObjectFact::SubscriptionChanged { present } => Ok(announce::subscription(tx, present, basis)?),
-        ObjectFact::CaseTouched { invoice_id, heard } => Ok(notices::review(tx, invoice_id, heard.as_ref(), basis)?),
-        ObjectFact::CasesTouched { subscription_id } => Ok(notices::review_subscription(tx, subscription_id, basis)?),
-        ObjectFact::InvoiceFinalized(seen) => occasions::invoice_finalized(tx, seen, basis),
-        ObjectFact::TrialEnds(seen) => occasions::trial_will_end(tx, seen, basis),
-        ObjectFact::DisputeOpened(seen) => occasions::dispute_created(tx, seen, basis),
+        ObjectFact::AnswerChanged(change) => Ok(app_events::entitlement_changed(tx, change, basis)?),
+        ObjectFact::SubscriptionChanged { present } => Ok(app_events::subscription_changed(tx, present, basis)?),
+        ObjectFact::CaseTouched { .. }
+        | ObjectFact::CasesTouched { .. }
+        | ObjectFact::InvoiceFinalized(_)
+        | ObjectFact::TrialEnds(_)
+        | ObjectFact::DisputeOpened(_) => notice::act(tx, fact, basis),
     }
 }

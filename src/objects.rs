@@ -70,7 +70,7 @@ impl From<ProjectionError> for StoreError {
     fn from(error: ProjectionError) -> Self {
         match error {
             ProjectionError::Store(error) => error,
-            error => Self::Sql(error.to_string()),
+            error => Self::Content(error.to_string()),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The kinds of notices, with the words that stand in payloads of the outbox, in `dunning_attempts.notification_type`, in
-//! keys of mails and in names of templates. Pure: what a notice says is `notify::notice`'s. Used by `dunning`, which
-//! decides some of them, and by whatever writes, sends or shows mails.
+//! The kinds of notices that dunning decides on, with the words that stand in `dunning_attempts.notification_type`. Pure:
+//! what a notice says, and all the other kinds, are `notify::notice`'s. Used by `dunning`, `objects::dunning_attempts` and
+//! `notify::notice`.
 
 use strum::VariantArray as _;
 
-/// A kind of notice. `docs/notices.md` lists them, and a test compares.
+/// A kind of notice about a failed payment.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
 )]
@@ -20,22 +20,8 @@ pub enum NoticeKind {
     GracePeriodWarning,
     /// Access has ended.
     SubscriptionDowngraded,
-    /// It is paid after all.
+    /// A payment that had failed has come.
     PaymentRecovered,
-    /// There is an invoice.
-    InvoiceFinalized,
-    /// A trial ends soon.
-    TrialWillEnd,
-    /// A customer wants money back by way of the bank; to the operator.
-    DisputeCreated,
-    /// An event of Stripe's was given up; to the operator.
-    WebhookDeadLetter,
-    /// An endpoint of the application's was switched off; to the operator.
-    WebhookEndpointDisabled,
-    /// Stripe's webhooks do not come; to the operator.
-    WebhooksMissing,
-    /// The operator tries whether mail works.
-    Test,
 }
 
 impl NoticeKind {
@@ -48,23 +34,10 @@ impl NoticeKind {
         word.parse().ok()
     }
 
-    /// The word in tables, payloads and names of templates.
+    /// The word in tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
-    }
-
-    /// It is for the operator, not for a customer.
-    #[must_use]
-    pub fn is_for_operator(self) -> bool {
-        matches!(
-            self,
-            Self::DisputeCreated
-                | Self::WebhookDeadLetter
-                | Self::WebhookEndpointDisabled
-                | Self::WebhooksMissing
-                | Self::Test
-        )
     }
 }
 

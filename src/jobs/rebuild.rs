@@ -11,7 +11,7 @@ use crate::jobs::at_start::relink;
 use crate::jobs::retrier::{self, Failed};
 use crate::notify::NotifyContext;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
-use crate::notify::{self, announce};
+use crate::notify::{self, app_events};
 use crate::objects::read::{ApiObject, ReadingOutcome};
 use crate::objects::rebuild as file;
 use crate::objects::rebuild::{Copying, Difference, KeptReading, Logged};
@@ -202,7 +202,7 @@ fn take_reading(tx: &Tx, kept: &KeptReading, context: &NotifyContext) -> Result<
 fn announce_changes(tx: &Tx, basis: NotifyBasis) -> Result<u64, StoreError> {
     let changed = file::list_changed_answers(tx)?;
     for user_id in &changed {
-        announce::answer_changed(tx, user_id, file::answer_before(tx, user_id)?.as_ref(), basis)?;
+        app_events::stored_answer_changed(tx, user_id, file::answer_before(tx, user_id)?.as_ref(), basis)?;
     }
     Ok(changed.len().try_into().unwrap_or(u64::MAX))
 }

@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 use crate::base::retry::{self, RetryPolicy};
 use crate::base::verdict::FailureVerdict;
 use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
-use crate::notify::occasions;
+use crate::notify::notice::dead_letter;
 use crate::notify::settings::NotifyBasis;
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::inbox::{self, AttemptFailure, EventStatus, PendingEvent};
@@ -97,7 +97,7 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
         created_at_ms: failed.basis.now_ms,
     };
     dead_letters::put(tx, &letter)?;
-    occasions::dead_letter(tx, &letter, failed.basis)?;
+    dead_letter::announce(tx, &letter, failed.basis)?;
     log::error!(
         "event given up, see `tilld dead-letters show {}` event_id={} type={} attempts={}: {}",
         pending.event_id,

@@ -13,7 +13,7 @@ use crate::base::object_kind::ObjectKind;
 use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
 use crate::jobs::step::{self, LoopContext, NAP, NextStep, StepCause, StepJob};
 use crate::notify::NotifyContext;
-use crate::notify::occasions;
+use crate::notify::notice::missing_webhooks;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::kinds;
 use crate::outward::sync::drift::{self, DriftOutcome, Tally};
@@ -252,7 +252,9 @@ impl LateWalks {
             self.in_a_row
         );
         let context = Arc::clone(&tools.context);
-        Ok(tools.store.write(move |tx| occasions::late_events(tx, late, NotifyBasis::of(&context, now_ms)))?)
+        Ok(tools
+            .store
+            .write(move |tx| missing_webhooks::announce_late_events(tx, late, NotifyBasis::of(&context, now_ms)))?)
     }
 }
 

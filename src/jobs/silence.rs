@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::notify::NotifyContext;
-use crate::notify::occasions;
+use crate::notify::notice::missing_webhooks;
 use crate::notify::settings::NotifyBasis;
 use crate::store::inbox::{self, EventSource};
 use crate::store::{Store, StoreError, settings};
@@ -53,7 +53,8 @@ impl Silence {
                  reach its URL? `tilld check` finds out"
             );
             let context = Arc::clone(&self.context);
-            self.store.write(move |tx| occasions::silence(tx, since_ms, NotifyBasis::of(&context, now_ms)))?;
+            self.store
+                .write(move |tx| missing_webhooks::announce_silence(tx, since_ms, NotifyBasis::of(&context, now_ms)))?;
         }
         Ok(true)
     }

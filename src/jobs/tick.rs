@@ -13,7 +13,7 @@ use crate::base::thread::Pulse;
 use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
 use crate::notify;
 use crate::notify::NotifyContext;
-use crate::notify::notices;
+use crate::notify::notice::failed_payment;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::derived;
 use crate::objects::{effective, payment_failures};
@@ -121,7 +121,7 @@ impl Tick {
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
             self.store.write(move |tx| {
-                due.iter().try_for_each(|id| notices::review(tx, id, None, NotifyBasis::of(&context, now_ms)))
+                due.iter().try_for_each(|id| failed_payment::review(tx, id, None, NotifyBasis::of(&context, now_ms)))
             })?;
         }
         Ok(count)

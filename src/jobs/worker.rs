@@ -195,7 +195,7 @@ impl Worker {
     ) -> Result<BegunWrite<'_, Option<ClaimRange>>, StoreError> {
         let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
         self.store.begin(move |tx| {
-            batch.iter().try_for_each(|work| project_one(tx, work, &terms)).map_err(undo_all)?;
+            batch.iter().try_for_each(|work| project_one(tx, work, &terms))?;
             inbox::claim_next(tx, BATCH, now_ms)
         })
     }
@@ -264,14 +264,6 @@ impl StepJob for Worker {
 /// Whether a failed batch may succeed event by event.
 fn is_events_fault(error: &StoreError) -> bool {
     error.verdict() != FailureVerdict::Wait
-}
-
-/// The failure of an event, as the failure of its whole batch.
-fn undo_all(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Content(error.to_string()),
-    }
 }
 
 fn read(mut pending: PendingEvent) -> BatchWork {

@@ -12,16 +12,16 @@ use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
 use crate::base::secret::Secret;
-use crate::notify::notice::{Addressee, EndpointFacts, Notice, NoticeMail};
+use crate::notify::notice::endpoint::{self, EndpointFacts};
 use crate::notify::text::Text;
-use crate::store::outbox::{self, NewEffect, OutboxKind, answers};
+use crate::store::outbox::answers;
 use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// So long without success, and tried on so many days, disables an endpoint.
-pub const PATIENCE_DAYS: u32 = 5;
+pub(crate) const PATIENCE_DAYS: u32 = 5;
 /// How often a disabled endpoint is tried, in milliseconds.
-pub const PROBE_EVERY_MS: i64 = DAY_MS;
+pub(crate) const PROBE_EVERY_MS: i64 = DAY_MS;
 const GONE: &str = "it answered 410: it is gone";
 const SILENT: &str = "it was tried on five days or more and took nothing";
 
@@ -71,7 +71,7 @@ pub fn fingerprint(keys: &[Vec<u8>], events: &[String], allow_private: bool) -> 
 
 /// What may be shown of a URL: path and query may hold a secret.
 #[must_use]
-pub fn origin(url: &str) -> String {
+pub(crate) fn origin(url: &str) -> String {
     let uri = url.parse::<Uri>().ok();
     let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
     parts.map_or_else(|| "an endpoint".to_owned(), |(scheme, authority)| format!("{scheme}://{authority}"))
@@ -79,18 +79,12 @@ pub fn origin(url: &str) -> String {
 
 impl EndpointLane {
     /// Notes that it is configured, before anything is sent to it.
-    ///
-    /// # Errors
-    /// When the database cannot take it.
     pub fn configure(&self, tx: &Tx) -> Result<(), StoreError> {
         webhook_endpoints::configure(tx, &self.url, &self.fingerprint)
     }
 
     /// Whether it gets its events.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn is_enabled(&self, reader: &StoreReader) -> Result<bool, StoreError> {
+    pub(crate) fn is_enabled(&self, reader: &StoreReader) -> Result<bool, StoreError> {
         Ok(webhook_endpoints::find(reader, &self.url)?.is_none_or(|endpoint| endpoint.disabled_at_ms.is_none()))
     }
 
@@ -156,26 +150,15 @@ impl EndpointLane {
         let Some(to) = self.operator.as_deref() else { return Ok(()) };
         let state = webhook_endpoints::find(tx, &self.url)?;
         let seconds = |ms: Option<i64>| ms.map(|ms| ms.div_euclid(1000));
-        let notice = Notice::WebhookEndpointDisabled(EndpointFacts {
+        let facts = EndpointFacts {
             url: Text::from(origin),
             reason: Some(Text::from(reason)),
             error: Some(Text::from(error)),
             disabled_at: Some(now_ms.div_euclid(1000)),
             failing_since: seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
             last_success_at: seconds(state.as_ref().and_then(|state| state.last_success_ms)),
-        });
-        let dedupe_key = NoticeMail::dedupe_key(notice.kind(), &EndpointFacts::key(&self.url, now_ms));
-        let payload = NoticeMail { notice, to: Some(to.to_owned()), user: Addressee::default() }.payload()?;
-        let new = NewEffect {
-            kind: OutboxKind::Mail,
-            dedupe_key: &dedupe_key,
-            user_id: None,
-            target: Some(crate::notify::attempt::MAIL),
-            payload: &payload,
-            due_ms: now_ms,
-            now_ms,
         };
-        outbox::put(tx, &new).map(|_| ())
+        endpoint::announce(tx, facts, (&self.url, to), now_ms)
     }
 }
 

@@ -6,12 +6,10 @@
 //! the process dies in between, or the server falls silent after the last byte, the mail is sent again, with the same
 //! Message-ID. Called by `delivery`.
 
-mod letter;
 mod message;
 mod overrides;
 mod transport;
 mod wire;
-mod words;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,7 +20,6 @@ use lettre::message::Mailbox;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use letter::Letter;
 use message::{MailContent, MailSender};
 use overrides::{Overrides, TemplatePart};
 use transport::SmtpAddress;
@@ -31,6 +28,7 @@ use crate::base::host;
 use crate::base::thread::Stop;
 use crate::base::verdict::FailureVerdict;
 use crate::notify::notice::NoticeMail;
+use crate::notify::notice::letter::{self, Letter};
 use crate::notify::text::one_line;
 pub use overrides::PLACEHOLDERS;
 
@@ -198,7 +196,7 @@ impl Mailer {
 
     /// Breaks a conversation off when it is told to stop.
     #[must_use]
-    pub fn heeding(mut self, stop: Stop) -> Self {
+    pub(crate) fn heeding(mut self, stop: Stop) -> Self {
         self.door.heed(stop);
         self
     }
@@ -212,7 +210,7 @@ impl Mailer {
     }
 
     fn write(&self, mail: &NoticeMail) -> Result<Rendered, MailError> {
-        let (kind, letter) = (mail.notice.kind(), letter::write(&mail.notice, &self.product));
+        let (kind, letter) = (mail.notice.kind(), mail.notice.letter(&self.product));
         let values = letter::values(mail, &letter, &self.product);
         let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
         let (letter, greeting, reason, product) = (&letter, greeting.as_str(), reason.as_str(), self.product.as_str());

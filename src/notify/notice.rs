@@ -1,30 +1,58 @@
-//! The notices: what each says, as typed facts, and whether it is still so. Whoever decides that a notice ought to exist
-//! makes a [`Notice`]; the outbox keeps it as JSON; `delivery::mail` reads it back and writes the mail. It must never make
-//! a text, nor change anything.
+//! The notices: the list of them, and what is asked of each. Everything else about one stands in one file below: its
+//! facts, who writes it down and when, whether it is still true when its mail is about to be sent, and the words of its
+//! letter. Whoever decides that a notice ought to exist makes a [`Notice`]; the outbox keeps it as JSON; `mail` reads it
+//! back and sends it. It must never send anything. Called by `notify`, by `mail`, and by the jobs that find something to
+//! write about.
+//!
+//! To add one: a variant here with a line in each `match` below (the compiler asks for them), its file, and whoever
+//! decides; and a row in `docs/notices.md`, which a test compares.
 //!
 //! A row of the outbox whose `kind` is `mail` has this payload, which stays as it is (fields may be added; what an older
 //! row lacks is not known):
 //! ```json
 //! {"notice": "payment_failed", "facts": {…}, "to": "jane@example.com", "user": {"id": "user_1", "name": "Jane"}}
 //! ```
-//! `notice` is the word of a `NoticeKind`, `facts` has the fields of the structs below by name: amounts in minor units,
-//! times in unix seconds. `to` is null where no address is known; `user` is whose the customer is, without both for the
-//! operator.
+//! `notice` is the word of a [`MailKind`], `facts` has the fields of the facts by name: amounts in minor units, times in
+//! unix seconds. `to` is null where no address is known; `user` is whose the customer is, without both for the operator.
+
+pub mod dead_letter;
+mod dispute;
+pub(super) mod endpoint;
+pub mod failed_payment;
+mod invoice;
+pub(super) mod letter;
+pub mod missing_webhooks;
+mod overdue;
+mod payment;
+mod queue;
+mod test_mail;
+mod trial;
+mod words;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 use super::settings::NotifyBasis;
-use super::text::{SafeLink, Text, personal_name};
-use super::{invoiced, notices};
-use crate::base::dunning::OLD_NEWS_S;
+use super::text::{Text, personal_name};
 use crate::base::notice_kind::NoticeKind;
-use crate::objects::dunning_attempts;
-use crate::objects::{invoice, subscription};
-use crate::store::{StoreError, StoreReader, dead_letters, webhook_endpoints};
+use crate::objects::fact::ObjectFact;
+use crate::objects::{ProjectionError, dunning_attempts};
+use crate::store::{StoreError, StoreReader, Tx};
+use dead_letter::DeadLetterFacts;
+use dispute::DisputeFacts;
+use endpoint::EndpointFacts;
+use invoice::InvoiceFacts;
+use letter::Letter;
+use missing_webhooks::MissingWebhooksFacts;
+use payment::PaymentFacts;
+use trial::TrialFacts;
 
-/// Something to be told to a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Something that a person is written about. `docs/notices.md` lists the kinds, and a test compares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::EnumDiscriminants)]
 #[serde(tag = "notice", content = "facts", rename_all = "snake_case")]
+#[strum_discriminants(name(MailKind), vis(pub), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(derive(PartialOrd, Ord, strum::EnumString, strum::IntoStaticStr, strum::VariantArray))]
+#[strum_discriminants(doc = "The kind of a mail: the word in payloads, in keys and in names of templates.")]
 pub(crate) enum Notice {
     /// The first attempt at a payment failed.
     PaymentFailed(PaymentFacts),
@@ -36,198 +64,150 @@ pub(crate) enum Notice {
     GracePeriodWarning(PaymentFacts),
     /// Access has ended.
     SubscriptionDowngraded(PaymentFacts),
-    /// It is paid after all.
+    /// A payment that had failed has come.
     PaymentRecovered(PaymentFacts),
-    /// There is an invoice.
+    /// An invoice is final.
     InvoiceFinalized(InvoiceFacts),
     /// A trial ends soon.
     TrialWillEnd(TrialFacts),
-    /// A customer wants money back by way of the bank.
+    /// A customer asks the bank to take a payment back; to the operator.
     DisputeCreated(DisputeFacts),
-    /// An event of Stripe's was given up.
+    /// tilld has given up an event of Stripe's; to the operator.
     WebhookDeadLetter(DeadLetterFacts),
-    /// An endpoint of the application's gets no more events.
+    /// An endpoint of the application was disabled; to the operator.
     WebhookEndpointDisabled(EndpointFacts),
-    /// Stripe's webhooks do not come.
-    WebhooksMissing(MissingFacts),
+    /// Stripe's webhooks do not come; to the operator.
+    WebhooksMissing(MissingWebhooksFacts),
     /// The operator tries whether mail works.
     Test {},
 }
 
-/// A failed payment, or an overdue invoice, and what hangs on it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct PaymentFacts {
-    pub(crate) invoice_id: Text,
-    pub(crate) subscription_id: Option<Text>,
-    pub(crate) customer_id: Option<Text>,
-    /// What remains to be paid; of a payment that has come, what was paid.
-    pub(crate) amount: Option<i64>,
-    pub(crate) currency: Option<Text>,
-    /// Stripe's code.
-    pub(crate) failure_code: Option<Text>,
-    pub(crate) attempt: Option<i64>,
-    pub(crate) next_attempt_at: Option<i64>,
-    pub(crate) first_failed_at: Option<i64>,
-    pub(crate) failed_at: Option<i64>,
-    pub(crate) settled_at: Option<i64>,
-    pub(crate) grace_period_end: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) due_date: Option<i64>,
-    pub(crate) invoice_number: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hosted_invoice_url: Option<SafeLink>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) invoice_pdf: Option<SafeLink>,
-    /// What the invoice is for; of what has ended, what was had.
-    pub(crate) tier: Option<Text>,
-    /// What the user has now.
-    pub(crate) tier_now: Option<Text>,
-    /// Stripe has ended the subscription: paying does not bring it back.
-    pub(crate) ended: bool,
-    pub(crate) ended_at: Option<i64>,
-    /// The invoice was sent to be paid, so that no attempt failed and no case exists.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) sent: bool,
-}
+impl MailKind {
+    /// All of them, in the order of the list above.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
-impl PaymentFacts {
-    /// The same for the application: a bearer link is for the customer's eyes.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        word.parse().ok()
+    }
+
+    /// The word in tables, payloads and names of templates.
     #[must_use]
-    pub(crate) fn without_links(&self) -> Self {
-        Self { hosted_invoice_url: None, invoice_pdf: None, ..self.clone() }
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// It goes to the operator, not to a customer.
+    pub(super) fn is_for_operator(self) -> bool {
+        use MailKind::{DisputeCreated, Test, WebhookDeadLetter, WebhookEndpointDisabled, WebhooksMissing};
+        matches!(self, DisputeCreated | WebhookDeadLetter | WebhookEndpointDisabled | WebhooksMissing | Test)
     }
 }
 
-/// An invoice that is final.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct InvoiceFacts {
-    pub(crate) invoice_id: Text,
-    pub(crate) customer_id: Option<Text>,
-    pub(crate) subscription_id: Option<Text>,
-    pub(crate) invoice_number: Option<Text>,
-    pub(crate) amount: Option<i64>,
-    pub(crate) total: Option<i64>,
-    pub(crate) currency: Option<Text>,
-    pub(crate) due_date: Option<i64>,
-    pub(crate) period_start: Option<i64>,
-    pub(crate) period_end: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hosted_invoice_url: Option<SafeLink>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) invoice_pdf: Option<SafeLink>,
-    pub(crate) finalized_at: Option<i64>,
-}
-
-impl InvoiceFacts {
-    /// The same for the application: a bearer link is for the customer's eyes.
-    #[must_use]
-    pub(crate) fn without_links(&self) -> Self {
-        Self { hosted_invoice_url: None, invoice_pdf: None, ..self.clone() }
+/// Writes down the notices that a fact calls for, each once, in the transaction of the fact.
+pub(super) fn act(tx: &Tx, fact: &ObjectFact, basis: NotifyBasis) -> Result<(), ProjectionError> {
+    match fact {
+        ObjectFact::CaseTouched { invoice_id, heard } => {
+            Ok(failed_payment::review(tx, invoice_id, heard.as_ref(), basis)?)
+        }
+        ObjectFact::CasesTouched { subscription_id } => {
+            failed_payment::review_subscription(tx, subscription_id, basis)?;
+            Ok(overdue::review(tx, subscription_id, basis)?)
+        }
+        ObjectFact::InvoiceFinalized(seen) => invoice::announce(tx, seen, basis),
+        ObjectFact::TrialEnds(seen) => trial::announce(tx, seen, basis),
+        ObjectFact::DisputeOpened(seen) => dispute::announce(tx, seen, basis),
+        ObjectFact::AnswerChanged(_) | ObjectFact::SubscriptionChanged { .. } => Ok(()),
     }
 }
 
-/// A trial that ends.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct TrialFacts {
-    pub(crate) subscription_id: Text,
-    pub(crate) customer_id: Option<Text>,
-    pub(crate) trial_end: Option<i64>,
-    pub(crate) tier: Option<Text>,
-    /// What it costs afterwards, per interval, where that is known for certain.
-    pub(crate) amount: Option<i64>,
-    pub(crate) currency: Option<Text>,
-    pub(crate) interval: Option<Text>,
-    pub(crate) interval_count: Option<i64>,
-    /// The subscription ends with it.
-    pub(crate) ends_with_trial: bool,
-}
-
-/// A dispute.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct DisputeFacts {
-    pub(crate) dispute_id: Text,
-    pub(crate) charge_id: Option<Text>,
-    pub(crate) payment_intent_id: Option<Text>,
-    pub(crate) amount: Option<i64>,
-    pub(crate) currency: Option<Text>,
-    /// Stripe's code.
-    pub(crate) reason: Option<Text>,
-    pub(crate) status: Option<Text>,
-    pub(crate) evidence_due_by: Option<i64>,
-    pub(crate) created: Option<i64>,
-}
-
-/// An event that was given up.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct DeadLetterFacts {
-    pub(crate) event_id: Text,
-    pub(crate) event_type: Option<Text>,
-    pub(crate) attempts: Option<i64>,
-    pub(crate) error: Option<Text>,
-    pub(crate) received_at: Option<i64>,
-}
-
-/// An endpoint that gets no more events.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct EndpointFacts {
-    /// Scheme and host: the rest may be a secret.
-    pub(crate) url: Text,
-    pub(crate) reason: Option<Text>,
-    pub(crate) error: Option<Text>,
-    pub(crate) disabled_at: Option<i64>,
-    pub(crate) failing_since: Option<i64>,
-    pub(crate) last_success_at: Option<i64>,
-}
-
-impl EndpointFacts {
-    /// What its mail is about, by which the endpoint is found again.
-    #[must_use]
-    pub(crate) fn key(url: &str, disabled_at_ms: i64) -> String {
-        format!("{url}:{disabled_at_ms}")
+impl Notice {
+    /// The notice of a failure case.
+    fn of_case(kind: NoticeKind, facts: PaymentFacts) -> Self {
+        match kind {
+            NoticeKind::PaymentFailed => Self::PaymentFailed(facts),
+            NoticeKind::PaymentRetry => Self::PaymentRetry(facts),
+            NoticeKind::PaymentActionRequired => Self::PaymentActionRequired(facts),
+            NoticeKind::GracePeriodWarning => Self::GracePeriodWarning(facts),
+            NoticeKind::SubscriptionDowngraded => Self::SubscriptionDowngraded(facts),
+            NoticeKind::PaymentRecovered => Self::PaymentRecovered(facts),
+        }
     }
 
-    fn url_of(key: &str) -> Option<&str> {
-        key.rsplit_once(':').map(|(url, _)| url)
+    pub(super) fn kind(&self) -> MailKind {
+        self.into()
+    }
+
+    /// What its mail says.
+    pub(super) fn letter(&self, product: &str) -> Letter {
+        match self {
+            Self::PaymentFailed(facts) => payment::failed(facts, product),
+            Self::PaymentRetry(facts) => payment::failed_again(facts, product),
+            Self::PaymentActionRequired(facts) => payment::action_required(facts, product),
+            Self::GracePeriodWarning(facts) => payment::access_ends_soon(facts, product),
+            Self::SubscriptionDowngraded(facts) => payment::access_has_ended(facts, product),
+            Self::PaymentRecovered(facts) => payment::recovered(facts, product),
+            Self::InvoiceFinalized(facts) => invoice::letter(facts, product),
+            Self::TrialWillEnd(facts) => trial::letter(facts, product),
+            Self::DisputeCreated(facts) => dispute::letter(facts, product),
+            Self::WebhookDeadLetter(facts) => dead_letter::letter(facts, product),
+            Self::WebhookEndpointDisabled(facts) => endpoint::letter(facts, product),
+            Self::WebhooksMissing(facts) => missing_webhooks::letter(facts, product),
+            Self::Test {} => test_mail::letter(product),
+        }
+    }
+
+    /// Why its mail is not to be sent any more, for people; `None`: it is. Asked right before the mail is sent, which may
+    /// be days after it was written: the mail server or the daemon was down. What has been settled, is over, or is older
+    /// than makes sense is not sent. `outbox_id` and `key`: its row in the outbox.
+    pub(crate) fn reason_to_skip(
+        &self,
+        reader: &StoreReader,
+        (outbox_id, key): (i64, &str),
+        basis: NotifyBasis,
+    ) -> Result<Option<String>, StoreError> {
+        if let Some(mailed) = dunning_attempts::find_by_mail(reader, outbox_id)? {
+            let reason = failed_payment::reason_to_skip(reader, &mailed, basis)?;
+            return Ok(reason.map(|reason| reason.as_str().trim_start_matches("skipped: ").to_owned()));
+        }
+        let reason = match self {
+            Self::TrialWillEnd(facts) => facts.reason_to_skip(reader, basis)?,
+            Self::InvoiceFinalized(facts) => facts.reason_to_skip(reader, basis)?,
+            Self::WebhookDeadLetter(facts) => facts.reason_to_skip(reader)?,
+            Self::WebhookEndpointDisabled(_) => EndpointFacts::reason_to_skip(reader, subject_of(self.kind(), key))?,
+            Self::GracePeriodWarning(facts) if facts.sent => overdue::reason_to_skip_warning(reader, facts, basis)?,
+            Self::SubscriptionDowngraded(facts) if facts.sent => overdue::reason_to_skip_end(reader, facts, basis)?,
+            // The notices of a failure case are judged above; the others stay true.
+            Self::PaymentFailed(_)
+            | Self::PaymentRetry(_)
+            | Self::PaymentActionRequired(_)
+            | Self::GracePeriodWarning(_)
+            | Self::SubscriptionDowngraded(_)
+            | Self::PaymentRecovered(_)
+            | Self::DisputeCreated(_)
+            | Self::WebhooksMissing(_)
+            | Self::Test {} => None,
+        };
+        Ok(reason.map(str::to_owned))
     }
 }
 
-/// Webhooks that do not come.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct MissingFacts {
-    /// When the last one came.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) silent_since: Option<i64>,
-    /// How many events were found by asking.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) late_events: Option<u64>,
-}
-
-/// Whom a mail greets.
+/// The user whom a mail greets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Addressee {
     /// The application's id.
-    pub(crate) id: Option<Text>,
+    pub(super) id: Option<Text>,
     name: Option<String>,
 }
 
 impl Addressee {
     /// A user.
-    #[must_use]
-    pub(crate) fn new(id: Option<&str>, name: Option<&str>) -> Self {
+    pub(super) fn new(id: Option<&str>, name: Option<&str>) -> Self {
         Self { id: id.map(Text::from), name: name.map(str::to_owned) }
     }
 
     /// What the user is called, if that can be a name.
-    #[must_use]
-    pub(crate) fn name(&self) -> Option<String> {
+    pub(super) fn name(&self) -> Option<String> {
         self.name.as_deref().and_then(personal_name)
     }
 }
@@ -248,142 +228,19 @@ pub(crate) struct NoticeMail {
 
 impl NoticeMail {
     /// The payload of its row.
-    ///
-    /// # Errors
-    /// Never for what can be made; `serde_json` does not know that.
     pub(crate) fn payload(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::Sql(error.to_string()))
+        Ok(serde_json::to_string(self)?)
     }
 
     /// The key of its row: one mail for each kind and subject.
-    #[must_use]
-    pub(crate) fn dedupe_key(kind: NoticeKind, subject: &str) -> String {
+    pub(super) fn dedupe_key(kind: MailKind, subject: &str) -> String {
         format!("mail:{}:{subject}", kind.as_str())
     }
 }
 
 /// What the mail of a row is about, by its key.
-fn subject_of(kind: NoticeKind, dedupe_key: &str) -> Option<&str> {
+fn subject_of(kind: MailKind, dedupe_key: &str) -> Option<&str> {
     dedupe_key.strip_prefix(NoticeMail::dedupe_key(kind, "").as_str())
-}
-
-impl Notice {
-    /// The notice of a failure case; `None`: the kind hangs on none.
-    #[must_use]
-    pub(crate) fn of_case(kind: NoticeKind, facts: PaymentFacts) -> Option<Self> {
-        Some(match kind {
-            NoticeKind::PaymentFailed => Self::PaymentFailed(facts),
-            NoticeKind::PaymentRetry => Self::PaymentRetry(facts),
-            NoticeKind::PaymentActionRequired => Self::PaymentActionRequired(facts),
-            NoticeKind::GracePeriodWarning => Self::GracePeriodWarning(facts),
-            NoticeKind::SubscriptionDowngraded => Self::SubscriptionDowngraded(facts),
-            NoticeKind::PaymentRecovered => Self::PaymentRecovered(facts),
-            _ => return None,
-        })
-    }
-
-    /// Its kind.
-    #[must_use]
-    pub(crate) fn kind(&self) -> NoticeKind {
-        match self {
-            Self::PaymentFailed(_) => NoticeKind::PaymentFailed,
-            Self::PaymentRetry(_) => NoticeKind::PaymentRetry,
-            Self::PaymentActionRequired(_) => NoticeKind::PaymentActionRequired,
-            Self::GracePeriodWarning(_) => NoticeKind::GracePeriodWarning,
-            Self::SubscriptionDowngraded(_) => NoticeKind::SubscriptionDowngraded,
-            Self::PaymentRecovered(_) => NoticeKind::PaymentRecovered,
-            Self::InvoiceFinalized(_) => NoticeKind::InvoiceFinalized,
-            Self::TrialWillEnd(_) => NoticeKind::TrialWillEnd,
-            Self::DisputeCreated(_) => NoticeKind::DisputeCreated,
-            Self::WebhookDeadLetter(_) => NoticeKind::WebhookDeadLetter,
-            Self::WebhookEndpointDisabled(_) => NoticeKind::WebhookEndpointDisabled,
-            Self::WebhooksMissing(_) => NoticeKind::WebhooksMissing,
-            Self::Test {} => NoticeKind::Test,
-        }
-    }
-
-    /// What speaks by now against sending it, for people; `None`: nothing. Asked right before its mail is sent, which may
-    /// be days after it was written: the mail server or the daemon was down. Settled, over, or older than it makes sense
-    /// is not sent. `row`: its row's number and key in the outbox.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub(crate) fn against(
-        &self,
-        reader: &StoreReader,
-        (id, key): (i64, &str),
-        basis: NotifyBasis,
-    ) -> Result<Option<String>, StoreError> {
-        if let Some(mailed) = dunning_attempts::find_by_mail(reader, id)? {
-            let why = notices::against(reader, &mailed, basis)?;
-            return Ok(why.map(|why| why.as_str().trim_start_matches("skipped: ").to_owned()));
-        }
-        let why = match self {
-            Self::TrialWillEnd(facts) => facts.against(reader, basis)?,
-            Self::InvoiceFinalized(facts) => facts.against(reader, basis)?,
-            Self::WebhookDeadLetter(facts) => facts.against(reader)?,
-            Self::WebhookEndpointDisabled(_) => EndpointFacts::against(reader, subject_of(self.kind(), key))?,
-            Self::GracePeriodWarning(facts) | Self::SubscriptionDowngraded(facts) if facts.sent => {
-                invoiced::against(reader, self.kind(), facts, basis)?
-            }
-            // What is told of a case is judged above; the others stay true.
-            Self::PaymentFailed(_)
-            | Self::PaymentRetry(_)
-            | Self::PaymentActionRequired(_)
-            | Self::GracePeriodWarning(_)
-            | Self::SubscriptionDowngraded(_)
-            | Self::PaymentRecovered(_)
-            | Self::DisputeCreated(_)
-            | Self::WebhooksMissing(_)
-            | Self::Test {} => None,
-        };
-        Ok(why.map(str::to_owned))
-    }
-}
-
-impl TrialFacts {
-    fn against(&self, reader: &StoreReader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
-        let known = subscription::find(reader, self.subscription_id.raw())?;
-        let is_over = self.trial_end.is_some_and(|end| end <= basis.now_ms.div_euclid(1000));
-        Ok(match known {
-            _ if is_over => Some("the trial was over"),
-            Some(known) if known.subscription.status != "trialing" || known.subscription.deleted => {
-                Some("the subscription is no longer on trial")
-            }
-            Some(known) if known.subscription.trial_end != self.trial_end => Some("the trial ends another day"),
-            _ => None,
-        })
-    }
-}
-
-impl InvoiceFacts {
-    fn against(&self, reader: &StoreReader, basis: NotifyBasis) -> Result<Option<&'static str>, StoreError> {
-        let status = invoice::find_status(reader, self.invoice_id.raw())?.unwrap_or_default();
-        let finalized_at = self.finalized_at.unwrap_or(i64::MAX);
-        Ok(match status.as_str() {
-            "void" | "uncollectible" => Some("nobody is to pay the invoice any more"),
-            "paid" if self.due_date.is_some() => Some("the invoice was paid before this could be sent"),
-            _ if basis.now_ms.div_euclid(1000).saturating_sub(finalized_at) > OLD_NEWS_S => {
-                Some("it could not be sent in time")
-            }
-            _ => None,
-        })
-    }
-}
-
-impl DeadLetterFacts {
-    fn against(&self, reader: &StoreReader) -> Result<Option<&'static str>, StoreError> {
-        let is_dead = dead_letters::find(reader, self.event_id.raw())?.is_some();
-        Ok((!is_dead).then_some("the event is no dead letter any more"))
-    }
-}
-
-impl EndpointFacts {
-    fn against(reader: &StoreReader, key: Option<&str>) -> Result<Option<&'static str>, StoreError> {
-        let url = key.and_then(Self::url_of);
-        let found = url.map_or(Ok(None), |url| webhook_endpoints::find(reader, url))?;
-        Ok(found.filter(|found| found.disabled_at_ms.is_none()).map(|_| "the endpoint takes its events again"))
-    }
 }
 
 #[cfg(test)]
@@ -392,14 +249,31 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::notify::text::SafeLink;
 
     fn read(payload: Value) -> Result<NoticeMail, serde_json::Error> {
         serde_json::from_value(payload)
     }
 
     #[test]
-    fn the_payload_of_every_kind_names_it_and_is_read_back_as_it_was_written() {
+    fn every_kind_is_found_by_its_word() {
+        for kind in MailKind::ALL {
+            assert_eq!(MailKind::of(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(MailKind::of("payment"), None);
+        assert_eq!(MailKind::SubscriptionDowngraded.as_str(), "subscription_downgraded");
+    }
+
+    #[test]
+    fn every_kind_of_notice_of_dunning_is_a_kind_of_mail_with_the_same_word() {
         for kind in NoticeKind::ALL {
+            assert_eq!(Notice::of_case(*kind, PaymentFacts::default()).kind().as_str(), kind.as_str());
+        }
+    }
+
+    #[test]
+    fn the_payload_of_every_kind_names_it_and_is_read_back_as_it_was_written() {
+        for kind in MailKind::ALL {
             let payload =
                 json!({"notice": kind.as_str(), "facts": {}, "to": "a@b.example", "user": {"id": "u", "name": null}});
             let mail = read(payload).unwrap();
@@ -440,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_found_again_by_the_key_of_its_mail() {
-        let kind = NoticeKind::WebhookEndpointDisabled;
+        let kind = MailKind::WebhookEndpointDisabled;
         let key = NoticeMail::dedupe_key(kind, &EndpointFacts::key("https://app.example:8443/hooks", 17));
         assert_eq!(key, "mail:webhook_endpoint_disabled:https://app.example:8443/hooks:17");
         assert_eq!(subject_of(kind, &key).and_then(EndpointFacts::url_of), Some("https://app.example:8443/hooks"));

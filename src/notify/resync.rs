@@ -3,7 +3,7 @@
 //! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
 //! first event, and by `tilld outbox resync`.
 
-use super::announce;
+use super::app_events;
 use super::settings::{NoticeSettings, NotifyBasis};
 use crate::base::thread::Stop;
 use crate::notify;
@@ -18,15 +18,12 @@ const PAGE: u32 = 500;
 
 /// Whether an endpoint is to be told answers.
 #[must_use]
-pub fn wants_answers(notify: &NoticeSettings, url: &str) -> bool {
+pub(crate) fn wants_answers(notify: &NoticeSettings, url: &str) -> bool {
     notify.subscribers(EventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
 }
 
 /// Notes which known endpoints are told no answers by this configuration. To be called at start, before anything is
 /// projected.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn note_absent(tx: &Tx, notify: &NoticeSettings) -> Result<(), StoreError> {
     for (url, was_away) in webhook_endpoints::list(tx)? {
         if !was_away && !wants_answers(notify, &url) {
@@ -37,9 +34,6 @@ pub fn note_absent(tx: &Tx, notify: &NoticeSettings) -> Result<(), StoreError> {
 }
 
 /// Endpoints that are to be told answers again and have not been brought up to date.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list_returning(store: &Store, notify: &NoticeSettings) -> Result<Vec<String>, StoreError> {
     let known = store.read(webhook_endpoints::list)?;
     Ok(known.into_iter().filter(|(url, away)| *away && wants_answers(notify, url)).map(|(url, _)| url).collect())
@@ -47,9 +41,6 @@ pub fn list_returning(store: &Store, notify: &NoticeSettings) -> Result<Vec<Stri
 
 /// Writes every user's present answer for one endpoint, page by page. How many. A process that dies in between leaves the
 /// endpoint as one to be brought up to date.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn resync(
     store: &Store,
     context: &NotifyContext,
@@ -67,7 +58,7 @@ pub fn resync(
             let mut count = 0;
             for id in &ids {
                 notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, id, basis))?;
-                count += usize::from(announce::present(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
+                count += usize::from(app_events::resync_answer(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
             }
             if ids.is_empty() {
                 webhook_endpoints::set_away(tx, &url, false)?;

@@ -41,13 +41,13 @@ impl Subscriber {
 
 impl NoticeSettings {
     /// The endpoints that want events of this type.
-    pub fn subscribers<'a>(&'a self, event_type: &'a str) -> impl Iterator<Item = &'a Subscriber> {
+    pub(crate) fn subscribers<'a>(&'a self, event_type: &'a str) -> impl Iterator<Item = &'a Subscriber> {
         self.webhooks.iter().filter(move |subscriber| subscriber.wants(event_type))
     }
 
     /// Whether anybody wants events of this type.
     #[must_use]
-    pub fn is_wanted(&self, event_type: &str) -> bool {
+    pub(crate) fn is_wanted(&self, event_type: &str) -> bool {
         self.webhooks.iter().any(|subscriber| subscriber.wants(event_type))
     }
 }

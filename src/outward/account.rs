@@ -1,7 +1,6 @@
-//! Whose objects are these? The account and the mode (live or test) that the copy is of are remembered with the first
-//! look; with the key of another account, of a sandbox, or of the other mode, nothing is read into the same copy and
-//! nothing is changed at Stripe. It must never write anything at Stripe. Called by `sync` before its first page and by
-//! `calls` before it sends.
+//! The account and the mode (live or test) that the copy is of: remembered when Stripe is asked for the first time. With
+//! the key of another account, of a sandbox, or of the other mode, nothing is read into the copy and nothing is changed at
+//! Stripe. It must never write anything at Stripe. Called by `sync` before its first page and by `calls` before it sends.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,10 +14,10 @@ use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 
-/// Where Stripe tells it.
+/// Where Stripe says which account a key is of.
 pub(crate) const PATH: &str = "/v1/account";
 
-/// Of whom a copy or a key is, as far as that is known.
+/// The account and the mode of a copy or of a key, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccountOwner {
     /// Stripe's id of the account.
@@ -30,21 +29,21 @@ pub struct AccountOwner {
 /// Why it is not certain that the key belongs to the copy.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AccountError {
-    /// It belongs to another one.
+    /// It is of another account or mode.
     #[error(
-        "stripe.api_key is of {shown}, and this database is a copy of {known}: correct the key, or choose another `database`, one for each account and mode"
+        "stripe.api_key is of {of_key}, and this database is a copy of {known}: correct the key, or choose another `database`, one for each account and mode"
     )]
     Other {
-        /// Of whom the copy is.
+        /// What the copy is of.
         known: AccountOwner,
-        /// Of whom the key is.
-        shown: AccountOwner,
+        /// What the key is of.
+        of_key: AccountOwner,
     },
     /// Stripe could not be asked.
     #[error("it could not be found out which account stripe.api_key is of: {0}")]
     Unasked(#[from] StripeError),
     /// Something else answers at Stripe's address.
-    #[error("the answer to {PATH} is no account of Stripe's; check stripe.api_base")]
+    #[error("the answer to {PATH} is not an account of Stripe's; check stripe.api_base")]
     NoAccount,
     /// The database.
     #[error(transparent)]
@@ -59,7 +58,7 @@ impl AccountOwner {
         account || mode
     }
 
-    fn has_news_for(&self, known: &Self) -> bool {
+    fn adds_to(&self, known: &Self) -> bool {
         (self.account.is_some() && known.account.is_none()) || (self.livemode.is_some() && known.livemode.is_none())
     }
 }
@@ -78,7 +77,7 @@ impl fmt::Display for AccountOwner {
     }
 }
 
-/// Asks once in the life of the process, and again only while the answer is not yes. Cheap to clone.
+/// Confirms once in the life of the process that the key is of the copy's account. Cheap to clone.
 #[derive(Clone)]
 pub struct Account(Arc<AccountState>);
 
@@ -87,8 +86,8 @@ struct AccountState {
     client: Client,
     livemode: Option<bool>,
     confirmed: AtomicBool,
-    /// Stripe has told the account; a key that may not ask is only believed.
-    shown: AtomicBool,
+    /// Stripe has named the account; a key that may not ask is only believed.
+    is_certain: AtomicBool,
 }
 
 impl Account {
@@ -100,7 +99,7 @@ impl Account {
             client,
             livemode,
             confirmed: AtomicBool::new(false),
-            shown: AtomicBool::new(false),
+            is_certain: AtomicBool::new(false),
         }))
     }
 
@@ -108,10 +107,10 @@ impl Account {
     ///
     /// # Errors
     /// [`AccountError::Other`], or the database's.
-    pub fn confirm_mode(&self) -> Result<(), AccountError> {
-        let (known, shown) = (self.0.store.read(find)?, AccountOwner { account: None, livemode: self.0.livemode });
-        if known.contradicts(&shown) {
-            return Err(AccountError::Other { known, shown });
+    pub(crate) fn confirm_mode(&self) -> Result<(), AccountError> {
+        let (known, of_key) = (self.0.store.read(find)?, AccountOwner { account: None, livemode: self.0.livemode });
+        if known.contradicts(&of_key) {
+            return Err(AccountError::Other { known, of_key });
         }
         Ok(())
     }
@@ -125,12 +124,12 @@ impl Account {
         if inner.confirmed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let shown = Cell::new(false);
+        let is_certain = Cell::new(false);
         let ask = || {
             let call = Call { verb: Verb::Get, path: PATH, form: "", idempotency_key: None, priority, context: None };
             match inner.client.call(&call) {
                 Ok(answer) => {
-                    shown.set(true);
+                    is_certain.set(true);
                     Ok(Some(answer))
                 }
                 Err(error) if is_forbidden(&error) => Ok(None),
@@ -138,17 +137,17 @@ impl Account {
             }
         };
         check(&inner.store, inner.livemode, ask)?;
-        inner.shown.store(shown.get(), Ordering::Release);
+        inner.is_certain.store(is_certain.get(), Ordering::Release);
         inner.confirmed.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// Whether account and mode of the key are known for certain to be those of the copy: what Stripe does not show is then
-    /// not there, and not somebody else's. The mode, then.
+    /// The mode, if account and mode of the key are known for certain to be those of the copy: what Stripe does not have then
+    /// does not exist, rather than being somebody else's.
     #[must_use]
-    pub fn certain_mode(&self, priority: Priority) -> Option<bool> {
+    pub(crate) fn certain_mode(&self, priority: Priority) -> Option<bool> {
         self.confirm(priority).ok()?;
-        self.0.livemode.filter(|_| self.0.shown.load(Ordering::Acquire))
+        self.0.livemode.filter(|_| self.0.is_certain.load(Ordering::Acquire))
     }
 }
 
@@ -158,8 +157,8 @@ pub(crate) fn is_forbidden(error: &StripeError) -> bool {
     error.api().is_some_and(|error| error.status == 403 && error.is_stripes())
 }
 
-/// Compares the key with what is remembered, and remembers what is new. `ask` gets [`PATH`]; `None`: the key may not,
-/// and is believed. The mode is compared first, and without asking.
+/// Compares the key with what is remembered, and remembers what is new. `ask` gets [`PATH`]; `None`: the key may not do so,
+/// and is believed. The mode is compared first, without asking.
 ///
 /// # Errors
 /// [`AccountError::Other`]; that of `ask`; or the database's.
@@ -171,21 +170,21 @@ pub(crate) fn check<E: From<AccountError>>(
     let of_key = AccountOwner { account: None, livemode };
     let known = store.read(find).map_err(AccountError::from)?;
     if known.contradicts(&of_key) {
-        return Err(AccountError::Other { known, shown: of_key }.into());
+        return Err(AccountError::Other { known, of_key }.into());
     }
     let account = ask()?.map(|answer| id_in(&answer)).transpose()?;
     if account.is_none() {
         log::info!("stripe.api_key may not ask which account it is of; it is believed to be that of this database");
     }
-    let shown = AccountOwner { account, ..of_key };
+    let of_key = AccountOwner { account, ..of_key };
     // Another process may have been the first meanwhile.
-    let known = if shown.has_news_for(&known) {
-        let shown = shown.clone();
-        store.write(move |tx| remember(tx, &shown)).map_err(AccountError::from)?
+    let known = if of_key.adds_to(&known) {
+        let of_key = of_key.clone();
+        store.write(move |tx| remember(tx, &of_key)).map_err(AccountError::from)?
     } else {
         known
     };
-    if known.contradicts(&shown) { Err(AccountError::Other { known, shown }.into()) } else { Ok(()) }
+    if known.contradicts(&of_key) { Err(AccountError::Other { known, of_key }.into()) } else { Ok(()) }
 }
 
 #[derive(Deserialize)]
@@ -194,11 +193,11 @@ struct AccountAnswer {
 }
 
 fn id_in(answer: &StripeAnswer) -> Result<String, AccountError> {
-    let shown = serde_json::from_str::<AccountAnswer>(&answer.text).map_err(|_| AccountError::NoAccount)?;
-    // It stands in messages and in the database.
+    let answer = serde_json::from_str::<AccountAnswer>(&answer.text).map_err(|_| AccountError::NoAccount)?;
+    // It goes into messages and into the database.
     let is_id =
-        shown.id.starts_with("acct_") && shown.id.len() <= 255 && shown.id.bytes().all(|b| b.is_ascii_graphic());
-    if is_id { Ok(shown.id) } else { Err(AccountError::NoAccount) }
+        answer.id.starts_with("acct_") && answer.id.len() <= 255 && answer.id.bytes().all(|b| b.is_ascii_graphic());
+    if is_id { Ok(answer.id) } else { Err(AccountError::NoAccount) }
 }
 
 fn find(reader: &StoreReader) -> Result<AccountOwner, StoreError> {
@@ -209,16 +208,16 @@ fn find(reader: &StoreReader) -> Result<AccountOwner, StoreError> {
     })
 }
 
-/// What is known now. Nothing is taken over from one that contradicts it.
-fn remember(tx: &Tx, shown: &AccountOwner) -> Result<AccountOwner, StoreError> {
+/// Remembers what is new, unless it contradicts what is known. What is known then.
+fn remember(tx: &Tx, of_key: &AccountOwner) -> Result<AccountOwner, StoreError> {
     let known = find(tx)?;
-    if known.contradicts(shown) {
+    if known.contradicts(of_key) {
         return Ok(known);
     }
-    if let (None, Some(account)) = (&known.account, &shown.account) {
+    if let (None, Some(account)) = (&known.account, &of_key.account) {
         settings::put(tx, settings::STRIPE_ACCOUNT, account)?;
     }
-    if let (None, Some(livemode)) = (known.livemode, shown.livemode) {
+    if let (None, Some(livemode)) = (known.livemode, of_key.livemode) {
         settings::put(tx, settings::STRIPE_MODE, if livemode { settings::LIVE } else { settings::TEST })?;
     }
     find(tx)

@@ -1,18 +1,18 @@
-//! Calls to Stripe on behalf of the application. What is asked for is committed, with its idempotency key and its bytes,
-//! before the first byte leaves; what became of it is committed together with what it changes here. So whatever dies
-//! when, an operation is done once, or is known to be in doubt and found out by [`Calls::recover`]. It must never send
-//! other bytes under a key that was used. Called by `http::api` and by the recovery thread.
+//! Calls to Stripe on behalf of the application. An operation is committed, with its idempotency key and its bytes, before
+//! the first byte is sent; its outcome is committed together with what it changes here. So wherever a process dies, an
+//! operation is done once, or is known to be in doubt and resolved by [`Calls::recover`]. It must never send other bytes
+//! under a key that was used. Called by `http::api` and by `jobs::waiting`.
 //!
 //! One operation: *sending* → *done*, *refused* (for good, such as a declined card), *not done* (certainly; the same key
-//! may try again) or *in doubt*. A row left *sending* by a process that died is treated as in doubt.
+//! may try again) or *in doubt*. A row that a process which died has left *sending* is treated as in doubt.
 
 mod customer;
 mod locked;
-mod lookup;
 mod outcome;
+mod read_list;
 mod recover;
-mod refresh;
 mod user_locks;
+mod without_key;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::base::clock::Clock;
 use crate::notify;
 use crate::notify::NotifyContext;
 use crate::objects::read::{ApiObject, RequestSent};
-use crate::objects::{ProjectionError, subscription};
+use crate::objects::subscription;
 use crate::outward::account::{Account, AccountError};
 use crate::store::stripe_operations::{self as table, Operation};
 use crate::store::{Store, StoreError};
@@ -40,11 +40,11 @@ use crate::stripe::operation::{OperationKind, OperationParameters};
 use user_locks::UserLocks;
 
 /// How long a request waits while another one changes the same user or payment at Stripe.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// Begins the keys that are made here.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// The prefix of the keys that are made here.
 const KEY_PREFIX: &str = "tilld_";
 /// The metadata by which what an operation made is found when its key has expired.
-pub const KEY_METADATA: &str = "tilld_key";
+pub(crate) const KEY_METADATA: &str = "tilld_key";
 
 /// Why an operation was not even tried, or could not be written down.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ impl From<AccountError> for CallsError {
     }
 }
 
-/// Who asks, as far as repeating goes.
+/// Who asks, as far as repeated requests are concerned.
 #[derive(Debug, Clone)]
 pub struct CallCaller {
     /// The `Idempotency-Key` it sent.
@@ -107,7 +107,7 @@ impl CallCaller {
 pub struct OperationRequest {
     /// What.
     pub kind: OperationKind,
-    /// What decides whether it was done.
+    /// What its object must look like once it is done.
     pub parameters: OperationParameters,
     /// For whom.
     pub user_id: Option<String>,
@@ -135,11 +135,11 @@ impl Calls {
         Self { store, client, clock, context, locks: UserLocks::default(), account }
     }
 
-    /// Has an operation done, or tells what became of the one with the same key. `form` makes the parameters; it is
-    /// given the key, for [`KEY_METADATA`], and is not asked when the operation is known.
+    /// Has an operation done, or returns the outcome of the one with the same key. `form` makes the parameters; it gets the
+    /// key, for [`KEY_METADATA`], and is not called when the operation is known.
     ///
     /// # Errors
-    /// When it was not tried, or its outcome could not be written down; then it is found out later.
+    /// When it was not tried, or its outcome could not be stored; then it is resolved later.
     pub fn perform(
         &self,
         wanted: &OperationRequest,
@@ -148,10 +148,10 @@ impl Calls {
         self.locked(&lock_of(wanted), &wanted.caller, |request| request.perform(wanted, &form(request.key())))
     }
 
-    /// As [`Self::perform`], for what depends on how things stand, or takes more than one operation: when this
-    /// request has locked `whose` user and subject, `plan` looks at them, refuses, or does what is to be done, one thing
-    /// after the other. It is not asked when the operation is known, so that a repeated request is answered as it was,
-    /// however things stand meanwhile; but where nothing was done, they decide anew.
+    /// As [`Self::perform`], for what depends on the present state or takes more than one operation: when this request has
+    /// locked `whose` user and subject, `plan` looks at them and refuses, or does what is to be done, one thing after the
+    /// other. It is not called when the operation is known, so that a repeated request gets the same answer whatever the
+    /// state is by then; but where nothing was done, the plan decides again.
     ///
     /// # Errors
     /// As [`Self::perform`], and those of `plan`.
@@ -164,18 +164,15 @@ impl Calls {
         self.locked(&lock_name(whose.0, whose.1, ""), caller, plan)
     }
 
-    /// What became of the operation with the caller's key, if there is one that has an outcome: asked before what a new
-    /// one would need is made.
-    ///
-    /// # Errors
-    /// As [`Self::perform`].
+    /// The outcome of the operation with the caller's key, if there is one: asked before anything is made that a new one
+    /// would need.
     pub(crate) fn repeated(&self, caller: &CallCaller) -> Result<Option<OperationOutcome>, CallsError> {
         let Some(known) = self.find(caller.key.as_deref())? else { return Ok(None) };
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
         }
         let lock = lock_name(known.user_id.as_deref(), known.subject.as_deref(), &known.path);
-        let Some(_lock) = self.locks.take(&lock, LOCK_PATIENCE) else { return self.busy(caller).map(Some) };
+        let Some(_lock) = self.locks.acquire(&lock, LOCK_TIMEOUT) else { return self.busy(caller).map(Some) };
         match self.find(caller.key.as_deref())? {
             Some(known) => match self.outcome_of(caller, known)? {
                 KnownOutcome::Settled(outcome) => Ok(Some(outcome)),
@@ -191,7 +188,7 @@ impl Calls {
         caller: &CallCaller,
         plan: impl FnOnce(&LockedRequest) -> Result<OperationOutcome, E>,
     ) -> Result<OperationOutcome, E> {
-        let Some(_lock) = self.locks.take(name, LOCK_PATIENCE) else { return Ok(self.busy(caller)?) };
+        let Some(_lock) = self.locks.acquire(name, LOCK_TIMEOUT) else { return Ok(self.busy(caller)?) };
         let known = match self.find(caller.key.as_deref())? {
             Some(known) => match self.outcome_of(caller, known)? {
                 KnownOutcome::Settled(outcome) => return Ok(outcome),
@@ -218,18 +215,18 @@ impl Calls {
         Ok(self.store.read(move |reader| table::find(reader, &key))?)
     }
 
-    /// Sends an operation that is claimed; one whose key has expired only after it was looked for in vain.
+    /// Sends a claimed operation; one whose key has expired only after a search has not found it.
     fn send_or_find(&self, operation: Operation) -> Result<OperationOutcome, CallsError> {
         if key_lives(&operation, self.clock.now_ms()) {
             return self.send(&operation);
         }
-        match self.look_for(&operation)? {
+        match self.find_without_key(&operation)? {
             OperationOutcome::NotDone(_) => self.send(&self.claim(operation)?),
             known => Ok(known),
         }
     }
 
-    /// Asks Stripe for something, and tells when that was so.
+    /// Asks Stripe for something. The answer, and when it was asked for.
     ///
     /// # Errors
     /// Stripe's, or that the database cannot be read.
@@ -246,48 +243,46 @@ impl Calls {
         Ok((self.client.call(&call)?, sent))
     }
 
-    /// A customer that Stripe does not know any more, as after "delete all test data", is noted as deleted, if account and
-    /// mode are certain; in test mode so are its subscriptions, of which no event tells then. `false`: they are not.
-    ///
-    /// # Errors
-    /// When the database cannot take it.
-    pub(crate) fn forget_customer(&self, customer: &str, sent: RequestSent) -> Result<bool, CallsError> {
+    /// Marks a customer as deleted that Stripe no longer has, as after "delete all test data", if account and mode are certain;
+    /// in test mode its subscriptions, too, for which no event comes then. `false`: they are not certain.
+    pub(crate) fn mark_customer_deleted(&self, customer: &str, sent: RequestSent) -> Result<bool, CallsError> {
         let Some(livemode) = self.account.certain_mode(Priority::Interactive) else { return Ok(false) };
-        let held = self.store.read(|reader| subscription::list_ids_of_customer(reader, customer))?;
-        let gone = held.iter().filter(|_| !livemode).map(|id| ("subscription", id.as_str()));
+        let subscriptions = self.store.read(|reader| subscription::list_ids_of_customer(reader, customer))?;
+        let gone = subscriptions.iter().filter(|_| !livemode).map(|id| ("subscription", id.as_str()));
         let reading = sent.reading(None, self.clock.now_ms());
         let tombstone = |(object, id): (&str, &str)| {
             let text = json!({"id": id, "object": object, "deleted": true, "livemode": livemode}).to_string();
             ApiObject::new(&text, reading)
         };
-        let shown = gone.chain([("customer", customer)]).map(tombstone).collect::<Result<Vec<_>, _>>();
-        self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)?;
+        let objects = gone.chain([("customer", customer)]).map(tombstone).collect::<Result<Vec<_>, _>>();
+        self.absorb_all(objects.map_err(|error| CallsError::Answer(error.to_string()))?)?;
         Ok(true)
     }
 
-    /// Takes objects that Stripe showed into the tables.
+    /// Projects objects of an answer.
     ///
     /// # Errors
     /// When one of them cannot be; then none was.
     pub(crate) fn absorb(&self, texts: &[&str], answer: &StripeAnswer, sent: RequestSent) -> Result<(), CallsError> {
         let reading = sent.reading(answer.date_s, self.clock.now_ms());
-        let shown = texts.iter().map(|text| ApiObject::new(text, reading)).collect::<Result<Vec<_>, _>>();
-        self.absorb_all(shown.map_err(|error| CallsError::Answer(error.to_string()))?)
+        let objects = texts.iter().map(|text| ApiObject::new(text, reading)).collect::<Result<Vec<_>, _>>();
+        self.absorb_all(objects.map_err(|error| CallsError::Answer(error.to_string()))?)
     }
 
-    /// Takes readings into the tables, all of them or none.
-    fn absorb_all(&self, shown: Vec<ApiObject>) -> Result<(), CallsError> {
+    /// Projects readings, all of them or none.
+    fn absorb_all(&self, objects: Vec<ApiObject>) -> Result<(), CallsError> {
         let (context, now_ms) = (Arc::clone(&self.context), self.clock.now_ms());
         self.store.write(move |tx| {
-            for one in &shown {
-                notify::absorb(tx, one, &context, now_ms).map_err(of_projection)?;
+            for object in &objects {
+                notify::absorb(tx, object, &context, now_ms)?;
             }
             Ok(())
         })?;
         Ok(())
     }
 
-    /// What a key that is known means. What is open is found out; of what was certainly not done there is no answer yet.
+    /// The outcome of the operation with a known key. An open one is resolved; one that was certainly not done has no answer
+    /// yet.
     fn outcome_of(&self, caller: &CallCaller, known: Operation) -> Result<KnownOutcome, CallsError> {
         if known.fingerprint != caller.fingerprint {
             return Err(CallsError::KeyReused);
@@ -299,20 +294,20 @@ impl Calls {
             return Ok(KnownOutcome::NotDone(known));
         }
         let lives = key_lives(&known, self.clock.now_ms());
-        match self.find_out(known.clone())? {
+        match self.resolve(known.clone())? {
             OperationOutcome::NotDone(_) if !lives => Ok(KnownOutcome::NotDone(known)),
             outcome => Ok(KnownOutcome::Settled(outcome)),
         }
     }
 }
 
-/// What a known key leads to.
+/// The outcome of the operation with a known key.
 enum KnownOutcome {
     Settled(OperationOutcome),
     NotDone(Operation),
 }
 
-/// What an operation locks.
+/// The name of the lock that an operation needs.
 fn lock_of(wanted: &OperationRequest) -> String {
     lock_name(wanted.user_id.as_deref(), wanted.subject.as_deref(), wanted.kind.row().path)
 }
@@ -325,25 +320,17 @@ fn lock_name(user_id: Option<&str>, subject: Option<&str>, path: &str) -> String
     }
 }
 
-/// An answer that does not fit the tables is our fault or Stripe's, and nobody's row.
-fn of_projection(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Content(error.to_string()),
-    }
-}
-
-/// A text of an object, or the reason it has none.
+/// A text of an object.
 fn text_of<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str)
 }
 
-/// Whether an open operation's key is certainly still known at Stripe, which keeps it for at least a day. Of one that was
-/// sent in the future nothing is certain: the clock has been set back.
+/// Whether Stripe certainly still knows an open operation's key; it keeps one for at least a day. If it was sent in the
+/// future, the clock has been set back, and nothing is certain.
 fn key_lives(operation: &Operation, now_ms: i64) -> bool {
     /// An hour less than a day: clocks differ, and a call takes its time.
     const KEY_LIFE_MS: i64 = 23 * 3_600_000;
-    /// So little may the clock be set back by those that keep it right.
+    /// How far the clock may be set back by those that keep it right.
     const SLACK_MS: i64 = 60_000;
     (-SLACK_MS..KEY_LIFE_MS).contains(&now_ms.saturating_sub(operation.first_sent_ms))
 }

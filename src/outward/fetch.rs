@@ -1,7 +1,8 @@
-//! The fetch thread: what thin events only name, objects whose events of one second are in no certain order, and those of
-//! which only a part was shown. It takes such an effect from the outbox, reads the event and its object, whole, from Stripe, outside any transaction, and takes both into the tables in one, with the completion of the event and of
-//! the effect. So a crash in between repeats the reading, and nothing else. It must never ask for anything but paths of
-//! Stripe's API that `projection::thin` has let through.
+//! Fetching: what thin events only name, objects whose events of one second are in no certain order, and objects of which
+//! an event had only a part. A step takes such an effect from the outbox, reads the event and its object, whole, from
+//! Stripe, outside any transaction, and projects both in one, with the completion of the event and of the effect. So a
+//! crash in between repeats the reading, and nothing else. It must never ask for anything but paths of Stripe's API that
+//! `objects::thin` has let through. Called by `jobs::waiting`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ use crate::stripe::event::EventError;
 use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, ListPage, PAGE};
 
-/// What a thin event's completion begins with.
-const WHAT: &str = "a thin event:";
+/// How the completion of a thin event begins.
+const SUBJECT: &str = "a thin event:";
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,24 +82,24 @@ impl FetchError {
     }
 }
 
-/// What was read. `None`: it is not there (404), or there is none.
+/// What was read; `None`: Stripe does not have it (404), or there is nothing to read.
 struct FetchedObject {
     event: Option<ApiObject>,
     object: Option<ApiObject>,
     /// The event names an object, and Stripe has none there.
-    gone: bool,
+    is_gone: bool,
 }
 
-/// Time as it goes on within one step.
-struct FetchBasis {
+/// The time as it goes on within one step.
+struct StepTime {
     began: Instant,
     now_ms: i64,
 }
 
-impl FetchBasis {
+impl StepTime {
     fn now_ms(&self) -> i64 {
-        let went_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.now_ms.saturating_add(went_ms)
+        let elapsed_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.now_ms.saturating_add(elapsed_ms)
     }
 }
 
@@ -109,37 +110,28 @@ impl Fetcher {
         Self { store, client, context, policy, stop: None, in_hand: None }
     }
 
-    /// The same, broken off by this order to stop.
+    /// The same, ended by this stop.
     #[must_use]
     pub fn until(self, stop: Stop) -> Self {
         Self { stop: Some(stop), ..self }
     }
 
-    /// Takes up what a process that died had in hand. To be called before the first step.
-    ///
-    /// # Errors
-    /// When the database could not take it.
+    /// Makes due again what a process that died had claimed. To be called before the first step.
     pub fn rescue(&self) -> Result<(), StoreError> {
         let rescued = self.store.write(|tx| outbox::rescue(tx, OutboxKind::StripeCall))?;
         if rescued > 0 {
-            log::info!("the former process ended within a fetch; taken up again: {rescued}");
+            log::info!("the former process ended within a fetch; due again: {rescued}");
         }
         Ok(())
     }
 
-    /// Lets no fetch be due later than it can be from now on: what is, was dated by a clock that was set back since.
-    ///
-    /// # Errors
-    /// When the database could not take it.
+    /// Brings forward what is due later than anything can be from now on: it was dated by a clock that has been set back.
     pub fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
         let latest_ms = now_ms.saturating_add_unsigned(self.policy.max_delay_s.saturating_mul(1000));
         self.store.write(move |tx| outbox::bring_forward(tx, OutboxKind::StripeCall, latest_ms)).map(|_| ())
     }
 
     /// When the next fetch is due, unix milliseconds.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
     pub fn next_due_ms(&self) -> Result<Option<i64>, StoreError> {
         self.store.read(|reader| outbox::next_due_ms(reader, OutboxKind::StripeCall))
     }
@@ -150,7 +142,7 @@ impl Fetcher {
     /// When the database could not take it; then it stays in hand and is performed again.
     pub fn step(&mut self, now_ms: i64) -> Result<FetchStep, StoreError> {
         let Some(effect) = self.next(now_ms)? else { return Ok(FetchStep::Idle) };
-        let since = FetchBasis { began: Instant::now(), now_ms };
+        let since = StepTime { began: Instant::now(), now_ms };
         let outcome = self.perform(&effect, &since);
         if outcome.is_err() {
             self.in_hand = Some(effect);
@@ -168,8 +160,8 @@ impl Fetcher {
         self.store.write(move |tx| outbox::claim(tx, OutboxKind::StripeCall, now_ms))
     }
 
-    /// `Err` only where the database is at fault.
-    fn perform(&self, effect: &OutboxEffect, since: &FetchBasis) -> Result<(), StoreError> {
+    /// Fails only where the database does.
+    fn perform(&self, effect: &OutboxEffect, since: &StepTime) -> Result<(), StoreError> {
         let Some(fetch) = PlannedFetch::parse(&effect.payload) else {
             let (effect, now_ms) = (effect.clone(), since.now_ms());
             let end = OutboxEnd::Failed("its payload names no fetch");
@@ -179,7 +171,8 @@ impl Fetcher {
             let reason = "the process ended in each of its attempts";
             return self.give_up(effect, &fetch, reason, since.now_ms());
         }
-        let error = match self.ask(&fetch, since).and_then(|got| self.take(effect, &fetch, got, since.now_ms())) {
+        let error = match self.ask(&fetch, since).and_then(|fetched| self.take(effect, &fetch, fetched, since.now_ms()))
+        {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -188,7 +181,7 @@ impl Fetcher {
                 FailureVerdict::Wait,
                 FetchError::Store(error) | FetchError::Projection(ProjectionError::Store(error)),
             ) => Err(error),
-            // What ends because the daemon does is no failure: the next process takes it up at once.
+            // An attempt that ends because the daemon stops has not failed: the next process makes it again at once.
             _ if self.stop.as_ref().is_some_and(Stop::is_given) => Ok(()),
             (FailureVerdict::GiveUp, error) => self.give_up(effect, &fetch, &error.to_string(), since.now_ms()),
             (_, error) => self.failed(effect, &fetch, &error.to_string(), since.now_ms()),
@@ -196,32 +189,32 @@ impl Fetcher {
     }
 
     /// Reads the event, then its object.
-    fn ask(&self, fetch: &PlannedFetch, since: &FetchBasis) -> Result<FetchedObject, FetchError> {
+    fn ask(&self, fetch: &PlannedFetch, since: &StepTime) -> Result<FetchedObject, FetchError> {
         let event = match fetch.event_path() {
             Some(path) => self.read(fetch, &path, since)?,
             None => None,
         };
         let Some(path) = &fetch.object_path else {
-            return Ok(FetchedObject { gone: event.is_none(), event, object: None });
+            return Ok(FetchedObject { is_gone: event.is_none(), event, object: None });
         };
         let object = self.read(fetch, path, since)?;
-        Ok(FetchedObject { event, gone: object.is_none(), object })
+        Ok(FetchedObject { event, is_gone: object.is_none(), object })
     }
 
-    fn read(&self, fetch: &PlannedFetch, path: &str, since: &FetchBasis) -> Result<Option<ApiObject>, FetchError> {
+    fn read(&self, fetch: &PlannedFetch, path: &str, since: &StepTime) -> Result<Option<ApiObject>, FetchError> {
         let sent = self.store.read(|reader| RequestSent::now(reader, since.now_ms()))?;
         match self.client.call(&fetch.call(path)) {
             Ok(answer) => {
                 let text = self.whole(fetch, &answer.text)?;
-                let shown = ApiObject::new(&text, sent.reading(answer.date_s, since.now_ms()))?;
-                Ok(Some(shown.of_account(fetch.account.clone()).completed()))
+                let object = ApiObject::new(&text, sent.reading(answer.date_s, since.now_ms()))?;
+                Ok(Some(object.of_account(fetch.account.clone()).completed()))
             }
             Err(error) if error.api().is_some_and(|error| error.status == 404 && error.is_stripes()) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The object with its nested list whole. Where the key may not read that, what was shown of it has to do.
+    /// The object with its nested list whole. Where the key may not read the rest, the part has to do.
     fn whole<'t>(&self, fetch: &PlannedFetch, text: &'t str) -> Result<Cow<'t, str>, FetchError> {
         let kind = serde_json::from_str::<Value>(text).ok().and_then(|object| kinds::find(object["object"].as_str()?));
         let Some(kind) = kind else { return Ok(Cow::Borrowed(text)) };
@@ -241,22 +234,22 @@ impl Fetcher {
         }
     }
 
-    /// Takes what was read into the tables, and ends event and effect by that: all or nothing.
+    /// Projects what was read, and completes event and effect with it: all or nothing.
     fn take(
         &self,
         effect: &OutboxEffect,
         fetch: &PlannedFetch,
-        got: FetchedObject,
+        fetched: FetchedObject,
         now_ms: i64,
     ) -> Result<(), FetchError> {
         let (effect, event_id, context) = (effect.clone(), fetch.event_id.clone(), Arc::clone(&self.context));
         let ours = fetch.account.is_none();
         let taken = self.store.write(move |tx| {
             let taken = in_savepoint(tx, |tx| {
-                let completion = absorb(tx, &got, ours, &context, now_ms)?;
+                let completion = absorb(tx, &fetched, ours, &context, now_ms)?;
                 let note = if let EventCompletion::Ignored(note) = &completion { Some(note.as_str()) } else { None };
                 if !outbox::finish(tx, &effect, OutboxEnd::Done(note), now_ms)? {
-                    // Replayed meanwhile: it is fetched again. What was read is true all the same.
+                    // It was replayed meanwhile and is fetched again. What was read is true all the same.
                     return Ok(());
                 }
                 complete(tx, event_id.as_deref(), &completion, now_ms)?;
@@ -279,7 +272,7 @@ impl Fetcher {
         let (attempt, of) = (effect.attempts, self.policy.max_attempts);
         let in_s = due_ms.saturating_sub(now_ms) / 1000;
         log::warn!("fetch failed, retried in {in_s} s subject={} attempt={attempt}/{of}: {error}", fetch.subject());
-        let reason = format!("{WHAT} what it names could not be fetched yet (attempt {attempt} of {of}): {error}");
+        let reason = format!("{SUBJECT} what it names could not be fetched yet (attempt {attempt} of {of}): {error}");
         let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());
         self.store.write(move |tx| {
             if outbox::retry(tx, &effect, &error, due_ms)? {
@@ -297,7 +290,7 @@ impl Fetcher {
         };
         log::error!("fetch given up, {advice} subject={} attempts={attempts}: {error}", fetch.subject());
         let reason =
-            format!("{WHAT} what it names was not fetched, given up (attempts: {attempts}), replay it: {error}");
+            format!("{SUBJECT} what it names was not fetched, given up (attempts: {attempts}), replay it: {error}");
         let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());
         self.store.write(move |tx| {
             if outbox::finish(tx, &effect, OutboxEnd::Failed(&error), now_ms)? {
@@ -308,28 +301,28 @@ impl Fetcher {
     }
 }
 
-/// Ends the thin event that it was fetched for, if it was for one.
+/// Completes the thin event that it was fetched for, if there is one.
 fn complete(tx: &Tx, event_id: Option<&str>, completion: &EventCompletion, now_ms: i64) -> Result<(), StoreError> {
     event_id.map_or(Ok(()), |id| inbox::fetched(tx, id, completion, now_ms).map(|_| ()))
 }
 
-/// The event and its object into the mirror, the object into its table; how the event ends by that.
+/// Projects the event and its object; how the event is completed by that.
 fn absorb(
     tx: &Tx,
-    got: &FetchedObject,
+    fetched: &FetchedObject,
     ours: bool,
     context: &NotifyContext,
     now_ms: i64,
 ) -> Result<EventCompletion, ProjectionError> {
-    if let Some(event) = &got.event {
+    if let Some(event) = &fetched.event {
         notify::absorb(tx, event, context, now_ms)?;
     }
-    let Some(object) = &got.object else {
-        let gone = format!("{WHAT} what it names is not at Stripe any more (404)");
-        return Ok(if got.gone { EventCompletion::Ignored(gone) } else { EventCompletion::Mirrored });
+    let Some(object) = &fetched.object else {
+        let gone = format!("{SUBJECT} what it names is not at Stripe any more (404)");
+        return Ok(if fetched.is_gone { EventCompletion::Ignored(gone) } else { EventCompletion::Mirrored });
     };
     if notify::absorb(tx, object, context, now_ms)? == ReadingOutcome::NoObject {
-        return Ok(EventCompletion::Ignored(format!("{WHAT} its object has no id")));
+        return Ok(EventCompletion::Ignored(format!("{SUBJECT} its object has no id")));
     }
     let kind = object.object().get("object").and_then(Value::as_str).unwrap_or_default();
     Ok(if ours && kinds::has_table(kind) { EventCompletion::Processed } else { EventCompletion::Mirrored })

@@ -1,8 +1,8 @@
 //! Repairs the copy from Stripe's API: events that did not come (`catch_up`), objects from before the first webhook
 //! (`backfill`), and what differs all the same (`drift`). Everything goes the way of a webhook: events into the inbox,
-//! objects through `projection::read`. Each page and the place after it are one commit, so that a process that is
-//! killed goes on where it was. It must never hold more than the pages in hand, nor call with anything but background
-//! priority. Called by `scheduler` and by the commands.
+//! objects through `objects::read`. Each page and the position after it are one commit, so that a process that is
+//! killed resumes where it was. It must never hold more than the pages in hand, nor call with anything but background
+//! priority. Called by `jobs::schedule` and by the commands.
 
 mod account;
 pub(crate) mod api;
@@ -24,14 +24,14 @@ use crate::store::{Store, StoreError};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 
-/// Stripe keeps events so long (docs.stripe.com/api/events).
+/// How long Stripe keeps events (docs.stripe.com/api/events).
 pub(crate) const EVENTS_KEPT_S: i64 = 30 * 86_400;
 /// The last day of them is not relied upon.
 pub(crate) const KEPT_MARGIN_S: i64 = 86_400;
 /// How much is asked for again with each walk: an event can become visible after one of a later second.
 pub const OVERLAP_S: i64 = 300;
 
-/// What all of it works with. Cheap to clone.
+/// What every flow of this module works with. Cheap to clone.
 #[derive(Clone)]
 pub struct SyncTools {
     /// The copy.
@@ -42,22 +42,22 @@ pub struct SyncTools {
     pub clock: Arc<dyn Clock>,
     /// What projecting rests on.
     pub context: Arc<NotifyContext>,
-    /// Ends it between two pages, or while Stripe is waited for.
+    /// Ends a flow between two pages, or while it waits for Stripe.
     pub stop: Stop,
-    /// Beats while it goes on.
+    /// Beats while a flow goes on.
     pub pulse: Pulse,
 }
 
-/// Why it did not come to its end. What was done stays, and the next call goes on from there.
+/// Why a flow did not come to its end. What was done stays, and the next call resumes there.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SyncError {
-    /// Stripe's answer, or that there is none.
+    /// Stripe refused, or did not answer.
     #[error(transparent)]
     Stripe(#[from] StripeError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An answer that is no list, or a list that cannot be gone on with.
+    /// An answer that is not a list, or a list that cannot be read to its end.
     #[error("Stripe's answer to {path} cannot be used: {reason}; check stripe.api_base")]
     Unreadable {
         /// What was asked for.
@@ -65,17 +65,17 @@ pub enum SyncError {
         /// Why it cannot be used.
         reason: &'static str,
     },
-    /// What would be read is not what the copy is of.
+    /// The key is of another account or mode than the copy.
     #[error(transparent)]
     Account(#[from] AccountError),
     /// Types that were refused or not reached; the others were read to their end.
     #[error("not complete: {}; run it again to go on", .0.join("; "))]
     Incomplete(Vec<String>),
-    /// Another process has begun the run anew, or has read the same faster.
-    #[error("another process reads the same from Stripe or began it anew; leave it to that one, or run this again")]
+    /// Another process has begun the run again, or has read the same faster.
+    #[error("another process reads the same from Stripe or began it again; leave it to that one, or run this again")]
     GivenUp,
     /// It is time to stop.
-    #[error("stopped; the next run goes on from here")]
+    #[error("stopped; the next run resumes here")]
     Stopped,
     /// The system has no thread to give, or one of ours panicked.
     #[error("a thread failed: {0}")]
@@ -83,7 +83,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Whether nothing else that is asked of Stripe or the database now can go better.
+    /// Whether everything else that is asked of Stripe or the database now would fail as well.
     #[must_use]
     pub(crate) fn is_for_all(&self) -> bool {
         match self {
@@ -94,7 +94,7 @@ impl SyncError {
         }
     }
 
-    /// Whether Stripe says that an object does not exist. A plain 404 says nothing of it: it may be a proxy's page.
+    /// Whether Stripe says that an object does not exist. A plain 404 says nothing about that: it may be a proxy's page.
     #[must_use]
     pub(crate) fn is_missing(&self) -> bool {
         let Self::Stripe(error) = self else { return false };
@@ -107,8 +107,8 @@ impl SyncError {
         matches!(self, Self::Stripe(error) if error.is_too_long())
     }
 
-    /// Whether asking for the same again cannot go better until somebody does something about it: a permission that the
-    /// key has not, a list that the account has not, an object that is too long.
+    /// Whether the same request fails until somebody does something about it: the key lacks a permission, the account has no
+    /// such list, an object is too long.
     #[must_use]
     pub(crate) fn is_refusal(&self) -> bool {
         let Self::Stripe(error) = self else { return false };

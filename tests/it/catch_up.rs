@@ -333,7 +333,7 @@ fn an_event_that_cannot_be_read_is_passed_over_and_told() {
     fake.add_odd_event("evt_odd", &json!({ "type": "a.b" }));
     fake.create("customer", &json!({}));
     let live = start(&dir, &fake);
-    let line = live.logged(&["WARN", "evt_odd", "passed over"]);
+    let line = live.logged(&["WARN", "evt_odd", "skipped"]);
     assert!(line.contains("`data.object` is missing"), "{line}");
     live.logged(&["caught up", "new=2", "unreadable=1"]);
     assert_eq!(live.terminate(), Some(0));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tilld::base::notice_kind::NoticeKind;
 use tilld::notify::event_type::EventType;
 use tilld::notify::mail::PLACEHOLDERS;
+use tilld::notify::notice::MailKind;
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -25,7 +25,7 @@ fn first_column(document: &str, head: &str) -> Vec<String> {
 #[test]
 fn the_table_of_mails_lists_every_kind_of_notice_in_order_and_no_other() {
     let listed = first_column(&document("docs/notices.md"), "Kind");
-    let known: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let known: Vec<&str> = MailKind::ALL.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(listed, known);
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
-use tilld::base::notice_kind::NoticeKind;
 use tilld::base::verdict::FailureVerdict;
 use tilld::notify::mail::{MailError, MailSent, MailSettings, Mailer, SmtpSecurity, SmtpServer};
+use tilld::notify::notice::MailKind;
 
 use server::{MailServer, Manners, Taken};
 
@@ -199,7 +199,7 @@ fn names_that_mail_programs_would_turn_into_links_greet_nobody() {
 
 #[test]
 fn every_kind_of_notice_is_sent_with_both_parts() {
-    for kind in NoticeKind::ALL.iter().map(|kind| kind.as_str()) {
+    for kind in MailKind::ALL.iter().map(|kind| kind.as_str()) {
         let mail = taken(&payload(kind, (1200, "usd")));
         let message = read(&mail);
         let (text, html) = (message.body_text(0).unwrap(), message.body_html(0).unwrap());
@@ -458,7 +458,7 @@ fn templates_of_the_operators_own_stand_in_for_ours() {
 fn write_the_mails_as_files() {
     let folder = std::path::PathBuf::from(std::env::var("MAILS").expect("MAILS names a folder"));
     let mailer = mailer(25);
-    for kind in NoticeKind::ALL.iter().map(|kind| kind.as_str()) {
+    for kind in MailKind::ALL.iter().map(|kind| kind.as_str()) {
         for (amount, currency) in [(1200, "usd"), (1500, "jpy"), (5120, "kwd")] {
             let mail = mailer.render(&payload(kind, (amount, currency))).unwrap();
             assert!(mail.html.contains("</html>"));

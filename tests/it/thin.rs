@@ -439,7 +439,7 @@ fn a_kill_between_the_reading_and_its_commit_repeats_the_reading_and_nothing_els
     fake.release();
     assert_eq!(sql(dir.path(), "SELECT count(*) FROM outbox WHERE status = 'claimed'"), 1);
     let till = live(dir.path(), &fake);
-    till.logged(&["taken up again: 1"]);
+    till.logged(&["due again: 1"]);
     wait_for_entitlement(&till);
     // A stop in the middle of another fetch would rightly leave that one claimed.
     let begun = Instant::now();

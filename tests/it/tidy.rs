@@ -145,7 +145,7 @@ fn at_the_top_of_src_stand_the_rooms_and_nothing_else() {
 }
 
 /// Pairs of modules of one folder that still import each other; they may only become fewer.
-const CIRCLES: [[&str; 2]; 2] = [["notify/invoiced", "notify/notices"], ["objects/guard", "objects/read"]];
+const CIRCLES: [[&str; 2]; 1] = [["objects/guard", "objects/read"]];
 
 #[test]
 fn no_two_modules_of_one_folder_import_each_other() {

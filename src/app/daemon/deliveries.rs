@@ -110,13 +110,13 @@ fn bring_up_to_date(store: &Store, context: &NotifyContext, (url, now_ms): (&str
     }
 }
 
-/// A mail that says what is not so any more is not sent.
+/// Keeps back mails that are not true any more.
 #[must_use]
 pub fn mail_judge(context: NotifyContext) -> Judge {
     Box::new(move |reader, effect, now_ms| {
         // What cannot be read is refused when it is to be sent, with the reason.
         let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
-        mail.notice.against(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
+        mail.notice.reason_to_skip(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
     })
 }
 

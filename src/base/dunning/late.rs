@@ -58,8 +58,6 @@ pub fn against(case: &DunningCase, written: &WrittenNotice, policy: DunningPolic
             (!written.failure_sent, NoticeReason::Untold),
             (case.settled.is_none_or(|settled| !settled.paid || is_stale(settled.at)), NoticeReason::Stale),
         ],
-        // All others hang on no failure case.
-        _ => Vec::new(),
     };
     checks.into_iter().find(|(speaks, _)| *speaks).map(|(_, why)| why)
 }

@@ -171,7 +171,7 @@ impl<'a> CallRequest<'a> {
         }
         let now_ms = self.api.clock.now_ms();
         let sent = self.api.store.read(|reader| RequestSent::now(reader, now_ms))?;
-        Ok(Some(self.calls.forget_customer(customer, sent)?))
+        Ok(Some(self.calls.mark_customer_deleted(customer, sent)?))
     }
 
     /// Reads an object from Stripe into the tables; `None` if Stripe does not know it.

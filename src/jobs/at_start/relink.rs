@@ -51,7 +51,7 @@ fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Resu
             store.write(move |tx| {
                 let page = rows::list_ids(tx, named, &after, PAGE)?;
                 for id in &page {
-                    read_name(tx, named, id, &rules, now_ms).map_err(of_projection)?;
+                    read_name(tx, named, id, &rules, now_ms)?;
                 }
                 Ok(page.into_iter().next_back())
             })
@@ -75,13 +75,6 @@ fn read_name(tx: &Tx, named: OwnableKind, id: &str, rules: &LinkRules, now_ms: i
         user::ensure(tx, user_id, now_ms)?;
     }
     Ok(rows::set_last_named(tx, named, id, newest.as_deref())?)
-}
-
-fn of_projection(error: ProjectionError) -> StoreError {
-    match error {
-        ProjectionError::Store(error) => error,
-        error => StoreError::Content(error.to_string()),
-    }
 }
 
 /// Repeats `page` until it returns no position to continue from.

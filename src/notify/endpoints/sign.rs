@@ -37,7 +37,7 @@ pub fn message_id(dedupe_key: &str) -> String {
 
 /// Letters and digits that stand for an effect and tell nothing about it.
 #[must_use]
-pub fn digest(dedupe_key: &str) -> String {
+pub(crate) fn digest(dedupe_key: &str) -> String {
     let mut digits = hex::encode(Sha256::digest(dedupe_key));
     digits.truncate(ID_DIGITS);
     digits

@@ -36,7 +36,7 @@ impl Allowed {
 
     /// Whether it may be connected to.
     #[must_use]
-    pub fn permits(self, address: IpAddr) -> bool {
+    pub(crate) fn permits(self, address: IpAddr) -> bool {
         match self {
             Self::Public => is_public(address),
             Self::Loopback => is_loopback(address),
@@ -48,7 +48,7 @@ impl Allowed {
 /// Whether an address is one of the public internet (IANA's special-purpose registries): neither
 /// private, local, shared, multicast, reserved nor for documentation, in whichever form it is written.
 #[must_use]
-pub fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -15,8 +15,8 @@ use std::path::Path;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Output, State, Value};
 
-use super::letter::LetterValues;
-use crate::base::notice_kind::NoticeKind;
+use crate::notify::notice::MailKind;
+use crate::notify::notice::letter::LetterValues;
 
 /// What a template may show. `docs/notices.md` says what each is.
 pub const PLACEHOLDERS: [&str; 30] = [
@@ -70,7 +70,7 @@ const ENDINGS: [(TemplatePart, &str); 3] =
 #[derive(Debug)]
 pub(super) struct Overrides {
     templates: Environment<'static>,
-    found: BTreeSet<(NoticeKind, TemplatePart)>,
+    found: BTreeSet<(MailKind, TemplatePart)>,
 }
 
 impl Default for Overrides {
@@ -109,7 +109,7 @@ impl Overrides {
     }
 
     /// Adds a template, checked. The error begins with the line's number.
-    fn add(&mut self, (kind, part): (NoticeKind, TemplatePart), text: String) -> Result<(), String> {
+    fn add(&mut self, (kind, part): (MailKind, TemplatePart), text: String) -> Result<(), String> {
         let unknown = |(line, name): (usize, String)| {
             format!(":{line}: there is no placeholder {name:?}; there are {}", PLACEHOLDERS.join(", "))
         };
@@ -130,7 +130,7 @@ impl Overrides {
 
     /// What the operator's own template makes of a mail; `None`: there is none, or it failed in spite of all checks, so that
     /// ours is to stand in.
-    pub(super) fn fill(&self, kind: NoticeKind, part: TemplatePart, values: &LetterValues) -> Option<String> {
+    pub(super) fn fill(&self, kind: MailKind, part: TemplatePart, values: &LetterValues) -> Option<String> {
         if !self.found.contains(&(kind, part)) {
             return None;
         }
@@ -153,7 +153,7 @@ fn context(values: &LetterValues) -> Value {
     Value::from_pairs(values.iter().map(|(name, value)| (*name, value.as_str())))
 }
 
-fn file_name(kind: NoticeKind, part: TemplatePart) -> String {
+fn file_name(kind: MailKind, part: TemplatePart) -> String {
     let ending = ENDINGS.iter().find(|(of, _)| *of == part).map_or("", |(_, ending)| ending);
     format!("{}{ending}", kind.as_str())
 }
@@ -218,10 +218,10 @@ fn escaped(value: &str) -> String {
     safe
 }
 
-fn template(path: &Path, name: &str) -> Result<((NoticeKind, TemplatePart), String), String> {
-    let place = ENDINGS.iter().find_map(|(part, ending)| Some((NoticeKind::of(name.strip_suffix(ending)?)?, *part)));
+fn template(path: &Path, name: &str) -> Result<((MailKind, TemplatePart), String), String> {
+    let place = ENDINGS.iter().find_map(|(part, ending)| Some((MailKind::of(name.strip_suffix(ending)?)?, *part)));
     let Some((kind, part)) = place else {
-        let kinds: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let kinds: Vec<&str> = MailKind::ALL.iter().map(|kind| kind.as_str()).collect();
         let kinds = kinds.join(", ");
         return Err(format!(" is no template: name it KIND.subject.txt, KIND.txt or KIND.html, where KIND is {kinds}"));
     };

@@ -1,8 +1,9 @@
-//! A user's customer at Stripe, made once: a user that has one keeps it, one that is being made is waited for, and one
-//! whose making is in doubt is asked for under the same key. Called by `http::api` before anything that needs a customer.
+//! A user's customer at Stripe, made once: a user that has one keeps it; if one is being made, the request waits for it, and
+//! one whose outcome is in doubt is resolved under the same key. It must never make a second one. Called by `http::api` before
+//! anything that needs a customer.
 
 use super::locked::new_key;
-use super::{CallCaller, Calls, CallsError, LOCK_PATIENCE, OperationRequest, lock_name, outcome::OperationOutcome};
+use super::{CallCaller, Calls, CallsError, LOCK_TIMEOUT, OperationRequest, lock_name, outcome::OperationOutcome};
 use crate::objects::customer;
 use crate::objects::user::User;
 use crate::store::stripe_operations as table;
@@ -13,7 +14,7 @@ use crate::stripe::operation::{OperationKind, OperationParameters};
 pub enum UserCustomer {
     /// This customer.
     Known(String),
-    /// None yet; what became of making one, which is not [`OperationOutcome::Done`].
+    /// None yet: the outcome of making one, which is not [`OperationOutcome::Done`].
     Unmade(OperationOutcome),
 }
 
@@ -21,9 +22,9 @@ impl Calls {
     /// The user's customer; made if there is none.
     ///
     /// # Errors
-    /// When it was not tried, or its outcome could not be written down.
+    /// When it was not tried, or its outcome could not be stored.
     pub fn customer_of(&self, user: &User) -> Result<UserCustomer, CallsError> {
-        let _lock = self.locks.take(&lock_name(Some(&user.id), None, ""), LOCK_PATIENCE).ok_or(CallsError::Busy)?;
+        let _lock = self.locks.acquire(&lock_name(Some(&user.id), None, ""), LOCK_TIMEOUT).ok_or(CallsError::Busy)?;
         let id = user.id.clone();
         let (known, open) = self.store.read(move |reader| {
             Ok((customer::find_main_usable(reader, &id)?, table::find_customer_in_the_making(reader, &id)?))

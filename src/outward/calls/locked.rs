@@ -1,4 +1,4 @@
-//! What a request does while its user is locked: what it asks for, under its own key, and what has to be done or found out
+//! What a request does while its user is locked: what it asks for, under its own key, and what has to be done or resolved
 //! before that, each an operation of its own with its own row, key and bytes. Nothing else may be done to the same user
 //! meanwhile. Made by `calls`, used by the plans of `http::api`.
 
@@ -19,12 +19,12 @@ pub(crate) struct LockedRequest<'a> {
     calls: &'a Calls,
     caller: &'a CallCaller,
     key: String,
-    /// What was asked for under it before, and certainly not done.
+    /// The operation that was asked for under the key before, and was certainly not done.
     known: Option<Operation>,
 }
 
 impl<'a> LockedRequest<'a> {
-    /// It gets a key where it brought none.
+    /// Makes a key if the caller has sent none.
     pub(super) fn new(calls: &'a Calls, caller: &'a CallCaller, known: Option<Operation>) -> Result<Self, CallsError> {
         let key = caller.key.clone().map_or_else(new_key, Ok)?;
         Ok(Self { calls, caller, key, known })
@@ -36,11 +36,10 @@ impl<'a> LockedRequest<'a> {
         &self.key
     }
 
-    /// Does what the request asks for, under its key. Where that was used before, by the same request, the bytes are the
-    /// old ones.
+    /// Does what the request asks for, under its key. If the same request has used it before, its bytes are sent again.
     ///
     /// # Errors
-    /// When it was not tried, or its outcome could not be written down; then it is found out later.
+    /// When it was not tried, or its outcome could not be stored; then it is resolved later.
     pub(crate) fn perform(&self, wanted: &OperationRequest, form: &FormBody) -> Result<OperationOutcome, CallsError> {
         let operation = match &self.known {
             Some(known) => self.calls.claim(known.clone())?,
@@ -49,11 +48,8 @@ impl<'a> LockedRequest<'a> {
         self.calls.send_or_find(operation)
     }
 
-    /// Does what has to be done before that, under a key of its own. Where that is in doubt, so is the whole: who repeats
-    /// it with the request's key finds it out.
-    ///
-    /// # Errors
-    /// As [`Self::perform`].
+    /// Does what has to be done before that, under a key of its own. If that is in doubt, so is the whole: a repetition with
+    /// the request's key resolves it.
     pub(crate) fn perform_before(
         &self,
         wanted: &OperationRequest,
@@ -66,11 +62,8 @@ impl<'a> LockedRequest<'a> {
         })
     }
 
-    /// Finds out what became of the user's open operations of these kinds: nothing new may be made beside what may have been done, and one
-    /// of a kind that this program does not know may be any. The doubt that remains, if one does.
-    ///
-    /// # Errors
-    /// As [`Self::perform`].
+    /// Resolves the user's open operations of these kinds, and those of kinds that this program does not know: nothing new may
+    /// be made beside what may have been done. The doubt that remains, if one does.
     pub(crate) fn settle_open(
         &self,
         user_id: &str,
@@ -81,9 +74,9 @@ impl<'a> LockedRequest<'a> {
             if operation.known.as_ref().is_some_and(|known| !kinds.contains(&known.kind)) {
                 continue;
             }
-            // Asked for by the same words, it is this request, whose key was lost with its answer.
+            // An operation with the same fingerprint is this request, whose key was lost with its answer.
             let is_this = operation.fingerprint == self.caller.fingerprint;
-            match self.calls.find_out(operation)? {
+            match self.calls.resolve(operation)? {
                 OperationOutcome::InDoubt { key } if is_this => return Ok(Some(OperationOutcome::InDoubt { key })),
                 OperationOutcome::InDoubt { .. } => return Ok(Some(self.in_doubt())),
                 OperationOutcome::Done(_) | OperationOutcome::Refused(_) | OperationOutcome::NotDone(_) => {}
@@ -92,18 +85,18 @@ impl<'a> LockedRequest<'a> {
         Ok(None)
     }
 
-    /// Answers the request with what an earlier one made, as it is now. Under a key of the caller's own that is its
+    /// Answers the request with what an earlier one made, in its present state. If the caller has sent a key, that is its
     /// answer from then on.
     ///
     /// # Errors
-    /// When it cannot be written down, or the key was used meanwhile.
+    /// When it cannot be stored, or the key was used meanwhile.
     pub(crate) fn answer_with(
         &self,
         kind: OperationKind,
         user_id: &str,
         object: Value,
     ) -> Result<OperationOutcome, CallsError> {
-        // A key that was used before has its own bytes and no answer: it stays free for what it was used for.
+        // A key that was used before has its own bytes and no answer: it stays reserved for that operation.
         if let (Some(key), None) = (&self.caller.key, &self.known) {
             let wanted = OperationRequest {
                 kind,
@@ -130,7 +123,7 @@ impl<'a> LockedRequest<'a> {
 }
 
 impl Calls {
-    /// Writes a new operation down, about to be sent.
+    /// Stores a new operation, about to be sent.
     pub(super) fn reserve(&self, wanted: &OperationRequest, key: &str, form: &str) -> Result<Operation, CallsError> {
         self.account.confirm_mode()?;
         self.write_new(wanted, key, form, None)
@@ -174,8 +167,8 @@ impl Calls {
 
     /// Claims an operation that is open, or was certainly not done, for one more attempt.
     ///
-    /// With the key of another account Stripe would know neither its key nor what it made, and that must not be taken for
-    /// not done.
+    /// With an API key of another account Stripe would know neither the idempotency key nor what was made, and that must not
+    /// be taken for not done.
     pub(super) fn claim(&self, known: Operation) -> Result<Operation, CallsError> {
         self.account.confirm(Priority::Interactive)?;
         let (id, now_ms) = (known.id, self.clock.now_ms());
@@ -187,11 +180,14 @@ impl Calls {
         found.ok_or_else(|| StoreError::Missing("an operation is no longer there").into())
     }
 
-    /// Finds out what became of an open operation: asks again under its key while that lives, and looks for it after
-    /// that.
-    pub(super) fn find_out(&self, open: Operation) -> Result<OperationOutcome, CallsError> {
+    /// Resolves an open operation: asks again under its key while that lives, and searches for its object after that.
+    pub(super) fn resolve(&self, open: Operation) -> Result<OperationOutcome, CallsError> {
         let operation = self.claim(open)?;
-        if key_lives(&operation, self.clock.now_ms()) { self.send(&operation) } else { self.look_for(&operation) }
+        if key_lives(&operation, self.clock.now_ms()) {
+            self.send(&operation)
+        } else {
+            self.find_without_key(&operation)
+        }
     }
 }
 

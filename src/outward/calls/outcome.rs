@@ -1,4 +1,4 @@
-//! What became of an operation: how an answer of Stripe's is read, written down and told. Called by `calls`.
+//! The outcome of an operation: how Stripe's answer is read and stored. It must never decide what is sent. Called by `calls`.
 
 use std::fmt::Display;
 
@@ -16,11 +16,11 @@ use crate::stripe::error::{StripeApiError, StripeError};
 use crate::stripe::operation::{KeyRepeat, OperationKind};
 
 /// When an outcome is asked for again: after 2 s, doubling up to an hour.
-const DOUBT: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
-/// No outcome is put off longer, jitter included.
+const DOUBT_RETRY: RetryPolicy = RetryPolicy { max_attempts: u32::MAX, base_delay_s: 2, max_delay_s: 3600 };
+/// No outcome is asked for later than this, jitter included.
 pub(super) const LONGEST_DOUBT_MS: i64 = 2 * 3600 * 1000;
 
-/// A stored 5xx is believed to be the last word after this time.
+/// After this time a stored 5xx is taken for Stripe's final answer.
 const STORED_ANSWER_MS: i64 = 10 * 60 * 1000;
 
 /// What Stripe made of an operation.
@@ -39,17 +39,17 @@ pub enum OperationOutcome {
     Done(DoneOperation),
     /// Stripe refused it.
     Refused(Box<StripeApiError>),
-    /// Nobody knows yet; the same key tells later.
+    /// Not known yet; the same key gets the outcome later.
     InDoubt {
         /// The key.
         key: String,
     },
-    /// It never reached Stripe, which is down or not reachable.
+    /// It was certainly not done.
     NotDone(StripeError),
 }
 
 impl OperationOutcome {
-    /// What is written down of an operation that is settled for good.
+    /// The stored outcome of an operation that is settled for good.
     pub(super) fn of_stored(operation: &Operation) -> Option<Self> {
         let answer = operation.answer.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (operation.status, answer) {
@@ -64,7 +64,7 @@ impl OperationOutcome {
 }
 
 impl Calls {
-    /// Sends an operation that is written down as being sent, and writes down what becomes of it.
+    /// Sends an operation whose row says that it is being sent, and stores the outcome.
     pub(super) fn send(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let Some(known) = &operation.known else { return self.unknown(operation) };
         let has_key = known.kind.row().repeat == KeyRepeat::UnderKey;
@@ -73,42 +73,41 @@ impl Calls {
             path: &operation.path,
             form: &operation.form,
             idempotency_key: has_key.then_some(operation.idempotency_key.as_str()),
-            // Also when nobody waits for it: it is about money, and its user is locked, so it must not take minutes.
+            // Even if nobody waits for it: it is about money, and its user is locked, so it must not take minutes.
             priority: Priority::Interactive,
             context: None,
         };
         let now_ms = self.clock.now_ms();
         let now = self.store.read(|reader| RequestSent::now(reader, now_ms))?;
         let settled = match self.client.call(&call) {
-            // A replayed answer was given when the key was new; any other is of now.
+            // A replayed answer was given when the key was first used; any other is of now.
             Ok(answer) if answer.replayed => self.settle_done(operation, &answer, sent_first(operation)),
             Ok(answer) => self.settle_done(operation, &answer, now),
             Err(error) => self.settle_error(operation, error),
         };
         settled.or_else(|error| match error {
-            // It stays written down as sent, and is found out like one whose process died.
+            // Its row stays as sent, and it is resolved like one whose process died.
             CallsError::Store(error) => {
-                log::error!("what Stripe answered could not be written down; it is asked for again: {error}");
+                log::error!("Stripe's answer could not be stored; it is asked for again: {error}");
                 Ok(OperationOutcome::InDoubt { key: operation.idempotency_key.clone() })
             }
-            // Something was done, and what it was cannot be read.
-            CallsError::Answer(words) => self.doubt(operation, &words),
+            // Something was done, but the answer cannot be read.
+            CallsError::Answer(words) => self.mark_in_doubt(operation, &words),
             error => Err(error),
         })
     }
 
-    /// It was written by a program that can do more. Nobody here can say what its outcome looks like, so it is neither sent
-    /// nor called anything but in doubt.
+    /// A newer tilld has written it, whose outcome cannot be judged here: it is not sent, and stays in doubt.
     pub(super) fn unknown(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let word = &operation.word;
         let what = match OperationKind::parse(word) {
             None => format!("what {word:?} is"),
             Some(_) => format!("all that {word:?} was asked for with"),
         };
-        self.doubt(operation, &format!("this tilld does not know {what}; the version that wrote it does"))
+        self.mark_in_doubt(operation, &format!("this tilld does not know {what}; the version that wrote it does"))
     }
 
-    /// Stripe has done it: that, and what its answer shows, in one transaction.
+    /// Stripe has done it: stores that, and projects the object of the answer, in one transaction.
     pub(super) fn settle_done(
         &self,
         operation: &Operation,
@@ -117,11 +116,11 @@ impl Calls {
     ) -> Result<OperationOutcome, CallsError> {
         let now_ms = self.clock.now_ms();
         let reading = sent.reading(answer.date_s, now_ms);
-        let shown = ApiObject::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
-        let object = shown.object().clone();
+        let reading = ApiObject::new(&answer.text, reading).map_err(|error| CallsError::Answer(error.to_string()))?;
+        let object = reading.object().clone();
         let Some(kind) = operation.known.as_ref().map(|known| known.kind) else { return self.unknown(operation) };
         if !kind.is_shown_by(&object) {
-            return Err(CallsError::Answer(format!("it shows no object that {} makes", kind.word())));
+            return Err(CallsError::Answer(format!("it has no object that {} makes", kind.word())));
         }
         let settled = SettledOperation {
             status: OperationStatus::Done,
@@ -133,10 +132,10 @@ impl Calls {
         let (context, done) = (std::sync::Arc::clone(&self.context), operation.clone());
         self.store.write(move |tx| {
             if kind.row().mirrored {
-                absorb_or_log(tx, &shown, &context, now_ms)?;
+                absorb_or_log(tx, &reading, &context, now_ms)?;
             }
             note_key(tx, &done, settled.object_id.as_deref())?;
-            note(tx, &done, &settled, now_ms)
+            settle(tx, &done, &settled, now_ms)
         })?;
         Ok(OperationOutcome::Done(DoneOperation { object, key: operation.idempotency_key.clone() }))
     }
@@ -144,28 +143,30 @@ impl Calls {
     fn settle_error(&self, operation: &Operation, error: StripeError) -> Result<OperationOutcome, CallsError> {
         let was_in_doubt = operation.attempts > 1 && operation.status.is_open();
         let unknown = error.may_have_been_done() || (was_in_doubt && !error.settles_earlier_attempts());
-        if unknown && self.is_over(operation, &error) {
-            return self.look_for(operation);
+        if unknown && self.is_final_failure(operation, &error) {
+            return self.find_without_key(operation);
         }
         if unknown {
-            return self.doubt(operation, &error);
+            return self.mark_in_doubt(operation, &error);
         }
-        // Without a key, repeated after one that was done, it finds nothing left to do. Its subject tells.
+        // Without a key, a repetition of what was done finds nothing left to do. Its subject shows which it was.
         let has_no_key = operation.known.as_ref().is_some_and(|known| known.kind.row().repeat == KeyRepeat::AsItIs);
         if has_no_key && error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) {
             match self.look_at_subject(operation) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
-                Err(error @ (CallsError::Stripe(_) | CallsError::Answer(_))) => return self.doubt(operation, &error),
+                Err(error @ (CallsError::Stripe(_) | CallsError::Answer(_))) => {
+                    return self.mark_in_doubt(operation, &error);
+                }
                 Err(error) => return Err(error),
             }
         }
         self.settle_refused(operation, error)
     }
 
-    /// Whether Stripe will never say anything else under the key: what it answers is a stored 5xx of a request that ended
-    /// long ago. What came of that shows in the objects, and nobody has to wait for the key's end.
-    fn is_over(&self, operation: &Operation, error: &StripeError) -> bool {
+    /// Whether Stripe will never give another answer under the key: it is a stored 5xx of a request that ended long ago. The
+    /// objects show what came of that, without waiting until the key has expired.
+    fn is_final_failure(&self, operation: &Operation, error: &StripeError) -> bool {
         let age_ms = self.clock.now_ms().saturating_sub(operation.first_sent_ms);
         error.api().is_some_and(|api| api.status >= 500 && api.facts.replayed) && age_ms >= STORED_ANSWER_MS
     }
@@ -176,7 +177,7 @@ impl Calls {
         error: StripeError,
     ) -> Result<OperationOutcome, CallsError> {
         let refusal = error.api();
-        // A declined card stays declined under its key; what was wrong with a request may be put right.
+        // A declined card stays declined under its key; a wrong request may be corrected.
         let is_final = refusal.is_some_and(|refusal| refusal.status == 402);
         let settled = SettledOperation {
             status: if is_final { OperationStatus::Refused } else { OperationStatus::NotDone },
@@ -194,12 +195,16 @@ impl Calls {
 
     pub(super) fn write_settled(&self, operation: &Operation, settled: SettledOperation) -> Result<(), CallsError> {
         let (operation, now_ms) = (operation.clone(), self.clock.now_ms());
-        Ok(self.store.write(move |tx| note(tx, &operation, &settled, now_ms))?)
+        Ok(self.store.write(move |tx| settle(tx, &operation, &settled, now_ms))?)
     }
 
-    pub(super) fn doubt(&self, operation: &Operation, error: &dyn Display) -> Result<OperationOutcome, CallsError> {
+    pub(super) fn mark_in_doubt(
+        &self,
+        operation: &Operation,
+        error: &dyn Display,
+    ) -> Result<OperationOutcome, CallsError> {
         let (id, key) = (operation.id, operation.idempotency_key.clone());
-        let delay_ms = DOUBT.delay_ms(operation.attempts, jitter_of(&key, operation.attempts));
+        let delay_ms = DOUBT_RETRY.delay_ms(operation.attempts, jitter_of(&key, operation.attempts));
         let next_ms = self.clock.now_ms().saturating_add_unsigned(delay_ms);
         log::warn!(
             "the outcome of a call to Stripe is not known; it is asked for again in {} s kind={} subject={}: {error}",
@@ -213,31 +218,31 @@ impl Calls {
     }
 }
 
-/// When an operation was sent first: nothing later is known of an answer that is a replay.
+/// When an operation was sent first: a replayed answer shows nothing later.
 fn sent_first(operation: &Operation) -> RequestSent {
     RequestSent { at_ms: operation.first_sent_ms, log_id: operation.sent_log_id }
 }
 
-/// What Stripe has done is done, also when its answer shows an object that the tables cannot take: the caller must hear
-/// of it, and its webhook will be looked at by an operator.
+/// What Stripe has done is done, even if its answer has an object that cannot be projected: the caller must get the
+/// outcome, and an operator will look at its webhook.
 fn absorb_or_log(
     tx: &Tx,
-    shown: &ApiObject,
+    object: &ApiObject,
     context: &crate::notify::NotifyContext,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     use crate::objects::ProjectionError;
-    match crate::store::in_savepoint(tx, |tx| notify::absorb(tx, shown, context, now_ms)) {
+    match crate::store::in_savepoint(tx, |tx| notify::absorb(tx, object, context, now_ms)) {
         Ok(_) => Ok(()),
         Err(ProjectionError::Store(error)) => Err(error),
         Err(error) => {
-            log::error!("an answer of Stripe's does not fit the tables: {error}");
+            log::error!("an answer of Stripe's cannot be projected: {error}");
             Ok(())
         }
     }
 }
 
-/// The key of the request that made a payment intent, where people look for it.
+/// Stores the key with the payment intent that its request made, where people look for it.
 fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(), StoreError> {
     match object_id {
         Some(id) if operation.known.as_ref().is_some_and(|known| known.kind == OperationKind::PaymentIntentCreate) => {
@@ -247,8 +252,8 @@ fn note_key(tx: &Tx, operation: &Operation, object_id: Option<&str>) -> Result<(
     }
 }
 
-/// Settles, and says so in the audit log, once.
-fn note(tx: &Tx, operation: &Operation, settled: &SettledOperation, now_ms: i64) -> Result<(), StoreError> {
+/// Stores the outcome, with an entry in the audit log, once.
+fn settle(tx: &Tx, operation: &Operation, settled: &SettledOperation, now_ms: i64) -> Result<(), StoreError> {
     if !table::settle(tx, operation.id, settled, now_ms)? {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! Asks Stripe for one object or one page of a list, and cuts the page into its objects as Stripe wrote them. While the
-//! answer is waited for, the pulse beats and a stop is heard. Called by the flows beside it.
+//! Asks Stripe for one object or one page of a list, and splits the page into its objects as Stripe wrote them. While it
+//! waits for the answer, the pulse beats and a stop ends it. Called by `backfill`, `catch_up`, `drift` and what they use.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ use crate::stripe::error::StripeError;
 use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};
 
-/// How often the pulse beats while an answer is waited for.
+/// How often the pulse beats during a request.
 const BEAT: Duration = Duration::from_secs(2);
 
 /// A page of a list, and when it was read.
 pub(crate) type SyncPage = ListPage<ApiReading>;
 
 impl SyncPage {
-    /// When it was asked for, by the clock that is behind: nothing that came since then counts as known, whichever of
-    /// the two is wrong.
+    /// When it was asked for, by the earlier of the two clocks: whichever of them is wrong, nothing that came later counts as
+    /// known.
     #[must_use]
     pub(crate) fn began_s(&self) -> i64 {
         self.read.at_s.min(self.read.sent_ms.div_euclid(1000))
     }
 }
 
-/// What the list of a kind is always asked with.
+/// The parameters that a kind's list always gets.
 #[must_use]
-pub fn form_of(kind: &ObjectKind) -> FormBody {
+pub(crate) fn form_of(kind: &ObjectKind) -> FormBody {
     kind.always.iter().fold(FormBody::new(), |form, (name, value)| form.put(*name, *value))
 }
 
@@ -49,7 +49,7 @@ impl SyncTools {
     /// One page of the list at `path`. Where its objects are longer than an answer may be, it has fewer of them.
     ///
     /// # Errors
-    /// Stripe's, or that the answer is no list, or one that does not move on; where a single object is too long, see
+    /// Stripe's, or that the answer is not a list, or one that does not advance; where a single object is too long, see
     /// [`SyncError::is_too_long`].
     pub(crate) fn page(&self, path: &str, fixed: FormBody, after: Option<&str>) -> Result<SyncPage, SyncError> {
         let mut limit = PAGE;
@@ -62,9 +62,6 @@ impl SyncTools {
     }
 
     /// At most so many of the list at `path`.
-    ///
-    /// # Errors
-    /// As [`Self::page`].
     pub(crate) fn page_of(
         &self,
         limit: i64,
@@ -77,7 +74,7 @@ impl SyncTools {
         ListPage::parse(&answer.text, after, reading).map_err(unreadable)
     }
 
-    /// The answer to a GET, and when what it shows was so.
+    /// The answer to a GET, and the time of which it is true.
     ///
     /// # Errors
     /// Stripe's; or that it is time to stop.
@@ -91,20 +88,20 @@ impl SyncTools {
         Ok((answer, reading))
     }
 
-    /// A thread of its own waits for the answer: it may take minutes, and nobody who stops has to wait for it.
+    /// A thread of its own waits for the answer, which may take minutes: a stop does not wait for it.
     fn answer(&self, path: String, form: String) -> Result<StripeAnswer, SyncError> {
         let client = self.client.clone();
-        let (tell, told) = bounded(1);
+        let (sender, receiver) = bounded(1);
         let ask = move || {
             let (verb, priority) = (Verb::Get, Priority::Background);
             let call = Call { verb, path: &path, form: &form, idempotency_key: None, priority, context: None };
             // Nobody listens any more after a stop.
-            let _ = tell.send(client.call(&call));
+            let _ = sender.send(client.call(&call));
         };
         thread::aside("ask", ask).map_err(|error| SyncError::Thread(error.to_string()))?;
         loop {
             select! {
-                recv(told) -> answer => {
+                recv(receiver) -> answer => {
                     let panicked = |_| SyncError::Thread("the call to Stripe panicked".to_owned());
                     let answer = answer.map_err(panicked)?;
                     // The stop reaches the client before it reaches us.

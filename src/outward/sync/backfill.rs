@@ -1,7 +1,8 @@
 //! Backfill: every object of every type, from Stripe's lists into the tables. Types run side by side on a few threads,
-//! so that a slow network still uses the rate; each page and the place after it are one commit. A type is complete
-//! after its last page, the run after its last type, and only a run of all types closes a gap in the events. It never moves
-//! the cursor of catching up: objects do not tell what happened to them. Called by `catch_up` for a gap and by `tilld sync`.
+//! so that a slow network still uses the rate; each page and the position after it are one commit. A type is complete
+//! after its last page, the run after its last type, and only a run of all types closes a gap in the events. It must
+//! never move the cursor of catching up: objects do not say what happened to them. Called by `catch_up` for a gap and by
+//! `tilld sync`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +17,13 @@ use crate::base::thread;
 use crate::objects::{customer, kinds};
 use crate::store::audit::{self, NewEntry};
 use crate::store::sync_runs::{self, SyncProgress, SyncRun};
-use crate::store::{StoreError, Tx, catch_up as places};
+use crate::store::{StoreError, Tx, catch_up};
 
 /// Types read at once. A list is read page after page; at 300 ms a page these still make 20 calls a second.
 const SIDE_BY_SIDE: usize = 6;
 /// Customers asked about at once, where a list is one per customer.
 const CUSTOMERS_AT_ONCE: usize = SIDE_BY_SIDE;
-/// What the lists that are one per customer rest on.
+/// The type that must be read before the lists that are one per customer.
 const CUSTOMERS: &str = "customers";
 /// The scope of a run of all types.
 pub const ALL: &str = "all";
@@ -31,19 +32,20 @@ pub const ALL: &str = "all";
 pub struct BackfillOrder {
     kinds: Vec<&'static ObjectKind>,
     restart: bool,
-    /// What Stripe refuses is told and passed over.
-    passing: bool,
+    /// A type that Stripe refuses is logged and skipped.
+    skips_refused: bool,
 }
 
 impl BackfillOrder {
-    /// All types; an unfinished run is gone on with. Nobody is there to give the key a permission: a type that Stripe
-    /// refuses is told and passed over, lest the run never comes to its end.
+    /// All types; an unfinished run is resumed. Nobody is there to give the key a permission, so a type that Stripe refuses is
+    /// logged and skipped: the run would never come to its end otherwise.
     #[must_use]
     pub fn everything() -> Self {
-        Self { passing: true, ..Self::of(&[], false) }
+        Self { skips_refused: true, ..Self::of(&[], false) }
     }
 
-    /// These types, or all that are read by default if there are none. `restart`: an unfinished run of the same types is given up.
+    /// These types, or all that are read by default if there are none. `restart`: abandons an
+    /// unfinished run of the same types.
     #[must_use]
     pub fn of(names: &[&'static ObjectKind], restart: bool) -> Self {
         let kinds = if names.is_empty() {
@@ -51,7 +53,7 @@ impl BackfillOrder {
         } else {
             kinds::all().filter(|kind| names.contains(kind)).collect()
         };
-        Self { kinds, restart, passing: false }
+        Self { kinds, restart, skips_refused: false }
     }
 
     /// Whether it is for all types.
@@ -68,14 +70,14 @@ impl BackfillOrder {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillDone {
     /// Each type, with pages and objects of earlier, interrupted attempts.
     pub progress: Vec<SyncProgress>,
     /// All types: a gap in the events is closed.
     pub whole: bool,
-    /// Types that were passed over, and why.
+    /// Types that were skipped, and why.
     pub refused: Vec<String>,
 }
 
@@ -87,27 +89,27 @@ struct BackfillFailure {
     refused: bool,
 }
 
-/// Reads what is not read yet. `report` is told of each page, from several threads.
+/// Reads what is not read yet. `report` is called for each page, from several threads.
 ///
 /// # Errors
-/// What kept it from its end; the next call goes on from there.
+/// What kept it from its end; the next call resumes there.
 pub fn run(
-    means: &SyncTools,
+    tools: &SyncTools,
     order: &BackfillOrder,
     report: &(dyn Fn(&SyncProgress) + Sync),
 ) -> Result<BackfillDone, SyncError> {
-    account::check(means)?;
-    let run = begin(means, order)?;
-    let mut left = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
+    account::check(tools)?;
+    let run = begin(tools, order)?;
+    let mut left = tools.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
     left.retain(|progress| !progress.finished);
     let work = |progress: SyncProgress| {
         let kind = order.kinds.iter().find(|kind| kind.name == progress.kind);
-        kind.map(|kind| PageReader { means, run_id: run.id, kind, report, progress })
+        kind.map(|kind| PageReader { tools, run_id: run.id, kind, report, progress })
     };
-    let (last, first): (Vec<_>, Vec<_>) =
+    let (per_customer, others): (Vec<_>, Vec<_>) =
         left.into_iter().filter_map(work).partition(|reader| reader.kind.is_per_customer());
-    let mut failures = side_by_side(first)?;
-    for reader in last {
+    let mut failures = side_by_side(others)?;
+    for reader in per_customer {
         let name = reader.kind.name;
         // They are asked for customer by customer, so the customers must be there.
         failures.extend(match failures.iter().find(|failure| failure.kind == CUSTOMERS) {
@@ -118,38 +120,38 @@ pub fn run(
             None => collect(name, reader.of_customers())?,
         });
     }
-    let passing = order.passing && failures.iter().all(|failure| failure.refused);
-    if !failures.is_empty() && !passing {
+    let may_skip = order.skips_refused && failures.iter().all(|failure| failure.refused);
+    if !failures.is_empty() && !may_skip {
         return Err(SyncError::Incomplete(failures.into_iter().map(|failure| failure.text).collect()));
     }
     let whole = order.is_whole();
-    let end = PageEnd { run_id: run.id, whole, now_ms: means.clock.now_ms() };
+    let end = RunEnd { run_id: run.id, whole, now_ms: tools.clock.now_ms() };
     let kinds: Vec<&'static str> = failures.iter().map(|failure| failure.kind).collect();
     let refused: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
     warn_of_refused(&refused);
     let texts = refused.clone();
-    let complete = means.store.write(move |tx| finish(tx, &end, &kinds, &texts))?;
-    let progress = means.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
+    let complete = tools.store.write(move |tx| finish(tx, &end, &kinds, &texts))?;
+    let progress = tools.store.read(|reader| sync_runs::list_progress(reader, run.id))?;
     if complete { Ok(BackfillDone { progress, whole, refused }) } else { Err(SyncError::GivenUp) }
 }
 
 fn warn_of_refused(refused: &[String]) {
     if !refused.is_empty() {
         log::warn!(
-            "read without these types, which Stripe refused: {}; `tilld sync` with their names reads them once the key may",
+            "read without these types, which Stripe refused: {}; once the key has the permission, `tilld sync` with their names reads them",
             refused.join("; ")
         );
     }
 }
 
 /// The run that is under way, or a new one.
-fn begin(means: &SyncTools, order: &BackfillOrder) -> Result<SyncRun, SyncError> {
-    let (scope, restart, now_ms) = (order.scope(), order.restart, means.clock.now_ms());
+fn begin(tools: &SyncTools, order: &BackfillOrder) -> Result<SyncRun, SyncError> {
+    let (scope, restart, now_ms) = (order.scope(), order.restart, tools.clock.now_ms());
     let names: Vec<&'static str> = order.kinds.iter().map(|kind| kind.name).collect();
-    let run = means.store.write(move |tx| {
+    let run = tools.store.write(move |tx| {
         if let Some(running) = sync_runs::find_running(tx, &scope)? {
             let age_s = (now_ms - running.began_at_ms) / 1000;
-            // What its first types have missed since, no event tells any more.
+            // Stripe no longer has the events of what its first types have missed since.
             if !restart && age_s < EVENTS_KEPT_S - KEPT_MARGIN_S {
                 return Ok(running);
             }
@@ -161,15 +163,15 @@ fn begin(means: &SyncTools, order: &BackfillOrder) -> Result<SyncRun, SyncError>
 }
 
 /// How a run ends.
-struct PageEnd {
+struct RunEnd {
     run_id: i64,
     whole: bool,
     now_ms: i64,
 }
 
-/// `kinds` were passed over, for the reasons `refused`. They are marked in the same commit: until then a run that is
-/// begun by hand would take them for read.
-fn finish(tx: &Tx, end: &PageEnd, kinds: &[&'static str], refused: &[String]) -> Result<bool, StoreError> {
+/// `kinds` were skipped, for the reasons `refused`. They are marked in the same commit: before that, a run that somebody
+/// begins by hand would take them for read.
+fn finish(tx: &Tx, end: &RunEnd, kinds: &[&'static str], refused: &[String]) -> Result<bool, StoreError> {
     for kind in kinds {
         sync_runs::pass_over(tx, end.run_id, kind, end.now_ms)?;
     }
@@ -181,12 +183,12 @@ fn finish(tx: &Tx, end: &PageEnd, kinds: &[&'static str], refused: &[String]) ->
         audit::add(tx, &NewEntry::new("tilld", "sync.passed_over", end.now_ms, &detail))?;
     }
     if end.whole {
-        places::close_gap(tx)?;
+        catch_up::close_gap(tx)?;
     }
     Ok(true)
 }
 
-/// Reads types on a few threads, the next when one is done. What failed for one type alone is returned, in words.
+/// Reads types on a few threads, the next when one is done. Returns what failed for one type alone.
 fn side_by_side(readers: Vec<PageReader>) -> Result<Vec<BackfillFailure>, SyncError> {
     let threads = SIDE_BY_SIDE.min(readers.len());
     let waiting = Mutex::new(VecDeque::from(readers));
@@ -198,7 +200,7 @@ fn side_by_side(readers: Vec<PageReader>) -> Result<Vec<BackfillFailure>, SyncEr
             match collect(name, reader.whole_list()) {
                 Ok(failure) => failures.extend(failure),
                 Err(error) => {
-                    // Nothing else can go better now.
+                    // Everything else would fail as well.
                     waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     return Err(error);
                 }
@@ -214,7 +216,7 @@ fn side_by_side(readers: Vec<PageReader>) -> Result<Vec<BackfillFailure>, SyncEr
     Ok(failures)
 }
 
-/// A type's failure in words, unless it is one for all.
+/// A type's failure, unless everything else would fail as well.
 fn collect(name: &'static str, outcome: Result<(), SyncError>) -> Result<Option<BackfillFailure>, SyncError> {
     match outcome {
         Ok(()) => Ok(None),
@@ -228,7 +230,7 @@ fn collect(name: &'static str, outcome: Result<(), SyncError>) -> Result<Option<
 
 /// Reads one type.
 struct PageReader<'a> {
-    means: &'a SyncTools,
+    tools: &'a SyncTools,
     run_id: i64,
     kind: &'static ObjectKind,
     report: &'a (dyn Fn(&SyncProgress) + Sync),
@@ -238,12 +240,12 @@ struct PageReader<'a> {
 impl PageReader<'_> {
     fn whole_list(mut self) -> Result<(), SyncError> {
         while !self.progress.finished {
-            let pages = self.means.pages(self.kind.path, api::form_of(self.kind)).after(self.progress.after_id.clone());
+            let pages = self.tools.pages(self.kind.path, api::form_of(self.kind)).after(self.progress.after_id.clone());
             for page in pages {
                 match page {
                     Err(error) if self.progress.after_id.is_some() && error.is_missing() => {
-                        // The object that the last page ended with was deleted since: from the beginning, once more.
-                        log::info!("the place in the list of {} is gone; it is read anew", self.kind.name);
+                        // The object that the last page ended with has been deleted: from the beginning, once more.
+                        log::info!("the position in the list of {} is gone; the list is read again", self.kind.name);
                         self.progress.after_id = None;
                     }
                     page => self.take(page?)?,
@@ -256,7 +258,7 @@ impl PageReader<'_> {
     fn take(&mut self, page: SyncPage) -> Result<(), SyncError> {
         let mut batch = PageBatch::default();
         for raw in &page.items {
-            batch.add(self.means, self.kind, raw, page.read)?;
+            batch.add(self.tools, self.kind, raw, page.read)?;
         }
         let (objects, began_s) = (page.items.len(), page.began_s());
         drop(page.items);
@@ -269,17 +271,17 @@ impl PageReader<'_> {
     fn of_customers(mut self) -> Result<(), SyncError> {
         while !self.progress.finished {
             let after = self.progress.after_row.unwrap_or(0);
-            let customers = self.means.store.read(|reader| customer::list_after(reader, after, CUSTOMERS_AT_ONCE))?;
-            let (means, kind) = (self.means, self.kind);
-            let ask = |place: usize| list_of(means, kind, &customers[place].1);
+            let customers = self.tools.store.read(|reader| customer::list_after(reader, after, CUSTOMERS_AT_ONCE))?;
+            let (tools, kind) = (self.tools, self.kind);
+            let ask = |index: usize| list_of(tools, kind, &customers[index].1);
             let asked = thread::side_by_side("sync", customers.len(), ask);
             let (mut batch, mut objects) = (PageBatch::default(), 0);
-            let mut began_s = means.clock.now_s();
+            let mut began_s = tools.clock.now_s();
             for listed in asked.map_err(|error| SyncError::Thread(error.to_string()))? {
                 let Some(listed) = listed.map_err(SyncError::Thread)?? else { continue };
                 objects += listed.objects;
                 began_s = began_s.min(listed.began_s);
-                batch.shown.extend(listed.batch.shown);
+                batch.objects.extend(listed.batch.objects);
                 batch.failed += listed.batch.failed;
             }
             self.progress.finished = customers.len() < CUSTOMERS_AT_ONCE;
@@ -289,9 +291,9 @@ impl PageReader<'_> {
         Ok(())
     }
 
-    /// A page goes into the tables, and the place after it.
+    /// Projects a page and stores the position after it.
     fn store(&mut self, batch: PageBatch, objects: usize, began_s: i64) -> Result<(), SyncError> {
-        let (run_id, now_ms) = (self.run_id, self.means.clock.now_ms());
+        let (run_id, now_ms) = (self.run_id, self.tools.clock.now_ms());
         self.progress.pages += 1;
         self.progress.objects = self.progress.objects.saturating_add(u32::try_from(objects).unwrap_or(u32::MAX));
         let (before, now) = (self.progress.failed, self.progress.clone());
@@ -300,7 +302,7 @@ impl PageReader<'_> {
             let ours = sync_runs::advance(tx, run_id, &now, (began_s, now_ms))?;
             Ok((ours, now.failed))
         };
-        let (ours, failed) = page::take(self.means, self.kind, batch, mark)?;
+        let (ours, failed) = page::take(self.tools, self.kind, batch, mark)?;
         if !ours {
             return Err(SyncError::GivenUp);
         }
@@ -311,23 +313,23 @@ impl PageReader<'_> {
 }
 
 /// What one customer's list had.
-struct Listed {
+struct CustomerList {
     batch: PageBatch,
     objects: usize,
     began_s: i64,
 }
 
 /// `None`: the customer is not there any more.
-fn list_of(means: &SyncTools, kind: &ObjectKind, customer_id: &str) -> Result<Option<Listed>, SyncError> {
+fn list_of(tools: &SyncTools, kind: &ObjectKind, customer_id: &str) -> Result<Option<CustomerList>, SyncError> {
     let path = kind.list_path(Some(customer_id));
-    let mut listed = Listed { batch: PageBatch::default(), objects: 0, began_s: i64::MAX };
-    for page in means.pages(&path, api::form_of(kind)) {
+    let mut listed = CustomerList { batch: PageBatch::default(), objects: 0, began_s: i64::MAX };
+    for page in tools.pages(&path, api::form_of(kind)) {
         let page = match page {
             Err(error) if error.is_missing() => return Ok(None),
             page => page?,
         };
         for raw in &page.items {
-            listed.batch.add(means, kind, raw, page.read)?;
+            listed.batch.add(tools, kind, raw, page.read)?;
         }
         listed.objects += page.items.len();
         listed.began_s = listed.began_s.min(page.began_s());

@@ -1,14 +1,14 @@
-//! Compares an object as the mirror has it with the same object as the API shows it. Pure. The two may be rendered in
+//! Compares an object in the mirror with the same object from the API. Pure. The two may be rendered in
 //! different API versions, so only what both have is compared; what is an id in one and an expanded object in the other
 //! is the same if the ids are. Called by `drift`.
 
 use serde_json::{Map, Value};
 
-/// Fields named for one object at most.
+/// How many fields are named for one object at most.
 const MAX_FIELDS: usize = 20;
 
-/// Keys that say nothing of the object's state: links and secrets that are made anew with every answer, or differ by who
-/// is shown them, and what is said about a list rather than in it.
+/// Keys that say nothing about the object's state: links and secrets that Stripe makes for each answer or each reader, and
+/// what is said about a list rather than in it.
 pub(crate) const IGNORED: &[&str] = &[
     "client_secret",
     "confirmation_secret",
@@ -21,7 +21,7 @@ pub(crate) const IGNORED: &[&str] = &[
     "url",
 ];
 
-/// Keys whose entries people choose: one that only one side has is a difference, not another version.
+/// Keys whose entries people choose: an entry that only one side has is a difference, not another API version.
 const FREE: &[&str] = &["metadata"];
 
 /// Dotted names of the fields that differ.
@@ -52,7 +52,7 @@ fn objects(here: &Map<String, Value>, there: &Map<String, Value>, path: &str, fo
     if let (Some(ours), Some(theirs)) = (here.get("id"), there.get("id"))
         && ours != theirs
     {
-        // Another object altogether: its fields are no news.
+        // Another object altogether: its fields do not matter.
         return found.push(path.to_owned());
     }
     for (key, value) in here.iter().filter(|(key, _)| !IGNORED.contains(&key.as_str())) {
@@ -88,8 +88,8 @@ fn lists(here: (&[Value], bool), there: (&[Value], bool), path: &str, found: &mu
 }
 
 fn members(here: &[Value], there: &[Value], path: &str, found: &mut Vec<String>) {
-    for (place, (here, there)) in here.iter().zip(there).enumerate() {
-        compare(here, there, &below(path, &place.to_string()), found);
+    for (index, (here, there)) in here.iter().zip(there).enumerate() {
+        compare(here, there, &below(path, &index.to_string()), found);
     }
 }
 

@@ -1,6 +1,7 @@
-//! Drift: the mirror compared with Stripe's lists, page by page, and the typed rows with the mirror. DriftFinding differs, what is
-//! missing here, what Stripe has no more, what the tables have wrong; repaired when told to. Only ids' hashes are held for the whole of a type. DriftFinding the mirror knows to be newer than
-//! the page, or what an event waits for, is no drift. Called by `scheduler` at night and by `tilld drift`.
+//! Drift: compares the mirror with Stripe's lists, page by page, and the typed rows with the mirror. Finds what differs,
+//! what is missing here, what Stripe no longer has, and what is wrong in the tables, and repairs it if asked to. An object
+//! that is newer in the mirror than on the page, or whose event is still waiting, is not drift. It must never hold more of a
+//! type than the hashes of its ids. Called by `jobs::schedule` at night and by `tilld drift`.
 
 mod findings;
 mod tables;
@@ -26,14 +27,14 @@ pub use findings::{DriftFinding, DriftOutcome, Finding, Tally};
 
 /// Rows of the mirror looked at in one read.
 const ROWS: u32 = 100;
-/// Objects of a type that are looked at a second time at most; what else is not the same counts at once.
+/// Objects of a type that are compared a second time at most; beyond that a difference counts at once.
 const MAX_SECOND_LOOKS: usize = 1000;
-/// So old, in seconds, is an object that is missing here for another reason than that its event is still on its way.
+/// An object that is older than this, in seconds, is not missing because its event is still on its way.
 const ON_ITS_WAY_S: i64 = 600;
-/// Names of fields that are kept for the audit log at most.
+/// How many names of fields the audit log gets at most.
 const MAX_FIELDS: usize = 20;
 
-/// DriftFinding is reported while it goes on.
+/// What is reported during a comparison.
 pub enum DriftReport<'a> {
     /// A page is done: type, pages, objects on this page.
     Page(&'static str, u64, u64),
@@ -44,23 +45,23 @@ pub enum DriftReport<'a> {
 /// Compares these types; `fix`: repairs what is not the same. The result goes into the audit log in `actor`'s name.
 ///
 /// # Errors
-/// DriftFinding kept it from its end for all types.
+/// What kept it from its end for all types.
 pub fn run(
-    means: &SyncTools,
+    tools: &SyncTools,
     kinds: &[&'static ObjectKind],
     fix: bool,
     actor: &'static str,
     report: &mut dyn FnMut(DriftReport),
 ) -> Result<DriftOutcome, SyncError> {
-    account::check(means)?;
+    account::check(tools)?;
     let mut outcome = DriftOutcome::default();
     for kind in kinds {
         let tally = Tally { kind: kind.name, ..Tally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
         let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
         let (again, level) = (Some(Vec::new()), Vec::new());
-        let mut check = Check { means, kind, fix, tally, seen, hasher, again, level, fields, recognised, report };
-        let ended = check.listed().and_then(|()| check.look_again()).and_then(|()| check.unlisted());
+        let mut check = DriftCheck { tools, kind, fix, tally, seen, hasher, again, level, fields, recognised, report };
+        let ended = check.compare_listed().and_then(|()| check.compare_again()).and_then(|()| check.ask_for_unlisted());
         let (recognised, tally) = (check.recognised, check.tally);
         outcome.recognised = recognised;
         outcome.tallies.push(tally);
@@ -70,32 +71,32 @@ pub fn run(
             Err(error) => outcome.refused.push(format!("{}: {error}", kind.name)),
         }
     }
-    let (detail, at_ms) = (outcome.detail().to_string(), means.clock.now_ms());
-    means.store.write(move |tx| audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail)))?;
+    let (detail, at_ms) = (outcome.detail().to_string(), tools.clock.now_ms());
+    tools.store.write(move |tx| audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail)))?;
     Ok(outcome)
 }
 
 /// The comparison of one type.
-struct Check<'a, 't> {
-    means: &'a SyncTools,
+struct DriftCheck<'a, 't> {
+    tools: &'a SyncTools,
     kind: &'static ObjectKind,
     fix: bool,
     tally: Tally,
     /// Hashes of the ids on the pages.
     seen: HashSet<u64>,
     hasher: RandomState,
-    /// DriftFinding is to be looked at a second time, and its mode; `None`: what is found now counts.
+    /// Ids to be compared a second time, with their modes; `None`: what is found now counts.
     again: Option<Vec<(String, bool)>>,
-    /// DriftFinding is the same as at Stripe, and its mode; whether the tables say so, too, is not known yet.
+    /// Ids of mirrored objects that are the same as at Stripe, with their modes; their typed rows are not compared yet.
     level: Vec<(String, bool)>,
     fields: &'a mut BTreeMap<String, u64>,
     recognised: bool,
     report: &'a mut (dyn FnMut(DriftReport) + 't),
 }
 
-impl Check<'_, '_> {
-    /// DriftFinding Stripe lists.
-    fn listed(&mut self) -> Result<(), SyncError> {
+impl DriftCheck<'_, '_> {
+    /// Compares what Stripe lists.
+    fn compare_listed(&mut self) -> Result<(), SyncError> {
         let mut pages = 0;
         if !self.kind.is_per_customer() {
             return self.list(self.kind.path, &mut pages);
@@ -103,20 +104,20 @@ impl Check<'_, '_> {
         let mut after = 0;
         loop {
             let some = usize::try_from(ROWS).unwrap_or(usize::MAX);
-            let known = self.means.store.read(|reader| customer::list_after(reader, after, some))?;
+            let known = self.tools.store.read(|reader| customer::list_after(reader, after, some))?;
             let Some((last, _)) = known.last() else { return Ok(()) };
             after = *last;
             for (_, customer_id) in &known {
                 match self.list(&self.kind.list_path(Some(customer_id)), &mut pages) {
                     Err(error) if error.is_missing() => {}
-                    listed => listed?,
+                    done => done?,
                 }
             }
         }
     }
 
     fn list(&mut self, path: &str, pages: &mut u64) -> Result<(), SyncError> {
-        for page in self.means.pages(path, api::form_of(self.kind)) {
+        for page in self.tools.pages(path, api::form_of(self.kind)) {
             let page = page?;
             for raw in &page.items {
                 if let Some(id) = list::id_of(raw) {
@@ -131,15 +132,15 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    /// DriftFinding was not the same on its page is asked for once more: its event may have been on its way.
-    fn look_again(&mut self) -> Result<(), SyncError> {
+    /// Asks once more for each object that was not the same on its page: its event may have been on its way.
+    fn compare_again(&mut self) -> Result<(), SyncError> {
         for (id, livemode) in self.again.take().unwrap_or_default() {
             self.ask(&id, livemode)?;
         }
         self.check_tables()
     }
 
-    /// Whether it is left to the second look.
+    /// Whether it is left to the second comparison.
     fn is_put_off(&mut self, what: &DriftFinding, id: &str, object: &Value, reading: ApiReading) -> bool {
         let created_s = object["created"].as_i64();
         let may_be_on_its_way = match what {
@@ -151,16 +152,16 @@ impl Check<'_, '_> {
         else {
             return false;
         };
-        again.push((id.to_owned(), mode_of(object, self.means)));
+        again.push((id.to_owned(), mode_of(object, self.tools)));
         true
     }
 
-    /// DriftFinding the mirror has and Stripe did not list: each is asked for.
-    fn unlisted(&mut self) -> Result<(), SyncError> {
-        let (object, livemode) = (self.kind.object, self.means.context.projection.livemode);
+    /// Asks for each object that the mirror has and Stripe did not list.
+    fn ask_for_unlisted(&mut self) -> Result<(), SyncError> {
+        let (object, livemode) = (self.kind.object, self.tools.context.projection.livemode);
         let mut after = String::new();
         loop {
-            let rows = self.means.store.read(|reader| mirror::list_present(reader, object, livemode, &after, ROWS))?;
+            let rows = self.tools.store.read(|reader| mirror::list_present(reader, object, livemode, &after, ROWS))?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after.clone_from(last);
             for (id, livemode) in rows {
@@ -172,10 +173,10 @@ impl Check<'_, '_> {
     }
 
     fn ask(&mut self, id: &str, livemode: bool) -> Result<(), SyncError> {
-        let now_ms = self.means.clock.now_ms();
-        let sent = self.means.store.read(|reader| RequestSent::now(reader, now_ms))?;
-        let gone = match self.means.get(&self.kind.path_of(id), &FormBody::new()) {
-            Err(error) if error.is_missing() => Some(sent.reading(None, self.means.clock.now_ms())),
+        let now_ms = self.tools.clock.now_ms();
+        let sent = self.tools.store.read(|reader| RequestSent::now(reader, now_ms))?;
+        let gone = match self.tools.get(&self.kind.path_of(id), &FormBody::new()) {
+            Err(error) if error.is_missing() => Some(sent.reading(None, self.tools.clock.now_ms())),
             Err(error) => return Err(error),
             Ok((answer, reading)) => {
                 let raw: Box<RawValue> = serde_json::from_str(&answer.text).map_err(|_| self.unreadable())?;
@@ -188,10 +189,10 @@ impl Check<'_, '_> {
         let Some(reading) = gone else { return Ok(()) };
         let tombstone = json!({ "id": id, "object": self.kind.object, "deleted": true, "livemode": livemode });
         let shown = ApiObject::new(&tombstone.to_string(), reading).map_err(|_| self.unreadable())?;
-        let context = Arc::clone(&self.means.context);
-        match self.means.store.read(|reader| read::standing(reader, &shown, &context.projection))? {
+        let context = Arc::clone(&self.tools.context);
+        match self.tools.store.read(|reader| read::standing(reader, &shown, &context.projection))? {
             Some(MirrorState::Ahead) => self.tally.ahead += 1,
-            // It came and went between the two looks.
+            // It was created and deleted between the two comparisons.
             Some(MirrorState::Unknown) => {}
             _ => self.found(id.to_owned(), DriftFinding::MissingThere, Repair::Object(shown))?,
         }
@@ -199,20 +200,20 @@ impl Check<'_, '_> {
     }
 
     fn unreadable(&self) -> SyncError {
-        SyncError::Unreadable { path: self.kind.path.to_owned(), reason: "it is no object" }
+        SyncError::Unreadable { path: self.kind.path.to_owned(), reason: "it is not an object" }
     }
 
     /// Compares one object with its row.
     fn compare(&mut self, raw: &RawValue, reading: ApiReading) -> Result<(), SyncError> {
-        let Ok(shown) = ApiObject::new(raw.get(), reading) else {
+        let Ok(object) = ApiObject::new(raw.get(), reading) else {
             self.tally.failed += 1;
             return Ok(());
         };
-        let context = Arc::clone(&self.means.context);
-        let standing = self.means.store.read(|reader| read::standing(reader, &shown, &context.projection))?;
-        let id = shown.object()["id"].as_str().unwrap_or_default().to_owned();
-        self.recognised |= matches!(standing, Some(MirrorState::Ahead | MirrorState::Level(_)));
-        let what = match standing {
+        let context = Arc::clone(&self.tools.context);
+        let state = self.tools.store.read(|reader| read::standing(reader, &object, &context.projection))?;
+        let id = object.object()["id"].as_str().unwrap_or_default().to_owned();
+        self.recognised |= matches!(state, Some(MirrorState::Ahead | MirrorState::Level(_)));
+        let what = match state {
             None => return Ok(()),
             Some(MirrorState::Ahead) => {
                 self.tally.ahead += 1;
@@ -221,29 +222,29 @@ impl Check<'_, '_> {
             Some(MirrorState::Unknown) => DriftFinding::MissingHere,
             Some(MirrorState::Level(row)) => {
                 let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
-                let mut fields = compare::differing(&here, shown.object());
-                // DriftFinding has ended is there for ever, and whether we call it deleted is our word for that.
-                let has_ended = self.kind.is_terminal(shown.object());
+                let mut fields = compare::differing(&here, object.object());
+                // What has ended exists for ever, and whether it counts as deleted is only our name for that.
+                let has_ended = self.kind.is_terminal(object.object());
                 if row.deleted && !has_ended {
                     fields.push("deleted".to_owned());
                 }
                 if fields.is_empty() {
-                    self.level.push((id, mode_of(shown.object(), self.means)));
+                    self.level.push((id, mode_of(object.object(), self.tools)));
                     return Ok(());
                 }
                 DriftFinding::Differs(fields)
             }
         };
-        if self.is_put_off(&what, &id, shown.object(), reading) {
+        if self.is_put_off(&what, &id, object.object(), reading) {
             return Ok(());
         }
-        // Repaired is the whole object, its nested list included.
+        // The repair takes the whole object, its nested list included.
         let mut batch = PageBatch::default();
         if self.fix {
-            batch.add(self.means, self.kind, raw, reading)?;
+            batch.add(self.tools, self.kind, raw, reading)?;
         }
-        let shown = batch.shown.pop().unwrap_or(shown);
-        self.found(id, what, Repair::Object(shown))
+        let object = batch.objects.pop().unwrap_or(object);
+        self.found(id, what, Repair::Object(object))
     }
 
     /// Counts, repairs and reports.
@@ -260,11 +261,11 @@ impl Check<'_, '_> {
             DriftFinding::MissingHere => self.tally.missing_here += 1,
             DriftFinding::MissingThere => self.tally.missing_there += 1,
         }
-        // A key of another account would have everything deleted.
+        // With the key of another account everything would be marked as deleted.
         let is_of_ours = self.recognised || what != DriftFinding::MissingThere;
         if self.fix && !is_of_ours {
             log::warn!(
-                "an object that Stripe does not know is not marked as deleted, since nothing that it shows is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
+                "an object that Stripe does not know is not marked as deleted, since nothing that it has is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
                 self.kind.name
             );
         }
@@ -285,17 +286,17 @@ impl Check<'_, '_> {
 
     fn repair(&self, id: &str, repair: Repair) -> Result<bool, StoreError> {
         let repaired = match repair {
-            Repair::Object(shown) => match page::absorb_one(self.means, &Arc::new(vec![shown]), 0)? {
-                page::PageObjectOutcome::Absorbed(ReadingOutcome::Taken) => Repaired::Yes,
-                page::PageObjectOutcome::Absorbed(_) => Repaired::No,
-                page::PageObjectOutcome::Refused(error) => Repaired::Failed(error),
+            Repair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![object]), 0)? {
+                page::PageObjectOutcome::Absorbed(ReadingOutcome::Taken) => RepairResult::Yes,
+                page::PageObjectOutcome::Absorbed(_) => RepairResult::No,
+                page::PageObjectOutcome::Refused(error) => RepairResult::Failed(error),
             },
             Repair::Tables(livemode) => self.project_again(id, livemode)?,
         };
         match repaired {
-            Repaired::Yes => Ok(true),
-            Repaired::No => Ok(false),
-            Repaired::Failed(error) => {
+            RepairResult::Yes => Ok(true),
+            RepairResult::No => Ok(false),
+            RepairResult::Failed(error) => {
                 log::warn!("an object could not be repaired type={} id={id}: {error}", self.kind.name);
                 Ok(false)
             }
@@ -304,25 +305,25 @@ impl Check<'_, '_> {
 }
 
 /// Whether a repair changed anything.
-enum Repaired {
+enum RepairResult {
     Yes,
-    /// DriftFinding is here is as new.
+    /// What is here is as new.
     No,
     /// It does not fit the tables, and why.
     Failed(String),
 }
 
-/// How what was found is repaired.
+/// How a finding is repaired.
 enum Repair {
-    /// By what Stripe shows.
+    /// With the object as Stripe has it.
     Object(ApiObject),
-    /// By the mirror, of this mode.
+    /// From the mirror, of this mode.
     Tables(bool),
 }
 
-/// The mode of an object, which some do not say.
-fn mode_of(object: &Value, means: &SyncTools) -> bool {
-    object["livemode"].as_bool().or(means.context.projection.livemode).unwrap_or(false)
+/// The mode of an object; some do not say.
+fn mode_of(object: &Value, tools: &SyncTools) -> bool {
+    object["livemode"].as_bool().or(tools.context.projection.livemode).unwrap_or(false)
 }
 
 fn is_deleted(raw: &RawValue) -> bool {

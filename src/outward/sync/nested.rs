@@ -1,5 +1,5 @@
-//! Lists within an object: Stripe shows the first ten of their members. What follows is read and put in its place, so
-//! that the object is kept whole. Called by `page` and `fetch`.
+//! Lists within an object, of which Stripe includes the first ten members. The others are read and added, so that the
+//! object is kept whole. Called by `page` and `outward::fetch`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,9 +22,9 @@ struct Flag {
     has_more: bool,
 }
 
-/// Whether a nested list is cut, told without building the object.
+/// Whether a nested list is cut, found out without building the object.
 fn is_cut(text: &str, nested: &NestedList) -> bool {
-    // What cannot be read is told by whoever reads it whole.
+    // Whoever reads the whole object reports what cannot be read.
     let Ok(members) = serde_json::from_str::<HashMap<Cow<str>, &RawValue>>(text) else { return false };
     let list = members.get(nested.key).and_then(|list| serde_json::from_str::<Flag>(list.get()).ok());
     list.is_some_and(|list| list.has_more)
@@ -46,12 +46,12 @@ pub(crate) fn complete<'t>(kind: &ObjectKind, text: &'t str, ask: &mut PageFetch
     let (path, filter) = nested.path_of(kind, &id);
     let form = filter.map_or_else(FormBody::new, |(by, id)| FormBody::new().put(by, id));
     let mut members: Vec<Value> = object[nested.key]["data"].as_array().cloned().unwrap_or_default();
-    let shown = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
+    let last = members.last().and_then(|member| member["id"].as_str()).map(str::to_owned);
     let unreadable = |reason| SyncError::Unreadable { path: path.clone(), reason };
-    let mut pages = Pages::new(|after: Option<&str>| ask(&path, form.clone(), after)).after(shown).at_most(MAX_PAGES);
+    let mut pages = Pages::new(|after: Option<&str>| ask(&path, form.clone(), after)).after(last).at_most(MAX_PAGES);
     for page in &mut pages {
         for item in &page?.items {
-            members.push(serde_json::from_str(item.get()).map_err(|_| unreadable("a member is no object"))?);
+            members.push(serde_json::from_str(item.get()).map_err(|_| unreadable("a member is not an object"))?);
         }
     }
     if pages.is_cut() {

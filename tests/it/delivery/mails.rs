@@ -10,7 +10,7 @@ use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use rusqlite::Connection;
 use tilld::jobs::lane::{DeliveryBooks, DeliveryLane};
-use tilld::notify::notices::HOLD_MS;
+use tilld::notify::notice::failed_payment::HOLD_MS;
 use tilld::store::engine::schema;
 use tilld::store::outbox::OutboxEffect;
 use tilld::store::outbox::deliveries;

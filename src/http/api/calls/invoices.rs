@@ -50,7 +50,7 @@ fn refresh(api: &ApiHandler, user_id: &str) -> Result<InvoicesRefreshed, ErrorRe
     let paid_by_others = paid_by_others.into_iter().filter(|one| one.customers_user.as_deref() != Some(user_id));
     filters.extend(paid_by_others.map(|one| ("subscription", one.subscription.stripe_subscription_id)));
     for (name, id) in filters {
-        match calls.refresh("/v1/invoices", || FormBody::new().put(name, id.as_str())) {
+        match calls.read_list("/v1/invoices", || FormBody::new().put(name, id.as_str())) {
             Ok(true) => {}
             Ok(false) => log::warn!("only the newest invoices were read again {name}={id}"),
             Err(error) => return Ok(InvoicesRefreshed::Failed(error)),

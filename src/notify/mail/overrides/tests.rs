@@ -5,7 +5,7 @@ use super::super::letter;
 use super::*;
 use crate::notify::notice::NoticeMail;
 
-const KIND: NoticeKind = NoticeKind::PaymentFailed;
+const KIND: MailKind = MailKind::PaymentFailed;
 
 /// What an `.html` of one's own makes of these values.
 fn filled(text: &str, values: &[(&'static str, &str)]) -> String {
@@ -82,9 +82,9 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
     put("README.md", b"{{ left alone }}");
     let read = Overrides::read(folder.path()).unwrap();
     let none = LetterValues::new();
-    assert!(read.fill(NoticeKind::PaymentFailed, TemplatePart::Html, &none).is_some());
-    assert!(read.fill(NoticeKind::PaymentFailed, TemplatePart::Subject, &none).is_some());
-    assert!(read.fill(NoticeKind::PaymentFailed, TemplatePart::Text, &none).is_none());
+    assert!(read.fill(MailKind::PaymentFailed, TemplatePart::Html, &none).is_some());
+    assert!(read.fill(MailKind::PaymentFailed, TemplatePart::Subject, &none).is_some());
+    assert!(read.fill(MailKind::PaymentFailed, TemplatePart::Text, &none).is_none());
     put("payment_faild.html", b"x");
     put("test.txt", b"{{ amount }}\n{{ cvc }}");
     put("test.subject.txt", b"one\ntwo");
@@ -123,12 +123,12 @@ fn every_placeholder_has_a_value_when_its_fact_is_known() {
         "trial_end": 1, "disabled_at": 1,
     });
     let mut found = BTreeSet::new();
-    for kind in NoticeKind::ALL {
+    for kind in MailKind::ALL {
         let mail: NoticeMail = serde_json::from_value(serde_json::json!({
             "notice": kind.as_str(), "to": "a@b.example", "user": {"id": "u1", "name": "Jane"}, "facts": facts,
         }))
         .unwrap();
-        let letter = letter::write(&mail.notice, "Example");
+        let letter = mail.notice.letter("Example");
         found.extend(letter::values(&mail, &letter, "Example").into_keys());
     }
     assert_eq!(found.into_iter().collect::<Vec<_>>(), PLACEHOLDERS);

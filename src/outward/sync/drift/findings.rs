@@ -1,19 +1,19 @@
-//! DriftFinding a comparison comes to: what was found of an object, and the counts of a type and of all. Used by `drift`.
+//! The results of a comparison: what was found about an object, and the counts of a type and of all. Used by `drift`.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// DriftFinding is not the same.
+/// How an object is not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DriftFinding {
-    /// These fields.
+    /// These fields differ.
     Differs(Vec<String>),
-    /// The mirror is the same, and these columns of the typed rows are not what it says.
+    /// The mirror is the same, but these columns of the typed rows differ from it.
     TablesWrong(Vec<String>),
     /// The mirror does not know it.
     MissingHere,
-    /// Stripe has it no more.
+    /// Stripe no longer has it.
     MissingThere,
 }
 
@@ -24,7 +24,7 @@ pub struct Finding {
     pub kind: &'static str,
     /// Its id.
     pub id: String,
-    /// DriftFinding is not the same.
+    /// How it is not the same.
     pub what: DriftFinding,
     /// It was repaired.
     pub fixed: bool,
@@ -52,7 +52,7 @@ impl Finding {
     }
 }
 
-/// DriftFinding a type came to.
+/// The counts of a type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// As typed.
@@ -63,11 +63,11 @@ pub struct Tally {
     pub ahead: u64,
     /// Objects that differ.
     pub differing: u64,
-    /// Objects that are the same, and whose typed rows are not what they should be.
+    /// Objects that are the same, but whose typed rows are wrong.
     pub tables_wrong: u64,
     /// Objects that the mirror does not know.
     pub missing_here: u64,
-    /// Objects that Stripe has no more.
+    /// Objects that Stripe no longer has.
     pub missing_there: u64,
     /// Of these four, how many were repaired.
     pub fixed: u64,
@@ -83,7 +83,7 @@ impl Tally {
     }
 }
 
-/// DriftFinding the comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DriftOutcome {
     /// By type.
@@ -92,7 +92,7 @@ pub struct DriftOutcome {
     pub fields: BTreeMap<String, u64>,
     /// Types that could not be compared to their end, and why.
     pub refused: Vec<String>,
-    /// Something that Stripe showed is known here, so that it speaks of the account that the copy is of.
+    /// Something that Stripe has is known here, so the key is of the account that the copy is of.
     pub recognised: bool,
 }
 

@@ -1,24 +1,24 @@
-//! The typed rows compared with the mirror, and made again from it. Called by `drift`.
+//! Compares the typed rows with the mirror, and makes them again from it. Called by `drift`.
 
 use std::sync::Arc;
 
-use super::{Check, DriftFinding, Repair, Repaired};
+use super::{DriftCheck, DriftFinding, Repair, RepairResult};
 use crate::notify;
 use crate::objects::{ProjectionError, again, kinds};
 use crate::outward::sync::SyncError;
 use crate::store::mirror::ObjectKey;
 use crate::store::{StoreError, in_savepoint};
 
-impl Check<'_, '_> {
-    /// Whether the typed rows of what is the same as at Stripe are what it says.
+impl DriftCheck<'_, '_> {
+    /// Compares the typed rows of the objects that are the same as at Stripe.
     pub(super) fn check_tables(&mut self) -> Result<(), SyncError> {
         let level = std::mem::take(&mut self.level);
         if !kinds::has_table(self.kind.object) {
             self.tally.same += u64::try_from(level.len()).unwrap_or(u64::MAX);
             return Ok(());
         }
-        let (object, context, now_ms) = (self.kind.object, Arc::clone(&self.means.context), self.means.clock.now_ms());
-        let compared = self.means.store.write(move |tx| {
+        let (object, context, now_ms) = (self.kind.object, Arc::clone(&self.tools.context), self.tools.clock.now_ms());
+        let compared = self.tools.store.write(move |tx| {
             let compared = level.into_iter().map(|(id, livemode)| {
                 let key = ObjectKey { object, id: &id, livemode, account: "" };
                 match again::differing(tx, key, &context.projection, now_ms) {
@@ -41,17 +41,17 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn project_again(&self, id: &str, livemode: bool) -> Result<Repaired, StoreError> {
-        let (object, id, now_ms) = (self.kind.object, id.to_owned(), self.means.clock.now_ms());
-        let context = Arc::clone(&self.means.context);
-        self.means.store.write(move |tx| {
+    pub(super) fn project_again(&self, id: &str, livemode: bool) -> Result<RepairResult, StoreError> {
+        let (object, id, now_ms) = (self.kind.object, id.to_owned(), self.tools.clock.now_ms());
+        let context = Arc::clone(&self.tools.context);
+        self.tools.store.write(move |tx| {
             let key = ObjectKey { object, id: &id, livemode, account: "" };
             match in_savepoint(tx, |tx| {
                 notify::acting(tx, &context, now_ms, |basis| again::project(tx, key, &context.projection, basis))
             }) {
-                Ok(()) => Ok(Repaired::Yes),
+                Ok(()) => Ok(RepairResult::Yes),
                 Err(ProjectionError::Store(error)) => Err(error),
-                Err(error) => Ok(Repaired::Failed(error.to_string())),
+                Err(error) => Ok(RepairResult::Failed(error.to_string())),
             }
         })
     }

@@ -28,13 +28,13 @@ use crate::objects::{ProjectedEvent, customer};
 use crate::store::outbox::{self, NewEffect, OutboxKind, answers};
 use crate::store::{StoreError, Tx, inbox, settings};
 use crate::stripe::event::{EventContent, Snapshot};
-use crate::stripe::object;
+use crate::stripe::object::{invoice_subscription, reference};
 
 /// Stripe's events are forwarded up to this age, in seconds: as long as Stripe keeps them.
-pub const FORWARDED_S: i64 = 30 * 86_400;
+const FORWARDED_S: i64 = 30 * 86_400;
 
 /// An event for the application.
-pub(crate) struct NewsItem<'a, T> {
+pub(super) struct AppEvent<'a, T> {
     /// Its type.
     pub event_type: EventType,
     /// What it is about; one event per type and key.
@@ -57,29 +57,26 @@ struct EventBody<'a, T> {
 
 impl<T: Serialize> EventBody<'_, T> {
     fn text(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::Sql(error.to_string()))
+        Ok(serde_json::to_string(self)?)
     }
 }
 
 /// Facts, and the user whom they concern.
 #[derive(Serialize)]
-pub(crate) struct OfUser<'a, T> {
+pub(super) struct OfUser<'a, T> {
     #[serde(flatten)]
     pub facts: &'a T,
     pub user_id: Option<&'a str>,
 }
 
 /// Writes an event into the outbox for every endpoint that wants it.
-///
-/// # Errors
-/// When the database cannot take it.
-pub(crate) fn tell<T: Serialize>(tx: &Tx, news: &NewsItem<T>, basis: NotifyBasis) -> Result<(), StoreError> {
-    let event_type = news.event_type.as_str();
+pub(super) fn publish<T: Serialize>(tx: &Tx, event: &AppEvent<T>, basis: NotifyBasis) -> Result<(), StoreError> {
+    let event_type = event.event_type.as_str();
     if !basis.notify.is_wanted(event_type) {
         return Ok(());
     }
-    let payload = EventBody { r#type: event_type, timestamp: rfc3339(news.at_s), data: news.data }.text()?;
-    put(tx, event_type, news.key, (news.user_id, &payload), basis)
+    let payload = EventBody { r#type: event_type, timestamp: rfc3339(event.at_s), data: event.data }.text()?;
+    put(tx, event_type, event.key, (event.user_id, &payload), basis)
 }
 
 fn put(
@@ -106,12 +103,12 @@ fn put(
 }
 
 /// A time as the convention has it.
-pub(crate) fn rfc3339(at_s: i64) -> String {
+fn rfc3339(at_s: i64) -> String {
     jiff::Timestamp::from_second(at_s).map_or_else(|_| at_s.to_string(), |at| at.to_string())
 }
 
 /// Forwards the original event, byte for byte.
-pub(crate) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(super) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     if basis.notify.webhooks.is_empty() {
         return Ok(());
     }
@@ -129,15 +126,15 @@ pub(crate) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Re
 
 /// The user whom an event concerns, as far as is known.
 fn concerned(tx: &Tx, event: &ProjectedEvent) -> Result<Option<String>, StoreError> {
-    let (None, EventContent::Snapshot(Snapshot { object: shown, .. })) = (&event.account, &event.content) else {
+    let (None, EventContent::Snapshot(Snapshot { object, .. })) = (&event.account, &event.content) else {
         return Ok(None);
     };
-    let kind = shown.get("object").and_then(Value::as_str);
+    let kind = object.get("object").and_then(Value::as_str);
     let subscription_id = match kind {
-        Some("subscription") => object::reference(shown, "id"),
-        _ => object::invoice_subscription(shown),
+        Some("subscription") => reference(object, "id"),
+        _ => invoice_subscription(object),
     };
-    let customer_id = object::reference(shown, if kind == Some("customer") { "id" } else { "customer" });
+    let customer_id = reference(object, if kind == Some("customer") { "id" } else { "customer" });
     match (subscription_id, customer_id) {
         (Some(subscription_id), _) => subscription::find_user(tx, subscription_id),
         (None, Some(customer_id)) => customer::find_owner(tx, customer_id),
@@ -163,14 +160,14 @@ fn counted_before(before: &StoredAnswer) -> Value {
 }
 
 /// Announces that a user's answer is another one.
-pub(crate) fn entitlement(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(super) fn entitlement_changed(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
     let AnswerChange { user_id, before, answer } = change;
     let old = before.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
     announce_change(tx, user_id, (old, counted(answer)), basis)
 }
 
 /// The same, after the answer was stored: `before` is what was stored before.
-pub(crate) fn answer_changed(
+pub(crate) fn stored_answer_changed(
     tx: &Tx,
     user_id: &str,
     before: Option<&StoredAnswer>,
@@ -197,10 +194,7 @@ fn announce_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: No
 
 /// Tells one endpoint the answer that is stored for a user, as one that follows on nothing. `false`: there is none, and
 /// none was ever told.
-///
-/// # Errors
-/// When the database cannot take it.
-pub(crate) fn present(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
+pub(super) fn resync_answer(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
     let stored = effective::find_answered(tx, user_id)?;
     if stored.is_none() && !answers::was_told(tx, url, user_id)? {
         return Ok(false);
@@ -241,17 +235,25 @@ fn of_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
 }
 
 /// Tells that a subscription is another than before.
-pub(crate) fn subscription(tx: &Tx, present: &SubscriptionWithItems, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(super) fn subscription_changed(
+    tx: &Tx,
+    present: &SubscriptionWithItems,
+    basis: NotifyBasis,
+) -> Result<(), StoreError> {
     let row = &present.row;
     let user_id = subscription::find_user(tx, &row.stripe_subscription_id)?;
     let (key, sequence) = of_change(tx, basis)?;
-    let data = shown(present, user_id.as_deref(), sequence);
+    let data = subscription_data(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
-    tell(tx, &NewsItem { event_type, key: &key, user_id, at_s, data: &data }, basis)
+    publish(tx, &AppEvent { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 
-fn shown(SubscriptionWithItems { row, items }: &SubscriptionWithItems, user_id: Option<&str>, sequence: i64) -> Value {
+fn subscription_data(
+    SubscriptionWithItems { row, items }: &SubscriptionWithItems,
+    user_id: Option<&str>,
+    sequence: i64,
+) -> Value {
     let items: Vec<Value> = items
         .iter()
         .map(|item| {

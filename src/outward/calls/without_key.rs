@@ -1,5 +1,6 @@
-//! What became of an operation whose key tells nothing any more, since it has expired or stands for a stored failure: the
-//! object it made is found by the key in its metadata, or its subject shows it. Never sends the operation again. Called by `recover`, and for a DELETE that found nothing.
+//! Resolves an operation without its idempotency key, which has expired or stands for a stored failure: the object that it
+//! made is found by the key in its metadata, or its subject shows whether it was done. It must never send the operation
+//! again. Called by `locked` and `outcome`.
 
 use serde_json::Value;
 
@@ -13,14 +14,14 @@ use crate::stripe::form::FormBody;
 use crate::stripe::list::ListPage;
 use crate::stripe::operation::WithoutKey;
 
-/// How much earlier than our time of sending Stripe's clock may have dated what was made; ours may have been wrong.
+/// How much earlier than our time of sending Stripe may have dated what was made: our clock may have been wrong.
 const CLOCK_SLACK_S: i64 = 86_400;
-/// Pages looked at most; with more it is not known whether it was done.
+/// How many pages are searched at most; if there are more, the outcome stays unknown.
 const MAX_PAGES: u32 = 1000;
 
 impl Calls {
     /// Finds an operation's outcome without its key.
-    pub(super) fn look_for(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
+    pub(super) fn find_without_key(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
         let Some(known) = &operation.known else { return self.unknown(operation) };
         let found = match known.kind.row().without_key {
             WithoutKey::Search(list) => self.search(operation, list),
@@ -32,15 +33,15 @@ impl Calls {
         };
         match found {
             Ok(Some((answer, sent))) => self.settle_done(operation, &answer, sent),
-            Ok(None) => self.give_up(operation),
-            Err(error @ (CallsError::Stripe(_) | CallsError::Answer(_))) => self.doubt(operation, &error),
+            Ok(None) => self.settle_not_found(operation),
+            Err(error @ (CallsError::Stripe(_) | CallsError::Answer(_))) => self.mark_in_doubt(operation, &error),
             Err(error) => Err(error),
         }
     }
 
-    /// Looked for and not found: it was never done.
-    fn give_up(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
-        let error = "it was looked for, since its key told nothing any more, and Stripe has not done it";
+    /// It was not found, so it was never done.
+    fn settle_not_found(&self, operation: &Operation) -> Result<OperationOutcome, CallsError> {
+        let error = "its key has expired, its object was searched for, and Stripe has not done it";
         let settled = SettledOperation {
             status: OperationStatus::NotDone,
             object_id: None,
@@ -52,10 +53,9 @@ impl Calls {
         Ok(OperationOutcome::NotDone(StripeError::Unsendable(error)))
     }
 
-    /// The object that carries the operation's key in its metadata, among those made since. `None` only when all of them
-    /// were looked at.
+    /// The object with the operation's key in its metadata, among those made since. `None` only after all of them were read.
     fn search(&self, operation: &Operation, list: &str) -> Result<Option<(StripeAnswer, RequestSent)>, CallsError> {
-        // A time of sending that lies ahead was written by a clock that has been set back.
+        // A time of sending in the future was written by a clock that has been set back.
         let sent_s = operation.first_sent_ms.min(self.clock.now_ms()).div_euclid(1000);
         let since_s = sent_s.saturating_sub(CLOCK_SLACK_S);
         let since = || FormBody::new().map("created", FormBody::new().put("gte", since_s.to_string()));
@@ -76,7 +76,7 @@ impl Calls {
         Ok(None)
     }
 
-    /// Whether the operation's subject is what was to be made of it; `None`: it is not, or cannot be looked at.
+    /// The outcome if the operation's subject shows that it was done; `None`: it does not, or there is none to look at.
     pub(super) fn look_at_subject(&self, operation: &Operation) -> Result<Option<OperationOutcome>, CallsError> {
         let Some(known) = &operation.known else { return Ok(None) };
         let Some(path) = known.kind.subject_path(operation.subject.as_deref()) else { return Ok(None) };

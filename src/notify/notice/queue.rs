@@ -1,10 +1,10 @@
-//! Mails as rows of the outbox: to whom, and which notice. It must never make a text, nor send one. Called by `notices`,
-//! `invoiced` and `occasions`.
+//! The mails of the notices as rows of the outbox: to whom, and which notice. It must never write a text, nor send one.
+//! Called by the notices.
 
-use super::attempt::MAIL;
-use super::settings::NotifyBasis;
+use super::{Addressee, Notice, NoticeMail};
 use crate::base::ownership;
-use crate::notify::notice::{Addressee, Notice, NoticeMail};
+use crate::notify::attempt::MAIL;
+use crate::notify::settings::NotifyBasis;
 use crate::objects::user;
 use crate::objects::{customer, invoice};
 use crate::store::outbox::{self, NewEffect, OutboxKind};
@@ -18,7 +18,7 @@ pub(super) const NO_ADDRESS: &str = "skipped: no mail address is known";
 /// Who is written to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct MailRecipient {
-    /// CustomerMail address.
+    /// Mail address.
     pub(super) to: Option<String>,
     /// The application's id of the user.
     pub(super) user_id: Option<String>,
@@ -57,7 +57,7 @@ impl MailRecipient {
 }
 
 /// A mail to be.
-pub(super) struct CustomerMail<'a> {
+pub(super) struct NewMail<'a> {
     /// What it says.
     pub(super) notice: Notice,
     /// What it is about; one mail per kind of notice and key.
@@ -68,7 +68,36 @@ pub(super) struct CustomerMail<'a> {
     pub(super) not_before_ms: i64,
 }
 
-fn put(tx: &Tx, mail: CustomerMail, skipped: Option<&str>, basis: NotifyBasis) -> Result<Option<i64>, StoreError> {
+/// What became of a mail of a failure case.
+pub(super) enum QueuedMail {
+    /// It is in the outbox, and the number of its row there.
+    Queued(i64),
+    /// It is not, and why.
+    Skipped(&'static str),
+}
+
+/// Writes a mail of a failure case into the outbox.
+pub(super) fn put_of_case(tx: &Tx, mail: NewMail, basis: NotifyBasis) -> Result<QueuedMail, StoreError> {
+    if !basis.notify.mail {
+        return Ok(QueuedMail::Skipped(OFF));
+    }
+    if mail.recipient.to.is_none() {
+        return Ok(QueuedMail::Skipped(NO_ADDRESS));
+    }
+    Ok(add(tx, mail, None, basis.now_ms)?.map_or(QueuedMail::Skipped(NO_ADDRESS), QueuedMail::Queued))
+}
+
+/// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
+pub(super) fn put(tx: &Tx, mail: NewMail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
+    if !basis.notify.mail {
+        return Ok(());
+    }
+    let nobody = mail.recipient.to.is_none().then_some("no mail address is known");
+    add(tx, mail, skipped.or(nobody), basis.now_ms).map(|_| ())
+}
+
+/// Writes the row, unless there is one of this kind and key, and returns its number.
+pub(super) fn add(tx: &Tx, mail: NewMail, skipped: Option<&str>, now_ms: i64) -> Result<Option<i64>, StoreError> {
     let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
     let recipient = mail.recipient;
     let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
@@ -79,32 +108,12 @@ fn put(tx: &Tx, mail: CustomerMail, skipped: Option<&str>, basis: NotifyBasis) -
         user_id: recipient.user_id.as_deref(),
         target: Some(MAIL),
         payload: &payload,
-        due_ms: mail.not_before_ms.max(basis.now_ms),
-        now_ms: basis.now_ms,
+        due_ms: mail.not_before_ms.max(now_ms),
+        now_ms,
     };
     match skipped {
         None => outbox::put(tx, &new)?,
         Some(reason) => outbox::put_skipped(tx, &new, reason)?,
     };
     outbox::find_id(tx, &dedupe_key)
-}
-
-/// Writes a mail of a case into the outbox: its row there, or why there is none.
-pub(super) fn queue(tx: &Tx, mail: CustomerMail, basis: NotifyBasis) -> Result<Result<i64, &'static str>, StoreError> {
-    if !basis.notify.mail {
-        return Ok(Err(OFF));
-    }
-    if mail.recipient.to.is_none() {
-        return Ok(Err(NO_ADDRESS));
-    }
-    Ok(put(tx, mail, None, basis)?.ok_or(NO_ADDRESS))
-}
-
-/// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
-pub(super) fn post(tx: &Tx, mail: CustomerMail, skipped: Option<&str>, basis: NotifyBasis) -> Result<(), StoreError> {
-    if !basis.notify.mail {
-        return Ok(());
-    }
-    let nobody = mail.recipient.to.is_none().then_some("no mail address is known");
-    put(tx, mail, skipped.or(nobody), basis).map(|_| ())
 }

@@ -1,12 +1,58 @@
-//! What customers are told: short, friendly, what happened, what happens next, and the one thing to do. Called by `letter`.
+//! The notices about a failed payment and about an overdue invoice: their facts, and what the customer reads: short,
+//! friendly, what happened, what happens next, and the one thing to do. Who decides them: `failed_payment`, `overdue`.
+//! Called by `notice`.
 
-use super::super::words;
-use super::{Letter, LetterFact, LetterTone, day_of, line, money_of, plan_of, safe, tier_of};
-use crate::notify::notice::{InvoiceFacts, PaymentFacts, TrialFacts};
+use serde::{Deserialize, Serialize};
+
+use super::letter::{Letter, LetterFact, LetterTone, day_of, line, money_of, plan_of, safe, tier_of};
+use super::words;
+use crate::notify::text::{SafeLink, Text};
 
 const PAID_MEANWHILE: &str = "Paid in the meantime? Then please ignore this mail.";
 
+/// A failed payment, or an overdue invoice, and what hangs on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PaymentFacts {
+    pub(crate) invoice_id: Text,
+    pub(crate) subscription_id: Option<Text>,
+    pub(crate) customer_id: Option<Text>,
+    /// What remains to be paid, or what was paid once it is.
+    pub(crate) amount: Option<i64>,
+    pub(crate) currency: Option<Text>,
+    /// Stripe's code.
+    pub(crate) failure_code: Option<Text>,
+    pub(crate) attempt: Option<i64>,
+    pub(crate) next_attempt_at: Option<i64>,
+    pub(crate) first_failed_at: Option<i64>,
+    pub(crate) failed_at: Option<i64>,
+    pub(crate) settled_at: Option<i64>,
+    pub(crate) grace_period_end: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due_date: Option<i64>,
+    pub(crate) invoice_number: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hosted_invoice_url: Option<SafeLink>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) invoice_pdf: Option<SafeLink>,
+    /// The tier that the invoice is for; where access has ended, the one that the user had.
+    pub(crate) tier: Option<Text>,
+    /// The tier that the user has now.
+    pub(crate) tier_now: Option<Text>,
+    /// Stripe has ended the subscription: paying does not bring it back.
+    pub(crate) ended: bool,
+    pub(crate) ended_at: Option<i64>,
+    /// The invoice was sent to be paid, so that no attempt failed and there is no failure case.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sent: bool,
+}
+
 impl PaymentFacts {
+    /// The same for the application: whoever has one of the links can use it, so they are for the customer alone.
+    pub(super) fn without_links(&self) -> Self {
+        Self { hosted_invoice_url: None, invoice_pdf: None, ..self.clone() }
+    }
+
     fn money(&self) -> Option<String> {
         money_of(self.amount, self.currency.as_ref())
     }
@@ -89,7 +135,7 @@ fn open_payment(letter: Letter, facts: &PaymentFacts, end: Option<String>) -> Le
         .with(facts.for_templates(end))
 }
 
-pub(super) fn payment_failed(facts: &PaymentFacts, product: &str) -> Letter {
+pub(super) fn failed(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("{} to {product} did not go through", facts.payment());
     let (amount, plan, why) = (facts.open_amount(), facts.for_plan(), facts.because());
     let letter = Letter::new(LetterTone::Attention, subject, "Your payment did not go through")
@@ -98,7 +144,7 @@ pub(super) fn payment_failed(facts: &PaymentFacts, product: &str) -> Letter {
     open_payment(outlook(letter, facts), facts, facts.promised_end())
 }
 
-pub(super) fn payment_retry(facts: &PaymentFacts, product: &str) -> Letter {
+pub(super) fn failed_again(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("{} to {product} failed again", facts.payment());
     let (amount, plan, why) = (facts.open_amount(), facts.for_plan(), facts.because());
     let letter = Letter::new(LetterTone::Attention, subject, "Your payment failed again")
@@ -107,7 +153,7 @@ pub(super) fn payment_retry(facts: &PaymentFacts, product: &str) -> Letter {
     open_payment(outlook(letter, facts), facts, facts.promised_end())
 }
 
-pub(super) fn payment_action_required(facts: &PaymentFacts, product: &str) -> Letter {
+pub(super) fn action_required(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("Please confirm {} to {product}", facts.payment().replacen("Your", "your", 1));
     let (amount, plan) = (facts.open_amount(), facts.for_plan());
     let letter = Letter::new(LetterTone::Attention, subject, "Please confirm your payment")
@@ -127,7 +173,7 @@ pub(super) fn payment_action_required(facts: &PaymentFacts, product: &str) -> Le
         .with(facts.for_templates(facts.promised_end()))
 }
 
-pub(super) fn grace_period_warning(facts: &PaymentFacts, product: &str) -> Letter {
+pub(super) fn access_ends_soon(facts: &PaymentFacts, product: &str) -> Letter {
     let end = day_of(facts.grace_period_end);
     let when = end.as_ref().map_or_else(|| "soon".to_owned(), |day| format!("on {day}"));
     let subject = format!("Your access to {product} ends {when}");
@@ -163,7 +209,7 @@ fn subscription_lost(facts: &PaymentFacts, product: &str, plan: &str) -> Letter 
         .with(facts.for_templates(day_of(facts.grace_period_end)))
 }
 
-pub(super) fn subscription_downgraded(facts: &PaymentFacts, product: &str) -> Letter {
+pub(super) fn access_has_ended(facts: &PaymentFacts, product: &str) -> Letter {
     let plan = plan_of(facts.tier.as_ref()).unwrap_or_else(|| "plan".to_owned());
     if facts.ended {
         return subscription_lost(facts, product, &plan);
@@ -187,7 +233,7 @@ pub(super) fn subscription_downgraded(facts: &PaymentFacts, product: &str) -> Le
         .with(facts.for_templates(day_of(facts.grace_period_end)))
 }
 
-pub(super) fn payment_recovered(facts: &PaymentFacts, product: &str) -> Letter {
+pub(super) fn recovered(facts: &PaymentFacts, product: &str) -> Letter {
     let subject = format!("Thank you: {} to {product} has arrived", facts.payment().replacen("Your", "your", 1));
     let letter = Letter::new(LetterTone::Good, subject, "Thank you, your payment has arrived");
     let letter = match plan_of(facts.tier.as_ref()) {
@@ -204,68 +250,4 @@ pub(super) fn payment_recovered(facts: &PaymentFacts, product: &str) -> Letter {
         .button("See the invoice", safe(facts.hosted_invoice_url.as_ref()))
         .link("Download the PDF", safe(facts.invoice_pdf.as_ref()))
         .with(facts.for_templates(day_of(facts.grace_period_end)))
-}
-
-pub(super) fn invoice_finalized(facts: &InvoiceFacts, product: &str) -> Letter {
-    let number = line(facts.invoice_number.as_ref()).map(|number| format!(" {number}")).unwrap_or_default();
-    let amount = money_of(facts.amount, facts.currency.as_ref());
-    let money = amount.as_ref().map(|money| format!(" for {money}")).unwrap_or_default();
-    let subject = format!("Your invoice{number} from {product}");
-    let due = day_of(facts.due_date);
-    let letter = Letter::new(LetterTone::Calm, subject, "Your invoice is ready")
-        .say(format!("Here is your invoice{number}{money}."));
-    let letter = match (&due, facts.amount) {
-        (_, Some(0)) => letter.say("Nothing is due: please keep it for your records."),
-        (Some(day), _) => letter.say(format!("Please pay it by {day}.")),
-        (None, _) => letter.say("It is paid with the payment method that you gave us; you need not do anything."),
-    };
-    letter
-        .about(due.clone().or_else(|| day_of(facts.finalized_at)))
-        .show("Amount", amount.clone())
-        .show("Invoice", line(facts.invoice_number.as_ref()))
-        .show("From", day_of(facts.period_start).filter(|_| facts.period_start != facts.period_end))
-        .show("To", day_of(facts.period_end).filter(|_| facts.period_start != facts.period_end))
-        .show("Due", due)
-        .button("See the invoice", safe(facts.hosted_invoice_url.as_ref()))
-        .link("Download the PDF", safe(facts.invoice_pdf.as_ref()))
-        .with([
-            ("amount", amount),
-            ("currency", line(facts.currency.as_ref()).map(|code| code.to_uppercase())),
-            ("due_date", day_of(facts.due_date)),
-            ("invoice_id", facts.invoice_id.line()),
-            ("invoice_number", line(facts.invoice_number.as_ref())),
-            ("invoice_pdf", safe(facts.invoice_pdf.as_ref())),
-        ])
-}
-
-pub(super) fn trial_will_end(facts: &TrialFacts, product: &str) -> Letter {
-    let end = day_of(facts.trial_end);
-    let when = end.as_ref().map_or_else(|| "soon".to_owned(), |day| format!("on {day}"));
-    let subject = format!("Your trial of {product} ends {when}");
-    let plan = plan_of(facts.tier.as_ref()).unwrap_or_else(|| "subscription".to_owned());
-    let amount = money_of(facts.amount, facts.currency.as_ref());
-    let interval = |unit: String| words::interval(&unit, facts.interval_count.unwrap_or(1));
-    let unit = line(facts.interval.as_ref());
-    let usual = unit.clone().filter(|unit| matches!(unit.as_str(), "day" | "week" | "month" | "year"));
-    let price = amount.clone().map(|money| match usual.map(interval) {
-        Some(often) => format!("{money} {often}"),
-        None => money,
-    });
-    let letter = Letter::new(LetterTone::Calm, subject, &format!("Your trial ends {when}")).about(end.clone());
-    let letter = if facts.ends_with_trial {
-        letter.say("It ends by itself, and nothing is charged. We hope that you liked it.")
-    } else {
-        let costs =
-            price.as_ref().map_or_else(|| ", and it is charged for".to_owned(), |price| format!(" for {price}"));
-        letter
-            .say(format!("After that, your {plan} goes on{costs}. If that is what you want, there is nothing to do."))
-            .say("If not, please cancel before that day.")
-    };
-    letter.show("Plan", tier_of(facts.tier.as_ref())).show("Price", price).show("Trial ends", end.clone()).with([
-        ("amount", amount),
-        ("currency", line(facts.currency.as_ref()).map(|code| code.to_uppercase())),
-        ("interval", unit.map(interval)),
-        ("tier", line(facts.tier.as_ref())),
-        ("trial_end", end),
-    ])
 }

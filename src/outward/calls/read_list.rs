@@ -1,5 +1,5 @@
-//! Reads a list from Stripe into the tables, page by page. Changes nothing at Stripe. Called by `http::api` for what a
-//! request wants to see as it is now.
+//! Reads a list from Stripe into the tables, page by page, for a request that wants its present state. It must never change
+//! anything at Stripe. Called by `http::api` and `without_key`.
 
 use super::{Calls, CallsError};
 use crate::objects::read::RequestSent;
@@ -7,19 +7,18 @@ use crate::stripe::call::{Priority, StripeAnswer};
 use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};
 
-/// Pages at most: somebody waits for the answer.
+/// How many pages are read at most: somebody waits for the answer.
 const MAX_PAGES: u32 = 10;
 
-/// A page, the answer that it is of, and since when that is so.
+/// A page, the answer that it is of, and when it was asked for.
 type ReadPage = ListPage<(StripeAnswer, RequestSent)>;
 
 impl Calls {
-    /// Takes the newest objects of a list into the tables. `filter` makes the parameters of each page. Whether that were
-    /// all.
+    /// Projects the newest objects of a list. `filter` makes the parameters of each page. Whether those were all.
     ///
     /// # Errors
     /// Stripe's, or that the database cannot take them; pages before are kept.
-    pub(crate) fn refresh(&self, path: &str, filter: impl Fn() -> FormBody) -> Result<bool, CallsError> {
+    pub(crate) fn read_list(&self, path: &str, filter: impl Fn() -> FormBody) -> Result<bool, CallsError> {
         let mut pages = self.pages(path, filter).at_most(MAX_PAGES);
         for page in &mut pages {
             let ListPage { items, read: (answer, sent), .. } = page?;

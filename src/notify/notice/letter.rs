@@ -1,21 +1,17 @@
 //! What a mail says, once for both of its parts, so that text and HTML never differ: subject, heading, sentences, a table
-//! of facts, one button; and the same facts for templates of the operator's own. `letter::customer` and
-//! `letter::operator` have the words. Called by `mail`.
-
-mod customer;
-mod operator;
+//! of facts, one button; and the same facts for the operator's own templates. The words stand with each notice. Called by
+//! the notices, which write their letters, and by `mail`, which fills its templates with them.
 
 use std::collections::BTreeMap;
 
 use super::words;
 use crate::base::money;
-use crate::base::notice_kind::NoticeKind;
-use crate::notify::notice::{Notice, NoticeMail};
+use crate::notify::notice::{MailKind, NoticeMail};
 use crate::notify::text::{SafeLink, Text};
 
 /// What a mail looks like at first sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LetterTone {
+pub(in crate::notify) enum LetterTone {
     /// Something is to be done.
     Attention,
     /// Something has ended or is lost.
@@ -28,7 +24,7 @@ pub(super) enum LetterTone {
 
 impl LetterTone {
     /// The colour of its mark, readable on white and on black.
-    pub(super) fn colour(self) -> &'static str {
+    pub(in crate::notify) fn colour(self) -> &'static str {
         match self {
             Self::Attention => "#b45309",
             Self::Grave => "#b91c1c",
@@ -39,41 +35,41 @@ impl LetterTone {
 }
 
 /// What a fact is called in templates, and how it reads; `None`: not known.
-pub(super) type LetterFact = (&'static str, Option<String>);
+pub(in crate::notify) type LetterFact = (&'static str, Option<String>);
 
 /// The facts of one mail, by placeholder.
-pub(super) type LetterValues = BTreeMap<&'static str, String>;
+pub(in crate::notify) type LetterValues = BTreeMap<&'static str, String>;
 
 /// A link with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LetterLink {
-    pub(super) label: &'static str,
-    pub(super) url: String,
+pub(in crate::notify) struct LetterLink {
+    pub(in crate::notify) label: &'static str,
+    pub(in crate::notify) url: String,
 }
 
 /// A mail's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Letter {
-    pub(super) tone: LetterTone,
-    pub(super) subject: String,
-    pub(super) heading: String,
+pub(in crate::notify) struct Letter {
+    pub(in crate::notify) tone: LetterTone,
+    pub(in crate::notify) subject: String,
+    pub(in crate::notify) heading: String,
     /// Before the button.
-    pub(super) sentences: Vec<String>,
-    pub(super) button: Option<LetterLink>,
+    pub(in crate::notify) sentences: Vec<String>,
+    pub(in crate::notify) button: Option<LetterLink>,
     /// A second, lesser link.
-    pub(super) link: Option<LetterLink>,
+    pub(in crate::notify) link: Option<LetterLink>,
     /// What, and how much of it.
-    pub(super) details: Vec<(&'static str, String)>,
+    pub(in crate::notify) details: Vec<(&'static str, String)>,
     /// Below all that.
-    pub(super) after: Vec<String>,
+    pub(in crate::notify) after: Vec<String>,
     /// The day that it is about.
-    pub(super) date: Option<String>,
+    pub(in crate::notify) date: Option<String>,
     /// What only notices of this kind know, for templates.
     facts: Vec<LetterFact>,
 }
 
 impl Letter {
-    fn new(tone: LetterTone, subject: String, heading: &str) -> Self {
+    pub(super) fn new(tone: LetterTone, subject: String, heading: &str) -> Self {
         Self {
             tone,
             subject,
@@ -89,39 +85,39 @@ impl Letter {
     }
 
     /// Adds a sentence.
-    fn say(mut self, sentence: impl Into<String>) -> Self {
+    pub(super) fn say(mut self, sentence: impl Into<String>) -> Self {
         self.sentences.push(one_stop(&sentence.into()));
         self
     }
 
     /// Adds a line to the table, if there is something to show.
-    fn show(mut self, label: &'static str, value: Option<String>) -> Self {
+    pub(super) fn show(mut self, label: &'static str, value: Option<String>) -> Self {
         self.details.extend(value.map(|value| (label, value)));
         self
     }
 
-    fn button(mut self, label: &'static str, url: Option<String>) -> Self {
+    pub(super) fn button(mut self, label: &'static str, url: Option<String>) -> Self {
         self.button = url.map(|url| LetterLink { label, url });
         self
     }
 
-    fn link(mut self, label: &'static str, url: Option<String>) -> Self {
+    pub(super) fn link(mut self, label: &'static str, url: Option<String>) -> Self {
         self.link = url.map(|url| LetterLink { label, url });
         self
     }
 
-    fn after(mut self, sentence: impl Into<String>) -> Self {
+    pub(super) fn after(mut self, sentence: impl Into<String>) -> Self {
         self.after.push(sentence.into());
         self
     }
 
     /// What templates may show besides.
-    fn with(mut self, facts: impl IntoIterator<Item = LetterFact>) -> Self {
+    pub(super) fn with(mut self, facts: impl IntoIterator<Item = LetterFact>) -> Self {
         self.facts.extend(facts);
         self
     }
 
-    fn about(mut self, date: Option<String>) -> Self {
+    pub(super) fn about(mut self, date: Option<String>) -> Self {
         self.date = date;
         self
     }
@@ -136,27 +132,8 @@ fn one_stop(sentence: &str) -> String {
     text
 }
 
-/// Writes the letter of a notice.
-pub(super) fn write(notice: &Notice, product: &str) -> Letter {
-    match notice {
-        Notice::PaymentFailed(facts) => customer::payment_failed(facts, product),
-        Notice::PaymentRetry(facts) => customer::payment_retry(facts, product),
-        Notice::PaymentActionRequired(facts) => customer::payment_action_required(facts, product),
-        Notice::GracePeriodWarning(facts) => customer::grace_period_warning(facts, product),
-        Notice::SubscriptionDowngraded(facts) => customer::subscription_downgraded(facts, product),
-        Notice::PaymentRecovered(facts) => customer::payment_recovered(facts, product),
-        Notice::InvoiceFinalized(facts) => customer::invoice_finalized(facts, product),
-        Notice::TrialWillEnd(facts) => customer::trial_will_end(facts, product),
-        Notice::DisputeCreated(facts) => operator::dispute_created(facts, product),
-        Notice::WebhookDeadLetter(facts) => operator::webhook_dead_letter(facts, product),
-        Notice::WebhookEndpointDisabled(facts) => operator::webhook_endpoint_disabled(facts, product),
-        Notice::WebhooksMissing(facts) => operator::webhooks_missing(facts, product),
-        Notice::Test {} => operator::test(product),
-    }
-}
-
 /// What a mail's facts are called in templates. A fact that is not known is not in it.
-pub(super) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> LetterValues {
+pub(in crate::notify) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> LetterValues {
     let common = [
         ("date", letter.date.clone()),
         ("greeting", Some(greeting(mail))),
@@ -172,12 +149,12 @@ pub(super) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> Lette
 }
 
 /// "Hello Jane," or "Hello,".
-pub(super) fn greeting(mail: &NoticeMail) -> String {
+pub(in crate::notify) fn greeting(mail: &NoticeMail) -> String {
     mail.user.name().map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"))
 }
 
 /// Why somebody gets this mail.
-pub(super) fn reason(kind: NoticeKind, product: &str) -> String {
+pub(in crate::notify) fn reason(kind: MailKind, product: &str) -> String {
     if kind.is_for_operator() {
         return one_stop(&format!("You get this mail because you are the operator of billing for {product}."));
     }
@@ -185,33 +162,38 @@ pub(super) fn reason(kind: NoticeKind, product: &str) -> String {
 }
 
 /// An amount in its currency.
-fn money_of(amount: Option<i64>, currency: Option<&Text>) -> Option<String> {
+pub(super) fn money_of(amount: Option<i64>, currency: Option<&Text>) -> Option<String> {
     let currency = line(currency).filter(|code| code.len() == 3 && code.is_ascii())?;
     Some(money::words(amount?, &currency))
 }
 
 /// A time as a day.
-fn day_of(at_s: Option<i64>) -> Option<String> {
+pub(super) fn day_of(at_s: Option<i64>) -> Option<String> {
     at_s.and_then(words::day)
 }
 
-/// A text, on one line; blank is none.
-fn line(text: Option<&Text>) -> Option<String> {
+/// Whether a text can stand in a command or in the path of a link.
+pub(super) fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// A text, on one line; blank is `None`.
+pub(super) fn line(text: Option<&Text>) -> Option<String> {
     text.and_then(Text::line)
 }
 
 /// A link that can be followed safely.
-fn safe(link: Option<&SafeLink>) -> Option<String> {
+pub(super) fn safe(link: Option<&SafeLink>) -> Option<String> {
     link.and_then(SafeLink::safe)
 }
 
 /// A tier as a name.
-fn tier_of(tier: Option<&Text>) -> Option<String> {
+pub(super) fn tier_of(tier: Option<&Text>) -> Option<String> {
     line(tier).map(|tier| words::tier(&tier))
 }
 
 /// A tier as a plan.
-fn plan_of(of: Option<&Text>) -> Option<String> {
+pub(super) fn plan_of(of: Option<&Text>) -> Option<String> {
     tier_of(of).map(|tier| format!("{tier} plan"))
 }
 

@@ -26,7 +26,7 @@ fn written(kind: &str, change: impl FnOnce(&mut Value)) -> Letter {
     change(&mut facts);
     let payload = json!({"notice": kind, "to": "a@b.example", "facts": facts, "user": {"id": "u1", "name": "Jane"}});
     let mail: NoticeMail = serde_json::from_value(payload).unwrap();
-    write(&mail.notice, "Example")
+    mail.notice.letter("Example")
 }
 
 fn whole(letter: &Letter) -> String {
@@ -35,7 +35,7 @@ fn whole(letter: &Letter) -> String {
 
 #[test]
 fn every_kind_has_a_subject_a_heading_and_a_sentence_with_all_facts_and_with_none() {
-    for kind in NoticeKind::ALL.iter().map(|kind| kind.as_str()) {
+    for kind in MailKind::ALL.iter().map(|kind| kind.as_str()) {
         for letter in [written(kind, |_| {}), written(kind, |facts| *facts = json!({}))] {
             assert!(letter.subject.contains("Example"), "{kind}: {}", letter.subject);
             assert!(!letter.heading.is_empty() && !letter.sentences.is_empty(), "{kind}");
