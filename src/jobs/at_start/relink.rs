@@ -61,7 +61,7 @@ fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Resu
 }
 
 fn read_name(tx: &Tx, named: OwnableKind, id: &str, rules: &LinkRules, now_ms: i64) -> Result<(), ProjectionError> {
-    let Some(row) = rows::find_naming(tx, named, id)? else { return Ok(()) };
+    let Some(row) = rows::find_naming(tx, rows::OwnableObject { kind: named, id })? else { return Ok(()) };
     let now = owner::in_metadata(&row.metadata, rules);
     let newest = match &now {
         Some(_) => None,
@@ -74,7 +74,7 @@ fn read_name(tx: &Tx, named: OwnableKind, id: &str, rules: &LinkRules, now_ms: i
     if let Some(user_id) = user_id {
         user::ensure(tx, user_id, now_ms)?;
     }
-    Ok(rows::set_last_named(tx, named, id, newest.as_deref())?)
+    Ok(rows::set_last_named(tx, rows::OwnableObject { kind: named, id }, newest.as_deref())?)
 }
 
 /// Repeats `page` until it returns no position to continue from.
