@@ -50,3 +50,29 @@ fn the_example_of_the_configuration_names_every_type_of_event() {
         assert!(example.contains(event_type.as_str()), "{}", event_type.as_str());
     }
 }
+
+/// The files of a room, and its folders with a slash at the end.
+fn entries(room: &str) -> BTreeSet<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let slash = if entry.file_type().unwrap().is_dir() { "/" } else { "" };
+            format!("{}{slash}", entry.file_name().to_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn the_architecture_names_every_file_and_folder_of_every_room_and_no_other() {
+    let architecture = document("ARCHITECTURE.md");
+    let rooms: BTreeSet<String> =
+        entries("").into_iter().filter_map(|name| Some(name.strip_suffix('/')?.into())).collect();
+    assert_eq!(rooms.len(), 9);
+    for room in rooms {
+        let listed = first_column(&architecture, &format!("src/{room}"));
+        let unique: BTreeSet<String> = listed.iter().cloned().collect();
+        assert_eq!(unique, entries(&room), "src/{room}");
+        assert_eq!(unique.len(), listed.len(), "a file of src/{room} is named twice");
+    }
+}
