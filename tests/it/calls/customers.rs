@@ -93,6 +93,6 @@ fn where_the_account_is_not_certain_a_customer_that_stripe_does_not_know_is_kept
     let order = json!({"price_id": "price_pro", "success_url": "https://shop.example/done"});
     let (_, answer) = live.ask("POST", "/api/v1/users/alice/checkout-session", &[], &order);
     assert_eq!(answer["error"]["code"], "resource_missing");
-    live.logged(&["it is kept", customer.as_str().unwrap()]);
+    live.logged(&["the customer is kept", customer.as_str().unwrap()]);
     assert_eq!(live.get("/api/v1/users/alice").1["stripe_customer_id"], customer);
 }
