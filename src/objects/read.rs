@@ -356,8 +356,8 @@ fn counted(
         let shows = BodyShown { body: held.body, last_words: held.last_words };
         (shows, mirror::data_of(reader, &held)?)
     } else {
-        let body = readings::body_of(reader, id)?;
-        (BodyShown { body, last_words: false }, readings::object_text(reader, body)?)
+        let body = mirror::body_of(reader, id)?;
+        (BodyShown { body, last_words: false }, mirror::object_text(reader, body)?)
     };
     Ok(Some((event_id, Snapshot::of_object(&text)?.object, CountedReading { id, shows })))
 }

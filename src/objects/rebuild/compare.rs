@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
+use super::tables::{ComparedRows, TABLES};
+use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader};
 
 /// One value that is not the same.
@@ -21,27 +23,6 @@ pub struct Difference {
     pub rebuilt: Option<String>,
 }
 
-/// What is derived, and what tells its rows apart.
-const TABLES: &[(&str, &[&str])] = &[
-    ("stripe_webhooks_log", &["event_id"]),
-    ("api_readings", &["object", "object_id", "livemode", "account", "reading_id"]),
-    ("stripe_objects", &["object", "id", "livemode", "account"]),
-    ("users", &["id"]),
-    ("stripe_customers", &["stripe_customer_id"]),
-    ("stripe_subscriptions", &["stripe_subscription_id"]),
-    ("stripe_subscription_items", &["stripe_subscription_id", "stripe_item_id"]),
-    ("subscriptions", &["user_id"]),
-    ("subscription_events", &["stripe_event_id"]),
-    ("stripe_invoices", &["stripe_invoice_id"]),
-    ("stripe_invoice_payments", &["stripe_invoice_payment_id"]),
-    ("stripe_payment_intents", &["stripe_intent_id"]),
-    ("stripe_charges", &["stripe_charge_id"]),
-    ("stripe_refunds", &["stripe_refund_id"]),
-    ("stripe_disputes", &["stripe_dispute_id"]),
-    ("stripe_checkout_sessions", &["stripe_session_id"]),
-    ("payment_failures", &["stripe_invoice_id"]),
-    ("audit_log", &["stripe_event_id", "action"]),
-];
 /// Times of our own that are Stripe's.
 const DERIVED_TIMES: [&str; 2] = ["resolved_at_ms", "at_ms"];
 /// When something falls due, which depends on when that was computed; and row numbers of readings.
@@ -75,7 +56,7 @@ type RowCells = Vec<(String, String)>;
 /// When the database cannot be read.
 pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
     let mut found = Vec::new();
-    for (table, key) in TABLES {
+    for ComparedRows { source: table, key } in TABLES.iter().filter_map(|table| table.compared) {
         let columns = columns(reader, table, key)?;
         if columns.is_empty() {
             continue;
@@ -97,7 +78,7 @@ pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, 
 fn columns(reader: &StoreReader, table: &str, key: &[&str]) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
-    let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
+    let names: Vec<String> = reader.list(SQL, [table], row::only)?;
     Ok(names.into_iter().filter(|name| is_compared(table, key, name)).collect())
 }
 

@@ -2,29 +2,15 @@
 
 use super::super::effective::{self, StoredAnswer};
 use super::super::payment_failures;
+use super::tables::{self, RowOrigin};
+use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader, Tx};
-
-/// Taken over before anything is projected: words, people and settings decide how.
-const FIRST: [&str; 3] = ["users", "user_links", "settings"];
-/// Taken over as they are.
-const LAST: [&str; 10] = [
-    "webhook_attempts",
-    "webhook_retry_queue",
-    "webhook_dead_letter_queue",
-    "worker_claim",
-    "outbox",
-    "webhook_endpoints",
-    "stripe_operations",
-    "catch_up",
-    "sync_runs",
-    "sync_progress",
-];
 
 /// Columns that a table has in both files.
 fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
-    let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
+    let names: Vec<String> = reader.list(SQL, [table], row::only)?;
     Ok(names.into_iter().filter(|name| !but.contains(&name.as_str())).collect::<Vec<_>>().join(", "))
 }
 
@@ -40,7 +26,7 @@ fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
 /// # Errors
 /// When the database cannot take it.
 pub fn start(tx: &Tx) -> Result<(), StoreError> {
-    FIRST.iter().try_for_each(|table| copy(tx, table))?;
+    tables::of_origin(RowOrigin::CopiedFirst).try_for_each(|table| copy(tx, table))?;
     if !has_history_of_readings(tx)? {
         tx.execute(HISTORY_OF_READINGS, [])?;
     }
@@ -82,7 +68,7 @@ impl Copying {
 /// # Errors
 /// When the database cannot be read.
 pub fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], |row| row.get(0))
+    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], row::only)
 }
 
 /// Whether the old file has a table of readings.
@@ -111,7 +97,7 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
 /// # Errors
 /// When the database cannot take it.
 pub fn finish(tx: &Tx) -> Result<(), StoreError> {
-    LAST.iter().try_for_each(|table| copy(tx, table))?;
+    tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
     // Row numbers of customers are others now, so what went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
     // The key of an own call is known from the call as well as from `payment_intent.created`, which need not have come.
@@ -190,7 +176,7 @@ const CHANGED: &str = "SELECT user_id FROM
 /// # Errors
 /// When the database cannot be read.
 pub fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    reader.list(CHANGED, [], |row| row.get(0))
+    reader.list(CHANGED, [], row::only)
 }
 
 /// The answer that the old file has for a user.
