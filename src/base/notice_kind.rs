@@ -1,5 +1,5 @@
-//! The kinds of notices, with the words that stand in payloads of the outbox, in `dunning_attempts.notification_type`, in
-//! keys of mails and in names of templates. Pure: what a notice says is `notify::notice`'s. Used by `dunning`, which
+//! The kinds of notices, with their words in payloads of the outbox, in `dunning_attempts.notification_type`, in
+//! keys of mails and in names of templates. Pure: what a notice says is in `notify::notice`. Used by `dunning`, which
 //! decides some of them, and by whatever writes, sends or shows mails.
 
 use strum::VariantArray as _;
@@ -28,9 +28,9 @@ pub enum NoticeKind {
     TrialWillEnd,
     /// A customer wants money back by way of the bank; to the operator.
     DisputeCreated,
-    /// An event of Stripe's was given up; to the operator.
+    /// An event of Stripe was given up; to the operator.
     WebhookDeadLetter,
-    /// An endpoint of the application's was switched off; to the operator.
+    /// An endpoint of the application was switched off; to the operator.
     WebhookEndpointDisabled,
     /// Stripe's webhooks do not come; to the operator.
     WebhooksMissing,
@@ -56,7 +56,7 @@ impl NoticeKind {
 
     /// It is for the operator, not for a customer.
     #[must_use]
-    pub fn is_for_operator(self) -> bool {
+    pub(crate) fn is_for_operator(self) -> bool {
         matches!(
             self,
             Self::DisputeCreated

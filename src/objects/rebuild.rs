@@ -1,6 +1,6 @@
 //! The tables of a fresh file beside the present one, which is attached as `old`: what is taken over as it is, and the log
 //! and the readings as they are read again; `compare` says what differs. It must never change the present file. Called by
-//! `rebuild` alone.
+//! `jobs::rebuild` alone.
 
 mod compare;
 mod tables;

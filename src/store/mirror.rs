@@ -1,5 +1,6 @@
-//! `mirror`: the newest state of every object that any event or reading showed. It stores no body, but says where the one
-//! is that shows the object; the view `stripe_objects` has both together.
+//! `mirror`: the newest state of every object that came in an event or a reading. It stores no body, but says where the body
+//! is; the view `stripe_objects` has both together. It must never decide which state is the newest. Called by the order
+//! guard in `objects`, and by whoever reads an object as Stripe wrote it.
 
 use rusqlite::named_params;
 
@@ -67,16 +68,16 @@ fn take_reading(cells: &mut RowReader) -> CellResult<Option<ApiReading>> {
 const FIND: &str = select!(RowState, "FROM mirror WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4");
 
 /// The row's state.
-pub fn find_state(reader: &StoreReader, key: ObjectKey) -> Result<Option<RowState>, StoreError> {
+pub(crate) fn find_state(reader: &StoreReader, key: ObjectKey) -> Result<Option<RowState>, StoreError> {
     reader.find(FIND, (key.object, key.id, key.livemode, key.account), RowState::read)
 }
 
-/// Where the body is that shows an object: everything is stored once, where it was received.
+/// Where the body of an object is: everything is stored once, where it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyPlace {
-    /// The event at this place in the log.
+    /// The event with this row number in the log.
     Event(i64),
-    /// The reading of this row number, which has a text of its own.
+    /// The reading with this row number, which has a text of its own.
     Reading(i64),
 }
 
@@ -101,11 +102,11 @@ pub struct ObjectVersion<'a> {
     pub state: &'a RowState,
     /// The event it rests on.
     pub event_id: &'a str,
-    /// Its order could not be told for certain.
+    /// The order of its second is not certain.
     pub ambiguous: bool,
-    /// What shows the object.
+    /// Where its body is.
     pub body: BodyPlace,
-    /// What it rests on says no more than that it is deleted, and the body is what was shown before.
+    /// What it rests on says no more than that it is deleted, and the body is an earlier one.
     pub last_words: bool,
     /// The newest reading while its content counts where one more event comes: the row rests on it, or on an event of the
     /// same second.
@@ -123,9 +124,6 @@ const PUT: &str = "INSERT INTO mirror
         counted_reading_id = :counted_reading_id";
 
 /// Replaces what the mirror has of an object.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn put(tx: &Tx, key: ObjectKey, version: &ObjectVersion) -> Result<(), StoreError> {
     let state = version.state;
     let (log_id, reading_id) = version.body.columns();
@@ -171,7 +169,7 @@ const FIND_HELD: &str = select!(
 );
 
 /// The mirror's row of an object.
-pub fn find_held(reader: &StoreReader, key: ObjectKey) -> Result<Option<HeldReading>, StoreError> {
+pub(crate) fn find_held(reader: &StoreReader, key: ObjectKey) -> Result<Option<HeldReading>, StoreError> {
     reader.find(FIND_HELD, (key.object, key.id, key.livemode, key.account), HeldReading::read)
 }
 
@@ -207,7 +205,7 @@ fn with_data(reader: &StoreReader, held: HeldReading) -> Result<Mirrored, StoreE
 ///
 /// # Errors
 /// When the database cannot be read, or the body is gone.
-pub fn data_of(reader: &StoreReader, held: &HeldReading) -> Result<String, StoreError> {
+pub(crate) fn data_of(reader: &StoreReader, held: &HeldReading) -> Result<String, StoreError> {
     let data = object_text(reader, held.body)?;
     if held.last_words { as_deleted(&data) } else { Ok(data) }
 }
@@ -244,11 +242,11 @@ const BODY_OF: &str = "SELECT same_log_id, iif(same_log_id IS NULL, coalesce(sam
 ///
 /// # Errors
 /// When the reading is gone.
-pub fn body_of(reader: &StoreReader, reading_id: i64) -> Result<BodyPlace, StoreError> {
+pub(crate) fn body_of(reader: &StoreReader, reading_id: i64) -> Result<BodyPlace, StoreError> {
     reader.get(BODY_OF, [reading_id], |row| BodyPlace::take(&mut RowReader::of(row)))
 }
 
-/// What was shown last of an object that is gone, marked as deleted.
+/// The last known state of an object that is gone, marked as deleted.
 fn as_deleted(text: &str) -> Result<String, StoreError> {
     let unreadable = |error: serde_json::Error| StoreError::Sql(format!("an object of the mirror: {error}"));
     let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(unreadable)?;
@@ -262,10 +260,7 @@ const LIST_PRESENT: &str = "SELECT id, livemode FROM mirror
 
 /// Our own account's objects of a kind that are not deleted, by id after `after`: id and mode. `livemode`: only those of
 /// that mode.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_present(
+pub(crate) fn list_present(
     reader: &StoreReader,
     object: &str,
     livemode: Option<bool>,
@@ -276,10 +271,7 @@ pub fn list_present(
 }
 
 /// How many there are of them.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn count_present(reader: &StoreReader, object: &str) -> Result<i64, StoreError> {
+pub(crate) fn count_present(reader: &StoreReader, object: &str) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM mirror WHERE object = ?1 AND account = '' AND deleted = 0";
     reader.get(SQL, [object], row::only)
 }

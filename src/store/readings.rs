@@ -1,6 +1,6 @@
 //! `api_readings`: what was read from the API and decided something. Beside the log it is what the tables of objects are
 //! made from, so a reading that a row took over is kept; one that only repeats what is there is kept without its body.
-//! It must never be listed as an event. Called by the order guard and by `rebuild`.
+//! It must never be listed as an event. Called by the order guard in `objects`, and read by `objects::rebuild`.
 
 use rusqlite::named_params;
 
@@ -58,7 +58,7 @@ const DROP_MIDDLE: &str = "DELETE FROM api_readings WHERE data IS NULL AND readi
         AND f.account = ?4 AND f.id < api_readings.id AND (f.id = api_readings.same_reading_id
             OR f.same_reading_id = api_readings.same_reading_id OR f.same_log_id = api_readings.same_log_id))";
 
-/// Takes away the last reading of an object, which a row rests on as `event_id` and the one that comes now repeats, if it
+/// Deletes the last reading of an object, which a row rests on as `event_id` and the one that comes now repeats, if it
 /// was a repeat itself, so that of a row of repeats the first and the last are kept. One that is part of a subscription's
 /// history stays.
 pub(crate) fn drop_middle(tx: &Tx, key: ObjectKey, event_id: &str) -> Result<(), StoreError> {

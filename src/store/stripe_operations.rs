@@ -1,6 +1,6 @@
 //! `stripe_operations`: what was asked of Stripe. A row is committed, with its idempotency key and its bytes, before the
 //! first byte leaves; what became of it is committed together with what it changed here. Each change says from which
-//! state it may come. Called by `calls`.
+//! state it may come. Called by `outward::calls`.
 
 use rusqlite::named_params;
 
@@ -152,9 +152,6 @@ const INSERT: &str = "INSERT INTO stripe_operations
     ON CONFLICT DO NOTHING";
 
 /// Writes an operation down, about to be sent. `false`: its key was used meanwhile, or the user's customer is being made.
-///
-/// # Errors
-/// When the database cannot take it.
 pub(crate) fn insert(tx: &Tx, new: &NewOperation) -> Result<bool, StoreError> {
     let (row, path) = (new.kind.row(), new.kind.path(new.subject.as_deref()));
     let wanted = serde_json::to_string(&new.wanted)?;
@@ -193,9 +190,6 @@ const CLAIM: &str = "UPDATE stripe_operations SET status = 'sending',
     WHERE id = ?1 AND status IN ('sending', 'in_doubt', 'not_done')";
 
 /// Claims an operation for one more attempt. `false`: it has been settled meanwhile.
-///
-/// # Errors
-/// When the database cannot take it.
 pub(crate) fn claim(tx: &Tx, id: i64, sent: (i64, i64)) -> Result<bool, StoreError> {
     Ok(tx.execute(CLAIM, (id, sent.0, sent.1))? == 1)
 }
@@ -220,9 +214,6 @@ const SETTLE: &str = "UPDATE stripe_operations SET status = :status, object_id =
     WHERE id = :id AND status IN ('sending', 'in_doubt')";
 
 /// Writes down how an operation ended. `false`: that is written down already.
-///
-/// # Errors
-/// When the database cannot take it.
 pub(crate) fn settle(tx: &Tx, id: i64, settled: &SettledOperation, now_ms: i64) -> Result<bool, StoreError> {
     let params = named_params! {
         ":status": settled.status.as_str(), ":object_id": settled.object_id, ":answer": settled.answer,
@@ -235,9 +226,6 @@ const DOUBT: &str = "UPDATE stripe_operations SET status = 'in_doubt', last_erro
     WHERE id = ?1 AND status IN ('sending', 'in_doubt')";
 
 /// The outcome is not known; it is asked for again at `next_attempt_at_ms`.
-///
-/// # Errors
-/// When the database cannot take it.
 pub(crate) fn doubt(tx: &Tx, id: i64, error: &str, next_attempt_at_ms: i64) -> Result<(), StoreError> {
     tx.execute(DOUBT, (id, error, next_attempt_at_ms)).map(|_| ())
 }
@@ -301,10 +289,7 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
             WHERE b.stripe_subscription_id = s.stripe_subscription_id)
     ORDER BY o.id DESC";
 
-/// Subscriptions that came of a user's checkout sessions and of which nothing else was heard yet.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Subscriptions that came of a user's checkout sessions and that no event has shown yet.
 pub(crate) fn list_unheard_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(UNHEARD, [user_id], row::only)
 }

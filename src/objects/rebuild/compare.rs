@@ -51,9 +51,6 @@ fn left_out(table: &str) -> &'static str {
 type RowCells = Vec<(String, String)>;
 
 /// Everything that differs.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
     let mut found = Vec::new();
     for ComparedRows { source: table, key } in TABLES.iter().filter_map(|table| table.compared) {

@@ -22,9 +22,6 @@ fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
 }
 
 /// Takes over what projecting rests on.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn start(tx: &Tx) -> Result<(), StoreError> {
     tables::of_origin(RowOrigin::CopiedFirst).try_for_each(|table| copy(tx, table))?;
     if !has_history_of_readings(tx)? {
@@ -64,17 +61,11 @@ impl Copying {
 }
 
 /// Customers of whom something was said: they have a row, whether or not Stripe showed them.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], row::only)
 }
 
 /// Whether the old file has a table of readings.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
@@ -93,9 +84,6 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
     WHERE o.object_id = stripe_intent_id AND o.kind = 'payment_intent.create' AND o.status = 'done'";
 
 /// Takes over all the rest, when everything is projected.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn finish(tx: &Tx) -> Result<(), StoreError> {
     tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
     // Row numbers of customers are others now, so what went by them begins again.
@@ -172,17 +160,11 @@ const CHANGED: &str = "SELECT user_id FROM
     ORDER BY 1";
 
 /// Users whose answer is another one now.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list(CHANGED, [], row::only)
 }
 
 /// The answer that the old file has for a user.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
     effective::find_answered_before(reader, user_id)
 }

@@ -1,5 +1,6 @@
 //! Versions of the schema: what there is, going up (refinery) and going down (our scripts), each after a copy of
-//! the file and in one transaction. Called at start and by `tilld migrate`.
+//! the file and in one transaction. It must never know a table, but for those that say what a file is. Called at start and by
+//! `tilld migrate`.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub const CURRENT: u32 = match STEPS {
 
 /// What projection makes of the same log: raised when a release makes something else of it, so that a file whose tables
 /// were made by other rules is known ([`has_other_rules`]).
-pub const RULES: u32 = 1;
+pub(crate) const RULES: u32 = 1;
 
 /// One line of `tilld migrate status`.
 pub struct StepStatus {
@@ -153,7 +154,7 @@ pub fn has_other_rules(reader: &StoreReader) -> Result<bool, StoreError> {
 }
 
 /// Records that the tables were made by the rules of this program.
-pub fn note_rules(tx: &Tx) -> Result<(), StoreError> {
+pub(crate) fn note_rules(tx: &Tx) -> Result<(), StoreError> {
     tx.execute(PUT_RULES, [RULES.to_string()]).map(|_| ())
 }
 
