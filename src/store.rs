@@ -17,6 +17,7 @@ pub mod stripe_operations;
 pub mod sync_runs;
 pub mod webhook_endpoints;
 
+pub(crate) use engine::BegunWrite;
 pub use engine::error::{OpenError, StoreError};
 pub(crate) use engine::writer::in_savepoint;
-pub use engine::{BegunWrite, Store, StoreReader, Tx};
+pub use engine::{Store, StoreReader, Tx};

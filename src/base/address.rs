@@ -1,5 +1,5 @@
 //! Addresses: what to listen on, and the URLs that an application names. Must never resolve a name or open a socket. Called
-//! by `sections`; [`Address`] is used by whoever binds or connects, [`application_url`] by calls that name URLs.
+//! by `app::config`; [`Address`] is used by whoever binds or connects, [`application_url`] by calls that name URLs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl Address {
         match parts.filter(|(host, port)| is_host(host) && port.parse::<u16>().is_ok()) {
             Some(_) => Ok(Self::Tcp(text.to_owned())),
             None => Err(format!(
-                "{shown} is no address: write host:port as in 127.0.0.1:4242, or unix:/path",
+                "{shown} is not a valid address: write host:port as in 127.0.0.1:4242, or unix:/path",
                 shown = shown(text)
             )),
         }
@@ -69,14 +69,14 @@ fn bracketed(host: &str) -> Option<&str> {
 }
 
 /// An absolute URL of the application, whatever its scheme: mobile applications have their own. Also checks those that a
-/// request of the application's names.
+/// request of the application names.
 ///
 /// # Errors
-/// In words, when it is none.
+/// What is wrong, in words.
 pub(crate) fn application_url(text: &str) -> Result<String, String> {
     let absolute = text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
     if absolute && !text.contains(char::is_whitespace) {
         return Ok(text.to_owned());
     }
-    Err(format!("{shown} is no URL: write it whole, as in https://example.com/billing", shown = shown(text)))
+    Err(format!("{shown} is not a valid URL: write it whole, as in https://example.com/billing", shown = shown(text)))
 }

@@ -1,52 +1,52 @@
-//! Dunning: which notices a failed payment calls for. From a failure case as it stands, what was just heard of it, the
-//! policy and the time, to the notices that ought to exist. Whoever calls writes down each once per case, kind and
-//! attempt, and never takes one back; so it may be asked any number of times. It knows no database, no clock, nobody's
-//! address and nobody's wishes. Called by `notify::notices`.
+//! Dunning: which notices a failed payment calls for. From the state of a failure case, the payment attempt that was just reported, the
+//! policy and the time, to the notices that ought to exist. The caller records each once per case, kind and attempt, and
+//! never takes one back; so this may be asked any number of times. It knows no database, no clock, no addresses and no
+//! settings of notices. Called by `notify::notices`.
 //!
-//! NoticeSubject comes out where it is not plain:
+//! The outcome in cases that are not obvious:
 //! - **Later failures** do not move the end of the grace period: it is counted from the first failure since the
 //!   subscription was last in good standing.
-//! - **Several unpaid invoices of one subscription**: each failed attempt is told. There is one grace period, so there is
-//!   one warning and one downgrade; they hang on the oldest open case of that delinquency, and when it is settled, on the
-//!   next. NoticeSubject was once told of a delinquency is not told of it again, whichever case it hung on.
+//! - **Several unpaid invoices of one subscription**: each failed attempt is notified. There is one grace period, so there
+//!   is one warning and one downgrade; they belong to the oldest open case of that delinquency, and when it is settled, to
+//!   the next. What was once sent about a delinquency is not sent again, whichever case it belonged to.
 //! - **Several subscriptions**: each has its own grace period. No warning and no downgrade while another subscription of
 //!   the user gives the same tier or a higher one.
-//! - **Invoices without a subscription** have no grace period: attempts and recovery are told.
-//! - **A delinquency of which no failure was heard** (Stripe says past due, the invoice's event is lost) has no case, so
-//!   nothing is told of it; access ends all the same, and the application hears of that.
+//! - **Invoices without a subscription** have no grace period: attempts and recovery are notified.
+//! - **A delinquency without a reported failure** (Stripe says past due, the invoice's event is lost) has no case, so
+//!   there is no notice; access still ends, and the application is notified of that.
 //! - **Paused by Stripe because a payment failed**: as past due, also after the first payment, since access goes on.
-//! - **The first payment of a subscription**: whoever starts one is at the screen, and has no access to lose. On record,
-//!   not told.
+//! - **The first payment of a subscription**: the customer is at the screen, and has no access to lose. Recorded,
+//!   not sent.
 //! - **A changed grace setting** counts at once, also for grace periods that run or are over: access comes back or ends,
-//!   notices that are due by the new times are given, and none is given twice.
-//! - **Clock set back**: what was told stays told, and is not told again when its time comes again.
-//! - **Daemon down over the warning's time**: the warning is given late, while the grace period lasts. **Over the
-//!   deadline**: the warning is on record as skipped, the downgrade is told.
+//!   notices that are due by the new times are sent, and none is sent twice.
+//! - **Clock set back**: what was sent is not sent again when its time comes again.
+//! - **Daemon down over the warning's time**: the warning is sent late, while the grace period lasts. **Down over
+//!   the deadline**: the warning is recorded as skipped, the downgrade is sent.
 //! - **No room for a warning** (`warning_days` is 0, or no less than the grace period): none; the failure's own notice
 //!   names the end. A grace period of 0 days ends with the failure: a downgrade, no warning.
-//! - **Any order, any number of times**: a notice about an attempt older than the newest one heard of is on record as
-//!   skipped, as is a failure that is heard of when its invoice is settled.
-//! - **Old news**: what happened more than [`OLD_NEWS_S`] ago (caught up on, copied, replayed) is on record as skipped.
-//! - **Recovery** is told when the invoice is paid, and only to those who were told of its failure. Voided,
-//!   uncollectible, and an end that somebody wanted close a case without a word.
-//! - **Stripe ends a subscription because the payment failed**: access has ended, so that is told, unless it was.
-//! - **Whoever has cancelled** is not chased: on record, not mailed. The application hears of failures all the same.
-//! - **One attempt, one mail**: where the bank wants the customer to confirm, Stripe tells a failure, too. The mail that
+//! - **Any order, any number of times**: a notice about an attempt older than the newest known one is recorded as
+//!   skipped, as is a failure that is reported when its invoice is settled.
+//! - **Old events**: what happened more than [`OLD_NEWS_S`] ago (caught up on, copied, replayed) is recorded as skipped.
+//! - **Recovery** is notified when the invoice is paid, and only if its failure was. Voided, uncollectible, and an end that
+//!   somebody wanted close a case without a notice.
+//! - **Stripe ends a subscription because the payment failed**: access has ended, so that is notified, unless it was already.
+//! - **A customer who has cancelled** is not chased: recorded, not mailed. The application is still notified of failures.
+//! - **One attempt, one mail**: where the bank wants the customer to confirm, Stripe reports a failure, too. The mail that
 //!   asks to confirm goes out, unless the failure was mailed before that was known.
-//! - **When a mail is about to be sent** ([`against`]) the case is looked at again: what has been settled, overtaken, or can
-//!   be told in time no more is not sent. A mail that says something that is not so any more is worse than none.
+//! - **When a mail is about to be sent** ([`against`]) the case is looked at again: what has been settled, overtaken, or
+//!   comes too late is not sent. A mail that is no longer true is worse than none.
 
 mod late;
 
-pub use late::{WrittenNotice, against};
+pub(crate) use late::{WrittenNotice, against};
 
 use crate::base::notice_kind::NoticeKind;
 
-/// NoticeSubject is heard of later than this, in seconds, is told nobody: the customer knows it from elsewhere, or it is settled
-/// by now. As long as Stripe itself goes on delivering an event.
-pub const OLD_NEWS_S: i64 = 3 * 86_400;
+/// What is older than this when it becomes known, in seconds, is sent to nobody: the customer knows it from elsewhere, or it
+/// is settled by now. As long as Stripe itself goes on delivering an event.
+pub(crate) const OLD_NEWS_S: i64 = 3 * 86_400;
 
-/// NoticeSubject the operator decided.
+/// The operator's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DunningPolicy {
     /// How long access lasts after the first failed payment, in seconds.
@@ -55,19 +55,19 @@ pub struct DunningPolicy {
     pub warning_s: i64,
 }
 
-/// NoticeSubject an event tells of a payment.
+/// What an event reports of a payment attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeSubject {
-    /// An attempt failed.
+    /// It failed.
     Failed,
-    /// An attempt waits for the customer.
+    /// It waits for the customer.
     ActionRequired,
 }
 
-/// NoticeSubject was just heard of a case.
+/// A payment attempt that was just reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaymentNews {
-    /// NoticeSubject.
+    /// What became of it.
     pub what: NoticeSubject,
     /// Stripe's count of attempts.
     pub attempt: i64,
@@ -78,7 +78,7 @@ pub struct PaymentNews {
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaseSettled {
-    /// The money came; otherwise nothing is owed any more.
+    /// It was paid; otherwise nothing is owed any more.
     pub paid: bool,
     /// When, unix seconds.
     pub at: i64,
@@ -89,11 +89,11 @@ pub struct CaseSettled {
 pub struct Delinquency {
     /// When the grace period began, unix seconds.
     pub started_at: i64,
-    /// Warning and downgrade hang on this case, and on no other.
+    /// Warning and downgrade belong to this case, and to no other.
     pub speaks: bool,
-    /// A warning is on record for it.
+    /// A warning is recorded for it.
     pub warned: bool,
-    /// A downgrade is on record for it.
+    /// A downgrade is recorded for it.
     pub downgraded: bool,
     /// Another subscription of the user gives as much.
     pub covered: bool,
@@ -117,24 +117,24 @@ impl Delinquency {
 pub struct CaseEnd {
     /// When, unix seconds.
     pub at: i64,
-    /// It is told of by this case, and by no other.
+    /// Its notice belongs to this case, and to no other.
     pub speaks: bool,
-    /// That access is over is on record already.
+    /// The notice that access is over is recorded already.
     pub downgraded: bool,
     /// Another subscription of the user gives as much.
     pub covered: bool,
 }
 
-/// A failure case as it stands, with what was just heard of it.
+/// The state of a failure case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DunningCase {
-    /// The newest attempt that was heard of.
+    /// The newest known attempt.
     pub attempt: i64,
     /// How it ended, if it has.
     pub settled: Option<CaseSettled>,
     /// It is about the first payment of a subscription.
     pub first_payment: bool,
-    /// A failure of it was told.
+    /// A failure of it was notified.
     pub told: bool,
     /// The newest attempt that the customer is asked to confirm.
     pub asked: Option<i64>,
@@ -151,31 +151,31 @@ pub struct DunningCase {
 /// A notice that ought to exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueNotice {
-    /// NoticeSubject it says.
+    /// Its kind.
     pub kind: NoticeKind,
-    /// About which attempt; 1 for what is told once in a case.
+    /// The attempt that it is about; 1 for what is sent once in a case.
     pub attempt: i64,
-    /// Whether it is told.
+    /// Whether it is sent.
     pub verdict: NoticeVerdict,
 }
 
-/// Whether a notice is told.
+/// Whether a notice is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeVerdict {
     /// It is.
     Tell,
-    /// It is on record only.
+    /// It is only recorded.
     Skip(NoticeReason),
 }
 
-/// NoticeReason a notice is not told.
+/// Why a notice is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeReason {
     /// A newer attempt is known.
     Older,
     /// It happened too long ago.
     OldNews,
-    /// The invoice was settled before it was heard of.
+    /// The invoice was settled before the failure became known.
     Settled,
     /// It is about the first payment.
     FirstPayment,
@@ -183,7 +183,7 @@ pub enum NoticeReason {
     TooLate,
     /// Another subscription gives as much.
     Covered,
-    /// The failure was not told.
+    /// The failure was not notified.
     Untold,
     /// The customer is asked to confirm this attempt.
     Asked,
@@ -197,12 +197,12 @@ pub enum NoticeReason {
     GoodAgain,
     /// Access has not ended, or has come back.
     AccessGoesOn,
-    /// It could not be sent while it was news.
+    /// It could not be sent in time.
     Stale,
 }
 
 impl NoticeReason {
-    /// As the outcome says it.
+    /// As the column `outcome` has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -223,16 +223,21 @@ impl NoticeReason {
         }
     }
 
-    /// It speaks against a mail alone; the application hears of the fact.
+    /// It only prevents a mail; the application is still notified.
     #[must_use]
-    pub fn is_about_mail(self) -> bool {
+    pub(crate) fn is_about_mail(self) -> bool {
         matches!(self, Self::Asked | Self::Mailed | Self::Leaving)
     }
 }
 
 /// The notices that a case calls for, now. Times in unix seconds.
 #[must_use]
-pub fn decide(case: &DunningCase, heard: Option<&PaymentNews>, policy: DunningPolicy, now: i64) -> Vec<DueNotice> {
+pub(crate) fn decide(
+    case: &DunningCase,
+    heard: Option<&PaymentNews>,
+    policy: DunningPolicy,
+    now: i64,
+) -> Vec<DueNotice> {
     let mut notices: Vec<DueNotice> = heard.map(|heard| about_attempt(case, heard, now)).into_iter().collect();
     match case.settled {
         Some(settled) if settled.paid => notices.push(recovery(case, settled, now)),
@@ -310,9 +315,9 @@ fn unless_old(at: i64, now: i64) -> NoticeVerdict {
     if now.saturating_sub(at) > OLD_NEWS_S { NoticeVerdict::Skip(NoticeReason::OldNews) } else { NoticeVerdict::Tell }
 }
 
-/// When a case is to be looked at again because time alone may call for a notice; `None`: never.
+/// When a case must be looked at again because a notice falls due by time alone; `None`: never.
 #[must_use]
-pub fn due_at(case: &DunningCase, policy: DunningPolicy, now: i64) -> Option<i64> {
+pub(crate) fn due_at(case: &DunningCase, policy: DunningPolicy, now: i64) -> Option<i64> {
     let grace = case.delinquency.filter(|grace| grace.speaks && case.settled.is_none() && !case.first_payment)?;
     let times = [grace.warning_at(policy), Some(grace.ends_at(policy))];
     times.into_iter().flatten().filter(|at| *at > now).min()

@@ -1,6 +1,6 @@
 //! May this user use it? From the subscriptions of one user, the policy and the time to the answer
-//! of `GET /api/v1/users/{user_id}/entitlement`. Must never write over what Stripe said, nor know a
-//! database or a clock. Called by the private API, the command line, and the projection, which
+//! of `GET /api/v1/users/{user_id}/entitlement`. Must never overrule what Stripe said, nor know a
+//! database or a clock. Called by the private API, the command line, and `objects::derived`, which
 //! keeps the effective subscription of each user.
 //!
 //! All times are unix seconds. A time that is reached has passed: at `ends_at` and at
@@ -12,18 +12,18 @@ use rules::{RuleInput, RuleVerdict};
 use serde::Serialize;
 
 /// The tier of everyone who is not entitled. No plan may have this name.
-pub const FREE_TIER: &str = "free";
+pub(crate) const FREE_TIER: &str = "free";
 /// The tier of every price while no plan is configured.
-pub const DEFAULT_TIER: &str = "default";
+pub(crate) const DEFAULT_TIER: &str = "default";
 
-/// What the operator decided.
+/// The operator's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntitlementPolicy {
     /// From the lowest to the highest. None: every price gives [`DEFAULT_TIER`].
     pub plans: Vec<EntitlementPlan>,
     /// How long access lasts after the first failed payment, in seconds.
     pub grace_period_s: i64,
-    /// How long after the end of its period a subscription that nothing was heard of is believed,
+    /// How long after the end of its period a subscription without newer events is believed,
     /// in seconds.
     pub stale_after_s: i64,
     /// What is answered after that.
@@ -119,7 +119,7 @@ impl SubscriptionInput {
 
     /// A payment failed, and what it was for has not been paid since.
     #[must_use]
-    pub fn is_payment_missing(&self) -> bool {
+    pub(crate) fn is_payment_missing(&self) -> bool {
         is_payment_missing(&self.status, self.paused_by_failure) && !self.deleted
     }
 
@@ -146,18 +146,18 @@ impl SubscriptionInput {
         }
     }
 
-    /// The period is long over, and nothing that was heard since says what came after it.
+    /// The period is long over, and nothing newer says what came after it.
     fn is_stale(&self, policy: &EntitlementPolicy, now: i64) -> bool {
         let running = !self.deleted && matches!(self.status.as_str(), "active" | "trialing") && !self.ends_by(now);
-        let unheard =
+        let is_unrenewed =
             self.period_end.is_some_and(|end| end.saturating_add(policy.stale_after_s) < now && self.as_of <= end);
-        running && unheard
+        running && is_unrenewed
     }
 }
 
 /// Whether a subscription of this status owes what could not be collected.
 #[must_use]
-pub fn is_payment_missing(status: &str, paused_by_failure: bool) -> bool {
+pub(crate) fn is_payment_missing(status: &str, paused_by_failure: bool) -> bool {
     matches!(status, "past_due" | "unpaid") || (status == "paused" && paused_by_failure)
 }
 
@@ -184,7 +184,7 @@ pub struct EntitlementAnswer {
     pub ends_at: Option<i64>,
     /// The time of the newest event or API read that the answer rests on.
     pub as_of: Option<i64>,
-    /// The period ended long ago and nothing newer was heard.
+    /// The period ended long ago and nothing newer is known.
     pub stale: bool,
 }
 
@@ -258,7 +258,7 @@ pub fn entitlement(subscriptions: &[SubscriptionInput], policy: &EntitlementPoli
 }
 
 /// The subscription that decides: the entitled one of the highest tier, else the newest. Among equals one that is linked by
-/// more than a reference, since a stranger's must not stand for the user's own; then the newest, by `created`, then by id.
+/// more than a reference, since a stranger's must not count before the user's own; then the newest, by `created`, then by id.
 #[must_use]
 pub fn effective<'a>(
     subscriptions: &'a [SubscriptionInput],
@@ -281,19 +281,19 @@ pub fn changes_at(subscription: &SubscriptionInput, policy: &EntitlementPolicy, 
 
 /// The tier that this subscription is billed for, whether it gives it now or not.
 #[must_use]
-pub fn tier_bought<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<&'a str> {
+pub(crate) fn tier_bought<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<&'a str> {
     best_of(&subscription.price_ids, policy).map(|price| price.tier)
 }
 
 /// The tier that this subscription gives or gave: that of the grace period while a payment is missing.
 #[must_use]
-pub fn tier_at_stake<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<&'a str> {
+pub(crate) fn tier_at_stake<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy) -> Option<&'a str> {
     best_price(subscription, policy).map(|price| price.tier)
 }
 
 /// Whether the other subscriptions of a user give as much as is at stake with this one.
 #[must_use]
-pub fn is_covered(all: &[SubscriptionInput], id: &str, policy: &EntitlementPolicy, now: i64) -> bool {
+pub(crate) fn is_covered(all: &[SubscriptionInput], id: &str, policy: &EntitlementPolicy, now: i64) -> bool {
     let at_stake = all.iter().find(|one| one.id == id).and_then(|one| best_price(one, policy));
     let Some(at_stake) = at_stake.map(|price| price.rank) else { return false };
     all.iter().filter(|other| other.id != id).any(|other| rank_given(other, policy, now) >= Some(at_stake))
@@ -301,7 +301,7 @@ pub fn is_covered(all: &[SubscriptionInput], id: &str, policy: &EntitlementPolic
 
 /// The answer that this subscription alone would give.
 #[must_use]
-pub fn of_one(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> EntitlementAnswer {
+pub(crate) fn of_one(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> EntitlementAnswer {
     let price = best_price(subscription, policy);
     let (reason, access) = decide(subscription, policy, now);
     let tier = access.and(price.as_ref()).map_or(FREE_TIER, |p| p.tier);

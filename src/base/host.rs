@@ -1,7 +1,7 @@
 //! Is this host this machine? The one answer for whoever asks: what is listened on without a token, whether a secret may
 //! travel in clear, whose `X-Forwarded-For` is believed. Pure: no name is ever looked up, so a name counts only if no
-//! resolver may lead it elsewhere (RFC 6761, section 6.3). Whoever connects to one and must be certain looks at the
-//! address, too, by [`is_loopback`].
+//! resolver may lead it elsewhere (RFC 6761, section 6.3). Code that connects and must be certain checks the address
+//! too, with [`is_loopback`]. Called by configuration, the HTTP servers and whatever sends a secret.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! Identifiers that this program makes up itself. Must never be guessable where they open a door.
-//! Called by `tilld init`, `tilld dev`, and whatever writes what must not be taken for something else.
+//! Identifiers that this program makes up itself. A token must never be guessable.
+//! Called by `tilld init`, `tilld dev`, and whatever needs a name that nothing else has.
 
 /// The alphabet of base64url (RFC 4648 §5): safe in headers, URLs, shells and TOML.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -17,7 +17,7 @@ pub struct RandomError(String);
 ///
 /// # Errors
 /// The operating system has no randomness to give.
-pub fn random_token(prefix: &str) -> Result<String, RandomError> {
+pub(crate) fn random_token(prefix: &str) -> Result<String, RandomError> {
     let mut bytes = [0; TOKEN_CHARS];
     getrandom::fill(&mut bytes).map_err(|error| RandomError(error.to_string()))?;
     let characters = bytes.map(|byte| char::from(ALPHABET[usize::from(byte % 64)]));
@@ -28,7 +28,7 @@ pub fn random_token(prefix: &str) -> Result<String, RandomError> {
 ///
 /// # Errors
 /// The operating system has no randomness to give.
-pub fn random_id() -> Result<String, RandomError> {
+pub(crate) fn random_id() -> Result<String, RandomError> {
     let mut bytes = [0; ID_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| RandomError(error.to_string()))?;
     Ok(hex::encode(bytes))

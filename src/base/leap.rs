@@ -1,8 +1,8 @@
 //! Has the clock leapt? A clock that was ahead for half a minute must not leave wrong answers behind, nor wrong mails in the
 //! world. Each thread watches by itself: what the clock says is held against the time that has passed
-//! since the last look. A leap forward is waited out once, in case it is taken back; a step back means that what was
-//! dated meanwhile is put right, after a wait where others do so first. Pure: it reads no clock. Called by `step`, for
-//! every thread alike.
+//! since the last look. A leap forward is waited out once, in case it is taken back; after a step back
+//! whatever was dated meanwhile is corrected, after a wait where other threads must do so first. Pure: it reads no clock. Called
+//! by the loop that all threads of `jobs` share.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const GAP_MS: i64 = 2 * 3600 * 1000;
 pub(crate) const SLACK_MS: i64 = 2000;
 /// How long a leap forward is waited out.
 pub(crate) const WAIT: Duration = Duration::from_secs(90);
-/// How long deliveries wait after a step back, so that what is wrong is put right before it is sent.
+/// How long deliveries wait after a step back, so that what is wrong is corrected before it is sent.
 pub(crate) const SETTLE: Duration = Duration::from_secs(15);
 
 /// How long a thread does nothing after the clock has jumped.
@@ -22,20 +22,20 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(15);
 pub struct LeapCaution {
     /// After a leap forward, in case it is taken back.
     pub leap: Duration,
-    /// After a step back, so that others put right first what this thread passes on.
+    /// After a step back, so that other threads first correct what this one passes on.
     pub set_back: Duration,
 }
 
 impl LeapCaution {
     /// It goes on at once.
     pub const NONE: Self = Self { leap: Duration::ZERO, set_back: Duration::ZERO };
-    /// It waits out a leap, and is the one to put right what a step back made wrong.
+    /// It waits out a leap, and corrects what a step back made wrong.
     pub(crate) const DECIDES: Self = Self { leap: WAIT, set_back: Duration::ZERO };
-    /// It waits out a leap, and after a step back for what is put right by others.
+    /// It waits out a leap, and after a step back for others to correct what they wrote.
     pub(crate) const PASSES_ON: Self = Self { leap: WAIT, set_back: SETTLE };
 }
 
-/// What a look says.
+/// What one look at the clock found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeapLook {
     /// Time goes on as it should.

@@ -1,8 +1,8 @@
 //! Amounts in the smallest unit of their currency, by Stripe's rules (docs.stripe.com/currencies). Pure. Called by
-//! `http::api` before an amount is sent, and by `delivery::mail` when one is told.
+//! `http::api` before an amount is sent, and by notices and lists that show one.
 
 /// The largest amount that Stripe takes for any currency: twelve digits. Most payment methods take less and say so.
-pub const MAX_AMOUNT: i64 = 999_999_999_999;
+pub(crate) const MAX_AMOUNT: i64 = 999_999_999_999;
 
 const ZERO_DECIMAL: [&str; 15] =
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"];
@@ -16,10 +16,10 @@ const SIGNS: [(&str, &str); 6] = [("usd", "$"), ("eur", "€"), ("gbp", "£"), (
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// Not three lower-case letters.
-    #[error("{0:?} is no currency: write its ISO code in lower case, as in usd")]
+    #[error("{0:?} is not a valid currency: write its ISO code in lower case, as in usd")]
     Currency(String),
     /// Not positive, or of too many digits.
-    #[error("{0} is no amount that can be charged: it takes 1 to {MAX_AMOUNT}, in the smallest unit of the currency")]
+    #[error("{0} cannot be charged: an amount is 1 to {MAX_AMOUNT}, in the smallest unit of the currency")]
     Amount(i64),
     /// Not in the steps that the currency has.
     #[error("{amount} {currency} cannot be charged: {currency} goes in steps of {step} ({example})")]
@@ -37,7 +37,7 @@ pub enum MoneyError {
 
 /// How many decimals an amount of this currency is written with.
 #[must_use]
-pub fn decimals(currency: &str) -> u32 {
+pub(crate) fn decimals(currency: &str) -> u32 {
     match currency {
         zero if ZERO_DECIMAL.contains(&zero) => 0,
         three if THREE_DECIMAL.contains(&three) => 3,
@@ -89,11 +89,11 @@ fn with_commas(number: u64) -> String {
     words
 }
 
-/// Checks the shape of a currency's code. Which currencies an account may charge is Stripe's to say.
+/// Checks the shape of a currency's code. Stripe decides which currencies an account may charge.
 ///
 /// # Errors
 /// When it is not three lower-case letters.
-pub fn check_currency(currency: &str) -> Result<(), MoneyError> {
+pub(crate) fn check_currency(currency: &str) -> Result<(), MoneyError> {
     let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_lowercase());
     if is_code { Ok(()) } else { Err(MoneyError::Currency(currency.to_owned())) }
 }

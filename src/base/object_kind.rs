@@ -1,11 +1,11 @@
 //! What tilld knows of one kind of Stripe's objects, as data and pure functions. It knows no database and no client. Each
-//! kind's constant stands at the top of its file in `projection`; `projection::kinds` looks them up, and every list of kinds
-//! in the program is a loop over them.
+//! kind's constant is at the top of its file in `objects`; `objects::kinds` looks them up, and every list of kinds in the
+//! program is a loop over them.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-/// What may stand in a segment of a path as it is.
+/// What needs no encoding in a segment of a path.
 const PLAIN_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
 /// A kind of objects. `..ObjectKind::PLAIN` fills in what most kinds do not need.
@@ -31,11 +31,11 @@ pub struct ObjectKind {
     pub permission: &'static str,
     /// The list within it that Stripe cuts.
     pub nested: Option<NestedList>,
-    /// Whether answers rest on it: it is compared every night, and its nested list must be whole.
+    /// Whether entitlements rest on it: it is compared every night, and its nested list must be whole.
     pub decides: bool,
     /// Whether a state of it cannot be left any more.
     pub terminal: fn(&Value) -> bool,
-    /// What only ever grows in its life, most telling first: of two states of one second, the greater is the later.
+    /// What only ever grows in its life, most significant first: of two states of one second, the greater is the later.
     pub progress: fn(&ObjectState) -> ObjectProgress,
     /// An example in Stripe's newest shape, and what its events change in it; see `trigger`.
     pub example: &'static str,
@@ -51,7 +51,7 @@ pub struct ObjectState<'a> {
     pub object: &'a Value,
     /// `resource.verb` of the event.
     pub event_type: &'a str,
-    /// It was read from the API, so that the event type says nothing.
+    /// It was read from the API, so the event type means nothing.
     pub is_read: bool,
 }
 
@@ -91,7 +91,7 @@ pub enum NestedListAt {
 }
 
 impl ObjectKind {
-    /// A kind of which nothing is known: it is mirrored, and ordered by time and old values alone.
+    /// A kind that nothing is known about: it is mirrored, and ordered by time and old values alone.
     pub const PLAIN: Self = Self {
         object: "",
         name: "",
@@ -117,25 +117,25 @@ impl ObjectKind {
 
     /// Whether its list is one for each customer.
     #[must_use]
-    pub fn is_per_customer(&self) -> bool {
+    pub(crate) fn is_per_customer(&self) -> bool {
         matches!(self.listed, ObjectListing::PerCustomer(_))
     }
 
     /// Whether the object's state cannot be left any more.
     #[must_use]
-    pub fn is_terminal(&self, object: &Value) -> bool {
+    pub(crate) fn is_terminal(&self, object: &Value) -> bool {
         (self.terminal)(object)
     }
 
     /// The path of one object.
     #[must_use]
-    pub fn path_of(&self, id: &str) -> String {
+    pub(crate) fn path_of(&self, id: &str) -> String {
         format!("{}/{}", self.path, segment(id))
     }
 
     /// The path of its list, or of that of one customer.
     #[must_use]
-    pub fn list_path(&self, customer_id: Option<&str>) -> String {
+    pub(crate) fn list_path(&self, customer_id: Option<&str>) -> String {
         match (self.listed, customer_id) {
             (ObjectListing::PerCustomer(below), Some(id)) => format!("/v1/customers/{}/{below}", segment(id)),
             _ => self.path.to_owned(),
@@ -154,7 +154,7 @@ impl Eq for ObjectKind {}
 impl NestedList {
     /// Where the whole list of the object `id` is, and what it is to be filtered by.
     #[must_use]
-    pub fn path_of<'i>(&self, kind: &ObjectKind, id: &'i str) -> (String, Option<(&'static str, &'i str)>) {
+    pub(crate) fn path_of<'i>(&self, kind: &ObjectKind, id: &'i str) -> (String, Option<(&'static str, &'i str)>) {
         match self.whole {
             NestedListAt::Filtered(path, by) => (path.to_owned(), Some((by, id))),
             NestedListAt::Below(name) => (format!("{}/{name}", kind.path_of(id)), None),
@@ -162,7 +162,7 @@ impl NestedList {
     }
 }
 
-/// A text of the object; empty where it is none.
+/// A text of the object; empty where there is no text under that key.
 #[must_use]
 pub fn word<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or("")
@@ -176,7 +176,7 @@ pub fn last_word(event_type: &str) -> &str {
 
 /// An id as a segment of a path: it cannot lead elsewhere.
 #[must_use]
-pub fn segment(id: &str) -> String {
+pub(crate) fn segment(id: &str) -> String {
     utf8_percent_encode(id, PLAIN_IN_PATH).to_string()
 }
 

@@ -1,9 +1,9 @@
 //! Which of an object's events its row rests on: a function of the *set* of them, whatever arrived first. Pure: it
-//! knows no database and no clock, and of an object's kind only what it is given. Called by `projection::guard`.
+//! knows no database and no clock, and of an object's kind only what it is given. Called by `objects::guard`.
 //!
 //! The order, from the strongest rule to the weakest:
 //! 1. A deletion stays. Only a `….created` event of a later second revives the object (ids chosen by people are used
-//!    again), and a canceled subscription still takes news of itself as long as they say canceled too.
+//!    again), and a canceled subscription still takes further events as long as they say canceled too.
 //! 2. A terminal status stays (`canceled`, `incomplete_expired`; a payment's `succeeded`, `canceled`).
 //! 3. A later second wins over an earlier one.
 //! 4. Within one second, by what `previous_attributes` prove: they say which state an update came from, so the updates
@@ -14,8 +14,8 @@
 //! 6. What is left undecided is taken by event id, the same on every machine, and reported as ambiguous.
 //!
 //! A reading from the API is one of the set: the end of every event that it contains. An event of its second that it is
-//! not known to contain has its place by the same rules; one that shows the object's creation, or less progress than was
-//! read, was before it. Where that decides nothing, the reading stands and is reported as ambiguous.
+//! not known to contain is ordered by the same rules; one that shows the object's creation, or less progress than was
+//! read, was before it. Where that decides nothing, the reading wins and is reported as ambiguous.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ pub struct OrderCandidate {
     pub event_type: String,
     /// Unix seconds.
     pub created: i64,
-    /// The object as this event shows it.
+    /// The object in this event.
     pub object: Value,
     /// Old values of what it changed.
     pub previous: Option<Value>,
@@ -60,7 +60,7 @@ pub struct OrderDecision {
 
 /// Decides for a set of events of one object of this kind that is not empty; `None` for an empty one.
 #[must_use]
-pub fn decide(kind: &ObjectKind, candidates: &[OrderCandidate]) -> Option<OrderDecision> {
+pub(crate) fn decide(kind: &ObjectKind, candidates: &[OrderCandidate]) -> Option<OrderDecision> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
         let key = |index: usize| (candidates[index].created, candidates[index].event_id.as_str());
@@ -71,7 +71,7 @@ pub fn decide(kind: &ObjectKind, candidates: &[OrderCandidate]) -> Option<OrderD
         .fold(None, |before, second| after_second(kind, candidates, before, second))
 }
 
-/// For an event that stands alone, or after everything else: whether the object is deleted with it, and whether its
+/// For an event that is the only one, or comes after everything else: whether the object is deleted with it, and whether its
 /// status cannot be left.
 #[must_use]
 pub fn alone(kind: &ObjectKind, event_type: &str, object: &Value) -> (bool, bool) {
@@ -104,7 +104,7 @@ fn after_second(
     })
 }
 
-/// The events of a second that may follow on what stands.
+/// The events of a second that may follow the present state.
 fn admit(
     kind: &ObjectKind,
     candidates: &[OrderCandidate],
@@ -112,13 +112,13 @@ fn admit(
     second: &[usize],
 ) -> Vec<usize> {
     let Some(before) = before else { return second.to_vec() };
-    let standing = &candidates[before.winner];
-    if standing.read && !before.deleted && !before.terminal {
-        let is_news = |index: &&usize| {
+    let present = &candidates[before.winner];
+    if present.read && !before.deleted && !before.terminal {
+        let is_later = |index: &&usize| {
             let candidate = &candidates[**index];
-            phase(candidate) != EventPhase::Created && progress(kind, candidate) >= progress(kind, standing)
+            phase(candidate) != EventPhase::Created && progress(kind, candidate) >= progress(kind, present)
         };
-        return second.iter().filter(is_news).copied().collect();
+        return second.iter().filter(is_later).copied().collect();
     }
     let created = |index: &usize| phase(&candidates[*index]) == EventPhase::Created;
     let closing = |index: &usize| {
@@ -156,16 +156,16 @@ fn phase_of(event_type: &str) -> EventPhase {
     }
 }
 
-/// Whether an event tells that its object was made.
+/// Whether an event reports that its object was created.
 #[must_use]
-pub fn is_creation(event_type: &str) -> bool {
+pub(crate) fn is_creation(event_type: &str) -> bool {
     phase_of(event_type) == EventPhase::Created
 }
 
 /// Whether an event closes its object: deletes it, or shows it in a status that cannot be left. Such an event counts
-/// also when it is older than what stands.
+/// even when it is older than the present state.
 #[must_use]
-pub fn is_closing(kind: &ObjectKind, event_type: &str, object: &Value) -> bool {
+pub(crate) fn is_closing(kind: &ObjectKind, event_type: &str, object: &Value) -> bool {
     event_type.ends_with(".deleted") || kind.is_terminal(object)
 }
 
@@ -174,7 +174,7 @@ fn progress(kind: &ObjectKind, candidate: &OrderCandidate) -> ObjectProgress {
     (kind.progress)(&ObjectState { object, event_type, is_read: candidate.read })
 }
 
-/// Place within a second as far as the event alone tells it.
+/// Position within a second, as far as the event alone shows it.
 fn rank(kind: &ObjectKind, candidate: &OrderCandidate) -> (EventPhase, bool, ObjectProgress) {
     (phase(candidate), kind.is_terminal(&candidate.object), progress(kind, candidate))
 }

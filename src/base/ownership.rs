@@ -1,8 +1,8 @@
-//! Whose is it? From the words about a customer, a subscription or a payment to the user that it belongs to, and why.
-//! Pure: what was said, what Stripe's objects carry, and the configured rules come in; a decision goes out. A word's
-//! strength follows from where it stands: *said* by the application, *metadata* written with the API key, *reference*
+//! Whose is it? From the evidence about a customer, a subscription or a payment to the user that it belongs to, and why.
+//! Pure: what was said, what Stripe's objects carry, and the configured rules come in; a decision goes out. The strength
+//! of evidence follows from its origin: *said* by the application, *metadata* written with the API key, *reference*
 //! written by whoever holds a Payment Link. A reference gives access and nothing else: it must never choose the customer
-//! of a call, of a mail, or of a cancellation. Called by `projection::owner`, the calls' handlers and the command line.
+//! of a call, of a mail, or of a cancellation. Called by `objects::owner`, the handlers of calls and the command line.
 
 use std::collections::BTreeSet;
 
@@ -38,12 +38,12 @@ impl Default for LinkRules {
 }
 
 /// The key of metadata that names a user unless configured otherwise.
-pub const DEFAULT_KEY: &str = "user_id";
+pub(crate) const DEFAULT_KEY: &str = "user_id";
 
 impl LinkRules {
     /// The key that tilld writes.
     #[must_use]
-    pub fn own_key(&self) -> &str {
+    pub(crate) fn own_key(&self) -> &str {
         self.metadata_keys.first().map_or(DEFAULT_KEY, String::as_str)
     }
 }
@@ -91,13 +91,13 @@ impl LinkedBy {
 pub struct Statement {
     /// The order in which it was said.
     pub order: i64,
-    /// Of whom.
+    /// The user.
     pub user_id: String,
     /// `true`: it is this user's; `false`: it is not.
     pub linked: bool,
 }
 
-/// A checkout session, as far as it speaks of what it made.
+/// A checkout session, as far as it is evidence about what it made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Session {
     /// `cs_…`.
@@ -125,20 +125,20 @@ impl Session {
 
     /// The user whom it names as strongly as metadata do.
     #[must_use]
-    pub fn metadata_word(&self, rules: &LinkRules) -> Option<&str> {
+    pub(crate) fn metadata_word(&self, rules: &LinkRules) -> Option<&str> {
         let trusted = self.reference.as_deref().filter(|_| rules.reference == Reference::Trust);
         self.named.as_deref().or(trusted).filter(|_| self.is_complete())
     }
 
     /// The user to whom its reference gives access.
     #[must_use]
-    pub fn reference_word(&self, rules: &LinkRules) -> Option<&str> {
+    pub(crate) fn reference_word(&self, rules: &LinkRules) -> Option<&str> {
         let counts = rules.reference != Reference::Off && self.is_complete() && self.is_paid();
         self.reference.as_deref().filter(|_| counts)
     }
 }
 
-/// What a subscription's metadata say of its customer.
+/// What a subscription's metadata say about its customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionFacts {
     /// The user whom its metadata, or those of the session that made it, name.
@@ -153,10 +153,10 @@ pub fn runs(status: &str) -> bool {
     matches!(status, "active" | "trialing" | "past_due" | "unpaid" | "paused")
 }
 
-/// All words about one object.
+/// All evidence about one object.
 #[derive(Debug, Clone, Default)]
 pub struct OwnershipWords {
-    /// Said of it, the newest first.
+    /// What was said about it, the newest first.
     pub said: Vec<Statement>,
     /// The user whom its own metadata name, as it last had them.
     pub named: Option<String>,
@@ -173,13 +173,13 @@ pub struct OwnershipWords {
 /// What one rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnershipTrace {
-    /// Nobody is named.
+    /// It names nobody.
     Silent,
-    /// This user is.
+    /// It names this user.
     Names(String),
-    /// This one is, and was said not to be it.
+    /// It names this user, who was said not to be the owner.
     Denied(String),
-    /// Several are.
+    /// It names several.
     Several(Vec<String>),
 }
 
@@ -202,7 +202,10 @@ pub struct OwnedBy {
 }
 
 /// Every rule for a customer, in order, with what it found: the trace of the decision.
-pub fn trace_customer<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> impl Iterator<Item = TraceStep> + 'a {
+pub(crate) fn trace_customer<'a>(
+    words: &'a OwnershipWords,
+    rules: &'a LinkRules,
+) -> impl Iterator<Item = TraceStep> + 'a {
     [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Subscriptions].into_iter().map(move |rule| {
         let found = match rule {
             LinkedBy::Said => said(words),
@@ -214,7 +217,10 @@ pub fn trace_customer<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> im
 }
 
 /// Every rule for a subscription, an invoice or a payment, in order, with what it found.
-pub fn trace_object<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> impl Iterator<Item = TraceStep> + 'a {
+pub(crate) fn trace_object<'a>(
+    words: &'a OwnershipWords,
+    rules: &'a LinkRules,
+) -> impl Iterator<Item = TraceStep> + 'a {
     [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Customer, LinkedBy::Reference].into_iter().map(move |rule| {
         let of_session = |word: fn(&'a Session, &'a LinkRules) -> Option<&'a str>| {
             words.sessions.iter().find_map(|session| word(session, rules))
@@ -230,7 +236,7 @@ pub fn trace_object<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> impl
 }
 
 /// The first rule that names somebody decides.
-pub fn decide(mut trace: impl Iterator<Item = TraceStep>) -> Option<OwnedBy> {
+pub(crate) fn decide(mut trace: impl Iterator<Item = TraceStep>) -> Option<OwnedBy> {
     trace.find_map(|step| match step.found {
         OwnershipTrace::Names(user_id) => Some(OwnedBy { user_id, linked_by: step.rule }),
         OwnershipTrace::Silent | OwnershipTrace::Denied(_) | OwnershipTrace::Several(_) => None,
@@ -238,7 +244,7 @@ pub fn decide(mut trace: impl Iterator<Item = TraceStep>) -> Option<OwnedBy> {
 }
 
 /// Whether nobody has a customer because its subscriptions name several.
-pub fn is_contested(trace: impl Iterator<Item = TraceStep>) -> bool {
+pub(crate) fn is_contested(trace: impl Iterator<Item = TraceStep>) -> bool {
     let mut several = false;
     for step in trace {
         match step.found {
@@ -250,13 +256,13 @@ pub fn is_contested(trace: impl Iterator<Item = TraceStep>) -> bool {
     several
 }
 
-/// The newest statement that it is somebody's; those that it is not are no answer.
+/// The newest statement that it is somebody's; a statement that it is not decides nothing.
 fn said(words: &OwnershipWords) -> OwnershipTrace {
     let newest = words.said.iter().find(|statement| statement.linked);
     newest.map_or(OwnershipTrace::Silent, |statement| OwnershipTrace::Names(statement.user_id.clone()))
 }
 
-/// A weaker word, unless it was said since that it is not so.
+/// Weaker evidence, unless it was said that the object is not this user's.
 fn named(words: &OwnershipWords, user_id: Option<&str>) -> OwnershipTrace {
     match user_id {
         None => OwnershipTrace::Silent,
@@ -307,7 +313,7 @@ pub struct SubscriptionClaim {
 /// The main one of a user's customers that are not deleted: the one said last, then by metadata, then the rest; among
 /// equals the oldest.
 #[must_use]
-pub fn main_customer(candidates: &[SubscriptionClaim]) -> Option<&SubscriptionClaim> {
+pub(crate) fn main_customer(candidates: &[SubscriptionClaim]) -> Option<&SubscriptionClaim> {
     candidates.iter().min_by_key(|one| {
         let rank = match one.linked_by {
             LinkedBy::Said => 0,
@@ -319,9 +325,9 @@ pub fn main_customer(candidates: &[SubscriptionClaim]) -> Option<&SubscriptionCl
     })
 }
 
-/// Whether calls to Stripe for a user may touch what is linked so: a reference is a browser's word.
+/// Whether calls to Stripe for a user may touch what is linked so: a reference is only a browser's claim.
 #[must_use]
-pub fn may_be_called(linked_by: Option<LinkedBy>) -> bool {
+pub(crate) fn may_be_called(linked_by: Option<LinkedBy>) -> bool {
     linked_by.is_some_and(|by| by != LinkedBy::Reference)
 }
 
@@ -330,7 +336,7 @@ pub fn may_be_called(linked_by: Option<LinkedBy>) -> bool {
 pub enum PortalOf<'a> {
     /// This one's.
     Customer(&'a str),
-    /// None: it also shows what is not this user's.
+    /// None: this customer's portal also shows what is not this user's.
     Shared(&'a str),
     /// None: there is none.
     Nobodys,
@@ -349,14 +355,14 @@ pub fn portal<'a>(user_id: &str, subscribed: Option<(&'a str, Option<&str>)>, ma
 }
 
 /// Who is written to about money: the user whom the *customer* belongs to, else the customer's own address. Never the user
-/// of the subscription: a reference may have named that one. What is no address never stands before one that is.
+/// of the subscription: a reference may have named that one. A text that is not an address is passed over.
 #[must_use]
-pub fn addressee<'a>(users_address: Option<&'a str>, customers_address: Option<&'a str>) -> Option<&'a str> {
+pub(crate) fn addressee<'a>(users_address: Option<&'a str>, customers_address: Option<&'a str>) -> Option<&'a str> {
     let is_one = |text: &&str| is_address(text);
     users_address.map(str::trim).filter(is_one).or(customers_address.map(str::trim).filter(is_one))
 }
 
-/// Whether a mail can go there, as far as its looks tell.
+/// Whether it looks like a mail address.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);

@@ -1,4 +1,4 @@
-//! When a failed piece of work is due again, and when it is given up. Must never read the clock or
+//! When a failed piece of work is due again, and when to give up. Must never read the clock or
 //! draw a random number: time and jitter are arguments. Called by the worker, the retry thread,
 //! the outbox and the Stripe client.
 

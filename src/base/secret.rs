@@ -16,9 +16,9 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
-    /// The secret itself. Every call is a place to look at when a leak is hunted.
+    /// The secret itself. Whoever hunts a leak looks at every call of this.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A value as a message may show it. What may hold a secret is not quoted: a key of Stripe's, a URL beyond its host, anything
+/// A value as a message may show it. What may hold a secret is not quoted: a Stripe key, a URL beyond its host, anything
 /// with a password's `@` and `:`, or a long run of letters and figures such as tokens are made of.
 pub(crate) fn shown(text: &str) -> String {
     const HIDDEN: &str = "the value (not shown: it may hold a secret)";
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plainly_none_is_shown() {
+    fn what_is_plainly_not_a_secret_is_shown() {
         for text in
             ["banana", "127.0.0.1", "price_1PQRSTUVWXYZabcdefghij0", "2026 09", "billing@example", "http://stripe.test"]
         {

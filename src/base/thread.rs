@@ -1,5 +1,5 @@
 //! Threads: the only place that starts them. Each has a name, is joined, and reports its end, so that the process can
-//! end when one of them ends unasked. Called by `daemon`, `store` and `http`.
+//! stop when one of them ends unexpectedly. Called by `app::daemon`, `store::engine`, `http` and whatever needs a thread.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,16 +15,16 @@ const REPORTS: usize = 64;
 /// Stack of a thread that serves one connection; it calls nothing deep.
 const PASSING_STACK_BYTES: usize = 256 * 1024;
 
-/// Says that a thread ended.
+/// The end of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadEnd {
     /// Its name.
     pub name: String,
-    /// The words of its panic, if it panicked.
+    /// The message of its panic, if it panicked.
     pub panic: Option<String>,
 }
 
-/// Starts threads and hears of their end.
+/// Starts threads and collects the reports of their end.
 #[derive(Clone)]
 pub struct Threads {
     report: Sender<ThreadEnd>,
@@ -48,7 +48,7 @@ impl Threads {
     /// Starts a named thread.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system cannot start a thread.
     pub fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Handle> {
         let report = self.report.clone();
         let reported = name.to_owned();
@@ -63,11 +63,11 @@ impl Threads {
         Ok(Handle { name: name.to_owned(), thread })
     }
 
-    /// Starts a thread whose end is nothing out of the ordinary, with a small stack: one per connection.
+    /// Starts a thread that ends on its own as a matter of course, with a small stack: one per connection.
     ///
     /// # Errors
-    /// When the system has no thread to give.
-    pub fn spawn_passing(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    /// When the system cannot start a thread.
+    pub(crate) fn spawn_passing(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         let named = name.to_owned();
         std::thread::Builder::new().name(named.clone()).stack_size(PASSING_STACK_BYTES).spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
@@ -79,16 +79,16 @@ impl Threads {
 
     /// Where the end of every thread is reported.
     #[must_use]
-    pub fn reports(&self) -> &Receiver<ThreadEnd> {
+    pub(crate) fn reports(&self) -> &Receiver<ThreadEnd> {
         &self.reports
     }
 }
 
-/// Starts a thread that nobody joins, for one thing that may take long and that a stop need not wait for. What it finds
-/// goes back over a channel.
+/// Starts a thread that nobody joins, for one piece of work that may take long and that a stop need not wait for. Its
+/// result goes back over a channel.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// When the system cannot start a thread.
 pub fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let named = name.to_owned();
     std::thread::Builder::new().name(named.clone()).spawn(move || {
@@ -100,11 +100,11 @@ pub fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resul
 }
 
 /// Does `work` on `count` threads at once, each handed its number, and returns when all are done. A panic is an `Err`
-/// with its words.
+/// with its message.
 ///
 /// # Errors
-/// When the system has no thread to give; those that were started are waited for all the same.
-pub fn side_by_side<T: Send>(
+/// When the system cannot start a thread; those already started are still waited for.
+pub(crate) fn side_by_side<T: Send>(
     name: &str,
     count: usize,
     work: impl Fn(usize) -> T + Sync,
@@ -139,9 +139,9 @@ impl Handle {
     }
 }
 
-/// The words of a caught panic.
+/// The message of a caught panic.
 #[must_use]
-pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -172,24 +172,24 @@ impl Stop {
 
     /// Whether it is time to stop.
     #[must_use]
-    pub fn is_given(&self) -> bool {
+    pub(crate) fn is_given(&self) -> bool {
         matches!(self.0.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
     }
 }
 
-/// Counts the turns of a thread's loop, so that another can see whether it still turns.
+/// Counts the rounds of a thread's loop, so that another thread can see whether it still runs.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<AtomicU64>);
 
 impl Pulse {
-    /// One more turn.
-    pub fn beat(&self) {
+    /// One more round.
+    pub(crate) fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Turns so far.
+    /// Rounds so far.
     #[must_use]
-    pub fn beats(&self) -> u64 {
+    pub(crate) fn beats(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -1,5 +1,5 @@
-//! What can be done about work that failed, in one vocabulary: for events, fetches, mails and calls to Stripe. A type of
-//! error says it by a method `verdict`; what counts attempts and when the next one is due is `retry`'s. Knows nothing.
+//! What can be done about work that failed, in one vocabulary: for events, fetches, mails and calls to Stripe. An error type
+//! says it with a method `verdict`; attempts and due times are counted by `retry`. Pure data. Used by whatever tries again.
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,9 +73,6 @@ const ADD: &str = "INSERT INTO audit_log
     ON CONFLICT (stripe_event_id, action) DO NOTHING";
 
 /// Writes a row.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn add(tx: &Tx, entry: &NewEntry) -> Result<(), StoreError> {
     let params = named_params! {
         ":at_ms": entry.at_ms, ":actor": entry.actor, ":action": entry.action, ":user_id": entry.user_id,
@@ -86,10 +83,7 @@ pub fn add(tx: &Tx, entry: &NewEntry) -> Result<(), StoreError> {
 }
 
 /// The user of a customer became known, or another one. What is about a subscription follows that one.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn link_customer(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn link_customer(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
     // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
     const ANY: &str = "SELECT 1 FROM audit_log
         WHERE stripe_customer_id = ?1 AND stripe_subscription_id IS NULL LIMIT 1";
@@ -102,10 +96,7 @@ pub fn link_customer(tx: &Tx, customer_id: &str, user_id: Option<&str>) -> Resul
 }
 
 /// The user of a subscription became known, or another one.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) -> Result<(), StoreError> {
     const ANY: &str = "SELECT 1 FROM audit_log WHERE stripe_subscription_id = ?1 LIMIT 1";
     const LINK: &str = "UPDATE audit_log SET user_id = ?2 WHERE stripe_subscription_id = ?1 AND user_id IS NOT ?2";
     if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
@@ -115,10 +106,7 @@ pub fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<&str>) 
 }
 
 /// What concerns a user, newest first, before the row `before`.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_of_user(
+pub(crate) fn list_of_user(
     reader: &StoreReader,
     user_id: &str,
     before: Option<i64>,

@@ -13,7 +13,7 @@ pub struct CatchUpWalk {
     pub began_s: i64,
 }
 
-/// Where catching up stands.
+/// How far catching up is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatchUpState {
     /// Every event of an earlier second is in the log; `None`: nothing is known.
@@ -24,10 +24,7 @@ pub struct CatchUpState {
     pub walk: Option<(CatchUpWalk, String)>,
 }
 
-/// Where catching up stands.
-///
-/// # Errors
-/// When the database cannot be read.
+/// How far catching up is.
 pub fn get(reader: &StoreReader) -> Result<CatchUpState, StoreError> {
     const SQL: &str = "SELECT cursor_s, gap_from_s, walk_from_s, walk_began_s, walk_after FROM catch_up";
     type Found = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<String>);
@@ -42,9 +39,6 @@ const ADVANCE: &str = "UPDATE catch_up SET walk_after = ?3 WHERE walk_from_s = ?
 
 /// A page that is not the last of its walk is in the log; it ended with the event `after`. `false`: the walk is not, or no
 /// longer, the one in hand.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn advance(tx: &Tx, walk: CatchUpWalk, is_first: bool, after: &str) -> Result<bool, StoreError> {
     let sql = if is_first { BEGIN } else { ADVANCE };
     Ok(tx.execute(sql, (walk.from_s, walk.began_s, after))? == 1)
@@ -54,19 +48,13 @@ const FINISH: &str = "UPDATE catch_up SET walk_from_s = NULL, walk_began_s = NUL
     WHERE walk_from_s = ?1 AND walk_began_s = ?2";
 
 /// The walk's last page is in the log: the cursor moves. It never moves back.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn finish(tx: &Tx, walk: CatchUpWalk, cursor_s: i64) -> Result<(), StoreError> {
     tx.execute(FINISH, (walk.from_s, walk.began_s))?;
     move_cursor(tx, cursor_s)
 }
 
-/// A walk whose place is no longer in Stripe's list is given up.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn give_up(tx: &Tx, walk: CatchUpWalk) -> Result<(), StoreError> {
+/// A walk whose position is no longer in Stripe's list is given up.
+pub(crate) fn give_up(tx: &Tx, walk: CatchUpWalk) -> Result<(), StoreError> {
     tx.execute(FINISH, (walk.from_s, walk.began_s)).map(|_| ())
 }
 
@@ -76,10 +64,7 @@ fn move_cursor(tx: &Tx, cursor_s: i64) -> Result<(), StoreError> {
 }
 
 /// A cursor and a walk that lie after `latest_s` rest on a clock that was wrong: nothing is known.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn forget_after(tx: &Tx, latest_s: i64) -> Result<(), StoreError> {
+pub(crate) fn forget_after(tx: &Tx, latest_s: i64) -> Result<(), StoreError> {
     const CURSOR: &str = "UPDATE catch_up SET cursor_s = NULL WHERE cursor_s > ?1";
     const WALK: &str = "UPDATE catch_up SET walk_from_s = NULL, walk_began_s = NULL, walk_after = NULL
         WHERE max(walk_from_s, walk_began_s) > ?1";
@@ -89,17 +74,11 @@ pub fn forget_after(tx: &Tx, latest_s: i64) -> Result<(), StoreError> {
 
 /// Remembers that events are lost for good from the cursor on, until a whole sync has closed the gap. `false`: it was
 /// remembered already.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn note_gap(tx: &Tx, from_s: i64) -> Result<bool, StoreError> {
+pub(crate) fn note_gap(tx: &Tx, from_s: i64) -> Result<bool, StoreError> {
     Ok(tx.execute("UPDATE catch_up SET gap_from_s = ?1 WHERE gap_from_s IS NULL", [from_s])? == 1)
 }
 
 /// Every object was read: what the lost events said is known.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn close_gap(tx: &Tx) -> Result<(), StoreError> {
+pub(crate) fn close_gap(tx: &Tx) -> Result<(), StoreError> {
     tx.execute("UPDATE catch_up SET gap_from_s = NULL", []).map(|_| ())
 }

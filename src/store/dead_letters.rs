@@ -27,9 +27,6 @@ const PUT: &str = "INSERT INTO webhook_dead_letter_queue
         created_at_ms = excluded.created_at_ms";
 
 /// Keeps an event as a dead letter.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn put(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
     let params = (
         &letter.event_id,
@@ -43,26 +40,17 @@ pub fn put(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
 }
 
 /// Takes an event out; `false` when it was not there.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
     Ok(tx.execute("DELETE FROM webhook_dead_letter_queue WHERE stripe_event_id = ?1", [event_id])? == 1)
 }
 
 /// One dead letter.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find(reader: &StoreReader, event_id: &str) -> Result<Option<DeadLetter>, StoreError> {
     const SQL: &str = select!(DeadLetter, "FROM webhook_dead_letter_queue WHERE stripe_event_id = ?1");
     reader.find(SQL, [event_id], DeadLetter::read)
 }
 
 /// Dead letters, newest first, given up before the event `after`, of one type or of all.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list(
     reader: &StoreReader,
     event_type: Option<&str>,

@@ -1,6 +1,6 @@
-//! The database itself: one writer thread with group commit, read-only connections beside it, and leave to read
-//! ([`StoreReader`]) and to write ([`Tx`]). Only here are connections. It must never know what a table means. Called by the files of
-//! tables, in `store` and in `objects`.
+//! The database itself: one writer thread with group commit, read-only connections beside it, and the permission
+//! to read ([`StoreReader`]) and to write ([`Tx`]). Connections exist only here. It must never know what a table means. Called by
+//! the files of tables, in `store` and in `objects`.
 
 pub(crate) mod checkpoint;
 pub(crate) mod connection;
@@ -77,11 +77,11 @@ impl Store {
     }
 
     /// Runs `work` on the writer thread and returns after its commit is on disk. Once the file was found damaged,
-    /// nothing is written any more: what Stripe is not told we have, it sends again to the backup put in its place.
+    /// nothing is written any more: what we do not acknowledge, Stripe sends again to the backup that replaces the file.
     ///
     /// # Errors
     /// Its own error, [`StoreError::Panicked`], or the commit's; in each case nothing of it was kept, or only in a file
-    /// that is no longer in its place.
+    /// that was replaced.
     pub fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// Runs `work`, which changes something by one statement at most, and hands what became of it to `done`, after the
-    /// commit, on a thread of the store's own. SQLite undoes a statement that fails by itself, so there is no savepoint,
+    /// commit, on a thread of the store. SQLite undoes a statement that fails by itself, so there is no savepoint,
     /// which would copy every page it touches.
     pub(crate) fn write_one_then<T, F, D>(&self, work: F, done: D)
     where
@@ -117,9 +117,9 @@ impl Store {
         let damage = Arc::clone(&self.damage);
         let job = writer::job_then(work, move |outcome| done(damage.noting(outcome)));
         if let Err(refused) = self.jobs.send(job)
-            && let AfterWrite::Reply(tell) = refused.into_inner()(Err(StoreError::Stopped))
+            && let AfterWrite::Reply(reply) = refused.into_inner()(Err(StoreError::Stopped))
         {
-            tell(Ok(()));
+            reply(Ok(()));
         }
     }
 
@@ -134,8 +134,8 @@ impl Store {
         Ok(BegunWrite { store: self, answered })
     }
 
-    /// Whether the writer thread answers within `within`, be it with an error: a full disk is no dead thread, and no
-    /// restart helps it. Changes nothing, and writes nothing to the disk.
+    /// Whether the writer thread answers within `within`, be it with an error: a full disk does not mean a dead thread, and a
+    /// restart would not help. Changes nothing, and writes nothing to the disk.
     #[must_use]
     pub(crate) fn writer_answers(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
@@ -153,8 +153,8 @@ impl Store {
             .1
             .recv_timeout(READER_WAIT)
             .map_err(|_| StoreError::Unavailable("all read connections are busy".to_owned()))?;
-        let lease = BorrowedReader { connection: Some(connection), home: &self.idle.0 };
-        let Some(connection) = lease.connection.as_ref() else { return Err(StoreError::Stopped) };
+        let borrowed = BorrowedReader { connection: Some(connection), home: &self.idle.0 };
+        let Some(connection) = borrowed.connection.as_ref() else { return Err(StoreError::Stopped) };
         let outcome = connection
             .unchecked_transaction()
             .map_err(StoreError::from)
@@ -195,13 +195,13 @@ impl Drop for BorrowedReader<'_> {
     }
 }
 
-/// Leave to read.
+/// The permission to read.
 pub struct StoreReader<'c> {
     connection: &'c Connection,
     statements: &'c dyn Prepare,
 }
 
-/// Leave to write, inside the writer thread's transaction. Reads too.
+/// The permission to write, inside the writer thread's transaction. Reads too.
 pub struct Tx<'c> {
     reader: StoreReader<'c>,
 }
@@ -223,16 +223,16 @@ impl<'c> Tx<'c> {
         self.once(sql, |statement| statement.execute(params))
     }
 
-    /// As `execute`, for statements with many parameters: they are bound by place, which SQLite finds faster than names,
+    /// As `execute`, for statements with many parameters: they are bound by position, which SQLite finds faster than names,
     /// so they must be given in the order in which the statement first names them.
     pub(crate) fn execute_named(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<usize, StoreError> {
         self.once(sql, |statement| {
             if statement.parameter_count() != params.len() {
                 return Err(rusqlite::Error::InvalidParameterCount(params.len(), statement.parameter_count()));
             }
-            for (place, (name, value)) in (1..).zip(params) {
-                debug_assert_eq!(statement.parameter_name(place), Some(*name), "parameters out of order: {sql}");
-                statement.raw_bind_parameter(place, value)?;
+            for (position, (name, value)) in (1..).zip(params) {
+                debug_assert_eq!(statement.parameter_name(position), Some(*name), "parameters out of order: {sql}");
+                statement.raw_bind_parameter(position, value)?;
             }
             statement.raw_execute()
         })

@@ -10,14 +10,14 @@ use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row;
 use crate::stripe::event::EventEnvelope;
 
-pub use claim::{
+pub(crate) use claim::{
     ClaimRange, PendingEvent, any_pending, claim_next, claim_suspect, clear_claim, find_claim, list_pending,
 };
-pub use list::{
-    EventEntry, EventFilter, FailedAttempt, Health, SiblingEvent, SiblingKey, find, find_log_id, find_newest,
-    find_newest_version, find_of_mode, find_payload, health, is_awaited, list, list_attempts, list_siblings,
-    newest_log_id,
+pub(crate) use list::{
+    EventEntry, EventFilter, FailedAttempt, Health, SiblingEvent, SiblingKey, find_log_id, find_newest,
+    find_newest_version, find_of_mode, find_payload, is_awaited, list_attempts, list_siblings, newest_log_id,
 };
+pub use list::{find, health, list};
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +96,6 @@ const INSERT: &str = "INSERT INTO stripe_webhooks_log
     ON CONFLICT (event_id) DO NOTHING";
 
 /// Appends an event, once per id.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn accept(
     tx: &Tx,
     event: &EventEnvelope,
@@ -130,10 +127,7 @@ fn compare(tx: &Tx, event: &EventEnvelope) -> Result<AcceptOutcome, StoreError> 
 }
 
 /// Whether an event still waits for the worker.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn is_pending(reader: &StoreReader, log_id: i64) -> Result<bool, StoreError> {
+pub(crate) fn is_pending(reader: &StoreReader, log_id: i64) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE id = ?1 AND status = 'pending'";
     Ok(reader.find(SQL, [log_id], |_| Ok(()))?.is_some())
 }
@@ -143,7 +137,7 @@ pub fn is_pending(reader: &StoreReader, log_id: i64) -> Result<bool, StoreError>
 pub enum EventCompletion {
     /// Its facts are in the typed tables.
     Processed,
-    /// Only the mirror has it; no typed table speaks of it.
+    /// Only the mirror has it; no typed table has it.
     Mirrored,
     /// Nothing was taken from it, and why.
     Ignored(String),
@@ -164,9 +158,6 @@ const COMPLETE: &str = "UPDATE stripe_webhooks_log
     WHERE id = ?1 AND status = 'pending' AND status <> 'processed'";
 
 /// Marks a pending event as done. `false`: it was no longer pending, and its changes must be undone.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn complete(
     tx: &Tx,
     log_id: i64,
@@ -184,9 +175,6 @@ const FETCHED: &str =
     WHERE event_id = ?1 AND status = 'ignored' AND status <> 'processed' AND processed = 0";
 
 /// What a thin event names has been fetched, and how the event ended up by that. `false`: it no longer waits for that.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn fetched(tx: &Tx, event_id: &str, completion: &EventCompletion, now_ms: i64) -> Result<bool, StoreError> {
     let (status, processed, reason) = completion.columns();
     Ok(tx.execute(FETCHED, (event_id, status.as_str(), processed, reason, now_ms))? == 1)
@@ -210,9 +198,6 @@ pub struct AttemptFailure<'a> {
 }
 
 /// Moves a pending event to `status` after a failed attempt, and keeps the attempt's error.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn fail(tx: &Tx, failure: &AttemptFailure, status: EventStatus) -> Result<bool, StoreError> {
     let changed = tx.execute(FAIL, (failure.event_id, status.as_str(), failure.error, failure.attempt))?;
     if changed == 1 {
@@ -224,9 +209,6 @@ pub fn fail(tx: &Tx, failure: &AttemptFailure, status: EventStatus) -> Result<bo
 const RELEASE: &str = "UPDATE stripe_webhooks_log SET status = 'pending' WHERE event_id = ?1 AND status = 'retrying' AND status <> 'processed'";
 
 /// A retry is due: the event waits for the worker again.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn release(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
     Ok(tx.execute(RELEASE, [event_id])? == 1)
 }
@@ -235,9 +217,6 @@ const REPLAY: &str = "UPDATE stripe_webhooks_log SET status = 'pending', process
     processing_attempts = 0, processed_at_ms = NULL WHERE event_id = ?1";
 
 /// Any event, whatever its state, waits for the worker again, with its attempts forgotten.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn replay(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
     Ok(tx.execute(REPLAY, [event_id])? == 1)
 }
@@ -246,9 +225,6 @@ const REPLAY_ALL: &str = "UPDATE stripe_webhooks_log SET status = 'pending', pro
     processing_attempts = 0, processed_at_ms = NULL WHERE status <> 'pending' AND (?1 IS NULL OR event_type = ?1)";
 
 /// All events, or those of a type, wait for the worker again. How many.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn replay_all(tx: &Tx, event_type: Option<&str>) -> Result<usize, StoreError> {
     for queue in ["webhook_retry_queue", "webhook_dead_letter_queue"] {
         tx.execute(&format!("DELETE FROM {queue} WHERE ?1 IS NULL OR event_type = ?1"), [event_type])?;
@@ -259,9 +235,6 @@ pub fn replay_all(tx: &Tx, event_type: Option<&str>) -> Result<usize, StoreError
 const DISCARD: &str = "UPDATE stripe_webhooks_log SET status = 'ignored' WHERE event_id = ?1 AND status = 'dead' AND status <> 'processed'";
 
 /// A dead event is kept as ignored.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn discard(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
     Ok(tx.execute(DISCARD, [event_id])? == 1)
 }

@@ -1,5 +1,5 @@
 //! One mode and one account per database: what was of test mode goes when the database turns live, and events that were kept
-//! as another account's become our own when it is known which account is ours. Called by `projection::mode`.
+//! as another account's become our own when it is known which account is ours. Called by `objects::mode`.
 
 use super::{StoreError, StoreReader, Tx};
 use crate::store::engine::row;
@@ -22,20 +22,14 @@ const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', process
 const QUEUES: [&str; 2] = ["webhook_retry_queue", "webhook_dead_letter_queue"];
 
 /// Whether anything is there that [`forget_test`] would take away.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn has_test(reader: &StoreReader) -> Result<bool, StoreError> {
+pub(crate) fn has_test(reader: &StoreReader) -> Result<bool, StoreError> {
     const READ: &str = "SELECT 1 FROM mirror WHERE livemode = 0 AND account = '' LIMIT 1";
     Ok(reader.find(TEST_EVENTS, [], |_| Ok(()))?.is_some() || reader.find(READ, [], |_| Ok(()))?.is_some())
 }
 
 /// Takes away all rows of test mode; its events stay in the log as ignored, for that `reason`. Returns the users whose
 /// answers may have rested on them. `tables`: those whose rows each rest on one event, children before what they refer to.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<String>, StoreError> {
     let users = tx.list(USERS, [], row::only)?;
     for sql in [NOTICES, CASES, HISTORY] {
         tx.execute(sql, [])?;
@@ -64,18 +58,12 @@ fn forget_readings(tx: &Tx, which: &str) -> Result<(), StoreError> {
 }
 
 /// An event of our own account that named it.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn make_own(tx: &Tx, event_id: &str) -> Result<(), StoreError> {
+pub(crate) fn make_own(tx: &Tx, event_id: &str) -> Result<(), StoreError> {
     tx.execute("UPDATE stripe_webhooks_log SET account = NULL WHERE event_id = ?1", [event_id]).map(|_| ())
 }
 
 /// Events that were kept as those of `account`, before it was known to be ours, wait for the worker again. How many.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn make_all_own(tx: &Tx, account: &str) -> Result<usize, StoreError> {
+pub(crate) fn make_all_own(tx: &Tx, account: &str) -> Result<usize, StoreError> {
     const EVENTS: &str = "UPDATE stripe_webhooks_log SET account = NULL, status = 'pending', processed = 0,
         processing_error = NULL, processing_attempts = 0, processed_at_ms = NULL WHERE account = ?1";
     const IDS: &str = "SELECT event_id FROM stripe_webhooks_log WHERE account = ?1";

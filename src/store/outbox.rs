@@ -54,10 +54,7 @@ pub struct NewEffect<'a> {
 const PUT: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target, payload, next_attempt_at_ms, created_at_ms)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (dedupe_key) DO NOTHING";
 
-/// Writes an effect down, once per key. `false`: it was written down before, wherever it stands.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Writes an effect down, once per key. `false`: it was written before, whatever its state.
 pub fn put(tx: &Tx, new: &NewEffect) -> Result<bool, StoreError> {
     let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, new.due_ms, new.now_ms);
     Ok(tx.execute(PUT, params)? == 1)
@@ -68,18 +65,12 @@ const PUT_SKIPPED: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target
     VALUES (?1, ?2, ?3, ?4, ?5, 'skipped', ?6, ?7, ?7, ?7) ON CONFLICT (dedupe_key) DO NOTHING";
 
 /// Writes down, once per key, that an effect is not to be performed, and why. `false`: it was written down before.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn put_skipped(tx: &Tx, new: &NewEffect, reason: &str) -> Result<bool, StoreError> {
+pub(crate) fn put_skipped(tx: &Tx, new: &NewEffect, reason: &str) -> Result<bool, StoreError> {
     let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, reason, new.now_ms);
     Ok(tx.execute(PUT_SKIPPED, params)? == 1)
 }
 
 /// The row number of an effect.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find_id(reader: &StoreReader, dedupe_key: &str) -> Result<Option<i64>, StoreError> {
     reader.find("SELECT id FROM outbox WHERE dedupe_key = ?1", [dedupe_key], row::only)
 }
@@ -88,10 +79,7 @@ const REOPEN: &str =
     "UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at_ms = ?2, claimed_at_ms = NULL,
     last_error = NULL, finished_at_ms = NULL WHERE dedupe_key = ?1";
 
-/// Lets an effect be performed again from the beginning, wherever it stands. `false`: there is none.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Lets an effect be performed again from the beginning, whatever its state. `false`: there is no such effect.
 pub fn reopen(tx: &Tx, dedupe_key: &str, now_ms: i64) -> Result<bool, StoreError> {
     Ok(tx.execute(REOPEN, (dedupe_key, now_ms))? == 1)
 }
@@ -124,9 +112,6 @@ const CLAIM: &str = constcat::concat!(
 
 /// Takes the effect of this kind without a target that has been due longest, its attempt counted. It belongs to this process until it is
 /// finished, retried, or the process dies.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn claim(tx: &Tx, kind: OutboxKind, now_ms: i64) -> Result<Option<OutboxEffect>, StoreError> {
     tx.find(CLAIM, (kind.as_str(), now_ms), OutboxEffect::read)
 }
@@ -146,9 +131,6 @@ pub enum OutboxEnd<'a> {
 const MINE: &str = "id = ?1 AND status = 'claimed' AND attempts = ?2 AND claimed_at_ms = ?3";
 
 /// Ends a claimed effect. `false`: it is no longer this claim's, and what was done about it must be undone.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn finish(tx: &Tx, effect: &OutboxEffect, end: OutboxEnd, now_ms: i64) -> Result<bool, StoreError> {
     let (status, note) = match end {
         OutboxEnd::Done(note) => ("done", note),
@@ -160,9 +142,6 @@ pub fn finish(tx: &Tx, effect: &OutboxEffect, end: OutboxEnd, now_ms: i64) -> Re
 }
 
 /// Puts a claimed effect back after a failed attempt. `false`: it is no longer this claim's.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn retry(tx: &Tx, effect: &OutboxEffect, error: &str, due_ms: i64) -> Result<bool, StoreError> {
     let sql = format!(
         "UPDATE outbox SET status = 'pending', claimed_at_ms = NULL, last_error = ?4, next_attempt_at_ms = ?5 WHERE {MINE}"
@@ -172,9 +151,6 @@ pub fn retry(tx: &Tx, effect: &OutboxEffect, error: &str, due_ms: i64) -> Result
 
 /// Puts back what a process that died had claimed; its attempt stays counted. To be called before the first claim of a
 /// kind, by the one process that has the database.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn rescue(tx: &Tx, kind: OutboxKind) -> Result<usize, StoreError> {
     const SQL: &str =
         "UPDATE outbox SET status = 'pending', claimed_at_ms = NULL WHERE kind = ?1 AND status = 'claimed'";
@@ -182,9 +158,6 @@ pub fn rescue(tx: &Tx, kind: OutboxKind) -> Result<usize, StoreError> {
 }
 
 /// When the next effect of this kind is due, unix milliseconds.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn next_due_ms(reader: &StoreReader, kind: OutboxKind) -> Result<Option<i64>, StoreError> {
     const SQL: &str =
         "SELECT min(next_attempt_at_ms) FROM outbox WHERE status = 'pending' AND kind = ?1 AND target IS NULL";
@@ -196,9 +169,6 @@ const BRING_FORWARD: &str =
 
 /// Lets nothing of this kind be due later than `latest_ms`: what is, was dated by a clock that was set back since. How
 /// many were.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn bring_forward(tx: &Tx, kind: OutboxKind, latest_ms: i64) -> Result<usize, StoreError> {
     tx.execute(BRING_FORWARD, (kind.as_str(), latest_ms))
 }

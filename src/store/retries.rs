@@ -30,9 +30,6 @@ const PUT: &str = "INSERT INTO webhook_retry_queue
         next_retry_at_ms = excluded.next_retry_at_ms, last_error = excluded.last_error";
 
 /// Queues an event; its first failure is taken from its attempts where there are any.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn put(tx: &Tx, retry: &Retry) -> Result<(), StoreError> {
     let params = (
         &retry.event_id,
@@ -47,28 +44,24 @@ pub fn put(tx: &Tx, retry: &Retry) -> Result<(), StoreError> {
 }
 
 /// Takes an event out of the queue.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn remove(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
     Ok(tx.execute("DELETE FROM webhook_retry_queue WHERE stripe_event_id = ?1", [event_id])? == 1)
 }
 
 /// Events due at `now_ms`, earliest first.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_due(reader: &StoreReader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, StoreError> {
+pub(crate) fn list_due(reader: &StoreReader, now_ms: i64, limit: u32) -> Result<Vec<Retry>, StoreError> {
     const SQL: &str =
         select!(Retry, "FROM webhook_retry_queue WHERE next_retry_at_ms <= ?1 ORDER BY next_retry_at_ms, id LIMIT ?2");
     reader.list(SQL, (now_ms, limit), Retry::read)
 }
 
 /// Events due after `due_ms`, in the order of their ids, from the one after `after` on.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_due_after(reader: &StoreReader, due_ms: i64, after: &str, limit: u32) -> Result<Vec<Retry>, StoreError> {
+pub(crate) fn list_due_after(
+    reader: &StoreReader,
+    due_ms: i64,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Retry>, StoreError> {
     const SQL: &str = select!(
         Retry,
         "FROM webhook_retry_queue WHERE next_retry_at_ms > ?1 AND stripe_event_id > ?2
@@ -78,17 +71,11 @@ pub fn list_due_after(reader: &StoreReader, due_ms: i64, after: &str, limit: u32
 }
 
 /// The earliest due time in the queue.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn next_due_ms(reader: &StoreReader) -> Result<Option<i64>, StoreError> {
     reader.get("SELECT min(next_retry_at_ms) FROM webhook_retry_queue", [], row::only)
 }
 
 /// The queue, earliest due first, after the event `after`.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list(reader: &StoreReader, after: Option<&str>, limit: u32) -> Result<Vec<Retry>, StoreError> {
     const SQL: &str = select!(
         Retry,

@@ -38,37 +38,25 @@ columns! {
 }
 
 /// Whether a run of every type has come to its end.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn is_any_complete(reader: &StoreReader) -> Result<bool, StoreError> {
+pub(crate) fn is_any_complete(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM sync_runs WHERE status = 'complete' AND scope = 'all' LIMIT 1";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
 
 /// The unfinished run of this scope.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_running(reader: &StoreReader, scope: &str) -> Result<Option<SyncRun>, StoreError> {
+pub(crate) fn find_running(reader: &StoreReader, scope: &str) -> Result<Option<SyncRun>, StoreError> {
     const SQL: &str = select!(SyncRun, "FROM sync_runs WHERE scope = ?1 AND status = 'running'");
     reader.find(SQL, [scope], SyncRun::read)
 }
 
 /// Gives an unfinished run up.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn abandon(tx: &Tx, run_id: i64, now_ms: i64) -> Result<(), StoreError> {
+pub(crate) fn abandon(tx: &Tx, run_id: i64, now_ms: i64) -> Result<(), StoreError> {
     const SQL: &str =
         "UPDATE sync_runs SET status = 'abandoned', finished_at_ms = ?2 WHERE id = ?1 AND status = 'running'";
     tx.execute(SQL, (run_id, now_ms)).map(|_| ())
 }
 
 /// Begins a run of these types.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<SyncRun, StoreError> {
     const RUN: &str = "INSERT INTO sync_runs (scope, status, began_at_ms) VALUES (?1, 'running', ?2)";
     const TYPE: &str = "INSERT INTO sync_progress (run_id, type) VALUES (?1, ?2)";
@@ -81,10 +69,7 @@ pub fn begin(tx: &Tx, scope: &str, kinds: &[&str], now_ms: i64) -> Result<SyncRu
 }
 
 /// How far each type of a run has come.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_progress(reader: &StoreReader, run_id: i64) -> Result<Vec<SyncProgress>, StoreError> {
+pub(crate) fn list_progress(reader: &StoreReader, run_id: i64) -> Result<Vec<SyncProgress>, StoreError> {
     const SQL: &str = select!(SyncProgress, "FROM sync_progress WHERE run_id = ?1 ORDER BY rowid");
     reader.list(SQL, [run_id], SyncProgress::read)
 }
@@ -96,9 +81,6 @@ const ADVANCE: &str = "UPDATE sync_progress SET after_id = :after_id, after_row 
 
 /// A page is in the tables. `began_s` counts only with the first one. `false`: the run was given up, or
 /// another process was faster.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn advance(tx: &Tx, run_id: i64, now: &SyncProgress, times: (i64, i64)) -> Result<bool, StoreError> {
     let (began_s, now_ms) = times;
     let changed = tx.execute_named(
@@ -113,10 +95,7 @@ pub fn advance(tx: &Tx, run_id: i64, now: &SyncProgress, times: (i64, i64)) -> R
 }
 
 /// A type is left out of its run: no more of it is asked for.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn pass_over(tx: &Tx, run_id: i64, kind: &str, now_ms: i64) -> Result<(), StoreError> {
+pub(crate) fn pass_over(tx: &Tx, run_id: i64, kind: &str, now_ms: i64) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE sync_progress SET finished_at_ms = ?3
         WHERE run_id = ?1 AND type = ?2 AND finished_at_ms IS NULL";
     tx.execute(SQL, (run_id, kind, now_ms)).map(|_| ())
@@ -127,9 +106,6 @@ const FINISH: &str =
     AND NOT EXISTS (SELECT 1 FROM sync_progress WHERE run_id = ?1 AND finished_at_ms IS NULL)";
 
 /// Marks a run as complete if every type of it is. When its first page was asked for; `None`: it is not complete.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn finish(tx: &Tx, run_id: i64, now_ms: i64) -> Result<Option<i64>, StoreError> {
     if tx.execute(FINISH, (run_id, now_ms))? == 0 {
         return Ok(None);

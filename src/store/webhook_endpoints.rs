@@ -21,19 +21,13 @@ columns! {
 }
 
 /// One endpoint; `None`: it was never configured.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find(reader: &StoreReader, url: &str) -> Result<Option<EndpointState>, StoreError> {
     const SQL: &str = select!(EndpointState, "FROM webhook_endpoints WHERE url = ?1");
     reader.find(SQL, [url], EndpointState::read)
 }
 
 /// Endpoints that get nothing, and why.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_disabled(reader: &StoreReader) -> Result<Vec<(String, Option<String>)>, StoreError> {
+pub(crate) fn list_disabled(reader: &StoreReader) -> Result<Vec<(String, Option<String>)>, StoreError> {
     const SQL: &str =
         "SELECT url, disabled_reason FROM webhook_endpoints WHERE disabled_at_ms IS NOT NULL ORDER BY url";
     reader.list(SQL, [], row::tuple)
@@ -45,9 +39,6 @@ const CONFIGURE: &str = "INSERT INTO webhook_endpoints (url, fingerprint) VALUES
         WHERE fingerprint <> excluded.fingerprint";
 
 /// Notes that it is configured so. Where it was configured otherwise, it is enabled and begins anew.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn configure(tx: &Tx, url: &str, fingerprint: &str) -> Result<(), StoreError> {
     tx.execute(CONFIGURE, (url, fingerprint)).map(|_| ())
 }
@@ -56,9 +47,6 @@ const SUCCEED: &str = "UPDATE webhook_endpoints SET first_failure_ms = NULL, fai
     last_success_ms = ?2 WHERE url = ?1";
 
 /// It took an event.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn succeed(tx: &Tx, url: &str, now_ms: i64) -> Result<(), StoreError> {
     tx.execute(SUCCEED, (url, now_ms)).map(|_| ())
 }
@@ -67,18 +55,12 @@ const URLS: &str = "SELECT url, was_away FROM webhook_endpoints ORDER BY url";
 const SET_AWAY: &str = "UPDATE webhook_endpoints SET was_away = ?2 WHERE url = ?1";
 
 /// Endpoints that are known, and whether changes of answers were not written for them.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list(reader: &StoreReader) -> Result<Vec<(String, bool)>, StoreError> {
     reader.list(URLS, [], row::tuple)
 }
 
-/// Notes that changes of answers are not written for it, or that it has been told all present ones since.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
+/// Notes that changes of answers are not written for it, or that all present ones have been announced to it since.
+pub(crate) fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
     tx.execute(SET_AWAY, (url, was_away)).map(|_| ())
 }
 
@@ -103,9 +85,6 @@ const FAIL: &str = constcat::concat!(
 );
 
 /// It did not take an event.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn fail(tx: &Tx, url: &str, now_ms: i64) -> Result<Option<FailingEndpoint>, StoreError> {
     tx.find(FAIL, (url, now_ms, DAY_MS), FailingEndpoint::read)
 }
@@ -114,10 +93,7 @@ const DISABLE: &str = "UPDATE webhook_endpoints SET disabled_at_ms = ?2, disable
     WHERE url = ?1 AND disabled_at_ms IS NULL";
 
 /// Sends it nothing more before `probe_at_ms`. `false`: it was so already.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn disable(tx: &Tx, url: &str, reason: &str, (now_ms, probe_at_ms): (i64, i64)) -> Result<bool, StoreError> {
+pub(crate) fn disable(tx: &Tx, url: &str, reason: &str, (now_ms, probe_at_ms): (i64, i64)) -> Result<bool, StoreError> {
     Ok(tx.execute(DISABLE, (url, now_ms, reason, probe_at_ms))? == 1)
 }
 
@@ -130,10 +106,7 @@ pub fn bring_forward(tx: &Tx, url: &str, latest_ms: i64, now_ms: i64) -> Result<
 const POSTPONE: &str = "UPDATE webhook_endpoints SET probe_at_ms = ?2 WHERE url = ?1 AND disabled_at_ms IS NOT NULL";
 
 /// A disabled one is tried again then, unix milliseconds. `false`: it is not disabled.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn postpone(tx: &Tx, url: &str, probe_at_ms: i64) -> Result<bool, StoreError> {
+pub(crate) fn postpone(tx: &Tx, url: &str, probe_at_ms: i64) -> Result<bool, StoreError> {
     Ok(tx.execute(POSTPONE, (url, probe_at_ms))? == 1)
 }
 
@@ -141,9 +114,6 @@ const ENABLE: &str = "UPDATE webhook_endpoints SET first_failure_ms = NULL, fail
     disabled_at_ms = NULL, disabled_reason = NULL, probe_at_ms = NULL WHERE url = ?1 AND disabled_at_ms IS NOT NULL";
 
 /// Sends it its events again. `false`: it was not disabled.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn enable(tx: &Tx, url: &str) -> Result<bool, StoreError> {
     Ok(tx.execute(ENABLE, [url])? == 1)
 }

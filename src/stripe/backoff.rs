@@ -1,5 +1,5 @@
 //! Which attempt of a call follows which, and when to stop: pure. Must never sleep, read a clock or draw a random
-//! number. Called by `client.rs` after each failed attempt.
+//! number. Called by `client` after each failed attempt.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Backoff {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BackoffCourse {
     attempts: u32,
-    /// One of them may have been carried out, and none since has told.
+    /// One of them may have been carried out, and no later answer has shown whether it was.
     in_doubt: bool,
 }
 
@@ -69,7 +69,7 @@ impl BackoffCourse {
         goes_on.then_some(pause)
     }
 
-    /// What the caller is told after the last attempt: its error, or that the outcome is not known. A GET changes
+    /// What the caller gets after the last attempt: its error, or that the outcome is not known. A GET changes
     /// nothing and is never in doubt.
     #[must_use]
     pub(crate) fn conclude(&self, verb: Verb, last: StripeError) -> StripeError {
@@ -101,7 +101,7 @@ mod tests {
         StripeError::Transport { limit: None, reached: true, reason: "reset".to_owned() }
     }
 
-    /// Runs a course over these errors; what the caller is told, and after how many attempts.
+    /// Runs a course over these errors; what the caller gets, and after how many attempts.
     fn run(verb: Verb, errors: Vec<StripeError>) -> (StripeError, u32) {
         let mut course = BackoffCourse::default();
         let mut errors = errors.into_iter().peekable();

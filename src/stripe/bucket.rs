@@ -16,7 +16,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BucketTicket(u64);
 
-/// What a waiting caller is told.
+/// The answer to a waiting caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BucketTurn {
     /// It has a token, and its ticket is used up.
@@ -173,7 +173,7 @@ impl Bucket {
             let wait = match state.core.at(self.began.elapsed(), ticket) {
                 BucketTurn::Go => break Ok(()),
                 _ if left.is_zero() => break Err(NoTurn::TimedOut),
-                // Hopeless: better told now than after the wait, and the token is another's.
+                // Hopeless: better refused now than after the wait, and the token goes to another.
                 BucketTurn::In(wait) if wait > left => break Err(NoTurn::TimedOut),
                 BucketTurn::In(wait) => wait,
                 BucketTurn::Behind => left,

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::stripe::error::StripeError;
 
 /// A longer idempotency key is refused by Stripe (docs.stripe.com/api/idempotent_requests).
-pub const MAX_KEY_BYTES: usize = 255;
-/// A longer path is none of Stripe's: its longest has an id of 255 bytes or two in it.
+pub(crate) const MAX_KEY_BYTES: usize = 255;
+/// A longer path cannot be one of Stripe's: its longest has an id of 255 bytes or two in it.
 pub(crate) const MAX_PATH_BYTES: usize = 2048;
 /// The longest form. A query has less room: [`MAX_QUERY_BYTES`].
 pub const MAX_FORM_BYTES: usize = 1 << 20;

@@ -117,7 +117,7 @@ impl Client {
 
     /// Whether it was.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.bucket.is_closed()
     }
 
@@ -248,8 +248,9 @@ struct Base {
 }
 
 fn base(text: &str) -> Result<Base, StripeError> {
-    let wrong =
-        StripeError::Unsendable("stripe.api_base is no URL: write https://host, or http:// and a loopback host");
+    let wrong = StripeError::Unsendable(
+        "stripe.api_base is not a valid URL: write https://host, or http:// and a loopback host",
+    );
     let Ok(uri) = text.parse::<Uri>() else { return Err(wrong) };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(wrong) };
     if uri.query().is_some() || text.contains('#') || authority.as_str().contains('@') || authority.host().is_empty() {
@@ -274,7 +275,7 @@ fn proxy(url: &ProxyUrl) -> Result<ureq::Proxy, StripeError> {
     // Proxies of other kinds (SOCKS) are not built in.
     let known = url.0.starts_with("http://") || url.0.starts_with("https://");
     let proxy = ureq::Proxy::new(&url.0).ok().filter(|_| known);
-    proxy.ok_or(StripeError::Unsendable("the proxy is no URL of the form http://host:port"))
+    proxy.ok_or(StripeError::Unsendable("the proxy is not a valid URL of the form http://host:port"))
 }
 
 fn header_value(scheme: &str, word: &str, reason: &'static str) -> Result<HeaderValue, StripeError> {

@@ -43,7 +43,7 @@ impl fmt::Display for RateLimitKind {
     }
 }
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StripeError {
     /// A fault of ours: never sent.
@@ -65,7 +65,7 @@ pub enum StripeError {
         /// In words.
         reason: String,
     },
-    /// An answer that is none of Stripe's API.
+    /// An answer that Stripe's API does not give.
     #[error("Stripe's answer cannot be used{}: {reason}{}", status_words(*status), id_words(request_id.as_deref()))]
     Unreadable {
         /// The HTTP status, if there was one.
@@ -75,7 +75,7 @@ pub enum StripeError {
         /// Stripe's `Request-Id`.
         request_id: Option<String>,
     },
-    /// At least one of several attempts may have been carried out, and no later one could tell.
+    /// At least one of several attempts may have been carried out, and no later one could show it.
     #[error("the outcome is not known after {attempts} attempts; the last: {last}")]
     InDoubt {
         /// Attempts made.
@@ -107,7 +107,7 @@ impl StripeError {
         }
     }
 
-    /// Whether what was asked for may have been done, as far as this attempt tells.
+    /// Whether what was asked for may have been done, as far as this attempt shows.
     #[must_use]
     pub fn may_have_been_done(&self) -> bool {
         match self {
@@ -118,17 +118,17 @@ impl StripeError {
         }
     }
 
-    /// Whether this answer also tells that earlier attempts with the same key and bytes did nothing (or is the stored
+    /// Whether this answer also shows that earlier attempts with the same key and bytes did nothing (or is the stored
     /// answer to them). Stripe compares the key after it has checked who asks and how often, so answers from before
-    /// that point tell nothing.
+    /// that point show nothing.
     #[must_use]
-    pub fn settles_earlier_attempts(&self) -> bool {
+    pub(crate) fn settles_earlier_attempts(&self) -> bool {
         matches!(self, Self::Api(error) if self.verdict() == FailureVerdict::GiveUp && !matches!(error.status, 401 | 403 | 407 | 409 | 429))
     }
 
     /// Whether the answer was longer than an answer may be: a list may be asked for fewer objects.
     #[must_use]
-    pub fn is_too_long(&self) -> bool {
+    pub(crate) fn is_too_long(&self) -> bool {
         matches!(self, Self::Unreadable { reason, .. } if *reason == TOO_LONG)
     }
 
@@ -187,7 +187,7 @@ pub struct StripeApiError {
 }
 
 impl StripeApiError {
-    /// Reads the body of an answer that is no success. Any body will do: what is not there is `None`. `secret` is taken
+    /// Reads the body of an answer other than success. Any body will do: what is not there is `None`. `secret` is taken
     /// out wherever it is quoted.
     #[must_use]
     pub fn read(status: u16, facts: AnswerHeaders, body: &[u8], secret: &str) -> Self {
@@ -211,7 +211,7 @@ impl StripeApiError {
 
     /// Whether its body is that of Stripe's API, and not the page of a proxy or of another server.
     #[must_use]
-    pub fn is_stripes(&self) -> bool {
+    pub(crate) fn is_stripes(&self) -> bool {
         self.kind.is_some() || self.code.is_some()
     }
 
@@ -234,7 +234,7 @@ impl StripeApiError {
 
     /// Whether calls came too fast. A 429 without that reason can be an object that is locked by another call.
     #[must_use]
-    pub fn is_rate_limit(&self) -> bool {
+    pub(crate) fn is_rate_limit(&self) -> bool {
         self.status == 429 && (self.facts.rate_limited.is_some() || self.code.as_deref() != Some("lock_timeout"))
     }
 }

@@ -1,5 +1,5 @@
 //! The envelope of an event: what ingest needs to know of it, and the whole of it for projecting. Knows no object's
-//! shape beyond `id` and `object`, no database, no clock. Called by `http::webhook` and `worker`.
+//! shape beyond `id` and `object`, no database, no clock. Called by `http::webhook`, `objects` and `jobs::worker`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,14 +15,14 @@ use super::{lossy, object};
 
 mod content;
 
-pub use content::{EventContent, RelatedObject, Snapshot, Thin, content};
+pub use content::{EventContent, Snapshot, Thin, content};
 
 /// Longest event id or type that is stored. Stripe's are at most 255 characters; this leaves room.
 pub const MAX_NAME_CHARS: usize = 1024;
 /// The id of every sample event that Stripe's dashboard sends, whatever its type: each type is kept as one of its own.
 pub const SAMPLE_ID: &str = "evt_00000000000000";
 /// The one object that has no id and is kept all the same: by its customer, who has one of them.
-pub const SUMMARY: &str = "entitlements.active_entitlement_summary";
+pub(crate) const SUMMARY: &str = "entitlements.active_entitlement_summary";
 /// Newest of Stripe's API versions that is known here, without its name.
 const NEWEST_KNOWN: &str = "2026-09-30";
 /// Largest `created`: the last second of the year 9999.
@@ -160,12 +160,12 @@ pub fn id_of(object: &Value) -> Option<&str> {
 
 /// Whether an API version is newer than any that is known here, so that its shapes may be read wrongly.
 #[must_use]
-pub fn is_newer_than_known(api_version: &str) -> bool {
+pub(crate) fn is_newer_than_known(api_version: &str) -> bool {
     api_version.get(..NEWEST_KNOWN.len()).is_some_and(|date| date > NEWEST_KNOWN)
 }
 
 /// Says once that events come in an API version that is newer than any known here.
-pub fn tell_version(envelope: &EventEnvelope) {
+pub(crate) fn tell_version(envelope: &EventEnvelope) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let Some(version) = envelope.api_version.as_deref().filter(|version| is_newer_than_known(version)) else { return };
     if !TOLD.swap(true, Ordering::Relaxed) {

@@ -20,7 +20,7 @@ pub const MAX_METADATA_KEY_CHARS: usize = 40;
 /// Characters of a value of `metadata` (Stripe's limit).
 pub const MAX_METADATA_VALUE_CHARS: usize = 500;
 
-/// So much of a path is shown in an error.
+/// Characters of a path that an error quotes.
 const SHOWN_CHARS: usize = 120;
 const METADATA: &str = "metadata";
 
@@ -103,7 +103,7 @@ impl FormBody {
 
     /// Adds a parameter if there is one.
     #[must_use]
-    pub fn put_opt(self, name: impl Into<String>, value: Option<impl Into<FormValue>>) -> Self {
+    pub(crate) fn put_opt(self, name: impl Into<String>, value: Option<impl Into<FormValue>>) -> Self {
         match value {
             Some(value) => self.put(name, value),
             None => self,

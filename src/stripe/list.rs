@@ -1,5 +1,5 @@
 //! Lists: what a page of one says, and the one walk through all of its pages. Asks nobody itself, so that each caller
-//! keeps its own way to Stripe, its priority and its patience. Called by `calls`, `sync` and `fetch`.
+//! keeps its own way to Stripe, its priority and its time limit. Called by `outward` and by `objects::read`'s callers.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -46,9 +46,9 @@ impl<T> ListPage<T> {
     /// Reads the answer to a list that was asked for after an id.
     ///
     /// # Errors
-    /// Why it is no list, or one that does not move on: it would be read for ever.
+    /// Why it is not a list, or does not advance: it would be read for ever.
     pub(crate) fn parse(text: &str, after: Option<&str>, read: T) -> Result<Self, &'static str> {
-        let page: RawPage = serde_json::from_str(text).map_err(|_| "it is no list")?;
+        let page: RawPage = serde_json::from_str(text).map_err(|_| "it is not a list")?;
         let next = next(&page, after)?;
         Ok(Self { items: page.data, next, read })
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_list_that_does_not_move_on_is_an_error() {
         let parse = |text, after| ListPage::parse(text, after, ()).map(|page| page.next).unwrap_err();
-        assert_eq!(parse("[]", None), "it is no list");
+        assert_eq!(parse("[]", None), "it is not a list");
         assert_eq!(parse(r#"{"data":[],"has_more":true}"#, None), "an empty page that is not the last one");
         assert_eq!(parse(r#"{"data":[{}],"has_more":true}"#, None), "a page without ids");
         let again = r#"{"data":[{"id":"x_1"}],"has_more":true}"#;

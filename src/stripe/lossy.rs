@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-/// What stands for half a character.
+/// What replaces half a character.
 const REPLACEMENT: &str = "\\ufffd";
 /// Length of an escape, `\uXXXX`.
 const ESCAPE: usize = 6;

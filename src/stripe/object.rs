@@ -1,5 +1,5 @@
 //! The shapes of Stripe's objects: one reader per value, which knows every API version from 2020-08-27 on. The rest
-//! of the program asks for values and never for places. Called by `projection`, and by `http::api` for answers of Stripe's.
+//! of the program asks for values and never for paths. Called by `objects`, and by `http::api` for answers from Stripe.
 //!
 //! Which version moved what: the comments name the version in which the newer place came. Sources: Stripe's API
 //! changelog of 2022-11-15, 2025-03-31.basil, 2025-09-30.clover and 2026-09-30.endive.
@@ -165,7 +165,7 @@ pub(crate) fn metadata(object: &Value) -> String {
 }
 
 /// Longest user id, as the contract has it.
-pub const MAX_USER_ID_CHARS: usize = 255;
+pub(crate) const MAX_USER_ID_CHARS: usize = 255;
 
 /// Whether a text can be the application's id of a user.
 #[must_use]
@@ -203,7 +203,7 @@ fn own_period(object: &Value) -> ObjectRead<Period> {
 /// The period of a subscription item; basil moved it there from the subscription.
 ///
 /// # Errors
-/// When a time is no integer.
+/// When a time is not an integer.
 pub(crate) fn item_period(subscription: &Value, item: &Value) -> ObjectRead<Period> {
     let (start, end) = own_period(item)?;
     let (older_start, older_end) = own_period(subscription)?;
@@ -214,7 +214,7 @@ pub(crate) fn item_period(subscription: &Value, item: &Value) -> ObjectRead<Peri
 /// the last of them ends.
 ///
 /// # Errors
-/// When a time is no integer.
+/// When a time is not an integer.
 pub(crate) fn subscription_period(subscription: &Value) -> ObjectRead<Period> {
     let (mut start, mut end) = (None, None);
     for item in list(subscription, "items").0 {
@@ -291,7 +291,7 @@ pub(crate) fn invoice_paid_by(invoice: &Value) -> (Option<&str>, Option<&str>) {
 /// `period_start` and `period_end` mean something else.
 ///
 /// # Errors
-/// When a time is no integer.
+/// When a time is not an integer.
 pub(crate) fn invoice_period(invoice: &Value) -> ObjectRead<Period> {
     let (mut start, mut end) = (None, None);
     for period in list(invoice, "lines").0.iter().filter_map(|line| present(line, "period")) {
@@ -345,14 +345,14 @@ pub(crate) fn payment_error(intent: &Value) -> Option<(Option<&str>, Option<&str
     Some((of("decline_code").or_else(|| of("code")), of("message")))
 }
 
-/// How a payment intent is paid: the payment method's type where it is told, else the only type allowed.
+/// How a payment intent is paid: the payment method's type where it is named, else the only type allowed.
 #[must_use]
 pub(crate) fn payment_method_type(intent: &Value) -> Option<&str> {
-    let told = intent.get("payment_method").and_then(|method| method.get("type")).and_then(Value::as_str);
+    let named = intent.get("payment_method").and_then(|method| method.get("type")).and_then(Value::as_str);
     let failed = present(intent, "last_payment_error")
         .and_then(|failure| failure.get("payment_method")?.get("type"))
         .and_then(Value::as_str);
     let allowed = intent.get("payment_method_types").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
     let only = if let [one] = allowed { one.as_str() } else { None };
-    told.or(failed).or(only)
+    named.or(failed).or(only)
 }

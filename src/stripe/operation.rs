@@ -24,9 +24,9 @@ pub struct OperationRow {
     pub path: &'static str,
     /// Whether Stripe compares an idempotency key, or doing it twice is doing it once.
     pub repeat: KeyRepeat,
-    /// What Stripe's answer shows; anything else is no answer to it.
+    /// What Stripe's answer shows; anything else is not an answer to it.
     pub answer: OperationAnswer,
-    /// How its outcome is found out where the key tells nothing any more.
+    /// How its outcome is found out once the key shows nothing any more.
     pub without_key: WithoutKey,
     /// Whether its answer is an object for the mirror.
     pub mirrored: bool,
@@ -39,7 +39,7 @@ pub struct OperationRow {
 pub enum KeyRepeat {
     /// Under its idempotency key: Stripe answers as it did the first time.
     UnderKey,
-    /// As it is, without a key. After one that was done it finds nothing (404), and the subject tells.
+    /// As it is, without a key. After one that was done it finds nothing (404), and the subject shows it.
     AsItIs,
 }
 
@@ -52,7 +52,7 @@ pub enum OperationAnswer {
     Preview(&'static str),
 }
 
-/// How an outcome is found out when its idempotency key has expired at Stripe, or stands for a stored failure.
+/// How an outcome is found out when its idempotency key has expired at Stripe, or belongs to a stored failure.
 #[derive(Debug, Clone, Copy)]
 pub enum WithoutKey {
     /// It made an object that carries the key in its metadata, and is searched for in this list. Not there: not done.
@@ -105,7 +105,7 @@ impl OperationKind {
         path(self.row().path, subject)
     }
 
-    /// Where its subject is read; `None` where that tells nothing.
+    /// Where its subject is read; `None` where that shows nothing.
     #[must_use]
     pub(crate) fn subject_path(self, subject: Option<&str>) -> Option<String> {
         match self.row().without_key {

@@ -1,34 +1,34 @@
-//! What the client is told at start: key, address, limits. Must never show the key. Made by the daemon from the
+//! The client's settings: key, address, limits. Must never show the key. Made by the daemon from the
 //! configuration, which this module does not know; tests set shorter limits.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Until a connection stands, TLS included.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until a connection is established, TLS included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence within an answer.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest one attempt may take, as in Stripe's own libraries.
-pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(80);
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(80);
 /// How long a caller of the HTTP API is kept waiting for Stripe, all attempts, pauses and the turn at the bucket
-/// included. Then it is told that the outcome is not known.
-pub const INTERACTIVE_BUDGET: Duration = Duration::from_secs(30);
+/// included. Then the answer is that the outcome is not known.
+pub(crate) const INTERACTIVE_BUDGET: Duration = Duration::from_secs(30);
 /// The same for work that nobody waits for: [`MAX_ATTEMPTS`] of the longest attempts, and some time at the bucket.
-pub const BACKGROUND_BUDGET: Duration = Duration::from_secs(600);
+pub(crate) const BACKGROUND_BUDGET: Duration = Duration::from_secs(600);
 /// Attempts of one call, the first one included.
-pub const MAX_ATTEMPTS: u32 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 5;
 /// The longest pause before the second attempt; it doubles with each further one.
-pub const BACKOFF_BASE: Duration = Duration::from_millis(500);
+pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(500);
 /// The longest pause of all.
-pub const BACKOFF_CAP: Duration = Duration::from_secs(5);
+pub(crate) const BACKOFF_CAP: Duration = Duration::from_secs(5);
 /// The longest answer. A list of 100 expanded objects stays well below.
-pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
+pub(crate) const MAX_ANSWER_BYTES: u64 = 8 << 20;
 /// Calls per second, below Stripe's 25 for a sandbox and for a single endpoint (docs.stripe.com/rate-limits).
-pub const CALLS_PER_S: u32 = 20;
+pub(crate) const CALLS_PER_S: u32 = 20;
 /// Calls at once after a rest.
-pub const BURST: u32 = 20;
+pub(crate) const BURST: u32 = 20;
 /// How long nobody calls after Stripe has said 429.
-pub const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which of Stripe's two worlds a key belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl ApiKey {
         Self(key.to_owned())
     }
 
-    /// The key itself, for the one header that it stands in.
+    /// The key itself, for the one header that carries it.
     pub(in crate::stripe) fn expose(&self) -> &str {
         &self.0
     }

@@ -100,7 +100,7 @@ pub fn verify(
         let secrets = secrets.iter().map(AsRef::as_ref);
         secrets.filter(|secret: &&str| !secret.trim().is_empty())
     };
-    // No early exit: the time taken must not tell which secret or signature matched.
+    // No early exit: the time taken must not reveal which secret or signature matched.
     let authentic = secrets().fold(Choice::from(0), |found, secret| {
         found | is_among(&mac(secret, header.timestamp, body), &header.signatures)
     });

@@ -1,4 +1,4 @@
-//! What speaks against a mail by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
+//! Reasons not to send a mail any more by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
 
 use super::{DunningCase, DunningPolicy, NoticeReason, OLD_NEWS_S};
 use crate::base::notice_kind::NoticeKind;
@@ -8,15 +8,15 @@ use crate::base::notice_kind::NoticeKind;
 pub struct WrittenNotice {
     /// What it says.
     pub kind: NoticeKind,
-    /// About which attempt.
+    /// The attempt that it is about.
     pub attempt: i64,
-    /// When the newest attempt failed that is known, unix seconds.
+    /// When the newest known attempt failed, unix seconds.
     pub failed_at: i64,
     /// A mail about a failure of the case has been sent.
     pub failure_sent: bool,
 }
 
-/// What speaks by now against a mail that was written earlier; `None`: nothing. `now` in unix seconds.
+/// Why a mail that was written earlier must not be sent any more; `None`: it may be. `now` in unix seconds.
 #[must_use]
 pub fn against(case: &DunningCase, written: &WrittenNotice, policy: DunningPolicy, now: i64) -> Option<NoticeReason> {
     let is_stale = |at: i64| now.saturating_sub(at) > OLD_NEWS_S;
@@ -59,5 +59,5 @@ pub fn against(case: &DunningCase, written: &WrittenNotice, policy: DunningPolic
             (case.settled.is_none_or(|settled| !settled.paid || is_stale(settled.at)), NoticeReason::Stale),
         ],
     };
-    checks.into_iter().find(|(speaks, _)| *speaks).map(|(_, why)| why)
+    checks.into_iter().find(|(applies, _)| *applies).map(|(_, why)| why)
 }

@@ -222,7 +222,7 @@ fn a_case_is_looked_at_again_at_the_warnings_time_and_at_the_end() {
     assert_eq!((due_at(&mute, POLICY, 0), due_at(&FAILED, POLICY, 0)), (None, None));
 }
 
-/// NoticeSubject happens to a case, in any order.
+/// What happens to a case, in any order.
 #[derive(Debug, Clone)]
 enum Happening {
     Heard(NoticeSubject, i64, i64),

@@ -1,5 +1,5 @@
 //! The contract's table of rules: one list, and the first rule that fits decides. Each is a row of that table, in its
-//! order. Pure. Called by the parent.
+//! order. Pure. Called by `entitlement`.
 
 use super::{EntitlementPolicy, EntitlementReason, SubscriptionInput, WhenStale};
 
@@ -19,13 +19,13 @@ impl RuleInput<'_> {
     }
 }
 
-/// RuleOutcome, with its end where that is known.
+/// Access, with its end where that is known.
 #[derive(Clone, Copy)]
 pub(super) struct RuleOutcome {
     pub(super) until: Option<i64>,
 }
 
-/// Why, and what it gives.
+/// The reason, and the access that it gives; `None`: no access.
 pub(super) type RuleVerdict = (EntitlementReason, Option<RuleOutcome>);
 type Rule = fn(&RuleInput) -> Option<RuleVerdict>;
 

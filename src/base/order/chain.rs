@@ -1,9 +1,9 @@
 //! The last event of one second, by the chain of `previous_attributes`.
 //!
-//! An update says what it changed and what stood there before. So it can only follow a state that shows those old
+//! An update says what it changed and what was there before. So it can only follow a state that has those old
 //! values. Among all ways to line the events up, the last one of the line is the answer if it is the same in all of them:
 //! it is proved, whatever the ranks say. Where several remain, those lines count in which ranks never fall. A reading
-//! from the API stands in the line, too: after all that it contains, a creation, and what shows less progress.
+//! from the API has its position in the line too: after all that it contains, a creation, and what shows less progress.
 
 use serde_json::Value;
 
@@ -17,10 +17,10 @@ const MAX_CHAIN: usize = 10;
 /// How strictly one event must fit the state before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ChainFit {
-    /// Undoing an update gives exactly the object before it, and whatever says nothing of old values has changed none
-    /// that the updates of this second tell of.
+    /// Undoing an update gives exactly the object before it, and an event that names no old values has changed none
+    /// that the updates of this second name.
     Exact,
-    /// As before, but what says nothing of old values may have changed anything.
+    /// As before, but an event that names no old values may have changed anything.
     Silent,
     /// As before, and the object before this second need only agree where its updates changed something: the rest may
     /// have changed without an event.
@@ -47,9 +47,9 @@ pub(super) fn last(
     second: &[usize],
     base: Option<&Value>,
 ) -> (usize, bool) {
-    let tells = |index: &usize| candidates[*index].previous.is_some() || candidates[*index].read;
+    let is_evidence = |index: &usize| candidates[*index].previous.is_some() || candidates[*index].read;
     let mut possible = Vec::new();
-    if (2..=MAX_CHAIN).contains(&second.len()) && second.iter().any(tells) {
+    if (2..=MAX_CHAIN).contains(&second.len()) && second.iter().any(is_evidence) {
         let chain = Chain::new(kind, candidates, second, base);
         for fit in ChainFit::ALL {
             let any = chain.ends(fit, false);
@@ -111,8 +111,8 @@ impl<'a> Chain<'a> {
         Self { kind, candidates, second, base: base.map(paths::without_nulls), shown, undone, touched }
     }
 
-    fn of(&self, place: usize) -> &OrderCandidate {
-        &self.candidates[self.second[place]]
+    fn of(&self, position: usize) -> &OrderCandidate {
+        &self.candidates[self.second[position]]
     }
 
     fn all_show_the_same(&self, ends: &[usize]) -> bool {
@@ -130,11 +130,11 @@ impl<'a> Chain<'a> {
         let follows: Vec<Vec<bool>> = (0..count)
             .map(|before| (0..count).map(|after| self.follows(before, after, fit, ranked)).collect())
             .collect();
-        let needed: Vec<usize> = (0..count).map(|place| self.needed_before(place)).collect();
+        let needed: Vec<usize> = (0..count).map(|position| self.needed_before(position)).collect();
         // reached[set] has bit i when all events of `set` can be lined up with i last.
         let mut reached = vec![0_u32; 1 << count];
-        for place in (0..count).filter(|&place| needed[place] == 0 && self.begins(place, fit)) {
-            reached[1 << place] = 1 << place;
+        for position in (0..count).filter(|&position| needed[position] == 0 && self.begins(position, fit)) {
+            reached[1 << position] = 1 << position;
         }
         for set in 1..reached.len() {
             let ends = reached[set];
@@ -146,12 +146,12 @@ impl<'a> Chain<'a> {
             }
         }
         let all = reached.last().copied().unwrap_or(0);
-        (0..count).filter(|place| all >> place & 1 == 1).map(|place| self.second[place]).collect()
+        (0..count).filter(|position| all >> position & 1 == 1).map(|position| self.second[position]).collect()
     }
 
     /// The set of events that a reading comes after, whatever they show.
-    fn needed_before(&self, place: usize) -> usize {
-        let reading = self.of(place);
+    fn needed_before(&self, position: usize) -> usize {
+        let reading = self.of(position);
         if !reading.read {
             return 0;
         }
@@ -164,11 +164,11 @@ impl<'a> Chain<'a> {
         (0..self.second.len()).filter(|&other| is_before(self.of(other))).fold(0, |set, other| set | 1 << other)
     }
 
-    fn begins(&self, place: usize, fit: ChainFit) -> bool {
+    fn begins(&self, position: usize, fit: ChainFit) -> bool {
         let Some(base) = &self.base else { return true };
         // A reading is rendered in a version of its own, as the object before may be.
-        let whole = matches!(fit, ChainFit::Exact | ChainFit::Silent) && !self.of(place).read;
-        self.fits(base, place, fit, whole)
+        let whole = matches!(fit, ChainFit::Exact | ChainFit::Silent) && !self.of(position).read;
+        self.fits(base, position, fit, whole)
     }
 
     fn follows(&self, before: usize, after: usize, fit: ChainFit, ranked: bool) -> bool {
@@ -182,15 +182,15 @@ impl<'a> Chain<'a> {
         self.fits(&self.shown[before], after, fit, whole)
     }
 
-    /// Whether the event at `place` can follow directly on a state.
-    fn fits(&self, state: &Value, place: usize, fit: ChainFit, whole: bool) -> bool {
-        match (&self.undone[place], &self.of(place).previous) {
+    /// Whether the event at `position` can follow directly on a state.
+    fn fits(&self, state: &Value, position: usize, fit: ChainFit, whole: bool) -> bool {
+        match (&self.undone[position], &self.of(position).previous) {
             (Some(before), Some(previous)) => match fit {
                 ChainFit::Named => paths::names(previous, state),
                 _ if whole => before == state,
                 _ => self.touched.agree(before, state),
             },
-            _ => fit != ChainFit::Exact || self.touched.agree(&self.shown[place], state),
+            _ => fit != ChainFit::Exact || self.touched.agree(&self.shown[position], state),
         }
     }
 }

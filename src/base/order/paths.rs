@@ -1,15 +1,15 @@
-//! Comparing objects at the places that changed. Null and absent are the same. Pure. Called by `chain`.
+//! Comparing objects at the paths that changed. Null and absent are the same. Pure. Called by `chain`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Places within an object, as JSON pointers.
+/// Paths within an object, as JSON pointers.
 #[derive(Default)]
 pub(super) struct Paths(BTreeSet<String>);
 
 impl Paths {
-    /// Adds every place at which two states differ. Lists of one length are compared element by element.
+    /// Adds every path at which two states differ. Lists of one length are compared element by element.
     pub(super) fn add_changes(&mut self, before: &Value, after: &Value) {
         self.add_below(&mut String::new(), before, after);
     }
@@ -40,14 +40,14 @@ impl Paths {
         }
     }
 
-    /// Whether two states show the same at all of these places.
+    /// Whether two states have the same values at all of these paths.
     pub(super) fn agree(&self, one: &Value, other: &Value) -> bool {
         let at = |value: &Value, path: &str| value.pointer(path).map(without_nulls).unwrap_or_default();
         self.0.iter().all(|path| at(one, path) == at(other, path))
     }
 }
 
-/// Whether every old value that is named stands in `object`.
+/// Whether `object` has every old value that is named.
 pub(super) fn names(previous: &Value, object: &Value) -> bool {
     match (previous, object) {
         (Value::Object(old), Value::Object(now)) => {

@@ -1,4 +1,4 @@
-//! Brings what is in the write-ahead log into the database file, beside the writer and not in its way: SQLite's own
+//! Brings what is in the write-ahead log into the database file, beside the writer and without holding it up: SQLite's own
 //! automatic checkpoint would run inside the commit that crosses its mark, and everyone waiting would wait for its
 //! fsync, too. A thread of its own copies while commits go on; the writer copies only what was added meanwhile, which is
 //! little, so that the log can begin anew. It must never hold up a commit for more than that. Called by `writer`.
@@ -25,10 +25,10 @@ const MAX_PASSES: usize = 4;
 /// must not fill the disk. Without that, reads that overlap keep it from ever beginning anew.
 const MAX_PAGES: i32 = 65_536;
 
-/// Pages at which the log is told to be too long: 64 MiB.
+/// Pages at which a warning says that the log is too long: 64 MiB.
 const WARN_AT_PAGES: i32 = 16_384;
 
-/// What the writer and the copying thread tell each other.
+/// What the writer and the copying thread share.
 #[derive(Default)]
 struct CheckpointState {
     /// Pages in the log after the newest commit.
@@ -46,12 +46,12 @@ pub(crate) struct Checkpoints {
     copying: Handle,
     /// Pages at which the writer waits for readers the next time.
     wait_at: Cell<i32>,
-    /// That it is too long has been told.
-    told: Cell<bool>,
+    /// The warning that it is too long was logged.
+    warned: Cell<bool>,
 }
 
 impl Checkpoints {
-    /// Takes the place of SQLite's automatic checkpoint on `writer`; `copier` is a connection of the thread's own.
+    /// Replaces SQLite's automatic checkpoint on `writer`; `copier` is a connection of the thread's own.
     pub(crate) fn start(
         writer: &mut Connection,
         copier: Connection,
@@ -67,13 +67,13 @@ impl Checkpoints {
         let (bell, rung) = bounded(1);
         let theirs = Arc::clone(&shared);
         let copying = threads.spawn("checkpoint", move || copy_when_rung(&copier, &rung, &theirs))?;
-        Ok(Self { shared, bell, copying, wait_at: Cell::new(MAX_PAGES), told: Cell::new(false) })
+        Ok(Self { shared, bell, copying, wait_at: Cell::new(MAX_PAGES), warned: Cell::new(false) })
     }
 
     /// Looks, between two commits, whether anything is to be done.
     pub(crate) fn after_commit(&self, writer: &Connection) {
         let pages = self.shared.pages.load(Ordering::Relaxed);
-        self.tell(pages);
+        self.warn_of_length(pages);
         if pages < MAX_PAGES {
             self.wait_at.set(MAX_PAGES);
         }
@@ -91,10 +91,10 @@ impl Checkpoints {
         }
     }
 
-    /// Says once that the log is too long, and who keeps it so.
-    fn tell(&self, pages: i32) {
+    /// Logs once that the log is too long, and what keeps it so.
+    fn warn_of_length(&self, pages: i32) {
         let is_long = pages >= WARN_AT_PAGES;
-        if is_long == self.told.replace(is_long) {
+        if is_long == self.warned.replace(is_long) {
             return;
         }
         if !is_long {
@@ -111,12 +111,12 @@ impl Checkpoints {
     }
 }
 
-/// The log grows, and who keeps it from beginning anew.
+/// That the log grows, and what keeps it from beginning anew.
 fn too_long(pages: i32, held: bool) -> String {
     let cause = if held {
-        "another program holds checkpoints back, as replicators do (Litestream): is it still running, and does it get on?"
+        "another program holds checkpoints back, as replicators do (Litestream): is it still running, and does it make progress?"
     } else {
-        "somebody reads and does not end: a backup, a replicator, or a shell with an open transaction (`fuser` or `lsof` on \
+        "a read does not end: a backup, a replicator, or a shell with an open transaction (`fuser` or `lsof` on \
          the file names it)"
     };
     format!("the write-ahead log has grown to {} MiB and cannot begin anew: {cause}", pages / 256)
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_a_long_read_has_made_long_is_cut_when_it_begins_anew_and_told_with_its_cause() {
+    fn a_log_that_a_long_read_has_made_long_is_cut_when_it_begins_anew_and_its_cause_is_logged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tilld.db");
         let writer = open_writer(&path).unwrap();
@@ -213,9 +213,7 @@ mod tests {
         assert!(begin_anew(&writer));
         commit(1);
         assert!(log() <= LOG_BYTES, "{} bytes are left", log());
-        assert!(
-            too_long(16_384, false).contains("64 MiB") && too_long(16_384, false).contains("reads and does not end")
-        );
+        assert!(too_long(16_384, false).contains("64 MiB") && too_long(16_384, false).contains("a read does not end"));
         assert!(too_long(16_384, true).contains("replicators"));
     }
 }

@@ -1,4 +1,4 @@
-//! Opens SQLite connections the one way this program uses them. Called by `store` and `store::schema`.
+//! Opens SQLite connections the one way this program uses them. Called by `engine` and `schema`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(crate) struct BusyWait {
 }
 
 impl BusyWait {
-    /// Begins the writer's transaction. What else than a lock keeps it from that is no matter of waiting.
+    /// Begins the writer's transaction. A failure other than a lock does not go away by waiting.
     pub(crate) fn begin(&mut self, tx: &Tx) -> Result<(), StoreError> {
         let begun = tx.execute("BEGIN IMMEDIATE", []);
         if begun.is_err() != self.is_short {
@@ -100,8 +100,8 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Undoes what a process was killed in the middle of while the file had no log yet, as in its first start. Who may only
-/// read cannot do that, and is told of a file that cannot be written.
+/// Undoes what a process was killed in the middle of while the file had no log yet, as in its first start. A reader cannot
+/// do that, and would get an error about a file that cannot be written.
 pub(crate) fn roll_back(path: &Path) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

@@ -1,7 +1,7 @@
 //! Is the file whole? A look at every start that takes no longer for a large file than for a small one, and the backups
-//! to go back to. `tilld check` reads everything. Called by `daemon` before anything is written, and by `store::error`.
+//! to go back to. `tilld check` reads everything. Called by `app::daemon` before anything is written, and by `error`.
 //!
-//! What the look finds: a file that is no database, is shorter than its header says, has lost its beginning while its
+//! What the look finds: a file that is not a database, is shorter than its header says, has lost its beginning while its
 //! log is there, or whose schema or b-trees cannot be read at their roots; and all that `quick_check` finds within
 //! [`BUDGET`], which for a file of a few megabytes is everything. What it cannot find is met later: then the file
 //! counts as damaged from the first read on that SQLite refuses (`Store::write`).

@@ -1,7 +1,7 @@
 //! Is the database file ours, in its place, and whole? A file that was removed or replaced under a running daemon goes on
 //! being written to by the system, and is gone when the daemon ends; so no commit counts that went to such a file. And
-//! once SQLite has found the file damaged, nothing is written to it any more: what Stripe is not told we have, it sends
-//! again to the backup put in its place. Called by `store` and `writer`.
+//! once SQLite has found the file damaged, nothing is written to it any more: what we do not acknowledge, Stripe sends
+//! again to the backup that replaces it. Called by `engine` and `writer`.
 //!
 //! It asks by name only: opening and closing the file would drop SQLite's locks.
 

@@ -1,5 +1,5 @@
 //! A fresh file beside the present one, for `rebuild`: both in one connection and one transaction, so that what is read of
-//! the present one is of one moment. It must never change the present file. Called by `rebuild` alone.
+//! the present one is of one moment. It must never change the present file. Called by `jobs::rebuild` alone.
 
 use std::path::{Path, PathBuf};
 

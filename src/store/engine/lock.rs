@@ -103,7 +103,7 @@ fn is_claimed(path: &Path) -> bool {
 }
 
 /// Whether somebody holds it, found out without taking it: a daemon that starts in that moment must not be refused. Where
-/// the system does not tell (`/proc/locks`, proc_locks(5)), somebody does.
+/// the system does not say (`/proc/locks`, proc_locks(5)), somebody does.
 #[must_use]
 pub(crate) fn is_held(path: &Path) -> bool {
     is_claimed(path) || is_held_by_name(path)
@@ -112,7 +112,7 @@ pub(crate) fn is_held(path: &Path) -> bool {
 fn is_held_by_name(path: &Path) -> bool {
     let Ok(beside) = lock_path(path) else { return false };
     let Ok(found) = std::fs::metadata(beside) else { return false };
-    // Devices are told in another way than to `stat` by some file systems; a number of another file that is locked, too,
+    // Some file systems report another device number here than to `stat`; a number of another file that is locked, too,
     // only makes the caller more careful.
     let ours = format!(":{} ", found.ino());
     let held = |locks: String| locks.lines().any(|line| line.contains("FLOCK") && line.contains(&ours));
@@ -150,7 +150,7 @@ fn sign(file: &mut File) -> io::Result<()> {
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    // Unreadable is unknown; the refusal stands either way.
+    // Unreadable is unknown; the refusal holds either way.
     let _ = file.take(HOLDER_BYTES).read_to_string(&mut text);
     match text.trim().parse::<u32>() {
         Ok(pid) => format!("process {pid}"),

@@ -1,5 +1,5 @@
 //! Another file in the place of the database, at once and with a copy of what it replaces. It must never leave half a file
-//! under the database's name. Called by `cli::rebuild` while it holds the lock.
+//! under the database's name. Called by `app::cli::rebuild` while it holds the lock.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{connection, schema};
 use crate::store::OpenError;
 
 /// Takes a file away that counts for nothing, with what SQLite has beside it.
-pub fn remove_all(path: &Path) {
+pub(crate) fn remove_all(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
         schema::remove(&beside(path, ending));
     }
@@ -18,7 +18,7 @@ pub fn remove_all(path: &Path) {
 ///
 /// # Errors
 /// When the file cannot be copied, or another process has it open; then it is as it was.
-pub fn put_in_place(new: &Path, path: &Path, now_ms: i64) -> Result<Option<PathBuf>, OpenError> {
+pub(crate) fn put_in_place(new: &Path, path: &Path, now_ms: i64) -> Result<Option<PathBuf>, OpenError> {
     let unusable = |reason: String| OpenError::Unusable { path: path.to_owned(), reason };
     let copy = if path.exists() {
         // One that this program does not know is copied all the same.

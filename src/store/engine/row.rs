@@ -1,5 +1,5 @@
 //! Tables as lists of columns. From one list come the struct, the statement that writes it, its binding and its reading,
-//! so that a column is one line and nobody counts places. `table!` is for what is written whole, `columns!` for what one
+//! so that a column is one line and nobody counts positions. `table!` is for what is written whole, `columns!` for what one
 //! SELECT reads, [`only`] and [`tuple`] for less than that. It must never know what a column means. Called by every
 //! file that has SQL.
 

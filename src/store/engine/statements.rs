@@ -1,6 +1,6 @@
 //! Prepared statements, kept. rusqlite's cache finds a statement by hashing its text, takes it out and puts it back, at
 //! every use; with some thirty statements an event that is a fifth of the writer's time. The writer's own are found by
-//! the place of their text instead, which for a constant is always the same. Called by `store`.
+//! the address of their text instead, which for a constant is always the same. Called by `engine`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

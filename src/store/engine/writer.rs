@@ -2,7 +2,7 @@
 //! own unless it is a single statement, commits once, and only then wakes the callers that wait. What the others want done
 //! after their commit, such as answering a webhook, is done on a thread of its own: the writer has better things to do,
 //! and one thread that answers a whole group wakes up once where a thread for each would wake up many times. It must never
-//! answer before the commit. Called by `store`.
+//! answer before the commit. Called by `engine`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,7 +33,7 @@ pub(crate) enum AfterWrite {
     Reply(AfterCommit),
 }
 
-/// One write: runs in the group's transaction (or is told why it cannot), and gives what is to be done after the commit.
+/// One write: runs in the group's transaction (or gets the reason why it cannot), and gives what is to be done after the commit.
 pub(crate) type WriteJob = Box<dyn FnOnce(Result<&Tx, StoreError>) -> AfterWrite + Send>;
 
 /// Wraps a closure into a job and the receiver of its result.
@@ -101,12 +101,12 @@ pub(crate) struct WriterHelpers {
 pub(crate) fn run(connection: Connection, helpers: WriterHelpers, file: &DatabaseFile, jobs: &Receiver<WriteJob>) {
     let statements = Statements::of(&connection);
     let tx = Tx::new(&connection, &statements);
-    let mut patience = BusyWait::default();
+    let mut busy = BusyWait::default();
     while let Ok(first) = jobs.recv() {
         let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
-        let (done, outcome) = match patience.begin(&tx) {
+        let (done, outcome) = match busy.begin(&tx) {
             Ok(()) => commit_group(&tx, group, file),
-            // Each job is told why it cannot run; then there is nothing that could have been committed.
+            // Each job gets the reason why it cannot run; then there is nothing that could have been committed.
             Err(error) => (group.map(|job| job(Err(error.clone()))).collect(), Ok(())),
         };
         report(done, &outcome, &helpers.replies);

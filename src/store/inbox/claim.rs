@@ -6,7 +6,7 @@ use crate::store::{StoreError, StoreReader, Tx};
 columns! {
     /// An event that waits for its projection.
     pub struct PendingEvent {
-        /// Place in the log.
+        /// Row number in the log.
         log_id: i64 = "id",
         /// Stripe's id.
         event_id: String,
@@ -14,7 +14,7 @@ columns! {
         event_type: String,
         /// Unix seconds.
         event_created: i64,
-        /// Mode, where it said.
+        /// Mode, where the event has one.
         livemode: Option<bool>,
         /// Connect account.
         account: Option<String>,
@@ -28,10 +28,7 @@ columns! {
 }
 
 /// Whether any event waits for the worker.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn any_pending(reader: &StoreReader) -> Result<bool, StoreError> {
+pub(crate) fn any_pending(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed' LIMIT 1";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
@@ -43,22 +40,19 @@ const SET_CLAIM: &str = "INSERT INTO worker_claim (id, first_log_id, last_log_id
 const CLEAR_CLAIM: &str = "DELETE FROM worker_claim";
 
 columns! {
-    /// Events from `first` to `last` place in the log, both included.
+    /// Events from row `first` to row `last` of the log, both included.
     #[derive(Copy)]
     pub struct ClaimRange {
-        /// First place.
+        /// First row.
         first: i64 = "first_log_id",
-        /// Last place.
+        /// Last row.
         last: i64 = "last_log_id",
     }
 }
 
-/// Writes down which pending events the worker takes next, oldest first, so that a crash can be laid to them.
-/// `None`: nothing is pending, and no claim stands.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<ClaimRange>, StoreError> {
+/// Writes down which pending events the worker takes next, oldest first, so that a crash can be attributed to them.
+/// `None`: nothing is pending, and the claim is cleared.
+pub(crate) fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<ClaimRange>, StoreError> {
     let range: (Option<i64>, Option<i64>) = tx.get(NEXT_RANGE, [limit], row::tuple)?;
     let (Some(first), Some(last)) = range else {
         tx.execute(CLEAR_CLAIM, [])?;
@@ -69,10 +63,7 @@ pub fn claim_next(tx: &Tx, limit: u32, now_ms: i64) -> Result<Option<ClaimRange>
 }
 
 /// The claim that a former process left behind.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_claim(reader: &StoreReader) -> Result<Option<ClaimRange>, StoreError> {
+pub(crate) fn find_claim(reader: &StoreReader) -> Result<Option<ClaimRange>, StoreError> {
     reader.find(select!(ClaimRange, "FROM worker_claim"), [], ClaimRange::read)
 }
 
@@ -81,19 +72,13 @@ const COUNT_ATTEMPT: &str = "UPDATE stripe_webhooks_log SET processing_attempts 
 
 /// Counts an attempt before it is made, and narrows the claim to what is still suspected. The number of the attempt;
 /// `None` when the event is no longer pending.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn claim_suspect(tx: &Tx, suspects: ClaimRange, now_ms: i64) -> Result<Option<u32>, StoreError> {
+pub(crate) fn claim_suspect(tx: &Tx, suspects: ClaimRange, now_ms: i64) -> Result<Option<u32>, StoreError> {
     tx.execute(SET_CLAIM, (suspects.first, suspects.last, now_ms))?;
     tx.find(COUNT_ATTEMPT, [suspects.first], row::only)
 }
 
 /// Forgets the claim.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn clear_claim(tx: &Tx) -> Result<(), StoreError> {
+pub(crate) fn clear_claim(tx: &Tx) -> Result<(), StoreError> {
     tx.execute(CLEAR_CLAIM, []).map(|_| ())
 }
 
@@ -103,10 +88,11 @@ const LIST_PENDING: &str = select!(
     WHERE status = 'pending' AND status <> 'processed' AND id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3"
 );
 
-/// PendingEvent events within a range of the log.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_pending(reader: &StoreReader, range: ClaimRange, limit: u32) -> Result<Vec<PendingEvent>, StoreError> {
+/// Pending events within a range of the log.
+pub(crate) fn list_pending(
+    reader: &StoreReader,
+    range: ClaimRange,
+    limit: u32,
+) -> Result<Vec<PendingEvent>, StoreError> {
     reader.list(LIST_PENDING, (range.first, range.last, limit), PendingEvent::read)
 }

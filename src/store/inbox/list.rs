@@ -62,9 +62,6 @@ pub struct EventFilter {
 }
 
 /// Events, newest first.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list(reader: &StoreReader, filter: &EventFilter, limit: u32) -> Result<Vec<EventEntry>, StoreError> {
     let status = match filter.status {
         None => "1",
@@ -94,19 +91,13 @@ pub fn list(reader: &StoreReader, filter: &EventFilter, limit: u32) -> Result<Ve
 }
 
 /// One event.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find(reader: &StoreReader, event_id: &str) -> Result<Option<EventEntry>, StoreError> {
     const SQL: &str = select!(EventEntry, "FROM stripe_webhooks_log WHERE event_id = ?1");
     reader.find(SQL, [event_id], EventEntry::read)
 }
 
 /// One event's body.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_payload(reader: &StoreReader, event_id: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_payload(reader: &StoreReader, event_id: &str) -> Result<Option<String>, StoreError> {
     reader.find("SELECT data FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], row::only)
 }
 
@@ -114,10 +105,7 @@ pub fn find_payload(reader: &StoreReader, event_id: &str) -> Result<Option<Strin
 pub type FailedAttempt = (u32, i64, String);
 
 /// Every failed attempt of an event, oldest first.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_attempts(reader: &StoreReader, event_id: &str) -> Result<Vec<FailedAttempt>, StoreError> {
+pub(crate) fn list_attempts(reader: &StoreReader, event_id: &str) -> Result<Vec<FailedAttempt>, StoreError> {
     const SQL: &str = "SELECT attempt, at_ms, error FROM webhook_attempts WHERE stripe_event_id = ?1 ORDER BY id";
     reader.list(SQL, [event_id], row::tuple)
 }
@@ -142,10 +130,7 @@ pub struct SiblingKey<'a> {
 }
 
 /// The projected events of one object except `without`, newest first.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn list_siblings(
+pub(crate) fn list_siblings(
     reader: &StoreReader,
     key: &SiblingKey,
     without: &str,
@@ -182,43 +167,28 @@ const NEWEST: &str = "SELECT created_at_ms FROM stripe_webhooks_log WHERE (?1 IS
     AND id > (SELECT max(id) FROM stripe_webhooks_log) - 1000 ORDER BY id DESC LIMIT 1";
 
 /// When the newest event was received, of this source or of any, if it is among the newest thousand.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_newest(reader: &StoreReader, source: Option<EventSource>) -> Result<Option<i64>, StoreError> {
+pub(crate) fn find_newest(reader: &StoreReader, source: Option<EventSource>) -> Result<Option<i64>, StoreError> {
     reader.find(NEWEST, [source.map(EventSource::as_str)], row::only)
 }
 
 /// Counts for `/health/webhooks`.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn health(reader: &StoreReader) -> Result<Health, StoreError> {
     reader.get(select!(Health, ""), [], Health::read)
 }
 
-/// The newest event's place in the log, 0 when there is none.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn newest_log_id(reader: &StoreReader) -> Result<i64, StoreError> {
+/// The newest event's row number in the log, 0 when the log is empty.
+pub(crate) fn newest_log_id(reader: &StoreReader) -> Result<i64, StoreError> {
     reader.get("SELECT coalesce(max(id), 0) FROM stripe_webhooks_log", [], row::only)
 }
 
 /// Whether an event about this object waits for the worker.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn is_awaited(reader: &StoreReader, object_id: &str) -> Result<bool, StoreError> {
+pub(crate) fn is_awaited(reader: &StoreReader, object_id: &str) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM stripe_webhooks_log WHERE status = 'pending' AND object_id = ?1 LIMIT 1";
     Ok(reader.find(SQL, [object_id], |_| Ok(()))?.is_some())
 }
 
-/// An event's place in the log.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_log_id(reader: &StoreReader, event_id: &str) -> Result<Option<i64>, StoreError> {
+/// An event's row number in the log.
+pub(crate) fn find_log_id(reader: &StoreReader, event_id: &str) -> Result<Option<i64>, StoreError> {
     reader.find("SELECT id FROM stripe_webhooks_log WHERE event_id = ?1", [event_id], row::only)
 }
 
@@ -227,10 +197,7 @@ const OF_MODE: &str = "SELECT event_id FROM
     WHERE livemode = ?1 AND account IS NULL ORDER BY id DESC LIMIT 1";
 
 /// The newest event of a mode among the newest thousand; those of connected accounts come in both modes and do not count.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_of_mode(reader: &StoreReader, livemode: bool) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_of_mode(reader: &StoreReader, livemode: bool) -> Result<Option<String>, StoreError> {
     reader.find(OF_MODE, [livemode], row::only)
 }
 
@@ -238,9 +205,6 @@ const NEWEST_VERSION: &str =
     "SELECT max(api_version) FROM (SELECT api_version FROM stripe_webhooks_log ORDER BY id DESC LIMIT 1000)";
 
 /// The newest API version among the newest thousand events.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn find_newest_version(reader: &StoreReader) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_newest_version(reader: &StoreReader) -> Result<Option<String>, StoreError> {
     reader.get(NEWEST_VERSION, [], row::only)
 }

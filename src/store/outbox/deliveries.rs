@@ -25,10 +25,7 @@ const IS_DUE: &str = "SELECT 1 FROM outbox INDEXED BY outbox_ready
     WHERE target = ?1 AND status = 'pending' AND waits_for IS NULL AND next_attempt_at_ms <= ?2 LIMIT 1";
 
 /// Whether something for this target is due.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn is_due(reader: &StoreReader, target: &str, now_ms: i64) -> Result<bool, StoreError> {
+pub(crate) fn is_due(reader: &StoreReader, target: &str, now_ms: i64) -> Result<bool, StoreError> {
     Ok(reader.find(IS_DUE, (target, now_ms), |_| Ok(()))?.is_some())
 }
 
@@ -47,9 +44,6 @@ const TAKE: &str = constcat::concat!(
 /// Takes up to `limit` effects that are due for a target, the one that has been due longest first. Several of one user
 /// are taken together only in their order and without a gap; whoever performs them stops with that user at the first one
 /// that is to be tried again.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn claim(tx: &Tx, target: &str, limit: usize, now_ms: i64) -> Result<ClaimedEffects, StoreError> {
     let mut effects: Vec<OutboxEffect> = Vec::new();
     // The newest of each user that is taken.
@@ -83,10 +77,7 @@ const PROBES: &str = "SELECT id, user_id FROM outbox INDEXED BY outbox_ready
 
 /// Takes one effect that is due for a target, rather one that has never failed: what fails by itself is no proof that the
 /// target does.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<ClaimedEffects, StoreError> {
+pub(crate) fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<ClaimedEffects, StoreError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let due: Vec<(i64, Option<String>)> = tx.list(PROBES, (target, now_ms, most), row::tuple)?;
     for (id, user_id) in due {
@@ -110,17 +101,11 @@ pub fn claim_one(tx: &Tx, target: &str, most: usize, now_ms: i64) -> Result<Clai
 const UNPARK: &str = "UPDATE outbox SET waits_for = NULL WHERE waits_for = ?1";
 
 /// Lets go what waits for an effect that is finished.
-///
-/// # Errors
-/// When the database cannot take it.
 pub(super) fn let_go(tx: &Tx, id: i64) -> Result<(), StoreError> {
     tx.execute(UNPARK, [id]).map(|_| ())
 }
 
-/// Ends a claimed effect and lets go what waits for it. `false`: it is no longer this claim's.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Ends a claimed effect and releases what waits for it. `false`: it is no longer this claim's.
 pub fn end(tx: &Tx, effect: &OutboxEffect, end: OutboxEnd, now_ms: i64) -> Result<bool, StoreError> {
     let ended = finish(tx, effect, end, now_ms)?;
     if ended {
@@ -133,9 +118,6 @@ const RELEASE: &str = "UPDATE outbox SET status = 'pending', attempts = max(atte
     WHERE id = ?1 AND status = 'claimed' AND attempts = ?2 AND claimed_at_ms = ?3";
 
 /// Puts a claimed effect back that was not attempted, its due time unchanged.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn release(tx: &Tx, effect: &OutboxEffect) -> Result<(), StoreError> {
     tx.execute(RELEASE, (effect.id, effect.attempts, effect.claimed_at_ms)).map(|_| ())
 }
@@ -143,10 +125,7 @@ pub fn release(tx: &Tx, effect: &OutboxEffect) -> Result<(), StoreError> {
 const NOTE: &str = "UPDATE outbox SET last_error = ?2 WHERE id = ?1 AND status = 'pending'";
 
 /// As [`release`], with the reason why nothing came of it.
-///
-/// # Errors
-/// When the database cannot take it.
-pub fn release_with(tx: &Tx, effect: &OutboxEffect, why: &str) -> Result<(), StoreError> {
+pub(crate) fn release_with(tx: &Tx, effect: &OutboxEffect, why: &str) -> Result<(), StoreError> {
     release(tx, effect)?;
     tx.execute(NOTE, (effect.id, why)).map(|_| ())
 }
@@ -164,11 +143,8 @@ pub(crate) const DIED: &str = "tilld ended in the middle of every attempt; it ma
 
 /// Puts back what a process that died had claimed, and has looked at anew what was parked. A mail is claimed by itself, so
 /// the attempt was begun and counts; after more than `most` of them it is given up. Of many events claimed together nobody
-/// knows which was attempted, and the application tells by their ids what it has. To be called before the first claim, by
+/// knows which was attempted, and the application knows by their ids what it has. To be called before the first claim, by
 /// the one process that has the database. How many were put back, and the mails that were given up.
-///
-/// # Errors
-/// When the database cannot take it.
 pub(crate) fn rescue(tx: &Tx, most: usize, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     tx.execute(UNPARK_ALL, [])?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -183,9 +159,6 @@ const BRING_FORWARD: &str = "UPDATE outbox SET next_attempt_at_ms =
 
 /// Lets what is new be due as long from now as it was to wait when it was written, and nothing for this target later than `latest_ms`: what is, was dated by a clock that was
 /// set back since. How many were.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn bring_forward(tx: &Tx, target: &str, now_ms: i64, latest_ms: i64) -> Result<usize, StoreError> {
     tx.execute(BRING_FORWARD, (target, now_ms, latest_ms))
 }

@@ -17,7 +17,7 @@ columns! {
         user_id: Option<String>,
         /// Where it goes.
         target: Option<String>,
-        /// Where it stands.
+        /// Its state.
         status: String,
         /// Attempts made.
         attempts: u32,
@@ -46,9 +46,6 @@ pub struct OutboxFilter<'a> {
 }
 
 /// Rows, newest first.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list(reader: &StoreReader, filter: OutboxFilter, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
     const SQL: &str = select!(
         OutboxRow,
@@ -60,18 +57,12 @@ pub fn list(reader: &StoreReader, filter: OutboxFilter, limit: u32) -> Result<Ve
 }
 
 /// How many effects were given up, by kind.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn count_failed(reader: &StoreReader) -> Result<Vec<(String, i64)>, StoreError> {
+pub(crate) fn count_failed(reader: &StoreReader) -> Result<Vec<(String, i64)>, StoreError> {
     const SQL: &str = "SELECT kind, count(*) FROM outbox WHERE status = 'failed' GROUP BY kind ORDER BY kind";
     reader.list(SQL, [], row::tuple)
 }
 
 /// One row.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find(reader: &StoreReader, id: i64) -> Result<Option<OutboxRow>, StoreError> {
     const SQL: &str = select!(OutboxRow, "FROM outbox WHERE id = ?1");
     reader.find(SQL, [id], OutboxRow::read)
@@ -81,9 +72,6 @@ const AGAIN: &str = "UPDATE outbox SET status = 'pending', attempts = 0, next_at
     last_error = NULL, finished_at_ms = NULL, waits_for = NULL WHERE id = ?1 AND status <> 'claimed'";
 
 /// Lets an effect be performed from the beginning, now. `false`: it is being performed, or there is none.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn again(tx: &Tx, id: i64, now_ms: i64) -> Result<bool, StoreError> {
     Ok(tx.execute(AGAIN, (id, now_ms))? == 1)
 }
@@ -93,9 +81,6 @@ const DISCARD: &str =
     WHERE id = ?1 AND status IN ('pending', 'failed', 'skipped')";
 
 /// Gives an effect up for good and lets go what waits for it. `false`: it is performed, being performed, or discarded.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn discard(tx: &Tx, id: i64, now_ms: i64) -> Result<bool, StoreError> {
     let discarded = tx.execute(DISCARD, (id, now_ms))? == 1;
     if discarded {

@@ -30,7 +30,7 @@ pub enum EventContent {
     Thin(Thin),
 }
 
-/// What a thin event tells of its object.
+/// What a thin event names of its object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Thin {
     /// On whose behalf event and object are asked for; `None`: on our own.
@@ -126,7 +126,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`content`].
-    pub fn of_object(text: &str) -> Result<Self, EventError> {
+    pub(crate) fn of_object(text: &str) -> Result<Self, EventError> {
         let (object, object_text) = match serde_json::from_str(text) {
             Ok(object) => (object, text.to_owned()),
             Err(_) => {
