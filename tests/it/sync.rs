@@ -308,7 +308,7 @@ fn wrong_use_says_what_is_right() {
     keyless.arg("sync");
     let (code, _, err) = done(keyless);
     assert_eq!(code, Some(2));
-    assert!(err.contains("no stripe.api_key: set STRIPE_API_KEY"), "{err}");
+    assert!(err.contains("stripe.api_key is not set: set STRIPE_API_KEY"), "{err}");
     assert_eq!(lists(&fake), 0);
 }
 

@@ -161,5 +161,5 @@ fn with_a_key_what_stripe_does_not_know_is_not_linked_and_what_is_older_than_til
     let shown: Value = serde_json::from_str(&run(dir.path(), &["user", "show", "ann", "--json"], &[]).out).unwrap();
     assert_eq!(shown["user"]["stripe_customer_id"], json!(old));
     let odd = link(&["ann", "price_1"]);
-    assert!(odd.code == 2 && odd.err.contains("neither a customer"), "{}", odd.err);
+    assert!(odd.code == 2 && odd.err.contains("is not a valid id"), "{}", odd.err);
 }
