@@ -1,5 +1,5 @@
-//! The command line: arguments → command. Commands print, the rest of the program does not. It must never hold a rule
-//! about billing: commands call the same functions as the HTTP edge. Called by `main`.
+//! The command line: reads the arguments and runs the command. Commands print; nothing else in the program does. It must
+//! never hold a rule about billing: commands call the same functions as the room `http`. Called by `main`.
 
 pub(crate) mod catch_up;
 pub(crate) mod check;
@@ -59,58 +59,58 @@ enum CliCommand {
     /// Run the daemon
     #[command(after_help = "Example: tilld serve --config /etc/tilld/config.toml")]
     Serve(serve::ServeArguments),
-    /// Run the daemon on this machine with everything invented, for trying it out
+    /// Try tilld out on this machine: run the daemon with generated secrets and a database of its own
     #[command(
-        after_help = "Example: tilld dev --forward-to http://127.0.0.1:3000/stripe/webhook\n\nIt writes its configuration, tilld-dev.toml, beside the database; --config is refused."
+        after_help = "Example: tilld dev --forward-to http://127.0.0.1:3000/stripe/webhook\n\nIt writes its configuration, tilld-dev.toml, next to the database (tilld-dev.db). It does not accept --config."
     )]
     Dev(dev::DevArguments),
-    /// Make a realistic event, sign it, send it to the local daemon and print the answer
+    /// Send a realistic, signed Stripe event to the local daemon and print the answer
     #[command(
         after_help = "Example: tilld trigger customer.subscription.updated --user alice --set data.object.status=past_due"
     )]
     Trigger(trigger::TriggerArguments),
-    /// Write a commented config.toml with fresh tokens; never overwrites
+    /// Write a commented config.toml with fresh tokens; never overwrites a file
     #[command(after_help = "Example: tilld init --config /etc/tilld/config.toml")]
     Init,
-    /// Check configuration, database and daemon; one line for each check
+    /// Check configuration, database, daemon and Stripe; prints one line for each check
     #[command(after_help = "Example: tilld check --config /etc/tilld/config.toml")]
     Check,
     /// Show or change the schema of the database
     #[command(subcommand, after_help = "Example: tilld migrate status")]
     Migrate(migrate::MigrateCommand),
-    /// The webhook log
+    /// List, show or replay the events that were received
     #[command(subcommand, after_help = "Example: tilld events list --status dead")]
     Events(events::EventsCommand),
-    /// Events that failed and wait for their next attempt
+    /// List the events that failed and wait for their next attempt
     #[command(subcommand, after_help = "Example: tilld retries list")]
     Retries(retries::RetriesCommand),
-    /// Events that were given up
+    /// List, show, replay or discard the events that failed too often
     #[command(subcommand, after_help = "Example: tilld dead-letters replay --all")]
     DeadLetters(dead_letters::DeadLettersCommand),
-    /// Mails and events for the application: sent, waiting, given up
+    /// List, show, retry or discard mails and events for the application
     #[command(subcommand, after_help = "Example: tilld outbox list --status failed")]
     Outbox(outbox::OutboxCommand),
-    /// Try out how people and the application are told
+    /// Send a test event to the application, or a test mail
     #[command(subcommand, after_help = "Example: tilld notify test https://app.example.com/hooks/tilld")]
     Notify(notify::NotifyCommand),
-    /// Copy every object from Stripe into the tables; goes on where it was interrupted
+    /// Copy every object from Stripe into the database; resumes where it was interrupted
     #[command(after_help = "Example: tilld sync customers subscriptions invoices")]
     Sync(sync::SyncArguments),
-    /// Ask Stripe for events that no webhook brought
+    /// Ask Stripe for events that did not arrive as webhooks
     #[command(after_help = "Example: tilld catch-up")]
     CatchUp,
-    /// Compare the copy with Stripe; exit status 1 when something is not the same and was not repaired
+    /// Compare the database with Stripe; exit status 1 if a difference was found and not repaired
     #[command(after_help = "Example: tilld drift subscriptions --fix")]
     Drift(drift::DriftArguments),
-    /// Make every table once more from the log and what was read from Stripe
+    /// Make every table again from the event log and the objects that were read from Stripe
     #[command(
-        after_help = "Example: tilld rebuild --check\n\nNothing is sent to anybody, but for the answers that are others than before: the application is told of these."
+        after_help = "Example: tilld rebuild --check\n\nNo mail is sent. The application gets entitlement.changed for every user whose answer is different afterwards."
     )]
     Rebuild(rebuild::RebuildArguments),
-    /// What is known of a user
+    /// Show a user, or link a Stripe customer to one
     #[command(subcommand, after_help = "Example: tilld user show alice")]
     User(user::UserCommand),
-    /// May this user use it? Prints the answer of the API as JSON
+    /// Print whether a user is entitled: the answer of the API, as JSON
     #[command(after_help = "Example: tilld entitlement alice")]
     Entitlement(entitlement::EntitlementArguments),
     /// Print the completions for a shell
@@ -128,7 +128,7 @@ pub fn main() -> ExitCode {
     let flags = Flags { config: arguments.config, database: arguments.database, ..Flags::default() };
     let mut out = BufWriter::new(std::io::stdout());
     let done = run(arguments.command, &flags, &mut out);
-    // What was printed before the failure belongs before its message.
+    // The output of the command comes before its error message.
     let flushed = out.flush();
     match done.and_then(|()| flushed.map_err(CommandError::from)) {
         Ok(()) => ExitCode::SUCCESS,

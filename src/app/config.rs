@@ -1,7 +1,6 @@
-//! The configuration: defaults < file < environment < flags, checked as a whole at the start, all
-//! faults at once. Reads files and the environment while it loads; must never write a file, open a
-//! socket or log, and is not changed afterwards. Called by `main` and the commands; the values are
-//! handed on from there.
+//! The configuration: defaults < file < environment < flags, checked as a whole at the start, with all faults reported at
+//! once. Reads files and the environment while it loads; must never write a file, open a socket or log, and is not changed
+//! afterwards. Called by the commands of `app::cli`, which hand the values on.
 
 mod dev;
 mod document;
@@ -50,25 +49,25 @@ pub struct Config {
     pub(crate) log_format: LogFormat,
     /// Where requests come in.
     pub listen: Listen,
-    /// How to talk with Stripe, and how Stripe talks with us.
+    /// Calls to Stripe, and Stripe's webhooks.
     pub stripe: Stripe,
     /// Who may call the private listener.
     pub(crate) tokens: Tokens,
-    /// Which prices buy which tier, what to answer from old knowledge, and how long access outlasts a failed payment.
+    /// Which prices buy which tier, what a stale subscription gives, and how long access outlasts a failed payment.
     pub(crate) policy: EntitlementPolicy,
-    /// Whose word counts for whose customer it is.
+    /// What links a customer to a user.
     pub(crate) link: LinkRules,
     /// When failed work is tried again.
     pub(crate) retry: RetryPolicy,
-    /// Who is told of what.
+    /// Who gets which notices.
     pub(crate) notices: NoticeSettings,
-    /// So many hours without a webhook are told to the operator.
+    /// After so many hours without a webhook the operator is notified.
     pub(crate) silence_h: Option<i64>,
-    /// What a mailer is made from, where a sender and a mail server are named; always there when mail is sent.
+    /// The settings of mail. None: no sender or no mail server is named, and no mail is sent.
     pub(crate) mail: Option<mail::MailSettings>,
     /// The application's endpoints; their URLs differ.
     pub(crate) endpoints: Vec<EndpointSettings>,
-    /// Where a checkout and the portal lead, and what browsers get.
+    /// URLs of checkout and portal, and what browsers get.
     pub(crate) offers: Offers,
     /// What a client may ask of the listeners.
     pub(crate) limits: DoorLimits,
@@ -81,7 +80,7 @@ pub struct Config {
 /// The shape of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object per line.
     Json,
@@ -101,35 +100,35 @@ pub struct Listen {
     pub(crate) private: Address,
 }
 
-/// How to talk with Stripe, and how Stripe talks with us.
+/// Calls to Stripe, and Stripe's webhooks.
 #[derive(Debug, Clone)]
 pub struct Stripe {
-    /// What the client is made from. None: no key, so no calls to Stripe.
+    /// The settings of the client. None: no key, so no calls to Stripe.
     pub(crate) client: Option<StripeSettings>,
-    /// Whose events this database keeps, if the configuration says it; see [`Stripe::mode`].
+    /// The mode whose events this database keeps, if the configuration names it; see [`Stripe::mode`].
     pub(crate) mode_said: Option<Mode>,
-    /// Our own account, if the configuration names it; else it is the key's.
+    /// Our own account, if the configuration names it; otherwise that of the key.
     pub(crate) account: Option<String>,
     /// Pull-only mode: how often Stripe is asked for events, in seconds. None: webhooks bring them.
     pub(crate) pull_interval_s: Option<i64>,
-    /// What is done at night about differences from Stripe. None: they are not looked for.
+    /// Whether the nightly comparison with Stripe repairs differences. None: it does not run.
     pub(crate) nightly_drift: Option<Nightly>,
     /// At least one, unless events are pulled; their paths differ. [`Purpose::Serve`] leaves none without a secret.
     pub webhooks: Vec<WebhookEndpoint>,
 }
 
 impl Stripe {
-    /// Events are asked for, so that no webhook need come.
+    /// Pull-only mode: no webhook is needed.
     pub(crate) fn is_pulled(&self) -> bool {
         self.pull_interval_s.is_some() && self.client.is_some()
     }
 
-    /// The mode of the database: what the configuration says, else the key's. None: it shows by the events that come.
+    /// The mode of the database: what the configuration says, else the key's. None: the first events decide it.
     pub(crate) fn mode(&self) -> Option<Mode> {
         self.mode_said.or_else(|| self.key_mode())
     }
 
-    /// None: no key, or one that does not say.
+    /// None: there is no key, or its prefix does not show the mode.
     pub(crate) fn key_mode(&self) -> Option<Mode> {
         self.client.as_ref()?.api_key.mode()
     }
@@ -165,15 +164,17 @@ pub fn load(flags: &Flags, around: &ConfigSources, purpose: Purpose) -> Result<C
     reader.refuse_leftovers();
     config.warnings.extend(around.env.keys().filter_map(|name| {
         let nearest = sections::CATALOG.nearest_variable(name)?;
-        Some(format!("the environment variable {name} is none of tilld's and changes nothing; did you mean {nearest}?"))
+        Some(format!(
+            "the environment variable {name} is not one of tilld's and has no effect: did you mean {nearest}?"
+        ))
     }));
     config.source = source.map(|source| source.path);
     let secret_source = config.source.as_deref().filter(|_| reader.holds_secrets());
     config.warnings.extend(secret_source.and_then(readable_by_others));
     if !config.listen.private.is_local() {
         config.warnings.push(format!(
-            "listen.private: {} is plain HTTP, and other machines reach it: tokens and what is told of customers can be read \
-             on the way; listen on a loopback address or unix:/path, or put TLS before it",
+            "listen.private: {} is plain HTTP, and other machines can reach it: tokens and customers' data can be read on the \
+             way; listen on a loopback address or unix:/path, or put a proxy with TLS in front",
             config.listen.private
         ));
     }
@@ -186,8 +187,8 @@ pub fn load(flags: &Flags, around: &ConfigSources, purpose: Purpose) -> Result<C
     Err(Faults(reader.faults))
 }
 
-/// What would let anyone in: endpoints that cannot check signatures, and a private listener that
-/// others reach and no token guards.
+/// Refuses what would let anyone in: endpoints that cannot check signatures, and a private listener that others can reach
+/// and that no token guards.
 fn refuse_open_doors(config: &Config, reader: &mut ConfigReader<'_>) {
     for (number, endpoint) in config.stripe.webhooks.iter().enumerate() {
         let key = format!("stripe.webhook[{number}].secrets");
@@ -195,7 +196,7 @@ fn refuse_open_doors(config: &Config, reader: &mut ConfigReader<'_>) {
             let message = format!(
                 "no webhook secret for {}: set STRIPE_WEBHOOK_SECRET, or secrets = [\"whsec_…\"] \
                  in [[stripe.webhook]]; Stripe's dashboard and `stripe listen` show it; or, without \
-                 webhooks, have Stripe asked for events: set stripe.api_key and stripe.pull_interval_s",
+                 webhooks, let tilld ask Stripe for events: set stripe.api_key and stripe.pull_interval_s",
                 endpoint.path
             );
             reader.fault(&key, message);
@@ -212,27 +213,27 @@ fn refuse_open_doors(config: &Config, reader: &mut ConfigReader<'_>) {
     }
 }
 
-/// One token for both would let the application do what only operators may.
+/// Refuses one token for both: it would let the application do what only operators may.
 fn refuse_equal_tokens(config: &Config, reader: &mut ConfigReader<'_>) {
     let (Some(token), Some(admin)) = (&config.tokens.api, &config.tokens.admin) else { return };
     if token.expose() == admin.expose() && !reader.is_dev() {
-        let message = "is the same as api.token: give operators one of their own; `openssl rand -hex 32` makes one";
+        let message = "is the same as api.token: give operators a token of their own; `openssl rand -hex 32` makes one";
         reader.fault("api.admin_token", message);
     }
 }
 
-/// A key of the other mode would read its objects into this database.
+/// Refuses a key of the other mode, which would read its objects into this database.
 fn refuse_other_mode(config: &Config, reader: &mut ConfigReader<'_>) {
     let stripe = &config.stripe;
     if let (Some(said), Some(key)) = (stripe.mode_said, stripe.key_mode())
         && said != key
     {
-        let message = "is not the mode of stripe.api_key: correct one of them; each mode has a database of its own";
+        let message = "is not the mode of stripe.api_key: correct one of them; each mode needs a database of its own";
         reader.fault("stripe.mode", message);
     }
 }
 
-/// Without a key nobody can be asked.
+/// Refuses settings that have no effect without a key.
 fn refuse_idle_pulling(config: &Config, reader: &mut ConfigReader<'_>) {
     let stripe = &config.stripe;
     if stripe.client.is_some() || reader.has_fault("stripe.api_key") {
@@ -250,5 +251,5 @@ fn readable_by_others(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     let path = path.display();
     (mode & 0o077 != 0)
-        .then(|| format!("{path} holds secrets and others than its owner have rights on it: chmod 600 {path}"))
+        .then(|| format!("{path} holds secrets, and users other than its owner have rights on it: chmod 600 {path}"))
 }

@@ -1,4 +1,5 @@
-//! The life of the process: open, wire, spawn, wait, stop in reverse order. The only file that knows everyone.
+//! The life of the process: opens the database, connects the rooms, starts the threads, waits, and stops in reverse order.
+//! It must never decide anything about billing. Called by `cli::serve` and `cli::dev`.
 
 mod deliveries;
 pub mod descriptors;
@@ -65,34 +66,34 @@ pub(crate) enum DaemonError {
     /// The way to Stripe.
     #[error(transparent)]
     Stripe(#[from] StripeError),
-    /// A socket that was passed and leaves a door open.
+    /// A socket that was passed, can be reached by others, and has no token.
     #[error(
-        "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or a loopback address or a path as its ListenStream="
+        "{0}, the socket that was passed as \"private\", can be reached from other machines: set api.token and api.admin_token, or give its ListenStream= a loopback address or a path"
     )]
     OpenDoor(String),
     /// The configuration is for another database.
     #[error(transparent)]
     Mode(#[from] ModeError),
     /// Threads or signals.
-    #[error("the system refused: {0}")]
+    #[error("the system refused a thread, a signal or a file: {0}")]
     System(#[from] std::io::Error),
     /// The database at start.
     #[error("at start: {0}")]
     Store(#[from] StoreError),
     /// A thread ended by itself.
-    #[error("thread {0} ended unasked; its log says why")]
+    #[error("thread {0} ended unexpectedly: the log says why")]
     ThreadEnded(String),
-    /// Something was still busy at the deadline.
-    #[error("stopping took longer than {} s; what was in hand is on disk and goes on at the next start", STOP_DEADLINE.as_secs())]
+    /// Some thread was still busy at the deadline.
+    #[error("stopping took longer than {} s; unfinished work is on disk and resumes at the next start", STOP_DEADLINE.as_secs())]
     StopTimeout,
-    /// What mails are made from.
+    /// The templates or settings of mail.
     #[error(transparent)]
     Mail(#[from] MailError),
     /// More endpoints than there may be threads for them.
     #[error("{0} [[notify.webhook]] blocks: at most {max} are served; put endpoints together", max = crate::jobs::lane::MAX_ENDPOINTS)]
     TooManyEndpoints(usize),
     /// A second signal.
-    #[error("ended at once by a second signal; what was in hand is on disk and goes on at the next start")]
+    #[error("ended at once by a second signal; unfinished work is on disk and resumes at the next start")]
     SecondSignal,
 }
 
@@ -111,11 +112,11 @@ pub(crate) struct Running {
     watchdog: Option<Watchdog>,
     writer: Handle,
     threads: Threads,
-    /// Let go last.
+    /// Released last.
     lock: Lock,
 }
 
-/// What projecting rests on, by the configuration.
+/// What projection needs of the configuration.
 #[must_use]
 pub(crate) fn context(config: &Config) -> NotifyContext {
     let projection = ProjectionContext {
@@ -151,13 +152,16 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// What is configured, and whether Stripe's events are forwarded.
-type DaemonParts<'a> = (&'a Config, Option<Forward>);
+/// The configuration, and where Stripe's events are forwarded to, if anywhere.
+struct DaemonParts<'a> {
+    config: &'a Config,
+    forward: Option<Forward>,
+}
 
 /// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    let (config, forward) = wanted;
+    let DaemonParts { config, forward } = wanted;
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
@@ -227,7 +231,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
 }
 
 impl Running {
-    /// Where the unasked end of a thread is reported.
+    /// Where the unexpected end of a thread is reported.
     #[must_use]
     pub(crate) fn ended(&self) -> &Receiver<ThreadEnd> {
         self.threads.reports()
@@ -236,9 +240,9 @@ impl Running {
     /// Stops: no new work for the flows, no new requests, those in hand answered, the flows after the step in hand, then
     /// the writer. The backlog stays on disk.
     pub(crate) fn stop(self) {
-        // The flows hear of it first: what the closed client tells them then is no failure.
+        // The loops stop first: the errors of a closed client are no failures for them.
         drop(self.stopper);
-        // What waits for its turn at Stripe is told that it was not done; what is on its way there is waited for.
+        // Calls that wait for a slot at Stripe are answered as not done; those that were sent are waited for.
         self.client.iter().for_each(Client::close);
         self.servers.into_iter().for_each(HttpServer::stop);
         self.handles.into_iter().for_each(Handle::join);
@@ -254,12 +258,12 @@ impl Running {
 /// Runs the daemon until a signal ends it, on the sockets that systemd has passed, if it has.
 ///
 /// # Errors
-/// When it did not start, a thread ended unasked, or it could not stop in order.
+/// When it did not start, a thread ended unexpectedly, or it did not stop in time.
 pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
-    run_on((config, None), sockets::take()?, |_| ())
+    run_on(DaemonParts { config, forward: None }, sockets::take()?, |_| ())
 }
 
-/// Runs the daemon on its own sockets, with something to do once it runs, such as telling its addresses; and, if wished,
+/// Runs the daemon on its own sockets, with something to do once it runs, such as printing its addresses; and, if wanted,
 /// with Stripe's events forwarded to a local application.
 ///
 /// # Errors
@@ -269,7 +273,7 @@ pub(crate) fn run_with(
     forward: Option<Forward>,
     started: impl FnOnce(&Running),
 ) -> Result<(), DaemonError> {
-    run_on((config, forward), Passed::default(), started)
+    run_on(DaemonParts { config, forward }, Passed::default(), started)
 }
 
 fn run_on(wanted: DaemonParts, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {
@@ -300,7 +304,7 @@ fn wait(signals: &Receiver<i32>, ended: &Receiver<ThreadEnd>) -> Result<(), Daem
     loop {
         select! {
             recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => log::info!("SIGHUP: nothing to reopen; restart to read the configuration anew"),
+                Ok(SIGHUP) => log::info!("SIGHUP: nothing to reopen; restart to read the configuration again"),
                 _ => {
                     log::info!("stopping");
                     return Ok(());
@@ -308,7 +312,7 @@ fn wait(signals: &Receiver<i32>, ended: &Receiver<ThreadEnd>) -> Result<(), Daem
             },
             recv(ended) -> ended => {
                 let name = ended.map_or_else(|_| "unknown".to_owned(), |ended| ended.name);
-                log::error!("thread {name} ended unasked; the process ends");
+                log::error!("thread {name} ended unexpectedly; the process ends");
                 return Err(DaemonError::ThreadEnded(name));
             }
         }
@@ -341,9 +345,9 @@ fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) ->
 /// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
 pub(crate) fn start_logging(config: &Config) {
     let mut builder = env_logger::Builder::new();
-    // What refinery says of each step is said once by us.
+    // The daemon logs a migration itself, in one line.
     builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);
-    // Below that it writes the URLs of calls to Stripe, whatever was asked for.
+    // Below that level it logs the URLs of calls to Stripe, whatever the filter asks for.
     builder.filter_module("ureq", log::LevelFilter::Warn);
     if config.log_format == LogFormat::Json {
         builder.format(|buffer, record| {
@@ -356,7 +360,7 @@ pub(crate) fn start_logging(config: &Config) {
     } else {
         builder.format_timestamp_millis();
     }
-    // A second logger in one process, as in tests, is no fault.
+    // A second logger in one process, as in tests, is not a fault.
     let _ = builder.try_init();
     config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
 }

@@ -1,9 +1,9 @@
 //! The factory of realistic Stripe events: what `tilld trigger`, the tests and the bench feed the daemon.
 //!
 //! Pure: time, user, price and nonce are arguments; the same arguments give the same event. It must never
-//! sign, send, read a clock or draw a random number; its callers do. Objects are kept as JSON templates in
-//! Stripe's newest shape, beside their kinds (`projection/shapes/*.json`), brought into the state their event
-//! speaks of, and turned into the shape of an older API version by [`render`].
+//! sign, send, read a clock or draw a random number; its callers do. Called by `cli::trigger`. Objects are kept as JSON templates in
+//! Stripe's newest shape, beside their kinds (`objects/shapes/*.json`), brought into the state of their event,
+//! and turned into the shape of an older API version by [`render`].
 
 mod catalog;
 mod ids;
@@ -43,7 +43,7 @@ pub struct Spec<'a> {
     pub set: &'a [(String, String)],
 }
 
-/// The parts of an event around its object (Stripe's snapshot event, stripe-facts.md §2).
+/// The parts of an event around its object (docs.stripe.com/api/events/object).
 #[derive(Debug, Clone)]
 pub struct SampleEnvelope<'a> {
     /// `evt_…`
@@ -64,15 +64,15 @@ pub struct SampleEnvelope<'a> {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TriggerError {
     /// The type is not in the catalog.
-    #[error("unknown event type `{event_type}`: did you mean `{nearest}`? `tilld trigger --list` shows all")]
+    #[error("{event_type:?} is not a known event type: did you mean {nearest}? `tilld trigger --list` shows all")]
     UnknownType {
         /// What was asked for.
         event_type: String,
-        /// The known type with the fewest differing letters.
+        /// The known type that is spelled most like it.
         nearest: &'static str,
     },
     /// The API version is not one that can be rendered.
-    #[error("unknown API version `{given}`: use one of {known}")]
+    #[error("{given:?} is not a known API version: use one of {known}")]
     UnknownVersion {
         /// What was asked for.
         given: String,
@@ -86,7 +86,7 @@ pub enum TriggerError {
         path: String,
     },
     /// A path of `--set` goes on below something that holds nothing.
-    #[error("--set {path}: `{part}` is a {found}, nothing lies below it; set `{part}` itself")]
+    #[error("--set {path}: `{part}` is a {found} and has nothing below it; set `{part}` itself")]
     NotAContainer {
         /// The path as given.
         path: String,
@@ -95,7 +95,7 @@ pub enum TriggerError {
         /// The JSON type that is there.
         found: &'static str,
     },
-    /// A path of `--set` leaves a list.
+    /// A path of `--set` beyond the end of a list.
     #[error("--set {path}: `{part}` is not a position in a list of {len}; use 0 to {len} ({len} appends)")]
     NotAnIndex {
         /// The path as given.
@@ -138,7 +138,7 @@ pub fn object(spec: &Spec) -> Result<Value, TriggerError> {
     object_and_previous(spec).map(|(object, _)| object)
 }
 
-/// A whole object of a kind in Stripe's newest shape, of nobody in particular; `None`: the kind is not known.
+/// A whole object of a kind in Stripe's newest shape, of no user; `None`: the kind is not known.
 #[must_use]
 pub fn example(object: &str, now_s: i64) -> Option<Value> {
     let cast = SampleCast { ids: ids(""), user: None, price_id: "price_tilld_pro", now_s };

@@ -181,7 +181,7 @@ fn a_permission_that_cannot_be_asked_for_is_no_permission_that_is_missing() {
     let setting = Setting::with_endpoint(&json!({}));
     setting.fake.fail(Fault::Only500, "/v1/invoices", 9);
     let checked = setting.check_with(setting.fake.key_without(&[]), &[]);
-    checked.says("warn", PERMISSIONS, &["could not be asked for", "500"]);
+    checked.says("warn", PERMISSIONS, &["could not be checked", "500"]);
 }
 
 #[test]
@@ -323,9 +323,9 @@ fn the_paused_are_counted_of_either_kind() {
     ]);
     let dir = till.close();
     let keep = check(dir.path(), &[]);
-    keep.says("ok", "paused", &["nothing is collected: 2 ", "\"keep\"", "of status paused: 1"]);
+    keep.says("ok", "paused", &["with paused collection: 2 ", "\"keep\"", "with status paused: 1"]);
     let until_paid = check(dir.path(), &[("TILLD_PAUSED_COLLECTION", "until_paid")]);
-    until_paid.says("ok", "paused", &["nothing is collected: 2 ", "\"until_paid\""]);
+    until_paid.says("ok", "paused", &["with paused collection: 2 ", "\"until_paid\""]);
 }
 
 const DAEMON: &str = "daemon";
@@ -346,7 +346,7 @@ fn a_stranger_s_daemon_on_the_port_is_not_taken_for_ours() {
     // Another database, and another token.
     drop(crate::live::Live::start(other.path()));
     let checked = check_at(other.path(), &live, &[]);
-    checked.says("fail", DAEMON, &["another one is at private", "another database"]);
+    checked.says("fail", DAEMON, &["another daemon answers at private", "another database"]);
     assert_eq!(checked.code, Some(1));
     let checked = check_at(dir.path(), &live, &[("TILLD_API_TOKEN", "tilld_not_of_this_daemon")]);
     checked.says("fail", DAEMON, &["does not take the token"]);
@@ -370,7 +370,7 @@ fn what_burns_in_the_database_is_told() {
     let quiet = check(&till.close().keep(), &[]);
     quiet.says("ok", "dead letters", &["none"]);
     quiet.says("ok", "outbox", &[]);
-    quiet.says("ok", "events", &["waiting: 0", "last webhook: 20", "asking: never"]);
+    quiet.says("ok", "events", &["waiting: 0", "last webhook: 20", "asking Stripe: never"]);
     quiet.says("ok", "database size", &["MiB"]);
     assert_eq!(quiet.code, Some(0), "{}", quiet.out);
 
@@ -404,14 +404,14 @@ fn prices_are_looked_up_with_a_key_and_compared_with_what_came_without() {
     assert!(checked.out.contains("pro: 20.00 USD a month (price_pro)"), "{}", checked.out);
     assert!(checked.out.contains("team: 50.00 USD a month (price_team)"), "{}", checked.out);
     let checked = setting.check_with(setting.fake.key(), &[("TILLD_PLANS", "pro:price_none")]);
-    checked.says("fail", "plan", &["pro", "Stripe knows no price price_none"]);
+    checked.says("fail", "plan", &["pro", "Stripe does not know the price price_none"]);
     assert_eq!(checked.code, Some(1));
 
     let mut till = Till::new();
     till.feed(&[samples::event("customer.subscription.created", "alice", START_S, &[])]);
     let dir = till.close();
     let checked = check(dir.path(), &[("TILLD_PLANS", "pro:price_other")]);
-    checked.says("warn", "prices", &["price_pro", "of no plan"]);
+    checked.says("warn", "prices", &["price_pro", "in no plan"]);
     check(dir.path(), &[]).is_silent_about("prices");
     check(dir.path(), &[]).is_silent_about("sync");
     Setting { dir, fake: fake() }.check().says("warn", "sync", &["tilld sync"]);

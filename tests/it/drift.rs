@@ -390,7 +390,7 @@ fn the_command_ends_with_1_where_something_differs_and_tells_how_to_repair_it() 
     let (code, out, err) = run(&["drift", "customers"]);
     assert_eq!(code, Some(1));
     assert!(out.starts_with(&format!("customers {customer} differs: name\n")), "{out}");
-    assert!(err.contains("error: 1 objects are not the same") && err.contains("`tilld drift --fix`"), "{err}");
+    assert!(err.contains("error: 1 objects differ from Stripe") && err.contains("`tilld drift --fix`"), "{err}");
     let (code, out, _) = run(&["drift", "customers", "--fix", "--json"]);
     let line: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, Some(0));

@@ -280,10 +280,10 @@ fn what_was_passed_and_cannot_be_served_is_refused_with_the_reason() {
     assert!(said.contains("1 names for 2 sockets"), "{said}");
     let connection = TcpStream::connect(public.local_addr().unwrap()).unwrap();
     let said = manager.start_refused([Some(connection.into()), None], &Unit::new("public"));
-    assert!(said.contains("\"public\" is no TCP or Unix socket that listens"), "{said}");
+    assert!(said.contains("\"public\" is not a listening TCP or Unix socket"), "{said}");
     let file = std::fs::File::open(Path::new("/dev/null")).unwrap();
     let said = manager.start_refused([Some(file.into()), None], &Unit::new("private"));
-    assert!(said.contains("\"private\" is no TCP or Unix socket"), "{said}");
+    assert!(said.contains("\"private\" is not a listening TCP or Unix socket"), "{said}");
 }
 
 #[test]

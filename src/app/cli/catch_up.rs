@@ -1,5 +1,5 @@
-//! `tilld catch-up`: events that no webhook brought, now. Works on the file, whether or not a daemon runs; projecting is
-//! the daemon's.
+//! `tilld catch-up`: asks Stripe now for events that did not arrive as webhooks, and adds them to the log. Works on the file,
+//! whether or not a daemon runs. It must never project: the daemon does. Called by the command line.
 
 use std::io::Write;
 

@@ -1,5 +1,6 @@
 //! `tilld check`: is everything in order on this machine? One line per check: ok, warn or fail, and what to do. It must
-//! never change anything but the one row that proves that the database takes a write; at Stripe, nothing at all.
+//! never change anything but the one row that proves that the database takes a write, and nothing at all at Stripe. Called by
+//! the command line.
 
 mod burning;
 mod daemon;
@@ -14,7 +15,7 @@ use crate::app::cli::{CommandError, table};
 use crate::app::config::{self, Config, ConfigFault, ConfigSources, Faults, Flags, Purpose};
 use crate::base::clock::{Clock, SystemClock};
 
-/// 2026-01-01, before this program was written: a clock behind it was never set.
+/// 2026-01-01, before this program was written: a clock that shows an earlier time was never set.
 const EARLIEST_NOW_S: i64 = 1_767_225_600;
 
 /// How a check came out.
@@ -102,13 +103,13 @@ fn configuration(config: &Config) -> Vec<CheckLine> {
     std::iter::once(first).chain(config.warnings.iter().map(|text| warn("configuration", text))).collect()
 }
 
-/// What only the daemon refuses.
+/// A fault that only `tilld serve` refuses.
 fn unserved(fault: &ConfigFault) -> CheckLine {
     let check = if fault.key.starts_with("stripe.webhook") { "webhook secrets" } else { "configuration" };
     fail(check, fault.to_string())
 }
 
-/// Endpoints without a secret are faults of the configuration already.
+/// Endpoints without a secret are reported as faults of the configuration.
 fn secrets(config: &Config) -> Vec<CheckLine> {
     let with_secrets = config.stripe.webhooks.iter().filter(|endpoint| !endpoint.secrets.is_empty());
     with_secrets
@@ -119,9 +120,7 @@ fn secrets(config: &Config) -> Vec<CheckLine> {
                 0 => ok("webhook secrets", format!("{path} (secrets: {})", endpoint.secrets.len())),
                 _ => warn(
                     "webhook secrets",
-                    format!(
-                        "{path}: {odd} of its secrets without whsec_ at the beginning; compare with Stripe's dashboard"
-                    ),
+                    format!("{path}: {odd} of its secrets do not begin with whsec_: compare with Stripe's dashboard"),
                 ),
             }
         })
@@ -132,7 +131,7 @@ fn plans(config: &Config) -> CheckLine {
     let named: Vec<String> =
         config.policy.plans.iter().map(|plan| format!("{} (price ids: {})", plan.tier, plan.price_ids.len())).collect();
     if named.is_empty() {
-        return warn("plans", "none: every price buys the tier default; name your tiers in [[plan]]");
+        return warn("plans", "none: every price buys the tier \"default\"; name your tiers in [[plan]]");
     }
     ok("plans", named.join(" < "))
 }
@@ -152,10 +151,13 @@ fn tokens(config: &Config) -> CheckLine {
 fn clock(now_s: i64, last_event_s: Option<i64>) -> CheckLine {
     let now = table::time_s(now_s);
     match last_event_s {
-        _ if now_s < EARLIEST_NOW_S => fail("clock", format!("it says {now} UTC: set it, or start a time service")),
+        _ if now_s < EARLIEST_NOW_S => fail("clock", format!("it shows {now} UTC: set it, or start a time service")),
         Some(last) if last > now_s => {
             let last = table::time_s(last);
-            warn("clock", format!("it says {now} UTC, but an event was received at {last}: it was set back"))
+            warn(
+                "clock",
+                format!("it shows {now} UTC, but an event was received at {last}: it was set back; correct it"),
+            )
         }
         _ => ok("clock", format!("{now} UTC")),
     }

@@ -1,5 +1,5 @@
 //! The configured database, open for one command. Works beside a running daemon: SQLite lets both in. It must never
-//! create or migrate a file: the daemon and `tilld migrate` do.
+//! create or migrate a file: the daemon and `tilld migrate` do. Called by the commands.
 
 use crate::app::cli::CommandError;
 use crate::app::config::{self, Config, ConfigSources, Flags, Purpose};
@@ -26,8 +26,10 @@ pub(crate) fn with_store<T>(
 ) -> Result<T, CommandError> {
     let path = &config.database;
     if !path.exists() {
-        let message =
-            format!("there is no database {}: give --database, or make it with `tilld serve`", path.display());
+        let message = format!(
+            "the database {} does not exist: name another one with --database, or start `tilld serve`, which creates it",
+            path.display()
+        );
         return Err(CommandError::failed(message));
     }
     let (store, writer) = Store::open(path, &Threads::default())?;

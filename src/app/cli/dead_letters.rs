@@ -1,4 +1,5 @@
-//! `tilld dead-letters`: events that were given up, listed, shown, replayed, discarded.
+//! `tilld dead-letters`: lists, shows, replays and discards events that failed too often. Works on the file, whether or not a
+//! daemon runs. It must never project. Called by the command line.
 
 use std::io::Write;
 
@@ -20,11 +21,11 @@ pub(crate) enum DeadLettersCommand {
         /// Only events of this type
         #[arg(long = "type", value_name = "TYPE")]
         event_type: Option<String>,
-        /// How much, and how it is printed
+        /// How many, and how they are printed
         #[command(flatten)]
         page: PageOptions,
     },
-    /// Show one dead letter; `tilld events show` has its attempts and its body
+    /// Show one dead letter; `tilld events show` has its attempts and its payload
     #[command(after_help = "Example: tilld dead-letters show evt_1")]
     Show {
         /// The event's id
@@ -33,15 +34,15 @@ pub(crate) enum DeadLettersCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Project dead letters again
+    /// Process dead letters again
     #[command(after_help = "Example: tilld dead-letters replay --type invoice.paid")]
     Replay(EventSelection),
-    /// Give one up for good; the event stays in the log as ignored
+    /// Discard one for good; the event stays in the log as ignored
     #[command(after_help = "Example: tilld dead-letters discard evt_1 --reason 'test data'")]
     Discard {
         /// The event's id
         id: String,
-        /// Why, for the audit log
+        /// The reason, for the audit log
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -67,7 +68,7 @@ const LIST: ListOptions<DeadLetter> = ListOptions {
 /// Runs one of them.
 ///
 /// # Errors
-/// An event that is no dead letter, or a database that cannot be used.
+/// An event that is not a dead letter, or a database that cannot be used.
 pub(crate) fn run(command: DeadLettersCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     match command {
@@ -120,7 +121,7 @@ fn print(letter: &DeadLetter, json: bool, out: &mut dyn Write) -> Result<(), Com
 }
 
 fn unknown(ids: &[String]) -> CommandError {
-    let line = |id: &String| format!("event {id:?} is no dead letter; `tilld dead-letters list` shows them");
+    let line = |id: &String| format!("event {id:?} is not a dead letter: `tilld dead-letters list` shows them");
     CommandError::failed(ids.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 

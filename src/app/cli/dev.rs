@@ -1,5 +1,5 @@
-//! `tilld dev`: the daemon with everything invented, for the first hour. It must never listen beyond this machine, nor
-//! touch files of a real installation: its two files lie beside each other and are reused.
+//! `tilld dev`: the daemon with generated secrets, for the first hour. It must never listen beyond this machine, nor touch the
+//! files of a real installation: its two files lie next to each other and are reused. Called by the command line.
 
 mod banner;
 mod forward;
@@ -19,22 +19,24 @@ const CONFIG: &str = "tilld-dev.toml";
 #[derive(Debug, clap::Args)]
 #[group(id = "dev")]
 pub(crate) struct DevArguments {
-    /// Send every event on to an application on this machine, signed as Stripe signs, and print its answers
+    /// Forward every event to an application on this machine, signed as Stripe signs, and print its answers
     #[arg(long, value_name = "URL")]
     forward_to: Option<String>,
-    /// As for the daemon
+    /// The flags of `tilld serve`
     #[command(flatten)]
     serve: serve::ServeArguments,
 }
 
-/// Runs the daemon with an invented configuration until a signal ends it.
+/// Runs the daemon with a generated configuration until a signal ends it.
 ///
 /// # Errors
 /// The files cannot be written, a listener is not loopback; or the daemon did not start, or ended badly.
 pub(crate) fn run(arguments: DevArguments, flags: &Flags, out: &mut dyn std::io::Write) -> Result<(), CommandError> {
     if let Some(path) = &flags.config {
         let path = path.display();
-        let message = format!("--config {path}: tilld dev makes its own; run `tilld serve --config {path}` instead");
+        let message = format!(
+            "--config {path}: tilld dev writes a configuration of its own; run `tilld serve --config {path}` instead"
+        );
         return Err(CommandError::wrong_use(message));
     }
     let database = flags.database.clone().unwrap_or_else(|| PathBuf::from(DATABASE));
@@ -44,7 +46,7 @@ pub(crate) fn run(arguments: DevArguments, flags: &Flags, out: &mut dyn std::io:
     let written = write_once(&file, &database)?;
     let flags = Flags { config: Some(file), database: Some(database), ..arguments.serve.onto(flags) };
     let config = config::load(&flags, &ConfigSources::of_process(), Purpose::Serve)?;
-    refuse_others(&config)?;
+    refuse_reachable(&config)?;
     let forward = arguments.forward_to.as_deref().map(|url| forward::to(url, &config)).transpose()?;
     let secret = forward.as_ref().map(|forward| forward.secret.clone());
     daemon::start_logging(&config);
@@ -53,12 +55,12 @@ pub(crate) fn run(arguments: DevArguments, flags: &Flags, out: &mut dyn std::io:
         if let (Some(url), Some(secret)) = (&arguments.forward_to, &secret) {
             text.push_str(&forward::banner(url, secret));
         }
-        // Whoever closed our output does not want to read it.
+        // An output that was closed is no reason to stop.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     })?)
 }
 
-/// Whether the configuration file was there.
+/// Whether the configuration file was written now, or existed before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WrittenConfig {
     Now,
@@ -74,7 +76,7 @@ fn write_once(file: &Path, database: &Path) -> Result<WrittenConfig, CommandErro
     Ok(WrittenConfig::Now)
 }
 
-fn refuse_others(config: &Config) -> Result<(), CommandError> {
+fn refuse_reachable(config: &Config) -> Result<(), CommandError> {
     let listeners = [("listen.public", &config.listen.public), ("listen.private", &config.listen.private)];
     let open: Vec<String> = listeners
         .into_iter()

@@ -1,4 +1,5 @@
-//! `tilld drift`: the copy compared with Stripe. Works on the file, whether or not a daemon runs.
+//! `tilld drift`: compares the database with Stripe. Works on the file, whether or not a daemon runs. It must never change
+//! anything at Stripe. Called by the command line.
 
 use std::io::Write;
 
@@ -18,18 +19,18 @@ pub(crate) struct DriftArguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = sync::parse_kind)]
     types: Vec<&'static ObjectKind>,
-    /// Repair what is not the same
+    /// Repair the differences
     #[arg(long)]
     fix: bool,
-    /// Print one JSON object for each object that is not the same
+    /// Print one JSON object for each difference
     #[arg(long)]
     json: bool,
 }
 
-/// Compares, and prints what is not the same.
+/// Compares, and prints the differences.
 ///
 /// # Errors
-/// When something is not the same and was not repaired; when Stripe or the database does not allow it.
+/// When a difference was not repaired; when Stripe or the database cannot be read.
 pub(crate) fn run(arguments: &DriftArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &DriftArguments, flags: &Flags, out: &mut dyn Write
         let shown = outward::WorkProgress::new(u64::try_from(total).ok());
         let mut printed = Ok(());
         let mut objects_so_far = (String::new(), 0);
-        let mut tell = |told: DriftReport| match told {
+        let mut report = |progress: DriftReport| match progress {
             DriftReport::Page(kind, pages, objects) => {
                 if objects_so_far.0 != kind {
                     objects_so_far = (kind.to_owned(), 0);
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: &DriftArguments, flags: &Flags, out: &mut dyn Write
             DriftReport::Found(finding) if printed.is_ok() => printed = print(finding, arguments.json, out),
             DriftReport::Found(_) => {}
         };
-        let outcome = drift::run(&means, &kinds, arguments.fix, "cli", &mut tell)?;
+        let outcome = drift::run(&means, &kinds, arguments.fix, "cli", &mut report)?;
         shown.finish();
         Ok((outcome, printed))
     })?;
@@ -118,11 +119,9 @@ fn verdict(outcome: &DriftOutcome, fix: bool) -> Result<(), CommandError> {
     match outcome.left() {
         0 => {}
         left if fix => lines.push(format!(
-            "{left} objects are not the same as at Stripe and could not be repaired; the lines above and the log say which"
+            "{left} objects differ from Stripe and could not be repaired; the lines above and the log name them"
         )),
-        left => lines.push(format!(
-            "{left} objects are not the same as at Stripe; `tilld drift --fix` repairs them"
-        )),
+        left => lines.push(format!("{left} objects differ from Stripe; `tilld drift --fix` repairs them")),
     }
     if lines.is_empty() { Ok(()) } else { Err(CommandError::failed(lines.join("\n"))) }
 }

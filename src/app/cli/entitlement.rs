@@ -1,4 +1,5 @@
-//! `tilld entitlement`: the answer of the entitlement call, from the file.
+//! `tilld entitlement`: the answer of the entitlement call, read from the file. It must never decide by other rules than the
+//! API. Called by the command line.
 
 use std::io::Write;
 
@@ -11,7 +12,7 @@ use crate::http::api::views;
 use crate::objects::subscription::{self, ShownSubscription};
 use crate::objects::user;
 
-/// Whose.
+/// Whose answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EntitlementArguments {
     /// The application's id of the user
@@ -45,6 +46,7 @@ pub(super) fn answer(config: &Config, shown: &[ShownSubscription]) -> Entitlemen
 
 /// There is no such user.
 pub(super) fn unknown_user(id: &str) -> CommandError {
-    let message = format!("there is no user {id:?}; a subscription that names it, or PUT /api/v1/users/…, makes it");
+    let message =
+        format!("user {id:?} is not known: a subscription that names it, or PUT /api/v1/users/{id}, creates it");
     CommandError::failed(message)
 }

@@ -1,4 +1,5 @@
-//! `tilld events`: the webhook log, listed, shown, replayed. Works on the file, whether or not a daemon runs.
+//! `tilld events`: lists, shows and replays the events in the log. Works on the file, whether or not a daemon runs. It must
+//! never project. Called by the command line.
 
 use std::io::Write;
 
@@ -24,23 +25,23 @@ pub(crate) enum EventsCommand {
         /// Only events in this state: pending, processed, ignored, retrying, dead
         #[arg(long, value_parser = operator::parse_status)]
         status: Option<EventStatus>,
-        /// How much, and how it is printed
+        /// How many, and how they are printed
         #[command(flatten)]
         page: PageOptions,
     },
     /// Show one event with its failed attempts
     #[command(after_help = "Example: tilld events show evt_1 --payload")]
     Show {
-        /// Its id
+        /// The event's id
         id: String,
-        /// Print the body as it was received, too
+        /// Also print the payload as it was received
         #[arg(long)]
         payload: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Project events again, whatever their state
+    /// Process events again, whatever their state
     #[command(after_help = "Example: tilld events replay evt_1 evt_2")]
     Replay(EventSelection),
 }
@@ -49,13 +50,13 @@ pub(crate) enum EventsCommand {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct EventSelection {
-    /// These
+    /// The ids of events
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
-    /// Every one of this type
+    /// All events of this type
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) event_type: Option<String>,
-    /// Every one
+    /// All events
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -125,11 +126,11 @@ fn find(store: &Store, id: &str) -> Result<EventDetails, CommandError> {
 }
 
 fn unknown(ids: &[&str]) -> CommandError {
-    let line = |id: &&str| format!("there is no event {id:?} in the log; `tilld events list` shows what there is");
+    let line = |id: &&str| format!("event {id:?} is not in the log: `tilld events list` shows which are");
     CommandError::failed(ids.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// Refuses ids that are not in the log, all at once, so that nothing is done by halves.
+/// Refuses ids that are not in the log, all at once and before anything is done.
 fn require(store: &Store, ids: &[String]) -> Result<(), CommandError> {
     let missing = store.read(|reader| {
         let mut missing = Vec::new();

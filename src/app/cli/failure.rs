@@ -1,5 +1,4 @@
-//! Why a command did not do what it was told, and the exit status that says so. Made by every command, printed by the
-//! parent.
+//! Why a command failed, and its exit status. It must never print: the parent does. Made by every command.
 
 use crate::app::cli::init::InitError;
 use crate::app::cli::post::PostError;
@@ -9,7 +8,7 @@ use crate::app::trigger::TriggerError;
 use crate::base::ids::RandomError;
 use crate::store::{OpenError, StoreError};
 
-/// Could not be done.
+/// The command failed.
 const FAILED: u8 = 1;
 /// Wrong use or wrong configuration: the same call cannot succeed.
 const WRONG_USE: u8 = 2;
@@ -24,12 +23,12 @@ pub(crate) struct CommandError {
 }
 
 impl CommandError {
-    /// It could not be done.
+    /// The command failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { exit: FAILED, message: message.into() }
     }
 
-    /// It was asked for wrongly.
+    /// Wrong use or wrong configuration.
     pub(crate) fn wrong_use(message: impl Into<String>) -> Self {
         Self { exit: WRONG_USE, message: message.into() }
     }
@@ -57,7 +56,7 @@ impl From<PostError> for CommandError {
 }
 
 impl From<std::io::Error> for CommandError {
-    /// A reader that has seen enough, like `head`, is no failure.
+    /// A reader that has seen enough, such as `head`, is not a failure.
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::BrokenPipe => Self { exit: 0, message: String::new() },

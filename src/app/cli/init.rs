@@ -8,18 +8,18 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// So that a token that leaked says where it opens a door.
+/// Shows in a leaked token what it is for.
 const TOKEN_PREFIX: &str = "tilld_";
-/// Nobody but the owner may read it.
+/// Only the owner may read it.
 const PRIVATE_MODE: u32 = 0o600;
 
 /// Why there is no new file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
-    /// Its secrets may be in use.
-    #[error("{0} exists and is not overwritten: move it away, or edit it")]
+    /// The file exists; its secrets may be in use.
+    #[error("{0} exists and is not overwritten: edit it, or move it away")]
     Exists(PathBuf),
-    /// The disk or the directory's rights.
+    /// The disk, or the rights of the directory.
     #[error("cannot write {path}: {source}; check the directory and its rights")]
     Write {
         /// The file.
@@ -27,12 +27,12 @@ pub(crate) enum InitError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// No tokens.
+    /// The system gave no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
-/// Writes a commented configuration file with fresh tokens. Returns what to tell the user.
+/// Writes a commented configuration file with fresh tokens. Returns what to print.
 ///
 /// # Errors
 /// The file exists, or cannot be written.
@@ -43,8 +43,8 @@ pub(crate) fn run(path: &Path) -> Result<String, InitError> {
     Ok(format!(
         "wrote {path} (mode 0600) with fresh api.token and api.admin_token\n\
          next:\n\
-         1. put your webhook secret (whsec_…) into [[stripe.webhook]] secrets, and your key into \
-         stripe.api_key\n\
+         1. put the webhook secret (whsec_…) into secrets of [[stripe.webhook]], and the API key into \
+         api_key of [stripe]\n\
          2. name your plans in [[plan]]\n\
          3. tilld check --config {path}\n\
          4. tilld serve --config {path}\n"
@@ -65,7 +65,7 @@ pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), InitError> {
     let mut file = options.open(path).map_err(failed)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     if written.is_err() {
-        // Half a file would be read as a whole one. If it cannot be removed, the error says enough.
+        // Half a file would be read as a complete one. If it cannot be removed, the first error is the one to report.
         let _ = std::fs::remove_file(path);
     }
     written.map_err(failed)

@@ -1,11 +1,11 @@
-//! `tilld man` and `tilld completions`: what is known of the commands, for the shell and for `man`. Both are made from
-//! the definition itself, so that they cannot lie.
+//! `tilld man` and `tilld completions`: the manual page, and the completions for a shell. Both are made from the definition of
+//! the commands; neither may hold a word of its own about a command. Called by the command line.
 
 use clap_mangen::Man;
 
 use crate::app::cli::CommandError;
 
-/// Whose completions.
+/// For which shell.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Shell {
     /// The shell

@@ -1,4 +1,5 @@
-//! `tilld migrate`: the schema of the database, shown, brought up, brought down.
+//! `tilld migrate`: shows the schema of the database, and moves it up and down. It must never change a file without a copy
+//! beside it, nor one that a daemon works on. Called by the command line.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,16 +14,16 @@ use crate::store::engine::schema::{self, CURRENT, Migrated};
 /// What to do with the schema.
 #[derive(clap::Subcommand)]
 pub(crate) enum MigrateCommand {
-    /// List the steps and whether the database has them
+    /// List the migrations and whether each is applied
     #[command(after_help = "Example: tilld migrate status --database tilld.db")]
     Status,
-    /// Bring the database to the newest schema, after a copy of the file; `tilld serve` does it, too
+    /// Migrate to the newest schema, after copying the file; `tilld serve` does it, too
     #[command(after_help = "Example: tilld migrate up")]
     Up,
-    /// Bring the database down to an older schema, after a copy of the file; refused while a daemon runs
+    /// Migrate down to an older schema, after copying the file; refused while a daemon runs
     #[command(after_help = "Example: tilld migrate down --to 3")]
     Down {
-        /// The schema to go down to; 0 removes everything
+        /// The schema to migrate down to; 0 removes everything
         #[arg(long, value_name = "N")]
         to: u32,
     },
@@ -31,7 +32,7 @@ pub(crate) enum MigrateCommand {
 /// Runs one of them.
 ///
 /// # Errors
-/// When the database cannot be used, or a step fails; then it is as it was.
+/// When the database cannot be used, or a step fails; then the file is unchanged.
 pub(crate) fn run(command: MigrateCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let path = database::config(flags)?.database;
     let now_ms = SystemClock.now_ms();
@@ -60,8 +61,8 @@ pub(crate) fn run(command: MigrateCommand, flags: &Flags, out: &mut dyn Write) -
     }
 }
 
-/// The file may be changed: no daemon works on it, and it is whole. Where nothing is to be done, a daemon that runs is
-/// in nobody's way.
+/// The file may be changed: no daemon works on it, and it is whole. Where nothing is to be done, a running daemon
+/// does not matter.
 fn alone_with(path: &Path) -> Result<Lock, CommandError> {
     let lock = lock::take(path)?;
     damage::look(path)?;
@@ -75,7 +76,7 @@ fn report(migrated: &Migrated, out: &mut dyn Write) -> Result<(), CommandError> 
     }
     writeln!(out, "schema {} -> {}", migrated.from, migrated.to)?;
     if let Some(copy) = &migrated.copy {
-        writeln!(out, "the file as it was: {}", copy.display())?;
+        writeln!(out, "copy of the file as it was: {}", copy.display())?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `tilld notify test`: one signed event, or one mail, now, past the outbox, to see whether it is taken. It must never send
-//! anything that could be taken for real.
+//! `tilld notify test`: sends one signed event or one mail at once, past the outbox, to see whether it is accepted. It must
+//! never send anything that could be mistaken for a real one. Called by the command line.
 
 use crate::notify::attempt::DeliveryOutcome;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::notify::event_type::EventType;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::store::outbox::OutboxEffect;
 
-/// What to try out.
+/// What to test.
 #[derive(clap::Subcommand)]
 pub(crate) enum NotifyCommand {
     /// Send one signed test event to a configured endpoint, or one test mail, and print the answer
@@ -42,13 +42,15 @@ pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(
     let outcome = if is_mail { mail(target, &config, now_ms)? } else { event(target, &config, now_ms)? };
     let why = match outcome {
         DeliveryOutcome::Done(note) => {
-            return Ok(writeln!(out, "taken: {}", note.unwrap_or_else(|| "no word".to_owned()))?);
+            return Ok(writeln!(out, "accepted: {}", note.unwrap_or_else(|| "without a note".to_owned()))?);
         }
         DeliveryOutcome::Skipped(why) | DeliveryOutcome::Refused(why) | DeliveryOutcome::TryAgain { why, .. } => why,
-        DeliveryOutcome::NotTried => "it was broken off".to_owned(),
-        DeliveryOutcome::Gone => "answered 410, by which it wants no events: the daemon would disable it".to_owned(),
+        DeliveryOutcome::NotTried => "it was interrupted".to_owned(),
+        DeliveryOutcome::Gone => {
+            "answered 410, which says that it wants no events: the daemon would disable it".to_owned()
+        }
     };
-    Err(CommandError::failed(format!("the test was not taken: {why}")))
+    Err(CommandError::failed(format!("the test was not accepted: {why}")))
 }
 
 fn event(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, CommandError> {
@@ -77,11 +79,10 @@ fn find<'a>(target: &str, config: &'a Config) -> Result<&'a EndpointSettings, Co
     webhooks.iter().find(|webhook| webhook.url == target).ok_or_else(|| {
         // Their paths may hold tokens.
         let known: Vec<String> = webhooks.iter().map(|webhook| origin(&webhook.url)).collect();
-        let known =
-            if known.is_empty() { "there is none".to_owned() } else { format!("they are at {}", known.join(", ")) };
+        let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
         let target = if target.contains("://") { origin(target) } else { "the target".to_owned() };
         CommandError::wrong_use(format!(
-            "{target} is not the URL of a [[notify.webhook]] as the configuration has it: {known}"
+            "{target} is not the URL of a [[notify.webhook]] in the configuration: {known}"
         ))
     })
 }

@@ -1,4 +1,5 @@
-//! `tilld outbox`: mails and events for the application, listed, shown, delivered again, discarded.
+//! `tilld outbox`: lists, shows, delivers again and discards mails and events for the application. Works on the file, whether
+//! or not a daemon runs. It must never deliver: the daemon does. Called by the command line.
 
 use std::io::Write;
 
@@ -20,17 +21,17 @@ pub(crate) enum OutboxCommand {
     /// List the outbox, newest first
     #[command(after_help = "Example: tilld outbox list --kind webhook --status failed")]
     List {
-        /// Only these
+        /// Only rows of this kind
         #[arg(long, value_name = "KIND", value_parser = ["mail", "webhook", "stripe_call"])]
         kind: Option<String>,
-        /// Only in this state
+        /// Only rows in this state
         #[arg(long, value_name = "STATUS", value_parser = ["pending", "claimed", "done", "skipped", "failed", "discarded"])]
         status: Option<String>,
-        /// How much, and how it is printed; --starting-after takes the number of a row
+        /// How many, and how they are printed
         #[command(flatten)]
         page: PageOptions,
     },
-    /// Show one row with its payload, and how its endpoint fares
+    /// Show one row with its payload and the state of its endpoint
     #[command(after_help = "Example: tilld outbox show 17")]
     Show {
         /// The row's number
@@ -39,25 +40,25 @@ pub(crate) enum OutboxCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Deliver rows again from the beginning; a disabled endpoint gets its events again
+    /// Deliver rows again, with all attempts; a disabled endpoint is enabled again
     #[command(after_help = "Example: tilld outbox retry 17 18")]
     Retry {
-        /// Numbers of rows
+        /// The numbers of rows
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
     },
-    /// Tell an endpoint every user's present answer; by itself where one was away
+    /// Send every user's current entitlement to an endpoint; an endpoint that was away gets it by itself
     #[command(after_help = "Example: tilld outbox resync https://app.example.com/hooks/tilld")]
     Resync {
         /// URL of a [[notify.webhook]] that gets entitlement.changed
         url: String,
     },
-    /// Give one up for good; what waits behind it goes on
+    /// Discard a row for good; the rows that wait behind it go on
     #[command(after_help = "Example: tilld outbox discard 17 --reason 'test data'")]
     Discard {
         /// The row's number
         id: i64,
-        /// Why, for the audit log
+        /// The reason, for the audit log
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -109,7 +110,7 @@ fn view(row: &OutboxRow, endpoint: Option<&EndpointState>) -> Value {
 /// Runs one of them.
 ///
 /// # Errors
-/// A row that there is not, or that cannot be treated so; or a database that cannot be used.
+/// A row that does not exist or does not allow it, or a database that cannot be used.
 pub(crate) fn run(command: OutboxCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     match command {
@@ -137,7 +138,7 @@ pub(crate) fn run(command: OutboxCommand, flags: &Flags, out: &mut dyn Write) ->
         }
         OutboxCommand::Resync { url } => {
             let count = resync(&config, &url)?;
-            writeln!(out, "users whose present answer is told: {count}")?;
+            writeln!(out, "users whose current entitlement is sent: {count}")?;
             Ok(writeln!(out, "{}", delivered_when(&config))?)
         }
         OutboxCommand::Discard { id, reason } => {
@@ -147,7 +148,9 @@ pub(crate) fn run(command: OutboxCommand, flags: &Flags, out: &mut dyn Write) ->
                 if store.write(move |tx| operator::discard_delivery(tx, id, reason.as_deref(), operator))? {
                     return Ok(());
                 }
-                let message = format!("row {id} was delivered, is being delivered now, or was discarded before");
+                let message = format!(
+                    "row {id} cannot be discarded: it was delivered, is being delivered now, or was discarded before"
+                );
                 Err(CommandError::failed(message))
             })?;
             Ok(writeln!(out, "discarded: {id}")?)
@@ -163,7 +166,9 @@ fn endpoint_of(reader: &StoreReader, id: i64) -> Result<Option<EndpointState>, c
 fn resync(config: &crate::app::config::Config, url: &str) -> Result<usize, CommandError> {
     let context = daemon::context(config);
     if !resync::wants_answers(&context.notices, url) {
-        return Err(CommandError::wrong_use(format!("{url:?} is no [[notify.webhook]] that gets entitlement.changed")));
+        return Err(CommandError::wrong_use(format!(
+            "{url:?} is not the URL of a [[notify.webhook]] that gets entitlement.changed"
+        )));
     }
     let operator = database::operator();
     database::with_store(config, |store| {
@@ -181,7 +186,7 @@ fn retry(store: &Store, ids: Vec<i64>) -> Result<(), CommandError> {
         let mut busy = Vec::new();
         for id in ids {
             if !operator::deliver_again(tx, id, operator)? {
-                busy.push(format!("row {id} is being delivered now; nothing is to be done about it"));
+                busy.push(format!("row {id} is being delivered now: wait for its result"));
             }
         }
         Ok(busy)
@@ -189,23 +194,23 @@ fn retry(store: &Store, ids: Vec<i64>) -> Result<(), CommandError> {
     if busy.is_empty() { Ok(()) } else { Err(CommandError::failed(busy.join("\n"))) }
 }
 
-/// Refuses a row that there is not, or that is none of a mail or an event.
+/// Refuses a row that does not exist, or that is neither a mail nor an event.
 fn known(store: &Store, id: i64) -> Result<(), CommandError> {
     let row = store.read(|reader| rows::find(reader, id))?.ok_or_else(|| unknown(id))?;
     if row.kind == "stripe_call" {
-        return Err(CommandError::failed(format!("row {id} is a call to Stripe, which the daemon sees to by itself")));
+        return Err(CommandError::failed(format!("row {id} is a call to Stripe, which the daemon repeats by itself")));
     }
     Ok(())
 }
 
 fn unknown(id: i64) -> CommandError {
-    CommandError::failed(format!("there is no row {id}; `tilld outbox list` shows them"))
+    CommandError::failed(format!("row {id} does not exist: `tilld outbox list` shows which do"))
 }
 
 fn delivered_when(config: &crate::app::config::Config) -> &'static str {
     match reach::of(&config.listen.private) {
         reach::DaemonReach::Daemon => "the daemon delivers now",
-        _ => "delivered by the running daemon, else at the next start",
+        _ => "the running daemon delivers, or the next one that starts",
     }
 }
 

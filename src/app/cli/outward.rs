@@ -1,4 +1,5 @@
-//! What the commands that read from Stripe share: the way out, at a rate that leaves a daemon its half, and progress.
+//! What the commands that read from Stripe share: the client, at a rate that leaves half to a running daemon, and the display
+//! of progress. It must never change anything at Stripe. Called by `sync`, `catch_up` and `drift`.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -23,7 +24,7 @@ use crate::stripe::client::Client;
 pub(crate) fn client(config: &Config) -> Result<Client, CommandError> {
     let no_key = || {
         CommandError::wrong_use(
-            "no stripe.api_key: set STRIPE_API_KEY, or api_key in [stripe]; without it Stripe cannot be asked",
+            "stripe.api_key is not set: set STRIPE_API_KEY, or api_key in [stripe]; without it Stripe cannot be asked",
         )
     };
     let mut settings = config.stripe.client.clone().ok_or_else(no_key)?;
@@ -75,10 +76,10 @@ impl WorkProgress {
             Some(_) => "{bar:30} {human_pos} of about {human_len} objects, {rate} per second, {eta} left  {msg}",
             None => "{spinner} {human_pos} objects, {rate} per second, {elapsed}  {msg}",
         };
-        // A form that cannot be read leaves the usual one.
+        // A template that cannot be parsed leaves the default one.
         if let Ok(style) = ProgressStyle::with_template(form) {
             let rate = |state: &ProgressState, out: &mut dyn Write| {
-                // A line that cannot be formatted is shown without it.
+                // A rate that cannot be formatted is left out.
                 let _ = write!(out, "{:.0}", state.per_sec());
             };
             bar.set_style(style.with_key("rate", rate));

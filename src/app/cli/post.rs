@@ -1,6 +1,5 @@
-//! The HTTP client of the commands that speak to the local daemon, over TCP or its Unix socket, which `ureq` is taught by
-//! `socket`. It must never speak to Stripe or across a network: it knows no TLS and asks no proxy. Called by `tilld trigger`
-//! and its kind.
+//! The HTTP client of the commands that speak to the local daemon, over TCP or its Unix socket (`socket`). It must never speak to Stripe or across a network: it has neither TLS nor proxy.
+//! Called by `tilld trigger`, `check` and the other commands that look for a daemon.
 
 mod socket;
 
@@ -34,10 +33,12 @@ pub struct DaemonAnswer {
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
     /// Not an address of a local daemon.
-    #[error("{0}: give an address of the local daemon, like http://127.0.0.1:4242/path or unix:/path/socket:/path")]
+    #[error(
+        "{0} is not an address of the local daemon: write it as in http://127.0.0.1:4242/path or unix:/path/socket:/path"
+    )]
     Url(String),
     /// An address behind TLS.
-    #[error("{0}: this is for the local daemon only, which does not speak https; use http:// or unix:")]
+    #[error("{0}: the local daemon does not speak https, and this is for the local daemon only: use http:// or unix:")]
     Https(String),
     /// Nobody listens there.
     #[error("nobody answers at {address} ({reason}); is `tilld serve` or `tilld dev` running there?")]
@@ -121,7 +122,7 @@ pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<DaemonAn
 /// Why there is no answer, by what `ureq` says.
 fn lost(address: &str, error: ureq::Error) -> PostError {
     use ureq::Error;
-    let late = "nothing came or went in time";
+    let late = "timed out";
     let (connected, reason) = match error {
         Error::Timeout(Timeout::Resolve | Timeout::Connect) => (false, io::Error::other(late)),
         Error::Timeout(_) => (true, io::Error::other(late)),

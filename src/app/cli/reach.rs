@@ -1,5 +1,5 @@
-//! Does a daemon answer at the configured addresses? Must never change anything. Called by `check`, by replays and by
-//! `trigger`.
+//! Does a daemon answer at the configured addresses? Must never change anything. Called by `check`, `trigger`, and the
+//! commands that leave work to the daemon.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ use crate::base::address::Address;
 pub(crate) enum DaemonReach {
     /// A daemon.
     Daemon,
-    /// Something else, by the words of its answer.
+    /// Another program; a description of its answer.
     Stranger(String),
-    /// Nobody.
+    /// Nothing answers.
     Nobody,
-    /// The system chooses the port, so the configuration does not tell.
+    /// The system chooses the port, so it is not in the configuration.
     Unknown,
 }
 
@@ -46,10 +46,10 @@ pub(crate) fn of(address: &Address) -> DaemonReach {
 pub(crate) fn projected_when(config: &Config) -> String {
     let private = &config.listen.private;
     match of(private) {
-        DaemonReach::Daemon => "the daemon projects them now".to_owned(),
-        DaemonReach::Unknown => "projected by the running daemon, else at the next start".to_owned(),
+        DaemonReach::Daemon => "the daemon processes them now".to_owned(),
+        DaemonReach::Unknown => "the running daemon processes them, or the next one that starts".to_owned(),
         DaemonReach::Nobody | DaemonReach::Stranger(_) => {
-            format!("no daemon answers at {private}: projected at the next start")
+            format!("no daemon answers at {private}: they are processed when one starts")
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `tilld rebuild`: every table once more from the log and the kept readings; or only what would be another (`--check`).
+//! `tilld rebuild`: makes every table again from the log and the kept readings, or only lists what would change (`--check`). It
+//! must never replace a file without a copy beside it, nor one that a daemon works on. Called by the command line.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -15,19 +16,19 @@ use crate::objects::rebuild::Difference;
 use crate::store::engine::lock;
 use crate::store::engine::{damage, replace, schema};
 
-/// From what, and where to.
+/// What to rebuild from, and where to.
 #[derive(clap::Args)]
-pub struct RebuildArguments {
-    /// The file with the log [default: the configured database]
+pub(crate) struct RebuildArguments {
+    /// The file to read events and readings from [default: the configured database]
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Write there and leave the present file alone
+    /// Write to this new file and leave the database as it is
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     into: Option<PathBuf>,
-    /// Change nothing; list every value that would be another, and exit with 1 if there is any
+    /// Change nothing: list every value that would change; exit status 1 if there is any
     #[arg(long)]
     check: bool,
-    /// Print JSON, one line each
+    /// Print JSON lines
     #[arg(long)]
     json: bool,
 }
@@ -42,30 +43,30 @@ impl From<RebuildError> for CommandError {
 ///
 /// # Errors
 /// When a file cannot be used, a daemon runs on the one that would be replaced, or the check finds something.
-pub fn run(arguments: &RebuildArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
+pub(crate) fn run(arguments: &RebuildArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     daemon::start_logging(&config);
     let from = arguments.from.as_deref().unwrap_or(&config.database);
     if !from.is_file() {
         return Err(CommandError::failed(format!(
-            "there is no database {}: give --from or --database",
+            "the database {} does not exist: name another one with --from or --database",
             from.display()
         )));
     }
     match &arguments.into {
-        _ if arguments.check => check(arguments, (from, &config), out),
+        _ if arguments.check => check(arguments, from, &config, out),
         Some(into) => {
             let done = build(from, into, &config)?;
             report(arguments, done, &format!("written to {}", into.display()), out)
         }
-        None => replace(arguments, (from, &config), out),
+        None => replace(arguments, from, &config, out),
     }
 }
 
-/// Makes the file at `into`; half of one is taken away again.
+/// Makes the file at `into`; an unfinished one is removed.
 fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, CommandError> {
     if into.exists() {
-        return Err(CommandError::failed(format!("{} is there already; it is not overwritten", into.display())));
+        return Err(CommandError::failed(format!("{} exists and is not overwritten: name a new file", into.display())));
     }
     let progress = RebuildProgress::new();
     let context = daemon::context(config);
@@ -80,7 +81,8 @@ fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, CommandEr
 
 fn replace(
     arguments: &RebuildArguments,
-    (from, config): (&Path, &Config),
+    from: &Path,
+    config: &Config,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let path = &config.database;
@@ -89,11 +91,11 @@ fn replace(
         damage::look(path)?;
     }
     let part = damage::beside(path, ".rebuild.part");
-    // What a process that was killed has left is of no use.
+    // Left by a process that was killed.
     replace::remove_all(&part);
     let done = build(from, &part, config)?;
     let copy = replace::put_in_place(&part, path, SystemClock.now_ms()).inspect_err(|_| replace::remove_all(&part))?;
-    let said = copy.map_or_else(String::new, |copy| format!("the file as it was: {}", copy.display()));
+    let said = copy.map_or_else(String::new, |copy| format!("copy of the file as it was: {}", copy.display()));
     report(arguments, done, &said, out)
 }
 
@@ -105,7 +107,7 @@ fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn
     } else {
         writeln!(
             out,
-            "rebuilt by rules {}: {} events and {} readings, {} answers are others than before",
+            "rebuilt by rules {}: events: {}, readings: {}, users whose answer changed: {}",
             schema::RULES,
             done.events,
             done.readings,
@@ -117,17 +119,11 @@ fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn
     }
     match done.failed {
         0 => Ok(()),
-        failed => {
-            Err(CommandError::failed(format!("{failed} events could not be projected: see `tilld dead-letters list`")))
-        }
+        failed => Err(CommandError::failed(format!("{failed} events failed: `tilld dead-letters list` shows them"))),
     }
 }
 
-fn check(
-    arguments: &RebuildArguments,
-    (from, config): (&Path, &Config),
-    out: &mut dyn Write,
-) -> Result<(), CommandError> {
+fn check(arguments: &RebuildArguments, from: &Path, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
     let part = damage::beside(from, &format!(".check-{}.part", std::process::id()));
     let (progress, context) = (RebuildProgress::new(), daemon::context(config));
     let task = RebuildTask { from, into: &part, context: &context, now_ms: SystemClock.now_ms() };
@@ -139,11 +135,11 @@ fn check(
     if found.is_empty() {
         if !arguments.json {
             let (events, readings) = (done.events, done.readings);
-            writeln!(out, "every row is as {events} events and {readings} readings make it")?;
+            writeln!(out, "no differences (events: {events}, readings: {readings})")?;
         }
         return Ok(());
     }
-    Err(CommandError::failed(format!("{} values differ; `tilld rebuild` makes the tables again", found.len())))
+    Err(CommandError::failed(format!("{} values differ: `tilld rebuild` makes the tables again", found.len())))
 }
 
 fn print(arguments: &RebuildArguments, found: &[Difference], out: &mut dyn Write) -> Result<(), CommandError> {

@@ -1,4 +1,5 @@
-//! `tilld retries list`: events that failed and wait for their next attempt.
+//! `tilld retries list`: events that failed and wait for their next attempt. It must never change them. Called by the command
+//! line.
 
 use std::io::Write;
 
@@ -11,7 +12,7 @@ use crate::store::retries::{self, Retry};
 /// What to do with the queue.
 #[derive(clap::Subcommand)]
 pub(crate) enum RetriesCommand {
-    /// List the queue, earliest due first
+    /// List them, the next due first
     #[command(after_help = "Example: tilld retries list --json")]
     List(PageOptions),
 }

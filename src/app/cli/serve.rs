@@ -1,4 +1,5 @@
-//! `tilld serve`: the daemon in the foreground.
+//! `tilld serve`: the daemon in the foreground. Called by the command line; its flags also by `dev`. It must never run with a
+//! configuration that has a fault.
 
 use crate::app::cli::CommandError;
 use crate::app::config::{self, ConfigSources, Flags, Purpose};
@@ -7,13 +8,13 @@ use crate::app::daemon;
 /// Flags of `tilld serve` and `tilld dev`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArguments {
-    /// What is logged: error, warn, info, debug, trace, or by module
+    /// What is logged: error, warn, info, debug, trace, or levels by module
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
-    /// Where Stripe's webhooks come in: host:port or unix:/path; port 0 lets the system choose
+    /// Address for Stripe's webhooks: host:port or unix:/path; with port 0 the system chooses one
     #[arg(long, value_name = "ADDRESS")]
     public_listen: Option<String>,
-    /// Where the application and operators come in
+    /// Address for the application and operators
     #[arg(long, value_name = "ADDRESS")]
     private_listen: Option<String>,
 }

@@ -1,5 +1,6 @@
-//! `tilld sync`: every object from Stripe's lists into the tables; of all types, after the events that no webhook brought,
-//! since objects do not tell what happened to them. Works on the file, whether or not a daemon runs.
+//! `tilld sync`: copies every object from Stripe's lists into the tables. A sync of all types first reads the events that did
+//! not arrive as webhooks, since objects do not show their history. Works on the file, whether or not a daemon runs. It must
+//! never change anything at Stripe. Called by the command line.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -19,7 +20,7 @@ pub(crate) struct SyncArguments {
     /// Only these types [default: all but payment_methods]
     #[arg(value_name = "TYPE", value_parser = parse_kind)]
     types: Vec<&'static ObjectKind>,
-    /// Begin anew instead of going on with an unfinished run
+    /// Start again instead of resuming an unfinished run
     #[arg(long)]
     restart: bool,
 }
@@ -30,13 +31,13 @@ pub(crate) struct SyncArguments {
 /// An unknown name; the message lists the known ones.
 pub(crate) fn parse_kind(name: &str) -> Result<&'static ObjectKind, String> {
     let names = || kinds::all().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
-    kinds::named(name).ok_or_else(|| format!("there is no such type; the types are: {}", names()))
+    kinds::named(name).ok_or_else(|| format!("it is not a type that can be read: choose from {}", names()))
 }
 
 /// Reads, and prints what was read.
 ///
 /// # Errors
-/// When Stripe or the database does not allow it; the next call goes on from there.
+/// When Stripe or the database cannot be used; the next call resumes there.
 pub(crate) fn run(arguments: &SyncArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
@@ -64,16 +65,16 @@ pub(crate) fn run(arguments: &SyncArguments, flags: &Flags, out: &mut dyn Write)
     let rows: Vec<_> = done.progress.iter().map(row).collect();
     table::columns(out, &["TYPE", "PAGES", "OBJECTS", "FAILED"], &rows)?;
     let objects: u64 = done.progress.iter().map(|progress| u64::from(progress.objects)).sum();
-    writeln!(out, "complete: {objects} objects{}", if done.whole { "" } else { ", of these types only" })?;
+    writeln!(out, "complete: {objects} objects{}", if done.whole { "" } else { ", only of these types" })?;
     Ok(())
 }
 
-/// A key that may not read events can read objects all the same.
+/// A key without permission to read events may still read objects.
 fn events_first(means: &SyncTools) -> Result<(), SyncError> {
     match catch_up::events(means, &|| ()) {
         Ok(caught) => {
             if caught.new > 0 {
-                log::info!("events that no webhook brought are in the log: {}", caught.new);
+                log::info!("events that did not arrive as webhooks were added to the log: {}", caught.new);
             }
             Ok(())
         }
@@ -85,7 +86,7 @@ fn events_first(means: &SyncTools) -> Result<(), SyncError> {
     }
 }
 
-/// A page is done; how many objects it had follows from what was told before.
+/// A page is done; how many objects it had follows from the last report.
 fn report(shown: &outward::WorkProgress, counts: &Mutex<Vec<(String, u32)>>, progress: &SyncProgress) {
     // Nothing panics while holding it.
     let Ok(mut counts) = counts.lock() else { return };

@@ -1,5 +1,5 @@
-//! How lists are printed: aligned columns for people, JSON lines for programs; and the flags that all lists share. It
-//! must never let a text of the database move the cursor: control characters are printed as spaces.
+//! How lists are printed: aligned columns for people, JSON lines for programs; and the flags that all lists share. Called
+//! by the commands. It must never let a text of the database move the cursor: control characters are printed as spaces.
 
 use std::io::Write;
 
@@ -20,11 +20,11 @@ const MAX_LIMIT: i64 = 100_000;
 /// Flags that every list has.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PageOptions {
-    /// Rows at most
+    /// How many rows at most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(u32).range(1..=MAX_LIMIT))]
     pub(crate) limit: u32,
-    /// Go on after the row of this event
-    #[arg(long, value_name = "EVENT_ID")]
+    /// Continue after the row with this ID
+    #[arg(long, value_name = "ID")]
     pub(crate) starting_after: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
@@ -68,7 +68,7 @@ impl PageOptions {
         }
         if let (true, Some(last)) = (rows.len() > limit, shown.last()) {
             out.flush()?;
-            eprintln!("there are more {}: --starting-after {}", list.what, (list.id)(last));
+            eprintln!("there are more {}: continue with --starting-after {}", list.what, (list.id)(last));
         }
         Ok(())
     }

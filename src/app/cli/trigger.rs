@@ -1,5 +1,6 @@
 //! `tilld trigger`: a realistic event, signed as Stripe signs and sent to the local daemon. It must never speak to
-//! Stripe. The events come from `crate::app::trigger`; only here they get a time, a nonce and a signature.
+//! Stripe. The events come from `crate::app::trigger`; only here they get a time, a nonce and a signature. Called
+//! by the command line.
 
 use std::io::Write;
 
@@ -20,13 +21,13 @@ const PRICE: &str = "price_tilld_pro";
 /// What to send, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TriggerArguments {
-    /// The event's type; --list shows all
+    /// The type of the event; --list shows all
     #[arg(value_name = "EVENT", required_unless_present = "list")]
     event: Option<String>,
-    /// Change a value of the event, by its path: data.object.status=past_due
+    /// Set a value in the event by its path, as in data.object.status=past_due; can be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// The user it is about [default: nobody]
+    /// The user it is about [default: none]
     #[arg(long, value_name = "ID", value_parser = user_id)]
     user: Option<String>,
     /// Where to send it [default: the configured public listener and webhook path]
@@ -35,24 +36,28 @@ pub(crate) struct TriggerArguments {
     /// The signing secret [default: the first configured one]
     #[arg(long)]
     secret: Option<String>,
-    /// The API version whose shape it has
+    /// The API version of its shape
     #[arg(long, value_name = "VERSION", default_value = ApiVersion::CURRENT.as_str(), value_parser = ApiVersion::parse)]
     api_version: ApiVersion,
     /// The price of the subscription [default: the first one of the first plan]
     #[arg(long, value_name = "ID")]
     price: Option<String>,
-    /// List the types
+    /// List the types of events
     #[arg(long)]
     list: bool,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
-    let (path, value) = text.split_once('=').ok_or("write it as path=value, like data.object.status=past_due")?;
+    let (path, value) = text.split_once('=').ok_or("write it as PATH=VALUE, as in data.object.status=past_due")?;
     Ok((path.to_owned(), value.to_owned()))
 }
 
 fn user_id(text: &str) -> Result<String, &'static str> {
-    if is_user_id(text) { Ok(text.to_owned()) } else { Err("a user id has 1 to 255 characters, no control characters") }
+    if is_user_id(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a user id has 1 to 255 characters, without control characters")
+    }
 }
 
 /// Makes, signs and sends the event; prints it and the answer.
@@ -78,7 +83,7 @@ pub(crate) fn run(arguments: &TriggerArguments, flags: &Flags, out: &mut dyn Wri
     if (200..300).contains(&answer.status) {
         return Ok(());
     }
-    Err(CommandError::failed(format!("{} answered {}, so the event was not taken", target.url, answer.status)))
+    Err(CommandError::failed(format!("{} answered {}: the event was not accepted", target.url, answer.status)))
 }
 
 fn text<'a>(event: &'a Value, key: &str) -> &'a str {
@@ -109,9 +114,7 @@ fn target(arguments: &TriggerArguments, config: &Config) -> Result<TriggerTarget
     let endpoint: Option<&WebhookEndpoint> = config.stripe.webhooks.first();
     let configured = endpoint.and_then(|endpoint| endpoint.secrets.first()).map(|secret| secret.expose().to_owned());
     let secret = arguments.secret.clone().or(configured).ok_or_else(|| {
-        CommandError::wrong_use(
-            "no webhook secret: give --secret, or set stripe.webhook[0].secrets in the configuration",
-        )
+        CommandError::wrong_use("no webhook secret is known: give --secret, or set secrets of [[stripe.webhook]]")
     })?;
     let path = endpoint.map_or("/", |endpoint| endpoint.path.as_str());
     let url = arguments.url.clone().unwrap_or_else(|| reach::url(&config.listen.public, path));

@@ -1,4 +1,5 @@
-//! `tilld user`: everything that is known of a user, on one page; and what is said of whose a customer is (`link`).
+//! `tilld user`: shows everything that is known about a user, and links customers and subscriptions to users (`link`). It must
+//! never decide a link by rules of its own. Called by the command line.
 
 mod link;
 mod links;
@@ -16,7 +17,7 @@ use crate::objects::payment_failures::{self, PaymentFailureEntry};
 use crate::objects::subscription::{self, ShownSubscription};
 use crate::objects::user::{self, User};
 
-/// Payment failures shown at most.
+/// How many payment failures are shown at most.
 const FAILURES: u32 = 100;
 
 /// What to do with a user.
@@ -25,12 +26,12 @@ pub(crate) enum UserCommand {
     /// Show a user with entitlement, subscriptions and payment failures
     #[command(after_help = "Example: tilld user show alice --json")]
     Show(UserArguments),
-    /// Say that a customer or a subscription is a user's; this counts before everything that Stripe's objects say
+    /// Link a customer or a subscription to a user; this overrides what Stripe's objects say
     #[command(
         after_help = "Example: tilld user link alice cus_123\n         tilld user link --from customers.csv --dry-run"
     )]
     Link(link::LinkArguments),
-    /// Take that back: it is not, or no longer, this user's, whoever is named at Stripe
+    /// Unlink it: it is not, or no longer, this user's, whatever Stripe's objects say
     #[command(after_help = "Example: tilld user unlink alice cus_123")]
     Unlink(link::Unlink),
 }

@@ -1,10 +1,9 @@
-//! The configuration that `tilld dev` invents. Must never write it: the command does. Called by the
-//! `dev` command.
+//! The configuration that `tilld dev` generates. Must never write it: the command does. Called by `cli::dev`.
 
 use std::path::Path;
 
 /// A small configuration file: these secrets, a `pro` plan, and the listeners' loopback defaults.
-/// The database's path should be absolute, for a relative one depends on the working directory.
+/// The database's path should be absolute: a relative one depends on the working directory.
 #[must_use]
 pub(crate) fn dev_config_text(database: &Path, webhook_secret: &str, token: &str, admin_token: &str) -> String {
     format!(

@@ -21,12 +21,12 @@ pub(super) enum DocumentValue {
     List(Vec<DocumentValue>),
     /// A section or block without keys.
     Empty,
-    /// Of a type that no key has; its name.
+    /// Of a type that no key has, by its name.
     Other(&'static str),
 }
 
 impl DocumentValue {
-    /// Does it say nothing? As a section, that is: a blank text does.
+    /// Is it a section without content? A blank text is not.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,

@@ -5,17 +5,17 @@
 use super::keys::{ConfigKey, KeyForm, KeyValue, Section};
 use super::sections::CATALOG;
 
-/// A space at which no line is broken.
+/// A space at which lines are not broken.
 const UNBROKEN: &str = "\u{a0}";
 /// The longest line of the example.
 const WIDTH: usize = 120;
 
-const HEAD: &str = "Configuration of tilld. Everything here may be left out; what is commented out shows the default, or an \
-    example where there is none. tilld reads the first of: --config FILE, $TILLD_CONFIG, ./config.toml, ./tilld-dev.toml, \
+const HEAD: &str = "Configuration of tilld. Everything here is optional; what is commented out shows the default, or an example where \
+    there is no default. tilld reads the first of: --config FILE, $TILLD_CONFIG, ./config.toml, ./tilld-dev.toml, \
     /etc/tilld/config.toml. Environment variables (in brackets) beat this file, flags beat both. Keys that tilld does not \
-    know are errors. `tilld check` checks all.";
+    know are errors. `tilld check` checks the whole configuration.";
 const SECRETS: &str = "A secret may be given as KEY, as KEY_file = \"/path/to/a/file\", or as a systemd credential of the name \
-    in brackets. Relative paths are relative to the directory that tilld is started in.";
+    in brackets. Relative paths start from the directory that tilld is started in.";
 
 /// The whole file.
 #[must_use]
@@ -44,7 +44,7 @@ fn key(key: &ConfigKey) -> String {
     };
     let mut words = vec![about];
     words.extend(key.credential.map(|_| match key.value {
-        KeyValue::List(_) => format!("Or {name}_file, one per line or, as in a variable, comma-separated."),
+        KeyValue::List(_) => format!("Or {name}_file, one per line or comma-separated, as in a variable."),
         _ => format!("Or {name}_file."),
     }));
     let mut sources: Vec<String> = key.env.iter().map(|name| (*name).to_owned()).collect();

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigFault {
     /// The dotted key, as `stripe.webhook[0].path`; blocks count from 0.
@@ -25,7 +25,7 @@ impl fmt::Display for ConfigFault {
     }
 }
 
-/// Everything that is wrong, so that it can be put right in one go. Prints one line for each.
+/// All faults of a configuration, so that they can be fixed in one go. Prints one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(pub(crate) Vec<ConfigFault>);
 

@@ -21,7 +21,7 @@ pub(super) enum KeyForm {
     Once,
     /// An array of tables. Environment variables and credentials speak of its first block.
     Repeated,
-    /// The same, and the example leaves it out.
+    /// The same; the example comments it out.
     RepeatedOrNone,
 }
 
@@ -30,14 +30,14 @@ pub(super) struct ConfigKey {
     /// Dotted, without the numbers of blocks.
     pub(super) name: &'static str,
     pub(super) value: KeyValue,
-    /// Is the value what counts if nobody gives one? Otherwise it is an example.
+    /// Is `value` the default? Otherwise it is only an example.
     pub(super) is_default: bool,
-    /// Environment variables, the stronger first.
+    /// Environment variables; the first that is set counts.
     pub(super) env: &'static [&'static str],
     /// The file in `$CREDENTIALS_DIRECTORY` (systemd.exec(5), "Credentials"). Only secrets have one, and a second form of
     /// their key, `<key>_file`.
     pub(super) credential: Option<&'static str>,
-    /// What the example says of it; `{range}` stands for the ends of a number's range.
+    /// The comment in the example; `{range}` stands for the range of a number.
     pub(super) about: &'static str,
 }
 
@@ -59,7 +59,7 @@ pub(super) const fn number(name: &'static str, value: i64, (min, max): (i64, i64
     key(name, KeyValue::Number { value, min, max }, true)
 }
 
-/// True or false; false if nobody says.
+/// True or false; false by default.
 pub(super) const fn flag(name: &'static str) -> ConfigKey {
     key(name, KeyValue::Flag, true)
 }
@@ -88,7 +88,7 @@ const fn key(name: &'static str, value: KeyValue, is_default: bool) -> ConfigKey
 }
 
 impl ConfigKey {
-    /// Its value is an example; without one given there is none.
+    /// There is no default; the value is only an example.
     pub(super) const fn no_default(self) -> Self {
         Self { is_default: false, ..self }
     }
@@ -120,7 +120,7 @@ impl Section {
 pub(super) const PLANS_ENV: &str = "TILLD_PLANS";
 /// How the names of all our variables begin.
 const OUR_ENV: &str = "TILLD_";
-/// Names the file; it is no key of it.
+/// Names the configuration file.
 const CONFIG_ENV: &str = "TILLD_CONFIG";
 
 /// All sections, in the order of the example.
@@ -144,7 +144,7 @@ impl KeyCatalog {
         self.names().any(|known| known == name)
     }
 
-    /// Do keys stand under this name?
+    /// Are there keys below this name?
     pub(super) fn is_section(self, name: &str) -> bool {
         self.keys().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
     }
@@ -162,7 +162,7 @@ impl KeyCatalog {
         })
     }
 
-    /// The key that was probably meant: the same name in another section, else the nearest spelling.
+    /// The key that was probably meant: one of the same name in another section, else the one spelled most like it.
     pub(super) fn nearest(self, unknown: &str) -> Option<String> {
         let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
         self.names().find(|name| last(name) == last(unknown)).or_else(|| {
@@ -174,7 +174,7 @@ impl KeyCatalog {
         })
     }
 
-    /// For a variable that looks like one of ours and is not: the nearest that there is.
+    /// For a variable that looks like one of ours and is not: the one spelled most like it.
     pub(super) fn nearest_variable(self, unknown: &str) -> Option<&'static str> {
         let known = || self.keys().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
         if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {

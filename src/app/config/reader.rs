@@ -1,6 +1,5 @@
-//! Reads one key after the other from flags, environment, file and credentials, and collects what
-//! is wrong with them. Must never put a secret into a fault. Called by `sections` and `plans`, who
-//! know what the keys mean.
+//! Reads one key after the other from flags, environment and file, and collects the faults. Must never put a secret into a
+//! fault, nor know what a key means. Called by `sections`.
 
 mod secrets;
 
@@ -17,10 +16,10 @@ pub(super) struct ConfigReader<'a> {
     flags: &'a Flags,
     around: &'a ConfigSources,
     catalog: KeyCatalog,
-    /// The file's name as it stands before a line number.
+    /// The name of the file, printed before a line number.
     file: String,
     entries: Entries,
-    /// Where the value of a key was found last, for faults that come to light later.
+    /// Where the value of a key was found, for faults that are found later.
     origins: BTreeMap<String, String>,
     holds_secrets: bool,
     pub(super) faults: Vec<ConfigFault>,
@@ -28,7 +27,7 @@ pub(super) struct ConfigReader<'a> {
 
 impl<'a> ConfigReader<'a> {
     /// # Errors
-    /// The file is not TOML; then nothing else that could be said is of use.
+    /// When the file is not TOML; then no other fault can be found.
     pub(super) fn new(
         flags: &'a Flags,
         around: &'a ConfigSources,
@@ -61,7 +60,7 @@ impl<'a> ConfigReader<'a> {
         self.flags
     }
 
-    /// What lies around the process.
+    /// The environment of the process.
     pub(super) fn around(&self) -> &'a ConfigSources {
         self.around
     }
@@ -71,7 +70,7 @@ impl<'a> ConfigReader<'a> {
         Path::new(&self.file).file_name().is_some_and(|name| name == DEV_CONFIG)
     }
 
-    /// Does the file itself, not another that it names, hold a secret?
+    /// Does this file itself hold a secret, and not only another file that it names?
     pub(super) fn holds_secrets(&self) -> bool {
         self.holds_secrets
     }
@@ -85,11 +84,11 @@ impl<'a> ConfigReader<'a> {
         });
     }
 
-    /// What is known of a key. One that is read and not described is a fault of ours, which every start shows.
+    /// The description of a key. A key that is read but not described is a mistake in this program, which every start shows.
     fn described(&mut self, key: &str) -> Option<&'static ConfigKey> {
         let found = self.catalog.find(key);
         if found.is_none() {
-            self.fault(key, "is read and not described in config/sections");
+            self.fault(key, "is read but not described in config/sections: this is a bug in tilld");
         }
         found
     }
@@ -126,7 +125,7 @@ impl<'a> ConfigReader<'a> {
         self.given_text(key).or_else(|| self.default_text(key))
     }
 
-    /// A text that means something: `parse` says what, or what is wrong with it. Always there where there is a default.
+    /// A text that `parse` turns into a value or a fault. Never `None` where there is a default.
     pub(super) fn parsed<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let given = self.given_text(key).map(|text| parse(&text).map_err(|message| self.fault(key, message)));
         match given {
@@ -135,7 +134,7 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// One of several words, by what it stands for.
+    /// The value that one of several words stands for.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         self.parsed(key, |text| {
             let chosen = choices.iter().find(|(word, _)| *word == text);
@@ -167,7 +166,7 @@ impl<'a> ConfigReader<'a> {
         default
     }
 
-    /// A number with a default, in the type that is asked for: its range lies within it.
+    /// A number with a default, in a type that holds its whole range.
     pub(super) fn number<T: TryFrom<i64> + Default>(&mut self, key: &str) -> T {
         self.optional_number(key).and_then(|number| T::try_from(number).ok()).unwrap_or_default()
     }
@@ -229,7 +228,7 @@ impl<'a> ConfigReader<'a> {
         (0..).take_while(is_there).count()
     }
 
-    /// Names what is left in the file when all keys have been read.
+    /// Refuses what is left in the file when all keys have been read.
     pub(super) fn refuse_leftovers(&mut self) {
         for (key, entry) in std::mem::take(&mut self.entries) {
             let name = keys::without_numbers(&key);
@@ -238,13 +237,13 @@ impl<'a> ConfigReader<'a> {
                 if entry.value.is_empty() {
                     continue;
                 }
-                format!("is a section: write its keys below a {} line", self.catalog.header(&name))
+                format!("is a section: write its keys below a line {}", self.catalog.header(&name))
             } else if self.catalog.is_key(&name) {
-                format!("belongs below a {} line: mind the brackets", self.catalog.header(section))
+                format!("belongs below a line {}: check the brackets", self.catalog.header(section))
             } else if let Some(nearest) = self.catalog.nearest(&name) {
-                format!("unknown key; did you mean {nearest}?")
+                format!("is not a known key: did you mean {nearest}?")
             } else {
-                "unknown key: remove it; config.toml.example has all there are".to_owned()
+                "is not a known key: remove it; config.toml.example lists all keys".to_owned()
             };
             self.found_in(&key, format!("{}:{}", self.file, entry.line));
             self.fault(&key, message);
@@ -284,11 +283,11 @@ impl<'a> ConfigReader<'a> {
     }
 
     fn variables_of(&self, key: &str) -> &'static [&'static str] {
-        let known = self.catalog.find(key).filter(|_| speaks_of(key));
+        let known = self.catalog.find(key).filter(|_| has_environment(key));
         known.map_or(&[], |key| key.env)
     }
 
-    /// What a flag says, else the environment.
+    /// The value from a flag, else from the environment.
     fn override_of(&mut self, key: &str) -> Option<String> {
         let flag = self.flags.value_of(key);
         let variable = || {
@@ -308,7 +307,7 @@ fn text_of(value: DocumentValue) -> Option<String> {
     }
 }
 
-/// Environment and credentials speak of all keys but those in later blocks of an array of tables.
-fn speaks_of(key: &str) -> bool {
+/// Environment and credentials apply to all keys but those in later blocks of an array of tables.
+fn has_environment(key: &str) -> bool {
     !key.contains('[') || key.contains("[0]")
 }

@@ -1,6 +1,6 @@
 //! Every key, described and read: one file for each group, with a table of its keys (name, type, default, range, variables,
-//! credential, words of the example) and, below it, what becomes of them in the type of the room that is told. Must never
-//! look at more than one section; rules between sections are in the parent. Called by `load`.
+//! credential, words of the example) and, below it, the code that puts their values into the type of the room that uses
+//! them. Must never look at more than one section; rules between sections are in the parent. Called by `config::load`.
 
 mod access;
 mod api;
@@ -43,7 +43,7 @@ pub(super) const CATALOG: KeyCatalog = KeyCatalog(&[
     &limits::LIMITS,
 ]);
 
-/// Reads every key. Where one is wrong, a fault is noted and its default stands in.
+/// Reads every key. For one with a fault, the fault is noted and the default is used.
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> Config {
     let database = process::database(reader);
     let (log, log_format) = process::log(reader);

@@ -1,5 +1,5 @@
-//! What a configuration is made from besides its file: flags, environment, directories; and where
-//! the file is looked for. Must never read the process anew after the start. Made by `main`.
+//! What a configuration is made from besides its file: flags, environment, directories; and where the file is looked for.
+//! Must never read the environment again after the start. Made by `app::cli`.
 
 use super::fault::{ConfigFault, Faults};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ const LOCAL_CONFIGS: [&str; 2] = ["config.toml", DEV_CONFIG];
 /// What `tilld dev` writes.
 pub(super) const DEV_CONFIG: &str = "tilld-dev.toml";
 
-/// What the command line said. It beats everything else.
+/// The flags of the command line. They override everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`: the file to read.
@@ -41,7 +41,7 @@ impl Flags {
     }
 }
 
-/// What lies around the process. A value, so that tests never touch the environment of their own
+/// The environment of the process. A value, so that tests never touch the environment of their own
 /// process. No `Debug`: it holds secrets.
 #[derive(Clone)]
 pub struct ConfigSources {
@@ -93,7 +93,7 @@ pub(super) fn find(flags: &Flags, around: &ConfigSources) -> Result<Option<Value
     }
     let local = LOCAL_CONFIGS.map(|name| around.absolute(name));
     let mut candidates = local.into_iter().chain([around.system_config.clone()]);
-    // A file that cannot be looked at is not a missing one: reading it says why.
+    // A file that cannot be examined does not count as missing: reading it gives the reason.
     let found = candidates.find(|path| path.try_exists().unwrap_or(true));
     found.map(|path| read(path, None)).transpose()
 }

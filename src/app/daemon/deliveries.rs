@@ -1,5 +1,5 @@
-//! The lanes of delivery, as the configuration wants them: one for each endpoint, and one for mail. Without any, nothing
-//! is started. Called by `daemon`; [`sender`] and [`mailing`] also by `tilld notify test`.
+//! Starts the lanes of delivery that the configuration asks for: one for each endpoint, and one for mail. It must never
+//! deliver itself. Called by `daemon`; [`sender`] and [`mailing`] also by `cli::notify`.
 
 use crate::app::config::Config;
 use crate::base::thread::Stop;
@@ -23,11 +23,11 @@ use super::flows::Flows;
 
 /// Stripe's events for an application on this machine, signed as Stripe signs.
 pub(crate) struct Forward {
-    /// Where they go.
+    /// The URL of the application.
     pub(crate) url: String,
-    /// What signs them.
+    /// The secret that signs them.
     pub(crate) secret: String,
-    /// Told of each attempt.
+    /// Called after each attempt.
     pub(crate) told: Box<dyn Fn(&ForwardTargets) + Send>,
 }
 
@@ -35,14 +35,14 @@ pub(crate) struct Forward {
 pub(crate) struct ForwardTargets<'a> {
     /// Stripe's event.
     pub(crate) event: &'a str,
-    /// What came of it.
+    /// Its outcome.
     pub(crate) outcome: &'a DeliveryOutcome,
     /// When it was made, unix milliseconds.
     pub(crate) at_ms: i64,
 }
 
 impl Forward {
-    /// It wants every event of Stripe's.
+    /// It gets every event of Stripe's.
     pub(super) fn subscriber(&self) -> Subscriber {
         Subscriber { url: self.url.clone(), events: vec!["stripe.*".to_owned()] }
     }
@@ -59,7 +59,7 @@ impl Forward {
     }
 }
 
-/// The way to an endpoint.
+/// Sends to an endpoint.
 #[must_use]
 pub(crate) fn sender(webhook: &EndpointSettings) -> WebhookSender {
     let allowed = Allowed::of(&webhook.url, webhook.allow_private);
@@ -77,7 +77,7 @@ fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> DeliveryL
         .judged_by(lane::skip_overtaken_answers())
 }
 
-/// Rows that wait for somebody whom the configuration does not know: nobody will ever send them.
+/// Rows that wait for a target that is not in the configuration: they will never be sent.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -95,26 +95,28 @@ fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Re
     let forwarded = forward.map(|forward| endpoints::origin(&forward.url));
     for (target, count) in waiting_for_nobody(store, config)?.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
         log::warn!(
-            "rows of the outbox wait for a target that is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending` count={count} target={target}"
+            "rows of the outbox wait for a target that is not configured: put it back into the configuration, or run `tilld outbox resync URL` for the endpoint that replaces it and discard the rows (`tilld outbox list --status pending`) count={count} target={target}"
         );
     }
     Ok(())
 }
 
-/// Tells endpoints that were away the present answers. Whatever fails is tried again at the next start.
+/// Sends the current entitlements to endpoints that were away. What fails is tried again at the next start.
 fn bring_up_to_date(store: &Store, context: &NotifyContext, (url, now_ms): (&str, i64), stop: &Stop) {
     let origin = endpoints::origin(url);
     match resync::resync(store, context, (url, now_ms), Some(stop)) {
-        Ok(count) => log::info!("endpoint was away and is told the present answers count={count} endpoint={origin}"),
-        Err(error) => log::warn!("endpoint was away and is not told all present answers: {error} endpoint={origin}"),
+        Ok(count) => log::info!("endpoint was away and gets the current entitlements count={count} endpoint={origin}"),
+        Err(error) => {
+            log::warn!("endpoint was away and does not get all current entitlements: {error} endpoint={origin}")
+        }
     }
 }
 
-/// Keeps back mails that are not true any more.
+/// Stops a mail whose content is no longer true.
 #[must_use]
 pub fn mail_judge(context: NotifyContext) -> Judge {
     Box::new(move |reader, effect, now_ms| {
-        // What cannot be read is refused when it is to be sent, with the reason.
+        // A mail that cannot be read is refused at delivery, with the reason.
         let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
         mail.notice.reason_to_skip(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
     })
@@ -139,7 +141,7 @@ pub(crate) fn mailing(mailer: Mailer) -> DeliveryAttempt {
     })
 }
 
-/// What writes mails, whether or not they are wanted; `None` where no sender or no mail server is named.
+/// The mailer, whether or not mail is wanted; `None` where no sender or no mail server is named.
 ///
 /// # Errors
 /// When it cannot be made from the configuration.
@@ -147,7 +149,7 @@ pub(crate) fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
     config.mail.clone().map(Mailer::new).transpose()
 }
 
-/// Starts what is configured, after what a process that died had in hand was put back.
+/// Starts the configured lanes, after the deliveries of a process that died were put back.
 pub(super) fn start(
     (config, forward): (&Config, Option<Forward>),
     store: &Store,
@@ -176,10 +178,10 @@ pub(super) fn start(
     if !lanes.is_empty() {
         let (rescued, spent) = store.write(move |tx| lane::rescue(tx, now_ms))?;
         if rescued > 0 {
-            log::info!("deliveries that were under way are done again count={rescued}");
+            log::info!("deliveries that were interrupted are repeated count={rescued}");
         }
         for id in spent {
-            log::error!("a mail was given up: tilld ended in the middle of every attempt id={id}");
+            log::error!("a mail failed: tilld ended in the middle of every attempt id={id}");
         }
     }
     for (name, lane) in lanes {

@@ -1,22 +1,22 @@
-//! Open files: the soft limit is raised to the hard one at start, and no more connections are let in than leave the
-//! rest of the program the descriptors it needs. Called by `daemon`.
+//! Open files: raises the soft limit to the hard one at start, and limits connections so that the rest of the program has the
+//! descriptors it needs. Must never allow more than the limit holds. Called by `daemon::doors`.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the daemon itself holds open: standard streams, listeners, the pools between guard and server, the database
-/// with its log and readers, connections that were told to go and are not gone yet; and some to spare.
+/// with its log and readers, connections that are closing; and some to spare.
 const OWN: u64 = 416;
-/// A request to Stripe in hand holds a connection between guard and server, open at one end here and twice at the other.
+/// A request that waits for Stripe holds a connection between guard and server, open at one end here and twice at the other.
 const PER_CALL: u64 = 3;
-/// Requests to Stripe in hand below which they are of no use.
+/// The least number of requests that may wait for Stripe.
 const FEWEST_CALLS: usize = 4;
 /// A connection is open once.
 const PER_CONNECTION: u64 = 1;
 /// What macOS grants (its OPEN_MAX); it says that it has no hard limit, and refuses to raise the soft one to that.
 const GRANTED: u64 = 10_240;
-/// Connections of a listener below which it is of no use.
+/// The least number of connections of a listener.
 const FEWEST: u64 = 4;
 
 /// How many files this process may hold open.
@@ -48,7 +48,7 @@ impl Descriptors {
         }
     }
 
-    /// How many of the `wanted` requests to Stripe can be in hand: half of what the daemon does not need itself is theirs.
+    /// How many of the `wanted` requests may wait for Stripe: half of what the daemon does not need itself is for them.
     #[must_use]
     pub fn calls(self, wanted: usize) -> usize {
         let Some(limit) = self.limit else { return wanted };
@@ -56,7 +56,7 @@ impl Descriptors {
         usize::try_from(possible).unwrap_or(usize::MAX).clamp(FEWEST_CALLS, wanted.max(FEWEST_CALLS))
     }
 
-    /// How many of the `wanted` connections each of `listeners` can have beside so many `calls` in hand.
+    /// How many of the `wanted` connections each of `listeners` can have beside so many `calls` that wait for Stripe.
     ///
     /// # Errors
     /// When there are too few for the daemon to work at all.
@@ -67,12 +67,14 @@ impl Descriptors {
         let advice = "raise the hard limit: LimitNOFILE= in the systemd unit, `ulimit -Hn` in a shell";
         if possible < FEWEST {
             let least = own + PER_CONNECTION * listeners * FEWEST;
-            return Err(io::Error::other(format!("{limit} open files are too few, {least} is the least; {advice}")));
+            return Err(io::Error::other(format!(
+                "{limit} open files are too few, at least {least} are needed: {advice}"
+            )));
         }
         let possible = usize::try_from(possible).unwrap_or(usize::MAX);
         if possible < wanted {
             log::warn!(
-                "limits.connections = {wanted} is out of reach: with {limit} open files each listener serves {possible}; {advice}"
+                "limits.connections = {wanted} is too many: with {limit} open files each listener serves {possible}; {advice}"
             );
         }
         Ok(possible.min(wanted))
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(of(1024, 100).unwrap(), 100);
         assert_eq!(of(424, 512).unwrap(), 4);
         let refused = of(64, 512).unwrap_err().to_string();
-        assert!(refused.contains("64 open files are too few, 424 is the least; raise"), "{refused}");
+        assert!(refused.contains("64 open files are too few, at least 424 are needed: raise"), "{refused}");
         assert_eq!(Descriptors { limit: Some(1024) }.connections(512, 2, 100).unwrap(), 154);
         assert_eq!(Descriptors { limit: Some(1024) }.calls(216), 101);
         assert_eq!(Descriptors { limit: Some(460) }.calls(216), 7);

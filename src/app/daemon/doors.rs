@@ -1,4 +1,5 @@
-//! Both listeners: bound or taken from systemd, with the limits of the configuration, and answered. Called by `daemon`.
+//! Both listeners: bound or taken from systemd, with the limits of the configuration, and their servers. Must never open a
+//! private listener that others can reach without tokens. Called by `daemon`.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::http::stripe_threads::{self, StripeThreads};
 
 /// Threads that check webhooks. They wait for nothing, so there are about as many as cores.
 pub const HOOK_THREADS: usize = 4;
-/// Webhooks in hand at once, most of them waiting for their commit: as many as one commit may take.
+/// Webhooks handled at once, most of them waiting for their commit: as many as one commit may hold.
 pub const HOOKS_IN_HAND: usize = 64;
 /// Threads that answer the application.
 const API_THREADS: usize = 8;
@@ -25,16 +26,16 @@ const API_THREADS: usize = 8;
 const LISTENERS: u64 = 2;
 /// Only the owner's programs reach the private socket.
 const PRIVATE_SOCKET_MODE: u32 = 0o600;
-/// The reverse proxy runs as somebody else.
+/// The reverse proxy runs as another user.
 const PUBLIC_SOCKET_MODE: u32 = 0o666;
 
-/// What a client may ask of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
+/// What a client may demand of a listener. `length_required`: a webhook has a body; a call of the private listener need not.
 #[must_use]
 pub fn limits(config: &Config, length_required: bool) -> DoorLimits {
     DoorLimits { rules: HeadRules { length_required, ..config.limits.rules }, ..config.limits }
 }
 
-/// How much can be in hand at once, by the files that may be open.
+/// How much can be handled at once, by the number of open files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionRoom {
     /// Connections of each listener.
@@ -43,14 +44,14 @@ pub(super) struct ConnectionRoom {
     calls: usize,
 }
 
-/// Raises the limit of open files and divides it.
+/// Raises the limit of open files and divides it among the listeners.
 pub(super) fn room(config: &Config) -> std::io::Result<ConnectionRoom> {
     let descriptors = Descriptors::raise();
     let calls = if config.stripe.client.is_some() { descriptors.calls(stripe_threads::IN_HAND) } else { 0 };
     Ok(ConnectionRoom { connections: descriptors.connections(config.limits.connections, LISTENERS, calls)?, calls })
 }
 
-/// Both listeners: those that were passed, and for the rest those of the configuration.
+/// Both listeners: those that systemd passed, else those of the configuration.
 pub(super) fn bind(config: &Config, passed: Passed) -> Result<(Bound, Bound), DaemonError> {
     let public = match passed.public {
         Some(listener) => Bound::passed(listener)?,
@@ -60,14 +61,14 @@ pub(super) fn bind(config: &Config, passed: Passed) -> Result<(Bound, Bound), Da
         Some(listener) => Bound::passed(listener)?,
         None => listen::bind("listen.private", &config.listen.private, PRIVATE_SOCKET_MODE)?,
     };
-    // The configuration has checked its own address; this may be another.
+    // The configuration was checked with its own address; a passed socket may have another.
     if !private.is_local() && !config.tokens.are_both_set() {
         return Err(DaemonError::OpenDoor(private.address().to_owned()));
     }
     Ok((public, private))
 }
 
-/// What opening the doors takes.
+/// What opening the listeners needs.
 pub(super) struct Doors<'a> {
     pub(super) config: &'a Config,
     pub(super) threads: &'a Threads,
@@ -96,7 +97,7 @@ impl Doors<'_> {
         Ok((servers, handles))
     }
 
-    /// What may wait for Stripe is answered on threads of its own, if there is a way to Stripe.
+    /// Requests that may wait for Stripe are answered on threads of their own, if there is a client.
     fn api_handler(&self, api: ApiHandler) -> std::io::Result<(Arc<Handler>, Vec<Handle>)> {
         let api = Arc::new(api);
         if api.calls.is_none() {

@@ -1,5 +1,5 @@
-//! The threads of the flows: each is started with the order to stop, the clock and, where a watchdog counts its turns, a
-//! pulse. Called by `daemon`.
+//! The threads of the loops: each is started with the signal to stop, the clock and, where the watchdog observes it, a pulse.
+//! Must never decide what a loop does. Called by `daemon`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::jobs::step::{self, LoopContext, StepJob};
 use crate::notify::NotifyContext;
 use crate::store::Store;
 
-/// What is looked at beside what falls due by time: refusals that had no line of their own, and silence.
+/// The checks of every tick beside what falls due: refused webhooks that had no line of their own in the log, and silence.
 pub(super) fn beside(
     config: &Config,
     store: &Store,
@@ -28,14 +28,14 @@ pub(super) fn beside(
     let mut silence = silence_s.map(|limit_s| Silence::new(store, context, limit_s, is_pulled));
     move |now_ms| {
         public::tell_refused(&refused);
-        let looked = silence.as_mut().map_or(Ok(false), |silence| silence.step(now_ms));
-        if let Err(error) = looked {
-            log::info!("whether events come was not looked at: {error}");
+        let checked = silence.as_mut().map_or(Ok(false), |silence| silence.step(now_ms));
+        if let Err(error) = checked {
+            log::info!("it could not be checked whether webhooks arrive: {error}");
         }
     }
 }
 
-/// Flows that run.
+/// The loops that run.
 pub(super) struct Flows<'a> {
     threads: &'a Threads,
     clock: &'a Arc<dyn Clock>,
@@ -45,12 +45,12 @@ pub(super) struct Flows<'a> {
     pulses: Vec<(&'static str, Pulse)>,
 }
 
-/// What stopping them takes.
+/// What is needed to stop them.
 pub(super) struct StartedThreads {
-    /// Dropped, it tells all of them to stop.
+    /// All of them stop when it is dropped.
     pub(super) stopper: Stopper,
     pub(super) handles: Vec<Handle>,
-    /// Of those that never wait for the network.
+    /// Those of the loops that never wait for the network.
     pub(super) pulses: Vec<(&'static str, Pulse)>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Flows<'a> {
         Self { threads, clock, stop, stopper, handles: Vec::new(), pulses: Vec::new() }
     }
 
-    /// Starts a job whose turns are short; the bell wakes it.
+    /// Starts a loop with short steps; the bell wakes it.
     pub(super) fn spawn<T: Send + 'static>(
         &mut self,
         name: &'static str,
@@ -72,7 +72,7 @@ impl<'a> Flows<'a> {
         self.start(name, pulse, move |around| drop(step::run(job, &bell, around)))
     }
 
-    /// Starts what may wait for the network for minutes.
+    /// Starts work that may wait for the network for minutes.
     pub(super) fn spawn_waiting(
         &mut self,
         name: &'static str,
@@ -93,7 +93,7 @@ impl<'a> Flows<'a> {
         Ok(())
     }
 
-    /// The order to stop, for flows that start their own threads.
+    /// The signal to stop, for jobs that start their own threads.
     pub(super) fn stop(&self) -> &Stop {
         &self.stop
     }

@@ -1,5 +1,5 @@
 //! What is done to the database between opening it and the first thread: it is brought in line with the configuration, and
-//! what an operator should know of it is said. Called by `daemon`.
+//! warnings about it are logged. Must never run while another process works on the file. Called by `daemon`.
 
 use super::DaemonError;
 use crate::app::config::Config;
@@ -14,16 +14,15 @@ pub(super) fn settle(config: &Config, store: &Store, context: &NotifyContext, no
     mode::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
     if store.read(schema::has_other_rules)? {
         log::warn!(
-            "the tables of this database were made by other rules than those of this tilld: stop it and run `tilld rebuild`, \
-             or `tilld rebuild --check` to see what would be another"
+            "the tables were made by the rules of another version of tilld: stop the daemon and run `tilld rebuild`; `tilld \
+             rebuild --check` shows what would change"
         );
     }
     relink::if_rules_changed(store, context, now_ms)?;
     recompute::if_policy_changed(store, context, now_ms)?;
     if config.stripe.client.is_some() && !store.read(sync_runs::is_any_complete)? {
         log::warn!(
-            "no sync has come to its end yet: what is at Stripe from before the first webhook is not known here, nor who has \
-             paid then; run `tilld sync`"
+            "no sync was completed yet: customers and payments from before the first webhook are not known; run `tilld sync`"
         );
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Sockets that systemd has bound and passes (`sd_listen_fds(3)`): it keeps them while the process is restarted, so that
-//! connections wait instead of being refused. They stay systemd's: nobody here may remove the file of one. Called once,
-//! by `daemon`, before there are threads.
+//! connections wait instead of being refused. They stay systemd's: their files must never be removed here. Called
+//! once, by `daemon`, before there are threads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use crate::http::door::Listener;
 const PUBLIC: &str = "public";
 const PRIVATE: &str = "private";
 
-/// What was passed. It wins over the configured addresses.
+/// The sockets that were passed. They override the configured addresses.
 #[derive(Debug, Default)]
 pub struct Passed {
     /// The socket named `public`.
@@ -21,7 +21,7 @@ pub struct Passed {
     pub private: Option<Listener>,
 }
 
-/// Why what was passed cannot be used.
+/// Why a passed socket cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PassedError {
     /// Not one of our names.
@@ -29,7 +29,7 @@ pub enum PassedError {
         "LISTEN_FDNAMES: a socket named {0:?} was passed; tilld knows \"public\" and \"private\": set FileDescriptorName= in the .socket unit to one of them"
     )]
     UnknownName(String),
-    /// One door, two sockets.
+    /// Two sockets for one listener.
     #[error(
         "LISTEN_FDNAMES: two sockets named {0:?} were passed; tilld takes one: leave one ListenStream= in the .socket unit"
     )]
@@ -37,14 +37,14 @@ pub enum PassedError {
     /// Names and sockets do not match.
     #[error("LISTEN_FDNAMES: {names} names for {sockets} sockets (LISTEN_FDS); the service manager must name each one")]
     Count {
-        /// Names told.
+        /// How many names were passed.
         names: usize,
-        /// Sockets told.
+        /// How many sockets were passed.
         sockets: usize,
     },
     /// A file, a datagram socket, a connection.
     #[error(
-        "LISTEN_FDS: the socket named {name:?} is no TCP or Unix socket that listens ({reason}); in the .socket unit use ListenStream= and Accept=no"
+        "LISTEN_FDS: the socket named {name:?} is not a listening TCP or Unix socket ({reason}): in the .socket unit use ListenStream= and Accept=no"
     )]
     NotAListener {
         /// Its name.
@@ -57,10 +57,10 @@ pub enum PassedError {
 /// Takes over what was passed to this process; nothing, when nothing was.
 ///
 /// # Errors
-/// Sockets that do not have our names, or are none to accept on.
+/// When a socket does not have one of our names, or does not accept connections.
 pub fn take() -> Result<Passed, PassedError> {
     let env = |name: &str| std::env::var(name).ok();
-    // Inherited from a parent that systemd meant: not ours.
+    // Inherited from a parent process, which systemd passed them to: not ours.
     if env("LISTEN_PID").and_then(|pid| pid.parse().ok()) != Some(std::process::id()) {
         return Ok(Passed::default());
     }
@@ -96,10 +96,10 @@ fn names_of(names: &str, sockets: usize) -> Result<Vec<&str>, PassedError> {
 fn listener(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
     let taken = match passed.take_tcp_listener(index) {
         Ok(socket) => socket.map(Listener::Tcp),
-        // The socket is left in its place when it is not of that kind.
+        // A socket of another kind is left in its place.
         Err(_) => passed.take_unix_listener(index)?.map(Listener::Unix),
     };
-    let listener = taken.ok_or_else(|| io::Error::other("it is not there"))?;
+    let listener = taken.ok_or_else(|| io::Error::other("it is missing"))?;
     if !rustix::net::sockopt::socket_acceptconn(&listener)? {
         return Err(io::Error::other("it does not listen"));
     }

@@ -1,5 +1,5 @@
-//! The event types that can be made, with a line for `tilld trigger --list`: those that the kinds' examples tell of. Must
-//! never guess: an unknown type is refused with the nearest known. Called by `event` and by the command line.
+//! The event types that can be made, with a line for `tilld trigger --list`: those in the examples of the kinds. Must never
+//! guess: an unknown type is refused, and the most similar known one is named. Called by `event` and by `cli::trigger`.
 
 use std::sync::LazyLock;
 

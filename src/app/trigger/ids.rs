@@ -8,7 +8,7 @@ use super::Spec;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The ids of everything that belongs to one user. Prefixes: stripe-facts.md §8.
+/// The ids of everything that belongs to one user. Their prefixes are Stripe's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // each field is named after the object whose id it is
 pub struct Ids {
@@ -28,7 +28,7 @@ pub struct Ids {
     pub product: String,
     /// Opaque part of secrets and links.
     pub token: String,
-    /// Start of the invoice numbers.
+    /// The beginning of the invoice numbers.
     pub invoice_prefix: String,
 }
 

@@ -1,6 +1,6 @@
-//! From the newest shape to an older one (stripe-facts.md §3), the way of a webhook: includable parts that a
-//! webhook leaves out are taken away. Must never change what the object says, only where it stands; what an
-//! older shape needs and the object does not tell stays `null`. Called by `event`, and by tests that build
+//! From the newest shape to an older one as a webhook would carry it: includable parts that a webhook
+//! leaves out are removed. Must never change what the object says, only where it stands; what an
+//! older shape needs and the object does not have stays `null`. Called by `event`, and by tests that build
 //! the same history in several versions.
 
 mod billing;

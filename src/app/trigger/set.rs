@@ -1,13 +1,13 @@
-//! `--set path=value`: changes one value of a finished event. Knows JSON, and one habit of Stripe: what an
-//! `*.updated` event changed stands with its old value in `data.previous_attributes`. Must never decide
+//! `--set path=value`: changes one value of a finished event. Knows JSON, and one habit of Stripe: `data.previous_attributes`
+//! of an `*.updated` event holds the old values of what it changed. Must never decide
 //! whether a value makes sense: wrong events are what some tests want. Called by `event` only.
 
 use serde_json::{Map, Value, json};
 
 use super::TriggerError;
 
-/// Sets the value at a dotted path from the event's root. Missing objects on the way are made; a list takes
-/// an index, and its length appends. `value` is JSON if it reads as JSON, else text.
+/// Sets the value at a dotted path from the event's root. Missing objects on the way are created; a list takes
+/// an index, and the index of its length appends. `value` is JSON if it reads as JSON, else text.
 ///
 /// # Errors
 /// A path with an empty part, through a scalar, or beside a list.
@@ -30,11 +30,11 @@ pub(super) fn apply(event: &mut Value, path: &str, value: &str) -> Result<(), Tr
     Ok(())
 }
 
-/// The top-level key of the object that this path changes, if the event is one that tells old values.
+/// The top-level key of the object that this path changes, if the event has old values.
 fn updated_attribute<'a>(event: &Value, parts: &[&'a str]) -> Option<&'a str> {
-    let tells_old_values = event["type"].as_str().is_some_and(|kind| kind.ends_with(".updated"));
+    let has_old_values = event["type"].as_str().is_some_and(|kind| kind.ends_with(".updated"));
     match parts {
-        ["data", "object", key, ..] if tells_old_values && event["data"]["object"].is_object() => Some(key),
+        ["data", "object", key, ..] if has_old_values && event["data"]["object"].is_object() => Some(key),
         _ => None,
     }
 }

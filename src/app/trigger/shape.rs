@@ -18,11 +18,11 @@ pub(super) type ShapeFinder<'a> = &'a dyn Fn(&str) -> Option<Value>;
 const ABSENT: &str = "<absent>";
 
 /// The examples of the kinds that have one. Each is a template of the object, and the events that are made from it: their
-/// type, what they say, and what they change in the object and of old values (`like`: the same as another event).
+/// type, what they say, and what they change in the object and in the old values (`like`: the same as another event).
 static EXAMPLES: LazyLock<Vec<(&ObjectKind, Value)>> =
     LazyLock::new(|| kinds::all().map(|kind| (kind, parse(kind.example))).collect());
 
-/// What a price was called in old versions; no kind of its own.
+/// The old form of a price; not a kind of its own.
 const PLAN: &str = include_str!("shapes/plan.json");
 
 fn events_of(example: &Value) -> impl Iterator<Item = &Value> {
@@ -72,7 +72,7 @@ pub(super) fn change(event_type: &str, find_value: ShapeFinder) -> Value {
     change
 }
 
-/// Who and what a template speaks of.
+/// Whom and what a template is about.
 pub(super) struct SampleCast<'a> {
     pub(super) ids: Ids,
     pub(super) user: Option<&'a str>,
@@ -189,7 +189,7 @@ fn offset_s(text: &str) -> Option<i64> {
     Some(count * unit_s)
 }
 
-/// The templates are part of the program; that each of them parses is a test's business.
+/// The templates are part of the program; a test checks that each of them parses.
 fn parse(source: &str) -> Value {
     serde_json::from_str(source).unwrap_or_default()
 }

@@ -1,9 +1,9 @@
 //! The API versions whose shapes can be made. Knows names and order only, never what they mean: `render`
-//! does. Called by everyone who makes an event.
+//! does. Called by all that makes events.
 
 use super::TriggerError;
 
-/// A Stripe API version that changed a shape tilld reads, oldest first (stripe-facts.md, version names).
+/// A Stripe API version that changed a shape tilld reads, oldest first (docs.stripe.com/upgrades).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApiVersion {
     /// `2020-08-27`: charges inside the payment intent, refunds inside the charge.
@@ -19,7 +19,7 @@ pub enum ApiVersion {
 impl ApiVersion {
     /// Oldest first.
     pub const ALL: [Self; 4] = [Self::V2020_08_27, Self::Acacia, Self::Basil, Self::Endive];
-    /// What `tilld trigger` uses unless told otherwise.
+    /// The default of `tilld trigger`.
     pub const CURRENT: Self = Self::Endive;
 
     /// As Stripe writes it in `api_version`.

@@ -248,7 +248,10 @@ fn of_a_receiver_that_is_down_removed_and_put_back_the_last_word_is_the_present_
     let run = |url: &str| tilld(dir.path()).args(["outbox", "resync", url]).output().unwrap();
     let output = run(&other.url());
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("users whose present answer is told: 2"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("users whose current entitlement is sent: 2"),
+        "{output:?}"
+    );
     last_word(&other, "alice", "active");
     last_word(&other, "bob", "grace_period");
     assert_eq!(run("https://unknown.example/").status.code(), Some(2));

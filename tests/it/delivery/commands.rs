@@ -52,7 +52,7 @@ fn the_outbox_is_listed_shown_tried_again_and_discarded() {
     assert_eq!(till.value("SELECT count(*) FROM audit_log WHERE action LIKE 'outbox.%'"), 3);
     assert_eq!(till.value("SELECT count(*) FROM outbox WHERE status = 'pending' AND attempts = 0"), 3);
     let (code, _, error) = with(&["outbox", "show", "999"]);
-    assert!(code == Some(1) && error.contains("no row 999"), "{error}");
+    assert!(code == Some(1) && error.contains("row 999 does not exist"), "{error}");
     assert_eq!(with(&["outbox", "list", "--status", "lost"]).0, Some(2));
 }
 
@@ -63,7 +63,7 @@ fn a_test_event_is_signed_sent_and_its_answer_printed() {
     let broken = Receiver::answering(Reply::Status(503));
     configure(dir.path(), &[&receiver.url(), &broken.url()]);
     let (code, out, _) = said(&run(dir.path(), &["notify", "test", &receiver.url()]));
-    assert!(code == Some(0) && out.contains("taken: answered 202"), "{out}");
+    assert!(code == Some(0) && out.contains("accepted: answered 202"), "{out}");
     assert!(verifies(WHSEC, &receiver.got()[0]));
     let (code, _, error) = said(&run(dir.path(), &["notify", "test", &broken.url()]));
     assert!(code == Some(1) && error.contains("answered 503"), "{error}");

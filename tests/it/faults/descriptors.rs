@@ -29,7 +29,7 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one_at_start() {
     assert_eq!(soft_and_hard(&live), ("700".to_owned(), "700".to_owned()));
     let said = live.said();
     assert!(
-        said.contains("limit of open files raised") && said.contains("limits.connections = 512 is out of reach"),
+        said.contains("limit of open files raised") && said.contains("limits.connections = 512 is too many"),
         "{said}"
     );
 }
@@ -38,7 +38,10 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one_at_start() {
 fn too_few_open_files_are_refused_at_start_with_the_number_needed() {
     let dir = tempfile::tempdir().unwrap();
     let said = refused(serve_after(dir.path(), "ulimit -n 64"));
-    assert!(said.contains("64 open files are too few, 424 is the least") && said.contains("LimitNOFILE="), "{said}");
+    assert!(
+        said.contains("64 open files are too few, at least 424 are needed") && said.contains("LimitNOFILE="),
+        "{said}"
+    );
 }
 
 #[test]

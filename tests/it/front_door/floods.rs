@@ -58,7 +58,7 @@ fn two_thousand_idle_connections_take_at_most_the_cap_and_nobody_else_waits() {
 #[test]
 fn more_idle_connections_than_open_files_do_not_make_it_deaf() {
     let door = Door::start("", |dir| Live::start_with_few_files(dir, 460));
-    door.live.logged(&["limits.connections = 512 is out of reach: with 460 open files"]);
+    door.live.logged(&["limits.connections = 512 is too many: with 460 open files"]);
     let idle: Vec<TcpStream> = (0..500).map(|_| door.connect()).collect();
     for _ in 0..10 {
         door.answers_promptly();

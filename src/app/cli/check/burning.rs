@@ -1,5 +1,6 @@
-//! What burns: events that wait or were given up, mails and events that were not delivered, endpoints that get nothing, a sync
-//! that never ended, and the size of the files. Read from the database alone. Called by `check::database`.
+//! What an operator should see to: events that wait or are dead letters, mails and events that were not delivered, disabled
+//! endpoints, a sync that never completed, and the size of the files. Must never ask anything but the database. Called by
+//! `check::database`.
 
 use std::path::Path;
 
@@ -13,9 +14,9 @@ use crate::store::inbox::{self, Health};
 use crate::store::outbox::rows;
 use crate::store::{StoreError, StoreReader, sync_runs, webhook_endpoints};
 
-/// An event that waits longer than this, in seconds, says that nobody works on it.
+/// An event that waits longer than this, in seconds, shows that no daemon works on it.
 const STUCK_AFTER_S: i64 = 60;
-/// A write-ahead log that is longer than this is kept so by somebody, in bytes.
+/// A write-ahead log longer than this, in bytes, is kept from being reset by some reader.
 const LONG_LOG_BYTES: u64 = 64 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 
@@ -55,7 +56,7 @@ impl UrgentFindings {
         if config.stripe.client.is_some() && !self.synced {
             lines.push(warn(
                 "sync",
-                "none has come to its end: what is from before the first webhook is not known; run `tilld sync`",
+                "none was completed yet: what happened before the first webhook is not known; run `tilld sync`",
             ));
         }
         lines.push(size(&config.database));
@@ -67,7 +68,7 @@ impl UrgentFindings {
         let health = &self.health;
         let (waiting, retries) = (health.pending, health.pending_retries);
         let said = format!(
-            "waiting: {waiting}, to be tried again: {retries}; last webhook: {}, last found by asking: {}",
+            "waiting: {waiting}, to be retried: {retries}; last webhook: {}, last found by asking Stripe: {}",
             time(health.last_event_ms),
             time(health.last_asked_ms)
         );
@@ -75,11 +76,14 @@ impl UrgentFindings {
         if oldest_s > STUCK_AFTER_S {
             return fail(
                 "events",
-                format!("{said}; the oldest has been waiting for {oldest_s} s: does the daemon run?"),
+                format!("{said}; the oldest has been waiting for {oldest_s} s: check that the daemon runs"),
             );
         }
         if health.last_asked_ms > health.last_event_ms {
-            return warn("events", format!("{said}: the newest came by asking; do webhooks arrive?"));
+            return warn(
+                "events",
+                format!("{said}: the newest was found by asking Stripe; check that webhooks arrive"),
+            );
         }
         ok("events", said)
     }
@@ -88,8 +92,8 @@ impl UrgentFindings {
         match self.health.dead_letters {
             0 => ok("dead letters", "none"),
             count => {
-                let remedy = "`tilld dead-letters list` shows them, `replay` tries them again";
-                fail("dead letters", format!("{count}: what they say is not in the database; {remedy}"))
+                let remedy = "`tilld dead-letters list` shows them, `tilld dead-letters replay` tries them again";
+                fail("dead letters", format!("{count}: their content is not in the tables; {remedy}"))
             }
         }
     }
@@ -99,10 +103,10 @@ impl UrgentFindings {
             return ok("outbox", "nothing was given up");
         }
         let counts: Vec<String> = self.failed.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
-        let said = format!("given up {}", counts.join(", "));
+        let said = format!("failed for good: {}", counts.join(", "));
         warn(
             "outbox",
-            format!("{said}; `tilld outbox list --status failed` shows them, `tilld outbox retry ID` tries again"),
+            format!("{said}; `tilld outbox list --status failed` shows them, `tilld outbox retry ID` delivers again"),
         )
     }
 
@@ -111,7 +115,7 @@ impl UrgentFindings {
             let (url, reason) = (origin(url), reason.as_deref().unwrap_or("no reason is known"));
             fail(
                 "endpoint",
-                format!("{url} gets no events: {reason}; mend it, then `tilld outbox retry` one of its events"),
+                format!("{url} gets no events: {reason}; fix it, then `tilld outbox retry` one of its events"),
             )
         };
         self.disabled.iter().map(line).collect()
@@ -124,7 +128,9 @@ impl UrgentFindings {
         let said = self.strange_prices.join(", ");
         Some(warn(
             "prices",
-            format!("running subscriptions have prices of no plan, and give nothing: {said}; add them to a [[plan]]"),
+            format!(
+                "running subscriptions have prices that are in no plan and give no access: {said}; add them to a [[plan]]"
+            ),
         ))
     }
 }
@@ -134,7 +140,7 @@ fn size(path: &Path) -> CheckLine {
     let (file, log) = (bytes(path), bytes(&damage::beside(path, "-wal")));
     let said = format!("{} MiB, its log {} MiB", file.div_ceil(MIB), log.div_ceil(MIB));
     if log > LONG_LOG_BYTES {
-        let cause = "a reader that does not end, or a replicator, keeps it from beginning anew";
+        let cause = "a reader that does not end, or a replicator, keeps it from being reset";
         return warn("database size", format!("{said}: {cause}"));
     }
     ok("database size", said)

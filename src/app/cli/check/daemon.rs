@@ -1,5 +1,6 @@
-//! Is it our daemon that answers? The private listener is asked with the token for the id of its database; the public one
-//! has no token and is believed as far as the other is. Called by `check`.
+//! Is the daemon that answers the one of this configuration? The private listener is asked, with the token, for the id of its
+//! database; the public listener has no token and is believed as far as the private one is. Must never change anything. Called
+//! by `check`.
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::base::address::Address;
 const CHECK: &str = "daemon";
 const REFUSED: &str = "refused webhooks";
 
-/// What the private listener says of itself.
+/// The daemon at the private listener.
 enum RunningDaemon {
     /// It works on our database.
     Ours(Value),
@@ -27,9 +28,12 @@ pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<CheckLine
     let known = matches!(reach::of(private), DaemonReach::Daemon).then(|| ask(config, database_id));
     let is_another = matches!(&known, Some(RunningDaemon::Another(_)));
     let mut lines = vec![match reach::of(public) {
-        DaemonReach::Daemon if is_another => {
-            warn(CHECK, format!("one answers at public {public}, but the one at private {private} is not this one"))
-        }
+        DaemonReach::Daemon if is_another => warn(
+            CHECK,
+            format!(
+                "a daemon answers at public {public}, but the one at private {private} is another; stop one of them"
+            ),
+        ),
         found => plain("public", public, found),
     }];
     match known {
@@ -38,13 +42,16 @@ pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<CheckLine
             lines.push(ok(CHECK, format!("answers at private {private}, with this database")));
             lines.extend(refused(&status));
         }
-        Some(RunningDaemon::Another(why)) => {
-            lines.push(fail(CHECK, format!("another one is at private {private}: {why}")))
-        }
+        Some(RunningDaemon::Another(why)) => lines.push(fail(
+            CHECK,
+            format!("another daemon answers at private {private}: {why}; stop it, or choose another address"),
+        )),
         Some(RunningDaemon::Unasked(why)) => {
             lines.push(warn(
                 CHECK,
-                format!("one answers at private {private}; whether it has this database is not known: {why}"),
+                format!(
+                    "a daemon answers at private {private}, but it is not known whether it has this database: {why}"
+                ),
             ));
         }
     }
@@ -53,7 +60,7 @@ pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<CheckLine
 
 fn ask(config: &Config, database_id: Option<&str>) -> RunningDaemon {
     let Some(token) = config.tokens.api.as_ref().or(config.tokens.admin.as_ref()) else {
-        return RunningDaemon::Unasked("there is no token to ask with");
+        return RunningDaemon::Unasked("api.token and api.admin_token are not set");
     };
     let authorization = format!("Bearer {}", token.expose());
     let url = reach::url(&config.listen.private, "/api/v1/status");
@@ -67,7 +74,7 @@ fn ask(config: &Config, database_id: Option<&str>) -> RunningDaemon {
     match (status["database_id"].as_str(), database_id) {
         (Some(theirs), Some(ours)) if theirs == ours => RunningDaemon::Ours(status),
         (Some(_), _) => RunningDaemon::Another("it works on another database".to_owned()),
-        (None, _) => RunningDaemon::Unasked("it does not tell which database it has; restart it with this version"),
+        (None, _) => RunningDaemon::Unasked("it does not say which database it has; restart it with this version"),
     }
 }
 
@@ -79,18 +86,19 @@ fn plain(name: &str, address: &Address, found: DaemonReach) -> CheckLine {
             ok(CHECK, format!("{name} {address}: the system chooses the port, see the daemon's log"))
         }
         DaemonReach::Stranger(answer) => {
-            fail(CHECK, format!("something else is at {name} {address} ({answer}); choose another address"))
+            fail(CHECK, format!("another program answers at {name} {address} ({answer}); choose another address"))
         }
     }
 }
 
-/// Webhooks that this daemon has refused, by reason.
+/// Webhooks that the daemon has refused since its start, by reason.
 fn refused(status: &Value) -> Option<CheckLine> {
     let counts: Vec<String> =
         status["refused_webhooks"].as_object()?.iter().map(|(code, count)| format!("{code}: {count}")).collect();
     if counts.is_empty() {
-        return Some(ok(REFUSED, "none since the daemon began"));
+        return Some(ok(REFUSED, "none since the daemon started"));
     }
-    let remedy = "signature_mismatch: compare the secrets with Stripe's dashboard; unknown_path: the endpoint's URL";
-    Some(warn(REFUSED, format!("since the daemon began {} ({remedy})", counts.join(", "))))
+    let remedy =
+        "signature_mismatch: compare the secrets with Stripe's dashboard; unknown_path: check the endpoint's URL";
+    Some(warn(REFUSED, format!("since the daemon started: {} ({remedy})", counts.join(", "))))
 }

@@ -1,4 +1,5 @@
-//! The checks of the database file: is it there, ours, whole, writable, and nobody else's to read?
+//! The checks of the database file: does it exist, is it tilld's, undamaged, writable, and closed to other users? Must never
+//! change it, but for the one setting that proves that it takes a write. Called by `check`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -27,7 +28,7 @@ pub(super) struct DatabaseFindings {
     pub(super) last_event_s: Option<i64>,
     /// One of the newest events that is not of the API key's mode.
     pub(super) of_other_mode: Option<String>,
-    /// What tells it from every other one; a daemon gives it.
+    /// The id that a daemon gave it.
     pub(super) database_id: Option<String>,
 }
 
@@ -73,25 +74,25 @@ pub(super) fn lines(config: &Config, now_s: i64) -> DatabaseFindings {
 fn missing(path: &Path) -> CheckLine {
     let shown = path.display();
     match path.parent().filter(|folder| !folder.is_dir()) {
-        Some(folder) => fail("database", format!("{shown}: there is no folder {}; make it", folder.display())),
-        None => warn("database", format!("{shown} is not there yet; `tilld serve` makes it")),
+        Some(folder) => fail("database", format!("{shown}: the folder {} does not exist; create it", folder.display())),
+        None => warn("database", format!("{shown} does not exist yet; `tilld serve` creates it")),
     }
 }
 
 fn permissions(path: &Path) -> Option<CheckLine> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     let path = path.display();
-    (mode & OTHERS != 0).then(|| {
-        warn("database", format!("every user of this machine has rights on your customers' data: chmod o= {path}"))
-    })
+    (mode & OTHERS != 0)
+        .then(|| warn("database", format!("every user of this machine can open your customers' data: chmod o= {path}")))
 }
 
 fn schema_line(version: Result<u32, OpenError>) -> CheckLine {
     match version {
         Ok(CURRENT) => ok("schema", CURRENT.to_string()),
         Ok(found) if found < CURRENT => {
-            let message =
-                format!("{found}, this tilld needs {CURRENT}: `tilld migrate up`; `tilld serve` does it, too");
+            let message = format!(
+                "{found}, this tilld needs {CURRENT}: run `tilld migrate up`, or start `tilld serve`, which does it"
+            );
             warn("schema", message)
         }
         Ok(found) => fail("schema", format!("{found}, this tilld knows up to {CURRENT}: use the newer tilld")),
@@ -110,20 +111,20 @@ struct DatabaseState {
     database_id: Option<String>,
 }
 
-/// What projection makes of the log is something else now.
+/// The rules of projection are others than those that the tables were made by.
 fn other_rules() -> CheckLine {
     warn(
         "rules",
-        "the tables were made by other rules than those of this tilld: stop it and run `tilld rebuild`, or \
-         `tilld rebuild --check` to see what would be another",
+        "the tables were made by the rules of another version of tilld: stop the daemon and run `tilld rebuild`; \
+         `tilld rebuild --check` shows what would change",
     )
 }
 
-/// Events in shapes that nobody here knows.
+/// Events of an API version that is newer than this program.
 fn api_version(version: &str) -> Option<CheckLine> {
     let message = format!(
-        "events come in {version}, which is newer than this tilld: what moved since is not found; update tilld, or give the \
-         webhook endpoint an older version"
+        "events have API version {version}, which is newer than this tilld: fields that moved are not found; update tilld, or \
+         give the webhook endpoint an older version"
     );
     event::is_newer_than_known(version).then(|| warn("api version", message))
 }
@@ -140,14 +141,14 @@ fn opened(path: &Path, now_s: i64, config: &Config) -> Result<DatabaseState, Che
     state
 }
 
-/// Who is not asked for money, and what follows from that.
+/// Subscriptions whose collection is paused, and what follows from that.
 fn paused(paused: PausedCounts, policy: PausedCollection) -> CheckLine {
     let follows = match policy {
         PausedCollection::Keep => "\"keep\": they have access",
-        PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which that began",
+        PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which the pause began",
     };
     let message = format!(
-        "subscriptions of which nothing is collected: {} (entitlement.paused_collection = {follows}); of status paused: {}",
+        "subscriptions with paused collection: {} (entitlement.paused_collection = {follows}); with status paused: {}",
         paused.collection, paused.status
     );
     ok("paused", message)
@@ -167,7 +168,7 @@ fn state(store: &Store, now_s: i64, config: &Config) -> Result<DatabaseState, St
     };
     store.write(move |tx| settings::put(tx, PROBE, &now_s.to_string()))?;
     let integrity = match faults.first() {
-        None => ok("integrity", "the file is whole and takes a write"),
+        None => ok("integrity", "the file is undamaged and takes a write"),
         Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
     let database_id = store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;

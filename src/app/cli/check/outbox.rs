@@ -1,4 +1,5 @@
-//! The check of what waits in the outbox for somebody who is not configured.
+//! The check of rows in the outbox that wait for a target that is not configured. Must never change them. Called by
+//! `check::database`.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use crate::app::daemon;
 use crate::base::thread::Threads;
 use crate::store::Store;
 
-/// A line per target that nobody serves. Where the database cannot be read, its own check says so.
+/// A line for each such target. A database that cannot be read is reported by its own check.
 pub(super) fn lines(path: &Path, config: &Config) -> Vec<CheckLine> {
     let Ok((store, writer)) = Store::open(path, &Threads::default()) else { return Vec::new() };
     let waiting = daemon::waiting_for_nobody(&store, config);
@@ -16,7 +17,7 @@ pub(super) fn lines(path: &Path, config: &Config) -> Vec<CheckLine> {
     writer.join();
     let line = |(target, count)| {
         let message = format!(
-            "{count} rows wait for {target}, which is not configured: put it back, or bring what stands in its place up to date by `tilld outbox resync URL` and discard them, see `tilld outbox list --status pending`"
+            "{count} rows wait for {target}, which is not configured: put it back into the configuration, or run `tilld outbox resync URL` for the endpoint that replaces it and discard the rows (`tilld outbox list --status pending`)"
         );
         warn("outbox", message)
     };

@@ -1,5 +1,5 @@
-//! The check of what links customers and subscriptions to users: who pays twice, what is nobody's, what hangs on a word
-//! that any browser can write.
+//! The check of what links customers and subscriptions to users: users who pay twice, customers without a user, and links that
+//! rest on a client_reference_id, which any browser can write. Must never change a link. Called by `check::database`.
 
 use super::{CheckLine, ok, warn};
 use crate::objects::owner::{self, Doubtful, DoubtfulGroup};
@@ -17,25 +17,28 @@ fn of(found: &Doubtful) -> Vec<CheckLine> {
     let lines: Vec<CheckLine> = [
         of_group(
             &found.users_paying_twice,
-            "users with two subscriptions that run",
-            "`tilld user show ID` lists them; cancel the one too many at Stripe",
+            "users with two running subscriptions",
+            "`tilld user show ID` lists them; cancel one of them at Stripe",
         ),
         of_group(
             &found.contested_customers,
-            "customers that are nobody's, because their subscriptions name several users",
-            "`tilld user link ID cus_…` says whose each is",
+            "customers without a user, because their subscriptions name several",
+            "link each with `tilld user link ID cus_…`",
         ),
         of_group(
             &found.by_reference,
-            "running subscriptions that only a client_reference_id links to their users, who can use them and not change them",
-            "`tilld user link ID cus_…` says whose they are",
+            "running subscriptions that only a client_reference_id links to their users, who have access but cannot change them",
+            "link their customers with `tilld user link ID cus_…`",
         ),
     ]
     .into_iter()
     .flatten()
     .collect();
     if lines.is_empty() {
-        return vec![ok("links", "every running subscription is linked by more than a reference, one to a user")];
+        return vec![ok(
+            "links",
+            "every running subscription is linked by more than a reference, at most one to a user",
+        )];
     }
     lines
 }

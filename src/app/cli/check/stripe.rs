@@ -17,18 +17,18 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::settings::{Mode, StripeSettings};
 
-/// Of one call, so that a person who waits is told soon.
+/// Limit of one call, so that the person who waits gets an answer soon.
 const BUDGET: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_ATTEMPTS: u32 = 2;
-/// A difference of so many seconds is nothing: the time that an answer takes, and a second that Stripe rounds down.
+/// A difference of so many seconds does not count: the time that an answer takes, and a second that Stripe rounds down.
 const EVEN_S: i64 = 5;
-/// The check of the key's line.
+/// Name of the check of the key.
 const KEY: &str = "stripe key";
-/// Permissions are given and taken where keys are made.
+/// Where keys are made and their permissions changed.
 const KEYS_PAGE: &str = "https://dashboard.stripe.com/apikeys";
 
-/// What is asked, and what the answers told beside themselves.
+/// Asks Stripe, and keeps what every answer shows beside its content.
 struct StripeCheck {
     client: Client,
     /// By how much our clock is ahead of Stripe's (negative: behind), in seconds; from the first answer with a date.
@@ -92,12 +92,12 @@ pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<CheckLi
 }
 
 fn without_key() -> CheckLine {
-    let message = "none: webhooks and entitlement work; checkout, portal, changes and refunds, repair from Stripe's list of \
-                   events and thin events do not. Set stripe.api_key (STRIPE_API_KEY); a restricted key (rk_) is enough";
+    let message = "none: webhooks and entitlement work; checkout, portal, changes, refunds, catching up on missed events, and thin \
+                   events do not. Set stripe.api_key (STRIPE_API_KEY); a restricted key (rk_) is enough";
     warn(KEY, message)
 }
 
-/// What the key itself tells.
+/// What the key itself shows.
 struct CheckedKey {
     restricted: bool,
     mode: Option<Mode>,
@@ -108,10 +108,10 @@ impl CheckedKey {
         Self { restricted: settings.api_key.is_restricted(), mode: settings.api_key.mode() }
     }
 
-    /// The line, and whether it is worth while to ask more.
+    /// The line, and whether further checks with this key make sense.
     fn line(&self, base: &str, asked: Result<StripeAnswer, StripeError>) -> (CheckLine, bool) {
         let kind = if self.restricted { "restricted (rk_)" } else { "unrestricted: a restricted key (rk_) is safer" };
-        let own = self.mode.map_or("a mode it does not tell", name);
+        let own = self.mode.map_or("unknown", name);
         let shown = match asked {
             Ok(answer) => {
                 let balance: Value = serde_json::from_str(&answer.text).unwrap_or_default();
@@ -132,7 +132,7 @@ impl CheckedKey {
         let line = match (self.mode, shown) {
             (Some(own), Some(shown)) if own != shown => {
                 let said = format!(
-                    "its prefix says {}, Stripe says {}: events of {} mode are ignored",
+                    "its prefix stands for {}, but Stripe says {}: events of {} mode are ignored",
                     name(own),
                     name(shown),
                     name(shown)
@@ -164,7 +164,7 @@ fn name(mode: Mode) -> &'static str {
 
 fn refused() -> String {
     format!(
-        "Stripe does not know it (401): it was mistyped, rolled or deleted; take one from {KEYS_PAGE} and set stripe.api_key (STRIPE_API_KEY)"
+        "Stripe does not know it (401): it was mistyped, rolled or deleted; copy a valid one from {KEYS_PAGE} and set stripe.api_key (STRIPE_API_KEY)"
     )
 }
 
@@ -178,7 +178,8 @@ fn clock(ahead_s: Option<i64>, config: &Config) -> Option<CheckLine> {
     let tolerance_s = config.stripe.webhooks.iter().map(|endpoint| endpoint.tolerance_s).min()?;
     let off_s = ahead_s.saturating_abs();
     let side = if ahead_s > 0 { "ahead of" } else { "behind" };
-    let said = format!("ours is {off_s} s {side} Stripe's; webhooks are refused from {tolerance_s} s on (tolerance_s)");
+    let said =
+        format!("this machine is {off_s} s {side} Stripe; webhooks are refused from {tolerance_s} s on (tolerance_s)");
     let remedy = "start a time service (timedatectl set-ntp true)";
     Some(if off_s > tolerance_s {
         fail(CHECK, format!("{said}: {remedy}"))

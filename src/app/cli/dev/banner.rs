@@ -1,5 +1,5 @@
-//! What `tilld dev` says once it runs: what was chosen, and three commands to try. Each must work when pasted into a
-//! shell in the same folder, so it gets the flags that this folder and these addresses need.
+//! What `tilld dev` prints once it runs: its settings, and three commands to try. Each must work when pasted into a shell in
+//! the same folder, so it has the flags that this folder and these addresses need. Called by `dev`.
 
 use std::path::Path;
 
@@ -33,7 +33,8 @@ pub(super) fn text(config: &Config, running: &Running, written: WrittenConfig) -
         private = running.private,
         token = shown(config.tokens.api.as_ref()),
         admin = shown(config.tokens.admin.as_ref()),
-        plans = if plans.is_empty() { "none: every price buys the tier default".to_owned() } else { plans.join("; ") },
+        plans =
+            if plans.is_empty() { "none: every price buys the tier \"default\"".to_owned() } else { plans.join("; ") },
         created = trigger("customer.subscription.created", config, running),
         ask = ask(config, running),
         deleted = trigger("customer.subscription.deleted", config, running),
@@ -88,7 +89,7 @@ fn other_database(config: &Config) -> String {
     }
 }
 
-/// How to call this very program: by its name if the shell finds it so, else by its path.
+/// How to call this program: by its name if the shell finds it under that name, else by its path.
 fn program() -> String {
     let Ok(myself) = std::env::current_exe() else { return "tilld".to_owned() };
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,5 +1,6 @@
-//! `tilld dev --forward-to`: Stripe's events go on to an application on this machine, signed as Stripe signs them, one
-//! attempt each, one line each. The secret is made from the one of the configuration, so that it stays the same.
+//! `tilld dev --forward-to`: forwards Stripe's events to an application on this machine, signed as Stripe signs them, with one
+//! attempt and one printed line each. The secret is derived from that of the configuration, so that it stays the same. It must
+//! never send to another machine. Called by `dev`.
 
 use crate::notify::attempt::DeliveryOutcome;
 use std::io::Write;
@@ -17,11 +18,12 @@ use crate::base::host::{is_this_machine, of_authority};
 /// Hex digits of the secret.
 const SECRET_DIGITS: usize = 40;
 
-/// What is forwarded, and how it is told.
+/// Where events are forwarded to.
 pub(super) fn to(url: &str, config: &Config) -> Result<Forward, CommandError> {
     check(url)?;
     if config.endpoints.iter().any(|webhook| webhook.url == url) {
-        let message = format!("--forward-to {url}: it is a [[notify.webhook]] of the configuration already");
+        let message =
+            format!("--forward-to {url}: the configuration has it as a [[notify.webhook]] already; choose another URL");
         return Err(CommandError::wrong_use(message));
     }
     Ok(Forward { url: url.to_owned(), secret: secret(config), told: Box::new(tell) })
@@ -34,7 +36,9 @@ fn check(url: &str) -> Result<(), CommandError> {
     if matches!(scheme, "http" | "https") && is_this_machine(of_authority(authority)) {
         return Ok(());
     }
-    let message = format!("--forward-to {url}: name a URL on this machine, as in http://127.0.0.1:3000/stripe/webhook");
+    let message = format!(
+        "--forward-to {url} is not a URL on this machine: write it, as in http://127.0.0.1:3000/stripe/webhook"
+    );
     Err(CommandError::wrong_use(message))
 }
 
@@ -48,13 +52,13 @@ fn secret(config: &Config) -> String {
     format!("whsec_{digits}")
 }
 
-/// What stands below the banner.
+/// The lines below the banner.
 pub(super) fn banner(url: &str, secret: &str) -> String {
     format!("\nforwarding     every event to {url}\nits secret     {secret} (checks the Stripe-Signature header)\n\n")
 }
 
 fn tell(forwarded: &ForwardTargets) {
-    // Whoever closed our output does not want to read it.
+    // An output that was closed is no reason to stop.
     let _ = writeln!(std::io::stdout(), "{}", line(forwarded));
 }
 
@@ -65,11 +69,11 @@ fn line(forwarded: &ForwardTargets) -> String {
         value.chars().filter(|c| !c.is_control()).collect::<String>()
     };
     let answer = match forwarded.outcome {
-        DeliveryOutcome::Done(note) => note.as_deref().unwrap_or("taken"),
+        DeliveryOutcome::Done(note) => note.as_deref().unwrap_or("accepted"),
         DeliveryOutcome::TryAgain { why, .. } => why,
         DeliveryOutcome::Skipped(why) | DeliveryOutcome::Refused(why) => why,
         DeliveryOutcome::Gone => "answered 410",
-        DeliveryOutcome::NotTried => "broken off",
+        DeliveryOutcome::NotTried => "interrupted",
     };
     let answer = answer.strip_prefix("answered ").unwrap_or(answer);
     format!("{}  {}  {} -> {answer}", time_ms(forwarded.at_ms), text("type"), text("id"))

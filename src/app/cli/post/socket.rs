@@ -1,4 +1,4 @@
-//! A Unix socket for `ureq`, which knows TCP alone: one connection, one request. Called by `post`.
+//! A Unix socket for `ureq`, which knows only TCP: one connection for one request, never used again. Called by `post`.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};

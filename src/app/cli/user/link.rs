@@ -1,6 +1,6 @@
-//! `tilld user link` and `unlink`: the operator's word on whose a customer or a subscription is; one at a time, or a whole
-//! file of them for a business that is older than tilld. With `stripe.api_key` each is looked at first. It must never
-//! write half a file whose other half cannot be read.
+//! `tilld user link` and `unlink`: the operator says whose a customer or a subscription is; one at a time, or a whole file of
+//! them for a business that is older than tilld. With `stripe.api_key` each is read from Stripe first. It must never link the
+//! first half of a file whose second half cannot be read. Called by `user`.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,10 +21,10 @@ use crate::store::{Store, StoreError};
 use crate::stripe::form::FormBody;
 use crate::stripe::object::is_user_id;
 
-/// Faults of a file that are named; a file of another kind has thousands.
+/// How many faults of a file are printed; a file of another format has thousands.
 const MAX_FAULTS: usize = 20;
 
-/// What belongs to whom.
+/// What to link to whom.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LinkArguments {
     /// The application's id of the user
@@ -33,16 +33,16 @@ pub(crate) struct LinkArguments {
     /// The customer (cus_…) or the subscription (sub_…) that is this user's
     #[arg(value_name = "STRIPE_ID")]
     object: Option<String>,
-    /// Link every line of a CSV file: user id, Stripe id; a first line with names of columns is passed over
+    /// Link every line of a CSV file: user id, Stripe id; a first line with the names of the columns is skipped
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "object"])]
     from: Option<PathBuf>,
-    /// Say what would be linked, and link nothing
+    /// Print what would be linked, and link nothing
     #[arg(long)]
     dry_run: bool,
-    /// Also where it was said to be another user's
+    /// Link it even if it was linked to another user
     #[arg(long)]
     force: bool,
-    /// Do not look the ids up at Stripe, although there is a key
+    /// Do not look the ids up at Stripe, even if stripe.api_key is set
     #[arg(long)]
     offline: bool,
     /// Print one JSON object for each line
@@ -50,7 +50,7 @@ pub(crate) struct LinkArguments {
     json: bool,
 }
 
-/// What does not belong to whom.
+/// What to unlink from whom.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Unlink {
     /// The application's id of the user
@@ -69,7 +69,7 @@ struct WantedLink {
     object: String,
 }
 
-/// What became of one.
+/// The result for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum LinkOutcome {
     Linked,
@@ -92,15 +92,13 @@ impl LinkOutcome {
         }
     }
 
-    /// What to do about it; nothing where all is well.
+    /// Why it was not linked, and what to do; nothing where it was.
     fn problem(&self) -> Option<String> {
         match self {
             Self::Linked | Self::Already => None,
-            Self::Taken(other) => {
-                Some(format!("it was said to be of user {other:?}; --force gives it away all the same"))
-            }
+            Self::Taken(other) => Some(format!("it is linked to user {other:?}: --force links it all the same")),
             Self::Deleted => Some("it was deleted at Stripe".to_owned()),
-            Self::Unknown => Some("Stripe knows nothing of that id in the mode of stripe.api_key".to_owned()),
+            Self::Unknown => Some("Stripe does not know this id in the mode of stripe.api_key".to_owned()),
             Self::Failed(error) => Some(error.clone()),
         }
     }
@@ -110,10 +108,16 @@ fn wanted(user_id: &str, object: &str) -> Result<WantedLink, String> {
     let kind = match object.split_once('_') {
         Some(("cus", _)) => LinkTarget::Customer,
         Some(("sub", _)) => LinkTarget::Subscription,
-        _ => return Err(format!("{object:?} is neither a customer (cus_…) nor a subscription (sub_…)")),
+        _ => {
+            return Err(format!(
+                "{object:?} is not a valid id: write that of a customer (cus_…) or a subscription (sub_…)"
+            ));
+        }
     };
     if !is_user_id(user_id) {
-        return Err(format!("{user_id:?} cannot be a user's id: 1 to 255 characters, no control characters"));
+        return Err(format!(
+            "{user_id:?} is not a valid user id: write 1 to 255 characters, without control characters"
+        ));
     }
     Ok(WantedLink { user_id: user_id.to_owned(), kind, object: object.to_owned() })
 }
@@ -151,7 +155,7 @@ fn lines(path: &Path) -> Result<Vec<WantedLink>, CommandError> {
     Err(CommandError::wrong_use(faults.join("\n")))
 }
 
-/// Links, and prints what became of each.
+/// Links, and prints the result for each.
 ///
 /// # Errors
 /// When something could not be linked, or the database cannot be used.
@@ -160,7 +164,11 @@ pub(crate) fn link(arguments: &LinkArguments, flags: &Flags, out: &mut dyn Write
     let wanted = match (&arguments.from, &arguments.id, &arguments.object) {
         (Some(path), _, _) => lines(path)?,
         (None, Some(id), Some(object)) => vec![wanted(id, object).map_err(CommandError::wrong_use)?],
-        _ => return Err(CommandError::wrong_use("give a user and a customer or subscription, or --from FILE")),
+        _ => {
+            return Err(CommandError::wrong_use(
+                "give a user id and the id of a customer or subscription, or --from FILE",
+            ));
+        }
     };
     let client = match config.stripe.client.is_some() && !arguments.offline {
         true => Some(outward::client(&config)?),
@@ -175,7 +183,7 @@ pub(crate) fn link(arguments: &LinkArguments, flags: &Flags, out: &mut dyn Write
     print(&wanted, &outcomes, arguments, out)
 }
 
-/// What linking takes.
+/// What linking needs.
 struct Linker<'a> {
     store: &'a Store,
     config: &'a Config,
@@ -190,7 +198,7 @@ impl Linker<'_> {
         let mut before: HashMap<&str, &str> = HashMap::new();
         for one in wanted {
             let outcome = match before.get(one.object.as_str()) {
-                // What an earlier line says would stand by then.
+                // By then an earlier line would have been linked.
                 Some(other) if self.arguments.dry_run && *other == one.user_id => LinkOutcome::Already,
                 Some(other) if self.arguments.dry_run && !self.arguments.force => {
                     LinkOutcome::Taken((*other).to_owned())
@@ -242,7 +250,7 @@ fn look_at(means: &SyncTools, wanted: &WantedLink, dry_run: bool) -> Result<Opti
         Err(error) => return Ok(Some(LinkOutcome::Failed(error.to_string()))),
     };
     let Ok(shown) = ApiObject::new(&answer.text, reading) else {
-        return Ok(Some(LinkOutcome::Failed("Stripe's answer shows no object".to_owned())));
+        return Ok(Some(LinkOutcome::Failed("Stripe's answer has no object".to_owned())));
     };
     if shown.object()["deleted"] == true {
         return Ok(Some(LinkOutcome::Deleted));
@@ -300,7 +308,7 @@ fn print(
     match failed {
         0 => Ok(()),
         _ => Err(CommandError::failed(format!(
-            "{failed} of {} could not be linked; the lines above say why",
+            "{failed} of {} could not be linked: the lines above say why",
             outcomes.len()
         ))),
     }
@@ -323,6 +331,7 @@ pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> 
     if !unlinked {
         return Err(CommandError::failed(format!("{} is not linked to user {:?}", wanted.object, wanted.user_id)));
     }
-    let now = owner.map_or_else(|| "it is nobody's now".to_owned(), |owner| format!("it is {owner:?}'s now"));
+    let now =
+        owner.map_or_else(|| "it belongs to no user now".to_owned(), |owner| format!("it belongs to {owner:?} now"));
     Ok(writeln!(out, "unlinked: {} from {}; {now}", wanted.object, wanted.user_id)?)
 }

@@ -1,5 +1,5 @@
-//! Why what belongs to a user does: each customer and subscription with every rule and what it found. Called by `user
-//! show`.
+//! Why something belongs to a user: each customer and subscription with every rule and what it found. Must never decide.
+//! Called by `tilld user show`.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::objects::owner;
 use crate::objects::subscription::ShownSubscription;
 use crate::store::{StoreError, StoreReader};
 
-/// One thing of a user's, and why it is.
+/// A customer or subscription of a user, and why it is theirs.
 pub(super) struct LinkRow {
     object: &'static str,
     id: String,
@@ -19,7 +19,7 @@ pub(super) struct LinkRow {
     trace: Vec<TraceStep>,
 }
 
-/// Everything of a user's.
+/// All that belong to a user.
 pub(super) fn find(
     reader: &StoreReader,
     user_id: &str,

@@ -4,11 +4,11 @@
 
 use std::path::Path;
 
-use super::{ConfigReader, speaks_of};
+use super::{ConfigReader, has_environment};
 use crate::app::config::keys;
 use crate::base::secret::Secret;
 
-/// Fewer characters than this are guessed.
+/// Fewer characters than this can be guessed.
 const MIN_TOKEN_CHARS: usize = 16;
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
@@ -23,7 +23,7 @@ impl ConfigReader<'_> {
 
     /// Several secrets, separated by commas or line ends where they do not come as a list.
     pub(in crate::app::config) fn secrets(&mut self, key: &str) -> Vec<Secret> {
-        // An empty list says nothing, so that a credential is still looked for.
+        // An empty list counts as not given, so that a credential is still looked for.
         let in_file = self.texts(key).filter(|list| !list.is_empty());
         let mut secrets = Vec::new();
         for (text, origin) in self.secret_texts(key, in_file) {
@@ -31,7 +31,7 @@ impl ConfigReader<'_> {
             let parts = text.split([',', '\n']).filter(|part| !part.trim().is_empty());
             let mut parts: Vec<&str> = parts.collect();
             if parts.is_empty() {
-                // To be refused as blank.
+                // So that it is refused as blank.
                 parts.push("");
             }
             secrets.extend(parts.into_iter().filter_map(|part| self.checked_secret(key, part)));
@@ -40,8 +40,8 @@ impl ConfigReader<'_> {
     }
 
     /// The texts that hold a secret, and their origins: environment, else file, else credential.
-    /// Here a blank variable counts: a secret that was meant to be set and is not must not be
-    /// replaced in silence.
+    /// Here a blank variable counts as given: a secret that was meant to be set must not be
+    /// replaced by another without notice.
     fn secret_texts(&mut self, key: &str, in_file: Option<Vec<String>>) -> Vec<(String, String)> {
         let file_key = format!("{key}_file");
         let other_file = self.text_in_file(&file_key);
@@ -75,15 +75,18 @@ impl ConfigReader<'_> {
         match std::fs::read_to_string(&path) {
             Ok(text) => Some((text, shown.to_string())),
             Err(error) => {
-                self.fault(file_key, format!("cannot read {shown}: {error}"));
+                self.fault(
+                    file_key,
+                    format!("cannot read {shown}: {error}; correct the path or the rights of the file"),
+                );
                 None
             }
         }
     }
 
-    /// What systemd passed (systemd.exec(5), "Credentials"): a file in a directory of its own.
+    /// The credential that systemd passed (systemd.exec(5), "Credentials"): a file in a directory of its own.
     fn credential(&mut self, key: &str) -> Option<(String, String)> {
-        let known = self.catalog.find(key).filter(|_| speaks_of(key))?;
+        let known = self.catalog.find(key).filter(|_| has_environment(key))?;
         let directory = self.around.variable("CREDENTIALS_DIRECTORY")?;
         let path = Path::new(directory).join(known.credential?);
         let origin = format!("credential {}", path.display());
@@ -92,7 +95,7 @@ impl ConfigReader<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
                 self.found_in(key, origin);
-                self.fault(key, format!("cannot read the credential: {error}"));
+                self.fault(key, format!("cannot read the credential: {error}; check the file and its rights"));
                 None
             }
         }
@@ -105,7 +108,7 @@ impl ConfigReader<'_> {
             return None;
         }
         if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = "has a space, a line end or an unprintable character inside: copy it again";
+            let message = "contains a space, a line end or an unprintable character: copy it again";
             self.fault(key, message);
             return None;
         }
@@ -118,7 +121,7 @@ impl ConfigReader<'_> {
 }
 
 /// What is wrong with the secret of `key` (without the numbers of blocks). `is_dev`: the file is that of `tilld dev`, whose
-/// tokens may be as short as one likes to type.
+/// tokens may be short enough to type.
 fn mismatch(key: &str, secret: &str, is_dev: bool) -> Option<String> {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| secret.starts_with(prefix));
     let is_api_key = begins(&["sk_", "rk_", "pk_"]);
@@ -134,15 +137,15 @@ fn mismatch(key: &str, secret: &str, is_dev: bool) -> Option<String> {
             "is the id of an endpoint (we_…): give its signing secret (whsec_…), which the dashboard shows on its page"
         }
         "stripe.api_key" if begins(&["whsec_", "we_"]) => {
-            "is no API key: a signing secret belongs into secrets of [[stripe.webhook]]; give a secret key (sk_…) or a \
+            "is not an API key: a signing secret belongs in secrets of [[stripe.webhook]]; give a secret key (sk_…) or a \
              restricted one (rk_…)"
         }
         "api.token" | "api.admin_token" if is_api_key || begins(&["whsec_"]) => {
-            "is a secret of Stripe's: make one up; `openssl rand -hex 32` does"
+            "is a secret of Stripe's: make a token of your own; `openssl rand -hex 32` makes one"
         }
         "api.token" | "api.admin_token" if !is_dev && secret.chars().count() < MIN_TOKEN_CHARS => {
             return Some(format!(
-                "is shorter than {MIN_TOKEN_CHARS} characters: whoever reaches the listener could guess it; `openssl rand \
+                "is shorter than {MIN_TOKEN_CHARS} characters: it could be guessed; `openssl rand \
                  -hex 32` makes one"
             ));
         }

@@ -1,4 +1,5 @@
-//! `[entitlement]` and `[dunning]`: what is answered from old knowledge, and how failed payments are chased.
+//! `[entitlement]` and `[dunning]`: what a stale or paused subscription gives, and how long access outlasts a failed payment.
+//! Called by `sections`.
 
 use crate::app::config::keys::{Section, number, text};
 use crate::app::config::reader::ConfigReader;
@@ -11,17 +12,17 @@ pub(super) const ENTITLEMENT: Section = Section::once(
     "",
     &[
         number("entitlement.stale_after_s", 3600, (0, 31_536_000)).env(&["TILLD_STALE_AFTER_S"]).about(
-            "Seconds ({range}) after the end of a period within which its renewal should have been heard of; after that the \
-             answer is marked stale.",
+            "Seconds ({range}) after the end of a period in which news of its renewal should have arrived; after that the answer \
+             is marked stale.",
         ),
         text("entitlement.when_stale", "keep").env(&["TILLD_WHEN_STALE"]).about(
-            "What a stale subscription gives: \"keep\" access, since webhooks are more often late than customers gone, or \
+            "What a stale subscription gives: \"keep\" access, since a late webhook is more likely than a customer who left, or \
              \"deny\" it.",
         ),
         text("entitlement.paused_collection", "keep").env(&["TILLD_PAUSED_COLLECTION"]).about(
-            "What pause_collection at Stripe means, which leaves the subscription active and voids or keeps its invoices: \
+            "What a subscription with pause_collection gives, which Stripe leaves active while it voids or keeps the invoices: \
              \"keep\" access, as Stripe means it, or \"until_paid\": access ends with the period in which the pause began, \
-             and is back when it is over.",
+             and returns when the pause is over.",
         ),
     ],
 );

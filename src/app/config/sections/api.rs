@@ -1,4 +1,4 @@
-//! `[api]`: the tokens of the private listener.
+//! `[api]`: the tokens of the private listener. Called by `sections`.
 
 use crate::app::config::keys::{Section, secret};
 use crate::app::config::reader::ConfigReader;
@@ -9,12 +9,12 @@ pub(super) const API: Section = Section::once(
     "",
     &[
         secret("api.token", "tilld_xxxxxxxxxxxxxxxx", "api_token").env(&["TILLD_API_TOKEN"]).about(
-            "What your application sends as \"Authorization: Bearer ...\": at least 16 characters, and another than \
-             admin_token. `tilld init` makes one.",
+            "What your application sends as \"Authorization: Bearer ...\": at least 16 characters, and different \
+             from admin_token. `tilld init` makes one.",
         ),
         secret("api.admin_token", "tilld_yyyyyyyyyyyyyyyy", "admin_token")
             .env(&["TILLD_ADMIN_TOKEN"])
-            .about("The same for operators: opens /api/v1/admin and /dashboard, too."),
+            .about("The same for operators: it also opens /api/v1/admin and /dashboard."),
     ],
 );
 

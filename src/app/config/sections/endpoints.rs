@@ -1,4 +1,4 @@
-//! `[[notify.webhook]]`: where the application hears of changes. Must never resolve a name.
+//! `[[notify.webhook]]`: where events for the application are sent. Must never resolve a name. Called by `sections`.
 
 use crate::app::config::keys::{KeyForm, Section, flag, list, secrets, text};
 use crate::app::config::reader::ConfigReader;
@@ -13,7 +13,7 @@ const URL_ENV: &str = "TILLD_NOTIFY_WEBHOOK_URL";
 pub(super) const WEBHOOK: Section = Section {
     name: "notify.webhook",
     form: KeyForm::RepeatedOrNone,
-    about: "Where your application hears of changes: signed events by the convention of standardwebhooks.com. Repeat the \
+    about: "Where your application gets its events: signed by the convention of standardwebhooks.com. Repeat the \
             block for more endpoints; environment and credential are for the first.",
     keys: &[
         text("notify.webhook.url", "https://app.example.com/hooks/tilld")
@@ -31,19 +31,19 @@ pub(super) const WEBHOOK: Section = Section {
              one is replaced.",
         ),
         list("notify.webhook.events", &["entitlement.changed"]).about(
-            "What it gets: entitlement.changed (the one an application needs; the default), subscription.changed, \
+            "The events that it gets: entitlement.changed (the default, and the one an application needs), subscription.changed, \
              payment.failed, payment.recovered, dispute.created, invoice.finalized, webhook.dead_letter; \"stripe.*\" or \
-             \"stripe.invoice.paid\" forwards Stripe's own events, \"*\" is everything. An endpoint that was away is told \
-             all present answers by itself, a new one by `tilld outbox resync URL`.",
+             \"stripe.invoice.paid\" forwards Stripe's own events, \"*\" is everything. An endpoint that was away gets \
+             every user's current entitlement by itself, a new one by `tilld outbox resync URL`.",
         ),
         flag("notify.webhook.allow_private").about(
-            "true lets the URL lead into a private network, by plain http, too. Link-local and private addresses are \
-             refused otherwise, whatever their name says.",
+            "true allows a URL in a private network, also by plain http. Otherwise private and link-local addresses are \
+             refused, whatever name leads to them.",
         ),
     ],
 };
 
-/// Secrets of one endpoint at most.
+/// How many secrets an endpoint may have.
 const SECRETS: usize = 2;
 
 /// The endpoints. One may be given by environment and credential alone.
@@ -69,7 +69,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Vec<EndpointSettings> {
     endpoints
 }
 
-/// No fault quotes one.
+/// Must never quote a secret.
 fn check_secrets(reader: &mut ConfigReader<'_>, key: &str, secrets: &[Secret]) {
     if reader.has_fault(key) {
         return;
@@ -81,7 +81,7 @@ fn check_secrets(reader: &mut ConfigReader<'_>, key: &str, secrets: &[Secret]) {
     for _ in secrets.iter().filter(|secret| key_of(secret.expose()).is_none()) {
         let (least, most) = (KEY_BYTES.start(), KEY_BYTES.end());
         let message = format!(
-            "is no signing secret: write whsec_ and {least} to {most} random bytes in base64; `openssl rand -base64 32` \
+            "is not a valid signing secret: write whsec_ and {least} to {most} random bytes in base64; `openssl rand -base64 32` \
              makes such bytes"
         );
         reader.fault(key, message);
@@ -96,12 +96,12 @@ fn events(reader: &mut ConfigReader<'_>, key: &str) -> Vec<String> {
     for event in given.iter().filter(|event| !is_pattern(event)) {
         let types: Vec<&str> = EventType::offered().map(EventType::as_str).collect();
         let (shown, types) = (shown(event), types.join(", "));
-        reader.fault(key, format!("{shown} is no type of event: there are {types}, \"stripe.*\" and \"*\""));
+        reader.fault(key, format!("{shown} is not a valid type of event: choose from {types}, \"stripe.*\" and \"*\""));
     }
     given
 }
 
-/// A type, the beginning of some followed by `*`, or something of Stripe's.
+/// A type, the beginning of several followed by `*`, or a type of Stripe's.
 fn is_pattern(text: &str) -> bool {
     let mut types = EventType::offered().map(EventType::as_str);
     match text.strip_suffix('*') {

@@ -1,4 +1,5 @@
-//! `[notify]` and `[notify.smtp]`: who is told of what, and the mail server. Must never resolve a name or read a template.
+//! `[notify]` and `[notify.smtp]`: who gets which notices, and the mail server. Must never resolve a name or read a template.
+//! Called by `sections`.
 
 use std::time::Duration;
 
@@ -13,29 +14,29 @@ use crate::notify::settings::{NoticeSettings, Subscriber};
 
 pub(super) const NOTIFY: Section = Section::once(
     "notify",
-    "Who is told of failed payments, disputes and the like. Without any of this nobody is: failed payments are on record \
-     all the same.",
+    "Who is notified of failed payments, disputes and the like. Without these settings nobody is; failed payments are \
+     recorded all the same.",
     &[
         flag("notify.mail").env(&["TILLD_NOTIFY_MAIL"]).about(
             "true sends mail to customers (payment failed, failed again, to be confirmed, access ends soon, access ended, \
              paid after all, trial ends) and to the operator (dispute, dead letter). Leave it false where Stripe's own mails \
-             are switched on, or customers get both.",
+             are switched on; otherwise customers get both.",
         ),
         text("notify.from", "Example Shop <billing@example.com>")
             .no_default()
             .env(&["TILLD_NOTIFY_FROM"])
-            .about("Who mails are from; needed with mail = true."),
+            .about("The sender of mails; needed with mail = true."),
         text("notify.reply_to", "Example Help <help@example.com>")
             .no_default()
             .env(&["TILLD_NOTIFY_REPLY_TO"])
-            .about("Where answers to mails go (Reply-To); no default: to the sender."),
+            .about("Where answers to mails go (Reply-To); no default: they go to the sender."),
         text("notify.operator", "ops@example.com")
             .no_default()
             .env(&["TILLD_NOTIFY_OPERATOR"])
-            .about("Where mails for the operator go; without it they are not sent."),
+            .about("The operator's address; without it mails for the operator are not sent."),
         number("notify.silence_h", 48, (1, 8760)).no_default().env(&["TILLD_NOTIFY_SILENCE_H"]).about(
-            "Tell the operator, in the log and by mail, when no webhook has come for so many hours ({range}). What is found \
-             by asking Stripe does not count. No default: a small shop may have quiet days.",
+            "Notify the operator, in the log and by mail, when no webhook has arrived for so many hours ({range}). Events found \
+             by asking Stripe do not count. No default: a small shop may have quiet days.",
         ),
         text("notify.product", "Example")
             .no_default()
@@ -43,11 +44,11 @@ pub(super) const NOTIFY: Section = Section::once(
             .about("What mails call your product; no default: the sender's name."),
         flag("notify.invoice_finalized")
             .env(&["TILLD_NOTIFY_INVOICE_FINALIZED"])
-            .about("true mails every final invoice, too, with number, amount and links."),
+            .about("true also sends a mail for every finalized invoice, with its number, amount and links."),
         text("notify.templates", "/etc/tilld/templates")
             .no_default()
             .env(&["TILLD_NOTIFY_TEMPLATES"])
-            .about("A folder with mail templates that stand in for tilld's own; no default."),
+            .about("A folder with mail templates that replace tilld's own; no default."),
     ],
 );
 
@@ -62,25 +63,25 @@ pub(super) const SMTP: Section = Section::once(
         number("notify.smtp.port", 587, (1, 65_535))
             .no_default()
             .env(&["TILLD_SMTP_PORT"])
-            .about("Its port ({range}); the default follows security: 587, 465 or 25."),
+            .about("Its port ({range}); the default depends on security: 587, 465 or 25."),
         text("notify.smtp.security", "starttls").env(&["TILLD_SMTP_SECURITY"]).about(
-            "\"starttls\" (begins plain, must turn to TLS), \"tls\" (from the first byte), or \"none\", which is allowed for \
-             a server on this machine only.",
+            "\"starttls\" (begins in clear, must switch to TLS), \"tls\" (from the first byte), or \"none\", which is allowed only \
+             for a server on this machine.",
         ),
         text("notify.smtp.username", "billing@example.com")
             .no_default()
             .env(&["TILLD_SMTP_USERNAME"])
-            .about("The login, where the server wants one."),
+            .about("The user name, if the server wants a login."),
         secret("notify.smtp.password", "...", "smtp_password").env(&["TILLD_SMTP_PASSWORD"]).about("Its password."),
         text("notify.smtp.ca_file", "/etc/tilld/mail-ca.pem").no_default().env(&["TILLD_SMTP_CA_FILE"]).about(
-            "The certificate (PEM) of your own authority, trusted beside the well-known ones; no default.",
+            "The certificate (PEM) of your own authority, trusted in addition to the well-known ones; no default.",
         ),
         number("notify.smtp.timeout_s", 30, (1, 300))
-            .about("Seconds ({range}) that a mail may take in all, connecting included."),
+            .about("Seconds ({range}) that a mail may take in all, including the connection."),
     ],
 );
 
-/// Who is told of what.
+/// Who gets which notices.
 pub(super) fn notices(reader: &mut ConfigReader<'_>, warning_s: i64, endpoints: &[EndpointSettings]) -> NoticeSettings {
     let subscriber = |endpoint: &EndpointSettings| {
         let (url, events) = (endpoint.url.clone(), endpoint.events.clone());
@@ -95,7 +96,7 @@ pub(super) fn notices(reader: &mut ConfigReader<'_>, warning_s: i64, endpoints: 
     }
 }
 
-/// What a mailer is made from; none where no sender or no mail server is named, which is a fault only if mail is wanted.
+/// The settings of mail; `None` where no sender or no mail server is named, which is a fault only if mail is wanted.
 pub(super) fn mail(reader: &mut ConfigReader<'_>, is_wanted: bool) -> Option<MailSettings> {
     let from = reader.parsed("notify.from", sender);
     let reply_to = reader.parsed("notify.reply_to", sender);
@@ -103,7 +104,7 @@ pub(super) fn mail(reader: &mut ConfigReader<'_>, is_wanted: bool) -> Option<Mai
     let templates = reader.text("notify.templates").map(|path| reader.around().absolute(path));
     let server = server(reader);
     let needed = [
-        ("notify.from", from.is_none(), "name who mails are from, as in \"Shop <billing@example.com>\""),
+        ("notify.from", from.is_none(), "name the sender, as in \"Shop <billing@example.com>\""),
         ("notify.smtp.host", server.is_none(), "name the mail server"),
     ];
     for (key, missing, advice) in needed {
@@ -119,7 +120,7 @@ fn server(reader: &mut ConfigReader<'_>) -> Option<SmtpServer> {
     let security = reader.choice("notify.smtp.security", &SmtpSecurity::WORDS).unwrap_or(SmtpSecurity::StartTls);
     if security == SmtpSecurity::None && !host.as_deref().is_none_or(host::is_this_machine) {
         let message =
-            "must not be \"none\" for a mail server on another machine: mails and password would be open to all";
+            "must not be \"none\" for a mail server on another machine: mails and password would be sent in clear";
         reader.fault("notify.smtp.security", message);
     }
     let port = reader.optional_number("notify.smtp.port").and_then(|port| u16::try_from(port).ok());
@@ -152,7 +153,7 @@ fn mail_host(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "{shown} is no host: write its name or address alone; the port is notify.smtp.port",
+        "{shown} is not a valid host: write only its name or address; the port goes into notify.smtp.port",
         shown = shown(text)
     ))
 }
@@ -172,5 +173,5 @@ fn mail_address(text: &str) -> Result<String, String> {
 }
 
 fn no_address(text: &str) -> String {
-    format!("{shown} is no mail address: write it as in billing@example.com", shown = shown(text))
+    format!("{shown} is not a valid mail address: write it as in billing@example.com", shown = shown(text))
 }

@@ -1,4 +1,4 @@
-//! `[checkout]` and `[portal]`: where customers are led unless the call says otherwise.
+//! `[checkout]` and `[portal]`: where Stripe sends customers unless a call says otherwise. Called by `sections`.
 
 use crate::app::config::keys::{Section, flag, text};
 use crate::app::config::reader::ConfigReader;
@@ -16,10 +16,10 @@ pub(super) const CHECKOUT: Section = Section::once(
         text("checkout.cancel_url", "https://example.com/pricing")
             .no_default()
             .env(&["TILLD_CHECKOUT_CANCEL_URL"])
-            .about("Where the customer goes who gave up; no default."),
+            .about("Where Stripe sends a customer who cancels the checkout; no default."),
         flag("checkout.automatic_tax").env(&["TILLD_CHECKOUT_AUTOMATIC_TAX"]).about(
-            "true lets Stripe Tax work the taxes out, by the address that the customer gives at checkout; it must be set up \
-             in Stripe's dashboard first.",
+            "true lets Stripe Tax calculate taxes from the address that the customer gives at checkout; set it up in Stripe's \
+             dashboard first.",
         ),
     ],
 );

@@ -1,4 +1,4 @@
-//! The plans: which prices buy which tier. Must never ask Stripe whether a price exists.
+//! `[[plan]]`: which prices buy which tier. Must never ask Stripe whether a price exists. Called by `sections`.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ pub(super) const PLAN: Section = Section {
     keys: &[
         text("plan.tier", "pro")
             .no_default()
-            .about("The name that your application knows it by; \"free\" is the tier of everyone else."),
+            .about("The name that your application uses for it; \"free\" is the tier of everyone else."),
         list("plan.price_ids", &["price_..."])
             .no_default()
             .about("Stripe's ids of its prices: monthly, yearly, other currencies, old ones still in use."),
     ],
 };
 
-/// A plan and the key to name when something is wrong with it.
+/// A plan, and the key to name if it has a fault.
 struct PlanCandidate {
     plan: EntitlementPlan,
     key: String,
@@ -87,7 +87,7 @@ fn refuse_repetitions(reader: &mut ConfigReader<'_>, candidates: &[PlanCandidate
                 fault("tier", format!("{shown} {message}", shown = shown(tier)));
             }
             _ if tiers.contains(&tier) => {
-                fault("tier", format!("{shown} is named twice: put its prices into one plan", shown = shown(tier)));
+                fault("tier", format!("{shown} has two plans: put all its prices into one", shown = shown(tier)));
             }
             _ => tiers.push(tier),
         }
@@ -103,7 +103,7 @@ fn refuse_repetitions(reader: &mut ConfigReader<'_>, candidates: &[PlanCandidate
                 fault("price_ids", format!("the plan {shown} has a blank price id: remove it", shown = shown(tier)));
             } else if let Some(other) = tier_of_price.insert(price, tier) {
                 let (other, tier, price) = (shown(other), shown(tier), shown(price));
-                fault("price_ids", format!("{price} is in plan {other} and again in {tier}: remove one"));
+                fault("price_ids", format!("{price} is in plan {other} and in plan {tier}: remove one of them"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The keys before the first section, and `[listen]`: what the process itself needs.
+//! The keys before the first section, and `[listen]`: what the process itself needs. Called by `sections`.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use crate::app::config::{Listen, LogFormat};
 use crate::base::address::Address;
 use crate::base::secret::shown;
 
-/// Modules whose name alone turns on all they say; another bare word is a level misspelt.
+/// Modules that a filter may name without a level; any other word without `=` is a misspelt level.
 const MODULES: [&str; 6] = ["tilld", "ureq", "rustls", "lettre", "refinery", "refinery_core"];
 
 pub(super) const TOP: Section = Section::once(
     "",
     "",
     &[
-        text("database", "tilld.db").env(&["TILLD_DATABASE"]).about("The SQLite file: all that tilld knows is in it."),
+        text("database", "tilld.db").env(&["TILLD_DATABASE"]).about("The SQLite file, which holds all data."),
         text("log", "info")
             .env(&["RUST_LOG", "TILLD_LOG"])
-            .about("What is logged: error, warn, info, debug, trace, or by module as in \"info,tilld::http=debug\"."),
+            .about("What is logged: error, warn, info, debug, trace or off, or levels by module as in \"info,tilld::http=debug\"."),
         text("log_format", "text")
             .env(&["TILLD_LOG_FORMAT"])
             .about("\"text\" for people, \"json\" for log collectors."),
@@ -32,11 +32,11 @@ pub(super) const LISTEN: Section = Section::once(
     "",
     &[
         text("listen.public", "127.0.0.1:4242").env(&["TILLD_PUBLIC_LISTEN"]).about(
-            "For Stripe: webhooks only, everything else is 404. host:port or unix:/path; port 0 lets the system choose. Put \
-             a reverse proxy with TLS in front. A socket that systemd passes wins, here and below.",
+            "For Stripe: webhooks only, everything else is 404. host:port or unix:/path; with port 0 the system \
+             chooses one. Put a reverse proxy with TLS in front. A socket passed by systemd overrides this, and the next key.",
         ),
         text("listen.private", "127.0.0.1:4243").env(&["TILLD_PRIVATE_LISTEN"]).about(
-            "For your application and operators. Other than a loopback address or Unix socket needs both tokens of [api].",
+            "For your application and operators. An address other than loopback or a Unix socket needs both tokens of [api].",
         ),
     ],
 );
@@ -62,14 +62,14 @@ fn address(reader: &mut ConfigReader<'_>, key: &str) -> Address {
     reader.parsed(key, Address::parse).unwrap_or_else(|| Address::Tcp(String::new()))
 }
 
-/// A filter of `env_logger`: levels, alone or by module, and after a slash what a line must contain.
+/// A filter of `env_logger`: levels, alone or by module, and after a slash a text that each line must contain.
 fn log_filter(text: &str) -> Result<String, String> {
     let levels = text.split('/').next().unwrap_or_default();
     let wrong = levels.split(',').map(str::trim).find(|word| !word.is_empty() && !is_directive(word));
     match wrong {
         None => Ok(text.to_owned()),
         Some(word) => Err(format!(
-            "{shown} is no level: write error, warn, info, debug, trace or off, or by module as in \
+            "{shown} is not a valid level: write error, warn, info, debug, trace or off, or by module as in \
              \"info,tilld::jobs::worker=debug\"",
             shown = shown(word)
         )),

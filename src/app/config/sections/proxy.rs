@@ -6,13 +6,13 @@ use crate::base::host;
 use crate::stripe::settings::ProxyUrl;
 
 const KEY: &str = "stripe.proxy";
-/// Says that there is none.
+/// The value for no proxy.
 const OFF: &str = "off";
 /// The first that is set counts.
 const SHARED: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const EXEMPTING: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The proxy for calls to `api_base`. What all programs share is asked for only if there is a key, so that calls are made.
+/// The proxy for calls to `api_base`. The shared variables count only if there is a key, so that calls are made.
 pub(super) fn read(reader: &mut ConfigReader<'_>, api_base: &str, has_key: bool) -> Option<ProxyUrl> {
     let authority = api_base.split_once("://").map_or(api_base, |(_, rest)| rest);
     let called = host::of_authority(authority.split('/').next().unwrap_or_default());
@@ -34,8 +34,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>, api_base: &str, has_key: bool)
         if let Some(name) = variable {
             reader.found_in(KEY, name);
         }
-        let message =
-            "is not a proxy that can be used: write http://host:port or https://host:port, or \"off\" for none";
+        let message = "is not a valid proxy: write http://host:port or https://host:port, or \"off\" for none";
         reader.fault(KEY, message);
     }
     proxy

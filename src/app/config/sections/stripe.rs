@@ -1,4 +1,5 @@
-//! `[stripe]` and `[[stripe.webhook]]`: what the client is told, and what Stripe's webhooks are checked with.
+//! `[stripe]` and `[[stripe.webhook]]`: the client, and the secrets that Stripe's webhooks are checked with. Called by
+//! `sections`.
 
 use std::time::Duration;
 
@@ -19,48 +20,48 @@ pub(super) const STRIPE: Section = Section::once(
     &[
         secret("stripe.api_key", "sk_test_...", "stripe_api_key")
             .env(&["STRIPE_API_KEY"])
-            .about("Needed for calls to Stripe, not for webhooks and entitlement. Restricted keys (rk_) do, too."),
+            .about("Needed for calls to Stripe, not for webhooks and entitlement. A restricted key (rk_) is enough."),
         text("stripe.publishable_key", "pk_test_...")
             .no_default()
             .env(&["STRIPE_PUBLIC_KEY"])
-            .about("Handed to browsers by GET /api/v1/config."),
+            .about("GET /api/v1/config gives it to browsers."),
         text("stripe.api_base", "https://api.stripe.com")
             .env(&["STRIPE_API_BASE"])
-            .about("Where Stripe's API is; plain http only on this machine, for a fake."),
+            .about("The base URL of Stripe's API; plain http only to this machine, for a fake Stripe."),
         secret("stripe.proxy", "http://proxy.example.com:3128", "stripe_proxy").env(&["STRIPE_PROXY"]).about(
-            "A proxy for the calls to Stripe: http:// or https://, a login before its host if it wants one. It is asked for a \
+            "A proxy for the calls to Stripe: http:// or https://, with a login before the host if it needs one. It only passes a \
              tunnel (CONNECT) and sees neither key nor content. By default what HTTPS_PROXY or ALL_PROXY says, unless \
-             NO_PROXY names the host of api_base; \"off\": none, whatever they say. A loopback host is always called \
+             NO_PROXY names the host of api_base; \"off\" means none, whatever they say. A loopback host is always called \
              directly.",
         ),
         text("stripe.api_version", API_VERSION)
             .env(&["STRIPE_API_VERSION"])
-            .about("Sent with every call, so that answers keep their shape when Stripe's default moves on."),
+            .about("Sent with every call, so that answers keep their shape when Stripe's default changes."),
         text("stripe.mode", "test").no_default().env(&["TILLD_STRIPE_MODE"]).about(
-            "Whose events this database keeps: \"live\" or \"test\". By default the mode of the key; without a key, test \
-             until the first live event comes, and live from then on: events of test mode are then kept as ignored, and \
-             what was made of them goes.",
+            "The mode whose events this database keeps: \"live\" or \"test\". By default the mode of the key; without a key, test \
+             until the first live event arrives and live from then on: events of test mode then stay in the log as ignored, \
+             and their rows are removed.",
         ),
         text("stripe.account", "acct_1234567890").no_default().env(&["TILLD_STRIPE_ACCOUNT"]).about(
-            "Your account's id. Events that name another account (Connect, organizations) are kept and mirrored and never \
-             decide anything; those that name this one are your own. By default the account of the key.",
+            "Your account's id. Events that name another account (Connect, organizations) are stored but never decide \
+             anything; those that name this one are your own. By default the account of the key.",
         ),
         number("stripe.timeout_s", 30, (1, 100)).env(&["STRIPE_TIMEOUT_S"]).about(
-            "Seconds ({range}) that a request of your application waits for Stripe, all attempts together. After that it is \
-             told whether nothing was done (502) or the outcome is not known yet (202).",
+            "Seconds ({range}) that a request of your application waits for Stripe, all attempts together. After that the \
+             answer says whether nothing was done (502) or the outcome is not known yet (202).",
         ),
         number("stripe.calls_per_s", 20, (1, 100)).env(&["STRIPE_CALLS_PER_S"]).about(
-            "Calls per second ({range}) at most, reads and writes together. Stripe allows an account 100, a sandbox 25.",
+            "Calls per second ({range}) at most, reads and writes together. Stripe allows 100 for an account, 25 for a sandbox.",
         ),
         number("stripe.pull_interval_s", 60, (5, 86_400)).no_default().env(&["TILLD_PULL_INTERVAL_S"]).about(
-            "Pull-only mode, for machines that Stripe cannot reach: it is asked for events every so many seconds ({range}), \
-             and no webhook secret is needed. No default: webhooks bring events, and what they miss is asked for at start \
+            "Pull-only mode, for machines that Stripe cannot reach: Stripe is asked for events every so many seconds ({range}), \
+             and no webhook secret is needed. No default: events arrive as webhooks, and missed ones are asked for at start \
              and every ten minutes.",
         ),
         text("stripe.nightly_drift", "check").no_default().env(&["TILLD_NIGHTLY_DRIFT"]).about(
-            "Compare what answers rest on (customers, subscriptions) with Stripe, and the tables with that, at about 03:00 \
-             UTC: \"off\", \"check\" (differences are told in the log and the audit log), or \"fix\" (repaired, too). A \
-             million of them take 17 minutes. By default \"check\", without a key \"off\".",
+            "Compare what answers rest on (customers, subscriptions) with Stripe at about 03:00 UTC: \"off\", \"check\" (report \
+             differences in the log and the audit log), or \"fix\" (repair them, too). A million objects take 17 minutes. By \
+             default \"check\", without a key \"off\".",
         ),
     ],
 );
@@ -75,10 +76,10 @@ pub(super) const WEBHOOK: Section = Section {
             .about("The path of its URL, or the whole URL."),
         secrets("stripe.webhook.secrets", &["whsec_..."], "stripe_webhook_secrets")
             .env(&["STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRETS"])
-            .about("Its signing secrets: two while you roll them."),
+            .about("Its signing secrets: two while one is rolled."),
         number("stripe.webhook.tolerance_s", 300, (1, 86_400)).about(
-            "Seconds ({range}) that a signature's time may differ from ours: the time in which a recorded request could be \
-             sent again.",
+            "Seconds ({range}) that the time of a signature may differ from this machine's: within them a recorded request could \
+             be sent again.",
         ),
     ],
 };
@@ -99,7 +100,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Stripe {
             calls_per_s,
             burst: calls_per_s,
             interactive_budget: budget,
-            // One silence must not take longer than all attempts may.
+            // A single wait must not take longer than all attempts may.
             connect_timeout: usual.connect_timeout.min(budget),
             read_timeout: usual.read_timeout.min(budget),
             ..usual
@@ -129,7 +130,7 @@ fn api_key(reader: &mut ConfigReader<'_>) -> Option<Secret> {
 pub(super) fn publishable_key(reader: &mut ConfigReader<'_>) -> Option<String> {
     reader.parsed("stripe.publishable_key", |text| {
         if ["sk_", "rk_", "whsec_"].iter().any(|prefix| text.starts_with(prefix)) {
-            let message = "is a secret key, and this one is shown to everyone: give the one that starts with pk_";
+            let message = "is a secret key, but this one is given to every browser: give the key that starts with pk_";
             return Err(message.to_owned());
         }
         Ok(text.to_owned())
@@ -143,7 +144,8 @@ fn webhooks(reader: &mut ConfigReader<'_>) -> Vec<WebhookEndpoint> {
         let key = |name: &str| format!("stripe.webhook[{number}].{name}");
         let path = reader.parsed(&key("path"), urls::webhook_path).unwrap_or_default();
         if endpoints.iter().any(|other| other.path == path) && !reader.has_fault(&key("path")) {
-            let message = format!("{shown} is the path of two endpoints: give each its own", shown = shown(&path));
+            let message =
+                format!("{shown} is the path of two endpoints: give each a path of its own", shown = shown(&path));
             reader.fault(&key("path"), message);
         }
         endpoints.push(WebhookEndpoint {
@@ -165,7 +167,7 @@ fn api_version(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let shown = shown(text);
-    Err(format!("{shown} is no API version: write the day and its name, as in {}", API_VERSION))
+    Err(format!("{shown} is not a valid API version: write the day and its name, as in {}", API_VERSION))
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -173,5 +175,8 @@ fn account(text: &str) -> Result<String, String> {
     if !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Ok(text.to_owned());
     }
-    Err(format!("{shown} is no account: write its id, acct_…, as Stripe's settings show it", shown = shown(text)))
+    Err(format!(
+        "{shown} is not a valid account: write its id (acct_…), which Stripe's settings show",
+        shown = shown(text)
+    ))
 }

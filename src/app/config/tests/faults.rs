@@ -57,20 +57,20 @@ fn a_repeated_key_is_a_fault() {
 #[test]
 fn an_unknown_key_is_refused_and_the_nearest_named() {
     let table = [
-        ("databse = \"x\"", "databse: unknown key; did you mean database?"),
-        ("[stripe]\napikey = \"x\"", "stripe.apikey: unknown key; did you mean stripe.api_key?"),
-        ("api_key_file = \"x\"", "api_key_file: unknown key; did you mean stripe.api_key_file?"),
-        ("[listen]\ndatabase = \"x\"", "listen.database: unknown key; did you mean database?"),
+        ("databse = \"x\"", "databse: is not a known key: did you mean database?"),
+        ("[stripe]\napikey = \"x\"", "stripe.apikey: is not a known key: did you mean stripe.api_key?"),
+        ("api_key_file = \"x\"", "api_key_file: is not a known key: did you mean stripe.api_key_file?"),
+        ("[listen]\ndatabase = \"x\"", "listen.database: is not a known key: did you mean database?"),
         (
             "[[stripe.webhook]]\nsecret = \"whsec_1\"",
-            "stripe.webhook[0].secret: unknown key; did you mean stripe.webhook.secrets?",
+            "stripe.webhook[0].secret: is not a known key: did you mean stripe.webhook.secrets?",
         ),
-        ("[[plans]]\ntier = \"x\"", "plans[0].tier: unknown key; did you mean plan.tier?"),
-        ("[lisetn]", "lisetn: unknown key"),
-        ("colour = 1", "colour: unknown key: remove it"),
-        ("[limits]\nworkers = 1", "limits.workers: unknown key"),
-        ("\"listen.public\" = \"x\"", "unknown key"),
-        ("log_file = \"x\"", "log_file: unknown key"),
+        ("[[plans]]\ntier = \"x\"", "plans[0].tier: is not a known key: did you mean plan.tier?"),
+        ("[lisetn]", "lisetn: is not a known key"),
+        ("colour = 1", "colour: is not a known key: remove it"),
+        ("[limits]\nworkers = 1", "limits.workers: is not a known key"),
+        ("\"listen.public\" = \"x\"", "is not a known key"),
+        ("log_file = \"x\"", "log_file: is not a known key"),
     ];
     for (text, part) in table {
         of_file(text, &[part, "config.toml:"]);
@@ -82,7 +82,7 @@ fn a_section_in_the_wrong_brackets_or_without_any_is_refused() {
     let webhook = "[stripe.webhook]\ntolerance_s = 5";
     of_file(webhook, &["stripe.webhook.tolerance_s: ", "[[stripe.webhook]]", "brackets"]);
     of_file("[plan]\ntier = \"x\"", &["plan.tier: ", "[[plan]]", "brackets"]);
-    of_file("[[limits]]\nconnections = 5", &["limits[0].connections: ", "a [limits] line"]);
+    of_file("[[limits]]\nconnections = 5", &["limits[0].connections: ", "a line [limits]"]);
     of_file("listen = \"127.0.0.1:1\"", &["listen: is a section", "[listen]"]);
     of_file("plan = \"pro\"", &["plan: is a section", "[[plan]]"]);
 }
@@ -186,7 +186,7 @@ fn a_blank_webhook_secret_is_one_fault_for_the_daemon_too() {
 fn a_secret_with_something_strange_inside_is_refused_and_not_shown() {
     for text in ["hush hush", "hush\nhush", "hush\u{200b}"] {
         let world = World::bare().env(&[("TILLD_API_TOKEN", text)]);
-        world.fault(&["api.token: has a space", "(TILLD_API_TOKEN)"]);
+        world.fault(&["api.token: contains a space", "(TILLD_API_TOKEN)"]);
         assert!(!world.faults()[0].contains("hush"));
     }
 }
@@ -197,7 +197,7 @@ fn a_secret_of_the_wrong_kind_is_refused_and_not_shown() {
         ("STRIPE_WEBHOOK_SECRET", "sk_live_hush", "stripe.webhook[0].secrets: is an API key"),
         ("STRIPE_WEBHOOK_SECRET", "we_hush", "stripe.webhook[0].secrets: is the id of an endpoint"),
         ("STRIPE_WEBHOOK_SECRET", "\"whsec_hush\"", "stripe.webhook[0].secrets: has quotes around it"),
-        ("STRIPE_API_KEY", "whsec_hush", "stripe.api_key: is no API key"),
+        ("STRIPE_API_KEY", "whsec_hush", "stripe.api_key: is not an API key"),
         ("STRIPE_API_KEY", "'sk_live_hush'", "stripe.api_key: has quotes around it"),
         ("TILLD_API_TOKEN", "sk_live_hush_hush_hush", "api.token: is a secret of Stripe's"),
         ("TILLD_API_TOKEN", "hush_hush_hush_", "api.token: is shorter than 16 characters"),
@@ -238,7 +238,7 @@ fn a_product_among_the_prices_is_refused() {
 #[test]
 fn a_log_filter_or_an_api_version_that_means_nothing_is_refused() {
     for (name, wrong) in [("TILLD_LOG", "infoo"), ("RUST_LOG", "info,tilld=loud"), ("TILLD_LOG", "a=b=c")] {
-        of_env(name, wrong, &["log: ", "is no level"]);
+        of_env(name, wrong, &["log: ", "is not a valid level"]);
     }
     for fine in
         ["info", "WARN", "off", "info,tilld::jobs::worker=debug", "tilld", "tilld::http,ureq=warn", "info/webhook"]
@@ -246,7 +246,7 @@ fn a_log_filter_or_an_api_version_that_means_nothing_is_refused() {
         assert_eq!(World::bare().env(&[("TILLD_LOG", fine)]).tool().log, fine);
     }
     for wrong in ["latest", "2026", "2026-13-01", "2026-02-30.endive", "2026-09-30.", "endive", "2026-9-30"] {
-        of_env("STRIPE_API_VERSION", wrong, &["stripe.api_version: ", "is no API version"]);
+        of_env("STRIPE_API_VERSION", wrong, &["stripe.api_version: ", "is not a valid API version"]);
     }
     for fine in ["2020-08-27", "2026-09-30.endive", "2026-09-30.preview"] {
         assert_eq!(client(&World::bare().env(&[KEY, ("STRIPE_API_VERSION", fine)]).tool()).api_version, fine);
@@ -258,7 +258,9 @@ fn an_unknown_variable_of_ours_is_warned_of_with_the_nearest() {
     let world = World::bare().env(&[("TILLD_ADMIN_TOKN", "hush"), ("TILLD_CONFIGURATION", "x"), ("OTHER", "x")]);
     let warnings = world.tool().warnings;
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].contains("TILLD_ADMIN_TOKN is none of tilld's") && warnings[0].contains("TILLD_ADMIN_TOKEN?"));
+    assert!(
+        warnings[0].contains("TILLD_ADMIN_TOKN is not one of tilld's") && warnings[0].contains("TILLD_ADMIN_TOKEN?")
+    );
     assert!(warnings[1].contains("TILLD_CONFIG?"), "{warnings:?}");
     assert!(!warnings.concat().contains("hush"));
 }
@@ -390,7 +392,7 @@ fn an_application_url_that_is_not_whole_is_refused() {
 fn a_webhook_path_must_start_with_a_slash_and_be_free() {
     for path in ["hooks", "/a b", "?x"] {
         let text = format!("[[stripe.webhook]]\npath = \"{path}\"\n");
-        of_file(&text, &["stripe.webhook[0].path: ", "start with /", "config.toml:2"]);
+        of_file(&text, &["stripe.webhook[0].path: ", "begin it with /", "config.toml:2"]);
     }
     of_env("STRIPE_WEBHOOK_ENDPOINT", "/healthz", &["stripe.webhook[0].path: ", "health check"]);
 }
@@ -425,8 +427,8 @@ fn the_tier_free_is_reserved() {
 fn a_tier_named_twice_is_refused() {
     let text = "[[plan]]\ntier = \"pro\"\nprice_ids = [\"price_1\"]\n\
                 [[plan]]\ntier = \"pro\"\nprice_ids = [\"price_2\"]\n";
-    of_file(text, &["plan[1].tier: \"pro\" is named twice", "config.toml:5"]);
-    of_env("TILLD_PLANS", "pro:price_1;pro:price_2", &["plan.tier: \"pro\" is named twice"]);
+    of_file(text, &["plan[1].tier: \"pro\" has two plans", "config.toml:5"]);
+    of_env("TILLD_PLANS", "pro:price_1;pro:price_2", &["plan.tier: \"pro\" has two plans"]);
 }
 
 #[test]

@@ -37,11 +37,11 @@ fn what_cannot_be_a_key_of_metadata_or_is_no_choice_is_refused() {
     let many = format!("[link]\nmetadata_keys = [{}]\n", "\"k\",".repeat(11));
     for (text, words) in [
         ("[link]\nmetadata_keys = []\n", "is empty"),
-        ("[link]\nmetadata_keys = [\"a[b]\"]\n", "no brackets"),
+        ("[link]\nmetadata_keys = [\"a[b]\"]\n", "without brackets"),
         ("[link]\nmetadata_keys = [\"\"]\n", "1 to 40 characters"),
         (long.as_str(), "1 to 40 characters"),
         (many.as_str(), "at most 10"),
-        ("[link]\nmetadata_keys = [\"tilld_key\"]\n", "its own keys"),
+        ("[link]\nmetadata_keys = [\"tilld_key\"]\n", "tilld's own keys"),
     ] {
         World::bare().file(text).fault(&["link.metadata_keys", words]);
     }

@@ -61,13 +61,13 @@ fn answers_to_mails_go_where_reply_to_says() {
 #[test]
 fn what_is_wrong_about_mail_is_refused_in_words() {
     for (text, part) in [
-        ("from = \"billing\"", "notify.from: \"billing\" is no mail address"),
+        ("from = \"billing\"", "notify.from: \"billing\" is not a valid mail address"),
         ("from = \"a b@example.com\"", "notify.from: "),
         ("from = \"Shop <billing@>\"", "notify.from: "),
         ("operator = \"Ops <ops@example.com>\"", "notify.operator: "),
-        ("reply_to = \"help\"", "notify.reply_to: \"help\" is no mail address"),
+        ("reply_to = \"help\"", "notify.reply_to: \"help\" is not a valid mail address"),
         ("mail = \"yes\"", "notify.mail: must be true or false, not a text"),
-        ("[notify.smtp]\nhost = \"smtp.example.com:587\"", "the port is notify.smtp.port"),
+        ("[notify.smtp]\nhost = \"smtp.example.com:587\"", "the port goes into notify.smtp.port"),
         ("[notify.smtp]\nsecurity = \"ssl\"", "must be \"starttls\", \"tls\" or \"none\", not \"ssl\""),
         (
             "[notify.smtp]\nhost = \"smtp.example.com\"\nsecurity = \"none\"",
@@ -89,13 +89,13 @@ fn what_is_wrong_about_mail_is_refused_in_words() {
 #[test]
 fn an_endpoint_has_a_url_that_others_cannot_listen_to() {
     for (url, part) in [
-        ("http://app.example.com/", "plain http only to a loopback host or with allow_private"),
-        ("ftp://app.example.com/", "is no URL"),
-        ("app.example.com", "is no URL"),
-        ("https://", "is no URL"),
-        ("https://a b.example.com/", "is no URL"),
-        ("https://app.example.com/#here", "is no URL"),
-        ("https://me:hush@app.example.com/", "must not have a user or password"),
+        ("http://app.example.com/", "plain http is allowed only to a loopback host or with allow_private"),
+        ("ftp://app.example.com/", "is not a valid URL"),
+        ("app.example.com", "is not a valid URL"),
+        ("https://", "is not a valid URL"),
+        ("https://a b.example.com/", "is not a valid URL"),
+        ("https://app.example.com/#here", "is not a valid URL"),
+        ("https://me:hush@app.example.com/", "has a user or password"),
     ] {
         let world = endpoint(&format!("url = \"{url}\"\nsecrets = [\"{KEY}\"]\n"));
         world.fault(&["notify.webhook[0].url: ", part]);
@@ -128,7 +128,7 @@ fn a_signing_secret_is_long_enough_for_nobody_to_guess_and_is_never_shown() {
     for wrong in [format!("whsec_{}", base64(23)), format!("whsec_{}", base64(65)), base64(32), "whsec_hu$h".to_owned()]
     {
         let world = with_url(&format!("secrets = [\"{wrong}\"]\n"));
-        world.fault(&["notify.webhook[0].secrets: is no signing secret: write whsec_"]);
+        world.fault(&["notify.webhook[0].secrets: is not a valid signing secret: write whsec_"]);
         assert!(!world.faults()[0].contains(&wrong));
     }
     with_url("").fault(&["notify.webhook[0].secrets: has 0 secrets"]);
@@ -144,7 +144,7 @@ fn an_endpoint_asks_for_types_that_there_are() {
     }
     for wrong in ["entitlement", "invoice.paid", "stripe.", "sub*", "pay.*", "st*pe.*", ""] {
         let world = with_url(&format!("secrets = [\"{KEY}\"]\nevents = [\"{wrong}\"]\n"));
-        world.fault(&["notify.webhook[0].events: ", "is no type of event"]);
+        world.fault(&["notify.webhook[0].events: ", "is not a valid type of event"]);
     }
     with_url(&format!("secrets = [\"{KEY}\"]\nevents = []\n")).fault(&["notify.webhook[0].events: is empty"]);
     let default = with_url(&format!("secrets = [\"{KEY}\"]\n")).tool();

@@ -383,7 +383,7 @@ fn a_proxy_that_cannot_be_used_is_refused_and_not_shown() {
     for name in ["STRIPE_PROXY", "HTTPS_PROXY"] {
         for url in ["socks5://u:hush@p.example:1", "http://", "ftp://hush", "http://u:hush@", "http://hush/path/x"] {
             let world = World::bare().env(&[KEY, (name, url)]);
-            world.fault(&["stripe.proxy: is not a proxy that can be used", &format!("({name})")]);
+            world.fault(&["stripe.proxy: is not a valid proxy", &format!("({name})")]);
             assert!(!world.faults()[0].contains("hush"));
         }
     }

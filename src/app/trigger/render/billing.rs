@@ -1,4 +1,4 @@
-//! Subscriptions, prices and discounts in older shapes. Must never invent what the object does not tell.
+//! Subscriptions, prices and discounts in older shapes. Must never invent what the object does not have.
 //! Called by `render` only.
 
 use serde_json::Value;

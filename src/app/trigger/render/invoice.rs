@@ -1,4 +1,4 @@
-//! Invoices and their lines in older shapes. Must never invent what the object does not tell.
+//! Invoices and their lines in older shapes. Must never invent what the object does not have.
 //! Called by `render` only.
 
 use serde_json::{Value, json};

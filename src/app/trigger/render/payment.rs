@@ -1,4 +1,4 @@
-//! Payment intents, charges and checkout sessions in older shapes. Must never invent what the object does not tell.
+//! Payment intents, charges and checkout sessions in older shapes. Must never invent what the object does not have.
 //! Called by `render` only.
 
 use serde_json::{Value, json};

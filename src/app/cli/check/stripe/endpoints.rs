@@ -1,4 +1,5 @@
-//! The webhook endpoints as Stripe has them, held against those of the configuration.
+//! The webhook endpoints as Stripe has them, compared with those of the configuration. Must never change one. Called by
+//! `check::stripe`.
 
 use std::collections::BTreeSet;
 
@@ -70,7 +71,7 @@ fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls
         (None, _) => vec![missing(path, pull_interval_s)],
         (Some(one), true) => vec![fail(
             CHECK,
-            format!("{path}: {} is disabled at Stripe, nothing is sent to it: enable it at {PAGE}", id(one)),
+            format!("{path}: {} is disabled at Stripe and gets no events: enable it at {PAGE}", id(one)),
         )],
         (Some(_), false) => {
             enabled.into_iter().flat_map(|one| [found(path, one), version(one, calls_version), events(one)]).collect()
@@ -81,7 +82,7 @@ fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls
 fn missing(path: &str, pull_interval_s: Option<i64>) -> CheckLine {
     if let Some(seconds) = pull_interval_s {
         let said = format!(
-            "Stripe has none with the path {path}; it is asked for events every {seconds} s (stripe.pull_interval_s)"
+            "Stripe has none with the path {path}; tilld asks Stripe for events every {seconds} s (stripe.pull_interval_s)"
         );
         return ok(CHECK, said);
     }
@@ -106,23 +107,20 @@ fn version(endpoint: &Value, calls_version: &str) -> CheckLine {
     match endpoint["api_version"].as_str() {
         None => warn(
             VERSION,
-            format!(
-                "{id} has none: its events change their shape when the account's default version moves on; {remedy}"
-            ),
+            format!("{id} has none: the shape of its events changes with the account's default version; {remedy}"),
         ),
         Some(version) if !is_known(version) => {
-            warn(VERSION, format!("{id} has {version}, whose shapes this tilld does not know; {remedy}"))
+            warn(VERSION, format!("{id} has {version}, which this tilld does not know; {remedy}"))
         }
-        Some(version) if version != calls_version => warn(
-            VERSION,
-            format!("{id} has {version}, calls are made in {calls_version} (stripe.api_version); {remedy}"),
-        ),
-        Some(version) => ok(VERSION, format!("{id} has {version}, as calls")),
+        Some(version) if version != calls_version => {
+            warn(VERSION, format!("{id} has {version}, but calls use {calls_version} (stripe.api_version); {remedy}"))
+        }
+        Some(version) => ok(VERSION, format!("{id} has {version}, the same as calls")),
     }
 }
 
-/// Between the oldest and the newest version whose shapes are known, or a later month of the newest's release: these
-/// only add.
+/// Between the oldest and the newest version whose shapes are known, or a later month of the newest release: these only
+/// add fields.
 fn is_known(version: &str) -> bool {
     let date = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
     let [oldest, .., newest] = ApiVersion::ALL.map(ApiVersion::as_str);
@@ -140,8 +138,10 @@ fn events(endpoint: &Value) -> CheckLine {
     }
     let missing: Vec<&str> = kinds::event_types().filter(|known| !enabled.contains(known)).collect();
     if !missing.is_empty() {
-        let message =
-            format!("{id} does not get {}: enable them at {PAGE}, or tilld's tables lag behind", missing.join(", "));
+        let message = format!(
+            "{id} does not get {}: enable them at {PAGE}; without them tilld's tables lag behind",
+            missing.join(", ")
+        );
         return warn(EVENTS, message);
     }
     let known: BTreeSet<&str> = kinds::event_types().collect();

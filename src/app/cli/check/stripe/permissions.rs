@@ -1,5 +1,6 @@
-//! What a restricted key may do: each resource that tilld reads is asked for, each that it changes is sent a change of
-//! nothing to an id that does not exist. Stripe looks at the permission first: 403 without it, 404 with it.
+//! What a restricted key may do: each resource that tilld reads is asked for; each that it changes gets an empty change of an
+//! id that does not exist. Stripe checks the permission first: 403 without it, 404 with it. Must never change an object. Called
+//! by `check::stripe`.
 
 use super::{KEYS_PAGE, StripeCheck};
 use crate::app::cli::check::{CheckLine, fail, ok, warn};
@@ -45,13 +46,13 @@ fn writable() -> Vec<Probe> {
 
 pub(super) fn line(asking: &mut StripeCheck) -> CheckLine {
     match missing(asking) {
-        Err(problem) => warn(CHECK, format!("could not be asked for: {problem}")),
-        Ok(missing) if missing.is_empty() => ok(CHECK, "all that tilld uses"),
-        Ok(missing) => fail(CHECK, format!("the key lacks {}; give it these at {KEYS_PAGE}", missing.join(", "))),
+        Err(problem) => warn(CHECK, format!("could not be checked: {problem}")),
+        Ok(missing) if missing.is_empty() => ok(CHECK, "the key has all that tilld uses"),
+        Ok(missing) => fail(CHECK, format!("the key lacks {}; add them at {KEYS_PAGE}", missing.join(", "))),
     }
 }
 
-/// The permissions that are not given; an error when Stripe stopped to answer.
+/// The permissions that are not given; an error when Stripe stopped answering.
 fn missing(asking: &mut StripeCheck) -> Result<Vec<String>, String> {
     let key = ids::random_token("tilld-check-").map_err(|error| error.to_string())?;
     let mut missing = Vec::new();

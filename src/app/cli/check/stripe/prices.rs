@@ -1,4 +1,5 @@
-//! The prices of the plans as Stripe has them: is each there, in use, and what is paid for it?
+//! The prices of the plans as Stripe has them: does each exist, is it active, and what does it cost? Must never change one.
+//! Called by `check::stripe`.
 
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::base::money;
 use crate::stripe::error::StripeError;
 
 const CHECK: &str = "plan";
-/// More are not looked up: somebody waits.
+/// More are not looked up: a person waits.
 const MAX_PRICES: usize = 50;
 
 pub(super) fn lines(asking: &mut StripeCheck, config: &Config) -> Vec<CheckLine> {
@@ -34,12 +35,13 @@ pub(super) fn lines(asking: &mut StripeCheck, config: &Config) -> Vec<CheckLine>
     lines
 }
 
-/// `None`: it says nothing of this price.
+/// `None`: the answer says nothing about this price.
 fn missing(tier: &str, price: &str, error: &StripeError) -> Option<CheckLine> {
     let said = error.api()?;
     (said.status == 404 && said.is_stripes()).then(|| {
-        let message =
-            format!("{tier}: Stripe knows no price {price} in the mode of the key: correct price_ids of the [[plan]]");
+        let message = format!(
+            "{tier}: Stripe does not know the price {price} in the mode of the key: correct price_ids of the [[plan]]"
+        );
         fail(CHECK, message)
     })
 }
@@ -47,7 +49,7 @@ fn missing(tier: &str, price: &str, error: &StripeError) -> Option<CheckLine> {
 fn found(tier: &str, price: &str, shown: &Value) -> CheckLine {
     let said = format!("{tier}: {} ({price})", words(shown));
     if shown["active"] == false {
-        return warn(CHECK, format!("{said} is archived: nobody can buy it any more"));
+        return warn(CHECK, format!("{said} is archived and cannot be bought any more"));
     }
     ok(CHECK, said)
 }
