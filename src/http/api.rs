@@ -4,7 +4,7 @@
 pub mod calls;
 pub mod offers;
 pub(super) mod users;
-pub mod views;
+pub(crate) mod views;
 
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use bodies::{BODY_HEADER, Bodies};
 pub use head::{HeadRules, PEER_HEADER};
 pub use stream::Listener;
-pub use upstream::Pool;
+pub(crate) use upstream::Pool;
 
 use super::throttle::Throttle;
 use crate::base::thread::{Handle, Stop, Stopper, Threads, stopper};
@@ -81,14 +81,14 @@ struct DoorParts {
 }
 
 /// An open door.
-pub struct DoorHandle {
+pub(crate) struct DoorHandle {
     door: Arc<DoorParts>,
     stopper: Stopper,
     accepting: Handle,
 }
 
 /// Opens the door `name` from `listener` to `pool`.
-pub fn open(
+pub(crate) fn open(
     name: &'static str,
     listener: Listener,
     pool: Pool,

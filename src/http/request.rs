@@ -64,7 +64,7 @@ pub struct Request {
 /// A header was sent more than once, and which one is meant would be a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the header {0} was sent more than once; send it once, or look for a proxy that adds one")]
-pub struct RepeatedHeader(pub &'static str);
+pub(crate) struct RepeatedHeader(pub &'static str);
 
 impl Request {
     /// A request for `url` (path and query) without headers or body.

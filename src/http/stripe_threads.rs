@@ -24,10 +24,10 @@ const RETRY_AFTER_S: &str = "2";
 
 type StripeJob = (Request, Reply);
 /// Answers a request.
-pub type DeferredResponse = dyn Fn(&Request) -> Response + Send + Sync;
+pub(crate) type DeferredResponse = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// Passes requests to these threads, which end when it is dropped.
-pub struct StripeThreads {
+pub(crate) struct StripeThreads {
     jobs: Sender<StripeJob>,
     lanes: Arc<Lanes>,
 }

@@ -51,7 +51,7 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// Decides right before an effect is performed whether it should still be: the reason to skip it, or `None`. It is given the
 /// database, the effect and the time in unix milliseconds.
-pub type Judge = Box<dyn Fn(&StoreReader, &OutboxEffect, i64) -> Result<Option<String>, StoreError> + Send>;
+pub(crate) type Judge = Box<dyn Fn(&StoreReader, &OutboxEffect, i64) -> Result<Option<String>, StoreError> + Send>;
 
 /// A judge that skips an answer if a newer one of the same user is in the outbox, whatever became of the newer one.
 #[must_use]

@@ -30,7 +30,7 @@ pub fn replay(tx: &Tx, event_id: &str, operator: Operator) -> Result<bool, Store
 }
 
 /// Makes the events of dead letters pending again, at most `limit`, of one type or of any. Returns their ids.
-pub fn replay_dead_letters(
+pub(crate) fn replay_dead_letters(
     tx: &Tx,
     event_type: Option<&str>,
     limit: u32,
@@ -89,7 +89,7 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
 }
 
 /// Records in the audit log that the present answers of `count` users were sent to an endpoint again.
-pub fn note_resync(tx: &Tx, count: usize, operator: Operator) -> Result<(), StoreError> {
+pub(crate) fn note_resync(tx: &Tx, count: usize, operator: Operator) -> Result<(), StoreError> {
     note(tx, operator, "outbox.resync", "all", &json!({"count": count}).to_string())
 }
 
@@ -102,7 +102,7 @@ fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) 
 ///
 /// # Errors
 /// A message that lists the valid names.
-pub fn parse_status(text: &str) -> Result<EventStatus, String> {
+pub(crate) fn parse_status(text: &str) -> Result<EventStatus, String> {
     EventStatus::parse(text).ok_or_else(|| {
         let names: Vec<&str> = EventStatus::ALL.into_iter().map(EventStatus::as_str).collect();
         format!("{text:?} is not a valid status; valid are {}", names.join(", "))

@@ -131,7 +131,7 @@ impl StepJob for Scheduler {
 }
 
 /// What the recurring tasks need.
-pub struct Tasks {
+pub(crate) struct Tasks {
     /// The copy of Stripe's objects.
     pub store: Store,
     /// Asks Stripe.
@@ -143,9 +143,9 @@ pub struct Tasks {
     /// Wakes the worker.
     pub bell: Sender<()>,
     /// `stripe.pull_interval_s`: how often Stripe is asked for events if it sends none.
-    pub pull_interval_s: Option<i64>,
+    pub(crate) pull_interval_s: Option<i64>,
     /// `stripe.nightly_drift`: whether the copy is compared with Stripe at night, and whether it is repaired then.
-    pub nightly_drift: Option<Nightly>,
+    pub(crate) nightly_drift: Option<Nightly>,
 }
 
 /// What the nightly comparison does about differences.
@@ -158,7 +158,7 @@ pub enum Nightly {
 }
 
 /// A started thread: its name, its handle, and the pulse that the watchdog watches.
-pub type StartedTask = (&'static str, Handle, Pulse);
+pub(crate) type StartedTask = (&'static str, Handle, Pulse);
 
 /// A thread that is to be started for a task.
 struct TaskThread {

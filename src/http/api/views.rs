@@ -15,7 +15,7 @@ use crate::store::audit::AuditEntry;
 
 /// The entitlement answer, in the order of the contract.
 #[derive(Serialize)]
-pub struct EntitlementView<'a> {
+pub(crate) struct EntitlementView<'a> {
     /// The user that it is about.
     pub user_id: &'a str,
     /// The answer.

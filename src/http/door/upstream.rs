@@ -30,7 +30,7 @@ pub(super) struct UpstreamAnswer {
 }
 
 /// Connections to tiny_http, each used by one request at a time.
-pub struct Pool {
+pub(crate) struct Pool {
     path: PathBuf,
     idle: (Sender<UpstreamLine>, Receiver<UpstreamLine>),
     bodies: Arc<Bodies>,
