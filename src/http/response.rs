@@ -1,5 +1,5 @@
-//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4); ground for every request. The cause of an error of
-//! our own must never reach the caller. Used by every handler.
+//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4); ground for every request. The cause of an
+//! error of our own must never reach the caller. Used by every handler.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
-//! Routes as data (method, path pattern, who may call, handler), and the tokens that say who calls; ground for every call.
-//! Tokens are compared in constant time; without a configured token a route stays closed. A handler must never run before its
-//! route's token was checked, and no token or part of one may be logged. Called by `private`, which has the table, and by
-//! `api::calls`.
+//! Routes as data (method, path pattern, who may call, handler), and the tokens that say who calls; ground for every
+//! call. Tokens are compared in constant time; without a configured token a route stays closed. A handler must never
+//! run before its route's token was checked, and no token or part of one may be logged. Called by `private`, which has
+//! the table, and by `api::calls`.
 
 use subtle::ConstantTimeEq;
 
@@ -34,8 +34,8 @@ pub(crate) const fn route<S>(
     Route { method, pattern, access, handler }
 }
 
-/// Answers a request by the handler of the first route that matches, after checking its token. HEAD is answered like GET;
-/// tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
+/// Answers a request by the handler of the first route that matches, after checking its token. HEAD is answered like
+/// GET; tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
 pub(crate) fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
     answer(tables, tokens, state, request).unwrap_or_else(Response::from)
 }

@@ -1,6 +1,6 @@
-//! The schedule: recurring tasks (catching up, the nightly comparison with Stripe), each with its rhythm. A task that fails is
-//! logged and runs again when it is next due; no failure ends the thread. It must never sleep through the order to stop.
-//! Started by `app::daemon` when there is an API key; tests drive [`Scheduler::step`].
+//! The schedule: recurring tasks (catching up, the nightly comparison with Stripe), each with its rhythm. A task that
+//! fails is logged and runs again when it is next due; no failure ends the thread. It must never sleep through the
+//! order to stop. Started by `app::daemon` when there is an API key; tests drive [`Scheduler::step`].
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -221,15 +221,16 @@ impl Tasks {
     }
 }
 
-/// Counts how often in a row catching up has found events that webhooks should have brought. Once is normal after a pause.
+/// Counts how often in a row catching up has found events that webhooks should have brought. Once is normal after a
+/// pause.
 #[derive(Debug, Default)]
 pub struct LateWalks {
     in_a_row: u32,
 }
 
 impl LateWalks {
-    /// Takes how many late events were found. From the second time in a row the operator is warned: in the log each time, by
-    /// mail once a day.
+    /// Takes how many late events were found. From the second time in a row the operator is warned: in the log each
+    /// time, by mail once a day.
     pub fn note(&mut self, tools: &SyncTools, late: u64, now_ms: i64) -> Result<(), SyncError> {
         if late == 0 {
             self.in_a_row = 0;

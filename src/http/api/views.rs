@@ -1,5 +1,5 @@
-//! Rows as JSON for the API and the command line: times in unix seconds, metadata as an object; ground for every call. It must
-//! never read the database.
+//! Rows as JSON for the API and the command line: times in unix seconds, metadata as an object; ground for every call.
+//! It must never read the database.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
-//! The fixed pool of connections to tiny_http; ground for every request. tiny_http counts a thread as idle that has been given a
-//! task already, so a new connection can wait behind a busy one until that closes. Hence a fixed number of connections, opened
-//! one after the other, each confirmed by an answer before the next, and kept for ever. One connection must never carry two
-//! requests at once. Opened by `server`, used by `connection`.
+//! The fixed pool of connections to tiny_http; ground for every request. tiny_http counts a thread as idle that has
+//! been given a task already, so a new connection can wait behind a busy one until that closes. Hence a fixed number of
+//! connections, opened one after the other, each confirmed by an answer before the next, and kept for ever. One
+//! connection must never carry two requests at once. Opened by `server`, used by `connection`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
