@@ -241,8 +241,8 @@ impl LateWalks {
             return Ok(());
         }
         log::warn!(
-            "webhooks do not arrive: catching up has found events older than {} min for the {}. time in a row, so answers lag; \
-             is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out events={late}",
+            "webhooks do not arrive: catching up has found events older than {} min for the {}. time in a row, so answers \
+             lag; is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out events={late}",
             catch_up::LATE_S / 60,
             self.in_a_row
         );

@@ -49,8 +49,8 @@ impl Silence {
             let hours = now_ms.saturating_sub(since_ms) / 3_600_000;
             let what = if self.source.is_some() { "webhook" } else { "event" };
             log::warn!(
-                "no {what} has arrived for {hours} h (notify.silence_h): is the endpoint enabled at Stripe, and can Stripe still \
-                 reach its URL? `tilld check` finds out"
+                "no {what} has arrived for {hours} h (notify.silence_h): is the endpoint enabled at Stripe, and can Stripe \
+                 still reach its URL? `tilld check` finds out"
             );
             let context = Arc::clone(&self.context);
             self.store.write(move |tx| occasions::silence(tx, since_ms, NotifyBasis::of(&context, now_ms)))?;

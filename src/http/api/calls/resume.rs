@@ -1,5 +1,5 @@
-//! Resumes a subscription that is paused, or whose payment collection is paused. It must never resume one whose
-//! parameters have no effect. Called by `calls`.
+//! Resumes a subscription that is paused, or whose payment collection is paused. A parameter without effect must never be
+//! ignored: it is refused. Called by `calls`.
 
 use super::subscription::{PRORATIONS, SubscriptionCall, act, running_that};
 use super::{CallRequest, CallResult, schedule, subscription_path, user};
