@@ -1,6 +1,7 @@
-//! The HTTP edge: two listeners (`public` for Stripe, `private` for the application and operators), the door in front of them,
-//! and the types of requests and responses. tiny_http is known to `server` alone, so that no handler depends on it. It must
-//! never hold a rule of billing: handlers read, write and call what the rooms below decide. Started by `app::daemon`.
+//! The HTTP edge: two listeners (`public` for Stripe, `private` for the application and operators), the door in front
+//! of them, and the types of requests and responses. tiny_http is known to `server` alone, so that no handler depends
+//! on it. It must never hold a rule of billing: handlers read, write and call what the rooms below decide. Started by
+//! `app::daemon`.
 
 pub mod admin;
 pub mod api;

@@ -1,5 +1,6 @@
-//! The handlers for operators: the event log, the retry queue and the dead letters. It must never change a row itself: what an
-//! operator can do is in `jobs::operator`. Called through the table in `private`; its views by the command line, too.
+//! The handlers for operators: the event log, the retry queue and the dead letters. It must never change a row itself:
+//! what an operator can do is in `jobs::operator`. Called through the table in `private`; its views by the command
+//! line, too.
 
 mod views;
 

@@ -1,10 +1,10 @@
-//! What every handler of the private listener needs; ground for every call. Its children are the handlers for the application. It
-//! must never know an operator's handlers: `admin` has those. Called through the table in `private`.
+//! What every handler of the private listener needs; ground for every call. Its children are the handlers for the
+//! application. It must never know an operator's handlers: `admin` has those. Called through the table in `private`.
 
 pub mod calls;
 pub mod offers;
 pub(super) mod users;
-pub mod views;
+pub(crate) mod views;
 
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
-//! The front door; ground for every request. It accepts every connection itself, and passes only complete, well-formed requests
-//! within limits on to tiny_http, over a Unix socket of ours. tiny_http 0.12 aborts the process at an absurd Content-Length, has
-//! no timeout and no limit, and stops accepting after the first accept that fails; behind this door none of that can happen. It
-//! must never know what a request means. Called by `server`.
+//! The front door; ground for every request. It accepts every connection itself, and passes only complete, well-formed
+//! requests within limits on to tiny_http, over a Unix socket of ours. tiny_http 0.12 aborts the process at an absurd
+//! Content-Length, has no timeout and no limit, and stops accepting after the first accept that fails; behind this door
+//! none of that can happen. It must never know what a request means. Called by `server`.
 //!
 //! One thread accepts, and no error ends it. Each connection has a thread, a deadline for every request, and one of
-//! `limits.connections` slots. When all are taken, the connection that has been idle longest is closed, else the one that has
-//! been sending its request longest, once that has taken more than a second; if there is none, the new one is refused with 503.
-//! For each request a connection borrows one of a fixed number of connections to tiny_http. The memory of all bodies that are
-//! arriving is limited together.
+//! `limits.connections` slots. When all are taken, the connection that has been idle longest is closed, else the one
+//! that has been sending its request longest, once that has taken more than a second; if there is none, the new one is
+//! refused with 503. For each request a connection borrows one of a fixed number of connections to tiny_http. The
+//! memory of all bodies that are arriving is limited together.
 
 mod bodies;
 mod chunks;
@@ -29,7 +29,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use bodies::{BODY_HEADER, Bodies};
 pub use head::{HeadRules, PEER_HEADER};
 pub use stream::Listener;
-pub use upstream::Pool;
+pub(crate) use upstream::Pool;
 
 use super::throttle::Throttle;
 use crate::base::thread::{Handle, Stop, Stopper, Threads, stopper};
@@ -81,14 +81,14 @@ struct DoorParts {
 }
 
 /// An open door.
-pub struct DoorHandle {
+pub(crate) struct DoorHandle {
     door: Arc<DoorParts>,
     stopper: Stopper,
     accepting: Handle,
 }
 
 /// Opens the door `name` from `listener` to `pool`.
-pub fn open(
+pub(crate) fn open(
     name: &'static str,
     listener: Listener,
     pool: Pool,
@@ -106,8 +106,8 @@ pub fn open(
 }
 
 impl DoorHandle {
-    /// Accepts nothing more, waits until requests are answered, and closes every connection. A request that has begun to arrive
-    /// is still answered, the last one of a connection with `Connection: close`.
+    /// Accepts nothing more, waits until requests are answered, and closes every connection. A request that has begun
+    /// to arrive is still answered, the last one of a connection with `Connection: close`.
     pub fn stop(self) {
         drop(self.stopper);
         self.accepting.join();
@@ -129,7 +129,8 @@ impl DoorHandle {
 fn accept_all(listener: &Listener, door: &Arc<DoorParts>, threads: &Threads) {
     let mut turned_away = TurnedAway::default();
     let mut logged: Option<Instant> = None;
-    // Connections that are not accepted any more wait in the system's queue, for the next process if the socket is passed on.
+    // Connections that are not accepted any more wait in the system's queue, for the next process if the socket is
+    // passed on.
     while wait_for_connection(listener, door, &mut turned_away) {
         let accepted = match listener.accept() {
             Ok((socket, peer)) => {
@@ -157,8 +158,8 @@ fn accept_all(listener: &Listener, door: &Arc<DoorParts>, threads: &Threads) {
     }
 }
 
-/// Waits for a connection; `false` when it is time to stop. Accepting without waiting would fail when no descriptor is left,
-/// even if nobody connects: the system takes a descriptor before it looks for a connection.
+/// Waits for a connection; `false` when it is time to stop. Accepting without waiting would fail when no descriptor is
+/// left, even if nobody connects: the system takes a descriptor before it looks for a connection.
 fn wait_for_connection(listener: &Listener, door: &DoorParts, turned_away: &mut TurnedAway) -> bool {
     while !door.stop.is_given() {
         turned_away.close_old();

@@ -1,5 +1,5 @@
-//! Health checks: does the process answer, can it work, what state is the inbox in. Open to everyone who reaches the private
-//! listener, so they must never show data of a user. Called by `private`.
+//! Health checks: does the process answer, can it work, what state is the inbox in. Open to everyone who reaches the
+//! private listener, so they must never show data of a user. Called by `private`.
 
 use serde_json::json;
 
@@ -31,10 +31,10 @@ pub(super) fn readyz(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<
     };
     let database = database.map_err(|error| error.to_string());
     let ready = database.is_ok() && worker.is_ok();
-    let word = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
+    let text = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
     let body = json!({
         "status": if ready { "ready" } else { "not_ready" },
-        "checks": {"database": word(database), "worker": word(worker)},
+        "checks": {"database": text(database), "worker": text(worker)},
     });
     Ok(Response::json(if ready { 200 } else { 503 }, &body))
 }

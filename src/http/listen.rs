@@ -1,5 +1,5 @@
-//! Binds the addresses of the listeners, TCP or Unix socket, before anything else starts. It must never replace a socket that
-//! somebody still listens on. Called by `app::daemon`.
+//! Binds the addresses of the listeners, TCP or Unix socket, before anything else starts. It must never replace a
+//! socket that somebody still listens on. Called by `app::daemon`.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -54,7 +54,8 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// A socket that another process has bound, such as systemd. Its file belongs to that process and is not removed at stop.
+    /// A socket that another process has bound, such as systemd. Its file belongs to that process and is not removed at
+    /// stop.
     ///
     /// # Errors
     /// When the system does not report its address.
@@ -120,8 +121,8 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Removes the socket of a process that died. Only a refused connection shows that nobody listens: one that is not permitted
-/// may lead to a living process of another user.
+/// Removes the socket of a process that died. Only a refused connection shows that nobody listens: one that is not
+/// permitted may lead to a living process of another user.
 fn remove_stale(path: &Path) -> io::Result<()> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("the file there is not a socket; remove it or choose another path"));

@@ -1,6 +1,6 @@
-//! The private listener's table of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…` for
-//! operators, health checks for everyone who reaches the listener. It must never hold more than the table. Called by
-//! `app::daemon`.
+//! The private listener's table of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…`
+//! for operators, health checks for everyone who reaches the listener. It must never hold more than the table. Called
+//! by `app::daemon`.
 
 use super::api::{ApiHandler, calls, offers, users};
 use super::request::Method::{Delete, Get, Post, Put};

@@ -1,6 +1,6 @@
-//! The public listener: `POST <webhook path>`. Raw bytes, signature, envelope, row, 200, in that order, and the 200 only after
-//! the row is on disk. It must never project, and never refuse an authentic event for its type. Called by `app::daemon`, on the
-//! hook threads.
+//! The public listener: `POST <webhook path>`. Raw bytes, signature, envelope, row, 200, in that order, and the 200
+//! only after the row is on disk. It must never project, and never refuse an authentic event for its type. Called by
+//! `app::daemon`, on the hook threads.
 
 use crossbeam_channel::Sender;
 use serde_json::json;

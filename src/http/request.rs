@@ -1,5 +1,5 @@
-//! A complete request in types of our own, read within limits before any handler sees it; ground for every request. It must never
-//! know tiny_http or touch a socket. Made by `server`, read by `route` and every handler.
+//! A complete request in types of our own, read within limits before any handler sees it; ground for every request. It
+//! must never know tiny_http or touch a socket. Made by `server`, read by `route` and every handler.
 
 use percent_encoding::percent_decode_str;
 
@@ -56,15 +56,15 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,
-    /// The address of the client, for the log: the other end of the connection, or the one that a proxy on this machine names.
-    /// `None` on a Unix socket if no proxy names one.
+    /// The address of the client, for the log: the other end of the connection, or the one that a proxy on this machine
+    /// names. `None` on a Unix socket if no proxy names one.
     pub peer: Option<std::net::IpAddr>,
 }
 
 /// A header was sent more than once, and which one is meant would be a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the header {0} was sent more than once; send it once, or look for a proxy that adds one")]
-pub struct RepeatedHeader(pub &'static str);
+pub(crate) struct RepeatedHeader(pub &'static str);
 
 impl Request {
     /// A request for `url` (path and query) without headers or body.
@@ -101,8 +101,8 @@ impl Request {
         self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// A decoded parameter of the query, the first of that name. Bytes that are not UTF-8 become U+FFFD: such a filter must
-    /// match nothing, and must not count as absent.
+    /// A decoded parameter of the query, the first of that name. Bytes that are not UTF-8 become U+FFFD: such a filter
+    /// must match nothing, and must not count as absent.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.query

@@ -1,5 +1,5 @@
-//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4); ground for every request. The cause of an error of
-//! our own must never reach the caller. Used by every handler.
+//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4); ground for every request. The cause of an
+//! error of our own must never reach the caller. Used by every handler.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Response {
 
     /// A page of a list. `rows` has one row more than `page.limit` if there are more.
     #[must_use]
-    pub fn list<T: Serialize>(mut rows: Vec<T>, page: &PageView) -> Self {
+    pub(crate) fn list<T: Serialize>(mut rows: Vec<T>, page: &PageView) -> Self {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
@@ -52,7 +52,7 @@ impl Response {
 
 /// An error in Stripe's shape.
 #[derive(Debug, Clone)]
-pub struct ErrorResponse {
+pub(crate) struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// Stripe's `type`.
@@ -146,7 +146,7 @@ impl From<ErrorResponse> for Response {
 
 /// The part of a list that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageView {
+pub(crate) struct PageView {
     /// The most rows.
     pub limit: u32,
     /// The id of the last row of the previous page.

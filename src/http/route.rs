@@ -1,7 +1,7 @@
-//! Routes as data (method, path pattern, who may call, handler), and the tokens that say who calls; ground for every call.
-//! Tokens are compared in constant time; without a configured token a route stays closed. A handler must never run before its
-//! route's token was checked, and no token or part of one may be logged. Called by `private`, which has the table, and by
-//! `api::calls`.
+//! Routes as data (method, path pattern, who may call, handler), and the tokens that say who calls; ground for every
+//! call. Tokens are compared in constant time; without a configured token a route stays closed. A handler must never
+//! run before its route's token was checked, and no token or part of one may be logged. Called by `private`, which has
+//! the table, and by `api::calls`.
 
 use subtle::ConstantTimeEq;
 
@@ -10,10 +10,10 @@ use super::response::{ErrorResponse, Response};
 use crate::base::secret::Secret;
 
 /// Values of the `{…}` segments of a path, in order.
-pub type PathSegments = Vec<String>;
+pub(crate) type PathSegments = Vec<String>;
 
 /// A route.
-pub struct Route<S> {
+pub(crate) struct Route<S> {
     /// The method; GET also answers HEAD.
     pub method: Method,
     /// For example `/api/v1/users/{user_id}`.
@@ -34,15 +34,15 @@ pub(crate) const fn route<S>(
     Route { method, pattern, access, handler }
 }
 
-/// Answers a request by the handler of the first route that matches, after checking its token. HEAD is answered like GET;
-/// tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
+/// Answers a request by the handler of the first route that matches, after checking its token. HEAD is answered like
+/// GET; tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
 pub(crate) fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
     answer(tables, tokens, state, request).unwrap_or_else(Response::from)
 }
 
 /// Whether one of the routes matches a request, method included.
 #[must_use]
-pub fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
+pub(crate) fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
     routes.iter().any(|route| serves(route.method, request.method) && matches(route.pattern, &request.path).is_some())
 }
 
@@ -102,7 +102,7 @@ fn segment(raw: &str) -> Result<String, ErrorResponse> {
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RouteAccess {
+pub(crate) enum RouteAccess {
     /// Everyone who reaches the listener.
     Open,
     /// Callers with `api.token` or `api.admin_token`.
@@ -130,7 +130,7 @@ impl Tokens {
     ///
     /// # Errors
     /// 401 `token_not_configured`, `token_missing` or `token_invalid`.
-    pub fn check(&self, access: RouteAccess, request: &Request) -> Result<(), ErrorResponse> {
+    pub(crate) fn check(&self, access: RouteAccess, request: &Request) -> Result<(), ErrorResponse> {
         let (accepted, key) = match access {
             RouteAccess::Open => return Ok(()),
             RouteAccess::Api => (vec![&self.api, &self.admin], "api.token"),

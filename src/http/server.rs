@@ -1,7 +1,7 @@
-//! A listener with the door in front of it and the threads that answer it; ground for every request. The only file that knows
-//! tiny_http: handlers see [`Request`] and [`Response`], and may answer later, on another thread ([`Reply`]). No request may
-//! ever end the process, and no lock may be held while a handler runs. Called by `app::daemon`. The faults of tiny_http 0.12,
-//! and which of them the door keeps away: ARCHITECTURE.md.
+//! A listener with the door in front of it and the threads that answer it; ground for every request. The only file that
+//! knows tiny_http: handlers see [`Request`] and [`Response`], and may answer later, on another thread ([`Reply`]). No
+//! request may ever end the process, and no lock may be held while a handler runs. Called by `app::daemon`. The faults
+//! of tiny_http 0.12, and which of them the door keeps away: ARCHITECTURE.md.
 
 use std::fs::File;
 use std::io;
@@ -109,13 +109,13 @@ impl HttpServer {
         // One call wakes one waiting thread.
         self.threads.iter().for_each(|_| self.server.unblock());
         self.threads.into_iter().for_each(Handle::join);
-        // When it is dropped here, tiny_http connects to its own address to wake its accepting thread, and then removes the
-        // socket's file. If the file were removed earlier, that thread would wait for ever, with the socket open.
+        // When it is dropped here, tiny_http connects to its own address to wake its accepting thread, and then removes
+        // the socket's file. If the file were removed earlier, that thread would wait for ever, with the socket open.
     }
 }
 
-/// A folder for the socket between the door and tiny_http, which no other user may enter. Its lock is held as long as the
-/// process lives, however it ends.
+/// A folder for the socket between the door and tiny_http, which no other user may enter. Its lock is held as long as
+/// the process lives, however it ends.
 struct SocketFolder {
     folder: PathBuf,
     _lock: File,
@@ -150,9 +150,10 @@ impl SocketFolder {
     }
 }
 
-/// Removes the folders of processes that were killed: those whose lock nobody holds. Connecting to their sockets would show the
-/// same, but tiny_http starts a thread for every connection. In a directory that everybody may write to, what is there need
-/// not be ours: only a folder of this user's with a regular file in it is examined, since opening a FIFO waits for ever.
+/// Removes the folders of processes that were killed: those whose lock nobody holds. Connecting to their sockets would
+/// show the same, but tiny_http starts a thread for every connection. In a directory that everybody may write to, what
+/// is there need not be ours: only a folder of this user's with a regular file in it is examined, since opening a FIFO
+/// waits for ever.
 fn remove_leftovers(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for folder in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX)) {
@@ -237,8 +238,8 @@ impl Drop for Reply {
     }
 }
 
-/// A request for the log: without its query, which may contain mail addresses, and on one line, since tiny_http lets a lone
-/// line feed in the path pass.
+/// A request for the log: without its query, which may contain mail addresses, and on one line, since tiny_http lets a
+/// lone line feed in the path pass.
 fn label(method: Method, url: &str) -> String {
     let path = url.split('?').next().unwrap_or_default();
     format!("{} {}", method.as_str(), path.escape_debug())

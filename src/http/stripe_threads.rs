@@ -1,7 +1,7 @@
-//! Threads for requests that may wait for Stripe, so that requests which are answered at once never wait behind them. The number
-//! of threads and of requests at once is fixed; one more gets a 503. Requests about one user run one after the other anyway, so
-//! few of them may take a thread at once: a user whose calls hang must not block the others. It must never know what a request
-//! means. Called by `app::daemon`, which passes the function that answers.
+//! Threads for requests that may wait for Stripe, so that requests which are answered at once never wait behind them.
+//! The number of threads and of requests at once is fixed; one more gets a 503. Requests about one user run one after
+//! the other anyway, so few of them may take a thread at once: a user whose calls hang must not block the others. It
+//! must never know what a request means. Called by `app::daemon`, which passes the function that answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +24,10 @@ const RETRY_AFTER_S: &str = "2";
 
 type StripeJob = (Request, Reply);
 /// Answers a request.
-pub type DeferredResponse = dyn Fn(&Request) -> Response + Send + Sync;
+pub(crate) type DeferredResponse = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// Passes requests to these threads, which end when it is dropped.
-pub struct StripeThreads {
+pub(crate) struct StripeThreads {
     jobs: Sender<StripeJob>,
     lanes: Arc<Lanes>,
 }

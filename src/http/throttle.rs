@@ -1,6 +1,6 @@
-//! Keeps refusals from flooding the log: of each kind the first few of a minute get a line, the others one line with their number.
-//! All are counted. The caller must have a fixed set of kinds: a kind must never be a client's text. Used by `public` and by
-//! `door`.
+//! Keeps refusals from flooding the log: of each kind the first few of a minute get a line, the others one line with
+//! their number. All are counted. The caller must have a fixed set of kinds: a kind must never be a client's text. Used
+//! by `public` and by `door`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

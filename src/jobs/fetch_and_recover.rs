@@ -1,6 +1,6 @@
-//! The two jobs whose steps ask Stripe: fetching objects that an event only names, and finding out the outcome of operations in
-//! doubt. A step may take minutes, so the watchdog does not watch them. It must never decide what is asked: `outward::fetch`
-//! and `outward::calls` do. Run by `app::daemon`, on a thread each.
+//! The two jobs whose steps ask Stripe: fetching objects that an event only names, and finding out the outcome of
+//! operations in doubt. A step may take minutes, so the watchdog does not watch them. It must never decide what is
+//! asked: `outward::fetch` and `outward::calls` do. Run by `app::daemon`, on a thread each.
 
 use std::sync::Arc;
 use std::time::Duration;

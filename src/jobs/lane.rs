@@ -1,16 +1,16 @@
-//! Delivery: one lane for each endpoint and one for mail, each on a thread of its own, so that a slow receiver delays only its
-//! own deliveries. A lane claims a batch of effects from the outbox, performs it outside any transaction, records the outcomes,
-//! and claims again. The effects of one user for one target are performed in the order in which they were written: after a
-//! failure the later ones of that user wait, those of other users do not. What a process had claimed when it died is
-//! performed again, under the same id.
+//! Delivery: one lane for each endpoint and one for mail, each on a thread of its own, so that a slow receiver delays
+//! only its own deliveries. A lane claims a batch of effects from the outbox, performs it outside any transaction,
+//! records the outcomes, and claims again. The effects of one user for one target are performed in the order in which
+//! they were written: after a failure the later ones of that user wait, those of other users do not. What a process had
+//! claimed when it died is performed again, under the same id.
 //!
 //! A failed attempt is repeated after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h ([`DELAYS_S`]), each up to a fifth
-//! longer, and not before the receiver's `Retry-After`, which delays that row and the later ones of its user and no others;
-//! then the row is `failed`, and those behind it continue.
+//! longer, and not before the receiver's `Retry-After`, which delays that row and the later ones of its user and no
+//! others; then the row is `failed`, and those behind it continue.
 //!
-//! A mail cannot be taken back, so each is claimed by itself and recorded before the next is claimed; while the database
-//! cannot record it, no mail is sent. A mail that was claimed when the process died counts as attempted.
-//! It must never compute a payload or decide who is notified. Run by `app::daemon`; tests drive [`DeliveryLane::step`].
+//! A mail cannot be taken back, so each is claimed by itself and recorded before the next is claimed; while the
+//! database cannot record it, no mail is sent. A mail that was claimed when the process died counts as attempted. It
+//! must never compute a payload or decide who is notified. Run by `app::daemon`; tests drive [`DeliveryLane::step`].
 
 mod record;
 
@@ -49,9 +49,9 @@ const RECORD_EVERY_MS: i64 = 250;
 /// How often an idle lane looks for effects that are due.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Decides right before an effect is performed whether it should still be: the reason to skip it, or `None`. It is given the
-/// database, the effect and the time in unix milliseconds.
-pub type Judge = Box<dyn Fn(&StoreReader, &OutboxEffect, i64) -> Result<Option<String>, StoreError> + Send>;
+/// Decides right before an effect is performed whether it should still be: the reason to skip it, or `None`. It is
+/// given the database, the effect and the time in unix milliseconds.
+pub(crate) type Judge = Box<dyn Fn(&StoreReader, &OutboxEffect, i64) -> Result<Option<String>, StoreError> + Send>;
 
 /// A judge that skips an answer if a newer one of the same user is in the outbox, whatever became of the newer one.
 #[must_use]
@@ -101,8 +101,8 @@ pub struct LaneStep {
     pub more: bool,
 }
 
-/// Releases what a process that died had claimed; to be called before the first claim. Returns how many rows, and the mails
-/// that were given up because a process died in each of their attempts.
+/// Releases what a process that died had claimed; to be called before the first claim. Returns how many rows, and the
+/// mails that were given up because a process died in each of their attempts.
 pub fn rescue(tx: &Tx, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     let (rescued, spent) = deliveries::rescue(tx, DELAYS_S.len(), now_ms)?;
     for id in &spent {

@@ -1,6 +1,6 @@
-//! What an operator can do by hand: replay events, discard dead letters, repeat or discard deliveries. Each writes its row in
-//! the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by the admin API
-//! and the command line.
+//! What an operator can do by hand: replay events, discard dead letters, repeat or discard deliveries. Each writes its
+//! row in the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by
+//! the admin API and the command line.
 
 use serde_json::json;
 
@@ -25,12 +25,12 @@ pub fn replay(tx: &Tx, event_id: &str, operator: Operator) -> Result<bool, Store
     }
     retries::remove(tx, event_id)?;
     dead_letters::remove(tx, event_id)?;
-    note(tx, operator, "event.replay", event_id, "{}")?;
+    add_audit(tx, operator, "event.replay", event_id, "{}")?;
     Ok(true)
 }
 
 /// Makes the events of dead letters pending again, at most `limit`, of one type or of any. Returns their ids.
-pub fn replay_dead_letters(
+pub(crate) fn replay_dead_letters(
     tx: &Tx,
     event_type: Option<&str>,
     limit: u32,
@@ -47,7 +47,7 @@ pub fn replay_dead_letters(
 pub fn replay_all(tx: &Tx, event_type: Option<&str>, operator: Operator) -> Result<usize, StoreError> {
     let count = inbox::replay_all(tx, event_type)?;
     let detail = json!({"type": event_type, "count": count}).to_string();
-    note(tx, operator, "event.replay_all", "all", &detail)?;
+    add_audit(tx, operator, "event.replay_all", "all", &detail)?;
     Ok(count)
 }
 
@@ -57,12 +57,12 @@ pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator
     dead_letters::remove(tx, event_id)?;
     inbox::discard(tx, event_id)?;
     let detail = json!({"reason": reason, "type": letter.event_type, "error": letter.error}).to_string();
-    note(tx, operator, "dead_letter.discard", event_id, &detail)?;
+    add_audit(tx, operator, "dead_letter.discard", event_id, &detail)?;
     Ok(true)
 }
 
-/// Makes a delivery (mail, or event for the application) due from its first attempt, whatever its state, and enables its
-/// endpoint. `false`: it is being delivered now, or there is no such row.
+/// Makes a delivery (mail, or event for the application) due from its first attempt, whatever its state, and enables
+/// its endpoint. `false`: it is being delivered now, or there is no such row.
 pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, StoreError> {
     let Some(row) = rows::find(tx, id)? else { return Ok(false) };
     if !rows::again(tx, id, operator.now_ms)? {
@@ -72,11 +72,12 @@ pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, Store
         webhook_endpoints::enable(tx, target)?;
     }
     let detail = json!({"kind": row.kind, "status": row.status, "attempts": row.attempts}).to_string();
-    note(tx, operator, "outbox.retry", &row.id, &detail)?;
+    add_audit(tx, operator, "outbox.retry", &row.id, &detail)?;
     Ok(true)
 }
 
-/// Discards a delivery. `false`: it was delivered, is being delivered, or was discarded before, or there is no such row.
+/// Discards a delivery. `false`: it was delivered, is being delivered, or was discarded before, or there is no such
+/// row.
 pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operator) -> Result<bool, StoreError> {
     let Some(row) = rows::find(tx, id)? else { return Ok(false) };
     if !rows::discard(tx, id, operator.now_ms)? {
@@ -84,16 +85,16 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
     }
     dunning_attempts::set_outcome(tx, id, "skipped: discarded by an operator")?;
     let detail = json!({"reason": reason, "kind": row.kind, "status": row.status, "error": row.error}).to_string();
-    note(tx, operator, "outbox.discard", &row.id, &detail)?;
+    add_audit(tx, operator, "outbox.discard", &row.id, &detail)?;
     Ok(true)
 }
 
 /// Records in the audit log that the present answers of `count` users were sent to an endpoint again.
-pub fn note_resync(tx: &Tx, count: usize, operator: Operator) -> Result<(), StoreError> {
-    note(tx, operator, "outbox.resync", "all", &json!({"count": count}).to_string())
+pub(crate) fn note_resync(tx: &Tx, count: usize, operator: Operator) -> Result<(), StoreError> {
+    add_audit(tx, operator, "outbox.resync", "all", &json!({"count": count}).to_string())
 }
 
-fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
+fn add_audit(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
     let entry = audit::NewEntry::new(operator.actor, action, operator.now_ms, detail);
     audit::add(tx, &audit::NewEntry { subject: Some(subject), ..entry })
 }
@@ -102,7 +103,7 @@ fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) 
 ///
 /// # Errors
 /// A message that lists the valid names.
-pub fn parse_status(text: &str) -> Result<EventStatus, String> {
+pub(crate) fn parse_status(text: &str) -> Result<EventStatus, String> {
     EventStatus::parse(text).ok_or_else(|| {
         let names: Vec<&str> = EventStatus::ALL.into_iter().map(EventStatus::as_str).collect();
         format!("{text:?} is not a valid status; valid are {}", names.join(", "))

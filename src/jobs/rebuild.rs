@@ -1,7 +1,7 @@
-//! Makes the tables again: the log and the kept readings are projected into a fresh file, in the order in which they were
-//! received, without effects; what is not derived is copied. Comparing it with the present file shows whether every table is a
-//! function of what is kept. It must never send anything or change the file that it reads. Called by `app::cli::rebuild` and
-//! by the tests.
+//! Makes the tables again: the log and the kept readings are projected into a fresh file, in the order in which they
+//! were received, without effects; what is not derived is copied. Comparing it with the present file shows whether
+//! every table is a function of what is kept. It must never send anything or change the file that it reads. Called by
+//! `app::cli::rebuild` and by the tests.
 
 use std::path::Path;
 

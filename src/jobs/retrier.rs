@@ -1,7 +1,7 @@
-//! What follows from a failed attempt at an event (retry later, or dead letter), and the job that releases retries when they are
-//! due. The table `webhook_retry_queue` is the truth: a ticket from the channel only wakes the thread, which then reads what is
-//! due next. It must never project: a due event becomes pending again, and the worker's bell is rung. [`record`] is called by
-//! `worker` and `rebuild`, the job is run by `app::daemon`.
+//! What follows from a failed attempt at an event (retry later, or dead letter), and the job that releases retries when
+//! they are due. The table `webhook_retry_queue` is the truth: a ticket from the channel only wakes the thread, which
+//! then reads what is due next. It must never project: a due event becomes pending again, and the worker's bell is
+//! rung. [`record`] is called by `worker` and `rebuild`, the job is run by `app::daemon`.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub fn record(
 ) -> Result<Option<RetryTicket>, StoreError> {
     let jitter = retry::jitter_of(&failed.pending.event_id, failed.attempt);
     match (verdict, policy.due_ms(failed.attempt, failed.basis.now_ms, jitter)) {
-        (FailureVerdict::GiveUp, _) | (_, None) => bury(tx, failed).map(|()| None),
+        (FailureVerdict::GiveUp, _) | (_, None) => make_dead_letter(tx, failed).map(|()| None),
         (_, Some(due_ms)) => queue(tx, failed, due_ms, policy).map(Some),
     }
 }
@@ -84,7 +84,7 @@ fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<R
     Ok(RetryTicket { due_ms })
 }
 
-fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
+fn make_dead_letter(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
     let pending = failed.pending;
     inbox::fail(tx, &failure(failed), EventStatus::Dead)?;
     retries::remove(tx, &pending.event_id)?;
@@ -110,10 +110,14 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
 }
 
 /// Makes a dead letter of an event during whose last attempt the process died.
-pub(crate) fn bury_killer(tx: &Tx, pending: &PendingEvent, basis: NotifyBasis) -> Result<(), StoreError> {
+pub(crate) fn make_dead_letter_of_killer(
+    tx: &Tx,
+    pending: &PendingEvent,
+    basis: NotifyBasis,
+) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
-    bury(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })
+    make_dead_letter(tx, &Failed { pending, attempt: pending.attempts, error: &error, basis })
 }
 
 fn failure<'a>(failed: &Failed<'a>) -> AttemptFailure<'a> {
@@ -155,8 +159,8 @@ impl Retrier {
         Ok(released)
     }
 
-    /// A due time that is further away than its delay was set while the clock was ahead, in this process or in an earlier one.
-    /// Such a retry would wait for as long as the clock was set back, so its due time is set again.
+    /// A due time that is further away than its delay was set while the clock was ahead, in this process or in an
+    /// earlier one. Such a retry would wait for as long as the clock was set back, so its due time is set again.
     fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
         let policy = self.policy;
         let soonest_ms = now_ms.saturating_add_unsigned(policy.delay_ms(1, 0.0));

@@ -1,6 +1,6 @@
-//! The schedule: recurring tasks (catching up, the nightly comparison with Stripe), each with its rhythm. A task that fails is
-//! logged and runs again when it is next due; no failure ends the thread. It must never sleep through the order to stop.
-//! Started by `app::daemon` when there is an API key; tests drive [`Scheduler::step`].
+//! The schedule: recurring tasks (catching up, the nightly comparison with Stripe), each with its rhythm. A task that
+//! fails is logged and runs again when it is next due; no failure ends the thread. It must never sleep through the
+//! order to stop. Started by `app::daemon` when there is an API key; tests drive [`Scheduler::step`].
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -131,7 +131,7 @@ impl StepJob for Scheduler {
 }
 
 /// What the recurring tasks need.
-pub struct Tasks {
+pub(crate) struct Tasks {
     /// The copy of Stripe's objects.
     pub store: Store,
     /// Asks Stripe.
@@ -143,9 +143,9 @@ pub struct Tasks {
     /// Wakes the worker.
     pub bell: Sender<()>,
     /// `stripe.pull_interval_s`: how often Stripe is asked for events if it sends none.
-    pub pull_interval_s: Option<i64>,
+    pub(crate) pull_interval_s: Option<i64>,
     /// `stripe.nightly_drift`: whether the copy is compared with Stripe at night, and whether it is repaired then.
-    pub nightly_drift: Option<Nightly>,
+    pub(crate) nightly_drift: Option<Nightly>,
 }
 
 /// What the nightly comparison does about differences.
@@ -164,7 +164,7 @@ impl Nightly {
 }
 
 /// A started thread: its name, its handle, and the pulse that the watchdog watches.
-pub type StartedTask = (&'static str, Handle, Pulse);
+pub(crate) type StartedTask = (&'static str, Handle, Pulse);
 
 /// A thread that is to be started for a task.
 struct TaskThread {
@@ -227,15 +227,16 @@ impl Tasks {
     }
 }
 
-/// Counts how often in a row catching up has found events that webhooks should have brought. Once is normal after a pause.
+/// Counts how often in a row catching up has found events that webhooks should have brought. Once is normal after a
+/// pause.
 #[derive(Debug, Default)]
 pub struct LateWalks {
     in_a_row: u32,
 }
 
 impl LateWalks {
-    /// Takes how many late events were found. From the second time in a row the operator is warned: in the log each time, by
-    /// mail once a day.
+    /// Takes how many late events were found. From the second time in a row the operator is warned: in the log each
+    /// time, by mail once a day.
     pub fn note(&mut self, tools: &SyncTools, late: u64, now_ms: i64) -> Result<(), SyncError> {
         if late == 0 {
             self.in_a_row = 0;
@@ -246,8 +247,8 @@ impl LateWalks {
             return Ok(());
         }
         log::warn!(
-            "webhooks do not arrive: catching up has found events older than {} min for the {}. time in a row, so answers lag; \
-             is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out events={late}",
+            "webhooks do not arrive: catching up has found events older than {} min for the {}. time in a row, so answers \
+             lag; is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out events={late}",
             catch_up::LATE_S / 60,
             self.in_a_row
         );

@@ -1,7 +1,7 @@
-//! Warns the operator when no webhook has arrived for `notify.silence_h` hours: once for each silence, in the log and by mail.
-//! Events that catching up found do not count: otherwise a dead endpoint would never be noticed where there is an API key. It
-//! must never decide whether the endpoint is at fault: `tilld check` finds out. Called beside `tick`; tests drive
-//! [`Silence::step`].
+//! Warns the operator when no webhook has arrived for `notify.silence_h` hours: once for each silence, in the log and
+//! by mail. Events that catching up found do not count: otherwise a dead endpoint would never be noticed where there is
+//! an API key. It must never decide whether the endpoint is at fault: `tilld check` finds out. Called beside `tick`;
+//! tests drive [`Silence::step`].
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// `limit_s`: that many seconds without an event are too many. `is_pulled`: Stripe is asked for events and need not send
-    /// webhooks.
+    /// `limit_s`: that many seconds without an event are too many. `is_pulled`: Stripe is asked for events and need not
+    /// send webhooks.
     #[must_use]
     pub fn new(store: Store, context: Arc<NotifyContext>, limit_s: i64, is_pulled: bool) -> Self {
         let source = (!is_pulled).then_some(EventSource::Webhook);
@@ -49,8 +49,8 @@ impl Silence {
             let hours = now_ms.saturating_sub(since_ms) / 3_600_000;
             let what = if self.source.is_some() { "webhook" } else { "event" };
             log::warn!(
-                "no {what} has arrived for {hours} h (notify.silence_h): is the endpoint enabled at Stripe, and can Stripe still \
-                 reach its URL? `tilld check` finds out"
+                "no {what} has arrived for {hours} h (notify.silence_h): is the endpoint enabled at Stripe, and can Stripe \
+                 still reach its URL? `tilld check` finds out"
             );
             let context = Arc::clone(&self.context);
             self.store
@@ -59,8 +59,8 @@ impl Silence {
         Ok(true)
     }
 
-    /// When the newest event arrived, or since when the first one is awaited. It is stored now and then, since only the newest
-    /// thousand events of the log are searched, and none of them may be from a webhook.
+    /// When the newest event arrived, or since when the first one is awaited. It is stored now and then, since only the
+    /// newest thousand events of the log are searched, and none of them may be from a webhook.
     fn since(&self, newest: Option<i64>, now_ms: i64) -> Result<i64, StoreError> {
         let known = self.store.read(|reader| settings::find(reader, settings::SILENT_SINCE))?;
         let known: Option<i64> = known.and_then(|text| text.parse().ok());

@@ -1,8 +1,8 @@
-//! The one loop of every thread that works by itself; ground for all jobs. A job does a step and says when the next one is due.
-//! The loop waits for that time, a bell or the order to stop, whichever comes first, and pauses while the database is not
-//! available. It also watches the clock: at start, and whenever the clock was set back, the job corrects what was dated by a
-//! clock that was ahead, before its next step. It must never decide what is done. Called by `app::daemon` for each thread; tests
-//! drive [`StepLoop::turn`].
+//! The one loop of every thread that works by itself; ground for all jobs. A job does a step and says when the next one
+//! is due. The loop waits for that time, a bell or the order to stop, whichever comes first, and pauses while the
+//! database is not available. It also watches the clock: at start, and whenever the clock was set back, the job
+//! corrects what was dated by a clock that was ahead, before its next step. It must never decide what is done. Called
+//! by `app::daemon` for each thread; tests drive [`StepLoop::turn`].
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -108,8 +108,8 @@ pub trait StepJob {
     /// What is waiting while it fails, in the plural, for the log.
     fn name(&self) -> String;
 
-    /// Corrects what a process that died, or a clock that was ahead, may have left behind. Repeated until it succeeds, before any
-    /// step.
+    /// Corrects what a process that died, or a clock that was ahead, may have left behind. Repeated until it succeeds,
+    /// before any step.
     fn correct(&mut self, _cause: StepCause, _now_ms: i64, _around: &LoopContext) -> Result<(), Self::Error> {
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! What changes by time alone: grace periods and subscriptions end, warnings become due. Every 30 s it asks two indexes for what
-//! is due and has it recomputed, page by page, each page in one transaction: a user's answer (so that the tier falls in
-//! `subscriptions` and the application is notified), a failure case (so that its notices are written). What a process that dies
-//! leaves undone is still due. After the clock has jumped forward it waits once whether the jump lasts; after the clock was set
-//! back, and at start, answers that were computed at a future time are recomputed. It must never decide anything itself. Run by
-//! `app::daemon`; tests drive [`Tick::step`].
+//! What changes by time alone: grace periods and subscriptions end, warnings become due. Every 30 s it asks two indexes
+//! for what is due and has it recomputed, page by page, each page in one transaction: a user's answer (so that the tier
+//! falls in `subscriptions` and the application is notified), a failure case (so that its notices are written). What a
+//! process that dies leaves undone is still due. After the clock has jumped forward it waits once whether the jump
+//! lasts; after the clock was set back, and at start, answers that were computed at a future time are recomputed. It
+//! must never decide anything itself. Run by `app::daemon`; tests drive [`Tick::step`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,8 @@ impl Tick {
         Self { also: Box::new(also), ..self }
     }
 
-    /// Recomputes answers that were computed at a future time and, if there were any, makes all open cases due, since their due
-    /// times may follow from that time.
+    /// Recomputes answers that were computed at a future time and, if there were any, makes all open cases due, since
+    /// their due times may follow from that time.
     fn recompute(&self, now_ms: i64, pulse: &Pulse) -> Result<(), StoreError> {
         let latest_ms = now_ms.saturating_add(leap::SLACK_MS);
         let mut users = 0;

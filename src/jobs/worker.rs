@@ -1,11 +1,11 @@
-//! The worker: projects pending events, oldest first, a batch at a time, with one commit for the batch. If an event of a batch
-//! fails, the batch is rolled back and projected again, each event in a savepoint of its own. While the writer has a batch, the
-//! next one is read. It must never lose a row, nor let one row stop the others. Run by `app::daemon`; tests drive
-//! [`Worker::step`].
+//! The worker: projects pending events, oldest first, a batch at a time, with one commit for the batch. If an event of
+//! a batch fails, the batch is rolled back and projected again, each event in a savepoint of its own. While the writer
+//! has a batch, the next one is read. It must never lose a row, nor let one row stop the others. Run by `app::daemon`;
+//! tests drive [`Worker::step`].
 //!
-//! A batch is claimed (`worker_claim`) before it is touched, in the commit of the batch before it. So a row that kills the
-//! process is found at the next start among the rows of that claim; these are then projected one by one, each attempt
-//! counted before it is made, until the culprit is a dead letter.
+//! A batch is claimed (`worker_claim`) before it is touched, in the commit of the batch before it. So a row that kills
+//! the process is found at the next start among the rows of that claim; these are then projected one by one, each
+//! attempt counted before it is made, until the culprit is a dead letter.
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -55,8 +55,8 @@ pub struct Worker {
     claimed: Option<ClaimRange>,
     /// Events after the claimed ones that are read already.
     ahead: Vec<BatchWork>,
-    /// The suspect whose attempt this process has counted, and the number of that attempt. If the database then fails, that
-    /// was no attempt at the event, and it is not counted again.
+    /// The suspect whose attempt this process has counted, and the number of that attempt. If the database then fails,
+    /// that was no attempt at the event, and it is not counted again.
     counted: Option<(i64, u32)>,
 }
 
@@ -168,9 +168,9 @@ impl Worker {
         if self.counted.is_none_or(|(counted, _)| counted != log_id) {
             if pending.attempts >= self.policy.max_attempts {
                 let context = Arc::clone(&self.context);
-                return self
-                    .store
-                    .write(move |tx| retrier::bury_killer(tx, &pending, NotifyBasis::of(&context, now_ms)));
+                return self.store.write(move |tx| {
+                    retrier::make_dead_letter_of_killer(tx, &pending, NotifyBasis::of(&context, now_ms))
+                });
             }
             let attempt = self.store.write(move |tx| inbox::claim_suspect(tx, suspects, now_ms))?;
             self.counted = attempt.map(|attempt| (log_id, attempt));
@@ -186,8 +186,9 @@ impl Worker {
 
     /// Has the writer project a batch and claim the next one in the same commit.
     ///
-    /// The whole batch shares one savepoint at first: a savepoint copies every page that is changed within it, and an event
-    /// rarely needs one of its own. If any event fails, all is rolled back, and [`Worker::finish`] projects them one by one.
+    /// The whole batch shares one savepoint at first: a savepoint copies every page that is changed within it, and an
+    /// event rarely needs one of its own. If any event fails, all is rolled back, and [`Worker::finish`] projects them
+    /// one by one.
     fn begin(
         &self,
         batch: &Arc<Vec<BatchWork>>,
@@ -214,8 +215,8 @@ impl Worker {
         }
     }
 
-    /// Projects each event in its own savepoint, and does `next` in the same commit. Failures are recorded, and the retry thread
-    /// gets their tickets.
+    /// Projects each event in its own savepoint, and does `next` in the same commit. Failures are recorded, and the
+    /// retry thread gets their tickets.
     fn one_by_one<T: Send + 'static>(
         &self,
         batch: &Arc<Vec<BatchWork>>,

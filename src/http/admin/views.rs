@@ -1,5 +1,5 @@
-//! Events, retries and dead letters as JSON, for the admin API and the command line. Times in unix seconds. It must never read
-//! the database.
+//! Events, retries and dead letters as JSON, for the admin API and the command line. Times in unix seconds. It must
+//! never read the database.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
-//! Calls to Stripe for the application (contract §4): what a request must contain, and how the outcome is answered. A call may
-//! take as long as Stripe does, so it is answered on a thread of `stripe_threads`. It must never hold a rule about repeating
-//! calls: `outward::calls` does. Called through the tables in `private`.
+//! Calls to Stripe for the application (contract §4): what a request must contain, and how the outcome is answered. A
+//! call may take as long as Stripe does, so it is answered on a thread of `stripe_threads`. It must never hold a rule
+//! about repeating calls: `outward::calls` does. Called through the tables in `private`.
 
 mod answers;
 mod checkout;
@@ -137,8 +137,8 @@ impl<'a> CallRequest<'a> {
         respond(outcome, |_| Ok(Response::json(200, &json!({})))).map(CustomerOrAnswer::Answer)
     }
 
-    /// After Stripe answered that it does not know a customer, reads that customer again: the webhook of its deletion may be late
-    /// or lost. The next request for its user then creates another one.
+    /// After Stripe answered that it does not know a customer, reads that customer again: the webhook of its deletion
+    /// may be late or lost. The next request for its user then creates another one.
     fn check_customer(&self, customer: &str, outcome: &OperationOutcome) {
         let OperationOutcome::Refused(refusal) = outcome else { return };
         if refusal.code.as_deref() != Some("resource_missing") || refusal.param.as_deref() != Some("customer") {
@@ -164,7 +164,8 @@ impl<'a> CallRequest<'a> {
         }
     }
 
-    /// Records a customer that is missing at Stripe as deleted. Returns whether that was allowed; `None`: it is not missing.
+    /// Records a customer that is missing at Stripe as deleted. Returns whether that was allowed; `None`: it is not
+    /// missing.
     fn note_missing(&self, customer: &str, is_missing: bool) -> Result<Option<bool>, ErrorResponse> {
         if !is_missing {
             return Ok(None);

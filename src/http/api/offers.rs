@@ -1,5 +1,5 @@
-//! What the configuration says about checkout, portal and keys, for calls to Stripe and for browsers. It must never show a secret
-//! key. Filled by `app::config`, read by the calls; [`config`] is called through the table in `private`.
+//! What the configuration says about checkout, portal and keys, for calls to Stripe and for browsers. It must never
+//! show a secret key. Filled by `app::config`, read by the calls; [`config`] is called through the table in `private`.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
-//! Users, and what is known about each: the entitlement, subscriptions, payments, the audit log. It reads indexed local rows; it
-//! must never make a network call. The entitlement is computed again from the rows at the time of the request. Called through
-//! the table in `private`.
+//! Users, and what is known about each: the entitlement, subscriptions, payments, the audit log. It reads indexed local
+//! rows; it must never make a network call. The entitlement is computed again from the rows at the time of the request.
+//! Called through the table in `private`.
 
 use serde_json::{Map, Value};
 

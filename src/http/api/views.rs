@@ -1,5 +1,5 @@
-//! Rows as JSON for the API and the command line: times in unix seconds, metadata as an object; ground for every call. It must
-//! never read the database.
+//! Rows as JSON for the API and the command line: times in unix seconds, metadata as an object; ground for every call.
+//! It must never read the database.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::store::audit::AuditEntry;
 
 /// The entitlement answer, in the order of the contract.
 #[derive(Serialize)]
-pub struct EntitlementView<'a> {
+pub(crate) struct EntitlementView<'a> {
     /// The user that it is about.
     pub user_id: &'a str,
     /// The answer.

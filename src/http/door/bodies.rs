@@ -1,11 +1,12 @@
-//! The bodies of requests; ground for every request. The door has a complete body in memory, and the handler runs in the same
-//! process, so only the head goes through the socket to tiny_http, with a ticket for the body. Through the socket a body would be
-//! copied four times, and one of more than 1,024 bytes makes tiny_http wake two more threads. It must never give one request the
-//! body of another. `connection` puts bodies here, by way of `upstream`; `server` takes them.
+//! The bodies of requests; ground for every request. The door has a complete body in memory, and the handler runs in
+//! the same process, so only the head goes through the socket to tiny_http, with a ticket for the body. Through the
+//! socket a body would be copied four times, and one of more than 1,024 bytes makes tiny_http wake two more threads. It
+//! must never give one request the body of another. `connection` puts bodies here, by way of `upstream`; `server` takes
+//! them.
 //!
-//! The memory of bodies that are arriving is limited as well. A small body is free; a larger one reserves the rest of its
-//! length at once, and waits until that is available. Since it reserves all at once, a waiting body never holds what others wait
-//! for.
+//! The memory of bodies that are arriving is limited as well. A small body is free; a larger one reserves the rest of
+//! its length at once, and waits until that is available. Since it reserves all at once, a waiting body never holds
+//! what others wait for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ pub struct Bodies(Vec<Mutex<BodySlot>>);
 
 #[derive(Default)]
 struct BodySlot {
-    /// The number of the request on this connection: one that is no longer waited for must not take the body of the next.
+    /// The number of the request on this connection: one that is no longer waited for must not take the body of the
+    /// next.
     number: u64,
     body: Option<Vec<u8>>,
 }
@@ -66,12 +68,13 @@ pub(super) const FREE_BYTES: usize = 32 * 1024;
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
 /// glibc takes anything larger than this directly from the system and gives it back at once (malloc/malloc.c,
-/// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay in the memory of the thread that asked for it, and there are many.
+/// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay in the memory of the thread that asked for it, and there are
+/// many.
 const SYSTEM_BYTES: usize = 33 * 1024 * 1024;
 
-/// An empty buffer for a body of `length` bytes. A large one reserves more addresses than it needs (memory that is not written to
-/// is not used), so that all of it is given back when it is dropped. If that many addresses are not available, it reserves
-/// only its length: failing to get more than is needed must not end the process.
+/// An empty buffer for a body of `length` bytes. A large one reserves more addresses than it needs (memory that is not
+/// written to is not used), so that all of it is given back when it is dropped. If that many addresses are not
+/// available, it reserves only its length: failing to get more than is needed must not end the process.
 #[must_use]
 pub(crate) fn body_buffer(length: usize) -> Vec<u8> {
     let mut buffer = Vec::new();

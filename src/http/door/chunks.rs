@@ -1,5 +1,5 @@
-//! Chunked bodies (RFC 9112 §7.1), decoded under the same limit as any other. Pure: bytes in, progress out. It must never grow
-//! beyond that limit. Called by `connection`.
+//! Chunked bodies (RFC 9112 §7.1), decoded under the same limit as any other. Pure: bytes in, progress out. It must
+//! never grow beyond that limit. Called by `connection`.
 
 use super::head::{RequestRefusal, TOO_LARGE};
 

@@ -1,7 +1,7 @@
-//! One connection; ground for every request: reads complete requests one after the other, each within its deadline, has them
-//! answered, and writes the answers in their order. Requests that were sent early (pipelined) wait in its input buffer, which is
-//! allocated once, not zeroed again, and shrinks after a long head. It must never pass on a request that is not complete. Called
-//! by `door` for each connection, on its thread.
+//! One connection; ground for every request: reads complete requests one after the other, each within its deadline, has
+//! them answered, and writes the answers in their order. Requests that were sent early (pipelined) wait in its input
+//! buffer, which is allocated once, not zeroed again, and shrinks after a long head. It must never pass on a request
+//! that is not complete. Called by `door` for each connection, on its thread.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown};

@@ -1,5 +1,5 @@
-//! The door's pure parts, for `fuzz/properties/guard.rs` alone; no part of the program may call it. The properties are outside
-//! the crate, where the fuzz targets and `cargo test` share them.
+//! The door's pure parts, for `fuzz/properties/guard.rs` alone; no part of the program may call it. The properties are
+//! outside the crate, where the fuzz targets and `cargo test` share them.
 
 use std::io;
 use std::net::IpAddr;

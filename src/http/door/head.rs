@@ -1,7 +1,8 @@
-//! The head of a request; ground for every request. Whether it may be passed on: whatever two programs could read differently
-//! (RFC 9112 §2.2, §5, §6, §11.2) is refused, so that no request can be smuggled past the door. And who the client is: anyone can
-//! write an `X-Forwarded-For`, so it counts only on connections from this machine, and only its last address that is not of
-//! this machine; garbage is ignored. Pure: bytes in, verdict out; it must never read a socket. Called by `connection`.
+//! The head of a request; ground for every request. Whether it may be passed on: whatever two programs could read
+//! differently (RFC 9112 §2.2, §5, §6, §11.2) is refused, so that no request can be smuggled past the door. And who the
+//! client is: anyone can write an `X-Forwarded-For`, so it counts only on connections from this machine, and only its
+//! last address that is not of this machine; garbage is ignored. Pure: bytes in, verdict out; it must never read a
+//! socket. Called by `connection`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,8 +29,8 @@ pub enum Length {
 pub struct Head {
     /// Its length in bytes, including the empty line.
     pub bytes: usize,
-    /// What is passed on: the request line and the headers without those that concern only this connection, and without the
-    /// empty line.
+    /// What is passed on: the request line and the headers without those that concern only this connection, and without
+    /// the empty line.
     pub forward: Vec<u8>,
     /// The method is HEAD: the answer has no body.
     pub is_head: bool,
@@ -68,14 +69,14 @@ pub struct HeadRules {
     pub head_bytes: usize,
     /// The longest body, in bytes.
     pub body_bytes: usize,
-    /// Whether a POST or PUT must declare the length of its body. Otherwise one without a length has no body (RFC 9112 §6.3),
-    /// which is how `curl -X POST` and others send a call that needs none.
+    /// Whether a POST or PUT must declare the length of its body. Otherwise one without a length has no body (RFC 9112
+    /// §6.3), which is how `curl -X POST` and others send a call that needs none.
     pub length_required: bool,
 }
 
-/// Headers that concern one connection (RFC 9110 §7.6.1), and those that the door writes itself. An offer to change the protocol
-/// (Upgrade, with HTTP2-Settings for h2c: RFC 9110 §7.8, RFC 7540 §3.2.1) may be ignored, and must never reach tiny_http, which
-/// would read everything that follows as the body.
+/// Headers that concern one connection (RFC 9110 §7.6.1), and those that the door writes itself. An offer to change the
+/// protocol (Upgrade, with HTTP2-Settings for h2c: RFC 9110 §7.8, RFC 7540 §3.2.1) may be ignored, and must never reach
+/// tiny_http, which would read everything that follows as the body.
 const NOT_PASSED_ON: [&str; 12] = [
     "connection",
     "keep-alive",
@@ -91,7 +92,8 @@ const NOT_PASSED_ON: [&str; 12] = [
     BODY_HEADER,
 ];
 
-/// Reads the head at the beginning of `bytes`, of which `seen` were examined before. `None`: it has not arrived completely.
+/// Reads the head at the beginning of `bytes`, of which `seen` were examined before. `None`: it has not arrived
+/// completely.
 ///
 /// # Errors
 /// When the request must not be passed on.
@@ -164,8 +166,8 @@ fn read(request: &httparse::Request, bytes: usize, rules: HeadRules) -> Result<H
     })
 }
 
-/// The request line and the headers for tiny_http. tiny_http closes the connection at a header that is not ASCII, so other bytes
-/// become question marks; no header that is read here may contain any.
+/// The request line and the headers for tiny_http. tiny_http closes the connection at a header that is not ASCII, so
+/// other bytes become question marks; no header that is read here may contain any.
 fn forward(request: &httparse::Request, method: &str, target: &str, bytes: usize) -> Vec<u8> {
     /// Room for the headers that are still to come.
     const ADDED_BYTES: usize = 96;

@@ -1,6 +1,6 @@
-//! The door's own refusals, in the shape of every other error, and the refusal of connections for which there is no room. Such a
-//! connection has no thread, and is kept open for a moment: closing it at once, with its request unread, would turn the answer
-//! into a reset. It must never wait for a client. Called by `connection` and `door`.
+//! The door's own refusals, in the shape of every other error, and the refusal of connections for which there is no
+//! room. Such a connection has no thread, and is kept open for a moment: closing it at once, with its request unread,
+//! would turn the answer into a reset. It must never wait for a client. Called by `connection` and `door`.
 
 use std::collections::VecDeque;
 use std::net::Shutdown;

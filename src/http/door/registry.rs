@@ -1,8 +1,8 @@
-//! Every open connection, and what it is doing; ground for every request. When all slots are taken, the connection that has been
-//! idle longest is dismissed; if none is idle, the one whose request has been arriving longest, or whose answer has been read
-//! longest, once that has taken more than [`PATIENCE`]: otherwise a client that sends half a request often enough would keep
-//! everybody out. It must never dismiss a connection whose request is being answered. A request needs no lock here, only a
-//! change of its slot's state. Called by `door` and `connection`.
+//! Every open connection, and what it is doing; ground for every request. When all slots are taken, the connection that
+//! has been idle longest is dismissed; if none is idle, the one whose request has been arriving longest, or whose
+//! answer has been read longest, once that has taken more than [`PATIENCE`]: otherwise a client that sends half a
+//! request often enough would keep everybody out. It must never dismiss a connection whose request is being answered. A
+//! request needs no lock here, only a change of its slot's state. Called by `door` and `connection`.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -22,8 +22,8 @@ const LEAVING_WAIT: Duration = Duration::from_secs(1);
 /// How long a request may take to arrive, or an answer to be read, before its connection may be dismissed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a connection is doing, in one number: the kind in its lowest bits, and above them since when, so that a change and a
-/// change back between looking and acting are noticed.
+/// What a connection is doing, in one number: the kind in its lowest bits, and above them since when, so that a change
+/// and a change back between looking and acting are noticed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct RegistryState(u64);
 
@@ -102,8 +102,8 @@ impl Slot {
         self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, staying).is_ok()
     }
 
-    /// Dismisses the connection if its state is still `seen`. Its thread wakes up and can still tell the client why; while it is
-    /// writing, only the end of the connection wakes it.
+    /// Dismisses the connection if its state is still `seen`. Its thread wakes up and can still tell the client why;
+    /// while it is writing, only the end of the connection wakes it.
     fn dismiss(&self, seen: RegistryState) -> bool {
         let leaving = RegistryState::LEAVING.0;
         let dismissed = self.state.compare_exchange(seen.0, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok();
@@ -195,8 +195,8 @@ impl Registry {
         self.lock().slots.is_empty()
     }
 
-    /// Dismisses idle connections. One whose next request has begun to arrive is not idle, though its thread may not know it yet;
-    /// a new one may still send its first request.
+    /// Dismisses idle connections. One whose next request has begun to arrive is not idle, though its thread may not
+    /// know it yet; a new one may still send its first request.
     pub(super) fn close_idle(&self) {
         self.close(|state, slot| {
             state.kind() == IDLE && !slot.fresh.load(Ordering::SeqCst) && !slot.socket.is_readable()

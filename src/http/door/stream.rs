@@ -1,5 +1,5 @@
-//! TCP and Unix sockets behind one type; ground for every request. It must never read or write without a timeout on behalf of a
-//! client. Called by the door alone.
+//! TCP and Unix sockets behind one type; ground for every request. It must never read or write without a timeout on
+//! behalf of a client. Called by the door alone.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The most connections that wait to be accepted. The library's 128 are one burst: a later client waits a second until its system
-/// tries again. The system caps it at `net.core.somaxconn`.
+/// The most connections that wait to be accepted. The library's 128 are one burst: a later client waits a second until
+/// its system tries again. The system caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
 /// A bound socket.

@@ -1,7 +1,7 @@
-//! The fixed pool of connections to tiny_http; ground for every request. tiny_http counts a thread as idle that has been given a
-//! task already, so a new connection can wait behind a busy one until that closes. Hence a fixed number of connections, opened
-//! one after the other, each confirmed by an answer before the next, and kept for ever. One connection must never carry two
-//! requests at once. Opened by `server`, used by `connection`.
+//! The fixed pool of connections to tiny_http; ground for every request. tiny_http counts a thread as idle that has
+//! been given a task already, so a new connection can wait behind a busy one until that closes. Hence a fixed number of
+//! connections, opened one after the other, each confirmed by an answer before the next, and kept for ever. One
+//! connection must never carry two requests at once. Opened by `server`, used by `connection`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub(super) struct UpstreamAnswer {
 }
 
 /// Connections to tiny_http, each used by one request at a time.
-pub struct Pool {
+pub(crate) struct Pool {
     path: PathBuf,
     idle: (Sender<UpstreamLine>, Receiver<UpstreamLine>),
     bodies: Arc<Bodies>,

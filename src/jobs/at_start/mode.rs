@@ -23,8 +23,8 @@ pub enum ModeError {
     Store(#[from] StoreError),
 }
 
-/// Brings the database in line with the configuration. `is_said`: the mode is configured, and does not only follow from the
-/// key, which may belong to another account altogether.
+/// Brings the database in line with the configuration. `is_said`: the mode is configured, and does not only follow from
+/// the key, which may belong to another account altogether.
 ///
 /// # Errors
 /// See [`ModeError`].

@@ -1,6 +1,6 @@
-//! Recomputes what depends on the policy when it has changed since the last run: every user's effective subscription after
-//! other plans or periods, the open failure cases after those or another warning time. It works in pages, each one transaction.
-//! It must never change what Stripe said. Called by `app::daemon::opening`.
+//! Recomputes what depends on the policy when it has changed since the last run: every user's effective subscription
+//! after other plans or periods, the open failure cases after those or another warning time. It works in pages, each
+//! one transaction. It must never change what Stripe said. Called by `app::daemon::opening`.
 
 use crate::notify;
 use crate::notify::NotifyContext;
@@ -11,8 +11,8 @@ use crate::store::{Store, StoreError, settings};
 /// Users in one transaction.
 const PAGE: u32 = 500;
 
-/// Recomputes every user's effective subscription if plans or periods differ from those of the last run, and makes all open
-/// failure cases due if those or the warning time do.
+/// Recomputes every user's effective subscription if plans or periods differ from those of the last run, and makes all
+/// open failure cases due if those or the warning time do.
 pub fn if_policy_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     let policy = format!("{:?}", context.projection.policy);
     let warning = context.notices.warning_s.to_string();

@@ -1,7 +1,8 @@
-//! Finds every owner again when the rules of `[link]` have changed (which metadata keys name a user, what a reference is worth):
-//! the names are read again from the rows and the log, and owners and answers follow by the new rules. It works in pages, each
-//! one transaction; a process that dies begins again, since the rules are remembered last. It must never make or withdraw a
-//! statement of the application. Called by `app::daemon::opening`; [`refresh_within`] by `rebuild`.
+//! Finds every owner again when the rules of `[link]` have changed (which metadata keys name a user, what a reference
+//! is worth): the names are read again from the rows and the log, and owners and answers follow by the new rules. It
+//! works in pages, each one transaction; a process that dies begins again, since the rules are remembered last. It must
+//! never make or withdraw a statement of the application. Called by `app::daemon::opening`; [`refresh_within`] by
+//! `rebuild`.
 
 use crate::base::ownership::LinkRules;
 use crate::notify;
@@ -43,7 +44,8 @@ pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> 
     })
 }
 
-/// Reads which user each object names, by the new keys: in its metadata or, where that names nobody, in the newest event that did.
+/// Reads which user each object names, by the new keys: in its metadata or, where that names nobody, in the newest
+/// event that did.
 fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {

@@ -1,5 +1,5 @@
-//! The answer for the outcome of a call: Stripe's own error under a status that says who is at fault (contract §4). It must never
-//! show a secret to the caller or the log. Called by the handlers of calls.
+//! The answer for the outcome of a call: Stripe's own error under a status that says who is at fault (contract §4). It
+//! must never show a secret to the caller or the log. Called by the handlers of calls.
 
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
-//! Checkout sessions: what is bought, by whom, and where the customer is sent afterwards. Every object that Stripe creates from a
-//! session names its user, so that each webhook finds it. A user must never have two sessions that can be paid. Called by
-//! `calls`.
+//! Checkout sessions: what is bought, by whom, and where the customer is sent afterwards. Every object that Stripe
+//! creates from a session names its user, so that each webhook finds it. A user must never have two sessions that can
+//! be paid. Called by `calls`.
 
 mod open;
 mod second;
@@ -98,7 +98,7 @@ fn view(done: &DoneOperation) -> CallResult {
 fn order<'a>(call: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse> {
     let (given, checkout) = (&call.parameters, &call.api.offers.checkout);
     let price_id = given.required_text("price_id")?;
-    let is_subscription = given.word("mode", &["subscription", "payment"])? != Some("payment");
+    let is_subscription = given.one_of("mode", &["subscription", "payment"])? != Some("payment");
     let discount = match (given.text("coupon")?, given.text("promotion_code")?) {
         (Some(_), Some(_)) => {
             let message = "coupon and promotion_code exclude each other: Stripe accepts one discount";

@@ -1,5 +1,6 @@
-//! A user's invoices, from the local copy; with `refresh=true` they are read from Stripe first, on a thread of `stripe_threads`.
-//! It must never read the other invoices of somebody else's customer. Called through the table in `private`.
+//! A user's invoices, from the local copy; with `refresh=true` they are read from Stripe first, on a thread of
+//! `stripe_threads`. It must never read the other invoices of somebody else's customer. Called through the table in
+//! `private`.
 
 use super::subscription::subscriptions_for_calls;
 use super::{CallResult, answers::read_failed, calls};

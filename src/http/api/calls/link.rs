@@ -1,6 +1,6 @@
-//! The application's statement which user a customer belongs to: `PUT` makes it, `DELETE` withdraws it. With an API key the
-//! customer is read from Stripe first, so that a mistyped id is refused and one from before tilld gets into the tables. It must
-//! never link a customer that was deleted. Called through the tables in `private`.
+//! The application's statement which user a customer belongs to: `PUT` makes it, `DELETE` withdraws it. With an API key
+//! the customer is read from Stripe first, so that a mistyped id is refused and one from before tilld gets into the
+//! tables. It must never link a customer that was deleted. Called through the tables in `private`.
 
 use serde_json::{Value, json};
 

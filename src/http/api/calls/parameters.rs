@@ -1,5 +1,5 @@
-//! The parameters of a call: a JSON object whose values are checked one by one; an error names the parameter. `null` counts as not
-//! given. It must never quote a value that may be personal. Called by the handlers of calls.
+//! The parameters of a call: a JSON object whose values are checked one by one; an error names the parameter. `null`
+//! counts as not given. It must never quote a value that may be personal. Called by the handlers of calls.
 
 use serde_json::{Map, Value};
 
@@ -55,7 +55,7 @@ impl Parameters {
     }
 
     /// One of `words`.
-    pub(super) fn word(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ErrorResponse> {
+    pub(super) fn one_of(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ErrorResponse> {
         match self.text(name)? {
             Some(word) if !words.contains(&word) => Err(wrong(name, &format!("one of {}", words.join(", ")))),
             word => Ok(word),
@@ -88,8 +88,8 @@ impl Parameters {
         application_url(text).map(Some).map_err(|message| ErrorResponse::parameter(name, format!("{name}: {message}")))
     }
 
-    /// The application's metadata together with `ours`. Numbers and booleans become texts, as Stripe stores them. Keys that name a
-    /// user are refused: the path of the request names the user.
+    /// The application's metadata together with `ours`. Numbers and booleans become texts, as Stripe stores them. Keys
+    /// that name a user are refused: the path of the request names the user.
     pub(super) fn metadata(&self, ours: &[(&str, &str)], rules: &LinkRules) -> Result<FormBody, ErrorResponse> {
         let mut form: FormBody = ours.iter().copied().collect();
         let given = match self.given("metadata") {
@@ -163,11 +163,11 @@ mod tests {
             let given = parameters(&json!({"a": value}));
             refused(given.integer("a", (1, 2)), "parameter_invalid");
             refused(given.flag("a"), "parameter_invalid");
-            refused(given.word("a", &["x", "y"]), "parameter_invalid");
+            refused(given.one_of("a", &["x", "y"]), "parameter_invalid");
             refused(given.url("a"), "parameter_invalid");
             assert_eq!(given.text("a").unwrap_err().param, Some("a"));
         }
-        assert_eq!(parameters(&json!({"a": "x"})).word("a", &["x", "y"]).unwrap(), Some("x"));
+        assert_eq!(parameters(&json!({"a": "x"})).one_of("a", &["x", "y"]).unwrap(), Some("x"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One-time payments: payment intents and refunds. A call that moves money must never be made without an `Idempotency-Key`. A
-//! repeated request gets the answer of the first one. Called by `calls`.
+//! One-time payments: payment intents and refunds. A call that moves money must never be made without an
+//! `Idempotency-Key`. A repeated request gets the answer of the first one. Called by `calls`.
 
 use serde_json::{Value, json};
 
@@ -79,8 +79,8 @@ fn payment(call: &CallRequest, (user, customer): (&User, &str), key: &str) -> Re
         .put("customer", customer)
         .put_opt("description", given.text("description")?)
         .put_opt("receipt_email", given.text("receipt_email")?)
-        .put_opt("setup_future_usage", given.word("setup_future_usage", &["off_session", "on_session"])?)
-        .put_opt("capture_method", given.word("capture_method", &["automatic", "automatic_async", "manual"])?)
+        .put_opt("setup_future_usage", given.one_of("setup_future_usage", &["off_session", "on_session"])?)
+        .put_opt("capture_method", given.one_of("capture_method", &["automatic", "automatic_async", "manual"])?)
         .map("automatic_payment_methods", methods)
         .put_opt("payment_method", method)
         .put_opt("confirm", confirm.then_some(true))
@@ -111,7 +111,7 @@ pub(super) fn confirm(api: &ApiHandler, request: &Request, segments: &PathSegmen
 
 pub(super) fn cancel(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let call = CallRequest::read(api, request, &["cancellation_reason"])?;
-    let reason = call.parameters.word("cancellation_reason", &REASONS)?;
+    let reason = call.parameters.one_of("cancellation_reason", &REASONS)?;
     change(&call, segments, OperationKind::PaymentIntentCancel, FormBody::new().put_opt("cancellation_reason", reason))
 }
 
@@ -124,7 +124,7 @@ fn change(call: &CallRequest, segments: &PathSegments, kind: OperationKind, form
 pub(super) fn refund(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let call = CallRequest::read(api, request, &["amount_cents", "reason"])?.with_key()?;
     let amount = call.parameters.integer("amount_cents", (1, money::MAX_AMOUNT))?;
-    let reason = call.parameters.word("reason", &REASONS[..3])?;
+    let reason = call.parameters.one_of("reason", &REASONS[..3])?;
     let (id, user_id) = subject(api, segments)?;
     let form = FormBody::new().put("payment_intent", id.as_str()).put_opt("amount", amount).put_opt("reason", reason);
     let operation = operation(&call, OperationKind::RefundCreate, id, user_id.clone());

@@ -1,5 +1,5 @@
-//! Portal sessions, which lead to Stripe's pages for cards, invoices and the subscription. It must never open the portal of a
-//! customer that belongs to another user. Called by `calls`.
+//! Portal sessions, which lead to Stripe's pages for cards, invoices and the subscription. It must never open the
+//! portal of a customer that belongs to another user. Called by `calls`.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ const FLOWS: [&str; 3] = ["payment_method_update", "subscription_cancel", "subsc
 pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (call, user) = (CallRequest::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
     let return_url = call.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
-    let flow = call.parameters.word("flow", &FLOWS)?;
+    let flow = call.parameters.one_of("flow", &FLOWS)?;
     let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {
         let wanted = call.operation(OperationKind::PortalSessionCreate, &user);
         Ok::<_, ErrorResponse>(request.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
@@ -62,8 +62,8 @@ fn choose(api: &ApiHandler, user: &User, flow: Option<&str>) -> Result<(String, 
     Ok((customer, subscription.map(|target| target.subscription.stripe_subscription_id)))
 }
 
-/// Whether the error only says that there is no subscription that calls may act on, in which case the portal of the main customer
-/// can still be opened.
+/// Whether the error only says that there is no subscription that calls may act on, in which case the portal of the
+/// main customer can still be opened.
 fn has_no_subscription(error: &ErrorResponse) -> bool {
     matches!(error.code, "subscription_not_found" | "linked_by_reference")
 }

@@ -1,5 +1,5 @@
-//! Resumes a subscription that is paused, or whose payment collection is paused. It must never resume one whose parameters have
-//! no effect. Called by `calls`.
+//! Resumes a subscription that is paused, or whose payment collection is paused. A parameter without effect must never be
+//! ignored: it is refused. Called by `calls`.
 
 use super::subscription::{PRORATIONS, SubscriptionCall, act, running_that};
 use super::{CallRequest, CallResult, schedule, subscription_path, user};
@@ -19,9 +19,9 @@ const KNOWN: [&str; 3] = ["billing_cycle_anchor", "proration_behavior", "payment
 pub(super) fn resume(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let (call, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
     let given = &call.parameters;
-    let anchor = given.word("billing_cycle_anchor", &ANCHORS)?;
-    let proration = given.word("proration_behavior", &PRORATIONS)?;
-    let payment = given.word("payment_behavior", &PAYMENTS)?;
+    let anchor = given.one_of("billing_cycle_anchor", &ANCHORS)?;
+    let proration = given.one_of("proration_behavior", &PRORATIONS)?;
+    let payment = given.one_of("payment_behavior", &PAYMENTS)?;
     act(&call, &user, || {
         let mut target = running_that(api, &user.id, is_paused)?;
         if !is_paused(&target.subscription) {

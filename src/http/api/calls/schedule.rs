@@ -1,6 +1,6 @@
-//! Subscriptions that are managed by a schedule, which Stripe refuses to change directly. If the schedule is known here, the call
-//! is refused before Stripe is asked; else after Stripe's refusal. It must never change a schedule. Called by the calls that
-//! change a subscription.
+//! Subscriptions that are managed by a schedule, which Stripe refuses to change directly. If the schedule is known
+//! here, the call is refused before Stripe is asked; else after Stripe's refusal. It must never change a schedule.
+//! Called by the calls that change a subscription.
 
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ pub(super) fn refuse(api: &ApiHandler, target: &ShownSubscription) -> Result<(),
     refuse_scheduled(&known)
 }
 
-/// The same after Stripe has refused a change, whatever its reason: if the subscription has a schedule, only that can change it.
-/// `updated`: the subscription that was to be changed.
+/// The same after Stripe has refused a change, whatever its reason: if the subscription has a schedule, only that can
+/// change it. `updated`: the subscription that was to be changed.
 pub(super) fn refuse_unknown(
     call: &CallRequest,
     outcome: &OperationOutcome,

@@ -1,5 +1,6 @@
-//! Changes of a user's subscription: another price, cancel, reactivate. The answer is our own view of it, read from the tables,
-//! which contain the change already. It must never act on a subscription that is only linked by a reference. Called by `calls`.
+//! Changes of a user's subscription: another price, cancel, reactivate. The answer is our own view of it, read from the
+//! tables, which contain the change already. It must never act on a subscription that is only linked by a reference.
+//! Called by `calls`.
 
 use serde_json::json;
 
@@ -26,8 +27,9 @@ const PAYMENTS: [&str; 4] = ["allow_incomplete", "default_incomplete", "error_if
 /// Unix seconds from 2001 to 2286, so that milliseconds are refused.
 const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
 
-/// The subscriptions that calls for a user may look at, including ended ones, the newest first. This is the one place that decides
-/// which: one that is only linked by a reference may belong to a stranger, who wrote the user's id into the URL of a Payment Link.
+/// The subscriptions that calls for a user may look at, including ended ones, the newest first. This is the one place
+/// that decides which: one that is only linked by a reference may belong to a stranger, who wrote the user's id into
+/// the URL of a Payment Link.
 pub(super) fn subscriptions_for_calls(
     api: &ApiHandler,
     user_id: &str,
@@ -120,7 +122,7 @@ impl<'a> SubscriptionChange<'a> {
     pub(super) fn read(call: &'a CallRequest) -> Result<Self, ErrorResponse> {
         let given = &call.parameters;
         let price_id = given.required_text("price_id")?;
-        let behavior = given.word("proration_behavior", &PRORATIONS)?.unwrap_or(PRORATIONS[0]);
+        let behavior = given.one_of("proration_behavior", &PRORATIONS)?.unwrap_or(PRORATIONS[0]);
         let proration_date = given.integer("proration_date", TIMES)?;
         if proration_date.is_some() && behavior == "none" {
             let message = "proration_date has no effect with proration_behavior none: leave it out";
@@ -130,8 +132,8 @@ impl<'a> SubscriptionChange<'a> {
         Ok(Self { price_id, behavior, proration_date })
     }
 
-    /// What is billed at once must be paid at once, or the old price stays: an upgrade whose payment fails gives nothing. Invoices
-    /// that are sent are paid later anyway, and Stripe does not accept this parameter for them.
+    /// What is billed at once must be paid at once, or the old price stays: an upgrade whose payment fails gives
+    /// nothing. Invoices that are sent are paid later anyway, and Stripe does not accept this parameter for them.
     fn payment(&self, target: &ShownSubscription) -> Option<&'static str> {
         let is_sent = target.subscription.collection_method.as_deref() == Some("send_invoice");
         (self.behavior == "always_invoice" && !is_sent).then_some("pending_if_incomplete")
@@ -154,7 +156,7 @@ pub(super) fn change_plan(api: &ApiHandler, request: &Request, segments: &PathSe
     let known = [&SubscriptionChange::KNOWN[..], &["payment_behavior"]].concat();
     let (call, user) = (CallRequest::read(api, request, &known)?, user(api, segments)?);
     let change = SubscriptionChange::read(&call)?;
-    let payment = call.parameters.word("payment_behavior", &PAYMENTS)?;
+    let payment = call.parameters.one_of("payment_behavior", &PAYMENTS)?;
     act(&call, &user, || {
         let target = running(api, &user.id)?;
         let form = change.form(api, &target)?.put_opt("payment_behavior", payment.or(change.payment(&target)));
@@ -211,7 +213,8 @@ impl SubscriptionCall {
     }
 }
 
-/// Makes the change that `plan` returns to the subscription that it chooses, and answers with the subscription afterwards.
+/// Makes the change that `plan` returns to the subscription that it chooses, and answers with the subscription
+/// afterwards.
 pub(super) fn act(
     call: &CallRequest,
     user: &User,

@@ -1,6 +1,6 @@
-//! At most one payable session per user: the open one is returned again if the same is asked for, else it is expired before
-//! another one is created. The state of each is read from Stripe, since the customer may be paying right now. It must never
-//! leave two sessions open. Called by `checkout`, while the user is locked.
+//! At most one payable session per user: the open one is returned again if the same is asked for, else it is expired
+//! before another one is created. The state of each is read from Stripe, since the customer may be paying right now. It
+//! must never leave two sessions open. Called by `checkout`, while the user is locked.
 
 use serde_json::Value;
 
@@ -14,8 +14,8 @@ use crate::stripe::call::segment;
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
-/// Expires the user's open sessions. `Some`: the request is answered, by an open session for which `is_same` holds, or by the
-/// reason why no new one may be created.
+/// Expires the user's open sessions. `Some`: the request is answered, by an open session for which `is_same` holds, or
+/// by the reason why no new one may be created.
 pub(super) fn make_way(
     call: &CallRequest,
     request: &LockedRequest,
@@ -42,8 +42,8 @@ pub(super) fn make_way(
     Ok(same.map(|session| request.answer_with(OperationKind::CheckoutSessionAgain, &user.id, session)).transpose()?)
 }
 
-/// Expires the open sessions in which the user could still buy a subscription. A failure is logged; an operation in doubt is
-/// left to the recovery.
+/// Expires the open sessions in which the user could still buy a subscription. A failure is logged; an operation in
+/// doubt is left to the recovery.
 pub(super) fn close_subscriptions(call: &CallRequest, request: &LockedRequest, user: &User) {
     let close = || -> Result<(), ErrorResponse> {
         for OpenCheckout { session_id: id, .. } in
@@ -100,8 +100,8 @@ fn expire(
     }
 }
 
-/// After the customer has completed a session. A subscription is in the tables now, and decides. Nothing else prevents buying a
-/// one-time purchase again, so the request is refused once.
+/// After the customer has completed a session. A subscription is in the tables now, and decides. Nothing else prevents
+/// buying a one-time purchase again, so the request is refused once.
 fn completed(call: &CallRequest, user: &User, order: &CheckoutOrder, session: &Value) -> Result<(), ErrorResponse> {
     if order.is_subscription && session["mode"] == "subscription" {
         return second::refuse(call, user, order);

@@ -1,5 +1,6 @@
-//! Refuses a second subscription, for which the user would pay as well, and a second trial. The error says what to do instead, in
-//! its message and its fields. It must never refuse what the request explicitly allows. Called by `checkout`.
+//! Refuses a second subscription, for which the user would pay as well, and a second trial. The error says what to do
+//! instead, in its message and its fields. It must never refuse what the request explicitly allows. Called by
+//! `checkout`.
 
 use super::super::{CallRequest, subscription::subscriptions_for_calls};
 use super::CheckoutOrder;
