@@ -1,17 +1,18 @@
 //! Events for the application: rows of the outbox, one per event and endpoint, written in the transaction of the fact.
-//! Each has a key made from what it is about, so that its cause may be seen any number of times:
+//! Each has a key made from what it is about, so that its cause may be processed any number of times:
 //! - `stripe.<type>` by Stripe's event id, and not when the event is older than [`FORWARDED_S`]: a replay of the whole log
 //!   after the outbox was lost forwards what Stripe itself still keeps, and no more. A reading forwards nothing.
-//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it (`derived` compares). A
-//!   replay and a second copy from the API change no answer; a first copy changes at most one answer per user.
-//! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
+//! - `entitlement.changed` exactly when the answer differs from the one in `subscriptions`, whatever changed it
+//!   (`objects::derived` compares). A replay and a second copy from the API change no answer; a first copy changes at most
+//!   one answer per user.
+//! - `subscription.changed` exactly when the row differs from the one before, whatever changed it.
 //! - The others by dispute, invoice, or invoice and attempt.
 //!
 //! A change has no key of its own, since what changed may change back. Its key, and with it the `webhook-id`, is random and
-//! written with the row: a counter would begin again in a restored file, and the application would ignore as seen that
-//! somebody pays. Its `sequence` is the time in microseconds, or one more than the last: it rises over a restore.
+//! written with the row: a counter would begin again in a restored file, and the application would ignore a payment as one
+//! that it knows already. Its `sequence` is the time in microseconds, or one more than the last: it rises over a restore.
 //!
-//! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
+//! It must never send anything. Called by `notify`, the notices, `resync` and `jobs::rebuild`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -107,7 +108,7 @@ fn rfc3339(at_s: i64) -> String {
     jiff::Timestamp::from_second(at_s).map_or_else(|_| at_s.to_string(), |at| at.to_string())
 }
 
-/// Forwards the original event, byte for byte.
+/// Forwards Stripe's event, byte for byte.
 pub(super) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     if basis.notify.webhooks.is_empty() {
         return Ok(());
@@ -142,7 +143,7 @@ fn concerned(tx: &Tx, event: &ProjectedEvent) -> Result<Option<String>, StoreErr
     }
 }
 
-/// What of an answer counts when it is asked whether it has changed: all but how fresh it is.
+/// The parts of an answer that are compared when it may have changed: all but how fresh it is.
 fn counted(answer: &EntitlementAnswer) -> Value {
     json!({
         "entitled": answer.entitled, "tier": answer.tier, "reason": answer.reason.as_str(), "status": answer.status,
@@ -159,7 +160,7 @@ fn counted_before(before: &StoredAnswer) -> Value {
     })
 }
 
-/// Announces that a user's answer is another one.
+/// Writes that a user's answer has changed.
 pub(super) fn entitlement_changed(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
     let AnswerChange { user_id, before, answer } = change;
     let old = before.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
@@ -192,8 +193,8 @@ fn announce_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: No
         .try_for_each(|subscriber| put_answer(tx, &subscriber.url, (user_id, &key, sequence), &data, basis))
 }
 
-/// Tells one endpoint the answer that is stored for a user, as one that follows on nothing. `false`: there is none, and
-/// none was ever told.
+/// Writes the stored answer of a user for one endpoint, without an answer before it. `false`: there is none, and the endpoint
+/// never got one.
 pub(super) fn resync_answer(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
     let stored = effective::find_answered(tx, user_id)?;
     if stored.is_none() && !answers::was_told(tx, url, user_id)? {
@@ -228,13 +229,13 @@ fn put_answer(
     answers::put(tx, &new, sequence)
 }
 
-/// Key and number of a change.
+/// The key and the sequence number of a change.
 fn of_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
     let key = ids::random_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok((key, settings::next_number(tx, settings::CHANGES, basis.now_ms.saturating_mul(1000))?))
 }
 
-/// Tells that a subscription is another than before.
+/// Writes that a subscription has changed.
 pub(super) fn subscription_changed(
     tx: &Tx,
     present: &SubscriptionWithItems,

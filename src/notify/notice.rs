@@ -116,6 +116,7 @@ pub(super) fn act(tx: &Tx, fact: &ObjectFact, basis: NotifyBasis) -> Result<(), 
         ObjectFact::InvoiceFinalized(seen) => invoice::announce(tx, seen, basis),
         ObjectFact::TrialEnds(seen) => trial::announce(tx, seen, basis),
         ObjectFact::DisputeOpened(seen) => dispute::announce(tx, seen, basis),
+        // The application gets an event; nobody is written to.
         ObjectFact::AnswerChanged(_) | ObjectFact::SubscriptionChanged { .. } => Ok(()),
     }
 }

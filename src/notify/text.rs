@@ -1,12 +1,12 @@
 //! Other people's words on their way into a mail: names, numbers of invoices, error texts, links. They are kept as they
-//! came and can be shown only as something harmless, so that nobody can forget to make them so. Called by `notify::notice`
-//! and `delivery::mail`.
+//! came and can be shown only as something harmless, so that nobody can forget to make them so. Pure. Called by the notices
+//! and by `mail`.
 
 use serde::{Deserialize, Serialize};
 
 /// Longer names than this greet nobody.
 const MAX_NAME: usize = 60;
-/// Of any other text, so much is shown.
+/// How much of any other text is shown.
 const MAX_TEXT: usize = 300;
 
 /// A text that somebody else wrote.
@@ -71,8 +71,8 @@ pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
     line
 }
 
-/// A name to greet with. Whoever signs up with somebody else's address chooses the name, so what mail programs would turn
-/// into a link is none.
+/// A name to greet with. Whoever signs up with somebody else's address chooses the name, so one that mail programs would turn
+/// into a link is not used.
 pub(crate) fn personal_name(text: &str) -> Option<String> {
     let name = one_line(text, MAX_NAME + 1);
     let has_domain = name.match_indices('.').any(|(at, _)| {

@@ -168,7 +168,7 @@ pub(super) fn start(
     if config.notices.mail
         && let Some(mailer) = mailer(config)?
     {
-        let mailing = mailing(mailer.heeding(flows.stop().clone()));
+        let mailing = mailing(mailer.stopped_by(flows.stop().clone()));
         let lane = DeliveryLane::new(store.clone(), MAIL, DeliveryBooks::Mail, mailing);
         lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
     }

@@ -1,5 +1,5 @@
-//! Which addresses an endpoint may be at. A name says nothing about where it leads, and may lead elsewhere the next time,
-//! so the addresses that are about to be connected to are looked at, each time. Called by `webhook`, through `ureq`.
+//! Which addresses an endpoint may have. A host name may resolve to any address, and to another one the next time, so the
+//! addresses are checked right before each connection. It must never connect. Called by `webhook`, through `ureq`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,8 +22,7 @@ pub enum Allowed {
 }
 
 impl Allowed {
-    /// What a URL may reach: where its host itself says this machine, as the configuration lets it, this machine and
-    /// nothing else; with `allow_private` everything.
+    /// What a URL may reach: if its host names this machine, this machine and nothing else; with `allow_private` everything.
     #[must_use]
     pub fn of(url: &str, allow_private: bool) -> Self {
         if allow_private {
@@ -77,7 +76,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match (a, b) {
-        // IPv4 in another coat: mapped, translated, NAT64, 6to4. What counts is where it leads.
+        // IPv4 within IPv6: mapped, translated, NAT64, 6to4. The IPv4 address counts.
         (0, 0) if (c, d, e, f) == (0, 0, 0, 0xffff) || (c, d, e, f) == (0, 0, 0xffff, 0) => inside(g, h),
         (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => inside(g, h),
         (0x2002, _) => inside(b, c),
@@ -88,7 +87,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
-/// The name's addresses, or the literal, were looked at, and none may be connected to.
+/// None of the addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its host leads to a private or local address, which allow_private = true would permit; not connected")]
 pub struct Refused;

@@ -1,6 +1,6 @@
-//! One attempt to hand an event to an endpoint: a signed POST over a kept connection. It must never follow a redirect, ask
-//! a proxy, keep what is answered, or connect where the operator has not allowed it. Called by `delivery` and by
-//! `tilld notify test`.
+//! One attempt to send an event to an endpoint: a signed POST over a kept connection. It must never follow a redirect, use a
+//! proxy, keep the answer, or connect where the operator has not allowed it. Called by `jobs::lane` and by `tilld notify
+//! test`.
 
 use crate::notify::attempt::DeliveryOutcome;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::store::outbox::OutboxEffect;
 use crate::stripe::signature;
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
-/// Shorter than receivers keep idle connections (Node.js: 5 s), lest one is used that is just being closed.
+/// Shorter than receivers keep idle connections (Node.js: 5 s), so that none is used that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
 /// The longest head of an answer.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// An answer's body is read so far, so that the connection can be used again, and thrown away.
+/// How much of an answer's body is read, so that the connection can be used again; it is discarded.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const GONE: u16 = 410;
 
@@ -73,7 +73,7 @@ impl WebhookSender {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // One of the environment would be connected to instead of the address that was looked at.
+            // A proxy from the environment would be connected to instead of the address that was checked.
             .proxy(None)
             .user_agent(USER_AGENT)
             .accept("*/*")
@@ -113,7 +113,7 @@ impl WebhookSender {
                 (request.header("stripe-signature", signature::sign(secret, now_s, body.as_bytes())), body)
             }
         };
-        let request = request.body(body.as_bytes()).map_err(|_| "its URL makes no request".to_owned())?;
+        let request = request.body(body.as_bytes()).map_err(|_| "its URL cannot be requested".to_owned())?;
         self.agent.run(request).map_err(|error| lost(&error))
     }
 

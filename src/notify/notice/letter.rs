@@ -9,7 +9,7 @@ use crate::base::money;
 use crate::notify::notice::{MailKind, NoticeMail};
 use crate::notify::text::{SafeLink, Text};
 
-/// What a mail looks like at first sight.
+/// The tone of a mail, shown by its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::notify) enum LetterTone {
     /// Something is to be done.
@@ -18,7 +18,7 @@ pub(in crate::notify) enum LetterTone {
     Grave,
     /// All is well.
     Good,
-    /// To be known.
+    /// For information.
     Calm,
 }
 
@@ -34,7 +34,7 @@ impl LetterTone {
     }
 }
 
-/// What a fact is called in templates, and how it reads; `None`: not known.
+/// The placeholder of a fact in templates, and its text; `None`: not known.
 pub(in crate::notify) type LetterFact = (&'static str, Option<String>);
 
 /// The facts of one mail, by placeholder.
@@ -58,9 +58,9 @@ pub(in crate::notify) struct Letter {
     pub(in crate::notify) button: Option<LetterLink>,
     /// A second, lesser link.
     pub(in crate::notify) link: Option<LetterLink>,
-    /// What, and how much of it.
+    /// The rows of the table: label and value.
     pub(in crate::notify) details: Vec<(&'static str, String)>,
-    /// Below all that.
+    /// Sentences below the table.
     pub(in crate::notify) after: Vec<String>,
     /// The day that it is about.
     pub(in crate::notify) date: Option<String>,
@@ -123,7 +123,7 @@ impl Letter {
     }
 }
 
-/// A sentence that ends once: a name in it may end with a stop of its own.
+/// A sentence with one full stop at its end: a name in it may end with one of its own.
 fn one_stop(sentence: &str) -> String {
     let mut text = sentence.to_owned();
     while let Some(at) = text.find("..") {
@@ -132,7 +132,7 @@ fn one_stop(sentence: &str) -> String {
     text
 }
 
-/// What a mail's facts are called in templates. A fact that is not known is not in it.
+/// The facts of a mail by placeholder. A fact that is not known is not in it.
 pub(in crate::notify) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> LetterValues {
     let common = [
         ("date", letter.date.clone()),
