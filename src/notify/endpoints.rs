@@ -14,7 +14,7 @@ use ureq::http::Uri;
 
 use crate::base::secret::Secret;
 use crate::notify::notice::endpoint::{self, EndpointFacts};
-use crate::notify::text::Text;
+use crate::notify::text::UntrustedText;
 use crate::store::outbox::answers;
 use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 
@@ -152,9 +152,9 @@ impl EndpointLane {
         let state = webhook_endpoints::find(tx, &self.url)?;
         let seconds = |ms: Option<i64>| ms.map(|ms| ms.div_euclid(1000));
         let facts = EndpointFacts {
-            url: Text::from(origin),
-            reason: Some(Text::from(reason)),
-            error: Some(Text::from(error)),
+            url: UntrustedText::from(origin),
+            reason: Some(UntrustedText::from(reason)),
+            error: Some(UntrustedText::from(error)),
             disabled_at: Some(now_ms.div_euclid(1000)),
             failing_since: seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
             last_success_at: seconds(state.as_ref().and_then(|state| state.last_success_ms)),

@@ -21,7 +21,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use message::{MailContent, MailSender};
-use overrides::{Overrides, TemplatePart};
+use overrides::{MailOverrides, TemplatePart};
 use transport::SmtpTransport;
 
 use crate::base::host;
@@ -123,7 +123,7 @@ pub struct MailSent {
 
 /// A mail's parts, as they are shown to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
+pub struct RenderedMail {
     /// One line.
     pub subject: String,
     /// For those who read text.
@@ -136,7 +136,7 @@ pub struct Rendered {
 pub struct Mailer {
     sender: MailSender,
     product: String,
-    overrides: Overrides,
+    overrides: MailOverrides,
     server: SmtpTransport,
 }
 
@@ -176,7 +176,7 @@ impl Mailer {
         let from = message::mailbox(&settings.from).map_err(|error| never(format!("notify.from: {error}")))?;
         let reply_to = settings.reply_to.as_deref().map(message::mailbox).transpose();
         let reply_to = reply_to.map_err(|error| never(format!("notify.reply_to: {error}")))?;
-        let overrides = settings.templates.as_deref().map(Overrides::read).transpose();
+        let overrides = settings.templates.as_deref().map(MailOverrides::read).transpose();
         let overrides = overrides.map_err(|faults| never(faults.join("\n")))?.unwrap_or_default();
         let named = settings.product.or_else(|| from.name.clone()).map(|name| one_line(&name, MAX_PRODUCT));
         let product = named.filter(|name| !name.is_empty()).unwrap_or_else(|| from.email.domain().to_owned());
@@ -199,11 +199,11 @@ impl Mailer {
     ///
     /// # Errors
     /// When it is not the payload of a mail.
-    pub fn render(&self, payload: &Value) -> Result<Rendered, MailError> {
+    pub fn render(&self, payload: &Value) -> Result<RenderedMail, MailError> {
         self.write(&read(payload)?)
     }
 
-    fn write(&self, mail: &NoticeMail) -> Result<Rendered, MailError> {
+    fn write(&self, mail: &NoticeMail) -> Result<RenderedMail, MailError> {
         let (kind, letter) = (mail.notice.kind(), mail.notice.letter(&self.product));
         let values = letter::values(mail, &letter, &self.product);
         let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
@@ -224,7 +224,7 @@ impl Mailer {
             }
         };
         let subject = own(TemplatePart::Subject).unwrap_or_else(|| letter.subject.clone());
-        Ok(Rendered { subject, text, html })
+        Ok(RenderedMail { subject, text, html })
     }
 
     /// Sends the mail of a row. The seed, the row's `dedupe_key`, makes its Message-ID.
@@ -238,7 +238,7 @@ impl Mailer {
             return Err(MailError::NoAddress);
         };
         let to = message::address(to).map_err(never)?;
-        let Rendered { subject, text, html } = self.write(&mail)?;
+        let RenderedMail { subject, text, html } = self.write(&mail)?;
         let message_id = self.sender.message_id(message_id_seed);
         let mailbox = Mailbox::new(mail.user.name(), to.clone());
         let message = self.sender.message(mailbox, MailContent { subject, text, html }, &message_id).map_err(never)?;

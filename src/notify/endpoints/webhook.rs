@@ -13,7 +13,7 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 use super::sign;
-use super::target::{Allowed, Refused, TargetGuard};
+use super::target::{AllowedTargets, TargetGuard, TargetRefused};
 use crate::store::outbox::OutboxEffect;
 use crate::stripe::signature;
 
@@ -28,7 +28,7 @@ const GONE: u16 = 410;
 
 /// How long one attempt may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
+pub struct WebhookTimeouts {
     /// Finding the address, and connecting, each.
     pub connect: Duration,
     /// Silence of the receiver.
@@ -37,7 +37,7 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for WebhookTimeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { connect: seconds(5), silence: seconds(10), total: seconds(15) }
@@ -45,7 +45,7 @@ impl Default for Timeouts {
 }
 
 /// How events are signed.
-pub enum Signing {
+pub enum WebhookSigning {
     /// By the Standard Webhooks convention, with these keys.
     Standard(Vec<Vec<u8>>),
     /// As Stripe signs, and as Stripe's own tool forwards: the original event alone, with this secret.
@@ -56,19 +56,19 @@ pub enum Signing {
 pub struct WebhookSender {
     agent: Agent,
     url: String,
-    signing: Signing,
+    signing: WebhookSigning,
 }
 
 impl WebhookSender {
     /// Sends to `url` what `allowed` permits. Connects to nothing yet.
     #[must_use]
-    pub fn new(url: &str, signing: Signing, allowed: Allowed) -> Self {
-        Self::through(TargetGuard::new(allowed), (url, signing), Timeouts::default())
+    pub fn new(url: &str, signing: WebhookSigning, allowed: AllowedTargets) -> Self {
+        Self::through(TargetGuard::new(allowed), (url, signing), WebhookTimeouts::default())
     }
 
     /// As [`WebhookSender::new`], with addresses found by `resolver`, and these timeouts.
     #[must_use]
-    pub fn through(resolver: impl Resolver, (url, signing): (&str, Signing), timeouts: Timeouts) -> Self {
+    pub fn through(resolver: impl Resolver, (url, signing): (&str, WebhookSigning), timeouts: WebhookTimeouts) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -102,13 +102,13 @@ impl WebhookSender {
     fn post(&self, key: &str, payload: &str, now_s: i64) -> Result<Response<Body>, String> {
         let request = Request::post(&self.url).header(CONTENT_TYPE, "application/json");
         let (request, body) = match &self.signing {
-            Signing::Standard(keys) => {
+            WebhookSigning::Standard(keys) => {
                 let id = sign::message_id(key);
                 let signatures = sign::signatures(keys, &id, now_s, payload.as_bytes());
                 let request = request.header("webhook-id", id).header("webhook-timestamp", now_s);
                 (request.header("webhook-signature", signatures), payload)
             }
-            Signing::Stripe(secret) => {
+            WebhookSigning::Stripe(secret) => {
                 let body = original(payload).unwrap_or(payload);
                 (request.header("stripe-signature", signature::sign(secret, now_s, body.as_bytes())), body)
             }
@@ -128,7 +128,7 @@ impl WebhookSender {
                 let why = format!("answered {status}, a redirect, which is never followed: name the final URL");
                 DeliveryOutcome::TryAgain { why, after_s: None }
             }
-            GONE if matches!(self.signing, Signing::Standard(_)) => DeliveryOutcome::Gone,
+            GONE if matches!(self.signing, WebhookSigning::Standard(_)) => DeliveryOutcome::Gone,
             _ => DeliveryOutcome::TryAgain { why: format!("answered {status}"), after_s },
         }
     }
@@ -168,7 +168,7 @@ fn lost(error: &ureq::Error) -> String {
         Error::Io(error) => format!("no answer: {error}"),
         Error::LargeResponseHeader(..) => "the head of its answer is too long".to_owned(),
         Error::Protocol(_) | Error::Http(_) | Error::BodyStalled => "what it answered is not HTTP".to_owned(),
-        Error::Other(error) if error.is::<Refused>() => error.to_string(),
+        Error::Other(error) if error.is::<TargetRefused>() => error.to_string(),
         _ => "no answer, for an unforeseen reason".to_owned(),
     }
 }

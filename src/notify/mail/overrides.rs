@@ -69,12 +69,12 @@ const ENDINGS: [(TemplatePart, &str); 3] =
 
 /// The operator's own templates.
 #[derive(Debug)]
-pub(super) struct Overrides {
+pub(super) struct MailOverrides {
     templates: Environment<'static>,
     found: BTreeSet<(MailKind, TemplatePart)>,
 }
 
-impl Default for Overrides {
+impl Default for MailOverrides {
     fn default() -> Self {
         let mut templates = Environment::empty();
         templates.set_formatter(format);
@@ -85,7 +85,7 @@ impl Default for Overrides {
     }
 }
 
-impl Overrides {
+impl MailOverrides {
     /// Reads a folder. Files that end neither in `.txt` nor in `.html` are ignored.
     ///
     /// # Errors

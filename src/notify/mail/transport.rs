@@ -63,7 +63,7 @@ impl SmtpStep {
     }
 }
 
-struct Tls {
+struct SmtpTls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
@@ -71,7 +71,7 @@ struct Tls {
 /// The way to a mail server.
 pub(super) struct SmtpTransport {
     server: SmtpServer,
-    tls: Option<Tls>,
+    tls: Option<SmtpTls>,
     hello: ClientId,
     stop: Option<Stop>,
 }
@@ -150,7 +150,7 @@ impl SmtpTransport {
     }
 }
 
-fn tls(server: &SmtpServer) -> Result<Tls, String> {
+fn tls(server: &SmtpServer) -> Result<SmtpTls, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("notify.smtp.host cannot be used with TLS: {error}");
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = &server.ca_file {
@@ -160,7 +160,7 @@ fn tls(server: &SmtpServer) -> Result<Tls, String> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = builder.map_err(|error| wrong(&error))?.with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from(server.host.clone()).map_err(|error| wrong(&error))?;
-    Ok(Tls { config: Arc::new(config), name })
+    Ok(SmtpTls { config: Arc::new(config), name })
 }
 
 /// Adds the certificates in a file, at least one.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::words;
 use crate::base::money;
 use crate::notify::notice::{MailKind, NoticeMail};
-use crate::notify::text::{SafeLink, Text};
+use crate::notify::text::{UntrustedLink, UntrustedText};
 
 /// The tone of a mail, shown by its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +162,7 @@ pub(in crate::notify) fn reason(kind: MailKind, product: &str) -> String {
 }
 
 /// An amount in its currency.
-pub(super) fn money_of(amount: Option<i64>, currency: Option<&Text>) -> Option<String> {
+pub(super) fn money_of(amount: Option<i64>, currency: Option<&UntrustedText>) -> Option<String> {
     let currency = line(currency).filter(|code| code.len() == 3 && code.is_ascii())?;
     Some(money::words(amount?, &currency))
 }
@@ -178,22 +178,22 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// A text, on one line; blank is `None`.
-pub(super) fn line(text: Option<&Text>) -> Option<String> {
-    text.and_then(Text::line)
+pub(super) fn line(text: Option<&UntrustedText>) -> Option<String> {
+    text.and_then(UntrustedText::line)
 }
 
 /// A link that can be followed safely.
-pub(super) fn safe(link: Option<&SafeLink>) -> Option<String> {
-    link.and_then(SafeLink::safe)
+pub(super) fn safe(link: Option<&UntrustedLink>) -> Option<String> {
+    link.and_then(UntrustedLink::safe)
 }
 
 /// A tier as a name.
-pub(super) fn tier_of(tier: Option<&Text>) -> Option<String> {
+pub(super) fn tier_of(tier: Option<&UntrustedText>) -> Option<String> {
     line(tier).map(|tier| words::tier(&tier))
 }
 
 /// A tier as a plan.
-pub(super) fn plan_of(of: Option<&Text>) -> Option<String> {
+pub(super) fn plan_of(of: Option<&UntrustedText>) -> Option<String> {
     tier_of(of).map(|tier| format!("{tier} plan"))
 }
 
