@@ -159,7 +159,7 @@ impl EndpointLane {
             failing_since: seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
             last_success_at: seconds(state.as_ref().and_then(|state| state.last_success_ms)),
         };
-        endpoint::announce(tx, facts, (&self.url, to), now_ms)
+        endpoint::announce(tx, facts, &self.url, to, now_ms)
     }
 }
 

@@ -163,7 +163,8 @@ impl Notice {
     pub(crate) fn reason_to_skip(
         &self,
         reader: &StoreReader,
-        (outbox_id, key): (i64, &str),
+        outbox_id: i64,
+        key: &str,
         basis: NotifyBasis,
     ) -> Result<Option<String>, StoreError> {
         if let Some(mailed) = dunning_attempts::find_by_mail(reader, outbox_id)? {

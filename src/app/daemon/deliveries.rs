@@ -116,7 +116,7 @@ pub fn mail_judge(context: NotifyContext) -> Judge {
     Box::new(move |reader, effect, now_ms| {
         // What cannot be read is refused when it is to be sent, with the reason.
         let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
-        mail.notice.reason_to_skip(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
+        mail.notice.reason_to_skip(reader, effect.id, &effect.dedupe_key, NotifyBasis::of(&context, now_ms))
     })
 }
 

@@ -43,7 +43,8 @@ impl EndpointFacts {
 pub(in crate::notify) fn announce(
     tx: &Tx,
     facts: EndpointFacts,
-    (url, operator): (&str, &str),
+    url: &str,
+    operator: &str,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let key = EndpointFacts::key(url, now_ms);

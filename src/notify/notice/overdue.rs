@@ -36,7 +36,7 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
     if payment_failures::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(());
     }
-    let facts = facts(tx, (&found, &invoice), end, basis)?;
+    let facts = facts(tx, &found, &invoice, end, basis)?;
     let recipient = MailRecipient::of_customer(tx, Some(&found.subscription.stripe_customer_id), Some(&invoice.id))?;
     let key = format!("{}:1", invoice.id);
     let put = |notice: Notice, at_s: i64| {
@@ -52,7 +52,8 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
 
 fn facts(
     tx: &Tx,
-    (found, invoice): (&ShownSubscription, &SentInvoice),
+    found: &ShownSubscription,
+    invoice: &SentInvoice,
     end: i64,
     basis: NotifyBasis,
 ) -> Result<PaymentFacts, StoreError> {

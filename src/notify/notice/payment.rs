@@ -81,7 +81,7 @@ impl PaymentFacts {
         self.why().map(|why| format!(" because {why}")).unwrap_or_default()
     }
 
-    /// Of a failed attempt: until when everything works, where that can be promised. After the last attempt Stripe may end
+    /// Until when everything works after a failed attempt, where that can be promised. After the last attempt Stripe may end
     /// the subscription at once.
     fn promised_end(&self) -> Option<String> {
         day_of(self.grace_period_end).filter(|_| self.next_attempt_at.is_some())
