@@ -1,5 +1,6 @@
-//! The HTTP edge: two listeners, a table of routes for each, and the shapes of requests and answers. tiny_http is
-//! known to `server` alone, so that a guard can come in front of it without touching a handler.
+//! The HTTP edge: two listeners (`public` for Stripe, `private` for the application and operators), the door in front of them,
+//! and the types of requests and responses. tiny_http is known to `server` alone, so that no handler depends on it. It must
+//! never hold a rule of billing: handlers read, write and call what the rooms below decide. Started by `app::daemon`.
 
 pub mod admin;
 pub mod api;

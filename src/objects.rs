@@ -1,17 +1,18 @@
 //! From one stored event to rows. Each event is applied in one savepoint: the mirror and the typed row, if the event
-//! is the one that its object's row rests on (`order`), and always what it adds to history. What follows for others
+//! is the one that its object's row rests on (`base::order`), and always what it adds to history. What follows for others
 //! (owner, grace period, effective subscription) is computed anew from the tables, never carried along, so that any
-//! order of arrival ends in the same tables. It must never do anything outside the database. Called by `worker`.
+//! order of arrival ends in the same tables. It must never do anything outside the database. Called by `notify`, which
+//! acts on the facts.
 
 pub mod again;
 mod charge;
 pub(crate) mod checkout_session;
 pub(crate) mod customer;
-pub mod derived;
 mod dispute;
 pub mod dunning_attempts;
 pub mod effective;
 pub(crate) mod fact;
+pub mod failure_case;
 mod field;
 mod guard;
 mod history;
@@ -22,13 +23,12 @@ pub mod links;
 mod mirrored;
 pub mod mode;
 pub mod owner;
-pub mod payment_failures;
+mod past;
 pub(crate) mod payment_intent;
-pub mod read;
+pub mod reading;
 pub mod rebuild;
 mod refund;
 mod row;
-mod standing;
 pub(crate) mod subscription;
 pub mod thin;
 pub mod typed;
@@ -45,8 +45,18 @@ use crate::store::mirror::{self, ApiReading, ObjectKey};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, EventContent, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
-use derived::DerivationBasis;
-use fact::{ObjectFact, SeenObject};
+use fact::{ObjectFact, ObjectFacts, SeenObject, WantedComparisons};
+
+/// The names of before, until every room uses the new ones.
+pub(crate) mod derived {
+    pub(crate) use super::DerivationBasis;
+    pub(crate) use super::effective::refresh as refresh_effective;
+}
+pub(crate) use failure_case as payment_failures;
+pub use reading as read;
+
+/// Begins the `event_id` of a row that rests on a reading.
+const READING_PREFIX: &str = "read:";
 
 /// Why an event could not be projected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,7 +75,7 @@ pub enum ProjectionError {
     Panicked(String),
 }
 
-/// What fails an event fails the transaction that it is a part of.
+/// An error of an event fails the transaction that the event is a part of.
 impl From<ProjectionError> for StoreError {
     fn from(error: ProjectionError) -> Self {
         match error {
@@ -82,38 +92,53 @@ impl ProjectionError {
         match self {
             Self::Store(error) => error.verdict(),
             Self::Panicked(_) => FailureVerdict::Retry,
-            // An operator must look.
+            // An operator has to look at it.
             Self::Event(_) | Self::Object(_) => FailureVerdict::GiveUp,
         }
     }
 }
 
-/// What projecting rests on besides the event.
+/// What projecting an event depends on besides the event.
 #[derive(Debug, Clone)]
 pub struct ProjectionContext {
     /// Plans, grace period and what else the operator decided.
     pub policy: EntitlementPolicy,
-    /// The mode that was configured, or that of the API key; events of the other mode are not for these tables. `None`:
-    /// neither; then test mode, until a live event comes.
+    /// The mode that was configured, or that of the API key; events of the other mode are not for these tables. `None` where
+    /// there is neither: test mode, until a live event comes.
     pub livemode: Option<bool>,
-    /// Our own account, where it was configured: events that name it are our own, and no connected account's.
+    /// Our own account, where it was configured: events that name it are our own, not those of a connected account.
     pub account: Option<String>,
-    /// Whether somebody fetches what thin events name: with a key.
+    /// Whether there is a key, with which what thin events name is fetched.
     pub fetches: bool,
-    /// Whose word counts for what.
+    /// Which statements of whose an object is count.
     pub link: LinkRules,
 }
 
-/// Where an object's state was seen.
+/// What a computation depends on besides the tables.
+#[derive(Clone, Copy)]
+pub struct DerivationBasis<'a> {
+    /// Plans and periods.
+    pub(crate) policy: &'a EntitlementPolicy,
+    /// Which statements of whose an object is count.
+    pub(crate) link: &'a LinkRules,
+    /// Where facts are noted.
+    pub(crate) facts: &'a ObjectFacts,
+    /// What is compared with what it was before.
+    pub(crate) compared: WantedComparisons,
+    /// Unix milliseconds.
+    pub(crate) now_ms: i64,
+}
+
+/// Where the state of an object comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StateOrigin {
-    /// In an event at this place in the log.
+    /// From the event with this row number in the log.
     Log(i64),
-    /// In the API, at that time.
+    /// From the API, at that time.
     Api(ApiReading),
 }
 
-/// An event that has been read, or a reading from the API that is taken for one.
+/// An event whose body was read, or a reading from the API, which is treated as one.
 #[derive(Debug, Clone)]
 pub struct ProjectedEvent {
     origin: StateOrigin,
@@ -123,18 +148,18 @@ pub struct ProjectedEvent {
     pub event_type: String,
     /// Unix seconds.
     pub created: i64,
-    /// Mode, where it said.
+    /// `None` where the event does not say its mode.
     pub livemode: Option<bool>,
     /// Connect account; `None` is our own.
     pub account: Option<String>,
-    /// Its object.
+    /// Its object, or the name of one.
     pub content: EventContent,
 }
 
-/// Reads a stored event, which takes no database.
+/// Reads a stored event; this needs no database.
 ///
 /// # Errors
-/// When its body cannot be read; never for an event that `accept` let in, unless it is nested too deeply.
+/// When its body cannot be read: of an event that `inbox::accept` let in, only if it is nested too deeply.
 pub fn read(pending: &PendingEvent) -> Result<ProjectedEvent, ProjectionError> {
     Ok(ProjectedEvent {
         origin: StateOrigin::Log(pending.log_id),
@@ -147,11 +172,8 @@ pub fn read(pending: &PendingEvent) -> Result<ProjectedEvent, ProjectionError> {
     })
 }
 
-/// Applies an event to the tables and says how it is to be completed, and the event as it was taken; `None`: it was not, as
-/// one of the other mode. Called by `notify`, which acts on the facts.
-///
-/// # Errors
-/// When the database or the object's shape does not allow it; nothing may be kept then.
+/// Applies an event to the tables. Returns how it is to be completed, and the event as it was applied; `None` where it was
+/// not, because it is of the other mode. On an error nothing may be kept.
 pub(crate) fn project<'e>(
     tx: &Tx,
     event: &'e ProjectedEvent,
@@ -163,11 +185,11 @@ pub(crate) fn project<'e>(
         return Ok((EventCompletion::Ignored(reason), None));
     }
     let event = mode::own(tx, event, context)?;
-    Ok((place(tx, &event, context, basis)?, Some(event)))
+    Ok((apply(tx, &event, context, basis)?, Some(event)))
 }
 
 /// Applies an event of the right mode.
-fn place(
+fn apply(
     tx: &Tx,
     event: &ProjectedEvent,
     context: &ProjectionContext,
@@ -184,10 +206,10 @@ fn place(
     let Some(key) = guard::key(event, snapshot) else {
         return Ok(EventCompletion::Ignored("its object has no id".to_owned()));
     };
-    let step = ProjectionStep { tx, event, snapshot, shown: None, context, basis, now_ms };
+    let step = ProjectionStep { tx, event, snapshot, reading: None, context, basis, now_ms };
     let winner = guard::choose(&step, key)?;
     thin::fetch_whole(&step, key, winner.as_ref())?;
-    // Objects of connected accounts are other people's: whoever owns such an account could name any user in them.
+    // Whoever owns a connected account could name any user in its objects, so they are mirrored and no more.
     if event.account.is_some() {
         return Ok(EventCompletion::Mirrored);
     }
@@ -199,11 +221,20 @@ pub(crate) struct ProjectionStep<'a> {
     tx: &'a Tx<'a>,
     event: &'a ProjectedEvent,
     snapshot: &'a Snapshot,
-    /// What was read, where it is no event.
-    shown: Option<&'a read::ApiObject>,
+    /// What was read from the API; `None` where the step is about an event.
+    reading: Option<ReadObject<'a>>,
     context: &'a ProjectionContext,
     basis: DerivationBasis<'a>,
     now_ms: i64,
+}
+
+/// What was read from the API.
+#[derive(Clone, Copy)]
+struct ReadObject<'a> {
+    /// The object as the API answered with it.
+    snapshot: &'a Snapshot,
+    /// Its lists were completed, as far as the key permits.
+    completed: bool,
 }
 
 /// What a row rests on: the event that won, and the object as that event shows it.
@@ -216,17 +247,16 @@ struct WinningState<'a> {
 }
 
 impl<'a> ProjectionStep<'a> {
-    /// Whether this is no event, but a reading from the API.
+    /// Whether this is about a reading from the API and not about an event.
     fn is_reading(&self) -> bool {
         matches!(self.event.origin, StateOrigin::Api(_))
     }
 
-    /// Notes something that happened.
     fn note(&self, fact: ObjectFact) {
         self.basis.facts.note(fact);
     }
 
-    /// The object, as the event shows it.
+    /// The object as the event shows it.
     fn seen(&self, id: &str) -> SeenObject {
         SeenObject { id: id.to_owned(), object: self.snapshot.object.clone(), at_s: self.event.created }
     }
@@ -236,23 +266,27 @@ impl<'a> ProjectionStep<'a> {
     }
 }
 
-/// Writes a typed row again from the mirror, now that a link of it is known.
+/// An object of our own account.
+fn own_key<'a>(kind: &ObjectKind, id: &'a str, livemode: bool) -> ObjectKey<'a> {
+    ObjectKey { object: kind.object, id, livemode, account: "" }
+}
+
+/// Writes a typed row again from the mirror, because something that it refers to has become known.
 fn rewrite(
     tx: &Tx,
-    (kind, id, livemode): (&str, &str, bool),
-    basis: derived::DerivationBasis,
-    write: impl FnOnce(&Tx, &WinningState, derived::DerivationBasis) -> Result<(), ProjectionError>,
+    key: ObjectKey,
+    basis: DerivationBasis,
+    write: impl FnOnce(&Tx, &WinningState, DerivationBasis) -> Result<(), ProjectionError>,
 ) -> Result<(), ProjectionError> {
-    let Some(mirrored) = mirror::find(tx, ObjectKey { object: kind, id, livemode, account: "" })? else {
-        return Ok(());
+    let Some(mirrored) = mirror::find(tx, key)? else { return Ok(()) };
+    let winner = WinningState {
+        object: Cow::Owned(serde_json::from_str(&mirrored.data).map_err(StoreError::from)?),
+        created: mirrored.event_created,
+        event_id: Cow::Owned(mirrored.event_id),
+        livemode: key.livemode,
+        deleted: mirrored.deleted,
     };
-    let object = serde_json::from_str(&mirrored.data).map_err(StoreError::from)?;
-    let (created, event_id, deleted) = (mirrored.event_created, mirrored.event_id, mirrored.deleted);
-    write(
-        tx,
-        &WinningState { object: Cow::Owned(object), created, event_id: Cow::Owned(event_id), livemode, deleted },
-        basis,
-    )
+    write(tx, &winner, basis)
 }
 
 /// Makes the typed rows of an object.

@@ -61,7 +61,7 @@ fn uneven(mut stream: &[u8], seed: usize) -> Vec<&[u8]> {
     pieces
 }
 
-/// Reads requests as `guard/connection.rs` does: whenever bytes have come, as far as they reach.
+/// Reads requests as `http/door/connection.rs` does: whenever bytes have come, as far as they reach.
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, rules: HeadRules) -> Verdict {
     let mut verdict = Verdict { through: Vec::new(), refused: None, left: 0 };
     let mut input = Input { early: Vec::new(), seen: 0, current: None };

@@ -8,14 +8,12 @@ mod document;
 mod example;
 mod fault;
 mod keys;
-mod kinds;
 mod reader;
 mod sections;
 mod surroundings;
 #[cfg(test)]
 mod tests;
 mod urls;
-mod words;
 
 use crate::base::address::Address;
 use crate::base::entitlement::EntitlementPolicy;
@@ -89,6 +87,11 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// As the configuration writes them.
+    const WORDS: [(&str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+}
+
 /// Where requests come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
@@ -148,7 +151,7 @@ pub enum Purpose {
 /// reported.
 pub fn load(flags: &Flags, around: &ConfigSources, purpose: Purpose) -> Result<Config, Faults> {
     let source = surroundings::find(flags, around)?;
-    let mut reader = ConfigReader::new(flags, around, source.as_ref())?;
+    let mut reader = ConfigReader::new(flags, around, source.as_ref(), sections::CATALOG)?;
     let mut config = sections::read(&mut reader);
     if purpose == Purpose::Serve {
         if config.stripe.is_pulled() {
@@ -161,7 +164,7 @@ pub fn load(flags: &Flags, around: &ConfigSources, purpose: Purpose) -> Result<C
     refuse_other_mode(&config, &mut reader);
     reader.refuse_leftovers();
     config.warnings.extend(around.env.keys().filter_map(|name| {
-        let nearest = keys::nearest_variable(name)?;
+        let nearest = sections::CATALOG.nearest_variable(name)?;
         Some(format!("the environment variable {name} is none of tilld's and changes nothing; did you mean {nearest}?"))
     }));
     config.source = source.map(|source| source.path);

@@ -24,11 +24,11 @@ use crate::http::api::ApiHandler;
 use crate::http::listen::BindError;
 use crate::http::public::Hooks;
 use crate::http::server::HttpServer;
-use crate::jobs::mode_at_start::ModeError;
+use crate::jobs::at_start::mode::ModeError;
+use crate::jobs::fetch_and_recover;
 use crate::jobs::retrier::{self, Retrier};
 use crate::jobs::schedule::Tasks;
 use crate::jobs::tick::Tick;
-use crate::jobs::waiting;
 use crate::jobs::worker::Worker;
 use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
@@ -174,7 +174,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
     if let Some(client) = client.clone() {
         let (fetch, rung) = bounded(1);
         let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
-        flows.spawn_waiting("fetch", move |around| waiting::fetch(fetcher, &rung, around))?;
+        flows.spawn_waiting("fetch", move |around| fetch_and_recover::fetch(fetcher, &rung, around))?;
         worker = worker.with_fetches(fetch);
         let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
         let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
@@ -192,7 +192,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         .clone()
         .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
     if let Some(calls) = calls.clone() {
-        flows.spawn_waiting("recovery", move |around| waiting::recover(calls, around))?;
+        flows.spawn_waiting("recovery", move |around| fetch_and_recover::recover(calls, around))?;
     }
     let api = ApiHandler {
         store: store.clone(),

@@ -50,6 +50,11 @@ pub enum WhenStale {
     Deny,
 }
 
+impl WhenStale {
+    /// As the configuration writes them.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("keep", Self::Keep), ("deny", Self::Deny)];
+}
+
 /// What `pause_collection` means for access. Stripe keeps such a subscription `active`, and voids or keeps its invoices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PausedCollection {
@@ -57,6 +62,11 @@ pub enum PausedCollection {
     Keep,
     /// It ends with the period in which the pause began: none after it is paid.
     UntilPaid,
+}
+
+impl PausedCollection {
+    /// As the configuration writes them.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("keep", Self::Keep), ("until_paid", Self::UntilPaid)];
 }
 
 /// What is known of one subscription: Stripe's own words, and where our grace period starts.

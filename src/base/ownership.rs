@@ -17,6 +17,11 @@ pub enum Reference {
     Trust,
 }
 
+impl Reference {
+    /// As the configuration writes them.
+    pub(crate) const WORDS: [(&str, Self); 3] = [("off", Self::Off), ("grant", Self::Grant), ("trust", Self::Trust)];
+}
+
 /// The configured rules (`[link]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkRules {

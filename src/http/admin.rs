@@ -1,4 +1,5 @@
-//! For operators: the log, the retry queue and the dead letters.
+//! The handlers for operators: the event log, the retry queue and the dead letters. It must never change a row itself: what an
+//! operator can do is in `jobs::operator`. Called through the table in `private`; its views by the command line, too.
 
 mod views;
 
@@ -25,20 +26,21 @@ fn unknown_event(event_id: &str) -> ErrorResponse {
 }
 
 fn unknown_letter(event_id: &str) -> ErrorResponse {
-    ErrorResponse::new(404, "dead_letter_not_found", format!("event {event_id:?} is no dead letter")).at("event_id")
+    ErrorResponse::new(404, "dead_letter_not_found", format!("there is no dead letter of event {event_id:?}"))
+        .at("event_id")
 }
 
 fn operator(api: &ApiHandler) -> Operator {
     Operator { actor: "api", now_ms: api.clock.now_ms() }
 }
 
-/// A write that puts events back to pending; the worker is rung after it.
+/// Makes a write after which events are pending again, and wakes the worker.
 fn requeue<T: Send + 'static>(
     api: &ApiHandler,
     work: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ErrorResponse> {
     let done = api.store.write(work)?;
-    // A full bell is a bell that rings.
+    // If the channel is full, the worker is being woken already.
     let _ = api.bell.try_send(());
     Ok(done)
 }
@@ -59,20 +61,20 @@ pub(super) fn get_event(api: &ApiHandler, _: &Request, segments: &PathSegments) 
     let id = event_id(segments);
     let found = api.store.read(|reader| Ok((inbox::find(reader, id)?, inbox::find_payload(reader, id)?)))?;
     let (Some(entry), Some(payload)) = found else { return Err(unknown_event(id)) };
-    let mut shown = event(&entry);
-    shown["payload"] = views::payload(&payload);
-    Ok(Response::json(200, &shown))
+    let mut view = event(&entry);
+    view["payload"] = views::payload(&payload);
+    Ok(Response::json(200, &view))
 }
 
 pub(super) fn replay_event(api: &ApiHandler, _: &Request, segments: &PathSegments) -> AdminResult {
     let (id, operator) = (event_id(segments).to_owned(), operator(api));
     match requeue(api, move |tx| operator::replay(tx, &id, operator))? {
-        true => shown_event(api, event_id(segments)),
+        true => respond_event(api, event_id(segments)),
         false => Err(unknown_event(event_id(segments))),
     }
 }
 
-fn shown_event(api: &ApiHandler, id: &str) -> AdminResult {
+fn respond_event(api: &ApiHandler, id: &str) -> AdminResult {
     let entry = api.store.read(|reader| inbox::find(reader, id))?.ok_or_else(|| unknown_event(id))?;
     Ok(Response::json(200, &event(&entry)))
 }
@@ -98,10 +100,10 @@ pub(super) fn get_dead_letter(api: &ApiHandler, _: &Request, segments: &PathSegm
         Ok((dead_letters::find(reader, id)?, inbox::list_attempts(reader, id)?, inbox::find_payload(reader, id)?))
     })?;
     let (Some(letter), attempts, payload) = found else { return Err(unknown_letter(id)) };
-    let mut shown = dead_letter(&letter);
-    shown["attempts"] = attempts.iter().map(views::attempt).collect();
-    shown["payload"] = payload.as_deref().map_or(serde_json::Value::Null, views::payload);
-    Ok(Response::json(200, &shown))
+    let mut view = dead_letter(&letter);
+    view["attempts"] = attempts.iter().map(views::attempt).collect();
+    view["payload"] = payload.as_deref().map_or(serde_json::Value::Null, views::payload);
+    Ok(Response::json(200, &view))
 }
 
 pub(super) fn replay_dead_letter(api: &ApiHandler, _: &Request, segments: &PathSegments) -> AdminResult {
@@ -110,7 +112,7 @@ pub(super) fn replay_dead_letter(api: &ApiHandler, _: &Request, segments: &PathS
         Some(_) => operator::replay(tx, &id, operator),
         None => Ok(false),
     })?;
-    if replayed { shown_event(api, event_id(segments)) } else { Err(unknown_letter(event_id(segments))) }
+    if replayed { respond_event(api, event_id(segments)) } else { Err(unknown_letter(event_id(segments))) }
 }
 
 pub(super) fn replay_dead_letters(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
@@ -118,7 +120,7 @@ pub(super) fn replay_dead_letters(api: &ApiHandler, request: &Request, _: &PathS
     let event_type = match body.get("type") {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text.clone()),
-        Some(_) => return Err(ErrorResponse::parameter("type", "type takes an event type, like invoice.paid")),
+        Some(_) => return Err(ErrorResponse::parameter("type", "type must be an event type, such as invoice.paid")),
     };
     let limit = match body.get("limit") {
         None | Some(serde_json::Value::Null) => DEFAULT_LIMIT,
@@ -127,7 +129,7 @@ pub(super) fn replay_dead_letters(api: &ApiHandler, request: &Request, _: &PathS
             _ => {
                 return Err(ErrorResponse::parameter(
                     "limit",
-                    format!("limit takes a whole number from 1 to {MAX_LIMIT}"),
+                    format!("limit must be a whole number from 1 to {MAX_LIMIT}"),
                 ));
             }
         },
@@ -141,7 +143,7 @@ pub(super) fn discard_dead_letter(api: &ApiHandler, request: &Request, segments:
     let reason = match body_object(request)?.remove("reason") {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text),
-        Some(_) => return Err(ErrorResponse::parameter("reason", "reason takes a text")),
+        Some(_) => return Err(ErrorResponse::parameter("reason", "reason must be a string")),
     };
     let (id, operator) = (event_id(segments).to_owned(), operator(api));
     let discarded = api.store.write(move |tx| operator::discard(tx, &id, reason.as_deref(), operator))?;

@@ -1,4 +1,5 @@
-//! What the handlers of the private listener need, and those for the application. Called by way of the table in `private`.
+//! What every handler of the private listener needs; ground for every call. Its children are the handlers for the application. It
+//! must never know an operator's handlers: `admin` has those. Called through the table in `private`.
 
 pub mod calls;
 pub mod offers;
@@ -19,29 +20,29 @@ use crate::outward::calls::Calls;
 use crate::store::Store;
 use offers::Offers;
 
-/// What the private listener needs.
+/// What the handlers of the private listener need.
 pub struct ApiHandler {
     /// The database.
     pub store: Store,
-    /// For entitlement.
+    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Plans and periods.
+    /// The settings of projecting and notifying.
     pub context: Arc<NotifyContext>,
     /// Who may call.
     pub tokens: Tokens,
-    /// Rings the worker.
+    /// Wakes the worker.
     pub bell: Sender<()>,
-    /// The way to Stripe; `None` without an API key.
+    /// Asks Stripe; `None` without an API key.
     pub calls: Option<Arc<Calls>>,
-    /// Of the configuration.
+    /// What the configuration says of checkout, portal and keys.
     pub offers: Offers,
-    /// Webhooks that were refused, by reason.
+    /// Counts refused webhooks by code.
     pub refused: Arc<Throttle>,
-    /// When this process began, unix milliseconds.
+    /// When this process started, unix milliseconds.
     pub started_ms: i64,
 }
 
-/// A JSON object of the body; an empty body counts as an empty object.
+/// The body as a JSON object; an empty body counts as an empty object.
 pub(super) fn body_object(request: &Request) -> Result<serde_json::Map<String, serde_json::Value>, ErrorResponse> {
     let invalid = |message: String| ErrorResponse::new(400, "body_invalid", message);
     if request.body.is_empty() {

@@ -1,12 +1,13 @@
-//! The front door: accepts every connection itself, and lets only complete, well-formed requests within limits through
-//! to tiny_http, over a Unix socket of ours. tiny_http 0.12 aborts the process on one absurd Content-Length, has no
-//! timeout and no limit, and goes deaf at the first failing accept; behind this door it never meets any of that.
+//! The front door; ground for every request. It accepts every connection itself, and passes only complete, well-formed requests
+//! within limits on to tiny_http, over a Unix socket of ours. tiny_http 0.12 aborts the process at an absurd Content-Length, has
+//! no timeout and no limit, and stops accepting after the first accept that fails; behind this door none of that can happen. It
+//! must never know what a request means. Called by `server`.
 //!
-//! One thread accepts and cannot die of an error. Each connection has a thread, a deadline for every request, and one of
-//! `limits.connections` slots; at the cap the oldest idle connection gives way, then the one that has been sending its
-//! request longest, once that has taken more than a second; if there is none, the new one is refused with 503. A
-//! connection borrows one of a fixed number of upstream connections per request. The memory of bodies that are coming is
-//! limited for all of them together.
+//! One thread accepts, and no error ends it. Each connection has a thread, a deadline for every request, and one of
+//! `limits.connections` slots. When all are taken, the connection that has been idle longest is closed, else the one that has
+//! been sending its request longest, once that has taken more than a second; if there is none, the new one is refused with 503.
+//! For each request a connection borrows one of a fixed number of connections to tiny_http. The memory of all bodies that are
+//! arriving is limited together.
 
 mod bodies;
 mod chunks;
@@ -37,34 +38,34 @@ use connection::Connection;
 use refusal::TurnedAway;
 use registry::{Registry, Slot};
 
-/// How often the accepting thread looks whether it is to stop.
+/// How often the accepting thread looks for the order to stop.
 const STOP_POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// Pause after a failed accept: descriptors used up, memory short. Connections wait in the system's queue.
+/// Pause after an accept that failed for lack of descriptors or memory. Connections wait in the system's queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A fault of accepting that goes on is logged so often and no more.
-const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
-/// How long a stop waits for requests that are still coming, and for the first one of a connection that has just come.
+/// How often accepts that keep failing are logged.
+const LOG_FAILURE_EVERY: Duration = Duration::from_secs(10);
+/// How long a stop waits for requests that are still arriving, and for the first one of a new connection.
 const DRAIN_ARRIVING: Duration = Duration::from_secs(2);
 /// How long a stop waits for answers. Two doors are stopped within the daemon's 30 s.
 const DRAIN: Duration = Duration::from_secs(12);
-/// How often a stop looks whether they are done.
+/// How often a stop checks whether all connections are closed.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
-/// How long a connection may wait between two requests, where nobody says otherwise.
+/// How long a connection may wait between two requests, by default.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// What a client may ask.
+/// What a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoorLimits {
-    /// Lengths of a request.
+    /// The limits of a head and a body.
     pub rules: HeadRules,
-    /// Connections at once.
+    /// The most connections at once.
     pub connections: usize,
-    /// Time within which a request must have come completely, and its answer must have been taken.
+    /// How long a request may take to arrive completely, and its answer to be read by the client.
     pub request_timeout: Duration,
     /// How long a connection may wait between two requests.
     pub idle_timeout: Duration,
-    /// Bytes of all large bodies that are coming at once. One body of the longest length always has room.
+    /// The most bytes of all large bodies that are arriving at once. One body of the maximum length always has room.
     pub buffered_bytes: usize,
 }
 
@@ -79,17 +80,14 @@ struct DoorParts {
     refused: Throttle,
 }
 
-/// A door that is open.
+/// An open door.
 pub struct DoorHandle {
     door: Arc<DoorParts>,
     stopper: Stopper,
     accepting: Handle,
 }
 
-/// Opens the door `name`: what comes in at `listener` goes to `pool`.
-///
-/// # Errors
-/// When the system has no thread to give.
+/// Opens the door `name` from `listener` to `pool`.
 pub fn open(
     name: &'static str,
     listener: Listener,
@@ -108,9 +106,8 @@ pub fn open(
 }
 
 impl DoorHandle {
-    /// Accepts nothing more, lets requests in hand be answered, and closes every connection. What was accepted is never
-    /// dropped unasked: a request that has begun to arrive is answered, the last one of a connection with
-    /// `Connection: close`.
+    /// Accepts nothing more, waits until requests are answered, and closes every connection. A request that has begun to arrive
+    /// is still answered, the last one of a connection with `Connection: close`.
     pub fn stop(self) {
         drop(self.stopper);
         self.accepting.join();
@@ -118,7 +115,7 @@ impl DoorHandle {
         let began = Instant::now();
         while !registry.is_empty() && began.elapsed() < DRAIN {
             if began.elapsed() < DRAIN_ARRIVING {
-                registry.close_idle_but_fresh();
+                registry.close_idle();
             } else {
                 registry.close_unanswered();
                 self.door.budget.close();
@@ -131,9 +128,9 @@ impl DoorHandle {
 
 fn accept_all(listener: &Listener, door: &Arc<DoorParts>, threads: &Threads) {
     let mut turned_away = TurnedAway::default();
-    let mut complained: Option<Instant> = None;
-    // What is not accepted any more waits in the system's queue: for the next process, where the socket is passed on.
-    while is_somebody_there(listener, door, &mut turned_away) {
+    let mut logged: Option<Instant> = None;
+    // Connections that are not accepted any more wait in the system's queue, for the next process if the socket is passed on.
+    while wait_for_connection(listener, door, &mut turned_away) {
         let accepted = match listener.accept() {
             Ok((socket, peer)) => {
                 let slot = Arc::new(Slot::new(socket));
@@ -148,11 +145,11 @@ fn accept_all(listener: &Listener, door: &Arc<DoorParts>, threads: &Threads) {
             // That client has gone.
             io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
             _ => {
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
+                if logged.is_none_or(|at| at.elapsed() >= LOG_FAILURE_EVERY) {
                     log::warn!("{}: connections cannot be accepted now: {accepted}", door.name);
-                    complained = Some(Instant::now());
+                    logged = Some(Instant::now());
                 }
-                // Whoever is idle gives back what is missing, most likely a descriptor.
+                // Closing an idle connection frees what is missing, most likely a descriptor.
                 door.registry.dismiss_oldest_idle();
                 std::thread::sleep(ACCEPT_PAUSE);
             }
@@ -160,15 +157,15 @@ fn accept_all(listener: &Listener, door: &Arc<DoorParts>, threads: &Threads) {
     }
 }
 
-/// Waits until there is somebody to accept; `false` when it is time to stop. Accepting just to see would look like a lack of
-/// descriptors where none is left: the system takes one before it looks whether anybody is there.
-fn is_somebody_there(listener: &Listener, door: &DoorParts, turned_away: &mut TurnedAway) -> bool {
+/// Waits for a connection; `false` when it is time to stop. Accepting without waiting would fail when no descriptor is left,
+/// even if nobody connects: the system takes a descriptor before it looks for a connection.
+fn wait_for_connection(listener: &Listener, door: &DoorParts, turned_away: &mut TurnedAway) -> bool {
     while !door.stop.is_given() {
         turned_away.close_old();
         for (code, count) in door.refused.more(Instant::now()) {
             log::info!("{}: refused code={code}: and {count} more", door.name);
         }
-        // An interrupted wait is as good as one that ended.
+        // An interrupted wait counts as one that has ended.
         if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL)).is_ok_and(|ready| ready > 0) {
             return true;
         }
@@ -176,7 +173,7 @@ fn is_somebody_there(listener: &Listener, door: &DoorParts, turned_away: &mut Tu
     false
 }
 
-/// Gives a connection a slot and a thread, or gives it back.
+/// Gives a connection a slot and a thread, or returns it.
 fn admit(
     slot: Arc<Slot>,
     peer: Option<std::net::IpAddr>,
@@ -189,7 +186,7 @@ fn admit(
         Connection::new(&inside, &at, &seat, peer).serve();
     });
     started.map_err(|error| {
-        log::warn!("{}: no thread for a connection: {error}", door.name);
+        log::warn!("{}: no thread can be started for a connection: {error}", door.name);
         slot
     })
 }

@@ -1,4 +1,5 @@
-//! Health: is it up, can it work, how stands the inbox. Open to everyone who reaches the private listener.
+//! Health checks: does the process answer, can it work, what state is the inbox in. Open to everyone who reaches the private
+//! listener, so they must never show data of a user. Called by `private`.
 
 use serde_json::json;
 
@@ -9,16 +10,16 @@ use super::route::PathSegments;
 use crate::store::inbox::{self, Health};
 use crate::store::settings;
 
-/// An event that waits longer than this, in seconds, says that the worker does not get on.
+/// If an event waits longer than this, in seconds, the worker is stuck.
 const STUCK_AFTER_S: i64 = 60;
-/// What `/readyz` writes, over and over, to prove that the database takes a write.
+/// The setting that `/readyz` writes each time to prove that the database accepts writes.
 const PROBE: &str = "readyz";
 
 pub(super) fn healthz(_: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     Ok(Response::text(200, "ok\n"))
 }
 
-/// 200 only if the database takes a write and the worker gets on.
+/// 200 only if the database accepts a write and the worker makes progress.
 pub(super) fn readyz(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let now_ms = api.clock.now_ms();
     let database = api.store.write(move |tx| settings::put(tx, PROBE, &now_ms.to_string()));
@@ -42,7 +43,7 @@ pub(super) fn webhooks(api: &ApiHandler, _: &Request, _: &PathSegments) -> Resul
     let now_ms = api.clock.now_ms();
     let health = api.store.read(inbox::health)?;
     let age_s = oldest_age_s(&health, now_ms);
-    // Reading goes on while another program holds the file; webhooks do not.
+    // Reads still work while another program holds the file; webhooks do not.
     let takes_writes = api.store.write(move |tx| settings::put(tx, PROBE, &now_ms.to_string())).is_ok();
     let status = match age_s {
         _ if !takes_writes => "blocked",
@@ -64,7 +65,7 @@ pub(super) fn webhooks(api: &ApiHandler, _: &Request, _: &PathSegments) -> Resul
     ))
 }
 
-/// Which daemon this is, and on which database, for those who may ask.
+/// Which daemon this is and which database it uses; for callers with a token.
 pub(super) fn status(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let database_id = api.store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
     Ok(Response::json(

@@ -1,4 +1,5 @@
-//! Addresses: TCP or a Unix socket, bound before anything else starts. Called by `daemon`.
+//! Binds the addresses of the listeners, TCP or Unix socket, before anything else starts. It must never replace a socket that
+//! somebody still listens on. Called by `app::daemon`.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -10,10 +11,10 @@ use crate::base::address::Address;
 use crate::base::host::is_loopback;
 use crate::http::door::Listener;
 
-/// Why an address could not be listened on.
+/// Why an address could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// Another process listens there.
     #[error("{key}: {address} is in use; is another tilld running? Stop it, or choose another address")]
     InUse {
         /// Configuration key.
@@ -28,14 +29,16 @@ pub enum BindError {
         key: &'static str,
         /// The address.
         address: String,
-        /// What the system said.
+        /// The error of the system.
         reason: io::Error,
     },
 }
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::PermissionDenied => "; a port below 1024 takes privileges, a socket a folder that can be written",
+        ErrorKind::PermissionDenied => {
+            "; a port below 1024 needs privileges, a socket needs a folder that tilld may write to"
+        }
         ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         ErrorKind::NotFound => "; create the folder of the socket first",
         _ => "",
@@ -51,10 +54,10 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// A socket that somebody else has bound, such as systemd, and to whom its file belongs: it is not removed at stop.
+    /// A socket that another process has bound, such as systemd. Its file belongs to that process and is not removed at stop.
     ///
     /// # Errors
-    /// When the system does not tell its address.
+    /// When the system does not report its address.
     pub fn passed(listener: Listener) -> io::Result<Self> {
         let (address, is_local) = match &listener {
             Listener::Tcp(socket) => {
@@ -70,23 +73,23 @@ impl Bound {
         Ok(Self { listener, socket: None, address, is_local })
     }
 
-    /// Can it be reached from this machine only?
+    /// Whether only this machine can reach it.
     #[must_use]
     pub(crate) fn is_local(&self) -> bool {
         self.is_local
     }
 
-    /// The address really used, as it can be called; port 0 has become a port.
+    /// The address that is really used; port 0 has become a port.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 }
 
-/// Binds `address`. A Unix socket gets the permissions `mode`; a stale one that nobody answers on is replaced.
+/// Binds `address`. A Unix socket gets the permissions `mode`; a stale one, on which nobody listens, is replaced.
 ///
 /// # Errors
-/// With the configuration key and what to do.
+/// Names the configuration key and what to do.
 pub fn bind(key: &'static str, address: &Address, mode: u32) -> Result<Bound, BindError> {
     let failed = |reason: io::Error| match reason.kind() {
         ErrorKind::AddrInUse => BindError::InUse { key, address: address.to_string() },
@@ -117,8 +120,8 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Removes what a process that died left. Only a refused connection says that nobody listens: one that is not
-/// permitted may lead to a living process of another user.
+/// Removes the socket of a process that died. Only a refused connection shows that nobody listens: one that is not permitted
+/// may lead to a living process of another user.
 fn remove_stale(path: &Path) -> io::Result<()> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("the file there is not a socket; remove it or choose another path"));

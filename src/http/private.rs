@@ -1,11 +1,12 @@
-//! The private listener's table of routes: `/api/v1/…` for the application, `/api/v1/admin/…` for operators, health for
-//! everyone who reaches it. It must never hold more than the table. Called by `daemon`.
+//! The private listener's table of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…` for
+//! operators, health checks for everyone who reaches the listener. It must never hold more than the table. Called by
+//! `app::daemon`.
 
 use super::api::{ApiHandler, calls, offers, users};
 use super::request::Method::{Delete, Get, Post, Put};
 use super::request::Request;
 use super::response::Response;
-use super::route::RouteAccess::{Admin, Api as Token, Open};
+use super::route::RouteAccess::{Admin, Api, Open};
 use super::route::{self, Route, route};
 use super::{admin, health};
 
@@ -13,18 +14,18 @@ const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/healthz", Open, health::healthz),
     route(Get, "/readyz", Open, health::readyz),
     route(Get, "/health/webhooks", Open, health::webhooks),
-    route(Get, "/api/v1/status", Token, health::status),
-    route(Get, "/api/v1/config", Token, offers::config),
-    route(Get, "/api/v1/users", Token, users::list),
-    route(Get, "/api/v1/users/{user_id}", Token, users::get),
-    route(Put, "/api/v1/users/{user_id}", Token, users::put),
-    route(Get, "/api/v1/users/{user_id}/entitlement", Token, users::entitlement),
-    route(Delete, "/api/v1/users/{user_id}/customer", Token, calls::link::delete),
-    route(Get, "/api/v1/users/{user_id}/subscription", Token, users::subscription),
-    route(Get, "/api/v1/users/{user_id}/subscriptions", Token, users::subscriptions),
-    route(Get, "/api/v1/users/{user_id}/payment-failures", Token, users::payment_failures),
-    route(Get, "/api/v1/users/{user_id}/payment-intents", Token, users::payment_intents),
-    route(Get, "/api/v1/users/{user_id}/audit", Token, users::audit),
+    route(Get, "/api/v1/status", Api, health::status),
+    route(Get, "/api/v1/config", Api, offers::config),
+    route(Get, "/api/v1/users", Api, users::list),
+    route(Get, "/api/v1/users/{user_id}", Api, users::get),
+    route(Put, "/api/v1/users/{user_id}", Api, users::put),
+    route(Get, "/api/v1/users/{user_id}/entitlement", Api, users::entitlement),
+    route(Delete, "/api/v1/users/{user_id}/customer", Api, calls::link::delete),
+    route(Get, "/api/v1/users/{user_id}/subscription", Api, users::subscription),
+    route(Get, "/api/v1/users/{user_id}/subscriptions", Api, users::subscriptions),
+    route(Get, "/api/v1/users/{user_id}/payment-failures", Api, users::payment_failures),
+    route(Get, "/api/v1/users/{user_id}/payment-intents", Api, users::payment_intents),
+    route(Get, "/api/v1/users/{user_id}/audit", Api, users::audit),
     route(Get, "/api/v1/admin/events", Admin, admin::list_events),
     route(Get, "/api/v1/admin/events/{event_id}", Admin, admin::get_event),
     route(Post, "/api/v1/admin/events/{event_id}/replay", Admin, admin::replay_event),

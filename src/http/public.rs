@@ -1,5 +1,6 @@
-//! The public listener: `POST <webhook path>`. Raw bytes, signature, envelope, row, 200 — in that order, and the 200
-//! only after the row is on disk. It must never project, and never refuse an authentic event for its type.
+//! The public listener: `POST <webhook path>`. Raw bytes, signature, envelope, row, 200, in that order, and the 200 only after
+//! the row is on disk. It must never project, and never refuse an authentic event for its type. Called by `app::daemon`, on the
+//! hook threads.
 
 use crossbeam_channel::Sender;
 use serde_json::json;
@@ -16,7 +17,7 @@ use crate::store::{Store, Tx};
 use crate::stripe::event::{self, EventEnvelope};
 use crate::stripe::signature;
 
-/// Where Stripe signs.
+/// The header with Stripe's signature.
 const SIGNATURE: &str = "Stripe-Signature";
 
 /// An endpoint that Stripe sends events to.
@@ -24,9 +25,9 @@ const SIGNATURE: &str = "Stripe-Signature";
 pub struct WebhookEndpoint {
     /// Starts with a slash.
     pub path: String,
-    /// Any of them may have signed.
+    /// Any of them may have been used to sign.
     pub secrets: Vec<Secret>,
-    /// How far a signature's time may be from ours, in seconds.
+    /// How much the time of a signature may differ from ours, in seconds.
     pub tolerance_s: i64,
 }
 
@@ -34,24 +35,24 @@ pub struct WebhookEndpoint {
 pub struct Hooks {
     /// Where events are kept.
     pub store: Store,
-    /// Judges the age of signatures.
+    /// For the age of signatures.
     pub clock: Arc<dyn Clock>,
-    /// Paths and their secrets.
+    /// Their paths and secrets.
     pub endpoints: Vec<WebhookEndpoint>,
-    /// Rings the worker.
+    /// Wakes the worker.
     pub bell: Sender<()>,
-    /// What was refused, by reason.
+    /// Counts refused webhooks by code.
     pub refused: Arc<Throttle>,
 }
 
-/// Tells how many more were refused than had a line of their own. Called by `tick`, and beside every request.
+/// Logs how many more webhooks were refused than had a line of their own. Called beside `tick`, and at every request.
 pub(crate) fn tell_refused(refused: &Throttle) {
     for (code, count) in refused.more(Instant::now()) {
         log::warn!("webhooks refused code={code}: and {count} more");
     }
 }
 
-/// Answers a request of the public listener by `reply`: at once, or after the event's commit.
+/// Answers a request of the public listener through `reply`: at once, or after the commit of the event.
 pub fn answer(hooks: &Hooks, request: Request, reply: impl FnOnce(Response) + Send + 'static) {
     if request.path == "/healthz" {
         return reply(match request.method {
@@ -61,7 +62,7 @@ pub fn answer(hooks: &Hooks, request: Request, reply: impl FnOnce(Response) + Se
     }
     tell_refused(&hooks.refused);
     let Some(endpoint) = find(&hooks.endpoints, &request.path) else {
-        return reply(nowhere(hooks, &request).into());
+        return reply(unknown_path(hooks, &request).into());
     };
     if request.method != Method::Post {
         return reply(wrong_method("POST").into());
@@ -73,21 +74,21 @@ pub fn answer(hooks: &Hooks, request: Request, reply: impl FnOnce(Response) + Se
     }
 }
 
-/// The endpoint of a path; one slash more at its end is one that somebody has typed into Stripe's dashboard.
+/// The endpoint of a path. One trailing slash is ignored: people type it into Stripe's dashboard.
 fn find<'a>(endpoints: &'a [WebhookEndpoint], path: &str) -> Option<&'a WebhookEndpoint> {
     let at = |path: &str| endpoints.iter().find(|endpoint| endpoint.path == path);
     at(path).or_else(|| at(path.strip_suffix('/')?))
 }
 
-/// 404. What Stripe has signed went to a path that nobody listens at: the address at Stripe, or ours, is wrong.
-fn nowhere(hooks: &Hooks, request: &Request) -> ErrorResponse {
+/// 404. If the request is signed, the URL at Stripe or the configured path is wrong, and the log says so.
+fn unknown_path(hooks: &Hooks, request: &Request) -> ErrorResponse {
     let is_webhook = request.method == Method::Post && request.header(SIGNATURE).is_some();
     if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
         let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
         let (client, path) = (request.client(), request.path.escape_debug());
         log::warn!(
-            "a webhook came to a path without endpoint client={client} path={path}: configured are {}; correct the URL of \
-             the endpoint at Stripe, or [[stripe.webhook]] path",
+            "a webhook arrived at a path without an endpoint client={client} path={path}: configured are {}; correct the URL \
+             of the endpoint at Stripe, or [[stripe.webhook]] path",
             paths.join(", ")
         );
     }
@@ -95,12 +96,12 @@ fn nowhere(hooks: &Hooks, request: &Request) -> ErrorResponse {
 }
 
 fn wrong_method(allowed: &str) -> ErrorResponse {
-    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("this path takes {allowed}"));
+    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("this path accepts only {allowed}"));
     error.headers.push(("Allow", allowed.to_owned()));
     error
 }
 
-/// An event that is to be stored.
+/// An authentic event that is to be stored.
 struct Received {
     envelope: EventEnvelope,
     now_ms: i64,
@@ -130,7 +131,7 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
     let mut headers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(SIGNATURE));
     let header = headers.next().map(|(_, value)| value.as_str());
     if headers.next().is_some() {
-        let message = "there are two Stripe-Signature headers; something on the way adds one";
+        let message = "the request has more than one Stripe-Signature header; a proxy on the way adds one";
         return Err(ErrorResponse::new(400, "signature_malformed", message));
     }
     let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::expose).collect();
@@ -142,7 +143,7 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
 fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
     let client = request.client();
     let path = request.path;
-    // The envelope was read from it, so it is UTF-8; but nothing else than what came is ever stored.
+    // The envelope was read from it, so it is UTF-8; it is still checked, since a body is only stored as it was sent.
     let body = match String::from_utf8(request.body) {
         Ok(body) => body,
         Err(error) => return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into()),
@@ -152,9 +153,9 @@ fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce
     let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, EventSource::Webhook, received.now_ms);
     hooks.store.write_one_then(write, move |outcome| match outcome {
         Ok(accepted) => {
-            // A full bell is a bell that rings.
+            // If the channel is full, the worker is being woken already.
             let _ = bell.try_send(());
-            note(accepted, &id, &event_type);
+            log_accepted(accepted, &id, &event_type);
             reply(acknowledgement(accepted));
         }
         Err(error) => {
@@ -165,12 +166,12 @@ fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce
     });
 }
 
-fn note(accepted: AcceptOutcome, id: &str, event_type: &str) {
+fn log_accepted(accepted: AcceptOutcome, id: &str, event_type: &str) {
     match accepted {
         AcceptOutcome::New => log::debug!("event received event_id={id} type={event_type}"),
         AcceptOutcome::Duplicate => log::debug!("event received again event_id={id} type={event_type}"),
         AcceptOutcome::Conflicting => log::error!(
-            "another event came under a known id; the first one is kept, this one is not event_id={id} type={event_type}"
+            "another event arrived under a known id; only the first one is kept event_id={id} type={event_type}"
         ),
     }
 }

@@ -1,5 +1,5 @@
-//! A complete request, in our own types. It is read within limits before any handler sees it. It must never know
-//! tiny_http or touch a socket. Made by `server`, read by `route`, `auth` and every handler.
+//! A complete request in types of our own, read within limits before any handler sees it; ground for every request. It must never
+//! know tiny_http or touch a socket. Made by `server`, read by `route` and every handler.
 
 use percent_encoding::percent_decode_str;
 
@@ -29,7 +29,7 @@ impl Method {
         }
     }
 
-    /// Its name.
+    /// The name of the method.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,28 +46,28 @@ impl Method {
 /// A request with its whole body.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Its method.
+    /// The method.
     pub method: Method,
     /// Path as sent, still percent-encoded, without the query.
     pub path: String,
     /// What follows the question mark.
     pub query: String,
-    /// Headers in the order sent.
+    /// The headers in the order in which they were sent.
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,
-    /// Who sent it, for the log: the other end of the connection, or whom a proxy on this machine names. `None` on a
-    /// Unix socket where none does.
+    /// The address of the client, for the log: the other end of the connection, or the one that a proxy on this machine names.
+    /// `None` on a Unix socket if no proxy names one.
     pub peer: Option<std::net::IpAddr>,
 }
 
-/// A header came more than once, and which of them counts would be a guess.
+/// A header was sent more than once, and which one is meant would be a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header {0} came more than once; send it once, or look for a proxy that adds one")]
+#[error("the header {0} was sent more than once; send it once, or look for a proxy that adds one")]
 pub struct RepeatedHeader(pub &'static str);
 
 impl Request {
-    /// A request for `url` (path and query) without headers and body.
+    /// A request for `url` (path and query) without headers or body.
     #[must_use]
     pub fn new(method: Method, url: &str) -> Self {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
@@ -75,7 +75,7 @@ impl Request {
         Self { method, path, query, headers: Vec::new(), body: Vec::new(), peer: None }
     }
 
-    /// Who sent it, in the words of the log.
+    /// The client, as the log names it.
     #[must_use]
     pub fn client(&self) -> String {
         self.peer.map_or_else(|| "local".to_owned(), |peer| peer.to_string())
@@ -87,10 +87,10 @@ impl Request {
         self.headers_named(name).next()
     }
 
-    /// The header of that name, for values on which something depends.
+    /// The header of that name, where a second one must not be ignored.
     ///
     /// # Errors
-    /// When it came more than once.
+    /// When it was sent more than once.
     pub(crate) fn unique_header(&self, name: &'static str) -> Result<Option<&str>, RepeatedHeader> {
         let mut values = self.headers_named(name);
         let first = values.next();
@@ -101,8 +101,8 @@ impl Request {
         self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// A decoded parameter of the query. Of several with the same name the first counts. Bytes that are not UTF-8
-    /// become U+FFFD: such a filter must match nothing, not be taken for absent.
+    /// A decoded parameter of the query, the first of that name. Bytes that are not UTF-8 become U+FFFD: such a filter must
+    /// match nothing, and must not count as absent.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.query
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_not_utf_8_is_not_taken_for_absent() {
+    fn a_parameter_that_is_not_utf_8_does_not_count_as_absent() {
         assert_eq!(parameter("email=%FF", "email").as_deref(), Some("\u{FFFD}"));
     }
 
     #[test]
-    fn a_header_is_found_whatever_its_case_and_a_repeated_one_is_told() {
+    fn a_header_is_found_whatever_its_case_and_a_repeated_one_is_an_error() {
         let headers = [("X-Once", "1"), ("Stripe-Signature", "a"), ("stripe-signature", "b")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let request = Request { headers, ..Request::new(Method::Post, "/") };

@@ -1,5 +1,5 @@
-//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4). The cause of an error of our own must
-//! never be told to the caller. Used by every handler.
+//! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4); ground for every request. The cause of an error of
+//! our own must never reach the caller. Used by every handler.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 use super::request::{RepeatedHeader, Request};
 use crate::store::StoreError;
 
-/// Rows of a list page, unless asked otherwise.
+/// The rows of a page, unless the request says otherwise.
 pub(crate) const DEFAULT_LIMIT: u32 = 20;
-/// Rows of a list page at most.
+/// The most rows of a page.
 pub(crate) const MAX_LIMIT: u32 = 100;
 
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Its headers, `Content-Length` excepted.
+    /// The headers, except `Content-Length`.
     pub headers: Vec<(&'static str, String)>,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ impl Response {
         Self { status, headers, body: text.as_bytes().to_vec() }
     }
 
-    /// A page of a list: `rows` holds one more than `page.limit` where there are more.
+    /// A page of a list. `rows` has one row more than `page.limit` if there are more.
     #[must_use]
     pub fn list<T: Serialize>(mut rows: Vec<T>, page: &PageView) -> Self {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
@@ -65,7 +65,7 @@ pub struct ErrorResponse {
     pub param: Option<&'static str>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// Further fields, such as a way out, for programs.
+    /// Further fields for programs, such as a way out.
     pub fields: Box<[(&'static str, Value)]>,
 }
 
@@ -89,7 +89,7 @@ impl ErrorResponse {
         Self { param: Some(param), ..self }
     }
 
-    /// Adds a field, if there is something to say in it.
+    /// Adds a field, unless its value is null.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         let value = value.into();
@@ -103,7 +103,7 @@ impl ErrorResponse {
     #[must_use]
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         log::error!("a request failed: {cause}");
-        Self::new(500, "internal_error", "something is wrong in tilld; its log says what")
+        Self::new(500, "internal_error", "tilld failed to answer; its log has the cause")
     }
 }
 
@@ -117,8 +117,8 @@ impl From<StoreError> for ErrorResponse {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped => {
-                log::error!("the database cannot answer: {error}");
-                Self::new(503, "database_unavailable", "the database cannot answer now; try again")
+                log::error!("the database is not available: {error}");
+                Self::new(503, "database_unavailable", "the database is not available now; try again")
             }
             StoreError::Sql(_)
             | StoreError::Json(_)
@@ -144,12 +144,12 @@ impl From<ErrorResponse> for Response {
     }
 }
 
-/// Which part of a list is asked for.
+/// The part of a list that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageView {
-    /// Rows at most.
+    /// The most rows.
     pub limit: u32,
-    /// The last row of the page before.
+    /// The id of the last row of the previous page.
     pub starting_after: Option<String>,
 }
 
@@ -164,7 +164,7 @@ impl PageView {
             Some(text) => match text.parse() {
                 Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
                 _ => {
-                    let message = format!("limit is {text:?}; it takes a whole number from 1 to {MAX_LIMIT}");
+                    let message = format!("limit must be a whole number from 1 to {MAX_LIMIT}, not {text:?}");
                     return Err(ErrorResponse::parameter("limit", message));
                 }
             },
@@ -172,7 +172,7 @@ impl PageView {
         Ok(Self { limit, starting_after: request.parameter("starting_after").filter(|text| !text.is_empty()) })
     }
 
-    /// Rows to read: one more than asked for, which tells whether there are more.
+    /// How many rows to read: one more than asked for, which shows whether there are more.
     #[must_use]
     pub fn fetch(&self) -> u32 {
         self.limit.saturating_add(1)
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_of_an_internal_error_is_not_told() {
+    fn the_cause_of_an_internal_error_does_not_reach_the_caller() {
         let response = Response::from(ErrorResponse::internal(&"disk /secret/path"));
         assert_eq!(response.status, 500);
         assert!(!String::from_utf8(response.body).unwrap().contains("secret"));
     }
 
     #[test]
-    fn a_value_that_is_no_json_is_a_500_not_a_panic() {
+    fn a_value_that_cannot_be_json_is_a_500_and_not_a_panic() {
         let keys_must_be_text = std::collections::HashMap::from([((1, 2), 3)]);
         assert_eq!(Response::json(200, &keys_must_be_text).status, 500);
     }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_20_rows_unless_asked_otherwise() {
+    fn a_page_has_20_rows_unless_the_request_says_otherwise() {
         assert_eq!(page("").unwrap(), PageView { limit: 20, starting_after: None });
         let last = PageView { limit: 100, starting_after: Some("evt_1".to_owned()) };
         assert_eq!(page("limit=100&starting_after=evt_1").unwrap(), last);

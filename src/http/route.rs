@@ -1,7 +1,7 @@
-//! The table of routes of a listener, as data: method, path pattern, who may call, handler; and the tokens by which it is
-//! known who calls. Tokens are compared in constant time; no token configured opens nothing. A handler must never run
-//! before its route's token was checked, and no token or part of one may be logged. Called by the listeners' handlers; the
-//! table is in `private`.
+//! Routes as data (method, path pattern, who may call, handler), and the tokens that say who calls; ground for every call.
+//! Tokens are compared in constant time; without a configured token a route stays closed. A handler must never run before its
+//! route's token was checked, and no token or part of one may be logged. Called by `private`, which has the table, and by
+//! `api::calls`.
 
 use subtle::ConstantTimeEq;
 
@@ -12,9 +12,9 @@ use crate::base::secret::Secret;
 /// Values of the `{…}` segments of a path, in order.
 pub type PathSegments = Vec<String>;
 
-/// One line of the table.
+/// A route.
 pub struct Route<S> {
-    /// Its method; GET also answers HEAD.
+    /// The method; GET also answers HEAD.
     pub method: Method,
     /// For example `/api/v1/users/{user_id}`.
     pub pattern: &'static str,
@@ -24,7 +24,7 @@ pub struct Route<S> {
     pub handler: fn(&S, &Request, &PathSegments) -> Result<Response, ErrorResponse>,
 }
 
-/// A line of a table.
+/// A route, in one line.
 pub(crate) const fn route<S>(
     method: Method,
     pattern: &'static str,
@@ -34,13 +34,13 @@ pub(crate) const fn route<S>(
     Route { method, pattern, access, handler }
 }
 
-/// Finds the first route that fits a request, checks its token and lets its handler answer. HEAD is answered as GET;
+/// Answers a request by the handler of the first route that matches, after checking its token. HEAD is answered like GET;
 /// tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
 pub(crate) fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
     answer(tables, tokens, state, request).unwrap_or_else(Response::from)
 }
 
-/// Whether one of the routes is this request's, its method included.
+/// Whether one of the routes matches a request, method included.
 #[must_use]
 pub fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
     routes.iter().any(|route| serves(route.method, request.method) && matches(route.pattern, &request.path).is_some())
@@ -61,7 +61,7 @@ fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Reque
     Err(refuse(&request.path, &others))
 }
 
-/// 404, or 405 when the path has routes of other methods.
+/// 404, or 405 if the path has routes of other methods.
 fn refuse(path: &str, routes: &[Method]) -> ErrorResponse {
     let allowed: Vec<_> = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete]
         .into_iter()
@@ -69,10 +69,10 @@ fn refuse(path: &str, routes: &[Method]) -> ErrorResponse {
         .map(Method::as_str)
         .collect();
     if allowed.is_empty() {
-        return ErrorResponse::new(404, "not_found", format!("there is no {path}"));
+        return ErrorResponse::new(404, "not_found", format!("the path {path} does not exist"));
     }
     let allowed = allowed.join(", ");
-    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("{path} takes {allowed}"));
+    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("{path} accepts only {allowed}"));
     error.headers.push(("Allow", allowed));
     error
 }
@@ -81,7 +81,7 @@ fn serves(route: Method, request: Method) -> bool {
     route == request || (route == Method::Get && request == Method::Head)
 }
 
-/// The raw segments where the pattern has `{…}`; `None` when it does not fit.
+/// The raw segments where the pattern has `{…}`; `None` if the path does not match.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     let mut found = Vec::new();
@@ -105,9 +105,9 @@ fn segment(raw: &str) -> Result<String, ErrorResponse> {
 pub enum RouteAccess {
     /// Everyone who reaches the listener.
     Open,
-    /// Who has `api.token` or `api.admin_token`.
+    /// Callers with `api.token` or `api.admin_token`.
     Api,
-    /// Who has `api.admin_token`.
+    /// Callers with `api.admin_token`.
     Admin,
 }
 
@@ -121,12 +121,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Can both kinds of calls be made, and by nobody else?
+    /// Whether both tokens are configured.
     pub(crate) fn are_both_set(&self) -> bool {
         self.api.is_some() && self.admin.is_some()
     }
 
-    /// Lets a request pass or says why not.
+    /// Checks the token of a request.
     ///
     /// # Errors
     /// 401 `token_not_configured`, `token_missing` or `token_invalid`.
@@ -136,13 +136,13 @@ impl Tokens {
             RouteAccess::Api => (vec![&self.api, &self.admin], "api.token"),
             RouteAccess::Admin => (vec![&self.admin], "api.admin_token"),
         };
-        // A blank token would let in `Bearer ` followed by nothing.
+        // A blank token would accept `Bearer ` followed by nothing.
         let usable = |secret: &&Secret| !secret.expose().is_empty();
         let accepted: Vec<&Secret> = accepted.into_iter().flatten().filter(usable).collect();
         if accepted.is_empty() {
             return Err(unauthorized(
                 "token_not_configured",
-                format!("no {key} is configured, so this call is closed"),
+                format!("{key} is not configured, so this call is closed"),
             ));
         }
         let header =

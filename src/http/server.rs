@@ -1,7 +1,7 @@
-//! A listener, the guard before it and the threads that answer it. The only file that knows tiny_http; handlers see
-//! [`Request`] and [`Response`], and may answer later, on another thread ([`Reply`]). It must never take the process down by
-//! a request, nor hold a lock while a handler runs. Called by `daemon`. tiny_http 0.12's faults, and what of them is left
-//! to the guard: ARCHITECTURE.md.
+//! A listener with the door in front of it and the threads that answer it; ground for every request. The only file that knows
+//! tiny_http: handlers see [`Request`] and [`Response`], and may answer later, on another thread ([`Reply`]). No request may
+//! ever end the process, and no lock may be held while a handler runs. Called by `app::daemon`. The faults of tiny_http 0.12,
+//! and which of them the door keeps away: ARCHITECTURE.md.
 
 use std::fs::File;
 use std::io;
@@ -27,51 +27,48 @@ pub type Handler = dyn Fn(Request, Reply) + Send + Sync;
 /// How a listener is served.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerOptions {
-    /// Beginning of its threads' names.
+    /// The first part of the names of its threads.
     pub name: &'static str,
     /// Threads that take requests.
     pub threads: usize,
-    /// Requests in hand at once: being taken, or waiting for their answer.
+    /// The most requests at once that are being answered or wait to be.
     pub in_hand: usize,
-    /// What a client may ask.
+    /// What a client may send.
     pub limits: DoorLimits,
 }
 
-/// A listener that is being answered.
+/// A listener that is being served.
 pub struct HttpServer {
-    guard: Option<DoorHandle>,
+    door: Option<DoorHandle>,
     server: Arc<tiny_http::Server>,
     stopper: Stopper,
     threads: Vec<Handle>,
-    /// The public face, where it is a file.
+    /// The file of the listening socket, if it is a Unix socket that was bound here.
     socket: Option<PathBuf>,
-    /// Where the guard meets tiny_http; removed when it is dropped.
-    _meeting: TicketTable,
+    /// The folder of the socket between the door and tiny_http; removed when it is dropped.
+    _internal: SocketFolder,
 }
 
-/// Starts the threads that answer a listener, and opens the guard's door to it.
-///
-/// # Errors
-/// When the system has no thread or socket to give.
+/// Starts the threads that answer a listener, and opens its door.
 pub fn serve(
     bound: Bound,
     options: ServerOptions,
     threads: &Threads,
     handler: &Arc<Handler>,
 ) -> io::Result<HttpServer> {
-    let meeting = TicketTable::new()?;
-    let listener = UnixListener::bind(meeting.socket())?;
+    let internal = SocketFolder::new()?;
+    let listener = UnixListener::bind(internal.socket())?;
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     let (stopper, stop) = stopper();
-    let path = meeting.socket();
+    let path = internal.socket();
     let bodies = Arc::new(Bodies::new(options.in_hand));
     let mut started = HttpServer {
-        guard: None,
+        door: None,
         server: Arc::new(server),
         stopper,
         threads: Vec::new(),
         socket: bound.socket,
-        _meeting: meeting,
+        _internal: internal,
     };
     for number in 0..options.threads {
         let (server, stop) = (Arc::clone(&started.server), stop.clone());
@@ -88,7 +85,7 @@ pub fn serve(
     let opened = Pool::open(&path, bodies)
         .and_then(|pool| door::open(options.name, bound.listener, pool, options.limits, threads));
     match opened {
-        Ok(guard) => started.guard = Some(guard),
+        Ok(door) => started.door = Some(door),
         Err(error) => {
             started.stop();
             return Err(error);
@@ -98,10 +95,10 @@ pub fn serve(
 }
 
 impl HttpServer {
-    /// Takes no further request, answers those in hand, and ends the threads.
+    /// Accepts no further request, answers those that have arrived, and ends the threads.
     pub fn stop(self) {
-        if let Some(guard) = self.guard {
-            guard.stop();
+        if let Some(door) = self.door {
+            door.stop();
         }
         if let Some(socket) = self.socket
             && let Err(error) = std::fs::remove_file(&socket)
@@ -109,57 +106,57 @@ impl HttpServer {
             log::info!("the socket {} was not removed: {error}", socket.display());
         }
         drop(self.stopper);
-        // One call frees one waiting thread.
+        // One call wakes one waiting thread.
         self.threads.iter().for_each(|_| self.server.unblock());
         self.threads.into_iter().for_each(Handle::join);
-        // Dropped here, tiny_http calls its own address to free its accepting thread, and then removes its socket's
-        // file. Removed any earlier, that thread would be left waiting, with the socket open.
+        // When it is dropped here, tiny_http connects to its own address to wake its accepting thread, and then removes the
+        // socket's file. If the file were removed earlier, that thread would wait for ever, with the socket open.
     }
 }
 
-/// A folder of our own for the socket between guard and tiny_http. Nobody else may enter it. Its lock is held as long as
-/// the process lives, however it ends.
-struct TicketTable {
+/// A folder for the socket between the door and tiny_http, which no other user may enter. Its lock is held as long as the
+/// process lives, however it ends.
+struct SocketFolder {
     folder: PathBuf,
     _lock: File,
 }
 
-const MEETING_PREFIX: &str = "tilld-http-";
-/// A folder that is not locked yet.
+const FOLDER_PREFIX: &str = "tilld-http-";
+/// The name of a folder that is not locked yet.
 const DRAFT_PREFIX: &str = "tilld-new-";
-/// Few, since the path of a socket has room for 107 bytes.
-const CHANCE_CHARS: usize = 12;
-const MEETING_SOCKET: &str = "http.sock";
-const MEETING_LOCK: &str = "lock";
+/// Few, since the path of a socket may have 107 bytes.
+const RANDOM_CHARS: usize = 12;
+const SOCKET_NAME: &str = "http.sock";
+const LOCK_NAME: &str = "lock";
 
-impl TicketTable {
+impl SocketFolder {
     fn new() -> io::Result<Self> {
-        let place = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
-        sweep(&place);
-        // By chance, so that nobody can have put something there before.
-        let chance = random_token("").map_err(io::Error::other)?;
-        let name = format!("{}-{}", std::process::id(), &chance[..CHANCE_CHARS]);
-        let [draft, folder] = [DRAFT_PREFIX, MEETING_PREFIX].map(|prefix| place.join(format!("{prefix}{name}")));
+        let parent = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from);
+        remove_leftovers(&parent);
+        // Random, so that nobody can have put anything there before.
+        let random = random_token("").map_err(io::Error::other)?;
+        let name = format!("{}-{}", std::process::id(), &random[..RANDOM_CHARS]);
+        let [draft, folder] = [DRAFT_PREFIX, FOLDER_PREFIX].map(|prefix| parent.join(format!("{prefix}{name}")));
         std::fs::DirBuilder::new().mode(0o700).create(&draft)?;
-        let lock = File::create(draft.join(MEETING_LOCK))?;
+        let lock = File::create(draft.join(LOCK_NAME))?;
         lock.try_lock()?;
-        // It gets the name that others look for when it is locked, so that none takes it for a dead one.
+        // It gets its final name only when it is locked, so that no other process takes it for a leftover.
         std::fs::rename(&draft, &folder)?;
         Ok(Self { folder, _lock: lock })
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.join(MEETING_SOCKET)
+        self.folder.join(SOCKET_NAME)
     }
 }
 
-/// Removes the folders of processes that were killed: those whose lock nobody holds. Calling their sockets would tell as
-/// much, but tiny_http starts a thread for every caller. What lies there in a place that everybody may write to need not be
-/// ours: only a folder of this user's with a regular file in it is looked at, since opening a FIFO waits for ever.
-fn sweep(place: &Path) {
-    let Ok(entries) = std::fs::read_dir(place) else { return };
-    for folder in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(MEETING_PREFIX)) {
-        let path = folder.path().join(MEETING_LOCK);
+/// Removes the folders of processes that were killed: those whose lock nobody holds. Connecting to their sockets would show the
+/// same, but tiny_http starts a thread for every connection. In a directory that everybody may write to, what is there need
+/// not be ours: only a folder of this user's with a regular file in it is examined, since opening a FIFO waits for ever.
+fn remove_leftovers(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for folder in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX)) {
+        let path = folder.path().join(LOCK_NAME);
         let is_ours = folder.metadata().is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
             && std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
         if is_ours && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
@@ -168,9 +165,9 @@ fn sweep(place: &Path) {
     }
 }
 
-impl Drop for TicketTable {
+impl Drop for SocketFolder {
     fn drop(&mut self) {
-        // What is left there is in nobody's way.
+        // What cannot be removed does no harm.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -181,7 +178,7 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, bodies: &Bodies, handler:
             Ok(request) => answer(request, bodies, handler),
             Err(_) if stop.is_given() => return,
             Err(error) => {
-                // tiny_http accepts nothing after this; the process must not stay up and be deaf.
+                // tiny_http accepts nothing after this; the process must not stay up without answering.
                 log::error!("the listener failed: {error}");
                 return;
             }
@@ -192,26 +189,26 @@ fn answer_all(server: &tiny_http::Server, stop: &Stop, bodies: &Bodies, handler:
 fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
     let request = read(&inner, bodies);
     let reply = Reply { inner: Some(inner), began: Instant::now() };
-    // Without its body it would mean something else, and nobody waits for it any more.
+    // Without its body it would mean something else, and its client no longer waits.
     let Some(request) = request else {
-        log::warn!("not done, it was given up before its turn came: {}", reply.label());
+        log::warn!("not done, since the client was answered before a thread was free: {}", reply.label());
         return reply
             .send(ErrorResponse::new(503, "no_answer", "the request was not answered in time; try again").into());
     };
-    // The reply goes down with the handler, and then says which request it was.
+    // The reply is dropped with the handler, and then logs which request it was.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
         log::error!("a handler panicked: {}", crate::base::thread::panic_text(panic.as_ref()));
     }
 }
 
-/// The duty to answer a request. Who drops it unsent has failed, and the client is told so.
+/// The answer that is still owed to a request. If it is dropped without having been sent, the client gets a 500.
 pub struct Reply {
     inner: Option<tiny_http::Request>,
     began: Instant,
 }
 
 impl Reply {
-    /// Answers.
+    /// Sends the answer.
     pub fn send(mut self, response: Response) {
         self.respond(response);
     }
@@ -234,20 +231,20 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if self.inner.is_some() {
-            let error = ErrorResponse::internal(&format!("given up without an answer: {}", self.label()));
+            let error = ErrorResponse::internal(&format!("a handler ended without an answer: {}", self.label()));
             self.respond(error.into());
         }
     }
 }
 
-/// A request as the log names it: without its query, which may hold mail addresses, and on one line, though tiny_http
-/// lets a lone line feed pass in the path.
+/// A request for the log: without its query, which may contain mail addresses, and on one line, since tiny_http lets a lone
+/// line feed in the path pass.
 fn label(method: Method, url: &str) -> String {
     let path = url.split('?').next().unwrap_or_default();
     format!("{} {}", method.as_str(), path.escape_debug())
 }
 
-/// The request; `None` when its body is gone, as it is once the guard has given the request up.
+/// The request; `None` if its body is gone, because the door no longer waits for the answer.
 fn read(inner: &tiny_http::Request, bodies: &Bodies) -> Option<Request> {
     let mut request = Request::new(Method::parse(inner.method().as_str()), inner.url());
     for header in inner.headers() {
@@ -268,15 +265,15 @@ fn send(inner: tiny_http::Request, response: Response) -> io::Result<()> {
     let length = response.body.len();
     let body = io::Cursor::new(response.body);
     let response = tiny_http::Response::new(response.status.into(), headers, body, Some(length), None);
-    // Always with a Content-Length: the guard relays it as it is.
+    // Always with a Content-Length: the door passes the answer on as it is.
     inner.respond(response.with_chunked_threshold(usize::MAX))
 }
 
-/// A header as tiny_http wants it. Control characters would begin another header, so such a value is left out.
+/// A header for tiny_http. Control characters could begin another header, so such a header is left out.
 fn header(name: &str, value: &str) -> Option<tiny_http::Header> {
-    let sound = value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-    if !sound {
-        log::error!("the header {name} of an answer was left out: it has characters that a header cannot have");
+    let is_valid = value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    if !is_valid {
+        log::error!("the header {name} of an answer was left out: it contains characters that no header may contain");
         return None;
     }
     tiny_http::Header::from_bytes(name, value).ok()

@@ -1,7 +1,7 @@
-//! Threads for requests that may wait for Stripe, so that those that are answered at once never wait behind them. A fixed
-//! number of threads and of requests in hand; one more is told to come again. Requests about one user follow one another
-//! anyway, so few of them take a thread at once: a user whose calls hang must not keep the others waiting. Called by
-//! `daemon`, which gives it what answers.
+//! Threads for requests that may wait for Stripe, so that requests which are answered at once never wait behind them. The number
+//! of threads and of requests at once is fixed; one more gets a 503. Requests about one user run one after the other anyway, so
+//! few of them may take a thread at once: a user whose calls hang must not block the others. It must never know what a request
+//! means. Called by `app::daemon`, which passes the function that answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,26 @@ use super::response::{ErrorResponse, Response};
 use super::server::Reply;
 use crate::base::thread::{Handle, Threads};
 
-/// Threads; most of them wait for an answer of Stripe's, or for their turn at the bucket.
+/// The number of threads; most of them wait for an answer from Stripe, or for a token of the bucket.
 const THREADS: usize = 32;
-/// Threads that requests about one user or payment may take at once.
+/// The most threads for requests about one user or payment.
 const PER_LANE: usize = 2;
-/// Requests in hand at most, those that wait for a thread included.
+/// The most requests at once, including those that wait for a thread.
 pub(crate) const IN_HAND: usize = 216;
-/// Seconds after which a request that found no room comes again.
-const COME_AGAIN_S: &str = "2";
+/// `Retry-After` of a request for which there was no room, in seconds.
+const RETRY_AFTER_S: &str = "2";
 
 type StripeJob = (Request, Reply);
 /// Answers a request.
 pub type DeferredResponse = dyn Fn(&Request) -> Response + Send + Sync;
 
-/// The way to these threads; they end when it is gone.
+/// Passes requests to these threads, which end when it is dropped.
 pub struct StripeThreads {
     jobs: Sender<StripeJob>,
     lanes: Arc<Lanes>,
 }
 
-/// Requests in hand, by whom they are about.
+/// The requests at once, by the user or payment that they are about.
 struct Lanes {
     most: usize,
     state: Mutex<LaneState>,
@@ -47,16 +47,13 @@ struct LaneState {
 /// Requests about one user or payment.
 #[derive(Default)]
 struct RequestLane {
-    /// On a thread, or on their way to one.
+    /// How many are on a thread, or in the channel to one.
     running: usize,
     parked: VecDeque<StripeJob>,
 }
 
 impl StripeThreads {
-    /// Starts the threads, for so many requests in hand.
-    ///
-    /// # Errors
-    /// When the system has no thread to give.
+    /// Starts the threads, for at most `in_hand` requests at once.
     pub fn start(
         threads: &Threads,
         answer: &Arc<DeferredResponse>,
@@ -64,7 +61,7 @@ impl StripeThreads {
     ) -> std::io::Result<(Self, Vec<Handle>)> {
         let most = in_hand.max(1);
         let lanes = Arc::new(Lanes { most, state: Mutex::default() });
-        // Room for all that are let in, so that none is stopped on its way.
+        // Room for all that are admitted, so that sending never fails for lack of it.
         let (jobs, waiting) = bounded(most);
         let handles = (0..most.min(THREADS)).map(|number| {
             let (waiting, lanes, answer) = (waiting.clone(), Arc::clone(&lanes), Arc::clone(answer));
@@ -74,7 +71,7 @@ impl StripeThreads {
         Ok((Self { jobs, lanes }, handles))
     }
 
-    /// Hands a request over, or refuses it when there is no room.
+    /// Passes a request on, or refuses it if there is no room.
     pub fn take(&self, request: Request, reply: Reply) {
         let lane = lane_of(&request.path).to_owned();
         let refused = match self.lanes.admit(&lane, (request, reply)) {
@@ -86,8 +83,8 @@ impl StripeThreads {
             Admitted::Not(job) => job,
         };
         let mut error =
-            ErrorResponse::new(503, "busy", "too many requests wait for Stripe; nothing was done, try again");
-        error.headers.push(("Retry-After", COME_AGAIN_S.to_owned()));
+            ErrorResponse::new(503, "busy", "too many requests are waiting for Stripe; nothing was done, try again");
+        error.headers.push(("Retry-After", RETRY_AFTER_S.to_owned()));
         refused.1.send(error.into());
     }
 }
@@ -114,7 +111,7 @@ impl Lanes {
         Admitted::Runs(job)
     }
 
-    /// A request of the lane is done; the next one that its thread takes, if one is parked.
+    /// Ends a request of a lane. Returns the next one for its thread, if one is parked.
     fn next(&self, name: &str) -> Option<StripeJob> {
         let mut state = self.lock();
         state.in_hand = state.in_hand.saturating_sub(1);
@@ -130,12 +127,12 @@ impl Lanes {
     }
 
     fn lock(&self) -> MutexGuard<'_, LaneState> {
-        // No code that holds it can leave it half-changed.
+        // No code that holds the lock can leave the value half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whom a request is about: `/api/v1/users/alice/…`, `/api/v1/payment-intents/pi_1/…`.
+/// The user or payment that a request is about: `/api/v1/users/alice/…`, `/api/v1/payment-intents/pi_1/…`.
 fn lane_of(path: &str) -> &str {
     const SEGMENTS: usize = 5;
     path.match_indices('/').nth(SEGMENTS - 1).map_or(path, |(end, _)| path.get(..end).unwrap_or(path))
@@ -145,7 +142,7 @@ fn work(waiting: &Receiver<StripeJob>, lanes: &Lanes, answer: &DeferredResponse)
     for job in waiting {
         let mut next = Some(job);
         while let Some((request, reply)) = next {
-            // A panic must not end the thread: the reply, dropped, answers 500.
+            // A panic must not end the thread. The dropped reply answers 500.
             let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(&request)));
             match answered {
                 Ok(response) => reply.send(response),

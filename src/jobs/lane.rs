@@ -1,20 +1,19 @@
-//! Delivery: one lane per endpoint and one for mail, each on a thread of its own, so that a slow receiver delays only what
-//! is for it. A lane claims a batch, performs it outside any transaction, and records what came of it; then it claims
-//! again. Per user and target things go in the order in which they were written: after a failure the user's later ones
-//! wait, those of others do not. What a process that died had in hand is done again, under the same id.
+//! Delivery: one lane for each endpoint and one for mail, each on a thread of its own, so that a slow receiver delays only its
+//! own deliveries. A lane claims a batch of effects from the outbox, performs it outside any transaction, records the outcomes,
+//! and claims again. The effects of one user for one target are performed in the order in which they were written: after a
+//! failure the later ones of that user wait, those of other users do not. What a process had claimed when it died is
+//! performed again, under the same id.
 //!
-//! A failed attempt is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h ([`DELAYS_S`]), each up to a fifth
-//! longer, and not before the receiver's `Retry-After`, which rests that row and its user's later ones, and nobody else;
-//! then the row is `failed`, and those behind it go on.
+//! A failed attempt is repeated after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h ([`DELAYS_S`]), each up to a fifth
+//! longer, and not before the receiver's `Retry-After`, which delays that row and the later ones of its user and no others;
+//! then the row is `failed`, and those behind it continue.
 //!
-//! A mail cannot be taken back, so each is claimed by itself and recorded before the next is claimed; while it cannot be
-//! recorded, none is sent. What a process that died had in hand counts as an attempt of that mail.
-//! It must never compute a payload or decide who is told. Run by `daemon`; tests drive [`DeliveryLane::step`].
+//! A mail cannot be taken back, so each is claimed by itself and recorded before the next is claimed; while the database
+//! cannot record it, no mail is sent. A mail that was claimed when the process died counts as attempted.
+//! It must never compute a payload or decide who is notified. Run by `app::daemon`; tests drive [`DeliveryLane::step`].
 
-pub mod judge;
 mod record;
 
-use crate::notify::endpoints;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +26,15 @@ use crate::base::retry::jitter_of;
 use crate::base::thread::Stop;
 use crate::jobs::step::{self, LoopContext, NextStep, StepCause, StepJob};
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
+use crate::notify::endpoints;
 use crate::notify::endpoints::EndpointLane;
 use crate::objects::dunning_attempts;
 use crate::store::outbox::OutboxEffect;
+use crate::store::outbox::answers;
 use crate::store::outbox::deliveries::{self, ClaimedEffects};
 use crate::store::{Store, StoreError, StoreReader, Tx};
 
-/// Endpoints at most; each has a thread.
+/// The most endpoints; each has a thread.
 pub(crate) const MAX_ENDPOINTS: usize = 32;
 /// Pauses after the first, second, … failure, in seconds.
 pub const DELAYS_S: [i64; 7] = [5, 300, 1800, 7200, 18_000, 36_000, 36_000];
@@ -41,29 +42,38 @@ pub const DELAYS_S: [i64; 7] = [5, 300, 1800, 7200, 18_000, 36_000, 36_000];
 pub(crate) const MAX_RETRY_AFTER_S: i64 = 24 * 3600;
 /// The share of a pause that jitter may add.
 const SPREAD: f64 = 0.2;
-/// ClaimedEffects together.
+/// The most effects that are claimed at once.
 const BATCH: usize = 64;
-/// What came of attempts is recorded at least so often, in milliseconds.
+/// Outcomes are recorded at least this often, in milliseconds.
 const RECORD_EVERY_MS: i64 = 250;
-/// How often an idle lane looks.
+/// How often an idle lane looks for effects that are due.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Says, right before an effect is performed, what speaks against it by now. From the database, the effect and the time in
-/// unix milliseconds.
+/// Decides right before an effect is performed whether it should still be: the reason to skip it, or `None`. It is given the
+/// database, the effect and the time in unix milliseconds.
 pub type Judge = Box<dyn Fn(&StoreReader, &OutboxEffect, i64) -> Result<Option<String>, StoreError> + Send>;
 
-/// What is kept about attempts beside their rows.
+/// A judge that skips an answer if a newer one of the same user is in the outbox, whatever became of the newer one.
+#[must_use]
+pub fn skip_overtaken_answers() -> Judge {
+    Box::new(|reader, effect, _| {
+        let newer = answers::find_overtaking(reader, effect.id)?;
+        Ok(newer.map(|id| format!("row {id} has a newer answer of the same user")))
+    })
+}
+
+/// Where attempts are recorded besides their outbox rows.
 #[derive(Debug, Clone)]
 pub enum DeliveryBooks {
-    /// With the notice of the failure case.
+    /// In `dunning_attempts`.
     Mail,
-    /// With the endpoint.
+    /// In the state of the endpoint.
     Endpoint(EndpointLane),
-    /// Nothing, and there is no second attempt.
+    /// Nowhere, and there is no second attempt.
     None,
 }
 
-/// When a failed effect is due again; `None`: it is given up.
+/// When a failed effect is due again; `None`: it was the last attempt.
 #[must_use]
 pub(crate) fn due_again_ms(effect: &OutboxEffect, after_s: Option<i64>, now_ms: i64) -> Option<i64> {
     let number = usize::try_from(effect.attempts).unwrap_or(usize::MAX);
@@ -82,7 +92,7 @@ struct SettledDelivery {
     at_ms: i64,
 }
 
-/// What a step did.
+/// What a step of a lane did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LaneStep {
     /// Effects that were attempted.
@@ -91,11 +101,8 @@ pub struct LaneStep {
     pub more: bool,
 }
 
-/// Puts back what a process that died had claimed, before the first claim: how many, and the mails that were given up since
-/// it died in the middle of every attempt.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Releases what a process that died had claimed; to be called before the first claim. Returns how many rows, and the mails
+/// that were given up because a process died in each of their attempts.
 pub fn rescue(tx: &Tx, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     let (rescued, spent) = deliveries::rescue(tx, DELAYS_S.len(), now_ms)?;
     for id in &spent {
@@ -104,14 +111,14 @@ pub fn rescue(tx: &Tx, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
     Ok((rescued, spent))
 }
 
-/// One target's deliveries.
+/// The deliveries to one target.
 pub struct DeliveryLane {
     store: Store,
     target: String,
     books: DeliveryBooks,
     attempt: DeliveryAttempt,
     judge: Option<Judge>,
-    /// Attempted, and not recorded yet.
+    /// Outcomes that are not recorded yet.
     settled: Vec<SettledDelivery>,
     failing: bool,
 }
@@ -123,7 +130,7 @@ impl DeliveryLane {
         Self { store, target: target.to_owned(), books, attempt, judge: None, settled: Vec::new(), failing: false }
     }
 
-    /// Everything is judged again before it is performed.
+    /// The same lane with a judge that is asked about every effect before it is performed.
     #[must_use]
     pub fn judged_by(mut self, judge: Judge) -> Self {
         self.judge = Some(judge);
@@ -136,10 +143,7 @@ impl DeliveryLane {
         &self.target
     }
 
-    /// To be called once before the first step.
-    ///
-    /// # Errors
-    /// When the database cannot take it.
+    /// Enters an endpoint into its table. To be called once before the first step.
     pub fn prepare(&self) -> Result<(), StoreError> {
         match self.books.clone() {
             DeliveryBooks::Endpoint(endpoint) => self.store.write(move |tx| endpoint.configure(tx)),
@@ -156,20 +160,20 @@ impl DeliveryLane {
         })
     }
 
-    /// The thread's work, until it is time to stop.
+    /// Runs the lane on its thread until the order to stop.
     pub fn run(self, around: &LoopContext) {
-        // What is not recorded is done again at the next start.
+        // What is not recorded is performed again after the next start.
         if let Some(mut lane) = step::run(self, &never::<()>(), around)
             && let Err(error) = lane.record()
         {
-            log::warn!("deliveries to {} were not recorded: {error}", lane.shown());
+            log::warn!("deliveries to {} were not recorded: {error}", lane.label());
         }
     }
 
     /// Performs one batch of what is due.
     ///
     /// # Errors
-    /// When the database cannot be read or written. What was attempted is kept and recorded by the next step.
+    /// When the database cannot be read or written. The outcomes so far are kept and recorded by the next step.
     pub fn step(&mut self, stop: &Stop, clock: &dyn Clock) -> Result<LaneStep, StoreError> {
         self.record()?;
         let now_ms = clock.now_ms();
@@ -183,7 +187,7 @@ impl DeliveryLane {
         self.perform(claimed, stop, clock)
     }
 
-    /// How many effects may be claimed; `None`: none, or none is due.
+    /// How many effects may be claimed; `None`: none may be, or none is due.
     fn room(&self, now_ms: i64) -> Result<Option<usize>, StoreError> {
         self.store.read(|reader| {
             let room = match &self.books {
@@ -200,15 +204,15 @@ impl DeliveryLane {
         let room = if matches!(self.books, DeliveryBooks::Mail) { 1 } else { BATCH };
         let is_full = claimed.effects.len() == room;
         let mut stepped = LaneStep { attempted: 0, more: claimed.more || is_full };
-        let (mut waiting, mut over, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
+        let (mut waiting, mut closed, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
         for effect in claimed.effects {
             let is_behind = effect.user_id.as_ref().is_some_and(|user| waiting.contains(user));
-            if over || is_behind || stop.is_given() {
+            if closed || is_behind || stop.is_given() {
                 self.settled.push(SettledDelivery { effect, outcome: None, at_ms: clock.now_ms() });
                 continue;
             }
             let Ok(against) = self.judged(&effect, clock.now_ms()) else {
-                over = true;
+                closed = true;
                 self.settled.push(SettledDelivery { effect, outcome: None, at_ms: clock.now_ms() });
                 continue;
             };
@@ -216,19 +220,19 @@ impl DeliveryLane {
             stepped.more |= against.is_some();
             let outcome = against.map_or_else(|| (self.attempt)(&effect, clock.now_ms()), DeliveryOutcome::Skipped);
             let at_ms = clock.now_ms();
-            // The last attempt keeps nobody waiting.
+            // After the last attempt the user's later effects need not wait.
             if matches!(outcome, DeliveryOutcome::TryAgain { .. }) && !self.is_last(&effect) {
                 waiting.extend(effect.user_id.clone());
             }
-            over |= outcome == DeliveryOutcome::Gone;
+            closed |= outcome == DeliveryOutcome::Gone;
             self.settled.push(SettledDelivery { effect, outcome: Some(outcome), at_ms });
-            // A failing store does not end the batch: what is kept is recorded later.
+            // A failing store does not end the batch: the outcomes are recorded later.
             if at_ms.saturating_sub(recorded_ms) >= RECORD_EVERY_MS && self.record().is_ok() {
                 recorded_ms = at_ms;
-                over |= !self.is_open().unwrap_or(false);
+                closed |= !self.is_open().unwrap_or(false);
             }
         }
-        stepped.more &= !over;
+        stepped.more &= !closed;
         self.record()?;
         Ok(stepped)
     }
@@ -236,7 +240,7 @@ impl DeliveryLane {
     fn judged(&self, effect: &OutboxEffect, now_ms: i64) -> Result<Option<String>, StoreError> {
         let Some(judge) = &self.judge else { return Ok(None) };
         self.store.read(|reader| judge(reader, effect, now_ms)).inspect_err(|error| {
-            log::warn!("deliveries to {} wait: {error}", self.shown());
+            log::warn!("deliveries to {} wait: {error}", self.label());
         })
     }
 
@@ -251,7 +255,7 @@ impl DeliveryLane {
         matches!(self.books, DeliveryBooks::None) || due_again_ms(effect, None, 0).is_none()
     }
 
-    /// Writes down what came of the attempts so far.
+    /// Records the outcomes so far.
     fn record(&mut self) -> Result<(), StoreError> {
         if self.settled.is_empty() {
             return Ok(());
@@ -260,7 +264,7 @@ impl DeliveryLane {
         let (batch, books) = (Arc::clone(&settled), self.books.clone());
         match self.store.write(move |tx| batch.iter().try_for_each(|one| record::record(tx, one, &books))) {
             Ok(()) => {
-                self.tell(&settled);
+                self.log_changes(&settled);
                 Ok(())
             }
             Err(error) => {
@@ -270,8 +274,8 @@ impl DeliveryLane {
         }
     }
 
-    /// Tells the log of changes, not of each attempt: a dead receiver may have thousands of rows.
-    fn tell(&mut self, settled: &[SettledDelivery]) {
+    /// Logs changes and not each attempt: a dead receiver may have thousands of rows.
+    fn log_changes(&mut self, settled: &[SettledDelivery]) {
         if matches!(self.books, DeliveryBooks::None) {
             return;
         }
@@ -282,14 +286,14 @@ impl DeliveryLane {
                 _ => None,
             })
             .collect();
-        let shown = self.shown();
+        let label = self.label();
         let was_failing = self.failing;
         match failed.first() {
             Some((effect, why)) if !was_failing => {
-                log::warn!("deliveries fail and are tried again to={shown} first={}: {why}", effect.id);
+                log::warn!("deliveries fail and are tried again to={label} first={}: {why}", effect.id);
             }
             None if was_failing && settled.iter().any(|one| matches!(one.outcome, Some(DeliveryOutcome::Done(_)))) => {
-                log::info!("deliveries succeed again to={shown}");
+                log::info!("deliveries succeed again to={label}");
                 self.failing = false;
             }
             _ => {}
@@ -298,11 +302,11 @@ impl DeliveryLane {
         let given_up = failed.iter().filter(|(effect, _)| self.is_last(effect));
         if let Some((first, _)) = given_up.clone().next() {
             let (count, id) = (given_up.count(), first.id);
-            log::error!("deliveries given up, see `tilld outbox show {id}` count={count} to={shown}");
+            log::error!("deliveries given up, see `tilld outbox show {id}` count={count} to={label}");
         }
     }
 
-    fn shown(&self) -> String {
+    fn label(&self) -> String {
         if self.target == MAIL { MAIL.to_owned() } else { endpoints::origin(&self.target) }
     }
 }
@@ -312,7 +316,7 @@ impl StepJob for DeliveryLane {
     const CAUTION: LeapCaution = LeapCaution::PASSES_ON;
 
     fn name(&self) -> String {
-        format!("deliveries to {}", self.shown())
+        format!("deliveries to {}", self.label())
     }
 
     fn correct(&mut self, _: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), StoreError> {

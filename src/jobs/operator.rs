@@ -1,5 +1,6 @@
-//! What an operator can do, each with its row in the audit log: replay of events, and discard of dead letters; deliveries
-//! made again, or discarded. The same functions serve the admin API and the command line.
+//! What an operator can do by hand: replay events, discard dead letters, repeat or discard deliveries. Each writes its row in
+//! the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by the admin API
+//! and the command line.
 
 use serde_json::json;
 
@@ -17,10 +18,7 @@ pub struct Operator {
     pub now_ms: i64,
 }
 
-/// Lets an event be projected again, whatever its state, its attempts forgotten. `false`: no such event.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Makes an event pending again, whatever its state, and forgets its attempts. `false`: there is no such event.
 pub fn replay(tx: &Tx, event_id: &str, operator: Operator) -> Result<bool, StoreError> {
     if !inbox::replay(tx, event_id)? {
         return Ok(false);
@@ -31,10 +29,7 @@ pub fn replay(tx: &Tx, event_id: &str, operator: Operator) -> Result<bool, Store
     Ok(true)
 }
 
-/// Lets dead letters be projected again, of one type or of all, at most `limit`. Their ids.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Makes the events of dead letters pending again, at most `limit`, of one type or of any. Returns their ids.
 pub fn replay_dead_letters(
     tx: &Tx,
     event_type: Option<&str>,
@@ -48,10 +43,7 @@ pub fn replay_dead_letters(
     Ok(letters.into_iter().map(|letter| letter.event_id).collect())
 }
 
-/// Lets the events of a type, or all of them, be projected again. How many.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Makes all events pending again, or those of one type. Returns how many.
 pub fn replay_all(tx: &Tx, event_type: Option<&str>, operator: Operator) -> Result<usize, StoreError> {
     let count = inbox::replay_all(tx, event_type)?;
     let detail = json!({"type": event_type, "count": count}).to_string();
@@ -59,10 +51,7 @@ pub fn replay_all(tx: &Tx, event_type: Option<&str>, operator: Operator) -> Resu
     Ok(count)
 }
 
-/// Gives a dead letter up for good; the event stays in the log as `ignored`. `false`: no such dead letter.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Discards a dead letter; the event stays in the log as `ignored`. `false`: there is no such dead letter.
 pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator) -> Result<bool, StoreError> {
     let Some(letter) = dead_letters::find(tx, event_id)? else { return Ok(false) };
     dead_letters::remove(tx, event_id)?;
@@ -72,11 +61,8 @@ pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator
     Ok(true)
 }
 
-/// Lets a mail or an event for the application be delivered from the beginning, whatever became of it, and sends its
-/// endpoint its events again. `false`: it is being delivered now.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Makes a delivery (mail, or event for the application) due from its first attempt, whatever its state, and enables its
+/// endpoint. `false`: it is being delivered now, or there is no such row.
 pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, StoreError> {
     let Some(row) = rows::find(tx, id)? else { return Ok(false) };
     if !rows::again(tx, id, operator.now_ms)? {
@@ -90,11 +76,7 @@ pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, Store
     Ok(true)
 }
 
-/// Gives a mail or an event for the application up for good. `false`: it was delivered, is being delivered, or was
-/// discarded before.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Discards a delivery. `false`: it was delivered, is being delivered, or was discarded before, or there is no such row.
 pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operator) -> Result<bool, StoreError> {
     let Some(row) = rows::find(tx, id)? else { return Ok(false) };
     if !rows::discard(tx, id, operator.now_ms)? {
@@ -106,10 +88,7 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
     Ok(true)
 }
 
-/// Keeps on record that an endpoint was told so many users' present answers.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Records in the audit log that the present answers of `count` users were sent to an endpoint again.
 pub fn note_resync(tx: &Tx, count: usize, operator: Operator) -> Result<(), StoreError> {
     note(tx, operator, "outbox.resync", "all", &json!({"count": count}).to_string())
 }
@@ -119,13 +98,13 @@ fn note(tx: &Tx, operator: Operator, action: &str, subject: &str, detail: &str) 
     audit::add(tx, &audit::NewEntry { subject: Some(subject), ..entry })
 }
 
-/// The state of that name, or the names there are.
+/// The status of that name.
 ///
 /// # Errors
-/// The list of names.
+/// A message that lists the valid names.
 pub fn parse_status(text: &str) -> Result<EventStatus, String> {
     EventStatus::parse(text).ok_or_else(|| {
         let names: Vec<&str> = EventStatus::ALL.into_iter().map(EventStatus::as_str).collect();
-        format!("status is {text:?}; there are {}", names.join(", "))
+        format!("{text:?} is not a valid status; valid are {}", names.join(", "))
     })
 }

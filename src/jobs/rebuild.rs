@@ -1,13 +1,13 @@
-//! The tables made once more: the log and the kept readings are projected into a fresh file, in the order in which they
-//! were taken in, without effects; what is not derived is taken over. Compared with the present file it is the witness that
-//! every table is a function of what is kept. It must never send anything, nor change the file that it reads. Called by
-//! `cli::rebuild` and by the tests.
+//! Makes the tables again: the log and the kept readings are projected into a fresh file, in the order in which they were
+//! received, without effects; what is not derived is copied. Comparing it with the present file shows whether every table is a
+//! function of what is kept. It must never send anything or change the file that it reads. Called by `app::cli::rebuild` and
+//! by the tests.
 
 use std::path::Path;
 
 use crate::base::retry::RetryPolicy;
 use crate::base::verdict::FailureVerdict;
-use crate::jobs::relink;
+use crate::jobs::at_start::relink;
 use crate::jobs::retrier::{self, Failed};
 use crate::notify::NotifyContext;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
@@ -22,10 +22,10 @@ use crate::store::inbox;
 use crate::store::{OpenError, StoreError, Tx, in_savepoint};
 use crate::stripe::event::{self, EventContent};
 
-/// Events that are read at a time.
+/// Events that are read at once.
 const PAGE: u32 = 200;
 
-/// Why nothing was rebuilt.
+/// Why the rebuild failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     /// One of the files.
@@ -35,7 +35,7 @@ pub enum RebuildError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A kept reading.
-    #[error("what was read of {id} cannot be taken over: {error}")]
+    #[error("the kept reading of {id} cannot be projected: {error}")]
     Reading {
         /// The object's id.
         id: String,
@@ -44,41 +44,41 @@ pub enum RebuildError {
     },
 }
 
-/// What to make, and from what.
+/// What a rebuild needs.
 #[derive(Clone, Copy)]
 pub struct RebuildTask<'a> {
     /// The file with the log.
     pub from: &'a Path,
-    /// The new file, which must not be there.
+    /// The new file, which must not exist yet.
     pub into: &'a Path,
-    /// Rules, and whom the application tells of changed answers.
+    /// The rules, and the endpoints that are notified of changed answers.
     pub context: &'a NotifyContext,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
 
-/// What was done.
+/// What a rebuild did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuilt {
     /// Events projected.
     pub events: u64,
-    /// Of these, those that could not be: they are dead letters now.
+    /// Of these, those that failed: they are dead letters now.
     pub failed: u64,
-    /// Readings taken over.
+    /// Readings that were projected.
     pub readings: u64,
-    /// Readings that no row took over any more.
+    /// Readings that were older than what was there already.
     pub late: u64,
-    /// Users of whom the application is told another answer.
+    /// Users whose answer is another one now, of which the application is notified.
     pub changed: u64,
 }
 
-/// How far it is: events done, and of how many.
+/// Reports progress: events done, and of how many.
 pub type Report<'a> = &'a dyn Fn(u64, u64);
 
 /// Makes the new file.
 ///
 /// # Errors
-/// When a file cannot be used; then the new one counts for nothing.
+/// When a file cannot be used; the new one is useless then.
 pub fn rebuild(task: RebuildTask, report: Report) -> Result<Rebuilt, RebuildError> {
     let fresh = FreshFile::begin(task.into, task.from, task.now_ms)?;
     let mut done = project(&fresh.tx(), task, report)?;
@@ -88,7 +88,7 @@ pub fn rebuild(task: RebuildTask, report: Report) -> Result<Rebuilt, RebuildErro
     Ok(done)
 }
 
-/// Makes the new file only to compare it; nothing of it is kept.
+/// Makes the new file only to compare it, and keeps nothing of it.
 ///
 /// # Errors
 /// As [`rebuild`].
@@ -103,7 +103,7 @@ fn project(tx: &Tx, task: RebuildTask, report: Report) -> Result<Rebuilt, Rebuil
     let context = without_effects(task.context);
     file::start(tx)?;
     let (copying, total) = (Copying::new(tx)?, file::count_events(tx)?);
-    let (mut done, mut seen, mut last) = (Rebuilt::default(), 0_u64, -1);
+    let (mut done, mut events, mut last) = (Rebuilt::default(), 0_u64, -1);
     let mut waiting = Vec::new();
     loop {
         let page = file::list_events(tx, last, PAGE)?;
@@ -112,19 +112,19 @@ fn project(tx: &Tx, task: RebuildTask, report: Report) -> Result<Rebuilt, Rebuil
         }
         for logged in &page {
             let log_id = logged.pending.log_id;
-            take_readings(tx, (last, log_id), &context, &mut done)?;
+            take_readings(tx, last, log_id, &context, &mut done)?;
             if logged.waits {
-                // It is the worker's, and comes after all that was projected.
+                // The worker has not projected it yet; it follows after all that was.
                 waiting.push(log_id);
             } else {
-                take_event(tx, logged, (&copying, &context), &mut done)?;
+                take_event(tx, logged, &copying, &context, &mut done)?;
             }
             last = log_id;
         }
-        seen = seen.saturating_add(page.len().try_into().unwrap_or(u64::MAX));
-        report(seen, total);
+        events = events.saturating_add(page.len().try_into().unwrap_or(u64::MAX));
+        report(events, total);
     }
-    take_readings(tx, (last, i64::MAX), &context, &mut done)?;
+    take_readings(tx, last, i64::MAX, &context, &mut done)?;
     waiting.into_iter().try_for_each(|log_id| copying.as_it_was(tx, log_id))?;
     for customer_id in file::list_said_customers(tx)? {
         customer::ensure(tx, &customer_id)?;
@@ -135,17 +135,18 @@ fn project(tx: &Tx, task: RebuildTask, report: Report) -> Result<Rebuilt, Rebuil
     Ok(done)
 }
 
-/// The same rules, and nobody to be told or asked.
+/// The same rules without anybody to notify and without fetches.
 fn without_effects(context: &NotifyContext) -> NotifyContext {
     let notices = NoticeSettings { warning_s: context.notices.warning_s, ..NoticeSettings::default() };
     NotifyContext { projection: ProjectionContext { fetches: false, ..context.projection.clone() }, notices }
 }
 
-/// One event: projected if it was, else only kept. What a thin event named came as a reading.
+/// Projects an event if it had been projected, else only copies it. What a thin event named is among the readings.
 fn take_event(
     tx: &Tx,
     logged: &Logged,
-    (copying, context): (&Copying, &NotifyContext),
+    copying: &Copying,
+    context: &NotifyContext,
     done: &mut Rebuilt,
 ) -> Result<(), StoreError> {
     let pending = &logged.pending;
@@ -172,10 +173,11 @@ fn take_event(
     retrier::record(tx, &failed, FailureVerdict::GiveUp, never).map(|_| ())
 }
 
-/// The readings that were taken over between two events.
+/// Projects the readings that were taken between two events.
 fn take_readings(
     tx: &Tx,
-    (after, until): (i64, i64),
+    after: i64,
+    until: i64,
     context: &NotifyContext,
     done: &mut Rebuilt,
 ) -> Result<(), RebuildError> {
@@ -190,13 +192,13 @@ fn take_readings(
 fn take_reading(tx: &Tx, kept: &KeptReading, context: &NotifyContext) -> Result<ReadingOutcome, RebuildError> {
     let failed =
         |error: &dyn std::error::Error| RebuildError::Reading { id: kept.reading_id.clone(), error: error.to_string() };
-    let shown = ApiObject::new(&kept.text, kept.reading).map_err(|error| failed(&error))?.of_mode(kept.livemode);
-    let shown = shown.of_account(Some(kept.account.clone()).filter(|account| !account.is_empty()));
-    let shown = if kept.completed { shown.completed() } else { shown };
-    in_savepoint(tx, |tx| notify::absorb(tx, &shown, context, kept.taken_ms)).map_err(|error| failed(&error))
+    let object = ApiObject::new(&kept.text, kept.reading).map_err(|error| failed(&error))?.of_mode(kept.livemode);
+    let object = object.of_account(Some(kept.account.clone()).filter(|account| !account.is_empty()));
+    let object = if kept.completed { object.completed() } else { object };
+    in_savepoint(tx, |tx| notify::absorb(tx, &object, context, kept.taken_ms)).map_err(|error| failed(&error))
 }
 
-/// Tells the application of answers that are others than in the file before.
+/// Notifies the application of answers that differ from those in the former file.
 fn announce_changes(tx: &Tx, basis: NotifyBasis) -> Result<u64, StoreError> {
     let changed = file::list_changed_answers(tx)?;
     for user_id in &changed {

@@ -1,6 +1,7 @@
-//! The retry thread: tickets from a crossbeam channel, and the decision what a failure leads to. The table
-//! `webhook_retry_queue` is the truth: a ticket only wakes the thread, which then reads there what is due next.
-//! It must never project: a due event goes back to pending, and the worker is rung.
+//! What follows from a failed attempt at an event (retry later, or dead letter), and the job that releases retries when they are
+//! due. The table `webhook_retry_queue` is the truth: a ticket from the channel only wakes the thread, which then reads what is
+//! due next. It must never project: a due event becomes pending again, and the worker's bell is rung. [`record`] is called by
+//! `worker` and `rebuild`, the job is run by `app::daemon`.
 
 use std::time::Duration;
 
@@ -16,19 +17,19 @@ use crate::store::inbox::{self, AttemptFailure, EventStatus, PendingEvent};
 use crate::store::retries::{self, Retry};
 use crate::store::{Store, StoreError, Tx};
 
-/// The table is read at least this often: a ticket may be lost, the clock may be set, another process may write.
+/// The table is read at least this often: a ticket may be lost, the clock may be changed, another process may write.
 const POLL: Duration = Duration::from_secs(5);
-/// Steps of the clock that do not matter, in milliseconds.
+/// Changes of the clock that do not matter, in milliseconds.
 const SLACK_MS: i64 = 1000;
-/// Retries released in one commit at most.
+/// The most retries that are released in one commit.
 const BATCH: u32 = 256;
 /// Tickets that may wait for the retry thread; more are dropped, and found in the table.
 pub const TICKETS: usize = 1024;
 
-/// A due time, unix milliseconds, on its way to the retry thread.
+/// Wakes the retry thread: a retry is due at that time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RetryTicket {
-    /// When.
+    /// Unix milliseconds.
     pub due_ms: i64,
 }
 
@@ -36,18 +37,15 @@ pub struct RetryTicket {
 pub struct Failed<'a> {
     /// The event.
     pub pending: &'a PendingEvent,
-    /// Number of the attempt.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Why.
+    /// Why it failed.
     pub error: &'a str,
-    /// What is computed rests on this, and the time.
+    /// The time, and who is notified of a dead letter.
     pub basis: NotifyBasis<'a>,
 }
 
-/// Writes a failure down: due again later, or a dead letter.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Records a failure: a retry later, or a dead letter.
 pub fn record(
     tx: &Tx,
     failed: &Failed,
@@ -111,10 +109,7 @@ fn bury(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives up an event that ended the process in the last of its attempts.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Makes a dead letter of an event during whose last attempt the process died.
 pub(crate) fn bury_killer(tx: &Tx, pending: &PendingEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     let error =
         format!("the process ended while this event was projected; given up after {} attempts", pending.attempts);
@@ -136,7 +131,7 @@ fn brought_forward(retry: Retry, policy: RetryPolicy, now_ms: i64) -> Option<Ret
     (retry.due_ms.saturating_sub(due_ms) > SLACK_MS).then_some(Retry { due_ms, ..retry })
 }
 
-/// Brings due events back to the worker.
+/// Makes events pending again when their retries are due.
 pub struct Retrier {
     store: Store,
     bell: Sender<()>,
@@ -144,27 +139,24 @@ pub struct Retrier {
 }
 
 impl Retrier {
-    /// `bell` rings the worker.
+    /// `bell` wakes the worker.
     #[must_use]
     pub fn new(store: Store, bell: Sender<()>, policy: RetryPolicy) -> Self {
         Self { store, bell, policy }
     }
 
-    /// Releases what is due; how many.
-    ///
-    /// # Errors
-    /// When the database could not take it.
+    /// Releases the retries that are due. Returns how many.
     pub fn step(&self, now_ms: i64) -> Result<usize, StoreError> {
         let released = self.release_due(now_ms)?;
         if released > 0 {
-            // A full bell is a bell that rings.
+            // If the channel is full, the worker is being woken already.
             let _ = self.bell.try_send(());
         }
         Ok(released)
     }
 
-    /// A due time further off than its own delay was set by a clock that was ahead of today's, in this process or in
-    /// one before it. It would be waited for as long as the clock was set back; it is set anew instead.
+    /// A due time that is further away than its delay was set while the clock was ahead, in this process or in an earlier one.
+    /// Such a retry would wait for as long as the clock was set back, so its due time is set again.
     fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
         let policy = self.policy;
         let soonest_ms = now_ms.saturating_add_unsigned(policy.delay_ms(1, 0.0));

@@ -1,6 +1,6 @@
-//! The scheduler thread: a table of tasks that come again, each with its rhythm. One that fails is told and comes again
-//! in its turn; none ends the thread. It must never sleep through a stop. Made by `daemon` when Stripe can be called;
-//! tests drive [`Scheduler::step`].
+//! The schedule: recurring tasks (catching up, the nightly comparison with Stripe), each with its rhythm. A task that fails is
+//! logged and runs again when it is next due; no failure ends the thread. It must never sleep through the order to stop.
+//! Started by `app::daemon` when there is an API key; tests drive [`Scheduler::step`].
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ use crate::outward::sync::{SyncError, SyncTools, catch_up};
 use crate::store::Store;
 use crate::stripe::client::Client;
 
-/// How often missed events are asked for beside webhooks, in seconds.
+/// How often Stripe is asked for events that no webhook brought, in seconds.
 pub(crate) const CATCH_UP_EVERY_S: i64 = 600;
 /// When the copy is compared with Stripe: 03:00 UTC, in seconds after midnight.
 pub const DRIFT_AT_S: i64 = 3 * 3600;
@@ -30,14 +30,14 @@ const DAY_MS: i64 = 86_400_000;
 /// When a task is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rhythm {
-    /// At start, and so many seconds after each beginning.
+    /// At start, and that many seconds after each start of the task.
     Every(i64),
-    /// Once a day, so many seconds after midnight UTC.
+    /// Once a day, that many seconds after midnight UTC.
     Daily(i64),
 }
 
 impl Rhythm {
-    /// The first time.
+    /// When it is first due.
     #[must_use]
     pub(crate) fn first_ms(self, now_ms: i64) -> i64 {
         match self {
@@ -46,7 +46,7 @@ impl Rhythm {
         }
     }
 
-    /// The time after a beginning at `now_ms`.
+    /// When it is due again after it was started at `now_ms`.
     #[must_use]
     pub(crate) fn next_ms(self, now_ms: i64) -> i64 {
         match self {
@@ -59,10 +59,10 @@ impl Rhythm {
     }
 }
 
-/// What a task does; it is handed the time.
+/// What a task does. It is given the time in unix milliseconds.
 pub type ScheduledWork = Box<dyn FnMut(i64) -> Result<(), SyncError> + Send>;
 
-/// A task that comes again.
+/// A recurring task.
 pub struct ScheduledTask {
     /// For the log.
     pub name: &'static str,
@@ -72,13 +72,13 @@ pub struct ScheduledTask {
     pub work: ScheduledWork,
 }
 
-/// Runs tasks one after the other.
+/// Runs recurring tasks one after the other.
 pub struct Scheduler {
     tasks: Vec<(ScheduledTask, i64)>,
 }
 
 impl Scheduler {
-    /// With these tasks, from now on.
+    /// A scheduler of these tasks, from now on.
     #[must_use]
     pub fn new(tasks: Vec<ScheduledTask>, now_ms: i64) -> Self {
         let first = |task: ScheduledTask| {
@@ -88,7 +88,7 @@ impl Scheduler {
         Self { tasks: tasks.into_iter().map(first).collect() }
     }
 
-    /// Runs what is due, each once.
+    /// Runs each task that is due once.
     pub fn step(&mut self, now_ms: i64) {
         for (task, due_ms) in &mut self.tasks {
             let next_ms = task.rhythm.next_ms(now_ms);
@@ -101,7 +101,7 @@ impl Scheduler {
                 Ok(()) | Err(SyncError::Stopped) => {}
                 Err(error) => {
                     let wait_s = (next_ms - now_ms) / 1000;
-                    log::warn!("{} did not come to its end: {error}; next try in {wait_s} s", task.name);
+                    log::warn!("{} failed: {error}; next try in {wait_s} s", task.name);
                 }
             }
         }
@@ -115,7 +115,7 @@ impl StepJob for Scheduler {
         "tasks".to_owned()
     }
 
-    /// Nothing waits longer than until its next time from now.
+    /// No task may be due later than if it were started now.
     fn correct(&mut self, cause: StepCause, now_ms: i64, _: &LoopContext) -> Result<(), Infallible> {
         if cause != StepCause::Start {
             self.tasks.iter_mut().for_each(|(task, due_ms)| *due_ms = (*due_ms).min(task.rhythm.next_ms(now_ms)));
@@ -130,55 +130,65 @@ impl StepJob for Scheduler {
     }
 }
 
-/// What the daemon hands over, to have its copy kept whole.
+/// What the recurring tasks need.
 pub struct Tasks {
-    /// The copy.
+    /// The copy of Stripe's objects.
     pub store: Store,
-    /// The way to Stripe.
+    /// Asks Stripe.
     pub client: Client,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What projecting rests on.
+    /// The settings of projecting and notifying.
     pub context: Arc<NotifyContext>,
     /// Wakes the worker.
     pub bell: Sender<()>,
-    /// `stripe.pull_interval_s`: Stripe is asked for events so often, since it sends none.
+    /// `stripe.pull_interval_s`: how often Stripe is asked for events if it sends none.
     pub pull_interval_s: Option<i64>,
-    /// `stripe.nightly_drift`: whether the copy is compared at night, and whether it is repaired then.
+    /// `stripe.nightly_drift`: whether the copy is compared with Stripe at night, and whether it is repaired then.
     pub nightly_drift: Option<Nightly>,
 }
 
-/// What is done at night about differences from Stripe.
+/// What the nightly comparison does about differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nightly {
-    /// They are told.
+    /// It logs them.
     Check,
-    /// They are repaired and told.
+    /// It logs and repairs them.
     Fix,
 }
 
-/// A thread of the scheduler's that runs.
+impl Nightly {
+    /// As the configuration writes them; None: differences are not looked for.
+    pub(crate) const WORDS: [(&str, Option<Self>); 3] =
+        [("off", None), ("check", Some(Self::Check)), ("fix", Some(Self::Fix))];
+}
+
+/// A started thread: its name, its handle, and the pulse that the watchdog watches.
 pub type StartedTask = (&'static str, Handle, Pulse);
+
+/// A thread that is to be started for a task.
+struct TaskThread {
+    name: &'static str,
+    task: ScheduledTask,
+    pulse: Pulse,
+}
 
 impl Tasks {
     /// Starts the threads.
-    ///
-    /// # Errors
-    /// When the system has no thread to give.
     pub fn start(self, threads: &Threads, stop: &Stop) -> std::io::Result<Vec<StartedTask>> {
         let pulse = Pulse::default();
-        let tasks = vec![self.catch_up(self.means(stop, &pulse))];
-        let mut started = vec![self.spawn("scheduler", tasks, (threads, stop, pulse))?];
-        // It may take hours, in which events must not wait.
+        let task = self.catch_up(self.tools(stop, &pulse));
+        let mut started = vec![self.spawn(TaskThread { name: "scheduler", task, pulse }, threads, stop)?];
+        // It may take hours, for which catching up must not wait.
         if let Some(nightly) = self.nightly_drift {
             let pulse = Pulse::default();
-            let tasks = vec![compare_at_night(self.means(stop, &pulse), nightly)];
-            started.push(self.spawn("nightly", tasks, (threads, stop, pulse))?);
+            let task = compare_at_night(self.tools(stop, &pulse), nightly);
+            started.push(self.spawn(TaskThread { name: "nightly", task, pulse }, threads, stop)?);
         }
         Ok(started)
     }
 
-    fn means(&self, stop: &Stop, pulse: &Pulse) -> SyncTools {
+    fn tools(&self, stop: &Stop, pulse: &Pulse) -> SyncTools {
         SyncTools {
             store: self.store.clone(),
             client: self.client.clone(),
@@ -189,29 +199,25 @@ impl Tasks {
         }
     }
 
-    fn catch_up(&self, means: SyncTools) -> ScheduledTask {
+    fn catch_up(&self, tools: SyncTools) -> ScheduledTask {
         let bell = self.bell.clone();
         let ring = move || {
-            // A bell that rings already is rung.
+            // If the channel is full, the worker is being woken already.
             let _ = bell.try_send(());
         };
         let mut late = self.pull_interval_s.is_none().then(LateWalks::default);
         let work = move |now_ms| {
-            let caught = catch_up::run(&means, &ring)?;
-            late.as_mut().map_or(Ok(()), |late| late.note(&means, caught.late, now_ms))
+            let caught = catch_up::run(&tools, &ring)?;
+            late.as_mut().map_or(Ok(()), |late| late.note(&tools, caught.late, now_ms))
         };
         let rhythm = Rhythm::Every(self.pull_interval_s.unwrap_or(CATCH_UP_EVERY_S));
         ScheduledTask { name: "catching up", rhythm, work: Box::new(work) }
     }
 
-    fn spawn(
-        &self,
-        name: &'static str,
-        tasks: Vec<ScheduledTask>,
-        (threads, stop, pulse): (&Threads, &Stop, Pulse),
-    ) -> std::io::Result<StartedTask> {
+    fn spawn(&self, thread: TaskThread, threads: &Threads, stop: &Stop) -> std::io::Result<StartedTask> {
+        let TaskThread { name, task, pulse } = thread;
         let (clock, stop, beating) = (Arc::clone(&self.clock), stop.clone(), pulse.clone());
-        let scheduler = Scheduler::new(tasks, clock.now_ms());
+        let scheduler = Scheduler::new(vec![task], clock.now_ms());
         let work = move || {
             let around = LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &beating };
             step::run(scheduler, &never::<()>(), &around);
@@ -221,18 +227,16 @@ impl Tasks {
     }
 }
 
-/// Walks in a row that found events which webhooks should have brought. One may be the first after a pause.
+/// Counts how often in a row catching up has found events that webhooks should have brought. Once is normal after a pause.
 #[derive(Debug, Default)]
 pub struct LateWalks {
     in_a_row: u32,
 }
 
 impl LateWalks {
-    /// A walk has found so many. From the second walk on it is told: in the log each time, by mail once a day.
-    ///
-    /// # Errors
-    /// When the database cannot take the mail.
-    pub fn note(&mut self, means: &SyncTools, late: u64, now_ms: i64) -> Result<(), SyncError> {
+    /// Takes how many late events were found. From the second time in a row the operator is warned: in the log each time, by
+    /// mail once a day.
+    pub fn note(&mut self, tools: &SyncTools, late: u64, now_ms: i64) -> Result<(), SyncError> {
         if late == 0 {
             self.in_a_row = 0;
             return Ok(());
@@ -242,37 +246,37 @@ impl LateWalks {
             return Ok(());
         }
         log::warn!(
-            "webhooks do not come: catching up has found events older than {} min for the {}. time in a row, so answers lag; \
-             is the endpoint enabled at Stripe, and is its URL still reached? `tilld check` looks events={late}",
+            "webhooks do not arrive: catching up has found events older than {} min for the {}. time in a row, so answers lag; \
+             is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out events={late}",
             catch_up::LATE_S / 60,
             self.in_a_row
         );
-        let context = Arc::clone(&means.context);
-        Ok(means
+        let context = Arc::clone(&tools.context);
+        Ok(tools
             .store
             .write(move |tx| missing_webhooks::announce_late_events(tx, late, NotifyBasis::of(&context, now_ms)))?)
     }
 }
 
-/// The comparison of what answers rest on, at night.
+/// The nightly comparison of the objects on which answers depend.
 #[must_use]
-pub fn compare_at_night(means: SyncTools, nightly: Nightly) -> ScheduledTask {
+pub fn compare_at_night(tools: SyncTools, nightly: Nightly) -> ScheduledTask {
     let kinds: Vec<&'static ObjectKind> = kinds::of_answers().collect();
     let work = move |_| {
-        let outcome = drift::run(&means, &kinds, nightly == Nightly::Fix, "tilld", &mut |_| ())?;
-        tell(&outcome);
+        let outcome = drift::run(&tools, &kinds, nightly == Nightly::Fix, "tilld", &mut |_| ())?;
+        log_outcome(&outcome);
         Ok(())
     };
     ScheduledTask { name: "comparing with Stripe", rhythm: Rhythm::Daily(DRIFT_AT_S), work: Box::new(work) }
 }
 
-fn tell(outcome: &DriftOutcome) {
+fn log_outcome(outcome: &DriftOutcome) {
     let found: u64 = outcome.tallies.iter().map(DriftTally::found).sum();
     let (left, same) = (outcome.left(), outcome.tallies.iter().map(|tally| tally.same).sum::<u64>());
     if found > 0 {
         let fields: Vec<&str> = outcome.fields.keys().map(String::as_str).collect();
         log::warn!(
-            "the copy differed from Stripe objects={found} repaired={} fields={}; `tilld drift` names them{}",
+            "the copy differed from Stripe objects={found} repaired={} fields={}; `tilld drift` lists them{}",
             found - left,
             fields.join(","),
             if left > 0 { ", `tilld drift --fix` repairs them" } else { "" }
@@ -290,7 +294,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
-    fn a_day_begins_at_its_hour_and_comes_once() {
+    fn a_daily_task_is_due_once_at_its_hour() {
         let three = Rhythm::Daily(3 * 3600);
         let hour_ms = 3_600_000;
         assert_eq!(three.first_ms(2 * hour_ms), 3 * hour_ms);
@@ -299,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_fails_or_panics_comes_again_in_its_turn_and_stops_no_other() {
+    fn a_task_that_fails_or_panics_runs_again_when_due_and_stops_no_other() {
         let counts: Vec<Arc<AtomicU32>> = (0..3).map(|_| Arc::default()).collect();
-        let task = |place: usize, rhythm| {
-            let count = Arc::clone(&counts[place]);
-            let work = move |_| match (count.fetch_add(1, Ordering::SeqCst), place) {
+        let task = |index: usize, rhythm| {
+            let count = Arc::clone(&counts[index]);
+            let work = move |_| match (count.fetch_add(1, Ordering::SeqCst), index) {
                 (0, 0) => Err(SyncError::GivenUp),
                 (0, 1) => std::panic::panic_any("boom"),
                 _ => Ok(()),

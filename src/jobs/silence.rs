@@ -1,6 +1,7 @@
-//! Do webhooks come? When none has come for `notify.silence_h` hours the operator is told, once for each silence, in the log
-//! and by mail. What catching up brings does not count: with a key a dead endpoint would never be noticed by it. Called
-//! beside `tick`; tests drive [`Silence::step`].
+//! Warns the operator when no webhook has arrived for `notify.silence_h` hours: once for each silence, in the log and by mail.
+//! Events that catching up found do not count: otherwise a dead endpoint would never be noticed where there is an API key. It
+//! must never decide whether the endpoint is at fault: `tilld check` finds out. Called beside `tick`; tests drive
+//! [`Silence::step`].
 
 use std::sync::Arc;
 
@@ -10,48 +11,46 @@ use crate::notify::settings::NotifyBasis;
 use crate::store::inbox::{self, EventSource};
 use crate::store::{Store, StoreError, settings};
 
-/// How far what is remembered may lie behind, in milliseconds.
+/// How old the stored time may become before it is written again, in milliseconds.
 const REMEMBERED_EVERY_MS: i64 = 3_600_000;
 
-/// Watches for silence.
+/// Watches when the newest event arrived.
 pub struct Silence {
     store: Store,
     context: Arc<NotifyContext>,
     limit_s: i64,
-    /// Whose silence counts; `None`: events are asked for, so any will do.
+    /// The source whose events count; `None`: all, since Stripe is asked for events.
     source: Option<EventSource>,
-    /// The newest event of the silence that was told, unix milliseconds.
-    told_ms: Option<i64>,
+    /// When the silence began of which the operator was warned, unix milliseconds.
+    warned_ms: Option<i64>,
 }
 
 impl Silence {
-    /// `limit_s`: so many seconds without an event are too many. `is_pulled`: events are asked for, and no webhook need come.
+    /// `limit_s`: that many seconds without an event are too many. `is_pulled`: Stripe is asked for events and need not send
+    /// webhooks.
     #[must_use]
     pub fn new(store: Store, context: Arc<NotifyContext>, limit_s: i64, is_pulled: bool) -> Self {
         let source = (!is_pulled).then_some(EventSource::Webhook);
-        Self { store, context, limit_s, source, told_ms: None }
+        Self { store, context, limit_s, source, warned_ms: None }
     }
 
-    /// Looks, and tells what is to be told. Whether there is silence.
-    ///
-    /// # Errors
-    /// When the database cannot be read or written.
+    /// Looks for silence, and warns of it. Returns whether there is any.
     pub fn step(&mut self, now_ms: i64) -> Result<bool, StoreError> {
         let source = self.source;
         let newest = self.store.read(|reader| inbox::find_newest(reader, source))?;
         let since_ms = self.since(newest, now_ms)?;
         if now_ms.saturating_sub(since_ms) < self.limit_s.saturating_mul(1000) {
-            if self.told_ms.take().is_some() {
-                log::info!("events come again");
+            if self.warned_ms.take().is_some() {
+                log::info!("events arrive again");
             }
             return Ok(false);
         }
-        if self.told_ms.replace(since_ms) != Some(since_ms) {
+        if self.warned_ms.replace(since_ms) != Some(since_ms) {
             let hours = now_ms.saturating_sub(since_ms) / 3_600_000;
             let what = if self.source.is_some() { "webhook" } else { "event" };
             log::warn!(
-                "no {what} has come for {hours} h (notify.silence_h): is the endpoint enabled at Stripe, and is its URL still \
-                 reached? `tilld check` looks"
+                "no {what} has arrived for {hours} h (notify.silence_h): is the endpoint enabled at Stripe, and can Stripe still \
+                 reach its URL? `tilld check` finds out"
             );
             let context = Arc::clone(&self.context);
             self.store
@@ -60,8 +59,8 @@ impl Silence {
         Ok(true)
     }
 
-    /// When the newest came, or since when a first one is waited for. It is remembered now and then, since the log is not
-    /// searched beyond its newest thousand, which may all have been asked for.
+    /// When the newest event arrived, or since when the first one is awaited. It is stored now and then, since only the newest
+    /// thousand events of the log are searched, and none of them may be from a webhook.
     fn since(&self, newest: Option<i64>, now_ms: i64) -> Result<i64, StoreError> {
         let known = self.store.read(|reader| settings::find(reader, settings::SILENT_SINCE))?;
         let known: Option<i64> = known.and_then(|text| text.parse().ok());

@@ -1,7 +1,7 @@
-//! The one loop of every thread that works by itself. A job does a step and says when the next one is due; the loop waits
-//! for that time, a bell or the order to stop, whichever comes first, pauses while the database cannot be had, and looks
-//! after the clock: at the start, and whenever the clock was set back, it has the job put right what a clock that was ahead
-//! has dated, before the next step. It must never decide what is done. Called by `daemon` for each thread of its own; tests
+//! The one loop of every thread that works by itself; ground for all jobs. A job does a step and says when the next one is due.
+//! The loop waits for that time, a bell or the order to stop, whichever comes first, and pauses while the database is not
+//! available. It also watches the clock: at start, and whenever the clock was set back, the job corrects what was dated by a
+//! clock that was ahead, before its next step. It must never decide what is done. Called by `app::daemon` for each thread; tests
 //! drive [`StepLoop::turn`].
 
 use std::convert::Infallible;
@@ -15,23 +15,23 @@ use crate::base::leap::{ClockWatch, LeapCaution, LeapLook};
 use crate::base::thread::{Pulse, Stop};
 use crate::store::StoreError;
 
-/// A thread sleeps no longer than this: the clock may be set, and a watchdog counts the turns.
+/// A thread sleeps no longer than this: the clock may be changed, and a watchdog watches the loop.
 pub(crate) const NAP: Duration = Duration::from_secs(5);
-/// Pause after the database could not be asked or written.
+/// Pause after a step failed.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same, where only an operator can help. Shorter than the watchdog's patience.
+/// The same where only an operator can help. Shorter than the watchdog's timeout.
 const LONG_PAUSE: Duration = Duration::from_secs(20);
-/// How often the clock is looked at while a jump of it is waited out.
+/// How often the clock is read while the loop waits whether a jump lasts.
 const WAITING: Duration = Duration::from_secs(1);
-/// A failure that stays the same is logged again after so long.
+/// After how long the same failure is logged again.
 const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// When the next step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
-    /// More may wait.
+    /// At once: there may be more to do.
     AtOnce,
-    /// After so long, unless a bell rings first.
+    /// After that time, unless the bell rings first.
     After(Duration),
 }
 
@@ -44,29 +44,29 @@ impl NextStep {
     }
 }
 
-/// Why a job is asked to put right what depends on the clock.
+/// Why a job is asked to correct what depends on the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepCause {
-    /// The thread begins: a process before this one may have died, or had a clock that was ahead.
+    /// The thread starts: an earlier process may have died, or its clock may have been ahead.
     Start,
-    /// The clock was set back, by so many seconds.
+    /// The clock was set back by that many seconds.
     SetBack(i64),
 }
 
 /// What a failed step means for the thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
-    /// It is tried again soon.
+    /// Try again soon.
     Soon,
-    /// It is tried again now and then: only an operator can help.
+    /// Try again now and then: only an operator can help.
     Rarely,
-    /// The process stops.
+    /// End the thread: the process is stopping.
     End,
 }
 
 /// Why a step failed.
 pub trait JobError: Display {
-    /// What is done about it.
+    /// What to do about it.
     fn reaction(&self) -> Reaction;
 }
 
@@ -86,14 +86,14 @@ impl JobError for Infallible {
     }
 }
 
-/// What a job may use beside the time of its step.
+/// What a job may use besides the time of its step.
 #[derive(Clone, Copy)]
 pub struct LoopContext<'a> {
     /// The order to stop.
     pub stop: &'a Stop,
     /// For work that takes its time.
     pub clock: &'a dyn Clock,
-    /// To be beaten within a long step.
+    /// Tells the watchdog that the thread is alive; to be beaten during a long step.
     pub pulse: &'a Pulse,
 }
 
@@ -102,46 +102,43 @@ pub trait StepJob {
     /// Why a step fails.
     type Error: JobError;
 
-    /// What it does about jumps of the clock.
+    /// How it reacts to jumps of the clock.
     const CAUTION: LeapCaution = LeapCaution::NONE;
 
-    /// What waits while it fails, in the plural, for the log.
+    /// What is waiting while it fails, in the plural, for the log.
     fn name(&self) -> String;
 
-    /// Puts right what only a process that died, or a clock that was ahead, can have left behind. Tried again until it
-    /// succeeds, before any step.
-    ///
-    /// # Errors
-    /// When the database could not take it.
+    /// Corrects what a process that died, or a clock that was ahead, may have left behind. Repeated until it succeeds, before any
+    /// step.
     fn correct(&mut self, _cause: StepCause, _now_ms: i64, _around: &LoopContext) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// The clock has leapt forward, by so many seconds.
+    /// Called when the clock has jumped forward, by that many seconds.
     fn leapt(&self, _seconds: i64) {}
 
     /// Does one step.
     ///
     /// # Errors
-    /// When it could not be done; it is tried again.
+    /// When it failed; it is repeated.
     fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, Self::Error>;
 }
 
-/// A job, and what its thread knows of the time.
+/// A job with the state of its loop.
 pub struct StepLoop<J> {
     job: J,
     watch: ClockWatch,
-    /// What is still to be put right.
-    wrong: Option<StepCause>,
+    /// Why a correction is still due.
+    correction: Option<StepCause>,
     /// When the next step is due; `None`: now.
     due: Option<Instant>,
 }
 
 impl<J: StepJob> StepLoop<J> {
-    /// A loop that has not turned yet.
+    /// A loop that is about to start.
     #[must_use]
     pub fn new(job: J) -> Self {
-        Self { job, watch: ClockWatch::new(J::CAUTION), wrong: Some(StepCause::Start), due: None }
+        Self { job, watch: ClockWatch::new(J::CAUTION), correction: Some(StepCause::Start), due: None }
     }
 
     /// The job.
@@ -149,19 +146,19 @@ impl<J: StepJob> StepLoop<J> {
         &mut self.job
     }
 
-    /// A bell has rung: the next turn does a step.
+    /// The bell has rung: the next turn does a step.
     pub fn ring(&mut self) {
         self.due = None;
     }
 
-    /// Looks at the clock, and does a step if one is due.
+    /// One turn of the loop: looks at the clock, and does a step if one is due.
     ///
     /// # Errors
     /// As the job's.
     pub fn turn(&mut self, now_ms: i64, at: Instant, around: &LoopContext) -> Result<NextStep, J::Error> {
         match self.watch.look(now_ms, at) {
             LeapLook::SetBack(seconds) => {
-                self.wrong.get_or_insert(StepCause::SetBack(seconds));
+                self.correction.get_or_insert(StepCause::SetBack(seconds));
             }
             LeapLook::Leapt(seconds) => {
                 self.job.leapt(seconds);
@@ -172,9 +169,9 @@ impl<J: StepJob> StepLoop<J> {
         if self.watch.is_waiting(at) {
             return Ok(NextStep::After(WAITING));
         }
-        if let Some(cause) = self.wrong {
+        if let Some(cause) = self.correction {
             self.job.correct(cause, now_ms, around)?;
-            (self.wrong, self.due) = (None, None);
+            (self.correction, self.due) = (None, None);
         }
         if let Some(left) = self.due.and_then(|due| due.checked_duration_since(at)).filter(|left| !left.is_zero()) {
             return Ok(NextStep::After(left));
@@ -188,7 +185,7 @@ impl<J: StepJob> StepLoop<J> {
     }
 }
 
-/// Turns until it is time to stop. The job comes back if it may still do something.
+/// Runs the loop until the order to stop. Returns the job if it may still use the database.
 pub fn run<J: StepJob, T>(job: J, bell: &Receiver<T>, around: &LoopContext) -> Option<J> {
     let (mut turning, mut bell, mut trouble) = (StepLoop::new(job), bell.clone(), StepTrouble::default());
     while !around.stop.is_given() {
@@ -208,7 +205,7 @@ pub fn run<J: StepJob, T>(job: J, bell: &Receiver<T>, around: &LoopContext) -> O
                     Reaction::Rarely => LONG_PAUSE,
                     Reaction::End => return None,
                 };
-                trouble.log(&turning.job, &error, (pause, at));
+                trouble.log(&turning.job, &error, pause, at);
                 pause
             }
         };
@@ -216,7 +213,7 @@ pub fn run<J: StepJob, T>(job: J, bell: &Receiver<T>, around: &LoopContext) -> O
             recv(around.stop.signal()) -> _ => {},
             recv(bell) -> rung => match rung {
                 Ok(_) => turning.ring(),
-                // Nobody is left who could ring it.
+                // No sender is left.
                 Err(_) => bell = never(),
             },
             default(wait) => {},
@@ -225,12 +222,12 @@ pub fn run<J: StepJob, T>(job: J, bell: &Receiver<T>, around: &LoopContext) -> O
     Some(turning.job)
 }
 
-/// What was last logged of failures, so that an outage has a line for its beginning and one for its end.
+/// The failure that was last logged, so that an outage has a line for its beginning and one for its end.
 #[derive(Default)]
 struct StepTrouble(Option<(String, Instant)>);
 
 impl StepTrouble {
-    fn log<J: StepJob>(&mut self, job: &J, error: &J::Error, (pause, at): (Duration, Instant)) {
+    fn log<J: StepJob>(&mut self, job: &J, error: &J::Error, pause: Duration, at: Instant) {
         let text = error.to_string();
         let is_known = |(known, logged): &(String, Instant)| {
             *known == text && at.saturating_duration_since(*logged) < REMIND_AFTER
@@ -243,7 +240,7 @@ impl StepTrouble {
 
     fn is_over<J: StepJob>(&mut self, job: &J) {
         if self.0.take().is_some() {
-            log::info!("{} go on", job.name());
+            log::info!("{} continue", job.name());
         }
     }
 }
@@ -258,7 +255,7 @@ mod tests {
 
     const DAY_MS: i64 = 86_400_000;
 
-    /// Writes down what it is asked to do.
+    /// Records what it is asked to do.
     #[derive(Default)]
     struct Diary {
         entries: Vec<&'static str>,
@@ -283,7 +280,7 @@ mod tests {
         }
     }
 
-    /// The same, and it waits out what the clock does.
+    /// The same, and it waits whether a jump of the clock lasts.
     struct Careful(Diary);
 
     impl StepJob for Careful {
@@ -303,7 +300,7 @@ mod tests {
         }
     }
 
-    /// Turns a loop at seconds of the true time, with a clock that is so many milliseconds ahead.
+    /// Turns a loop at these seconds of true time, with a clock that is that many milliseconds ahead.
     fn turn<J: StepJob<Error = StoreError>>(turning: &mut StepLoop<J>, start: Instant, turns: &[(u64, i64)]) {
         let (clock, pulse, (_stopper, stop)) = (ManualClock::new(0), Pulse::default(), stopper());
         let around = LoopContext { stop: &stop, clock: &clock, pulse: &pulse };
@@ -327,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_clock_dated_is_put_right_at_the_start_and_after_each_step_back_until_it_succeeds() {
+    fn what_the_clock_dated_is_corrected_at_start_and_after_each_step_back_until_it_succeeds() {
         let (mut turning, start) = (StepLoop::new(Diary { fails: true, ..Diary::default() }), Instant::now());
         turn(&mut turning, start, &[(0, DAY_MS), (1, DAY_MS)]);
         assert_eq!(turning.job.entries, ["start", "start"], "nothing is done before");
@@ -337,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_careful_job_waits_out_a_leap_and_lets_others_put_right_first_what_was_set_back() {
+    fn a_careful_job_waits_whether_a_jump_lasts_and_lets_others_correct_first_after_a_step_back() {
         let (mut turning, start) = (StepLoop::new(Careful(Diary::default())), Instant::now());
         turn(&mut turning, start, &[(0, 0), (31, DAY_MS), (60, DAY_MS), (61, 0), (70, 0)]);
         assert_eq!(turning.job.0.entries, ["start", "work"]);
@@ -346,11 +343,11 @@ mod tests {
         turn(&mut turning, start, &[(80, DAY_MS), (169, DAY_MS)]);
         assert_eq!(turning.job.0.entries.len(), 4);
         turn(&mut turning, start, &[(171, DAY_MS)]);
-        assert_eq!(turning.job.0.entries.len(), 5, "one that stays is the truth");
+        assert_eq!(turning.job.0.entries.len(), 5, "a jump that lasts is the truth");
     }
 
     #[test]
-    fn a_stop_a_bell_and_a_bell_without_a_hand_wake_or_rest_it() {
+    fn a_stop_and_a_bell_wake_it_and_a_bell_without_senders_lets_it_sleep() {
         let (ring, bell) = bounded(1);
         let (stopper, stop) = stopper();
         let (done, ended) = bounded(1);

@@ -1,9 +1,9 @@
-//! What time alone changes: grace periods and subscriptions that end, warnings that fall due. Every so often it asks two
-//! indexes for what is due and has it computed anew, page by page, each page in one transaction: a user's answer (so the
-//! tier falls in `subscriptions` and the application hears of it), a failure case (so its notices are written). What a
-//! process that dies leaves undone is still due. A clock that leaps forward is waited out once before anything is computed;
-//! when it was set back, and at start, what was computed at a time that has not come yet is computed anew. It must never
-//! decide anything itself. Run by `daemon`; tests drive [`Tick::step`].
+//! What changes by time alone: grace periods and subscriptions end, warnings become due. Every 30 s it asks two indexes for what
+//! is due and has it recomputed, page by page, each page in one transaction: a user's answer (so that the tier falls in
+//! `subscriptions` and the application is notified), a failure case (so that its notices are written). What a process that dies
+//! leaves undone is still due. After the clock has jumped forward it waits once whether the jump lasts; after the clock was set
+//! back, and at start, answers that were computed at a future time are recomputed. It must never decide anything itself. Run by
+//! `app::daemon`; tests drive [`Tick::step`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +19,21 @@ use crate::objects::derived;
 use crate::objects::{effective, payment_failures};
 use crate::store::{Store, StoreError};
 
-/// How often it looks.
+/// How often it looks for what is due.
 const EVERY: Duration = Duration::from_secs(30);
-/// Users or cases in one transaction at most: bounds how long a webhook waits for the writer.
+/// The most users or cases in one transaction: limits how long a webhook waits for the writer.
 const PAGE: u32 = 100;
 
-/// What one look did.
+/// What a step of the tick did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ticked {
-    /// Answers that were computed anew.
+    /// Answers that were recomputed.
     pub users: usize,
-    /// Failure cases that were looked at.
+    /// Failure cases that were reviewed.
     pub cases: usize,
 }
 
-/// Looks for what is due.
+/// Recomputes what is due.
 pub struct Tick {
     store: Store,
     context: Arc<NotifyContext>,
@@ -41,19 +41,20 @@ pub struct Tick {
 }
 
 impl Tick {
-    /// Looks in this database, by these rules.
+    /// A tick for this database, by these rules.
     #[must_use]
     pub fn new(store: Store, context: Arc<NotifyContext>) -> Self {
         Self { store, context, also: Box::new(|_| ()) }
     }
 
-    /// Does something else, too, when it looks for what is due; it is handed the time.
+    /// The same tick that also calls `also` at each step, with the time in unix milliseconds.
     #[must_use]
     pub fn with(self, also: impl FnMut(i64) + Send + Sync + 'static) -> Self {
         Self { also: Box::new(also), ..self }
     }
 
-    /// Answers that were computed in the future, and all open cases, whose due times may rest on it.
+    /// Recomputes answers that were computed at a future time and, if there were any, makes all open cases due, since their due
+    /// times may follow from that time.
     fn recompute(&self, now_ms: i64, pulse: &Pulse) -> Result<(), StoreError> {
         let latest_ms = now_ms.saturating_add(leap::SLACK_MS);
         let mut users = 0;
@@ -72,13 +73,13 @@ impl Tick {
             pulse.beat();
         }
         if users > 0 {
-            log::warn!("answers that were computed at a time that has not come yet are computed anew: users={users}");
+            log::warn!("answers that had been computed at a future time were recomputed: users={users}");
             self.store.write(payment_failures::set_all_due)?;
         }
         Ok(())
     }
 
-    /// Has everything computed that is due.
+    /// Recomputes everything that is due.
     ///
     /// # Errors
     /// When the database cannot be read or written; what was not reached stays due.
@@ -88,7 +89,7 @@ impl Tick {
 
     fn paged(&self, now_ms: i64, pulse: &Pulse) -> Result<Ticked, StoreError> {
         let mut ticked = Ticked::default();
-        // The answer first: what a notice says of it has then come true.
+        // Answers first: notices are about them.
         while let users @ 1.. = self.users(now_ms)? {
             ticked.users += users;
             pulse.beat();
@@ -138,13 +139,13 @@ impl StepJob for Tick {
     fn leapt(&self, seconds: i64) {
         let wait_s = leap::WAIT.as_secs();
         log::warn!(
-            "the clock has leapt forward by {seconds} s: nothing is told for {wait_s} s, in case it is set back"
+            "the clock has jumped forward by {seconds} s: nobody is notified for {wait_s} s, in case it is set back"
         );
     }
 
     fn correct(&mut self, cause: StepCause, now_ms: i64, around: &LoopContext) -> Result<(), StoreError> {
         if let StepCause::SetBack(seconds) = cause {
-            log::warn!("the clock was set back by {seconds} s: what was computed meanwhile is computed anew");
+            log::warn!("the clock was set back by {seconds} s: what was computed meanwhile is recomputed");
         }
         self.recompute(now_ms, around.pulse)
     }

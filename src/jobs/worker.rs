@@ -1,10 +1,11 @@
-//! The worker thread: pending rows → projection. It takes them oldest first, a batch at a time, one commit for all; if an
-//! event of a batch fails, the batch is undone and taken again, each event in a savepoint of its own. While the writer has
-//! a batch, the next one is read. It must never lose a row, nor let one row stop the others.
+//! The worker: projects pending events, oldest first, a batch at a time, with one commit for the batch. If an event of a batch
+//! fails, the batch is rolled back and projected again, each event in a savepoint of its own. While the writer has a batch, the
+//! next one is read. It must never lose a row, nor let one row stop the others. Run by `app::daemon`; tests drive
+//! [`Worker::step`].
 //!
-//! A batch is written down (`worker_claim`) before it is touched, in the commit of the batch before it. So a row that
-//! takes the whole process with it is found at the next start among the rows of that claim; these are then taken one
-//! by one, the attempt counted before it is made, until the culprit is a dead letter.
+//! A batch is claimed (`worker_claim`) before it is touched, in the commit of the batch before it. So a row that kills the
+//! process is found at the next start among the rows of that claim; these are then projected one by one, each attempt
+//! counted before it is made, until the culprit is a dead letter.
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -25,41 +26,41 @@ use crate::store::inbox::{self, ClaimRange, EventCompletion, PendingEvent};
 use crate::store::{BegunWrite, Store, StoreError, Tx, in_savepoint};
 use crate::stripe::event::EventContent;
 
-/// Events projected in one commit at most: bounds how long a request waits for the writer.
+/// The most events in one commit: limits how long a request waits for the writer.
 const BATCH: u32 = 96;
-/// How often the table is asked without a bell; the bell may be lost, and other processes ring none.
+/// How often the table is read without a bell: a bell may be lost, and other processes have none.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How an event is applied; the tests put in functions that fail.
+/// How an event is projected; tests pass functions that fail.
 pub type WorkerProject = fn(&Tx, &ProjectedEvent, &NotifyContext, i64) -> Result<EventCompletion, ProjectionError>;
 
-/// What a step did.
+/// What a step of the worker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerStep {
     /// Nothing was pending.
     Idle,
-    /// A batch was taken; more may wait.
+    /// A batch was projected; there may be more.
     Worked,
 }
 
-/// Takes pending events into the tables.
+/// Projects pending events.
 pub struct Worker {
     store: Store,
     context: Arc<NotifyContext>,
     policy: RetryPolicy,
     tickets: Sender<RetryTicket>,
-    /// Rung when a thin event was taken: `fetch` has something to do.
+    /// The bell of the fetch thread, rung after thin events.
     fetches: Option<Sender<()>>,
     project: WorkerProject,
     claimed: Option<ClaimRange>,
-    /// What follows the claimed events, read already.
+    /// Events after the claimed ones that are read already.
     ahead: Vec<BatchWork>,
-    /// The suspect whose attempt this process has counted, and its number: what the database could not take is no
-    /// attempt of the event, and is not counted again.
+    /// The suspect whose attempt this process has counted, and the number of that attempt. If the database then fails, that
+    /// was no attempt at the event, and it is not counted again.
     counted: Option<(i64, u32)>,
 }
 
-/// An event of the batch in hand.
+/// An event of the present batch.
 struct BatchWork {
     pending: PendingEvent,
     attempt: u32,
@@ -83,22 +84,22 @@ impl Worker {
         }
     }
 
-    /// The same worker, which rings this bell after thin events.
+    /// The same worker with the bell of the fetch thread.
     #[must_use]
     pub(crate) fn with_fetches(self, bell: Sender<()>) -> Self {
         Self { fetches: Some(bell), ..self }
     }
 
-    /// The same worker with another way of applying an event.
+    /// The same worker with another projection.
     #[must_use]
     pub fn with_project(self, project: WorkerProject) -> Self {
         Self { project, ..self }
     }
 
-    /// Takes the next batch.
+    /// Projects the next batch.
     ///
     /// # Errors
-    /// When the database could not take it; then nothing of the batch was kept, and it is taken again.
+    /// When the database failed; then nothing of the batch was kept, and the next step repeats it.
     pub fn step(&mut self, now_ms: i64) -> Result<WorkerStep, StoreError> {
         if self.claimed.is_none() {
             if !self.store.read(inbox::any_pending)? {
@@ -116,7 +117,7 @@ impl Worker {
         Ok(WorkerStep::Worked)
     }
 
-    /// A bell that is lost is no loss: the outbox is looked at from time to time.
+    /// A lost bell does no harm: the fetch thread also looks from time to time.
     fn ring_for_thin(&self, batch: &[BatchWork]) {
         let is_thin =
             |work: &BatchWork| work.event.as_ref().is_ok_and(|event| matches!(event.content, EventContent::Thin(_)));
@@ -125,7 +126,7 @@ impl Worker {
         }
     }
 
-    /// The claimed events, read; those that were read ahead are not read again.
+    /// The claimed events. Those that were read ahead are not read again.
     fn batch(&mut self, claimed: ClaimRange) -> Result<Arc<Vec<BatchWork>>, StoreError> {
         let mut batch = std::mem::take(&mut self.ahead);
         batch.retain(|work| (claimed.first..=claimed.last).contains(&work.pending.log_id));
@@ -135,31 +136,28 @@ impl Worker {
         let first = batch.last().map_or(claimed.first, |work| work.pending.log_id.saturating_add(1));
         let rest = ClaimRange { first, last: claimed.last };
         batch.extend(self.store.read(|reader| inbox::list_pending(reader, rest, BATCH))?.into_iter().map(read));
-        // Shared with the writer, so that taking the parsed events apart again is this thread's work.
+        // Shared with the writer, so that this thread frees the parsed events.
         Ok(Arc::new(batch))
     }
 
-    /// Reads what comes after the batch in hand while the writer has it: half of the work is reading.
+    /// Reads the events after the present batch while the writer projects that: half of the work is reading.
     fn read_ahead(&self, last: i64) -> Vec<BatchWork> {
         let following = ClaimRange { first: last.saturating_add(1), last: i64::MAX };
-        // If it cannot be read now, it is read when it is its turn, and then the failure counts.
+        // If they cannot be read now, they are read with their batch, and then the failure counts.
         let pending = self.store.read(|reader| inbox::list_pending(reader, following, BATCH)).unwrap_or_default();
         pending.into_iter().map(read).collect()
     }
 
-    /// Deals with what a process that died left claimed. Its rows are taken one by one.
-    ///
-    /// # Errors
-    /// When the database could not take it.
+    /// Projects what a process that died had claimed, one row at a time.
     pub fn recover(&mut self, now_ms: i64, pulse: &Pulse) -> Result<(), StoreError> {
         let Some(mut suspects) = self.store.read(inbox::find_claim)? else { return Ok(()) };
-        log::info!("the former process ended within a batch; its events are taken one by one");
+        log::info!("the former process ended within a batch; its events are projected one by one");
         while let Some(pending) = self.store.read(|reader| inbox::list_pending(reader, suspects, 1))?.into_iter().next()
         {
             suspects.first = pending.log_id;
             self.try_suspect(pending, suspects, now_ms)?;
             suspects.first = suspects.first.saturating_add(1);
-            // On a slow disk a whole batch, two commits an event, takes longer than a turn may.
+            // On a slow disk a whole batch, at two commits for each event, takes longer than the watchdog waits.
             pulse.beat();
         }
         self.store.write(inbox::clear_claim)
@@ -186,10 +184,10 @@ impl Worker {
         }
     }
 
-    /// Has a batch projected, and the next one claimed in the same commit.
+    /// Has the writer project a batch and claim the next one in the same commit.
     ///
-    /// It is taken as one first, in one savepoint: a savepoint copies every page that is touched in it, and an event
-    /// rarely needs one of its own. If any event fails, all is undone, and [`Worker::finish`] takes them one by one.
+    /// The whole batch shares one savepoint at first: a savepoint copies every page that is changed within it, and an event
+    /// rarely needs one of its own. If any event fails, all is rolled back, and [`Worker::finish`] projects them one by one.
     fn begin(
         &self,
         batch: &Arc<Vec<BatchWork>>,
@@ -216,8 +214,8 @@ impl Worker {
         }
     }
 
-    /// Projects events each in its own savepoint, and does `next` in the same commit. What failed is written down, and
-    /// its tickets are handed out.
+    /// Projects each event in its own savepoint, and does `next` in the same commit. Failures are recorded, and the retry thread
+    /// gets their tickets.
     fn one_by_one<T: Send + 'static>(
         &self,
         batch: &Arc<Vec<BatchWork>>,
@@ -228,12 +226,12 @@ impl Worker {
         let (tickets, done) = self.store.write(move |tx| {
             let mut tickets = Vec::new();
             for work in batch.iter() {
-                tickets.extend(take(tx, work, &terms)?);
+                tickets.extend(project_or_record(tx, work, &terms)?);
             }
             Ok((tickets, next(tx)?))
         })?;
         for ticket in tickets {
-            // A full channel loses a ticket, not the retry: the retry thread reads the table, too.
+            // If the channel is full, only the ticket is lost: the retry thread also reads the table.
             let _ = self.tickets.try_send(ticket);
         }
         Ok(done)
@@ -263,7 +261,7 @@ impl StepJob for Worker {
     }
 }
 
-/// Whether a failed batch may go better event by event.
+/// Whether a failed batch may succeed event by event.
 fn is_events_fault(error: &StoreError) -> bool {
     error.verdict() != FailureVerdict::Wait
 }
@@ -271,7 +269,7 @@ fn is_events_fault(error: &StoreError) -> bool {
 fn read(mut pending: PendingEvent) -> BatchWork {
     let event = catch_unwind(|| objects::read(&pending))
         .unwrap_or_else(|panic| Err(ProjectionError::Panicked(panic_text(panic.as_ref()))));
-    // What was read of it is all that is needed; two batches of bodies are in memory otherwise.
+    // The body is not needed any more; otherwise two batches of bodies would be in memory.
     pending.data = String::new();
     BatchWork { attempt: pending.attempts.saturating_add(1), pending, event }
 }
@@ -296,8 +294,8 @@ fn project_one(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<(), Projectio
     Ok(())
 }
 
-/// The same for an event on its own; its failure is written down. `Err` only where the database is at fault.
-fn take(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<RetryTicket>, StoreError> {
+/// Projects one event in its own savepoint, and records its failure. `Err` only if the database is at fault.
+fn project_or_record(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<RetryTicket>, StoreError> {
     let Err(error) = in_savepoint(tx, |tx| project_one(tx, work, terms)) else { return Ok(None) };
     match (error.verdict(), error) {
         (FailureVerdict::Wait, ProjectionError::Store(error)) => Err(error),

@@ -43,6 +43,12 @@ pub enum SmtpSecurity {
     None,
 }
 
+impl SmtpSecurity {
+    /// As the configuration writes them.
+    pub(crate) const WORDS: [(&str, Self); 3] =
+        [("starttls", Self::StartTls), ("tls", Self::Tls), ("none", Self::None)];
+}
+
 /// The mail server. Its `Debug` leaves the password out.
 #[derive(Clone)]
 pub struct SmtpServer {

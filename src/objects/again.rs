@@ -1,20 +1,19 @@
-//! An object's typed rows made once more from the mirror: whether they are what they should be, and that they are. It goes
-//! the way of every event, in a savepoint that is undone again where only the comparison is wanted. Called by
-//! `sync::drift`.
+//! An object's typed rows made once more from the mirror, to compare them or to repair them. They are made in the way of every
+//! event; where they are only compared, in a savepoint that is rolled back, so it must never leave a trace then. Called by
+//! `outward::sync`, through `notify`.
 
 use std::borrow::Cow;
 
-use super::derived::DerivationBasis;
 use super::fact::{ObjectFacts, WantedComparisons};
 use super::{
-    ProjectedEvent, ProjectionContext, ProjectionError, ProjectionStep, StateOrigin, WinningState, dispatch, kinds,
+    DerivationBasis, ProjectedEvent, ProjectionContext, ProjectionError, ProjectionStep, StateOrigin, WinningState,
+    dispatch, kinds, typed,
 };
-use crate::objects::typed;
 use crate::store::mirror::{self, ApiReading, ObjectKey};
 use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::event::{EventContent, Snapshot, Thin};
 
-/// How a comparison ends: never well, so that it is undone.
+/// How a comparison ends: as an error, so that the savepoint is rolled back.
 enum ComparisonEnd {
     Compared(Vec<String>),
     Failed(ProjectionError),
@@ -26,11 +25,8 @@ impl From<StoreError> for ComparisonEnd {
     }
 }
 
-/// `table.column` of what is not as the mirror says; nothing is changed.
-///
-/// # Errors
-/// When the database or the object's shape does not allow it.
-pub fn differing(
+/// The `table.column` of each cell that differs from what the mirror gives; nothing is changed.
+pub(crate) fn differing(
     tx: &Tx,
     key: ObjectKey,
     context: &ProjectionContext,
@@ -43,7 +39,7 @@ pub fn differing(
     };
     let before = rows(tx)?;
     let ended = in_savepoint(tx, |tx| -> Result<(), ComparisonEnd> {
-        // What happens here is undone, and nobody is told of it.
+        // All of this is rolled back, so nobody is notified of its facts.
         let facts = ObjectFacts::default();
         let (policy, link) = (&context.policy, &context.link);
         let basis = DerivationBasis { policy, link, facts: &facts, compared: WantedComparisons::default(), now_ms };
@@ -57,10 +53,7 @@ pub fn differing(
     }
 }
 
-/// Makes the typed rows of an object, and what is derived from them, what the mirror says.
-///
-/// # Errors
-/// As [`differing`].
+/// Writes the typed rows of an object once more, and what is derived from them.
 pub(crate) fn project(
     tx: &Tx,
     key: ObjectKey,
@@ -87,6 +80,6 @@ pub(crate) fn project(
         deleted: mirrored.deleted,
     };
     let step =
-        ProjectionStep { tx, event: &event, snapshot: &snapshot, shown: None, context, basis, now_ms: basis.now_ms };
+        ProjectionStep { tx, event: &event, snapshot: &snapshot, reading: None, context, basis, now_ms: basis.now_ms };
     dispatch(&step, key.object, Some(&winner)).map(|_| ())
 }

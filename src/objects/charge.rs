@@ -1,17 +1,16 @@
-//! Charges. A refund shows as a growing `amount_refunded` of its charge, and may still fail or be canceled, of which no
-//! event of the charge tells: the word on a refund is the refund object's (`refund`). Called by `projection`.
+//! Charges. A refund shows as a growing `amount_refunded` of its charge. It may still fail or be canceled, which no event of
+//! the charge shows, so what became of a refund is read from the refund itself (`refund`). It must never count a refund
+//! that came to nothing. Called by `objects`.
 
 use serde_json::Value;
 
-use super::derived::DerivationBasis;
 use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, ProjectionStep, WinningState, field, refund};
+use super::{DerivationBasis, ProjectionError, ProjectionStep, WinningState, field, refund};
 use crate::base::object_kind::ObjectKind;
 use crate::store::Tx;
 use crate::stripe::object;
 
-/// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "charge",
     name: "charges",
@@ -38,7 +37,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
 };
 
 row! {
-    /// A charge as its newest event has it, less the refunds that came to nothing. Amounts in minor units, times in unix
+    /// A charge as its newest event has it, less the refunds that failed or were canceled. Amounts in minor units, times in unix
     /// seconds.
     pub(crate) struct ChargeRow in "stripe_charges" {
         key stripe_charge_id: String = field::id("id"),
@@ -76,8 +75,8 @@ pub(super) fn write(tx: &Tx, winner: &WinningState, _: DerivationBasis) -> Resul
     Ok(row.put(tx)?)
 }
 
-/// What of a charge has gone back: what it says itself, less the refunds that came to nothing, but no less than those
-/// that stand. A charge that already left out what came to nothing is not believed to have refunded less than these.
-fn refunded_of(said: i64, refunds: &refund::RefundSums) -> i64 {
-    said.saturating_sub(refunds.undone).max(refunds.standing)
+/// How much of a charge was refunded: what it says itself, less the refunds that failed, but no less than the valid ones.
+/// A charge that already leaves out the failed ones is thus not taken to have refunded less than the valid ones.
+fn refunded_of(amount_refunded: i64, refunds: &refund::RefundSums) -> i64 {
+    amount_refunded.saturating_sub(refunds.failed).max(refunds.valid)
 }

@@ -1,17 +1,16 @@
-//! Checkout sessions. A completed one may say whose that is what it made: its metadata strongly, its `client_reference_id`,
-//! which any browser can write, weakly and only once it is paid. One that is open, expired or unpaid says nothing.
+//! Checkout sessions. A completed one may name the user of what it made: strongly by its metadata; by its
+//! `client_reference_id`, which any browser can write, only weakly and once it is paid. A session that is open, expired or
+//! unpaid names nobody. It must never choose an owner itself. Called by `objects`; its queries by `owner`.
 
 use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, ProjectionStep, WinningState, field, owner};
+use super::{ProjectionError, ProjectionStep, WinningState, field, owner, user};
 use crate::base::object_kind::{self, ObjectKind};
 use crate::base::ownership::Session;
-use crate::objects::user;
 use crate::store::engine::row::{columns, select};
 use crate::store::{StoreError, StoreReader};
 use crate::stripe::object::{self, ObjectError};
 
-/// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "checkout.session",
     name: "checkout_sessions",
@@ -56,17 +55,17 @@ row! {
 }
 
 pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let said = said(step)?;
+    let object = &step.snapshot.object;
+    let session = session(step)?;
     let rules = &step.context.link;
     let concern = EventConcern {
-        customer_id: object::reference(shown, "customer"),
-        user_id: said.metadata_word(rules),
-        subscription_id: object::reference(shown, "subscription"),
+        customer_id: object::reference(object, "customer"),
+        user_id: session.metadata_word(rules),
+        subscription_id: object::reference(object, "subscription"),
         state: None,
     };
     history::record(step, &concern)?;
-    if let Some(user_id) = said.reference_word(rules) {
+    if let Some(user_id) = session.reference_word(rules) {
         user::ensure(step.tx, user_id, step.now_ms)?;
     }
     if let Some(winner) = winner {
@@ -75,40 +74,40 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
     history::audit(step, &concern)
 }
 
-/// Whom the session names, by this event.
-fn said(step: &ProjectionStep) -> Result<Session, ObjectError> {
-    let shown = &step.snapshot.object;
-    let owned = |key: &str| object::text(shown, key).map(|text| text.map(str::to_owned));
+/// The session as this event shows it.
+fn session(step: &ProjectionStep) -> Result<Session, ObjectError> {
+    let session = &step.snapshot.object;
+    let owned = |key: &str| object::text(session, key).map(|text| text.map(str::to_owned));
     Ok(Session {
-        id: object::required_reference(shown, "id")?.to_owned(),
-        named: object::named_user(shown, &step.context.link.metadata_keys).map(str::to_owned),
-        reference: object::told_text(shown, "client_reference_id").filter(|id| object::is_user_id(id)),
+        id: object::required_reference(session, "id")?.to_owned(),
+        named: object::named_user(session, &step.context.link.metadata_keys).map(str::to_owned),
+        reference: object::told_text(session, "client_reference_id").filter(|id| object::is_user_id(id)),
         status: owned("status")?,
         payment_status: owned("payment_status")?,
-        created: object::told_integer(shown, "created"),
+        created: object::told_integer(session, "created"),
     })
 }
 
 fn apply(step: &ProjectionStep, winner: &WinningState) -> Result<(), ProjectionError> {
     let row = CheckoutSessionRow::of(winner)?;
-    let former = find_concerned(step.tx, &row.stripe_session_id)?;
+    let former = find_subjects(step.tx, &row.stripe_session_id)?;
     row.put(step.tx)?;
-    let present = SessionOwners {
+    let present = SessionSubjects {
         customer_id: row.stripe_customer_id,
         subscription_id: row.stripe_subscription_id,
         payment_intent_id: row.stripe_payment_intent_id,
         invoice_id: row.stripe_invoice_id,
     };
-    owner::refresh_concerned(step.tx, &present, step.basis())?;
+    owner::refresh_subjects(step.tx, &present, step.basis())?;
     if let Some(former) = former.filter(|former| *former != present) {
-        owner::refresh_concerned(step.tx, &former, step.basis())?;
+        owner::refresh_subjects(step.tx, &former, step.basis())?;
     }
     Ok(())
 }
 
 columns! {
-    /// What a session is about.
-    pub(super) struct SessionOwners {
+    /// The objects that a session is about.
+    pub(super) struct SessionSubjects {
         customer_id: Option<String> = "stripe_customer_id",
         subscription_id: Option<String> = "stripe_subscription_id",
         payment_intent_id: Option<String> = "stripe_payment_intent_id",
@@ -116,9 +115,9 @@ columns! {
     }
 }
 
-fn find_concerned(reader: &StoreReader, session_id: &str) -> Result<Option<SessionOwners>, StoreError> {
-    const SQL: &str = select!(SessionOwners, "FROM stripe_checkout_sessions WHERE stripe_session_id = ?1");
-    reader.find(SQL, [session_id], SessionOwners::read)
+fn find_subjects(reader: &StoreReader, session_id: &str) -> Result<Option<SessionSubjects>, StoreError> {
+    const SQL: &str = select!(SessionSubjects, "FROM stripe_checkout_sessions WHERE stripe_session_id = ?1");
+    reader.find(SQL, [session_id], SessionSubjects::read)
 }
 
 /// An object that a session may have made.

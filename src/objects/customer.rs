@@ -1,17 +1,17 @@
 //! Customers. Which user each belongs to, `owner` decides; a user may have several customers, of which one is the main one
 //! (`user_id`). Deleting one cancels its subscriptions at Stripe at once, so entitlement counts them as over even if their
-//! own events are lost. Called by `projection`; its questions by everybody who writes to a customer.
+//! own events are lost. It must never choose an owner itself. Called by `objects`; its queries by `owner`, the API and
+//! whoever writes to a customer.
 
 use super::history::{self, EventConcern};
-use super::owner::rows::OwnableKind;
+use super::owner::rows::{OwnableKind, OwnableObject};
 use super::row::row;
-use super::{ProjectionError, ProjectionStep, WinningState, derived, field, owner, subscription};
+use super::{ProjectionError, ProjectionStep, WinningState, effective, field, owner, subscription};
 use crate::base::object_kind::ObjectKind;
 use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
-/// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "customer",
     name: "customers",
@@ -39,45 +39,45 @@ row! {
 }
 
 pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let id = object::required_reference(shown, "id")?;
+    let customer = &step.snapshot.object;
+    let id = object::required_reference(customer, "id")?;
     let concern = EventConcern {
         customer_id: Some(id),
-        user_id: object::named_user(shown, &step.context.link.metadata_keys),
+        user_id: object::named_user(customer, &step.context.link.metadata_keys),
         ..EventConcern::default()
     };
     history::record(step, &concern)?;
     let lost = winner.map_or(Ok(None), |winner| put(step, id, winner))?;
-    owner::keep_name(step, winner, (OwnableKind::Customer, id), lost)?;
+    owner::keep_name(step, winner, OwnableObject { kind: OwnableKind::Customer, id }, lost)?;
     owner::refresh_customer(step.tx, id, step.basis())?;
     if winner.is_some() {
-        follow(step, id)?;
+        refresh_dependents(step, id)?;
     }
     history::audit(step, &concern)
 }
 
-/// The name that its metadata have lost by this, if they have.
+/// Writes the row. Returns the user whose name the metadata have lost by this, if they have.
 fn put(step: &ProjectionStep, id: &str, winner: &WinningState) -> Result<Option<String>, ProjectionError> {
     let rules = &step.context.link;
-    let lost = owner::lost_name(step.tx, winner, (OwnableKind::Customer, id), rules)?;
+    let lost = owner::lost_name(step.tx, winner, OwnableObject { kind: OwnableKind::Customer, id }, rules)?;
     CustomerRow::of(winner)?.put(step.tx, owner::is_named(winner, rules))?;
     Ok(lost)
 }
 
-/// Whether it is deleted decides, too, which customer is the main one and what its subscriptions give.
-fn follow(step: &ProjectionStep, id: &str) -> Result<(), ProjectionError> {
+/// Whether a customer is deleted also decides which one is the main one and what its subscriptions give.
+fn refresh_dependents(step: &ProjectionStep, id: &str) -> Result<(), ProjectionError> {
     let owner = owner::refresh_main(step.tx, id)?;
     let mut users = subscription::list_users_of_customer(step.tx, id)?;
     users.extend(owner);
     users.sort();
     users.dedup();
     for user_id in users {
-        derived::refresh_effective(step.tx, &user_id, step.basis())?;
+        effective::refresh(step.tx, &user_id, step.basis())?;
     }
     Ok(())
 }
 
-/// Makes sure there is a row for a customer of whom only the id is known.
+/// Makes sure that there is a row for a customer of which only the id is known.
 pub(crate) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
     const SQL: &str = "INSERT INTO stripe_customers (stripe_customer_id) VALUES (?1) ON CONFLICT DO NOTHING";
     tx.execute(SQL, [customer_id]).map(|_| ())
@@ -96,7 +96,7 @@ pub(crate) fn is_deleted(reader: &StoreReader, customer_id: &str) -> Result<bool
 }
 
 /// Mail address and name.
-pub(super) type Contact = (Option<String>, Option<String>);
+type Contact = (Option<String>, Option<String>);
 
 /// Mail address and name of a customer, as Stripe has them.
 pub(crate) fn find_contact(reader: &StoreReader, customer_id: &str) -> Result<Option<Contact>, StoreError> {
@@ -104,8 +104,8 @@ pub(crate) fn find_contact(reader: &StoreReader, customer_id: &str) -> Result<Op
     reader.find(SQL, [customer_id], row::tuple)
 }
 
-/// The user a charge belongs to, by its payment intent, or without one by its customer. Nobody whom a reference alone names:
-/// a stranger's dispute is not that user's.
+/// The user a charge belongs to: that of its payment intent, or without one that of its customer. A user whom a reference
+/// alone names does not count, since anybody can write one: a stranger's dispute is not that user's.
 pub(crate) fn find_owner_of_charge(reader: &StoreReader, charge_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT CASE WHEN p.id IS NULL THEN c.owner_user_id
             WHEN p.linked_by <> 'reference' THEN p.user_id END

@@ -1,4 +1,5 @@
-//! Disputes. Their set of statuses is open, and `closed` may be heard before `created`.
+//! Disputes. Their set of statuses is open, and `closed` may arrive before `created`. It must never set an owner. Called by
+//! `objects`.
 
 use super::fact::ObjectFact;
 use super::history::{self, EventConcern};
@@ -7,7 +8,6 @@ use super::{ProjectionError, ProjectionStep, WinningState, field};
 use crate::base::object_kind::ObjectKind;
 use crate::stripe::object;
 
-/// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "dispute",
     name: "disputes",

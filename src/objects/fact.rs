@@ -1,31 +1,31 @@
-//! What happened, as far as somebody may want to be told of it: typed, collected in the order in which it came about, and
-//! handed to whoever began. Objects note facts and know nobody who hears of them; `notify` acts on them in the same
-//! transaction. A fact is noted only where it is no reading, if it is one that only an event can tell.
+//! What happened, as far as somebody may have to be notified: typed, collected in the order in which it happened, and
+//! returned to the caller. Objects note facts and never know who is notified; `notify` acts on the facts in the same
+//! transaction. Facts that only an event can show are not noted for a reading. Called by the kinds.
 
 use std::cell::RefCell;
 
 use serde_json::Value;
 
+use super::effective::StoredAnswer;
 use super::subscription::SubscriptionWithItems;
 use crate::base::dunning::PaymentNews;
 use crate::base::entitlement::EntitlementAnswer;
-use crate::objects::effective::StoredAnswer;
 
 /// Something that happened.
 pub(crate) enum ObjectFact {
-    /// A user's answer is another than the stored one.
+    /// A user's answer differs from the stored one.
     AnswerChanged(Box<AnswerChange>),
-    /// A subscription says something else than before.
+    /// A subscription differs from what it was before.
     SubscriptionChanged { present: Box<SubscriptionWithItems> },
-    /// A failure case is to be looked at, with what an event told of an attempt to pay.
+    /// A failure case is to be reviewed. `heard`: what an event showed of an attempt to pay.
     CaseTouched { invoice_id: String, heard: Option<PaymentNews> },
-    /// The open cases of a subscription are to be looked at.
+    /// The open cases of a subscription are to be reviewed.
     CasesTouched { subscription_id: String },
-    /// An invoice is final.
+    /// An invoice was finalized.
     InvoiceFinalized(SeenObject),
     /// A trial ends soon.
     TrialEnds(SeenObject),
-    /// A customer wants money back by way of the bank.
+    /// A customer disputes a charge with the bank.
     DisputeOpened(SeenObject),
 }
 
@@ -45,14 +45,14 @@ pub(crate) struct SeenObject {
     pub(crate) at_s: i64,
 }
 
-/// What is worth comparing, since somebody wants to know whether it changed.
+/// What is compared with what it was before, because somebody is to be notified of changes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct WantedComparisons {
     pub(crate) answers: bool,
     pub(crate) subscriptions: bool,
 }
 
-/// The facts of one change, in order.
+/// The facts of one change, in the order in which they happened.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct ObjectFacts(RefCell<Vec<ObjectFact>>);
@@ -62,7 +62,6 @@ impl ObjectFacts {
         self.0.borrow_mut().push(fact);
     }
 
-    /// All of them.
     pub(crate) fn into_vec(self) -> Vec<ObjectFact> {
         self.0.into_inner()
     }

@@ -1,6 +1,7 @@
 //! The readers of columns: each finds one value in an object. A name may be a path (`evidence_details.due_by`). Values
 //! that Stripe moved between API versions have their reader in `stripe::object`; [`optional`] makes a column of it.
-//! A `lenient` reader is for what decides nothing: a value that cannot be read counts as absent. Called by `row!`.
+//! A `lenient` reader is for a value on which no decision rests: if it cannot be read, it counts as absent. It must never
+//! look at anything but the winning state. Called by `row!`.
 
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub(super) fn optional_text(path: &'static str) -> impl Fn(&WinningState) -> Fie
     move |winner| at(winner, path, |object, name| Ok(object::text(object, name)?.map(str::to_owned)))
 }
 
-/// A text that decides nothing.
+/// A text on which no decision rests.
 pub(super) fn lenient_text(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<Option<String>> {
     move |winner| at(winner, path, |object, name| Ok(object::told_text(object, name)))
 }
@@ -63,7 +64,7 @@ pub(super) fn integer_or_zero(path: &'static str) -> impl Fn(&WinningState) -> F
     move |winner| Ok(at(winner, path, object::integer)?.unwrap_or(0))
 }
 
-/// An integer that decides nothing.
+/// An integer on which no decision rests.
 pub(super) fn lenient_integer(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<Option<i64>> {
     move |winner| at(winner, path, |object, name| Ok(object::told_integer(object, name)))
 }
@@ -73,7 +74,7 @@ pub(super) fn flag(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<bo
     move |winner| at(winner, path, object::flag)
 }
 
-/// Yes or no that decides nothing.
+/// Yes or no, where no decision rests on it.
 pub(super) fn lenient_flag(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<bool> {
     move |winner| at(winner, path, |object, name| Ok(object::told_flag(object, name)))
 }
@@ -83,12 +84,17 @@ pub(super) fn optional(find: fn(&Value) -> Option<&str>) -> impl Fn(&WinningStat
     move |winner| Ok(find(&winner.object).map(str::to_owned))
 }
 
+/// A value that was found `once`, for several columns.
+pub(super) fn found<T>(value: T) -> impl FnOnce(&WinningState) -> FieldRead<T> {
+    move |_| Ok(value)
+}
+
 /// The metadata as JSON text.
 pub(super) fn metadata(winner: &WinningState) -> FieldRead<String> {
     Ok(object::metadata(&winner.object))
 }
 
-/// Whether its event says that it is gone.
+/// Whether the winning event says that the object was deleted.
 pub(super) fn deleted(winner: &WinningState) -> FieldRead<bool> {
     Ok(winner.deleted)
 }

@@ -1,11 +1,10 @@
-//! What every event adds, applied or late: the users and customers that it names, a row in its subscription's history
-//! ([`record`], before the family's own tables, which refer to them), and a row in the audit log ([`audit`], after them,
-//! when the owner is known). Each is written once per event. The second half
-//! is the table `subscription_events`: those rows that show the subscription itself keep what of that state may count later.
-//! Called by the families and `standing`.
+//! What every event adds, whether it is newer than the row or not: the users and customers that it names and a row in its
+//! subscription's history ([`record`], before the kind's own tables, which refer to them), and a row in the audit log
+//! ([`audit`], after them, when the owner is known). Each is written once per event and must never be changed later. The
+//! second half is the table `subscription_events`: a row whose event shows the subscription itself keeps what of that
+//! state may count later. Called by the kinds; its queries by `past`.
 
-use super::{ProjectionError, ProjectionStep, customer, subscription};
-use crate::objects::user;
+use super::{ProjectionError, ProjectionStep, customer, subscription, user};
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx, audit as audit_log};
 
@@ -40,10 +39,10 @@ pub(super) fn record(step: &ProjectionStep, concern: &EventConcern) -> Result<()
     Ok(())
 }
 
-/// What is about a subscription follows its owner, whoever that becomes; what is about a customer alone, the customer's;
-/// what has neither keeps the user it names.
+/// Writes the event into the audit log. An entry about a subscription belongs to the subscription's owner, whoever that
+/// becomes; one about a customer alone, to the customer's; one about neither, to the user that the event names.
 pub(super) fn audit(step: &ProjectionStep, concern: &EventConcern) -> Result<(), ProjectionError> {
-    // A reading is nothing that happened; who asked for it has written that down.
+    // Nothing happened where something was only read; whoever asked for it has written that down.
     if step.is_reading() {
         return Ok(());
     }
@@ -74,7 +73,7 @@ struct HistoryEntry<'a> {
     event_type: &'a str,
     /// Stripe's event id.
     event_id: &'a str,
-    /// The subscription as it shows it; `None` for invoice events.
+    /// The subscription as the event shows it; `None` for invoice events.
     state: Option<&'a SubscriptionState<'a>>,
     /// When it happened, unix seconds.
     event_created: i64,
@@ -155,9 +154,9 @@ columns! {
     }
 }
 
-/// WhichStates states are asked for.
+/// Which states of the past are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WhichStates {
+pub(super) enum PastStates {
     /// Those that were `active` or `trialing`.
     Good,
     /// Those in which Stripe collected.
@@ -181,20 +180,20 @@ const NEWEST_COLLECTING: &str = select!(
     ORDER BY id"
 );
 
-/// The newest states of this kind: several if they are of one second. In the order of their arrival.
+/// The newest of these states: several if they are of one second. In the order of their arrival.
 pub(super) fn list_newest(
     reader: &StoreReader,
     subscription_id: &str,
-    which: WhichStates,
+    which: PastStates,
 ) -> Result<Vec<PastState>, StoreError> {
     let sql = match which {
-        WhichStates::Good => NEWEST_GOOD,
-        WhichStates::Collecting => NEWEST_COLLECTING,
+        PastStates::Good => NEWEST_GOOD,
+        PastStates::Collecting => NEWEST_COLLECTING,
     };
     reader.list(sql, [subscription_id], PastState::read)
 }
 
-// Of several of one second the earliest end: a period only ever moves on.
+// The earliest end if several are of one second: a period only ever moves forward.
 const OLDEST_PERIOD_END: &str = "SELECT min(period_end) FROM subscription_events
     WHERE stripe_subscription_id = ?1 AND status IS NOT NULL AND event_created =
         (SELECT min(event_created) FROM subscription_events

@@ -1,23 +1,22 @@
-//! Invoices, and the failure cases that they open and close. `invoice.paid` and
-//! `invoice.payment_succeeded` show the same change and are projected the same way, so its effect is had once. Called by
-//! `projection`; its questions by the API, the mails and whoever looks at a failure case.
+//! Invoices, and the failure cases that they open and close. `invoice.paid` and `invoice.payment_succeeded` show the same
+//! change and are projected the same way, so it takes effect once. It must never log a link of an invoice. Called by
+//! `objects`; its queries by the API, the mails and `failure_case`.
 
-use super::derived::{self, DerivationBasis};
 use super::fact::ObjectFact;
+use super::failure_case::PaymentFailure;
 use super::history::{self, EventConcern};
-use super::owner::rows::OwnableKind;
+use super::owner::rows::{OwnableKind, OwnableObject};
 use super::row::row;
 use super::{
-    ProjectionError, ProjectionStep, WinningState, field, invoice_payment, owner, payment_intent, rewrite, standing,
+    DerivationBasis, ProjectionError, ProjectionStep, WinningState, effective, failure_case, field, invoice_payment,
+    own_key, owner, past, payment_intent, rewrite,
 };
 use crate::base::dunning::{NoticeSubject, PaymentNews};
 use crate::base::object_kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
-use crate::objects::payment_failures::{self, PaymentFailure};
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
-/// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "invoice",
     name: "invoices",
@@ -60,9 +59,9 @@ row! {
         key stripe_invoice_id: String = field::id("id"),
         fixed stripe_customer_id: Option<String> = field::reference("customer"),
         fixed stripe_subscription_id: Option<String> = field::optional(object::invoice_subscription),
-        /// NoticeSubject it says itself, or else its invoice payment.
-        fixed stripe_payment_intent_id: Option<String> = field::optional(|invoice| object::invoice_paid_by(invoice).0),
-        stripe_charge_id: Option<String> = field::optional(|invoice| object::invoice_paid_by(invoice).1),
+        /// By what the invoice itself says, or else by its invoice payment.
+        fixed stripe_payment_intent_id: Option<String> = field::found(paid_by.0.map(str::to_owned)),
+        stripe_charge_id: Option<String> = field::found(paid_by.1.map(str::to_owned)),
         number: Option<String> = field::lenient_text("number"),
         status: Option<String> = field::optional_text("status"),
         billing_reason: Option<String> = field::lenient_text("billing_reason"),
@@ -75,8 +74,8 @@ row! {
         attempt_count: Option<i64> = field::lenient_integer("attempt_count"),
         next_payment_attempt: Option<i64> = field::lenient_integer("next_payment_attempt"),
         due_date: Option<i64> = field::lenient_integer("due_date"),
-        period_start: Option<i64> = |winner: &WinningState| Ok(object::invoice_period(&winner.object)?.0),
-        period_end: Option<i64> = |winner: &WinningState| Ok(object::invoice_period(&winner.object)?.1),
+        period_start: Option<i64> = field::found(period.0),
+        period_end: Option<i64> = field::found(period.1),
         hosted_invoice_url: Option<String> = field::lenient_text("hosted_invoice_url"),
         invoice_pdf: Option<String> = field::lenient_text("invoice_pdf"),
         fixed created: Option<i64> = field::lenient_integer("created"),
@@ -86,18 +85,21 @@ row! {
         marked_uncollectible_at: Option<i64> = field::optional_integer("status_transitions.marked_uncollectible_at"),
         metadata: String = field::metadata,
         deleted: bool = field::deleted,
+    } once(winner) {
+        paid_by = object::invoice_paid_by(&winner.object),
+        period = object::invoice_period(&winner.object)?,
     } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
 }
 
 pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let id = object::required_reference(shown, "id")?;
-    let customer_id = object::reference(shown, "customer");
-    let subscription_id = object::invoice_subscription(shown);
-    let user_id = object::named_user(shown, &step.context.link.metadata_keys);
+    let invoice = &step.snapshot.object;
+    let id = object::required_reference(invoice, "id")?;
+    let customer_id = object::reference(invoice, "customer");
+    let subscription_id = object::invoice_subscription(invoice);
+    let user_id = object::named_user(invoice, &step.context.link.metadata_keys);
     let concern = EventConcern { customer_id, subscription_id, user_id, ..EventConcern::default() };
     history::record(step, &concern)?;
-    let object = (OwnableKind::Invoice, id);
+    let object = OwnableObject { kind: OwnableKind::Invoice, id };
     let lost = winner.map_or(Ok(None), |winner| owner::lost_name(step.tx, winner, object, &step.context.link))?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
@@ -105,21 +107,21 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
     if owner::keep_name(step, winner, object, lost)? {
         owner::refresh_invoice(step.tx, id, step.basis())?;
     }
-    let heard = heard(step);
+    let heard = payment_news(step);
     if heard.is_some() {
         note_failure(step, id)?;
     }
-    let has_case = derived::refresh_case(step.tx, id)?;
+    let has_case = failure_case::refresh(step.tx, id)?;
     if let Some(subscription_id) = subscription_id {
-        standing::refresh(step.tx, subscription_id)?;
-        derived::refresh_effective_of(step.tx, subscription_id, step.basis())?;
+        past::refresh(step.tx, subscription_id)?;
+        effective::refresh_of_subscription(step.tx, subscription_id, step.basis())?;
     }
     if has_case {
         step.note(ObjectFact::CaseTouched { invoice_id: id.to_owned(), heard });
     }
-    let is_sent = object::text(shown, "collection_method")? == Some("send_invoice");
+    let is_sent = object::text(invoice, "collection_method")? == Some("send_invoice");
     if let Some(subscription_id) = subscription_id.filter(|_| has_case || is_sent) {
-        // Where this case is settled, another one stands for the delinquency; and an invoice that was sent has none.
+        // If this case is settled, the delinquency is notified about by another one; and a sent invoice has no case.
         step.note(ObjectFact::CasesTouched { subscription_id: subscription_id.to_owned() });
     }
     if step.event.event_type == "invoice.finalized" && !step.is_reading() {
@@ -128,8 +130,8 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
     history::audit(step, &concern)
 }
 
-/// NoticeSubject the event tells of an attempt to pay.
-fn heard(step: &ProjectionStep) -> Option<PaymentNews> {
+/// What the event shows of an attempt to pay.
+fn payment_news(step: &ProjectionStep) -> Option<PaymentNews> {
     let what = match step.event.event_type.as_str() {
         "invoice.payment_failed" => NoticeSubject::Failed,
         "invoice.payment_action_required" => NoticeSubject::ActionRequired,
@@ -140,20 +142,20 @@ fn heard(step: &ProjectionStep) -> Option<PaymentNews> {
 }
 
 fn note_failure(step: &ProjectionStep, invoice_id: &str) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let currency = object::told_text(shown, "currency");
+    let invoice = &step.snapshot.object;
+    let currency = object::told_text(invoice, "currency");
     let failure = PaymentFailure {
         invoice_id,
-        subscription_id: object::invoice_subscription(shown),
-        customer_id: object::reference(shown, "customer"),
-        amount_due: object::integer(shown, "amount_due")?,
+        subscription_id: object::invoice_subscription(invoice),
+        customer_id: object::reference(invoice, "customer"),
+        amount_due: object::integer(invoice, "amount_due")?,
         currency: currency.as_deref(),
-        attempt_count: object::told_integer(shown, "attempt_count").unwrap_or(0),
-        next_retry_at: object::told_integer(shown, "next_payment_attempt"),
+        attempt_count: object::told_integer(invoice, "attempt_count").unwrap_or(0),
+        next_retry_at: object::told_integer(invoice, "next_payment_attempt"),
         failed_at: step.event.created,
         event_id: &step.event.id,
     };
-    Ok(payment_failures::note(step.tx, &failure, step.now_ms)?)
+    Ok(failure_case::note(step.tx, &failure, step.now_ms)?)
 }
 
 pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> Result<(), ProjectionError> {
@@ -161,31 +163,32 @@ pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> R
     // Webhooks of basil and later do not say by what an invoice is paid; invoice_payment events do.
     if row.stripe_payment_intent_id.is_none()
         && row.stripe_charge_id.is_none()
-        && let Some((intent_id, charge_id)) = invoice_payment::find_paid_by(tx, &row.stripe_invoice_id)?
+        && let Some(paid_by) = invoice_payment::find_paid_by(tx, &row.stripe_invoice_id)?
     {
-        row.stripe_payment_intent_id = intent_id;
-        row.stripe_charge_id = charge_id;
+        row.stripe_payment_intent_id = paid_by.payment_intent_id;
+        row.stripe_charge_id = paid_by.charge_id;
     }
-    let standing = find_standing(tx, &row.stripe_invoice_id)?;
+    let former = find_state(tx, &row.stripe_invoice_id)?;
     row.put(tx, owner::is_named(winner, basis.link))?;
     owner::refresh_invoice(tx, &row.stripe_invoice_id, basis)?;
-    if standing.as_ref().and_then(|standing| standing.subscription_id.as_ref()) != row.stripe_subscription_id.as_ref() {
+    if former.as_ref().and_then(|former| former.subscription_id.as_ref()) != row.stripe_subscription_id.as_ref() {
         for intent_id in payment_intent::list_ids_of_invoice(tx, &row.stripe_invoice_id)? {
             owner::refresh_payment_intent(tx, &intent_id, basis)?;
         }
     }
-    let former = standing.and_then(|standing| standing.payment_intent_id);
-    if former != row.stripe_payment_intent_id {
-        for intent_id in former.iter().chain(&row.stripe_payment_intent_id) {
-            rewrite(tx, ("payment_intent", intent_id, winner.livemode), basis, payment_intent::write)?;
+    let former_intent = former.and_then(|former| former.payment_intent_id);
+    if former_intent != row.stripe_payment_intent_id {
+        for intent_id in former_intent.iter().chain(&row.stripe_payment_intent_id) {
+            let key = own_key(&payment_intent::KIND, intent_id, winner.livemode);
+            rewrite(tx, key, basis, payment_intent::write)?;
         }
     }
     Ok(())
 }
 
 columns! {
-    /// NoticeSubject a failure case needs to know of its invoice.
-    pub(super) struct InvoiceStanding {
+    /// What a failure case needs to know of its invoice.
+    pub(super) struct InvoiceState {
         status: Option<String>,
         subscription_id: Option<String> = "stripe_subscription_id",
         payment_intent_id: Option<String> = "stripe_payment_intent_id",
@@ -196,15 +199,15 @@ columns! {
     }
 }
 
-/// The standing of an invoice.
-pub(super) fn find_standing(reader: &StoreReader, invoice_id: &str) -> Result<Option<InvoiceStanding>, StoreError> {
-    const SQL: &str = select!(InvoiceStanding, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
-    reader.find(SQL, [invoice_id], InvoiceStanding::read)
+/// What a failure case needs to know of its invoice.
+pub(super) fn find_state(reader: &StoreReader, invoice_id: &str) -> Result<Option<InvoiceState>, StoreError> {
+    const SQL: &str = select!(InvoiceState, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], InvoiceState::read)
 }
 
-/// The status of an invoice, if both are known.
+/// The status of an invoice, if the invoice and its status are known.
 pub(crate) fn find_status(reader: &StoreReader, invoice_id: &str) -> Result<Option<String>, StoreError> {
-    Ok(find_standing(reader, invoice_id)?.and_then(|standing| standing.status))
+    Ok(find_state(reader, invoice_id)?.and_then(|state| state.status))
 }
 
 /// Invoices that are paid by a payment intent, by id.
@@ -215,7 +218,7 @@ pub(super) fn list_ids_of_intent(reader: &StoreReader, intent_id: &str) -> Resul
 }
 
 columns! {
-    /// NoticeSubject customer and application are told of an invoice. Its links are bearer links: never logged.
+    /// What notices to customer and application say of an invoice. Its links are bearer links: never logged.
     pub(crate) struct InvoiceDetails {
         number: Option<String>,
         billing_reason: Option<String>,
@@ -226,13 +229,13 @@ columns! {
     }
 }
 
-/// NoticeSubject is told of an invoice.
+/// What notices say of an invoice.
 pub(crate) fn find_details(reader: &StoreReader, invoice_id: &str) -> Result<Option<InvoiceDetails>, StoreError> {
     const SQL: &str = select!(InvoiceDetails, "FROM stripe_invoices WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], InvoiceDetails::read)
 }
 
-/// Status of an invoice, and where it is paid: a bearer link, never logged.
+/// Status of an invoice, and the link by which it can be paid: a bearer link, never logged.
 pub(crate) fn find_payable(
     reader: &StoreReader,
     invoice_id: &str,
@@ -243,7 +246,7 @@ pub(crate) fn find_payable(
 }
 
 columns! {
-    /// An invoice that was sent to be paid, and is not.
+    /// An invoice that was sent to the customer and is not paid.
     pub(crate) struct SentInvoice {
         id: String = "stripe_invoice_id",
         currency: Option<String>,
@@ -251,7 +254,7 @@ columns! {
     }
 }
 
-/// The invoice of a subscription that was sent to be paid, is open, and was due first.
+/// Of the open invoices of a subscription that were sent to the customer, the one that was due first.
 pub(crate) fn find_sent(reader: &StoreReader, subscription_id: &str) -> Result<Option<SentInvoice>, StoreError> {
     const SQL: &str = select!(
         SentInvoice,

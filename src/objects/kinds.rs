@@ -1,6 +1,7 @@
-//! The kinds of objects that tilld knows, looked up by what Stripe, an event or a person calls them. Whatever lists kinds in
+//! The kinds of objects that tilld knows, looked up by what Stripe, an event or a person calls them. Every list of kinds in
 //! this program loops over [`all`]: what is projected, ordered, fetched again, read from Stripe's lists and compared, what a
-//! restricted key must permit, which events are to be enabled, which can be triggered.
+//! restricted key must permit, which events are to be enabled, which can be triggered. It must never list them itself: that
+//! is `objects::KINDS`. Called by every room above.
 
 use serde_json::Value;
 
@@ -12,13 +13,13 @@ pub fn all() -> impl Iterator<Item = &'static ObjectKind> {
     KINDS.iter().map(|(kind, _)| *kind)
 }
 
-/// The kind of objects that Stripe calls so.
+/// The kind that Stripe calls so in `object`.
 #[must_use]
 pub fn find(object: &str) -> Option<&'static ObjectKind> {
     all().find(|kind| kind.object == object)
 }
 
-/// The same; one that is not known is a plain one.
+/// The same; for one that is not known, a plain kind.
 #[must_use]
 pub fn of(object: &str) -> &'static ObjectKind {
     find(object).unwrap_or(&ObjectKind::PLAIN)
@@ -30,7 +31,7 @@ pub fn of_shown(object: &Value) -> &'static ObjectKind {
     of(object_kind::word(object, "object"))
 }
 
-/// The kind of that name at the command line.
+/// The kind of this name at the command line.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static ObjectKind> {
     all().find(|kind| kind.name == name)
@@ -41,22 +42,22 @@ pub fn tables() -> impl Iterator<Item = &'static str> {
     KINDS.iter().rev().filter_map(|(kind, _)| kind.table).map(|(table, _)| table)
 }
 
-/// What is read and compared unless kinds are named: not what takes a call for each customer, and decides nothing.
+/// The kinds that are read and compared unless some are named: not those that need a call for each customer.
 pub fn by_default() -> impl Iterator<Item = &'static ObjectKind> {
     all().filter(|kind| !kind.is_per_customer())
 }
 
-/// What answers rest on.
+/// The kinds on which answers depend.
 pub fn of_answers() -> impl Iterator<Item = &'static ObjectKind> {
     all().filter(|kind| kind.decides)
 }
 
-/// Every type of event that has a place in the typed tables.
+/// Every type of event that the typed tables are made from.
 pub fn event_types() -> impl Iterator<Item = &'static str> {
     all().flat_map(|kind| kind.events.iter().copied())
 }
 
-/// The type of an event about such an object; Stripe need not send it: what we read has one, too.
+/// The type of an event about such an object. Stripe need not send it: readings have a type, too.
 #[must_use]
 pub fn event_type(object: &str, verb: &str) -> String {
     format!("{}.{verb}", of(object).event_prefix.unwrap_or(object))

@@ -1,15 +1,13 @@
-//! The application's own word: this customer, or this subscription, is this user's, or is not. It is kept as said, with
-//! what was said before, and counts before everything that Stripe's objects carry. Called by the private API and by
-//! `tilld user link`.
+//! The application's own statements: this customer, or this subscription, belongs to this user, or does not. Statements are
+//! kept as they were made, together with the earlier ones, and count before everything that Stripe's objects name. It must
+//! never change one. Called by the private API and by `tilld user link`.
 
 use serde_json::json;
 
-use super::derived::DerivationBasis;
 use super::owner::rows;
-use super::owner::said::{self, NewStatement};
-use super::{customer, owner};
+use super::owner::statements::{self, NewStatement};
+use super::{DerivationBasis, customer, owner, user};
 use crate::base::ownership::{self, OwnershipTrace};
-use crate::objects::user;
 use crate::store::{StoreError, StoreReader, Tx, audit};
 
 /// What can be linked.
@@ -32,12 +30,12 @@ impl LinkTarget {
     }
 }
 
-/// Who says what of whom.
+/// A statement that something belongs to a user, or does not.
 #[derive(Debug, Clone, Copy)]
 pub struct SaidLink<'a> {
-    /// What it is said of.
+    /// What it is about.
     pub kind: LinkTarget,
-    /// Its id.
+    /// The id of that.
     pub id: &'a str,
     /// The user.
     pub user_id: &'a str,
@@ -48,54 +46,45 @@ pub struct SaidLink<'a> {
 /// What became of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkResult {
-    /// It is the user's from now on.
+    /// It is linked from now on.
     Now,
-    /// It was said before, and stands.
+    /// It was linked before.
     Already,
-    /// It was said to be this other user's, and nobody insisted.
+    /// It is linked to this other user, and the link was not forced.
     Taken(String),
 }
 
 /// What would become of a link.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn foresee(reader: &StoreReader, said: SaidLink, force: bool) -> Result<LinkResult, StoreError> {
-    let standing = said::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
-    Ok(match standing {
+    let newest = statements::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
+    Ok(match newest {
         Some(statement) if statement.user_id == said.user_id => LinkResult::Already,
         Some(statement) if !force => LinkResult::Taken(statement.user_id),
         _ => LinkResult::Now,
     })
 }
 
-/// Says that something is a user's; `force`: also where it was said to be another one's.
-///
-/// # Errors
-/// When the database cannot take it.
+/// States that something belongs to a user; `force`: also where it is linked to another one.
 pub fn link(tx: &Tx, said: SaidLink, force: bool, basis: DerivationBasis) -> Result<LinkResult, StoreError> {
     let foreseen = foresee(tx, said, force)?;
-    if foreseen == LinkResult::Already && !said::is_last_customer(tx, said.user_id, said.id)? {
-        // SaidLink again, it is what was said last, and so the main one.
-        said::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
+    if foreseen == LinkResult::Already && !statements::is_last_customer(tx, said.user_id, said.id)? {
+        // Stated once more, it is the newest statement, which makes this customer the main one.
+        statements::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
         note(tx, said, true, basis)?;
     }
     if foreseen != LinkResult::Now {
         return Ok(foreseen);
     }
     user::ensure(tx, said.user_id, basis.now_ms)?;
-    said::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
+    statements::withdraw(tx, said.id, said.user_id, false, basis.now_ms)?;
     note(tx, said, true, basis)?;
     Ok(LinkResult::Now)
 }
 
-/// Takes back what was said of it and the user, and says that it is not this user's, whoever names him. `false`: nothing
-/// and nobody says that it is.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Withdraws the statements that link it to the user, and states that it does not belong to him, whatever names him.
+/// `false`: nothing names him.
 pub fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
-    let withdrawn = said::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
+    let withdrawn = statements::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
     if withdrawn == 0 && !is_named(tx, said, basis)? {
         return Ok(false);
     }
@@ -103,7 +92,7 @@ pub fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<bool, S
     Ok(true)
 }
 
-/// Whether any rule names the user, be it beside others.
+/// Whether any rule names the user, alone or among others.
 fn is_named(reader: &StoreReader, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
     let is_meant = |step: ownership::TraceStep| match step.found {
         OwnershipTrace::Names(user_id) => user_id == said.user_id,
@@ -122,10 +111,7 @@ fn is_named(reader: &StoreReader, said: SaidLink, basis: DerivationBasis) -> Res
     })
 }
 
-/// Whose it is now.
-///
-/// # Errors
-/// When the database cannot be read.
+/// The user it belongs to now.
 pub fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<String>, StoreError> {
     match said.kind {
         LinkTarget::Customer => customer::find_owner(reader, said.id),
@@ -138,7 +124,7 @@ pub fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<String>, 
 fn note(tx: &Tx, said: SaidLink, linked: bool, basis: DerivationBasis) -> Result<(), StoreError> {
     let object = said.kind.as_str();
     let new = NewStatement { object, object_id: said.id, user_id: said.user_id, linked, actor: said.actor };
-    said::add(tx, &new, basis.now_ms)?;
+    statements::add(tx, &new, basis.now_ms)?;
     let action = match (said.kind, linked) {
         (LinkTarget::Customer, true) => "customer.link",
         (LinkTarget::Customer, false) => "customer.unlink",

@@ -1,6 +1,6 @@
-//! The kinds that are mirrored and no more: no decision rests on a table of theirs. Without a constant here an object is
-//! mirrored all the same where an event shows it; the constant lets it be listed, fetched again and compared. Called by
-//! `projection::kinds`.
+//! The kinds that are mirrored and no more: they have no typed table, and no decision must ever rest on them. An object
+//! without a constant here is mirrored all the same if an event shows it; with one it can also be listed, fetched again and
+//! compared. Called by `objects`.
 
 use crate::base::object_kind::{NestedList, NestedListAt, ObjectKind, ObjectListing};
 

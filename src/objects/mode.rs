@@ -1,14 +1,14 @@
-//! Which mode and which account the database is of, and what that means for an event. The configuration says it, or the key;
-//! else it is of test mode until the first live event comes. Then what was of test mode decides nothing any more: one event
-//! sent in test mode must not pin production to it. Called by `projection` for each event, and at start by `mode_at_start`.
+//! The mode and the account of the database, and what they mean for an event. The mode is configured, or that of the key; where
+//! there is neither, the database is of test mode until the first live event comes. From then on nothing of test mode
+//! counts: one event sent in test mode must never keep production in it. Called by `objects` for each event, and at start by
+//! `jobs::at_start::mode`.
 
 use std::borrow::Cow;
 
-use super::derived::DerivationBasis;
-use super::{ProjectedEvent, ProjectionContext, derived, kinds};
+use super::{DerivationBasis, ProjectedEvent, ProjectionContext, effective, kinds};
 use crate::store::{StoreError, StoreReader, Tx, modes, settings};
 
-/// Why an event is not for these tables: it is of the other mode. The first live event turns the database.
+/// Why an event is ignored: it is of the other mode. The first live event switches the database to live mode.
 pub(super) fn refuse(
     tx: &Tx,
     event: &ProjectedEvent,
@@ -21,7 +21,7 @@ pub(super) fn refuse(
         None if is_live(tx)? => true,
         None => {
             if actual && event.account.is_none() {
-                turn(tx, basis)?;
+                switch_to_live(tx, basis)?;
             }
             return Ok(None);
         }
@@ -37,8 +37,8 @@ fn is_live(reader: &StoreReader) -> Result<bool, StoreError> {
     Ok(settings::find(reader, settings::STRIPE_MODE)?.as_deref() == Some(settings::LIVE))
 }
 
-/// The database is of live mode from now on.
-pub(crate) fn turn(tx: &Tx, basis: DerivationBasis) -> Result<(), StoreError> {
+/// The database is of live mode from now on; all rows of test mode go.
+pub(crate) fn switch_to_live(tx: &Tx, basis: DerivationBasis) -> Result<(), StoreError> {
     settings::put(tx, settings::STRIPE_MODE, settings::LIVE)?;
     if !modes::has_test(tx)? {
         return Ok(());
@@ -50,27 +50,31 @@ pub(crate) fn turn(tx: &Tx, basis: DerivationBasis) -> Result<(), StoreError> {
          customers or subscriptions of test mode",
         users.len()
     );
-    users.iter().try_for_each(|user_id| derived::refresh_effective(tx, user_id, basis))
+    users.iter().try_for_each(|user_id| effective::refresh(tx, user_id, basis))
 }
 
-/// The event, as our own where it names our own account.
+/// The event; as one of our own where it names our own account.
 pub(super) fn own<'a>(
     tx: &Tx,
     event: &'a ProjectedEvent,
     context: &ProjectionContext,
 ) -> Result<Cow<'a, ProjectedEvent>, StoreError> {
     let Some(account) = &event.account else { return Ok(Cow::Borrowed(event)) };
-    if ours(tx, context)?.as_ref() != Some(account) {
+    if own_account(tx, context)?.as_ref() != Some(account) {
         return Ok(Cow::Borrowed(event));
     }
-    // What is projected of an object later finds it among the object's events.
+    // A later event of the object finds this one among the object's events.
     modes::make_own(tx, &event.id)?;
     Ok(Cow::Owned(ProjectedEvent { account: None, ..event.clone() }))
 }
 
-pub(crate) fn ours(reader: &StoreReader, context: &ProjectionContext) -> Result<Option<String>, StoreError> {
+/// Our own account: the configured one, or else the one that was found out.
+pub(crate) fn own_account(reader: &StoreReader, context: &ProjectionContext) -> Result<Option<String>, StoreError> {
     match &context.account {
         Some(account) => Ok(Some(account.clone())),
         None => settings::find(reader, settings::STRIPE_ACCOUNT),
     }
 }
+
+// The names of before, until every room uses the new ones.
+pub(crate) use self::{own_account as ours, switch_to_live as turn};

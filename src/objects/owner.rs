@@ -1,33 +1,31 @@
-//! Whose customers, subscriptions, invoices and payments are: collects the words from the tables, has `ownership` decide,
-//! writes the decision down and lets follow what follows. Each function computes from rows alone, so that any order of
-//! events, statements and retractions ends in the same owners. Called by the families, by `links`, and at start when the
-//! rules changed.
+//! Whose customers, subscriptions, invoices and payments are: collects from the tables what names a user (its words), has
+//! `base::ownership` decide, stores the decision and computes anew what depends on it. Each function computes from rows
+//! alone, so that any order of events, statements and retractions ends in the same owners. It must never decide by a rule of
+//! its own. Called by the kinds, by `links`, and at start when the rules changed.
 
 mod doubtful;
 mod names;
 pub(crate) mod rows;
-pub(crate) mod said;
+pub(crate) mod statements;
 
 use serde_json::Value;
 
-use super::derived::{self, DerivationBasis};
-use super::{customer, subscription};
+use super::checkout_session::{self, NamingSession, SessionSubject, SessionSubjects};
+use super::{DerivationBasis, customer, effective, subscription};
 use crate::base::ownership::{self, LinkRules, LinkedBy, OwnedBy, OwnershipWords, Session, SubscriptionFacts};
-use crate::objects::checkout_session as sessions;
-use crate::objects::checkout_session::{SessionOwners, SessionSubject};
 use crate::store::{StoreError, StoreReader, Tx, audit};
 use crate::stripe::object;
 pub(crate) use doubtful::{Doubtful, DoubtfulGroup, doubtful};
 pub(crate) use names::{NamingObject, newest_name};
 pub(super) use names::{is_named, keep_name, lost_name};
 
-/// The user that a row's metadata name, as the object last had it: an update without a name takes nothing away.
+/// The user that a row's metadata name, or else the last one that they named: an update without a name takes nothing away.
 fn named(metadata: &str, last_named: Option<&str>, rules: &LinkRules) -> Option<String> {
     let now = in_metadata(metadata, rules);
     now.or_else(|| last_named.and_then(rows::user_of).map(str::to_owned))
 }
 
-/// The user that a text of metadata names.
+/// The user that metadata, as JSON text, name.
 pub(crate) fn in_metadata(metadata: &str, rules: &LinkRules) -> Option<String> {
     if metadata == "{}" {
         return None;
@@ -37,7 +35,7 @@ pub(crate) fn in_metadata(metadata: &str, rules: &LinkRules) -> Option<String> {
 }
 
 /// A session as `ownership` judges it.
-pub(crate) fn session(row: sessions::NamingSession, rules: &LinkRules) -> Session {
+pub(crate) fn session(row: NamingSession, rules: &LinkRules) -> Session {
     Session {
         named: in_metadata(&row.metadata, rules),
         reference: row.client_reference_id.filter(|id| object::is_user_id(id)),
@@ -49,11 +47,11 @@ pub(crate) fn session(row: sessions::NamingSession, rules: &LinkRules) -> Sessio
 }
 
 fn sessions_about(reader: &StoreReader, about: SessionSubject, rules: &LinkRules) -> Result<Vec<Session>, StoreError> {
-    let rows = sessions::list_about(reader, about)?;
+    let rows = checkout_session::list_about(reader, about)?;
     Ok(rows.into_iter().map(|row| session(row, rules)).collect())
 }
 
-/// Every word about a customer.
+/// Everything that names a user of a customer.
 pub(crate) fn words_of_customer(
     reader: &StoreReader,
     id: &str,
@@ -66,7 +64,7 @@ pub(crate) fn words_of_customer(
     Ok(words)
 }
 
-/// What was said of an object, and its own metadata: mostly they decide.
+/// The statements about an object, and its own metadata: mostly they decide.
 fn strong_words(
     reader: &StoreReader,
     id: &str,
@@ -74,7 +72,7 @@ fn strong_words(
     last_named: Option<&str>,
     rules: &LinkRules,
 ) -> Result<OwnershipWords, StoreError> {
-    let said = said::list(reader, id)?;
+    let said = statements::list(reader, id)?;
     Ok(OwnershipWords { said, named: named(metadata, last_named, rules), ..OwnershipWords::default() })
 }
 
@@ -84,7 +82,7 @@ fn add_weak_words_of_customer(
     words: &mut OwnershipWords,
     rules: &LinkRules,
 ) -> Result<(), StoreError> {
-    let rows = sessions::list_about(reader, SessionSubject::Customer(id))?;
+    let rows = checkout_session::list_about(reader, SessionSubject::Customer(id))?;
     words.subscriptions = rows::list_subscribed(reader, id)?
         .into_iter()
         .map(|row| {
@@ -103,7 +101,7 @@ fn add_weak_words_of_customer(
     Ok(())
 }
 
-/// Gives a customer to the user that the words name, and lets everything of it follow.
+/// Gives a customer to the user that its words name, and computes anew what depends on that.
 pub(crate) fn refresh_customer(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let Some(row) = rows::find_customer(tx, id)? else { return Ok(()) };
     let mut words = strong_words(tx, id, &row.metadata, row.last_named.as_deref(), basis.link)?;
@@ -151,7 +149,7 @@ fn users_of<'a>(before: &'a Option<String>, after: &'a Option<String>) -> impl I
     before.as_deref().filter(move |before| Some(*before) != after).into_iter().chain(after)
 }
 
-/// Chooses a user's main customer anew.
+/// Chooses the main customer of a user anew.
 pub(super) fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
     let rows = rows::list_candidates(tx, user_id)?;
     let present = rows.iter().find(|(_, is_main)| *is_main).map(|(one, _)| one.customer_id.clone());
@@ -163,14 +161,15 @@ pub(super) fn choose_main(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
     rows::set_main(tx, user_id, main)
 }
 
-/// A customer was deleted at Stripe, or came back, or its age became known.
+/// The same for the owner of a customer that was deleted or has come back at Stripe, or of which the age is known now.
+/// Returns the owner.
 pub(super) fn refresh_main(tx: &Tx, customer_id: &str) -> Result<Option<String>, StoreError> {
     let owner = customer::find_owner(tx, customer_id)?;
     owner.as_deref().map_or(Ok(()), |user_id| choose_main(tx, user_id))?;
     Ok(owner)
 }
 
-/// Every word about a subscription.
+/// Everything that names a user of a subscription.
 pub(crate) fn words_of_subscription(
     reader: &StoreReader,
     id: &str,
@@ -178,22 +177,29 @@ pub(crate) fn words_of_subscription(
 ) -> Result<OwnershipWords, StoreError> {
     let Some(row) = rows::find_subscription(reader, id)? else { return Ok(OwnershipWords::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
-    add_weak_words(reader, &mut words, (SessionSubject::Subscription(id), row.customer_id.as_deref()), rules)?;
+    let sources = WeakSources { about: SessionSubject::Subscription(id), customer_id: row.customer_id.as_deref() };
+    add_weak_words(reader, &mut words, sources, rules)?;
     Ok(words)
+}
+
+/// Where the weak words about an object are found.
+struct WeakSources<'a> {
+    about: SessionSubject<'a>,
+    customer_id: Option<&'a str>,
 }
 
 fn add_weak_words(
     reader: &StoreReader,
     words: &mut OwnershipWords,
-    (about, customer_id): (SessionSubject, Option<&str>),
+    sources: WeakSources,
     rules: &LinkRules,
 ) -> Result<(), StoreError> {
-    words.sessions = sessions_about(reader, about, rules)?;
-    words.customers_user = customer_id.map_or(Ok(None), |id| customer::find_owner(reader, id))?;
+    words.sessions = sessions_about(reader, sources.about, rules)?;
+    words.customers_user = sources.customer_id.map_or(Ok(None), |id| customer::find_owner(reader, id))?;
     Ok(())
 }
 
-/// Whose a row is, by its words; the weak ones are read only where the strong ones are silent.
+/// The owner of an object by its words; the weak ones are read only where the strong ones name nobody.
 fn owner_of(
     tx: &Tx,
     row: &rows::OwnedObject,
@@ -206,12 +212,12 @@ fn owner_of(
     if found.is_some() {
         return Ok(found);
     }
-    add_weak_words(tx, &mut words, (about, row.customer_id.as_deref()), rules)?;
+    add_weak_words(tx, &mut words, WeakSources { about, customer_id: row.customer_id.as_deref() }, rules)?;
     Ok(ownership::decide(ownership::trace_object(&words, rules)))
 }
 
-/// Gives a subscription to the user that the words name, and what was billed for it. `true`: it has another owner than
-/// before, and the effective subscriptions of both have been computed.
+/// Gives a subscription, and what was billed for it, to the user that its words name. `true`: its owner has changed, and the
+/// effective subscriptions of the old and the new one have been computed.
 pub(crate) fn refresh_subscription(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<bool, StoreError> {
     let Some(row) = rows::find_subscription(tx, id)? else { return Ok(false) };
     let found = owner_of(tx, &row, id, SessionSubject::Subscription(id), basis.link)?;
@@ -227,15 +233,15 @@ pub(crate) fn refresh_subscription(tx: &Tx, id: &str, basis: DerivationBasis) ->
         );
     }
     let (before, user_id) = (row.owner.map(|owner| owner.user_id), found.map(|owner| owner.user_id));
-    // Another word for the same user may change which of the user's subscriptions decides.
+    // Even where the user stays the same, another word for him may change which of his subscriptions decides.
     audit::link_subscription(tx, id, user_id.as_deref())?;
     for user_id in users_of(&before, &user_id) {
-        derived::refresh_effective(tx, user_id, basis)?;
+        effective::refresh(tx, user_id, basis)?;
     }
     Ok(true)
 }
 
-/// Says so where a user pays for two subscriptions, which is mostly one too many.
+/// Warns where a user pays for two subscriptions, which is mostly one too many.
 pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
     let Some(user_id) = subscription::find_user(tx, id)? else { return Ok(()) };
     let running = doubtful::list_running(tx, &user_id)?;
@@ -249,10 +255,10 @@ pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives an invoice to whom its subscription belongs; one of no subscription that is known, to whom its words name.
+/// Gives an invoice to the owner of its subscription; where no such subscription is known, to the user its words name.
 pub(crate) fn refresh_invoice(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let Some(row) = rows::find_invoice(tx, id)? else { return Ok(()) };
-    let found = match subscribers(tx, row.part_of.as_deref())? {
+    let found = match subscriber(tx, row.part_of.as_deref())? {
         Some(owner) => owner,
         None => owner_of(tx, &row, id, SessionSubject::Invoice(id), basis.link)?,
     };
@@ -263,16 +269,16 @@ pub(crate) fn refresh_invoice(tx: &Tx, id: &str, basis: DerivationBasis) -> Resu
 }
 
 /// The owner of a subscription, which may be nobody; `None`: no such subscription is known.
-fn subscribers(reader: &StoreReader, subscription_id: Option<&str>) -> Result<Option<Option<OwnedBy>>, StoreError> {
+fn subscriber(reader: &StoreReader, subscription_id: Option<&str>) -> Result<Option<Option<OwnedBy>>, StoreError> {
     let found = subscription_id.map_or(Ok(None), |id| rows::find_subscription(reader, id))?;
     Ok(found.map(|subscription| subscription.owner))
 }
 
-/// Gives a payment to whom the subscription that it pays for belongs; any other, to whom its words name.
+/// Gives a payment to the owner of the subscription that it pays for; any other, to the user its words name.
 pub(crate) fn refresh_payment_intent(tx: &Tx, id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let Some(row) = rows::find_payment_intent(tx, id)? else { return Ok(()) };
     let invoice = row.part_of.as_deref().map_or(Ok(None), |invoice_id| rows::find_invoice(tx, invoice_id))?;
-    let found = match subscribers(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {
+    let found = match subscriber(tx, invoice.and_then(|invoice| invoice.part_of).as_deref())? {
         Some(owner) => owner,
         None => owner_of(tx, &row, id, SessionSubject::PaymentIntent(id), basis.link)?,
     };
@@ -282,22 +288,22 @@ pub(crate) fn refresh_payment_intent(tx: &Tx, id: &str, basis: DerivationBasis) 
     rows::set_payment_intent(tx, id, found.as_ref())
 }
 
-/// What a session is about may belong to another user now.
-pub(super) fn refresh_concerned(tx: &Tx, concerned: &SessionOwners, basis: DerivationBasis) -> Result<(), StoreError> {
-    if let Some(id) = &concerned.customer_id {
+/// The objects that a session is about may belong to another user now.
+pub(super) fn refresh_subjects(tx: &Tx, subjects: &SessionSubjects, basis: DerivationBasis) -> Result<(), StoreError> {
+    if let Some(id) = &subjects.customer_id {
         refresh_customer(tx, id, basis)?;
     }
-    if let Some(id) = &concerned.subscription_id {
+    if let Some(id) = &subjects.subscription_id {
         refresh_subscription(tx, id, basis)?;
-        // What it says of the subscription may say whose the subscription's customer is.
+        // Who owns the subscription may decide who owns its customer.
         if let Some(customer_id) = subscription::find_customer(tx, id)? {
             refresh_customer(tx, &customer_id, basis)?;
         }
     }
-    if let Some(id) = &concerned.invoice_id {
+    if let Some(id) = &subjects.invoice_id {
         refresh_invoice(tx, id, basis)?;
     }
-    if let Some(id) = &concerned.payment_intent_id {
+    if let Some(id) = &subjects.payment_intent_id {
         refresh_payment_intent(tx, id, basis)?;
     }
     Ok(())

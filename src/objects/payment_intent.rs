@@ -1,17 +1,19 @@
 //! Payment intents: their present state, the newest failure of each, and the key of the request that made them.
-//! Guests have no customer. Called by `projection`; its questions by the API, `calls` and `derived`.
+//! Guests have no customer. It must never take a failure for the present state: a later attempt may succeed. Called by
+//! `objects`; its queries by the API, `outward::calls` and `failure_case`.
 
-use super::derived::{self, DerivationBasis};
 use super::history::{self, EventConcern};
-use super::owner::rows::OwnableKind;
+use super::owner::rows::{OwnableKind, OwnableObject};
 use super::row::row;
-use super::{ProjectionError, ProjectionStep, WinningState, field, invoice, invoice_payment, owner};
+use super::{
+    DerivationBasis, ProjectionError, ProjectionStep, WinningState, failure_case, field, invoice, invoice_payment,
+    owner,
+};
 use crate::base::object_kind::{self, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
-/// The kind.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "payment_intent",
     name: "payment_intents",
@@ -33,7 +35,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
 };
 
 /// Payment intents have no update events with old values. Which of a challenge, a failure and a new attempt came last in
-/// one second, nothing tells: each can follow on each.
+/// one second cannot be known: each can follow each.
 fn progress(state: &ObjectState) -> ObjectProgress {
     let step = match if state.is_read { state.status() } else { object_kind::last_word(state.event_type) } {
         "created" => 0,
@@ -49,7 +51,7 @@ row! {
     pub(crate) struct PaymentIntentRow in "stripe_payment_intents" {
         key stripe_intent_id: String = field::id("id"),
         fixed stripe_customer_id: Option<String> = field::reference("customer"),
-        /// What it says itself, or its invoice payment.
+        /// By what it says itself, or by its invoice payment.
         fixed stripe_invoice_id: Option<String> = field::reference("invoice"),
         stripe_charge_id: Option<String> = field::optional(object::latest_charge),
         amount_cents: i64 = field::integer("amount"),
@@ -57,24 +59,25 @@ row! {
         currency: String = field::text("currency"),
         status: String = field::text("status"),
         payment_method_type: Option<String> = field::optional(object::payment_method_type),
-        error_code: Option<String> = field::optional(|intent| object::payment_error(intent)?.0),
-        error_message: Option<String> = field::optional(|intent| object::payment_error(intent)?.1),
+        error_code: Option<String> = field::found(error.0.map(str::to_owned)),
+        error_message: Option<String> = field::found(error.1.map(str::to_owned)),
         cancellation_reason: Option<String> = field::lenient_text("cancellation_reason"),
         metadata: String = field::metadata,
         created: Option<i64> = field::lenient_integer("created"),
-    } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+    } once(winner) { error = object::payment_error(&winner.object).unwrap_or_default() }
+    also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
 }
 
 pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let id = object::required_reference(shown, "id")?;
+    let intent = &step.snapshot.object;
+    let id = object::required_reference(intent, "id")?;
     let concern = EventConcern {
-        customer_id: object::reference(shown, "customer"),
-        user_id: object::named_user(shown, &step.context.link.metadata_keys),
+        customer_id: object::reference(intent, "customer"),
+        user_id: object::named_user(intent, &step.context.link.metadata_keys),
         ..EventConcern::default()
     };
     history::record(step, &concern)?;
-    let object = (OwnableKind::PaymentIntent, id);
+    let object = OwnableObject { kind: OwnableKind::PaymentIntent, id };
     let lost = winner.map_or(Ok(None), |winner| owner::lost_name(step.tx, winner, object, &step.context.link))?;
     if let Some(winner) = winner {
         write(step.tx, winner, step.basis())?;
@@ -85,7 +88,7 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
     match (step.event.event_type.as_str(), &step.snapshot.idempotency_key) {
         ("payment_intent.created", Some(key)) => set_idempotency_key(step.tx, id, key)?,
         ("payment_intent.payment_failed", _) => {
-            let (code, _) = object::payment_error(shown).unwrap_or_default();
+            let (code, _) = object::payment_error(intent).unwrap_or_default();
             let failure = PaymentIntentFailure { at: step.event.created, code, event_id: &step.event.id };
             note_failure(step.tx, id, &failure)?;
         }
@@ -95,12 +98,12 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
     history::audit(step, &concern)
 }
 
-/// The reason of a failure case is its payment's.
+/// The reason in a failure case is that of its payment.
 fn refresh_cases(tx: &Tx, intent_id: &str) -> Result<(), ProjectionError> {
     let mut invoice_ids = invoice::list_ids_of_intent(tx, intent_id)?;
     invoice_ids.extend(find_invoice(tx, intent_id)?);
     for invoice_id in invoice_ids {
-        derived::refresh_case(tx, &invoice_id)?;
+        failure_case::refresh(tx, &invoice_id)?;
     }
     Ok(())
 }
@@ -110,14 +113,14 @@ pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> R
     if row.stripe_invoice_id.is_none() {
         row.stripe_invoice_id = match invoice_payment::find_invoice(tx, &row.stripe_intent_id)? {
             None => invoice::list_ids_of_intent(tx, &row.stripe_intent_id)?.into_iter().next(),
-            told => told,
+            known => known,
         };
     }
     row.put(tx, owner::is_named(winner, basis.link))?;
     Ok(owner::refresh_payment_intent(tx, &row.stripe_intent_id, basis)?)
 }
 
-/// Notes the key of the request that made the payment intent.
+/// Stores the key of the request that made the payment intent.
 pub(crate) fn set_idempotency_key(tx: &Tx, intent_id: &str, key: &str) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE stripe_payment_intents SET idempotency_key = ?2 WHERE stripe_intent_id = ?1";
     tx.execute(SQL, (intent_id, key)).map(|_| ())
@@ -129,7 +132,7 @@ struct PaymentIntentFailure<'a> {
     at: i64,
     /// Decline code, else code.
     code: Option<&'a str>,
-    /// The event that told it.
+    /// The event that shows it.
     event_id: &'a str,
 }
 
@@ -137,7 +140,7 @@ const NOTE_FAILURE: &str = "UPDATE stripe_payment_intents
     SET failed_at = ?2, failure_code = ?3, failure_event_id = ?4
     WHERE stripe_intent_id = ?1 AND (failed_at IS NULL OR (?2, ?4) > (failed_at, failure_event_id))";
 
-/// Keeps a failure if it is the newest heard of; in whatever order they come, the same one stays.
+/// Keeps a failure if it is the newest that is known; in whatever order they come, the same one stays.
 fn note_failure(tx: &Tx, intent_id: &str, failure: &PaymentIntentFailure) -> Result<(), StoreError> {
     tx.execute(NOTE_FAILURE, (intent_id, failure.at, failure.code, failure.event_id)).map(|_| ())
 }
@@ -155,7 +158,7 @@ pub(super) fn find_failure_code(
     Ok(reader.find(FAILURE_CODE, (intent_id, invoice_id), row::only)?.flatten())
 }
 
-/// The invoice that a payment intent was made for, as told by itself.
+/// The invoice that a payment intent was made for, by its own row.
 fn find_invoice(reader: &StoreReader, intent_id: &str) -> Result<Option<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM stripe_payment_intents WHERE stripe_intent_id = ?1";
     Ok(reader.find(SQL, [intent_id], row::only)?.flatten())

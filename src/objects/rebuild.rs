@@ -1,6 +1,6 @@
-//! The tables of a fresh file beside the present one, which is attached as `old`: what is taken over as it is, and the log
-//! and the readings as they are read again; `compare` says what differs. It must never change the present file. Called by
-//! `rebuild` alone.
+//! The tables of a fresh file beside the present one, which is attached as `old`: the log and the readings, which are read to
+//! be projected again, what is taken over as it is, and what differs in the end. It must never change the present file.
+//! Called by `jobs::rebuild` alone.
 
 mod compare;
 mod take_over;
@@ -13,11 +13,11 @@ pub use compare::{Difference, differences};
 pub(crate) use take_over::Copying;
 pub use take_over::{answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start};
 
-/// An event of the old log, and where it stood.
+/// An event of the old log, and what had become of it.
 pub struct Logged {
     /// The event.
     pub pending: PendingEvent,
-    /// Its facts were in the tables, since this time, unix milliseconds.
+    /// When it was applied to the tables, unix milliseconds; `None`: it was not.
     pub processed_ms: Option<i64>,
     /// It waits for the worker.
     pub waits: bool,
@@ -27,10 +27,7 @@ const LIST_EVENTS: &str = "SELECT id, event_id, event_type, event_created, livem
     created_at_ms, data, iif(processed = 1, processed_at_ms, NULL), status = 'pending'
     FROM old.stripe_webhooks_log WHERE id > ?1 ORDER BY id LIMIT ?2";
 
-/// Events of the old log after this place, in its order.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Events of the old log after this row number, in its order.
 pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
     reader.list(LIST_EVENTS, (after, limit), |row| {
         let pending = PendingEvent {
@@ -49,9 +46,6 @@ pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<L
 }
 
 /// How many events the old log has.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
     let count: i64 = reader.get("SELECT count(*) FROM old.stripe_webhooks_log", [], |row| row.get(0))?;
     Ok(count.unsigned_abs())
@@ -59,13 +53,13 @@ pub fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
 
 /// A reading of the old file.
 pub struct KeptReading {
-    /// What `event_id` is where a row rests on it.
+    /// The `event_id` of a row that rests on it.
     pub reading_id: String,
     /// The object as Stripe wrote it.
     pub text: String,
     /// When it was read.
     pub reading: ApiReading,
-    /// Mode.
+    /// Whether it is of live mode.
     pub livemode: bool,
     /// Connect account; empty is our own.
     pub account: String,
@@ -81,7 +75,7 @@ const LIST_READINGS: &str = "SELECT coalesce(r.data, s.data, json_extract(l.data
     LEFT JOIN old.api_readings s ON s.id = r.same_reading_id
     LEFT JOIN old.stripe_webhooks_log l ON l.id = r.same_log_id
     WHERE r.before_log_id > ?1 AND r.before_log_id <= ?2 ORDER BY r.id";
-// A file of before readings had a table: those that its rows rest on, or keep beside an event.
+// In a file from before there was a table of readings: those that its rows rest on, or keep beside an event.
 const LIST_READINGS_OF_MIRROR: &str = "SELECT text, read_at, read_log_id,
         CAST(substr(event_id, 7 + length(id)) AS INTEGER), livemode, account, 1, 0, event_id
     FROM (SELECT id, livemode, account, event_id, data AS text, read_at, read_log_id FROM old.stripe_objects
@@ -91,9 +85,6 @@ const LIST_READINGS_OF_MIRROR: &str = "SELECT text, read_at, read_log_id,
     WHERE read_log_id >= ?1 AND read_log_id < ?2 ORDER BY read_log_id, 4";
 
 /// Readings that were taken over after the event `after` and before the event `until`, in their order.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
     let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
     reader.list(sql, (after, until), |row| {

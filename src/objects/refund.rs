@@ -1,15 +1,16 @@
-//! Refunds. They may fail or be canceled long after they were made, so what has gone back of a charge is computed from
-//! them, and the charge's row is written again with each. Called by `projection`.
+//! Refunds. They may fail or be canceled long after they were made, so how much of a charge was refunded is computed from
+//! them, and the charge's row is written again with each. It must never set an owner. Called by `objects`; its query by
+//! `charge`.
 
 use super::history::{self, EventConcern};
 use super::row::row;
-use super::{ProjectionError, ProjectionStep, WinningState, charge, field, rewrite};
+use super::{ProjectionError, ProjectionStep, WinningState, charge, field, own_key, rewrite};
 use crate::base::object_kind::ObjectKind;
 use crate::store::engine::row::{columns, select};
 use crate::store::{StoreError, StoreReader};
 use crate::stripe::object;
 
-/// The kind. Charges tell of it, too, in an event of its own object.
+/// One event is named after the charge and shows the refund.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "refund",
     name: "refunds",
@@ -37,32 +38,31 @@ row! {
     }
 }
 
-/// Refunds of old that had no status had gone through.
+/// Refunds of old API versions have no status; they succeeded.
 fn status(winner: &WinningState) -> Result<String, object::ObjectError> {
     Ok(object::told_text(&winner.object, "status").unwrap_or_else(|| "succeeded".to_owned()))
 }
 
-/// `refund.…` and `charge.refund.updated`.
 pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
     history::audit(step, &EventConcern::default())?;
     let Some(winner) = winner else { return Ok(()) };
     let refund = RefundRow::of(winner)?;
     refund.put(step.tx)?;
     let Some(charge_id) = &refund.stripe_charge_id else { return Ok(()) };
-    rewrite(step.tx, ("charge", charge_id, winner.livemode), step.basis(), charge::write)
+    rewrite(step.tx, own_key(&charge::KIND, charge_id, winner.livemode), step.basis(), charge::write)
 }
 
 columns! {
-    /// The refunds of a charge that are known, minor units.
+    /// The known refunds of a charge, minor units.
     pub(super) struct RefundSums {
-        /// Gone through, or on the way.
-        standing: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('failed', 'canceled')), 0)",
-        /// Failed or canceled: what they took came back.
-        undone: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status IN ('failed', 'canceled')), 0)",
+        /// Succeeded, or on the way.
+        valid: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('failed', 'canceled')), 0)",
+        /// Failed or canceled: their amount came back.
+        failed: i64 = "coalesce(sum(amount_cents) FILTER (WHERE status IN ('failed', 'canceled')), 0)",
     }
 }
 
-/// What is known of a charge's refunds.
+/// The known refunds of a charge.
 pub(super) fn sum_of_charge(reader: &StoreReader, charge_id: &str) -> Result<RefundSums, StoreError> {
     const SQL: &str = select!(RefundSums, "FROM stripe_refunds WHERE stripe_charge_id = ?1");
     reader.get(SQL, [charge_id], RefundSums::read)

@@ -1,21 +1,27 @@
 //! The row of a Stripe object, as one list of columns: each has a type and a reader (`field`) that finds its value in the
-//! object. Adding a column is its migration, its line here, and whoever shows it.
+//! object. To add a column takes its migration, its line in the list, and whoever shows it. It must never read anything but
+//! the object and the event that won. Called by the file of each kind.
 
-/// A table of objects. The columns are those of `store::row::table!` with a reader each; the row also keeps of the event
-/// that it rests on what every object's row keeps. `of` reads the row from an object, `put` writes it.
+/// A table of objects. The columns are those of `store::engine::row::table!` with a reader each; livemode, time and id of
+/// the event that the row rests on are columns of every table and not in the list. `of` reads the row from an object, `put`
+/// writes it. What several columns are read from is found `once`, with the winning state under a name of your choice; such
+/// a column's reader is `field::found`.
 /// ```text
 /// row! {
 ///     /// A dispute as its newest event has it.
 ///     pub(crate) struct DisputeRow in "stripe_disputes" {
 ///         key stripe_dispute_id: String = field::id("id"),
 ///         amount_cents: i64 = field::integer("amount"),
-///     }
+///         period_start: Option<i64> = field::found(period.0),
+///         period_end: Option<i64> = field::found(period.1),
+///     } once(winner) { period = object::period(&winner.object)? }
 /// }
 /// ```
 macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident in $table:literal { $($columns:tt)+ } $(also $also:tt)?) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident in $table:literal { $($columns:tt)+ }
+     $(once($winner:ident) { $($found:ident = $find:expr),+ $(,)? })? $(also $also:tt)?) => {
         $crate::objects::row::row! {
-            @sort { $(#[$meta])* $vis $name $table $($also)? } [] [] $($columns)+
+            @sort { $(#[$meta])* $vis $name $table [$($winner $($found = $find),+)?] $($also)? } [] [] $($columns)+
         }
     };
     (@sort $head:tt [$($list:tt)*] [$($readers:tt)*]
@@ -36,7 +42,8 @@ macro_rules! row {
             @sort $head [$($list)* $(#[$doc])* $column: $type,] [$($readers)* { $column = $reader }] $($rest)*
         }
     };
-    (@sort { $(#[$meta:meta])* $vis:vis $name:ident $table:literal $($also:tt)? }
+    (@sort { $(#[$meta:meta])* $vis:vis $name:ident $table:literal [$($winner:ident $($found:ident = $find:expr),+)?]
+             $($also:tt)? }
      [$($list:tt)+] [$({ $column:ident = $reader:expr })+]) => {
         $crate::store::engine::row::table! {
             $(#[$meta])*
@@ -53,6 +60,10 @@ macro_rules! row {
         impl $name {
             /// The row of an object as the event that won shows it.
             fn of(winner: &$crate::objects::WinningState) -> Result<Self, $crate::stripe::object::ObjectError> {
+                $(
+                    let $winner = winner;
+                    $(let $found = $find;)+
+                )?
                 Ok(Self {
                     $($column: $reader(winner)?,)+
                     livemode: winner.livemode,

@@ -1,5 +1,5 @@
-//! Subscriptions. Whose they are, `owner` decides; what their history says of them, `standing`; what they give,
-//! `entitlement`. Called by `projection`; its questions by everybody who shows or changes a subscription.
+//! Subscriptions. `owner` decides whose they are, `past` what their history says of them, `base::entitlement` what they give;
+//! this file must never decide any of it. Called by `objects`; its queries by whoever shows or changes a subscription.
 
 mod items;
 
@@ -7,20 +7,19 @@ use serde_json::Value;
 
 use super::fact::ObjectFact;
 use super::history::{self, EventConcern, SubscriptionState};
-use super::owner::rows::{self, OwnableKind};
+use super::owner::rows::{self, OwnableKind, OwnableObject};
+use super::past::{self, SubscriptionPast};
 use super::row::row;
-use super::standing::{self, SubscriptionPast};
-use super::{ProjectionError, ProjectionStep, WinningState, derived, field, owner};
+use super::{ProjectionError, ProjectionStep, WinningState, effective, failure_case, field, owner};
 use crate::base::entitlement;
 use crate::base::object_kind::{self, NestedList, NestedListAt, ObjectKind};
 use crate::base::ownership::LinkedBy;
-use crate::objects::payment_failures;
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;
 
-/// The kind. Its list leaves the canceled ones out unless a status is asked for.
+/// Stripe's list leaves the canceled ones out unless a status is asked for.
 pub(super) const KIND: ObjectKind = ObjectKind {
     object: "subscription",
     name: "subscriptions",
@@ -54,9 +53,9 @@ row! {
         /// As Stripe said it.
         status: String = field::text("status"),
         /// Earliest start of its items.
-        current_period_start: Option<i64> = |winner: &WinningState| Ok(object::subscription_period(&winner.object)?.0),
+        current_period_start: Option<i64> = field::found(period.0),
         /// Latest end of its items.
-        current_period_end: Option<i64> = |winner: &WinningState| Ok(object::subscription_period(&winner.object)?.1),
+        current_period_end: Option<i64> = field::found(period.1),
         /// Ends with the period.
         cancel_at_period_end: bool = field::flag("cancel_at_period_end"),
         cancel_at: Option<i64> = field::optional_integer("cancel_at"),
@@ -68,18 +67,19 @@ row! {
         start_date: Option<i64> = field::lenient_integer("start_date"),
         created: Option<i64> = field::lenient_integer("created"),
         collection_method: Option<String> = field::lenient_text("collection_method"),
-        /// Behavior, where collecting is paused.
+        /// What Stripe does with invoices while collecting is paused.
         pause_collection: Option<String> = field::optional(object::paused_collection),
         /// Why it is paused, where it is.
         paused_reason: Option<String> = field::optional(object::paused_reason),
         cancellation_reason: Option<String> = field::lenient_text("cancellation_details.reason"),
         currency: Option<String> = field::lenient_text("currency"),
         latest_invoice: Option<String> = field::reference("latest_invoice"),
-        /// Stripe sent only the first items.
+        /// Whether Stripe sent only the first items.
         items_partial: bool = |winner: &WinningState| Ok(!object::list(&winner.object, "items").1),
         deleted: bool = field::deleted,
         metadata: String = field::metadata,
-    } also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
+    } once(winner) { period = object::subscription_period(&winner.object)? }
+    also { named: bool = "last_named = CASE WHEN ? THEN NULL ELSE last_named END" }
 }
 
 /// A subscription with its items.
@@ -101,37 +101,37 @@ impl SubscriptionWithItems {
 }
 
 pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> Result<(), ProjectionError> {
-    let shown = &step.snapshot.object;
-    let id = object::required_reference(shown, "id")?;
-    object::payer(shown)?;
+    let subscription = &step.snapshot.object;
+    let id = object::required_reference(subscription, "id")?;
+    object::payer(subscription)?;
     let concern = EventConcern {
-        // An account that pays is no customer.
-        customer_id: object::reference(shown, "customer"),
-        user_id: object::named_user(shown, &step.context.link.metadata_keys),
+        // Where an account pays there is no customer.
+        customer_id: object::reference(subscription, "customer"),
+        user_id: object::named_user(subscription, &step.context.link.metadata_keys),
         subscription_id: Some(id),
-        state: Some(state(shown)?),
+        state: Some(state(subscription)?),
     };
     history::record(step, &concern)?;
     let former_customer = find_customer(step.tx, id)?;
+    let object = OwnableObject { kind: OwnableKind::Subscription, id };
     if let Some(winner) = winner {
-        let object = (OwnableKind::Subscription, id);
         let lost = owner::lost_name(step.tx, winner, object, &step.context.link)?;
         let present = SubscriptionWithItems::of(winner)?;
         let before = before(step, id)?;
         present.put(step, owner::is_named(winner, &step.context.link))?;
         owner::keep_name(step, Some(winner), object, lost)?;
-        for invoice_id in payment_failures::list_invoices_of(step.tx, id)? {
-            derived::refresh_case(step.tx, &invoice_id)?;
+        for invoice_id in failure_case::list_invoices_of(step.tx, id)? {
+            failure_case::refresh(step.tx, &invoice_id)?;
         }
-        standing::refresh(step.tx, id)?;
-        has_its_owner(step, id, Some(&present.row.stripe_customer_id), former_customer.as_deref())?;
+        past::refresh(step.tx, id)?;
+        refresh_owner(step, id, Some(&present.row.stripe_customer_id), former_customer.as_deref())?;
         note_change(step, before.as_ref(), present);
     } else {
-        owner::keep_name(step, None, (OwnableKind::Subscription, id), None)?;
-        // A late event, too, can tell when a delinquency or a pause began.
-        standing::refresh(step.tx, id)?;
+        owner::keep_name(step, None, object, None)?;
+        // A late event, too, can show when a delinquency or a pause began.
+        past::refresh(step.tx, id)?;
         let present = former_customer.as_deref();
-        has_its_owner(step, id, present, present)?;
+        refresh_owner(step, id, present, present)?;
     }
     step.note(ObjectFact::CasesTouched { subscription_id: id.to_owned() });
     if step.event.event_type == "customer.subscription.trial_will_end" && !step.is_reading() {
@@ -140,7 +140,7 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
     history::audit(step, &concern)
 }
 
-/// A subscription as it stands before its row is replaced, if anybody wants to know.
+/// A subscription before its row is replaced, if somebody is to be notified of changes.
 fn before(step: &ProjectionStep, id: &str) -> Result<Option<SubscriptionWithItems>, StoreError> {
     if !step.basis().compared.subscriptions {
         return Ok(None);
@@ -149,29 +149,29 @@ fn before(step: &ProjectionStep, id: &str) -> Result<Option<SubscriptionWithItem
     Ok(known.map(|known| SubscriptionWithItems { row: known.subscription, items: known.items }))
 }
 
-/// Notes that a subscription is another than before.
+/// Notes that a subscription differs from what it was before.
 fn note_change(step: &ProjectionStep, before: Option<&SubscriptionWithItems>, present: SubscriptionWithItems) {
-    // A canceled subscription is shown as deleted by its event, and is not when it is read. It is the same.
-    let says = |one: &SubscriptionWithItems| {
+    // A canceled subscription counts as deleted in an event and not in a reading, which is no difference.
+    let compared = |one: &SubscriptionWithItems| {
         let mut one = one.clone();
         one.row.event_created = 0;
         one.row.event_id = String::new();
         one.row.deleted = one.row.deleted || one.row.status == "canceled";
         one
     };
-    if step.basis().compared.subscriptions && before.is_none_or(|before| says(before) != says(&present)) {
+    if step.basis().compared.subscriptions && before.is_none_or(|before| compared(before) != compared(&present)) {
         step.note(ObjectFact::SubscriptionChanged { present: Box::new(present) });
     }
 }
 
-/// Whether the event says that the subscription's status is another one now.
+/// Whether the event says that the subscription's status has changed.
 fn begins_or_ends(step: &ProjectionStep) -> bool {
     let previous = step.snapshot.previous_attributes.as_ref();
     step.event.event_type == "customer.subscription.created" || previous.is_some_and(|was| was.get("status").is_some())
 }
 
-/// The owner of the customer may follow from the subscription, and then the other way round.
-fn has_its_owner(
+/// The owner of the customer may follow from the subscription, and that of the subscription from the customer.
+fn refresh_owner(
     step: &ProjectionStep,
     id: &str,
     customer_id: Option<&str>,
@@ -190,23 +190,23 @@ fn has_its_owner(
         return Ok(());
     }
     if former_customer.is_none() {
-        // Until now its invoices belonged to whom their own words name.
+        // Until now its invoices belonged to the users that they name themselves.
         let owner = rows::find_subscription(tx, id)?.and_then(|row| row.owner);
         rows::set_billed(tx, id, owner.as_ref())?;
     }
-    Ok(derived::refresh_effective_of(tx, id, basis)?)
+    Ok(effective::refresh_of_subscription(tx, id, basis)?)
 }
 
-/// What of this state may count later.
-fn state(shown: &Value) -> Result<SubscriptionState<'_>, ObjectError> {
-    let status = object::required_text(shown, "status")?;
-    let paused_by_failure = object::is_payment_failure(object::paused_reason(shown));
+/// The part of this state that may count later.
+fn state(subscription: &Value) -> Result<SubscriptionState<'_>, ObjectError> {
+    let status = object::required_text(subscription, "status")?;
+    let paused_by_failure = object::is_payment_failure(object::paused_reason(subscription));
     Ok(SubscriptionState {
         status,
         delinquent: entitlement::is_payment_missing(status, paused_by_failure),
-        collection_paused: object::paused_collection(shown).is_some(),
-        price_ids: Value::from(object::subscription_prices(shown)).to_string(),
-        period_end: object::subscription_period(shown)?.1,
+        collection_paused: object::paused_collection(subscription).is_some(),
+        price_ids: Value::from(object::subscription_prices(subscription)).to_string(),
+        period_end: object::subscription_period(subscription)?.1,
     })
 }
 
@@ -246,7 +246,7 @@ pub(crate) fn list_running_prices(reader: &StoreReader) -> Result<Vec<String>, S
 }
 
 columns! {
-    /// Subscriptions that run and are not paid for.
+    /// How many subscriptions are not ended and not paid for.
     pub(crate) struct PausedCounts {
         /// Stripe does not collect for them (`pause_collection`).
         collection: i64 = "count(*) FILTER (WHERE pause_collection IS NOT NULL
@@ -270,14 +270,13 @@ columns! {
         past: SubscriptionPast = SubscriptionPast::COLUMNS => SubscriptionPast::take,
         /// Whether its customer was deleted.
         customer_deleted: bool = "coalesce(c.deleted, 0)",
-        /// Whose it is.
         user_id: Option<String> = "stripe_subscriptions.user_id",
-        /// Why.
+        /// How it was found whose it is.
         linked_by: Option<LinkedBy> = "stripe_subscriptions.linked_by" => rows::linked_by,
-        /// Whose its customer is.
+        /// The owner of its customer.
         customers_user: Option<String> = "c.owner_user_id",
     } besides {
-        /// In Stripe's order; read by a statement of their own.
+        /// In Stripe's order; read by another statement.
         items: Vec<ItemRow>,
     }
 }
@@ -307,7 +306,7 @@ impl ShownSubscription {
     }
 }
 
-macro_rules! shown {
+macro_rules! with_customer {
     ($which:literal) => {
         select!(
             ShownSubscription,
@@ -322,23 +321,23 @@ macro_rules! shown {
 
 /// Every subscription of a user with its items, newest first.
 pub(crate) fn list_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
-    const SQL: &str = shown!(
+    const SQL: &str = with_customer!(
         "WHERE stripe_subscriptions.user_id = ?1
          ORDER BY stripe_subscriptions.created DESC, stripe_subscription_id DESC"
     );
-    list_shown(reader, SQL, user_id)
+    list_with_items(reader, SQL, user_id)
 }
 
 /// A subscription with its items.
 pub(crate) fn find(reader: &StoreReader, subscription_id: &str) -> Result<Option<ShownSubscription>, StoreError> {
-    const SQL: &str = shown!("WHERE stripe_subscription_id = ?1");
-    Ok(list_shown(reader, SQL, subscription_id)?.into_iter().next())
+    const SQL: &str = with_customer!("WHERE stripe_subscription_id = ?1");
+    Ok(list_with_items(reader, SQL, subscription_id)?.into_iter().next())
 }
 
-fn list_shown(reader: &StoreReader, sql: &str, id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
-    let mut shown = reader.list(sql, [id], ShownSubscription::read)?;
-    for one in &mut shown {
+fn list_with_items(reader: &StoreReader, sql: &str, id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
+    let mut subscriptions = reader.list(sql, [id], ShownSubscription::read)?;
+    for one in &mut subscriptions {
         one.items = items::list(reader, &one.subscription.stripe_subscription_id)?;
     }
-    Ok(shown)
+    Ok(subscriptions)
 }

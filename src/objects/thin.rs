@@ -1,6 +1,6 @@
-//! What is to be fetched: the object that a thin event names without showing it, one whose events of one second could
-//! not be put in order for certain, and one of which only a part was shown. Where somebody fetches, that becomes an effect in the outbox; `fetch` performs it. It
-//! must never ask anybody itself. Called by `projection`.
+//! Objects that have to be fetched: one that a thin event names without showing it, one whose events of one second could not
+//! be put in order for certain, and one of which only a part was sent. With a key that becomes an effect in the outbox, which
+//! `outward::fetch` performs. It must never call Stripe itself. Called by `objects`, `guard` and `reading`.
 
 use serde_json::{Value, json};
 
@@ -13,19 +13,19 @@ use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::event::Thin;
 use crate::stripe::object;
 
-/// Begins the outbox's key of a thin event's fetch; the event's id follows.
+/// Begins the key in the outbox of a thin event's fetch; the event's id follows.
 pub const PREFIX: &str = "thin:";
-/// Begins that of an object's whose order is not certain; object, id and second follow.
+/// The same, where the order of an object's events is not certain; object, id and second follow.
 const AGAIN: &str = "again:";
-/// Begins that of an object that was shown in part; object, id and what showed it follow.
+/// The same, where only a part of an object was sent; object, id and the event follow.
 const WHOLE: &str = "whole:";
 
-/// What is to be fetched, as the outbox keeps it.
+/// A fetch, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedFetch {
     /// Stripe's id of the thin event; `None` where it is about an object alone.
     pub event_id: Option<String>,
-    /// The value of `Stripe-ProjectionContext`.
+    /// The value of the header `Stripe-Context`.
     pub context: Option<String>,
     /// The account that objects are mirrored under; `None` is our own.
     pub account: Option<String>,
@@ -34,19 +34,19 @@ pub struct PlannedFetch {
 }
 
 impl PlannedFetch {
-    /// The path of the event itself, with all that it says.
+    /// The path of the event itself.
     #[must_use]
     pub fn event_path(&self) -> Option<String> {
         self.event_id.as_ref().map(|id| format!("/v2/core/events/{id}"))
     }
 
-    /// What it is about, for the log.
+    /// The event or the object it is about, for the log.
     #[must_use]
     pub fn subject(&self) -> &str {
         self.event_id.as_deref().or(self.object_path.as_deref()).unwrap_or_default()
     }
 
-    /// Reads what [`project`] wrote; `None` where it is not that.
+    /// Reads a row of the outbox; `None` where it is not a fetch.
     #[must_use]
     pub fn parse(payload: &str) -> Option<Self> {
         let payload: Value = serde_json::from_str(payload).ok()?;
@@ -63,13 +63,13 @@ impl PlannedFetch {
         Call { verb: Verb::Get, path, form: "", idempotency_key: None, priority, context }
     }
 
-    /// Whether both may be asked for: nothing but objects of Stripe's API, whatever the event names.
+    /// Whether both paths may be requested: they must be in Stripe's API, whatever the event names.
     fn is_allowed(&self) -> bool {
         let event_path = self.event_path();
         let mut paths = event_path.as_deref().into_iter().chain(self.object_path.as_deref());
         paths.all(|path| {
-            let of_api = path.starts_with("/v1/") || path.starts_with("/v2/");
-            of_api && self.call(path).check().is_ok()
+            let is_in_api = path.starts_with("/v1/") || path.starts_with("/v2/");
+            is_in_api && self.call(path).check().is_ok()
         })
     }
 }
@@ -95,20 +95,20 @@ pub(super) fn project(
         return ignored("a thin event whose object has no address in Stripe's API");
     }
     let dedupe_key = format!("{PREFIX}{}", event.id);
-    // Projected before: it is replayed, so it is fetched again.
+    // It was projected before and is being replayed, so it is fetched again.
     if !put(tx, &dedupe_key, &fetch, now_ms)? {
         outbox::reopen(tx, &dedupe_key, now_ms)?;
     }
     ignored("a thin event: what it names is being fetched")
 }
 
-/// Events of one second could not be put in order for certain: what Stripe shows now decides. One row for each such
-/// second, reopened when one more event makes it uncertain again: what was read, or is being read, need not contain it.
+/// Fetches an object whose events of one second could not be put in order for certain: its state at Stripe decides. One row
+/// for each such second, reopened when one more event makes it uncertain again: an earlier answer need not contain it.
 pub(super) fn fetch_again(step: &ProjectionStep, key: ObjectKey, second: i64) -> Result<(), StoreError> {
     fetch_object(step, key, &format!("{AGAIN}{}:{}:{second}", key.object, key.id))
 }
 
-/// What a row rests on now shows only the first members of a list that decides: the whole of it is fetched.
+/// Fetches an object whose row rests on an event with only the first members of a list on which answers depend.
 pub(super) fn fetch_whole(
     step: &ProjectionStep,
     key: ObjectKey,
@@ -135,7 +135,7 @@ fn fetch_object(step: &ProjectionStep, key: ObjectKey, dedupe_key: &str) -> Resu
     Ok(())
 }
 
-/// Writes a fetch into the outbox, due at once. `false`: it is there already.
+/// Puts a fetch into the outbox, due at once. `false`: it is there already.
 fn put(tx: &Tx, dedupe_key: &str, fetch: &PlannedFetch, now_ms: i64) -> Result<bool, StoreError> {
     let payload = json!({
         "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,

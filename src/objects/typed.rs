@@ -1,5 +1,5 @@
-//! The typed rows of an object and what is derived from them for its owner, cell by cell, so that they can be compared.
-//! Called by `projection::again`.
+//! The typed rows of an object and what is derived from them for its owner, cell by cell, so that they can be compared. It
+//! must never change a row. Called by `again`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,43 +9,50 @@ use rusqlite::types::ValueRef;
 use crate::base::object_kind::ObjectKind;
 use crate::store::{StoreError, StoreReader};
 
-/// What is kept of an object besides its own row: `(kind, table, rows)`.
-const BESIDES: &[(&str, &str, &str)] = &[
-    (
-        "subscription",
-        "stripe_subscription_items",
-        "SELECT * FROM stripe_subscription_items WHERE stripe_subscription_id = ?1 ORDER BY position, stripe_item_id",
-    ),
-    (
-        "subscription",
-        EFFECTIVE,
-        "SELECT * FROM subscriptions WHERE user_id = \
-        (SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1)",
-    ),
-    ("invoice", "payment_failures", "SELECT * FROM payment_failures WHERE stripe_invoice_id = ?1"),
+/// Rows that depend on an object and are not its own.
+struct DependentRows {
+    object: &'static str,
+    table: &'static str,
+    sql: &'static str,
+}
+
+const DEPENDENT: [DependentRows; 3] = [
+    DependentRows {
+        object: "subscription",
+        table: "stripe_subscription_items",
+        sql: "SELECT * FROM stripe_subscription_items WHERE stripe_subscription_id = ?1 ORDER BY position, stripe_item_id",
+    },
+    DependentRows {
+        object: "subscription",
+        table: EFFECTIVE,
+        sql: "SELECT * FROM subscriptions WHERE user_id = \
+            (SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1)",
+    },
+    DependentRows {
+        object: "invoice",
+        table: "payment_failures",
+        sql: "SELECT * FROM payment_failures WHERE stripe_invoice_id = ?1",
+    },
 ];
 
 /// The table of answers, which also change by time alone.
 const EFFECTIVE: &str = "subscriptions";
-/// Row numbers, and when something falls due, which depends on when it was computed. So do our own times.
+/// Not compared, as our own times are not: row numbers, and due times, which depend on when they were computed.
 const NOT_COMPARED: [&str; 3] = ["id", "changes_at", "dunning_due_at"];
 
 /// Table, number of the row, column; and the value, written out.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Rows(BTreeMap<(&'static str, usize, String), String>);
+pub(crate) struct TypedRows(BTreeMap<(&'static str, usize, String), String>);
 
 /// The rows of an object of this kind.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn rows(reader: &StoreReader, kind: &ObjectKind, id: &str) -> Result<Rows, StoreError> {
+pub(crate) fn rows(reader: &StoreReader, kind: &ObjectKind, id: &str) -> Result<TypedRows, StoreError> {
     let own = kind.table.map(|(table, key)| (table, Cow::Owned(format!("SELECT * FROM {table} WHERE {key} = ?1"))));
-    let besides = BESIDES.iter().filter(|(object, ..)| *object == kind.object);
+    let dependent = DEPENDENT.iter().filter(|rows| rows.object == kind.object);
     let mut cells = BTreeMap::new();
-    for (table, sql) in own.into_iter().chain(besides.map(|(_, table, sql)| (*table, Cow::Borrowed(*sql)))) {
+    for (table, sql) in own.into_iter().chain(dependent.map(|rows| (rows.table, Cow::Borrowed(rows.sql)))) {
         let rows = reader.list(&sql, [id], |row| {
             let names: Vec<String> = row.as_ref().column_names().map(str::to_owned).collect();
-            let cells = names.into_iter().enumerate().map(|(place, name)| Ok((name, written(row.get_ref(place)?))));
+            let cells = names.into_iter().enumerate().map(|(index, name)| Ok((name, written(row.get_ref(index)?))));
             cells.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         for (number, row) in rows.into_iter().enumerate() {
@@ -54,7 +61,7 @@ pub fn rows(reader: &StoreReader, kind: &ObjectKind, id: &str) -> Result<Rows, S
             cells.extend(kept.map(|(name, value)| ((table, number, name), value)));
         }
     }
-    Ok(Rows(cells))
+    Ok(TypedRows(cells))
 }
 
 fn written(value: ValueRef) -> String {
@@ -70,25 +77,21 @@ fn written(value: ValueRef) -> String {
 const IS_DUE: &str = "SELECT 1 FROM subscriptions WHERE changes_at <= ?2 AND user_id =
     (SELECT user_id FROM stripe_subscriptions WHERE stripe_subscription_id = ?1)";
 
-/// Whether the answer about a subscription's owner has changed by time alone, and nobody has looked yet.
-///
-/// # Errors
-/// When the database cannot be read.
-pub fn is_answer_due(reader: &StoreReader, subscription_id: &str, now_s: i64) -> Result<bool, StoreError> {
+/// Whether the answer of a subscription's owner has changed by time alone and was not computed anew yet.
+pub(crate) fn is_answer_due(reader: &StoreReader, subscription_id: &str, now_s: i64) -> Result<bool, StoreError> {
     Ok(reader.find(IS_DUE, (subscription_id, now_s), |_| Ok(()))?.is_some())
 }
 
-impl Rows {
-    /// Without the answers.
+impl TypedRows {
     #[must_use]
-    pub fn without_answers(mut self) -> Self {
+    pub(crate) fn without_answers(mut self) -> Self {
         self.0.retain(|(table, _, _), _| *table != EFFECTIVE);
         self
     }
 
-    /// `table.column` of what is not the same in both.
+    /// The `table.column` of each cell that differs.
     #[must_use]
-    pub fn differing(&self, other: &Self) -> Vec<String> {
+    pub(crate) fn differing(&self, other: &Self) -> Vec<String> {
         let keys = self.0.keys().chain(other.0.keys()).filter(|key| self.0.get(key) != other.0.get(key));
         let mut names: Vec<String> = keys.map(|(table, _, column)| format!("{table}.{column}")).collect();
         names.sort();

@@ -1,4 +1,5 @@
-//! `users`: the application's users, by the application's own ids.
+//! `users`: the application's users, by the application's own ids. It must never take a mail address or a name from Stripe: they
+//! are as the application gave them. Called by the private API and by whatever names a user.
 
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
@@ -28,26 +29,17 @@ macro_rules! user {
 }
 
 /// One user.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find(reader: &StoreReader, id: &str) -> Result<Option<User>, StoreError> {
     const SQL: &str = user!("WHERE u.id = ?1");
     reader.find(SQL, [id], User::read)
 }
 
 /// Whether there is such a user.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn exists(reader: &StoreReader, id: &str) -> Result<bool, StoreError> {
     Ok(reader.find("SELECT 1 FROM users WHERE id = ?1", [id], |_| Ok(()))?.is_some())
 }
 
-/// Users, of one mail address, whatever its case, or all, by id, after the id `after`.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Users by id, after the id `after`: all of them, or those with a mail address, whatever its case.
 pub fn list(
     reader: &StoreReader,
     email: Option<&str>,
@@ -62,15 +54,12 @@ pub fn list(
 
 const ENSURE: &str = "INSERT INTO users (id, created_at_ms) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
 
-/// Makes sure the user exists; `true` when it was added.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Makes sure that the user exists; `true` when it was added.
 pub fn ensure(tx: &Tx, id: &str, now_ms: i64) -> Result<bool, StoreError> {
     Ok(tx.execute(ENSURE, (id, now_ms))? == 1)
 }
 
-/// What the application says of a user; what is `None` stays as it is.
+/// A change of a user; what is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
     /// Mail address; `Some(None)` removes it.
@@ -85,9 +74,6 @@ const UPDATE: &str = "UPDATE users SET email = CASE WHEN ?2 THEN ?3 ELSE email E
     name = CASE WHEN ?4 THEN ?5 ELSE name END, metadata = coalesce(?6, metadata) WHERE id = ?1";
 
 /// Adds or changes a user; `true` when it was added.
-///
-/// # Errors
-/// When the database cannot take it.
 pub fn put(tx: &Tx, id: &str, change: &UserChange, now_ms: i64) -> Result<bool, StoreError> {
     let added = ensure(tx, id, now_ms)?;
     let (email, name) = (change.email.as_ref(), change.name.as_ref());
@@ -98,10 +84,7 @@ pub fn put(tx: &Tx, id: &str, change: &UserChange, now_ms: i64) -> Result<bool, 
     Ok(added)
 }
 
-/// All ids after `after`, for going through everyone.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Ids after `after`, for going through all users.
 pub fn list_ids(reader: &StoreReader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT id FROM users WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), row::only)
 }

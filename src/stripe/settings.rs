@@ -39,6 +39,11 @@ pub enum Mode {
     Test,
 }
 
+impl Mode {
+    /// As the configuration writes them.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("live", Self::Live), ("test", Self::Test)];
+}
+
 /// The secret key of Stripe's API. Its `Debug` hides it.
 #[derive(Clone)]
 pub struct ApiKey(String);

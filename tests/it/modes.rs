@@ -112,13 +112,13 @@ fn when_the_account_is_named_later_what_was_kept_as_another_s_counts() {
     }));
     assert!(!entitled(&till, "owner"));
     let mut till = Till::in_dir(till.close(), Setup { account: Some("acct_ours".to_owned()), ..Setup::default() });
-    tilld::jobs::mode_at_start::settle(&till.store, &till.context, false, START_S * 1000).unwrap();
+    tilld::jobs::at_start::mode::settle(&till.store, &till.context, false, START_S * 1000).unwrap();
     till.settle();
     assert!(entitled(&till, "owner"));
     let mut other = (*till.context).clone();
     other.projection.account = Some("acct_new".to_owned());
     let refused =
-        tilld::jobs::mode_at_start::settle(&till.store, &other, false, START_S * 1000).unwrap_err().to_string();
+        tilld::jobs::at_start::mode::settle(&till.store, &other, false, START_S * 1000).unwrap_err().to_string();
     assert!(refused.contains("acct_new") && refused.contains("acct_ours"), "{refused}");
 }
 
@@ -133,7 +133,7 @@ fn a_live_key_or_a_configured_mode_turns_the_database_at_start() {
                 .unwrap();
         }
         let till = Till::in_dir(till.close(), Setup { livemode: Some(true), ..Setup::default() });
-        tilld::jobs::mode_at_start::settle(&till.store, &till.context, is_said, START_S * 1000).unwrap();
+        tilld::jobs::at_start::mode::settle(&till.store, &till.context, is_said, START_S * 1000).unwrap();
         assert!(!entitled(&till, "tester"));
         assert_eq!(statuses(&till, 0), json!("ignored0,ignored0"));
     }

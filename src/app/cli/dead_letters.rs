@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError, StoreReader};
 /// What to do with them.
 #[derive(clap::Subcommand)]
 pub(crate) enum DeadLettersCommand {
-    /// ListOptions dead letters, newest first
+    /// List dead letters, newest first
     #[command(after_help = "Example: tilld dead-letters list --type invoice.paid")]
     List {
         /// Only events of this type

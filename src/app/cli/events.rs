@@ -15,7 +15,7 @@ use crate::store::inbox::{self, EventEntry, EventFilter, EventStatus, FailedAtte
 /// What to do with the log.
 #[derive(clap::Subcommand)]
 pub(crate) enum EventsCommand {
-    /// ListOptions events, newest first
+    /// List events, newest first
     #[command(after_help = "Example: tilld events list --type invoice.paid --limit 5")]
     List {
         /// Only events of this type
@@ -45,7 +45,7 @@ pub(crate) enum EventsCommand {
     Replay(EventSelection),
 }
 
-/// EventSelection events.
+/// Which events.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct EventSelection {

@@ -17,7 +17,7 @@ use crate::store::{Store, StoreReader};
 /// What to do with them.
 #[derive(clap::Subcommand)]
 pub(crate) enum OutboxCommand {
-    /// ListOptions the outbox, newest first
+    /// List the outbox, newest first
     #[command(after_help = "Example: tilld outbox list --kind webhook --status failed")]
     List {
         /// Only these

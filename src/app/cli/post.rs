@@ -63,7 +63,7 @@ enum DaemonAddress {
     Unix(String),
 }
 
-/// Sends a request and returns the answer, whatever its status. Only a POST has a body.
+/// Sends a request and returns the answer, whatever its status. Only a POST and a PUT have a body.
 ///
 /// # Errors
 /// When the URL is not one of a local daemon, or nobody answers there.
@@ -82,7 +82,7 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> R
     }
     let no_request = |_| PostError::Url(url.to_owned());
     let answer = match method {
-        "POST" => exchange(&agent, request.body(body).map_err(no_request)?),
+        "POST" | "PUT" => exchange(&agent, request.body(body).map_err(no_request)?),
         _ => exchange(&agent, request.body(()).map_err(no_request)?),
     };
     answer.map_err(|error| lost(address, error))

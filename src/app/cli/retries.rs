@@ -11,7 +11,7 @@ use crate::store::retries::{self, Retry};
 /// What to do with the queue.
 #[derive(clap::Subcommand)]
 pub(crate) enum RetriesCommand {
-    /// ListOptions the queue, earliest due first
+    /// List the queue, earliest due first
     #[command(after_help = "Example: tilld retries list --json")]
     List(PageOptions),
 }

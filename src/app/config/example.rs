@@ -3,7 +3,7 @@
 //! the file in the repository.
 
 use super::keys::{ConfigKey, KeyForm, KeyValue, Section};
-use super::sections::SECTIONS;
+use super::sections::CATALOG;
 
 /// A space at which no line is broken.
 const UNBROKEN: &str = "\u{a0}";
@@ -21,7 +21,7 @@ const SECRETS: &str = "A secret may be given as KEY, as KEY_file = \"/path/to/a/
 #[must_use]
 pub(crate) fn example() -> String {
     let mut text = format!("{}#\n{}\n", comment(HEAD), comment(SECRETS));
-    let sections: Vec<String> = SECTIONS.into_iter().map(section).collect();
+    let sections: Vec<String> = CATALOG.0.iter().map(|known| section(known)).collect();
     text.push_str(&sections.join("\n"));
     text
 }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn every_key_is_explained_and_every_number_with_its_range() {
-        for key in SECTIONS.into_iter().flat_map(|section| section.keys) {
+        for key in CATALOG.keys() {
             assert!(!key.about.is_empty(), "{}", key.name);
             assert_eq!(key.about.contains("{range}"), matches!(key.value, KeyValue::Number { .. }), "{}", key.name);
         }

@@ -4,8 +4,6 @@
 
 use strsim::levenshtein;
 
-use super::sections::SECTIONS;
-
 /// A section of the file, with all of its keys.
 pub(super) struct Section {
     /// Dotted; empty for the keys before the first section.
@@ -120,10 +118,70 @@ impl Section {
 
 /// Sets all plans at once: `pro:price_a,price_b;team:price_c`.
 pub(super) const PLANS_ENV: &str = "TILLD_PLANS";
+/// How the names of all our variables begin.
+const OUR_ENV: &str = "TILLD_";
+/// Names the file; it is no key of it.
+const CONFIG_ENV: &str = "TILLD_CONFIG";
 
-/// Every key there is.
-pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    SECTIONS.into_iter().flat_map(|section| section.keys)
+/// All sections, in the order of the example.
+#[derive(Clone, Copy)]
+pub(super) struct KeyCatalog(pub(super) &'static [&'static Section]);
+
+impl KeyCatalog {
+    /// Every key there is.
+    pub(super) fn keys(self) -> impl Iterator<Item = &'static ConfigKey> {
+        self.0.iter().flat_map(|section| section.keys)
+    }
+
+    /// The description of a key, with or without the numbers of its blocks.
+    pub(super) fn find(self, key: &str) -> Option<&'static ConfigKey> {
+        let name = without_numbers(key);
+        self.keys().find(|known| known.name == name)
+    }
+
+    /// Is this a key of a file? `<key>_file` of a secret is one, too.
+    pub(super) fn is_key(self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// Do keys stand under this name?
+    pub(super) fn is_section(self, name: &str) -> bool {
+        self.keys().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// How a section is opened in the file.
+    pub(super) fn header(self, section: &str) -> String {
+        let known = self.0.iter().find(|known| known.name == section);
+        known.map_or_else(|| format!("[{section}]"), |known| known.header())
+    }
+
+    fn names(self) -> impl Iterator<Item = String> {
+        self.keys().flat_map(|key| {
+            let file = key.credential.map(|_| format!("{}_file", key.name));
+            std::iter::once(key.name.to_owned()).chain(file)
+        })
+    }
+
+    /// The key that was probably meant: the same name in another section, else the nearest spelling.
+    pub(super) fn nearest(self, unknown: &str) -> Option<String> {
+        let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+        self.names().find(|name| last(name) == last(unknown)).or_else(|| {
+            self.names()
+                .map(|name| (levenshtein(unknown, &name), name))
+                .filter(|(edits, _)| *edits <= 3 && edits * 2 <= unknown.len())
+                .min()
+                .map(|(_, name)| name)
+        })
+    }
+
+    /// For a variable that looks like one of ours and is not: the nearest that there is.
+    pub(super) fn nearest_variable(self, unknown: &str) -> Option<&'static str> {
+        let known = || self.keys().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
+        if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {
+            return None;
+        }
+        known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| levenshtein(unknown, name))
+    }
 }
 
 /// A key as it stands in a file without the numbers of its blocks: `plan[1].tier` → `plan.tier`.
@@ -136,61 +194,6 @@ pub(super) fn without_numbers(key: &str) -> String {
             keep
         })
         .collect()
-}
-
-/// The description of a key, with or without the numbers of its blocks.
-pub(super) fn find(key: &str) -> Option<&'static ConfigKey> {
-    let name = without_numbers(key);
-    all().find(|known| known.name == name)
-}
-
-/// Is this a key of a file? `<key>_file` of a secret is one, too.
-pub(super) fn is_key(name: &str) -> bool {
-    names().any(|known| known == name)
-}
-
-/// Do keys stand under this name?
-pub(super) fn is_section(name: &str) -> bool {
-    all().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
-}
-
-/// How a section is opened in the file.
-pub(super) fn header(section: &str) -> String {
-    let known = SECTIONS.into_iter().find(|known| known.name == section);
-    known.map_or_else(|| format!("[{section}]"), Section::header)
-}
-
-fn names() -> impl Iterator<Item = String> {
-    all().flat_map(|key| {
-        let file = key.credential.map(|_| format!("{}_file", key.name));
-        std::iter::once(key.name.to_owned()).chain(file)
-    })
-}
-
-/// The key that was probably meant: the same name in another section, else the nearest spelling.
-pub(super) fn nearest(unknown: &str) -> Option<String> {
-    let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
-    names().find(|name| last(name) == last(unknown)).or_else(|| {
-        names()
-            .map(|name| (levenshtein(unknown, &name), name))
-            .filter(|(edits, _)| *edits <= 3 && edits * 2 <= unknown.len())
-            .min()
-            .map(|(_, name)| name)
-    })
-}
-
-/// Beginning of all our variables.
-const OUR_ENV: &str = "TILLD_";
-/// Names the file; it is no key of it.
-const CONFIG_ENV: &str = "TILLD_CONFIG";
-
-/// For a variable that looks like one of ours and is none: the nearest that there is.
-pub(super) fn nearest_variable(unknown: &str) -> Option<&'static str> {
-    let known = || all().flat_map(|key| key.env).copied().chain([PLANS_ENV, CONFIG_ENV]);
-    if !unknown.starts_with(OUR_ENV) || known().any(|name| name == unknown) {
-        return None;
-    }
-    known().filter(|name| name.starts_with(OUR_ENV)).min_by_key(|name| levenshtein(unknown, name))
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //! is wrong with them. Must never put a secret into a fault. Called by `sections` and `plans`, who
 //! know what the keys mean.
 
+mod secrets;
+
 use super::document::{self, DocumentValue, Entries};
 use super::fault::{ConfigFault, Faults};
-use super::keys::{self, ConfigKey};
-use super::kinds;
+use super::keys::{self, ConfigKey, KeyCatalog};
 use super::surroundings::{ConfigSources, DEV_CONFIG, Flags, ValueSource};
-use crate::base::secret::{Secret, shown};
+use crate::base::secret::shown;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 pub(super) struct ConfigReader<'a> {
     flags: &'a Flags,
     around: &'a ConfigSources,
+    catalog: KeyCatalog,
     /// The file's name as it stands before a line number.
     file: String,
     entries: Entries,
@@ -31,6 +33,7 @@ impl<'a> ConfigReader<'a> {
         flags: &'a Flags,
         around: &'a ConfigSources,
         source: Option<&ValueSource>,
+        catalog: KeyCatalog,
     ) -> Result<Self, Faults> {
         let file = source.map_or_else(String::new, |source| source.path.display().to_string());
         let text = source.map_or("", |source| &source.text);
@@ -41,7 +44,16 @@ impl<'a> ConfigReader<'a> {
                 message: format!("not valid TOML: {}", error.message),
             }])
         })?;
-        Ok(Self { flags, around, file, entries, origins: BTreeMap::new(), holds_secrets: false, faults: Vec::new() })
+        Ok(Self {
+            flags,
+            around,
+            catalog,
+            file,
+            entries,
+            origins: BTreeMap::new(),
+            holds_secrets: false,
+            faults: Vec::new(),
+        })
     }
 
     /// The flags, for values that are not text.
@@ -75,7 +87,7 @@ impl<'a> ConfigReader<'a> {
 
     /// What is known of a key. One that is read and not described is a fault of ours, which every start shows.
     fn described(&mut self, key: &str) -> Option<&'static ConfigKey> {
-        let found = keys::find(key);
+        let found = self.catalog.find(key);
         if found.is_none() {
             self.fault(key, "is read and not described in config/sections");
         }
@@ -206,32 +218,6 @@ impl<'a> ConfigReader<'a> {
         texts.iter().map(|text| text.trim().to_owned()).collect()
     }
 
-    /// One secret.
-    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
-        let in_file = self.text_in_file(key).map(|text| vec![text]);
-        let (text, origin) = self.secret_texts(key, in_file).into_iter().next()?;
-        self.found_in(key, origin);
-        self.checked_secret(key, &text)
-    }
-
-    /// Several secrets, separated by commas or line ends where they do not come as a list.
-    pub(super) fn secrets(&mut self, key: &str) -> Vec<Secret> {
-        // An empty list says nothing, so that a credential is still looked for.
-        let in_file = self.texts(key).filter(|list| !list.is_empty());
-        let mut secrets = Vec::new();
-        for (text, origin) in self.secret_texts(key, in_file) {
-            self.found_in(key, origin);
-            let parts = text.split([',', '\n']).filter(|part| !part.trim().is_empty());
-            let mut parts: Vec<&str> = parts.collect();
-            if parts.is_empty() {
-                // To be refused as blank.
-                parts.push("");
-            }
-            secrets.extend(parts.into_iter().filter_map(|part| self.checked_secret(key, part)));
-        }
-        secrets
-    }
-
     /// How many blocks the file has of an array of tables.
     pub(super) fn blocks(&self, section: &str) -> usize {
         let is_there = |number: &usize| {
@@ -248,14 +234,14 @@ impl<'a> ConfigReader<'a> {
         for (key, entry) in std::mem::take(&mut self.entries) {
             let name = keys::without_numbers(&key);
             let section = name.rsplit_once('.').map_or("", |(section, _)| section);
-            let message = if keys::is_section(&name) {
+            let message = if self.catalog.is_section(&name) {
                 if entry.value.is_empty() {
                     continue;
                 }
-                format!("is a section: write its keys below a {} line", keys::header(&name))
-            } else if keys::is_key(&name) {
-                format!("belongs below a {} line: mind the brackets", keys::header(section))
-            } else if let Some(nearest) = keys::nearest(&name) {
+                format!("is a section: write its keys below a {} line", self.catalog.header(&name))
+            } else if self.catalog.is_key(&name) {
+                format!("belongs below a {} line: mind the brackets", self.catalog.header(section))
+            } else if let Some(nearest) = self.catalog.nearest(&name) {
                 format!("unknown key; did you mean {nearest}?")
             } else {
                 "unknown key: remove it; config.toml.example has all there are".to_owned()
@@ -297,92 +283,21 @@ impl<'a> ConfigReader<'a> {
         number.map_err(message).ok()
     }
 
+    fn variables_of(&self, key: &str) -> &'static [&'static str] {
+        let known = self.catalog.find(key).filter(|_| speaks_of(key));
+        known.map_or(&[], |key| key.env)
+    }
+
     /// What a flag says, else the environment.
     fn override_of(&mut self, key: &str) -> Option<String> {
         let flag = self.flags.value_of(key);
         let variable = || {
-            let mut names = variables_of(key).iter();
+            let mut names = self.variables_of(key).iter();
             names.find_map(|name| Some((self.around.variable(name)?.to_owned(), *name)))
         };
         let (text, origin) = flag.or_else(variable)?;
         self.found_in(key, origin);
         Some(text)
-    }
-
-    /// The texts that hold a secret, and their origins: environment, else file, else credential.
-    /// Here a blank variable counts: a secret that was meant to be set and is not must not be
-    /// replaced in silence.
-    fn secret_texts(&mut self, key: &str, in_file: Option<Vec<String>>) -> Vec<(String, String)> {
-        let file_key = format!("{key}_file");
-        let other_file = self.text_in_file(&file_key);
-        self.holds_secrets |= in_file.is_some();
-        if in_file.is_some() && other_file.is_some() {
-            self.fault(key, format!("is given twice: remove it or {file_key}"));
-        }
-        let around = self.around;
-        let variables: Vec<(String, String)> = variables_of(key)
-            .iter()
-            .filter_map(|name| Some((around.env.get(*name)?.clone(), (*name).to_owned())))
-            .collect();
-        if !variables.is_empty() {
-            return variables;
-        }
-        if let Some(texts) = in_file {
-            let origin = self.origins.get(key).cloned().unwrap_or_default();
-            return texts.into_iter().map(|text| (text, origin.clone())).collect();
-        }
-        let found = match other_file {
-            Some(path) => self.secret_file(&file_key, &path),
-            None => self.credential(key),
-        };
-        found.into_iter().collect()
-    }
-
-    fn secret_file(&mut self, file_key: &str, path: &str) -> Option<(String, String)> {
-        let path = self.around.absolute(path);
-        let shown = path.display();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Some((text, shown.to_string())),
-            Err(error) => {
-                self.fault(file_key, format!("cannot read {shown}: {error}"));
-                None
-            }
-        }
-    }
-
-    /// What systemd passed (systemd.exec(5), "Credentials"): a file in a directory of its own.
-    fn credential(&mut self, key: &str) -> Option<(String, String)> {
-        let known = keys::find(key).filter(|_| speaks_of(key))?;
-        let directory = self.around.variable("CREDENTIALS_DIRECTORY")?;
-        let path = Path::new(directory).join(known.credential?);
-        let origin = format!("credential {}", path.display());
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Some((text, origin)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                self.found_in(key, origin);
-                self.fault(key, format!("cannot read the credential: {error}"));
-                None
-            }
-        }
-    }
-
-    fn checked_secret(&mut self, key: &str, text: &str) -> Option<Secret> {
-        let secret = Secret::new(text);
-        if secret.expose().is_empty() {
-            self.fault(key, "is blank: give the secret or remove the key");
-            return None;
-        }
-        if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = "has a space, a line end or an unprintable character inside: copy it again";
-            self.fault(key, message);
-            return None;
-        }
-        if let Some(message) = kinds::fault(&keys::without_numbers(key), secret.expose(), self.is_dev()) {
-            self.fault(key, message);
-            return None;
-        }
-        Some(secret)
     }
 }
 
@@ -391,11 +306,6 @@ fn text_of(value: DocumentValue) -> Option<String> {
         DocumentValue::Text(text) => Some(text),
         _ => None,
     }
-}
-
-fn variables_of(key: &str) -> &'static [&'static str] {
-    let known = keys::find(key).filter(|_| speaks_of(key));
-    known.map_or(&[], |key| key.env)
 }
 
 /// Environment and credentials speak of all keys but those in later blocks of an array of tables.

@@ -13,18 +13,18 @@ mod plans;
 mod process;
 mod proxy;
 mod retry;
-pub(super) mod stripe;
+mod stripe;
 #[cfg(test)]
 pub(super) use link::RESERVED;
 
 use super::Config;
-use super::keys::Section;
+use super::keys::KeyCatalog;
 use super::reader::ConfigReader;
 use crate::base::entitlement::EntitlementPolicy;
 use crate::http::api::offers::Offers;
 
 /// All sections, in the order of the example.
-pub(super) static SECTIONS: [&Section; 16] = [
+pub(super) const CATALOG: KeyCatalog = KeyCatalog(&[
     &process::TOP,
     &process::LISTEN,
     &stripe::STRIPE,
@@ -41,7 +41,7 @@ pub(super) static SECTIONS: [&Section; 16] = [
     &offers::CHECKOUT,
     &offers::PORTAL,
     &limits::LIMITS,
-];
+]);
 
 /// Reads every key. Where one is wrong, a fault is noted and its default stands in.
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> Config {

@@ -4,7 +4,7 @@
 use crate::app::config::Config;
 use crate::base::thread::Stop;
 use crate::base::verdict::FailureVerdict;
-use crate::jobs::lane::{self, DeliveryBooks, DeliveryLane, Judge, judge};
+use crate::jobs::lane::{self, DeliveryBooks, DeliveryLane, Judge};
 use crate::notify::NotifyContext;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
 use crate::notify::endpoints::target::AllowedTargets;
@@ -74,7 +74,7 @@ fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> DeliveryL
     });
     let sender = sender(webhook);
     DeliveryLane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
-        .judged_by(judge::answers())
+        .judged_by(lane::skip_overtaken_answers())
 }
 
 /// Rows that wait for somebody whom the configuration does not know: nobody will ever send them.

@@ -3,8 +3,7 @@
 
 use super::DaemonError;
 use crate::app::config::Config;
-use crate::jobs::mode_at_start;
-use crate::jobs::{recompute, relink};
+use crate::jobs::at_start::{mode, recompute, relink};
 use crate::notify::NotifyContext;
 use crate::store::engine::schema;
 use crate::store::{Store, settings, sync_runs};
@@ -12,7 +11,7 @@ use crate::store::{Store, settings, sync_runs};
 /// Brings the database in line with the configuration.
 pub(super) fn settle(config: &Config, store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), DaemonError> {
     store.write(settings::ensure_id)?;
-    mode_at_start::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
+    mode::settle(store, context, config.stripe.mode_said.is_some(), now_ms)?;
     if store.read(schema::has_other_rules)? {
         log::warn!(
             "the tables of this database were made by other rules than those of this tilld: stop it and run `tilld rebuild`, \

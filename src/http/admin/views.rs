@@ -1,4 +1,5 @@
-//! Events, retries and dead letters as the admin API and the command line show them. Times in unix seconds.
+//! Events, retries and dead letters as JSON, for the admin API and the command line. Times in unix seconds. It must never read
+//! the database.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ pub fn event(entry: &EventEntry) -> Value {
     })
 }
 
-/// A body: as JSON where it can be built, else as text.
+/// A stored body: as JSON if it can be parsed, else as text.
 #[must_use]
 pub fn payload(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))

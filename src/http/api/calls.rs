@@ -1,6 +1,6 @@
-//! Calls to Stripe for the application (contract §4): what a request must say, and how the outcome is told. They may take
-//! as long as Stripe does, so they are answered on threads of their own. It must never hold a rule of repeating: `calls`
-//! does. Called by `private`.
+//! Calls to Stripe for the application (contract §4): what a request must contain, and how the outcome is answered. A call may
+//! take as long as Stripe does, so it is answered on a thread of `stripe_threads`. It must never hold a rule about repeating
+//! calls: `outward::calls` does. Called through the tables in `private`.
 
 mod answers;
 mod checkout;
@@ -21,7 +21,7 @@ use crate::base::ids;
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::RouteAccess::Api as Token;
+use crate::http::route::RouteAccess::Api;
 use crate::http::route::{self, PathSegments, Route, route};
 use crate::objects::read::RequestSent;
 use crate::objects::user::User;
@@ -33,23 +33,23 @@ use answers::respond;
 use parameters::Parameters;
 
 pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
-    route(Post, "/api/v1/users/{user_id}/customer", Token, customer),
-    route(Put, "/api/v1/users/{user_id}/customer", Token, link::put),
-    route(Post, "/api/v1/users/{user_id}/checkout-session", Token, checkout::create),
-    route(Post, "/api/v1/users/{user_id}/portal-session", Token, portal::create),
-    route(Post, "/api/v1/users/{user_id}/subscription/change-plan", Token, subscription::change_plan),
-    route(Post, "/api/v1/users/{user_id}/subscription/change-plan/preview", Token, preview::preview),
-    route(Post, "/api/v1/users/{user_id}/subscription/preview", Token, preview::preview),
-    route(Post, "/api/v1/users/{user_id}/subscription/cancel", Token, subscription::cancel),
-    route(Post, "/api/v1/users/{user_id}/subscription/reactivate", Token, subscription::reactivate),
-    route(Post, "/api/v1/users/{user_id}/subscription/resume", Token, resume::resume),
-    route(Post, "/api/v1/users/{user_id}/payment-intents", Token, payment_intents::create),
-    route(Post, "/api/v1/payment-intents/{id}/confirm", Token, payment_intents::confirm),
-    route(Post, "/api/v1/payment-intents/{id}/cancel", Token, payment_intents::cancel),
-    route(Post, "/api/v1/payment-intents/{id}/refund", Token, payment_intents::refund),
+    route(Post, "/api/v1/users/{user_id}/customer", Api, customer),
+    route(Put, "/api/v1/users/{user_id}/customer", Api, link::put),
+    route(Post, "/api/v1/users/{user_id}/checkout-session", Api, checkout::create),
+    route(Post, "/api/v1/users/{user_id}/portal-session", Api, portal::create),
+    route(Post, "/api/v1/users/{user_id}/subscription/change-plan", Api, subscription::change_plan),
+    route(Post, "/api/v1/users/{user_id}/subscription/change-plan/preview", Api, preview::preview),
+    route(Post, "/api/v1/users/{user_id}/subscription/preview", Api, preview::preview),
+    route(Post, "/api/v1/users/{user_id}/subscription/cancel", Api, subscription::cancel),
+    route(Post, "/api/v1/users/{user_id}/subscription/reactivate", Api, subscription::reactivate),
+    route(Post, "/api/v1/users/{user_id}/subscription/resume", Api, resume::resume),
+    route(Post, "/api/v1/users/{user_id}/payment-intents", Api, payment_intents::create),
+    route(Post, "/api/v1/payment-intents/{id}/confirm", Api, payment_intents::confirm),
+    route(Post, "/api/v1/payment-intents/{id}/cancel", Api, payment_intents::cancel),
+    route(Post, "/api/v1/payment-intents/{id}/refund", Api, payment_intents::refund),
 ];
 
-/// Whether a request is one that may wait for Stripe.
+/// Whether the answer to a request may have to wait for Stripe.
 #[must_use]
 pub(crate) fn waits_for_stripe(request: &Request) -> bool {
     route::covers(ROUTES, request) || invoices::waits_for_stripe(request)
@@ -57,37 +57,37 @@ pub(crate) fn waits_for_stripe(request: &Request) -> bool {
 
 type CallResult = Result<Response, ErrorResponse>;
 
-/// The key under which the metadata of what is made name its user; projections read it.
+/// The metadata key under which created objects name their user; projections read it.
 fn user_key(api: &ApiHandler) -> &str {
     api.context.projection.link.own_key()
 }
 
-/// Longest `Idempotency-Key` (Stripe's limit).
+/// The longest `Idempotency-Key` (Stripe's limit).
 const MAX_KEY_CHARS: usize = 255;
 
-/// The way to Stripe, if there is one.
+/// What asks Stripe, if an API key is configured.
 fn calls(api: &ApiHandler) -> Result<&Calls, ErrorResponse> {
-    let missing = "no stripe.api_key is configured, so nothing can be asked of Stripe: set STRIPE_API_KEY";
+    let missing = "stripe.api_key is not configured, so tilld cannot call Stripe: set STRIPE_API_KEY";
     api.calls.as_deref().ok_or_else(|| ErrorResponse::new(503, "stripe_not_configured", missing))
 }
 
-/// Where a subscription is at Stripe.
+/// The path of a subscription at Stripe.
 fn subscription_path(subscription_id: &str) -> String {
     format!("/v1/subscriptions/{}", segment(subscription_id))
 }
 
-/// The user that a request is about.
+/// The user that the path names.
 fn user(api: &ApiHandler, segments: &PathSegments) -> Result<User, ErrorResponse> {
     users::find(api, users::user_id(segments))
 }
 
-/// A user's customer, or the answer that says why there is none.
+/// The customer of a user, or the answer that says why there is none.
 enum CustomerOrAnswer {
     Customer(String),
     Answer(Response),
 }
 
-/// What a handler starts from.
+/// A request for a call, checked as far as all calls have in common.
 struct CallRequest<'a> {
     api: &'a ApiHandler,
     calls: &'a Calls,
@@ -96,7 +96,7 @@ struct CallRequest<'a> {
 }
 
 impl<'a> CallRequest<'a> {
-    /// Reads a request that may have the parameters `known`.
+    /// Reads a request that accepts the parameters `known`.
     fn read(api: &'a ApiHandler, request: &Request, known: &[&str]) -> Result<Self, ErrorResponse> {
         let calls = calls(api)?;
         let parameters = Parameters::read(request, known)?;
@@ -104,17 +104,18 @@ impl<'a> CallRequest<'a> {
         Ok(Self { api, calls, parameters, caller })
     }
 
-    /// Money moves: a request that is sent twice by mistake must be known as one.
+    /// Requires an `Idempotency-Key`: where money moves, a request that is sent twice by mistake must be recognized.
     fn with_key(self) -> Result<Self, ErrorResponse> {
         if self.caller.key.is_some() {
             return Ok(self);
         }
-        let message = "send a header Idempotency-Key, new for each payment and the same when you repeat the request";
+        let message =
+            "send an Idempotency-Key header: a new key for each payment, the same key when you repeat the request";
         Err(ErrorResponse::new(400, "idempotency_key_missing", message))
     }
 
-    /// What is wanted for a user.
-    fn wanted(&self, kind: OperationKind, user: &User) -> OperationRequest {
+    /// An operation for a user.
+    fn operation(&self, kind: OperationKind, user: &User) -> OperationRequest {
         OperationRequest {
             kind,
             parameters: OperationParameters::default(),
@@ -124,7 +125,7 @@ impl<'a> CallRequest<'a> {
         }
     }
 
-    /// The user's customer, made if there is none, or the answer that says why there is none.
+    /// The customer of a user, created if there is none, or the answer that says why there is none.
     fn customer_of(&self, user: &User) -> Result<CustomerOrAnswer, ErrorResponse> {
         let outcome = match self.calls.customer_of(user)? {
             UserCustomer::Known(id) => return Ok(CustomerOrAnswer::Customer(id)),
@@ -136,36 +137,36 @@ impl<'a> CallRequest<'a> {
         respond(outcome, |_| Ok(Response::json(200, &json!({})))).map(CustomerOrAnswer::Answer)
     }
 
-    /// Looks at a customer that Stripe does not know: the webhook of its deletion may be late or lost. The next request
-    /// for its user then makes another one.
-    fn look_again(&self, customer: &str, outcome: &OperationOutcome) {
+    /// After Stripe answered that it does not know a customer, reads that customer again: the webhook of its deletion may be late
+    /// or lost. The next request for its user then creates another one.
+    fn check_customer(&self, customer: &str, outcome: &OperationOutcome) {
         let OperationOutcome::Refused(refusal) = outcome else { return };
         if refusal.code.as_deref() != Some("resource_missing") || refusal.param.as_deref() != Some("customer") {
             return;
         }
         let path = format!("/v1/customers/{}", segment(customer));
-        match self.read_anew(&path).and_then(|found| self.gone(customer, found.is_none())) {
+        match self.read_again(&path).and_then(|found| self.note_missing(customer, found.is_none())) {
             Ok(Some(true)) => log::warn!(
-                "Stripe does not know a customer any more, nor that it was deleted, as after \"delete all test data\": it is \
-                 noted as deleted, and the next checkout makes a new one customer={customer}"
+                "Stripe does not know a customer any more, not even as deleted, as after \"delete all test data\": it is \
+                 recorded as deleted, and the next checkout creates a new one customer={customer}"
             ),
             Ok(Some(false)) => log::warn!(
-                "Stripe does not know a customer, but it is not certain that the key is of the account and mode of this \
-                 database, so it is kept: give the key leave to read the account customer={customer}"
+                "Stripe does not know a customer, but it is not certain that the key belongs to the account and mode of this \
+                 database, so the customer is kept: permit the key to read the account customer={customer}"
             ),
-            Ok(None) => log::info!("Stripe does not know a customer any more; it was read anew customer={customer}"),
+            Ok(None) => log::info!("Stripe did not accept a customer; it was read again customer={customer}"),
             Err(error) => {
                 log::warn!(
-                    "Stripe does not know a customer, and cannot show it customer={customer}: {}",
+                    "Stripe does not know a customer, and it could not be read customer={customer}: {}",
                     error.message
                 );
             }
         }
     }
 
-    /// Notes a customer that is gone without a trace; whether that could be done. `None`: it is not gone.
-    fn gone(&self, customer: &str, is_gone: bool) -> Result<Option<bool>, ErrorResponse> {
-        if !is_gone {
+    /// Records a customer that is missing at Stripe as deleted. Returns whether that was allowed; `None`: it is not missing.
+    fn note_missing(&self, customer: &str, is_missing: bool) -> Result<Option<bool>, ErrorResponse> {
+        if !is_missing {
             return Ok(None);
         }
         let now_ms = self.api.clock.now_ms();
@@ -173,8 +174,8 @@ impl<'a> CallRequest<'a> {
         Ok(Some(self.calls.mark_customer_deleted(customer, sent)?))
     }
 
-    /// Reads an object as it is now into the tables; `None` where Stripe does not know it.
-    fn read_anew(&self, path: &str) -> Result<Option<Value>, ErrorResponse> {
+    /// Reads an object from Stripe into the tables; `None` if Stripe does not know it.
+    fn read_again(&self, path: &str) -> Result<Option<Value>, ErrorResponse> {
         match self.calls.get(path, FormBody::new(), Priority::Interactive) {
             Ok((answer, sent)) => {
                 self.calls.absorb(&[&answer.text], &answer, sent)?;
@@ -188,7 +189,7 @@ impl<'a> CallRequest<'a> {
         }
     }
 
-    /// What the caller repeats this request with; the key of its customer's making is none of its business.
+    /// The key with which the caller should repeat this request, which is not that of creating its customer.
     fn own_key(&self) -> Result<String, ErrorResponse> {
         match &self.caller.key {
             Some(key) => Ok(key.clone()),
@@ -197,36 +198,36 @@ impl<'a> CallRequest<'a> {
     }
 }
 
-/// Who asks: the `Idempotency-Key`, and everything that makes two requests the same.
+/// The caller: its `Idempotency-Key`, and the text that is equal for equal requests.
 fn caller(request: &Request, parameters: &Parameters) -> Result<CallCaller, ErrorResponse> {
     let key = request.unique_header("Idempotency-Key")?.map(str::trim);
     if let Some(key) = key
         && !((1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
     {
-        let message = format!("Idempotency-Key takes 1 to {MAX_KEY_CHARS} visible ASCII characters");
+        let message = format!("Idempotency-Key must be 1 to {MAX_KEY_CHARS} visible ASCII characters");
         return Err(ErrorResponse::new(400, "idempotency_key_invalid", message));
     }
-    // Fields of an object are kept in order of their names, so the text is the same for the same request.
-    let said = format!("{} {} {}", request.method.as_str(), request.path, parameters.text_of_all());
-    Ok(CallCaller::new(key.map(str::to_owned), &said))
+    // The fields of an object are ordered by name, so the text is the same for the same request.
+    let text = format!("{} {} {}", request.method.as_str(), request.path, parameters.text_of_all());
+    Ok(CallCaller::new(key.map(str::to_owned), &text))
 }
 
-/// Get or create the Stripe customer.
+/// `POST /api/v1/users/{user_id}/customer`: finds or creates the Stripe customer.
 fn customer(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (asked, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
-    Ok(match asked.customer_of(&user)? {
+    let (call, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
+    Ok(match call.customer_of(&user)? {
         CustomerOrAnswer::Customer(id) => Response::json(200, &json!({"user_id": user.id, "stripe_customer_id": id})),
         CustomerOrAnswer::Answer(answer) => answer,
     })
 }
 
-/// Refuses a price that buys no tier: it would be paid for and entitle to nothing.
+/// Refuses a price that belongs to no plan: it would be paid for and give nothing.
 fn check_price(api: &ApiHandler, price_id: &str) -> Result<(), ErrorResponse> {
     let plans = &api.context.projection.policy.plans;
     if plans.is_empty() || plans.iter().any(|plan| plan.price_ids.iter().any(|known| known == price_id)) {
         return Ok(());
     }
-    let message = format!("{price_id:?} is the price of no plan; add it to the price_ids of a [[plan]]");
+    let message = format!("{price_id:?} is not a price of any plan; add it to the price_ids of a [[plan]]");
     Err(ErrorResponse::new(400, "unknown_price", message).at("price_id"))
 }
 

@@ -1,4 +1,5 @@
-//! What the configuration says of offers and keys, for calls to Stripe and for browsers. Called by `api`.
+//! What the configuration says about checkout, portal and keys, for calls to Stripe and for browsers. It must never show a secret
+//! key. Filled by `app::config`, read by the calls; [`config`] is called through the table in `private`.
 
 use serde_json::{Value, json};
 
@@ -8,38 +9,38 @@ use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
 use crate::stripe::settings::Mode;
 
-/// What handlers need of the configuration.
+/// What handlers need from the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Offers {
-    /// Where a checkout leads.
+    /// Defaults of checkout sessions.
     pub checkout: Checkout,
-    /// Where the portal leads.
+    /// Defaults of portal sessions.
     pub portal: Portal,
-    /// Handed to browsers.
+    /// The key for browsers.
     pub publishable_key: Option<String>,
-    /// Of the API key.
+    /// The mode of the API key.
     pub mode: Option<Mode>,
 }
 
-/// Where a checkout leads unless the call says otherwise.
+/// Where a checkout session sends the customer, unless the call says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkout {
     /// After payment.
     pub success_url: Option<String>,
-    /// After the customer gave up.
+    /// After the customer canceled.
     pub cancel_url: Option<String>,
-    /// Stripe works the taxes out.
+    /// Whether Stripe computes taxes.
     pub automatic_tax: bool,
 }
 
-/// Where the customer portal leads unless the call says otherwise.
+/// Where the customer portal sends the customer, unless the call says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Portal {
-    /// Behind its back button.
+    /// The target of its back button.
     pub return_url: Option<String>,
 }
 
-/// `GET /api/v1/config`: what a page that sells needs to know.
+/// `GET /api/v1/config`: what a page with prices needs to know.
 pub(in crate::http) fn config(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let plans = api.context.projection.policy.plans.iter();
     let plans: Vec<Value> = plans.map(|plan| json!({"tier": plan.tier, "price_ids": plan.price_ids})).collect();

@@ -1,4 +1,6 @@
-//! Users: who they are, and what is known of each. Reads indexed local rows only; never a network call.
+//! Users, and what is known about each: the entitlement, subscriptions, payments, the audit log. It reads indexed local rows; it
+//! must never make a network call. The entitlement is computed again from the rows at the time of the request. Called through
+//! the table in `private`.
 
 use serde_json::{Map, Value};
 
@@ -17,7 +19,7 @@ use crate::objects::user::UserChange;
 use crate::store::{StoreError, StoreReader, audit as audit_table};
 use crate::stripe::object::{MAX_USER_ID_CHARS, is_user_id};
 
-/// Longest mail address or name, in characters; Stripe's limit for a customer's address.
+/// The longest mail address or name, in characters; Stripe's limit for the mail address of a customer.
 const MAX_TEXT_CHARS: usize = 512;
 
 type UserResult = Result<Response, ErrorResponse>;
@@ -26,21 +28,21 @@ fn unknown_user(user_id: &str) -> ErrorResponse {
     ErrorResponse::new(
         404,
         "user_not_found",
-        format!("there is no user {user_id:?}; PUT /api/v1/users/{{user_id}} makes one"),
+        format!("there is no user {user_id:?}; PUT /api/v1/users/{{user_id}} creates one"),
     )
     .at("user_id")
 }
 
-/// The first segment, which every route here has.
+/// The user id in the path: the first segment of every route here.
 pub(in crate::http) fn user_id(segments: &PathSegments) -> &str {
     segments.first().map_or("", String::as_str)
 }
 
-/// The user that is named, who need not exist yet.
+/// The user id in the path, of a user that need not exist yet.
 pub(in crate::http) fn valid_id(segments: &PathSegments) -> Result<String, ErrorResponse> {
     let id = user_id(segments);
     if !is_user_id(id) {
-        let message = format!("a user id has 1 to {MAX_USER_ID_CHARS} characters and no control characters");
+        let message = format!("user_id must have 1 to {MAX_USER_ID_CHARS} characters and no control characters");
         return Err(ErrorResponse::parameter("user_id", message));
     }
     Ok(id.to_owned())
@@ -95,20 +97,20 @@ fn change(mut fields: Map<String, Value>) -> Result<UserChange, ErrorResponse> {
         && !is_address(address)
     {
         let message =
-            format!("email {address:?} is no mail address: write it as in jane@example.com, or null for none");
+            format!("email {address:?} is not a valid mail address: use the form jane@example.com, or null for none");
         return Err(ErrorResponse::parameter("email", message));
     }
     let change = UserChange { email, name: text(&mut fields, "name")?, metadata: metadata(&mut fields)? };
     match fields.keys().next() {
         None => Ok(change),
         Some(key) => {
-            let message = format!("{key:?} is not a field of a user; there are email, name and metadata");
+            let message = format!("{key:?} is not a field of a user; its fields are email, name and metadata");
             Err(ErrorResponse::new(400, "parameter_unknown", message))
         }
     }
 }
 
-/// Whether mail can be addressed so: something, one `@`, and what can be a host. More only the mail server knows.
+/// Whether this can be a mail address: a local part, one `@`, and a possible host name. Only a mail server knows more.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let is_local =
@@ -125,7 +127,7 @@ fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<Option<Op
         Some(Value::String(text)) if text.chars().count() <= MAX_TEXT_CHARS => Ok(Some(Some(text))),
         Some(_) => Err(ErrorResponse::parameter(
             name,
-            format!("{name} takes a text of up to {MAX_TEXT_CHARS} characters, or null"),
+            format!("{name} must be a string of up to {MAX_TEXT_CHARS} characters, or null"),
         )),
     }
 }
@@ -134,35 +136,35 @@ fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ErrorResp
     match fields.remove("metadata") {
         None => Ok(None),
         Some(value @ Value::Object(_)) => Ok(Some(value.to_string())),
-        Some(_) => Err(ErrorResponse::parameter("metadata", "metadata takes a JSON object")),
+        Some(_) => Err(ErrorResponse::parameter("metadata", "metadata must be a JSON object")),
     }
 }
 
 pub(in crate::http) fn entitlement(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     let id = user_id(segments);
-    let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
+    let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
+    let facts: Vec<_> = found.iter().map(subs::ShownSubscription::facts).collect();
     let answer = entitlement::entitlement(&facts, &api.context.projection.policy, api.clock.now_s());
     Ok(Response::json(200, &views::EntitlementView { user_id: id, answer: &answer }))
 }
 
 pub(in crate::http) fn subscription(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     let id = user_id(segments);
-    let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let facts: Vec<_> = shown.iter().map(subs::ShownSubscription::facts).collect();
+    let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
+    let facts: Vec<_> = found.iter().map(subs::ShownSubscription::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.projection.policy, api.clock.now_s());
     chosen
-        .and_then(|fact| shown.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))
+        .and_then(|fact| found.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))
         .map(|one| Response::json(200, &views::subscription(one)))
         .ok_or_else(|| ErrorResponse::new(404, "subscription_not_found", format!("user {id:?} has no subscription")))
 }
 
 pub(in crate::http) fn subscriptions(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let (id, page) = (user_id(segments), PageView::from_request(request)?);
-    let shown = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
+    let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let after = page.starting_after.as_deref();
-    let skip = after.and_then(|after| shown.iter().position(|one| one.subscription.stripe_subscription_id == after));
-    let rows = shown.iter().skip(skip.map_or(0, |place| place.saturating_add(1))).map(views::subscription);
+    let skip = after.and_then(|after| found.iter().position(|one| one.subscription.stripe_subscription_id == after));
+    let rows = found.iter().skip(skip.map_or(0, |index| index.saturating_add(1))).map(views::subscription);
     Ok(Response::list(rows.collect(), &page))
 }
 
@@ -186,7 +188,7 @@ pub(in crate::http) fn audit(api: &ApiHandler, request: &Request, segments: &Pat
         None => None,
         Some(Ok(row)) => Some(row),
         Some(Err(_)) => {
-            return Err(ErrorResponse::parameter("starting_after", "starting_after takes the id of an audit row"));
+            return Err(ErrorResponse::parameter("starting_after", "starting_after must be the id of an audit row"));
         }
     };
     let rows = of_user(api, id, |reader| audit_table::list_of_user(reader, id, before, page.fetch()))?;

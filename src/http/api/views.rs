@@ -1,4 +1,5 @@
-//! Rows as the API shows them: times in unix seconds, metadata as an object. Also printed by the CLI.
+//! Rows as JSON for the API and the command line: times in unix seconds, metadata as an object; ground for every call. It must
+//! never read the database.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,14 +16,14 @@ use crate::store::audit::AuditEntry;
 /// The entitlement answer, in the order of the contract.
 #[derive(Serialize)]
 pub struct EntitlementView<'a> {
-    /// Whose.
+    /// The user that it is about.
     pub user_id: &'a str,
     /// The answer.
     #[serde(flatten)]
     pub answer: &'a EntitlementAnswer,
 }
 
-/// A JSON text of the database as a value.
+/// A JSON text from the database as a value.
 pub(super) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
 }
@@ -38,9 +39,9 @@ pub fn user(user: &User) -> Value {
 
 /// A subscription with its items.
 #[must_use]
-pub(crate) fn subscription(shown: &ShownSubscription) -> Value {
-    let row = &shown.subscription;
-    let items: Vec<Value> = shown
+pub(crate) fn subscription(found: &ShownSubscription) -> Value {
+    let row = &found.subscription;
+    let items: Vec<Value> = found
         .items
         .iter()
         .map(|item| {
@@ -57,11 +58,11 @@ pub(crate) fn subscription(shown: &ShownSubscription) -> Value {
         "status": row.status, "current_period_start": row.current_period_start,
         "current_period_end": row.current_period_end, "cancel_at_period_end": row.cancel_at_period_end,
         "cancel_at": row.cancel_at, "canceled_at": row.canceled_at, "ended_at": row.ended_at,
-        "ends_at": shown.facts().ends_at(), "trial_start": row.trial_start, "trial_end": row.trial_end,
+        "ends_at": found.facts().ends_at(), "trial_start": row.trial_start, "trial_end": row.trial_end,
         "collection_method": row.collection_method, "pause_collection": row.pause_collection,
         "paused_reason": row.paused_reason,
         "currency": row.currency, "latest_invoice": row.latest_invoice, "items": items,
-        "user_id": shown.user_id, "linked_by": shown.linked_by.map(LinkedBy::as_str),
+        "user_id": found.user_id, "linked_by": found.linked_by.map(LinkedBy::as_str),
         "items_partial": row.items_partial, "metadata": parsed(&row.metadata), "livemode": row.livemode,
         "created": row.created, "as_of": row.event_created,
     })
@@ -84,7 +85,7 @@ struct PaymentFailure<'a> {
     resolved_at: Option<i64>,
 }
 
-/// A failed payment and what became of it.
+/// A failed payment and its resolution.
 #[must_use]
 pub(crate) fn payment_failure(row: &payment_failures::PaymentFailureEntry) -> Value {
     json!(PaymentFailure {
@@ -104,15 +105,15 @@ pub(crate) fn payment_failure(row: &payment_failures::PaymentFailureEntry) -> Va
     })
 }
 
-pub(super) fn payment_intent(shown: &ShownPaymentIntent) -> Value {
-    let row = &shown.intent;
+pub(super) fn payment_intent(found: &ShownPaymentIntent) -> Value {
+    let row = &found.intent;
     json!({
-        "id": row.stripe_intent_id, "user_id": shown.user_id, "customer_id": row.stripe_customer_id,
+        "id": row.stripe_intent_id, "user_id": found.user_id, "customer_id": row.stripe_customer_id,
         "invoice_id": row.stripe_invoice_id, "charge_id": row.stripe_charge_id, "amount_cents": row.amount_cents,
         "amount_received_cents": row.amount_received_cents, "currency": row.currency, "status": row.status,
         "payment_method_type": row.payment_method_type, "error_code": row.error_code,
         "error_message": row.error_message, "cancellation_reason": row.cancellation_reason,
-        "idempotency_key": shown.idempotency_key, "metadata": parsed(&row.metadata), "livemode": row.livemode,
+        "idempotency_key": found.idempotency_key, "metadata": parsed(&row.metadata), "livemode": row.livemode,
         "created": row.created, "as_of": row.event_created,
     })
 }

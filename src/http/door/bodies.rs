@@ -1,30 +1,30 @@
-//! Bodies on their way. The guard has a complete body in memory, and the handler runs in the same process, so only the
-//! head goes through the socket to tiny_http, with a ticket for the body. Through the socket it would be copied four
-//! times, and a body of over 1,024 bytes makes tiny_http wake up two more threads. The guard puts bodies here, `server`
-//! takes them.
+//! The bodies of requests; ground for every request. The door has a complete body in memory, and the handler runs in the same
+//! process, so only the head goes through the socket to tiny_http, with a ticket for the body. Through the socket a body would be
+//! copied four times, and one of more than 1,024 bytes makes tiny_http wake two more threads. It must never give one request the
+//! body of another. `connection` puts bodies here, by way of `upstream`; `server` takes them.
 //!
-//! The memory that bodies may take while they come is limited, too. A small body costs nothing; one that outgrows that
-//! reserves the rest of its length at once, and waits until it is there. Reserving all at once means that bodies which
-//! wait never hold what others wait for.
+//! The memory of bodies that are arriving is limited as well. A small body is free; a larger one reserves the rest of its
+//! length at once, and waits until that is available. Since it reserves all at once, a waiting body never holds what others wait
+//! for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Header that carries the ticket; one that a client sends is dropped.
+/// The header with the ticket; one that a client sends is dropped.
 pub const BODY_HEADER: &str = "X-Tilld-Body";
 
-/// A slot per upstream connection, which carries one request at a time.
-pub struct Bodies(Vec<Mutex<Waiting>>);
+/// A slot for each connection to tiny_http, which carries one request at a time.
+pub struct Bodies(Vec<Mutex<BodySlot>>);
 
 #[derive(Default)]
-struct Waiting {
-    /// Which request of this connection: one that was given up must not take the body of the next.
-    turn: u64,
+struct BodySlot {
+    /// The number of the request on this connection: one that is no longer waited for must not take the body of the next.
+    number: u64,
     body: Option<Vec<u8>>,
 }
 
 impl Bodies {
-    /// For so many connections.
+    /// Slots for that many connections.
     #[must_use]
     pub fn new(connections: usize) -> Self {
         Self((0..connections).map(|_| Mutex::default()).collect())
@@ -34,44 +34,44 @@ impl Bodies {
         self.0.len()
     }
 
-    fn lock(&self, slot: usize) -> Option<MutexGuard<'_, Waiting>> {
-        // No code that holds it can leave it half-changed.
-        self.0.get(slot).map(|waiting| waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self, slot: usize) -> Option<MutexGuard<'_, BodySlot>> {
+        // No code that holds the lock can leave the value half-changed.
+        self.0.get(slot).map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Keeps the body of the next request of a connection; the ticket for it.
+    /// Stores the body of the next request on a connection. Returns the ticket for it.
     pub(super) fn put(&self, slot: usize, body: Vec<u8>) -> String {
-        let mut turn = 0;
-        if let Some(mut waiting) = self.lock(slot) {
-            waiting.turn = waiting.turn.wrapping_add(1);
-            waiting.body = Some(body);
-            turn = waiting.turn;
+        let mut number = 0;
+        if let Some(mut stored) = self.lock(slot) {
+            stored.number = stored.number.wrapping_add(1);
+            stored.body = Some(body);
+            number = stored.number;
         }
-        format!("{slot}.{turn}")
+        format!("{slot}.{number}")
     }
 
     /// The body of a ticket, once.
     #[must_use]
     pub fn take(&self, ticket: &str) -> Option<Vec<u8>> {
-        let (slot, turn) = ticket.split_once('.')?;
-        let mut waiting = self.lock(slot.parse().ok()?)?;
-        if turn.parse() == Ok(waiting.turn) { waiting.body.take() } else { None }
+        let (slot, number) = ticket.split_once('.')?;
+        let mut stored = self.lock(slot.parse().ok()?)?;
+        if number.parse() == Ok(stored.number) { stored.body.take() } else { None }
     }
 }
 
-/// So many bytes of each body are free, so that small requests pass while large ones take their time.
+/// The bytes of each body that need no reservation, so that small requests pass while large ones arrive slowly.
 pub(super) const FREE_BYTES: usize = 32 * 1024;
 
-/// How often a body that waits looks whether its connection was told to go.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a waiting body checks whether its connection is being closed.
+const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// What is larger than this, glibc takes from the system alone and gives back at once (malloc/malloc.c,
-/// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay with whichever thread's memory it came from, and there are many.
+/// glibc takes anything larger than this directly from the system and gives it back at once (malloc/malloc.c,
+/// DEFAULT_MMAP_THRESHOLD_MAX). Anything smaller may stay in the memory of the thread that asked for it, and there are many.
 const SYSTEM_BYTES: usize = 33 * 1024 * 1024;
 
-/// An empty buffer for a body of `length` bytes. Memory that is not written to is not taken, so a large one reserves
-/// addresses beyond need, and all of it is given back when it is dropped. Where addresses are short, it has no more than
-/// its length: asking in vain for what is not needed must not end the process.
+/// An empty buffer for a body of `length` bytes. A large one reserves more addresses than it needs (memory that is not written to
+/// is not used), so that all of it is given back when it is dropped. If that many addresses are not available, it reserves
+/// only its length: failing to get more than is needed must not end the process.
 #[must_use]
 pub(crate) fn body_buffer(length: usize) -> Vec<u8> {
     let mut buffer = Vec::new();
@@ -87,14 +87,14 @@ struct RemainingBytes {
     closed: bool,
 }
 
-/// What is left for the bodies of a door.
+/// The memory for the bodies of a door.
 #[derive(Debug)]
 pub(super) struct Budget {
     remaining: Mutex<RemainingBytes>,
     changed: Condvar,
 }
 
-/// A reserved part; given back when dropped.
+/// Reserved memory; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct ReservedBytes<'a> {
     budget: &'a Budget,
@@ -114,11 +114,11 @@ impl Budget {
     }
 
     fn lock(&self) -> MutexGuard<'_, RemainingBytes> {
-        // No code that holds it can leave it half-changed.
+        // No code that holds the lock can leave the value half-changed.
         self.remaining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves `bytes`, waiting for them until `deadline`, or until `gives_up`.
+    /// Reserves `bytes`, waiting for them until `deadline`, or until `gives_up` says so.
     pub(super) fn reserve(
         &self,
         bytes: usize,
@@ -131,14 +131,14 @@ impl Budget {
             if left.is_zero() || gives_up() {
                 break;
             }
-            let waited = self.changed.wait_timeout(remaining, left.min(LOOK_EVERY));
+            let waited = self.changed.wait_timeout(remaining, left.min(CHECK_EVERY));
             remaining = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         remaining.bytes = remaining.bytes.checked_sub(bytes)?;
         Some(ReservedBytes { budget: self, bytes })
     }
 
-    /// Nobody waits any more.
+    /// Ends all waiting.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -176,17 +176,17 @@ mod budget_tests {
     }
 
     #[test]
-    fn what_is_reserved_is_gone_until_it_is_given_back() {
+    fn what_is_reserved_is_not_available_until_it_is_given_back() {
         let budget = Budget::new(10);
-        let lease = budget.reserve(8, soon(), || false).unwrap();
+        let first = budget.reserve(8, soon(), || false).unwrap();
         assert!(budget.reserve(3, soon(), || false).is_none());
         let rest = budget.reserve(2, soon(), || false).unwrap();
-        drop((lease, rest));
+        drop((first, rest));
         assert!(budget.reserve(10, soon(), || false).is_some());
     }
 
     #[test]
-    fn many_that_want_more_than_half_all_get_it_in_turn() {
+    fn many_that_want_more_than_half_all_get_it_one_after_the_other() {
         let budget = Arc::new(Budget::new(10));
         let deadline = Instant::now() + Duration::from_secs(20);
         let (threads, (got, gotten)) = (Threads::default(), crossbeam_channel::bounded(8));
@@ -200,7 +200,7 @@ mod budget_tests {
     }
 
     #[test]
-    fn who_was_told_to_go_waits_no_longer() {
+    fn a_connection_that_is_being_closed_waits_no_longer() {
         let budget = Budget::new(0);
         let began = Instant::now();
         assert!(budget.reserve(1, began + Duration::from_secs(60), || true).is_none());

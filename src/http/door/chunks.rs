@@ -1,12 +1,13 @@
-//! Chunked bodies (RFC 9112 §7.1), decoded under the same limit as any other. Pure: bytes in, progress out.
+//! Chunked bodies (RFC 9112 §7.1), decoded under the same limit as any other. Pure: bytes in, progress out. It must never grow
+//! beyond that limit. Called by `connection`.
 
 use super::head::{RequestRefusal, TOO_LARGE};
 
-/// Longest line of a chunk's size with its extension, in bytes.
+/// The longest line of a chunk's size with its extension, in bytes.
 const MAX_SIZE_LINE: usize = 256;
-/// Longest extensions of all chunks together, in bytes. Nobody needs any; without a limit they never end.
+/// The most bytes of the extensions of all chunks together. Nobody needs any; without a limit they could be endless.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// Longest trailer, in bytes. Trailers are read and dropped.
+/// The longest trailer, in bytes. Trailers are read and dropped.
 const MAX_TRAILER: usize = 4096;
 
 const MALFORMED: RequestRefusal =
@@ -21,7 +22,7 @@ enum ChunkState {
     Done,
 }
 
-/// A body that is being put together.
+/// A body that is being decoded.
 #[derive(Debug)]
 pub struct Chunks {
     state: ChunkState,
@@ -32,13 +33,13 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// A body of at most `limit` bytes.
+    /// An empty body that may grow to `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { state: ChunkState::Size, body: Vec::new(), limit, extensions: 0, trailer: 0 }
     }
 
-    /// Takes what it can from the beginning of `bytes`; how many bytes that was.
+    /// Takes what it can from the beginning of `bytes`. Returns how many bytes it took.
     ///
     /// # Errors
     /// When it is malformed or too large.
@@ -53,25 +54,25 @@ impl Chunks {
         Ok(taken)
     }
 
-    /// Whether the last chunk and the trailer have come.
+    /// Whether the last chunk and the trailer have arrived.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.state == ChunkState::Done
     }
 
-    /// Bytes of the body that have come.
+    /// How many bytes of the body have arrived.
     #[must_use]
     pub fn body_len(&self) -> usize {
         self.body.len()
     }
 
-    /// Goes on in another, larger buffer.
+    /// Continues in another, larger buffer.
     pub fn move_into(&mut self, mut buffer: Vec<u8>) {
         buffer.extend_from_slice(&self.body);
         self.body = buffer;
     }
 
-    /// The body.
+    /// The decoded body.
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {
         self.body
@@ -133,7 +134,7 @@ impl Chunks {
     }
 }
 
-/// The line at the beginning of `bytes`, without its CR LF; `None` when its end has not come yet.
+/// The line at the beginning of `bytes`, without its CR LF; `None` if its end has not arrived yet.
 fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, RequestRefusal> {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) if end > limit => Err(MALFORMED),

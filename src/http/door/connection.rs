@@ -1,6 +1,7 @@
-//! One connection: reads complete requests one after the other, each within its deadline, has them answered, and
-//! writes the answers in their order. What was sent early (pipelined) waits in its input, once allocated memory that is
-//! never zeroed again and gives back what a long head made it grow by. Called by `guard` for each connection.
+//! One connection; ground for every request: reads complete requests one after the other, each within its deadline, has them
+//! answered, and writes the answers in their order. Requests that were sent early (pipelined) wait in its input buffer, which is
+//! allocated once, not zeroed again, and shrinks after a long head. It must never pass on a request that is not complete. Called
+//! by `door` for each connection, on its thread.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown};
@@ -15,22 +16,22 @@ use super::registry::{Seat, Slot};
 use super::stream::ClientWire;
 use super::upstream::UpstreamAnswer;
 
-/// After a refusal, what the client still sends is read for this long, so that it sees the answer and not a reset.
+/// After a refusal, how long what the client still sends is read, so that it gets the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
-/// So long where the connection gives way to another that waits.
+/// The same if the connection is closed to make room for another.
 const WHEN_LEAVING: Duration = Duration::from_millis(20);
-/// And at most so much, in bytes.
+/// And the most bytes that are read.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
-/// Read at once while lingering.
+/// The bytes that are read at once while lingering.
 const LINGER_READ_BYTES: usize = 4 * 1024;
-/// Ordinary size of the input in bytes: head and body of an ordinary webhook in one read.
+/// The usual size of the input buffer, in bytes: enough for head and body of an ordinary webhook in one read.
 const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Why a connection ends.
 enum ConnectionEnd {
-    /// The client went away, or waited too long between two requests.
+    /// The client has disconnected, or waited too long between two requests.
     Quiet,
-    /// The client is told why.
+    /// The client gets a refusal.
     Refused(RequestRefusal),
 }
 
@@ -42,10 +43,10 @@ impl From<RequestRefusal> for ConnectionEnd {
 
 /// Where a complete body is.
 enum RequestBody<'a> {
-    /// It came with its head: the next so many bytes of the input.
-    Here(usize),
-    /// In memory of its own, with what was reserved for it.
-    Apart(Vec<u8>, Option<ReservedBytes<'a>>),
+    /// It arrived with its head: the next bytes of the input, that many.
+    InInput(usize),
+    /// It is in memory of its own, with its reservation.
+    InMemory(Vec<u8>, Option<ReservedBytes<'a>>),
 }
 
 pub(super) struct Connection<'a> {
@@ -54,7 +55,7 @@ pub(super) struct Connection<'a> {
     seat: &'a Seat,
     wire: ClientWire<'a>,
     peer: Option<IpAddr>,
-    /// Who is named in the log: the peer, until a request of it names somebody else.
+    /// The client, for the log: the peer, until a request names another address.
     client: Option<IpAddr>,
     input: Input,
 }
@@ -68,7 +69,7 @@ impl<'a> Connection<'a> {
     pub(super) fn serve(mut self) {
         let mut wait = self.door.limits.request_timeout;
         let end = loop {
-            match self.one(wait) {
+            match self.serve_one(wait) {
                 Ok(true) => wait = self.door.limits.idle_timeout,
                 Ok(false) => break None,
                 Err(end) => break Some(end),
@@ -76,31 +77,31 @@ impl<'a> Connection<'a> {
         };
         match end {
             Some(ConnectionEnd::Refused(refusal)) => self.refuse(refusal),
-            // What it sent beyond its last request must not turn into a reset that destroys the answer.
+            // Unread bytes after the last request must not cause a reset that destroys the answer.
             None if !self.input.is_empty() => self.linger(),
             _ => {}
         }
         self.slot.socket.shutdown(Shutdown::Both);
     }
 
-    /// One request and its answer; whether another may follow.
-    fn one(&mut self, wait: Duration) -> Result<bool, ConnectionEnd> {
+    /// Reads and answers one request. Returns whether another may follow.
+    fn serve_one(&mut self, wait: Duration) -> Result<bool, ConnectionEnd> {
         self.await_first_byte(wait)?;
         if !self.slot.arriving(self.seat) {
-            return Err(self.sent_away().into());
+            return Err(self.dismissal().into());
         }
         let deadline = Instant::now() + self.door.limits.request_timeout;
         let head = self.head(deadline)?;
         self.client = head::client(self.peer, head.forwarded);
         let body = self.body(&head, deadline)?;
         if !self.slot.answering() {
-            return Err(self.sent_away().into());
+            return Err(self.dismissal().into());
         }
         let (answers_10, keep_alive) = (head.is_http_10, head.keep_alive);
         let answer = self.exchange(head, body)?;
         let keep = keep_alive && !self.door.stop.is_given();
         let bytes = framed(answer, keep, answers_10);
-        self.slot.taking(self.seat);
+        self.slot.receiving(self.seat);
         self.wire.write_all_within(&bytes, self.door.limits.request_timeout).map_err(|_| ConnectionEnd::Quiet)?;
         self.slot.idle(self.seat);
         Ok(keep)
@@ -111,14 +112,14 @@ impl<'a> Connection<'a> {
             log::error!("{}: a request was not answered: {error}", self.door.name);
             refusal::NO_ANSWER
         };
-        // What is reserved is kept until the answer is there: the handler has the body now.
+        // The reservation is kept until the answer is there, since the handler has the body.
         let (body, _reserved) = match body {
-            RequestBody::Here(count) => {
+            RequestBody::InInput(count) => {
                 let bytes = self.input.bytes()[..count].to_vec();
                 self.input.consume(count);
                 (bytes, None)
             }
-            RequestBody::Apart(bytes, reserved) => (bytes, reserved),
+            RequestBody::InMemory(bytes, reserved) => (bytes, reserved),
         };
         let pending = self.door.pool.send(head.forward, body, self.client);
         Ok(pending.and_then(|pending| pending.answer(!head.is_head)).map_err(failed)?)
@@ -144,10 +145,10 @@ impl<'a> Connection<'a> {
     }
 
     fn body(&mut self, head: &Head, deadline: Instant) -> Result<RequestBody<'a>, ConnectionEnd> {
-        let come = self.input.bytes().len();
+        let arrived = self.input.bytes().len();
         match head.length {
-            Length::Known(length) if length <= come => return Ok(RequestBody::Here(length)),
-            _ if head.expects_continue && come == 0 => {
+            Length::Known(length) if length <= arrived => return Ok(RequestBody::InInput(length)),
+            _ if head.expects_continue && arrived == 0 => {
                 let wait = left(deadline)?;
                 self.wire.write_all_within(b"HTTP/1.1 100 Continue\r\n\r\n", wait).map_err(|_| ConnectionEnd::Quiet)?;
             }
@@ -160,38 +161,38 @@ impl<'a> Connection<'a> {
     }
 
     fn known(&mut self, length: usize, deadline: Instant) -> Result<RequestBody<'a>, ConnectionEnd> {
-        // Declared first, dropped last: what was reserved is given back after the memory, not before.
+        // Declared first and so dropped last: the reservation is given back after the memory, not before.
         let mut reserved = None;
         let mut body = vec![0; length.min(FREE_BYTES)];
-        let mut come = 0;
-        while come < length {
-            if come == body.len() {
+        let mut arrived = 0;
+        while arrived < length {
+            if arrived == body.len() {
                 reserved = Some(self.reserve(length - FREE_BYTES, deadline)?);
                 let mut large = body_buffer(length);
                 large.extend_from_slice(&body);
                 large.resize(length, 0);
                 body = large;
             }
-            come += if self.input.is_empty() {
-                let count = self.wire.read_within(&mut body[come..], left(deadline)?);
-                self.came(count)?
+            arrived += if self.input.is_empty() {
+                let count = self.wire.read_within(&mut body[arrived..], left(deadline)?);
+                self.check_read(count)?
             } else {
-                self.input.move_into(&mut body[come..])
+                self.input.move_into(&mut body[arrived..])
             };
         }
-        Ok(RequestBody::Apart(body, reserved))
+        Ok(RequestBody::InMemory(body, reserved))
     }
 
     fn chunked(&mut self, deadline: Instant) -> Result<RequestBody<'a>, ConnectionEnd> {
         let limit = self.door.limits.rules.body_bytes;
-        // As above.
+        // Dropped last, as in `known`.
         let mut reserved = None;
         let mut chunks = Chunks::new(limit);
         loop {
             let taken = chunks.take(self.input.bytes())?;
             self.input.consume(taken);
             if chunks.is_done() {
-                return Ok(RequestBody::Apart(chunks.into_body(), reserved));
+                return Ok(RequestBody::InMemory(chunks.into_body(), reserved));
             }
             if reserved.is_none() && chunks.body_len() > FREE_BYTES - BUFFER_BYTES {
                 reserved = Some(self.reserve(limit.saturating_sub(FREE_BYTES), deadline)?);
@@ -203,19 +204,19 @@ impl<'a> Connection<'a> {
 
     fn reserve(&self, bytes: usize, deadline: Instant) -> Result<ReservedBytes<'a>, ConnectionEnd> {
         let reserved = self.door.budget.reserve(bytes, deadline, || self.slot.is_leaving());
-        reserved.ok_or_else(|| if self.slot.is_leaving() { self.sent_away() } else { refusal::NO_MEMORY }.into())
+        reserved.ok_or_else(|| if self.slot.is_leaving() { self.dismissal() } else { refusal::NO_MEMORY }.into())
     }
 
-    /// Reads on within a request.
+    /// Reads more of a request.
     fn more(&mut self, deadline: Instant) -> Result<usize, ConnectionEnd> {
         let count = self.fill(left(deadline)?);
-        self.came(count)
+        self.check_read(count)
     }
 
-    /// Within a request, an end or a silence is a fault.
-    fn came(&self, count: io::Result<usize>) -> Result<usize, ConnectionEnd> {
+    /// Within a request, the end of the connection and a timeout are errors.
+    fn check_read(&self, count: io::Result<usize>) -> Result<usize, ConnectionEnd> {
         match count {
-            Ok(0) if self.slot.is_leaving() => Err(self.sent_away().into()),
+            Ok(0) if self.slot.is_leaving() => Err(self.dismissal().into()),
             Ok(0) => Err(refusal::CUT_SHORT.into()),
             Ok(count) => Ok(count),
             Err(error) if is_timeout(&error) => Err(refusal::TOO_SLOW.into()),
@@ -225,12 +226,12 @@ impl<'a> Connection<'a> {
 
     fn fill(&mut self, wait: Duration) -> io::Result<usize> {
         let count = self.wire.read_within(self.input.room(), wait)?;
-        self.input.came(count);
+        self.input.add(count);
         Ok(count)
     }
 
-    /// Why it was told to go.
-    fn sent_away(&self) -> RequestRefusal {
+    /// Why it was dismissed.
+    fn dismissal(&self) -> RequestRefusal {
         if self.door.stop.is_given() { refusal::STOPPING } else { refusal::FULL }
     }
 
@@ -240,7 +241,7 @@ impl<'a> Connection<'a> {
         if self.door.refused.admit(code, Instant::now()) {
             log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
         }
-        // Others wait for the slot of one that was told to go.
+        // Another connection waits for the slot of one that was dismissed.
         let wait = if self.slot.is_leaving() { WHEN_LEAVING } else { self.door.limits.request_timeout };
         let written = self.wire.write_all_within(&refusal::bytes(refusal), wait);
         if written.is_ok() {
@@ -248,7 +249,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Reads on for a moment, so that closing does not destroy the answer on its way. It may give way meanwhile.
+    /// Reads on for a moment, so that closing does not destroy the answer on its way. It may be dismissed meanwhile.
     fn linger(&mut self) {
         self.slot.idle(self.seat);
         self.slot.socket.shutdown(Shutdown::Write);
@@ -274,21 +275,21 @@ fn left(deadline: Instant) -> Result<Duration, ConnectionEnd> {
     if left.is_zero() { Err(refusal::TOO_SLOW.into()) } else { Ok(left) }
 }
 
-/// The answer with a word on what becomes of the connection, where that does not go without saying.
+/// The answer, with a `Connection` header where the default does not apply.
 fn framed(answer: UpstreamAnswer, keep_alive: bool, is_http_10: bool) -> Vec<u8> {
-    let word: &[u8] = match (keep_alive, is_http_10) {
+    let header: &[u8] = match (keep_alive, is_http_10) {
         (false, _) => b"Connection: close\r\n",
         (true, true) => b"Connection: keep-alive\r\n",
         (true, false) => return answer.bytes,
     };
     let mut bytes = answer.bytes;
-    // In place of the empty line's CR LF: one more header, then the empty line.
+    // The header goes before the empty line.
     let end = answer.head.saturating_sub(2);
-    bytes.splice(end..end, word.iter().copied());
+    bytes.splice(end..end, header.iter().copied());
     bytes
 }
 
-/// What the client has sent and no request has taken yet.
+/// What the client has sent and no request has consumed yet.
 struct Input {
     buffer: Vec<u8>,
     start: usize,
@@ -308,7 +309,7 @@ impl Input {
         self.start == self.end
     }
 
-    /// Room for more, at least one byte. Who asks again and again without consuming must set the limit.
+    /// Room for more, at least one byte. A caller that never consumes must limit the length itself.
     fn room(&mut self) -> &mut [u8] {
         if self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -321,12 +322,12 @@ impl Input {
         &mut self.buffer[self.end..]
     }
 
-    /// So many bytes were put into the room.
-    fn came(&mut self, count: usize) {
+    /// Adds that many bytes, which were written into the room.
+    fn add(&mut self, count: usize) {
         self.end = self.buffer.len().min(self.end + count);
     }
 
-    /// The first `count` bytes belong to a request.
+    /// Removes the first `count` bytes, which belong to a request.
     fn consume(&mut self, count: usize) {
         self.start = self.end.min(self.start + count);
         if self.is_empty() {
@@ -337,7 +338,7 @@ impl Input {
         }
     }
 
-    /// Moves what fits into `target`; how many bytes that was.
+    /// Moves what fits into `target`. Returns how many bytes that was.
     fn move_into(&mut self, target: &mut [u8]) -> usize {
         let count = target.len().min(self.bytes().len());
         target[..count].copy_from_slice(&self.bytes()[..count]);
@@ -352,11 +353,11 @@ mod tests {
 
     fn put(input: &mut Input, bytes: &[u8]) {
         input.room()[..bytes.len()].copy_from_slice(bytes);
-        input.came(bytes.len());
+        input.add(bytes.len());
     }
 
     #[test]
-    fn what_comes_is_kept_in_order_until_it_is_consumed() {
+    fn what_arrives_is_kept_in_order_until_it_is_consumed() {
         let mut input = Input::new();
         put(&mut input, b"abc");
         input.consume(1);
@@ -372,7 +373,7 @@ mod tests {
         let mut input = Input::new();
         for _ in 0..3 {
             let room = input.room().len();
-            input.came(room);
+            input.add(room);
         }
         assert!(input.bytes().len() > BUFFER_BYTES);
         input.consume(usize::MAX / 2);

@@ -1,7 +1,7 @@
-//! The head of a request: is it one that may go on? Pure: bytes in, verdict out. It refuses whatever two programs could
-//! read differently (RFC 9112 §2.2, §5, §6, §11.2), so that nothing is smuggled past it. And who asks? `X-Forwarded-For` is
-//! written by anyone who likes to, so it is believed only from this machine, and there only back to the last hop that this
-//! machine did not add itself; garbage in it is ignored. Called by `connection`.
+//! The head of a request; ground for every request. Whether it may be passed on: whatever two programs could read differently
+//! (RFC 9112 §2.2, §5, §6, §11.2) is refused, so that no request can be smuggled past the door. And who the client is: anyone can
+//! write an `X-Forwarded-For`, so it counts only on connections from this machine, and only its last address that is not of
+//! this machine; garbage is ignored. Pure: bytes in, verdict out; it must never read a socket. Called by `connection`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,29 +9,29 @@ use super::bodies::BODY_HEADER;
 use crate::base::host::is_loopback;
 use crate::http::request::Method;
 
-/// Headers at most.
+/// The most headers.
 pub const MAX_HEADERS: usize = 64;
-/// Header by which the guard says who asks; one that a client sends is dropped.
+/// The header with which the door names the client; one that a client sends is dropped.
 pub const PEER_HEADER: &str = "X-Tilld-Peer";
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many bytes follow.
+    /// That many bytes follow.
     Known(usize),
     /// Chunks follow.
     Chunked,
 }
 
-/// A head that may go on.
+/// A head that may be passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// Its bytes, the empty line included.
+    /// Its length in bytes, including the empty line.
     pub bytes: usize,
-    /// What is passed on: request line and headers without those that concern this connection alone, and without the
+    /// What is passed on: the request line and the headers without those that concern only this connection, and without the
     /// empty line.
     pub forward: Vec<u8>,
-    /// The answer has no body.
+    /// The method is HEAD: the answer has no body.
     pub is_head: bool,
     /// How its body is delimited.
     pub length: Length,
@@ -39,9 +39,9 @@ pub struct Head {
     pub expects_continue: bool,
     /// The connection stays open after the answer.
     pub keep_alive: bool,
-    /// An HTTP/1.0 client must be told that it stays open.
+    /// The client speaks HTTP/1.0, and must be told if the connection stays open.
     pub is_http_10: bool,
-    /// Whom `X-Forwarded-For` names, if it is to be believed.
+    /// The client that `X-Forwarded-For` names. It counts only if the peer is this machine.
     pub forwarded: Option<IpAddr>,
 }
 
@@ -61,21 +61,21 @@ const fn bad(message: &'static str) -> RequestRefusal {
     RequestRefusal { status: 400, code: "request_malformed", message }
 }
 
-/// What may be asked of a client.
+/// The limits of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadRules {
-    /// Longest head, in bytes.
+    /// The longest head, in bytes.
     pub head_bytes: usize,
-    /// Longest body, in bytes.
+    /// The longest body, in bytes.
     pub body_bytes: usize,
-    /// A POST or PUT must say how long its body is. Without it, one that does not has none (RFC 9112 §6.3): so do
-    /// `curl -X POST` and others send a call that needs no body.
+    /// Whether a POST or PUT must declare the length of its body. Otherwise one without a length has no body (RFC 9112 §6.3),
+    /// which is how `curl -X POST` and others send a call that needs none.
     pub length_required: bool,
 }
 
-/// Headers that concern one connection (RFC 9110 §7.6.1), and those that the guard writes itself. An offer to change the
-/// protocol (Upgrade, with HTTP2-Settings for h2c: RFC 9110 §7.8, RFC 7540 §3.2.1) is one to ignore, and must never reach
-/// tiny_http, which would take everything that follows for the body.
+/// Headers that concern one connection (RFC 9110 §7.6.1), and those that the door writes itself. An offer to change the protocol
+/// (Upgrade, with HTTP2-Settings for h2c: RFC 9110 §7.8, RFC 7540 §3.2.1) may be ignored, and must never reach tiny_http, which
+/// would read everything that follows as the body.
 const NOT_PASSED_ON: [&str; 12] = [
     "connection",
     "keep-alive",
@@ -91,13 +91,12 @@ const NOT_PASSED_ON: [&str; 12] = [
     BODY_HEADER,
 ];
 
-/// Reads the head at the beginning of `bytes`, of which `seen` have been looked at before. `None`: it has not come
-/// completely yet.
+/// Reads the head at the beginning of `bytes`, of which `seen` were examined before. `None`: it has not arrived completely.
 ///
 /// # Errors
-/// When the request must not go on.
+/// When the request must not be passed on.
 pub fn parse(bytes: &[u8], seen: usize, rules: HeadRules) -> Result<Option<Head>, RequestRefusal> {
-    // No further: how much came at once must not decide which refusal it gets.
+    // Not beyond the limit: how much arrived at once must not decide which refusal the client gets.
     let Some(length) = end_of_head(&bytes[..bytes.len().min(rules.head_bytes)], seen)? else {
         return if bytes.len() >= rules.head_bytes { Err(too_long()) } else { Ok(None) };
     };
@@ -115,7 +114,7 @@ const fn too_long() -> RequestRefusal {
     RequestRefusal { status: 431, code: "head_too_large", message: "the request line and headers are too long" }
 }
 
-/// Length of the head with its empty line. Lines end with CR LF and nothing else.
+/// The length of the head with its empty line. Lines end with CR LF and nothing else.
 fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, RequestRefusal> {
     for (index, byte) in bytes.iter().enumerate().skip(seen) {
         let before = index.checked_sub(1).and_then(|before| bytes.get(before));
@@ -123,8 +122,8 @@ fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, RequestRefusa
             b'\n' if before != Some(&b'\r') => return Err(bad("a line ends with a bare LF")),
             b'\n' if index >= 3 && bytes[index - 3..index] == *b"\r\n\r" => return Ok(Some(index + 1)),
             b'\n' if index == 1 => return Err(bad("the request begins with an empty line")),
-            0 => return Err(bad("there is a NUL byte in the head")),
-            _ if *byte != b'\n' && before == Some(&b'\r') => return Err(bad("there is a bare CR in the head")),
+            0 => return Err(bad("the head contains a NUL byte")),
+            _ if *byte != b'\n' && before == Some(&b'\r') => return Err(bad("the head contains a bare CR")),
             _ => {}
         }
     }
@@ -134,18 +133,18 @@ fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, RequestRefusa
 fn read(request: &httparse::Request, bytes: usize, rules: HeadRules) -> Result<Head, RequestRefusal> {
     let method = request.method.unwrap_or_default();
     if Method::parse(method) == Method::Other {
-        let message = "this server knows GET, HEAD, POST, PUT and DELETE";
+        let message = "the method must be GET, HEAD, POST, PUT or DELETE";
         return Err(RequestRefusal { status: 405, code: "method_not_allowed", message });
     }
     let target = request.path.unwrap_or_default();
     if !target.starts_with('/') || target.contains('#') {
-        return Err(bad("the target must be a path; absolute, authority and asterisk forms are refused"));
+        return Err(bad("the request target must be a path; absolute, authority and asterisk forms are refused"));
     }
     if target.starts_with("//") {
-        return Err(bad("the target must not begin with two slashes"));
+        return Err(bad("the request target must not begin with two slashes"));
     }
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad("the target must be ASCII; other characters are percent-encoded"));
+        return Err(bad("the request target must be ASCII; percent-encode other characters"));
     }
     let is_http_10 = request.version == Some(0);
     if find_all(request, "host").count() > 1 || (!is_http_10 && find(request, "host").is_none()) {
@@ -156,7 +155,7 @@ fn read(request: &httparse::Request, bytes: usize, rules: HeadRules) -> Result<H
         bytes,
         is_head: method == "HEAD",
         length: length(request, is_http_10, rules)?,
-        // RFC 9110 §10.1.1: one of HTTP/1.0 is ignored.
+        // RFC 9110 §10.1.1: the expectation of an HTTP/1.0 client is ignored.
         expects_continue: expects_continue(request)? && !is_http_10,
         keep_alive: keep && !connection_says(request, "close"),
         is_http_10,
@@ -165,8 +164,8 @@ fn read(request: &httparse::Request, bytes: usize, rules: HeadRules) -> Result<H
     })
 }
 
-/// The request line and the headers for tiny_http. It ends the connection at a header that is not ASCII, so other bytes,
-/// which nothing here looks for, become question marks.
+/// The request line and the headers for tiny_http. tiny_http closes the connection at a header that is not ASCII, so other bytes
+/// become question marks; no header that is read here may contain any.
 fn forward(request: &httparse::Request, method: &str, target: &str, bytes: usize) -> Vec<u8> {
     /// Room for the headers that are still to come.
     const ADDED_BYTES: usize = 96;
@@ -188,7 +187,7 @@ fn forward(request: &httparse::Request, method: &str, target: &str, bytes: usize
 
 fn is_passed_on(request: &httparse::Request, name: &str) -> bool {
     let is = |other: &&str| name.eq_ignore_ascii_case(other);
-    // Those without which a request would mean something else cannot be named away.
+    // A client must not have those removed without which a request would mean something else.
     let is_kept = ["host", "stripe-signature", "authorization", "x-forwarded-for"].iter().any(is);
     !NOT_PASSED_ON.iter().any(is) && (is_kept || !connection_says(request, name))
 }
@@ -199,7 +198,7 @@ fn length(request: &httparse::Request, is_http_10: bool, rules: HeadRules) -> Re
     let mut codings = find_all(request, "transfer-encoding");
     let (coding, second_coding) = (codings.next(), codings.next());
     match (declared, coding) {
-        (Some(_), Some(_)) => Err(bad("Content-Length and Transfer-Encoding are both there")),
+        (Some(_), Some(_)) => Err(bad("Content-Length and Transfer-Encoding must not both be sent")),
         (None, Some(_)) if is_http_10 => Err(bad("Transfer-Encoding is not part of HTTP/1.0")),
         (None, Some(coding)) if second_coding.is_none() && coding.eq_ignore_ascii_case(b"chunked") => {
             Ok(Length::Chunked)
@@ -208,7 +207,7 @@ fn length(request: &httparse::Request, is_http_10: bool, rules: HeadRules) -> Re
         (Some(_), None) if second.is_some() => Err(bad("there is more than one Content-Length")),
         (Some(value), None) => known(value, rules),
         (None, None) if rules.length_required && matches!(request.method, Some("POST" | "PUT")) => {
-            let message = "a body must come with its Content-Length, or chunked";
+            let message = "the body needs a Content-Length, or must be chunked";
             Err(RequestRefusal { status: 411, code: "length_required", message })
         }
         (None, None) => Ok(Length::Known(0)),
@@ -219,7 +218,7 @@ fn known(value: &[u8], rules: HeadRules) -> Result<Length, RequestRefusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("Content-Length is not a number"));
     }
-    // More digits than a number of 64 bits has are too many in any case.
+    // A number that does not fit 64 bits is too large in any case.
     let length = std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok());
     match length {
         Some(length) if length <= rules.body_bytes => Ok(Length::Known(length)),
@@ -236,7 +235,7 @@ fn expects_continue(request: &httparse::Request) -> Result<bool, RequestRefusal>
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
         Some(_) => {
-            let message = "the only expectation known here is 100-continue";
+            let message = "the only supported expectation is 100-continue";
             Err(RequestRefusal { status: 417, code: "expectation_failed", message })
         }
     }
@@ -250,11 +249,11 @@ fn find<'a>(request: &'a httparse::Request, name: &'static str) -> Option<&'a [u
     find_all(request, name).next()
 }
 
-/// Whether `word` is among the comma-separated words of Connection.
+/// Whether `word` is among the comma-separated words of `Connection`.
 fn connection_says(request: &httparse::Request, word: &str) -> bool {
     find_all(request, "connection")
         .flat_map(|value| value.split(|byte| *byte == b','))
-        .any(|said| said.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The client's address: `peer` is the other end of the socket (`None` on a Unix socket), `forwarded` what
@@ -272,7 +271,7 @@ pub(super) fn client(peer: Option<IpAddr>, forwarded: Option<IpAddr>) -> Option<
 #[must_use]
 pub(super) fn last_hop<'a>(values: impl DoubleEndedIterator<Item = &'a [u8]>) -> Option<IpAddr> {
     let hops = values.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
-    // What stands before a hop that cannot be read was written by one who cannot be known.
+    // Whoever wrote what precedes an unreadable address is unknown.
     hops.map_while(hop).find(|address| !is_loopback(*address))
 }
 
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_request_goes_on_without_what_concerns_its_connection() {
+    fn a_plain_request_is_passed_on_without_what_concerns_its_connection() {
         let head = ok(
             "POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nA: b\r\n\r\nabc",
         );
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_who_asks_can_be_neither_forged_nor_named_away() {
+    fn what_says_who_the_client_is_can_be_neither_forged_nor_removed() {
         let head = ok(
             "GET / HTTP/1.1\r\nHost: x\r\nX-Tilld-Peer: 6.6.6.6\r\nx-tilld-peer: 6.6.6.6\r\nX-tilld-Body: 0.1\r\n\r\n",
         );
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ascii_goes_no_further() {
+    fn what_is_not_ascii_is_not_passed_on() {
         let head = ok("GET / HTTP/1.1\r\nHost: x\r\nX-City: Zürich\r\n\r\n");
         assert_eq!(text(&head), "GET / HTTP/1.1\r\nHost: x\r\nX-City: Z??rich\r\n");
         assert_eq!(status("GET /ü HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
@@ -419,7 +418,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_get_a_verdict_and_what_goes_on_is_clean(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_get_a_verdict_and_what_is_passed_on_is_ascii(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(Some(head)) = parse(&bytes, 0, RULES) {
                 prop_assert!(head.forward.is_ascii());
             }
@@ -491,13 +490,13 @@ mod forwarded_tests {
 
     #[test]
     fn only_this_machine_is_believed() {
-        let told = ip("203.0.113.7");
-        assert_eq!(client(ip("127.0.0.1"), told), told);
-        assert_eq!(client(ip("::1"), told), told);
-        assert_eq!(client(ip("::ffff:127.0.0.1"), told), told);
-        assert_eq!(client(None, told), told);
-        assert_eq!(client(ip("198.51.100.2"), told), ip("198.51.100.2"));
-        assert_eq!(client(ip("10.0.0.1"), told), ip("10.0.0.1"));
+        let named = ip("203.0.113.7");
+        assert_eq!(client(ip("127.0.0.1"), named), named);
+        assert_eq!(client(ip("::1"), named), named);
+        assert_eq!(client(ip("::ffff:127.0.0.1"), named), named);
+        assert_eq!(client(None, named), named);
+        assert_eq!(client(ip("198.51.100.2"), named), ip("198.51.100.2"));
+        assert_eq!(client(ip("10.0.0.1"), named), ip("10.0.0.1"));
         assert_eq!(client(ip("127.0.0.1"), None), ip("127.0.0.1"));
         assert_eq!(client(None, None), None);
     }

@@ -1,6 +1,6 @@
-//! What the guard itself says to a client: its refusals, in the shape of every other error; and how a connection is turned
-//! away for which there was no room. Nobody waits for such a one, and it is kept open for a moment: closing at once, with
-//! its request unread, would turn the answer into a reset. Called by `connection` and `guard`.
+//! The door's own refusals, in the shape of every other error, and the refusal of connections for which there is no room. Such a
+//! connection has no thread, and is kept open for a moment: closing it at once, with its request unread, would turn the answer
+//! into a reset. It must never wait for a client. Called by `connection` and `door`.
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use super::registry::Slot;
 use crate::http::response::{ErrorResponse, Response};
 
 pub(super) const TOO_SLOW: RequestRefusal =
-    RequestRefusal { status: 408, code: "request_timeout", message: "the request did not come completely in time" };
+    RequestRefusal { status: 408, code: "request_timeout", message: "the request did not arrive completely in time" };
 pub(super) const CUT_SHORT: RequestRefusal =
     RequestRefusal { status: 400, code: "body_truncated", message: "the connection ended before the request did" };
 pub(super) const FULL: RequestRefusal =
@@ -20,14 +20,14 @@ pub(super) const FULL: RequestRefusal =
 pub(super) const NO_MEMORY: RequestRefusal = RequestRefusal {
     status: 503,
     code: "too_many_bodies",
-    message: "too many large bodies are coming at once; try again",
+    message: "too many large bodies are arriving at once; try again",
 };
 pub(super) const NO_ANSWER: RequestRefusal =
     RequestRefusal { status: 503, code: "no_answer", message: "the request was not answered in time; try again" };
 pub(super) const STOPPING: RequestRefusal =
     RequestRefusal { status: 503, code: "stopping", message: "tilld is being stopped; try again" };
 
-/// A whole answer, after which the connection ends.
+/// A whole answer, after which the connection is closed.
 pub(super) fn bytes(refusal: RequestRefusal) -> Vec<u8> {
     let mut response: Response = ErrorResponse::new(refusal.status, refusal.code, refusal.message).into();
     match refusal.status {
@@ -58,11 +58,11 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// So many are kept open at once; one more closes the oldest.
+/// How many are kept open at once; one more closes the oldest.
 const KEPT: usize = 64;
-/// And so long.
+/// And for how long.
 const KEPT_FOR: Duration = Duration::from_millis(500);
-/// Read of each before it is closed, in bytes.
+/// The bytes that are read from each before it is closed.
 const READ_BYTES: usize = 16 * 1024;
 
 /// Connections that have been refused, and are still open.
@@ -70,9 +70,9 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct TurnedAway(VecDeque<(Instant, Arc<Slot>)>);
 
 impl TurnedAway {
-    /// Says that all connections are in use.
+    /// Answers that all connections are in use.
     pub(super) fn refuse(&mut self, slot: Arc<Slot>) {
-        // A socket that cannot take so little at once belongs to nobody who would read it.
+        // The client of a socket that cannot take so little at once would not read it either.
         let written = slot.socket.set_nonblocking().and_then(|()| slot.socket.write(&bytes(FULL)));
         if written.is_err() {
             return;
@@ -84,7 +84,7 @@ impl TurnedAway {
         self.0.push_back((Instant::now(), slot));
     }
 
-    /// Closes those that have had their moment.
+    /// Closes those that have been open long enough.
     pub(super) fn close_old(&mut self) {
         while self.0.front().is_some_and(|(since, _)| since.elapsed() >= KEPT_FOR) {
             self.close_oldest();
@@ -93,7 +93,7 @@ impl TurnedAway {
 
     fn close_oldest(&mut self) {
         let Some((_, slot)) = self.0.pop_front() else { return };
-        // What it has sent is taken, so that nothing unread makes a reset of the close.
+        // Unread bytes would turn the close into a reset.
         let _ = slot.socket.read(&mut [0; READ_BYTES]);
     }
 }

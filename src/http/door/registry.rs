@@ -1,7 +1,8 @@
-//! Who is inside: every open connection, and what it is doing. At the cap the one that has been idle longest gives way;
-//! where none is idle, the one whose request has been coming longest, or whose answer has been leaving longest, once that
-//! has taken more than [`PATIENCE`]: otherwise whoever sends half a request often enough would keep everybody out.
-//! A request costs no lock here, only a change of its slot's state.
+//! Every open connection, and what it is doing; ground for every request. When all slots are taken, the connection that has been
+//! idle longest is dismissed; if none is idle, the one whose request has been arriving longest, or whose answer has been read
+//! longest, once that has taken more than [`PATIENCE`]: otherwise a client that sends half a request often enough would keep
+//! everybody out. It must never dismiss a connection whose request is being answered. A request needs no lock here, only a
+//! change of its slot's state. Called by `door` and `connection`.
 
 use std::collections::HashMap;
 use std::net::Shutdown;
@@ -13,29 +14,29 @@ use super::stream::ClientSocket;
 
 type SeatTicket = u64;
 
-/// So many that were told to go may still be going when others have taken their slots.
-const LEAVING_AT_MOST: usize = 32;
-/// How long a new connection waits for them.
+/// How many dismissed connections may not have ended yet when others have taken their slots.
+const MAX_LEAVING: usize = 32;
+/// How long a new connection waits for them to end.
 const LEAVING_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a request may take to come, or an answer to be taken, before its connection gives way at the cap.
+/// How long a request may take to arrive, or an answer to be read, before its connection may be dismissed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a connection is doing, in one number: the kind in its lowest bits, and above them since when, so that a change
-/// and a return between looking and acting are noticed.
+/// What a connection is doing, in one number: the kind in its lowest bits, and above them since when, so that a change and a
+/// change back between looking and acting are noticed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct RegistryState(u64);
 
-/// A request is coming; above it the millisecond since the door was opened.
+/// A request is arriving; above it the millisecond since the door was opened.
 const ARRIVING: u64 = 0;
-/// A request is being answered: it is ours to end, so it stays.
+/// A request is being answered: the client is not at fault, so it stays.
 const ANSWERING: u64 = 1;
-/// It was told to go; its thread is about to leave.
+/// It was dismissed; its thread is about to end.
 const LEAVING: u64 = 2;
-/// It waits for the first byte of a request; above it its turn: the smaller, the longer.
+/// It waits for the first byte of a request; above it a number: the smaller, the longer it has been idle.
 const IDLE: u64 = 3;
-/// Its answer is being written; above it the millisecond since the door was opened.
-const TAKING: u64 = 4;
+/// The client is reading its answer; above it the millisecond since the door was opened.
+const RECEIVING: u64 = 4;
 const KIND_BITS: u32 = 3;
 
 impl RegistryState {
@@ -58,7 +59,7 @@ impl RegistryState {
 pub(super) struct Slot {
     pub(super) socket: ClientSocket,
     state: AtomicU64,
-    /// It has not asked anything yet.
+    /// It has not sent a request yet.
     fresh: AtomicBool,
 }
 
@@ -67,7 +68,7 @@ impl Slot {
         Self { socket, state: AtomicU64::new(RegistryState::LEAVING.0), fresh: AtomicBool::new(true) }
     }
 
-    /// A request is coming; false when the connection was told to go a moment earlier.
+    /// A request is arriving; false if the connection was dismissed a moment earlier.
     pub(super) fn arriving(&self, seat: &Seat) -> bool {
         self.fresh.store(false, Ordering::SeqCst);
         self.change(RegistryState::new(ARRIVING, seat.registry.now_ms()))
@@ -78,14 +79,14 @@ impl Slot {
         self.change(RegistryState::new(ANSWERING, 0))
     }
 
-    /// The answer is there, and is being taken by the client.
-    pub(super) fn taking(&self, seat: &Seat) -> bool {
-        self.change(RegistryState::new(TAKING, seat.registry.now_ms()))
+    /// The client is reading the answer.
+    pub(super) fn receiving(&self, seat: &Seat) -> bool {
+        self.change(RegistryState::new(RECEIVING, seat.registry.now_ms()))
     }
 
-    /// The connection waits for its next request, or is not worth keeping.
+    /// The connection waits for its next request, or for its end.
     pub(super) fn idle(&self, seat: &Seat) {
-        self.change(RegistryState::new(IDLE, seat.registry.turn()));
+        self.change(RegistryState::new(IDLE, seat.registry.next_idle()));
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -101,36 +102,36 @@ impl Slot {
         self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, staying).is_ok()
     }
 
-    /// Tells it to go, if its state is still `seen`. Its thread wakes up and can still say why; where it is writing, only
-    /// the end of the connection wakes it.
+    /// Dismisses the connection if its state is still `seen`. Its thread wakes up and can still tell the client why; while it is
+    /// writing, only the end of the connection wakes it.
     fn dismiss(&self, seen: RegistryState) -> bool {
         let leaving = RegistryState::LEAVING.0;
-        let told = self.state.compare_exchange(seen.0, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        if told {
-            let how = if seen.kind() == TAKING { Shutdown::Both } else { Shutdown::Read };
+        let dismissed = self.state.compare_exchange(seen.0, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if dismissed {
+            let how = if seen.kind() == RECEIVING { Shutdown::Both } else { Shutdown::Read };
             self.socket.shutdown(how);
         }
-        told
+        dismissed
     }
 }
 
 #[derive(Default)]
-struct Inside {
+struct OpenSlots {
     slots: HashMap<SeatTicket, Arc<Slot>>,
     last: SeatTicket,
 }
 
 /// All connections of a door.
 pub(super) struct Registry {
-    inside: Mutex<Inside>,
+    open: Mutex<OpenSlots>,
     left: Condvar,
     cap: usize,
-    /// How often a connection became idle.
-    turns: AtomicU64,
+    /// How often a connection has become idle.
+    idle_count: AtomicU64,
     opened: Instant,
 }
 
-/// The right to be inside; given back when dropped.
+/// A connection's place in the registry; given back when dropped.
 pub(super) struct Seat {
     registry: Arc<Registry>,
     ticket: SeatTicket,
@@ -145,47 +146,47 @@ impl Drop for Seat {
 
 impl Registry {
     pub(super) fn new(cap: usize) -> Self {
-        let (left, turns) = (Condvar::new(), AtomicU64::new(0));
-        Self { inside: Mutex::default(), left, cap, turns, opened: Instant::now() }
+        let (left, idle_count) = (Condvar::new(), AtomicU64::new(0));
+        Self { open: Mutex::default(), left, cap, idle_count, opened: Instant::now() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        // No code that holds it can leave it half-changed.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, OpenSlots> {
+        // No code that holds the lock can leave the value half-changed.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next turn in the order of becoming idle.
-    fn turn(&self) -> u64 {
-        self.turns.fetch_add(1, Ordering::SeqCst)
+    /// The next number in the order of becoming idle.
+    fn next_idle(&self) -> u64 {
+        self.idle_count.fetch_add(1, Ordering::SeqCst)
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX >> KIND_BITS)
     }
 
-    /// Gives a connection a slot; `None` when there is none and nobody can give way.
+    /// Gives a connection a slot; `None` if there is none and no connection can be dismissed.
     pub(super) fn enter(self: &Arc<Self>, slot: &Arc<Slot>) -> Option<Seat> {
-        let mut inside = self.lock();
-        if inside.slots.len() >= self.cap {
-            if !inside.make_room(self.cap, self.now_ms()) {
+        let mut open = self.lock();
+        if open.slots.len() >= self.cap {
+            if !open.make_room(self.cap, self.now_ms()) {
                 return None;
             }
-            // A burst must not make more threads than the cap and a few.
-            let crowded = |inside: &mut Inside| inside.slots.len() >= self.cap + LEAVING_AT_MOST;
-            let waited = self.left.wait_timeout_while(inside, LEAVING_WAIT, crowded);
-            inside = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if crowded(&mut inside) {
+            // A burst must not start more threads than the cap and a few.
+            let crowded = |open: &mut OpenSlots| open.slots.len() >= self.cap + MAX_LEAVING;
+            let waited = self.left.wait_timeout_while(open, LEAVING_WAIT, crowded);
+            open = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if crowded(&mut open) {
                 return None;
             }
         }
-        inside.last = inside.last.wrapping_add(1);
-        let ticket = inside.last;
-        slot.state.store(RegistryState::new(IDLE, self.turn()).0, Ordering::SeqCst);
-        inside.slots.insert(ticket, Arc::clone(slot));
+        open.last = open.last.wrapping_add(1);
+        let ticket = open.last;
+        slot.state.store(RegistryState::new(IDLE, self.next_idle()).0, Ordering::SeqCst);
+        open.slots.insert(ticket, Arc::clone(slot));
         Some(Seat { registry: Arc::clone(self), ticket })
     }
 
-    /// Tells the connection that has been idle longest to go; false when none is idle.
+    /// Dismisses the connection that has been idle longest; false if none is idle.
     pub(super) fn dismiss_oldest_idle(&self) -> bool {
         self.lock().dismiss_oldest_idle()
     }
@@ -194,15 +195,15 @@ impl Registry {
         self.lock().slots.is_empty()
     }
 
-    /// Closes those that wait idly. One whose next request has begun to arrive is not idle, though its thread may not
-    /// know yet; one that has just come is given its first request.
-    pub(super) fn close_idle_but_fresh(&self) {
+    /// Dismisses idle connections. One whose next request has begun to arrive is not idle, though its thread may not know it yet;
+    /// a new one may still send its first request.
+    pub(super) fn close_idle(&self) {
         self.close(|state, slot| {
-            state.kind() == IDLE && !slot.fresh.load(Ordering::SeqCst) && !slot.socket.has_something()
+            state.kind() == IDLE && !slot.fresh.load(Ordering::SeqCst) && !slot.socket.is_readable()
         });
     }
 
-    /// Idle ones, and those whose request is not complete.
+    /// Dismisses idle connections, and those whose request is not complete.
     pub(super) fn close_unanswered(&self) {
         self.close(|state, _| matches!(state.kind(), IDLE | ARRIVING));
     }
@@ -214,18 +215,18 @@ impl Registry {
         });
     }
 
-    fn close(&self, is_meant: impl Fn(RegistryState, &Slot) -> bool) {
+    fn close(&self, is_chosen: impl Fn(RegistryState, &Slot) -> bool) {
         for slot in self.lock().slots.values() {
             let state = slot.state();
-            if is_meant(state, slot) {
+            if is_chosen(state, slot) {
                 slot.dismiss(state);
             }
         }
     }
 }
 
-impl Inside {
-    /// Whether there is a slot among `cap`, if need be by sending somebody away.
+impl OpenSlots {
+    /// Whether one of `cap` slots is free, if necessary after dismissing a connection.
     fn make_room(&mut self, cap: usize, now_ms: u64) -> bool {
         self.slots.values().filter(|slot| !slot.is_leaving()).count() < cap
             || self.dismiss_oldest_idle()
@@ -236,20 +237,20 @@ impl Inside {
         self.dismiss_oldest(|state| state.kind() == IDLE)
     }
 
-    /// The one that has kept us waiting longest, if it is too long.
+    /// Dismisses the connection that has been slow longest, if that is too long.
     fn dismiss_slowest(&mut self, now_ms: u64) -> bool {
         let patience_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
         let is_slow = |state: RegistryState| now_ms.saturating_sub(state.since()) > patience_ms;
-        self.dismiss_oldest(|state| matches!(state.kind(), ARRIVING | TAKING) && is_slow(state))
+        self.dismiss_oldest(|state| matches!(state.kind(), ARRIVING | RECEIVING) && is_slow(state))
     }
 
-    fn dismiss_oldest(&mut self, is_meant: impl Fn(RegistryState) -> bool) -> bool {
+    fn dismiss_oldest(&mut self, is_chosen: impl Fn(RegistryState) -> bool) -> bool {
         loop {
             let states = self.slots.values().map(|slot| (slot.state(), slot));
-            match states.filter(|(state, _)| is_meant(*state)).min_by_key(|(state, _)| state.since()) {
+            match states.filter(|(state, _)| is_chosen(*state)).min_by_key(|(state, _)| state.since()) {
                 None => return false,
                 Some((state, slot)) if slot.dismiss(state) => return true,
-                // It went on at this moment; it stays, another goes.
+                // Its state changed at this moment; it stays, and another one is chosen.
                 Some(_) => {}
             }
         }
@@ -270,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn at_the_cap_the_oldest_idle_one_goes_and_never_a_busy_one() {
+    fn at_the_cap_the_oldest_idle_connection_is_dismissed_and_never_a_busy_one() {
         let registry = Arc::new(Registry::new(3));
         let [(busy, _a), (old, _b), (young, _c), (next, _d), (last, _e)] = std::array::from_fn(|_| slot());
         let seats: Vec<Seat> = [&busy, &old, &young].map(|slot| registry.enter(slot).unwrap()).into();
         assert!(busy.arriving(&seats[0]));
         let newcomer = registry.enter(&next).unwrap();
         assert_eq!([&busy, &old, &young].map(|slot| slot.is_leaving()), [false, true, false]);
-        // What is told to go takes no request any more.
+        // A dismissed connection accepts no request any more.
         assert!(!old.arriving(&seats[1]) && !old.answering());
         assert!(young.arriving(&seats[2]) && next.arriving(&newcomer));
         assert!(registry.enter(&last).is_none());
@@ -286,19 +287,19 @@ mod tests {
     }
 
     #[test]
-    fn at_the_cap_the_slowest_one_goes_once_it_has_been_slow_for_a_second_and_never_one_that_is_being_answered() {
+    fn at_the_cap_the_slowest_is_dismissed_after_a_second_and_never_one_that_is_being_answered() {
         let registry = Arc::new(Registry::new(4));
         let [(slow, _a), (deaf, _b), (asked, _c), (young, _d), (first, _e), (second, _f), (third, _g)] =
             std::array::from_fn(|_| slot());
-        let inside = [&slow, &deaf, &asked, &young];
-        let seats: Vec<Seat> = inside.map(|slot| registry.enter(slot).unwrap()).into();
+        let open = [&slow, &deaf, &asked, &young];
+        let seats: Vec<Seat> = open.map(|slot| registry.enter(slot).unwrap()).into();
         assert!(slow.arriving(&seats[0]) && asked.answering());
         std::thread::sleep(Duration::from_millis(10));
-        assert!(deaf.taking(&seats[1]));
+        assert!(deaf.receiving(&seats[1]));
         assert!(young.arriving(&seats[3]) && registry.enter(&first).is_none(), "nobody has been slow for long");
         std::thread::sleep(PATIENCE + Duration::from_millis(50));
         assert!(young.arriving(&seats[3]));
-        let leaving = || inside.map(|slot| slot.is_leaving());
+        let leaving = || open.map(|slot| slot.is_leaving());
         let mut newcomers = vec![registry.enter(&first).unwrap()];
         assert!(first.arriving(&newcomers[0]));
         assert_eq!(leaving(), [true, false, false, false]);
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_dropped_by_whatever_way_frees_its_slot() {
+    fn a_dropped_seat_frees_its_slot() {
         let registry = Arc::new(Registry::new(1));
         let (slot, _other) = slot();
         drop(registry.enter(&slot).unwrap());
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_closes_what_is_idle_then_what_is_incomplete_and_lets_answers_end() {
+    fn a_stop_dismisses_what_is_idle_then_what_is_incomplete_and_lets_answers_end() {
         let registry = Arc::new(Registry::new(5));
         let [(idle, _a), (fresh, _b), (asking, mut client), (arriving, _d), (answering, _e)] =
             std::array::from_fn(|_| slot());
@@ -330,8 +331,12 @@ mod tests {
         client.write_all(b"GET").unwrap();
         assert!(arriving.arriving(&seats[3]) && answering.answering());
         let leaving = || all.map(|slot| slot.is_leaving());
-        registry.close_idle_but_fresh();
-        assert_eq!(leaving(), [true, false, false, false, false], "who has just come, or asks, is answered");
+        registry.close_idle();
+        assert_eq!(
+            leaving(),
+            [true, false, false, false, false],
+            "a new connection, and one with a request, are answered"
+        );
         registry.close_unanswered();
         assert_eq!(leaving(), [true, true, true, true, false]);
         registry.close_all();

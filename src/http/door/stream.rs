@@ -1,4 +1,5 @@
-//! TCP and Unix sockets as one. Called by the guard alone.
+//! TCP and Unix sockets behind one type; ground for every request. It must never read or write without a timeout on behalf of a
+//! client. Called by the door alone.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Connections that wait to be accepted. The library's 128 is one burst: who comes after it waits a second for the
-/// system to try again. The system caps it at `net.core.somaxconn`.
+/// The most connections that wait to be accepted. The library's 128 are one burst: a later client waits a second until its system
+/// tries again. The system caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
 /// A bound socket.
@@ -32,7 +33,7 @@ impl AsFd for Listener {
 
 impl Listener {
     pub(super) fn prepare(&self) -> io::Result<()> {
-        // Where it is refused, the library's own backlog stays.
+        // If the system refuses it, the backlog stays as the library set it.
         let _ = rustix::net::listen(self, BACKLOG);
         match self {
             Self::Tcp(listener) => listener.set_nonblocking(true),
@@ -40,13 +41,13 @@ impl Listener {
         }
     }
 
-    /// The next connection, and who is at its other end; nobody has an address on a Unix socket.
+    /// The next connection, and the address of its peer; on a Unix socket there is none.
     pub(super) fn accept(&self) -> io::Result<(ClientSocket, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
                 stream.set_nonblocking(false)?;
-                // Answers are small and must not wait for more.
+                // Answers are small and must not be delayed.
                 stream.set_nodelay(true)?;
                 Ok((ClientSocket::Tcp(stream), Some(address.ip().to_canonical())))
             }
@@ -76,21 +77,21 @@ impl AsFd for ClientSocket {
 }
 
 impl ClientSocket {
-    /// Whether bytes wait to be read, or the other end has closed.
-    pub(super) fn has_something(&self) -> bool {
+    /// Whether bytes can be read, or the other end has closed.
+    pub(super) fn is_readable(&self) -> bool {
         let mut waiting = [PollFd::new(self, PollFlags::IN)];
         poll(&mut waiting, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) {
-        // It fails when the other end is gone, which is what is wanted.
+        // It fails if the other end has closed already, which is as good.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(how),
             Self::Unix(stream) => stream.shutdown(how),
         };
     }
 
-    /// Writes and reads no longer wait.
+    /// Reads and writes no longer block.
     pub(super) fn set_nonblocking(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_nonblocking(true),
@@ -113,7 +114,7 @@ impl ClientSocket {
     }
 }
 
-/// A socket as its one thread uses it: with waits, which cost a call of the system only when they change.
+/// A socket with timeouts, as its one thread uses it. A timeout costs a system call only when it changes.
 pub(super) struct ClientWire<'a> {
     socket: &'a ClientSocket,
     read_wait: Duration,
@@ -125,7 +126,7 @@ impl<'a> ClientWire<'a> {
         Self { socket, read_wait: Duration::ZERO, write_wait: Duration::ZERO }
     }
 
-    /// Reads what there is within `wait`; an elapsed wait is `WouldBlock`.
+    /// Reads what arrives within `wait`; a timeout is `WouldBlock`.
     pub(super) fn read_within(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
         let wait = wait.max(Duration::from_millis(1));
         if self.read_wait != wait {
@@ -143,7 +144,7 @@ impl<'a> ClientWire<'a> {
         }
     }
 
-    /// Writes all of `bytes` within `wait`, however slowly they are taken.
+    /// Writes all of `bytes` within `wait`.
     pub(super) fn write_all_within(&mut self, mut bytes: &[u8], wait: Duration) -> io::Result<()> {
         let deadline = Instant::now() + wait;
         let mut left = wait;

@@ -1,6 +1,7 @@
-//! The fixed pool of connections to tiny_http. tiny_http counts a thread as idle that has already been given a task, so
-//! a new connection can wait behind a busy one until that closes. Hence a fixed number of connections, opened one after
-//! the other, each confirmed by an answer before the next, and kept for ever.
+//! The fixed pool of connections to tiny_http; ground for every request. tiny_http counts a thread as idle that has been given a
+//! task already, so a new connection can wait behind a busy one until that closes. Hence a fixed number of connections, opened
+//! one after the other, each confirmed by an answer before the next, and kept for ever. One connection must never carry two
+//! requests at once. Opened by `server`, used by `connection`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -16,24 +17,24 @@ use super::head::{MAX_HEADERS, PEER_HEADER};
 
 /// How long a handler may take; calls to Stripe are the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-/// Memory for an answer at first, in bytes; most are far smaller.
+/// The first size of the buffer for an answer, in bytes; most answers are far smaller.
 const ANSWER_BYTES: usize = 1024;
-/// Longest head of an answer, in bytes; our own handlers write it.
+/// The longest head of an answer, in bytes; our own handlers write it.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
-/// An answer as it came: head and body.
+/// An answer as tiny_http sent it: head and body.
 pub(super) struct UpstreamAnswer {
-    /// Length of the head with its empty line.
+    /// The length of the head with its empty line.
     pub(super) head: usize,
     pub(super) bytes: Vec<u8>,
 }
 
-/// Connections to tiny_http, none of them ever in use twice.
+/// Connections to tiny_http, each used by one request at a time.
 pub struct Pool {
     path: PathBuf,
     idle: (Sender<UpstreamLine>, Receiver<UpstreamLine>),
     bodies: Arc<Bodies>,
-    /// Held while a broken connection is replaced: one after the other, as at the start.
+    /// Held while a broken connection is replaced: one after the other, as at start.
     replacing: Mutex<()>,
 }
 
@@ -41,7 +42,7 @@ pub struct Pool {
 struct UpstreamLine {
     /// Its number among the bodies.
     number: usize,
-    /// `None`: it broke, and is replaced when it is needed.
+    /// `None`: it broke, and is replaced when it is next used.
     stream: Option<UnixStream>,
 }
 
@@ -49,17 +50,17 @@ impl Pool {
     /// Opens as many connections to the socket at `path` as `bodies` are for, each confirmed before the next.
     ///
     /// # Errors
-    /// When nobody answers there.
+    /// When a connection is not answered.
     pub fn open(path: &Path, bodies: Arc<Bodies>) -> io::Result<Self> {
         let idle = bounded(bodies.connections());
         for number in 0..bodies.connections() {
-            // The channel has room for as many as are made here.
+            // The channel has room for all that are opened here.
             let _ = idle.0.send(UpstreamLine { number, stream: Some(connect(path)?) });
         }
         Ok(Self { path: path.to_owned(), idle, bodies, replacing: Mutex::new(()) })
     }
 
-    /// Passes a request on: what the guard lets through of its head, its body, and who asks.
+    /// Passes a request on: what is forwarded of its head, its body, and its client.
     pub(super) fn send(&self, head: Vec<u8>, body: Vec<u8>, client: Option<IpAddr>) -> io::Result<PendingRequest<'_>> {
         let mut line = self.idle.1.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
         let (number, taken) = (line.number, line.stream.take());
@@ -69,7 +70,7 @@ impl Pool {
             None => self.replace()?,
         };
         let ticket = (!body.is_empty()).then(|| self.bodies.put(number, body));
-        stream.write_all(&ended(head, ticket.as_deref(), client)?)?;
+        stream.write_all(&complete_head(head, ticket.as_deref(), client)?)?;
         Ok(PendingRequest { stream, borrowed })
     }
 
@@ -97,7 +98,7 @@ impl PendingRequest<'_> {
     }
 }
 
-/// Gives the connection back to the pool, if it is whole, or the gap that it leaves.
+/// Returns the connection to the pool when it is dropped; a broken one as a gap.
 struct PooledConnection<'a> {
     line: Option<UpstreamLine>,
     home: &'a Sender<UpstreamLine>,
@@ -106,7 +107,7 @@ struct PooledConnection<'a> {
 impl Drop for PooledConnection<'_> {
     fn drop(&mut self) {
         if let Some(line) = self.line.take() {
-            // Room is certain: it was taken out of this channel.
+            // There is room: it was taken out of this channel.
             let _ = self.home.try_send(line);
         }
     }
@@ -121,8 +122,8 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// The head with what the guard knows itself. No body follows it.
-pub(super) fn ended(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
+/// The head with the headers that the door adds. No body follows it.
+pub(super) fn complete_head(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAddr>) -> io::Result<Vec<u8>> {
     if let Some(client) = client {
         write!(head, "{PEER_HEADER}: {client}\r\n")?;
     }
@@ -136,34 +137,34 @@ pub(super) fn ended(mut head: Vec<u8>, ticket: Option<&str>, client: Option<IpAd
 fn receive(stream: &mut UnixStream, has_body: bool) -> io::Result<UpstreamAnswer> {
     let broken = |what: &str| io::Error::new(ErrorKind::InvalidData, what.to_owned());
     let mut bytes = vec![0; ANSWER_BYTES];
-    let mut come = 0;
+    let mut arrived = 0;
     let mut whole = None;
     loop {
         if whole.is_none() {
-            whole = measure(&bytes[..come])?.map(|(head, body)| (head, if has_body { head + body } else { head }));
+            whole = measure(&bytes[..arrived])?.map(|(head, body)| (head, if has_body { head + body } else { head }));
         }
         match whole {
-            Some((head, whole)) if come == whole => {
+            Some((head, whole)) if arrived == whole => {
                 bytes.truncate(whole);
                 return Ok(UpstreamAnswer { head, bytes });
             }
-            Some((_, whole)) if come > whole => return Err(broken("more than one answer")),
-            // One byte more than fits would be a second answer.
+            Some((_, whole)) if arrived > whole => return Err(broken("more than one answer")),
+            // One byte of room more: anything in it would belong to a second answer.
             Some((_, whole)) => bytes.resize(whole + 1, 0),
-            None if come >= MAX_ANSWER_HEAD => return Err(broken("the head of the answer is too long")),
-            None if come == bytes.len() => bytes.resize(come * 2, 0),
+            None if arrived >= MAX_ANSWER_HEAD => return Err(broken("the head of the answer is too long")),
+            None if arrived == bytes.len() => bytes.resize(arrived * 2, 0),
             None => {}
         }
-        match stream.read(&mut bytes[come..]) {
+        match stream.read(&mut bytes[arrived..]) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => come += count,
+            Ok(count) => arrived += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Lengths of head and body of an answer; `None` while the head is not complete.
+/// The lengths of head and body of an answer; `None` while the head is not complete.
 fn measure(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let invalid = || io::Error::new(ErrorKind::InvalidData, "the answer is malformed");
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];

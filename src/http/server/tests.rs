@@ -13,7 +13,7 @@ use crate::base::address::Address;
 use crate::http::listen::{BindError, bind};
 use std::os::unix::fs::PermissionsExt;
 
-/// Far longer than anything here takes; only a test that fails waits for it.
+/// Far longer than anything here takes; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 3000;
 const LIMITS: DoorLimits = DoorLimits {
@@ -34,7 +34,7 @@ fn start_with(
     handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
 ) -> HttpServer {
     let options = ServerOptions { name: "test", threads: 4, in_hand: 4, limits };
-    // The guard's own connections ask this first.
+    // The door's own connections ask for this first.
     let handler: Arc<Handler> = Arc::new(move |request: Request, reply: Reply| match request.path.as_str() {
         "/healthz" => reply.send(Response::text(200, "ok")),
         _ => reply.send(handler(&request)),
@@ -57,7 +57,7 @@ fn started(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> (H
     (start(bound, handler), address)
 }
 
-/// Answers with what it was asked.
+/// Answers with the request.
 fn echo(request: &Request) -> Response {
     let signatures: Vec<&str> = request
         .headers
@@ -75,7 +75,7 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Everything that comes until the server closes.
+/// Everything that arrives until the server closes.
 fn rest(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -102,7 +102,7 @@ fn stop_in_time(server: HttpServer) {
     stopping.unwrap().join();
 }
 
-/// A handler that says when it is called and then waits to be let go.
+/// A handler that reports when it is called and then waits for a signal.
 fn held() -> (impl Fn(&Request) -> Response, Receiver<()>, Sender<()>) {
     let ((called, calls), (go, gate)) = (bounded(8), bounded::<()>(8));
     let handler = move |_: &Request| {
@@ -232,7 +232,7 @@ fn a_kept_connection_is_answered_again_and_again() {
 }
 
 #[test]
-fn a_kept_connection_that_asks_nothing_more_is_closed_without_a_word() {
+fn a_kept_connection_that_stays_idle_is_closed_without_an_answer() {
     let bound = tcp("127.0.0.1:0").unwrap();
     let address = bound.address().to_owned();
     let idle_timeout = Duration::from_millis(200);
@@ -240,7 +240,7 @@ fn a_kept_connection_that_asks_nothing_more_is_closed_without_a_word() {
     let mut stream = connect(&address);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let asked = Instant::now();
-    // The only thing that comes is the answer.
+    // Nothing arrives but the answer.
     assert!(rest(stream).ends_with("GET|/||0|[]"));
     assert!(asked.elapsed() >= idle_timeout);
     stop_in_time(server);
@@ -285,7 +285,7 @@ fn stopping_answers_the_request_in_hand() {
 }
 
 #[test]
-fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
+fn a_request_whose_reply_is_dropped_gets_a_500_and_the_next_is_answered() {
     let threads = Threads::default();
     let handler: Arc<Handler> = Arc::new(|request: Request, reply: Reply| match request.path.as_str() {
         "/dropped" => drop(reply),
@@ -306,8 +306,8 @@ fn a_request_whose_duty_is_dropped_is_told_so_and_the_next_is_answered() {
 
 #[test]
 fn a_request_whose_body_is_gone_is_not_done_without_it() {
-    let meeting = TicketTable::new().unwrap();
-    let listener = UnixListener::bind(meeting.socket()).unwrap();
+    let internal = SocketFolder::new().unwrap();
+    let listener = UnixListener::bind(internal.socket()).unwrap();
     let server = Arc::new(tiny_http::Server::from_listener(listener, None).unwrap());
     let (bodies, (stopper, stop)) = (Arc::new(Bodies::new(1)), stopper());
     let (called, calls) = bounded(8);
@@ -320,13 +320,13 @@ fn a_request_whose_body_is_gone_is_not_done_without_it() {
         answer_all(&serving, &stop, &bodies, &handler);
     });
     let asked = |headers: &str| {
-        let mut stream = UnixStream::connect(meeting.socket()).unwrap();
+        let mut stream = UnixStream::connect(internal.socket()).unwrap();
         stream
             .write_all(format!("POST /all HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
             .unwrap();
         rest(stream)
     };
-    // As when the guard has put the next request's body in its place.
+    // As if the door had put the body of the next request into its slot.
     assert!(asked("X-Tilld-Body: 0.1\r\n").starts_with("HTTP/1.1 503 "));
     assert!(asked("").starts_with("HTTP/1.1 200 "));
     assert_eq!(calls.try_iter().collect::<Vec<_>>(), [0], "only the one that never had a body");
@@ -423,10 +423,10 @@ fn what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone() {
     lock.lock().unwrap();
     let listening = UnixListener::bind(alive.join("http.sock")).unwrap();
     listening.set_nonblocking(true).unwrap();
-    sweep(place.path());
+    remove_leftovers(place.path());
     assert!(!dead.exists() && alive.exists() && other.exists());
     assert!(listening.accept().is_err(), "the living one is not disturbed");
     drop(lock);
-    sweep(place.path());
+    remove_leftovers(place.path());
     assert!(!alive.exists());
 }

@@ -1,4 +1,5 @@
-//! What came of an attempt, written down with the books of its target, in one transaction. Called by `delivery`.
+//! The outcome of an attempt: its outbox row, and the endpoint's state or the `dunning_attempts` row that go with it. It must
+//! never attempt anything. Called by `lane`, within the transaction that records a batch.
 
 use super::{DeliveryBooks, SettledDelivery, due_again_ms};
 use crate::notify::attempt::DeliveryOutcome;

@@ -1,5 +1,5 @@
-//! What of the links an operator should look at. Looks through whole tables, so only `tilld check` asks for all of it; what
-//! a user's subscriptions are that run, `projection::owner` asks by an index.
+//! Links that an operator should look at. Finding all of them scans whole tables, so only `tilld check` does; `owner` asks
+//! for the running subscriptions of one user, by an index. It must never change a row.
 
 use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader};
@@ -7,11 +7,11 @@ use crate::store::{StoreError, StoreReader};
 /// What an operator should look at, each with how many there are and one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Doubtful {
-    /// Users with several subscriptions that run.
+    /// Users with several running subscriptions.
     pub(crate) users_paying_twice: DoubtfulGroup,
-    /// Customers that are nobody's because their subscriptions name several users.
+    /// Customers that belong to nobody because their subscriptions name several users.
     pub(crate) contested_customers: DoubtfulGroup,
-    /// Subscriptions that run and are linked by a reference alone.
+    /// Running subscriptions that are linked by a reference alone.
     pub(crate) by_reference: DoubtfulGroup,
 }
 
@@ -40,7 +40,7 @@ const BY_REFERENCE: &str = concat!(
     running!()
 );
 
-/// Looks through everything; for `tilld check`.
+/// Scans whole tables; for `tilld check`.
 pub(crate) fn doubtful(reader: &StoreReader) -> Result<Doubtful, StoreError> {
     const CONTESTED: &str = "SELECT count(*), min(stripe_customer_id) FROM stripe_customers WHERE contested = 1";
     let some = |sql| {
@@ -60,7 +60,7 @@ const RUNNING_OF: &str = concat!(
     " ORDER BY stripe_subscription_id"
 );
 
-/// A user's subscriptions that run.
+/// The running subscriptions of a user.
 pub(crate) fn list_running(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(RUNNING_OF, [user_id], row::only)
 }

@@ -1,11 +1,12 @@
-//! The user that an object's metadata name, kept while they name nobody: the newest event that did. A function of the set of
-//! the object's events, so that any order of arrival keeps the same one. Called by the families and by `relink`.
+//! The user that an object's metadata named last, kept while they name nobody: by the newest event that named one. It is a
+//! function of the set of the object's events and must never depend on the order in which they arrived. Called by the kinds
+//! and by `jobs::relink`.
 
-use super::rows::{self, OwnableKind};
-use super::{in_metadata, said};
+use super::rows::{self, OwnableKind, OwnableObject};
+use super::{in_metadata, statements};
 use crate::base::order::{self, OrderCandidate};
 use crate::base::ownership::LinkRules;
-use crate::objects::{ProjectionError, ProjectionStep, WinningState, kinds, read};
+use crate::objects::{ProjectionError, ProjectionStep, READING_PREFIX, WinningState, kinds};
 use crate::store::inbox::{self, SiblingKey};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, EventContent, Snapshot};
@@ -14,65 +15,67 @@ use crate::stripe::object;
 /// Events of one object that are looked at for names.
 const MAX_SIBLINGS: u32 = 1000;
 
-/// Whether the metadata of what a row rests on name a user.
+/// Whether the metadata of the object that a row rests on name a user.
 pub(in crate::objects) fn is_named(winner: &WinningState, rules: &LinkRules) -> bool {
     object::named_user(&winner.object, &rules.metadata_keys).is_some()
 }
 
-/// The word that an object's metadata had and are about to lose. An update without a name takes nothing away; but somebody
-/// rebuilt the metadata, and should know. To be called before the row is replaced.
+/// The user that an object's metadata name and are about to lose, as `last_named` keeps it. An update without a name takes
+/// nothing away; but whoever rewrote the metadata should know. To be called before the row is replaced.
 pub(in crate::objects) fn lost_name(
     tx: &Tx,
     winner: &WinningState,
-    (named, id): (OwnableKind, &str),
+    object: OwnableObject,
     rules: &LinkRules,
 ) -> Result<Option<String>, StoreError> {
     if is_named(winner, rules) {
         return Ok(None);
     }
-    let Some(row) = rows::find_naming(tx, named, id)? else { return Ok(None) };
+    let Some(row) = rows::find_naming(tx, object)? else { return Ok(None) };
     let Some(user_id) = in_metadata(&row.metadata, rules) else { return Ok(None) };
     log::warn!(
         "an update took the user out of the metadata; it stays that user's until another one is named, or \
-         `tilld user unlink` says so id={id} user_id={user_id}"
+         `tilld user unlink` says so id={} user_id={user_id}",
+        object.id
     );
     Ok(Some(rows::naming(row.event_created, &row.event_id, &user_id)))
 }
 
-/// Keeps the newest word about an object whose own metadata, as they are now, name nobody: the newest event that named a
-/// user, as the log and `order` tell it, or a reading that was newer. `lost`: see [`lost_name`]. Whether there may be another
-/// word than before. To be called when the row is there.
+/// Keeps the newest name of an object whose own metadata, as they are now, name nobody: that of the newest event that named a
+/// user, by the log and `order`, or that of a newer reading. `lost`: see [`lost_name`]. Returns whether the name may have
+/// changed. To be called after the row is written.
 pub(in crate::objects) fn keep_name(
     step: &ProjectionStep,
     winner: Option<&WinningState>,
-    (named, id): (OwnableKind, &str),
+    object: OwnableObject,
     lost: Option<String>,
 ) -> Result<bool, ProjectionError> {
     let rules = &step.context.link;
     let user_id = object::named_user(&step.snapshot.object, &rules.metadata_keys);
     if let Some(user_id) = user_id {
-        said::supersede(step.tx, id, user_id, step.event.created)?;
+        statements::supersede(step.tx, object.id, user_id, step.event.created)?;
     }
-    // The row has its word, and no other one beside it.
+    // The row's own metadata name a user, so no earlier name counts.
     if winner.is_some_and(|winner| is_named(winner, rules)) {
         return Ok(false);
     }
-    let Some(row) = rows::find_naming(step.tx, named, id)? else { return Ok(false) };
+    let Some(row) = rows::find_naming(step.tx, object)? else { return Ok(false) };
     let second = rows::naming(step.event.created, "", "");
     let of_second = |word: &str| word.get(..SECOND_DIGITS) == second.get(..SECOND_DIGITS);
     let may_change = lost.is_some() || user_id.is_some() || row.last_named.as_deref().is_some_and(of_second);
     if !may_change || in_metadata(&row.metadata, rules).is_some() {
         return Ok(false);
     }
-    let object = NamingObject { named, id, livemode: step.event.livemode.unwrap_or(false) };
-    let in_log = newest_name(step.tx, object, Some(step), rules)?;
-    let is_read = |word: &String| word.get(SECOND_DIGITS + 1..).is_some_and(|rest| rest.starts_with(read::PREFIX));
+    let livemode = step.event.livemode.unwrap_or(false);
+    let naming = NamingObject { named: object.kind, id: object.id, livemode };
+    let in_log = newest_name(step.tx, naming, Some(step), rules)?;
+    let is_read = |word: &String| word.get(SECOND_DIGITS + 1..).is_some_and(|rest| rest.starts_with(READING_PREFIX));
     let newest = [lost, row.last_named].into_iter().flatten().filter(is_read).chain(in_log).max();
-    rows::set_last_named(step.tx, named, id, newest.as_deref())?;
+    rows::set_last_named(step.tx, object, newest.as_deref())?;
     Ok(true)
 }
 
-/// Digits of the second at the beginning of a word.
+/// How many digits `last_named` begins with: the second.
 const SECOND_DIGITS: usize = 12;
 
 /// An object that may name a user.
@@ -83,8 +86,8 @@ pub(crate) struct NamingObject<'a> {
     pub(crate) livemode: bool,
 }
 
-/// The newest event of an object that names a user; of several in one second the last, as `order` tells it. `arriving`: one
-/// that is not among the projected ones yet.
+/// The newest name of an object in its events, as `last_named` keeps it; of several in one second the last, by `order`.
+/// `arriving`: an event that is not among the projected ones yet.
 pub(crate) fn newest_name(
     tx: &Tx,
     object: NamingObject,
@@ -125,7 +128,7 @@ fn events_of(
         read: false,
         contained: false,
     };
-    // A reading is no event.
+    // A reading is not in the log.
     let arriving = arriving.filter(|step| !step.is_reading()).map(|step| step.event);
     let (object_id, object_type, livemode) = (object.id, object.named.object(), object.livemode);
     let key = SiblingKey { object_id, object_type, livemode, account: None };

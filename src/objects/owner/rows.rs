@@ -1,12 +1,12 @@
 //! Whose customers, subscriptions, invoices and payment intents are: the columns `user_id`, `linked_by` and `last_named`
-//! of their tables, and the words that they are computed from. It must never decide whose something is: `ownership` does.
-//! Called by `owner` and by the kinds that have an owner.
+//! of their tables, and the words that they are computed from. It must never decide whose something is: `base::ownership`
+//! does. Called by `owner` and by the kinds that have an owner.
 
 use crate::base::ownership::{LinkedBy, OwnedBy, SubscriptionClaim};
 use crate::store::engine::row::{self, CellResult, RowReader, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 
-/// What an object's `last_named` is made of: the event that named a user, so written that the greatest text is the newest.
+/// The value of `last_named`: the event that named a user, written so that the greatest text is the newest.
 pub(crate) fn naming(event_created: i64, event_id: &str, user_id: &str) -> String {
     format!("{event_created:012} {event_id} {user_id}")
 }
@@ -27,6 +27,13 @@ pub(crate) enum OwnableKind {
     Invoice,
     /// `stripe_payment_intents`.
     PaymentIntent,
+}
+
+/// An object of such a kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnableObject<'a> {
+    pub(crate) kind: OwnableKind,
+    pub(crate) id: &'a str,
 }
 
 macro_rules! of_table {
@@ -69,19 +76,15 @@ columns! {
 }
 
 /// What the row of an object says of its user.
-pub(crate) fn find_naming(
-    reader: &StoreReader,
-    named: OwnableKind,
-    id: &str,
-) -> Result<Option<OwnerNaming>, StoreError> {
-    let sql = of_table!(named, select!(OwnerNaming, "FROM "), " WHERE ", " = ?1");
-    reader.find(sql, [id], OwnerNaming::read)
+pub(crate) fn find_naming(reader: &StoreReader, object: OwnableObject) -> Result<Option<OwnerNaming>, StoreError> {
+    let sql = of_table!(object.kind, select!(OwnerNaming, "FROM "), " WHERE ", " = ?1");
+    reader.find(sql, [object.id], OwnerNaming::read)
 }
 
-/// Replaces the newest word about an object whose metadata name nobody.
-pub(crate) fn set_last_named(tx: &Tx, named: OwnableKind, id: &str, naming: Option<&str>) -> Result<(), StoreError> {
-    let sql = of_table!(named, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND last_named IS NOT ?2");
-    tx.execute(sql, (id, naming)).map(|_| ())
+/// Replaces the last name of an object whose metadata name nobody.
+pub(crate) fn set_last_named(tx: &Tx, object: OwnableObject, naming: Option<&str>) -> Result<(), StoreError> {
+    let sql = of_table!(object.kind, "UPDATE ", " SET last_named = ?2 WHERE ", " = ?1 AND last_named IS NOT ?2");
+    tx.execute(sql, (object.id, naming)).map(|_| ())
 }
 
 /// Reads the column `linked_by`.
@@ -97,7 +100,7 @@ fn owner(cells: &mut RowReader) -> CellResult<Option<OwnedBy>> {
 }
 
 columns! {
-    /// A customer, as far as it matters whose it is.
+    /// The columns of a customer that decide and say whose it is.
     pub(crate) struct OwnedCustomer {
         owner: Option<OwnedBy> = "owner_user_id, linked_by" => owner,
         contested: bool,
@@ -114,14 +117,14 @@ pub(crate) fn find_customer(reader: &StoreReader, customer_id: &str) -> Result<O
 }
 
 columns! {
-    /// Something of a customer's, as far as it matters whose it is.
+    /// The same of a subscription, an invoice or a payment intent.
     pub(crate) struct OwnedObject {
         customer_id: Option<String> = "stripe_customer_id",
         owner: Option<OwnedBy> = "user_id, linked_by" => owner,
         metadata: String,
         last_named: Option<String>,
     } besides {
-        /// Of an invoice its subscription, of a payment intent its invoice.
+        /// The subscription of an invoice, the invoice of a payment intent.
         part_of: Option<String>,
     }
 }
@@ -166,7 +169,7 @@ columns! {
         id: String = "stripe_subscription_id",
         metadata: String,
         last_named: Option<String>,
-        /// `None` where it is over for good.
+        /// `None` where it has ended for good.
         status: Option<String> = "CASE deleted WHEN 0 THEN status END",
     }
 }
@@ -177,7 +180,7 @@ pub(crate) fn list_subscribed(reader: &StoreReader, customer_id: &str) -> Result
     reader.list(SQL, [customer_id], OwnedSubscription::read)
 }
 
-// A user's only customer is the main one; saying so here saves the ordinary case a second update.
+// A user's only customer is the main one; setting that here saves a second update in the ordinary case.
 const SET_CUSTOMER: &str = "UPDATE stripe_customers SET owner_user_id = ?2, linked_by = ?3, contested = ?4,
         user_id = CASE WHEN user_id IS ?2 THEN user_id WHEN deleted = 0
         AND NOT EXISTS (SELECT 1 FROM stripe_customers WHERE owner_user_id = ?2) THEN ?2 END
@@ -209,7 +212,7 @@ const SET_PAYMENTS: &str = "UPDATE stripe_payment_intents SET user_id = ?2, link
 
 /// Gives the invoices of a subscription and their payments to its user.
 pub(crate) fn set_billed(tx: &Tx, subscription_id: &str, owner: Option<&OwnedBy>) -> Result<(), StoreError> {
-    // Opening every index for writing costs more than looking first, and mostly there is nothing yet.
+    // Looking first costs less than opening every index for writing, and mostly there is nothing to update.
     const ANY: &str = "SELECT 1 FROM stripe_invoices WHERE stripe_subscription_id = ?1 LIMIT 1";
     if tx.find(ANY, [subscription_id], |_| Ok(()))?.is_none() {
         return Ok(());

@@ -1,19 +1,21 @@
-//! Row by row: what of the derived tables is not the same in the old file and in the new one.
+//! Row by row: what differs between the derived tables of the old file and those of the new one. It must never compare what
+//! depends on when it was computed. Called by `jobs::rebuild`.
 
 use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
+use crate::objects::kinds;
 use crate::store::{StoreError, StoreReader};
 
-/// One value that is not the same.
+/// One value that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
     /// Table or view.
     pub table: &'static str,
-    /// What tells the row from others.
+    /// The values that tell the row from others.
     pub key: String,
-    /// Which column; empty where the whole row is there only once.
+    /// The column; empty where only one of the files has the row.
     pub column: String,
     /// In the present file; `None`: there is no such row.
     pub present: Option<String>,
@@ -21,46 +23,37 @@ pub struct Difference {
     pub rebuilt: Option<String>,
 }
 
-/// What is derived, and what tells its rows apart.
+/// What is derived besides the typed tables of the kinds, and the columns that tell its rows apart.
 const TABLES: &[(&str, &[&str])] = &[
     ("stripe_webhooks_log", &["event_id"]),
     ("api_readings", &["object", "object_id", "livemode", "account", "reading_id"]),
     ("stripe_objects", &["object", "id", "livemode", "account"]),
     ("users", &["id"]),
-    ("stripe_customers", &["stripe_customer_id"]),
-    ("stripe_subscriptions", &["stripe_subscription_id"]),
     ("stripe_subscription_items", &["stripe_subscription_id", "stripe_item_id"]),
     ("subscriptions", &["user_id"]),
     ("subscription_events", &["stripe_event_id"]),
-    ("stripe_invoices", &["stripe_invoice_id"]),
-    ("stripe_invoice_payments", &["stripe_invoice_payment_id"]),
-    ("stripe_payment_intents", &["stripe_intent_id"]),
-    ("stripe_charges", &["stripe_charge_id"]),
-    ("stripe_refunds", &["stripe_refund_id"]),
-    ("stripe_disputes", &["stripe_dispute_id"]),
-    ("stripe_checkout_sessions", &["stripe_session_id"]),
     ("payment_failures", &["stripe_invoice_id"]),
     ("audit_log", &["stripe_event_id", "action"]),
 ];
-/// Times of our own that are Stripe's.
+/// Columns that look like times of our own and are times of Stripe's.
 const DERIVED_TIMES: [&str; 2] = ["resolved_at_ms", "at_ms"];
-/// When something falls due, which depends on when that was computed; and row numbers of readings.
+/// Due times, which depend on when they were computed, and row numbers of readings.
 const NOT_COMPARED: [&str; 5] = ["changes_at", "dunning_due_at", "same_reading_id", "same_log_id", "before_log_id"];
 
 fn is_compared(table: &str, key: &[&str], name: &str) -> bool {
     let own_time = name.ends_with("_ms") && !DERIVED_TIMES.contains(&name);
     let numbered = name == "id" && !key.contains(&"id");
-    // The body of the log is copied; that of a reading may be found in another row.
+    // The JSON in the log is copied; that of a reading may be in another row.
     let body = name == "data" && table != "stripe_objects";
     !own_time && !numbered && !body && !NOT_COMPARED.contains(&name)
 }
 
-/// Rows that must not be the same.
-fn left_out(table: &str) -> &'static str {
+/// Which rows of a table have to be the same, in SQL.
+fn compared_rows(table: &str) -> &'static str {
     match table {
-        // What is about nothing that Stripe sent is taken over.
+        // Entries about nothing that Stripe sent are taken over.
         "audit_log" => "stripe_event_id IS NOT NULL",
-        // Such an answer has changed by time alone, and nobody has looked yet.
+        // An answer that has changed by time alone and was not computed anew yet differs rightly.
         "subscriptions" => "user_id NOT IN (SELECT user_id FROM old.subscriptions WHERE changes_at <= ?1)",
         _ => "1",
     }
@@ -69,25 +62,44 @@ fn left_out(table: &str) -> &'static str {
 /// Name and value of the columns of a row.
 type RowCells = Vec<(String, String)>;
 
+/// A table, the columns that tell its rows apart, and those that are compared.
+struct ComparedTable {
+    table: &'static str,
+    key: Vec<&'static str>,
+    columns: Vec<String>,
+}
+
+fn compared_tables(reader: &StoreReader) -> Result<Vec<ComparedTable>, StoreError> {
+    let of_kinds = kinds::all().filter_map(|kind| kind.table).map(|(table, id)| (table, vec![id]));
+    let others = TABLES.iter().map(|(table, key)| (*table, key.to_vec()));
+    let mut found = Vec::new();
+    for (table, key) in others.chain(of_kinds) {
+        let columns = columns(reader, table, &key)?;
+        found.push(ComparedTable { table, key, columns });
+    }
+    found.retain(|table| !table.columns.is_empty());
+    Ok(found)
+}
+
+/// Which of the two files has rows that the other has not.
+#[derive(Clone, Copy)]
+enum OnlyIn {
+    Old,
+    New,
+}
+
 /// Everything that differs.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
     let mut found = Vec::new();
-    for (table, key) in TABLES {
-        let columns = columns(reader, table, key)?;
-        if columns.is_empty() {
-            continue;
-        }
-        let mut present = only_in(reader, ("old", "main"), (table, key, &columns), now_s)?;
-        let rebuilt = only_in(reader, ("main", "old"), (table, key, &columns), now_s)?;
+    for compared in compared_tables(reader)? {
+        let mut present = rows_only_in(reader, OnlyIn::Old, &compared, now_s)?;
+        let rebuilt = rows_only_in(reader, OnlyIn::New, &compared, now_s)?;
         for (key, after) in rebuilt {
             let before = present.remove(&key);
-            found.extend(of_row(table, &key, before, Some(after)));
+            found.extend(of_row(compared.table, &key, before, Some(after)));
         }
         for (key, before) in present {
-            found.extend(of_row(table, &key, Some(before), None));
+            found.extend(of_row(compared.table, &key, Some(before), None));
         }
     }
     Ok(found)
@@ -101,19 +113,24 @@ fn columns(reader: &StoreReader, table: &str, key: &[&str]) -> Result<Vec<String
     Ok(names.into_iter().filter(|name| is_compared(table, key, name)).collect())
 }
 
-fn only_in(
+fn rows_only_in(
     reader: &StoreReader,
-    (here, there): (&str, &str),
-    (table, key, columns): (&str, &[&str], &[String]),
+    which: OnlyIn,
+    compared: &ComparedTable,
     now_s: i64,
 ) -> Result<BTreeMap<String, RowCells>, StoreError> {
-    let (names, which) = (columns.join(", "), left_out(table));
+    let ComparedTable { table, key, columns } = compared;
+    let (here, there) = match which {
+        OnlyIn::Old => ("old", "main"),
+        OnlyIn::New => ("main", "old"),
+    };
+    let (names, rows) = (columns.join(", "), compared_rows(table));
     let sql = format!(
-        "SELECT {names} FROM {here}.{table} WHERE {which} AND ?1 IS ?1
-         EXCEPT SELECT {names} FROM {there}.{table} WHERE {which}"
+        "SELECT {names} FROM {here}.{table} WHERE {rows} AND ?1 IS ?1
+         EXCEPT SELECT {names} FROM {there}.{table} WHERE {rows}"
     );
     let rows = reader.list(&sql, [now_s], |row| {
-        let cells = columns.iter().enumerate().map(|(place, name)| Ok((name.clone(), written(row.get_ref(place)?))));
+        let cells = columns.iter().enumerate().map(|(index, name)| Ok((name.clone(), written(row.get_ref(index)?))));
         cells.collect::<rusqlite::Result<RowCells>>()
     })?;
     let key_of = |cells: &RowCells| {
@@ -131,7 +148,7 @@ fn of_row(table: &'static str, key: &str, before: Option<RowCells>, after: Optio
         present,
         rebuilt,
     };
-    let told = |cells: RowCells| {
+    let whole = |cells: RowCells| {
         cells.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
     match (before, after) {
@@ -141,7 +158,7 @@ fn of_row(table: &'static str, key: &str, before: Option<RowCells>, after: Optio
             .filter(|((_, was), (_, is))| was != is)
             .map(|((name, was), (_, is))| one(&name, Some(was), Some(is)))
             .collect(),
-        (before, after) => vec![one("", before.map(told), after.map(told))],
+        (before, after) => vec![one("", before.map(whole), after.map(whole))],
     }
 }
 

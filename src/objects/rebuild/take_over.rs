@@ -1,12 +1,13 @@
-//! What is not derived, from the old file into the new one, by the columns that both have.
+//! Copies what is not derived from the old file into the new one, by the columns that both have. It must never take over a
+//! derived row as it is. Called by `jobs::rebuild`.
 
-use super::super::effective::{self, StoredAnswer};
-use super::super::payment_failures;
+use crate::objects::effective::{self, StoredAnswer};
+use crate::objects::failure_case;
 use crate::store::{StoreError, StoreReader, Tx};
 
-/// Taken over before anything is projected: words, people and settings decide how.
+/// Copied before anything is projected, because projecting depends on it.
 const FIRST: [&str; 3] = ["users", "user_links", "settings"];
-/// Taken over as they are.
+/// Copied when everything is projected.
 const LAST: [&str; 10] = [
     "webhook_attempts",
     "webhook_retry_queue",
@@ -30,15 +31,12 @@ fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, St
 
 fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
     let columns = columns(tx, table, &[])?;
-    // What is there already is of events that could not be projected any more, or a row that every file has.
+    // Rows that are there already are of events that could not be projected any more, or such as every file has.
     tx.execute(&format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"), [])?;
     Ok(())
 }
 
-/// Takes over what projecting rests on.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Copies what projecting depends on.
 pub fn start(tx: &Tx) -> Result<(), StoreError> {
     FIRST.iter().try_for_each(|table| copy(tx, table))?;
     if !has_history_of_readings(tx)? {
@@ -47,10 +45,10 @@ pub fn start(tx: &Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where an event stood.
+/// What had become of an event.
 const STATE: [&str; 5] = ["status", "processed", "processing_error", "processing_attempts", "processed_at_ms"];
 
-/// How events come into the new log, as statements for one of them.
+/// The statements that copy one event into the new log.
 pub struct Copying {
     as_it_was: String,
     as_pending: String,
@@ -77,24 +75,18 @@ impl Copying {
     }
 }
 
-/// Customers of whom something was said: they have a row, whether or not Stripe showed them.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Customers about which there is a statement: they have a row even where Stripe never showed them.
 pub fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], |row| row.get(0))
 }
 
 /// Whether the old file has a table of readings.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
 
-// In a file of before readings had a table, only this is left of most.
+// In a file from before there was a table of readings, only this is left of most.
 const HISTORY_OF_READINGS: &str = "INSERT INTO main.subscription_events
     (stripe_subscription_id, event_type, stripe_event_id, status, delinquent, collection_paused, price_ids, period_end,
      event_created, created_at_ms)
@@ -106,23 +98,20 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
     FROM main.stripe_operations o
     WHERE o.object_id = stripe_intent_id AND o.kind = 'payment_intent.create' AND o.status = 'done'";
 
-/// Takes over all the rest, when everything is projected.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Copies all the rest, when everything is projected.
 pub fn finish(tx: &Tx) -> Result<(), StoreError> {
     LAST.iter().try_for_each(|table| copy(tx, table))?;
-    // Row numbers of customers are others now, so what went by them begins again.
+    // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
-    // The key of an own call is known from the call as well as from `payment_intent.created`, which need not have come.
+    // The key of a call of our own is known from the call, too; `payment_intent.created` need not have come.
     tx.execute(KEYS_OF_CALLS, [])?;
     notices(tx)?;
     audit(tx)?;
-    payment_failures::set_all_due(tx)
+    failure_case::set_all_due(tx)
 }
 
-/// What was written to people about failed payments, by the invoice. What projecting wrote down besides stays, so that
-/// nobody is written to about what other rules make of the past.
+/// Copies the notices about failed payments, by the invoice. Notices that projecting has recorded besides stay, so that nobody
+/// is notified about what other rules make of the past.
 fn notices(tx: &Tx) -> Result<(), StoreError> {
     let columns = columns(tx, "dunning_attempts", &["id", "payment_failure_id"])?;
     tx.execute(
@@ -144,7 +133,7 @@ fn notices(tx: &Tx) -> Result<(), StoreError> {
     tx.execute(&sql, []).map(|_| ())
 }
 
-/// Everything that was ever done stays in its place; what projecting wrote of an event replaces what it wrote before.
+/// Copies the audit log in its order; what projecting has written about an event replaces what it wrote before.
 fn audit(tx: &Tx) -> Result<(), StoreError> {
     const DERIVED: &str = "at_ms, actor, action, user_id, stripe_customer_id, stripe_subscription_id, subject,
         stripe_event_id, detail";
@@ -185,18 +174,12 @@ const CHANGED: &str = "SELECT user_id FROM
             grace_period_end, ends_at FROM old.subscriptions)
     ORDER BY 1";
 
-/// Users whose answer is another one now.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Users whose answer has changed.
 pub fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list(CHANGED, [], |row| row.get(0))
 }
 
 /// The answer that the old file has for a user.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
     effective::find_answered_before(reader, user_id)
 }

@@ -1,5 +1,5 @@
-//! The items of a subscription. They have no events of their own: they follow their parent's guard and are those of the
-//! event that won. Called by `subscription` alone.
+//! The items of a subscription. They have no events of their own: they are those of the event that the subscription's row
+//! rests on. It must never keep an item that this event does not show. Called by `subscription` alone.
 
 use serde_json::Value;
 
@@ -30,11 +30,11 @@ table! {
     }
 }
 
-/// What an item is read from. A subscription of old that has only a `plan` counts as one item.
+/// What the items are read from. A subscription of an old API version that has only a `plan` counts as one item.
 fn sources(subscription: &Value) -> &[Value] {
     let (list, _) = object::list(subscription, "items");
-    let is_of_old = list.is_empty() && object::price(subscription).is_some();
-    if is_of_old { std::slice::from_ref(subscription) } else { list }
+    let has_plan_only = list.is_empty() && object::price(subscription).is_some();
+    if has_plan_only { std::slice::from_ref(subscription) } else { list }
 }
 
 /// The price of the first item.
@@ -68,7 +68,7 @@ fn item_row(subscription: &Value, item: &Value, position: i64) -> Result<ItemRow
     })
 }
 
-/// Replaces the items of a subscription. Mostly they are the same ones again: then one row changes, and no index.
+/// Replaces the items of a subscription. Mostly they are the same ones again; then only their rows change, and no index.
 pub(super) fn put(tx: &Tx, subscription_id: &str, items: &[ItemRow]) -> Result<(), StoreError> {
     const IDS: &str = "SELECT stripe_item_id FROM stripe_subscription_items WHERE stripe_subscription_id = ?1";
     const DELETE: &str =
@@ -77,9 +77,9 @@ pub(super) fn put(tx: &Tx, subscription_id: &str, items: &[ItemRow]) -> Result<(
     for gone in known.iter().filter(|id| !items.iter().any(|item| item.stripe_item_id == **id)) {
         tx.execute(DELETE, (subscription_id, gone))?;
     }
-    for (place, item) in items.iter().enumerate() {
-        // Of two with one id, which Stripe does not send, the first counts.
-        if !items[..place].iter().any(|before| before.stripe_item_id == item.stripe_item_id) {
+    for (index, item) in items.iter().enumerate() {
+        // Stripe does not send two items with one id; if it does, the first counts.
+        if !items[..index].iter().any(|before| before.stripe_item_id == item.stripe_item_id) {
             item.put(tx)?;
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tilld::base::entitlement::PausedCollection;
-use tilld::jobs::recompute;
+use tilld::jobs::at_start::recompute;
 
 use super::entitlement::says;
 use crate::dunning::{at, beginning, reasons, wishes};

@@ -97,7 +97,7 @@ fn a_changed_grace_setting_counts_at_once_and_tells_nothing_twice() {
     let with = |till: Till, days: i64, now_s: i64| {
         let mut till = Till::in_dir(till.close(), Setup { notify: wishes(), grace_s: days * DAY, ..Setup::default() });
         till.clock.set(now_s * 1000);
-        tilld::jobs::recompute::if_policy_changed(&till.store, &till.context, now_s * 1000).unwrap();
+        tilld::jobs::at_start::recompute::if_policy_changed(&till.store, &till.context, now_s * 1000).unwrap();
         at(&mut till, now_s);
         till
     };

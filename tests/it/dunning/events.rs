@@ -225,7 +225,7 @@ fn another_plan_in_the_configuration_is_told_to_whom_it_concerns() {
     let plans = vec![crate::harness::plan("gold", "price_pro"), crate::harness::plan("team", "price_team")];
     let till = Till::in_dir(till.close(), Setup { plans, notify: super::wishes(), ..Setup::default() });
     for _ in 0..2 {
-        tilld::jobs::recompute::if_policy_changed(&till.store, &till.context, START_S * 1000).unwrap();
+        tilld::jobs::at_start::recompute::if_policy_changed(&till.store, &till.context, START_S * 1000).unwrap();
     }
     let changes = told(&till, "entitlement.changed");
     assert_eq!(changes.len(), before + 1);

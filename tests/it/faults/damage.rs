@@ -14,7 +14,7 @@ use tilld::store::inbox::EventCompletion;
 use tilld::store::{StoreError, Tx};
 
 use super::{body, event, eventually, refused, serve};
-use crate::harness::{Setup, Till};
+use crate::harness::{SECRET, Setup, Till};
 use crate::live::{Live, database, tilld};
 
 /// A file with 40 events and two copies beside it that migrating made; the newer one's name.
@@ -132,7 +132,7 @@ fn check_names_the_backups_of_a_damaged_file() {
     let (dir, newer) = with_backups();
     let (at, page) = root(&database(dir.path()), "audit_log");
     overwrite(&database(dir.path()), at, &vec![0xff; page.len()]);
-    let output = tilld(dir.path()).arg("check").output().unwrap();
+    let output = tilld(dir.path()).arg("check").env("STRIPE_WEBHOOK_SECRET", SECRET).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(

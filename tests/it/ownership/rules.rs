@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tilld::base::clock::Clock;
 use tilld::base::ownership::{LinkRules, Reference};
 use tilld::http::request::Method;
-use tilld::jobs::relink;
+use tilld::jobs::at_start::relink;
 
 use super::objects::{Session, customer, event, event_with_id, failed_invoice, payment_intent, subscription};
 use crate::harness::{DAY_S, START_S, Setup, Till, notify};

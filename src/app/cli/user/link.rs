@@ -33,7 +33,7 @@ pub(crate) struct LinkArguments {
     /// The customer (cus_…) or the subscription (sub_…) that is this user's
     #[arg(value_name = "STRIPE_ID")]
     object: Option<String>,
-    /// LinkArguments every line of a CSV file: user id, Stripe id; a first line with names of columns is passed over
+    /// Link every line of a CSV file: user id, Stripe id; a first line with names of columns is passed over
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "object"])]
     from: Option<PathBuf>,
     /// Say what would be linked, and link nothing

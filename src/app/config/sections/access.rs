@@ -40,11 +40,9 @@ pub(super) const DUNNING: Section = Section::once(
 );
 
 pub(super) fn choices(reader: &mut ConfigReader<'_>) -> (WhenStale, PausedCollection) {
-    let when_stale = [("keep", WhenStale::Keep), ("deny", WhenStale::Deny)];
-    let paused = [("keep", PausedCollection::Keep), ("until_paid", PausedCollection::UntilPaid)];
     (
-        reader.choice("entitlement.when_stale", &when_stale).unwrap_or(WhenStale::Keep),
-        reader.choice("entitlement.paused_collection", &paused).unwrap_or(PausedCollection::Keep),
+        reader.choice("entitlement.when_stale", &WhenStale::WORDS).unwrap_or(WhenStale::Keep),
+        reader.choice("entitlement.paused_collection", &PausedCollection::WORDS).unwrap_or(PausedCollection::Keep),
     )
 }
 

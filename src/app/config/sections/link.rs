@@ -32,8 +32,7 @@ pub(super) const LINK: Section = Section::once(
 );
 
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> LinkRules {
-    let choices = [("off", Reference::Off), ("grant", Reference::Grant), ("trust", Reference::Trust)];
-    let reference = reader.choice("link.client_reference_id", &choices).unwrap_or(Reference::Grant);
+    let reference = reader.choice("link.client_reference_id", &Reference::WORDS).unwrap_or(Reference::Grant);
     LinkRules { metadata_keys: keys(reader), reference }
 }
 

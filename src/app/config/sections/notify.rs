@@ -116,8 +116,7 @@ pub(super) fn mail(reader: &mut ConfigReader<'_>, is_wanted: bool) -> Option<Mai
 
 fn server(reader: &mut ConfigReader<'_>) -> Option<SmtpServer> {
     let host = reader.parsed("notify.smtp.host", mail_host);
-    let choices = [("starttls", SmtpSecurity::StartTls), ("tls", SmtpSecurity::Tls), ("none", SmtpSecurity::None)];
-    let security = reader.choice("notify.smtp.security", &choices).unwrap_or(SmtpSecurity::StartTls);
+    let security = reader.choice("notify.smtp.security", &SmtpSecurity::WORDS).unwrap_or(SmtpSecurity::StartTls);
     if security == SmtpSecurity::None && !host.as_deref().is_none_or(host::is_this_machine) {
         let message =
             "must not be \"none\" for a mail server on another machine: mails and password would be open to all";

@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use log::LevelFilter;
+
 use crate::app::config::keys::{Section, text};
 use crate::app::config::reader::ConfigReader;
-use crate::app::config::{Listen, LogFormat, words};
+use crate::app::config::{Listen, LogFormat};
 use crate::base::address::Address;
+use crate::base::secret::shown;
+
+/// Modules whose name alone turns on all they say; another bare word is a level misspelt.
+const MODULES: [&str; 6] = ["tilld", "ureq", "rustls", "lettre", "refinery", "refinery_core"];
 
 pub(super) const TOP: Section = Section::once(
     "",
@@ -43,8 +49,8 @@ pub(super) fn database(reader: &mut ConfigReader<'_>) -> PathBuf {
 }
 
 pub(super) fn log(reader: &mut ConfigReader<'_>) -> (String, LogFormat) {
-    let filter = reader.parsed("log", words::log_filter).unwrap_or_default();
-    let format = reader.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let filter = reader.parsed("log", log_filter).unwrap_or_default();
+    let format = reader.choice("log_format", &LogFormat::WORDS);
     (filter, format.unwrap_or(LogFormat::Text))
 }
 
@@ -54,4 +60,26 @@ pub(super) fn listen(reader: &mut ConfigReader<'_>) -> Listen {
 
 fn address(reader: &mut ConfigReader<'_>, key: &str) -> Address {
     reader.parsed(key, Address::parse).unwrap_or_else(|| Address::Tcp(String::new()))
+}
+
+/// A filter of `env_logger`: levels, alone or by module, and after a slash what a line must contain.
+fn log_filter(text: &str) -> Result<String, String> {
+    let levels = text.split('/').next().unwrap_or_default();
+    let wrong = levels.split(',').map(str::trim).find(|word| !word.is_empty() && !is_directive(word));
+    match wrong {
+        None => Ok(text.to_owned()),
+        Some(word) => Err(format!(
+            "{shown} is no level: write error, warn, info, debug, trace or off, or by module as in \
+             \"info,tilld::jobs::worker=debug\"",
+            shown = shown(word)
+        )),
+    }
+}
+
+fn is_directive(word: &str) -> bool {
+    let is_level = |text: &str| text.parse::<LevelFilter>().is_ok();
+    match word.split_once('=') {
+        Some((module, level)) => !module.trim().is_empty() && is_level(level.trim()),
+        None => is_level(word) || MODULES.iter().any(|module| word.split("::").next() == Some(module)),
+    }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::proxy;
 use crate::app::config::keys::{KeyForm, Section, number, secret, secrets, text};
 use crate::app::config::reader::ConfigReader;
-use crate::app::config::{Stripe, urls, words};
+use crate::app::config::{Stripe, urls};
 use crate::base::secret::{Secret, shown};
 use crate::http::public::WebhookEndpoint;
 use crate::jobs::schedule::Nightly;
-use crate::stripe::settings::{ApiKey, StripeSettings};
+use crate::stripe::settings::{ApiKey, Mode, StripeSettings};
 
-pub(in crate::app::config) const API_VERSION: &str = "2026-09-30.endive";
+const API_VERSION: &str = "2026-09-30.endive";
 
 pub(super) const STRIPE: Section = Section::once(
     "stripe",
@@ -86,10 +86,9 @@ pub(super) const WEBHOOK: Section = Section {
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> Stripe {
     let api_key = api_key(reader);
     let api_base = reader.parsed("stripe.api_base", urls::api_base).unwrap_or_default();
-    let api_version = reader.parsed("stripe.api_version", words::api_version).unwrap_or_default();
+    let api_version = reader.parsed("stripe.api_version", api_version).unwrap_or_default();
     let budget = Duration::from_secs(reader.number("stripe.timeout_s"));
     let calls_per_s = reader.number("stripe.calls_per_s");
-    let drift = [("off", None), ("check", Some(Nightly::Check)), ("fix", Some(Nightly::Fix))];
     // Without a key there is nothing to compare with.
     let unless_said = api_key.as_ref().map(|_| Nightly::Check);
     let proxy = proxy::read(reader, &api_base, api_key.is_some());
@@ -108,10 +107,10 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Stripe {
     });
     Stripe {
         client,
-        mode_said: reader.parsed("stripe.mode", words::mode),
-        account: reader.parsed("stripe.account", words::account),
+        mode_said: reader.choice("stripe.mode", &Mode::WORDS),
+        account: reader.parsed("stripe.account", account),
         pull_interval_s: reader.optional_number("stripe.pull_interval_s"),
-        nightly_drift: reader.choice("stripe.nightly_drift", &drift).unwrap_or(unless_said),
+        nightly_drift: reader.choice("stripe.nightly_drift", &Nightly::WORDS).unwrap_or(unless_said),
         webhooks: webhooks(reader),
     }
 }
@@ -154,4 +153,25 @@ fn webhooks(reader: &mut ConfigReader<'_>) -> Vec<WebhookEndpoint> {
         });
     }
     endpoints
+}
+
+/// A version of Stripe's API: the day, since 2024 with the name of its release (docs.stripe.com/api/versioning).
+fn api_version(text: &str) -> Result<String, String> {
+    let (day, name) = text.split_once('.').map_or((text, None), |(day, name)| (day, Some(name)));
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_day = day.len() == "2026-09-30".len() && day.parse::<jiff::civil::Date>().is_ok();
+    if is_day && name.is_none_or(is_name) {
+        return Ok(text.to_owned());
+    }
+    let shown = shown(text);
+    Err(format!("{shown} is no API version: write the day and its name, as in {}", API_VERSION))
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("acct_").unwrap_or_default();
+    if !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{shown} is no account: write its id, acct_…, as Stripe's settings show it", shown = shown(text)))
 }

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::app::config::document;
-use crate::app::config::keys::{all, without_numbers};
+use crate::app::config::keys::without_numbers;
+use crate::app::config::sections::CATALOG;
 
 static EXAMPLE: LazyLock<String> = LazyLock::new(crate::app::config::example);
 
@@ -30,15 +31,15 @@ fn the_example_with_everything_switched_on_has_every_key_and_no_fault() {
     World::bare().file(&uncommented()).load(Purpose::Serve).unwrap();
     let Ok(entries) = document::parse(&uncommented()) else { panic!("not TOML") };
     let names: Vec<String> = entries.keys().map(|key| without_numbers(key)).collect();
-    for key in all() {
+    for key in CATALOG.keys() {
         assert!(names.iter().any(|name| name == key.name), "{} is not in it", key.name);
     }
-    assert_eq!(names.len(), all().count());
+    assert_eq!(names.len(), CATALOG.keys().count());
 }
 
 #[test]
 fn the_example_mentions_every_variable_credential_and_file_key() {
-    for key in all() {
+    for key in CATALOG.keys() {
         for variable in key.env {
             assert!(EXAMPLE.contains(variable), "{variable}");
         }

@@ -240,7 +240,9 @@ fn a_log_filter_or_an_api_version_that_means_nothing_is_refused() {
     for (name, wrong) in [("TILLD_LOG", "infoo"), ("RUST_LOG", "info,tilld=loud"), ("TILLD_LOG", "a=b=c")] {
         of_env(name, wrong, &["log: ", "is no level"]);
     }
-    for fine in ["info", "WARN", "off", "info,tilld::worker=debug", "tilld", "tilld::http,ureq=warn", "info/webhook"] {
+    for fine in
+        ["info", "WARN", "off", "info,tilld::jobs::worker=debug", "tilld", "tilld::http,ureq=warn", "info/webhook"]
+    {
         assert_eq!(World::bare().env(&[("TILLD_LOG", fine)]).tool().log, fine);
     }
     for wrong in ["latest", "2026", "2026-13-01", "2026-02-30.endive", "2026-09-30.", "endive", "2026-9-30"] {

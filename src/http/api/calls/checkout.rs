@@ -1,5 +1,6 @@
-//! Checkout sessions: what is bought, for whom, and where the customer goes afterwards. Every object that will come of
-//! one names its user, so that each webhook finds it. One session per user can be paid at a time. Called by `calls`.
+//! Checkout sessions: what is bought, by whom, and where the customer is sent afterwards. Every object that Stripe creates from a
+//! session names its user, so that each webhook finds it. A user must never have two sessions that can be paid. Called by
+//! `calls`.
 
 mod open;
 mod second;
@@ -31,18 +32,18 @@ const KNOWN: [&str; 10] = [
     "allow_second",
     "allow_repeat_trial",
 ];
-/// Longest `client_reference_id` (Stripe's limit). The metadata name the user as well.
+/// The longest `client_reference_id` (Stripe's limit). The metadata names the user as well.
 const MAX_REFERENCE_CHARS: usize = 200;
 /// Stripe's limits.
 const MAX_QUANTITY: i64 = 999_999;
 const MAX_TRIAL_DAYS: i64 = 730;
 
-/// What a checkout is to be.
+/// The checkout session that a request asks for.
 struct CheckoutOrder<'a> {
     price_id: &'a str,
     is_subscription: bool,
     quantity: i64,
-    /// Its parameter, and its id.
+    /// The name of its parameter, and its id.
     discount: Option<(&'static str, &'a str)>,
     trial_days: Option<i64>,
     success_url: String,
@@ -52,26 +53,26 @@ struct CheckoutOrder<'a> {
 }
 
 pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (asked, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
-    if let Some(outcome) = asked.calls.repeated(&asked.caller)? {
-        return respond(outcome, shown);
+    let (call, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
+    if let Some(outcome) = call.calls.repeated(&call.caller)? {
+        return respond(outcome, view);
     }
-    let order = order(&asked)?;
-    let customer = match asked.customer_of(&user)? {
+    let order = order(&call)?;
+    let customer = match call.customer_of(&user)? {
         CustomerOrAnswer::Customer(customer) => customer,
         CustomerOrAnswer::Answer(answer) => return Ok(answer),
     };
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
-        // What was left in doubt may have made a session, or left one open.
+    let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {
+        // An operation in doubt may have created a session, or not have expired one.
         if let Some(doubt) = request
             .settle_open(&user.id, &[OperationKind::CheckoutSessionCreate, OperationKind::CheckoutSessionExpire])?
         {
             return Ok(doubt);
         }
-        if let Err(refusal) = second::refuse(&asked, &user, &order) {
-            // Who has one by another way must not buy a second one where he began to buy this one.
+        if let Err(refusal) = second::refuse(&call, &user, &order) {
+            // A user who got a subscription elsewhere must not buy a second one in a session that is still open.
             if refusal.code == second::ALREADY_SUBSCRIBED {
-                open::close_subscriptions(&asked, request, &user);
+                open::close_subscriptions(&call, request, &user);
             }
             return Err(refusal);
         }
@@ -80,27 +81,27 @@ pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegment
             let again = form_under(&made_by.idempotency_key).encode().map_err(CallsError::from)?;
             Ok(again == made_by.form)
         };
-        if let Some(answered) = open::make_way(&asked, request, &user, &order, is_same)? {
+        if let Some(answered) = open::make_way(&call, request, &user, &order, is_same)? {
             return Ok(answered);
         }
-        let wanted = asked.wanted(OperationKind::CheckoutSessionCreate, &user);
+        let wanted = call.operation(OperationKind::CheckoutSessionCreate, &user);
         Ok::<_, ErrorResponse>(request.perform(&wanted, &form_under(request.key()))?)
     })?;
-    asked.look_again(&customer, &outcome);
-    respond(outcome, shown)
+    call.check_customer(&customer, &outcome);
+    respond(outcome, view)
 }
 
-fn shown(done: &DoneOperation) -> CallResult {
+fn view(done: &DoneOperation) -> CallResult {
     Ok(Response::json(200, &json!({"session_id": done.object["id"], "session_url": done.object["url"]})))
 }
 
-fn order<'a>(asked: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse> {
-    let (given, checkout) = (&asked.parameters, &asked.api.offers.checkout);
+fn order<'a>(call: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse> {
+    let (given, checkout) = (&call.parameters, &call.api.offers.checkout);
     let price_id = given.required_text("price_id")?;
     let is_subscription = given.word("mode", &["subscription", "payment"])? != Some("payment");
     let discount = match (given.text("coupon")?, given.text("promotion_code")?) {
         (Some(_), Some(_)) => {
-            let message = "coupon and promotion_code exclude each other: Stripe takes one discount";
+            let message = "coupon and promotion_code exclude each other: Stripe accepts one discount";
             return Err(ErrorResponse::parameter("promotion_code", message));
         }
         (Some(coupon), None) => Some(("coupon", coupon)),
@@ -109,13 +110,10 @@ fn order<'a>(asked: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse>
     };
     let trial_days = given.integer("trial_days", (1, MAX_TRIAL_DAYS))?;
     if trial_days.is_some() && !is_subscription {
-        return Err(ErrorResponse::parameter(
-            "trial_days",
-            "trial_days belongs to a subscription, not to mode payment",
-        ));
+        return Err(ErrorResponse::parameter("trial_days", "trial_days is for subscriptions, not for mode payment"));
     }
     let success_url = given.url("success_url")?.or_else(|| checkout.success_url.clone()).ok_or_else(|| {
-        let message = "success_url is missing: give it here, or checkout.success_url in the configuration";
+        let message = "success_url is missing: send it, or set checkout.success_url in the configuration";
         ErrorResponse { message: message.to_owned(), ..missing("success_url") }
     })?;
     let order = CheckoutOrder {
@@ -129,13 +127,13 @@ fn order<'a>(asked: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse>
         allow_second: given.flag("allow_second")?,
         allow_repeat_trial: given.flag("allow_repeat_trial")?,
     };
-    check_price(asked.api, price_id)?;
+    check_price(call.api, price_id)?;
     Ok(order)
 }
 
 fn form(api: &ApiHandler, order: &CheckoutOrder, (user, customer): (&User, &str), key: &str) -> FormBody {
     let line = FormBody::new().put("price", order.price_id);
-    // A metered price takes no quantity.
+    // A metered price has no quantity.
     let line = if order.quantity > 0 { line.put("quantity", order.quantity) } else { line };
     let reference = Some(user.id.as_str()).filter(|id| id.chars().count() <= MAX_REFERENCE_CHARS);
     let form = FormBody::new()
@@ -145,13 +143,13 @@ fn form(api: &ApiHandler, order: &CheckoutOrder, (user, customer): (&User, &str)
         .put("success_url", order.success_url.as_str())
         .put_opt("cancel_url", order.cancel_url.as_deref())
         .put_opt("client_reference_id", reference);
-    // One or the other: Stripe refuses both.
+    // Stripe refuses both together.
     let form = match order.discount {
         Some((kind, id)) => form.list("discounts", [FormBody::new().put(kind, id)]),
         None => form.put("allow_promotion_codes", true),
     };
     let form = if api.offers.checkout.automatic_tax {
-        // The customer may have no address yet; the one given at checkout is kept.
+        // The customer may have no address yet; the one entered at checkout is kept.
         form.map("automatic_tax", FormBody::new().put("enabled", true))
             .map("customer_update", FormBody::new().put("address", "auto"))
     } else {

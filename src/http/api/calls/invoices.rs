@@ -1,8 +1,8 @@
-//! A user's invoices, from the local copy; with `refresh=true` Stripe is asked first. Called by `api`, and on the threads
-//! for calls where it asks Stripe.
+//! A user's invoices, from the local copy; with `refresh=true` they are read from Stripe first, on a thread of `stripe_threads`.
+//! It must never read the other invoices of somebody else's customer. Called through the table in `private`.
 
 use super::subscription::subscriptions_for_calls;
-use super::{CallResult, answers::unread, calls};
+use super::{CallResult, answers::read_failed, calls};
 use crate::http::api::{ApiHandler, users, views};
 use crate::http::request::{Method, Request};
 use crate::http::response::{ErrorResponse, PageView, Response};
@@ -14,7 +14,7 @@ use crate::stripe::form::FormBody;
 pub(in crate::http) const ROUTES: &[Route<ApiHandler>] =
     &[route(Method::Get, "/api/v1/users/{user_id}/invoices", RouteAccess::Api, list)];
 
-/// Whether a request asks for invoices as Stripe has them now.
+/// Whether a request asks to read the invoices from Stripe.
 pub(super) fn waits_for_stripe(request: &Request) -> bool {
     request.parameter("refresh").as_deref() == Some("true") && route::covers(ROUTES, request)
 }
@@ -24,36 +24,36 @@ fn list(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallRes
     match request.parameter("refresh").as_deref() {
         None | Some("false") => {}
         Some("true") => {
-            if let InvoicesRefreshed::Unread(error) = refresh(api, &user.id)? {
-                return unread(error);
+            if let InvoicesRefreshed::Failed(error) = refresh(api, &user.id)? {
+                return read_failed(error);
             }
         }
-        Some(_) => return Err(ErrorResponse::parameter("refresh", "refresh takes true or false")),
+        Some(_) => return Err(ErrorResponse::parameter("refresh", "refresh must be true or false")),
     }
     let after = page.starting_after.as_deref();
     let rows = api.store.read(|reader| invoice::list_of_user(reader, &user.id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::invoice).collect(), &page))
 }
 
-/// What came of asking Stripe anew.
+/// The outcome of reading the invoices from Stripe.
 enum InvoicesRefreshed {
     Read,
-    Unread(CallsError),
+    Failed(CallsError),
 }
 
 fn refresh(api: &ApiHandler, user_id: &str) -> Result<InvoicesRefreshed, ErrorResponse> {
     let calls = calls(api)?;
     let customers = api.store.read(|reader| customer::list_ids_of_user(reader, user_id))?;
     let mut filters: Vec<(&str, String)> = customers.into_iter().map(|id| ("customer", id)).collect();
-    // What another one's customer pays for this user, and no more of that customer's.
+    // Of a customer of somebody else who pays for this user: the invoices of that subscription and no others.
     let paid_by_others = subscriptions_for_calls(api, user_id)?;
     let paid_by_others = paid_by_others.into_iter().filter(|one| one.customers_user.as_deref() != Some(user_id));
     filters.extend(paid_by_others.map(|one| ("subscription", one.subscription.stripe_subscription_id)));
     for (name, id) in filters {
         match calls.read_list("/v1/invoices", || FormBody::new().put(name, id.as_str())) {
             Ok(true) => {}
-            Ok(false) => log::warn!("only the newest invoices were read anew {name}={id}"),
-            Err(error) => return Ok(InvoicesRefreshed::Unread(error)),
+            Ok(false) => log::warn!("only the newest invoices were read again {name}={id}"),
+            Err(error) => return Ok(InvoicesRefreshed::Failed(error)),
         }
     }
     Ok(InvoicesRefreshed::Read)

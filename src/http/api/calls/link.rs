@@ -1,5 +1,6 @@
-//! The application's word on whose a customer is: `PUT` says it, `DELETE` takes it back. With a key the customer is looked
-//! at first, so that a mistyped id is refused and one from before tilld is taken into the tables. Called by `api`.
+//! The application's statement which user a customer belongs to: `PUT` makes it, `DELETE` withdraws it. With an API key the
+//! customer is read from Stripe first, so that a mistyped id is refused and one from before tilld gets into the tables. It must
+//! never link a customer that was deleted. Called through the tables in `private`.
 
 use serde_json::{Value, json};
 
@@ -15,10 +16,10 @@ use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::FormBody;
 
 const PARAM: &str = "stripe_customer_id";
-/// How ids of other objects begin (docs.stripe.com/api); a customer's may begin with anything else.
+/// The prefixes of ids of other objects (docs.stripe.com/api); the id of a customer may begin with anything else.
 const OTHERS: [&str; 12] =
     ["sub_", "pi_", "in_", "ch_", "cs_", "pm_", "price_", "prod_", "evt_", "acct_", "seti_", "re_"];
-/// Longest id (Stripe's limit).
+/// The longest id (Stripe's limit).
 const MAX_ID_CHARS: usize = 255;
 
 /// `PUT /api/v1/users/{user_id}/customer`.
@@ -26,7 +27,7 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
     let user_id = users::valid_id(segments)?;
     let (customer_id, force) = parameters(request)?;
     if let Some(calls) = api.calls.as_deref() {
-        look_at(calls, &customer_id)?;
+        read_customer(calls, &customer_id)?;
     }
     refuse_deleted(api, &customer_id)?;
     let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
@@ -42,8 +43,8 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
         }
         LinkResult::Taken(other) => {
             let message = format!(
-                "the customer {customer_id} was said to be of user {other:?}: \"force\": true gives it to {user_id:?} all \
-                 the same, with what is paid through it; DELETE …/customer takes back what was said of {other:?}"
+                "the customer {customer_id} is linked to user {other:?}: \"force\": true links it to {user_id:?} instead, \
+                 with everything that is paid through it; DELETE …/customer withdraws the link to {other:?}"
             );
             Err(ErrorResponse::new(409, "customer_taken", message).at(PARAM))
         }
@@ -53,18 +54,18 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
 fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
     let fields = body_object(request)?;
     if let Some(key) = fields.keys().find(|key| !matches!(key.as_str(), PARAM | "force")) {
-        let message = format!("{key:?} is not a parameter of this call; there are: {PARAM}, force");
+        let message = format!("{key:?} is not a parameter of this call; its parameters are: {PARAM}, force");
         return Err(ErrorResponse::new(400, "parameter_unknown", message));
     }
     let force = match fields.get("force") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(force)) => *force,
-        Some(_) => return Err(ErrorResponse::parameter("force", "force takes true or false")),
+        Some(_) => return Err(ErrorResponse::parameter("force", "force must be true or false")),
     };
     let id = match fields.get(PARAM) {
         None | Some(Value::Null) => "",
         Some(Value::String(id)) => id.trim(),
-        Some(_) => return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} takes a text"))),
+        Some(_) => return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} must be a string"))),
     };
     Ok((valid(id)?, force))
 }
@@ -74,25 +75,25 @@ fn valid(id: &str) -> Result<String, ErrorResponse> {
         return Err(ErrorResponse::new(
             400,
             "parameter_missing",
-            format!("{PARAM} is missing: give Stripe's id, cus_…"),
+            format!("{PARAM} is missing: send the id of a Stripe customer, cus_…"),
         )
         .at(PARAM));
     }
     let is_another = OTHERS.iter().any(|prefix| id.starts_with(prefix));
     let fits = id.bytes().all(|byte| byte.is_ascii_graphic()) && id.len() <= MAX_ID_CHARS && !is_another;
     if !fits {
-        return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} takes the id of a Stripe customer, cus_…")));
+        return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} must be the id of a Stripe customer, cus_…")));
     }
     Ok(id.to_owned())
 }
 
 /// Reads the customer from Stripe into the tables.
-fn look_at(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ErrorResponse> {
+fn read_customer(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ErrorResponse> {
     let path = format!("/v1/customers/{}", segment(customer_id));
     let read = calls.get(&path, FormBody::new(), Priority::Interactive);
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {
         Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
-            let message = format!("Stripe knows no customer {customer_id} in the mode of stripe.api_key");
+            let message = format!("Stripe does not know a customer {customer_id} in the mode of stripe.api_key");
             Err(ErrorResponse::new(404, "customer_not_found", message).at(PARAM))
         }
         other => Ok(other?),

@@ -1,5 +1,5 @@
-//! The parameters of a call: a JSON object, each value checked, each fault answered by its name. `null` counts as not
-//! given. It must never quote a value that may be personal. Called by the calls' handlers.
+//! The parameters of a call: a JSON object whose values are checked one by one; an error names the parameter. `null` counts as not
+//! given. It must never quote a value that may be personal. Called by the handlers of calls.
 
 use serde_json::{Map, Value};
 
@@ -10,27 +10,27 @@ use crate::http::request::Request;
 use crate::http::response::ErrorResponse;
 use crate::stripe::form::FormBody;
 
-/// Longest text; Stripe's longest are URLs.
+/// The longest text; Stripe's longest are URLs.
 const MAX_TEXT_CHARS: usize = 5000;
 
-/// What a request says.
+/// The parameters of a request.
 pub(super) struct Parameters(Map<String, Value>);
 
 impl Parameters {
-    /// The body of a request that may have the parameters `known`.
+    /// Reads the body of a request that accepts the parameters `known`.
     pub(super) fn read(request: &Request, known: &[&str]) -> Result<Self, ErrorResponse> {
         let fields = body_object(request)?;
         match fields.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(Self(fields)),
             Some(key) => {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let message = format!("{key:?} is not a parameter of this call; there are: {known}");
+                let message = format!("{key:?} is not a parameter of this call; its parameters are: {known}");
                 Err(ErrorResponse::new(400, "parameter_unknown", message))
             }
         }
     }
 
-    /// All of them, the same text for the same parameters.
+    /// All of them as a text, which is the same for the same parameters.
     pub(super) fn text_of_all(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }
@@ -45,16 +45,16 @@ impl Parameters {
         match self.given(name) {
             None => Ok(None),
             Some(Value::String(text)) if fits(text) => Ok(Some(text)),
-            Some(_) => Err(wrong(name, &format!("a text of 1 to {MAX_TEXT_CHARS} characters"))),
+            Some(_) => Err(wrong(name, &format!("a string of 1 to {MAX_TEXT_CHARS} characters"))),
         }
     }
 
-    /// A text that must be given.
+    /// A text that is required.
     pub(super) fn required_text(&self, name: &'static str) -> Result<&str, ErrorResponse> {
         self.text(name)?.ok_or_else(|| missing(name))
     }
 
-    /// One of these words.
+    /// One of `words`.
     pub(super) fn word(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ErrorResponse> {
         match self.text(name)? {
             Some(word) if !words.contains(&word) => Err(wrong(name, &format!("one of {}", words.join(", ")))),
@@ -62,7 +62,7 @@ impl Parameters {
         }
     }
 
-    /// A whole number within these bounds.
+    /// A whole number from `least` to `most`.
     pub(super) fn integer(&self, name: &'static str, (least, most): (i64, i64)) -> Result<Option<i64>, ErrorResponse> {
         match self.given(name) {
             None => Ok(None),
@@ -73,7 +73,7 @@ impl Parameters {
         }
     }
 
-    /// True or false; false unless given.
+    /// True or false; false if not given.
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, ErrorResponse> {
         match self.given(name) {
             None => Ok(false),
@@ -88,24 +88,24 @@ impl Parameters {
         application_url(text).map(Some).map_err(|message| ErrorResponse::parameter(name, format!("{name}: {message}")))
     }
 
-    /// Metadata of the application's own, beside what is ours. Numbers and flags become texts, as Stripe keeps them. No key
-    /// that names a user is taken: whose it is, the path of the request says.
+    /// The application's metadata together with `ours`. Numbers and booleans become texts, as Stripe stores them. Keys that name a
+    /// user are refused: the path of the request names the user.
     pub(super) fn metadata(&self, ours: &[(&str, &str)], rules: &LinkRules) -> Result<FormBody, ErrorResponse> {
         let mut form: FormBody = ours.iter().copied().collect();
         let given = match self.given("metadata") {
             None => return Ok(form),
             Some(Value::Object(given)) => given,
-            Some(_) => return Err(wrong("metadata", "an object of texts")),
+            Some(_) => return Err(wrong("metadata", "an object of strings")),
         };
         for (name, value) in given {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Number(number) => number.to_string(),
                 Value::Bool(flag) => flag.to_string(),
-                _ => return Err(wrong("metadata", "an object of texts")),
+                _ => return Err(wrong("metadata", "an object of strings")),
             };
             if rules.metadata_keys.contains(name) || ours.iter().any(|(own, _)| own == name) {
-                let message = format!("{name} in metadata is written by tilld: leave it out");
+                let message = format!("metadata must not contain {name}, which tilld sets itself");
                 return Err(ErrorResponse::new(400, "metadata_reserved", message).at("metadata"));
             }
             form = form.put(name.as_str(), text);
@@ -114,14 +114,14 @@ impl Parameters {
     }
 }
 
-/// A parameter that is not there.
+/// The error for a missing parameter.
 pub(super) fn missing(name: &'static str) -> ErrorResponse {
     ErrorResponse::new(400, "parameter_missing", format!("{name} is missing")).at(name)
 }
 
-/// A parameter that is not what it takes.
-fn wrong(name: &'static str, takes: &str) -> ErrorResponse {
-    ErrorResponse::parameter(name, format!("{name} takes {takes}"))
+/// The error for a parameter of another kind.
+fn wrong(name: &'static str, expected: &str) -> ErrorResponse {
+    ErrorResponse::parameter(name, format!("{name} must be {expected}"))
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_of_the_application_stands_beside_ours_and_never_over_it() {
+    fn metadata_of_the_application_is_added_to_ours_and_never_replaces_it() {
         let ours = [("user_id", "u1")];
         let rules =
             LinkRules { metadata_keys: vec!["user_id".to_owned(), "account".to_owned()], ..LinkRules::default() };

@@ -1,4 +1,5 @@
-//! Portal sessions: the door to Stripe's pages for cards, invoices and the subscription. Called by `calls`.
+//! Portal sessions, which lead to Stripe's pages for cards, invoices and the subscription. It must never open the portal of a
+//! customer that belongs to another user. Called by `calls`.
 
 use serde_json::json;
 
@@ -18,15 +19,15 @@ use crate::stripe::operation::OperationKind;
 const FLOWS: [&str; 3] = ["payment_method_update", "subscription_cancel", "subscription_update"];
 
 pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (asked, user) = (CallRequest::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
-    let return_url = asked.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
-    let flow = asked.parameters.word("flow", &FLOWS)?;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
-        let wanted = asked.wanted(OperationKind::PortalSessionCreate, &user);
+    let (call, user) = (CallRequest::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
+    let return_url = call.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
+    let flow = call.parameters.word("flow", &FLOWS)?;
+    let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {
+        let wanted = call.operation(OperationKind::PortalSessionCreate, &user);
         Ok::<_, ErrorResponse>(request.perform(&wanted, &form(api, &user, return_url.as_deref(), flow)?)?)
     })?;
-    if let Ok((customer, _)) = whose(api, &user, flow) {
-        asked.look_again(&customer, &outcome);
+    if let Ok((customer, _)) = choose(api, &user, flow) {
+        call.check_customer(&customer, &outcome);
     }
     respond(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
 }
@@ -37,7 +38,7 @@ fn form(
     return_url: Option<&str>,
     flow: Option<&str>,
 ) -> Result<FormBody, ErrorResponse> {
-    let (customer, subscription) = whose(api, user, flow)?;
+    let (customer, subscription) = choose(api, user, flow)?;
     let form = FormBody::new().put("customer", customer).put_opt("return_url", return_url);
     let Some(flow) = flow else { return Ok(form) };
     let data = FormBody::new().put("type", flow);
@@ -48,42 +49,44 @@ fn form(
     Ok(form.map("flow_data", data))
 }
 
-/// The customer that the portal shows, for a user may have several; and the subscription that a flow is about.
-fn whose(api: &ApiHandler, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ErrorResponse> {
+/// The customer whose portal is opened, since a user may have several, and the subscription that a flow is about.
+fn choose(api: &ApiHandler, user: &User, flow: Option<&str>) -> Result<(String, Option<String>), ErrorResponse> {
     let is_about_subscription = flow.is_some_and(|flow| flow.starts_with("subscription_"));
     let acted_on = match running(api, &user.id) {
-        Ok(shown) => Some(shown),
-        Err(error) if is_about_subscription || !is_none(&error) => return Err(error),
+        Ok(found) => Some(found),
+        Err(error) if is_about_subscription || !has_no_subscription(&error) => return Err(error),
         Err(_) => None,
     };
     let customer = customer_of(api, user, acted_on.as_ref())?;
     let subscription = acted_on.filter(|_| is_about_subscription);
-    Ok((customer, subscription.map(|shown| shown.subscription.stripe_subscription_id)))
+    Ok((customer, subscription.map(|target| target.subscription.stripe_subscription_id)))
 }
 
-/// There is no subscription that calls act on, and that is no reason to refuse the portal of the main customer.
-fn is_none(error: &ErrorResponse) -> bool {
+/// Whether the error only says that there is no subscription that calls may act on, in which case the portal of the main customer
+/// can still be opened.
+fn has_no_subscription(error: &ErrorResponse) -> bool {
     matches!(error.code, "subscription_not_found" | "linked_by_reference")
 }
 
-/// Whose portal opens: it shows cards, invoices and every subscription of its customer.
+/// The customer whose portal is opened, with all its cards, invoices and subscriptions.
 fn customer_of(api: &ApiHandler, user: &User, acted_on: Option<&ShownSubscription>) -> Result<String, ErrorResponse> {
     let main = api.store.read(|reader| customer::find_main_usable(reader, &user.id))?;
     let subscribed =
-        acted_on.map(|shown| (shown.subscription.stripe_customer_id.as_str(), shown.customers_user.as_deref()));
+        acted_on.map(|target| (target.subscription.stripe_customer_id.as_str(), target.customers_user.as_deref()));
     match ownership::portal(&user.id, subscribed, main.as_deref()) {
         PortalOf::Customer(customer_id) => Ok(customer_id.to_owned()),
         PortalOf::Shared(customer_id) => {
             let message = format!(
-                "the subscription of user {:?} is paid by the customer {customer_id}, which is not this user's: its portal \
-                 would show another one's cards and invoices. PUT /api/v1/users/{{user_id}}/customer says whose it is",
+                "the subscription of user {:?} is paid by the customer {customer_id}, which does not belong to this user: its \
+                 portal would show the cards and invoices of somebody else. PUT /api/v1/users/{{user_id}}/customer sets \
+                 whose customer it is",
                 user.id
             );
             Err(ErrorResponse::new(409, "customer_shared", message).with("stripe_customer_id", customer_id))
         }
-        // The portal of a customer who was just made would be empty.
+        // The portal of a customer that was just created would be empty.
         PortalOf::Nobodys => {
-            let message = "this user has no Stripe customer yet; a checkout session makes one";
+            let message = "this user has no Stripe customer yet; a checkout session creates one";
             Err(ErrorResponse::new(404, "customer_not_found", message))
         }
     }

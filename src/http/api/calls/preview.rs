@@ -1,4 +1,4 @@
-//! What another price would cost: now, and with the next invoice. Changes nothing. Called by `calls`.
+//! What another price would cost, now and with the next invoice. It must never change anything. Called by `calls`.
 
 use serde_json::{Value, json};
 
@@ -15,63 +15,67 @@ use crate::stripe::form::FormBody;
 use crate::stripe::object;
 use crate::stripe::operation::OperationKind;
 
-/// How far Stripe's clock may be ahead of ours.
+/// How far Stripe's clock may be ahead of ours, in seconds.
 const CLOCK_SLACK_S: i64 = 60;
 
 pub(super) fn preview(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (asked, user) = (CallRequest::read(api, request, &SubscriptionChange::KNOWN)?, user(api, segments)?);
-    let mut change = SubscriptionChange::read(&asked)?;
-    let shown = running(api, &user.id)?;
-    let outcome = asked.calls.decide((Some(&user.id), None), &asked.caller, |request| {
-        // Told to the caller: given back with the change itself, its amounts are these.
+    let (call, user) = (CallRequest::read(api, request, &SubscriptionChange::KNOWN)?, user(api, segments)?);
+    let mut change = SubscriptionChange::read(&call)?;
+    let target = running(api, &user.id)?;
+    let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {
+        // It is part of the answer: sent with the change itself, it leads to the same amounts.
         if change.behavior != "none" {
             change.proration_date = change.proration_date.or_else(|| Some(api.clock.now_s()));
         }
-        let form = form(&shown, change.form(api, &shown)?);
-        Ok::<_, ErrorResponse>(request.perform(&wanted(&asked, &user, &shown), &form)?)
+        let form = form(&target, change.form(api, &target)?);
+        Ok::<_, ErrorResponse>(request.perform(&operation(&call, &user, &target), &form)?)
     })?;
     respond(outcome, |done| {
         let invoice = &done.object;
-        // Of a request that was repeated, Stripe alone knows the date.
+        // If the request was repeated, only Stripe knows the date.
         change.proration_date = change.proration_date.or_else(|| object::invoice_proration_date(invoice));
         if !is_due_now(invoice, api.clock.now_s()) {
-            return answer(&change, (invoice, None), &shown);
+            return answer(&change, invoice, None, &target);
         }
-        // What comes now says nothing of what comes next.
+        // The invoice that is due now does not show the one after it.
         let recurring = SubscriptionChange { behavior: "none", proration_date: None, ..change };
-        let form = form(&shown, recurring.form(api, &shown)?).put("preview_mode", "recurring");
-        let wanted = OperationRequest { caller: CallCaller::new(None, ""), ..wanted(&asked, &user, &shown) };
-        respond(asked.calls.perform(&wanted, |_| form)?, |next| answer(&change, (invoice, Some(&next.object)), &shown))
+        let form = form(&target, recurring.form(api, &target)?).put("preview_mode", "recurring");
+        let operation = OperationRequest { caller: CallCaller::new(None, ""), ..operation(&call, &user, &target) };
+        respond(call.calls.perform(&operation, |_| form)?, |next| answer(&change, invoice, Some(&next.object), &target))
     })
 }
 
-fn wanted(asked: &CallRequest, user: &User, shown: &ShownSubscription) -> OperationRequest {
-    let subject = Some(shown.subscription.stripe_subscription_id.clone());
-    OperationRequest { subject, ..asked.wanted(OperationKind::SubscriptionPreview, user) }
+fn operation(call: &CallRequest, user: &User, target: &ShownSubscription) -> OperationRequest {
+    let subject = Some(target.subscription.stripe_subscription_id.clone());
+    OperationRequest { subject, ..call.operation(OperationKind::SubscriptionPreview, user) }
 }
 
-fn form(shown: &ShownSubscription, details: FormBody) -> FormBody {
+fn form(target: &ShownSubscription, details: FormBody) -> FormBody {
     FormBody::new()
-        .put("customer", shown.subscription.stripe_customer_id.as_str())
-        .put("subscription", shown.subscription.stripe_subscription_id.as_str())
+        .put("customer", target.subscription.stripe_customer_id.as_str())
+        .put("subscription", target.subscription.stripe_subscription_id.as_str())
         .map("subscription_details", details)
 }
 
-/// Whether the previewed invoice would be made at once: it bills nothing but the change, or a period that begins now.
+/// Whether the previewed invoice would be created at once: it bills only the change, or a period that begins now.
 fn is_due_now(invoice: &Value, now_s: i64) -> bool {
     let soon = now_s.saturating_add(CLOCK_SLACK_S);
     let lines = object::list(invoice, "lines").0;
     lines.iter().all(|line| object::line_is_proration(line) || object::line_period(line).0 <= Some(soon))
 }
 
-/// `billed`: the previewed invoice, and the one after it where the first is due now.
-fn answer(change: &SubscriptionChange, billed: (&Value, Option<&Value>), shown: &ShownSubscription) -> CallResult {
-    let (invoice, next) = billed;
+/// `next`: the invoice after the previewed one, if that is due now.
+fn answer(
+    change: &SubscriptionChange,
+    invoice: &Value,
+    next: Option<&Value>,
+    target: &ShownSubscription,
+) -> CallResult {
     let due = |invoice: &Value| invoice["amount_due"].clone();
     let lines = object::list(invoice, "lines").0;
     let periods = lines.iter().filter(|line| !object::line_is_proration(line)).map(object::line_period);
-    let items = shown.items.iter();
-    let renewal = items.filter_map(|item| item.current_period_end).min().or(shown.subscription.current_period_end);
+    let items = target.items.iter();
+    let renewal = items.filter_map(|item| item.current_period_end).min().or(target.subscription.current_period_end);
     let next_at = match next {
         Some(_) => periods.filter_map(|(_, end)| end).min().or(renewal),
         None => {

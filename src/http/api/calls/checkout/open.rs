@@ -1,6 +1,6 @@
-//! At most one payable session per user: the open one is returned again if it asks for the same, else it is expired
-//! before another one is made. Stripe is asked how each stands: the customer may be paying right now. Called by
-//! `checkout`, while the user is locked.
+//! At most one payable session per user: the open one is returned again if the same is asked for, else it is expired before
+//! another one is created. The state of each is read from Stripe, since the customer may be paying right now. It must never
+//! leave two sessions open. Called by `checkout`, while the user is locked.
 
 use serde_json::Value;
 
@@ -14,40 +14,40 @@ use crate::stripe::call::segment;
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
-/// Makes way for a new session. `Some`: the request is answered already, by the open session that is the `same`, or by
-/// the reason why nothing new may be made.
+/// Expires the user's open sessions. `Some`: the request is answered, by an open session for which `is_same` holds, or by the
+/// reason why no new one may be created.
 pub(super) fn make_way(
-    asked: &CallRequest,
+    call: &CallRequest,
     request: &LockedRequest,
     user: &User,
     order: &CheckoutOrder,
     is_same: impl Fn(&Operation) -> Result<bool, ErrorResponse>,
 ) -> Result<Option<OperationOutcome>, ErrorResponse> {
     let mut same = None;
-    for (made_by, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
-        let Some(session) = read(asked, &id)? else { continue };
+    for (made_by, id) in call.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
+        let Some(session) = read(call, &id)? else { continue };
         match status(&session) {
             "open" if same.is_none() && is_same(&made_by)? => same = Some(session),
             "open" => {
-                if let Some(outcome) = expire(asked, request, (user, order), &id)? {
+                if let Some(outcome) = expire(call, request, (user, order), &id)? {
                     return Ok(Some(outcome));
                 }
             }
-            "complete" => completed(asked, user, order, &session)?,
+            "complete" => completed(call, user, order, &session)?,
             _ => {}
         }
     }
     Ok(same.map(|session| request.answer_with(OperationKind::CheckoutSessionAgain, &user.id, session)).transpose()?)
 }
 
-/// Expires the open sessions at which the user could still buy a subscription. What cannot be expired now is said in the
-/// log, and found out by the recovery where it is in doubt.
-pub(super) fn close_subscriptions(asked: &CallRequest, request: &LockedRequest, user: &User) {
+/// Expires the open sessions in which the user could still buy a subscription. A failure is logged; an operation in doubt is
+/// left to the recovery.
+pub(super) fn close_subscriptions(call: &CallRequest, request: &LockedRequest, user: &User) {
     let close = || -> Result<(), ErrorResponse> {
-        for (_, id) in asked.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
-            let Some(session) = read(asked, &id)? else { continue };
+        for (_, id) in call.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
+            let Some(session) = read(call, &id)? else { continue };
             if status(&session) == "open" && session["mode"] == "subscription" {
-                request.perform_before(&expiry(asked, user, &id), &FormBody::new())?;
+                request.perform_before(&expiry(call, user, &id), &FormBody::new())?;
             }
         }
         Ok(())
@@ -57,16 +57,16 @@ pub(super) fn close_subscriptions(asked: &CallRequest, request: &LockedRequest, 
     }
 }
 
-fn expiry(asked: &CallRequest, user: &User, id: &str) -> OperationRequest {
+fn expiry(call: &CallRequest, user: &User, id: &str) -> OperationRequest {
     OperationRequest {
         subject: Some(id.to_owned()),
         caller: CallCaller::new(None, ""),
-        ..asked.wanted(OperationKind::CheckoutSessionExpire, user)
+        ..call.operation(OperationKind::CheckoutSessionExpire, user)
     }
 }
 
-fn read(asked: &CallRequest, id: &str) -> Result<Option<Value>, ErrorResponse> {
-    asked.read_anew(&path_of(id))
+fn read(call: &CallRequest, id: &str) -> Result<Option<Value>, ErrorResponse> {
+    call.read_again(&path_of(id))
 }
 
 fn path_of(id: &str) -> String {
@@ -77,34 +77,34 @@ fn status(session: &Value) -> &str {
     session["status"].as_str().unwrap_or_default()
 }
 
-/// Expires an open session; `Some` where it may still be paid.
+/// Expires an open session; `Some` if it may still be paid.
 fn expire(
-    asked: &CallRequest,
+    call: &CallRequest,
     request: &LockedRequest,
     (user, order): (&User, &CheckoutOrder),
     id: &str,
 ) -> Result<Option<OperationOutcome>, ErrorResponse> {
-    match request.perform_before(&expiry(asked, user, id), &FormBody::new())? {
+    match request.perform_before(&expiry(call, user, id), &FormBody::new())? {
         OperationOutcome::Done(_) => Ok(None),
-        // Stripe expires only what is open: it has been paid meanwhile, or has run out.
-        OperationOutcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(asked, id)? {
+        // Stripe expires only open sessions: this one has been paid or has expired meanwhile.
+        OperationOutcome::Refused(refusal) if matches!(refusal.status, 400 | 404) => match read(call, id)? {
             Some(session) if status(&session) == "open" => Ok(Some(OperationOutcome::Refused(refusal))),
-            Some(session) if status(&session) == "complete" => completed(asked, user, order, &session).map(|()| None),
+            Some(session) if status(&session) == "complete" => completed(call, user, order, &session).map(|()| None),
             _ => Ok(None),
         },
         other => Ok(Some(other)),
     }
 }
 
-/// What the customer has just bought is in the tables now, and decides. A one-time purchase is seen by nobody else, so it
-/// is told once.
-fn completed(asked: &CallRequest, user: &User, order: &CheckoutOrder, session: &Value) -> Result<(), ErrorResponse> {
+/// After the customer has completed a session. A subscription is in the tables now, and decides. Nothing else prevents buying a
+/// one-time purchase again, so the request is refused once.
+fn completed(call: &CallRequest, user: &User, order: &CheckoutOrder, session: &Value) -> Result<(), ErrorResponse> {
     if order.is_subscription && session["mode"] == "subscription" {
-        return second::refuse(asked, user, order);
+        return second::refuse(call, user, order);
     }
     let id = session["id"].as_str().unwrap_or_default();
     let message = format!(
-        "user {:?} has completed the checkout session {id} meanwhile; repeat the request if this is to be bought as well",
+        "user {:?} has completed the checkout session {id} meanwhile; repeat the request to buy this as well",
         user.id
     );
     Err(ErrorResponse::new(409, "checkout_completed", message).with("session_id", id))

@@ -1,5 +1,5 @@
-//! Who may not buy a subscription: who has one would pay for two, and who had a trial gets no other. What stands in the
-//! way is told with the way out, in words and in fields. Called by `checkout`.
+//! Refuses a second subscription, for which the user would pay as well, and a second trial. The error says what to do instead, in
+//! its message and its fields. It must never refuse what the request explicitly allows. Called by `checkout`.
 
 use super::super::{CallRequest, subscription::subscriptions_for_calls};
 use super::CheckoutOrder;
@@ -12,23 +12,23 @@ use crate::objects::user::User;
 use crate::store::stripe_operations as operations;
 use crate::stripe::call::segment;
 
-/// The code of the refusal beside another subscription.
+/// The code of the error if there is another subscription.
 pub(super) const ALREADY_SUBSCRIBED: &str = "already_subscribed";
-/// An `incomplete` subscription can be paid for 23 hours (Stripe); an hour more, since clocks differ.
+/// An `incomplete` subscription can be paid for 23 hours (Stripe), and one more since clocks differ.
 const PAYABLE_S: i64 = 24 * 3600;
 
-/// Refuses a subscription beside another one, and a second trial.
-pub(super) fn refuse(asked: &CallRequest, user: &User, order: &CheckoutOrder) -> Result<(), ErrorResponse> {
+/// Refuses a second subscription and a second trial.
+pub(super) fn refuse(call: &CallRequest, user: &User, order: &CheckoutOrder) -> Result<(), ErrorResponse> {
     let asks_for_trial = order.trial_days.is_some() && !order.allow_repeat_trial;
     if !order.is_subscription || (order.allow_second && !asks_for_trial) {
         return Ok(());
     }
-    let mut known = subscriptions_for_calls(asked.api, &user.id)?;
-    known.extend(unheard(asked, user)?);
+    let mut known = subscriptions_for_calls(call.api, &user.id)?;
+    known.extend(bought_unseen(call, user)?);
     if !order.allow_second {
         for one in &known {
-            if stands_in_the_way(asked.api, one)? {
-                return Err(already_subscribed(asked.api, user, one)?);
+            if prevents_another(call.api, one)? {
+                return Err(already_subscribed(call.api, user, one)?);
             }
         }
     }
@@ -38,19 +38,19 @@ pub(super) fn refuse(asked: &CallRequest, user: &User, order: &CheckoutOrder) ->
     }
 }
 
-/// What was bought at a session that is known to be complete, before any webhook told of it.
-fn unheard(asked: &CallRequest, user: &User) -> Result<Vec<ShownSubscription>, ErrorResponse> {
-    let store = &asked.api.store;
+/// The subscriptions of completed sessions whose webhooks have not arrived yet.
+fn bought_unseen(call: &CallRequest, user: &User) -> Result<Vec<ShownSubscription>, ErrorResponse> {
+    let store = &call.api.store;
     let mut found = Vec::new();
     for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
-        if asked.read_anew(&format!("/v1/subscriptions/{}", segment(&id)))?.is_some() {
+        if call.read_again(&format!("/v1/subscriptions/{}", segment(&id)))?.is_some() {
             found.extend(store.read(|reader| subs::find(reader, &id))?);
         }
     }
     Ok(found)
 }
 
-fn stands_in_the_way(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
+fn prevents_another(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
     let facts = one.facts();
     Ok(match facts.status.as_str() {
         _ if facts.deleted => false,
@@ -60,13 +60,13 @@ fn stands_in_the_way(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, 
     })
 }
 
-/// Whether its first invoice can still be paid; one that is not known yet can.
+/// Whether its first invoice can still be paid, as is assumed of one that is not known yet.
 fn can_be_paid(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
     let invoice = invoice_of(api, one)?;
     Ok(invoice.is_none_or(|(status, _)| !matches!(status.as_str(), "void" | "uncollectible")))
 }
 
-/// Status and address of its newest invoice.
+/// The status and the URL of its newest invoice.
 fn invoice_of(api: &ApiHandler, one: &ShownSubscription) -> Result<Option<(String, Option<String>)>, ErrorResponse> {
     let Some(id) = one.subscription.latest_invoice.as_deref() else { return Ok(None) };
     Ok(api.store.read(|reader| invoice::find_payable(reader, id))?)
@@ -74,20 +74,20 @@ fn invoice_of(api: &ApiHandler, one: &ShownSubscription) -> Result<Option<(Strin
 
 fn already_subscribed(api: &ApiHandler, user: &User, one: &ShownSubscription) -> Result<ErrorResponse, ErrorResponse> {
     let row = &one.subscription;
-    let (way_out, words) = match row.status.as_str() {
-        "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice is to be paid (invoice_url, where known)"),
-        // Nothing is collected, so that another price would change nothing.
+    let (way_out, advice) = match row.status.as_str() {
+        "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice must be paid (invoice_url, if known)"),
+        // Nothing is collected, so another price would have no effect.
         "active" | "trialing" if row.pause_collection.is_some() => {
-            ("resume", "POST /api/v1/users/{user_id}/subscription/resume has it collected again")
+            ("resume", "POST /api/v1/users/{user_id}/subscription/resume resumes its payment collection")
         }
-        "paused" => ("resume", "POST /api/v1/users/{user_id}/subscription/resume lets it run again"),
+        "paused" => ("resume", "POST /api/v1/users/{user_id}/subscription/resume resumes it"),
         _ if one.facts().ends_at().is_some() => {
             ("reactivate", "POST /api/v1/users/{user_id}/subscription/reactivate undoes its cancellation")
         }
         _ => ("change_plan", "POST /api/v1/users/{user_id}/subscription/change-plan changes its price"),
     };
     let message = format!(
-        "user {:?} has the subscription {} ({}): {words}; \"allow_second\": true buys another one beside it",
+        "user {:?} has the subscription {} ({}): {advice}; \"allow_second\": true buys a second one",
         user.id, row.stripe_subscription_id, row.status
     );
     let invoice = if way_out == "pay_invoice" { invoice_of(api, one)? } else { None };
@@ -103,7 +103,7 @@ fn already_subscribed(api: &ApiHandler, user: &User, one: &ShownSubscription) ->
 fn trial_used(user: &User, one: &ShownSubscription) -> ErrorResponse {
     let id = &one.subscription.stripe_subscription_id;
     let message = format!(
-        "user {:?} had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",
+        "user {:?} has had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",
         user.id
     );
     ErrorResponse::new(409, "trial_used", message).at("trial_days").with("subscription_id", id.as_str())

@@ -1,6 +1,7 @@
-//! Other rules of `[link]`: which keys of metadata name a user, and what a reference is worth. Every name is read again
-//! from the rows and the log, and everybody gets what is theirs by the rules of today. In pages, each one transaction; a
-//! process that dies begins again, since the rules are remembered last. Called at start.
+//! Finds every owner again when the rules of `[link]` have changed (which metadata keys name a user, what a reference is worth):
+//! the names are read again from the rows and the log, and owners and answers follow by the new rules. It works in pages, each
+//! one transaction; a process that dies begins again, since the rules are remembered last. It must never make or withdraw a
+//! statement of the application. Called by `app::daemon::opening`; [`refresh_within`] by `rebuild`.
 
 use crate::base::ownership::LinkRules;
 use crate::notify;
@@ -17,10 +18,7 @@ const KINDS: [OwnableKind; 4] =
 /// Rows in one transaction.
 const PAGE: u32 = 500;
 
-/// Has all that is somebody's find its owner again if the rules are not those of the last run.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Finds all owners again if the rules differ from those of the last run.
 pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     let (keys, rules) =
         (format!("{:?}", context.projection.link.metadata_keys), format!("{:?}", context.projection.link));
@@ -30,9 +28,9 @@ pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> 
     if known == (Some(keys.clone()), Some(rules.clone())) {
         return Ok(());
     }
-    // A new file holds nothing that other rules could have linked.
+    // In a new file nothing was linked by other rules.
     if known.1.is_some() {
-        log::info!("the rules of [link] have changed: everybody is linked anew");
+        log::info!("the rules of [link] have changed: all users are linked again");
         if known.0.as_ref() != Some(&keys) {
             read_names_again(store, context, now_ms)?;
         }
@@ -45,7 +43,7 @@ pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> 
     })
 }
 
-/// Whom objects name, by the keys of today: their metadata, and where those name nobody, the newest event that did.
+/// Reads which user each object names, by the new keys: in its metadata or, where that names nobody, in the newest event that did.
 fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {
@@ -53,7 +51,7 @@ fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Resu
             store.write(move |tx| {
                 let page = rows::list_ids(tx, named, &after, PAGE)?;
                 for id in &page {
-                    read_name(tx, (named, id), &rules, now_ms)?;
+                    read_name(tx, named, id, &rules, now_ms)?;
                 }
                 Ok(page.into_iter().next_back())
             })
@@ -62,8 +60,8 @@ fn read_names_again(store: &Store, context: &NotifyContext, now_ms: i64) -> Resu
     Ok(())
 }
 
-fn read_name(tx: &Tx, (named, id): (OwnableKind, &str), rules: &LinkRules, now_ms: i64) -> Result<(), ProjectionError> {
-    let Some(row) = rows::find_naming(tx, named, id)? else { return Ok(()) };
+fn read_name(tx: &Tx, named: OwnableKind, id: &str, rules: &LinkRules, now_ms: i64) -> Result<(), ProjectionError> {
+    let Some(row) = rows::find_naming(tx, rows::OwnableObject { kind: named, id })? else { return Ok(()) };
     let now = owner::in_metadata(&row.metadata, rules);
     let newest = match &now {
         Some(_) => None,
@@ -76,10 +74,10 @@ fn read_name(tx: &Tx, (named, id): (OwnableKind, &str), rules: &LinkRules, now_m
     if let Some(user_id) = user_id {
         user::ensure(tx, user_id, now_ms)?;
     }
-    Ok(rows::set_last_named(tx, named, id, newest.as_deref())?)
+    Ok(rows::set_last_named(tx, rows::OwnableObject { kind: named, id }, newest.as_deref())?)
 }
 
-/// Goes on until a page is empty; a page tells where it ended.
+/// Repeats `page` until it returns no position to continue from.
 fn in_pages<P>(first: P, mut page: impl FnMut(P) -> Result<Option<P>, StoreError>) -> Result<(), StoreError> {
     let mut next = Some(first);
     while let Some(after) = next {
@@ -88,7 +86,7 @@ fn in_pages<P>(first: P, mut page: impl FnMut(P) -> Result<Option<P>, StoreError
     Ok(())
 }
 
-/// Whom completed sessions name, by the rules of today.
+/// Creates the users that completed checkout sessions name by the new rules.
 fn name_users_of_sessions(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     in_pages(String::new(), |after| {
         let rules = context.projection.link.clone();
@@ -121,7 +119,7 @@ fn refresh_all(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<()
     Ok(())
 }
 
-/// Everybody gets what is theirs, from the tables alone; and every answer is computed.
+/// Finds all owners and computes all answers from the tables, within one transaction.
 pub(crate) fn refresh_within(tx: &Tx, basis: DerivationBasis) -> Result<(), StoreError> {
     for named in KINDS {
         in_pages(String::new(), |after| {

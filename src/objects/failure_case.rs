@@ -1,11 +1,15 @@
-//! `payment_failures`: one case per invoice that could not be paid, from its first failure to its resolution.
+//! `payment_failures`: one failure case per invoice that could not be paid, from its first failure to its resolution. How
+//! a case ended is computed from the rows of its invoice, its payment and its subscription, so that it may be computed any
+//! number of times in any order. It must never decide who is notified: `base::dunning` does. Called by the kinds whose events
+//! change a case; its queries by `notify`, the tick and whoever shows a case.
 
 use rusqlite::named_params;
 
+use super::{invoice, past, payment_intent};
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 
-/// One failed payment of an invoice, as `invoice.payment_failed` tells it.
+/// One failed payment of an invoice, as `invoice.payment_failed` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentFailure<'a> {
     /// `in_…`.
@@ -24,7 +28,7 @@ pub struct PaymentFailure<'a> {
     pub next_retry_at: Option<i64>,
     /// When it failed, unix seconds.
     pub failed_at: i64,
-    /// The event that told it.
+    /// The event that shows it.
     pub event_id: &'a str,
 }
 
@@ -38,11 +42,8 @@ const NOTE_NEWEST: &str = "UPDATE payment_failures SET stripe_subscription_id = 
     next_retry_at = :next, last_failed_at = :at, last_event_id = :event
     WHERE stripe_invoice_id = :invoice AND (:at, :attempts, :event) > (last_failed_at, attempt_count, last_event_id)";
 
-/// Opens or updates the case of an invoice. The first failure counts for its beginning and the newest for the rest,
-/// in whatever order they come.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Opens or updates the case of an invoice. Its beginning is that of the first failure, all else that of the newest, in
+/// whatever order they come.
 pub fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(), StoreError> {
     tx.execute_named(
         NOTE,
@@ -72,10 +73,7 @@ pub struct Resolution {
 const SETTLE: &str = "UPDATE payment_failures SET stripe_payment_intent_id = ?2, failure_reason = ?3,
     resolved = ?4 IS NOT NULL, resolution = ?4, resolved_at_ms = ?5 WHERE stripe_invoice_id = ?1";
 
-/// Writes down what follows for a case from its invoice, its payment and its subscription as they now stand.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Writes down what follows for a case from its invoice, its payment and its subscription as they are now.
 pub fn settle(
     tx: &Tx,
     invoice_id: &str,
@@ -89,7 +87,7 @@ pub fn settle(
 }
 
 columns! {
-    /// Subscription and payment intent that a case names.
+    /// A case, as far as its invoice's events need it.
     pub struct StoredCase {
         /// `sub_…`.
         subscription_id: Option<String> = "stripe_subscription_id",
@@ -99,18 +97,12 @@ columns! {
 }
 
 /// The case of an invoice.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find(reader: &StoreReader, invoice_id: &str) -> Result<Option<StoredCase>, StoreError> {
     const SQL: &str = select!(StoredCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], StoredCase::read)
 }
 
 /// The invoices of a subscription's cases.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list_invoices_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE stripe_subscription_id = ?1 ORDER BY id";
     reader.list(SQL, [subscription_id], row::only)
@@ -120,9 +112,6 @@ const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
     WHERE stripe_subscription_id = ?1 AND first_failed_at >= ?2 AND resolution IS NOT 'paid'";
 
 /// The first failure of a subscription at or after `since` whose invoice was not paid, unix seconds.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn first_failure_since(reader: &StoreReader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
     reader.get(FIRST_SINCE, (subscription_id, since), row::only)
 }
@@ -134,9 +123,6 @@ const LAST_MADE_GOOD: &str = "SELECT max(f.resolved_at_ms) / 1000 FROM payment_f
          AND (o.resolved = 0 OR o.resolved_at_ms > f.resolved_at_ms))";
 
 /// When a payment last left a subscription with no failed invoice that is owed, unix seconds.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn last_made_good(reader: &StoreReader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
     reader.get(LAST_MADE_GOOD, [subscription_id], row::only)
 }
@@ -161,9 +147,6 @@ columns! {
 }
 
 /// A user's cases, newest first, after the case of the invoice `after`.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn list_of_user(
     reader: &StoreReader,
     user_id: &str,
@@ -199,9 +182,6 @@ columns! {
 }
 
 /// The case of an invoice, for dunning.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find_dunned(reader: &StoreReader, invoice_id: &str) -> Result<Option<DunnedCase>, StoreError> {
     const SQL: &str = select!(DunnedCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], DunnedCase::read)
@@ -211,10 +191,8 @@ const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
     WHERE stripe_subscription_id = ?1 AND resolved = 0
     ORDER BY first_failed_at < ?2, first_failed_at, stripe_invoice_id LIMIT 1";
 
-/// The invoice whose case stands for a subscription's delinquency since `since`: the oldest open one of it.
-///
-/// # Errors
-/// When the database cannot be read.
+/// A subscription's delinquency is notified about by one of its cases. This is the invoice of that case: the oldest open
+/// one since the delinquency began.
 pub fn find_speaker(reader: &StoreReader, subscription_id: &str, since: i64) -> Result<Option<String>, StoreError> {
     reader.find(SPEAKER, (subscription_id, since), row::only)
 }
@@ -225,19 +203,13 @@ const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM paym
         WHERE stripe_subscription_id = ?1 AND resolution = 'paid'), 0)
     ORDER BY first_failed_at, stripe_invoice_id LIMIT 1";
 
-/// The invoice whose case stands for the end of a subscription that was not paid for, and its first failure, unix seconds:
-/// the oldest since one was paid after all.
-///
-/// # Errors
-/// When the database cannot be read.
+/// The same for a subscription that ended unpaid: the invoice of the oldest case since the last one that was paid after
+/// all, and the first failure of it, unix seconds.
 pub fn find_ended_speaker(reader: &StoreReader, subscription_id: &str) -> Result<Option<(String, i64)>, StoreError> {
     reader.find(ENDED_SPEAKER, [subscription_id], row::tuple)
 }
 
-/// Invoices of a subscription's open cases, of those that still wait for something, and of those that were closed unpaid.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Invoices of a subscription's cases that are open, that still wait for something, or that were closed unpaid.
 pub fn list_open_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures
         WHERE stripe_subscription_id = ?1
@@ -245,30 +217,56 @@ pub fn list_open_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<S
     reader.list(SQL, [subscription_id], row::only)
 }
 
-/// Notes when a notice of the case falls due by time alone, unix seconds.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Sets when a notice of the case falls due by time alone, unix seconds.
 pub fn set_due(tx: &Tx, invoice_id: &str, due_at: Option<i64>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE payment_failures SET dunning_due_at = ?2
         WHERE stripe_invoice_id = ?1 AND dunning_due_at IS NOT ?2";
     tx.execute(SQL, (invoice_id, due_at)).map(|_| ())
 }
 
-/// Has every open case looked at again, because periods are others now.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Has every open case looked at again, because configured periods have changed.
 pub fn set_all_due(tx: &Tx) -> Result<(), StoreError> {
     tx.execute("UPDATE payment_failures SET dunning_due_at = 0 WHERE resolved = 0", []).map(|_| ())
 }
 
-/// Invoices whose cases have something due, that of longest ago first.
-///
-/// # Errors
-/// When the database cannot be read.
+/// Invoices whose cases have something due, longest overdue first.
 pub fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE dunning_due_at <= ?1
         ORDER BY dunning_due_at, id LIMIT ?2";
     reader.list(SQL, (now_s, limit), row::only)
+}
+
+/// Brings the case of an invoice in line with the invoice, its payment and its subscription. `false`: there is no case.
+pub(super) fn refresh(tx: &Tx, invoice_id: &str) -> Result<bool, StoreError> {
+    let Some(case) = find(tx, invoice_id)? else { return Ok(false) };
+    let invoice = invoice::find_state(tx, invoice_id)?;
+    let intent_id = invoice.as_ref().and_then(|invoice| invoice.payment_intent_id.as_deref());
+    let reason = payment_intent::find_failure_code(tx, intent_id, invoice_id)?;
+    let resolution = match invoice.as_ref().and_then(resolution_of_invoice) {
+        None => resolution_of_subscription(tx, case.subscription_id.as_deref())?,
+        known => known,
+    };
+    settle(tx, invoice_id, intent_id, reason.as_deref(), resolution)?;
+    Ok(true)
+}
+
+fn resolution_of_invoice(invoice: &invoice::InvoiceState) -> Option<Resolution> {
+    let (kind, at) = match invoice.status.as_deref()? {
+        "paid" => ("paid", invoice.paid_at),
+        "void" => ("void", invoice.voided_at),
+        "uncollectible" => ("uncollectible", invoice.marked_uncollectible_at),
+        _ => return None,
+    };
+    Some(Resolution { kind, at: at.unwrap_or(invoice.event_created) })
+}
+
+fn resolution_of_subscription(tx: &Tx, subscription_id: Option<&str>) -> Result<Option<Resolution>, StoreError> {
+    let Some(subscription_id) = subscription_id else { return Ok(None) };
+    let current = past::find_current(tx, subscription_id)?;
+    Ok(current
+        .filter(|current| current.deleted || matches!(current.status.as_str(), "canceled" | "incomplete_expired"))
+        .map(|current| Resolution {
+            kind: "subscription_ended",
+            at: current.ended_at.unwrap_or(current.event_created),
+        }))
 }

@@ -1,6 +1,6 @@
-//! The jobs that ask Stripe: fetching what events only name, and finding out what became of operations in doubt. They may
-//! wait for minutes, so no watchdog counts their turns. It must never decide what is asked: `fetch` and `calls` do. Run by
-//! `daemon`.
+//! The two jobs whose steps ask Stripe: fetching objects that an event only names, and finding out the outcome of operations in
+//! doubt. A step may take minutes, so the watchdog does not watch them. It must never decide what is asked: `outward::fetch`
+//! and `outward::calls` do. Run by `app::daemon`, on a thread each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,17 +35,17 @@ impl StepJob for Fetcher {
     }
 }
 
-/// The fetch thread's work.
+/// Runs the fetch thread.
 pub fn fetch(fetcher: Fetcher, bell: &Receiver<()>, around: &LoopContext) {
     step::run(fetcher.until(around.stop.clone()), bell, around);
 }
 
-/// The recovery thread's work.
+/// Runs the recovery thread.
 pub fn recover(calls: Arc<Calls>, around: &LoopContext) {
     step::run(Recovery(calls), &never::<()>(), around);
 }
 
-/// Finds out what became of operations.
+/// Finds out the outcome of operations in doubt.
 struct Recovery(Arc<Calls>);
 
 impl StepJob for Recovery {

@@ -1,5 +1,5 @@
 //! Mode and account of the database, brought in line with the configuration before anything is projected. It must never
-//! take a database of one account for another's. Called by `daemon` at start.
+//! use the database of one account for another. Called by `app::daemon::opening`.
 
 use crate::notify::{self, NotifyContext};
 use crate::objects::mode::{ours, turn};
@@ -8,14 +8,14 @@ use crate::store::{Store, StoreError, modes, settings};
 /// Why the database cannot be used with this configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ModeError {
-    /// It is a copy of another account.
+    /// The database is a copy of another account.
     #[error(
-        "stripe.account is {said}, and this database is a copy of the account {known}: correct it, or choose another `database`, one for each account and mode"
+        "stripe.account is {said}, and this database is a copy of the account {known}: correct the setting, or choose another `database`, one for each account and mode"
     )]
     OtherAccount {
-        /// By the configuration.
+        /// In the configuration.
         said: String,
-        /// By the database.
+        /// In the database.
         known: String,
     },
     /// The database.
@@ -23,8 +23,8 @@ pub enum ModeError {
     Store(#[from] StoreError),
 }
 
-/// Brings the database in line with the configuration, before anything is projected. `is_said`: the mode is the
-/// configuration's own word, and not only that of the key, which may be of another account altogether.
+/// Brings the database in line with the configuration. `is_said`: the mode is configured, and does not only follow from the
+/// key, which may belong to another account altogether.
 ///
 /// # Errors
 /// See [`ModeError`].
@@ -38,14 +38,14 @@ pub fn settle(store: &Store, context: &NotifyContext, is_said: bool, now_ms: i64
         return Err(ModeError::OtherAccount { said: said.clone(), known: known.clone() });
     }
     let is_new = known.0.as_deref() != Some(settings::LIVE) && (is_said || known.0.is_none());
-    let (turns, context) = (context.projection.livemode == Some(true) && is_new, context.clone());
+    let (turns_live, context) = (context.projection.livemode == Some(true) && is_new, context.clone());
     let adopted = store.write(move |tx| {
-        if turns {
+        if turns_live {
             notify::acting(tx, &context, now_ms, |basis| turn(tx, basis))?;
         }
         let Some(account) = ours(tx, &context.projection)? else { return Ok(0) };
         settings::put(tx, settings::STRIPE_ACCOUNT, &account)?;
-        // The whole log is looked through, so only once.
+        // It reads the whole log, so it is done only once.
         if settings::find(tx, settings::ADOPTED_ACCOUNT)?.as_ref() == Some(&account) {
             return Ok(0);
         }
@@ -53,7 +53,9 @@ pub fn settle(store: &Store, context: &NotifyContext, is_said: bool, now_ms: i64
         modes::make_all_own(tx, &account)
     })?;
     if adopted > 0 {
-        log::info!("events of our own account that were kept as another's are projected: events={adopted}");
+        log::info!(
+            "events of our own account that had been taken for those of a connected account will be projected: events={adopted}"
+        );
     }
     Ok(())
 }

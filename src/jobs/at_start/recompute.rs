@@ -1,5 +1,6 @@
-//! Other plans, periods or warning times than those of the last run: everybody's effective subscription is computed anew,
-//! and the open failure cases are looked at again. In pages, each one transaction. Called at start.
+//! Recomputes what depends on the policy when it has changed since the last run: every user's effective subscription after
+//! other plans or periods, the open failure cases after those or another warning time. It works in pages, each one transaction.
+//! It must never change what Stripe said. Called by `app::daemon::opening`.
 
 use crate::notify;
 use crate::notify::NotifyContext;
@@ -7,14 +8,11 @@ use crate::objects::derived;
 use crate::objects::{payment_failures, user};
 use crate::store::{Store, StoreError, settings};
 
-/// Users whose effective subscription is computed anew in one commit.
+/// Users in one transaction.
 const PAGE: u32 = 500;
 
-/// Computes every user's effective subscription anew if plans or periods are not those of the last run, and has the open
-/// failure cases looked at again if those or the warning's time are not.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Recomputes every user's effective subscription if plans or periods differ from those of the last run, and makes all open
+/// failure cases due if those or the warning time do.
 pub fn if_policy_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
     let policy = format!("{:?}", context.projection.policy);
     let warning = context.notices.warning_s.to_string();
