@@ -1,7 +1,8 @@
-//! What is told, to people and to the application. `project` and `absorb` wrap those of the objects and act on the facts
-//! that they note, in order and in the same transaction, so that a notice that cannot be written fails its event; then the
-//! event is forwarded. [`acting`] does so for every other change of the tables. It must never send anything. Called by
-//! whatever changes objects: `worker`, `fetch`, `calls`, `sync`, `tick`, the private API.
+//! Notices for people and events for the application. `project` and `absorb` wrap those of the objects and act on the
+//! facts that they note, in order and in the same transaction, so that an event fails if its notice cannot be written; then
+//! the event is forwarded. [`acting`] does so for every other change of the tables. What is written is a row of the outbox;
+//! `mail` and `endpoints` say how such a row is sent. Called by whatever changes objects: the jobs, `outward`, `http::api`
+//! and the commands.
 
 pub(crate) mod app_events;
 pub mod attempt;
@@ -22,16 +23,16 @@ use crate::store::inbox::EventCompletion;
 use event_type::EventType;
 use settings::{NoticeSettings, NotifyBasis};
 
-/// What a change of the tables rests on, with all that follows from it.
+/// What a change of the tables depends on, and the notices that follow from it.
 #[derive(Debug, Clone)]
 pub struct NotifyContext {
-    /// What projecting rests on.
+    /// What projecting depends on.
     pub projection: ProjectionContext,
-    /// Who is sent what.
+    /// Who gets which notices.
     pub notices: NoticeSettings,
 }
 
-/// Applies an event to the tables, tells of what follows from it, and says how it is to be completed.
+/// Projects an event, writes the notices that follow from it, and says how it is to be completed.
 ///
 /// # Errors
 /// When the database or the object's shape does not allow it; nothing may be kept then.
@@ -41,40 +42,40 @@ pub fn project(
     context: &NotifyContext,
     now_ms: i64,
 ) -> Result<EventCompletion, ProjectionError> {
-    let (completion, taken) =
+    let (completion, projected) =
         acting(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
-    if let Some(taken) = taken {
-        app_events::forward(tx, &taken, NotifyBasis::of(context, now_ms))?;
+    if let Some(event) = projected {
+        app_events::forward(tx, &event, NotifyBasis::of(context, now_ms))?;
     }
     Ok(completion)
 }
 
-/// Takes a reading into the tables, and tells of what follows from it.
+/// Projects a reading, and writes the notices that follow from it.
 pub fn absorb(
     tx: &Tx,
-    shown: &ApiObject,
+    reading: &ApiObject,
     context: &NotifyContext,
     now_ms: i64,
 ) -> Result<ReadingOutcome, ProjectionError> {
-    acting(tx, context, now_ms, |basis| read::absorb(tx, shown, &context.projection, basis))
+    acting(tx, context, now_ms, |basis| read::absorb(tx, reading, &context.projection, basis))
 }
 
-/// Makes a change of the tables, and tells of what follows from it.
+/// Makes a change of the tables, and writes the notices that follow from it.
 ///
 /// # Errors
-/// That of the change, or what the notices need; nothing may be kept then.
+/// That of the change, or that a notice cannot be written; nothing may be kept then.
 pub fn acting<T, E: From<ProjectionError>>(
     tx: &Tx,
     context: &NotifyContext,
     now_ms: i64,
     change: impl FnOnce(DerivationBasis) -> Result<T, E>,
 ) -> Result<T, E> {
-    let (facts, wishes) = (ObjectFacts::default(), &context.notices);
+    let (facts, settings) = (ObjectFacts::default(), &context.notices);
     let compared = WantedComparisons {
-        answers: wishes.is_wanted(EventType::EntitlementChanged.as_str()),
-        subscriptions: wishes.is_wanted(EventType::SubscriptionChanged.as_str()),
+        answers: settings.is_wanted(EventType::EntitlementChanged.as_str()),
+        subscriptions: settings.is_wanted(EventType::SubscriptionChanged.as_str()),
     };
-    let done = change(DerivationBasis {
+    let changed = change(DerivationBasis {
         policy: &context.projection.policy,
         link: &context.projection.link,
         facts: &facts,
@@ -83,17 +84,13 @@ pub fn acting<T, E: From<ProjectionError>>(
     })?;
     let basis = NotifyBasis::of(context, now_ms);
     facts.into_vec().iter().try_for_each(|fact| act(tx, fact, basis))?;
-    Ok(done)
+    Ok(changed)
 }
 
 fn act(tx: &Tx, fact: &ObjectFact, basis: NotifyBasis) -> Result<(), ProjectionError> {
     match fact {
         ObjectFact::AnswerChanged(change) => Ok(app_events::entitlement_changed(tx, change, basis)?),
         ObjectFact::SubscriptionChanged { present } => Ok(app_events::subscription_changed(tx, present, basis)?),
-        ObjectFact::CaseTouched { .. }
-        | ObjectFact::CasesTouched { .. }
-        | ObjectFact::InvoiceFinalized(_)
-        | ObjectFact::TrialEnds(_)
-        | ObjectFact::DisputeOpened(_) => notice::act(tx, fact, basis),
+        fact => notice::act(tx, fact, basis),
     }
 }

@@ -16,7 +16,7 @@ use crate::notify::NotifyContext;
 use crate::notify::notice::missing_webhooks;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::kinds;
-use crate::outward::sync::drift::{self, DriftOutcome, Tally};
+use crate::outward::sync::drift::{self, DriftOutcome, DriftTally};
 use crate::outward::sync::{SyncError, SyncTools, catch_up};
 use crate::store::Store;
 use crate::stripe::client::Client;
@@ -272,7 +272,7 @@ pub fn compare_at_night(tools: SyncTools, nightly: Nightly) -> ScheduledTask {
 }
 
 fn log_outcome(outcome: &DriftOutcome) {
-    let found: u64 = outcome.tallies.iter().map(Tally::found).sum();
+    let found: u64 = outcome.tallies.iter().map(DriftTally::found).sum();
     let (left, same) = (outcome.left(), outcome.tallies.iter().map(|tally| tally.same).sum::<u64>());
     if found > 0 {
         let fields: Vec<&str> = outcome.fields.keys().map(String::as_str).collect();

@@ -1,17 +1,18 @@
 //! Events for the application: rows of the outbox, one per event and endpoint, written in the transaction of the fact.
-//! Each has a key made from what it is about, so that its cause may be seen any number of times:
+//! Each has a key made from what it is about, so that its cause may be processed any number of times:
 //! - `stripe.<type>` by Stripe's event id, and not when the event is older than [`FORWARDED_S`]: a replay of the whole log
 //!   after the outbox was lost forwards what Stripe itself still keeps, and no more. A reading forwards nothing.
-//! - `entitlement.changed` exactly when the answer is another than the one in `subscriptions`, whatever changed it (`derived` compares). A
-//!   replay and a second copy from the API change no answer; a first copy changes at most one answer per user.
-//! - `subscription.changed` exactly when the row says something else than before, whatever it rests on.
+//! - `entitlement.changed` exactly when the answer differs from the one in `subscriptions`, whatever changed it
+//!   (`objects::derived` compares). A replay and a second copy from the API change no answer; a first copy changes at most
+//!   one answer per user.
+//! - `subscription.changed` exactly when the row differs from the one before, whatever changed it.
 //! - The others by dispute, invoice, or invoice and attempt.
 //!
 //! A change has no key of its own, since what changed may change back. Its key, and with it the `webhook-id`, is random and
-//! written with the row: a counter would begin again in a restored file, and the application would ignore as seen that
-//! somebody pays. Its `sequence` is the time in microseconds, or one more than the last: it rises over a restore.
+//! written with the row: a counter would begin again in a restored file, and the application would ignore a payment as one
+//! that it knows already. Its `sequence` is the time in microseconds, or one more than the last: it rises over a restore.
 //!
-//! It must never send anything. Called by the families, `derived`, `notices` and `retrier`.
+//! It must never send anything. Called by `notify`, the notices, `resync` and `jobs::rebuild`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -76,16 +77,19 @@ pub(super) fn publish<T: Serialize>(tx: &Tx, event: &AppEvent<T>, basis: NotifyB
         return Ok(());
     }
     let payload = EventBody { r#type: event_type, timestamp: rfc3339(event.at_s), data: event.data }.text()?;
-    put(tx, event_type, event.key, (event.user_id, &payload), basis)
+    put(tx, &WrittenEvent { event_type, key: event.key, user_id: event.user_id, payload: &payload }, basis)
 }
 
-fn put(
-    tx: &Tx,
-    event_type: &str,
-    key: &str,
-    (user_id, payload): (Option<&str>, &str),
-    basis: NotifyBasis,
-) -> Result<(), StoreError> {
+/// An event with its body, of tilld's own types or one of Stripe's.
+struct WrittenEvent<'a> {
+    event_type: &'a str,
+    key: &'a str,
+    user_id: Option<&'a str>,
+    payload: &'a str,
+}
+
+fn put(tx: &Tx, event: &WrittenEvent, basis: NotifyBasis) -> Result<(), StoreError> {
+    let WrittenEvent { event_type, key, user_id, payload } = *event;
     for subscriber in basis.notify.subscribers(event_type) {
         let dedupe_key = format!("webhook:{}:{event_type}:{key}", subscriber.url);
         let new = NewEffect {
@@ -107,7 +111,7 @@ fn rfc3339(at_s: i64) -> String {
     jiff::Timestamp::from_second(at_s).map_or_else(|_| at_s.to_string(), |at| at.to_string())
 }
 
-/// Forwards the original event, byte for byte.
+/// Forwards Stripe's event, byte for byte.
 pub(super) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     if basis.notify.webhooks.is_empty() {
         return Ok(());
@@ -121,7 +125,9 @@ pub(super) fn forward(tx: &Tx, event: &ProjectedEvent, basis: NotifyBasis) -> Re
     let body = RawValue::from_string(body)?;
     let payload = EventBody { r#type: &event_type, timestamp: rfc3339(event.created), data: &body }.text()?;
     let user_id = concerned(tx, event)?;
-    put(tx, &event_type, &event.id, (user_id.as_deref(), &payload), basis)
+    let written =
+        WrittenEvent { event_type: &event_type, key: &event.id, user_id: user_id.as_deref(), payload: &payload };
+    put(tx, &written, basis)
 }
 
 /// The user whom an event concerns, as far as is known.
@@ -142,7 +148,7 @@ fn concerned(tx: &Tx, event: &ProjectedEvent) -> Result<Option<String>, StoreErr
     }
 }
 
-/// What of an answer counts when it is asked whether it has changed: all but how fresh it is.
+/// The parts of an answer that are compared when it may have changed: all but how fresh it is.
 fn counted(answer: &EntitlementAnswer) -> Value {
     json!({
         "entitled": answer.entitled, "tier": answer.tier, "reason": answer.reason.as_str(), "status": answer.status,
@@ -159,11 +165,11 @@ fn counted_before(before: &StoredAnswer) -> Value {
     })
 }
 
-/// Announces that a user's answer is another one.
+/// Writes that a user's answer has changed.
 pub(super) fn entitlement_changed(tx: &Tx, change: &AnswerChange, basis: NotifyBasis) -> Result<(), StoreError> {
     let AnswerChange { user_id, before, answer } = change;
     let old = before.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
-    announce_change(tx, user_id, (old, counted(answer)), basis)
+    announce_change(tx, user_id, &old, &counted(answer), basis)
 }
 
 /// The same, after the answer was stored: `before` is what was stored before.
@@ -177,42 +183,46 @@ pub(crate) fn stored_answer_changed(
     let counted = |row: Option<&StoredAnswer>| {
         row.map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before)
     };
-    announce_change(tx, user_id, (counted(before), counted(now.as_ref())), basis)
+    announce_change(tx, user_id, &counted(before), &counted(now.as_ref()), basis)
 }
 
-fn announce_change(tx: &Tx, user_id: &str, (old, new): (Value, Value), basis: NotifyBasis) -> Result<(), StoreError> {
+fn announce_change(tx: &Tx, user_id: &str, old: &Value, new: &Value, basis: NotifyBasis) -> Result<(), StoreError> {
     if old == new || !basis.notify.is_wanted(EventType::EntitlementChanged.as_str()) {
         return Ok(());
     }
-    let (key, sequence) = of_change(tx, basis)?;
+    let (key, sequence) = new_change(tx, basis)?;
     let data = json!({"user_id": user_id, "sequence": sequence, "old": old, "new": new});
+    let event = AnswerEvent { user_id, key, sequence, data };
     basis
         .notify
         .subscribers(EventType::EntitlementChanged.as_str())
-        .try_for_each(|subscriber| put_answer(tx, &subscriber.url, (user_id, &key, sequence), &data, basis))
+        .try_for_each(|subscriber| put_answer(tx, &subscriber.url, &event, basis))
 }
 
-/// Tells one endpoint the answer that is stored for a user, as one that follows on nothing. `false`: there is none, and
-/// none was ever told.
+/// Writes the stored answer of a user for one endpoint, without an answer before it. `false`: there is none, and the endpoint
+/// never got one.
 pub(super) fn resync_answer(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
     let stored = effective::find_answered(tx, user_id)?;
     if stored.is_none() && !answers::was_told(tx, url, user_id)? {
         return Ok(false);
     }
     let new = stored.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
-    let (key, sequence) = of_change(tx, basis)?;
+    let (key, sequence) = new_change(tx, basis)?;
     let data = json!({"user_id": user_id, "sequence": sequence, "old": null, "new": new, "resync": true});
-    put_answer(tx, url, (user_id, &key, sequence), &data, basis)?;
+    put_answer(tx, url, &AnswerEvent { user_id, key, sequence, data }, basis)?;
     Ok(true)
 }
 
-fn put_answer(
-    tx: &Tx,
-    url: &str,
-    (user_id, key, sequence): (&str, &str, i64),
-    data: &Value,
-    basis: NotifyBasis,
-) -> Result<(), StoreError> {
+/// One `entitlement.changed`, for whichever endpoints get it.
+struct AnswerEvent<'a> {
+    user_id: &'a str,
+    key: String,
+    sequence: i64,
+    data: Value,
+}
+
+fn put_answer(tx: &Tx, url: &str, event: &AnswerEvent, basis: NotifyBasis) -> Result<(), StoreError> {
+    let AnswerEvent { user_id, key, sequence, data } = event;
     let at = rfc3339(basis.now_ms.div_euclid(1000));
     let event_type = EventType::EntitlementChanged.as_str();
     let payload = EventBody { r#type: event_type, timestamp: at, data }.text()?;
@@ -225,16 +235,16 @@ fn put_answer(
         due_ms: basis.now_ms,
         now_ms: basis.now_ms,
     };
-    answers::put(tx, &new, sequence)
+    answers::put(tx, &new, *sequence)
 }
 
-/// Key and number of a change.
-fn of_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
+/// The key and the sequence number of a change.
+fn new_change(tx: &Tx, basis: NotifyBasis) -> Result<(String, i64), StoreError> {
     let key = ids::random_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok((key, settings::next_number(tx, settings::CHANGES, basis.now_ms.saturating_mul(1000))?))
 }
 
-/// Tells that a subscription is another than before.
+/// Writes that a subscription has changed.
 pub(super) fn subscription_changed(
     tx: &Tx,
     present: &SubscriptionWithItems,
@@ -242,7 +252,7 @@ pub(super) fn subscription_changed(
 ) -> Result<(), StoreError> {
     let row = &present.row;
     let user_id = subscription::find_user(tx, &row.stripe_subscription_id)?;
-    let (key, sequence) = of_change(tx, basis)?;
+    let (key, sequence) = new_change(tx, basis)?;
     let data = subscription_data(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
     let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);

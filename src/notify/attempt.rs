@@ -1,17 +1,17 @@
-//! One attempt to send a mail or an event, as the lane that makes it and the sender that performs it see it. Called by
-//! `delivery`, and by whatever sends.
+//! One attempt to send a mail or an event: what the job that makes it gives, and what the sender returns. It must never know
+//! how something is sent. Called by `jobs::lane`, and by whatever sends.
 
 use crate::store::outbox::OutboxEffect;
 
 /// The target of mails in the outbox.
 pub const MAIL: &str = "mail";
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// It was taken; a note where one is worth it.
+    /// The receiver has accepted it; with a note where there is something to say.
     Done(Option<String>),
-    /// There was no reason or no way to perform it, and why.
+    /// There was no reason or no way to send it, and why.
     Skipped(String),
     /// It was refused for good, and why.
     Refused(String),
@@ -19,14 +19,14 @@ pub enum DeliveryOutcome {
     TryAgain {
         /// Why.
         why: String,
-        /// What the receiver asked for, in seconds.
+        /// After how many seconds, if the receiver has said so.
         after_s: Option<i64>,
     },
-    /// The endpoint wants nothing more, ever.
+    /// The endpoint says that it will never accept anything again.
     Gone,
-    /// It was broken off before anything could come of it.
+    /// It was stopped before anything was sent.
     NotTried,
 }
 
-/// Performs one effect at a time, unix milliseconds.
+/// Sends one effect at a time; the time is in unix milliseconds.
 pub type DeliveryAttempt = Box<dyn Fn(&OutboxEffect, i64) -> DeliveryOutcome + Send>;

@@ -1,8 +1,9 @@
-//! How an endpoint fares: one that says that it is gone, or that was tried on five days or more and took nothing, is
-//! disabled, and the operator is told by mail and in the log. Days on which nothing was sent say nothing about it. Its events
-//! wait, and keep their attempts; one of them tries it once a day, and when that is taken, the others follow. It is enabled
-//! at once by `tilld outbox retry` of one of them, or by a start with another configuration of it: its secrets, events, or
-//! `allow_private`. Called by `delivery`, in the transaction that records an attempt.
+//! The health of the application's endpoints: one that says that it is gone, or that was tried on five days or more and
+//! accepted nothing, is disabled, and the operator gets a mail and a line in the log. Days on which nothing was sent do not
+//! count. Its events wait and keep their attempts; one of them is tried once a day, and when it is accepted, the others
+//! follow. An endpoint is enabled at once by `tilld outbox retry` of one of them, or by a start with another configuration
+//! of it: its secrets, events, or `allow_private`. It must never send anything. Called by `jobs::lane`, in the transaction
+//! that records an attempt.
 
 pub mod sign;
 pub mod target;
@@ -13,12 +14,12 @@ use ureq::http::Uri;
 
 use crate::base::secret::Secret;
 use crate::notify::notice::endpoint::{self, EndpointFacts};
-use crate::notify::text::Text;
+use crate::notify::text::UntrustedText;
 use crate::store::outbox::answers;
 use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
-/// So long without success, and tried on so many days, disables an endpoint.
+/// An endpoint is disabled after so many days without success, if it was tried on that many.
 pub(crate) const PATIENCE_DAYS: u32 = 5;
 /// How often a disabled endpoint is tried, in milliseconds.
 pub(crate) const PROBE_EVERY_MS: i64 = DAY_MS;
@@ -52,11 +53,11 @@ pub struct EndpointLane {
     pub url: String,
     /// Changes with its configuration.
     pub fingerprint: String,
-    /// Who is told by mail; `None`: nobody.
+    /// The mail address that gets a notice; `None`: nobody.
     pub operator: Option<String>,
 }
 
-/// What changes with the configuration of an endpoint, and tells nothing of its keys.
+/// A hash that changes with the configuration of an endpoint, and does not disclose its keys.
 #[must_use]
 pub fn fingerprint(keys: &[Vec<u8>], events: &[String], allow_private: bool) -> String {
     let mut hash = Sha256::new();
@@ -95,7 +96,7 @@ impl EndpointLane {
         Ok(found.probe_at_ms.is_none_or(|probe_at_ms| probe_at_ms <= now_ms).then_some(1))
     }
 
-    /// Has a disabled endpoint tried now whose next try is later than it can be from now on.
+    /// Brings the next try of a disabled endpoint forward if it is later than it can be from now on.
     pub(crate) fn bring_forward(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
         webhook_endpoints::bring_forward(tx, &self.url, now_ms.saturating_add(PROBE_EVERY_MS), now_ms)
     }
@@ -106,18 +107,18 @@ impl EndpointLane {
             log::info!("endpoint takes its events again endpoint={}", origin(&self.url));
         }
         if let Some(before) = before.filter(|before| before.first_failure_ms.is_some()) {
-            // Given up although others were taken that day: the fault is that row's.
+            // What was given up on a day on which others were accepted was itself at fault.
             let since_ms = before.last_success_ms.map_or(0, |last_ms| last_ms.saturating_add(DAY_MS));
             let revived = answers::revive(tx, &self.url, since_ms, now_ms)?;
             if revived > 0 {
                 let origin = origin(&self.url);
-                log::info!("present answers that were given up are told now count={revived} endpoint={origin}");
+                log::info!("present answers that were given up are sent now count={revived} endpoint={origin}");
             }
         }
         webhook_endpoints::succeed(tx, &self.url, now_ms)
     }
 
-    /// It took nothing. `true`: it was disabled before, so that the attempt was to see whether it still is.
+    /// An attempt has failed. `true`: the endpoint was disabled before, so the attempt was the try of that day.
     pub(crate) fn fail(&self, tx: &Tx, error: &str, now_ms: i64) -> Result<bool, StoreError> {
         if webhook_endpoints::postpone(tx, &self.url, now_ms.saturating_add(PROBE_EVERY_MS))? {
             return Ok(true);
@@ -151,14 +152,14 @@ impl EndpointLane {
         let state = webhook_endpoints::find(tx, &self.url)?;
         let seconds = |ms: Option<i64>| ms.map(|ms| ms.div_euclid(1000));
         let facts = EndpointFacts {
-            url: Text::from(origin),
-            reason: Some(Text::from(reason)),
-            error: Some(Text::from(error)),
+            url: UntrustedText::from(origin),
+            reason: Some(UntrustedText::from(reason)),
+            error: Some(UntrustedText::from(error)),
             disabled_at: Some(now_ms.div_euclid(1000)),
             failing_since: seconds(state.as_ref().and_then(|state| state.first_failure_ms)),
             last_success_at: seconds(state.as_ref().and_then(|state| state.last_success_ms)),
         };
-        endpoint::announce(tx, facts, (&self.url, to), now_ms)
+        endpoint::announce(tx, facts, &self.url, to, now_ms)
     }
 }
 

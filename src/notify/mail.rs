@@ -1,10 +1,10 @@
-//! Mail: from a row's payload to a mail that a server has taken. A mail says the same in text and in HTML (`letter`), in
-//! our words or by the operator's own templates (`overrides`); one SMTP conversation per mail (`transport`). It must never
-//! decide whether or when a mail is sent, nor log to whom.
+//! Mail: from a row's payload to a mail that a server has accepted. A mail says the same in text and in HTML
+//! (`notice::letter`), in our words or by the operator's own templates (`overrides`); one SMTP session per mail
+//! (`transport`). It must never decide whether or when a mail is sent, nor log to whom.
 //!
-//! Exactly once as far as SMTP lets: a row is claimed before its mail is sent, and recorded after the server took it. If
-//! the process dies in between, or the server falls silent after the last byte, the mail is sent again, with the same
-//! Message-ID. Called by `delivery`.
+//! Exactly once as far as SMTP allows: a row is claimed before its mail is sent, and recorded after the server has accepted
+//! it. If the process dies in between, or the server does not answer after the last byte, the mail is sent again, with the
+//! same Message-ID. Called by `jobs::lane` through `app::daemon`, and by `tilld notify test`.
 
 mod message;
 mod overrides;
@@ -21,8 +21,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use message::{MailContent, MailSender};
-use overrides::{Overrides, TemplatePart};
-use transport::SmtpAddress;
+use overrides::{MailOverrides, TemplatePart};
+use transport::SmtpTransport;
 
 use crate::base::host;
 use crate::base::thread::Stop;
@@ -35,7 +35,7 @@ pub use overrides::PLACEHOLDERS;
 /// How a connection to a mail server is secured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpSecurity {
-    /// It begins plain and must turn to TLS.
+    /// It begins plain and must change to TLS.
     StartTls,
     /// TLS from the first byte.
     Tls,
@@ -96,7 +96,7 @@ pub enum MailError {
     /// It failed.
     #[error("{text}")]
     Failed {
-        /// [`FailureVerdict::Wait`]: it was broken off, because it is time to stop, before the server could have taken it.
+        /// [`FailureVerdict::Wait`]: it was ended by a stop before the server could have accepted it.
         verdict: FailureVerdict,
         /// Why.
         text: String,
@@ -108,7 +108,7 @@ impl MailError {
         Self::Failed { verdict, text: text.into() }
     }
 
-    /// What is to become of the mail.
+    /// What can be done about it.
     #[must_use]
     pub fn verdict(&self) -> FailureVerdict {
         match self {
@@ -118,7 +118,7 @@ impl MailError {
     }
 }
 
-/// A mail that a server has taken.
+/// A mail that a server has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailSent {
     /// Its Message-ID, in angle brackets.
@@ -129,7 +129,7 @@ pub struct MailSent {
 
 /// A mail's parts, as they are shown to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
+pub struct RenderedMail {
     /// One line.
     pub subject: String,
     /// For those who read text.
@@ -142,8 +142,8 @@ pub struct Rendered {
 pub struct Mailer {
     sender: MailSender,
     product: String,
-    overrides: Overrides,
-    door: SmtpAddress,
+    overrides: MailOverrides,
+    server: SmtpTransport,
 }
 
 #[derive(askama::Template)]
@@ -182,7 +182,7 @@ impl Mailer {
         let from = message::mailbox(&settings.from).map_err(|error| never(format!("notify.from: {error}")))?;
         let reply_to = settings.reply_to.as_deref().map(message::mailbox).transpose();
         let reply_to = reply_to.map_err(|error| never(format!("notify.reply_to: {error}")))?;
-        let overrides = settings.templates.as_deref().map(Overrides::read).transpose();
+        let overrides = settings.templates.as_deref().map(MailOverrides::read).transpose();
         let overrides = overrides.map_err(|faults| never(faults.join("\n")))?.unwrap_or_default();
         let named = settings.product.or_else(|| from.name.clone()).map(|name| one_line(&name, MAX_PRODUCT));
         let product = named.filter(|name| !name.is_empty()).unwrap_or_else(|| from.email.domain().to_owned());
@@ -190,26 +190,26 @@ impl Mailer {
             sender: MailSender { from, reply_to },
             product,
             overrides,
-            door: SmtpAddress::new(server).map_err(never)?,
+            server: SmtpTransport::new(server).map_err(never)?,
         })
     }
 
-    /// Breaks a conversation off when it is told to stop.
+    /// Ends a session at this stop.
     #[must_use]
-    pub(crate) fn heeding(mut self, stop: Stop) -> Self {
-        self.door.heed(stop);
+    pub(crate) fn stopped_by(mut self, stop: Stop) -> Self {
+        self.server.set_stop(stop);
         self
     }
 
     /// Makes the parts of a mail from its row's payload.
     ///
     /// # Errors
-    /// When that is no payload of a mail.
-    pub fn render(&self, payload: &Value) -> Result<Rendered, MailError> {
+    /// When it is not the payload of a mail.
+    pub fn render(&self, payload: &Value) -> Result<RenderedMail, MailError> {
         self.write(&read(payload)?)
     }
 
-    fn write(&self, mail: &NoticeMail) -> Result<Rendered, MailError> {
+    fn write(&self, mail: &NoticeMail) -> Result<RenderedMail, MailError> {
         let (kind, letter) = (mail.notice.kind(), mail.notice.letter(&self.product));
         let values = letter::values(mail, &letter, &self.product);
         let (greeting, reason) = (letter::greeting(mail), letter::reason(kind, &self.product));
@@ -230,7 +230,7 @@ impl Mailer {
             }
         };
         let subject = own(TemplatePart::Subject).unwrap_or_else(|| letter.subject.clone());
-        Ok(Rendered { subject, text, html })
+        Ok(RenderedMail { subject, text, html })
     }
 
     /// Sends the mail of a row. The seed, the row's `dedupe_key`, makes its Message-ID.
@@ -244,18 +244,18 @@ impl Mailer {
             return Err(MailError::NoAddress);
         };
         let to = message::address(to).map_err(never)?;
-        let Rendered { subject, text, html } = self.write(&mail)?;
+        let RenderedMail { subject, text, html } = self.write(&mail)?;
         let message_id = self.sender.message_id(message_id_seed);
         let mailbox = Mailbox::new(mail.user.name(), to.clone());
         let message = self.sender.message(mailbox, MailContent { subject, text, html }, &message_id).map_err(never)?;
-        let answer = self.door.send(&self.sender.from.email, &to, &message.formatted())?;
+        let answer = self.server.send(&self.sender.from.email, &to, &message.formatted())?;
         Ok(MailSent { message_id, answer })
     }
 }
 
-/// Reads a row's payload. What is in it is not quoted: it goes into logs.
+/// Reads a row's payload. The error does not quote it, since it is logged.
 fn read(payload: &Value) -> Result<NoticeMail, MailError> {
     NoticeMail::deserialize(payload).map_err(|error| {
-        MailError::new(FailureVerdict::GiveUp, format!("the row is no mail that this tilld knows: {error}"))
+        MailError::new(FailureVerdict::GiveUp, format!("the row is not a mail that this tilld knows: {error}"))
     })
 }

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray as _;
 
 use super::settings::NotifyBasis;
-use super::text::{Text, personal_name};
+use super::text::{UntrustedText, personal_name};
 use crate::base::notice_kind::NoticeKind;
 use crate::objects::fact::ObjectFact;
 use crate::objects::{ProjectionError, dunning_attempts};
@@ -116,6 +116,7 @@ pub(super) fn act(tx: &Tx, fact: &ObjectFact, basis: NotifyBasis) -> Result<(), 
         ObjectFact::InvoiceFinalized(seen) => invoice::announce(tx, seen, basis),
         ObjectFact::TrialEnds(seen) => trial::announce(tx, seen, basis),
         ObjectFact::DisputeOpened(seen) => dispute::announce(tx, seen, basis),
+        // The application gets an event; nobody is written to.
         ObjectFact::AnswerChanged(_) | ObjectFact::SubscriptionChanged { .. } => Ok(()),
     }
 }
@@ -162,7 +163,8 @@ impl Notice {
     pub(crate) fn reason_to_skip(
         &self,
         reader: &StoreReader,
-        (outbox_id, key): (i64, &str),
+        outbox_id: i64,
+        key: &str,
         basis: NotifyBasis,
     ) -> Result<Option<String>, StoreError> {
         if let Some(mailed) = dunning_attempts::find_by_mail(reader, outbox_id)? {
@@ -196,14 +198,14 @@ impl Notice {
 #[serde(default)]
 pub(crate) struct Addressee {
     /// The application's id.
-    pub(super) id: Option<Text>,
+    pub(super) id: Option<UntrustedText>,
     name: Option<String>,
 }
 
 impl Addressee {
     /// A user.
     pub(super) fn new(id: Option<&str>, name: Option<&str>) -> Self {
-        Self { id: id.map(Text::from), name: name.map(str::to_owned) }
+        Self { id: id.map(UntrustedText::from), name: name.map(str::to_owned) }
     }
 
     /// What the user is called, if that can be a name.
@@ -249,7 +251,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::notify::text::SafeLink;
+    use crate::notify::text::UntrustedLink;
 
     fn read(payload: Value) -> Result<NoticeMail, serde_json::Error> {
         serde_json::from_value(payload)
@@ -288,9 +290,9 @@ mod tests {
     #[test]
     fn the_payload_of_a_mail_is_the_documented_one() {
         let facts = PaymentFacts {
-            invoice_id: Text::from("in_1"),
+            invoice_id: UntrustedText::from("in_1"),
             amount: Some(1200),
-            hosted_invoice_url: Some(SafeLink::from("https://pay.example/in_1")),
+            hosted_invoice_url: Some(UntrustedLink::from("https://pay.example/in_1")),
             ..PaymentFacts::default()
         };
         let user = Addressee::new(Some("user_1"), Some("Jane"));

@@ -1,7 +1,7 @@
-//! Endpoints that were away: what changed meanwhile was not written for them, and what was written before is out of date.
-//! They are told every user's present answer, once, as `entitlement.changed` with `resync`; older answers that still wait
-//! are overtaken by that and not sent. It must never send anything. Called by `daemon` before a returning endpoint gets its
-//! first event, and by `tilld outbox resync`.
+//! Endpoints that were not configured for a while: what changed meanwhile was not written for them, and what was written
+//! before is out of date. They get every user's present answer, once, as `entitlement.changed` with `resync`; older answers
+//! that still wait are superseded and not sent. It must never send anything. Called by `app::daemon` before a returning
+//! endpoint gets its first event, and by `tilld outbox resync`.
 
 use super::app_events;
 use super::settings::{NoticeSettings, NotifyBasis};
@@ -16,14 +16,13 @@ use crate::store::{Store, StoreError, Tx, webhook_endpoints};
 /// Users in one transaction.
 const PAGE: u32 = 500;
 
-/// Whether an endpoint is to be told answers.
+/// Whether an endpoint gets answers.
 #[must_use]
 pub(crate) fn wants_answers(notify: &NoticeSettings, url: &str) -> bool {
     notify.subscribers(EventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
 }
 
-/// Notes which known endpoints are told no answers by this configuration. To be called at start, before anything is
-/// projected.
+/// Notes which known endpoints get no answers by this configuration. To be called at start, before anything is projected.
 pub fn note_absent(tx: &Tx, notify: &NoticeSettings) -> Result<(), StoreError> {
     for (url, was_away) in webhook_endpoints::list(tx)? {
         if !was_away && !wants_answers(notify, &url) {
@@ -33,7 +32,7 @@ pub fn note_absent(tx: &Tx, notify: &NoticeSettings) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Endpoints that are to be told answers again and have not been brought up to date.
+/// Endpoints that get answers again and have not been brought up to date.
 pub fn list_returning(store: &Store, notify: &NoticeSettings) -> Result<Vec<String>, StoreError> {
     let known = store.read(webhook_endpoints::list)?;
     Ok(known.into_iter().filter(|(url, away)| *away && wants_answers(notify, url)).map(|(url, _)| url).collect())
@@ -47,7 +46,7 @@ pub fn resync(
     (url, now_ms): (&str, i64),
     stop: Option<&Stop>,
 ) -> Result<usize, StoreError> {
-    let (mut told, mut last) = (0, String::new());
+    let (mut written, mut last) = (0, String::new());
     loop {
         if stop.is_some_and(Stop::is_given) {
             return Err(StoreError::Stopped);
@@ -65,10 +64,10 @@ pub fn resync(
             }
             Ok((ids, count))
         })?;
-        told += count;
+        written += count;
         match ids.into_iter().next_back() {
             Some(id) => last = id,
-            None => return Ok(told),
+            None => return Ok(written),
         }
     }
 }

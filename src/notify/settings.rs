@@ -1,17 +1,17 @@
-//! Who wants to hear of what, by the configuration. It must never know how a mail or a request is sent. Made by `daemon`,
-//! asked by whatever writes notices and events into the outbox.
+//! Who gets which notices and events, by the configuration. It must never know how a mail or a request is sent. Made by
+//! `app::config`, read by whatever writes notices and events into the outbox.
 
 use crate::base::entitlement::EntitlementPolicy;
 use crate::notify::NotifyContext;
 
-/// What operator and application want to be told, and whether customers are.
+/// Which notices and events operator, customers and application get.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NoticeSettings {
-    /// Customers and operator are written to.
+    /// Customers and operator get mails.
     pub mail: bool,
     /// The operator's mail address.
     pub operator: Option<String>,
-    /// Customers are told of every invoice.
+    /// Customers get a mail about every final invoice.
     pub invoice_finalized: bool,
     /// How long before the end of a grace period the warning is due, in seconds.
     pub warning_s: i64,
@@ -52,12 +52,12 @@ impl NoticeSettings {
     }
 }
 
-/// What telling rests on besides the tables.
+/// What notices depend on besides the tables.
 #[derive(Clone, Copy)]
 pub struct NotifyBasis<'a> {
     /// Plans and periods.
     pub policy: &'a EntitlementPolicy,
-    /// Who wants to hear of what.
+    /// Who gets which notices.
     pub notify: &'a NoticeSettings,
     /// Unix milliseconds.
     pub now_ms: i64,

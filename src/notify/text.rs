@@ -1,20 +1,20 @@
 //! Other people's words on their way into a mail: names, numbers of invoices, error texts, links. They are kept as they
-//! came and can be shown only as something harmless, so that nobody can forget to make them so. Called by `notify::notice`
-//! and `delivery::mail`.
+//! came and can be shown only as something harmless, so that nobody can forget to make them so. Pure. Called by the notices
+//! and by `mail`.
 
 use serde::{Deserialize, Serialize};
 
 /// Longer names than this greet nobody.
 const MAX_NAME: usize = 60;
-/// Of any other text, so much is shown.
+/// How much of any other text is shown.
 const MAX_TEXT: usize = 300;
 
 /// A text that somebody else wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Text(String);
+pub(crate) struct UntrustedText(String);
 
-impl Text {
+impl UntrustedText {
     /// As it came, to look something up by it; never to be shown.
     #[must_use]
     pub(crate) fn raw(&self) -> &str {
@@ -28,7 +28,7 @@ impl Text {
     }
 }
 
-impl<T: Into<String>> From<T> for Text {
+impl<T: Into<String>> From<T> for UntrustedText {
     fn from(text: T) -> Self {
         Self(text.into())
     }
@@ -37,9 +37,9 @@ impl<T: Into<String>> From<T> for Text {
 /// A link that somebody else wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct SafeLink(String);
+pub(crate) struct UntrustedLink(String);
 
-impl SafeLink {
+impl UntrustedLink {
     /// The link, if it can be followed safely.
     #[must_use]
     pub(crate) fn safe(&self) -> Option<String> {
@@ -48,7 +48,7 @@ impl SafeLink {
     }
 }
 
-impl<T: Into<String>> From<T> for SafeLink {
+impl<T: Into<String>> From<T> for UntrustedLink {
     fn from(link: T) -> Self {
         Self(link.into())
     }
@@ -71,8 +71,8 @@ pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
     line
 }
 
-/// A name to greet with. Whoever signs up with somebody else's address chooses the name, so what mail programs would turn
-/// into a link is none.
+/// A name to greet with. Whoever signs up with somebody else's address chooses the name, so one that mail programs would turn
+/// into a link is not used.
 pub(crate) fn personal_name(text: &str) -> Option<String> {
     let name = one_line(text, MAX_NAME + 1);
     let has_domain = name.match_indices('.').any(|(at, _)| {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn only_plain_https_links_are_links() {
-        let link = |url: &str| SafeLink::from(url).safe();
+        let link = |url: &str| UntrustedLink::from(url).safe();
         for wrong in ["http://x", "javascript:alert(1)", "https://x\r\ny", "https://x\"y", "https://x y", ""] {
             assert_eq!(link(wrong), None, "{wrong}");
         }
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_text_is_shown_on_one_line_and_a_blank_one_not_at_all() {
-        assert_eq!(Text::from("a\r\nBcc: b").line().as_deref(), Some("a Bcc: b"));
-        assert_eq!(Text::from(" \n").line(), None);
-        assert_eq!(Text::from("x".repeat(400)).line().map(|line| line.chars().count()), Some(MAX_TEXT));
+        assert_eq!(UntrustedText::from("a\r\nBcc: b").line().as_deref(), Some("a Bcc: b"));
+        assert_eq!(UntrustedText::from(" \n").line(), None);
+        assert_eq!(UntrustedText::from("x".repeat(400)).line().map(|line| line.chars().count()), Some(MAX_TEXT));
     }
 }

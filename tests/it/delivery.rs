@@ -22,8 +22,8 @@ use tilld::base::clock::ManualClock;
 use tilld::base::thread::{Stop, Stopper, stopper};
 use tilld::jobs::lane::{DeliveryBooks, DeliveryLane, LaneStep};
 use tilld::jobs::step::{LoopContext, StepCause, StepJob};
-use tilld::notify::endpoints::target::{Allowed, TargetGuard};
-use tilld::notify::endpoints::webhook::{Signing, Timeouts, WebhookSender};
+use tilld::notify::endpoints::target::{AllowedTargets, TargetGuard};
+use tilld::notify::endpoints::webhook::{WebhookSender, WebhookSigning, WebhookTimeouts};
 use tilld::notify::endpoints::{EndpointLane, fingerprint};
 use tilld::store::outbox::{self, NewEffect, OutboxKind};
 use tilld::store::{Store, StoreError};
@@ -34,7 +34,7 @@ pub const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub const START_MS: i64 = START_S * 1000;
 pub const OPERATOR: &str = "till@example.com";
 /// Short ones, lest a test waits for what hangs.
-pub const IMPATIENT: Timeouts = Timeouts {
+pub const IMPATIENT: WebhookTimeouts = WebhookTimeouts {
     connect: Duration::from_millis(300),
     silence: Duration::from_millis(300),
     total: Duration::from_millis(900),
@@ -53,8 +53,8 @@ pub fn verifies(secret: &str, got: &receiver::Got) -> bool {
 }
 
 pub fn sender(url: &str) -> WebhookSender {
-    let signing = Signing::Standard(vec![key(WHSEC)]);
-    WebhookSender::through(TargetGuard::new(Allowed::Loopback), (url, signing), IMPATIENT)
+    let signing = WebhookSigning::Standard(vec![key(WHSEC)]);
+    WebhookSender::through(TargetGuard::new(AllowedTargets::Loopback), (url, signing), IMPATIENT)
 }
 
 pub fn endpoint(url: &str) -> EndpointLane {

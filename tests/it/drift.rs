@@ -1,4 +1,4 @@
-//! DriftFinding differs from Stripe is found, named and repaired; what is only rendered in another version, or newer here, is
+//! What differs from Stripe is found, named and repaired; what is only rendered in another version, or newer here, is
 //! no difference.
 
 use std::process::Command;
@@ -14,7 +14,7 @@ use tilld::jobs::schedule::{DRIFT_AT_S, Nightly, Scheduler, compare_at_night};
 use tilld::objects::kinds;
 use tilld::outward::account::{Account, AccountError};
 use tilld::outward::sync::SyncTools;
-use tilld::outward::sync::drift::{self, DriftFinding, DriftReport};
+use tilld::outward::sync::drift::{self, DriftKind, DriftReport};
 use tilld::stripe::call::Priority;
 use tilld::stripe::client::Client;
 use tilld::stripe::settings::{ApiKey, StripeSettings};
@@ -61,7 +61,7 @@ pub fn means_with(till: &Till, fake: &FakeStripe, max_answer_bytes: u64) -> (Syn
 }
 
 /// Id and what was found of it, of these types or of all.
-fn compared(till: &Till, fake: &FakeStripe, names: &[&str], fix: bool) -> Vec<(String, DriftFinding, bool)> {
+fn compared(till: &Till, fake: &FakeStripe, names: &[&str], fix: bool) -> Vec<(String, DriftKind, bool)> {
     let kinds: Vec<&'static ObjectKind> = match names {
         [] => kinds::all().collect(),
         names => names.iter().map(|name| kinds::named(name).unwrap()).collect(),
@@ -78,8 +78,8 @@ fn compared(till: &Till, fake: &FakeStripe, names: &[&str], fix: bool) -> Vec<(S
     found
 }
 
-fn differs(fields: &[&str]) -> DriftFinding {
-    DriftFinding::Differs(fields.iter().map(|field| (*field).to_owned()).collect())
+fn differs(fields: &[&str]) -> DriftKind {
+    DriftKind::Differs(fields.iter().map(|field| (*field).to_owned()).collect())
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn each_kind_of_drift_is_found_named_and_repaired_and_then_there_is_none() {
     let names = ["customers", "subscriptions", "coupons"];
     let expected = |fixed| {
         vec![
-            (bob.clone(), DriftFinding::MissingThere, fixed),
-            (unknown.clone(), DriftFinding::MissingHere, fixed),
+            (bob.clone(), DriftKind::MissingThere, fixed),
+            (unknown.clone(), DriftKind::MissingHere, fixed),
             (subscription.clone(), differs(&["ended_at", "metadata", "status"]), fixed),
-            (coupon.clone(), DriftFinding::MissingThere, fixed),
+            (coupon.clone(), DriftKind::MissingThere, fixed),
         ]
     };
     assert_eq!(compared(&till, &fake, &names, false), expected(false));
@@ -140,8 +140,8 @@ fn tables_that_do_not_say_what_the_mirror_does_are_found_named_and_repaired() {
     let till = till(&fake);
     let all = || compared(&till, &fake, &["customers", "subscriptions", "invoices"], false);
     assert_eq!(all(), []);
-    let columns = |what: &DriftFinding| match what {
-        DriftFinding::TablesWrong(columns) => columns.clone(),
+    let columns = |what: &DriftKind| match what {
+        DriftKind::TablesWrong(columns) => columns.clone(),
         other => vec![format!("{other:?}")],
     };
     let dump = till.dump();
@@ -243,8 +243,8 @@ fn with_the_key_of_another_account_nothing_is_taken_for_deleted() {
     let names = ["customers", "subscriptions"];
     let found = compared(&till, &other, &names, true);
     let of = |id: &str| found.iter().find(|(found, ..)| found == id).map(|(_, what, fixed)| (what.clone(), *fixed));
-    assert_eq!(of(&zoe), Some((DriftFinding::MissingThere, false)));
-    assert_eq!(of(&subscription), Some((DriftFinding::MissingThere, false)));
+    assert_eq!(of(&zoe), Some((DriftKind::MissingThere, false)));
+    assert_eq!(of(&subscription), Some((DriftKind::MissingThere, false)));
     assert_eq!(till.entitlement("zoe")["entitled"], true);
 
     // Once the account is known, another one is not even read.
@@ -296,7 +296,7 @@ fn a_payment_method_that_no_customer_has_any_more_is_asked_for_by_itself() {
     let customer = fake.create("customer", &json!({}));
     let till = till(&fake);
     let method = fake.add("payment_method", &json!({ "customer": customer }));
-    assert_eq!(compared(&till, &fake, &["payment_methods"], true), [(method.clone(), DriftFinding::MissingHere, true)]);
+    assert_eq!(compared(&till, &fake, &["payment_methods"], true), [(method.clone(), DriftKind::MissingHere, true)]);
     till.clock.advance(5000);
     fake.clock().advance(5000);
     fake.alter(&method, &json!({ "customer": null }));

@@ -426,7 +426,9 @@ fn a_file_of_an_authority_that_is_none_is_told_at_start() {
         Mailer::new(settings).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(error("nothing").contains("ca.pem has no certificate in it"));
-    assert!(error("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").contains("ca.pem is no certificate"));
+    assert!(
+        error("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").contains("ca.pem is not a certificate")
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::app::config::Flags;
 use crate::app::daemon;
 use crate::base::object_kind::ObjectKind;
 use crate::objects::kinds;
-use crate::outward::sync::drift::{self, DriftOutcome, DriftReport, Finding, Tally};
+use crate::outward::sync::drift::{self, DriftFinding, DriftOutcome, DriftReport, DriftTally};
 use crate::store::mirror;
 
 /// What to compare.
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &DriftArguments, flags: &Flags, out: &mut dyn Write
     verdict(&outcome, arguments.fix)
 }
 
-fn print(finding: &Finding, as_json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+fn print(finding: &DriftFinding, as_json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     let (kind, id, word) = (finding.kind, &finding.id, finding.word());
     if as_json {
         let (fields, fixed) = (finding.fields(), finding.fixed);
@@ -86,7 +86,7 @@ fn print(finding: &Finding, as_json: bool, out: &mut dyn Write) -> std::io::Resu
 }
 
 fn summary(outcome: &DriftOutcome, out: &mut dyn Write) -> std::io::Result<()> {
-    let row = |tally: &Tally| {
+    let row = |tally: &DriftTally| {
         let counts = [
             tally.same,
             tally.ahead,

@@ -7,8 +7,8 @@ use crate::base::verdict::FailureVerdict;
 use crate::jobs::lane::{self, DeliveryBooks, DeliveryLane, Judge};
 use crate::notify::NotifyContext;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
-use crate::notify::endpoints::target::Allowed;
-use crate::notify::endpoints::webhook::{self, Signing, WebhookSender};
+use crate::notify::endpoints::target::AllowedTargets;
+use crate::notify::endpoints::webhook::{self, WebhookSender, WebhookSigning};
 use crate::notify::endpoints::{self, EndpointLane, EndpointSettings};
 use crate::notify::mail::{MailError, Mailer};
 use crate::notify::notice::NoticeMail;
@@ -48,7 +48,7 @@ impl Forward {
     }
 
     fn lane(self, store: &Store) -> DeliveryLane {
-        let sender = WebhookSender::new(&self.url, Signing::Stripe(self.secret), Allowed::Loopback);
+        let sender = WebhookSender::new(&self.url, WebhookSigning::Stripe(self.secret), AllowedTargets::Loopback);
         let attempt: DeliveryAttempt = Box::new(move |effect: &OutboxEffect, now_ms| {
             let outcome = sender.send(effect, now_ms);
             let event = webhook::original(&effect.payload).unwrap_or_default();
@@ -62,8 +62,8 @@ impl Forward {
 /// Sends to an endpoint.
 #[must_use]
 pub(crate) fn sender(webhook: &EndpointSettings) -> WebhookSender {
-    let allowed = Allowed::of(&webhook.url, webhook.allow_private);
-    WebhookSender::new(&webhook.url, Signing::Standard(webhook.keys()), allowed)
+    let allowed = AllowedTargets::of(&webhook.url, webhook.allow_private);
+    WebhookSender::new(&webhook.url, WebhookSigning::Standard(webhook.keys()), allowed)
 }
 
 fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> DeliveryLane {
@@ -118,7 +118,7 @@ pub fn mail_judge(context: NotifyContext) -> Judge {
     Box::new(move |reader, effect, now_ms| {
         // A mail that cannot be read is refused at delivery, with the reason.
         let Ok(mail) = serde_json::from_str::<NoticeMail>(&effect.payload) else { return Ok(None) };
-        mail.notice.reason_to_skip(reader, (effect.id, &effect.dedupe_key), NotifyBasis::of(&context, now_ms))
+        mail.notice.reason_to_skip(reader, effect.id, &effect.dedupe_key, NotifyBasis::of(&context, now_ms))
     })
 }
 
@@ -170,7 +170,7 @@ pub(super) fn start(
     if config.notices.mail
         && let Some(mailer) = mailer(config)?
     {
-        let mailing = mailing(mailer.heeding(flows.stop().clone()));
+        let mailing = mailing(mailer.stopped_by(flows.stop().clone()));
         let lane = DeliveryLane::new(store.clone(), MAIL, DeliveryBooks::Mail, mailing);
         lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
     }

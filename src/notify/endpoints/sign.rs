@@ -16,26 +16,26 @@ const ID_DIGITS: usize = 32;
 const SECRET_PREFIX: &str = "whsec_";
 /// How long a key may be.
 pub(crate) const KEY_BYTES: RangeInclusive<usize> = 24..=64;
-/// Secrets come with and without the signs that fill them up.
+/// Secrets come with and without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The bytes of a secret; none if it is not one.
+/// The bytes of a secret; `None` if it is not valid.
 pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
     let bytes = BASE64.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?;
     KEY_BYTES.contains(&bytes.len()).then_some(bytes)
 }
 
-/// The value of `webhook-id`, made from the effect's key: the same for every attempt. Of a fact, such as a payment that
-/// failed, it is the same also after the database was lost and made again from the log; the key of a change is random.
+/// The value of `webhook-id`, made from the effect's key: the same for every attempt. For a fact, such as a payment
+/// that failed, it is also the same after the database was lost and made again from the log; the key of a change is random.
 #[must_use]
 pub fn message_id(dedupe_key: &str) -> String {
     format!("msg_{}", digest(dedupe_key))
 }
 
-/// Letters and digits that stand for an effect and tell nothing about it.
+/// Letters and digits that identify an effect and disclose nothing about it.
 #[must_use]
 pub(crate) fn digest(dedupe_key: &str) -> String {
     let mut digits = hex::encode(Sha256::digest(dedupe_key));

@@ -1,5 +1,5 @@
-//! Which addresses an endpoint may be at. A name says nothing about where it leads, and may lead elsewhere the next time,
-//! so the addresses that are about to be connected to are looked at, each time. Called by `webhook`, through `ureq`.
+//! Which addresses an endpoint may have. A host name may resolve to any address, and to another one the next time, so the
+//! addresses are checked right before each connection. It must never connect. Called by `webhook`, through `ureq`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +12,7 @@ use crate::base::host::{is_loopback, is_this_machine};
 
 /// How far events may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allowed {
+pub enum AllowedTargets {
     /// To public addresses.
     Public,
     /// To this machine alone.
@@ -21,9 +21,8 @@ pub enum Allowed {
     Everywhere,
 }
 
-impl Allowed {
-    /// What a URL may reach: where its host itself says this machine, as the configuration lets it, this machine and
-    /// nothing else; with `allow_private` everything.
+impl AllowedTargets {
+    /// What a URL may reach: if its host names this machine, this machine and nothing else; with `allow_private` everything.
     #[must_use]
     pub fn of(url: &str, allow_private: bool) -> Self {
         if allow_private {
@@ -77,7 +76,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match (a, b) {
-        // IPv4 in another coat: mapped, translated, NAT64, 6to4. What counts is where it leads.
+        // IPv4 within IPv6: mapped, translated, NAT64, 6to4. The IPv4 address counts.
         (0, 0) if (c, d, e, f) == (0, 0, 0, 0xffff) || (c, d, e, f) == (0, 0, 0xffff, 0) => inside(g, h),
         (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => inside(g, h),
         (0x2002, _) => inside(b, c),
@@ -88,22 +87,22 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
-/// The name's addresses, or the literal, were looked at, and none may be connected to.
+/// None of the addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its host leads to a private or local address, which allow_private = true would permit; not connected")]
-pub struct Refused;
+pub struct TargetRefused;
 
 /// Looks names up and lets only permitted addresses through.
 #[derive(Debug)]
 pub struct TargetGuard<R = DefaultResolver> {
     lookup: R,
-    allowed: Allowed,
+    allowed: AllowedTargets,
 }
 
 impl TargetGuard {
     /// Looks names up as the system does.
     #[must_use]
-    pub fn new(allowed: Allowed) -> Self {
+    pub fn new(allowed: AllowedTargets) -> Self {
         Self::over(DefaultResolver::default(), allowed)
     }
 }
@@ -111,7 +110,7 @@ impl TargetGuard {
 impl<R: Resolver> TargetGuard<R> {
     /// Looks names up by `lookup`.
     #[must_use]
-    pub fn over(lookup: R, allowed: Allowed) -> Self {
+    pub fn over(lookup: R, allowed: AllowedTargets) -> Self {
         Self { lookup, allowed }
     }
 }
@@ -121,7 +120,7 @@ impl<R: Resolver> Resolver for TargetGuard<R> {
         let found = self.lookup.resolve(uri, config, timeout)?;
         let mut permitted = self.empty();
         found.iter().filter(|address| self.allowed.permits(address.ip())).for_each(|address| permitted.push(*address));
-        if permitted.is_empty() { Err(ureq::Error::Other(Box::new(Refused))) } else { Ok(permitted) }
+        if permitted.is_empty() { Err(ureq::Error::Other(Box::new(TargetRefused))) } else { Ok(permitted) }
     }
 }
 
@@ -214,18 +213,18 @@ mod tests {
     #[test]
     fn only_a_host_that_says_so_is_this_machine() {
         let table = [
-            ("http://127.0.0.1:3000/x", Allowed::Loopback),
-            ("http://localhost/x", Allowed::Loopback),
-            ("https://[::1]:8443/", Allowed::Loopback),
-            ("https://localhost.example.com/", Allowed::Public),
-            ("https://10.0.0.1/", Allowed::Public),
-            ("https://[::ffff:127.0.0.1]/", Allowed::Loopback),
-            ("http://app.localhost:3000/", Allowed::Loopback),
+            ("http://127.0.0.1:3000/x", AllowedTargets::Loopback),
+            ("http://localhost/x", AllowedTargets::Loopback),
+            ("https://[::1]:8443/", AllowedTargets::Loopback),
+            ("https://localhost.example.com/", AllowedTargets::Public),
+            ("https://10.0.0.1/", AllowedTargets::Public),
+            ("https://[::ffff:127.0.0.1]/", AllowedTargets::Loopback),
+            ("http://app.localhost:3000/", AllowedTargets::Loopback),
         ];
         for (url, allowed) in table {
-            assert_eq!(Allowed::of(url, false), allowed, "{url}");
-            assert_eq!(Allowed::of(url, true), Allowed::Everywhere, "{url}");
+            assert_eq!(AllowedTargets::of(url, false), allowed, "{url}");
+            assert_eq!(AllowedTargets::of(url, true), AllowedTargets::Everywhere, "{url}");
         }
-        assert!(!Allowed::Loopback.permits("10.0.0.1".parse().unwrap()));
+        assert!(!AllowedTargets::Loopback.permits("10.0.0.1".parse().unwrap()));
     }
 }

@@ -1,6 +1,6 @@
-//! One attempt to hand an event to an endpoint: a signed POST over a kept connection. It must never follow a redirect, ask
-//! a proxy, keep what is answered, or connect where the operator has not allowed it. Called by `delivery` and by
-//! `tilld notify test`.
+//! One attempt to send an event to an endpoint: a signed POST over a kept connection. It must never follow a redirect, use a
+//! proxy, keep the answer, or connect where the operator has not allowed it. Called by `jobs::lane` and by `tilld notify
+//! test`.
 
 use crate::notify::attempt::DeliveryOutcome;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 use super::sign;
-use super::target::{Allowed, Refused, TargetGuard};
+use super::target::{AllowedTargets, TargetGuard, TargetRefused};
 use crate::store::outbox::OutboxEffect;
 use crate::stripe::signature;
 
 const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
-/// Shorter than receivers keep idle connections (Node.js: 5 s), lest one is used that is just being closed.
+/// Shorter than receivers keep idle connections (Node.js: 5 s), so that none is used that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
 /// The longest head of an answer.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// An answer's body is read so far, so that the connection can be used again, and thrown away.
+/// How much of an answer's body is read, so that the connection can be used again; it is discarded.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const GONE: u16 = 410;
 
 /// How long one attempt may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
+pub struct WebhookTimeouts {
     /// Finding the address, and connecting, each.
     pub connect: Duration,
     /// Silence of the receiver.
@@ -37,7 +37,7 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for WebhookTimeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { connect: seconds(5), silence: seconds(10), total: seconds(15) }
@@ -45,7 +45,7 @@ impl Default for Timeouts {
 }
 
 /// How events are signed.
-pub enum Signing {
+pub enum WebhookSigning {
     /// By the Standard Webhooks convention, with these keys.
     Standard(Vec<Vec<u8>>),
     /// As Stripe signs, and as Stripe's own tool forwards: the original event alone, with this secret.
@@ -56,24 +56,24 @@ pub enum Signing {
 pub struct WebhookSender {
     agent: Agent,
     url: String,
-    signing: Signing,
+    signing: WebhookSigning,
 }
 
 impl WebhookSender {
     /// Sends to `url` what `allowed` permits. Connects to nothing yet.
     #[must_use]
-    pub fn new(url: &str, signing: Signing, allowed: Allowed) -> Self {
-        Self::through(TargetGuard::new(allowed), (url, signing), Timeouts::default())
+    pub fn new(url: &str, signing: WebhookSigning, allowed: AllowedTargets) -> Self {
+        Self::through(TargetGuard::new(allowed), (url, signing), WebhookTimeouts::default())
     }
 
     /// As [`WebhookSender::new`], with addresses found by `resolver`, and these timeouts.
     #[must_use]
-    pub fn through(resolver: impl Resolver, (url, signing): (&str, Signing), timeouts: Timeouts) -> Self {
+    pub fn through(resolver: impl Resolver, (url, signing): (&str, WebhookSigning), timeouts: WebhookTimeouts) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // One of the environment would be connected to instead of the address that was looked at.
+            // A proxy from the environment would be connected to instead of the address that was checked.
             .proxy(None)
             .user_agent(USER_AGENT)
             .accept("*/*")
@@ -102,18 +102,18 @@ impl WebhookSender {
     fn post(&self, key: &str, payload: &str, now_s: i64) -> Result<Response<Body>, String> {
         let request = Request::post(&self.url).header(CONTENT_TYPE, "application/json");
         let (request, body) = match &self.signing {
-            Signing::Standard(keys) => {
+            WebhookSigning::Standard(keys) => {
                 let id = sign::message_id(key);
                 let signatures = sign::signatures(keys, &id, now_s, payload.as_bytes());
                 let request = request.header("webhook-id", id).header("webhook-timestamp", now_s);
                 (request.header("webhook-signature", signatures), payload)
             }
-            Signing::Stripe(secret) => {
+            WebhookSigning::Stripe(secret) => {
                 let body = original(payload).unwrap_or(payload);
                 (request.header("stripe-signature", signature::sign(secret, now_s, body.as_bytes())), body)
             }
         };
-        let request = request.body(body.as_bytes()).map_err(|_| "its URL makes no request".to_owned())?;
+        let request = request.body(body.as_bytes()).map_err(|_| "its URL cannot be requested".to_owned())?;
         self.agent.run(request).map_err(|error| lost(&error))
     }
 
@@ -128,7 +128,7 @@ impl WebhookSender {
                 let why = format!("answered {status}, a redirect, which is never followed: name the final URL");
                 DeliveryOutcome::TryAgain { why, after_s: None }
             }
-            GONE if matches!(self.signing, Signing::Standard(_)) => DeliveryOutcome::Gone,
+            GONE if matches!(self.signing, WebhookSigning::Standard(_)) => DeliveryOutcome::Gone,
             _ => DeliveryOutcome::TryAgain { why: format!("answered {status}"), after_s },
         }
     }
@@ -168,7 +168,7 @@ fn lost(error: &ureq::Error) -> String {
         Error::Io(error) => format!("no answer: {error}"),
         Error::LargeResponseHeader(..) => "the head of its answer is too long".to_owned(),
         Error::Protocol(_) | Error::Http(_) | Error::BodyStalled => "what it answered is not HTTP".to_owned(),
-        Error::Other(error) if error.is::<Refused>() => error.to_string(),
+        Error::Other(error) if error.is::<TargetRefused>() => error.to_string(),
         _ => "no answer, for an unforeseen reason".to_owned(),
     }
 }

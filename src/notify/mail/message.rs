@@ -1,5 +1,5 @@
-//! A mail as it goes over the line: addresses checked, headers, both parts. `lettre` encodes what is not ASCII and keeps
-//! every value inside its header. Called by `mail`.
+//! A mail as it is sent: addresses checked, headers, both parts. `lettre` encodes what is not ASCII and keeps every value
+//! inside its header. It must never send anything. Called by `mail`.
 
 use std::str::FromStr;
 
@@ -15,14 +15,14 @@ const MAX_ADDRESS_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
 const MAX_SUBJECT: usize = 200;
 const MAX_SENDER_NAME: usize = 100;
-/// Of the hash, so many bytes make a Message-ID.
+/// How many bytes of the hash make a Message-ID.
 const ID_BYTES: usize = 16;
 
-/// Checks a mail address. The error does not quote it: it goes into logs.
+/// Checks a mail address. The error does not quote it, since it is logged.
 pub(super) fn address(text: &str) -> Result<Address, String> {
-    let address = Address::from_str(text).map_err(|error| format!("the mail address is none: {error}"))?;
+    let address = Address::from_str(text).map_err(|error| format!("the mail address is not valid: {error}"))?;
     if text.len() > MAX_ADDRESS_BYTES || address.user().len() > MAX_LOCAL_BYTES {
-        return Err(format!("the mail address is none: it has more than {MAX_ADDRESS_BYTES} bytes"));
+        return Err(format!("the mail address is not valid: it has more than {MAX_ADDRESS_BYTES} bytes"));
     }
     Ok(address)
 }
@@ -31,7 +31,7 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
 pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
     let text = text.trim();
     let Some((name, rest)) = text.split_once('<') else { return Ok(Mailbox::new(None, address(text)?)) };
-    let inner = rest.strip_suffix('>').ok_or("write a name, and the mail address in angle brackets behind it")?;
+    let inner = rest.strip_suffix('>').ok_or("write a name, and after it the mail address in angle brackets")?;
     let name = one_line(name.trim().trim_matches('"'), MAX_SENDER_NAME);
     Ok(Mailbox::new((!name.is_empty()).then_some(name), address(inner.trim())?))
 }
@@ -43,7 +43,7 @@ pub(super) struct MailContent {
     pub(super) html: String,
 }
 
-/// Who writes.
+/// Who mails are from.
 pub(super) struct MailSender {
     pub(super) from: Mailbox,
     pub(super) reply_to: Option<Mailbox>,
@@ -73,7 +73,7 @@ impl MailSender {
     }
 }
 
-/// So that no holiday note answers (RFC 3834).
+/// So that no out-of-office reply is sent (RFC 3834).
 fn automatic() -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned())
 }

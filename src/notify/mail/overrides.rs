@@ -1,9 +1,10 @@
-//! Templates of the operator's own that stand in for ours: `<kind>.subject.txt`, `<kind>.txt`, `<kind>.html` in the folder
-//! `notify.templates`. All are read and checked when the mailer is made, so a mistake shows at start and never in a mail.
+//! The operator's own templates, which replace ours: `<kind>.subject.txt`, `<kind>.txt`, `<kind>.html` in the folder
+//! `notify.templates`. All are read and checked when the mailer is made, so a mistake is found at start and never in a mail.
 //!
 //! Their language is Jinja's, by `minijinja`, with nothing but facts in it: no filters, no functions, no other files. A name
-//! that no fact has is refused at start wherever it stands; and since a condition may hide a fault, each template is filled
-//! in once with all facts, once with none, and with each of them alone and left out. A value is escaped in `.html`, always.
+//! that is not a placeholder is refused at start wherever it is used; and since a condition may hide a fault, each template
+//! is filled in once with all facts, once with none, and with each of them alone and left out. A value is always escaped in
+//! `.html`.
 //! Called by `mail`.
 
 use std::borrow::Cow;
@@ -52,7 +53,7 @@ pub const PLACEHOLDERS: [&str; 30] = [
     "user_name",
 ];
 
-/// A template is a mail, not a book.
+/// The longest template.
 const MAX_BYTES: u64 = 200_000;
 
 /// The parts of a mail that can be replaced.
@@ -68,12 +69,12 @@ const ENDINGS: [(TemplatePart, &str); 3] =
 
 /// The operator's own templates.
 #[derive(Debug)]
-pub(super) struct Overrides {
+pub(super) struct MailOverrides {
     templates: Environment<'static>,
     found: BTreeSet<(MailKind, TemplatePart)>,
 }
 
-impl Default for Overrides {
+impl Default for MailOverrides {
     fn default() -> Self {
         let mut templates = Environment::empty();
         templates.set_formatter(format);
@@ -84,8 +85,8 @@ impl Default for Overrides {
     }
 }
 
-impl Overrides {
-    /// Reads a folder. Files that end neither in `.txt` nor in `.html` are left alone.
+impl MailOverrides {
+    /// Reads a folder. Files that end neither in `.txt` nor in `.html` are ignored.
     ///
     /// # Errors
     /// All that is wrong with it, each with its file.
@@ -128,8 +129,8 @@ impl Overrides {
         Ok(())
     }
 
-    /// What the operator's own template makes of a mail; `None`: there is none, or it failed in spite of all checks, so that
-    /// ours is to stand in.
+    /// A part of a mail by the operator's own template; `None`: there is no such template, or it has failed in spite of all
+    /// checks, so ours is used.
     pub(super) fn fill(&self, kind: MailKind, part: TemplatePart, values: &LetterValues) -> Option<String> {
         if !self.found.contains(&(kind, part)) {
             return None;
@@ -158,7 +159,7 @@ fn file_name(kind: MailKind, part: TemplatePart) -> String {
     format!("{}{ending}", kind.as_str())
 }
 
-/// How a value is shown: one that is not known not at all, and in HTML escaped, whatever the template says of escaping.
+/// How a value is written: left out if it is not known, and escaped in HTML, whatever the template says about escaping.
 fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
     let text = match value.as_str() {
         Some(text) => Cow::Borrowed(text),
@@ -177,7 +178,7 @@ fn fault(error: &minijinja::Error) -> String {
     format!("{line}: {}{detail}", error.kind())
 }
 
-/// The first line on which a name stands within a tag.
+/// The first line with a name within a tag.
 fn line_of(text: &str, name: &str) -> usize {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let is_in_tag = |at: usize| {
@@ -219,11 +220,13 @@ fn escaped(value: &str) -> String {
 }
 
 fn template(path: &Path, name: &str) -> Result<((MailKind, TemplatePart), String), String> {
-    let place = ENDINGS.iter().find_map(|(part, ending)| Some((MailKind::of(name.strip_suffix(ending)?)?, *part)));
-    let Some((kind, part)) = place else {
+    let found = ENDINGS.iter().find_map(|(part, ending)| Some((MailKind::of(name.strip_suffix(ending)?)?, *part)));
+    let Some((kind, part)) = found else {
         let kinds: Vec<&str> = MailKind::ALL.iter().map(|kind| kind.as_str()).collect();
         let kinds = kinds.join(", ");
-        return Err(format!(" is no template: name it KIND.subject.txt, KIND.txt or KIND.html, where KIND is {kinds}"));
+        return Err(format!(
+            " is not a template: name it KIND.subject.txt, KIND.txt or KIND.html, where KIND is {kinds}"
+        ));
     };
     let mut text = String::new();
     let read = fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));

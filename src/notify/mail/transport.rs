@@ -1,6 +1,6 @@
-//! One conversation with the mail server per mail, step by step, so that it is known what was refused: the server's answer
-//! to the login or the sender is the configuration's matter and may be another tomorrow, a refused recipient stays refused.
-//! All of it, connecting included, has the mail's time (`wire`). Called by `mail`.
+//! One SMTP session per mail, step by step, so that it is known what was refused: whether login or sender is accepted depends
+//! on the configuration and may change, a refused recipient stays refused. The whole session, connecting included, must end
+//! within the mail's timeout (`wire`). It must never put an address into an error. Called by `mail`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::base::verdict::FailureVerdict;
 use crate::notify::text::one_line;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-/// How long a goodbye may take; the mail has been taken, or has not.
-const GOODBYE: Duration = Duration::from_secs(1);
-/// Of a server's answer, so much is kept.
+/// How long QUIT may take: whether the mail was accepted is known by then.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of a server's answer is kept.
 const MAX_ANSWER: usize = 200;
-/// Answers that want a login, whatever they follow (RFC 4954).
+/// Answers that require a login, in whatever step (RFC 4954).
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
 /// How far a mail got.
@@ -52,35 +52,35 @@ impl SmtpStep {
         }
     }
 
-    /// A final no, here, is one to this mail alone.
+    /// Whether a final refusal in this step concerns this mail alone.
     fn is_about_this_mail(self) -> bool {
         matches!(self, Self::Recipient | Self::Begin | Self::Content)
     }
 
-    /// Where nothing more is heard, here, the mail may be on its way.
+    /// What is added to an error if the server may have accepted the mail although it did not answer.
     fn doubt(self) -> &'static str {
         if self == Self::Content { "; it may have taken the mail" } else { "" }
     }
 }
 
-struct Tls {
+struct SmtpTls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
 /// The way to a mail server.
-pub(super) struct SmtpAddress {
+pub(super) struct SmtpTransport {
     server: SmtpServer,
-    tls: Option<Tls>,
+    tls: Option<SmtpTls>,
     hello: ClientId,
     stop: Option<Stop>,
 }
 
-impl SmtpAddress {
+impl SmtpTransport {
     /// # Errors
-    /// When the server's name is none that a certificate could have.
+    /// When no certificate can be for the server's name, or `ca_file` cannot be used.
     pub(super) fn new(mut server: SmtpServer) -> Result<Self, String> {
-        // An address in brackets is one to a reader, not to the resolver.
+        // The resolver takes an IPv6 address without its brackets.
         server.host = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = match server.security {
             SmtpSecurity::None => None,
@@ -89,68 +89,68 @@ impl SmtpAddress {
         Ok(Self { server, tls, hello: ClientId::default(), stop: None })
     }
 
-    /// Ends a conversation when it is told to stop.
-    pub(super) fn heed(&mut self, stop: Stop) {
+    /// Ends a session at this stop.
+    pub(super) fn set_stop(&mut self, stop: Stop) {
         self.stop = Some(stop);
     }
 
-    /// Sends a mail, to one recipient. The server's last words.
+    /// Sends a mail to one recipient. The server's answer.
     ///
     /// # Errors
-    /// When it did not take it, as far as is known: after a silence in the last step it may have.
+    /// When the server did not accept it, as far as is known: if it did not answer in the last step, it may have.
     pub(super) fn send(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<String, MailError> {
-        let patience = SmtpTimeouts::new(self.server.timeout, self.stop.clone());
-        let wire = SmtpWire::open((self.server.host.as_str(), self.server.port), patience);
-        let wire = wire.map_err(|error| told(SmtpStep::Connect, &error, to))?;
-        let mut talk = SmtpTalk { wire, offers: Vec::new(), to };
-        let answer = self.begin(&mut talk).and_then(|()| talk.transfer(from, mail));
-        talk.close();
+        let timeouts = SmtpTimeouts::new(self.server.timeout, self.stop.clone());
+        let wire = SmtpWire::open((self.server.host.as_str(), self.server.port), timeouts);
+        let wire = wire.map_err(|error| mail_error(SmtpStep::Connect, &error, to))?;
+        let mut session = SmtpSession { wire, offers: Vec::new(), to };
+        let answer = self.begin(&mut session).and_then(|()| session.transfer(from, mail));
+        session.close();
         answer
     }
 
-    fn begin(&self, talk: &mut SmtpTalk) -> Result<(), MailError> {
+    fn begin(&self, session: &mut SmtpSession) -> Result<(), MailError> {
         if self.server.security == SmtpSecurity::Tls {
-            self.secure(talk)?;
+            self.secure(session)?;
         }
-        talk.hear(SmtpStep::Connect)?;
-        talk.greet(&self.hello)?;
+        session.read_reply(SmtpStep::Connect)?;
+        session.greet(&self.hello)?;
         if self.server.security == SmtpSecurity::StartTls {
             // A server that offers no TLS gets neither password nor mail.
-            if !talk.offers("STARTTLS") {
+            if !session.offers("STARTTLS") {
                 let text = "the mail server offers no STARTTLS, so nothing was sent: see notify.smtp.security";
                 return Err(MailError::new(FailureVerdict::Retry, text));
             }
-            talk.step(SmtpStep::Secure, "STARTTLS")?;
-            self.secure(talk)?;
-            talk.greet(&self.hello)?;
+            session.step(SmtpStep::Secure, "STARTTLS")?;
+            self.secure(session)?;
+            session.greet(&self.hello)?;
         }
-        self.log_in(talk)
+        self.log_in(session)
     }
 
-    fn secure(&self, talk: &mut SmtpTalk) -> Result<(), MailError> {
+    fn secure(&self, session: &mut SmtpSession) -> Result<(), MailError> {
         let Some(tls) = &self.tls else { return Ok(()) };
-        talk.wire.secure(&tls.config, &tls.name).map_err(|error| told(SmtpStep::Secure, &error, talk.to))
+        session.wire.secure(&tls.config, &tls.name).map_err(|error| mail_error(SmtpStep::Secure, &error, session.to))
     }
 
-    fn log_in(&self, talk: &mut SmtpTalk) -> Result<(), MailError> {
+    fn log_in(&self, session: &mut SmtpSession) -> Result<(), MailError> {
         let Some((name, password)) = &self.server.login else { return Ok(()) };
-        let ways = talk.offer("AUTH").unwrap_or_default();
+        let ways = session.offer("AUTH").unwrap_or_default();
         let has = |way: &str| ways.split_whitespace().any(|offered| offered.eq_ignore_ascii_case(way));
         if has("PLAIN") {
             let both = BASE64_STANDARD.encode(format!("\0{name}\0{password}"));
-            return talk.step(SmtpStep::Login, &format!("AUTH PLAIN {both}")).map(|_| ());
+            return session.step(SmtpStep::Login, &format!("AUTH PLAIN {both}")).map(|_| ());
         }
         if !has("LOGIN") {
             let text = format!("{}: it offers neither PLAIN nor LOGIN", SmtpStep::Login.words());
             return Err(MailError::new(FailureVerdict::Retry, text));
         }
-        talk.step(SmtpStep::Login, "AUTH LOGIN")?;
-        talk.step(SmtpStep::Login, &BASE64_STANDARD.encode(name))?;
-        talk.step(SmtpStep::Login, &BASE64_STANDARD.encode(password)).map(|_| ())
+        session.step(SmtpStep::Login, "AUTH LOGIN")?;
+        session.step(SmtpStep::Login, &BASE64_STANDARD.encode(name))?;
+        session.step(SmtpStep::Login, &BASE64_STANDARD.encode(password)).map(|_| ())
     }
 }
 
-fn tls(server: &SmtpServer) -> Result<Tls, String> {
+fn tls(server: &SmtpServer) -> Result<SmtpTls, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("notify.smtp.host cannot be used with TLS: {error}");
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = &server.ca_file {
@@ -160,7 +160,7 @@ fn tls(server: &SmtpServer) -> Result<Tls, String> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = builder.map_err(|error| wrong(&error))?.with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from(server.host.clone()).map_err(|error| wrong(&error))?;
-    Ok(Tls { config: Arc::new(config), name })
+    Ok(SmtpTls { config: Arc::new(config), name })
 }
 
 /// Adds the certificates in a file, at least one.
@@ -172,28 +172,28 @@ fn authority(file: &Path, roots: &mut RootCertStore) -> Result<(), String> {
     }
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let added = certificate.map_err(|_| ()).and_then(|certificate| roots.add(certificate).map_err(|_| ()));
-        added.map_err(|()| wrong("is no certificate: it must be PEM"))?;
+        added.map_err(|()| wrong("is not a certificate: it must be PEM"))?;
     }
     Ok(())
 }
 
-/// A conversation about one mail.
-struct SmtpTalk<'a> {
+/// A session for one mail.
+struct SmtpSession<'a> {
     wire: SmtpWire,
     /// What the server can do, a line each.
     offers: Vec<String>,
     to: &'a Address,
 }
 
-impl SmtpTalk<'_> {
-    fn hear(&mut self, step: SmtpStep) -> Result<SmtpReply, MailError> {
-        let answer = self.wire.hear().map_err(|error| told(step, &error, self.to))?;
+impl SmtpSession<'_> {
+    fn read_reply(&mut self, step: SmtpStep) -> Result<SmtpReply, MailError> {
+        let answer = self.wire.read_reply().map_err(|error| mail_error(step, &error, self.to))?;
         if (200..400).contains(&answer.code) { Ok(answer) } else { Err(refused(step, &answer, self.to)) }
     }
 
     fn step(&mut self, step: SmtpStep, command: &str) -> Result<SmtpReply, MailError> {
-        self.wire.say(format!("{command}\r\n").as_bytes()).map_err(|error| told(step, &error, self.to))?;
-        self.hear(step)
+        self.wire.write(format!("{command}\r\n").as_bytes()).map_err(|error| mail_error(step, &error, self.to))?;
+        self.read_reply(step)
     }
 
     fn greet(&mut self, hello: &ClientId) -> Result<(), MailError> {
@@ -225,23 +225,23 @@ impl SmtpTalk<'_> {
         self.step(SmtpStep::Sender, &format!("MAIL FROM:<{from}>{parameters}"))?;
         self.step(SmtpStep::Recipient, &format!("RCPT TO:<{}>", self.to))?;
         self.step(SmtpStep::Begin, "DATA")?;
-        // Whoever stops now may stop a mail that the server has taken.
-        self.wire.all_is_said();
-        self.wire.say(&dotted(mail)).map_err(|error| told(SmtpStep::Content, &error, self.to))?;
-        let answer = self.hear(SmtpStep::Content)?;
-        Ok(discreet(&answer.words(), self.to))
+        // A stop from now on may come after the server has accepted the mail.
+        self.wire.expect_last_reply();
+        self.wire.write(&dotted(mail)).map_err(|error| mail_error(SmtpStep::Content, &error, self.to))?;
+        let answer = self.read_reply(SmtpStep::Content)?;
+        Ok(without_addresses(&answer.words(), self.to))
     }
 
-    /// Whatever comes of it changes nothing.
+    /// Ends the session; a failure changes nothing.
     fn close(mut self) {
-        self.wire.hurry(GOODBYE);
-        if self.wire.say(b"QUIT\r\n").is_ok() {
-            let _ = self.wire.hear();
+        self.wire.limit(QUIT_TIMEOUT);
+        if self.wire.write(b"QUIT\r\n").is_ok() {
+            let _ = self.wire.read_reply();
         }
     }
 }
 
-/// A mail as it goes over the line (RFC 5321, 4.5.2): a dot more in front of each line that begins with one, and the end.
+/// A mail as SMTP sends it (RFC 5321, 4.5.2): one more dot in front of each line that begins with one, and the end.
 fn dotted(mail: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(mail.len() + 64);
     for line in mail.split_inclusive(|byte| *byte == b'\n') {
@@ -261,18 +261,18 @@ fn refused(step: SmtpStep, answer: &SmtpReply, to: &Address) -> MailError {
     let SmtpReply { code, .. } = answer;
     let is_final = *code >= 500 && step.is_about_this_mail() && !LOGIN_CODES.contains(code);
     let verdict = if is_final { FailureVerdict::GiveUp } else { FailureVerdict::Retry };
-    MailError::new(verdict, format!("{}: {code} {}", step.words(), discreet(&answer.words(), to)))
+    MailError::new(verdict, format!("{}: {code} {}", step.words(), without_addresses(&answer.words(), to)))
 }
 
 /// An error as it is kept: no address in it.
-fn told(step: SmtpStep, error: &WireError, to: &Address) -> MailError {
-    let words = discreet(&error.to_string(), to);
+fn mail_error(step: SmtpStep, error: &WireError, to: &Address) -> MailError {
+    let words = without_addresses(&error.to_string(), to);
     let doubt = step.doubt();
     match error {
-        WireError::Silence => {
+        WireError::TimedOut => {
             MailError::new(FailureVerdict::Retry, format!("the mail server did not answer in time{doubt}"))
         }
-        WireError::Stopped => MailError::new(FailureVerdict::Wait, "tilld was told to stop"),
+        WireError::Stopped => MailError::new(FailureVerdict::Wait, "tilld is stopping"),
         WireError::Unreachable(_) => {
             MailError::new(FailureVerdict::Retry, format!("{}: {words}", SmtpStep::Connect.words()))
         }
@@ -292,7 +292,7 @@ fn told(step: SmtpStep, error: &WireError, to: &Address) -> MailError {
 }
 
 /// A server's words without addresses, the recipient's name in front of the `@` included.
-fn discreet(words: &str, to: &Address) -> String {
+fn without_addresses(words: &str, to: &Address) -> String {
     let local = to.user().to_lowercase();
     let is_address = |word: &str| {
         let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_servers_words_are_kept_without_addresses() {
         let to: Address = "jane.doe@example.com".parse().unwrap();
-        let kept = |words: &str| discreet(words, &to);
+        let kept = |words: &str| without_addresses(words, &to);
         assert_eq!(kept("5.1.1 <jane.doe@example.com>: no such user"), "5.1.1 [address] no such user");
         assert_eq!(kept("User 'Jane.Doe' is unknown"), "User [address] is unknown");
         assert_eq!(kept("rejected;sender=<bill@shop.example>\r\nsee x"), "[address] see x");

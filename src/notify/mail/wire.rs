@@ -1,6 +1,6 @@
-//! The line to a mail server: a socket, plain or under TLS, on which every read and write has what is left of the mail's
-//! time and no answer is longer than [`MAX_LINE`] and [`MAX_LINES`] allow. An order to stop is heard while it waits. It must
-//! never know what is said. Called by `transport`.
+//! The connection to a mail server: a socket, plain or with TLS, on which every read and write has what is left of the mail's
+//! timeout and no answer is longer than [`MAX_LINE`] and [`MAX_LINES`] allow. A stop ends it while it waits. It must never
+//! know what a command means. Called by `transport`.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -16,34 +16,34 @@ use crate::base::thread::Stop;
 const MAX_LINE: usize = 2048;
 /// Lines of an answer.
 const MAX_LINES: usize = 100;
-/// An order to stop is heard so soon.
-const SLICE: Duration = Duration::from_millis(200);
-/// Connecting to one address.
-const MAX_CONNECT: Duration = Duration::from_secs(5);
-/// Once the whole mail is sent, its answer is worth so much of a stop's time: without it the mail would be sent twice.
-const LAST_WORD: Duration = Duration::from_secs(3);
+/// How often a wait looks for a stop.
+const STOP_CHECK_EVERY: Duration = Duration::from_millis(200);
+/// How long connecting to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stop waits for the answer once the whole mail is sent: without it the mail would be sent twice.
+const LAST_REPLY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// The mail's time is over.
-    #[error("silence")]
-    Silence,
+    #[error("timed out")]
+    TimedOut,
     /// It is time to stop.
     #[error("stopped")]
     Stopped,
     /// No address could be connected to.
     #[error("{0}")]
     Unreachable(String),
-    /// TLS came to nothing.
+    /// TLS could not be established.
     #[error("{0}")]
     Insecure(String),
-    /// The connection broke, or what came over it is no SMTP.
+    /// The connection broke, or the server does not speak SMTP.
     #[error("{0}")]
     Broken(String),
 }
 
-/// An answer: its code, and its lines without it.
+/// An answer: its code, and its lines without the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SmtpReply {
     pub(super) code: u16,
@@ -56,45 +56,45 @@ impl SmtpReply {
     }
 }
 
-/// How long there is, and who may end it.
+/// How much time is left, and what may end it earlier.
 #[derive(Clone)]
 pub(super) struct SmtpTimeouts {
     deadline: Instant,
     stop: Option<Stop>,
-    /// Set when the whole mail is on its way.
-    is_said: bool,
+    /// Set when the whole mail has been sent.
+    is_mail_sent: bool,
 }
 
 impl SmtpTimeouts {
     pub(super) fn new(timeout: Duration, stop: Option<Stop>) -> Self {
-        Self { deadline: Instant::now() + timeout, stop, is_said: false }
+        Self { deadline: Instant::now() + timeout, stop, is_mail_sent: false }
     }
 
     fn left(&mut self) -> io::Result<Duration> {
         let now = Instant::now();
         if self.stop.as_ref().is_some_and(Stop::is_given) {
-            if !self.is_said {
+            if !self.is_mail_sent {
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, WireError::Stopped));
             }
             self.stop = None;
-            self.deadline = self.deadline.min(now + LAST_WORD);
+            self.deadline = self.deadline.min(now + LAST_REPLY_TIMEOUT);
         }
         let left = self.deadline.saturating_duration_since(now);
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }
 
-/// A socket that is never waited for longer than there is patience.
+/// A socket that is never waited for longer than there is time.
 struct SmtpSocket {
     stream: TcpStream,
-    patience: SmtpTimeouts,
+    timeouts: SmtpTimeouts,
 }
 
 impl SmtpSocket {
     fn retried<T>(&mut self, mut act: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         loop {
-            let slice = self.patience.left()?.min(SLICE);
+            let slice = self.timeouts.left()?.min(STOP_CHECK_EVERY);
             self.stream.set_read_timeout(Some(slice))?;
             self.stream.set_write_timeout(Some(slice))?;
             match act(&mut self.stream) {
@@ -130,33 +130,33 @@ enum SmtpLine {
 pub(super) struct SmtpWire {
     line: Option<SmtpLine>,
     /// Read and not used yet.
-    heard: Vec<u8>,
+    unread: Vec<u8>,
 }
 
 impl SmtpWire {
     /// Connects to the first address that answers.
-    pub(super) fn open(server: (&str, u16), mut patience: SmtpTimeouts) -> Result<Self, WireError> {
+    pub(super) fn open(server: (&str, u16), mut timeouts: SmtpTimeouts) -> Result<Self, WireError> {
         let unreachable = |error: io::Error| WireError::Unreachable(error.to_string());
         let mut last = None;
         for address in server.to_socket_addrs().map_err(unreachable)? {
-            let left = patience.left().map_err(|error| fault(&error))?.min(MAX_CONNECT);
+            let left = timeouts.left().map_err(|error| fault(&error))?.min(CONNECT_TIMEOUT);
             match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => {
-                    let line = Some(SmtpLine::Plain(SmtpSocket { stream, patience }));
-                    return Ok(Self { line, heard: Vec::new() });
+                    let line = Some(SmtpLine::Plain(SmtpSocket { stream, timeouts }));
+                    return Ok(Self { line, unread: Vec::new() });
                 }
                 Err(error) => last = Some(error),
             }
         }
-        patience.left().map_err(|error| fault(&error))?;
+        timeouts.left().map_err(|error| fault(&error))?;
         Err(last.map_or_else(|| WireError::Unreachable("its name has no address".to_owned()), unreachable))
     }
 
-    /// Turns to TLS. What came before and was not asked for is not taken over: somebody on the way may have put it there.
+    /// Changes to TLS. Anything that the server has sent before is refused: somebody on the way may have inserted it.
     pub(super) fn secure(&mut self, config: &Arc<ClientConfig>, name: &ServerName<'static>) -> Result<(), WireError> {
         let insecure = |error: rustls::Error| WireError::Insecure(error.to_string());
-        if !self.heard.is_empty() {
-            return Err(WireError::Insecure("it said something before TLS began that nobody asked for".to_owned()));
+        if !self.unread.is_empty() {
+            return Err(WireError::Insecure("it sent something before TLS began that nobody had asked for".to_owned()));
         }
         let Some(SmtpLine::Plain(mut socket)) = self.line.take() else {
             return Err(WireError::Insecure("it is under TLS already".to_owned()));
@@ -172,44 +172,43 @@ impl SmtpWire {
         Ok(())
     }
 
-    /// Says something.
-    pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        let said = match self.line.as_mut() {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        let written = match self.line.as_mut() {
             Some(SmtpLine::Plain(socket)) => socket.write_all(bytes),
             Some(SmtpLine::Secure(stream)) => stream.write_all(bytes).and_then(|()| stream.flush()),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
-        said.map_err(|error| fault(&error))
+        written.map_err(|error| fault(&error))
     }
 
-    /// From now on an order to stop waits a little for the answer.
-    pub(super) fn all_is_said(&mut self) {
-        if let Some(patience) = self.patience() {
-            patience.is_said = true;
+    /// The mail has been sent: from now on a stop waits for the answer, up to [`LAST_REPLY_TIMEOUT`].
+    pub(super) fn expect_last_reply(&mut self) {
+        if let Some(timeouts) = self.timeouts() {
+            timeouts.is_mail_sent = true;
         }
     }
 
-    /// From now on there is no more time than this.
-    pub(super) fn hurry(&mut self, most: Duration) {
-        if let Some(patience) = self.patience() {
-            patience.deadline = patience.deadline.min(Instant::now() + most);
+    /// Limits the time that is left.
+    pub(super) fn limit(&mut self, most: Duration) {
+        if let Some(timeouts) = self.timeouts() {
+            timeouts.deadline = timeouts.deadline.min(Instant::now() + most);
         }
     }
 
-    fn patience(&mut self) -> Option<&mut SmtpTimeouts> {
+    fn timeouts(&mut self) -> Option<&mut SmtpTimeouts> {
         match self.line.as_mut()? {
-            SmtpLine::Plain(socket) => Some(&mut socket.patience),
-            SmtpLine::Secure(stream) => Some(&mut stream.sock.patience),
+            SmtpLine::Plain(socket) => Some(&mut socket.timeouts),
+            SmtpLine::Secure(stream) => Some(&mut stream.sock.timeouts),
         }
     }
 
     /// Waits for an answer.
-    pub(super) fn hear(&mut self) -> Result<SmtpReply, WireError> {
+    pub(super) fn read_reply(&mut self) -> Result<SmtpReply, WireError> {
         let mut lines = Vec::new();
         loop {
             let line = self.line()?;
             let (code, goes_on, words) =
-                read_line(&line).ok_or_else(|| WireError::Broken("what it answers is not SMTP".to_owned()))?;
+                read_line(&line).ok_or_else(|| WireError::Broken("its answer is not SMTP".to_owned()))?;
             lines.push(words);
             if !goes_on {
                 return Ok(SmtpReply { code, lines });
@@ -222,11 +221,11 @@ impl SmtpWire {
 
     fn line(&mut self) -> Result<Vec<u8>, WireError> {
         loop {
-            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
-                let rest = self.heard.split_off(end + 1);
-                return Ok(std::mem::replace(&mut self.heard, rest));
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let rest = self.unread.split_off(end + 1);
+                return Ok(std::mem::replace(&mut self.unread, rest));
             }
-            if self.heard.len() > MAX_LINE {
+            if self.unread.len() > MAX_LINE {
                 return Err(WireError::Broken(format!("a line of its answer has more than {MAX_LINE} bytes")));
             }
             let mut buffer = [0; 512];
@@ -237,7 +236,7 @@ impl SmtpWire {
             };
             match read {
                 Ok(0) => return Err(WireError::Broken("it ended in the middle".to_owned())),
-                Ok(read) => self.heard.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+                Ok(read) => self.unread.extend_from_slice(buffer.get(..read).unwrap_or_default()),
                 Err(error) => return Err(fault(&error)),
             }
         }
@@ -259,7 +258,7 @@ fn fault(error: &io::Error) -> WireError {
         error.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(|inner| matches!(inner, WireError::Stopped));
     match error.kind() {
         _ if is_stop => WireError::Stopped,
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => WireError::Silence,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => WireError::TimedOut,
         _ => WireError::Broken(error.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use super::queue::{self, MailRecipient, NewMail};
 use crate::notify::app_events::{self, AppEvent};
 use crate::notify::event_type::EventType;
 use crate::notify::settings::NotifyBasis;
-use crate::notify::text::Text;
+use crate::notify::text::UntrustedText;
 use crate::store::dead_letters::{self, DeadLetter};
 use crate::store::{StoreError, StoreReader, Tx, settings};
 
@@ -21,20 +21,20 @@ const LIMITED: &str = "enough mails about dead letters in this hour";
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct DeadLetterFacts {
-    pub(crate) event_id: Text,
-    pub(crate) event_type: Option<Text>,
+    pub(crate) event_id: UntrustedText,
+    pub(crate) event_type: Option<UntrustedText>,
     pub(crate) attempts: Option<i64>,
-    pub(crate) error: Option<Text>,
+    pub(crate) error: Option<UntrustedText>,
     pub(crate) received_at: Option<i64>,
 }
 
 /// Writes the mail and the application's event.
 pub(crate) fn announce(tx: &Tx, letter: &DeadLetter, basis: NotifyBasis) -> Result<(), StoreError> {
     let facts = DeadLetterFacts {
-        event_id: Text::from(letter.event_id.as_str()),
-        event_type: Some(Text::from(letter.event_type.as_str())),
+        event_id: UntrustedText::from(letter.event_id.as_str()),
+        event_type: Some(UntrustedText::from(letter.event_type.as_str())),
         attempts: Some(i64::from(letter.retry_count)),
-        error: Some(Text::from(letter.error.as_str())),
+        error: Some(UntrustedText::from(letter.error.as_str())),
         received_at: Some(letter.received_ms.div_euclid(1000)),
     };
     let recipient = MailRecipient::operator(basis);

@@ -10,7 +10,7 @@ use super::{Notice, words};
 use crate::notify::app_events::{self, AppEvent, OfUser};
 use crate::notify::event_type::EventType;
 use crate::notify::settings::NotifyBasis;
-use crate::notify::text::Text;
+use crate::notify::text::UntrustedText;
 use crate::objects::fact::SeenObject;
 use crate::objects::{ProjectionError, customer};
 use crate::store::{StoreError, Tx};
@@ -20,14 +20,14 @@ use crate::stripe::object;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct DisputeFacts {
-    pub(crate) dispute_id: Text,
-    pub(crate) charge_id: Option<Text>,
-    pub(crate) payment_intent_id: Option<Text>,
+    pub(crate) dispute_id: UntrustedText,
+    pub(crate) charge_id: Option<UntrustedText>,
+    pub(crate) payment_intent_id: Option<UntrustedText>,
     pub(crate) amount: Option<i64>,
-    pub(crate) currency: Option<Text>,
+    pub(crate) currency: Option<UntrustedText>,
     /// Stripe's code.
-    pub(crate) reason: Option<Text>,
-    pub(crate) status: Option<Text>,
+    pub(crate) reason: Option<UntrustedText>,
+    pub(crate) status: Option<UntrustedText>,
     pub(crate) evidence_due_by: Option<i64>,
     pub(crate) created: Option<i64>,
 }
@@ -37,13 +37,13 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
     let (id, dispute) = (seen.id.as_str(), &seen.object);
     let due_by = dispute.get("evidence_details").map_or(Ok(None), |evidence| object::integer(evidence, "due_by"))?;
     let facts = DisputeFacts {
-        dispute_id: Text::from(id),
-        charge_id: object::reference(dispute, "charge").map(Text::from),
-        payment_intent_id: object::reference(dispute, "payment_intent").map(Text::from),
+        dispute_id: UntrustedText::from(id),
+        charge_id: object::reference(dispute, "charge").map(UntrustedText::from),
+        payment_intent_id: object::reference(dispute, "payment_intent").map(UntrustedText::from),
         amount: object::integer(dispute, "amount")?,
-        currency: object::text(dispute, "currency")?.map(Text::from),
-        reason: object::text(dispute, "reason")?.map(Text::from),
-        status: object::text(dispute, "status")?.map(Text::from),
+        currency: object::text(dispute, "currency")?.map(UntrustedText::from),
+        reason: object::text(dispute, "reason")?.map(UntrustedText::from),
+        status: object::text(dispute, "status")?.map(UntrustedText::from),
         evidence_due_by: due_by,
         created: Some(object::integer(dispute, "created")?.unwrap_or(seen.at_s)),
     };

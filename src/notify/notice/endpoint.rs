@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Notice;
 use super::letter::{Letter, LetterTone, day_of, line};
 use super::queue::{self, MailRecipient, NewMail};
-use crate::notify::text::Text;
+use crate::notify::text::UntrustedText;
 use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 
 /// An endpoint that gets no more events.
@@ -14,9 +14,9 @@ use crate::store::{StoreError, StoreReader, Tx, webhook_endpoints};
 #[serde(default)]
 pub(crate) struct EndpointFacts {
     /// Scheme and host: the rest may be a secret.
-    pub(crate) url: Text,
-    pub(crate) reason: Option<Text>,
-    pub(crate) error: Option<Text>,
+    pub(crate) url: UntrustedText,
+    pub(crate) reason: Option<UntrustedText>,
+    pub(crate) error: Option<UntrustedText>,
     pub(crate) disabled_at: Option<i64>,
     pub(crate) failing_since: Option<i64>,
     pub(crate) last_success_at: Option<i64>,
@@ -43,7 +43,8 @@ impl EndpointFacts {
 pub(in crate::notify) fn announce(
     tx: &Tx,
     facts: EndpointFacts,
-    (url, operator): (&str, &str),
+    url: &str,
+    operator: &str,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let key = EndpointFacts::key(url, now_ms);

@@ -16,7 +16,7 @@ use crate::base::ownership;
 use crate::notify::app_events::{self, AppEvent, OfUser};
 use crate::notify::event_type::EventType;
 use crate::notify::settings::NotifyBasis;
-use crate::notify::text::{SafeLink, Text};
+use crate::notify::text::{UntrustedLink, UntrustedText};
 use crate::objects::dunning_attempts::{self, MailedNotice, NewAttempt, NoticeAttempt};
 use crate::objects::payment_failures::{self, DunnedCase};
 use crate::objects::subscription::{self, SubscriptionRow};
@@ -44,12 +44,12 @@ struct CaseContext {
     ended: Option<CaseEnd>,
     /// Since when a payment is missing, or was when Stripe ended the subscription, unix seconds.
     missing_since: Option<i64>,
-    tiers: Tiers,
+    tiers: CaseTiers,
 }
 
 /// Tiers around a case.
 #[derive(Default)]
-struct Tiers {
+struct CaseTiers {
     /// What its subscription is billed for.
     bought: Option<String>,
     /// What it gives or gave in the grace period: after an upgrade that was not paid, less.
@@ -147,7 +147,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customer::find_owner(tx, id))?;
     let invoice = invoice::find_details(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
-    let tiers = Tiers::default();
+    let tiers = CaseTiers::default();
     let mut around = CaseContext {
         case,
         user_id,
@@ -170,7 +170,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
     }
     let all: Vec<entitlement::SubscriptionInput> =
         subscriptions_of_same_user(tx, &found)?.iter().map(subscription::ShownSubscription::facts).collect();
-    around.tiers = Tiers {
+    around.tiers = CaseTiers {
         bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
         at_stake: entitlement::tier_at_stake(&fact, basis.policy).map(str::to_owned),
         now: Some(entitlement::entitlement(&all, basis.policy, now_s).tier),
@@ -303,23 +303,23 @@ fn facts(around: &CaseContext, due: DueNotice, basis: NotifyBasis) -> PaymentFac
     let paid = invoice.filter(|_| has_recovered).and_then(|invoice| invoice.amount_paid);
     let owed = invoice.and_then(|invoice| invoice.amount_remaining).filter(|left| *left > 0).or(case.amount_due);
     PaymentFacts {
-        invoice_id: Text::from(case.invoice_id.as_str()),
-        subscription_id: case.subscription_id.as_deref().map(Text::from),
-        customer_id: case.customer_id.as_deref().map(Text::from),
+        invoice_id: UntrustedText::from(case.invoice_id.as_str()),
+        subscription_id: case.subscription_id.as_deref().map(UntrustedText::from),
+        customer_id: case.customer_id.as_deref().map(UntrustedText::from),
         amount: paid.or(owed),
-        currency: case.currency.as_deref().map(Text::from),
-        failure_code: case.failure_reason.as_deref().map(Text::from),
+        currency: case.currency.as_deref().map(UntrustedText::from),
+        failure_code: case.failure_reason.as_deref().map(UntrustedText::from),
         attempt: Some(case.attempt_count.max(due.attempt)),
         next_attempt_at: case.next_retry_at,
         first_failed_at: Some(case.first_failed_at),
         failed_at: Some(case.last_failed_at),
         settled_at: settled(case).map(|settled| settled.at),
         grace_period_end: grace_period_end(around, basis),
-        invoice_number: invoice.and_then(|invoice| invoice.number.as_deref()).map(Text::from),
-        hosted_invoice_url: invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()).map(SafeLink::from),
-        invoice_pdf: invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()).map(SafeLink::from),
-        tier: tier.as_deref().filter(|_| !is_lost).map(Text::from),
-        tier_now: tier_now.map(Text::from),
+        invoice_number: invoice.and_then(|invoice| invoice.number.as_deref()).map(UntrustedText::from),
+        hosted_invoice_url: invoice.and_then(|invoice| invoice.hosted_invoice_url.as_deref()).map(UntrustedLink::from),
+        invoice_pdf: invoice.and_then(|invoice| invoice.invoice_pdf.as_deref()).map(UntrustedLink::from),
+        tier: tier.as_deref().filter(|_| !is_lost).map(UntrustedText::from),
+        tier_now: tier_now.map(UntrustedText::from),
         ended: around.ended.is_some(),
         ended_at: around.ended.map(|ended| ended.at),
         ..PaymentFacts::default()

@@ -10,7 +10,7 @@ use crate::base::dunning::OLD_NEWS_S;
 use crate::notify::app_events::{self, AppEvent, OfUser};
 use crate::notify::event_type::EventType;
 use crate::notify::settings::NotifyBasis;
-use crate::notify::text::{SafeLink, Text};
+use crate::notify::text::{UntrustedLink, UntrustedText};
 use crate::objects::fact::SeenObject;
 use crate::objects::{ProjectionError, invoice};
 use crate::store::{StoreError, StoreReader, Tx};
@@ -20,20 +20,20 @@ use crate::stripe::object;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct InvoiceFacts {
-    pub(crate) invoice_id: Text,
-    pub(crate) customer_id: Option<Text>,
-    pub(crate) subscription_id: Option<Text>,
-    pub(crate) invoice_number: Option<Text>,
+    pub(crate) invoice_id: UntrustedText,
+    pub(crate) customer_id: Option<UntrustedText>,
+    pub(crate) subscription_id: Option<UntrustedText>,
+    pub(crate) invoice_number: Option<UntrustedText>,
     pub(crate) amount: Option<i64>,
     pub(crate) total: Option<i64>,
-    pub(crate) currency: Option<Text>,
+    pub(crate) currency: Option<UntrustedText>,
     pub(crate) due_date: Option<i64>,
     pub(crate) period_start: Option<i64>,
     pub(crate) period_end: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hosted_invoice_url: Option<SafeLink>,
+    pub(crate) hosted_invoice_url: Option<UntrustedLink>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) invoice_pdf: Option<SafeLink>,
+    pub(crate) invoice_pdf: Option<UntrustedLink>,
     pub(crate) finalized_at: Option<i64>,
 }
 
@@ -55,18 +55,18 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
     let recipient = MailRecipient::of_customer(tx, customer_id, Some(id))?;
     let (period_start, period_end) = object::invoice_period(object)?;
     let facts = InvoiceFacts {
-        invoice_id: Text::from(id),
-        customer_id: customer_id.map(Text::from),
-        subscription_id: object::invoice_subscription(object).map(Text::from),
-        invoice_number: object::text(object, "number")?.map(Text::from),
+        invoice_id: UntrustedText::from(id),
+        customer_id: customer_id.map(UntrustedText::from),
+        subscription_id: object::invoice_subscription(object).map(UntrustedText::from),
+        invoice_number: object::text(object, "number")?.map(UntrustedText::from),
         amount: object::integer(object, "amount_due")?,
         total: object::integer(object, "total")?,
-        currency: object::text(object, "currency")?.map(Text::from),
+        currency: object::text(object, "currency")?.map(UntrustedText::from),
         due_date: object::integer(object, "due_date")?,
         period_start,
         period_end,
-        hosted_invoice_url: object::text(object, "hosted_invoice_url")?.map(SafeLink::from),
-        invoice_pdf: object::text(object, "invoice_pdf")?.map(SafeLink::from),
+        hosted_invoice_url: object::text(object, "hosted_invoice_url")?.map(UntrustedLink::from),
+        invoice_pdf: object::text(object, "invoice_pdf")?.map(UntrustedLink::from),
         finalized_at: Some(seen.at_s),
     };
     let user_id = recipient.user_id.as_deref();

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use super::words;
 use crate::base::money;
 use crate::notify::notice::{MailKind, NoticeMail};
-use crate::notify::text::{SafeLink, Text};
+use crate::notify::text::{UntrustedLink, UntrustedText};
 
-/// What a mail looks like at first sight.
+/// The tone of a mail, shown by its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::notify) enum LetterTone {
     /// Something is to be done.
@@ -18,7 +18,7 @@ pub(in crate::notify) enum LetterTone {
     Grave,
     /// All is well.
     Good,
-    /// To be known.
+    /// For information.
     Calm,
 }
 
@@ -34,7 +34,7 @@ impl LetterTone {
     }
 }
 
-/// What a fact is called in templates, and how it reads; `None`: not known.
+/// The placeholder of a fact in templates, and its text; `None`: not known.
 pub(in crate::notify) type LetterFact = (&'static str, Option<String>);
 
 /// The facts of one mail, by placeholder.
@@ -58,9 +58,9 @@ pub(in crate::notify) struct Letter {
     pub(in crate::notify) button: Option<LetterLink>,
     /// A second, lesser link.
     pub(in crate::notify) link: Option<LetterLink>,
-    /// What, and how much of it.
+    /// The rows of the table: label and value.
     pub(in crate::notify) details: Vec<(&'static str, String)>,
-    /// Below all that.
+    /// Sentences below the table.
     pub(in crate::notify) after: Vec<String>,
     /// The day that it is about.
     pub(in crate::notify) date: Option<String>,
@@ -123,7 +123,7 @@ impl Letter {
     }
 }
 
-/// A sentence that ends once: a name in it may end with a stop of its own.
+/// A sentence with one full stop at its end: a name in it may end with one of its own.
 fn one_stop(sentence: &str) -> String {
     let mut text = sentence.to_owned();
     while let Some(at) = text.find("..") {
@@ -132,7 +132,7 @@ fn one_stop(sentence: &str) -> String {
     text
 }
 
-/// What a mail's facts are called in templates. A fact that is not known is not in it.
+/// The facts of a mail by placeholder. A fact that is not known is not in it.
 pub(in crate::notify) fn values(mail: &NoticeMail, letter: &Letter, product: &str) -> LetterValues {
     let common = [
         ("date", letter.date.clone()),
@@ -162,7 +162,7 @@ pub(in crate::notify) fn reason(kind: MailKind, product: &str) -> String {
 }
 
 /// An amount in its currency.
-pub(super) fn money_of(amount: Option<i64>, currency: Option<&Text>) -> Option<String> {
+pub(super) fn money_of(amount: Option<i64>, currency: Option<&UntrustedText>) -> Option<String> {
     let currency = line(currency).filter(|code| code.len() == 3 && code.is_ascii())?;
     Some(money::words(amount?, &currency))
 }
@@ -178,22 +178,22 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// A text, on one line; blank is `None`.
-pub(super) fn line(text: Option<&Text>) -> Option<String> {
-    text.and_then(Text::line)
+pub(super) fn line(text: Option<&UntrustedText>) -> Option<String> {
+    text.and_then(UntrustedText::line)
 }
 
 /// A link that can be followed safely.
-pub(super) fn safe(link: Option<&SafeLink>) -> Option<String> {
-    link.and_then(SafeLink::safe)
+pub(super) fn safe(link: Option<&UntrustedLink>) -> Option<String> {
+    link.and_then(UntrustedLink::safe)
 }
 
 /// A tier as a name.
-pub(super) fn tier_of(tier: Option<&Text>) -> Option<String> {
+pub(super) fn tier_of(tier: Option<&UntrustedText>) -> Option<String> {
     line(tier).map(|tier| words::tier(&tier))
 }
 
 /// A tier as a plan.
-pub(super) fn plan_of(of: Option<&Text>) -> Option<String> {
+pub(super) fn plan_of(of: Option<&UntrustedText>) -> Option<String> {
     tier_of(of).map(|tier| format!("{tier} plan"))
 }
 

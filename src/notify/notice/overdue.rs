@@ -10,7 +10,7 @@ use super::queue::{self, MailRecipient, NewMail};
 use crate::base::dunning::OLD_NEWS_S;
 use crate::base::entitlement;
 use crate::notify::settings::NotifyBasis;
-use crate::notify::text::{SafeLink, Text};
+use crate::notify::text::{UntrustedLink, UntrustedText};
 use crate::objects::invoice::{self, SentInvoice};
 use crate::objects::payment_failures;
 use crate::objects::subscription::{self, ShownSubscription};
@@ -36,7 +36,7 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
     if payment_failures::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(());
     }
-    let facts = facts(tx, (&found, &invoice), end, basis)?;
+    let facts = facts(tx, &found, &invoice, end, basis)?;
     let recipient = MailRecipient::of_customer(tx, Some(&found.subscription.stripe_customer_id), Some(&invoice.id))?;
     let key = format!("{}:1", invoice.id);
     let put = |notice: Notice, at_s: i64| {
@@ -52,24 +52,25 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
 
 fn facts(
     tx: &Tx,
-    (found, invoice): (&ShownSubscription, &SentInvoice),
+    found: &ShownSubscription,
+    invoice: &SentInvoice,
     end: i64,
     basis: NotifyBasis,
 ) -> Result<PaymentFacts, StoreError> {
     let details = invoice::find_details(tx, &invoice.id)?;
     let details = details.as_ref();
     Ok(PaymentFacts {
-        invoice_id: Text::from(invoice.id.as_str()),
-        subscription_id: Some(Text::from(found.subscription.stripe_subscription_id.as_str())),
-        customer_id: Some(Text::from(found.subscription.stripe_customer_id.as_str())),
+        invoice_id: UntrustedText::from(invoice.id.as_str()),
+        subscription_id: Some(UntrustedText::from(found.subscription.stripe_subscription_id.as_str())),
+        customer_id: Some(UntrustedText::from(found.subscription.stripe_customer_id.as_str())),
         amount: details.and_then(|details| details.amount_remaining),
-        currency: invoice.currency.as_deref().map(Text::from),
+        currency: invoice.currency.as_deref().map(UntrustedText::from),
         due_date: invoice.due_date,
         grace_period_end: Some(end),
-        tier: entitlement::tier_bought(&found.facts(), basis.policy).map(Text::from),
-        invoice_number: details.and_then(|details| details.number.as_deref()).map(Text::from),
-        hosted_invoice_url: details.and_then(|details| details.hosted_invoice_url.as_deref()).map(SafeLink::from),
-        invoice_pdf: details.and_then(|details| details.invoice_pdf.as_deref()).map(SafeLink::from),
+        tier: entitlement::tier_bought(&found.facts(), basis.policy).map(UntrustedText::from),
+        invoice_number: details.and_then(|details| details.number.as_deref()).map(UntrustedText::from),
+        hosted_invoice_url: details.and_then(|details| details.hosted_invoice_url.as_deref()).map(UntrustedLink::from),
+        invoice_pdf: details.and_then(|details| details.invoice_pdf.as_deref()).map(UntrustedLink::from),
         sent: true,
         ..PaymentFacts::default()
     })
@@ -100,7 +101,7 @@ fn reason_to_skip(
     basis: NotifyBasis,
 ) -> Result<Option<&'static str>, StoreError> {
     let now_s = basis.now_ms.div_euclid(1000);
-    let subscription_id = facts.subscription_id.as_ref().map(Text::raw).unwrap_or_default();
+    let subscription_id = facts.subscription_id.as_ref().map(UntrustedText::raw).unwrap_or_default();
     let Some(found) = subscription::find(reader, subscription_id)? else { return Ok(None) };
     let Some(end) = grace_end(&found, basis) else { return Ok(Some("the subscription owes nothing any more")) };
     let status = invoice::find_payable(reader, facts.invoice_id.raw())?.map(|(status, _)| status);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::letter::{Letter, LetterFact, LetterTone, day_of, line, money_of, plan_of, safe, tier_of};
 use super::words;
-use crate::notify::text::{SafeLink, Text};
+use crate::notify::text::{UntrustedLink, UntrustedText};
 
 const PAID_MEANWHILE: &str = "Paid in the meantime? Then please ignore this mail.";
 
@@ -14,14 +14,14 @@ const PAID_MEANWHILE: &str = "Paid in the meantime? Then please ignore this mail
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PaymentFacts {
-    pub(crate) invoice_id: Text,
-    pub(crate) subscription_id: Option<Text>,
-    pub(crate) customer_id: Option<Text>,
+    pub(crate) invoice_id: UntrustedText,
+    pub(crate) subscription_id: Option<UntrustedText>,
+    pub(crate) customer_id: Option<UntrustedText>,
     /// What remains to be paid, or what was paid once it is.
     pub(crate) amount: Option<i64>,
-    pub(crate) currency: Option<Text>,
+    pub(crate) currency: Option<UntrustedText>,
     /// Stripe's code.
-    pub(crate) failure_code: Option<Text>,
+    pub(crate) failure_code: Option<UntrustedText>,
     pub(crate) attempt: Option<i64>,
     pub(crate) next_attempt_at: Option<i64>,
     pub(crate) first_failed_at: Option<i64>,
@@ -30,15 +30,15 @@ pub(crate) struct PaymentFacts {
     pub(crate) grace_period_end: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) due_date: Option<i64>,
-    pub(crate) invoice_number: Option<Text>,
+    pub(crate) invoice_number: Option<UntrustedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hosted_invoice_url: Option<SafeLink>,
+    pub(crate) hosted_invoice_url: Option<UntrustedLink>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) invoice_pdf: Option<SafeLink>,
+    pub(crate) invoice_pdf: Option<UntrustedLink>,
     /// The tier that the invoice is for; where access has ended, the one that the user had.
-    pub(crate) tier: Option<Text>,
+    pub(crate) tier: Option<UntrustedText>,
     /// The tier that the user has now.
-    pub(crate) tier_now: Option<Text>,
+    pub(crate) tier_now: Option<UntrustedText>,
     /// Stripe has ended the subscription: paying does not bring it back.
     pub(crate) ended: bool,
     pub(crate) ended_at: Option<i64>,
@@ -81,7 +81,7 @@ impl PaymentFacts {
         self.why().map(|why| format!(" because {why}")).unwrap_or_default()
     }
 
-    /// Of a failed attempt: until when everything works, where that can be promised. After the last attempt Stripe may end
+    /// Until when everything works after a failed attempt, where that can be promised. After the last attempt Stripe may end
     /// the subscription at once.
     fn promised_end(&self) -> Option<String> {
         day_of(self.grace_period_end).filter(|_| self.next_attempt_at.is_some())

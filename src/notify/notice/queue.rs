@@ -12,10 +12,10 @@ use crate::store::{StoreError, Tx};
 
 /// The outcome where no mail is wanted.
 pub(super) const OFF: &str = "skipped: mail is off (notify.mail)";
-/// The outcome where nobody can be written to.
+/// The outcome where no address is known.
 pub(super) const NO_ADDRESS: &str = "skipped: no mail address is known";
 
-/// Who is written to.
+/// The recipient of a mail.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct MailRecipient {
     /// Mail address.
@@ -27,8 +27,8 @@ pub(super) struct MailRecipient {
 }
 
 impl MailRecipient {
-    /// The customer: by what the application says of the user that it belongs to, else by what Stripe says. Never the user
-    /// of what was bought: a `client_reference_id` may have named that one.
+    /// The customer: with the address and the name that the application gave for its user, else with those at Stripe. Never the
+    /// user of what was bought, whom a `client_reference_id` may have named.
     pub(super) fn of_customer(
         tx: &Tx,
         customer_id: Option<&str>,
@@ -44,8 +44,8 @@ impl MailRecipient {
             (to, name) = (ownership::addressee(own.as_deref(), email.as_deref()).map(str::to_owned), name.or(called));
         }
         if to.is_none() {
-            let shown = invoice_id.map_or(Ok(None), |id| invoice::find_email(tx, id))?;
-            to = ownership::addressee(shown.as_deref(), None).map(str::to_owned);
+            let email = invoice_id.map_or(Ok(None), |id| invoice::find_email(tx, id))?;
+            to = ownership::addressee(email.as_deref(), None).map(str::to_owned);
         }
         Ok(Self { to, user_id, name })
     }
@@ -56,15 +56,15 @@ impl MailRecipient {
     }
 }
 
-/// A mail to be.
+/// A mail to be written into the outbox.
 pub(super) struct NewMail<'a> {
     /// What it says.
     pub(super) notice: Notice,
     /// What it is about; one mail per kind of notice and key.
     pub(super) key: &'a str,
-    /// Who is written to.
+    /// The recipient of a mail.
     pub(super) recipient: &'a MailRecipient,
-    /// Not before then, unix milliseconds; it is judged again when it is sent. 0: at once.
+    /// When it is due, unix milliseconds; it is judged again when it is sent. 0: at once.
     pub(super) not_before_ms: i64,
 }
 

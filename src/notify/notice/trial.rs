@@ -9,7 +9,7 @@ use super::queue::{self, MailRecipient, NewMail};
 use super::{Notice, words};
 use crate::base::entitlement;
 use crate::notify::settings::NotifyBasis;
-use crate::notify::text::Text;
+use crate::notify::text::UntrustedText;
 use crate::objects::ProjectionError;
 use crate::objects::fact::SeenObject;
 use crate::objects::subscription::{self, ItemRow, ShownSubscription};
@@ -21,14 +21,14 @@ use crate::stripe::object;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct TrialFacts {
-    pub(crate) subscription_id: Text,
-    pub(crate) customer_id: Option<Text>,
+    pub(crate) subscription_id: UntrustedText,
+    pub(crate) customer_id: Option<UntrustedText>,
     pub(crate) trial_end: Option<i64>,
-    pub(crate) tier: Option<Text>,
+    pub(crate) tier: Option<UntrustedText>,
     /// What it costs afterwards, per interval, where that is known for certain.
     pub(crate) amount: Option<i64>,
-    pub(crate) currency: Option<Text>,
-    pub(crate) interval: Option<Text>,
+    pub(crate) currency: Option<UntrustedText>,
+    pub(crate) interval: Option<UntrustedText>,
     pub(crate) interval_count: Option<i64>,
     /// The subscription ends with it.
     pub(crate) ends_with_trial: bool,
@@ -50,13 +50,13 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
     let ends = known.subscription.cancel_at_period_end || known.subscription.cancel_at.is_some();
     let price = price.as_ref();
     let facts = TrialFacts {
-        subscription_id: Text::from(id),
-        customer_id: customer_id.map(Text::from),
+        subscription_id: UntrustedText::from(id),
+        customer_id: customer_id.map(UntrustedText::from),
         trial_end: Some(trial_end),
-        tier: tier.map(Text::from),
+        tier: tier.map(UntrustedText::from),
         amount: price.map(|price| price.amount),
-        currency: price.map(|price| Text::from(price.currency.as_str())),
-        interval: price.map(|price| Text::from(price.interval.0.as_str())),
+        currency: price.map(|price| UntrustedText::from(price.currency.as_str())),
+        interval: price.map(|price| UntrustedText::from(price.interval.0.as_str())),
         interval_count: price.map(|price| price.interval.1),
         ends_with_trial: ends,
     };
@@ -75,7 +75,7 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
 
 /// What a subscription costs per interval, where that is certain: all items of one interval, fixed prices, no
 /// discount, no tax on top. A wrong amount is worse than none.
-fn price(tx: &Tx, subscription: &Value, known: &ShownSubscription) -> Result<Option<Price>, ProjectionError> {
+fn price(tx: &Tx, subscription: &Value, known: &ShownSubscription) -> Result<Option<TrialPrice>, ProjectionError> {
     let has_any = |holder: &Value, keys: &[&str]| {
         keys.iter().any(|key| match &holder[*key] {
             Value::Array(list) => !list.is_empty(),
@@ -104,22 +104,22 @@ fn price(tx: &Tx, subscription: &Value, known: &ShownSubscription) -> Result<Opt
 }
 
 /// An amount in minor units of a currency, per interval.
-struct Price {
+struct TrialPrice {
     amount: i64,
     currency: String,
     interval: (String, i64),
 }
 
-fn sum(items: &[ItemRow]) -> Option<Price> {
+fn sum(items: &[ItemRow]) -> Option<TrialPrice> {
     let first = items.first()?;
     let (currency, unit) = (first.currency.clone()?, first.recurring_interval.clone()?);
     let interval = (unit, first.interval_count.unwrap_or(1));
-    items.iter().try_fold(Price { amount: 0, currency, interval }, |price, item| {
+    items.iter().try_fold(TrialPrice { amount: 0, currency, interval }, |price, item| {
         let every = (item.recurring_interval.as_deref()?, item.interval_count.unwrap_or(1));
         let is_alike =
             item.currency.as_ref() == Some(&price.currency) && every == (price.interval.0.as_str(), price.interval.1);
         let amount = item.unit_amount?.checked_mul(item.quantity.unwrap_or(1))?.checked_add(price.amount)?;
-        is_alike.then_some(Price { amount, ..price })
+        is_alike.then_some(TrialPrice { amount, ..price })
     })
 }
 

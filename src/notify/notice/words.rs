@@ -1,9 +1,8 @@
-//! Days, plans, reasons and spans of time in words that a tired person understands. Pure. Called by `letter` and what it
-//! is made of.
+//! Days, plans, reasons and intervals in plain words. Pure. Called by `letter` and the notices.
 
 use jiff::Timestamp;
 
-/// A day in UTC, as in "24 November 2026". None: no time that a calendar has.
+/// A day in UTC, as in "24 November 2026". `None`: not a time of the calendar.
 pub(super) fn day(at_s: i64) -> Option<String> {
     Some(Timestamp::from_second(at_s).ok()?.strftime("%-d %B %Y").to_string())
 }

@@ -23,7 +23,7 @@ use crate::store::audit::{self, NewEntry};
 use crate::store::mirror::{self, ApiReading};
 use crate::stripe::form::FormBody;
 use crate::stripe::list;
-pub use findings::{DriftFinding, DriftOutcome, Finding, Tally};
+pub use findings::{DriftFinding, DriftKind, DriftOutcome, DriftTally};
 
 /// Rows of the mirror looked at in one read.
 const ROWS: u32 = 100;
@@ -39,7 +39,7 @@ pub enum DriftReport<'a> {
     /// A page is done: type, pages, objects on this page.
     Page(&'static str, u64, u64),
     /// Something is not the same.
-    Found(&'a Finding),
+    Found(&'a DriftFinding),
 }
 
 /// Compares these types; `fix`: repairs what is not the same. The result goes into the audit log in `actor`'s name.
@@ -56,7 +56,7 @@ pub fn run(
     account::check(tools)?;
     let mut outcome = DriftOutcome::default();
     for kind in kinds {
-        let tally = Tally { kind: kind.name, ..Tally::default() };
+        let tally = DriftTally { kind: kind.name, ..DriftTally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
         let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
         let (again, level) = (Some(Vec::new()), Vec::new());
@@ -81,7 +81,7 @@ struct DriftCheck<'a, 't> {
     tools: &'a SyncTools,
     kind: &'static ObjectKind,
     fix: bool,
-    tally: Tally,
+    tally: DriftTally,
     /// Hashes of the ids on the pages.
     seen: HashSet<u64>,
     hasher: RandomState,
@@ -141,12 +141,12 @@ impl DriftCheck<'_, '_> {
     }
 
     /// Whether it is left to the second comparison.
-    fn is_put_off(&mut self, what: &DriftFinding, id: &str, object: &Value, reading: ApiReading) -> bool {
+    fn is_put_off(&mut self, what: &DriftKind, id: &str, object: &Value, reading: ApiReading) -> bool {
         let created_s = object["created"].as_i64();
         let may_be_on_its_way = match what {
-            DriftFinding::Differs(_) => true,
-            DriftFinding::MissingHere => created_s.is_some_and(|at_s| at_s >= reading.at_s - ON_ITS_WAY_S),
-            DriftFinding::MissingThere | DriftFinding::TablesWrong(_) => false,
+            DriftKind::Differs(_) => true,
+            DriftKind::MissingHere => created_s.is_some_and(|at_s| at_s >= reading.at_s - ON_ITS_WAY_S),
+            DriftKind::MissingThere | DriftKind::TablesWrong(_) => false,
         };
         let Some(again) = self.again.as_mut().filter(|again| may_be_on_its_way && again.len() < MAX_SECOND_LOOKS)
         else {
@@ -194,7 +194,7 @@ impl DriftCheck<'_, '_> {
             Some(MirrorState::Ahead) => self.tally.ahead += 1,
             // It was created and deleted between the two comparisons.
             Some(MirrorState::Unknown) => {}
-            _ => self.found(id.to_owned(), DriftFinding::MissingThere, Repair::Object(shown))?,
+            _ => self.found(id.to_owned(), DriftKind::MissingThere, DriftRepair::Object(shown))?,
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ impl DriftCheck<'_, '_> {
                 self.tally.ahead += 1;
                 return Ok(());
             }
-            Some(MirrorState::Unknown) => DriftFinding::MissingHere,
+            Some(MirrorState::Unknown) => DriftKind::MissingHere,
             Some(MirrorState::Level(row)) => {
                 let here = serde_json::from_str(&row.data).unwrap_or(Value::Null);
                 let mut fields = compare::differing(&here, object.object());
@@ -232,7 +232,7 @@ impl DriftCheck<'_, '_> {
                     self.level.push((id, mode_of(object.object(), self.tools)));
                     return Ok(());
                 }
-                DriftFinding::Differs(fields)
+                DriftKind::Differs(fields)
             }
         };
         if self.is_put_off(&what, &id, object.object(), reading) {
@@ -244,25 +244,25 @@ impl DriftCheck<'_, '_> {
             batch.add(self.tools, self.kind, raw, reading)?;
         }
         let object = batch.objects.pop().unwrap_or(object);
-        self.found(id, what, Repair::Object(object))
+        self.found(id, what, DriftRepair::Object(object))
     }
 
     /// Counts, repairs and reports.
-    fn found(&mut self, id: String, what: DriftFinding, repair: Repair) -> Result<(), SyncError> {
+    fn found(&mut self, id: String, what: DriftKind, repair: DriftRepair) -> Result<(), SyncError> {
         match &what {
-            DriftFinding::Differs(fields) => {
+            DriftKind::Differs(fields) => {
                 self.tally.differing += 1;
                 self.count(fields);
             }
-            DriftFinding::TablesWrong(columns) => {
+            DriftKind::TablesWrong(columns) => {
                 self.tally.tables_wrong += 1;
                 self.count(columns);
             }
-            DriftFinding::MissingHere => self.tally.missing_here += 1,
-            DriftFinding::MissingThere => self.tally.missing_there += 1,
+            DriftKind::MissingHere => self.tally.missing_here += 1,
+            DriftKind::MissingThere => self.tally.missing_there += 1,
         }
         // With the key of another account everything would be marked as deleted.
-        let is_of_ours = self.recognised || what != DriftFinding::MissingThere;
+        let is_of_ours = self.recognised || what != DriftKind::MissingThere;
         if self.fix && !is_of_ours {
             log::warn!(
                 "an object that Stripe does not know is not marked as deleted, since nothing that it has is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
@@ -271,7 +271,7 @@ impl DriftCheck<'_, '_> {
         }
         let fixed = self.fix && is_of_ours && self.repair(&id, repair)?;
         self.tally.fixed += u64::from(fixed);
-        (self.report)(DriftReport::Found(&Finding { kind: self.kind.name, id, what, fixed }));
+        (self.report)(DriftReport::Found(&DriftFinding { kind: self.kind.name, id, what, fixed }));
         Ok(())
     }
 
@@ -284,14 +284,14 @@ impl DriftCheck<'_, '_> {
         }
     }
 
-    fn repair(&self, id: &str, repair: Repair) -> Result<bool, StoreError> {
+    fn repair(&self, id: &str, repair: DriftRepair) -> Result<bool, StoreError> {
         let repaired = match repair {
-            Repair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![object]), 0)? {
+            DriftRepair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![object]), 0)? {
                 page::PageObjectOutcome::Absorbed(ReadingOutcome::Taken) => RepairResult::Yes,
                 page::PageObjectOutcome::Absorbed(_) => RepairResult::No,
                 page::PageObjectOutcome::Refused(error) => RepairResult::Failed(error),
             },
-            Repair::Tables(livemode) => self.project_again(id, livemode)?,
+            DriftRepair::Tables(livemode) => self.project_again(id, livemode)?,
         };
         match repaired {
             RepairResult::Yes => Ok(true),
@@ -314,7 +314,7 @@ enum RepairResult {
 }
 
 /// How a finding is repaired.
-enum Repair {
+enum DriftRepair {
     /// With the object as Stripe has it.
     Object(ApiObject),
     /// From the mirror, of this mode.

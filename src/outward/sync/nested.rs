@@ -17,7 +17,7 @@ use crate::stripe::list::{ListPage, Pages};
 const MAX_PAGES: u32 = 1000;
 
 #[derive(Deserialize)]
-struct Flag {
+struct ListFlag {
     #[serde(default)]
     has_more: bool,
 }
@@ -26,7 +26,7 @@ struct Flag {
 fn is_cut(text: &str, nested: &NestedList) -> bool {
     // Whoever reads the whole object reports what cannot be read.
     let Ok(members) = serde_json::from_str::<HashMap<Cow<str>, &RawValue>>(text) else { return false };
-    let list = members.get(nested.key).and_then(|list| serde_json::from_str::<Flag>(list.get()).ok());
+    let list = members.get(nested.key).and_then(|list| serde_json::from_str::<ListFlag>(list.get()).ok());
     list.is_some_and(|list| list.has_more)
 }
 

@@ -14,7 +14,7 @@ use crate::stripe::form::FormBody;
 const AHEAD_S: i64 = 86_400;
 
 #[derive(Deserialize)]
-struct Dated {
+struct DatedEvent {
     created: i64,
 }
 
@@ -65,5 +65,5 @@ fn created_s(tools: &SyncTools, path: &str, id: &str) -> Result<i64, SyncError> 
     let path = format!("{path}/{}", segment(id));
     let (answer, _) = tools.get(&path, &FormBody::new())?;
     let unreadable = |_| SyncError::Unreadable { path: path.clone(), reason: "it is not an event" };
-    Ok(serde_json::from_str::<Dated>(&answer.text).map_err(unreadable)?.created)
+    Ok(serde_json::from_str::<DatedEvent>(&answer.text).map_err(unreadable)?.created)
 }

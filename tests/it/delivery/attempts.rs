@@ -2,8 +2,8 @@
 
 use tilld::jobs::lane::DELAYS_S;
 use tilld::notify::attempt::DeliveryOutcome;
-use tilld::notify::endpoints::target::{Allowed, TargetGuard};
-use tilld::notify::endpoints::webhook::{Signing, Timeouts, WebhookSender};
+use tilld::notify::endpoints::target::{AllowedTargets, TargetGuard};
+use tilld::notify::endpoints::webhook::{WebhookSender, WebhookSigning, WebhookTimeouts};
 use tilld::store::outbox::OutboxEffect;
 use tilld::stripe::signature;
 
@@ -45,8 +45,9 @@ fn the_body_is_sent_byte_for_byte_and_its_signature_fits_and_a_repeat_has_the_sa
 #[test]
 fn while_a_secret_is_replaced_both_verify() {
     let receiver = Receiver::answering(Reply::Status(200));
-    let signing = Signing::Standard(vec![key(WHSEC), key(OTHER)]);
-    let sender = WebhookSender::through(TargetGuard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
+    let signing = WebhookSigning::Standard(vec![key(WHSEC), key(OTHER)]);
+    let sender =
+        WebhookSender::through(TargetGuard::new(AllowedTargets::Loopback), (&receiver.url(), signing), IMPATIENT);
     assert!(matches!(sender.send(&effect("{}"), START_MS), DeliveryOutcome::Done(_)));
     let got = &receiver.got()[0];
     assert!(verifies(WHSEC, got) && verifies(OTHER, got));
@@ -57,8 +58,9 @@ fn while_a_secret_is_replaced_both_verify() {
 fn what_is_forwarded_is_stripes_own_event_with_stripes_own_signature() {
     let receiver = Receiver::answering(Reply::Status(200));
     let original = "{\n  \"id\": \"evt_1\",  \"type\": \"invoice.paid\"}";
-    let signing = Signing::Stripe("whsec_dev".to_owned());
-    let sender = WebhookSender::through(TargetGuard::new(Allowed::Loopback), (&receiver.url(), signing), IMPATIENT);
+    let signing = WebhookSigning::Stripe("whsec_dev".to_owned());
+    let sender =
+        WebhookSender::through(TargetGuard::new(AllowedTargets::Loopback), (&receiver.url(), signing), IMPATIENT);
     let payload = format!("{{\"type\":\"stripe.invoice.paid\",\"timestamp\":\"x\",\"data\":{original}}}");
     assert!(matches!(sender.send(&effect(&payload), START_MS), DeliveryOutcome::Done(_)));
     let got = &receiver.got()[0];
@@ -94,7 +96,7 @@ fn whatever_a_receiver_does_the_attempt_ends_and_says_how() {
         unreachable!("nobody listens there");
     };
     assert!(why.contains("refused") || why.contains("no connection"), "{why}");
-    let Timeouts { connect, silence, total } = Timeouts::default();
+    let WebhookTimeouts { connect, silence, total } = WebhookTimeouts::default();
     assert!(connect.as_secs() == 5 && silence.as_secs() == 10 && total.as_secs() == 15);
 }
 

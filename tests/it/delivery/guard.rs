@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use tilld::notify::attempt::DeliveryOutcome;
 
-use tilld::notify::endpoints::target::{Allowed, TargetGuard};
-use tilld::notify::endpoints::webhook::{Signing, WebhookSender};
+use tilld::notify::endpoints::target::{AllowedTargets, TargetGuard};
+use tilld::notify::endpoints::webhook::{WebhookSender, WebhookSigning};
 use tilld::store::outbox::OutboxEffect;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -27,9 +27,9 @@ impl Resolver for Names {
     }
 }
 
-fn send(url: &str, addresses: &[String], allowed: Allowed) -> DeliveryOutcome {
+fn send(url: &str, addresses: &[String], allowed: AllowedTargets) -> DeliveryOutcome {
     let names = Names(addresses.iter().map(|text| text.parse().unwrap()).collect());
-    let signing = Signing::Standard(vec![key(WHSEC)]);
+    let signing = WebhookSigning::Standard(vec![key(WHSEC)]);
     let sender = WebhookSender::through(TargetGuard::over(names, allowed), (url, signing), IMPATIENT);
     let (dedupe_key, payload) = ("x".to_owned(), "{}".to_owned());
     sender.send(&OutboxEffect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 }, START_MS)
@@ -47,11 +47,11 @@ fn a_name_that_leads_into_a_private_network_is_refused_and_nothing_is_connected_
     let mapped = here.replace("127.0.0.1", "[::ffff:127.0.0.1]");
     let all = [here.clone(), mapped.clone(), "169.254.169.254:80".to_owned(), "10.0.0.1:80".to_owned()];
     for addresses in [&all[..], &all[..1], &all[1..2], &all[2..3], &all[3..]] {
-        assert!(is_refused(&send(&url, addresses, Allowed::Public)), "{addresses:?}");
+        assert!(is_refused(&send(&url, addresses, AllowedTargets::Public)), "{addresses:?}");
     }
     assert_eq!(receiver.count(), 0);
     // The same name, where the operator has said that it may.
-    assert!(matches!(send(&url, &[here], Allowed::Everywhere), DeliveryOutcome::Done(_)));
+    assert!(matches!(send(&url, &[here], AllowedTargets::Everywhere), DeliveryOutcome::Done(_)));
     assert_eq!(receiver.count(), 1);
 }
 
@@ -61,7 +61,7 @@ fn an_address_in_the_url_is_looked_at_too_in_every_spelling() {
     let port = receiver.url().rsplit(':').next().unwrap().to_owned();
     for host in ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
         let url = format!("http://{host}:{port}");
-        let sender = WebhookSender::new(&url, Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
+        let sender = WebhookSender::new(&url, WebhookSigning::Standard(vec![key(WHSEC)]), AllowedTargets::Public);
         let (dedupe_key, payload) = ("x".to_owned(), "{}".to_owned());
         let effect = OutboxEffect { id: 1, dedupe_key, user_id: None, payload, attempts: 1, claimed_at_ms: 0 };
         let outcome = sender.send(&effect, START_MS);
@@ -74,7 +74,8 @@ fn an_address_in_the_url_is_looked_at_too_in_every_spelling() {
 fn a_refused_endpoint_keeps_its_events() {
     let till = Till::new();
     let id = put(&till.store, "https://10.0.0.1/hook", None, 1);
-    let sender = WebhookSender::new("https://10.0.0.1/hook", Signing::Standard(vec![key(WHSEC)]), Allowed::Public);
+    let sender =
+        WebhookSender::new("https://10.0.0.1/hook", WebhookSigning::Standard(vec![key(WHSEC)]), AllowedTargets::Public);
     let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
     let books = tilld::jobs::lane::DeliveryBooks::Endpoint(super::endpoint("https://10.0.0.1/hook"));
     let lane = tilld::jobs::lane::DeliveryLane::new(till.store.clone(), "https://10.0.0.1/hook", books, attempt);

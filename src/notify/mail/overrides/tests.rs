@@ -10,13 +10,13 @@ const KIND: MailKind = MailKind::PaymentFailed;
 /// What an `.html` of one's own makes of these values.
 fn filled(text: &str, values: &[(&'static str, &str)]) -> String {
     let values: LetterValues = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let mut own = Overrides::default();
+    let mut own = MailOverrides::default();
     own.add((KIND, TemplatePart::Html), text.to_owned()).unwrap();
     own.fill(KIND, TemplatePart::Html, &values).unwrap()
 }
 
 fn mistake(text: &str) -> String {
-    Overrides::default().add((KIND, TemplatePart::Text), text.to_owned()).unwrap_err()
+    MailOverrides::default().add((KIND, TemplatePart::Text), text.to_owned()).unwrap_err()
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
     put("payment_failed.html", b"<p>{{ amount }}</p>");
     put("payment_failed.subject.txt", b"{{ product }}\n");
     put("README.md", b"{{ left alone }}");
-    let read = Overrides::read(folder.path()).unwrap();
+    let read = MailOverrides::read(folder.path()).unwrap();
     let none = LetterValues::new();
     assert!(read.fill(MailKind::PaymentFailed, TemplatePart::Html, &none).is_some());
     assert!(read.fill(MailKind::PaymentFailed, TemplatePart::Subject, &none).is_some());
@@ -91,9 +91,9 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
     put("trial_will_end.txt", b" \n");
     put("trial_will_end.html", b"\xff");
     put("payment_retry.html", &vec![b'a'; 200_001]);
-    let faults = Overrides::read(folder.path()).unwrap_err();
+    let faults = MailOverrides::read(folder.path()).unwrap_err();
     let expected = [
-        ("payment_faild.html is no template: name it KIND.subject.txt"),
+        ("payment_faild.html is not a template: name it KIND.subject.txt"),
         ("payment_retry.html is longer than"),
         ("test.subject.txt:2: a subject is one line"),
         ("test.txt:2: there is no placeholder \"cvc\""),
@@ -108,7 +108,7 @@ fn a_folder_is_read_whole_and_all_its_faults_are_told_at_once() {
 
 #[test]
 fn a_folder_that_is_not_there_is_told() {
-    let faults = Overrides::read(Path::new("/nonexistent/templates")).unwrap_err();
+    let faults = MailOverrides::read(Path::new("/nonexistent/templates")).unwrap_err();
     assert!(faults[0].contains("/nonexistent/templates cannot be read"), "{faults:?}");
 }
 

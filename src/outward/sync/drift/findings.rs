@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// How an object is not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DriftFinding {
+pub enum DriftKind {
     /// These fields differ.
     Differs(Vec<String>),
     /// The mirror is the same, but these columns of the typed rows differ from it.
@@ -19,26 +19,26 @@ pub enum DriftFinding {
 
 /// An object that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct DriftFinding {
     /// Its type, as typed.
     pub kind: &'static str,
     /// Its id.
     pub id: String,
     /// How it is not the same.
-    pub what: DriftFinding,
+    pub what: DriftKind,
     /// It was repaired.
     pub fixed: bool,
 }
 
-impl Finding {
+impl DriftFinding {
     /// The word for it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self.what {
-            DriftFinding::Differs(_) => "differs",
-            DriftFinding::TablesWrong(_) => "tables_wrong",
-            DriftFinding::MissingHere => "missing_here",
-            DriftFinding::MissingThere => "missing_at_stripe",
+            DriftKind::Differs(_) => "differs",
+            DriftKind::TablesWrong(_) => "tables_wrong",
+            DriftKind::MissingHere => "missing_here",
+            DriftKind::MissingThere => "missing_at_stripe",
         }
     }
 
@@ -46,15 +46,15 @@ impl Finding {
     #[must_use]
     pub fn fields(&self) -> &[String] {
         match &self.what {
-            DriftFinding::Differs(fields) | DriftFinding::TablesWrong(fields) => fields,
-            DriftFinding::MissingHere | DriftFinding::MissingThere => &[],
+            DriftKind::Differs(fields) | DriftKind::TablesWrong(fields) => fields,
+            DriftKind::MissingHere | DriftKind::MissingThere => &[],
         }
     }
 }
 
 /// The counts of a type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct DriftTally {
     /// As typed.
     pub kind: &'static str,
     /// Objects that were compared and are the same.
@@ -75,7 +75,7 @@ pub struct Tally {
     pub failed: u64,
 }
 
-impl Tally {
+impl DriftTally {
     /// Objects that are not the same.
     #[must_use]
     pub fn found(&self) -> u64 {
@@ -87,7 +87,7 @@ impl Tally {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DriftOutcome {
     /// By type.
-    pub tallies: Vec<Tally>,
+    pub tallies: Vec<DriftTally>,
     /// Fields that differ, as `subscriptions.status`, and in how many objects.
     pub fields: BTreeMap<String, u64>,
     /// Types that could not be compared to their end, and why.
@@ -106,7 +106,7 @@ impl DriftOutcome {
     /// For the audit log: no ids, nothing personal.
     #[must_use]
     pub fn detail(&self) -> Value {
-        let tally = |tally: &Tally| {
+        let tally = |tally: &DriftTally| {
             json!({
                 "type": tally.kind, "same": tally.same, "newer_here": tally.ahead, "differing": tally.differing,
                 "tables_wrong": tally.tables_wrong,

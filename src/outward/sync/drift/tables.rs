@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DriftCheck, DriftFinding, Repair, RepairResult};
+use super::{DriftCheck, DriftKind, DriftRepair, RepairResult};
 use crate::notify;
 use crate::objects::{ProjectionError, again, kinds};
 use crate::outward::sync::SyncError;
@@ -31,7 +31,7 @@ impl DriftCheck<'_, '_> {
         for (id, livemode, outcome) in compared {
             match outcome {
                 Ok(columns) if columns.is_empty() => self.tally.same += 1,
-                Ok(columns) => self.found(id, DriftFinding::TablesWrong(columns), Repair::Tables(livemode))?,
+                Ok(columns) => self.found(id, DriftKind::TablesWrong(columns), DriftRepair::Tables(livemode))?,
                 Err(error) => {
                     self.tally.failed += 1;
                     log::warn!("an object does not fit the tables type={} id={id}: {error}", self.kind.name);
