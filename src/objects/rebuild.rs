@@ -9,18 +9,20 @@ use crate::store::inbox::PendingEvent;
 use crate::store::mirror::ApiReading;
 use crate::store::{StoreError, StoreReader};
 
-pub use compare::{Difference, differences};
+pub(crate) use compare::{Difference, differences};
 pub(crate) use take_over::Copying;
-pub use take_over::{answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start};
+pub(crate) use take_over::{
+    answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start,
+};
 
 /// An event of the old log, and what had become of it.
-pub struct Logged {
+pub(crate) struct Logged {
     /// The event.
-    pub pending: PendingEvent,
+    pub(crate) pending: PendingEvent,
     /// When it was applied to the tables, unix milliseconds; `None`: it was not.
-    pub processed_ms: Option<i64>,
+    pub(crate) processed_ms: Option<i64>,
     /// It waits for the worker.
-    pub waits: bool,
+    pub(crate) waits: bool,
 }
 
 const LIST_EVENTS: &str = "SELECT id, event_id, event_type, event_created, livemode, account, processing_attempts,
@@ -28,7 +30,7 @@ const LIST_EVENTS: &str = "SELECT id, event_id, event_type, event_created, livem
     FROM old.stripe_webhooks_log WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 /// Events of the old log after this row number, in its order.
-pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
+pub(crate) fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
     reader.list(LIST_EVENTS, (after, limit), |row| {
         let pending = PendingEvent {
             log_id: row.get(0)?,
@@ -46,27 +48,27 @@ pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<L
 }
 
 /// How many events the old log has.
-pub fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
+pub(crate) fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
     let count: i64 = reader.get("SELECT count(*) FROM old.stripe_webhooks_log", [], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
 /// A reading of the old file.
-pub struct KeptReading {
+pub(crate) struct KeptReading {
     /// The `event_id` of a row that rests on it.
-    pub reading_id: String,
+    pub(crate) reading_id: String,
     /// The object as Stripe wrote it.
-    pub text: String,
+    pub(crate) text: String,
     /// When it was read.
-    pub reading: ApiReading,
+    pub(crate) reading: ApiReading,
     /// Whether it is of live mode.
-    pub livemode: bool,
+    pub(crate) livemode: bool,
     /// Connect account; empty is our own.
-    pub account: String,
+    pub(crate) account: String,
     /// Its lists were completed.
-    pub completed: bool,
+    pub(crate) completed: bool,
     /// When it was taken over, unix milliseconds.
-    pub taken_ms: i64,
+    pub(crate) taken_ms: i64,
 }
 
 const LIST_READINGS: &str = "SELECT coalesce(r.data, s.data, json_extract(l.data, '$.data.object')), r.read_at,
@@ -85,7 +87,7 @@ const LIST_READINGS_OF_MIRROR: &str = "SELECT text, read_at, read_log_id,
     WHERE read_log_id >= ?1 AND read_log_id < ?2 ORDER BY read_log_id, 4";
 
 /// Readings that were taken over after the event `after` and before the event `until`, in their order.
-pub fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
+pub(crate) fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
     let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
     reader.list(sql, (after, until), |row| {
         Ok(KeptReading {
