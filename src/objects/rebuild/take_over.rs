@@ -1,31 +1,17 @@
 //! Copies what is not derived from the old file into the new one, by the columns that both have. It must never take over a
 //! derived row as it is. Called by `jobs::rebuild`.
 
+use super::tables::{self, RowOrigin};
 use crate::objects::effective::{self, StoredAnswer};
 use crate::objects::failure_case;
+use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader, Tx};
-
-/// Copied before anything is projected, because projecting depends on it.
-const FIRST: [&str; 3] = ["users", "user_links", "settings"];
-/// Copied when everything is projected.
-const LAST: [&str; 10] = [
-    "webhook_attempts",
-    "webhook_retry_queue",
-    "webhook_dead_letter_queue",
-    "worker_claim",
-    "outbox",
-    "webhook_endpoints",
-    "stripe_operations",
-    "catch_up",
-    "sync_runs",
-    "sync_progress",
-];
 
 /// Columns that a table has in both files.
 fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
-    let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
+    let names: Vec<String> = reader.list(SQL, [table], row::only)?;
     Ok(names.into_iter().filter(|name| !but.contains(&name.as_str())).collect::<Vec<_>>().join(", "))
 }
 
@@ -38,7 +24,7 @@ fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
 
 /// Copies what projecting depends on.
 pub(crate) fn start(tx: &Tx) -> Result<(), StoreError> {
-    FIRST.iter().try_for_each(|table| copy(tx, table))?;
+    tables::of_origin(RowOrigin::CopiedFirst).try_for_each(|table| copy(tx, table))?;
     if !has_history_of_readings(tx)? {
         tx.execute(HISTORY_OF_READINGS, [])?;
     }
@@ -77,7 +63,7 @@ impl Copying {
 
 /// Customers about which there is a statement: they have a row even where Stripe never showed them.
 pub(crate) fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], |row| row.get(0))
+    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], row::only)
 }
 
 /// Whether the old file has a table of readings.
@@ -100,7 +86,7 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
 
 /// Copies all the rest, when everything is projected.
 pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
-    LAST.iter().try_for_each(|table| copy(tx, table))?;
+    tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
     // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
     // The key of a call of our own is known from the call, too; `payment_intent.created` need not have come.
@@ -176,7 +162,7 @@ const CHANGED: &str = "SELECT user_id FROM
 
 /// Users whose answer has changed.
 pub(crate) fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    reader.list(CHANGED, [], |row| row.get(0))
+    reader.list(CHANGED, [], row::only)
 }
 
 /// The answer that the old file has for a user.
