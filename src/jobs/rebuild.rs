@@ -14,7 +14,7 @@ use crate::notify::settings::{NoticeSettings, NotifyBasis};
 use crate::notify::{self, app_events};
 use crate::objects::read::{ApiObject, ReadingOutcome};
 use crate::objects::rebuild as file;
-use crate::objects::rebuild::{Copying, Difference, KeptReading, Logged};
+use crate::objects::rebuild::{Copying, Difference, KeptReading, LoggedEvent};
 use crate::objects::{self, ProjectionContext, ProjectionError, customer};
 use crate::store::engine::fresh::FreshFile;
 use crate::store::engine::schema;
@@ -144,7 +144,7 @@ fn without_effects(context: &NotifyContext) -> NotifyContext {
 /// Projects an event if it had been projected, else only copies it. What a thin event named is among the readings.
 fn take_event(
     tx: &Tx,
-    logged: &Logged,
+    logged: &LoggedEvent,
     copying: &Copying,
     context: &NotifyContext,
     done: &mut Rebuilt,

@@ -3,7 +3,9 @@
 
 use rusqlite::named_params;
 
-use super::{StoreError, StoreReader, Tx, readings};
+use super::{StoreError, StoreReader, Tx};
+use crate::store::engine::row::{self, CellResult, RowReader, columns, select};
+use crate::stripe::event::{self, EventContent};
 
 /// Which object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,62 +20,55 @@ pub struct ObjectKey<'a> {
     pub account: &'a str,
 }
 
-/// What the order guard needs to know of the row as it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowState {
-    /// Created of the event it rests on.
-    pub event_created: i64,
-    /// A tombstone.
-    pub deleted: bool,
-    /// Its status cannot be left.
-    pub terminal: bool,
-    /// Several events of its second were compared.
-    pub contested: bool,
-    /// The newest reading from the API that the row took over.
-    pub read: Option<ApiReading>,
+columns! {
+    /// What the order guard needs to know of the row as it is.
+    #[derive(Copy)]
+    pub struct RowState {
+        /// `created` of the event that the row rests on.
+        event_created: i64,
+        /// A tombstone.
+        deleted: bool,
+        /// Its status cannot be left.
+        terminal: bool,
+        /// Several events of its second were compared.
+        contested: bool,
+        /// The newest reading from the API that the row took over.
+        read: Option<ApiReading> = "read_at, read_log_id" => take_reading,
+    }
 }
 
-/// When an object was read from the API: what came before that is in what was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApiReading {
-    /// Unix seconds, in Stripe's time.
-    pub at_s: i64,
-    /// The newest event in the log when the request was sent.
-    pub log_id: i64,
-    /// When it was sent, unix milliseconds by our clock; 0 where it is no longer known. Orders readings among themselves.
-    pub sent_ms: i64,
+columns! {
+    /// When an object was read from the API: what came before that is contained in what was read.
+    #[derive(Copy)]
+    pub struct ApiReading {
+        /// Unix seconds, in Stripe's time.
+        at_s: i64 = "read_at",
+        /// The newest event in the log when the request was sent.
+        log_id: i64 = "read_log_id",
+        /// When it was sent, unix milliseconds by our clock; 0 where it is no longer known. Orders readings among themselves.
+        sent_ms: i64,
+    }
 }
 
 impl ApiReading {
-    /// Whether an event was there before the object was read, so that it says nothing new.
+    /// Whether an event was there before the object was read, so that it adds nothing.
     #[must_use]
     pub fn contains(self, log_id: i64, event_created: i64) -> bool {
         log_id <= self.log_id || event_created < self.at_s
     }
 }
 
-/// The two columns of a reading.
-fn reading(at_s: Option<i64>, log_id: Option<i64>) -> Option<ApiReading> {
-    at_s.zip(log_id).map(|(at_s, log_id)| ApiReading { at_s, log_id, sent_ms: 0 })
+/// The mirror does not keep when a request was sent.
+fn take_reading(cells: &mut RowReader) -> CellResult<Option<ApiReading>> {
+    let (at_s, log_id): (Option<i64>, Option<i64>) = (cells.take()?, cells.take()?);
+    Ok(at_s.zip(log_id).map(|(at_s, log_id)| ApiReading { at_s, log_id, sent_ms: 0 }))
 }
 
-const FIND: &str = "SELECT event_created, deleted, terminal, contested, read_at, read_log_id FROM mirror
-    WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4";
+const FIND: &str = select!(RowState, "FROM mirror WHERE object = ?1 AND id = ?2 AND livemode = ?3 AND account = ?4");
 
 /// The row's state.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn find_state(reader: &StoreReader, key: ObjectKey) -> Result<Option<RowState>, StoreError> {
-    reader.find(FIND, (key.object, key.id, key.livemode, key.account), |row| {
-        Ok(RowState {
-            event_created: row.get(0)?,
-            deleted: row.get(1)?,
-            terminal: row.get(2)?,
-            contested: row.get(3)?,
-            read: reading(row.get(4)?, row.get(5)?),
-        })
-    })
+    reader.find(FIND, (key.object, key.id, key.livemode, key.account), RowState::read)
 }
 
 /// Where the body is that shows an object: everything is stored once, where it was received.
@@ -93,8 +88,10 @@ impl BodyPlace {
         }
     }
 
-    pub(super) fn of(log_id: Option<i64>, reading_id: Option<i64>) -> Option<Self> {
-        log_id.map(Self::Event).or(reading_id.map(Self::Reading))
+    /// The table's CHECK says that one of the two columns has a value.
+    fn take(cells: &mut RowReader) -> CellResult<Self> {
+        let (log_id, reading_id): (Option<i64>, Option<i64>) = (cells.take()?, cells.take()?);
+        log_id.map(Self::Event).or(reading_id.map(Self::Reading)).ok_or(rusqlite::Error::QueryReturnedNoRows)
     }
 }
 
@@ -143,52 +140,39 @@ pub fn put(tx: &Tx, key: ObjectKey, version: &ObjectVersion) -> Result<(), Store
     tx.execute_named(PUT, params).map(|_| ())
 }
 
-/// What the mirror's row of an object holds, without the object itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldReading {
-    /// Created of the event it rests on, or the time of the reading.
-    pub event_created: i64,
-    /// The event it rests on.
-    pub event_id: String,
-    /// A tombstone.
-    pub deleted: bool,
-    /// The newest reading that the row took over.
-    pub read: Option<ApiReading>,
-    /// What shows the object.
-    pub body: BodyPlace,
-    /// See [`ObjectVersion::last_words`].
-    pub last_words: bool,
-    /// See [`ObjectVersion::counted_reading`]: its `event_id`, and its row number.
-    pub counted: Option<(String, i64)>,
+columns! {
+    /// The mirror's row of an object, without the object itself.
+    pub struct HeldReading {
+        /// `created` of the event that the row rests on, or the time of the reading.
+        event_created: i64 = "m.event_created",
+        /// The event that the row rests on.
+        event_id: String = "m.event_id",
+        /// A tombstone.
+        deleted: bool = "m.deleted",
+        /// The newest reading that the row took over.
+        read: Option<ApiReading> = "m.read_at, m.read_log_id" => take_reading,
+        /// Where the body is.
+        body: BodyPlace = "m.log_id, m.reading_id" => BodyPlace::take,
+        /// See [`ObjectVersion::last_words`].
+        last_words: bool = "m.last_words",
+        /// See [`ObjectVersion::counted_reading`]: its `event_id`, and its row number.
+        counted: Option<(String, i64)> = "k.reading_id, k.id" => take_counted,
+    }
 }
 
-const FIND_HELD: &str =
-    "SELECT m.event_created, m.event_id, m.deleted, m.read_at, m.read_log_id, m.log_id, m.reading_id,
-        m.last_words, k.reading_id, k.id
-    FROM mirror m LEFT JOIN api_readings k ON k.id = m.counted_reading_id
-    WHERE m.object = ?1 AND m.id = ?2 AND m.livemode = ?3 AND m.account = ?4";
+fn take_counted(cells: &mut RowReader) -> CellResult<Option<(String, i64)>> {
+    Ok(Option::zip(cells.take()?, cells.take()?))
+}
 
-/// What the mirror holds of an object.
-///
-/// # Errors
-/// When the database cannot be read.
+const FIND_HELD: &str = select!(
+    HeldReading,
+    "FROM mirror m LEFT JOIN api_readings k ON k.id = m.counted_reading_id
+    WHERE m.object = ?1 AND m.id = ?2 AND m.livemode = ?3 AND m.account = ?4"
+);
+
+/// The mirror's row of an object.
 pub fn find_held(reader: &StoreReader, key: ObjectKey) -> Result<Option<HeldReading>, StoreError> {
-    let row = reader.find(FIND_HELD, (key.object, key.id, key.livemode, key.account), |row| {
-        let body = BodyPlace::of(row.get(5)?, row.get(6)?);
-        let held = |body| -> rusqlite::Result<HeldReading> {
-            Ok(HeldReading {
-                event_created: row.get(0)?,
-                event_id: row.get(1)?,
-                deleted: row.get(2)?,
-                read: reading(row.get(3)?, row.get(4)?),
-                body,
-                last_words: row.get(7)?,
-                counted: Option::zip(row.get(8)?, row.get(9)?),
-            })
-        };
-        body.map(held).transpose()
-    })?;
-    Ok(row.flatten())
+    reader.find(FIND_HELD, (key.object, key.id, key.livemode, key.account), HeldReading::read)
 }
 
 /// A mirrored object.
@@ -224,8 +208,44 @@ fn with_data(reader: &StoreReader, held: HeldReading) -> Result<Mirrored, StoreE
 /// # Errors
 /// When the database cannot be read, or the body is gone.
 pub fn data_of(reader: &StoreReader, held: &HeldReading) -> Result<String, StoreError> {
-    let data = readings::object_text(reader, held.body)?;
+    let data = object_text(reader, held.body)?;
     if held.last_words { as_deleted(&data) } else { Ok(data) }
+}
+
+/// The object that a body shows, as Stripe wrote it.
+///
+/// # Errors
+/// When the body is gone or cannot be read.
+pub fn object_text(reader: &StoreReader, body: BodyPlace) -> Result<String, StoreError> {
+    let lost = |what: &str| StoreError::Sql(format!("{body:?} of the mirror {what}"));
+    match body {
+        BodyPlace::Event(log_id) => {
+            const SQL: &str = "SELECT data FROM stripe_webhooks_log WHERE id = ?1";
+            let text: String = reader.find(SQL, [log_id], row::only)?.ok_or_else(|| lost("is not in the log"))?;
+            match event::content(&text) {
+                Ok(EventContent::Snapshot(snapshot)) => Ok(snapshot.object_text),
+                Ok(EventContent::Thin(_)) => Err(lost("shows no object")),
+                Err(error) => Err(lost(&error.to_string())),
+            }
+        }
+        BodyPlace::Reading(id) => {
+            const SQL: &str = "SELECT data FROM api_readings WHERE id = ?1";
+            let text: Option<Option<String>> = reader.find(SQL, [id], row::only)?;
+            text.flatten().ok_or_else(|| lost("has no text"))
+        }
+    }
+}
+
+// A reading that repeats what was there has no body of its own.
+const BODY_OF: &str = "SELECT same_log_id, iif(same_log_id IS NULL, coalesce(same_reading_id, id), NULL)
+    FROM api_readings WHERE id = ?1";
+
+/// Where the body of a reading is.
+///
+/// # Errors
+/// When the reading is gone.
+pub fn body_of(reader: &StoreReader, reading_id: i64) -> Result<BodyPlace, StoreError> {
+    reader.get(BODY_OF, [reading_id], |row| BodyPlace::take(&mut RowReader::of(row)))
 }
 
 /// What was shown last of an object that is gone, marked as deleted.
@@ -252,7 +272,7 @@ pub fn list_present(
     after: &str,
     limit: u32,
 ) -> Result<Vec<(String, bool)>, StoreError> {
-    reader.list(LIST_PRESENT, (object, after, livemode, limit), |row| Ok((row.get(0)?, row.get(1)?)))
+    reader.list(LIST_PRESENT, (object, after, livemode, limit), row::tuple)
 }
 
 /// How many there are of them.
@@ -261,5 +281,5 @@ pub fn list_present(
 /// When the database cannot be read.
 pub fn count_present(reader: &StoreReader, object: &str) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM mirror WHERE object = ?1 AND account = '' AND deleted = 0";
-    reader.get(SQL, [object], |row| row.get(0))
+    reader.get(SQL, [object], row::only)
 }

@@ -4,9 +4,9 @@
 
 use rusqlite::named_params;
 
-use super::{StoreError, StoreReader, Tx};
+use super::{StoreError, Tx};
+use crate::store::engine::row;
 use crate::store::mirror::{ApiReading, BodyPlace, ObjectKey};
-use crate::stripe::event::{self, EventContent};
 
 /// A reading on its way into the table.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ pub(crate) fn add(tx: &Tx, new: &NewReading) -> Result<i64, StoreError> {
         ":data": new.same.is_none().then_some(new.data),
     };
     tx.execute_named(ADD, params)?;
-    tx.get("SELECT last_insert_rowid()", [], |row| row.get(0))
+    tx.get("SELECT last_insert_rowid()", [], row::only)
 }
 
 const DROP_MIDDLE: &str = "DELETE FROM api_readings WHERE data IS NULL AND reading_id = ?5
@@ -63,40 +63,4 @@ const DROP_MIDDLE: &str = "DELETE FROM api_readings WHERE data IS NULL AND readi
 /// history stays.
 pub(crate) fn drop_middle(tx: &Tx, key: ObjectKey, event_id: &str) -> Result<(), StoreError> {
     tx.execute(DROP_MIDDLE, (key.id, key.object, key.livemode, key.account, event_id)).map(|_| ())
-}
-
-/// The object that a body shows, as Stripe wrote it.
-///
-/// # Errors
-/// When the body is gone or cannot be read.
-pub fn object_text(reader: &StoreReader, body: BodyPlace) -> Result<String, StoreError> {
-    let lost = |what: &str| StoreError::Sql(format!("{body:?} of the mirror {what}"));
-    match body {
-        BodyPlace::Event(log_id) => {
-            const SQL: &str = "SELECT data FROM stripe_webhooks_log WHERE id = ?1";
-            let text: String =
-                reader.find(SQL, [log_id], |row| row.get(0))?.ok_or_else(|| lost("is not in the log"))?;
-            match event::content(&text) {
-                Ok(EventContent::Snapshot(snapshot)) => Ok(snapshot.object_text),
-                Ok(EventContent::Thin(_)) => Err(lost("shows no object")),
-                Err(error) => Err(lost(&error.to_string())),
-            }
-        }
-        BodyPlace::Reading(id) => {
-            const SQL: &str = "SELECT data FROM api_readings WHERE id = ?1";
-            let text: Option<Option<String>> = reader.find(SQL, [id], |row| row.get(0))?;
-            text.flatten().ok_or_else(|| lost("has no text"))
-        }
-    }
-}
-
-const BODY_OF: &str = "SELECT same_log_id, same_reading_id FROM api_readings WHERE id = ?1";
-
-/// Where the body of a reading is.
-///
-/// # Errors
-/// When the reading is gone.
-pub fn body_of(reader: &StoreReader, id: i64) -> Result<BodyPlace, StoreError> {
-    let same = reader.get(BODY_OF, [id], |row| Ok(BodyPlace::of(row.get(0)?, row.get(1)?)))?;
-    Ok(same.unwrap_or(BodyPlace::Reading(id)))
 }

@@ -35,9 +35,6 @@ pub const DATABASE_ID: &str = "database_id";
 /// When the newest webhook came, or since when a first one is waited for, unix milliseconds; looked at for silence.
 pub const SILENT_SINCE: &str = "silent_since";
 
-/// The rules that the tables of objects were made by, see `schema::RULES`.
-pub const RULES: &str = "rules";
-
 /// Real money.
 pub const LIVE: &str = "live";
 /// A sandbox, or test mode.

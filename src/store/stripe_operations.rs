@@ -2,9 +2,10 @@
 //! first byte leaves; what became of it is committed together with what it changed here. Each change says from which
 //! state it may come. Called by `calls`.
 
-use rusqlite::{Row, named_params};
+use rusqlite::named_params;
 
 use super::{StoreError, StoreReader, Tx};
+use crate::store::engine::row::{self, CellResult, RowReader, columns, select};
 use crate::stripe::call::Verb;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 
@@ -36,6 +37,12 @@ impl OperationStatus {
             Self::Refused => "refused",
             Self::NotDone => "not_done",
         }
+    }
+
+    fn take(cells: &mut RowReader) -> CellResult<Self> {
+        let word: String = cells.take()?;
+        // The CHECK allows no other word.
+        Ok(Self::ALL.into_iter().find(|known| known.as_str() == word).unwrap_or(Self::InDoubt))
     }
 
     /// Whether its outcome is still to be found out.
@@ -78,53 +85,52 @@ pub(crate) struct KnownOperation {
 }
 
 impl KnownOperation {
-    fn read(word: &str, verb: &str, wanted: &str) -> Option<Self> {
-        Some(Self {
-            kind: OperationKind::parse(word)?,
-            verb: parse_verb(verb)?,
-            wanted: serde_json::from_str(wanted).ok()?,
-        })
+    fn take(cells: &mut RowReader) -> CellResult<Option<Self>> {
+        let (word, verb, wanted): (String, String, String) = (cells.take()?, cells.take()?, cells.take()?);
+        let known = || {
+            Some(Self {
+                kind: OperationKind::parse(&word)?,
+                verb: parse_verb(&verb)?,
+                wanted: serde_json::from_str(&wanted).ok()?,
+            })
+        };
+        Ok(known())
     }
 }
 
-/// A row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Operation {
-    /// Its number.
-    pub id: i64,
-    /// Sent to Stripe.
-    pub idempotency_key: String,
-    /// The word for what is done.
-    pub word: String,
-    /// What that is; `None`: this program does not know it, or not all of it.
-    pub known: Option<KnownOperation>,
-    /// For whom.
-    pub user_id: Option<String>,
-    /// To what.
-    pub subject: Option<String>,
-    /// Hash of the caller's request.
-    pub fingerprint: String,
-    /// Of the request to Stripe.
-    pub path: String,
-    /// Its encoded parameters.
-    pub form: String,
-    /// Where it stands.
-    pub status: OperationStatus,
-    /// Its attempts.
-    pub attempts: u32,
-    /// Before the first byte left, unix milliseconds.
-    pub first_sent_ms: i64,
-    /// The newest event in the log then.
-    pub sent_log_id: i64,
-    /// Stripe's answer or refusal, JSON.
-    pub answer: Option<String>,
+columns! {
+    /// A row.
+    pub(crate) struct Operation {
+        /// Its number.
+        id: i64,
+        /// Sent to Stripe.
+        idempotency_key: String,
+        /// The word for what is done.
+        word: String = "kind",
+        /// What that is; `None`: this program does not know it, or not all of it.
+        known: Option<KnownOperation> = "kind, verb, wanted" => KnownOperation::take,
+        /// For whom.
+        user_id: Option<String>,
+        /// To what.
+        subject: Option<String>,
+        /// Hash of the caller's request.
+        fingerprint: String,
+        /// Of the request to Stripe.
+        path: String,
+        /// Its encoded parameters.
+        form: String,
+        /// How far it is.
+        status: OperationStatus = "status" => OperationStatus::take,
+        /// Attempts made.
+        attempts: u32,
+        /// Before the first byte left, unix milliseconds.
+        first_sent_ms: i64,
+        /// The newest event in the log then.
+        sent_log_id: i64,
+        /// Stripe's answer or refusal, JSON.
+        answer: Option<String>,
+    }
 }
-
-const COLUMNS: &str = "id, idempotency_key, kind, user_id, subject, fingerprint, verb, path, form, status, attempts,
-    first_sent_ms, sent_log_id, answer, wanted";
-
-/// Columns of [`COLUMNS`]; what a query adds comes after them.
-const COLUMN_COUNT: usize = 15;
 
 fn verb_word(verb: Verb) -> &'static str {
     match verb {
@@ -136,31 +142,6 @@ fn verb_word(verb: Verb) -> &'static str {
 
 fn parse_verb(word: &str) -> Option<Verb> {
     [Verb::Post, Verb::Delete].into_iter().find(|verb| verb_word(*verb) == word)
-}
-
-fn operation(row: &Row) -> rusqlite::Result<Operation> {
-    let (status, word): (String, String) = (row.get(9)?, row.get(2)?);
-    let (verb, wanted): (String, String) = (row.get(6)?, row.get(14)?);
-    Ok(Operation {
-        id: row.get(0)?,
-        idempotency_key: row.get(1)?,
-        known: KnownOperation::read(&word, &verb, &wanted),
-        word,
-        user_id: row.get(3)?,
-        subject: row.get(4)?,
-        fingerprint: row.get(5)?,
-        path: row.get(7)?,
-        form: row.get(8)?,
-        // The CHECK allows no other word.
-        status: OperationStatus::ALL
-            .into_iter()
-            .find(|known| known.as_str() == status)
-            .unwrap_or(OperationStatus::InDoubt),
-        attempts: row.get(10)?,
-        first_sent_ms: row.get(11)?,
-        sent_log_id: row.get(12)?,
-        answer: row.get(13)?,
-    })
 }
 
 const INSERT: &str = "INSERT INTO stripe_operations
@@ -185,27 +166,22 @@ pub(crate) fn insert(tx: &Tx, new: &NewOperation) -> Result<bool, StoreError> {
     Ok(tx.execute_named(INSERT, params)? == 1)
 }
 
-/// The operation of a key.
-///
-/// # Errors
-/// When the database cannot be read.
+/// The operation with this idempotency key.
 pub(crate) fn find(reader: &StoreReader, key: &str) -> Result<Option<Operation>, StoreError> {
-    reader.find(&format!("SELECT {COLUMNS} FROM stripe_operations WHERE idempotency_key = ?1"), [key], operation)
+    const SQL: &str = select!(Operation, "FROM stripe_operations WHERE idempotency_key = ?1");
+    reader.find(SQL, [key], Operation::read)
 }
 
 /// The operation that is making a user's customer, if one is.
-///
-/// # Errors
-/// When the database cannot be read.
 pub(crate) fn find_customer_in_the_making(
     reader: &StoreReader,
     user_id: &str,
 ) -> Result<Option<Operation>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM stripe_operations
-         WHERE user_id = ?1 AND kind = 'customer.create' AND status IN ('sending', 'in_doubt')"
+    const SQL: &str = select!(
+        Operation,
+        "FROM stripe_operations WHERE user_id = ?1 AND kind = 'customer.create' AND status IN ('sending', 'in_doubt')"
     );
-    reader.find(&sql, [user_id], operation)
+    reader.find(SQL, [user_id], Operation::read)
 }
 
 // What certainly has not been done is sent for the first time now.
@@ -275,43 +251,46 @@ pub fn bring_forward(tx: &Tx, latest_ms: i64, now_ms: i64) -> Result<(), StoreEr
 }
 
 /// Open operations whose outcome is due to be found out, and those that may have lost their process; the oldest first.
-///
-/// # Errors
-/// When the database cannot be read.
 pub(crate) fn list_open(reader: &StoreReader, now_ms: i64, limit: u32) -> Result<Vec<Operation>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM stripe_operations WHERE status IN ('sending', 'in_doubt')
-            AND (status = 'sending' OR next_attempt_at_ms <= ?1)
+    const SQL: &str = select!(
+        Operation,
+        "FROM stripe_operations
+         WHERE status IN ('sending', 'in_doubt') AND (status = 'sending' OR next_attempt_at_ms <= ?1)
          ORDER BY id LIMIT ?2"
     );
-    reader.list(&sql, (now_ms, limit), operation)
+    reader.list(SQL, (now_ms, limit), Operation::read)
 }
 
 /// A user's open operations, the oldest first.
-///
-/// # Errors
-/// When the database cannot be read.
 pub(crate) fn list_open_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<Operation>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM stripe_operations WHERE user_id = ?1 AND status IN ('sending', 'in_doubt') ORDER BY id"
+    const SQL: &str = select!(
+        Operation,
+        "FROM stripe_operations WHERE user_id = ?1 AND status IN ('sending', 'in_doubt') ORDER BY id"
     );
-    reader.list(&sql, [user_id], operation)
+    reader.list(SQL, [user_id], Operation::read)
 }
 
-/// The operations that made a user's checkout sessions which may still be open, as far as is known here, each with its
-/// session; the newest first.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(crate) fn list_open_checkouts(reader: &StoreReader, user_id: &str) -> Result<Vec<(Operation, String)>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS}, object_id FROM stripe_operations
+columns! {
+    /// A checkout session that may still be open, as far as is known here.
+    pub(crate) struct OpenCheckout {
+        /// What made it.
+        made_by: Operation = Operation::COLUMNS => Operation::take,
+        /// Stripe's id of the session.
+        session_id: String = "object_id",
+    }
+}
+
+/// A user's checkout sessions that may still be open; the newest first.
+pub(crate) fn list_open_checkouts(reader: &StoreReader, user_id: &str) -> Result<Vec<OpenCheckout>, StoreError> {
+    const SQL: &str = select!(
+        OpenCheckout,
+        "FROM stripe_operations
          WHERE user_id = ?1 AND kind = 'checkout_session.create' AND status = 'done' AND object_id IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM stripe_checkout_sessions s WHERE s.stripe_session_id = object_id
                 AND s.status <> 'open')
          ORDER BY id DESC"
     );
-    reader.list(&sql, [user_id], |row| Ok((operation(row)?, row.get(COLUMN_COUNT)?)))
+    reader.list(SQL, [user_id], OpenCheckout::read)
 }
 
 const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
@@ -327,5 +306,5 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
 /// # Errors
 /// When the database cannot be read.
 pub(crate) fn list_unheard_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
-    reader.list(UNHEARD, [user_id], |row| row.get(0))
+    reader.list(UNHEARD, [user_id], row::only)
 }

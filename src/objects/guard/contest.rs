@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{CountedReading, StoredBody, is_deleted};
 use crate::base::order::{self, OrderCandidate};
 use crate::objects::{ProjectionError, ProjectionStep, StateOrigin, WinningState, kinds, thin};
+use crate::store::StoreReader;
 use crate::store::inbox::{self, SiblingEvent, SiblingKey};
 use crate::store::mirror::{self, ApiReading, BodyPlace, HeldReading, ObjectKey, ObjectVersion, RowState};
-use crate::store::{StoreReader, readings};
 use crate::stripe::event::{self, EventContent, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
@@ -195,8 +195,8 @@ fn counted(
         let stored = StoredBody { body: held.body, last_words: held.last_words };
         (stored, mirror::data_of(reader, &held)?)
     } else {
-        let body = readings::body_of(reader, id)?;
-        (StoredBody { body, last_words: false }, readings::object_text(reader, body)?)
+        let body = mirror::body_of(reader, id)?;
+        (StoredBody { body, last_words: false }, mirror::object_text(reader, body)?)
     };
     Ok(Some((event_id, Snapshot::of_object(&text)?.object, CountedReading { id, stored })))
 }

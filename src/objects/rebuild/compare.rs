@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
+use super::tables::TABLES;
 use crate::objects::kinds;
+use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader};
 
 /// One value that differs.
@@ -23,18 +25,6 @@ pub struct Difference {
     pub rebuilt: Option<String>,
 }
 
-/// What is derived besides the typed tables of the kinds, and the columns that tell its rows apart.
-const TABLES: &[(&str, &[&str])] = &[
-    ("stripe_webhooks_log", &["event_id"]),
-    ("api_readings", &["object", "object_id", "livemode", "account", "reading_id"]),
-    ("stripe_objects", &["object", "id", "livemode", "account"]),
-    ("users", &["id"]),
-    ("stripe_subscription_items", &["stripe_subscription_id", "stripe_item_id"]),
-    ("subscriptions", &["user_id"]),
-    ("subscription_events", &["stripe_event_id"]),
-    ("payment_failures", &["stripe_invoice_id"]),
-    ("audit_log", &["stripe_event_id", "action"]),
-];
 /// Columns that look like times of our own and are times of Stripe's.
 const DERIVED_TIMES: [&str; 2] = ["resolved_at_ms", "at_ms"];
 /// Due times, which depend on when they were computed, and row numbers of readings.
@@ -71,7 +61,7 @@ struct ComparedTable {
 
 fn compared_tables(reader: &StoreReader) -> Result<Vec<ComparedTable>, StoreError> {
     let of_kinds = kinds::all().filter_map(|kind| kind.table).map(|(table, id)| (table, vec![id]));
-    let others = TABLES.iter().map(|(table, key)| (*table, key.to_vec()));
+    let others = TABLES.iter().filter_map(|table| table.compared).map(|rows| (rows.source, rows.key.to_vec()));
     let mut found = Vec::new();
     for (table, key) in others.chain(of_kinds) {
         let columns = columns(reader, table, &key)?;
@@ -89,7 +79,7 @@ enum OnlyIn {
 }
 
 /// Everything that differs.
-pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
+pub(crate) fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
     let mut found = Vec::new();
     for compared in compared_tables(reader)? {
         let mut present = rows_only_in(reader, OnlyIn::Old, &compared, now_s)?;
@@ -109,7 +99,7 @@ pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, 
 fn columns(reader: &StoreReader, table: &str, key: &[&str]) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
-    let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
+    let names: Vec<String> = reader.list(SQL, [table], row::only)?;
     Ok(names.into_iter().filter(|name| is_compared(table, key, name)).collect())
 }
 

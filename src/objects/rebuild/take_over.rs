@@ -1,31 +1,17 @@
 //! Copies what is not derived from the old file into the new one, by the columns that both have. It must never take over a
 //! derived row as it is. Called by `jobs::rebuild`.
 
+use super::tables::{self, RowOrigin};
 use crate::objects::effective::{self, StoredAnswer};
 use crate::objects::failure_case;
+use crate::store::engine::row;
 use crate::store::{StoreError, StoreReader, Tx};
-
-/// Copied before anything is projected, because projecting depends on it.
-const FIRST: [&str; 3] = ["users", "user_links", "settings"];
-/// Copied when everything is projected.
-const LAST: [&str; 10] = [
-    "webhook_attempts",
-    "webhook_retry_queue",
-    "webhook_dead_letter_queue",
-    "worker_claim",
-    "outbox",
-    "webhook_endpoints",
-    "stripe_operations",
-    "catch_up",
-    "sync_runs",
-    "sync_progress",
-];
 
 /// Columns that a table has in both files.
 fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, StoreError> {
     const SQL: &str = "SELECT n.name FROM pragma_table_info(?1, 'main') n
         JOIN pragma_table_info(?1, 'old') o ON o.name = n.name ORDER BY n.cid";
-    let names: Vec<String> = reader.list(SQL, [table], |row| row.get(0))?;
+    let names: Vec<String> = reader.list(SQL, [table], row::only)?;
     Ok(names.into_iter().filter(|name| !but.contains(&name.as_str())).collect::<Vec<_>>().join(", "))
 }
 
@@ -37,8 +23,8 @@ fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
 }
 
 /// Copies what projecting depends on.
-pub fn start(tx: &Tx) -> Result<(), StoreError> {
-    FIRST.iter().try_for_each(|table| copy(tx, table))?;
+pub(crate) fn start(tx: &Tx) -> Result<(), StoreError> {
+    tables::of_origin(RowOrigin::CopiedFirst).try_for_each(|table| copy(tx, table))?;
     if !has_history_of_readings(tx)? {
         tx.execute(HISTORY_OF_READINGS, [])?;
     }
@@ -49,7 +35,7 @@ pub fn start(tx: &Tx) -> Result<(), StoreError> {
 const STATE: [&str; 5] = ["status", "processed", "processing_error", "processing_attempts", "processed_at_ms"];
 
 /// The statements that copy one event into the new log.
-pub struct Copying {
+pub(crate) struct Copying {
     as_it_was: String,
     as_pending: String,
 }
@@ -76,12 +62,12 @@ impl Copying {
 }
 
 /// Customers about which there is a statement: they have a row even where Stripe never showed them.
-pub fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], |row| row.get(0))
+pub(crate) fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
+    reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], row::only)
 }
 
 /// Whether the old file has a table of readings.
-pub fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
+pub(crate) fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
@@ -99,8 +85,8 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
     WHERE o.object_id = stripe_intent_id AND o.kind = 'payment_intent.create' AND o.status = 'done'";
 
 /// Copies all the rest, when everything is projected.
-pub fn finish(tx: &Tx) -> Result<(), StoreError> {
-    LAST.iter().try_for_each(|table| copy(tx, table))?;
+pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
+    tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
     // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
     // The key of a call of our own is known from the call, too; `payment_intent.created` need not have come.
@@ -175,11 +161,11 @@ const CHANGED: &str = "SELECT user_id FROM
     ORDER BY 1";
 
 /// Users whose answer has changed.
-pub fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    reader.list(CHANGED, [], |row| row.get(0))
+pub(crate) fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
+    reader.list(CHANGED, [], row::only)
 }
 
 /// The answer that the old file has for a user.
-pub fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
+pub(crate) fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
     effective::find_answered_before(reader, user_id)
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
+use super::row;
 use super::{connection, damage};
-use crate::store::{OpenError, StoreError, StoreReader, Tx, settings};
+use crate::store::{OpenError, StoreError, StoreReader, Tx};
 
 struct MigrationStep {
     version: u32,
@@ -17,21 +18,31 @@ struct MigrationStep {
     down: &'static str,
 }
 
-macro_rules! step {
-    ($version:literal, $name:literal) => {
-        MigrationStep {
-            version: $version,
-            name: concat!("V", $version, "__", $name),
-            up: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".sql")),
-            down: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".down.sql")),
-        }
+macro_rules! steps {
+    ($($version:literal => $name:literal,)+) => {
+        const STEPS: &[MigrationStep] = &[$(
+            MigrationStep {
+                version: $version,
+                name: concat!("V", $version, "__", $name),
+                up: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".sql")),
+                down: include_str!(concat!("../../../migrations/V", $version, "__", $name, ".down.sql")),
+            }
+        ),+];
     };
 }
 
-const STEPS: &[MigrationStep] = &[step!(1, "inbox"), step!(2, "own"), step!(3, "objects")];
+// A new migration is its two files in `migrations/` and its line here.
+steps! {
+    1 => "inbox",
+    2 => "own",
+    3 => "objects",
+}
 
 /// Newest schema version of this program.
-pub const CURRENT: u32 = 3;
+pub const CURRENT: u32 = match STEPS {
+    [.., newest] => newest.version,
+    [] => 0,
+};
 
 /// What projection makes of the same log: raised when a release makes something else of it, so that a file whose tables
 /// were made by other rules is known ([`has_other_rules`]).
@@ -124,28 +135,26 @@ pub fn up(path: &Path, now_ms: i64) -> Result<Migrated, OpenError> {
     Ok(Migrated { from, to: CURRENT, copy })
 }
 
-/// What is projected into a new file is by the rules of this program.
+// The row of `settings` is read and written here, because it belongs to the file and not to any table: it says what made
+// the tables, as the history of migrations does.
+const PUT_RULES: &str = "INSERT INTO settings (name, value) VALUES ('rules', ?1)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const FIND_RULES: &str = "SELECT value FROM settings WHERE name = 'rules'";
+
+/// What is projected into a new file is projected by the rules of this program.
 fn write_rules(path: &Path) -> Result<(), OpenError> {
-    const SQL: &str = "INSERT INTO settings (name, value) VALUES (?1, ?2)";
-    let written =
-        connection::open_writer(path).and_then(|file| file.execute(SQL, (settings::RULES, RULES.to_string())));
+    let written = connection::open_writer(path).and_then(|file| file.execute(PUT_RULES, [RULES.to_string()]));
     written.map(|_| ()).map_err(|error| OpenError::of(path, &error))
 }
 
 /// Whether the tables were made by other rules than this program's, so that `tilld rebuild` would make others.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn has_other_rules(reader: &StoreReader) -> Result<bool, StoreError> {
-    Ok(settings::find(reader, settings::RULES)? != Some(RULES.to_string()))
+    Ok(reader.find(FIND_RULES, [], row::only::<String>)? != Some(RULES.to_string()))
 }
 
-/// Says that the tables are by the rules of this program.
-///
-/// # Errors
-/// When the database cannot take it.
+/// Records that the tables were made by the rules of this program.
 pub fn note_rules(tx: &Tx) -> Result<(), StoreError> {
-    settings::put(tx, settings::RULES, &RULES.to_string())
+    tx.execute(PUT_RULES, [RULES.to_string()]).map(|_| ())
 }
 
 fn run_up(path: &Path) -> Result<(), OpenError> {
@@ -190,11 +199,8 @@ pub fn down(path: &Path, to: u32, now_ms: i64) -> Result<Migrated, OpenError> {
 }
 
 /// What SQLite finds wrong with the file, in its words; nothing when it is whole (sqlite.org/pragma.html#pragma_quick_check).
-///
-/// # Errors
-/// When the database cannot be read.
 pub(crate) fn quick_check(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
-    let mut found: Vec<String> = reader.list("PRAGMA quick_check", [], |row| row.get(0))?;
+    let mut found: Vec<String> = reader.list("PRAGMA quick_check", [], row::only)?;
     found.retain(|line| line != "ok");
     Ok(found)
 }
@@ -209,7 +215,7 @@ fn run_down(connection: &mut Connection, to: u32, from: u32) -> rusqlite::Result
 }
 
 fn read_version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
-    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0));
+    let count = |sql: &str| connection.query_row(sql, [], row::only::<u32>);
     let tables = count("SELECT count(*) FROM sqlite_master").map_err(|error| OpenError::of(path, &error))?;
     if tables == 0 {
         return Ok(0);
@@ -286,4 +292,26 @@ fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> OpenError {
     }
     reason.push_str(advice.unwrap_or_default());
     OpenError::Migration { path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{CURRENT, STEPS};
+
+    #[test]
+    fn every_migration_of_the_folder_is_listed_in_order_with_its_way_back() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let mut files: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut listed: Vec<String> = STEPS
+            .iter()
+            .flat_map(|step| [".sql", ".down.sql"].map(|ending| format!("{}{ending}", step.name)))
+            .collect();
+        files.sort();
+        listed.sort();
+        assert_eq!(files, listed);
+        let versions: Vec<u32> = STEPS.iter().map(|step| step.version).collect();
+        assert_eq!(versions, (1..=CURRENT).collect::<Vec<_>>());
+    }
 }

@@ -9,7 +9,7 @@ use super::{CheckoutOrder, second};
 use crate::http::response::ErrorResponse;
 use crate::objects::user::User;
 use crate::outward::calls::{CallCaller, LockedRequest, OperationOutcome, OperationRequest};
-use crate::store::stripe_operations::{self as operations, Operation};
+use crate::store::stripe_operations::{self as operations, OpenCheckout, Operation};
 use crate::stripe::call::segment;
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
@@ -24,7 +24,9 @@ pub(super) fn make_way(
     is_same: impl Fn(&Operation) -> Result<bool, ErrorResponse>,
 ) -> Result<Option<OperationOutcome>, ErrorResponse> {
     let mut same = None;
-    for (made_by, id) in call.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
+    for OpenCheckout { made_by, session_id: id } in
+        call.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))?
+    {
         let Some(session) = read(call, &id)? else { continue };
         match status(&session) {
             "open" if same.is_none() && is_same(&made_by)? => same = Some(session),
@@ -44,7 +46,9 @@ pub(super) fn make_way(
 /// left to the recovery.
 pub(super) fn close_subscriptions(call: &CallRequest, request: &LockedRequest, user: &User) {
     let close = || -> Result<(), ErrorResponse> {
-        for (_, id) in call.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))? {
+        for OpenCheckout { session_id: id, .. } in
+            call.api.store.read(|reader| operations::list_open_checkouts(reader, &user.id))?
+        {
             let Some(session) = read(call, &id)? else { continue };
             if status(&session) == "open" && session["mode"] == "subscription" {
                 request.perform_before(&expiry(call, user, &id), &FormBody::new())?;
