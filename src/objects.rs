@@ -47,14 +47,6 @@ use crate::stripe::event::{self, EventContent, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
 use fact::{ObjectFact, ObjectFacts, SeenObject, WantedComparisons};
 
-/// The names of before, until every room uses the new ones.
-pub(crate) mod derived {
-    pub(crate) use super::DerivationBasis;
-    pub(crate) use super::effective::refresh as refresh_effective;
-}
-pub(crate) use failure_case as payment_failures;
-pub use reading as read;
-
 /// Begins the `event_id` of a row that rests on a reading.
 const READING_PREFIX: &str = "read:";
 

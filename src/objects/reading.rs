@@ -188,6 +188,3 @@ pub(crate) fn mirror_state(
     let level = guard::is_as_new(reader, &mirrored, read.reading)?;
     Ok(Some(if level { MirrorState::Level(mirrored) } else { MirrorState::Ahead }))
 }
-
-// The name of before, until every room uses the new one.
-pub(crate) use self::mirror_state as standing;
