@@ -14,9 +14,9 @@ pub mod resync;
 pub mod settings;
 pub mod text;
 
-use crate::objects::derived::DerivationBasis;
+use crate::objects::DerivationBasis;
 use crate::objects::fact::{ObjectFact, ObjectFacts, WantedComparisons};
-use crate::objects::read::{self, ApiObject, ReadingOutcome};
+use crate::objects::reading::{self, ApiObject, ReadingOutcome};
 use crate::objects::{self, ProjectedEvent, ProjectionContext, ProjectionError};
 use crate::store::Tx;
 use crate::store::inbox::EventCompletion;
@@ -57,7 +57,7 @@ pub fn absorb(
     context: &NotifyContext,
     now_ms: i64,
 ) -> Result<ReadingOutcome, ProjectionError> {
-    acting(tx, context, now_ms, |basis| read::absorb(tx, reading, &context.projection, basis))
+    acting(tx, context, now_ms, |basis| reading::absorb(tx, reading, &context.projection, basis))
 }
 
 /// Makes a change of the tables, and writes the notices that follow from it.

@@ -4,15 +4,15 @@
 //! order of arrival ends in the same tables. It must never do anything outside the database. Called by `notify`, which
 //! acts on the facts.
 
-pub mod again;
+pub(crate) mod again;
 mod charge;
 pub(crate) mod checkout_session;
 pub(crate) mod customer;
 mod dispute;
-pub mod dunning_attempts;
-pub mod effective;
+pub(crate) mod dunning_attempts;
+pub(crate) mod effective;
 pub(crate) mod fact;
-pub mod failure_case;
+pub(crate) mod failure_case;
 mod field;
 mod guard;
 mod history;
@@ -21,17 +21,17 @@ mod invoice_payment;
 pub mod kinds;
 pub mod links;
 mod mirrored;
-pub mod mode;
-pub mod owner;
+pub(crate) mod mode;
+pub(crate) mod owner;
 mod past;
 pub(crate) mod payment_intent;
 pub mod reading;
-pub mod rebuild;
+pub(crate) mod rebuild;
 mod refund;
 mod row;
 pub(crate) mod subscription;
-pub mod thin;
-pub mod typed;
+pub(crate) mod thin;
+pub(crate) mod typed;
 pub mod user;
 
 use std::borrow::Cow;
@@ -46,14 +46,6 @@ use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, EventContent, EventError, Snapshot};
 use crate::stripe::object::ObjectError;
 use fact::{ObjectFact, ObjectFacts, SeenObject, WantedComparisons};
-
-/// The names of before, until every room uses the new ones.
-pub(crate) mod derived {
-    pub(crate) use super::DerivationBasis;
-    pub(crate) use super::effective::refresh as refresh_effective;
-}
-pub(crate) use failure_case as payment_failures;
-pub use reading as read;
 
 /// Begins the `event_id` of a row that rests on a reading.
 const READING_PREFIX: &str = "read:";

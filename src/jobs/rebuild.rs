@@ -12,7 +12,7 @@ use crate::jobs::retrier::{self, Failed};
 use crate::notify::NotifyContext;
 use crate::notify::settings::{NoticeSettings, NotifyBasis};
 use crate::notify::{self, app_events};
-use crate::objects::read::{ApiObject, ReadingOutcome};
+use crate::objects::reading::{ApiObject, ReadingOutcome};
 use crate::objects::rebuild as file;
 use crate::objects::rebuild::{Copying, Difference, KeptReading, LoggedEvent};
 use crate::objects::{self, ProjectionContext, ProjectionError, customer};

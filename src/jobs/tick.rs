@@ -15,8 +15,7 @@ use crate::notify;
 use crate::notify::NotifyContext;
 use crate::notify::notice::failed_payment;
 use crate::notify::settings::NotifyBasis;
-use crate::objects::derived;
-use crate::objects::{effective, payment_failures};
+use crate::objects::{effective, failure_case};
 use crate::store::{Store, StoreError};
 
 /// How often it looks for what is due.
@@ -67,14 +66,14 @@ impl Tick {
             let context = Arc::clone(&self.context);
             self.store.write(move |tx| {
                 notify::acting(tx, &context, now_ms, |basis| {
-                    page.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                    page.iter().try_for_each(|id| effective::refresh(tx, id, basis))
                 })
             })?;
             pulse.beat();
         }
         if users > 0 {
             log::warn!("answers that had been computed at a future time were recomputed: users={users}");
-            self.store.write(payment_failures::set_all_due)?;
+            self.store.write(failure_case::set_all_due)?;
         }
         Ok(())
     }
@@ -108,7 +107,7 @@ impl Tick {
         if count > 0 {
             self.store.write(move |tx| {
                 notify::acting(tx, &context, now_ms, |basis| {
-                    due.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                    due.iter().try_for_each(|id| effective::refresh(tx, id, basis))
                 })
             })?;
         }
@@ -117,7 +116,7 @@ impl Tick {
 
     fn cases(&self, now_ms: i64) -> Result<usize, StoreError> {
         let now_s = now_ms.div_euclid(1000);
-        let due = self.store.read(|reader| payment_failures::list_due(reader, now_s, PAGE))?;
+        let due = self.store.read(|reader| failure_case::list_due(reader, now_s, PAGE))?;
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
             self.store.write(move |tx| {

@@ -9,7 +9,7 @@ use crate::base::thread::Stop;
 use crate::notify;
 use crate::notify::NotifyContext;
 use crate::notify::event_type::EventType;
-use crate::objects::derived;
+use crate::objects::effective;
 use crate::objects::user;
 use crate::store::{Store, StoreError, Tx, webhook_endpoints};
 
@@ -56,7 +56,7 @@ pub fn resync(
             let ids = user::list_ids(tx, &after, PAGE)?;
             let mut count = 0;
             for id in &ids {
-                notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, id, basis))?;
+                notify::acting(tx, &context, now_ms, |basis| effective::refresh(tx, id, basis))?;
                 count += usize::from(app_events::resync_answer(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
             }
             if ids.is_empty() {

@@ -6,23 +6,23 @@ use crate::store::engine::row::{columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 
 /// A notice to be recorded.
-pub struct NewAttempt<'a> {
+pub(crate) struct NewAttempt<'a> {
     /// Row number of the case.
-    pub case_id: i64,
+    pub(crate) case_id: i64,
     /// The user who is notified.
-    pub user_id: Option<&'a str>,
+    pub(crate) user_id: Option<&'a str>,
     /// Which payment attempt it is about; 1 for a notice that is sent once per case.
-    pub attempt: i64,
+    pub(crate) attempt: i64,
     /// Kind of notice.
-    pub kind: NoticeKind,
+    pub(crate) kind: NoticeKind,
     /// Whether the user was to be notified.
-    pub told: bool,
+    pub(crate) told: bool,
     /// Start of the delinquency that a warning or a downgrade is about, unix seconds.
-    pub grace_started_at: Option<i64>,
+    pub(crate) grace_started_at: Option<i64>,
     /// Why the notice is not sent; `None`: it is on its way.
-    pub outcome: Option<&'a str>,
+    pub(crate) outcome: Option<&'a str>,
     /// Unix milliseconds.
-    pub now_ms: i64,
+    pub(crate) now_ms: i64,
 }
 
 const ADD: &str = "INSERT INTO dunning_attempts
@@ -31,7 +31,7 @@ const ADD: &str = "INSERT INTO dunning_attempts
     ON CONFLICT (payment_failure_id, notification_type, attempt_number) DO NOTHING";
 
 /// Records a notice, once per case, kind and attempt. `false`: it is recorded already.
-pub fn add(tx: &Tx, new: &NewAttempt) -> Result<bool, StoreError> {
+pub(crate) fn add(tx: &Tx, new: &NewAttempt) -> Result<bool, StoreError> {
     let params = (
         new.case_id,
         new.user_id,
@@ -49,19 +49,24 @@ const SET_MAIL: &str = "UPDATE dunning_attempts SET outbox_id = ?4, outcome = ?5
     WHERE payment_failure_id = ?1 AND notification_type = ?2 AND attempt_number = ?3";
 
 /// Sets the mail of a notice, or why there is none.
-pub fn set_mail(tx: &Tx, new: &NewAttempt, outbox_id: Option<i64>, outcome: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn set_mail(
+    tx: &Tx,
+    new: &NewAttempt,
+    outbox_id: Option<i64>,
+    outcome: Option<&str>,
+) -> Result<(), StoreError> {
     tx.execute(SET_MAIL, (new.case_id, new.kind.as_str(), new.attempt, outbox_id, outcome)).map(|_| ())
 }
 
 /// Records that a mail was sent. `false`: the mail is not about a failure case.
-pub fn set_sent(tx: &Tx, outbox_id: i64, now_ms: i64) -> Result<bool, StoreError> {
+pub(crate) fn set_sent(tx: &Tx, outbox_id: i64, now_ms: i64) -> Result<bool, StoreError> {
     const SQL: &str =
         "UPDATE dunning_attempts SET email_sent = 1, email_sent_at_ms = ?2, outcome = 'sent' WHERE outbox_id = ?1";
     Ok(tx.execute(SQL, (outbox_id, now_ms))? == 1)
 }
 
 /// Records why a mail will not be sent. `false`: the mail is not about a failure case.
-pub fn set_outcome(tx: &Tx, outbox_id: i64, outcome: &str) -> Result<bool, StoreError> {
+pub(crate) fn set_outcome(tx: &Tx, outbox_id: i64, outcome: &str) -> Result<bool, StoreError> {
     const SQL: &str = "UPDATE dunning_attempts SET outcome = ?2 WHERE outbox_id = ?1";
     Ok(tx.execute(SQL, (outbox_id, outcome))? == 1)
 }
@@ -69,7 +74,7 @@ pub fn set_outcome(tx: &Tx, outbox_id: i64, outcome: &str) -> Result<bool, Store
 columns! {
     /// The notices about the failures of a case.
     #[derive(Copy, Default)]
-    pub struct NoticeAttempt {
+    pub(crate) struct NoticeAttempt {
         /// There was to be one.
         any: bool = "coalesce(max(told), 0)",
         /// One has a mail.
@@ -92,7 +97,7 @@ const OF_FAILURES: &str = select!(
 );
 
 /// The notices about the failures of a case.
-pub fn find_told(reader: &StoreReader, case_id: i64) -> Result<NoticeAttempt, StoreError> {
+pub(crate) fn find_told(reader: &StoreReader, case_id: i64) -> Result<NoticeAttempt, StoreError> {
     reader.get(OF_FAILURES, [case_id], NoticeAttempt::read)
 }
 
@@ -114,7 +119,7 @@ const OF_MAIL: &str = select!(
 );
 
 /// The notice that a mail carries; `None`: the mail is not about a failure case.
-pub fn find_by_mail(reader: &StoreReader, outbox_id: i64) -> Result<Option<MailedNotice>, StoreError> {
+pub(crate) fn find_by_mail(reader: &StoreReader, outbox_id: i64) -> Result<Option<MailedNotice>, StoreError> {
     reader.find(OF_MAIL, [outbox_id], MailedNotice::read)
 }
 
@@ -122,7 +127,7 @@ const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts 
     WHERE f.stripe_subscription_id = ?1 AND a.notification_type = ?2 AND a.grace_started_at >= ?3 LIMIT 1";
 
 /// Whether a notice of this kind is recorded for a subscription's delinquency that began at `started_at`, unix seconds.
-pub fn is_on_record(
+pub(crate) fn is_on_record(
     reader: &StoreReader,
     subscription_id: &str,
     kind: NoticeKind,

@@ -13,39 +13,39 @@ use crate::store::{StoreError, StoreReader, Tx};
 
 /// A user's effective subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EffectiveRow<'a> {
+pub(crate) struct EffectiveRow<'a> {
     /// Whose it is.
-    pub user_id: &'a str,
+    pub(crate) user_id: &'a str,
     /// `cus_…`.
-    pub customer_id: &'a str,
+    pub(crate) customer_id: &'a str,
     /// `sub_…`.
-    pub subscription_id: &'a str,
+    pub(crate) subscription_id: &'a str,
     /// The price that the tier comes from.
-    pub price_id: Option<&'a str>,
+    pub(crate) price_id: Option<&'a str>,
     /// Stripe's word.
-    pub status: &'a str,
+    pub(crate) status: &'a str,
     /// The plan's.
-    pub tier: &'a str,
+    pub(crate) tier: &'a str,
     /// The answer.
-    pub entitled: bool,
+    pub(crate) entitled: bool,
     /// Why.
-    pub reason: &'a str,
+    pub(crate) reason: &'a str,
     /// Unix seconds.
-    pub period: (Option<i64>, Option<i64>),
+    pub(crate) period: (Option<i64>, Option<i64>),
     /// Ends with the period.
-    pub cancel_at_period_end: bool,
+    pub(crate) cancel_at_period_end: bool,
     /// Unix seconds.
-    pub canceled_at: Option<i64>,
+    pub(crate) canceled_at: Option<i64>,
     /// Unix seconds.
-    pub trial: (Option<i64>, Option<i64>),
+    pub(crate) trial: (Option<i64>, Option<i64>),
     /// Unix seconds.
-    pub grace_period_end: Option<i64>,
+    pub(crate) grace_period_end: Option<i64>,
     /// Unix seconds.
-    pub valid_until: Option<i64>,
+    pub(crate) valid_until: Option<i64>,
     /// Unix seconds.
-    pub ends_at: Option<i64>,
+    pub(crate) ends_at: Option<i64>,
     /// When the answer changes by time alone, unix seconds.
-    pub changes_at: Option<i64>,
+    pub(crate) changes_at: Option<i64>,
 }
 
 const PUT: &str = "INSERT INTO subscriptions
@@ -63,7 +63,7 @@ const PUT: &str = "INSERT INTO subscriptions
      updated_at_ms = :now_ms";
 
 /// Replaces a user's row.
-pub fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {
+pub(crate) fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {
     let params = named_params! {
         ":user": row.user_id, ":customer": row.customer_id, ":subscription": row.subscription_id,
         ":price": row.price_id, ":status": row.status, ":tier": row.tier, ":entitled": row.entitled,
@@ -76,13 +76,13 @@ pub fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {
 }
 
 /// Removes the row of a user who has no subscription any more.
-pub fn remove(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
+pub(crate) fn remove(tx: &Tx, user_id: &str) -> Result<(), StoreError> {
     tx.execute("DELETE FROM subscriptions WHERE user_id = ?1", [user_id]).map(|_| ())
 }
 
 columns! {
     /// The answer that a row holds.
-    pub struct StoredAnswer {
+    pub(crate) struct StoredAnswer {
         entitled: bool,
         tier: String,
         reason: String,
@@ -96,7 +96,7 @@ columns! {
 }
 
 /// The answer as it was last computed for a user; `None`: the user had no subscription.
-pub fn find_answered(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
+pub(crate) fn find_answered(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
     const SQL: &str = select!(StoredAnswer, "FROM subscriptions WHERE user_id = ?1");
     reader.find(SQL, [user_id], StoredAnswer::read)
 }
@@ -110,14 +110,14 @@ pub(crate) fn find_answered_before(reader: &StoreReader, user_id: &str) -> Resul
 const LIST_FUTURE: &str = "SELECT user_id FROM subscriptions WHERE updated_at_ms > ?1 ORDER BY id LIMIT ?2";
 
 /// Users whose answer was computed at a time that is still in the future.
-pub fn list_future(reader: &StoreReader, latest_ms: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_future(reader: &StoreReader, latest_ms: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list(LIST_FUTURE, (latest_ms, limit), row::only)
 }
 
 const LIST_DUE: &str = "SELECT user_id FROM subscriptions WHERE changes_at <= ?1 ORDER BY changes_at, user_id LIMIT ?2";
 
 /// Users whose answer has changed by time alone, longest ago first.
-pub fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list(LIST_DUE, (now_s, limit), row::only)
 }
 

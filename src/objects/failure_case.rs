@@ -11,25 +11,25 @@ use crate::store::{StoreError, StoreReader, Tx};
 
 /// One failed payment of an invoice, as `invoice.payment_failed` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PaymentFailure<'a> {
+pub(crate) struct PaymentFailure<'a> {
     /// `in_…`.
-    pub invoice_id: &'a str,
+    pub(crate) invoice_id: &'a str,
     /// `sub_…`.
-    pub subscription_id: Option<&'a str>,
+    pub(crate) subscription_id: Option<&'a str>,
     /// `cus_…`.
-    pub customer_id: Option<&'a str>,
+    pub(crate) customer_id: Option<&'a str>,
     /// Minor units.
-    pub amount_due: Option<i64>,
+    pub(crate) amount_due: Option<i64>,
     /// Lower-case ISO code.
-    pub currency: Option<&'a str>,
+    pub(crate) currency: Option<&'a str>,
     /// Stripe's count.
-    pub attempt_count: i64,
+    pub(crate) attempt_count: i64,
     /// Stripe's next attempt, unix seconds.
-    pub next_retry_at: Option<i64>,
+    pub(crate) next_retry_at: Option<i64>,
     /// When it failed, unix seconds.
-    pub failed_at: i64,
+    pub(crate) failed_at: i64,
     /// The event that shows it.
-    pub event_id: &'a str,
+    pub(crate) event_id: &'a str,
 }
 
 const NOTE: &str = "INSERT INTO payment_failures
@@ -44,7 +44,7 @@ const NOTE_NEWEST: &str = "UPDATE payment_failures SET stripe_subscription_id = 
 
 /// Opens or updates the case of an invoice. Its beginning is that of the first failure, all else that of the newest, in
 /// whatever order they come.
-pub fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(), StoreError> {
+pub(crate) fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(), StoreError> {
     tx.execute_named(
         NOTE,
         named_params! {
@@ -63,18 +63,18 @@ pub fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(), StoreE
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     /// `paid`, `void`, `uncollectible`, `subscription_ended`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// When, unix seconds.
-    pub at: i64,
+    pub(crate) at: i64,
 }
 
 const SETTLE: &str = "UPDATE payment_failures SET stripe_payment_intent_id = ?2, failure_reason = ?3,
     resolved = ?4 IS NOT NULL, resolution = ?4, resolved_at_ms = ?5 WHERE stripe_invoice_id = ?1";
 
 /// Writes down what follows for a case from its invoice, its payment and its subscription as they are now.
-pub fn settle(
+pub(crate) fn settle(
     tx: &Tx,
     invoice_id: &str,
     payment_intent_id: Option<&str>,
@@ -88,7 +88,7 @@ pub fn settle(
 
 columns! {
     /// A case, as far as its invoice's events need it.
-    pub struct StoredCase {
+    pub(crate) struct StoredCase {
         /// `sub_…`.
         subscription_id: Option<String> = "stripe_subscription_id",
         /// First failure, unix seconds.
@@ -97,13 +97,13 @@ columns! {
 }
 
 /// The case of an invoice.
-pub fn find(reader: &StoreReader, invoice_id: &str) -> Result<Option<StoredCase>, StoreError> {
+pub(crate) fn find(reader: &StoreReader, invoice_id: &str) -> Result<Option<StoredCase>, StoreError> {
     const SQL: &str = select!(StoredCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], StoredCase::read)
 }
 
 /// The invoices of a subscription's cases.
-pub fn list_invoices_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_invoices_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE stripe_subscription_id = ?1 ORDER BY id";
     reader.list(SQL, [subscription_id], row::only)
 }
@@ -112,7 +112,11 @@ const FIRST_SINCE: &str = "SELECT min(first_failed_at) FROM payment_failures
     WHERE stripe_subscription_id = ?1 AND first_failed_at >= ?2 AND resolution IS NOT 'paid'";
 
 /// The first failure of a subscription at or after `since` whose invoice was not paid, unix seconds.
-pub fn first_failure_since(reader: &StoreReader, subscription_id: &str, since: i64) -> Result<Option<i64>, StoreError> {
+pub(crate) fn first_failure_since(
+    reader: &StoreReader,
+    subscription_id: &str,
+    since: i64,
+) -> Result<Option<i64>, StoreError> {
     reader.get(FIRST_SINCE, (subscription_id, since), row::only)
 }
 
@@ -123,13 +127,13 @@ const LAST_MADE_GOOD: &str = "SELECT max(f.resolved_at_ms) / 1000 FROM payment_f
          AND (o.resolved = 0 OR o.resolved_at_ms > f.resolved_at_ms))";
 
 /// When a payment last left a subscription with no failed invoice that is owed, unix seconds.
-pub fn last_made_good(reader: &StoreReader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
+pub(crate) fn last_made_good(reader: &StoreReader, subscription_id: &str) -> Result<Option<i64>, StoreError> {
     reader.get(LAST_MADE_GOOD, [subscription_id], row::only)
 }
 
 columns! {
     /// A case as the API shows it.
-    pub struct PaymentFailureEntry {
+    pub(crate) struct PaymentFailureEntry {
         id: i64 = "f.id",
         invoice_id: String = "f.stripe_invoice_id",
         subscription_id: Option<String> = "f.stripe_subscription_id",
@@ -147,7 +151,7 @@ columns! {
 }
 
 /// A user's cases, newest first, after the case of the invoice `after`.
-pub fn list_of_user(
+pub(crate) fn list_of_user(
     reader: &StoreReader,
     user_id: &str,
     after: Option<&str>,
@@ -164,7 +168,7 @@ pub fn list_of_user(
 
 columns! {
     /// A case as dunning needs it.
-    pub struct DunnedCase {
+    pub(crate) struct DunnedCase {
         id: i64,
         invoice_id: String = "stripe_invoice_id",
         subscription_id: Option<String> = "stripe_subscription_id",
@@ -182,7 +186,7 @@ columns! {
 }
 
 /// The case of an invoice, for dunning.
-pub fn find_dunned(reader: &StoreReader, invoice_id: &str) -> Result<Option<DunnedCase>, StoreError> {
+pub(crate) fn find_dunned(reader: &StoreReader, invoice_id: &str) -> Result<Option<DunnedCase>, StoreError> {
     const SQL: &str = select!(DunnedCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
     reader.find(SQL, [invoice_id], DunnedCase::read)
 }
@@ -193,7 +197,11 @@ const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
 
 /// A subscription's delinquency is notified about by one of its cases. This is the invoice of that case: the oldest open
 /// one since the delinquency began.
-pub fn find_speaker(reader: &StoreReader, subscription_id: &str, since: i64) -> Result<Option<String>, StoreError> {
+pub(crate) fn find_speaker(
+    reader: &StoreReader,
+    subscription_id: &str,
+    since: i64,
+) -> Result<Option<String>, StoreError> {
     reader.find(SPEAKER, (subscription_id, since), row::only)
 }
 
@@ -205,12 +213,15 @@ const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM paym
 
 /// The same for a subscription that ended unpaid: the invoice of the oldest case since the last one that was paid after
 /// all, and the first failure of it, unix seconds.
-pub fn find_ended_speaker(reader: &StoreReader, subscription_id: &str) -> Result<Option<(String, i64)>, StoreError> {
+pub(crate) fn find_ended_speaker(
+    reader: &StoreReader,
+    subscription_id: &str,
+) -> Result<Option<(String, i64)>, StoreError> {
     reader.find(ENDED_SPEAKER, [subscription_id], row::tuple)
 }
 
 /// Invoices of a subscription's cases that are open, that still wait for something, or that were closed unpaid.
-pub fn list_open_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_open_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures
         WHERE stripe_subscription_id = ?1
         AND (resolved = 0 OR dunning_due_at IS NOT NULL OR resolution <> 'paid') ORDER BY id";
@@ -218,19 +229,19 @@ pub fn list_open_of(reader: &StoreReader, subscription_id: &str) -> Result<Vec<S
 }
 
 /// Sets when a notice of the case falls due by time alone, unix seconds.
-pub fn set_due(tx: &Tx, invoice_id: &str, due_at: Option<i64>) -> Result<(), StoreError> {
+pub(crate) fn set_due(tx: &Tx, invoice_id: &str, due_at: Option<i64>) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE payment_failures SET dunning_due_at = ?2
         WHERE stripe_invoice_id = ?1 AND dunning_due_at IS NOT ?2";
     tx.execute(SQL, (invoice_id, due_at)).map(|_| ())
 }
 
 /// Has every open case looked at again, because configured periods have changed.
-pub fn set_all_due(tx: &Tx) -> Result<(), StoreError> {
+pub(crate) fn set_all_due(tx: &Tx) -> Result<(), StoreError> {
     tx.execute("UPDATE payment_failures SET dunning_due_at = 0 WHERE resolved = 0", []).map(|_| ())
 }
 
 /// Invoices whose cases have something due, longest overdue first.
-pub fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<Vec<String>, StoreError> {
     const SQL: &str = "SELECT stripe_invoice_id FROM payment_failures WHERE dunning_due_at <= ?1
         ORDER BY dunning_due_at, id LIMIT ?2";
     reader.list(SQL, (now_s, limit), row::only)

@@ -27,7 +27,7 @@ pub fn of(object: &str) -> &'static ObjectKind {
 
 /// The kind of an object, by what it says of itself.
 #[must_use]
-pub fn of_shown(object: &Value) -> &'static ObjectKind {
+pub(crate) fn of_shown(object: &Value) -> &'static ObjectKind {
     of(object_kind::word(object, "object"))
 }
 
@@ -43,12 +43,12 @@ pub fn tables() -> impl Iterator<Item = &'static str> {
 }
 
 /// The kinds that are read and compared unless some are named: not those that need a call for each customer.
-pub fn by_default() -> impl Iterator<Item = &'static ObjectKind> {
+pub(crate) fn by_default() -> impl Iterator<Item = &'static ObjectKind> {
     all().filter(|kind| !kind.is_per_customer())
 }
 
 /// The kinds on which answers depend.
-pub fn of_answers() -> impl Iterator<Item = &'static ObjectKind> {
+pub(crate) fn of_answers() -> impl Iterator<Item = &'static ObjectKind> {
     all().filter(|kind| kind.decides)
 }
 

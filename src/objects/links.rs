@@ -55,7 +55,7 @@ pub enum LinkResult {
 }
 
 /// What would become of a link.
-pub fn foresee(reader: &StoreReader, said: SaidLink, force: bool) -> Result<LinkResult, StoreError> {
+pub(crate) fn foresee(reader: &StoreReader, said: SaidLink, force: bool) -> Result<LinkResult, StoreError> {
     let newest = statements::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
     Ok(match newest {
         Some(statement) if statement.user_id == said.user_id => LinkResult::Already,
@@ -83,7 +83,7 @@ pub fn link(tx: &Tx, said: SaidLink, force: bool, basis: DerivationBasis) -> Res
 
 /// Withdraws the statements that link it to the user, and states that it does not belong to him, whatever names him.
 /// `false`: nothing names him.
-pub fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
+pub(crate) fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
     let withdrawn = statements::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
     if withdrawn == 0 && !is_named(tx, said, basis)? {
         return Ok(false);
@@ -112,7 +112,7 @@ fn is_named(reader: &StoreReader, said: SaidLink, basis: DerivationBasis) -> Res
 }
 
 /// The user it belongs to now.
-pub fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<String>, StoreError> {
+pub(crate) fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<String>, StoreError> {
     match said.kind {
         LinkTarget::Customer => customer::find_owner(reader, said.id),
         LinkTarget::Subscription => {

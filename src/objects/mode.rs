@@ -75,6 +75,3 @@ pub(crate) fn own_account(reader: &StoreReader, context: &ProjectionContext) -> 
         None => settings::find(reader, settings::STRIPE_ACCOUNT),
     }
 }
-
-// The names of before, until every room uses the new ones.
-pub(crate) use self::{own_account as ours, switch_to_live as turn};

@@ -65,7 +65,7 @@ impl ApiObject {
 
     /// The same, of a connected account; `None` is our own.
     #[must_use]
-    pub fn of_account(self, account: Option<String>) -> Self {
+    pub(crate) fn of_account(self, account: Option<String>) -> Self {
         Self { account, ..self }
     }
 
@@ -163,7 +163,7 @@ fn with_known_fields<'a>(
 }
 
 /// How the mirror compares with a reading.
-pub enum MirrorState {
+pub(crate) enum MirrorState {
     /// It does not know the object.
     Unknown,
     /// It rests on something newer, or an event about the object waits for the worker: they may differ.
@@ -188,6 +188,3 @@ pub(crate) fn mirror_state(
     let level = guard::is_as_new(reader, &mirrored, read.reading)?;
     Ok(Some(if level { MirrorState::Level(mirrored) } else { MirrorState::Ahead }))
 }
-
-// The name of before, until every room uses the new one.
-pub(crate) use self::mirror_state as standing;

@@ -11,16 +11,18 @@ use crate::store::inbox::PendingEvent;
 use crate::store::mirror::ApiReading;
 use crate::store::{StoreError, StoreReader};
 
-pub use compare::{Difference, differences};
+pub(crate) use compare::{Difference, differences};
 pub(crate) use take_over::Copying;
-pub use take_over::{answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start};
+pub(crate) use take_over::{
+    answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start,
+};
 
 columns! {
     /// An event of the old log, and what had become of it.
-    pub struct LoggedEvent {
+    pub(crate) struct LoggedEvent {
         /// The event.
         pending: PendingEvent = PendingEvent::COLUMNS => PendingEvent::take,
-        /// When it was projected into the tables, unix milliseconds.
+        /// When it was applied to the tables, unix milliseconds; `None`: it was not.
         processed_ms: Option<i64> = "iif(processed = 1, processed_at_ms, NULL)",
         /// It waits for the worker.
         waits: bool = "status = 'pending'",
@@ -30,26 +32,26 @@ columns! {
 const LIST_EVENTS: &str = select!(LoggedEvent, "FROM old.stripe_webhooks_log WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 /// Events of the old log after this row number, in its order.
-pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<LoggedEvent>, StoreError> {
+pub(crate) fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<LoggedEvent>, StoreError> {
     reader.list(LIST_EVENTS, (after, limit), LoggedEvent::read)
 }
 
 /// How many events the old log has.
-pub fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
+pub(crate) fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
     let count: i64 = reader.get("SELECT count(*) FROM old.stripe_webhooks_log", [], row::only)?;
     Ok(count.unsigned_abs())
 }
 
 columns! {
     /// A reading of the old file.
-    pub struct KeptReading {
-        /// What `event_id` is where a row rests on it.
+    pub(crate) struct KeptReading {
+        /// The `event_id` of a row that rests on it.
         reading_id: String,
         /// The object as Stripe wrote it.
         text: String,
         /// When it was read.
         reading: ApiReading = ApiReading::COLUMNS => ApiReading::take,
-        /// Mode.
+        /// Whether it is of live mode.
         livemode: bool,
         /// Connect account; empty is our own.
         account: String,
@@ -69,7 +71,7 @@ const LIST_READINGS: &str = select!(
         LEFT JOIN old.stripe_webhooks_log l ON l.id = r.same_log_id
         WHERE r.before_log_id > ?1 AND r.before_log_id <= ?2) ORDER BY id"
 );
-// A file from before readings had a table: those that its rows rest on, or keep beside an event.
+// In a file from before there was a table of readings: those that its rows rest on, or keep beside an event.
 const LIST_READINGS_OF_MIRROR: &str = select!(
     KeptReading,
     "FROM (SELECT event_id AS reading_id, data AS text, read_at, read_log_id,
@@ -82,7 +84,7 @@ const LIST_READINGS_OF_MIRROR: &str = select!(
 );
 
 /// Readings that were taken over after the event `after` and before the event `until`, in their order.
-pub fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
+pub(crate) fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
     let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
     reader.list(sql, (after, until), KeptReading::read)
 }

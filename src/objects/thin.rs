@@ -14,7 +14,7 @@ use crate::stripe::event::Thin;
 use crate::stripe::object;
 
 /// Begins the key in the outbox of a thin event's fetch; the event's id follows.
-pub const PREFIX: &str = "thin:";
+pub(crate) const PREFIX: &str = "thin:";
 /// The same, where the order of an object's events is not certain; object, id and second follow.
 const AGAIN: &str = "again:";
 /// The same, where only a part of an object was sent; object, id and the event follow.
@@ -22,33 +22,33 @@ const WHOLE: &str = "whole:";
 
 /// A fetch, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedFetch {
+pub(crate) struct PlannedFetch {
     /// Stripe's id of the thin event; `None` where it is about an object alone.
-    pub event_id: Option<String>,
+    pub(crate) event_id: Option<String>,
     /// The value of the header `Stripe-Context`.
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
     /// The account that objects are mirrored under; `None` is our own.
-    pub account: Option<String>,
+    pub(crate) account: Option<String>,
     /// The path of the object; `None` where the event names none.
-    pub object_path: Option<String>,
+    pub(crate) object_path: Option<String>,
 }
 
 impl PlannedFetch {
     /// The path of the event itself.
     #[must_use]
-    pub fn event_path(&self) -> Option<String> {
+    pub(crate) fn event_path(&self) -> Option<String> {
         self.event_id.as_ref().map(|id| format!("/v2/core/events/{id}"))
     }
 
     /// The event or the object it is about, for the log.
     #[must_use]
-    pub fn subject(&self) -> &str {
+    pub(crate) fn subject(&self) -> &str {
         self.event_id.as_deref().or(self.object_path.as_deref()).unwrap_or_default()
     }
 
     /// Reads a row of the outbox; `None` where it is not a fetch.
     #[must_use]
-    pub fn parse(payload: &str) -> Option<Self> {
+    pub(crate) fn parse(payload: &str) -> Option<Self> {
         let payload: Value = serde_json::from_str(payload).ok()?;
         let text = |name: &str| payload[name].as_str().map(str::to_owned);
         let (context, account) = (text("context"), text("account"));
@@ -58,7 +58,7 @@ impl PlannedFetch {
 
     /// A call that reads one of the two paths.
     #[must_use]
-    pub fn call<'a>(&'a self, path: &'a str) -> Call<'a> {
+    pub(crate) fn call<'a>(&'a self, path: &'a str) -> Call<'a> {
         let (context, priority) = (self.context.as_deref(), Priority::Background);
         Call { verb: Verb::Get, path, form: "", idempotency_key: None, priority, context }
     }

@@ -35,12 +35,12 @@ pub fn find(reader: &StoreReader, id: &str) -> Result<Option<User>, StoreError> 
 }
 
 /// Whether there is such a user.
-pub fn exists(reader: &StoreReader, id: &str) -> Result<bool, StoreError> {
+pub(crate) fn exists(reader: &StoreReader, id: &str) -> Result<bool, StoreError> {
     Ok(reader.find("SELECT 1 FROM users WHERE id = ?1", [id], |_| Ok(()))?.is_some())
 }
 
 /// Users by id, after the id `after`: all of them, or those with a mail address, whatever its case.
-pub fn list(
+pub(crate) fn list(
     reader: &StoreReader,
     email: Option<&str>,
     after: Option<&str>,
@@ -55,13 +55,13 @@ pub fn list(
 const ENSURE: &str = "INSERT INTO users (id, created_at_ms) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
 
 /// Makes sure that the user exists; `true` when it was added.
-pub fn ensure(tx: &Tx, id: &str, now_ms: i64) -> Result<bool, StoreError> {
+pub(crate) fn ensure(tx: &Tx, id: &str, now_ms: i64) -> Result<bool, StoreError> {
     Ok(tx.execute(ENSURE, (id, now_ms))? == 1)
 }
 
 /// A change of a user; what is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
-pub struct UserChange {
+pub(crate) struct UserChange {
     /// Mail address; `Some(None)` removes it.
     pub email: Option<Option<String>>,
     /// Name; `Some(None)` removes it.
@@ -74,7 +74,7 @@ const UPDATE: &str = "UPDATE users SET email = CASE WHEN ?2 THEN ?3 ELSE email E
     name = CASE WHEN ?4 THEN ?5 ELSE name END, metadata = coalesce(?6, metadata) WHERE id = ?1";
 
 /// Adds or changes a user; `true` when it was added.
-pub fn put(tx: &Tx, id: &str, change: &UserChange, now_ms: i64) -> Result<bool, StoreError> {
+pub(crate) fn put(tx: &Tx, id: &str, change: &UserChange, now_ms: i64) -> Result<bool, StoreError> {
     let added = ensure(tx, id, now_ms)?;
     let (email, name) = (change.email.as_ref(), change.name.as_ref());
     tx.execute(
@@ -85,6 +85,6 @@ pub fn put(tx: &Tx, id: &str, change: &UserChange, now_ms: i64) -> Result<bool, 
 }
 
 /// Ids after `after`, for going through all users.
-pub fn list_ids(reader: &StoreReader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_ids(reader: &StoreReader, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT id FROM users WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), row::only)
 }

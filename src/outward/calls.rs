@@ -27,7 +27,7 @@ pub use outcome::{DoneOperation, OperationOutcome};
 use crate::base::clock::Clock;
 use crate::notify;
 use crate::notify::NotifyContext;
-use crate::objects::read::{ApiObject, RequestSent};
+use crate::objects::reading::{ApiObject, RequestSent};
 use crate::objects::subscription;
 use crate::outward::account::{Account, AccountError};
 use crate::store::stripe_operations::{self as table, Operation};

@@ -15,7 +15,7 @@ use crate::base::thread::Stop;
 use crate::base::verdict::FailureVerdict;
 use crate::notify;
 use crate::notify::NotifyContext;
-use crate::objects::read::{ApiObject, ReadingOutcome, RequestSent};
+use crate::objects::reading::{ApiObject, ReadingOutcome, RequestSent};
 use crate::objects::thin::PlannedFetch;
 use crate::objects::{ProjectionError, kinds};
 use crate::outward::sync::{SyncError, nested};

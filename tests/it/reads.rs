@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
-use tilld::objects::read::{ApiObject, ReadingOutcome, RequestSent};
+use tilld::objects::reading::{ApiObject, ReadingOutcome, RequestSent};
 
 use crate::harness::{DAY_S, START_S, Till};
 use crate::samples::event;

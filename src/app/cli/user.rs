@@ -13,7 +13,7 @@ use crate::app::cli::{CommandError, database, entitlement};
 use crate::app::config::{Config, Flags};
 use crate::base::entitlement::EntitlementAnswer;
 use crate::http::api::views;
-use crate::objects::payment_failures::{self, PaymentFailureEntry};
+use crate::objects::failure_case::{self, PaymentFailureEntry};
 use crate::objects::subscription::{self, ShownSubscription};
 use crate::objects::user::{self, User};
 
@@ -90,7 +90,7 @@ fn show(arguments: &UserArguments, flags: &Flags, out: &mut dyn Write) -> Result
 fn find(config: &Config, id: &str) -> Result<KnownUser, CommandError> {
     let (user, subscriptions, failures, links) = database::with_store(config, |store| {
         Ok(store.read(|reader| {
-            let failures = payment_failures::list_of_user(reader, id, None, FAILURES)?;
+            let failures = failure_case::list_of_user(reader, id, None, FAILURES)?;
             let subscriptions = subscription::list_of_user(reader, id)?;
             let links = links::find(reader, id, &subscriptions, &config.link)?;
             Ok((user::find(reader, id)?, subscriptions, failures, links))

@@ -23,7 +23,7 @@ use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::RouteAccess::Api;
 use crate::http::route::{self, PathSegments, Route, route};
-use crate::objects::read::RequestSent;
+use crate::objects::reading::RequestSent;
 use crate::objects::user::User;
 use crate::outward::calls::{CallCaller, Calls, CallsError, OperationOutcome, OperationRequest, UserCustomer};
 use crate::stripe::call::{Priority, segment};

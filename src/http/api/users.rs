@@ -10,8 +10,8 @@ use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, PageView, Response};
 use crate::http::route::PathSegments;
 use crate::notify;
-use crate::objects::derived;
-use crate::objects::payment_failures as failures;
+use crate::objects::effective;
+use crate::objects::failure_case as failures;
 use crate::objects::payment_intent as intents;
 use crate::objects::subscription as subs;
 use crate::objects::user as table;
@@ -84,7 +84,7 @@ pub(in crate::http) fn put(api: &ApiHandler, request: &Request, segments: &PathS
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
     let (added, user) = api.store.write(move |tx| {
         let added = table::put(tx, &id, &change, now_ms)?;
-        notify::acting(tx, &context, now_ms, |basis| derived::refresh_effective(tx, &id, basis))?;
+        notify::acting(tx, &context, now_ms, |basis| effective::refresh(tx, &id, basis))?;
         Ok((added, table::find(tx, &id)?))
     })?;
     let user = user.ok_or_else(|| unknown_user(user_id(segments)))?;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::base::entitlement::EntitlementAnswer;
 use crate::base::ownership::LinkedBy;
+use crate::objects::failure_case;
 use crate::objects::invoice::InvoiceRow;
-use crate::objects::payment_failures;
 use crate::objects::payment_intent::ShownPaymentIntent;
 use crate::objects::subscription::ShownSubscription;
 use crate::objects::user::User;
@@ -87,7 +87,7 @@ struct PaymentFailure<'a> {
 
 /// A failed payment and its resolution.
 #[must_use]
-pub(crate) fn payment_failure(row: &payment_failures::PaymentFailureEntry) -> Value {
+pub(crate) fn payment_failure(row: &failure_case::PaymentFailureEntry) -> Value {
     json!(PaymentFailure {
         id: row.id,
         invoice_id: &row.invoice_id,

@@ -2,7 +2,7 @@
 //! use the database of one account for another. Called by `app::daemon::opening`.
 
 use crate::notify::{self, NotifyContext};
-use crate::objects::mode::{ours, turn};
+use crate::objects::mode::{own_account, switch_to_live};
 use crate::store::{Store, StoreError, modes, settings};
 
 /// Why the database cannot be used with this configuration.
@@ -41,9 +41,9 @@ pub fn settle(store: &Store, context: &NotifyContext, is_said: bool, now_ms: i64
     let (turns_live, context) = (context.projection.livemode == Some(true) && is_new, context.clone());
     let adopted = store.write(move |tx| {
         if turns_live {
-            notify::acting(tx, &context, now_ms, |basis| turn(tx, basis))?;
+            notify::acting(tx, &context, now_ms, |basis| switch_to_live(tx, basis))?;
         }
-        let Some(account) = ours(tx, &context.projection)? else { return Ok(0) };
+        let Some(account) = own_account(tx, &context.projection)? else { return Ok(0) };
         settings::put(tx, settings::STRIPE_ACCOUNT, &account)?;
         // It reads the whole log, so it is done only once.
         if settings::find(tx, settings::ADOPTED_ACCOUNT)?.as_ref() == Some(&account) {

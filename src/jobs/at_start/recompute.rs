@@ -4,8 +4,8 @@
 
 use crate::notify;
 use crate::notify::NotifyContext;
-use crate::objects::derived;
-use crate::objects::{payment_failures, user};
+use crate::objects::effective;
+use crate::objects::{failure_case, user};
 use crate::store::{Store, StoreError, settings};
 
 /// Users in one transaction.
@@ -27,7 +27,7 @@ pub fn if_policy_changed(store: &Store, context: &NotifyContext, now_ms: i64) ->
         refresh_everyone(store, context, now_ms)?;
     }
     store.write(move |tx| {
-        payment_failures::set_all_due(tx)?;
+        failure_case::set_all_due(tx)?;
         settings::put(tx, settings::WARNING, &warning)?;
         settings::put(tx, settings::POLICY, &policy)
     })
@@ -40,7 +40,7 @@ fn refresh_everyone(store: &Store, context: &NotifyContext, now_ms: i64) -> Resu
         let ids = store.write(move |tx| {
             let ids = user::list_ids(tx, &after, PAGE)?;
             notify::acting(tx, &context, now_ms, |basis| {
-                ids.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))
+                ids.iter().try_for_each(|id| effective::refresh(tx, id, basis))
             })?;
             Ok(ids)
         })?;

@@ -7,11 +7,11 @@
 use crate::base::ownership::LinkRules;
 use crate::notify;
 use crate::notify::NotifyContext;
+use crate::objects::DerivationBasis;
 use crate::objects::checkout_session;
-use crate::objects::derived::DerivationBasis;
 use crate::objects::owner::rows::{self, OwnableKind};
 use crate::objects::user;
-use crate::objects::{ProjectionError, derived, owner};
+use crate::objects::{ProjectionError, effective, owner};
 use crate::store::{Store, StoreError, Tx, settings};
 
 const KINDS: [OwnableKind; 4] =
@@ -132,7 +132,7 @@ pub(crate) fn refresh_within(tx: &Tx, basis: DerivationBasis) -> Result<(), Stor
     }
     in_pages(String::new(), |after| {
         let page = user::list_ids(tx, &after, PAGE)?;
-        page.iter().try_for_each(|id| derived::refresh_effective(tx, id, basis))?;
+        page.iter().try_for_each(|id| effective::refresh(tx, id, basis))?;
         Ok(page.into_iter().next_back())
     })
 }

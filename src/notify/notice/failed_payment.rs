@@ -18,7 +18,7 @@ use crate::notify::event_type::EventType;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::{UntrustedLink, UntrustedText};
 use crate::objects::dunning_attempts::{self, MailedNotice, NewAttempt, NoticeAttempt};
-use crate::objects::payment_failures::{self, DunnedCase};
+use crate::objects::failure_case::{self, DunnedCase};
 use crate::objects::subscription::{self, SubscriptionRow};
 use crate::objects::{customer, invoice};
 use crate::store::{StoreError, StoreReader, Tx};
@@ -70,7 +70,7 @@ pub(crate) fn review(
     attempt: Option<&PaymentNews>,
     basis: NotifyBasis,
 ) -> Result<(), StoreError> {
-    let Some(case) = payment_failures::find_dunned(tx, invoice_id)? else { return Ok(()) };
+    let Some(case) = failure_case::find_dunned(tx, invoice_id)? else { return Ok(()) };
     let around = context_of(tx, case, basis)?;
     let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
     let earlier = dunning_attempts::find_told(tx, around.case.id)?;
@@ -78,7 +78,7 @@ pub(crate) fn review(
     for notice in dunning::decide(&case, attempt, policy, now_s) {
         record(tx, &around, notice, earlier.by_mail, basis)?;
     }
-    payment_failures::set_due(tx, invoice_id, dunning::due_at(&case, policy, now_s))
+    failure_case::set_due(tx, invoice_id, dunning::due_at(&case, policy, now_s))
 }
 
 /// Why a mail of a case is not to be sent any more; `None`: it is.
@@ -87,7 +87,7 @@ pub(super) fn reason_to_skip(
     mailed: &MailedNotice,
     basis: NotifyBasis,
 ) -> Result<Option<NoticeReason>, StoreError> {
-    let case = payment_failures::find_dunned(reader, &mailed.invoice_id)?;
+    let case = failure_case::find_dunned(reader, &mailed.invoice_id)?;
     let (Some(case), Some(kind)) = (case, NoticeKind::of(&mailed.kind)) else { return Ok(None) };
     let around = context_of(reader, case, basis)?;
     let earlier = dunning_attempts::find_told(reader, around.case.id)?;
@@ -127,7 +127,7 @@ pub(super) fn subscriptions_of_same_user(
 
 /// Reviews the open cases of a subscription.
 pub(super) fn review_subscription(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Result<(), StoreError> {
-    let open = payment_failures::list_open_of(tx, subscription_id)?;
+    let open = failure_case::list_open_of(tx, subscription_id)?;
     open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))
 }
 
@@ -180,7 +180,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
     let recorded = |kind: NoticeKind, since| dunning_attempts::is_on_record(tx, &subscription_id, kind, since);
     let is_lost =
         found.subscription.cancellation_reason.as_deref() == Some("payment_failed") && !found.customer_deleted;
-    if let Some((speaker, since)) = payment_failures::find_ended_speaker(tx, &subscription_id)?.filter(|_| is_lost) {
+    if let Some((speaker, since)) = failure_case::find_ended_speaker(tx, &subscription_id)?.filter(|_| is_lost) {
         around.missing_since = Some(since);
         around.ended = Some(CaseEnd {
             at: found.subscription.ended_at.unwrap_or(found.subscription.event_created),
@@ -193,7 +193,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
     // Whoever is deleted at Stripe is owed nothing and owes nothing.
     if let Some(started_at) = found.past.grace_started_at.filter(|_| !found.customer_deleted) {
         around.missing_since = Some(started_at);
-        let speaker = payment_failures::find_speaker(tx, &subscription_id, started_at)?;
+        let speaker = failure_case::find_speaker(tx, &subscription_id, started_at)?;
         around.grace = Some(Delinquency {
             started_at,
             speaks: speaker.as_deref() == Some(around.case.invoice_id.as_str()),

@@ -11,8 +11,8 @@ use crate::base::dunning::OLD_NEWS_S;
 use crate::base::entitlement;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::{UntrustedLink, UntrustedText};
+use crate::objects::failure_case;
 use crate::objects::invoice::{self, SentInvoice};
-use crate::objects::payment_failures;
 use crate::objects::subscription::{self, ShownSubscription};
 use crate::store::{StoreError, StoreReader, Tx};
 
@@ -33,7 +33,7 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
     let Some(end) = grace_end(&found, basis) else { return Ok(()) };
     let Some(invoice) = invoice::find_sent(tx, subscription_id)? else { return Ok(()) };
     let now_s = basis.now_ms.div_euclid(1000);
-    if payment_failures::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
+    if failure_case::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
         return Ok(());
     }
     let facts = facts(tx, &found, &invoice, end, basis)?;

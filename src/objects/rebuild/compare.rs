@@ -79,7 +79,7 @@ enum OnlyIn {
 }
 
 /// Everything that differs.
-pub fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
+pub(crate) fn differences(reader: &StoreReader, now_s: i64) -> Result<Vec<Difference>, StoreError> {
     let mut found = Vec::new();
     for compared in compared_tables(reader)? {
         let mut present = rows_only_in(reader, OnlyIn::Old, &compared, now_s)?;

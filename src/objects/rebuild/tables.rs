@@ -1,11 +1,12 @@
-//! Every table of the schema that is not a kind's, with how its rows come into a fresh file and whether they are compared. A table that is
-//! missing here would be empty after a rebuild, so a test compares the list with the schema. Called by `take_over` and
-//! `compare`.
+//! Every table of the schema besides the typed tables of the kinds, with how its rows come into a fresh file and whether they
+//! are compared. The typed tables are all projected and compared, by the list of kinds. A table that is missing here would
+//! be empty after a rebuild, so a test compares the list with the schema. It must never read a row. Called by `take_over`
+//! and `compare`.
 
 /// How the rows of a table come into the fresh file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowOrigin {
-    /// Copied before anything is projected: what people said, users and settings decide how projection goes.
+    /// Copied before anything is projected, because projecting depends on it.
     CopiedFirst,
     /// Made again from the log and the readings.
     Projected,
@@ -28,7 +29,7 @@ pub(super) struct RebuiltTable {
 pub(super) struct ComparedRows {
     /// The table, or a view on it.
     pub(super) source: &'static str,
-    /// What tells its rows apart.
+    /// The columns that tell its rows apart.
     pub(super) key: &'static [&'static str],
 }
 

@@ -23,7 +23,7 @@ fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
 }
 
 /// Copies what projecting depends on.
-pub fn start(tx: &Tx) -> Result<(), StoreError> {
+pub(crate) fn start(tx: &Tx) -> Result<(), StoreError> {
     tables::of_origin(RowOrigin::CopiedFirst).try_for_each(|table| copy(tx, table))?;
     if !has_history_of_readings(tx)? {
         tx.execute(HISTORY_OF_READINGS, [])?;
@@ -35,7 +35,7 @@ pub fn start(tx: &Tx) -> Result<(), StoreError> {
 const STATE: [&str; 5] = ["status", "processed", "processing_error", "processing_attempts", "processed_at_ms"];
 
 /// The statements that copy one event into the new log.
-pub struct Copying {
+pub(crate) struct Copying {
     as_it_was: String,
     as_pending: String,
 }
@@ -62,12 +62,12 @@ impl Copying {
 }
 
 /// Customers about which there is a statement: they have a row even where Stripe never showed them.
-pub fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], row::only)
 }
 
 /// Whether the old file has a table of readings.
-pub fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
+pub(crate) fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
     Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
 }
@@ -85,7 +85,7 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
     WHERE o.object_id = stripe_intent_id AND o.kind = 'payment_intent.create' AND o.status = 'done'";
 
 /// Copies all the rest, when everything is projected.
-pub fn finish(tx: &Tx) -> Result<(), StoreError> {
+pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
     tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
     // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
@@ -161,11 +161,11 @@ const CHANGED: &str = "SELECT user_id FROM
     ORDER BY 1";
 
 /// Users whose answer has changed.
-pub fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_changed_answers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list(CHANGED, [], row::only)
 }
 
 /// The answer that the old file has for a user.
-pub fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
+pub(crate) fn answer_before(reader: &StoreReader, user_id: &str) -> Result<Option<StoredAnswer>, StoreError> {
     effective::find_answered_before(reader, user_id)
 }

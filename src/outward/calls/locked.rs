@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{CallCaller, Calls, CallsError, KEY_PREFIX, OperationRequest, key_lives, text_of};
 use crate::base::ids;
-use crate::objects::read::RequestSent;
+use crate::objects::reading::RequestSent;
 use crate::outward::calls::outcome::{DoneOperation, OperationOutcome};
 use crate::store::StoreError;
 use crate::store::stripe_operations::{self as table, NewOperation, Operation, OperationStatus, SettledOperation};

@@ -8,7 +8,7 @@ use super::{Calls, CallsError, text_of};
 use crate::base::retry::{RetryPolicy, jitter_of};
 use crate::notify;
 use crate::objects::payment_intent;
-use crate::objects::read::{ApiObject, RequestSent};
+use crate::objects::reading::{ApiObject, RequestSent};
 use crate::store::stripe_operations::{self as table, Operation, OperationStatus, SettledOperation};
 use crate::store::{StoreError, Tx, audit};
 use crate::stripe::call::{Call, Priority, StripeAnswer};

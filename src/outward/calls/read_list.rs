@@ -2,7 +2,7 @@
 //! anything at Stripe. Called by `http::api` and `without_key`.
 
 use super::{Calls, CallsError};
-use crate::objects::read::RequestSent;
+use crate::objects::reading::RequestSent;
 use crate::stripe::call::{Priority, StripeAnswer};
 use crate::stripe::form::FormBody;
 use crate::stripe::list::{self, ListPage, PAGE, Pages};

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::outcome::OperationOutcome;
 use super::{Calls, CallsError, KEY_METADATA};
-use crate::objects::read::RequestSent;
+use crate::objects::reading::RequestSent;
 use crate::store::stripe_operations::{Operation, OperationStatus, SettledOperation};
 use crate::stripe::call::{Priority, StripeAnswer};
 use crate::stripe::error::StripeError;

@@ -8,7 +8,7 @@ use crossbeam_channel::{bounded, select};
 use super::{SyncError, SyncTools};
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread;
-use crate::objects::read::RequestSent;
+use crate::objects::reading::RequestSent;
 use crate::store::mirror::ApiReading;
 use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::error::StripeError;

@@ -17,7 +17,7 @@ use super::page::{self, PageBatch};
 use super::{SyncError, SyncTools, account, api, compare};
 use crate::base::object_kind::ObjectKind;
 use crate::objects::customer;
-use crate::objects::read::{self, ApiObject, MirrorState, ReadingOutcome, RequestSent};
+use crate::objects::reading::{self, ApiObject, MirrorState, ReadingOutcome, RequestSent};
 use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
 use crate::store::mirror::{self, ApiReading};
@@ -190,7 +190,7 @@ impl DriftCheck<'_, '_> {
         let tombstone = json!({ "id": id, "object": self.kind.object, "deleted": true, "livemode": livemode });
         let shown = ApiObject::new(&tombstone.to_string(), reading).map_err(|_| self.unreadable())?;
         let context = Arc::clone(&self.tools.context);
-        match self.tools.store.read(|reader| read::standing(reader, &shown, &context.projection))? {
+        match self.tools.store.read(|reader| reading::mirror_state(reader, &shown, &context.projection))? {
             Some(MirrorState::Ahead) => self.tally.ahead += 1,
             // It was created and deleted between the two comparisons.
             Some(MirrorState::Unknown) => {}
@@ -210,7 +210,7 @@ impl DriftCheck<'_, '_> {
             return Ok(());
         };
         let context = Arc::clone(&self.tools.context);
-        let state = self.tools.store.read(|reader| read::standing(reader, &object, &context.projection))?;
+        let state = self.tools.store.read(|reader| reading::mirror_state(reader, &object, &context.projection))?;
         let id = object.object()["id"].as_str().unwrap_or_default().to_owned();
         self.recognised |= matches!(state, Some(MirrorState::Ahead | MirrorState::Level(_)));
         let what = match state {

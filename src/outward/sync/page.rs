@@ -10,7 +10,7 @@ use crate::base::object_kind::ObjectKind;
 use crate::base::verdict::FailureVerdict;
 use crate::notify;
 use crate::objects::ProjectionError;
-use crate::objects::read::{ApiObject, ReadingOutcome};
+use crate::objects::reading::{ApiObject, ReadingOutcome};
 use crate::store::mirror::ApiReading;
 use crate::store::{StoreError, Tx, in_savepoint};
 use crate::stripe::list::{self, ListPage};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::api::SyncPage;
 use super::{EVENTS_KEPT_S, SyncError, SyncTools};
 use crate::base::object_kind::segment;
-use crate::objects::read::RequestSent;
+use crate::objects::reading::RequestSent;
 use crate::stripe::form::FormBody;
 
 /// No event is further ahead of our clock than this.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tilld::jobs::rebuild::{self, RebuildTask};
 use tilld::notify::NotifyContext;
-use tilld::objects::read::ReadingOutcome;
+use tilld::objects::reading::ReadingOutcome;
 use tilld::objects::{ProjectedEvent, ProjectionError};
 use tilld::store::Tx;
 use tilld::store::inbox;

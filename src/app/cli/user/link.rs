@@ -15,7 +15,7 @@ use crate::notify;
 use crate::notify::NotifyContext;
 use crate::objects::kinds;
 use crate::objects::links::{self, LinkResult, LinkTarget, SaidLink};
-use crate::objects::read::ApiObject;
+use crate::objects::reading::ApiObject;
 use crate::outward::sync::{SyncError, SyncTools};
 use crate::store::{Store, StoreError};
 use crate::stripe::form::FormBody;
