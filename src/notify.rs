@@ -1,6 +1,6 @@
 //! Notices for people and events for the application. `project` and `absorb` wrap those of the objects and act on the
 //! facts that they note, in order and in the same transaction, so that an event fails if its notice cannot be written; then
-//! the event is forwarded. [`acting`] does so for every other change of the tables. What is written is a row of the outbox;
+//! the event is forwarded. [`with_notices`] does so for every other change of the tables. What is written is a row of the outbox;
 //! `mail` and `endpoints` say how such a row is sent. Called by whatever changes objects: the jobs, `outward`, `http::api`
 //! and the commands.
 
@@ -20,7 +20,7 @@ use crate::objects::reading::{self, ApiObject, ReadingOutcome};
 use crate::objects::{self, ProjectedEvent, ProjectionContext, ProjectionError};
 use crate::store::Tx;
 use crate::store::inbox::EventCompletion;
-use event_type::EventType;
+use event_type::AppEventType;
 use settings::{NoticeSettings, NotifyBasis};
 
 /// What a change of the tables depends on, and the notices that follow from it.
@@ -43,7 +43,7 @@ pub fn project(
     now_ms: i64,
 ) -> Result<EventCompletion, ProjectionError> {
     let (completion, projected) =
-        acting(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
+        with_notices(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
     if let Some(event) = projected {
         app_events::forward(tx, &event, NotifyBasis::of(context, now_ms))?;
     }
@@ -57,14 +57,14 @@ pub fn absorb(
     context: &NotifyContext,
     now_ms: i64,
 ) -> Result<ReadingOutcome, ProjectionError> {
-    acting(tx, context, now_ms, |basis| reading::absorb(tx, reading, &context.projection, basis))
+    with_notices(tx, context, now_ms, |basis| reading::absorb(tx, reading, &context.projection, basis))
 }
 
 /// Makes a change of the tables, and writes the notices that follow from it.
 ///
 /// # Errors
 /// That of the change, or that a notice cannot be written; nothing may be kept then.
-pub fn acting<T, E: From<ProjectionError>>(
+pub fn with_notices<T, E: From<ProjectionError>>(
     tx: &Tx,
     context: &NotifyContext,
     now_ms: i64,
@@ -72,8 +72,8 @@ pub fn acting<T, E: From<ProjectionError>>(
 ) -> Result<T, E> {
     let (facts, settings) = (ObjectFacts::default(), &context.notices);
     let compared = WantedComparisons {
-        answers: settings.is_wanted(EventType::EntitlementChanged.as_str()),
-        subscriptions: settings.is_wanted(EventType::SubscriptionChanged.as_str()),
+        answers: settings.is_wanted(AppEventType::EntitlementChanged.as_str()),
+        subscriptions: settings.is_wanted(AppEventType::SubscriptionChanged.as_str()),
     };
     let changed = change(DerivationBasis {
         policy: &context.projection.policy,

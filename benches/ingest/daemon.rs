@@ -13,7 +13,7 @@ use tilld::app::daemon::{HOOK_THREADS, HOOKS_IN_HAND};
 use tilld::base::clock::{Clock, SystemClock};
 use tilld::base::thread::Threads;
 use tilld::http::listen;
-use tilld::http::public::{self, Hooks};
+use tilld::http::public::{self, PublicHandler};
 use tilld::http::server::{self, Handler, Reply, ServerOptions};
 use tilld::store::Store;
 use tilld::store::engine::schema;
@@ -137,7 +137,8 @@ pub fn serve_without_worker(database: &Path) {
     let threads = Threads::default();
     let (store, writer) = Store::open(database, &threads).unwrap();
     let (bell, _rung) = crossbeam_channel::bounded(1);
-    let hooks = Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() };
+    let hooks =
+        PublicHandler { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() };
     let handler: Arc<Handler> =
         Arc::new(move |request, reply: Reply| public::answer(&hooks, request, |response| reply.send(response)));
     let bound = listen::bind("listen.public", &config.listen.public, 0).unwrap();

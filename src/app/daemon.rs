@@ -23,7 +23,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
 use crate::http::api::ApiHandler;
 use crate::http::listen::BindError;
-use crate::http::public::Hooks;
+use crate::http::public::PublicHandler;
 use crate::http::server::HttpServer;
 use crate::jobs::at_start::mode::ModeError;
 use crate::jobs::fetch_and_recover;
@@ -129,9 +129,9 @@ pub(crate) fn context(config: &Config) -> NotifyContext {
     NotifyContext { projection, notices: config.notices.clone() }
 }
 
-fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> Hooks {
+fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> PublicHandler {
     let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
-    Hooks { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
+    PublicHandler { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
 }
 
 fn forwarding(mut context: NotifyContext, forward: Option<&Forward>) -> NotifyContext {

@@ -26,7 +26,7 @@
 //!   names the end. A grace period of 0 days ends with the failure: a downgrade, no warning.
 //! - **Any order, any number of times**: a notice about an attempt older than the newest known one is recorded as
 //!   skipped, as is a failure that is reported when its invoice is settled.
-//! - **Old events**: what happened more than [`OLD_NEWS_S`] ago (caught up on, copied, replayed) is recorded as skipped.
+//! - **Old events**: what happened more than [`TOO_OLD_S`] ago (caught up on, copied, replayed) is recorded as skipped.
 //! - **Recovery** is notified when the invoice is paid, and only if its failure was. Voided, uncollectible, and an end that
 //!   somebody wanted close a case without a notice.
 //! - **Stripe ends a subscription because the payment failed**: access has ended, so that is notified, unless it was already.
@@ -44,7 +44,7 @@ use crate::base::notice_kind::NoticeKind;
 
 /// What is older than this when it becomes known, in seconds, is sent to nobody: the customer knows it from elsewhere, or it
 /// is settled by now. As long as Stripe itself goes on delivering an event.
-pub(crate) const OLD_NEWS_S: i64 = 3 * 86_400;
+pub(crate) const TOO_OLD_S: i64 = 3 * 86_400;
 
 /// The operator's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct DunningPolicy {
 
 /// What an event reports of a payment attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoticeSubject {
+pub enum AttemptOutcome {
     /// It failed.
     Failed,
     /// It waits for the customer.
@@ -66,9 +66,9 @@ pub enum NoticeSubject {
 
 /// A payment attempt that was just reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PaymentNews {
+pub struct ReportedAttempt {
     /// What became of it.
-    pub what: NoticeSubject,
+    pub what: AttemptOutcome,
     /// Stripe's count of attempts.
     pub attempt: i64,
     /// When it happened, unix seconds.
@@ -163,7 +163,7 @@ pub struct DueNotice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeVerdict {
     /// It is.
-    Tell,
+    Send,
     /// It is only recorded.
     Skip(NoticeReason),
 }
@@ -174,7 +174,7 @@ pub enum NoticeReason {
     /// A newer attempt is known.
     Older,
     /// It happened too long ago.
-    OldNews,
+    TooOld,
     /// The invoice was settled before the failure became known.
     Settled,
     /// It is about the first payment.
@@ -184,7 +184,7 @@ pub enum NoticeReason {
     /// Another subscription gives as much.
     Covered,
     /// The failure was not notified.
-    Untold,
+    FailureNotSent,
     /// The customer is asked to confirm this attempt.
     Asked,
     /// This attempt was mailed as a failure.
@@ -207,12 +207,12 @@ impl NoticeReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Older => "skipped: a newer attempt is known",
-            Self::OldNews => "skipped: heard of too late",
+            Self::TooOld => "skipped: heard of too late",
             Self::Settled => "skipped: the invoice was settled before this was heard of",
             Self::FirstPayment => "skipped: the first payment of a subscription",
             Self::TooLate => "skipped: the grace period was over",
             Self::Covered => "skipped: another subscription gives as much",
-            Self::Untold => "skipped: its failure was not told",
+            Self::FailureNotSent => "skipped: its failure was not told",
             Self::Asked => "skipped: the customer is asked to confirm this attempt",
             Self::Mailed => "skipped: this attempt was mailed as a failure",
             Self::Leaving => "skipped: whoever pays has cancelled",
@@ -234,7 +234,7 @@ impl NoticeReason {
 #[must_use]
 pub(crate) fn decide(
     case: &DunningCase,
-    heard: Option<&PaymentNews>,
+    heard: Option<&ReportedAttempt>,
     policy: DunningPolicy,
     now: i64,
 ) -> Vec<DueNotice> {
@@ -247,12 +247,12 @@ pub(crate) fn decide(
     notices
 }
 
-fn about_attempt(case: &DunningCase, heard: &PaymentNews, now: i64) -> DueNotice {
+fn about_attempt(case: &DunningCase, heard: &ReportedAttempt, now: i64) -> DueNotice {
     let attempt = heard.attempt.max(1);
     let kind = match heard.what {
-        NoticeSubject::ActionRequired => NoticeKind::PaymentActionRequired,
-        NoticeSubject::Failed if attempt == 1 => NoticeKind::PaymentFailed,
-        NoticeSubject::Failed => NoticeKind::PaymentRetry,
+        AttemptOutcome::ActionRequired => NoticeKind::PaymentActionRequired,
+        AttemptOutcome::Failed if attempt == 1 => NoticeKind::PaymentFailed,
+        AttemptOutcome::Failed => NoticeKind::PaymentRetry,
     };
     let verdict = if case.settled.is_some() {
         NoticeVerdict::Skip(NoticeReason::Settled)
@@ -262,12 +262,12 @@ fn about_attempt(case: &DunningCase, heard: &PaymentNews, now: i64) -> DueNotice
         unless_old(heard.at, now)
     };
     let verdict = match verdict {
-        NoticeVerdict::Tell if case.first_payment => NoticeVerdict::Skip(NoticeReason::FirstPayment),
-        NoticeVerdict::Tell if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
-        NoticeVerdict::Tell if heard.what == NoticeSubject::Failed && case.asked == Some(attempt) => {
+        NoticeVerdict::Send if case.first_payment => NoticeVerdict::Skip(NoticeReason::FirstPayment),
+        NoticeVerdict::Send if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
+        NoticeVerdict::Send if heard.what == AttemptOutcome::Failed && case.asked == Some(attempt) => {
             NoticeVerdict::Skip(NoticeReason::Asked)
         }
-        NoticeVerdict::Tell if heard.what == NoticeSubject::ActionRequired && case.mailed == Some(attempt) => {
+        NoticeVerdict::Send if heard.what == AttemptOutcome::ActionRequired && case.mailed == Some(attempt) => {
             NoticeVerdict::Skip(NoticeReason::Mailed)
         }
         verdict => verdict,
@@ -279,15 +279,16 @@ fn about_attempt(case: &DunningCase, heard: &PaymentNews, now: i64) -> DueNotice
 fn ending(case: &DunningCase, now: i64) -> Option<DueNotice> {
     let ended = case.ended.filter(|ended| ended.speaks && !ended.downgraded && !case.first_payment)?;
     let verdict = match unless_old(ended.at, now) {
-        NoticeVerdict::Tell if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
-        NoticeVerdict::Tell if ended.covered => NoticeVerdict::Skip(NoticeReason::Covered),
+        NoticeVerdict::Send if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
+        NoticeVerdict::Send if ended.covered => NoticeVerdict::Skip(NoticeReason::Covered),
         verdict => verdict,
     };
     Some(DueNotice { kind: NoticeKind::SubscriptionDowngraded, attempt: 1, verdict })
 }
 
 fn recovery(case: &DunningCase, settled: CaseSettled, now: i64) -> DueNotice {
-    let verdict = if case.told { unless_old(settled.at, now) } else { NoticeVerdict::Skip(NoticeReason::Untold) };
+    let verdict =
+        if case.told { unless_old(settled.at, now) } else { NoticeVerdict::Skip(NoticeReason::FailureNotSent) };
     DueNotice { kind: NoticeKind::PaymentRecovered, attempt: 1, verdict }
 }
 
@@ -295,13 +296,13 @@ fn about_grace(case: &DunningCase, policy: DunningPolicy, now: i64) -> Vec<DueNo
     let Some(grace) = case.delinquency.filter(|grace| grace.speaks && !case.first_payment) else { return Vec::new() };
     let (end, over) = (grace.ends_at(policy), grace.ends_at(policy) <= now);
     let covered = |verdict| match verdict {
-        NoticeVerdict::Tell if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
-        NoticeVerdict::Tell if grace.covered => NoticeVerdict::Skip(NoticeReason::Covered),
+        NoticeVerdict::Send if case.leaving => NoticeVerdict::Skip(NoticeReason::Leaving),
+        NoticeVerdict::Send if grace.covered => NoticeVerdict::Skip(NoticeReason::Covered),
         verdict => verdict,
     };
     let mut notices = Vec::new();
     if !grace.warned && !grace.downgraded && grace.warning_at(policy).is_some_and(|at| at <= now) {
-        let verdict = if over { NoticeVerdict::Skip(NoticeReason::TooLate) } else { covered(NoticeVerdict::Tell) };
+        let verdict = if over { NoticeVerdict::Skip(NoticeReason::TooLate) } else { covered(NoticeVerdict::Send) };
         notices.push(DueNotice { kind: NoticeKind::GracePeriodWarning, attempt: 1, verdict });
     }
     if !grace.downgraded && over {
@@ -312,7 +313,7 @@ fn about_grace(case: &DunningCase, policy: DunningPolicy, now: i64) -> Vec<DueNo
 }
 
 fn unless_old(at: i64, now: i64) -> NoticeVerdict {
-    if now.saturating_sub(at) > OLD_NEWS_S { NoticeVerdict::Skip(NoticeReason::OldNews) } else { NoticeVerdict::Tell }
+    if now.saturating_sub(at) > TOO_OLD_S { NoticeVerdict::Skip(NoticeReason::TooOld) } else { NoticeVerdict::Send }
 }
 
 /// When a case must be looked at again because a notice falls due by time alone; `None`: never.

@@ -155,7 +155,7 @@ pub fn runs(status: &str) -> bool {
 
 /// All evidence about one object.
 #[derive(Debug, Clone, Default)]
-pub struct OwnershipWords {
+pub struct OwnershipEvidence {
     /// What was said about it, the newest first.
     pub said: Vec<Statement>,
     /// The user whom its own metadata name, as it last had them.
@@ -203,7 +203,7 @@ pub struct OwnedBy {
 
 /// Every rule for a customer, in order, with what it found: the trace of the decision.
 pub(crate) fn trace_customer<'a>(
-    words: &'a OwnershipWords,
+    words: &'a OwnershipEvidence,
     rules: &'a LinkRules,
 ) -> impl Iterator<Item = TraceStep> + 'a {
     [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Subscriptions].into_iter().map(move |rule| {
@@ -218,7 +218,7 @@ pub(crate) fn trace_customer<'a>(
 
 /// Every rule for a subscription, an invoice or a payment, in order, with what it found.
 pub(crate) fn trace_object<'a>(
-    words: &'a OwnershipWords,
+    words: &'a OwnershipEvidence,
     rules: &'a LinkRules,
 ) -> impl Iterator<Item = TraceStep> + 'a {
     [LinkedBy::Said, LinkedBy::Metadata, LinkedBy::Customer, LinkedBy::Reference].into_iter().map(move |rule| {
@@ -257,13 +257,13 @@ pub(crate) fn is_contested(trace: impl Iterator<Item = TraceStep>) -> bool {
 }
 
 /// The newest statement that it is somebody's; a statement that it is not decides nothing.
-fn said(words: &OwnershipWords) -> OwnershipTrace {
+fn said(words: &OwnershipEvidence) -> OwnershipTrace {
     let newest = words.said.iter().find(|statement| statement.linked);
     newest.map_or(OwnershipTrace::Silent, |statement| OwnershipTrace::Names(statement.user_id.clone()))
 }
 
 /// Weaker evidence, unless it was said that the object is not this user's.
-fn named(words: &OwnershipWords, user_id: Option<&str>) -> OwnershipTrace {
+fn named(words: &OwnershipEvidence, user_id: Option<&str>) -> OwnershipTrace {
     match user_id {
         None => OwnershipTrace::Silent,
         Some(user_id) if is_denied(words, user_id) => OwnershipTrace::Denied(user_id.to_owned()),
@@ -271,18 +271,18 @@ fn named(words: &OwnershipWords, user_id: Option<&str>) -> OwnershipTrace {
     }
 }
 
-fn is_denied(words: &OwnershipWords, user_id: &str) -> bool {
+fn is_denied(words: &OwnershipEvidence, user_id: &str) -> bool {
     words.said.iter().any(|statement| !statement.linked && statement.user_id == user_id)
 }
 
 /// A session made its customer only if there was none before it.
-fn maker_of_customer<'a>(words: &'a OwnershipWords, rules: &'a LinkRules) -> Option<&'a str> {
+fn maker_of_customer<'a>(words: &'a OwnershipEvidence, rules: &'a LinkRules) -> Option<&'a str> {
     let made = |session: &&Session| words.created.zip(session.created).is_some_and(|(customer, made)| customer >= made);
     words.sessions.iter().filter(made).find_map(|session| session.metadata_word(rules))
 }
 
 /// The one user whom the running subscriptions name; if none runs, the others.
-fn subscribed(words: &OwnershipWords) -> OwnershipTrace {
+fn subscribed(words: &OwnershipEvidence) -> OwnershipTrace {
     let names = |runs: bool| -> BTreeSet<&str> {
         let some = words.subscriptions.iter().filter(|one| one.runs == runs);
         some.filter_map(|one| one.named.as_deref()).filter(|user_id| !is_denied(words, user_id)).collect()

@@ -89,7 +89,7 @@ impl Threads {
 ///
 /// # Errors
 /// When the system cannot start a thread.
-pub fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+pub fn detached(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let named = name.to_owned();
     std::thread::Builder::new().name(named.clone()).spawn(move || {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {

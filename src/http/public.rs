@@ -32,7 +32,7 @@ pub struct WebhookEndpoint {
 }
 
 /// What the public listener needs.
-pub struct Hooks {
+pub struct PublicHandler {
     /// Where events are kept.
     pub store: Store,
     /// For the age of signatures.
@@ -46,21 +46,21 @@ pub struct Hooks {
 }
 
 /// Logs how many more webhooks were refused than had a line of their own. Called beside `tick`, and at every request.
-pub(crate) fn tell_refused(refused: &Throttle) {
+pub(crate) fn log_refused(refused: &Throttle) {
     for (code, count) in refused.more(Instant::now()) {
         log::warn!("webhooks refused code={code}: and {count} more");
     }
 }
 
 /// Answers a request of the public listener through `reply`: at once, or after the commit of the event.
-pub fn answer(hooks: &Hooks, request: Request, reply: impl FnOnce(Response) + Send + 'static) {
+pub fn answer(hooks: &PublicHandler, request: Request, reply: impl FnOnce(Response) + Send + 'static) {
     if request.path == "/healthz" {
         return reply(match request.method {
             Method::Get | Method::Head => Response::text(200, "ok\n"),
             _ => wrong_method("GET").into(),
         });
     }
-    tell_refused(&hooks.refused);
+    log_refused(&hooks.refused);
     let Some(endpoint) = find(&hooks.endpoints, &request.path) else {
         return reply(unknown_path(hooks, &request).into());
     };
@@ -81,7 +81,7 @@ fn find<'a>(endpoints: &'a [WebhookEndpoint], path: &str) -> Option<&'a WebhookE
 }
 
 /// 404. If the request is signed, the URL at Stripe or the configured path is wrong, and the log says so.
-fn unknown_path(hooks: &Hooks, request: &Request) -> ErrorResponse {
+fn unknown_path(hooks: &PublicHandler, request: &Request) -> ErrorResponse {
     let is_webhook = request.method == Method::Post && request.header(SIGNATURE).is_some();
     if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
         let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
@@ -108,7 +108,7 @@ struct Received {
 }
 
 fn check(
-    hooks: &Hooks,
+    hooks: &PublicHandler,
     endpoint: &WebhookEndpoint,
     request: &Request,
     now_s: i64,
@@ -123,7 +123,7 @@ fn check(
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
         ErrorResponse::new(400, "invalid_payload", error.to_string())
     })?;
-    event::tell_version(&envelope);
+    event::log_version(&envelope);
     Ok(envelope)
 }
 
@@ -140,7 +140,7 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
         .map_err(|error| ErrorResponse::new(400, error.code(), error.to_string()))
 }
 
-fn store(hooks: &Hooks, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
+fn store(hooks: &PublicHandler, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
     let client = request.client();
     let path = request.path;
     // The envelope was read from it, so it is UTF-8; it is still checked, since a body is only stored as it was sent.

@@ -64,7 +64,7 @@ pub fn skip_overtaken_answers() -> Judge {
 
 /// Where attempts are recorded besides their outbox rows.
 #[derive(Debug, Clone)]
-pub enum DeliveryBooks {
+pub enum LaneKind {
     /// In `dunning_attempts`.
     Mail,
     /// In the state of the endpoint.
@@ -115,7 +115,7 @@ pub fn rescue(tx: &Tx, now_ms: i64) -> Result<(usize, Vec<i64>), StoreError> {
 pub struct DeliveryLane {
     store: Store,
     target: String,
-    books: DeliveryBooks,
+    books: LaneKind,
     attempt: DeliveryAttempt,
     judge: Option<Judge>,
     /// Outcomes that are not recorded yet.
@@ -126,13 +126,13 @@ pub struct DeliveryLane {
 impl DeliveryLane {
     /// A lane to `target` that performs its effects by `attempt`.
     #[must_use]
-    pub fn new(store: Store, target: &str, books: DeliveryBooks, attempt: DeliveryAttempt) -> Self {
+    pub fn new(store: Store, target: &str, books: LaneKind, attempt: DeliveryAttempt) -> Self {
         Self { store, target: target.to_owned(), books, attempt, judge: None, settled: Vec::new(), failing: false }
     }
 
     /// The same lane with a judge that is asked about every effect before it is performed.
     #[must_use]
-    pub fn judged_by(mut self, judge: Judge) -> Self {
+    pub fn with_judge(mut self, judge: Judge) -> Self {
         self.judge = Some(judge);
         self
     }
@@ -146,14 +146,14 @@ impl DeliveryLane {
     /// Enters an endpoint into its table. To be called once before the first step.
     pub fn prepare(&self) -> Result<(), StoreError> {
         match self.books.clone() {
-            DeliveryBooks::Endpoint(endpoint) => self.store.write(move |tx| endpoint.configure(tx)),
-            DeliveryBooks::Mail | DeliveryBooks::None => Ok(()),
+            LaneKind::Endpoint(endpoint) => self.store.write(move |tx| endpoint.configure(tx)),
+            LaneKind::Mail | LaneKind::None => Ok(()),
         }
     }
 
     fn bring_forward(&self, now_ms: i64) -> Result<(), StoreError> {
         let (target, latest_ms) = (self.target.clone(), now_ms.saturating_add(MAX_RETRY_AFTER_S * 1000));
-        let endpoint = if let DeliveryBooks::Endpoint(endpoint) = &self.books { Some(endpoint.clone()) } else { None };
+        let endpoint = if let LaneKind::Endpoint(endpoint) = &self.books { Some(endpoint.clone()) } else { None };
         self.store.write(move |tx| {
             deliveries::bring_forward(tx, &target, now_ms, latest_ms)?;
             endpoint.map_or(Ok(()), |endpoint| endpoint.bring_forward(tx, now_ms))
@@ -179,7 +179,7 @@ impl DeliveryLane {
         let now_ms = clock.now_ms();
         let Some(room) = self.room(now_ms)? else { return Ok(LaneStep::default()) };
         let target = self.target.clone();
-        let is_probe = matches!(self.books, DeliveryBooks::Endpoint(_)) && room < BATCH;
+        let is_probe = matches!(self.books, LaneKind::Endpoint(_)) && room < BATCH;
         let claimed = self.store.write(move |tx| match is_probe {
             true => deliveries::claim_one(tx, &target, BATCH, now_ms),
             false => deliveries::claim(tx, &target, room, now_ms),
@@ -191,9 +191,9 @@ impl DeliveryLane {
     fn room(&self, now_ms: i64) -> Result<Option<usize>, StoreError> {
         self.store.read(|reader| {
             let room = match &self.books {
-                DeliveryBooks::Endpoint(endpoint) => endpoint.room(reader, BATCH, now_ms)?,
-                DeliveryBooks::Mail => Some(1),
-                DeliveryBooks::None => Some(BATCH),
+                LaneKind::Endpoint(endpoint) => endpoint.room(reader, BATCH, now_ms)?,
+                LaneKind::Mail => Some(1),
+                LaneKind::None => Some(BATCH),
             };
             let is_due = room.is_some() && deliveries::is_due(reader, &self.target, now_ms)?;
             Ok(room.filter(|_| is_due))
@@ -201,7 +201,7 @@ impl DeliveryLane {
     }
 
     fn perform(&mut self, claimed: ClaimedEffects, stop: &Stop, clock: &dyn Clock) -> Result<LaneStep, StoreError> {
-        let room = if matches!(self.books, DeliveryBooks::Mail) { 1 } else { BATCH };
+        let room = if matches!(self.books, LaneKind::Mail) { 1 } else { BATCH };
         let is_full = claimed.effects.len() == room;
         let mut stepped = LaneStep { attempted: 0, more: claimed.more || is_full };
         let (mut waiting, mut closed, mut recorded_ms) = (HashSet::new(), false, clock.now_ms());
@@ -246,13 +246,13 @@ impl DeliveryLane {
 
     fn is_open(&self) -> Result<bool, StoreError> {
         match &self.books {
-            DeliveryBooks::Endpoint(endpoint) => self.store.read(|reader| endpoint.is_enabled(reader)),
-            DeliveryBooks::Mail | DeliveryBooks::None => Ok(true),
+            LaneKind::Endpoint(endpoint) => self.store.read(|reader| endpoint.is_enabled(reader)),
+            LaneKind::Mail | LaneKind::None => Ok(true),
         }
     }
 
     fn is_last(&self, effect: &OutboxEffect) -> bool {
-        matches!(self.books, DeliveryBooks::None) || due_again_ms(effect, None, 0).is_none()
+        matches!(self.books, LaneKind::None) || due_again_ms(effect, None, 0).is_none()
     }
 
     /// Records the outcomes so far.
@@ -276,7 +276,7 @@ impl DeliveryLane {
 
     /// Logs changes and not each attempt: a dead receiver may have thousands of rows.
     fn log_changes(&mut self, settled: &[SettledDelivery]) {
-        if matches!(self.books, DeliveryBooks::None) {
+        if matches!(self.books, LaneKind::None) {
             return;
         }
         let failed: Vec<(&OutboxEffect, &str)> = settled

@@ -126,11 +126,13 @@ fn project(tx: &Tx, task: RebuildTask, report: Report) -> Result<Rebuilt, Rebuil
     }
     take_readings(tx, last, i64::MAX, &context, &mut done)?;
     waiting.into_iter().try_for_each(|log_id| copying.as_it_was(tx, log_id))?;
-    for customer_id in file::list_said_customers(tx)? {
+    for customer_id in file::list_linked_customers(tx)? {
         customer::ensure(tx, &customer_id)?;
     }
-    notify::acting(tx, &context, task.now_ms, |basis| relink::refresh_within(tx, basis).map_err(ProjectionError::from))
-        .map_err(StoreError::from)?;
+    notify::with_notices(tx, &context, task.now_ms, |basis| {
+        relink::refresh_within(tx, basis).map_err(ProjectionError::from)
+    })
+    .map_err(StoreError::from)?;
     file::finish(tx)?;
     Ok(done)
 }

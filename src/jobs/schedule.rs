@@ -205,7 +205,7 @@ impl Tasks {
             // If the channel is full, the worker is being woken already.
             let _ = bell.try_send(());
         };
-        let mut late = self.pull_interval_s.is_none().then(LateWalks::default);
+        let mut late = self.pull_interval_s.is_none().then(LateEventCounter::default);
         let work = move |now_ms| {
             let caught = catch_up::run(&tools, &ring)?;
             late.as_mut().map_or(Ok(()), |late| late.note(&tools, caught.late, now_ms))
@@ -230,11 +230,11 @@ impl Tasks {
 /// Counts how often in a row catching up has found events that webhooks should have brought. Once is normal after a
 /// pause.
 #[derive(Debug, Default)]
-pub struct LateWalks {
+pub struct LateEventCounter {
     in_a_row: u32,
 }
 
-impl LateWalks {
+impl LateEventCounter {
     /// Takes how many late events were found. From the second time in a row the operator is warned: in the log each
     /// time, by mail once a day.
     pub fn note(&mut self, tools: &SyncTools, late: u64, now_ms: i64) -> Result<(), SyncError> {

@@ -25,7 +25,7 @@ const PAGE: u32 = 100;
 
 /// What a step of the tick did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ticked {
+pub struct TickStep {
     /// Answers that were recomputed.
     pub users: usize,
     /// Failure cases that were reviewed.
@@ -65,7 +65,7 @@ impl Tick {
             users += page.len();
             let context = Arc::clone(&self.context);
             self.store.write(move |tx| {
-                notify::acting(tx, &context, now_ms, |basis| {
+                notify::with_notices(tx, &context, now_ms, |basis| {
                     page.iter().try_for_each(|id| effective::refresh(tx, id, basis))
                 })
             })?;
@@ -82,12 +82,12 @@ impl Tick {
     ///
     /// # Errors
     /// When the database cannot be read or written; what was not reached stays due.
-    pub fn step(&self, now_ms: i64) -> Result<Ticked, StoreError> {
+    pub fn step(&self, now_ms: i64) -> Result<TickStep, StoreError> {
         self.paged(now_ms, &Pulse::default())
     }
 
-    fn paged(&self, now_ms: i64, pulse: &Pulse) -> Result<Ticked, StoreError> {
-        let mut ticked = Ticked::default();
+    fn paged(&self, now_ms: i64, pulse: &Pulse) -> Result<TickStep, StoreError> {
+        let mut ticked = TickStep::default();
         // Answers first: notices are about them.
         while let users @ 1.. = self.users(now_ms)? {
             ticked.users += users;
@@ -106,7 +106,7 @@ impl Tick {
         let (context, count) = (Arc::clone(&self.context), due.len());
         if count > 0 {
             self.store.write(move |tx| {
-                notify::acting(tx, &context, now_ms, |basis| {
+                notify::with_notices(tx, &context, now_ms, |basis| {
                     due.iter().try_for_each(|id| effective::refresh(tx, id, basis))
                 })
             })?;

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::settings::NotifyBasis;
 use crate::base::entitlement::EntitlementAnswer;
 use crate::base::ids;
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::objects::effective::{self, StoredAnswer};
 use crate::objects::fact::AnswerChange;
 use crate::objects::subscription::{self, SubscriptionWithItems};
@@ -37,7 +37,7 @@ const FORWARDED_S: i64 = 30 * 86_400;
 /// An event for the application.
 pub(super) struct AppEvent<'a, T> {
     /// Its type.
-    pub event_type: EventType,
+    pub event_type: AppEventType,
     /// What it is about; one event per type and key.
     pub key: &'a str,
     /// Whom it concerns; order is kept per user.
@@ -187,7 +187,7 @@ pub(crate) fn stored_answer_changed(
 }
 
 fn announce_change(tx: &Tx, user_id: &str, old: &Value, new: &Value, basis: NotifyBasis) -> Result<(), StoreError> {
-    if old == new || !basis.notify.is_wanted(EventType::EntitlementChanged.as_str()) {
+    if old == new || !basis.notify.is_wanted(AppEventType::EntitlementChanged.as_str()) {
         return Ok(());
     }
     let (key, sequence) = new_change(tx, basis)?;
@@ -195,7 +195,7 @@ fn announce_change(tx: &Tx, user_id: &str, old: &Value, new: &Value, basis: Noti
     let event = AnswerEvent { user_id, key, sequence, data };
     basis
         .notify
-        .subscribers(EventType::EntitlementChanged.as_str())
+        .subscribers(AppEventType::EntitlementChanged.as_str())
         .try_for_each(|subscriber| put_answer(tx, &subscriber.url, &event, basis))
 }
 
@@ -203,7 +203,7 @@ fn announce_change(tx: &Tx, user_id: &str, old: &Value, new: &Value, basis: Noti
 /// never got one.
 pub(super) fn resync_answer(tx: &Tx, user_id: &str, url: &str, basis: NotifyBasis) -> Result<bool, StoreError> {
     let stored = effective::find_answered(tx, user_id)?;
-    if stored.is_none() && !answers::was_told(tx, url, user_id)? {
+    if stored.is_none() && !answers::was_sent(tx, url, user_id)? {
         return Ok(false);
     }
     let new = stored.as_ref().map_or_else(|| counted(&crate::base::entitlement::no_subscription()), counted_before);
@@ -224,7 +224,7 @@ struct AnswerEvent<'a> {
 fn put_answer(tx: &Tx, url: &str, event: &AnswerEvent, basis: NotifyBasis) -> Result<(), StoreError> {
     let AnswerEvent { user_id, key, sequence, data } = event;
     let at = rfc3339(basis.now_ms.div_euclid(1000));
-    let event_type = EventType::EntitlementChanged.as_str();
+    let event_type = AppEventType::EntitlementChanged.as_str();
     let payload = EventBody { r#type: event_type, timestamp: at, data }.text()?;
     let new = NewEffect {
         kind: OutboxKind::Webhook,
@@ -255,7 +255,7 @@ pub(super) fn subscription_changed(
     let (key, sequence) = new_change(tx, basis)?;
     let data = subscription_data(present, user_id.as_deref(), sequence);
     let user_id = user_id.as_deref();
-    let (event_type, at_s) = (EventType::SubscriptionChanged, row.event_created);
+    let (event_type, at_s) = (AppEventType::SubscriptionChanged, row.event_created);
     publish(tx, &AppEvent { event_type, key: &key, user_id, at_s, data: &data }, basis)
 }
 

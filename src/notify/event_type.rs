@@ -6,7 +6,7 @@ use strum::VariantArray as _;
 
 /// A type of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
-pub enum EventType {
+pub enum AppEventType {
     /// A user's answer has changed.
     #[strum(serialize = "entitlement.changed")]
     EntitlementChanged,
@@ -33,7 +33,7 @@ pub enum EventType {
     Test,
 }
 
-impl EventType {
+impl AppEventType {
     /// All of them.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 

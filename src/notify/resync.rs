@@ -8,7 +8,7 @@ use super::settings::{NoticeSettings, NotifyBasis};
 use crate::base::thread::Stop;
 use crate::notify;
 use crate::notify::NotifyContext;
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::objects::effective;
 use crate::objects::user;
 use crate::store::{Store, StoreError, Tx, webhook_endpoints};
@@ -19,14 +19,14 @@ const PAGE: u32 = 500;
 /// Whether an endpoint gets answers.
 #[must_use]
 pub(crate) fn wants_answers(notify: &NoticeSettings, url: &str) -> bool {
-    notify.subscribers(EventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
+    notify.subscribers(AppEventType::EntitlementChanged.as_str()).any(|subscriber| subscriber.url == url)
 }
 
 /// Notes which known endpoints get no answers by this configuration. To be called at start, before anything is projected.
 pub fn note_absent(tx: &Tx, notify: &NoticeSettings) -> Result<(), StoreError> {
     for (url, was_away) in webhook_endpoints::list(tx)? {
         if !was_away && !wants_answers(notify, &url) {
-            webhook_endpoints::set_away(tx, &url, true)?;
+            webhook_endpoints::set_absent(tx, &url, true)?;
         }
     }
     Ok(())
@@ -56,11 +56,11 @@ pub fn resync(
             let ids = user::list_ids(tx, &after, PAGE)?;
             let mut count = 0;
             for id in &ids {
-                notify::acting(tx, &context, now_ms, |basis| effective::refresh(tx, id, basis))?;
+                notify::with_notices(tx, &context, now_ms, |basis| effective::refresh(tx, id, basis))?;
                 count += usize::from(app_events::resync_answer(tx, id, &url, NotifyBasis::of(&context, now_ms))?);
             }
             if ids.is_empty() {
-                webhook_endpoints::set_away(tx, &url, false)?;
+                webhook_endpoints::set_absent(tx, &url, false)?;
             }
             Ok((ids, count))
         })?;

@@ -28,7 +28,7 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     progress: |state| {
         [
             i64::from(object::charge_status(state.object) != "pending"),
-            object::told_integer(state.object, "amount_refunded").unwrap_or(0),
+            object::lenient_integer(state.object, "amount_refunded").unwrap_or(0),
             i64::from(state.object.get("disputed").and_then(Value::as_bool) == Some(true)),
         ]
     },

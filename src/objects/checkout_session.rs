@@ -81,10 +81,10 @@ fn session(step: &ProjectionStep) -> Result<Session, ObjectError> {
     Ok(Session {
         id: object::required_reference(session, "id")?.to_owned(),
         named: object::named_user(session, &step.context.link.metadata_keys).map(str::to_owned),
-        reference: object::told_text(session, "client_reference_id").filter(|id| object::is_user_id(id)),
+        reference: object::lenient_text(session, "client_reference_id").filter(|id| object::is_user_id(id)),
         status: owned("status")?,
         payment_status: owned("payment_status")?,
-        created: object::told_integer(session, "created"),
+        created: object::lenient_integer(session, "created"),
     })
 }
 

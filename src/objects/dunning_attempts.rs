@@ -6,7 +6,7 @@ use crate::store::engine::row::{columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 
 /// A notice to be recorded.
-pub(crate) struct NewAttempt<'a> {
+pub(crate) struct NewNotice<'a> {
     /// Row number of the case.
     pub(crate) case_id: i64,
     /// The user who is notified.
@@ -31,7 +31,7 @@ const ADD: &str = "INSERT INTO dunning_attempts
     ON CONFLICT (payment_failure_id, notification_type, attempt_number) DO NOTHING";
 
 /// Records a notice, once per case, kind and attempt. `false`: it is recorded already.
-pub(crate) fn add(tx: &Tx, new: &NewAttempt) -> Result<bool, StoreError> {
+pub(crate) fn add(tx: &Tx, new: &NewNotice) -> Result<bool, StoreError> {
     let params = (
         new.case_id,
         new.user_id,
@@ -51,7 +51,7 @@ const SET_MAIL: &str = "UPDATE dunning_attempts SET outbox_id = ?4, outcome = ?5
 /// Sets the mail of a notice, or why there is none.
 pub(crate) fn set_mail(
     tx: &Tx,
-    new: &NewAttempt,
+    new: &NewNotice,
     outbox_id: Option<i64>,
     outcome: Option<&str>,
 ) -> Result<(), StoreError> {
@@ -74,7 +74,7 @@ pub(crate) fn set_outcome(tx: &Tx, outbox_id: i64, outcome: &str) -> Result<bool
 columns! {
     /// The notices about the failures of a case.
     #[derive(Copy, Default)]
-    pub(crate) struct NoticeAttempt {
+    pub(crate) struct EarlierNotices {
         /// There was to be one.
         any: bool = "coalesce(max(told), 0)",
         /// One has a mail.
@@ -91,14 +91,14 @@ columns! {
 }
 
 const OF_FAILURES: &str = select!(
-    NoticeAttempt,
+    EarlierNotices,
     "FROM dunning_attempts WHERE payment_failure_id = ?1
     AND notification_type IN ('payment_failed', 'payment_retry', 'payment_action_required')"
 );
 
 /// The notices about the failures of a case.
-pub(crate) fn find_told(reader: &StoreReader, case_id: i64) -> Result<NoticeAttempt, StoreError> {
-    reader.get(OF_FAILURES, [case_id], NoticeAttempt::read)
+pub(crate) fn find_earlier_notices(reader: &StoreReader, case_id: i64) -> Result<EarlierNotices, StoreError> {
+    reader.get(OF_FAILURES, [case_id], EarlierNotices::read)
 }
 
 columns! {

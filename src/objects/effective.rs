@@ -124,7 +124,7 @@ pub(crate) fn list_due(reader: &StoreReader, now_s: i64, limit: u32) -> Result<V
 /// Computes which subscription of a user counts, and what it gives.
 pub(crate) fn refresh(tx: &Tx, user_id: &str, basis: DerivationBasis) -> Result<(), StoreError> {
     let all = subscription::list_of_user(tx, user_id)?;
-    let facts: Vec<entitlement::SubscriptionInput> = all.iter().map(subscription::ShownSubscription::facts).collect();
+    let facts: Vec<entitlement::SubscriptionInput> = all.iter().map(subscription::FoundSubscription::facts).collect();
     let now = basis.now_ms.div_euclid(1000);
     let chosen = entitlement::effective(&facts, basis.policy, now);
     let shown = chosen.and_then(|fact| all.iter().find(|one| one.subscription.stripe_subscription_id == fact.id));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::effective::StoredAnswer;
 use super::subscription::SubscriptionWithItems;
-use crate::base::dunning::PaymentNews;
+use crate::base::dunning::ReportedAttempt;
 use crate::base::entitlement::EntitlementAnswer;
 
 /// Something that happened.
@@ -18,7 +18,7 @@ pub(crate) enum ObjectFact {
     /// A subscription differs from what it was before.
     SubscriptionChanged { present: Box<SubscriptionWithItems> },
     /// A failure case is to be reviewed. `heard`: what an event showed of an attempt to pay.
-    CaseTouched { invoice_id: String, heard: Option<PaymentNews> },
+    CaseTouched { invoice_id: String, heard: Option<ReportedAttempt> },
     /// The open cases of a subscription are to be reviewed.
     CasesTouched { subscription_id: String },
     /// An invoice was finalized.

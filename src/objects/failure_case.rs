@@ -168,7 +168,7 @@ pub(crate) fn list_of_user(
 
 columns! {
     /// A case as dunning needs it.
-    pub(crate) struct DunnedCase {
+    pub(crate) struct FailureCase {
         id: i64,
         invoice_id: String = "stripe_invoice_id",
         subscription_id: Option<String> = "stripe_subscription_id",
@@ -186,9 +186,9 @@ columns! {
 }
 
 /// The case of an invoice, for dunning.
-pub(crate) fn find_dunned(reader: &StoreReader, invoice_id: &str) -> Result<Option<DunnedCase>, StoreError> {
-    const SQL: &str = select!(DunnedCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
-    reader.find(SQL, [invoice_id], DunnedCase::read)
+pub(crate) fn find_failure_case(reader: &StoreReader, invoice_id: &str) -> Result<Option<FailureCase>, StoreError> {
+    const SQL: &str = select!(FailureCase, "FROM payment_failures WHERE stripe_invoice_id = ?1");
+    reader.find(SQL, [invoice_id], FailureCase::read)
 }
 
 const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
@@ -197,7 +197,7 @@ const SPEAKER: &str = "SELECT stripe_invoice_id FROM payment_failures
 
 /// A subscription's delinquency is notified about by one of its cases. This is the invoice of that case: the oldest open
 /// one since the delinquency began.
-pub(crate) fn find_speaker(
+pub(crate) fn find_oldest_open_case(
     reader: &StoreReader,
     subscription_id: &str,
     since: i64,
@@ -213,7 +213,7 @@ const ENDED_SPEAKER: &str = "SELECT stripe_invoice_id, first_failed_at FROM paym
 
 /// The same for a subscription that ended unpaid: the invoice of the oldest case since the last one that was paid after
 /// all, and the first failure of it, unix seconds.
-pub(crate) fn find_ended_speaker(
+pub(crate) fn find_oldest_case_of_ended(
     reader: &StoreReader,
     subscription_id: &str,
 ) -> Result<Option<(String, i64)>, StoreError> {

@@ -46,7 +46,7 @@ pub(super) fn optional_text(path: &'static str) -> impl Fn(&WinningState) -> Fie
 
 /// A text on which no decision rests.
 pub(super) fn lenient_text(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<Option<String>> {
-    move |winner| at(winner, path, |object, name| Ok(object::told_text(object, name)))
+    move |winner| at(winner, path, |object, name| Ok(object::lenient_text(object, name)))
 }
 
 /// An integer that must be there.
@@ -66,7 +66,7 @@ pub(super) fn integer_or_zero(path: &'static str) -> impl Fn(&WinningState) -> F
 
 /// An integer on which no decision rests.
 pub(super) fn lenient_integer(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<Option<i64>> {
-    move |winner| at(winner, path, |object, name| Ok(object::told_integer(object, name)))
+    move |winner| at(winner, path, |object, name| Ok(object::lenient_integer(object, name)))
 }
 
 /// Yes or no; absent is no.
@@ -76,7 +76,7 @@ pub(super) fn flag(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<bo
 
 /// Yes or no, where no decision rests on it.
 pub(super) fn lenient_flag(path: &'static str) -> impl Fn(&WinningState) -> FieldRead<bool> {
-    move |winner| at(winner, path, |object, name| Ok(object::told_flag(object, name)))
+    move |winner| at(winner, path, |object, name| Ok(object::lenient_flag(object, name)))
 }
 
 /// What a reader of `stripe::object` finds.

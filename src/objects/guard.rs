@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{ProjectedEvent, ProjectionError, ProjectionStep, StateOrigin, WinningState, kinds};
 use crate::base::order;
-use crate::store::mirror::{self, ApiReading, BodyPlace, ObjectKey, ObjectVersion, RowState};
+use crate::store::mirror::{self, ApiReading, BodyLocation, ObjectKey, ObjectVersion, RowState};
 use crate::stripe::event::{self, Snapshot};
 pub(super) use readings::is_as_new;
 
@@ -87,7 +87,7 @@ fn newest<'a>(
         state: &state,
         event_id: &event.id,
         ambiguous: false,
-        body: BodyPlace::Event(log_id),
+        body: BodyLocation::Event(log_id),
         last_words: false,
         counted_reading: None,
     };
@@ -104,7 +104,7 @@ fn newest<'a>(
 /// Where the mirror finds an object's JSON, and whether it is the last JSON known of an object that is deleted since.
 #[derive(Clone, Copy)]
 struct StoredBody {
-    body: BodyPlace,
+    body: BodyLocation,
     last_words: bool,
 }
 

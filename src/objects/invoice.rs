@@ -11,7 +11,7 @@ use super::{
     DerivationBasis, ProjectionError, ProjectionStep, WinningState, effective, failure_case, field, invoice_payment,
     own_key, owner, past, payment_intent, rewrite,
 };
-use crate::base::dunning::{NoticeSubject, PaymentNews};
+use crate::base::dunning::{AttemptOutcome, ReportedAttempt};
 use crate::base::object_kind::{NestedList, NestedListAt, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
@@ -48,7 +48,7 @@ fn progress(state: &ObjectState) -> ObjectProgress {
         "paid" | "void" => 3,
         _ => 0,
     };
-    let number = |key: &str| object::told_integer(state.object, key).unwrap_or(0);
+    let number = |key: &str| object::lenient_integer(state.object, key).unwrap_or(0);
     [step, number("attempt_count"), number("amount_paid")]
 }
 
@@ -131,27 +131,27 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
 }
 
 /// What the event shows of an attempt to pay.
-fn payment_news(step: &ProjectionStep) -> Option<PaymentNews> {
+fn payment_news(step: &ProjectionStep) -> Option<ReportedAttempt> {
     let what = match step.event.event_type.as_str() {
-        "invoice.payment_failed" => NoticeSubject::Failed,
-        "invoice.payment_action_required" => NoticeSubject::ActionRequired,
+        "invoice.payment_failed" => AttemptOutcome::Failed,
+        "invoice.payment_action_required" => AttemptOutcome::ActionRequired,
         _ => return None,
     };
-    let attempt = object::told_integer(&step.snapshot.object, "attempt_count").unwrap_or(0);
-    Some(PaymentNews { what, attempt, at: step.event.created })
+    let attempt = object::lenient_integer(&step.snapshot.object, "attempt_count").unwrap_or(0);
+    Some(ReportedAttempt { what, attempt, at: step.event.created })
 }
 
 fn note_failure(step: &ProjectionStep, invoice_id: &str) -> Result<(), ProjectionError> {
     let invoice = &step.snapshot.object;
-    let currency = object::told_text(invoice, "currency");
+    let currency = object::lenient_text(invoice, "currency");
     let failure = PaymentFailure {
         invoice_id,
         subscription_id: object::invoice_subscription(invoice),
         customer_id: object::reference(invoice, "customer"),
         amount_due: object::integer(invoice, "amount_due")?,
         currency: currency.as_deref(),
-        attempt_count: object::told_integer(invoice, "attempt_count").unwrap_or(0),
-        next_retry_at: object::told_integer(invoice, "next_payment_attempt"),
+        attempt_count: object::lenient_integer(invoice, "attempt_count").unwrap_or(0),
+        next_retry_at: object::lenient_integer(invoice, "next_payment_attempt"),
         failed_at: step.event.created,
         event_id: &step.event.id,
     };

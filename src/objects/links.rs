@@ -32,7 +32,7 @@ impl LinkTarget {
 
 /// A statement that something belongs to a user, or does not.
 #[derive(Debug, Clone, Copy)]
-pub struct SaidLink<'a> {
+pub struct LinkStatement<'a> {
     /// What it is about.
     pub kind: LinkTarget,
     /// The id of that.
@@ -55,7 +55,7 @@ pub enum LinkResult {
 }
 
 /// What would become of a link.
-pub(crate) fn foresee(reader: &StoreReader, said: SaidLink, force: bool) -> Result<LinkResult, StoreError> {
+pub(crate) fn foresee(reader: &StoreReader, said: LinkStatement, force: bool) -> Result<LinkResult, StoreError> {
     let newest = statements::list(reader, said.id)?.into_iter().find(|statement| statement.linked);
     Ok(match newest {
         Some(statement) if statement.user_id == said.user_id => LinkResult::Already,
@@ -65,7 +65,7 @@ pub(crate) fn foresee(reader: &StoreReader, said: SaidLink, force: bool) -> Resu
 }
 
 /// States that something belongs to a user; `force`: also where it is linked to another one.
-pub fn link(tx: &Tx, said: SaidLink, force: bool, basis: DerivationBasis) -> Result<LinkResult, StoreError> {
+pub fn link(tx: &Tx, said: LinkStatement, force: bool, basis: DerivationBasis) -> Result<LinkResult, StoreError> {
     let foreseen = foresee(tx, said, force)?;
     if foreseen == LinkResult::Already && !statements::is_last_customer(tx, said.user_id, said.id)? {
         // Stated once more, it is the newest statement, which makes this customer the main one.
@@ -83,7 +83,7 @@ pub fn link(tx: &Tx, said: SaidLink, force: bool, basis: DerivationBasis) -> Res
 
 /// Withdraws the statements that link it to the user, and states that it does not belong to him, whatever names him.
 /// `false`: nothing names him.
-pub(crate) fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
+pub(crate) fn unlink(tx: &Tx, said: LinkStatement, basis: DerivationBasis) -> Result<bool, StoreError> {
     let withdrawn = statements::withdraw(tx, said.id, said.user_id, true, basis.now_ms)?;
     if withdrawn == 0 && !is_named(tx, said, basis)? {
         return Ok(false);
@@ -93,7 +93,7 @@ pub(crate) fn unlink(tx: &Tx, said: SaidLink, basis: DerivationBasis) -> Result<
 }
 
 /// Whether any rule names the user, alone or among others.
-fn is_named(reader: &StoreReader, said: SaidLink, basis: DerivationBasis) -> Result<bool, StoreError> {
+fn is_named(reader: &StoreReader, said: LinkStatement, basis: DerivationBasis) -> Result<bool, StoreError> {
     let is_meant = |step: ownership::TraceStep| match step.found {
         OwnershipTrace::Names(user_id) => user_id == said.user_id,
         OwnershipTrace::Several(users) => users.iter().any(|user_id| user_id == said.user_id),
@@ -112,7 +112,7 @@ fn is_named(reader: &StoreReader, said: SaidLink, basis: DerivationBasis) -> Res
 }
 
 /// The user it belongs to now.
-pub(crate) fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<String>, StoreError> {
+pub(crate) fn owner_of(reader: &StoreReader, said: LinkStatement) -> Result<Option<String>, StoreError> {
     match said.kind {
         LinkTarget::Customer => customer::find_owner(reader, said.id),
         LinkTarget::Subscription => {
@@ -121,7 +121,7 @@ pub(crate) fn owner_of(reader: &StoreReader, said: SaidLink) -> Result<Option<St
     }
 }
 
-fn note(tx: &Tx, said: SaidLink, linked: bool, basis: DerivationBasis) -> Result<(), StoreError> {
+fn note(tx: &Tx, said: LinkStatement, linked: bool, basis: DerivationBasis) -> Result<(), StoreError> {
     let object = said.kind.as_str();
     let new = NewStatement { object, object_id: said.id, user_id: said.user_id, linked, actor: said.actor };
     statements::add(tx, &new, basis.now_ms)?;

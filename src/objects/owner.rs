@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::checkout_session::{self, NamingSession, SessionSubject, SessionSubjects};
 use super::{DerivationBasis, customer, effective, subscription};
-use crate::base::ownership::{self, LinkRules, LinkedBy, OwnedBy, OwnershipWords, Session, SubscriptionFacts};
+use crate::base::ownership::{self, LinkRules, LinkedBy, OwnedBy, OwnershipEvidence, Session, SubscriptionFacts};
 use crate::store::{StoreError, StoreReader, Tx, audit};
 use crate::stripe::object;
 pub(crate) use doubtful::{Doubtful, DoubtfulGroup, doubtful};
@@ -56,8 +56,8 @@ pub(crate) fn words_of_customer(
     reader: &StoreReader,
     id: &str,
     rules: &LinkRules,
-) -> Result<OwnershipWords, StoreError> {
-    let Some(row) = rows::find_customer(reader, id)? else { return Ok(OwnershipWords::default()) };
+) -> Result<OwnershipEvidence, StoreError> {
+    let Some(row) = rows::find_customer(reader, id)? else { return Ok(OwnershipEvidence::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
     words.created = row.created;
     add_weak_words_of_customer(reader, id, &mut words, rules)?;
@@ -71,15 +71,15 @@ fn strong_words(
     metadata: &str,
     last_named: Option<&str>,
     rules: &LinkRules,
-) -> Result<OwnershipWords, StoreError> {
+) -> Result<OwnershipEvidence, StoreError> {
     let said = statements::list(reader, id)?;
-    Ok(OwnershipWords { said, named: named(metadata, last_named, rules), ..OwnershipWords::default() })
+    Ok(OwnershipEvidence { said, named: named(metadata, last_named, rules), ..OwnershipEvidence::default() })
 }
 
 fn add_weak_words_of_customer(
     reader: &StoreReader,
     id: &str,
-    words: &mut OwnershipWords,
+    words: &mut OwnershipEvidence,
     rules: &LinkRules,
 ) -> Result<(), StoreError> {
     let rows = checkout_session::list_about(reader, SessionSubject::Customer(id))?;
@@ -174,8 +174,8 @@ pub(crate) fn words_of_subscription(
     reader: &StoreReader,
     id: &str,
     rules: &LinkRules,
-) -> Result<OwnershipWords, StoreError> {
-    let Some(row) = rows::find_subscription(reader, id)? else { return Ok(OwnershipWords::default()) };
+) -> Result<OwnershipEvidence, StoreError> {
+    let Some(row) = rows::find_subscription(reader, id)? else { return Ok(OwnershipEvidence::default()) };
     let mut words = strong_words(reader, id, &row.metadata, row.last_named.as_deref(), rules)?;
     let sources = WeakSources { about: SessionSubject::Subscription(id), customer_id: row.customer_id.as_deref() };
     add_weak_words(reader, &mut words, sources, rules)?;
@@ -190,7 +190,7 @@ struct WeakSources<'a> {
 
 fn add_weak_words(
     reader: &StoreReader,
-    words: &mut OwnershipWords,
+    words: &mut OwnershipEvidence,
     sources: WeakSources,
     rules: &LinkRules,
 ) -> Result<(), StoreError> {

@@ -43,7 +43,7 @@ fn progress(state: &ObjectState) -> ObjectProgress {
         "succeeded" | "canceled" => 3,
         _ => 1,
     };
-    [step, object::told_integer(state.object, "amount_received").unwrap_or(0), 0]
+    [step, object::lenient_integer(state.object, "amount_received").unwrap_or(0), 0]
 }
 
 row! {
@@ -179,7 +179,7 @@ pub(crate) fn find_user(reader: &StoreReader, intent_id: &str) -> Result<Option<
 
 columns! {
     /// A payment intent as the API shows it.
-    pub(crate) struct ShownPaymentIntent {
+    pub(crate) struct FoundPaymentIntent {
         intent: PaymentIntentRow = PaymentIntentRow::COLUMNS => PaymentIntentRow::take,
         user_id: Option<String>,
         /// Key of the request that made it.
@@ -193,12 +193,12 @@ pub(crate) fn list_of_user(
     user_id: &str,
     after: Option<&str>,
     limit: u32,
-) -> Result<Vec<ShownPaymentIntent>, StoreError> {
+) -> Result<Vec<FoundPaymentIntent>, StoreError> {
     const SQL: &str = select!(
-        ShownPaymentIntent,
+        FoundPaymentIntent,
         "FROM stripe_payment_intents WHERE user_id = ?1
          AND (?2 IS NULL OR id < (SELECT id FROM stripe_payment_intents WHERE stripe_intent_id = ?2))
          ORDER BY id DESC LIMIT ?3"
     );
-    reader.list(SQL, (user_id, after, limit), ShownPaymentIntent::read)
+    reader.list(SQL, (user_id, after, limit), FoundPaymentIntent::read)
 }

@@ -14,7 +14,7 @@ use crate::store::{StoreError, StoreReader};
 pub(crate) use compare::{Difference, differences};
 pub(crate) use take_over::Copying;
 pub(crate) use take_over::{
-    answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start,
+    answer_before, finish, has_history_of_readings, list_changed_answers, list_linked_customers, start,
 };
 
 columns! {

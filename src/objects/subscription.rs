@@ -264,7 +264,7 @@ pub(crate) fn count_paused(reader: &StoreReader) -> Result<PausedCounts, StoreEr
 
 columns! {
     /// A subscription as the API shows it.
-    pub(crate) struct ShownSubscription {
+    pub(crate) struct FoundSubscription {
         subscription: SubscriptionRow = SubscriptionRow::COLUMNS => SubscriptionRow::take,
         /// What its history says of it.
         past: SubscriptionPast = SubscriptionPast::COLUMNS => SubscriptionPast::take,
@@ -281,7 +281,7 @@ columns! {
     }
 }
 
-impl ShownSubscription {
+impl FoundSubscription {
     /// What entitlement needs to know of it. A deleted customer's subscriptions are over.
     #[must_use]
     pub(crate) fn facts(&self) -> entitlement::SubscriptionInput {
@@ -309,7 +309,7 @@ impl ShownSubscription {
 macro_rules! with_customer {
     ($which:literal) => {
         select!(
-            ShownSubscription,
+            FoundSubscription,
             concat!(
                 "FROM stripe_subscriptions LEFT JOIN stripe_customers c
                      ON c.stripe_customer_id = stripe_subscriptions.stripe_customer_id ",
@@ -320,7 +320,7 @@ macro_rules! with_customer {
 }
 
 /// Every subscription of a user with its items, newest first.
-pub(crate) fn list_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
+pub(crate) fn list_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<FoundSubscription>, StoreError> {
     const SQL: &str = with_customer!(
         "WHERE stripe_subscriptions.user_id = ?1
          ORDER BY stripe_subscriptions.created DESC, stripe_subscription_id DESC"
@@ -329,13 +329,13 @@ pub(crate) fn list_of_user(reader: &StoreReader, user_id: &str) -> Result<Vec<Sh
 }
 
 /// A subscription with its items.
-pub(crate) fn find(reader: &StoreReader, subscription_id: &str) -> Result<Option<ShownSubscription>, StoreError> {
+pub(crate) fn find(reader: &StoreReader, subscription_id: &str) -> Result<Option<FoundSubscription>, StoreError> {
     const SQL: &str = with_customer!("WHERE stripe_subscription_id = ?1");
     Ok(list_with_items(reader, SQL, subscription_id)?.into_iter().next())
 }
 
-fn list_with_items(reader: &StoreReader, sql: &str, id: &str) -> Result<Vec<ShownSubscription>, StoreError> {
-    let mut subscriptions = reader.list(sql, [id], ShownSubscription::read)?;
+fn list_with_items(reader: &StoreReader, sql: &str, id: &str) -> Result<Vec<FoundSubscription>, StoreError> {
+    let mut subscriptions = reader.list(sql, [id], FoundSubscription::read)?;
     for one in &mut subscriptions {
         one.items = items::list(reader, &one.subscription.stripe_subscription_id)?;
     }

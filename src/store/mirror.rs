@@ -74,14 +74,14 @@ pub(crate) fn find_state(reader: &StoreReader, key: ObjectKey) -> Result<Option<
 
 /// Where the body of an object is: everything is stored once, where it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyPlace {
+pub enum BodyLocation {
     /// The event with this row number in the log.
     Event(i64),
     /// The reading with this row number, which has a text of its own.
     Reading(i64),
 }
 
-impl BodyPlace {
+impl BodyLocation {
     pub(super) fn columns(self) -> (Option<i64>, Option<i64>) {
         match self {
             Self::Event(log_id) => (Some(log_id), None),
@@ -105,7 +105,7 @@ pub struct ObjectVersion<'a> {
     /// The order of its second is not certain.
     pub ambiguous: bool,
     /// Where its body is.
-    pub body: BodyPlace,
+    pub body: BodyLocation,
     /// What it rests on says no more than that it is deleted, and the body is an earlier one.
     pub last_words: bool,
     /// The newest reading while its content counts where one more event comes: the row rests on it, or on an event of the
@@ -150,7 +150,7 @@ columns! {
         /// The newest reading that the row took over.
         read: Option<ApiReading> = "m.read_at, m.read_log_id" => take_reading,
         /// Where the body is.
-        body: BodyPlace = "m.log_id, m.reading_id" => BodyPlace::take,
+        body: BodyLocation = "m.log_id, m.reading_id" => BodyLocation::take,
         /// See [`ObjectVersion::last_words`].
         last_words: bool = "m.last_words",
         /// See [`ObjectVersion::counted_reading`]: its `event_id`, and its row number.
@@ -214,10 +214,10 @@ pub(crate) fn data_of(reader: &StoreReader, held: &HeldReading) -> Result<String
 ///
 /// # Errors
 /// When the body is gone or cannot be read.
-pub fn object_text(reader: &StoreReader, body: BodyPlace) -> Result<String, StoreError> {
+pub fn object_text(reader: &StoreReader, body: BodyLocation) -> Result<String, StoreError> {
     let lost = |what: &str| StoreError::Sql(format!("{body:?} of the mirror {what}"));
     match body {
-        BodyPlace::Event(log_id) => {
+        BodyLocation::Event(log_id) => {
             const SQL: &str = "SELECT data FROM stripe_webhooks_log WHERE id = ?1";
             let text: String = reader.find(SQL, [log_id], row::only)?.ok_or_else(|| lost("is not in the log"))?;
             match event::content(&text) {
@@ -226,7 +226,7 @@ pub fn object_text(reader: &StoreReader, body: BodyPlace) -> Result<String, Stor
                 Err(error) => Err(lost(&error.to_string())),
             }
         }
-        BodyPlace::Reading(id) => {
+        BodyLocation::Reading(id) => {
             const SQL: &str = "SELECT data FROM api_readings WHERE id = ?1";
             let text: Option<Option<String>> = reader.find(SQL, [id], row::only)?;
             text.flatten().ok_or_else(|| lost("has no text"))
@@ -242,8 +242,8 @@ const BODY_OF: &str = "SELECT same_log_id, iif(same_log_id IS NULL, coalesce(sam
 ///
 /// # Errors
 /// When the reading is gone.
-pub(crate) fn body_of(reader: &StoreReader, reading_id: i64) -> Result<BodyPlace, StoreError> {
-    reader.get(BODY_OF, [reading_id], |row| BodyPlace::take(&mut RowReader::of(row)))
+pub(crate) fn body_of(reader: &StoreReader, reading_id: i64) -> Result<BodyLocation, StoreError> {
+    reader.get(BODY_OF, [reading_id], |row| BodyLocation::take(&mut RowReader::of(row)))
 }
 
 /// The last known state of an object that is gone, marked as deleted.

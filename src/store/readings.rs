@@ -6,7 +6,7 @@ use rusqlite::named_params;
 
 use super::{StoreError, Tx};
 use crate::store::engine::row;
-use crate::store::mirror::{ApiReading, BodyPlace, ObjectKey};
+use crate::store::mirror::{ApiReading, BodyLocation, ObjectKey};
 
 /// A reading on its way into the table.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ pub struct NewReading<'a> {
     /// The object as Stripe wrote it.
     pub data: &'a str,
     /// Whose body shows the same; then this one's is not stored.
-    pub same: Option<BodyPlace>,
+    pub same: Option<BodyLocation>,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
@@ -39,7 +39,7 @@ const ADD: &str = "INSERT INTO api_readings
 /// Keeps a reading; its row number.
 pub(crate) fn add(tx: &Tx, new: &NewReading) -> Result<i64, StoreError> {
     let (key, reading) = (new.key, new.reading);
-    let (same_log_id, same_reading_id) = new.same.map_or((None, None), BodyPlace::columns);
+    let (same_log_id, same_reading_id) = new.same.map_or((None, None), BodyLocation::columns);
     let params = named_params! {
         ":reading_id": new.reading_id, ":object": key.object, ":object_id": key.id, ":livemode": key.livemode,
         ":account": key.account, ":read_at": reading.at_s, ":read_log_id": reading.log_id,

@@ -290,6 +290,6 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
     ORDER BY o.id DESC";
 
 /// Subscriptions that came of a user's checkout sessions and that no event has shown yet.
-pub(crate) fn list_unheard_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_unseen_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(UNHEARD, [user_id], row::only)
 }

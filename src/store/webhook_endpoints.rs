@@ -60,7 +60,7 @@ pub fn list(reader: &StoreReader) -> Result<Vec<(String, bool)>, StoreError> {
 }
 
 /// Notes that changes of answers are not written for it, or that all present ones have been announced to it since.
-pub(crate) fn set_away(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
+pub(crate) fn set_absent(tx: &Tx, url: &str, was_away: bool) -> Result<(), StoreError> {
     tx.execute(SET_AWAY, (url, was_away)).map(|_| ())
 }
 

@@ -165,7 +165,7 @@ pub(crate) fn is_newer_than_known(api_version: &str) -> bool {
 }
 
 /// Says once that events come in an API version that is newer than any known here.
-pub(crate) fn tell_version(envelope: &EventEnvelope) {
+pub(crate) fn log_version(envelope: &EventEnvelope) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let Some(version) = envelope.api_version.as_deref().filter(|version| is_newer_than_known(version)) else { return };
     if !TOLD.swap(true, Ordering::Relaxed) {

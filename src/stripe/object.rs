@@ -86,19 +86,19 @@ pub fn number(value: &Value) -> Option<i64> {
 
 /// A text that decides nothing: one that cannot be read counts as absent.
 #[must_use]
-pub(crate) fn told_text(object: &Value, key: &str) -> Option<String> {
+pub(crate) fn lenient_text(object: &Value, key: &str) -> Option<String> {
     object.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The same of an integer.
 #[must_use]
-pub(crate) fn told_integer(object: &Value, key: &str) -> Option<i64> {
+pub(crate) fn lenient_integer(object: &Value, key: &str) -> Option<i64> {
     object.get(key).and_then(number)
 }
 
 /// The same of yes or no; absent is no.
 #[must_use]
-pub(crate) fn told_flag(object: &Value, key: &str) -> bool {
+pub(crate) fn lenient_flag(object: &Value, key: &str) -> bool {
     object.get(key).and_then(Value::as_bool) == Some(true)
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn payer(object: &Value) -> ObjectRead<&str> {
 /// The status of a charge. Before 2015 it had none: it was paid, or had failed.
 #[must_use]
 pub(crate) fn charge_status(charge: &Value) -> &str {
-    let paid = if told_flag(charge, "paid") { "succeeded" } else { "failed" };
+    let paid = if lenient_flag(charge, "paid") { "succeeded" } else { "failed" };
     charge.get("status").and_then(Value::as_str).unwrap_or(paid)
 }
 
@@ -333,7 +333,7 @@ pub(crate) fn line_price(line: &Value) -> Option<&str> {
 /// The newest charge of a payment intent; 2022-11-15 replaced the list by `latest_charge`.
 #[must_use]
 pub(crate) fn latest_charge(intent: &Value) -> Option<&str> {
-    let created = |charge: &&Value| told_integer(charge, "created");
+    let created = |charge: &&Value| lenient_integer(charge, "created");
     reference(intent, "latest_charge").or_else(|| list(intent, "charges").0.iter().max_by_key(created).and_then(id_of))
 }
 

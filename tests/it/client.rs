@@ -31,7 +31,7 @@ const POST: Call<'static> = Call {
 const GET: Call<'static> =
     Call { verb: Verb::Get, form: "email=hush%40example.com&expand[0]=data.customer", idempotency_key: None, ..POST };
 
-/// StripeSettings under which no test has to wait.
+/// Settings under which no test has to wait.
 fn settings(server: &Server) -> StripeSettings {
     StripeSettings {
         backoff_base: Duration::ZERO,

@@ -20,7 +20,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tilld::base::clock::ManualClock;
 use tilld::base::thread::{Stop, Stopper, stopper};
-use tilld::jobs::lane::{DeliveryBooks, DeliveryLane, LaneStep};
+use tilld::jobs::lane::{DeliveryLane, LaneKind, LaneStep};
 use tilld::jobs::step::{LoopContext, StepCause, StepJob};
 use tilld::notify::endpoints::target::{AllowedTargets, TargetGuard};
 use tilld::notify::endpoints::webhook::{WebhookSender, WebhookSigning, WebhookTimeouts};
@@ -74,7 +74,7 @@ impl Stepper {
     pub fn of(till: &Till, url: &str) -> Self {
         let sender = sender(url);
         let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-        Self::over(till, DeliveryLane::new(till.store.clone(), url, DeliveryBooks::Endpoint(endpoint(url)), attempt))
+        Self::over(till, DeliveryLane::new(till.store.clone(), url, LaneKind::Endpoint(endpoint(url)), attempt))
     }
 
     pub fn over(till: &Till, lane: DeliveryLane) -> Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tilld::notify::event_type::EventType;
+use tilld::notify::event_type::AppEventType;
 use tilld::notify::mail::PLACEHOLDERS;
 use tilld::notify::notice::MailKind;
 
@@ -39,14 +39,14 @@ fn the_table_of_placeholders_lists_every_placeholder_and_no_other() {
 fn the_table_of_events_lists_every_type_in_order_and_no_other_but_stripes_own() {
     let mut listed = first_column(&document("README.md"), "Event");
     listed.retain(|word| !word.starts_with("stripe."));
-    let known: Vec<&str> = EventType::offered().map(EventType::as_str).collect();
+    let known: Vec<&str> = AppEventType::offered().map(AppEventType::as_str).collect();
     assert_eq!(listed, known);
 }
 
 #[test]
 fn the_example_of_the_configuration_names_every_type_of_event() {
     let example = document("config.toml.example");
-    for event_type in EventType::offered() {
+    for event_type in AppEventType::offered() {
         assert!(example.contains(event_type.as_str()), "{}", event_type.as_str());
     }
 }

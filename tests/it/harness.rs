@@ -16,7 +16,7 @@ use tilld::base::secret::Secret;
 use tilld::base::thread::{Handle, Pulse, Threads, stopper};
 use tilld::http::api::ApiHandler;
 use tilld::http::api::offers::Offers;
-use tilld::http::public::{self, Hooks, WebhookEndpoint};
+use tilld::http::public::{self, PublicHandler, WebhookEndpoint};
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
 use tilld::http::route::Tokens;
@@ -48,7 +48,7 @@ pub struct Till {
     pub retrier: Retrier,
     pub tick: Tick,
     pub context: Arc<NotifyContext>,
-    pub hooks: Hooks,
+    pub hooks: PublicHandler,
     pub api: ApiHandler,
     pub tickets: Receiver<RetryTicket>,
     pub bell: Receiver<()>,
@@ -149,7 +149,7 @@ impl Till {
             worker = worker.with_project(project);
         }
         let clock_for = || Arc::clone(&clock) as Arc<dyn Clock>;
-        let hooks = Hooks {
+        let hooks = PublicHandler {
             store: store.clone(),
             clock: clock_for(),
             endpoints: setup.endpoints,

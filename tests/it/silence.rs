@@ -87,7 +87,7 @@ fn two_walks_in_a_row_that_find_old_events_are_told_and_one_after_a_pause_is_not
     let till = Till::with(Setup { notify: notify(&[]), ..Setup::default() });
     let (means, _stopper) = crate::drift::means_with(&till, &fake, 8 << 20);
     let customer = fake.create("customer", &json!({"email": "a@example.com"}));
-    let mut late = tilld::jobs::schedule::LateWalks::default();
+    let mut late = tilld::jobs::schedule::LateEventCounter::default();
     let mut walk = |after_s: i64| {
         // Nothing delivers: each change is found by asking, `after_s` after it happened.
         fake.change(&customer, "customer.updated", &json!({"name": after_s.to_string()}));

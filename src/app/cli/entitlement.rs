@@ -9,7 +9,7 @@ use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::entitlement::{self, EntitlementAnswer};
 use crate::http::api::views;
-use crate::objects::subscription::{self, ShownSubscription};
+use crate::objects::subscription::{self, FoundSubscription};
 use crate::objects::user;
 
 /// Whose answer.
@@ -39,8 +39,8 @@ pub(crate) fn run(arguments: &EntitlementArguments, flags: &Flags, out: &mut dyn
 }
 
 /// The answer now, by the configured plans.
-pub(super) fn answer(config: &Config, shown: &[ShownSubscription]) -> EntitlementAnswer {
-    let facts: Vec<_> = shown.iter().map(ShownSubscription::facts).collect();
+pub(super) fn answer(config: &Config, shown: &[FoundSubscription]) -> EntitlementAnswer {
+    let facts: Vec<_> = shown.iter().map(FoundSubscription::facts).collect();
     entitlement::entitlement(&facts, &daemon::context(config).projection.policy, SystemClock.now_s())
 }
 

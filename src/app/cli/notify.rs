@@ -13,7 +13,7 @@ use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::ids;
 use crate::notify::endpoints::{EndpointSettings, origin};
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::notify::notice::{Addressee, Notice, NoticeMail};
 use crate::store::outbox::OutboxEffect;
 
@@ -56,7 +56,7 @@ pub(crate) fn test(target: &str, flags: &Flags, out: &mut dyn Write) -> Result<(
 fn event(target: &str, config: &Config, now_ms: i64) -> Result<DeliveryOutcome, CommandError> {
     let webhook = find(target, config)?;
     let timestamp = Timestamp::from_millisecond(now_ms).map_or_else(|_| now_ms.to_string(), |at| at.to_string());
-    let payload = json!({"type": EventType::Test.as_str(), "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
+    let payload = json!({"type": AppEventType::Test.as_str(), "timestamp": timestamp, "data": {"message": "tilld can reach this endpoint"}});
     Ok(daemon::sender(webhook).send(&effect(payload.to_string(), now_ms)?, now_ms))
 }
 

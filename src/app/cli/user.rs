@@ -14,7 +14,7 @@ use crate::app::config::{Config, Flags};
 use crate::base::entitlement::EntitlementAnswer;
 use crate::http::api::views;
 use crate::objects::failure_case::{self, PaymentFailureEntry};
-use crate::objects::subscription::{self, ShownSubscription};
+use crate::objects::subscription::{self, FoundSubscription};
 use crate::objects::user::{self, User};
 
 /// How many payment failures are shown at most.
@@ -62,7 +62,7 @@ pub(crate) struct UserArguments {
 struct KnownUser {
     user: User,
     answer: EntitlementAnswer,
-    subscriptions: Vec<ShownSubscription>,
+    subscriptions: Vec<FoundSubscription>,
     failures: Vec<PaymentFailureEntry>,
     links: Vec<links::LinkRow>,
 }
@@ -121,11 +121,11 @@ fn print(known: &KnownUser, out: &mut dyn Write) -> Result<(), CommandError> {
     print_failures(&known.failures, out)
 }
 
-fn print_subscriptions(subscriptions: &[ShownSubscription], out: &mut dyn Write) -> Result<(), CommandError> {
+fn print_subscriptions(subscriptions: &[FoundSubscription], out: &mut dyn Write) -> Result<(), CommandError> {
     if subscriptions.is_empty() {
         return Ok(());
     }
-    let row = |shown: &ShownSubscription| {
+    let row = |shown: &FoundSubscription| {
         let row = &shown.subscription;
         let (ends_at, period_end) = (shown.facts().ends_at().map(time_s), row.current_period_end.map(time_s));
         vec![

@@ -4,7 +4,7 @@
 use crate::app::config::Config;
 use crate::base::thread::Stop;
 use crate::base::verdict::FailureVerdict;
-use crate::jobs::lane::{self, DeliveryBooks, DeliveryLane, Judge};
+use crate::jobs::lane::{self, DeliveryLane, Judge, LaneKind};
 use crate::notify::NotifyContext;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
 use crate::notify::endpoints::target::AllowedTargets;
@@ -55,7 +55,7 @@ impl Forward {
             (self.told)(&ForwardTargets { event, outcome: &outcome, at_ms: now_ms });
             outcome
         });
-        DeliveryLane::new(store.clone(), &self.url, DeliveryBooks::None, attempt)
+        DeliveryLane::new(store.clone(), &self.url, LaneKind::None, attempt)
     }
 }
 
@@ -67,14 +67,14 @@ pub(crate) fn sender(webhook: &EndpointSettings) -> WebhookSender {
 }
 
 fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> DeliveryLane {
-    let books = DeliveryBooks::Endpoint(EndpointLane {
+    let books = LaneKind::Endpoint(EndpointLane {
         url: webhook.url.clone(),
         fingerprint: endpoints::fingerprint(&webhook.keys(), &webhook.events, webhook.allow_private),
         operator: config.notices.operator.clone().filter(|_| config.notices.mail),
     });
     let sender = sender(webhook);
     DeliveryLane::new(store.clone(), &webhook.url, books, Box::new(move |effect, now_ms| sender.send(effect, now_ms)))
-        .judged_by(lane::skip_overtaken_answers())
+        .with_judge(lane::skip_overtaken_answers())
 }
 
 /// Rows that wait for a target that is not in the configuration: they will never be sent.
@@ -171,8 +171,8 @@ pub(super) fn start(
         && let Some(mailer) = mailer(config)?
     {
         let mailing = mailing(mailer.stopped_by(flows.stop().clone()));
-        let lane = DeliveryLane::new(store.clone(), MAIL, DeliveryBooks::Mail, mailing);
-        lanes.push(("mail", lane.judged_by(mail_judge(context.clone()))));
+        let lane = DeliveryLane::new(store.clone(), MAIL, LaneKind::Mail, mailing);
+        lanes.push(("mail", lane.with_judge(mail_judge(context.clone()))));
     }
     lanes.extend(forward.map(|forward| ("forward", forward.lane(store))));
     if !lanes.is_empty() {

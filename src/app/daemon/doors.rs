@@ -12,7 +12,7 @@ use crate::http;
 use crate::http::api::{self, ApiHandler};
 use crate::http::door::{DoorLimits, HeadRules};
 use crate::http::listen::{self, Bound};
-use crate::http::public::{self, Hooks};
+use crate::http::public::{self, PublicHandler};
 use crate::http::server::{self, Handler, HttpServer, Reply, ServerOptions};
 use crate::http::stripe_threads::{self, StripeThreads};
 
@@ -79,7 +79,7 @@ impl Doors<'_> {
     /// Answers both listeners. The threads that come with the servers end after them.
     pub(super) fn open(
         &self,
-        (public, hooks): (Bound, Hooks),
+        (public, hooks): (Bound, PublicHandler),
         (private, api): (Bound, ApiHandler),
     ) -> Result<(Vec<HttpServer>, Vec<Handle>), DaemonError> {
         let hook_handler: Arc<Handler> =

@@ -27,7 +27,7 @@ pub(super) fn beside(
     let (store, context, is_pulled) = (store.clone(), Arc::clone(context), config.stripe.is_pulled());
     let mut silence = silence_s.map(|limit_s| Silence::new(store, context, limit_s, is_pulled));
     move |now_ms| {
-        public::tell_refused(&refused);
+        public::log_refused(&refused);
         let checked = silence.as_mut().map_or(Ok(false), |silence| silence.step(now_ms));
         if let Err(error) = checked {
             log::info!("it could not be checked whether webhooks arrive: {error}");

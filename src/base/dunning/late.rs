@@ -1,6 +1,6 @@
 //! Reasons not to send a mail any more by the time that it can be sent. As pure as all of `dunning`. Called by `notify::notices`.
 
-use super::{DunningCase, DunningPolicy, NoticeReason, OLD_NEWS_S};
+use super::{DunningCase, DunningPolicy, NoticeReason, TOO_OLD_S};
 use crate::base::notice_kind::NoticeKind;
 
 /// A notice whose mail has not been sent yet.
@@ -19,7 +19,7 @@ pub struct WrittenNotice {
 /// Why a mail that was written earlier must not be sent any more; `None`: it may be. `now` in unix seconds.
 #[must_use]
 pub fn against(case: &DunningCase, written: &WrittenNotice, policy: DunningPolicy, now: i64) -> Option<NoticeReason> {
-    let is_stale = |at: i64| now.saturating_sub(at) > OLD_NEWS_S;
+    let is_stale = |at: i64| now.saturating_sub(at) > TOO_OLD_S;
     let is_open = case.settled.is_none();
     let end = case.delinquency.map(|grace| grace.ends_at(policy));
     let checks = match written.kind {
@@ -55,7 +55,7 @@ pub fn against(case: &DunningCase, written: &WrittenNotice, policy: DunningPolic
             ]
         }
         NoticeKind::PaymentRecovered => vec![
-            (!written.failure_sent, NoticeReason::Untold),
+            (!written.failure_sent, NoticeReason::FailureNotSent),
             (case.settled.is_none_or(|settled| !settled.paid || is_stale(settled.at)), NoticeReason::Stale),
         ],
     };

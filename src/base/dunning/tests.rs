@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::NoticeVerdict::{Skip, Tell};
+use super::NoticeVerdict::{Skip, Send};
 use super::*;
 use crate::base::notice_kind::NoticeKind::{self, *};
 
@@ -26,16 +26,16 @@ const GRACE: Delinquency =
     Delinquency { started_at: 0, speaks: true, warned: false, downgraded: false, covered: false };
 const IN_GRACE: DunningCase = DunningCase { told: true, delinquency: Some(GRACE), ..FAILED };
 
-fn heard(attempt: i64, at: i64) -> Option<PaymentNews> {
-    Some(PaymentNews { what: NoticeSubject::Failed, attempt, at })
+fn heard(attempt: i64, at: i64) -> Option<ReportedAttempt> {
+    Some(ReportedAttempt { what: AttemptOutcome::Failed, attempt, at })
 }
 
-fn asked(attempt: i64, at: i64) -> Option<PaymentNews> {
-    Some(PaymentNews { what: NoticeSubject::ActionRequired, attempt, at })
+fn asked(attempt: i64, at: i64) -> Option<ReportedAttempt> {
+    Some(ReportedAttempt { what: AttemptOutcome::ActionRequired, attempt, at })
 }
 
 /// Kind, attempt and verdict of each notice.
-fn decided(case: DunningCase, heard: Option<PaymentNews>, now: i64) -> Vec<(NoticeKind, i64, NoticeVerdict)> {
+fn decided(case: DunningCase, heard: Option<ReportedAttempt>, now: i64) -> Vec<(NoticeKind, i64, NoticeVerdict)> {
     let notices = decide(&case, heard.as_ref(), POLICY, now);
     notices.into_iter().map(|notice| (notice.kind, notice.attempt, notice.verdict)).collect()
 }
@@ -48,15 +48,15 @@ fn settled(case: DunningCase, paid: bool, at: i64) -> DunningCase {
 fn each_attempt_has_its_notice() {
     let third = DunningCase { attempt: 3, ..FAILED };
     for (what, case, heard, now, expected) in [
-        ("the first failure", FAILED, heard(1, 0), 60, (PaymentFailed, 1, Tell)),
-        ("a later failure", third, heard(3, DAY), DAY, (PaymentRetry, 3, Tell)),
-        ("Stripe gave no count", FAILED, heard(0, 0), 60, (PaymentFailed, 1, Tell)),
-        ("the customer must act", FAILED, asked(1, 0), 60, (PaymentActionRequired, 1, Tell)),
-        ("the customer must act on a later attempt", third, asked(3, 0), 60, (PaymentActionRequired, 3, Tell)),
+        ("the first failure", FAILED, heard(1, 0), 60, (PaymentFailed, 1, Send)),
+        ("a later failure", third, heard(3, DAY), DAY, (PaymentRetry, 3, Send)),
+        ("Stripe gave no count", FAILED, heard(0, 0), 60, (PaymentFailed, 1, Send)),
+        ("the customer must act", FAILED, asked(1, 0), 60, (PaymentActionRequired, 1, Send)),
+        ("the customer must act on a later attempt", third, asked(3, 0), 60, (PaymentActionRequired, 3, Send)),
         ("an older attempt comes late", third, heard(1, 0), 60, (PaymentFailed, 1, Skip(NoticeReason::Older))),
-        ("three days late", FAILED, heard(1, 0), OLD_NEWS_S, (PaymentFailed, 1, Tell)),
-        ("later than that", FAILED, heard(1, 0), OLD_NEWS_S + 1, (PaymentFailed, 1, Skip(NoticeReason::OldNews))),
-        ("the clock was set back", FAILED, heard(1, 9 * DAY), 0, (PaymentFailed, 1, Tell)),
+        ("three days late", FAILED, heard(1, 0), TOO_OLD_S, (PaymentFailed, 1, Send)),
+        ("later than that", FAILED, heard(1, 0), TOO_OLD_S + 1, (PaymentFailed, 1, Skip(NoticeReason::TooOld))),
+        ("the clock was set back", FAILED, heard(1, 9 * DAY), 0, (PaymentFailed, 1, Send)),
         (
             "whoever starts a subscription is there",
             DunningCase { first_payment: true, ..FAILED },
@@ -76,8 +76,8 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
         change(&mut grace);
         DunningCase { delinquency: Some(grace), ..IN_GRACE }
     };
-    let warning = (GracePeriodWarning, 1, Tell);
-    let downgrade = (SubscriptionDowngraded, 1, Tell);
+    let warning = (GracePeriodWarning, 1, Send);
+    let downgrade = (SubscriptionDowngraded, 1, Send);
     let late = (GracePeriodWarning, 1, Skip(NoticeReason::TooLate));
     for (what, case, now, expected) in [
         ("before the warning's time", IN_GRACE, 5 * DAY - 1, vec![]),
@@ -89,8 +89,8 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
         (
             "for very long",
             IN_GRACE,
-            7 * DAY + OLD_NEWS_S + 1,
-            vec![late, (SubscriptionDowngraded, 1, Skip(NoticeReason::OldNews))],
+            7 * DAY + TOO_OLD_S + 1,
+            vec![late, (SubscriptionDowngraded, 1, Skip(NoticeReason::TooOld))],
         ),
         ("both told", of(|grace| (grace.warned, grace.downgraded) = (true, true)), 8 * DAY, vec![]),
         ("downgraded, then the setting grew", of(|grace| grace.downgraded = true), 6 * DAY, vec![]),
@@ -119,7 +119,7 @@ fn a_warning_comes_in_its_time_and_a_downgrade_at_the_end() {
 fn one_attempt_is_mailed_once_whoever_has_cancelled_is_not_chased_and_a_lost_subscription_is_told_of() {
     let asked_for = DunningCase { asked: Some(1), ..FAILED };
     assert_eq!(decided(asked_for, heard(1, 0), 60), [(PaymentFailed, 1, Skip(NoticeReason::Asked))]);
-    assert_eq!(decided(DunningCase { attempt: 2, ..asked_for }, heard(2, 0), 60), [(PaymentRetry, 2, Tell)]);
+    assert_eq!(decided(DunningCase { attempt: 2, ..asked_for }, heard(2, 0), 60), [(PaymentRetry, 2, Send)]);
     let mailed = DunningCase { mailed: Some(1), ..FAILED };
     assert_eq!(decided(mailed, asked(1, 0), 60), [(PaymentActionRequired, 1, Skip(NoticeReason::Mailed))]);
     let leaving = DunningCase { leaving: true, ..IN_GRACE };
@@ -131,7 +131,7 @@ fn one_attempt_is_mailed_once_whoever_has_cancelled_is_not_chased_and_a_lost_sub
     assert_eq!(decided(leaving, None, 8 * DAY), skipped);
     let ended = CaseEnd { at: DAY, speaks: true, downgraded: false, covered: false };
     for (ended, expected) in [
-        (ended, vec![(SubscriptionDowngraded, 1, Tell)]),
+        (ended, vec![(SubscriptionDowngraded, 1, Send)]),
         (CaseEnd { covered: true, ..ended }, vec![(SubscriptionDowngraded, 1, Skip(NoticeReason::Covered))]),
         (CaseEnd { downgraded: true, ..ended }, vec![]),
         (CaseEnd { speaks: false, ..ended }, vec![]),
@@ -169,7 +169,7 @@ fn a_mail_that_says_what_is_not_so_any_more_is_not_sent() {
     assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 6 * DAY), Some(NoticeReason::AccessGoesOn));
     assert_eq!(why(IN_GRACE, SubscriptionDowngraded, 60 * DAY), Some(NoticeReason::Stale));
     let written = WrittenNotice { kind: PaymentRecovered, attempt: 1, failed_at: 0, failure_sent: false };
-    assert_eq!(against(&paid, &written, POLICY, DAY), Some(NoticeReason::Untold));
+    assert_eq!(against(&paid, &written, POLICY, DAY), Some(NoticeReason::FailureNotSent));
 }
 
 #[test]
@@ -195,17 +195,26 @@ fn a_settled_case_tells_of_recovery_alone_and_only_those_who_know_of_the_failure
     let recovered = |verdict| vec![(PaymentRecovered, 1, verdict)];
     let untold = DunningCase { told: false, ..IN_GRACE };
     for (what, case, heard, now, expected) in [
-        ("paid", settled(IN_GRACE, true, DAY), None, DAY, recovered(Tell)),
-        ("paid after the end", settled(IN_GRACE, true, 9 * DAY), None, 9 * DAY, recovered(Tell)),
-        ("the failure was not told", settled(untold, true, DAY), None, DAY, recovered(Skip(NoticeReason::Untold))),
-        ("long ago", settled(IN_GRACE, true, 0), None, OLD_NEWS_S + 1, recovered(Skip(NoticeReason::OldNews))),
+        ("paid", settled(IN_GRACE, true, DAY), None, DAY, recovered(Send)),
+        ("paid after the end", settled(IN_GRACE, true, 9 * DAY), None, 9 * DAY, recovered(Send)),
+        (
+            "the failure was not told",
+            settled(untold, true, DAY),
+            None,
+            DAY,
+            recovered(Skip(NoticeReason::FailureNotSent)),
+        ),
+        ("long ago", settled(IN_GRACE, true, 0), None, TOO_OLD_S + 1, recovered(Skip(NoticeReason::TooOld))),
         ("void, uncollectible, or over", settled(IN_GRACE, false, DAY), None, 9 * DAY, vec![]),
         (
             "the failure is heard of afterwards",
             settled(untold, true, DAY),
             heard(1, 0),
             DAY,
-            vec![(PaymentFailed, 1, Skip(NoticeReason::Settled)), (PaymentRecovered, 1, Skip(NoticeReason::Untold))],
+            vec![
+                (PaymentFailed, 1, Skip(NoticeReason::Settled)),
+                (PaymentRecovered, 1, Skip(NoticeReason::FailureNotSent)),
+            ],
         ),
     ] {
         assert_eq!(decided(case, heard, now), expected, "{what}");
@@ -225,14 +234,14 @@ fn a_case_is_looked_at_again_at_the_warnings_time_and_at_the_end() {
 /// What happens to a case, in any order.
 #[derive(Debug, Clone)]
 enum Happening {
-    Heard(NoticeSubject, i64, i64),
+    Heard(AttemptOutcome, i64, i64),
     Settled(bool),
     Time(i64),
     Asked,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let what = prop_oneof![3 => Just(NoticeSubject::Failed), 1 => Just(NoticeSubject::ActionRequired)];
+    let what = prop_oneof![3 => Just(AttemptOutcome::Failed), 1 => Just(AttemptOutcome::ActionRequired)];
     prop_oneof![
         4 => (what, 0..5_i64, 0..12 * DAY).prop_map(|(what, attempt, at)| Happening::Heard(what, attempt, at)),
         1 => any::<bool>().prop_map(Happening::Settled),
@@ -259,7 +268,7 @@ proptest! {
             match happening {
                 Happening::Heard(what, attempt, at) => {
                     case.attempt = case.attempt.max(attempt);
-                    news = Some(PaymentNews { what, attempt, at });
+                    news = Some(ReportedAttempt { what, attempt, at });
                 }
                 Happening::Settled(paid) => case.settled = case.settled.or(Some(CaseSettled { paid, at: now })),
                 Happening::Time(by) => now += by,
@@ -268,7 +277,7 @@ proptest! {
             for notice in decide(&case, news.as_ref(), policy, now) {
                 let is_failure = matches!(notice.kind, PaymentFailed | PaymentRetry | PaymentActionRequired);
                 let is_new = record.insert((notice.kind, notice.attempt), ()).is_none();
-                let told = is_new && notice.verdict == Tell;
+                let told = is_new && notice.verdict == Send;
                 if is_failure {
                     prop_assert!(news.is_some(), "a failure is told only when it is heard of");
                     prop_assert!(!told || (case.settled.is_none() && notice.attempt == case.attempt));
@@ -289,7 +298,7 @@ proptest! {
                     }
                     PaymentRecovered => {
                         prop_assert!(case.settled.is_some_and(|settled| settled.paid));
-                        prop_assert!(notice.verdict != Tell || case.told);
+                        prop_assert!(notice.verdict != Send || case.told);
                     }
                     _ => {}
                 }

@@ -52,11 +52,11 @@ fn ended(user_id: &str) -> SubscriptionFacts {
     SubscriptionFacts { named: named(user_id), runs: false }
 }
 
-fn of(words: &OwnershipWords, rules: &LinkRules) -> Option<(String, LinkedBy)> {
+fn of(words: &OwnershipEvidence, rules: &LinkRules) -> Option<(String, LinkedBy)> {
     decide(trace_object(words, rules)).map(|owner| (owner.user_id, owner.linked_by))
 }
 
-fn customer(words: &OwnershipWords, rules: &LinkRules) -> Option<(String, LinkedBy)> {
+fn customer(words: &OwnershipEvidence, rules: &LinkRules) -> Option<(String, LinkedBy)> {
     decide(trace_customer(words, rules)).map(|owner| (owner.user_id, owner.linked_by))
 }
 
@@ -64,13 +64,13 @@ fn by(user_id: &str, linked_by: LinkedBy) -> Option<(String, LinkedBy)> {
     Some((user_id.to_owned(), linked_by))
 }
 
-fn all_words() -> OwnershipWords {
-    OwnershipWords {
+fn all_words() -> OwnershipEvidence {
+    OwnershipEvidence {
         said: vec![is(1, "said")],
         named: named("metadata"),
         customers_user: named("customer"),
         sessions: vec![with_reference(paid(), "reference")],
-        ..OwnershipWords::default()
+        ..OwnershipEvidence::default()
     }
 }
 
@@ -78,13 +78,13 @@ fn all_words() -> OwnershipWords {
 fn the_stronger_word_decides_and_the_next_one_when_it_is_taken_away() {
     let words = all_words();
     assert_eq!(of(&words, &rules()), by("said", LinkedBy::Said));
-    let words = OwnershipWords { said: vec![], ..words };
+    let words = OwnershipEvidence { said: vec![], ..words };
     assert_eq!(of(&words, &rules()), by("metadata", LinkedBy::Metadata));
-    let words = OwnershipWords { named: None, ..words };
+    let words = OwnershipEvidence { named: None, ..words };
     assert_eq!(of(&words, &rules()), by("customer", LinkedBy::Customer));
-    let words = OwnershipWords { customers_user: None, ..words };
+    let words = OwnershipEvidence { customers_user: None, ..words };
     assert_eq!(of(&words, &rules()), by("reference", LinkedBy::Reference));
-    assert_eq!(of(&OwnershipWords { sessions: vec![], ..words }, &rules()), None);
+    assert_eq!(of(&OwnershipEvidence { sessions: vec![], ..words }, &rules()), None);
 }
 
 #[test]
@@ -100,17 +100,17 @@ fn a_reference_counts_only_once_its_session_is_complete_and_paid() {
     ];
     for (status, payment_status, counts) in cases {
         let sessions = vec![with_reference(session(status, payment_status), "ref")];
-        let found = of(&OwnershipWords { sessions, ..OwnershipWords::default() }, &rules());
+        let found = of(&OwnershipEvidence { sessions, ..OwnershipEvidence::default() }, &rules());
         assert_eq!(found.is_some(), counts, "{status} {payment_status}");
     }
 }
 
 #[test]
 fn a_reference_never_names_a_customer() {
-    let words = OwnershipWords {
+    let words = OwnershipEvidence {
         sessions: vec![with_reference(paid(), "ref")],
         created: Some(100),
-        ..OwnershipWords::default()
+        ..OwnershipEvidence::default()
     };
     assert_eq!(customer(&words, &rules()), None);
 }
@@ -119,7 +119,7 @@ fn a_reference_never_names_a_customer() {
 fn metadata_of_a_session_count_when_it_is_complete_even_before_the_money_has_come() {
     for (status, counts) in [("complete", true), ("open", false), ("expired", false)] {
         let sessions = vec![with_metadata(session(status, "unpaid"), "meta")];
-        let words = OwnershipWords { sessions, created: Some(100), ..OwnershipWords::default() };
+        let words = OwnershipEvidence { sessions, created: Some(100), ..OwnershipEvidence::default() };
         assert_eq!(of(&words, &rules()).is_some(), counts, "{status}");
         assert_eq!(customer(&words, &rules()).is_some(), counts, "{status}");
     }
@@ -128,29 +128,32 @@ fn metadata_of_a_session_count_when_it_is_complete_even_before_the_money_has_com
 #[test]
 fn a_session_made_its_customer_only_if_that_is_not_older() {
     for (created, counts) in [(Some(99), false), (Some(100), true), (Some(101), true), (None, false)] {
-        let words =
-            OwnershipWords { sessions: vec![with_metadata(paid(), "meta")], created, ..OwnershipWords::default() };
+        let words = OwnershipEvidence {
+            sessions: vec![with_metadata(paid(), "meta")],
+            created,
+            ..OwnershipEvidence::default()
+        };
         assert_eq!(customer(&words, &rules()).is_some(), counts, "{created:?}");
     }
 }
 
 #[test]
 fn trust_makes_a_reference_as_strong_as_metadata_of_its_session_and_off_makes_it_nothing() {
-    let words = OwnershipWords {
+    let words = OwnershipEvidence {
         sessions: vec![with_reference(session("complete", "unpaid"), "ref")],
         created: Some(100),
         customers_user: named("customer"),
-        ..OwnershipWords::default()
+        ..OwnershipEvidence::default()
     };
     assert_eq!(of(&words, &trusting()), by("ref", LinkedBy::Metadata));
     assert_eq!(customer(&words, &trusting()), by("ref", LinkedBy::Metadata));
     assert_eq!(of(&words, &rules()), by("customer", LinkedBy::Customer));
     let off = LinkRules { reference: Reference::Off, ..LinkRules::default() };
-    let alone = OwnershipWords { sessions: vec![with_reference(paid(), "ref")], ..OwnershipWords::default() };
+    let alone = OwnershipEvidence { sessions: vec![with_reference(paid(), "ref")], ..OwnershipEvidence::default() };
     assert_eq!(of(&alone, &off), None);
     let both = vec![with_metadata(with_reference(paid(), "ref"), "meta")];
     assert_eq!(
-        of(&OwnershipWords { sessions: both, ..OwnershipWords::default() }, &trusting()),
+        of(&OwnershipEvidence { sessions: both, ..OwnershipEvidence::default() }, &trusting()),
         by("meta", LinkedBy::Metadata)
     );
 }
@@ -158,14 +161,14 @@ fn trust_makes_a_reference_as_strong_as_metadata_of_its_session_and_off_makes_it
 #[test]
 fn own_metadata_count_before_those_of_the_session() {
     let sessions = vec![with_metadata(paid(), "buyer")];
-    let words = OwnershipWords { named: named("recipient"), sessions, ..OwnershipWords::default() };
+    let words = OwnershipEvidence { named: named("recipient"), sessions, ..OwnershipEvidence::default() };
     assert_eq!(of(&words, &rules()), by("recipient", LinkedBy::Metadata));
 }
 
 #[test]
 fn a_customer_without_a_name_is_the_one_users_whom_its_running_subscriptions_name() {
     let of_these = |subscriptions: Vec<SubscriptionFacts>| {
-        customer(&OwnershipWords { subscriptions, ..OwnershipWords::default() }, &rules())
+        customer(&OwnershipEvidence { subscriptions, ..OwnershipEvidence::default() }, &rules())
     };
     assert_eq!(of_these(vec![runs("a")]), by("a", LinkedBy::Subscriptions));
     assert_eq!(of_these(vec![runs("a"), runs("a")]), by("a", LinkedBy::Subscriptions));
@@ -178,47 +181,52 @@ fn a_customer_without_a_name_is_the_one_users_whom_its_running_subscriptions_nam
 
 #[test]
 fn a_customer_that_two_users_are_named_for_is_contested() {
-    let words = OwnershipWords { subscriptions: vec![runs("a"), runs("b")], ..OwnershipWords::default() };
+    let words = OwnershipEvidence { subscriptions: vec![runs("a"), runs("b")], ..OwnershipEvidence::default() };
     assert!(is_contested(trace_customer(&words, &rules())));
-    let settled = OwnershipWords { named: named("admin"), ..words };
+    let settled = OwnershipEvidence { named: named("admin"), ..words };
     assert!(!is_contested(trace_customer(&settled, &rules())));
-    assert!(!is_contested(trace_customer(&OwnershipWords::default(), &rules())));
+    assert!(!is_contested(trace_customer(&OwnershipEvidence::default(), &rules())));
 }
 
 #[test]
 fn what_was_said_last_counts_until_it_is_taken_back_and_then_what_was_said_before() {
-    let both = OwnershipWords { said: vec![is(2, "b"), is(1, "a")], named: named("m"), ..OwnershipWords::default() };
+    let both =
+        OwnershipEvidence { said: vec![is(2, "b"), is(1, "a")], named: named("m"), ..OwnershipEvidence::default() };
     assert_eq!(of(&both, &rules()), by("b", LinkedBy::Said));
     // Taken back: the store leaves it out, and has the denial.
-    let back = OwnershipWords { said: vec![is_not(3, "b"), is(1, "a")], ..both.clone() };
+    let back = OwnershipEvidence { said: vec![is_not(3, "b"), is(1, "a")], ..both.clone() };
     assert_eq!(of(&back, &rules()), by("a", LinkedBy::Said));
-    let none = OwnershipWords { said: vec![is_not(4, "a"), is_not(3, "b")], ..both };
+    let none = OwnershipEvidence { said: vec![is_not(4, "a"), is_not(3, "b")], ..both };
     assert_eq!(of(&none, &rules()), by("m", LinkedBy::Metadata));
 }
 
 #[test]
 fn who_was_said_not_to_be_it_is_not_whatever_else_names_him_and_others_are() {
-    let denied = |words: OwnershipWords| OwnershipWords { said: vec![is_not(1, "a")], ..words };
+    let denied = |words: OwnershipEvidence| OwnershipEvidence { said: vec![is_not(1, "a")], ..words };
     let sessions = vec![with_reference(paid(), "a")];
-    let words =
-        denied(OwnershipWords { named: named("a"), customers_user: named("a"), sessions, ..OwnershipWords::default() });
+    let words = denied(OwnershipEvidence {
+        named: named("a"),
+        customers_user: named("a"),
+        sessions,
+        ..OwnershipEvidence::default()
+    });
     assert_eq!(of(&words, &rules()), None);
-    assert_eq!(of(&OwnershipWords { named: named("b"), ..words.clone() }, &rules()), by("b", LinkedBy::Metadata));
-    assert_eq!(of(&OwnershipWords { customers_user: named("b"), ..words }, &rules()), by("b", LinkedBy::Customer));
+    assert_eq!(of(&OwnershipEvidence { named: named("b"), ..words.clone() }, &rules()), by("b", LinkedBy::Metadata));
+    assert_eq!(of(&OwnershipEvidence { customers_user: named("b"), ..words }, &rules()), by("b", LinkedBy::Customer));
     let subscriptions = vec![runs("a"), runs("b")];
     assert_eq!(
-        customer(&denied(OwnershipWords { subscriptions, ..OwnershipWords::default() }), &rules()),
+        customer(&denied(OwnershipEvidence { subscriptions, ..OwnershipEvidence::default() }), &rules()),
         by("b", LinkedBy::Subscriptions)
     );
 }
 
 #[test]
 fn the_trace_says_what_each_rule_found() {
-    let words = OwnershipWords {
+    let words = OwnershipEvidence {
         said: vec![is_not(1, "meta")],
         named: named("meta"),
         customers_user: named("c"),
-        ..OwnershipWords::default()
+        ..OwnershipEvidence::default()
     };
     let trace: Vec<_> = trace_object(&words, &rules()).map(|step| (step.rule, step.found)).collect();
     assert_eq!(

@@ -129,10 +129,10 @@ impl<'a> CallRequest<'a> {
     fn customer_of(&self, user: &User) -> Result<CustomerOrAnswer, ErrorResponse> {
         let outcome = match self.calls.customer_of(user)? {
             UserCustomer::Known(id) => return Ok(CustomerOrAnswer::Customer(id)),
-            UserCustomer::Unmade(OperationOutcome::InDoubt { .. }) => {
+            UserCustomer::NotCreated(OperationOutcome::InDoubt { .. }) => {
                 OperationOutcome::InDoubt { key: self.own_key()? }
             }
-            UserCustomer::Unmade(other) => other,
+            UserCustomer::NotCreated(other) => other,
         };
         respond(outcome, |_| Ok(Response::json(200, &json!({})))).map(CustomerOrAnswer::Answer)
     }

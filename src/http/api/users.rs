@@ -84,7 +84,7 @@ pub(in crate::http) fn put(api: &ApiHandler, request: &Request, segments: &PathS
     let (now_ms, context) = (api.clock.now_ms(), std::sync::Arc::clone(&api.context));
     let (added, user) = api.store.write(move |tx| {
         let added = table::put(tx, &id, &change, now_ms)?;
-        notify::acting(tx, &context, now_ms, |basis| effective::refresh(tx, &id, basis))?;
+        notify::with_notices(tx, &context, now_ms, |basis| effective::refresh(tx, &id, basis))?;
         Ok((added, table::find(tx, &id)?))
     })?;
     let user = user.ok_or_else(|| unknown_user(user_id(segments)))?;
@@ -143,7 +143,7 @@ fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ErrorResp
 pub(in crate::http) fn entitlement(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     let id = user_id(segments);
     let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let facts: Vec<_> = found.iter().map(subs::ShownSubscription::facts).collect();
+    let facts: Vec<_> = found.iter().map(subs::FoundSubscription::facts).collect();
     let answer = entitlement::entitlement(&facts, &api.context.projection.policy, api.clock.now_s());
     Ok(Response::json(200, &views::EntitlementView { user_id: id, answer: &answer }))
 }
@@ -151,7 +151,7 @@ pub(in crate::http) fn entitlement(api: &ApiHandler, _: &Request, segments: &Pat
 pub(in crate::http) fn subscription(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
     let id = user_id(segments);
     let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let facts: Vec<_> = found.iter().map(subs::ShownSubscription::facts).collect();
+    let facts: Vec<_> = found.iter().map(subs::FoundSubscription::facts).collect();
     let chosen = entitlement::effective(&facts, &api.context.projection.policy, api.clock.now_s());
     chosen
         .and_then(|fact| found.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))

@@ -8,8 +8,8 @@ use crate::base::entitlement::EntitlementAnswer;
 use crate::base::ownership::LinkedBy;
 use crate::objects::failure_case;
 use crate::objects::invoice::InvoiceRow;
-use crate::objects::payment_intent::ShownPaymentIntent;
-use crate::objects::subscription::ShownSubscription;
+use crate::objects::payment_intent::FoundPaymentIntent;
+use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
 use crate::store::audit::AuditEntry;
 
@@ -39,7 +39,7 @@ pub fn user(user: &User) -> Value {
 
 /// A subscription with its items.
 #[must_use]
-pub(crate) fn subscription(found: &ShownSubscription) -> Value {
+pub(crate) fn subscription(found: &FoundSubscription) -> Value {
     let row = &found.subscription;
     let items: Vec<Value> = found
         .items
@@ -105,7 +105,7 @@ pub(crate) fn payment_failure(row: &failure_case::PaymentFailureEntry) -> Value 
     })
 }
 
-pub(super) fn payment_intent(found: &ShownPaymentIntent) -> Value {
+pub(super) fn payment_intent(found: &FoundPaymentIntent) -> Value {
     let row = &found.intent;
     json!({
         "id": row.stripe_intent_id, "user_id": found.user_id, "customer_id": row.stripe_customer_id,

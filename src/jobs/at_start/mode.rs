@@ -41,7 +41,7 @@ pub fn settle(store: &Store, context: &NotifyContext, is_said: bool, now_ms: i64
     let (turns_live, context) = (context.projection.livemode == Some(true) && is_new, context.clone());
     let adopted = store.write(move |tx| {
         if turns_live {
-            notify::acting(tx, &context, now_ms, |basis| switch_to_live(tx, basis))?;
+            notify::with_notices(tx, &context, now_ms, |basis| switch_to_live(tx, basis))?;
         }
         let Some(account) = own_account(tx, &context.projection)? else { return Ok(0) };
         settings::put(tx, settings::STRIPE_ACCOUNT, &account)?;

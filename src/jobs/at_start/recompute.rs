@@ -39,7 +39,7 @@ fn refresh_everyone(store: &Store, context: &NotifyContext, now_ms: i64) -> Resu
         let (context, after) = (context.clone(), last);
         let ids = store.write(move |tx| {
             let ids = user::list_ids(tx, &after, PAGE)?;
-            notify::acting(tx, &context, now_ms, |basis| {
+            notify::with_notices(tx, &context, now_ms, |basis| {
                 ids.iter().try_for_each(|id| effective::refresh(tx, id, basis))
             })?;
             Ok(ids)

@@ -111,7 +111,7 @@ fn refresh_all(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<()
             let context = context.clone();
             store.write(move |tx| {
                 let page = rows::list_ids(tx, named, &after, PAGE)?;
-                notify::acting(tx, &context, now_ms, |basis| {
+                notify::with_notices(tx, &context, now_ms, |basis| {
                     page.iter().try_for_each(|id| refresh(tx, named, id, basis))
                 })?;
                 Ok(page.into_iter().next_back())

@@ -8,7 +8,7 @@ use super::Notice;
 use super::letter::{Letter, LetterTone, day_of, is_id, line};
 use super::queue::{self, MailRecipient, NewMail};
 use crate::notify::app_events::{self, AppEvent};
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::UntrustedText;
 use crate::store::dead_letters::{self, DeadLetter};
@@ -43,7 +43,7 @@ pub(crate) fn announce(tx: &Tx, letter: &DeadLetter, basis: NotifyBasis) -> Resu
     let is_limited = basis.notify.mail && is_over_limit(tx, basis.now_ms)?;
     queue::put(tx, mail, is_limited.then_some(LIMITED), basis)?;
     let at_s = letter.created_at_ms.div_euclid(1000);
-    let event = AppEvent { event_type: EventType::WebhookDeadLetter, key, user_id: None, at_s, data: &facts };
+    let event = AppEvent { event_type: AppEventType::WebhookDeadLetter, key, user_id: None, at_s, data: &facts };
     app_events::publish(tx, &event, basis)
 }
 

@@ -8,7 +8,7 @@ use super::letter::{Letter, LetterTone, day_of, is_id, line, money_of};
 use super::queue::{self, MailRecipient, NewMail};
 use super::{Notice, words};
 use crate::notify::app_events::{self, AppEvent, OfUser};
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::UntrustedText;
 use crate::objects::fact::SeenObject;
@@ -54,7 +54,7 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
     let user_id = owner_of_charge(tx, dispute)?;
     let user_id = user_id.as_deref();
     let data = OfUser { facts: &facts, user_id };
-    let (event_type, at_s) = (EventType::DisputeCreated, seen.at_s);
+    let (event_type, at_s) = (AppEventType::DisputeCreated, seen.at_s);
     let event = AppEvent { event_type, key: id, user_id, at_s, data: &data };
     Ok(app_events::publish(tx, &event, basis)?)
 }

@@ -8,17 +8,17 @@ use super::payment::PaymentFacts;
 use super::queue::{self, MailRecipient, NewMail, QueuedMail};
 use crate::base::dunning::{
     self, CaseEnd, CaseSettled, Delinquency, DueNotice, DunningCase, DunningPolicy, NoticeReason, NoticeVerdict,
-    PaymentNews, WrittenNotice,
+    ReportedAttempt, WrittenNotice,
 };
 use crate::base::entitlement;
 use crate::base::notice_kind::NoticeKind;
 use crate::base::ownership;
 use crate::notify::app_events::{self, AppEvent, OfUser};
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::{UntrustedLink, UntrustedText};
-use crate::objects::dunning_attempts::{self, MailedNotice, NewAttempt, NoticeAttempt};
-use crate::objects::failure_case::{self, DunnedCase};
+use crate::objects::dunning_attempts::{self, EarlierNotices, MailedNotice, NewNotice};
+use crate::objects::failure_case::{self, FailureCase};
 use crate::objects::subscription::{self, SubscriptionRow};
 use crate::objects::{customer, invoice};
 use crate::store::{StoreError, StoreReader, Tx};
@@ -28,7 +28,7 @@ pub const HOLD_MS: i64 = 60_000;
 
 /// What is known around a case.
 struct CaseContext {
-    case: DunnedCase,
+    case: FailureCase,
     /// Who is written to: whose the customer is.
     user_id: Option<String>,
     /// The user of the application's events: whose the subscription is, unless only a `client_reference_id` says so.
@@ -67,13 +67,13 @@ fn policy(basis: NotifyBasis) -> DunningPolicy {
 pub(crate) fn review(
     tx: &Tx,
     invoice_id: &str,
-    attempt: Option<&PaymentNews>,
+    attempt: Option<&ReportedAttempt>,
     basis: NotifyBasis,
 ) -> Result<(), StoreError> {
-    let Some(case) = failure_case::find_dunned(tx, invoice_id)? else { return Ok(()) };
+    let Some(case) = failure_case::find_failure_case(tx, invoice_id)? else { return Ok(()) };
     let around = context_of(tx, case, basis)?;
     let (policy, now_s) = (policy(basis), basis.now_ms.div_euclid(1000));
-    let earlier = dunning_attempts::find_told(tx, around.case.id)?;
+    let earlier = dunning_attempts::find_earlier_notices(tx, around.case.id)?;
     let case = dunning_case(&around, earlier);
     for notice in dunning::decide(&case, attempt, policy, now_s) {
         record(tx, &around, notice, earlier.by_mail, basis)?;
@@ -87,17 +87,17 @@ pub(super) fn reason_to_skip(
     mailed: &MailedNotice,
     basis: NotifyBasis,
 ) -> Result<Option<NoticeReason>, StoreError> {
-    let case = failure_case::find_dunned(reader, &mailed.invoice_id)?;
+    let case = failure_case::find_failure_case(reader, &mailed.invoice_id)?;
     let (Some(case), Some(kind)) = (case, NoticeKind::of(&mailed.kind)) else { return Ok(None) };
     let around = context_of(reader, case, basis)?;
-    let earlier = dunning_attempts::find_told(reader, around.case.id)?;
+    let earlier = dunning_attempts::find_earlier_notices(reader, around.case.id)?;
     let (attempt, failed_at) = (mailed.attempt, around.case.last_failed_at);
     let written = WrittenNotice { kind, attempt, failed_at, failure_sent: earlier.sent };
     let now_s = basis.now_ms.div_euclid(1000);
     Ok(dunning::against(&dunning_case(&around, earlier), &written, policy(basis), now_s))
 }
 
-fn dunning_case(around: &CaseContext, earlier: NoticeAttempt) -> DunningCase {
+fn dunning_case(around: &CaseContext, earlier: EarlierNotices) -> DunningCase {
     DunningCase {
         attempt: around.case.attempt_count.max(1),
         settled: settled(&around.case),
@@ -115,8 +115,8 @@ fn dunning_case(around: &CaseContext, earlier: NoticeAttempt) -> DunningCase {
 /// user by a `client_reference_id` does not count for the user, and the stranger learns nothing of what the user has.
 pub(super) fn subscriptions_of_same_user(
     reader: &StoreReader,
-    found: &subscription::ShownSubscription,
-) -> Result<Vec<subscription::ShownSubscription>, StoreError> {
+    found: &subscription::FoundSubscription,
+) -> Result<Vec<subscription::FoundSubscription>, StoreError> {
     let Some(user_id) = found.user_id.as_deref().filter(|_| ownership::may_be_called(found.linked_by)) else {
         return Ok(vec![found.clone()]);
     };
@@ -131,7 +131,7 @@ pub(super) fn review_subscription(tx: &Tx, subscription_id: &str, basis: NotifyB
     open.iter().try_for_each(|invoice_id| review(tx, invoice_id, None, basis))
 }
 
-fn settled(case: &DunnedCase) -> Option<CaseSettled> {
+fn settled(case: &FailureCase) -> Option<CaseSettled> {
     let at = case.resolved_at_ms?.div_euclid(1000);
     Some(CaseSettled { paid: case.resolution.as_deref() == Some("paid"), at })
 }
@@ -143,7 +143,7 @@ fn is_first_payment(around: &CaseContext) -> bool {
     begins && matches!(around.status.as_deref(), None | Some("incomplete" | "incomplete_expired"))
 }
 
-fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<CaseContext, StoreError> {
+fn context_of(tx: &StoreReader, case: FailureCase, basis: NotifyBasis) -> Result<CaseContext, StoreError> {
     let user_id = case.customer_id.as_deref().map_or(Ok(None), |id| customer::find_owner(tx, id))?;
     let invoice = invoice::find_details(tx, &case.invoice_id)?;
     let subscriber = user_id.clone();
@@ -169,7 +169,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
         around.subscriber.clone_from(&found.user_id);
     }
     let all: Vec<entitlement::SubscriptionInput> =
-        subscriptions_of_same_user(tx, &found)?.iter().map(subscription::ShownSubscription::facts).collect();
+        subscriptions_of_same_user(tx, &found)?.iter().map(subscription::FoundSubscription::facts).collect();
     around.tiers = CaseTiers {
         bought: entitlement::tier_bought(&fact, basis.policy).map(str::to_owned),
         at_stake: entitlement::tier_at_stake(&fact, basis.policy).map(str::to_owned),
@@ -180,7 +180,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
     let recorded = |kind: NoticeKind, since| dunning_attempts::is_on_record(tx, &subscription_id, kind, since);
     let is_lost =
         found.subscription.cancellation_reason.as_deref() == Some("payment_failed") && !found.customer_deleted;
-    if let Some((speaker, since)) = failure_case::find_ended_speaker(tx, &subscription_id)?.filter(|_| is_lost) {
+    if let Some((speaker, since)) = failure_case::find_oldest_case_of_ended(tx, &subscription_id)?.filter(|_| is_lost) {
         around.missing_since = Some(since);
         around.ended = Some(CaseEnd {
             at: found.subscription.ended_at.unwrap_or(found.subscription.event_created),
@@ -193,7 +193,7 @@ fn context_of(tx: &StoreReader, case: DunnedCase, basis: NotifyBasis) -> Result<
     // Whoever is deleted at Stripe is owed nothing and owes nothing.
     if let Some(started_at) = found.past.grace_started_at.filter(|_| !found.customer_deleted) {
         around.missing_since = Some(started_at);
-        let speaker = failure_case::find_speaker(tx, &subscription_id, started_at)?;
+        let speaker = failure_case::find_oldest_open_case(tx, &subscription_id, started_at)?;
         around.grace = Some(Delinquency {
             started_at,
             speaks: speaker.as_deref() == Some(around.case.invoice_id.as_str()),
@@ -218,11 +218,11 @@ pub(super) fn is_leaving(row: &SubscriptionRow) -> bool {
 fn record(tx: &Tx, around: &CaseContext, due: DueNotice, by_mail: bool, basis: NotifyBasis) -> Result<(), StoreError> {
     let about_grace = matches!(due.kind, NoticeKind::GracePeriodWarning | NoticeKind::SubscriptionDowngraded);
     let against = match due.verdict {
-        NoticeVerdict::Tell => None,
+        NoticeVerdict::Send => None,
         NoticeVerdict::Skip(why) => Some(why),
     };
     let (why, is_announced) = (against.map(NoticeReason::as_str), against.is_none_or(NoticeReason::is_about_mail));
-    let attempt = NewAttempt {
+    let attempt = NewNotice {
         case_id: around.case.id,
         user_id: around.user_id.as_deref(),
         attempt: due.attempt,
@@ -249,7 +249,7 @@ fn record(tx: &Tx, around: &CaseContext, due: DueNotice, by_mail: bool, basis: N
     let not_before_ms = basis.now_ms.saturating_add(hold_ms);
     let mail = NewMail { notice, key: &key, recipient: &recipient, not_before_ms };
     let queued = if due.kind == NoticeKind::PaymentRecovered && basis.notify.mail && !by_mail {
-        QueuedMail::Skipped(NoticeReason::Untold.as_str())
+        QueuedMail::Skipped(NoticeReason::FailureNotSent.as_str())
     } else {
         queue::put_of_case(tx, mail, basis)?
     };
@@ -277,9 +277,9 @@ fn announce_to_application(
 ) -> Result<(), StoreError> {
     let case = &around.case;
     let (event_type, at_s) = match due.kind {
-        NoticeKind::PaymentFailed | NoticeKind::PaymentRetry => (EventType::PaymentFailed, case.last_failed_at),
+        NoticeKind::PaymentFailed | NoticeKind::PaymentRetry => (AppEventType::PaymentFailed, case.last_failed_at),
         NoticeKind::PaymentRecovered => {
-            (EventType::PaymentRecovered, settled(case).map_or(case.last_failed_at, |settled| settled.at))
+            (AppEventType::PaymentRecovered, settled(case).map_or(case.last_failed_at, |settled| settled.at))
         }
         _ => return Ok(()),
     };

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::Notice;
 use super::letter::{Letter, LetterTone, day_of, line, money_of, safe};
 use super::queue::{self, MailRecipient, NewMail};
-use crate::base::dunning::OLD_NEWS_S;
+use crate::base::dunning::TOO_OLD_S;
 use crate::notify::app_events::{self, AppEvent, OfUser};
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::{UntrustedLink, UntrustedText};
 use crate::objects::fact::SeenObject;
@@ -47,7 +47,7 @@ impl InvoiceFacts {
 /// Writes the mail and the application's event.
 pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result<(), ProjectionError> {
     let mailed = basis.notify.mail && basis.notify.invoice_finalized;
-    if !(mailed || basis.notify.is_wanted(EventType::InvoiceFinalized.as_str())) {
+    if !(mailed || basis.notify.is_wanted(AppEventType::InvoiceFinalized.as_str())) {
         return Ok(());
     }
     let (id, object) = (seen.id.as_str(), &seen.object);
@@ -71,7 +71,7 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
     };
     let user_id = recipient.user_id.as_deref();
     let event = AppEvent {
-        event_type: EventType::InvoiceFinalized,
+        event_type: AppEventType::InvoiceFinalized,
         key: id,
         user_id,
         at_s: seen.at_s,
@@ -80,7 +80,7 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
     if mailed {
         let notice = Notice::InvoiceFinalized(facts);
         let mail = NewMail { notice, key: id, recipient: &recipient, not_before_ms: 0 };
-        let is_old = basis.now_ms.div_euclid(1000).saturating_sub(seen.at_s) > OLD_NEWS_S;
+        let is_old = basis.now_ms.div_euclid(1000).saturating_sub(seen.at_s) > TOO_OLD_S;
         queue::put(tx, mail, is_old.then_some("heard of too late"), basis)?;
     }
     Ok(app_events::publish(tx, &event, basis)?)
@@ -97,7 +97,7 @@ impl InvoiceFacts {
         Ok(match status.as_str() {
             "void" | "uncollectible" => Some("nobody is to pay the invoice any more"),
             "paid" if self.due_date.is_some() => Some("the invoice was paid before this could be sent"),
-            _ if basis.now_ms.div_euclid(1000).saturating_sub(finalized_at) > OLD_NEWS_S => {
+            _ if basis.now_ms.div_euclid(1000).saturating_sub(finalized_at) > TOO_OLD_S => {
                 Some("it could not be sent in time")
             }
             _ => None,

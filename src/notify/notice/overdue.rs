@@ -7,17 +7,17 @@ use super::Notice;
 use super::failed_payment::{is_leaving, subscriptions_of_same_user};
 use super::payment::PaymentFacts;
 use super::queue::{self, MailRecipient, NewMail};
-use crate::base::dunning::OLD_NEWS_S;
+use crate::base::dunning::TOO_OLD_S;
 use crate::base::entitlement;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::text::{UntrustedLink, UntrustedText};
 use crate::objects::failure_case;
 use crate::objects::invoice::{self, SentInvoice};
-use crate::objects::subscription::{self, ShownSubscription};
+use crate::objects::subscription::{self, FoundSubscription};
 use crate::store::{StoreError, StoreReader, Tx};
 
 /// The end of the grace period of a subscription that owes an invoice that was sent; `None`: it does not.
-fn grace_end(found: &ShownSubscription, basis: NotifyBasis) -> Option<i64> {
+fn grace_end(found: &FoundSubscription, basis: NotifyBasis) -> Option<i64> {
     let is_sent = found.subscription.collection_method.as_deref() == Some("send_invoice");
     let is_owed = is_sent && found.facts().is_payment_missing() && !is_leaving(&found.subscription);
     let started_at = found.past.grace_started_at.filter(|_| is_owed)?;
@@ -33,7 +33,7 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
     let Some(end) = grace_end(&found, basis) else { return Ok(()) };
     let Some(invoice) = invoice::find_sent(tx, subscription_id)? else { return Ok(()) };
     let now_s = basis.now_ms.div_euclid(1000);
-    if failure_case::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > OLD_NEWS_S {
+    if failure_case::find(tx, &invoice.id)?.is_some() || now_s.saturating_sub(end) > TOO_OLD_S {
         return Ok(());
     }
     let facts = facts(tx, &found, &invoice, end, basis)?;
@@ -52,7 +52,7 @@ pub(super) fn review(tx: &Tx, subscription_id: &str, basis: NotifyBasis) -> Resu
 
 fn facts(
     tx: &Tx,
-    found: &ShownSubscription,
+    found: &FoundSubscription,
     invoice: &SentInvoice,
     end: i64,
     basis: NotifyBasis,
@@ -112,11 +112,11 @@ fn reason_to_skip(
     if is_over != is_about_end {
         return Ok(Some(if is_over { "the grace period was over" } else { "access has not ended" }));
     }
-    if now_s.saturating_sub(end) > OLD_NEWS_S {
+    if now_s.saturating_sub(end) > TOO_OLD_S {
         return Ok(Some("it could not be sent in time"));
     }
     let all: Vec<entitlement::SubscriptionInput> =
-        subscriptions_of_same_user(reader, &found)?.iter().map(ShownSubscription::facts).collect();
+        subscriptions_of_same_user(reader, &found)?.iter().map(FoundSubscription::facts).collect();
     let is_covered = entitlement::is_covered(&all, subscription_id, basis.policy, now_s);
     Ok(is_covered.then_some("another subscription gives as much"))
 }

@@ -12,7 +12,7 @@ use crate::notify::settings::NotifyBasis;
 use crate::notify::text::UntrustedText;
 use crate::objects::ProjectionError;
 use crate::objects::fact::SeenObject;
-use crate::objects::subscription::{self, ItemRow, ShownSubscription};
+use crate::objects::subscription::{self, FoundSubscription, ItemRow};
 use crate::store::mirror::{self, ObjectKey};
 use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
@@ -75,7 +75,7 @@ pub(super) fn announce(tx: &Tx, seen: &SeenObject, basis: NotifyBasis) -> Result
 
 /// What a subscription costs per interval, where that is certain: all items of one interval, fixed prices, no
 /// discount, no tax on top. A wrong amount is worse than none.
-fn price(tx: &Tx, subscription: &Value, known: &ShownSubscription) -> Result<Option<TrialPrice>, ProjectionError> {
+fn price(tx: &Tx, subscription: &Value, known: &FoundSubscription) -> Result<Option<TrialPrice>, ProjectionError> {
     let has_any = |holder: &Value, keys: &[&str]| {
         keys.iter().any(|key| match &holder[*key] {
             Value::Array(list) => !list.is_empty(),

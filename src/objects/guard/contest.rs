@@ -11,7 +11,7 @@ use crate::base::order::{self, OrderCandidate};
 use crate::objects::{ProjectionError, ProjectionStep, StateOrigin, WinningState, kinds, thin};
 use crate::store::StoreReader;
 use crate::store::inbox::{self, SiblingEvent, SiblingKey};
-use crate::store::mirror::{self, ApiReading, BodyPlace, HeldReading, ObjectKey, ObjectVersion, RowState};
+use crate::store::mirror::{self, ApiReading, BodyLocation, HeldReading, ObjectKey, ObjectVersion, RowState};
 use crate::stripe::event::{self, EventContent, Snapshot};
 
 /// Events of one object that are compared at most, newest first; an object with more in its contested past is rare,
@@ -122,7 +122,7 @@ impl SiblingSet {
                 read: false,
                 contained: is_contained(log_id, step.event.created),
             };
-            set.add(event, StoredBody { body: BodyPlace::Event(log_id), last_words: false });
+            set.add(event, StoredBody { body: BodyLocation::Event(log_id), last_words: false });
         }
         for sibling in siblings(step, key)? {
             let EventContent::Snapshot(snapshot) = event::content(&sibling.data)? else { continue };
@@ -135,7 +135,7 @@ impl SiblingSet {
                 previous: snapshot.previous_attributes,
                 read: false,
             };
-            set.add(event, StoredBody { body: BodyPlace::Event(sibling.log_id), last_words: false });
+            set.add(event, StoredBody { body: BodyLocation::Event(sibling.log_id), last_words: false });
         }
         if let Some((mut reading, counted)) = reading {
             // An event that it contains may be of a later second than the one to which the reading could be dated.

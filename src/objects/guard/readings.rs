@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{CountedReading, StoredBody, contest, is_deleted};
 use crate::base::order;
 use crate::objects::{ProjectionError, ProjectionStep, READING_PREFIX, WinningState, kinds};
-use crate::store::mirror::{self, ApiReading, BodyPlace, HeldReading, Mirrored, ObjectKey, ObjectVersion, RowState};
+use crate::store::mirror::{self, ApiReading, BodyLocation, HeldReading, Mirrored, ObjectKey, ObjectVersion, RowState};
 use crate::store::readings::{self, NewReading};
 use crate::store::{StoreError, StoreReader, inbox};
 use crate::stripe::event::Snapshot;
@@ -137,7 +137,7 @@ fn keep(step: &ProjectionStep, key: ObjectKey, reading: ApiReading) -> Result<Co
         now_ms: step.now_ms,
     };
     let id = readings::add(step.tx, &new)?;
-    let body = last_words.or(same).unwrap_or(BodyPlace::Reading(id));
+    let body = last_words.or(same).unwrap_or(BodyLocation::Reading(id));
     Ok(CountedReading { id, stored: StoredBody { body, last_words: last_words.is_some() } })
 }
 

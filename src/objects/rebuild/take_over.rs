@@ -62,7 +62,7 @@ impl Copying {
 }
 
 /// Customers about which there is a statement: they have a row even where Stripe never showed them.
-pub(crate) fn list_said_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
+pub(crate) fn list_linked_customers(reader: &StoreReader) -> Result<Vec<String>, StoreError> {
     reader.list("SELECT DISTINCT object_id FROM user_links WHERE object = 'customer'", [], row::only)
 }
 

@@ -57,14 +57,14 @@ fn item_row(subscription: &Value, item: &Value, position: i64) -> Result<ItemRow
         position,
         stripe_price_id: object::id_of(price).map(str::to_owned),
         stripe_product_id: object::reference(price, "product").map(str::to_owned),
-        quantity: object::told_integer(item, "quantity"),
+        quantity: object::lenient_integer(item, "quantity"),
         current_period_start: period.0,
         current_period_end: period.1,
         // A plan calls the amount `amount`.
-        unit_amount: object::told_integer(price, "unit_amount").or(object::told_integer(price, "amount")),
-        currency: object::told_text(price, "currency"),
-        recurring_interval: object::told_text(recurring, "interval"),
-        interval_count: object::told_integer(recurring, "interval_count"),
+        unit_amount: object::lenient_integer(price, "unit_amount").or(object::lenient_integer(price, "amount")),
+        currency: object::lenient_text(price, "currency"),
+        recurring_interval: object::lenient_text(recurring, "interval"),
+        interval_count: object::lenient_integer(recurring, "interval_count"),
     })
 }
 

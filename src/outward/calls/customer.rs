@@ -15,7 +15,7 @@ pub enum UserCustomer {
     /// This customer.
     Known(String),
     /// None yet: the outcome of making one, which is not [`OperationOutcome::Done`].
-    Unmade(OperationOutcome),
+    NotCreated(OperationOutcome),
 }
 
 impl Calls {
@@ -51,7 +51,7 @@ impl Calls {
                 Some(id) => Ok(UserCustomer::Known(id.to_owned())),
                 None => Err(CallsError::Answer("a customer without an id".to_owned())),
             },
-            other => Ok(UserCustomer::Unmade(other)),
+            other => Ok(UserCustomer::NotCreated(other)),
         }
     }
 }

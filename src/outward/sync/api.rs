@@ -98,7 +98,7 @@ impl SyncTools {
             // Nobody listens any more after a stop.
             let _ = sender.send(client.call(&call));
         };
-        thread::aside("ask", ask).map_err(|error| SyncError::Thread(error.to_string()))?;
+        thread::detached("ask", ask).map_err(|error| SyncError::Thread(error.to_string()))?;
         loop {
             select! {
                 recv(receiver) -> answer => {

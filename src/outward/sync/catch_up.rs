@@ -260,7 +260,7 @@ fn store(
     for raw in page.items.into_iter().rev() {
         match event::envelope(raw.get().as_bytes()) {
             Ok(envelope) => {
-                event::tell_version(&envelope);
+                event::log_version(&envelope);
                 events.push((envelope, raw));
             }
             Err(error) => {

@@ -57,14 +57,14 @@ pub(crate) fn put(tx: &Tx, statements: &[&str], params: &[&dyn ToSql]) -> Result
 /// statement, begins empty.
 /// ```text
 /// columns! {
-///     pub(crate) struct ShownSubscription {
+///     pub(crate) struct FoundSubscription {
 ///         subscription: SubscriptionRow = SubscriptionRow::COLUMNS => SubscriptionRow::take,
 ///         grace_started_at: Option<i64>,
 ///         customer_deleted: bool = "coalesce(c.deleted, 0)",
 ///     }
 /// }
-/// const FIND: &str = select!(ShownSubscription, "FROM stripe_subscriptions … WHERE …");
-/// reader.find(FIND, [id], ShownSubscription::read)
+/// const FIND: &str = select!(FoundSubscription, "FROM stripe_subscriptions … WHERE …");
+/// reader.find(FIND, [id], FoundSubscription::read)
 /// ```
 macro_rules! columns {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {

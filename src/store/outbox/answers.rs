@@ -29,7 +29,7 @@ const WAS_TOLD: &str = "SELECT 1 FROM outbox INDEXED BY outbox_answers
     WHERE sequence IS NOT NULL AND target = ?1 AND user_id = ?2 LIMIT 1";
 
 /// Whether an answer of this user was ever written for this target.
-pub(crate) fn was_told(reader: &StoreReader, target: &str, user_id: &str) -> Result<bool, StoreError> {
+pub(crate) fn was_sent(reader: &StoreReader, target: &str, user_id: &str) -> Result<bool, StoreError> {
     Ok(reader.find(WAS_TOLD, (target, user_id), |_| Ok(()))?.is_some())
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tilld::base::clock::Clock;
-use tilld::jobs::lane::{DeliveryBooks, DeliveryLane, skip_overtaken_answers};
+use tilld::jobs::lane::{DeliveryLane, LaneKind, skip_overtaken_answers};
 use tilld::notify::endpoints::sign;
 use tilld::notify::resync;
 
@@ -65,8 +65,8 @@ fn a_restored_or_new_file_never_gives_the_id_of_a_change_twice_and_its_sequence_
 fn judged(till: &Till, url: &str) -> Stepper {
     let sender = sender(url);
     let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-    let lane = DeliveryLane::new(till.store.clone(), url, DeliveryBooks::Endpoint(endpoint(url)), attempt);
-    Stepper::over(till, lane.judged_by(skip_overtaken_answers()))
+    let lane = DeliveryLane::new(till.store.clone(), url, LaneKind::Endpoint(endpoint(url)), attempt);
+    Stepper::over(till, lane.with_judge(skip_overtaken_answers()))
 }
 
 /// What it heard of each user: the reason of the new answers, in the order in which they came.

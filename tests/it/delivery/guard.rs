@@ -77,7 +77,7 @@ fn a_refused_endpoint_keeps_its_events() {
     let sender =
         WebhookSender::new("https://10.0.0.1/hook", WebhookSigning::Standard(vec![key(WHSEC)]), AllowedTargets::Public);
     let attempt = Box::new(move |effect: &_, now_ms| sender.send(effect, now_ms));
-    let books = tilld::jobs::lane::DeliveryBooks::Endpoint(super::endpoint("https://10.0.0.1/hook"));
+    let books = tilld::jobs::lane::LaneKind::Endpoint(super::endpoint("https://10.0.0.1/hook"));
     let lane = tilld::jobs::lane::DeliveryLane::new(till.store.clone(), "https://10.0.0.1/hook", books, attempt);
     assert_eq!(super::Stepper::over(&till, lane).settle(), 1);
     assert_eq!(super::state(&till, id).0, "pending");

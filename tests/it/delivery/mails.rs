@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use rusqlite::Connection;
-use tilld::jobs::lane::{DeliveryBooks, DeliveryLane};
+use tilld::jobs::lane::{DeliveryLane, LaneKind};
 use tilld::notify::notice::failed_payment::HOLD_MS;
 use tilld::store::engine::schema;
 use tilld::store::outbox::OutboxEffect;
@@ -32,7 +32,7 @@ fn a_notice_knows_whether_its_mail_was_sent_refused_or_waits() {
         Some("bob") => DeliveryOutcome::Refused("550 no such mailbox".to_owned()),
         _ => DeliveryOutcome::TryAgain { why: "no connection".to_owned(), after_s: None },
     });
-    let mut lane = Stepper::over(&till, DeliveryLane::new(till.store.clone(), MAIL, DeliveryBooks::Mail, attempt));
+    let mut lane = Stepper::over(&till, DeliveryLane::new(till.store.clone(), MAIL, LaneKind::Mail, attempt));
     assert_eq!(lane.settle(), 0, "Stripe may say more about these attempts");
     till.clock.advance(HOLD_MS);
     assert_eq!(lane.settle(), 3);
@@ -79,7 +79,7 @@ fn while_a_mail_cannot_be_recorded_no_other_is_sent_and_none_is_sent_again() {
         kept.lock().unwrap().push(effect.id);
         DeliveryOutcome::Done(None)
     });
-    let mut lane = Stepper::over(&till, DeliveryLane::new(till.store.clone(), MAIL, DeliveryBooks::Mail, attempt));
+    let mut lane = Stepper::over(&till, DeliveryLane::new(till.store.clone(), MAIL, LaneKind::Mail, attempt));
     let refusal = "CREATE TRIGGER refused BEFORE UPDATE ON outbox WHEN NEW.status = 'done'
         BEGIN SELECT raise(ABORT, 'refused'); END";
     till.connection().execute_batch(refusal).unwrap();

@@ -7,7 +7,7 @@ use tilld::notify::attempt::DeliveryOutcome;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tilld::jobs::lane::{DELAYS_S, DeliveryBooks, DeliveryLane};
+use tilld::jobs::lane::{DELAYS_S, DeliveryLane, LaneKind};
 use tilld::jobs::operator::{self, Operator};
 use tilld::store::outbox::OutboxEffect;
 use tilld::store::outbox::deliveries;
@@ -32,7 +32,7 @@ fn lane(till: &Till, fails: impl Fn(usize, &OutboxEffect) -> bool + Send + 'stat
         kept.lock().unwrap().push((effect.user_id.clone(), effect.id));
         DeliveryOutcome::Done(None)
     });
-    let lane = DeliveryLane::new(till.store.clone(), URL, DeliveryBooks::Endpoint(super::endpoint(URL)), attempt);
+    let lane = DeliveryLane::new(till.store.clone(), URL, LaneKind::Endpoint(super::endpoint(URL)), attempt);
     (Stepper::over(till, lane), taken)
 }
 

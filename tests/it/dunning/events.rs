@@ -121,7 +121,7 @@ fn what_is_due_is_taken_by_index_and_page_by_page() {
     let ticked = till.tick.step((START_S + 7 * DAY_S) * 1000).unwrap();
     assert_eq!((ticked.users, ticked.cases), (250, 250));
     assert_eq!(count(&till, "json_extract(payload, '$.notice') = 'subscription_downgraded'"), 250);
-    assert_eq!(till.tick.step((START_S + 9 * DAY_S) * 1000).unwrap(), tilld::jobs::tick::Ticked::default());
+    assert_eq!(till.tick.step((START_S + 9 * DAY_S) * 1000).unwrap(), tilld::jobs::tick::TickStep::default());
     for (table, column) in [("subscriptions", "changes_at"), ("payment_failures", "dunning_due_at")] {
         let sql = format!("EXPLAIN QUERY PLAN SELECT id FROM {table} WHERE {column} <= 1 ORDER BY {column} LIMIT 9");
         let plan: String = till.connection().query_row(&sql, [], |row| row.get(3)).unwrap();
@@ -273,5 +273,5 @@ fn an_upgrade_by_rebuilding_tells_no_change_that_is_none_and_mails_nobody() {
     at(&mut till, START_S);
     assert_eq!(written(&till), before);
     assert_eq!(till.dump(), answers);
-    assert_eq!(till.tick.step(START_S * 1000).unwrap(), tilld::jobs::tick::Ticked::default());
+    assert_eq!(till.tick.step(START_S * 1000).unwrap(), tilld::jobs::tick::TickStep::default());
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use tilld::notify::attempt::{DeliveryOutcome, MAIL};
 
 use serde_json::{Value, json};
-use tilld::jobs::lane::{DeliveryBooks, DeliveryLane};
+use tilld::jobs::lane::{DeliveryLane, LaneKind};
 use tilld::notify::mail::{MailSettings, Mailer, SmtpSecurity, SmtpServer};
 use tilld::store::outbox::OutboxEffect;
 
@@ -25,8 +25,8 @@ fn mail_lane(till: &Till) -> (Stepper, Arc<Mutex<Vec<String>>>) {
         kept.lock().unwrap().push(payload["notice"].as_str().unwrap().to_owned());
         DeliveryOutcome::Done(None)
     });
-    let lane = DeliveryLane::new(till.store.clone(), MAIL, DeliveryBooks::Mail, attempt);
-    (Stepper::over(till, lane.judged_by(tilld::app::daemon::mail_judge((*till.context).clone()))), sent)
+    let lane = DeliveryLane::new(till.store.clone(), MAIL, LaneKind::Mail, attempt);
+    (Stepper::over(till, lane.with_judge(tilld::app::daemon::mail_judge((*till.context).clone()))), sent)
 }
 
 /// What is sent when the mail server comes back at `now_s`.

@@ -221,7 +221,7 @@ fn deliveries_wait_while_the_clock_is_not_to_be_believed() {
     let lane = tilld::jobs::lane::DeliveryLane::new(
         till.store.clone(),
         APPLICATION,
-        tilld::jobs::lane::DeliveryBooks::None,
+        tilld::jobs::lane::LaneKind::None,
         attempt,
     );
     let (mut lane, now_ms, start) = (StepLoop::new(lane), till.clock.now_ms(), Instant::now());

@@ -464,10 +464,10 @@ impl Program for Till {
     fn link(&self, user: &str, subscription: &str) {
         let (user, id, context, now_ms) =
             (user.to_owned(), subscription.to_owned(), std::sync::Arc::clone(&self.context), self.clock.now_s() * 1000);
-        use tilld::objects::links::{LinkTarget, SaidLink, link};
+        use tilld::objects::links::{LinkStatement, LinkTarget, link};
         let said = move |tx: &tilld::store::Tx| {
-            let said = SaidLink { kind: LinkTarget::Subscription, id: &id, user_id: &user, actor: "cli" };
-            tilld::notify::acting(tx, &context, now_ms, |basis| link(tx, said, false, basis))
+            let said = LinkStatement { kind: LinkTarget::Subscription, id: &id, user_id: &user, actor: "cli" };
+            tilld::notify::with_notices(tx, &context, now_ms, |basis| link(tx, said, false, basis))
         };
         self.store.write(said).unwrap();
     }

@@ -14,7 +14,7 @@ use crate::app::daemon;
 use crate::notify;
 use crate::notify::NotifyContext;
 use crate::objects::kinds;
-use crate::objects::links::{self, LinkResult, LinkTarget, SaidLink};
+use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::objects::reading::ApiObject;
 use crate::outward::sync::{SyncError, SyncTools};
 use crate::store::{Store, StoreError};
@@ -225,7 +225,7 @@ impl Linker<'_> {
             self.store.read(|reader| links::foresee(reader, said(wanted), force))?
         } else {
             self.store.write(move |tx| {
-                notify::acting(tx, &context, now_ms, |basis| links::link(tx, said(&one), force, basis))
+                notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said(&one), force, basis))
             })?
         };
         Ok(match linked {
@@ -236,8 +236,8 @@ impl Linker<'_> {
     }
 }
 
-fn said(wanted: &WantedLink) -> SaidLink<'_> {
-    SaidLink { kind: wanted.kind, id: &wanted.object, user_id: &wanted.user_id, actor: "cli" }
+fn said(wanted: &WantedLink) -> LinkStatement<'_> {
+    LinkStatement { kind: wanted.kind, id: &wanted.object, user_id: &wanted.user_id, actor: "cli" }
 }
 
 /// Reads it from Stripe into the tables; an outcome where it cannot be linked.
@@ -324,7 +324,7 @@ pub(crate) fn unlink(arguments: &Unlink, flags: &Flags, out: &mut dyn Write) -> 
     let (one, context, now_ms) = (wanted.clone(), daemon::context(&config), database::operator().now_ms);
     let (unlinked, owner) = database::with_store(&config, |store| {
         Ok(store.write(move |tx| {
-            let unlinked = notify::acting(tx, &context, now_ms, |basis| links::unlink(tx, said(&one), basis))?;
+            let unlinked = notify::with_notices(tx, &context, now_ms, |basis| links::unlink(tx, said(&one), basis))?;
             Ok((unlinked, links::owner_of(tx, said(&one))?))
         })?)
     })?;

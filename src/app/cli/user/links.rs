@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::app::cli::table;
 use crate::base::ownership::{self, LinkRules, OwnershipTrace, TraceStep};
 use crate::objects::owner;
-use crate::objects::subscription::ShownSubscription;
+use crate::objects::subscription::FoundSubscription;
 use crate::store::{StoreError, StoreReader};
 
 /// A customer or subscription of a user, and why it is theirs.
@@ -23,7 +23,7 @@ pub(super) struct LinkRow {
 pub(super) fn find(
     reader: &StoreReader,
     user_id: &str,
-    all: &[ShownSubscription],
+    all: &[FoundSubscription],
     rules: &LinkRules,
 ) -> Result<Vec<LinkRow>, StoreError> {
     let mut links = Vec::new();

@@ -6,7 +6,7 @@ use crate::app::config::urls;
 use crate::base::secret::{Secret, shown};
 use crate::notify::endpoints::EndpointSettings;
 use crate::notify::endpoints::sign::{KEY_BYTES, key_of};
-use crate::notify::event_type::EventType;
+use crate::notify::event_type::AppEventType;
 
 const URL_ENV: &str = "TILLD_NOTIFY_WEBHOOK_URL";
 
@@ -94,7 +94,7 @@ fn events(reader: &mut ConfigReader<'_>, key: &str) -> Vec<String> {
         reader.fault(key, "is empty: list the types that this endpoint wants, or \"*\" for all");
     }
     for event in given.iter().filter(|event| !is_pattern(event)) {
-        let types: Vec<&str> = EventType::offered().map(EventType::as_str).collect();
+        let types: Vec<&str> = AppEventType::offered().map(AppEventType::as_str).collect();
         let (shown, types) = (shown(event), types.join(", "));
         reader.fault(key, format!("{shown} is not a valid type of event: choose from {types}, \"stripe.*\" and \"*\""));
     }
@@ -103,7 +103,7 @@ fn events(reader: &mut ConfigReader<'_>, key: &str) -> Vec<String> {
 
 /// A type, the beginning of several followed by `*`, or a type of Stripe's.
 fn is_pattern(text: &str) -> bool {
-    let mut types = EventType::offered().map(EventType::as_str);
+    let mut types = AppEventType::offered().map(AppEventType::as_str);
     match text.strip_suffix('*') {
         Some("") => true,
         Some(beginning) if beginning.ends_with('.') && !beginning.contains('*') => {

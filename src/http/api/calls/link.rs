@@ -10,7 +10,7 @@ use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
 use crate::notify;
-use crate::objects::links::{self, LinkResult, LinkTarget, SaidLink};
+use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::outward::calls::CallsError;
 use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::FormBody;
@@ -33,8 +33,8 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
     let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
     let (user, customer) = (user_id.clone(), customer_id.clone());
     let linked = api.store.write(move |tx| {
-        let said = SaidLink { kind: LinkTarget::Customer, id: &customer, user_id: &user, actor: "api" };
-        notify::acting(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
+        let said = LinkStatement { kind: LinkTarget::Customer, id: &customer, user_id: &user, actor: "api" };
+        notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
     })?;
     match linked {
         LinkResult::Now | LinkResult::Already => {
@@ -115,8 +115,8 @@ pub(in crate::http) fn delete(api: &ApiHandler, request: &Request, segments: &Pa
     let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
     let (user_id, customer) = (user.id.clone(), customer_id.clone());
     let (unlinked, owner) = api.store.write(move |tx| {
-        let said = SaidLink { kind: LinkTarget::Customer, id: &customer, user_id: &user_id, actor: "api" };
-        let unlinked = notify::acting(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
+        let said = LinkStatement { kind: LinkTarget::Customer, id: &customer, user_id: &user_id, actor: "api" };
+        let unlinked = notify::with_notices(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
         Ok((unlinked, links::owner_of(tx, said)?))
     })?;
     if !unlinked {

@@ -11,7 +11,7 @@ use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
 use crate::objects::customer;
-use crate::objects::subscription::ShownSubscription;
+use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
@@ -69,7 +69,7 @@ fn has_no_subscription(error: &ErrorResponse) -> bool {
 }
 
 /// The customer whose portal is opened, with all its cards, invoices and subscriptions.
-fn customer_of(api: &ApiHandler, user: &User, acted_on: Option<&ShownSubscription>) -> Result<String, ErrorResponse> {
+fn customer_of(api: &ApiHandler, user: &User, acted_on: Option<&FoundSubscription>) -> Result<String, ErrorResponse> {
     let main = api.store.read(|reader| customer::find_main_usable(reader, &user.id))?;
     let subscribed =
         acted_on.map(|target| (target.subscription.stripe_customer_id.as_str(), target.customers_user.as_deref()));

@@ -8,7 +8,7 @@ use crate::http::api::ApiHandler;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
-use crate::objects::subscription::ShownSubscription;
+use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
 use crate::outward::calls::{CallCaller, OperationRequest};
 use crate::stripe::form::FormBody;
@@ -45,12 +45,12 @@ pub(super) fn preview(api: &ApiHandler, request: &Request, segments: &PathSegmen
     })
 }
 
-fn operation(call: &CallRequest, user: &User, target: &ShownSubscription) -> OperationRequest {
+fn operation(call: &CallRequest, user: &User, target: &FoundSubscription) -> OperationRequest {
     let subject = Some(target.subscription.stripe_subscription_id.clone());
     OperationRequest { subject, ..call.operation(OperationKind::SubscriptionPreview, user) }
 }
 
-fn form(target: &ShownSubscription, details: FormBody) -> FormBody {
+fn form(target: &FoundSubscription, details: FormBody) -> FormBody {
     FormBody::new()
         .put("customer", target.subscription.stripe_customer_id.as_str())
         .put("subscription", target.subscription.stripe_subscription_id.as_str())
@@ -69,7 +69,7 @@ fn answer(
     change: &SubscriptionChange,
     invoice: &Value,
     next: Option<&Value>,
-    target: &ShownSubscription,
+    target: &FoundSubscription,
 ) -> CallResult {
     let due = |invoice: &Value| invoice["amount_due"].clone();
     let lines = object::list(invoice, "lines").0;

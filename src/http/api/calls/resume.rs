@@ -7,7 +7,7 @@ use crate::http::api::ApiHandler;
 use crate::http::request::Request;
 use crate::http::response::ErrorResponse;
 use crate::http::route::PathSegments;
-use crate::objects::subscription::{ShownSubscription, SubscriptionRow};
+use crate::objects::subscription::{FoundSubscription, SubscriptionRow};
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
@@ -56,7 +56,7 @@ fn is_paused(row: &SubscriptionRow) -> bool {
     row.status == "paused" || row.pause_collection.is_some()
 }
 
-fn not_paused(target: &ShownSubscription) -> ErrorResponse {
+fn not_paused(target: &FoundSubscription) -> ErrorResponse {
     let row = &target.subscription;
     let message = format!(
         "the subscription {} is {} and its payments are collected: there is nothing to resume",

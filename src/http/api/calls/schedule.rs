@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::{CallRequest, subscription_path};
 use crate::http::api::ApiHandler;
 use crate::http::response::ErrorResponse;
-use crate::objects::subscription::ShownSubscription;
+use crate::objects::subscription::FoundSubscription;
 use crate::outward::calls::OperationOutcome;
 use crate::store::mirror::{self, ObjectKey};
 use crate::stripe::object;
 
 /// Refuses a change of a subscription that is known to have a schedule.
-pub(super) fn refuse(api: &ApiHandler, target: &ShownSubscription) -> Result<(), ErrorResponse> {
+pub(super) fn refuse(api: &ApiHandler, target: &FoundSubscription) -> Result<(), ErrorResponse> {
     let row = &target.subscription;
     let key =
         ObjectKey { object: "subscription", id: &row.stripe_subscription_id, livemode: row.livemode, account: "" };

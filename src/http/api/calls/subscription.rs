@@ -13,7 +13,7 @@ use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
 use crate::objects::invoice;
 use crate::objects::subscription as subs;
-use crate::objects::subscription::{ItemRow, ShownSubscription, SubscriptionRow};
+use crate::objects::subscription::{FoundSubscription, ItemRow, SubscriptionRow};
 use crate::objects::user::User;
 use crate::outward::calls::{DoneOperation, OperationRequest};
 use crate::stripe::call::segment;
@@ -33,7 +33,7 @@ const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
 pub(super) fn subscriptions_for_calls(
     api: &ApiHandler,
     user_id: &str,
-) -> Result<Vec<ShownSubscription>, ErrorResponse> {
+) -> Result<Vec<FoundSubscription>, ErrorResponse> {
     let mut found = api.store.read(|reader| subs::list_of_user(reader, user_id))?;
     found.retain(|one| ownership::may_be_called(one.linked_by));
     Ok(found)
@@ -62,7 +62,7 @@ fn nothing_to_act_on(api: &ApiHandler, user_id: &str) -> Result<ErrorResponse, E
 }
 
 /// The effective one of the user's subscriptions that have not ended.
-pub(super) fn running(api: &ApiHandler, user_id: &str) -> Result<ShownSubscription, ErrorResponse> {
+pub(super) fn running(api: &ApiHandler, user_id: &str) -> Result<FoundSubscription, ErrorResponse> {
     running_that(api, user_id, |_| true)
 }
 
@@ -71,13 +71,13 @@ pub(super) fn running_that(
     api: &ApiHandler,
     user_id: &str,
     is_preferred: impl Fn(&SubscriptionRow) -> bool,
-) -> Result<ShownSubscription, ErrorResponse> {
+) -> Result<FoundSubscription, ErrorResponse> {
     let mut candidates = subscriptions_for_calls(api, user_id)?;
     candidates.retain(|one| !one.facts().deleted && !has_ended(&one.subscription.status));
     prefer(&mut candidates, |one| is_preferred(&one.subscription));
     // One that never started is chosen only if there is no other.
     prefer(&mut candidates, |one| ownership::runs(&one.subscription.status));
-    let facts: Vec<_> = candidates.iter().map(ShownSubscription::facts).collect();
+    let facts: Vec<_> = candidates.iter().map(FoundSubscription::facts).collect();
     let chosen =
         entitlement::effective(&facts, &api.context.projection.policy, api.clock.now_s()).map(|fact| fact.id.clone());
     let found = candidates.into_iter().find(|one| Some(&one.subscription.stripe_subscription_id) == chosen.as_ref());
@@ -88,7 +88,7 @@ pub(super) fn running_that(
 }
 
 /// Keeps only those that `is_preferred`, if there are any.
-fn prefer(candidates: &mut Vec<ShownSubscription>, is_preferred: impl Fn(&ShownSubscription) -> bool) {
+fn prefer(candidates: &mut Vec<FoundSubscription>, is_preferred: impl Fn(&FoundSubscription) -> bool) {
     if candidates.iter().any(&is_preferred) {
         candidates.retain(is_preferred);
     }
@@ -99,7 +99,7 @@ fn has_ended(status: &str) -> bool {
 }
 
 /// The item whose price is changed: the one that gives the tier, else the first.
-fn item_of(api: &ApiHandler, target: &ShownSubscription) -> Result<ItemRow, ErrorResponse> {
+fn item_of(api: &ApiHandler, target: &FoundSubscription) -> Result<ItemRow, ErrorResponse> {
     let answer = entitlement::of_one(&target.facts(), &api.context.projection.policy, api.clock.now_s());
     let items = &target.items;
     let found = items.iter().find(|item| item.stripe_price_id == answer.price_id).or_else(|| items.first());
@@ -134,13 +134,13 @@ impl<'a> SubscriptionChange<'a> {
 
     /// What is billed at once must be paid at once, or the old price stays: an upgrade whose payment fails gives
     /// nothing. Invoices that are sent are paid later anyway, and Stripe does not accept this parameter for them.
-    fn payment(&self, target: &ShownSubscription) -> Option<&'static str> {
+    fn payment(&self, target: &FoundSubscription) -> Option<&'static str> {
         let is_sent = target.subscription.collection_method.as_deref() == Some("send_invoice");
         (self.behavior == "always_invoice" && !is_sent).then_some("pending_if_incomplete")
     }
 
     /// The parameters that a change and its preview have in common.
-    pub(super) fn form(&self, api: &ApiHandler, target: &ShownSubscription) -> Result<FormBody, ErrorResponse> {
+    pub(super) fn form(&self, api: &ApiHandler, target: &FoundSubscription) -> Result<FormBody, ErrorResponse> {
         let item = item_of(api, target)?;
         // Stripe sets the quantity to 1 if it is left out; a metered item has none.
         let item = FormBody::new()
@@ -218,7 +218,7 @@ impl SubscriptionCall {
 pub(super) fn act(
     call: &CallRequest,
     user: &User,
-    plan: impl FnOnce() -> Result<(ShownSubscription, SubscriptionCall), ErrorResponse>,
+    plan: impl FnOnce() -> Result<(FoundSubscription, SubscriptionCall), ErrorResponse>,
 ) -> CallResult {
     let mut updated = None;
     let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {

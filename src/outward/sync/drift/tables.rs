@@ -47,7 +47,7 @@ impl DriftCheck<'_, '_> {
         self.tools.store.write(move |tx| {
             let key = ObjectKey { object, id: &id, livemode, account: "" };
             match in_savepoint(tx, |tx| {
-                notify::acting(tx, &context, now_ms, |basis| again::project(tx, key, &context.projection, basis))
+                notify::with_notices(tx, &context, now_ms, |basis| again::project(tx, key, &context.projection, basis))
             }) {
                 Ok(()) => Ok(RepairResult::Yes),
                 Err(ProjectionError::Store(error)) => Err(error),

@@ -8,7 +8,7 @@ use crate::http::api::ApiHandler;
 use crate::http::response::ErrorResponse;
 use crate::objects::invoice;
 use crate::objects::subscription as subs;
-use crate::objects::subscription::ShownSubscription;
+use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
 use crate::store::stripe_operations as operations;
 use crate::stripe::call::segment;
@@ -40,10 +40,10 @@ pub(super) fn refuse(call: &CallRequest, user: &User, order: &CheckoutOrder) -> 
 }
 
 /// The subscriptions of completed sessions whose webhooks have not arrived yet.
-fn bought_unseen(call: &CallRequest, user: &User) -> Result<Vec<ShownSubscription>, ErrorResponse> {
+fn bought_unseen(call: &CallRequest, user: &User) -> Result<Vec<FoundSubscription>, ErrorResponse> {
     let store = &call.api.store;
     let mut found = Vec::new();
-    for id in store.read(|reader| operations::list_unheard_subscriptions(reader, &user.id))? {
+    for id in store.read(|reader| operations::list_unseen_subscriptions(reader, &user.id))? {
         if call.read_again(&format!("/v1/subscriptions/{}", segment(&id)))?.is_some() {
             found.extend(store.read(|reader| subs::find(reader, &id))?);
         }
@@ -51,7 +51,7 @@ fn bought_unseen(call: &CallRequest, user: &User) -> Result<Vec<ShownSubscriptio
     Ok(found)
 }
 
-fn prevents_another(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
+fn prevents_another(api: &ApiHandler, one: &FoundSubscription) -> Result<bool, ErrorResponse> {
     let facts = one.facts();
     Ok(match facts.status.as_str() {
         _ if facts.deleted => false,
@@ -62,18 +62,18 @@ fn prevents_another(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, E
 }
 
 /// Whether its first invoice can still be paid, as is assumed of one that is not known yet.
-fn can_be_paid(api: &ApiHandler, one: &ShownSubscription) -> Result<bool, ErrorResponse> {
+fn can_be_paid(api: &ApiHandler, one: &FoundSubscription) -> Result<bool, ErrorResponse> {
     let invoice = invoice_of(api, one)?;
     Ok(invoice.is_none_or(|(status, _)| !matches!(status.as_str(), "void" | "uncollectible")))
 }
 
 /// The status and the URL of its newest invoice.
-fn invoice_of(api: &ApiHandler, one: &ShownSubscription) -> Result<Option<(String, Option<String>)>, ErrorResponse> {
+fn invoice_of(api: &ApiHandler, one: &FoundSubscription) -> Result<Option<(String, Option<String>)>, ErrorResponse> {
     let Some(id) = one.subscription.latest_invoice.as_deref() else { return Ok(None) };
     Ok(api.store.read(|reader| invoice::find_payable(reader, id))?)
 }
 
-fn already_subscribed(api: &ApiHandler, user: &User, one: &ShownSubscription) -> Result<ErrorResponse, ErrorResponse> {
+fn already_subscribed(api: &ApiHandler, user: &User, one: &FoundSubscription) -> Result<ErrorResponse, ErrorResponse> {
     let row = &one.subscription;
     let (way_out, advice) = match row.status.as_str() {
         "incomplete" | "unpaid" | "past_due" => ("pay_invoice", "its invoice must be paid (invoice_url, if known)"),
@@ -101,7 +101,7 @@ fn already_subscribed(api: &ApiHandler, user: &User, one: &ShownSubscription) ->
         .with("invoice_url", url))
 }
 
-fn trial_used(user: &User, one: &ShownSubscription) -> ErrorResponse {
+fn trial_used(user: &User, one: &FoundSubscription) -> ErrorResponse {
     let id = &one.subscription.stripe_subscription_id;
     let message = format!(
         "user {:?} has had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",
