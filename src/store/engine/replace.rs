@@ -112,8 +112,6 @@ impl HeldFile {
         let failed = |error: rusqlite::Error| OpenError::of(path, &error);
         let writer = if path.exists() { Some(connection::open_writer(path).map_err(failed)?) } else { None };
         if let Some(writer) = &writer {
-            // A log that another process has made under the same name must not be taken away.
-            writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
             writer.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
         }
         Ok(Self { path: path.to_owned(), writer })
@@ -161,7 +159,11 @@ fn exclude_all(writer: &Connection, path: &Path) -> Result<(), OpenError> {
     }
     writer.execute_batch("COMMIT").map_err(failed)?;
     let busy = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)).map_err(failed)?;
-    if busy { Err(in_use(path, "another process has it open; end it and try again")) } else { Ok(()) }
+    if busy {
+        return Err(in_use(path, "another process has it open; end it and try again"));
+    }
+    // By then another process may have made a log of that name, which must stay.
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed).map(|_| ())
 }
 
 fn in_use(path: &Path, reason: &str) -> OpenError {

@@ -163,6 +163,33 @@ fn owner_group_and_rights_are_kept_by_rebuilding_and_by_migrating() {
 }
 
 #[test]
+fn a_file_whose_owner_cannot_be_kept_is_not_replaced() {
+    let dir = lived().close();
+    let path = database(dir.path());
+    let nobody = || {
+        let mut command = std::process::Command::new("setpriv");
+        let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
+        command.args(user).arg(env!("CARGO_BIN_EXE_tilld")).env_clear().current_dir(dir.path());
+        command
+    };
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    open(dir.path(), 0o777);
+    open(&path, 0o666);
+    let is_root = rights(dir.path()).0 == 0;
+    if !is_root || !nobody().arg("--help").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: this needs root, and another user that can run the program");
+        return;
+    }
+    named(dir.path(), ".lock").iter().for_each(|lock| std::fs::remove_file(dir.path().join(lock)).unwrap());
+    let before = (std::fs::metadata(&path).unwrap().ino(), rights(&path));
+    let output = nobody().arg("rebuild").output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("it belongs to 0:0"), "{err}");
+    assert_eq!((std::fs::metadata(&path).unwrap().ino(), rights(&path)), before);
+    assert_eq!((named(dir.path(), ".bak").len(), named(dir.path(), ".part").len()), (0, 0));
+}
+
+#[test]
 fn a_symlink_stays_and_the_file_that_it_names_is_replaced() {
     let dir = lived().close();
     let (link, real) = (database(dir.path()), dir.path().join("real/data.db"));
@@ -224,7 +251,9 @@ fn a_new_file_has_its_name_only_when_it_is_whole() {
     damaged.execute_batch("PRAGMA foreign_keys = OFF; DROP TABLE outbox").unwrap();
     drop(damaged);
     refusal(dir.path(), &["--into", "new.db"]);
+    refusal(dir.path(), &[]);
     assert_eq!(named(dir.path(), "new.db"), Vec::<String>::new());
+    assert_eq!(named(dir.path(), "tilld.db"), ["tilld.db", "tilld.db.lock"], "not even a log is left of the hold");
 }
 
 #[test]
