@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod fresh;
 pub mod lock;
+mod owner;
 pub mod replace;
 pub(crate) mod row;
 pub mod schema;

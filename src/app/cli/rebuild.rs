@@ -13,8 +13,8 @@ use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
 use crate::jobs::rebuild::{self, RebuildError, RebuildTask, Rebuilt};
 use crate::objects::rebuild::Difference;
-use crate::store::engine::lock;
-use crate::store::engine::{damage, replace, schema};
+use crate::store::engine::replace::{HeldFile, PartFile};
+use crate::store::engine::{damage, lock, schema};
 
 /// What to rebuild from, and where to.
 #[derive(clap::Args)]
@@ -53,30 +53,36 @@ pub(crate) fn run(arguments: &RebuildArguments, flags: &Flags, out: &mut dyn Wri
             from.display()
         )));
     }
+    let from = &own_name(from)?;
     match &arguments.into {
         _ if arguments.check => check(arguments, from, &config, out),
         Some(into) => {
-            let done = build(from, into, &config)?;
+            let done = build_into(from, &own_name(into)?, &config)?;
             report(arguments, done, &format!("written to {}", into.display()), out)
         }
         None => replace(arguments, from, &config, out),
     }
 }
 
-/// Makes the file at `into`; an unfinished one is removed.
-fn build(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, CommandError> {
+/// Makes the file that `part` is the name of.
+fn build(from: &Path, part: &PartFile, config: &Config) -> Result<Rebuilt, CommandError> {
+    let progress = RebuildProgress::new();
+    let context = daemon::context(config);
+    let task = RebuildTask { from, into: part.path(), context: &context, now_ms: SystemClock.now_ms() };
+    let done = rebuild::rebuild(task, &|done, total| progress.show(done, total));
+    progress.finish();
+    Ok(done?)
+}
+
+/// Makes a file of another name, which it gets when it is whole.
+fn build_into(from: &Path, into: &Path, config: &Config) -> Result<Rebuilt, CommandError> {
     if into.exists() {
         return Err(CommandError::failed(format!("{} exists and is not overwritten: name a new file", into.display())));
     }
-    let progress = RebuildProgress::new();
-    let context = daemon::context(config);
-    let task = RebuildTask { from, into, context: &context, now_ms: SystemClock.now_ms() };
-    let done = rebuild::rebuild(task, &|done, total| progress.show(done, total));
-    progress.finish();
-    if done.is_err() {
-        replace::remove_all(into);
-    }
-    Ok(done?)
+    let part = PartFile::of(into)?;
+    let done = build(from, &part, config)?;
+    part.rename(into)?;
+    Ok(done)
 }
 
 fn replace(
@@ -85,18 +91,23 @@ fn replace(
     config: &Config,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let path = &config.database;
-    let _lock = lock::take(path)?;
+    let path = own_name(&config.database)?;
+    let _lock = lock::take(&path)?;
     if path.exists() {
-        damage::look(path)?;
+        damage::look(&path)?;
     }
-    let part = damage::beside(path, ".rebuild.part");
-    // Left by a process that was killed.
-    replace::remove_all(&part);
+    let part = PartFile::of(&path)?;
+    // What a command wrote while the new file is made would not be in it.
+    let held = HeldFile::take(&path)?;
     let done = build(from, &part, config)?;
-    let copy = replace::put_in_place(&part, path, SystemClock.now_ms()).inspect_err(|_| replace::remove_all(&part))?;
+    let copy = held.replace(&part, SystemClock.now_ms())?;
     let said = copy.map_or_else(String::new, |copy| format!("copy of the file as it was: {}", copy.display()));
     report(arguments, done, &said, out)
+}
+
+/// Whichever symlinks lead to a file: the file itself is read and replaced, and they stay.
+fn own_name(path: &Path) -> Result<PathBuf, CommandError> {
+    lock::resolved(path).map_err(|error| CommandError::failed(format!("{}: {error}", path.display())))
 }
 
 fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -124,12 +135,12 @@ fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn
 }
 
 fn check(arguments: &RebuildArguments, from: &Path, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
-    let part = damage::beside(from, &format!(".check-{}.part", std::process::id()));
+    let part = PartFile::to_compare(from)?;
     let (progress, context) = (RebuildProgress::new(), daemon::context(config));
-    let task = RebuildTask { from, into: &part, context: &context, now_ms: SystemClock.now_ms() };
+    let task = RebuildTask { from, into: part.path(), context: &context, now_ms: SystemClock.now_ms() };
     let outcome = rebuild::check(task, &|done, total| progress.show(done, total));
     progress.finish();
-    replace::remove_all(&part);
+    drop(part);
     let (done, found) = outcome?;
     print(arguments, &found, out)?;
     if found.is_empty() {

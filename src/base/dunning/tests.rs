@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::NoticeVerdict::{Skip, Send};
+use super::NoticeVerdict::{Send, Skip};
 use super::*;
 use crate::base::notice_kind::NoticeKind::{self, *};
 

@@ -14,7 +14,7 @@ use std::io::Read;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Output, State, Value};
+use minijinja::{Environment, ErrorKind, Output, State, Value};
 
 use crate::notify::notice::MailKind;
 use crate::notify::notice::letter::LetterValues;
@@ -55,6 +55,8 @@ pub const PLACEHOLDERS: [&str; 30] = [
 
 /// The longest template.
 const MAX_BYTES: u64 = 200_000;
+/// Steps in which a mail is filled in at most, so that loops within loops hold nobody up.
+const MAX_STEPS: u64 = 500_000;
 
 /// The parts of a mail that can be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +80,7 @@ impl Default for MailOverrides {
     fn default() -> Self {
         let mut templates = Environment::empty();
         templates.set_formatter(format);
+        templates.set_fuel(Some(MAX_STEPS));
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             templates.set_syntax(syntax);
         }
@@ -173,6 +176,9 @@ fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), mini
 
 /// What is wrong with a template, after its line.
 fn fault(error: &minijinja::Error) -> String {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return format!(": it takes more than {MAX_STEPS} steps to fill in; look for loops within loops");
+    }
     let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     format!("{line}: {}{detail}", error.kind())

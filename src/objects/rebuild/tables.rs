@@ -68,7 +68,7 @@ tables! {
     "worker_claim" CopiedLast,
     "outbox" CopiedLast,
     "webhook_endpoints" CopiedLast,
-    "stripe_operations" CopiedLast,
+    "stripe_operations" Merged,
     "catch_up" CopiedLast,
     "sync_runs" CopiedLast,
     "sync_progress" CopiedLast,

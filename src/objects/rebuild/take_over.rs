@@ -87,6 +87,7 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
 /// Copies all the rest, when everything is projected.
 pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
     tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
+    operations(tx)?;
     // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
     // The key of a call of our own is known from the call, too; `payment_intent.created` need not have come.
@@ -94,6 +95,27 @@ pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
     notices(tx)?;
     audit(tx)?;
     failure_case::set_all_due(tx)
+}
+
+// In a file from before the first release, what decides whether an operation was done is in its form alone. For a change of
+// price that is the price; where none is found, an open one stays in doubt, because `null` cannot be judged.
+const WANTED: &str = "CASE WHEN kind <> 'subscription.change_plan' THEN '{}'
+    WHEN instr('&' || form, '&items[0][price]=') > 0 THEN
+        (SELECT json_object('price_id', iif(instr(rest, '&') > 0, substr(rest, 1, instr(rest, '&') - 1), rest))
+         FROM (SELECT substr('&' || form, instr('&' || form, '&items[0][price]=') + 17) AS rest))
+    WHEN status IN ('sending', 'in_doubt') THEN 'null' ELSE '{}' END";
+
+/// Copies what was asked of Stripe.
+fn operations(tx: &Tx) -> Result<(), StoreError> {
+    let columns = columns(tx, "stripe_operations", &[])?;
+    if columns.split(", ").any(|column| column == "wanted") {
+        return copy(tx, "stripe_operations");
+    }
+    let sql = format!(
+        "INSERT OR REPLACE INTO main.stripe_operations ({columns}, wanted)
+         SELECT {columns}, {WANTED} FROM old.stripe_operations"
+    );
+    tx.execute(&sql, []).map(|_| ())
 }
 
 /// Copies the notices about failed payments, by the invoice. Notices that projecting has recorded besides stay, so that nobody

@@ -100,6 +100,20 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// A file to rebuild from that has no log.
+    #[error("{path} is not a tilld database: it has no table stripe_webhooks_log; nothing was changed")]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another file was to take its place.
+    #[error("database {path} was not replaced: {reason}; nothing was changed")]
+    NotReplaced {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// It was made before the first release, by steps that no longer exist.
     #[error(
         "{path} was made by a tilld from before the first release; `tilld rebuild --from {path} --into NEW` makes a file of today from its log"
@@ -209,6 +223,9 @@ fn fault(error: &rusqlite::Error) -> SqliteFault {
 /// SQLite's words and number: "disk I/O error" has thirty kinds (sqlite.org/rescode.html).
 fn words(error: &rusqlite::Error) -> String {
     match error.sqlite_extended_error_code() {
+        Some(number) if error.sqlite_error_code() == Some(Code::DatabaseBusy) => {
+            format!("{error}: another process, such as `tilld rebuild`, keeps it from others (SQLite {number})")
+        }
         Some(number) => format!("{error} (SQLite {number})"),
         None => error.to_string(),
     }

@@ -20,6 +20,7 @@ impl FreshFile {
     /// # Errors
     /// When one of the files cannot be used.
     pub fn begin(path: &Path, old: &Path, now_ms: i64) -> Result<Self, OpenError> {
+        require_log(old)?;
         schema::up(path, now_ms)?;
         let fresh = Self { connection: open(path, old)?, path: path.to_owned() };
         Ok(fresh)
@@ -41,6 +42,16 @@ impl FreshFile {
         self.connection.close().map_err(|(_, error)| OpenError::of(&self.path, &error))?;
         let synced = std::fs::File::open(&self.path).and_then(|file| file.sync_all());
         synced.map_err(|error| OpenError::Unusable { path: self.path.clone(), reason: error.to_string() })
+    }
+}
+
+/// Refuses a file of another program, or an empty one, before anything is made.
+fn require_log(old: &Path) -> Result<(), OpenError> {
+    const SQL: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'stripe_webhooks_log'";
+    let tables = connection::open_reader(old).and_then(|file| file.query_row(SQL, [], |row| row.get::<_, i64>(0)));
+    match tables.map_err(|error| OpenError::of(old, &error))? {
+        0 => Err(OpenError::NoLog { path: old.to_owned() }),
+        _ => Ok(()),
     }
 }
 

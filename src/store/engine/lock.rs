@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
+use super::owner;
 use crate::store::OpenError;
 
 /// Only its owner reads it; it says no more than a process number.
@@ -65,6 +66,8 @@ pub fn take(path: &Path) -> Result<Lock, OpenError> {
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
+    // Made by root, it would keep the owner of the database out.
+    owner::share(&beside, path);
     if let Err(error) = sign(&mut file) {
         // The lock holds all the same; a full disk must not keep a daemon from starting.
         log::info!("the process number was not written into {}: {error}", beside.display());

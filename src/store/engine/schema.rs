@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
-use super::row;
-use super::{connection, damage};
+use super::{connection, damage, owner, row};
 use crate::store::{OpenError, StoreError, StoreReader, Tx};
 
 struct MigrationStep {
@@ -80,6 +79,12 @@ pub fn version_of(path: &Path) -> Result<u32, OpenError> {
     }
     let connection = connection::open_reader(path).map_err(|error| OpenError::of(path, &error))?;
     read_version(&connection, path)
+}
+
+/// The number in the file, whether or not this program can use a file of that schema; 0 where there is none.
+pub(super) fn number_of(path: &Path) -> u32 {
+    const SQL: &str = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
+    connection::open_reader(path).and_then(|file| file.query_row(SQL, [], |row| row.get(0))).unwrap_or_default()
 }
 
 /// Every step, applied or not.
@@ -250,9 +255,7 @@ fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
 
 /// A consistent copy beside the file, made by SQLite itself so that the write-ahead log is in it.
 pub(crate) fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathBuf, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".schema-{version}-{now_ms}.bak"));
-    let copy = PathBuf::from(name);
+    let copy = damage::beside(path, &format!(".schema-{version}-{now_ms}.bak"));
     create_private(&copy)?;
     let target = copy.to_string_lossy().into_owned();
     let copied = connection::open_reader(path).and_then(|connection| {
@@ -265,6 +268,7 @@ pub(crate) fn copy_aside(path: &Path, version: u32, now_ms: i64) -> Result<PathB
         remove(&copy);
         return Err(OpenError::of(path, &error));
     }
+    owner::give_if_allowed(&copy, path);
     Ok(copy)
 }
 

@@ -133,3 +133,11 @@ fn every_placeholder_has_a_value_when_its_fact_is_known() {
     }
     assert_eq!(found.into_iter().collect::<Vec<_>>(), PLACEHOLDERS);
 }
+
+#[test]
+fn loops_within_loops_are_refused_at_start_and_hold_nobody_up() {
+    let (begin, end) = ("{% for one in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] %}", "{% endfor %}");
+    let error = mistake(&format!("{}.{}", begin.repeat(9), end.repeat(9)));
+    assert!(error.contains("steps to fill in; look for loops within loops"), "{error}");
+    assert_eq!(filled(&format!("{}.{}", begin.repeat(3), end.repeat(3)), &[]).len(), 1000);
+}
