@@ -129,7 +129,7 @@ fn every_room_knows_only_the_rooms_to_its_right() {
         });
         for used in uses(source) {
             let is_allowed = |name: &&str| used == *name || used.starts_with(&format!("{name}::"));
-            let fine = is_allowed(&room) || allowed.iter().any(|name| is_allowed(&name));
+            let fine = is_allowed(&room) || allowed.iter().any(is_allowed);
             assert!(fine, "{}: {room} may not use crate::{used}; it may use {allowed:?}", source.path);
         }
     }

@@ -70,12 +70,14 @@ fn a_file_that_was_written_to_meanwhile_is_not_replaced() {
     let held = HeldFile::take(&path).unwrap();
     let waiting = Connection::open(&path).unwrap();
     waiting.busy_timeout(Duration::from_secs(30)).unwrap();
-    let writing =
-        std::thread::spawn(move || waiting.execute("INSERT INTO users (id, created_at_ms) VALUES ('late', 1)", []));
-    std::thread::sleep(Duration::from_millis(300));
-    let refused = held.replace(&part, 1).unwrap_err().to_string();
-    assert!(refused.contains("written to it meanwhile") || refused.contains("has it open"), "{refused}");
-    writing.join().unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let writing =
+            scope.spawn(move || waiting.execute("INSERT INTO users (id, created_at_ms) VALUES ('late', 1)", []));
+        std::thread::sleep(Duration::from_millis(300));
+        let refused = held.replace(&part, 1).unwrap_err().to_string();
+        assert!(refused.contains("written to it meanwhile") || refused.contains("has it open"), "{refused}");
+        writing.join().unwrap().unwrap();
+    });
     assert_eq!(texts(&path, "SELECT id FROM users WHERE id = 'late'"), ["late"]);
     assert_eq!(named(dir.path(), ".bak"), Vec::<String>::new());
 }
