@@ -56,7 +56,9 @@ impl Store {
     pub fn open(path: &Path, threads: &Threads) -> Result<(Self, Handle), OpenError> {
         schema::require_current(path)?;
         let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
+        let file = DatabaseFile::of(path)?;
         let mut connection = connection::open_writer(path).map_err(unusable)?;
+        file.confirm_opened()?;
         let copier = connection::open_writer(path).map_err(unusable)?;
         let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
         let helpers = WriterHelpers { checkpoints, replies: Replies::start(threads)? };
@@ -66,7 +68,6 @@ impl Store {
             let _ = idle.0.send(connection::open_reader(path).map_err(unusable)?);
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
-        let file = DatabaseFile::of(path)?;
         let handle = threads.spawn("writer", move || writer::run(connection, helpers, &file, &waiting))?;
         Ok((Self { jobs, idle, path: path.to_owned(), damage: Arc::new(Damage::of(path)) }, handle))
     }

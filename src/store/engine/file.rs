@@ -26,12 +26,19 @@ pub(crate) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Of the database that has just been opened at `path`.
+    /// Of the database at `path`, which is about to be opened.
     pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error: io::Error| OpenError::Unusable { path: path.to_owned(), reason: error.to_string() };
         let file = lock::resolved(path).map_err(unusable)?;
         let identity = identity(&file).map_err(unusable)?;
         Ok(Self { identity, log: damage::beside(&file, "-wal"), file, log_identity: OnceLock::new() })
+    }
+
+    /// Whether what has been opened since is the same file. `tilld rebuild` may have replaced it in that moment; then SQLite
+    /// has the old file and the log of the new one, and must not write.
+    pub(crate) fn confirm_opened(&self) -> Result<(), OpenError> {
+        confirm(&self.file, self.identity)
+            .map_err(|error| OpenError::Unusable { path: self.file.clone(), reason: error.to_string() })
     }
 
     /// Whether both are where they were.
@@ -97,5 +104,24 @@ impl Damage {
             );
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_replaced_while_it_was_opened_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, new) = (dir.path().join("tilld.db"), dir.path().join("new.db"));
+        std::fs::write(&path, "old").unwrap();
+        std::fs::write(&new, "new").unwrap();
+        let file = DatabaseFile::of(&path).unwrap();
+        file.confirm_opened().unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        let refused = file.confirm_opened().unwrap_err().to_string();
+        assert!(refused.contains("another file lies there"), "{refused}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tilld::base::thread::Threads;
 use tilld::store::engine::lock;
 use tilld::store::engine::replace::{HeldFile, PartFile};
 
@@ -70,14 +71,14 @@ fn a_file_that_was_written_to_meanwhile_is_not_replaced() {
     let held = HeldFile::take(&path).unwrap();
     let waiting = Connection::open(&path).unwrap();
     waiting.busy_timeout(Duration::from_secs(30)).unwrap();
-    std::thread::scope(|scope| {
-        let writing =
-            scope.spawn(move || waiting.execute("INSERT INTO users (id, created_at_ms) VALUES ('late', 1)", []));
-        std::thread::sleep(Duration::from_millis(300));
-        let refused = held.replace(&part, 1).unwrap_err().to_string();
-        assert!(refused.contains("written to it meanwhile") || refused.contains("has it open"), "{refused}");
-        writing.join().unwrap().unwrap();
-    });
+    let write = move || {
+        waiting.execute("INSERT INTO users (id, created_at_ms) VALUES ('late', 1)", []).unwrap();
+    };
+    let writing = Threads::default().spawn("late", write).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let refused = held.replace(&part, 1).unwrap_err().to_string();
+    assert!(refused.contains("written to it meanwhile") || refused.contains("has it open"), "{refused}");
+    writing.join();
     assert_eq!(texts(&path, "SELECT id FROM users WHERE id = 'late'"), ["late"]);
     assert_eq!(named(dir.path(), ".bak"), Vec::<String>::new());
 }
