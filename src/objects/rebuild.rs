@@ -3,33 +3,43 @@
 //! Called by `jobs::rebuild` alone.
 
 mod compare;
+mod readings;
 mod take_over;
 
 use crate::store::inbox::PendingEvent;
-use crate::store::mirror::ApiReading;
 use crate::store::{StoreError, StoreReader};
 
 pub use compare::{Difference, differences};
+pub(crate) use readings::{KeptReading, ReadingCursor, keep_unprojected};
 pub(crate) use take_over::Copying;
 pub use take_over::{answer_before, finish, has_history_of_readings, list_changed_answers, list_said_customers, start};
+pub(crate) use take_over::{copy_waiting, put_back_replayed};
 
 /// An event of the old log, and what had become of it.
 pub struct Logged {
     /// The event.
     pub pending: PendingEvent,
-    /// When it was applied to the tables, unix milliseconds; `None`: it was not.
+    /// When it was last applied to the tables, unix milliseconds; `None`: it was not.
     pub processed_ms: Option<i64>,
-    /// It waits for the worker.
+    /// It waits for the worker, and was never projected.
     pub waits: bool,
+    /// Its facts are in the tables, and yet it is not done: a replay, which waits, failed or was discarded.
+    pub replayed: bool,
 }
 
-const LIST_EVENTS: &str = "SELECT id, event_id, event_type, event_created, livemode, account, processing_attempts,
-    created_at_ms, data, iif(processed = 1, processed_at_ms, NULL), status = 'pending'
-    FROM old.stripe_webhooks_log WHERE id > ?1 ORDER BY id LIMIT ?2";
+// What a replay leaves of an event that was projected before. A discarded one is known by the error that it was given up for.
+const REPLAYED: &str = "(processed_at_ms IS NOT NULL AND (status = 'pending' OR status = 'retrying' OR status = 'dead'
+    OR (status = 'ignored' AND processed = 1 AND processing_error IS NOT NULL)))";
 
 /// Events of the old log after this row number, in its order.
 pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<Logged>, StoreError> {
-    reader.list(LIST_EVENTS, (after, limit), |row| {
+    let sql = format!(
+        "SELECT id, event_id, event_type, event_created, livemode, account, processing_attempts, created_at_ms, data,
+            iif(processed = 1 OR {REPLAYED}, processed_at_ms, NULL), status = 'pending' AND processed_at_ms IS NULL,
+            {REPLAYED}
+         FROM old.stripe_webhooks_log WHERE id > ?1 ORDER BY id LIMIT ?2"
+    );
+    reader.list(&sql, (after, limit), |row| {
         let pending = PendingEvent {
             log_id: row.get(0)?,
             event_id: row.get(1)?,
@@ -41,7 +51,7 @@ pub fn list_events(reader: &StoreReader, after: i64, limit: u32) -> Result<Vec<L
             received_ms: row.get(7)?,
             data: row.get(8)?,
         };
-        Ok(Logged { pending, processed_ms: row.get(9)?, waits: row.get(10)? })
+        Ok(Logged { pending, processed_ms: row.get(9)?, waits: row.get(10)?, replayed: row.get(11)? })
     })
 }
 
@@ -51,51 +61,20 @@ pub fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
     Ok(count.unsigned_abs())
 }
 
-/// A reading of the old file.
-pub struct KeptReading {
-    /// The `event_id` of a row that rests on it.
-    pub reading_id: String,
-    /// The object as Stripe wrote it.
-    pub text: String,
-    /// When it was read.
-    pub reading: ApiReading,
-    /// Whether it is of live mode.
-    pub livemode: bool,
-    /// Connect account; empty is our own.
-    pub account: String,
-    /// Its lists were completed.
-    pub completed: bool,
-    /// When it was taken over, unix milliseconds.
-    pub taken_ms: i64,
+/// Events that wait for the worker or a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingEvents {
+    /// Never projected: nothing of them is in the tables.
+    pub new: u64,
+    /// Projected before they were replayed.
+    pub replayed: u64,
 }
 
-const LIST_READINGS: &str = "SELECT coalesce(r.data, s.data, json_extract(l.data, '$.data.object')), r.read_at,
-        r.read_log_id, r.sent_ms, r.livemode, r.account, r.completed, r.taken_at_ms, r.reading_id
-    FROM old.api_readings r
-    LEFT JOIN old.api_readings s ON s.id = r.same_reading_id
-    LEFT JOIN old.stripe_webhooks_log l ON l.id = r.same_log_id
-    WHERE r.before_log_id > ?1 AND r.before_log_id <= ?2 ORDER BY r.id";
-// In a file from before there was a table of readings: those that its rows rest on, or keep beside an event.
-const LIST_READINGS_OF_MIRROR: &str = "SELECT text, read_at, read_log_id,
-        CAST(substr(event_id, 7 + length(id)) AS INTEGER), livemode, account, 1, 0, event_id
-    FROM (SELECT id, livemode, account, event_id, data AS text, read_at, read_log_id FROM old.stripe_objects
-          WHERE event_id LIKE 'read:%'
-          UNION ALL SELECT id, livemode, account, read_event_id, read_data, read_at, read_log_id FROM old.stripe_objects
-          WHERE read_event_id IS NOT NULL)
-    WHERE read_log_id >= ?1 AND read_log_id < ?2 ORDER BY read_log_id, 4";
+const COUNT_WAITING: &str = "SELECT count(*) - count(processed_at_ms), count(processed_at_ms)
+    FROM old.stripe_webhooks_log WHERE (status = 'pending' OR status = 'retrying') AND status <> 'processed'";
 
-/// Readings that were taken over after the event `after` and before the event `until`, in their order.
-pub fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
-    let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
-    reader.list(sql, (after, until), |row| {
-        Ok(KeptReading {
-            text: row.get(0)?,
-            reading: ApiReading { at_s: row.get(1)?, log_id: row.get(2)?, sent_ms: row.get(3)? },
-            livemode: row.get(4)?,
-            account: row.get(5)?,
-            completed: row.get(6)?,
-            taken_ms: row.get(7)?,
-            reading_id: row.get(8)?,
-        })
-    })
+/// How many events of the old log wait.
+pub fn count_waiting(reader: &StoreReader) -> Result<WaitingEvents, StoreError> {
+    let (new, replayed): (i64, i64) = reader.get(COUNT_WAITING, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(WaitingEvents { new: new.unsigned_abs(), replayed: replayed.unsigned_abs() })
 }

@@ -1,6 +1,8 @@
 //! `tilld rebuild`: log and kept readings, projected once more, make every derived row as it was; and what is not derived is
 //! taken over.
 
+mod waiting;
+
 use std::path::Path;
 
 use rusqlite::Connection;
