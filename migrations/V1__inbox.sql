@@ -23,7 +23,7 @@ CREATE TABLE stripe_webhooks_log (
     source              TEXT NOT NULL DEFAULT 'webhook'         -- what brought it first: a webhook, or a look at the API
                         CHECK (source = 'webhook' OR source = 'api'),
     created_at_ms       INTEGER NOT NULL,                       -- when it was received, unix milliseconds
-    processed_at_ms     INTEGER,                                -- when it was projected, unix milliseconds
+    processed_at_ms     INTEGER,                                -- when it was last projected, unix milliseconds; a replay keeps it
     data                TEXT NOT NULL,                          -- the body, byte for byte as received
     CHECK (status <> 'processed' OR processed = 1),
     CHECK (processed = 0 OR status = 'processed' OR status = 'ignored'),
@@ -34,6 +34,8 @@ CREATE TABLE stripe_webhooks_log (
 CREATE INDEX stripe_webhooks_log_open ON stripe_webhooks_log (status, id) WHERE status <> 'processed';
 -- All projected events of one object: the set that the order guard decides on.
 CREATE INDEX stripe_webhooks_log_object ON stripe_webhooks_log (object_id, event_created) WHERE processed = 1;
+-- The newest projected event: where a reading stands among the events.
+CREATE INDEX stripe_webhooks_log_projected ON stripe_webhooks_log (id) WHERE processed_at_ms IS NOT NULL;
 -- Lists by type, newest first.
 CREATE INDEX stripe_webhooks_log_type ON stripe_webhooks_log (event_type, id);
 
@@ -49,7 +51,7 @@ CREATE TABLE api_readings (
     read_at         INTEGER NOT NULL,                           -- what it shows was so then, unix seconds, in Stripe's time
     read_log_id     INTEGER NOT NULL,                           -- newest event in the log when the request was sent: it contains all up to it
     sent_ms         INTEGER NOT NULL,                           -- when the request was sent, unix milliseconds
-    before_log_id   INTEGER NOT NULL,                           -- first event that was not in the tables when it was taken over
+    before_log_id   INTEGER NOT NULL,                           -- it was taken over after every projected event below this; never less than in the row before
     completed       INTEGER NOT NULL CHECK (completed IN (0, 1)), -- 1: its lists were completed, as far as the key may
     taken_at_ms     INTEGER NOT NULL,                           -- when it was taken over, unix milliseconds
     same_log_id     INTEGER,                                    -- it shows the same as the object of this event, whose row has the body

@@ -3,29 +3,36 @@
 //! Called by `jobs::rebuild` alone.
 
 mod compare;
+mod readings;
 mod tables;
 mod take_over;
 
 use crate::store::engine::row::{self, columns, select};
 use crate::store::inbox::PendingEvent;
-use crate::store::mirror::ApiReading;
 use crate::store::{StoreError, StoreReader};
 
 pub(crate) use compare::{Difference, differences};
-pub(crate) use take_over::Copying;
+pub(crate) use readings::{KeptReading, ReadingCursor, keep_unprojected};
 pub(crate) use take_over::{
-    answer_before, finish, has_history_of_readings, list_changed_answers, list_linked_customers, start,
+    Copying, answer_before, copy_waiting, finish, has_history_of_readings, list_changed_answers, list_linked_customers,
+    put_back_replayed, start,
 };
+
+// What a replay leaves of an event that was projected before. A discarded one is known by the error that it was given up for.
+const REPLAYED: &str = "(processed_at_ms IS NOT NULL AND (status = 'pending' OR status = 'retrying' OR status = 'dead'
+    OR (status = 'ignored' AND processed = 1 AND processing_error IS NOT NULL)))";
 
 columns! {
     /// An event of the old log, and what had become of it.
     pub(crate) struct LoggedEvent {
         /// The event.
         pending: PendingEvent = PendingEvent::COLUMNS => PendingEvent::take,
-        /// When it was applied to the tables, unix milliseconds; `None`: it was not.
-        processed_ms: Option<i64> = "iif(processed = 1, processed_at_ms, NULL)",
-        /// It waits for the worker.
-        waits: bool = "status = 'pending'",
+        /// When it was last applied to the tables, unix milliseconds; `None`: it was not.
+        processed_ms: Option<i64> = constcat::concat!("iif(processed = 1 OR ", REPLAYED, ", processed_at_ms, NULL)"),
+        /// It waits for the worker, and was never projected.
+        waits: bool = "status = 'pending' AND processed_at_ms IS NULL",
+        /// Its facts are in the tables, and yet it is not done: a replay, which waits, failed or was discarded.
+        replayed: bool = REPLAYED,
     }
 }
 
@@ -42,49 +49,20 @@ pub(crate) fn count_events(reader: &StoreReader) -> Result<u64, StoreError> {
     Ok(count.unsigned_abs())
 }
 
-columns! {
-    /// A reading of the old file.
-    pub(crate) struct KeptReading {
-        /// The `event_id` of a row that rests on it.
-        reading_id: String,
-        /// The object as Stripe wrote it.
-        text: String,
-        /// When it was read.
-        reading: ApiReading = ApiReading::COLUMNS => ApiReading::take,
-        /// Whether it is of live mode.
-        livemode: bool,
-        /// Connect account; empty is our own.
-        account: String,
-        /// Its lists were completed.
-        completed: bool,
-        /// When it was taken over, unix milliseconds.
-        taken_ms: i64,
-    }
+/// Events that wait for the worker or a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WaitingEvents {
+    /// Never projected: nothing of them is in the tables.
+    pub(crate) new: u64,
+    /// Projected before they were replayed.
+    pub(crate) replayed: u64,
 }
 
-const LIST_READINGS: &str = select!(
-    KeptReading,
-    "FROM (SELECT r.id, r.reading_id, coalesce(r.data, s.data, json_extract(l.data, '$.data.object')) AS text,
-            r.read_at, r.read_log_id, r.sent_ms, r.livemode, r.account, r.completed, r.taken_at_ms AS taken_ms
-        FROM old.api_readings r
-        LEFT JOIN old.api_readings s ON s.id = r.same_reading_id
-        LEFT JOIN old.stripe_webhooks_log l ON l.id = r.same_log_id
-        WHERE r.before_log_id > ?1 AND r.before_log_id <= ?2) ORDER BY id"
-);
-// In a file from before there was a table of readings: those that its rows rest on, or keep beside an event.
-const LIST_READINGS_OF_MIRROR: &str = select!(
-    KeptReading,
-    "FROM (SELECT event_id AS reading_id, data AS text, read_at, read_log_id,
-            CAST(substr(event_id, 7 + length(id)) AS INTEGER) AS sent_ms, livemode, account, 1 AS completed, 0 AS taken_ms
-        FROM (SELECT id, livemode, account, event_id, data, read_at, read_log_id FROM old.stripe_objects
-              WHERE event_id LIKE 'read:%'
-              UNION ALL SELECT id, livemode, account, read_event_id, read_data, read_at, read_log_id
-              FROM old.stripe_objects WHERE read_event_id IS NOT NULL))
-    WHERE read_log_id >= ?1 AND read_log_id < ?2 ORDER BY read_log_id, sent_ms"
-);
+const COUNT_WAITING: &str = "SELECT count(*) - count(processed_at_ms), count(processed_at_ms)
+    FROM old.stripe_webhooks_log WHERE (status = 'pending' OR status = 'retrying') AND status <> 'processed'";
 
-/// Readings that were taken over after the event `after` and before the event `until`, in their order.
-pub(crate) fn list_readings(reader: &StoreReader, after: i64, until: i64) -> Result<Vec<KeptReading>, StoreError> {
-    let sql = if has_history_of_readings(reader)? { LIST_READINGS } else { LIST_READINGS_OF_MIRROR };
-    reader.list(sql, (after, until), KeptReading::read)
+/// How many events of the old log wait.
+pub(crate) fn count_waiting(reader: &StoreReader) -> Result<WaitingEvents, StoreError> {
+    let (new, replayed): (i64, i64) = reader.get(COUNT_WAITING, [], row::tuple)?;
+    Ok(WaitingEvents { new: new.unsigned_abs(), replayed: replayed.unsigned_abs() })
 }

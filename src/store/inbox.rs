@@ -213,8 +213,11 @@ pub fn release(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
     Ok(tx.execute(RELEASE, [event_id])? == 1)
 }
 
+// The time of the last projection stays where the event's facts are in the tables, so that `rebuild` knows that they belong
+// there, however long the event waits and whatever becomes of it. From an ignored event nothing was taken.
 const REPLAY: &str = "UPDATE stripe_webhooks_log SET status = 'pending', processed = 0, processing_error = NULL,
-    processing_attempts = 0, processed_at_ms = NULL WHERE event_id = ?1";
+    processing_attempts = 0, processed_at_ms = iif(status = 'ignored' AND processed = 0, NULL, processed_at_ms)
+    WHERE event_id = ?1";
 
 /// Any event, whatever its state, waits for the worker again, with its attempts forgotten.
 pub fn replay(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
@@ -222,7 +225,8 @@ pub fn replay(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {
 }
 
 const REPLAY_ALL: &str = "UPDATE stripe_webhooks_log SET status = 'pending', processed = 0, processing_error = NULL,
-    processing_attempts = 0, processed_at_ms = NULL WHERE status <> 'pending' AND (?1 IS NULL OR event_type = ?1)";
+    processing_attempts = 0, processed_at_ms = iif(status = 'ignored' AND processed = 0, NULL, processed_at_ms)
+    WHERE status <> 'pending' AND (?1 IS NULL OR event_type = ?1)";
 
 /// All events, or those of a type, wait for the worker again. How many.
 pub fn replay_all(tx: &Tx, event_type: Option<&str>) -> Result<usize, StoreError> {
@@ -232,7 +236,9 @@ pub fn replay_all(tx: &Tx, event_type: Option<&str>) -> Result<usize, StoreError
     tx.execute(REPLAY_ALL, [event_type])
 }
 
-const DISCARD: &str = "UPDATE stripe_webhooks_log SET status = 'ignored' WHERE event_id = ?1 AND status = 'dead' AND status <> 'processed'";
+// What was projected before a replay failed is in the tables still.
+const DISCARD: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = (processed_at_ms IS NOT NULL)
+    WHERE event_id = ?1 AND status = 'dead' AND status <> 'processed'";
 
 /// A dead event is kept as ignored.
 pub fn discard(tx: &Tx, event_id: &str) -> Result<bool, StoreError> {

@@ -27,13 +27,14 @@ pub struct NewReading<'a> {
     pub now_ms: i64,
 }
 
-// What is not pending has been projected, or waits for something that happens later.
+// A reading stands after the newest event that has been projected, for it may rest on that, and after the reading before it.
+// An old event that waits once more (a replay, a retry) does not bring it before others.
 const ADD: &str = "INSERT INTO api_readings
     (reading_id, object, object_id, livemode, account, read_at, read_log_id, sent_ms, before_log_id, completed,
      taken_at_ms, same_log_id, same_reading_id, data)
     VALUES (:reading_id, :object, :object_id, :livemode, :account, :read_at, :read_log_id, :sent_ms,
-        coalesce((SELECT min(id) FROM stripe_webhooks_log WHERE status = 'pending' AND status <> 'processed'),
-                 (SELECT max(id) + 1 FROM stripe_webhooks_log), 1),
+        max(coalesce((SELECT id + 1 FROM stripe_webhooks_log WHERE processed_at_ms IS NOT NULL ORDER BY id DESC LIMIT 1), 1),
+            coalesce((SELECT before_log_id FROM api_readings ORDER BY id DESC LIMIT 1), 1)),
         :completed, :now_ms, :same_log_id, :same_reading_id, :data)";
 
 /// Keeps a reading; its row number.

@@ -275,8 +275,7 @@ impl Till {
 pub fn rebuilt_otherwise(path: &std::path::Path, context: &NotifyContext, now_ms: i64) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let task = RebuildTask { from: path, into: &dir.path().join("again.db"), context, now_ms };
-    let (_, found) = rebuild::check(task, &|_, _| ()).unwrap();
-    found.iter().map(|one| format!("{one:?}")).collect()
+    rebuild::check(task, &|_, _| ()).unwrap().found.iter().map(|one| format!("{one:?}")).collect()
 }
 
 pub fn request(method: Method, target: &str, headers: Vec<(String, String)>, body: &[u8]) -> Request {

@@ -2,6 +2,7 @@
 //! taken over.
 
 mod files;
+mod waiting;
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use crate::app::cli::{CommandError, database, table};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
 use crate::base::clock::{Clock, SystemClock};
-use crate::jobs::rebuild::{self, RebuildError, RebuildTask, Rebuilt};
+use crate::jobs::rebuild::{self, CheckOutcome, RebuildError, RebuildTask, Rebuilt};
 use crate::objects::rebuild::Difference;
 use crate::store::engine::replace::{HeldFile, PartFile};
 use crate::store::engine::{damage, lock, schema};
@@ -113,7 +113,7 @@ fn own_name(path: &Path) -> Result<PathBuf, CommandError> {
 fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     if arguments.json {
         let line = json!({"events": done.events, "failed": done.failed, "readings": done.readings,
-            "changed_answers": done.changed});
+            "failed_readings": done.failed_readings, "changed_answers": done.changed});
         writeln!(out, "{line}")?;
     } else {
         writeln!(
@@ -124,6 +124,9 @@ fn report(arguments: &RebuildArguments, done: Rebuilt, said: &str, out: &mut dyn
             done.readings,
             done.changed
         )?;
+        if done.failed_readings > 0 {
+            writeln!(out, "{} readings could not be projected; they are kept, see the log", done.failed_readings)?;
+        }
         if !said.is_empty() {
             writeln!(out, "{said}")?;
         }
@@ -141,7 +144,8 @@ fn check(arguments: &RebuildArguments, from: &Path, config: &Config, out: &mut d
     let outcome = rebuild::check(task, &|done, total| progress.show(done, total));
     progress.finish();
     drop(part);
-    let (done, found) = outcome?;
+    let CheckOutcome { done, found, limits } = outcome?;
+    print_limits(arguments, &limits, out)?;
     print(arguments, &found, out)?;
     if found.is_empty() {
         if !arguments.json {
@@ -151,6 +155,18 @@ fn check(arguments: &RebuildArguments, from: &Path, config: &Config, out: &mut d
         return Ok(());
     }
     Err(CommandError::failed(format!("{} values differ: `tilld rebuild` makes the tables again", found.len())))
+}
+
+/// Beside the JSON, whose lines are differences, on standard error.
+fn print_limits(arguments: &RebuildArguments, limits: &[String], out: &mut dyn Write) -> Result<(), CommandError> {
+    for limit in limits {
+        if arguments.json {
+            eprintln!("{limit}");
+        } else {
+            writeln!(out, "{limit}")?;
+        }
+    }
+    Ok(())
 }
 
 fn print(arguments: &RebuildArguments, found: &[Difference], out: &mut dyn Write) -> Result<(), CommandError> {

@@ -6,7 +6,7 @@ use crate::notify;
 use crate::notify::NotifyContext;
 use crate::objects::effective;
 use crate::objects::{failure_case, user};
-use crate::store::{Store, StoreError, settings};
+use crate::store::{Store, StoreError, StoreReader, settings};
 
 /// Users in one transaction.
 const PAGE: u32 = 500;
@@ -14,7 +14,7 @@ const PAGE: u32 = 500;
 /// Recomputes every user's effective subscription if plans or periods differ from those of the last run, and makes all
 /// open failure cases due if those or the warning time do.
 pub fn if_policy_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
-    let policy = format!("{:?}", context.projection.policy);
+    let policy = fingerprint(context);
     let warning = context.notices.warning_s.to_string();
     let is_known = |name: &str, value: &String| {
         store.read(|reader| settings::find(reader, name)).map(|known| known.as_ref() == Some(value))
@@ -31,6 +31,15 @@ pub fn if_policy_changed(store: &Store, context: &NotifyContext, now_ms: i64) ->
         settings::put(tx, settings::WARNING, &warning)?;
         settings::put(tx, settings::POLICY, &policy)
     })
+}
+
+fn fingerprint(context: &NotifyContext) -> String {
+    format!("{:?}", context.projection.policy)
+}
+
+/// Whether the answers were computed with other plans or periods; a database that remembers none has no such answers.
+pub(crate) fn is_other_policy(reader: &StoreReader, context: &NotifyContext) -> Result<bool, StoreError> {
+    Ok(settings::find(reader, settings::POLICY)?.is_some_and(|known| known != fingerprint(context)))
 }
 
 fn refresh_everyone(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use crate::objects::checkout_session;
 use crate::objects::owner::rows::{self, OwnableKind};
 use crate::objects::user;
 use crate::objects::{ProjectionError, effective, owner};
-use crate::store::{Store, StoreError, Tx, settings};
+use crate::store::{Store, StoreError, StoreReader, Tx, settings};
 
 const KINDS: [OwnableKind; 4] =
     [OwnableKind::Customer, OwnableKind::Subscription, OwnableKind::Invoice, OwnableKind::PaymentIntent];
@@ -21,8 +21,7 @@ const PAGE: u32 = 500;
 
 /// Finds all owners again if the rules differ from those of the last run.
 pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), StoreError> {
-    let (keys, rules) =
-        (format!("{:?}", context.projection.link.metadata_keys), format!("{:?}", context.projection.link));
+    let (keys, rules) = (format!("{:?}", context.projection.link.metadata_keys), fingerprint(context));
     let known = store.read(|reader| {
         Ok((settings::find(reader, settings::LINK_KEYS)?, settings::find(reader, settings::LINK_RULES)?))
     })?;
@@ -42,6 +41,15 @@ pub fn if_rules_changed(store: &Store, context: &NotifyContext, now_ms: i64) -> 
         settings::put(tx, settings::LINK_KEYS, &keys)?;
         settings::put(tx, settings::LINK_RULES, &rules)
     })
+}
+
+fn fingerprint(context: &NotifyContext) -> String {
+    format!("{:?}", context.projection.link)
+}
+
+/// Whether the owners were found by other rules; in a database that remembers none nothing was linked.
+pub(crate) fn are_other_rules(reader: &StoreReader, context: &NotifyContext) -> Result<bool, StoreError> {
+    Ok(settings::find(reader, settings::LINK_RULES)?.is_some_and(|known| known != fingerprint(context)))
 }
 
 /// Reads which user each object names, by the new keys: in its metadata or, where that names nobody, in the newest

@@ -1,6 +1,7 @@
 //! Copies what is not derived from the old file into the new one, by the columns that both have. It must never take over a
 //! derived row as it is. Called by `jobs::rebuild`.
 
+use super::REPLAYED;
 use super::tables::{self, RowOrigin};
 use crate::objects::effective::{self, StoredAnswer};
 use crate::objects::failure_case;
@@ -33,6 +34,31 @@ pub(crate) fn start(tx: &Tx) -> Result<(), StoreError> {
 
 /// What had become of an event.
 const STATE: [&str; 5] = ["status", "processed", "processing_error", "processing_attempts", "processed_at_ms"];
+
+/// Copies the events that wait for the worker and were never projected. They follow after all that was.
+pub(crate) fn copy_waiting(tx: &Tx) -> Result<(), StoreError> {
+    let columns = columns(tx, "stripe_webhooks_log", &[])?;
+    let sql = format!(
+        "INSERT INTO main.stripe_webhooks_log ({columns}) SELECT {columns} FROM old.stripe_webhooks_log
+         WHERE status = 'pending' AND status <> 'processed' AND processed_at_ms IS NULL ORDER BY id"
+    );
+    tx.execute(&sql, []).map(|_| ())
+}
+
+/// Makes the state of replayed events what it was, now that their facts are in the tables. One that could not be projected
+/// has no time of that any more.
+pub(crate) fn put_back_replayed(tx: &Tx) -> Result<(), StoreError> {
+    let sql = format!(
+        "UPDATE main.stripe_webhooks_log AS n SET status = o.status, processing_error = o.processing_error,
+            processing_attempts = o.processing_attempts,
+            processed = iif(n.processed_at_ms IS NULL, 0, o.processed),
+            processed_at_ms = iif(n.processed_at_ms IS NULL, NULL, o.processed_at_ms)
+         FROM (SELECT id, status, processed, processing_error, processing_attempts, processed_at_ms
+               FROM old.stripe_webhooks_log WHERE status <> 'processed' AND {REPLAYED}) o
+         WHERE o.id = n.id"
+    );
+    tx.execute(&sql, []).map(|_| ())
+}
 
 /// The statements that copy one event into the new log.
 pub(crate) struct Copying {
