@@ -23,7 +23,7 @@ fn a_disk_that_fills_up_is_answered_with_503_and_with_room_again_everything_goes
 #[test]
 fn a_first_start_without_room_is_refused_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::mount(dir.path(), 1024) else { return };
+    let Some(disk) = Disk::mount(dir.path(), 2048) else { return };
     for left_kib in [0, 4, 8, 40, 100] {
         disk.fill(left_kib);
         let said = refused(disk.serve());

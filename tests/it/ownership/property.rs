@@ -245,14 +245,19 @@ fn without_any_reference_no_customer_no_subject_of_a_call_and_no_mail_is_another
     });
 }
 
-/// Whether the story goes on with a subscription after its end, which cannot be left: then its end is the last word.
+/// Whether the story goes on with a subscription, or with the session that made it, after its end, which cannot be left:
+/// then its end is the last word.
 fn outlives_its_end(story: &Story, which: usize) -> bool {
-    let states = story.words.iter().filter_map(|word| match word {
+    let goes_on = |ended: Vec<bool>| ended.iter().rev().skip(1).any(|ended| *ended);
+    let subscription = story.words.iter().filter_map(|word| match word {
         Word::Subscription { which: one, status, .. } if *one == which => Some(STATUSES[*status] == "canceled"),
         _ => None,
     });
-    let states: Vec<bool> = states.collect();
-    states.iter().rev().skip(1).any(|ended| *ended)
+    let session = story.words.iter().filter_map(|word| match word {
+        Word::Session { which: one, status, .. } if *one == which => Some(SESSIONS[*status].0 == "expired"),
+        _ => None,
+    });
+    goes_on(subscription.collect()) || goes_on(session.collect())
 }
 
 /// The user whom the strongest word about a subscription names, told from the words alone.
