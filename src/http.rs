@@ -8,6 +8,7 @@ pub mod api;
 pub mod door;
 pub mod health;
 pub mod listen;
+mod metrics;
 pub mod private;
 pub mod public;
 pub mod request;

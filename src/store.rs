@@ -7,6 +7,7 @@ pub mod catch_up;
 pub mod dead_letters;
 pub mod engine;
 pub mod inbox;
+pub mod levels;
 pub mod mirror;
 pub mod modes;
 pub mod outbox;
