@@ -10,6 +10,8 @@ pub(super) enum RowOrigin {
     CopiedFirst,
     /// Made again from the log and the readings.
     Projected,
+    /// Made by triggers from the rows of another table, which is compared.
+    ByTriggers,
     /// Copied when everything is projected.
     CopiedLast,
     /// By statements of its own in `take_over`, because its rows refer to others by number, or are projected in part.
@@ -58,7 +60,7 @@ tables! {
     "mirror" Projected by ["object", "id", "livemode", "account"] in "stripe_objects",
     "stripe_subscription_items" Projected by ["stripe_subscription_id", "stripe_item_id"],
     "subscriptions" Projected by ["user_id"],
-    "answer_counts" Projected by ["tier", "reason", "entitled"],
+    "answer_counts" ByTriggers,
     "subscription_events" Projected by ["stripe_event_id"],
     "payment_failures" Projected by ["stripe_invoice_id"],
     "audit_log" Merged by ["stripe_event_id", "action"],
