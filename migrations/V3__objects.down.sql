@@ -10,6 +10,7 @@ DROP TABLE stripe_payment_intents;
 DROP TABLE stripe_invoices;
 DROP TABLE subscription_events;
 DROP TABLE subscriptions;
+DROP TABLE answer_counts;
 DROP TABLE stripe_subscription_items;
 DROP TABLE stripe_subscriptions;
 DROP TABLE stripe_customers;

@@ -139,6 +139,33 @@ CREATE TABLE subscriptions (
 ) STRICT;
 CREATE INDEX subscriptions_changes ON subscriptions (changes_at) WHERE changes_at IS NOT NULL;
 
+-- How many users have which answer, so that nobody has to count them. The triggers keep it; a row that has come to 0 goes,
+-- so that it is a function of `subscriptions` and of nothing else.
+CREATE TABLE answer_counts (
+    tier     TEXT NOT NULL,                                     -- subscriptions.tier
+    reason   TEXT NOT NULL,                                     -- subscriptions.reason
+    entitled INTEGER NOT NULL CHECK (entitled IN (0, 1)),       -- subscriptions.entitled
+    users    INTEGER NOT NULL CHECK (users >= 0),               -- rows of subscriptions with these three
+    PRIMARY KEY (tier, reason, entitled)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER subscriptions_added AFTER INSERT ON subscriptions BEGIN
+    INSERT INTO answer_counts (tier, reason, entitled, users) VALUES (NEW.tier, NEW.reason, NEW.entitled, 1)
+        ON CONFLICT (tier, reason, entitled) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER subscriptions_changed AFTER UPDATE OF tier, reason, entitled ON subscriptions
+    WHEN NEW.tier <> OLD.tier OR NEW.reason <> OLD.reason OR NEW.entitled <> OLD.entitled BEGIN
+    UPDATE answer_counts SET users = users - 1
+        WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled;
+    DELETE FROM answer_counts WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled AND users = 0;
+    INSERT INTO answer_counts (tier, reason, entitled, users) VALUES (NEW.tier, NEW.reason, NEW.entitled, 1)
+        ON CONFLICT (tier, reason, entitled) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER subscriptions_removed AFTER DELETE ON subscriptions BEGIN
+    UPDATE answer_counts SET users = users - 1
+        WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled;
+    DELETE FROM answer_counts WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled AND users = 0;
+END;
+
 CREATE TABLE subscription_events (
     id                     INTEGER PRIMARY KEY,                 -- row number
     stripe_subscription_id TEXT NOT NULL,                       -- sub_…

@@ -9,6 +9,7 @@ pub mod entitlement;
 pub(crate) mod host;
 pub mod ids;
 pub mod leap;
+pub mod metrics;
 pub mod money;
 pub mod notice_kind;
 pub mod object_kind;

@@ -5,6 +5,7 @@
 //! acts on the facts.
 
 pub(crate) mod again;
+pub mod answer_counts;
 mod charge;
 pub(crate) mod checkout_session;
 pub(crate) mod customer;

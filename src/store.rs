@@ -8,6 +8,7 @@ pub(crate) mod dashboard_sessions;
 pub mod dead_letters;
 pub mod engine;
 pub mod inbox;
+pub mod levels;
 pub mod mirror;
 pub mod modes;
 pub mod outbox;

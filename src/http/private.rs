@@ -8,12 +8,13 @@ use super::request::Request;
 use super::response::Response;
 use super::route::RouteAccess::{Admin, Api, Open};
 use super::route::{self, Route, route};
-use super::{admin, dashboard, health};
+use super::{admin, dashboard, health, metrics};
 
 const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/healthz", Open, health::healthz),
     route(Get, "/readyz", Open, health::readyz),
     route(Get, "/health/webhooks", Open, health::webhooks),
+    route(Get, "/metrics", Open, metrics::get),
     route(Get, "/api/v1/status", Api, health::status),
     route(Get, "/api/v1/config", Api, offers::config),
     route(Get, "/api/v1/users", Api, users::list),

@@ -35,6 +35,9 @@ pub(crate) const DATABASE_ID: &str = "database_id";
 /// When the newest webhook came, or since when a first one is waited for, unix milliseconds; looked at for silence.
 pub(crate) const SILENT_SINCE: &str = "silent_since";
 
+/// Differences from Stripe that the last comparison left.
+pub(crate) const DRIFT_LEFT: &str = "drift_left";
+
 /// Real money.
 pub(crate) const LIVE: &str = "live";
 /// A sandbox, or test mode.

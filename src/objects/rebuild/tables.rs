@@ -58,6 +58,7 @@ tables! {
     "mirror" Projected by ["object", "id", "livemode", "account"] in "stripe_objects",
     "stripe_subscription_items" Projected by ["stripe_subscription_id", "stripe_item_id"],
     "subscriptions" Projected by ["user_id"],
+    "answer_counts" Projected by ["tier", "reason", "entitled"],
     "subscription_events" Projected by ["stripe_event_id"],
     "payment_failures" Projected by ["stripe_invoice_id"],
     "audit_log" Merged by ["stripe_event_id", "action"],
