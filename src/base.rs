@@ -6,6 +6,7 @@ pub mod clock;
 pub(crate) mod decline_code;
 pub mod dunning;
 pub mod entitlement;
+pub mod figure_range;
 pub mod histogram;
 pub(crate) mod host;
 pub mod ids;

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod catch_up;
 pub mod dead_letters;
 pub mod engine;
+pub mod figures;
 pub mod inbox;
 pub mod mirror;
 pub mod modes;

@@ -229,7 +229,8 @@ fn take_off(lines: &mut [Line], discount: &MrrDiscount, currency: &str, now_s: i
     match off {
         Off::Percent(percent) => {
             let rest = (100 * MILLION).saturating_sub(*percent).clamp(0, 100 * MILLION);
-            let reduce = |line: &mut Line| line.millionths = divide(line.millionths.saturating_mul(rest), 100 * MILLION);
+            let reduce =
+                |line: &mut Line| line.millionths = divide(line.millionths.saturating_mul(rest), 100 * MILLION);
             lines.iter_mut().filter(is_meant).for_each(reduce);
         }
         Off::Amount(amount, _) => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::base::leap::{self, LeapCaution};
 use crate::base::thread::Pulse;
+use crate::jobs::levels;
 use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
 use crate::notify;
 use crate::notify::NotifyContext;
@@ -165,6 +166,7 @@ impl StepJob for Tick {
     fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, StoreError> {
         (self.also)(now_ms);
         self.paged(now_ms, around.pulse)?;
+        levels::look(&self.store, now_ms)?;
         Ok(NextStep::After(EVERY))
     }
 }

@@ -159,8 +159,7 @@ fn refresh_mrr(
     id: &str,
     former: Option<&FormerRow>,
 ) -> Result<(), ProjectionError> {
-    let shown =
-        ShownSubscription { id, object: &winner.object, livemode: winner.livemode, deleted: winner.deleted };
+    let shown = ShownSubscription { id, object: &winner.object, livemode: winner.livemode, deleted: winner.deleted };
     let none = StoredMrr::default();
     mrr::refresh(step.tx, &shown, former.map_or(&none, |former| &former.mrr), step.now_ms.div_euclid(1000))
 }

@@ -75,7 +75,12 @@ fn the_table_of_cases() {
         ("never below nothing", vec![month()], vec![amount(5000)], 0),
         ("one after the other", vec![month()], vec![amount(500), percent("50")], 750_000),
         ("in Stripe's order", vec![month()], vec![percent("50"), amount(500)], 500_000),
-        ("an item's before the whole", vec![with(month(), vec![percent("50")]), year()], vec![percent("10")], 1_800_000),
+        (
+            "an item's before the whole",
+            vec![with(month(), vec![percent("50")]), year()],
+            vec![percent("10")],
+            1_800_000,
+        ),
         ("an item's no further than the item", vec![with(month(), vec![amount(9999)]), year()], vec![], 1_000_000),
         ("only once", vec![month()], vec![MrrDiscount::Passing], 2_000_000),
         ("still running", vec![month()], vec![lasting(Off::Percent(50_000_000), Some(NOW + 1))], 1_000_000),

@@ -254,7 +254,8 @@ fn refresh_stored(tx: &Tx, id: &str, now_s: i64) -> Result<(), ProjectionError> 
     const SQL: &str = select!(RowToRefresh, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
     let Some(row) = tx.find(SQL, [id], RowToRefresh::read)? else { return Ok(()) };
     let key = ObjectKey { object: super::KIND.object, id, livemode: row.livemode, account: "" };
-    let Some(mirrored) = mirror::find(tx, key)? else { return Ok(()) };
+    // A row whose object is gone must not stay due.
+    let Some(mirrored) = mirror::find(tx, key)? else { return Ok(put(tx, id, &StoredMrr::default())?) };
     let object = serde_json::from_str(&mirrored.data).map_err(StoreError::from)?;
     let shown = ShownSubscription { id, object: &object, livemode: row.livemode, deleted: row.deleted };
     refresh(tx, &shown, &row.former, now_s)
