@@ -30,6 +30,7 @@ const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/api/v1/admin/events", Admin, admin::list_events),
     route(Get, "/api/v1/admin/events/{event_id}", Admin, admin::get_event),
     route(Post, "/api/v1/admin/events/{event_id}/replay", Admin, admin::replay_event),
+    route(Get, "/api/v1/admin/analytics", Admin, admin::analytics::get),
     route(Get, "/api/v1/admin/webhooks/retries", Admin, admin::list_retries),
     route(Get, "/api/v1/admin/webhooks/dlq", Admin, admin::list_dead_letters),
     route(Post, "/api/v1/admin/webhooks/dlq/replay", Admin, admin::replay_dead_letters),
