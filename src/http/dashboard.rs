@@ -5,6 +5,7 @@
 
 mod brake;
 mod confirm;
+mod dead_letters;
 mod events;
 mod list;
 mod login;
@@ -72,7 +73,7 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, dead_letters::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
