@@ -157,7 +157,7 @@ CREATE TABLE sync_progress (
 
 -- Who is logged in to the dashboard. Only hashes: whoever reads the file cannot log in with them.
 CREATE TABLE dashboard_sessions (
-    token_hash    TEXT PRIMARY KEY,                             -- SHA-256 of the session's token, hex
+    token_hash    TEXT PRIMARY KEY,                             -- HMAC-SHA256 of the session's token with the admin token, hex: with another admin token it is not found
     created_at_ms INTEGER NOT NULL,                             -- login, unix milliseconds
     expires_at_ms INTEGER NOT NULL,                             -- it opens nothing from then on, unix milliseconds
     said          TEXT                                          -- what the next page tells, once: the result of an act
