@@ -9,6 +9,7 @@ mod list;
 mod login;
 mod page;
 mod session;
+mod users;
 mod view;
 
 use super::api::ApiHandler;
@@ -40,12 +41,19 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, users::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
 pub(super) fn covers(path: &str) -> bool {
     path == ROOT || path.starts_with("/dashboard/")
+}
+
+/// Whether a request may have to wait for Stripe: acts do that are checked there.
+#[must_use]
+pub(super) fn waits_for_stripe(request: &Request) -> bool {
+    request.method == Post
+        && request.path.strip_prefix("/dashboard/").is_some_and(|name| users::WAITING.contains(&name))
 }
 
 /// Answers a request for a page.

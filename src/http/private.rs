@@ -37,6 +37,12 @@ const ROUTES: &[Route<ApiHandler>] = &[
     route(Post, "/api/v1/admin/webhooks/dlq/{event_id}/replay", Admin, admin::replay_dead_letter),
 ];
 
+/// Whether the answer to a request may have to wait for Stripe.
+#[must_use]
+pub(crate) fn waits_for_stripe(request: &Request) -> bool {
+    calls::waits_for_stripe(request) || dashboard::waits_for_stripe(request)
+}
+
 /// Answers a request of the private listener.
 #[must_use]
 pub fn answer(api: &ApiHandler, request: &Request) -> Response {

@@ -9,7 +9,7 @@ use crate::app::daemon::descriptors::Descriptors;
 use crate::app::systemd::sockets::Passed;
 use crate::base::thread::{Handle, Threads};
 use crate::http;
-use crate::http::api::{self, ApiHandler};
+use crate::http::api::ApiHandler;
 use crate::http::door::{DoorLimits, HeadRules};
 use crate::http::listen::{self, Bound};
 use crate::http::public::{self, PublicHandler};
@@ -111,7 +111,7 @@ impl Doors<'_> {
             Arc::new(move |request| http::private::answer(&slow, request));
         let (waiting, handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
         let handler = move |request, reply: Reply| {
-            if api::calls::waits_for_stripe(&request) {
+            if http::private::waits_for_stripe(&request) {
                 return waiting.take(request, reply);
             }
             reply.send(http::private::answer(&api, &request));

@@ -9,7 +9,6 @@ use super::{
     precedence,
 };
 
-
 /// Why the answer is what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explanation {
@@ -40,14 +39,14 @@ pub(crate) struct ExplainedRule {
     /// What it asks.
     pub(crate) question: &'static str,
     /// What came of it.
-    pub(crate) outcome: RuleOutcome,
+    pub(crate) finding: RuleFinding,
     /// What it looked at; nothing where it was not asked.
     pub(crate) looked_at: Vec<(EntitlementFact, FactValue)>,
 }
 
 /// What came of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RuleOutcome {
+pub(crate) enum RuleFinding {
     /// It does not fit; the next one is asked.
     DoesNotFit,
     /// It fits, and so decides.
@@ -108,6 +107,29 @@ impl WonBy {
 }
 
 impl EntitlementReason {
+    /// All of them, those that give access first.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Active,
+        Self::Trialing,
+        Self::Ending,
+        Self::GracePeriod,
+        Self::PastDue,
+        Self::Unpaid,
+        Self::Incomplete,
+        Self::Paused,
+        Self::Canceled,
+        Self::UnknownPrice,
+        Self::Partial,
+        Self::UnknownStatus,
+        Self::Stale,
+        Self::NoSubscription,
+    ];
+
+    /// Whether an answer with this reason gives access.
+    pub(crate) fn gives_access(self) -> bool {
+        matches!(self, Self::Active | Self::Trialing | Self::Ending | Self::GracePeriod)
+    }
+
     /// What it means, for people; goes on after "because".
     pub(crate) fn meaning(self) -> &'static str {
         match self {
@@ -173,14 +195,14 @@ fn explain_one(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now
     let rules = RULES.iter().map(|rule| {
         let (name, question) = (rule.name, rule.question);
         if is_decided {
-            return ExplainedRule { name, question, outcome: RuleOutcome::NotAsked, looked_at: Vec::new() };
+            return ExplainedRule { name, question, finding: RuleFinding::NotAsked, looked_at: Vec::new() };
         }
         let verdict = (rule.verdict)(&asked);
         is_decided = verdict.is_some();
         ExplainedRule {
             name,
             question,
-            outcome: verdict.map_or(RuleOutcome::DoesNotFit, |(reason, _)| RuleOutcome::Decides(reason)),
+            finding: verdict.map_or(RuleFinding::DoesNotFit, |(reason, _)| RuleFinding::Decides(reason)),
             looked_at: rule.looks_at.iter().map(|fact| (*fact, fact.value(&asked))).collect(),
         }
     });

@@ -1,7 +1,6 @@
 //! The contract's table of rules: one list, and the first rule that fits decides. Each is a row of that table, in its
 //! order, with what it asks and looks at in words. Pure. Called by `entitlement` and `explain`.
 
-use super::facts::EntitlementFact;
 use super::facts::EntitlementFact as Fact;
 use super::{EntitlementPolicy, EntitlementReason, SubscriptionInput, WhenStale};
 
@@ -39,7 +38,7 @@ pub(super) struct Rule {
     /// The verdict, if it fits.
     pub(super) verdict: fn(&RuleInput) -> Option<RuleVerdict>,
     /// What `verdict` looks at. It decides nothing: whoever asks why is told these.
-    pub(super) looks_at: &'static [EntitlementFact],
+    pub(super) looks_at: &'static [Fact],
 }
 
 pub(super) const RULES: [Rule; 10] = [

@@ -1,7 +1,7 @@
 //! The contract's table row by row, then its sentences, then what holds for any input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::explain::{RuleOutcome, WonBy, explain};
+use super::explain::{RuleFinding, WonBy, explain};
 use super::*;
 use proptest::prelude::*;
 
@@ -102,15 +102,16 @@ fn stale(status: &str) -> SubscriptionInput {
 fn assert_is_explained(subscriptions: &[SubscriptionInput], policy: &EntitlementPolicy, now: i64) {
     let explained = explain(subscriptions, policy, now, usize::MAX);
     assert_eq!(explained.answer, entitlement(subscriptions, policy, now));
+    assert_eq!(explained.answer.entitled, explained.answer.reason.gives_access());
     assert_eq!((explained.compared, explained.subscriptions.len()), (subscriptions.len(), subscriptions.len()));
     let deciding = explained.subscriptions.first().map(|one| &one.answer);
     assert_eq!(deciding.unwrap_or(&no_subscription()), &explained.answer);
     for one in &explained.subscriptions {
-        let mut outcomes = one.rules.iter().map(|rule| rule.outcome).skip_while(|it| *it == RuleOutcome::DoesNotFit);
-        assert_eq!(outcomes.next(), Some(RuleOutcome::Decides(one.answer.reason)));
-        assert!(outcomes.all(|outcome| outcome == RuleOutcome::NotAsked));
+        let mut findings = one.rules.iter().map(|rule| rule.finding).skip_while(|it| *it == RuleFinding::DoesNotFit);
+        assert_eq!(findings.next(), Some(RuleFinding::Decides(one.answer.reason)));
+        assert!(findings.all(|finding| finding == RuleFinding::NotAsked));
         let silent = one.rules.iter().filter(|rule| rule.looked_at.is_empty());
-        assert!(silent.into_iter().all(|rule| rule.outcome == RuleOutcome::NotAsked));
+        assert!(silent.into_iter().all(|rule| rule.finding == RuleFinding::NotAsked));
     }
 }
 

@@ -58,6 +58,16 @@ impl<'a> Links<'a> {
         }
     }
 
+    /// The list from its beginning.
+    pub(super) fn first(&self) -> String {
+        self.link(|_| true, None)
+    }
+
+    /// The list after the row of that id.
+    pub(super) fn after(&self, id: &str) -> String {
+        self.link(|_| true, Some(id))
+    }
+
     fn link(&self, keeps: impl Fn(&str) -> bool, before: Option<&str>) -> String {
         let kept = self.filters.iter().copied().filter(|(key, _)| keeps(key)).chain(before.map(|id| ("before", id)));
         let query: Vec<String> = kept.map(|(key, value)| format!("{key}={}", encoded(value))).collect();
