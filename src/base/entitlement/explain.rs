@@ -77,20 +77,6 @@ pub(crate) enum WonBy {
 }
 
 impl WonBy {
-    /// For programs.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::NoSubscription => "no_subscription",
-            Self::Only => "only",
-            Self::Access => "access",
-            Self::Tier => "tier",
-            Self::Link => "link",
-            Self::Newer => "newer",
-            Self::NewestOfNone => "newest_of_none",
-            Self::Id => "id",
-        }
-    }
-
     /// For people.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
