@@ -12,6 +12,7 @@ mod login;
 mod once;
 mod page;
 mod session;
+mod users;
 mod view;
 
 use std::time::Duration;
@@ -73,7 +74,8 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, dead_letters::ROUTES];
+const ROUTES: &[&[PageRoute]] =
+    &[&[on(Post, "logout", login::logout)], events::ROUTES, dead_letters::ROUTES, users::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
@@ -86,6 +88,13 @@ pub(super) fn covers(path: &str) -> bool {
 pub(super) fn hold(api: &ApiHandler, request: &Request, response: &Response) -> Option<Duration> {
     let is_wrong_login = request.path == LOGIN && request.method == Post && response.status == login::WRONG;
     is_wrong_login.then(|| api.dashboard.brake.hold())
+}
+
+/// Whether a request may have to wait for Stripe: acts do that are checked there.
+#[must_use]
+pub(super) fn waits_for_stripe(request: &Request) -> bool {
+    request.method == Post
+        && request.path.strip_prefix("/dashboard/").is_some_and(|name| users::WAITING.contains(&name))
 }
 
 /// Answers a request for a page.

@@ -47,6 +47,12 @@ pub(crate) fn hold(api: &ApiHandler, request: &Request, response: &Response) -> 
     dashboard::hold(api, request, response)
 }
 
+/// Whether the answer to a request may have to wait for Stripe.
+#[must_use]
+pub(crate) fn waits_for_stripe(request: &Request) -> bool {
+    calls::waits_for_stripe(request) || dashboard::waits_for_stripe(request)
+}
+
 /// Answers a request of the private listener.
 #[must_use]
 pub fn answer(api: &ApiHandler, request: &Request) -> Response {
