@@ -67,6 +67,7 @@ CREATE INDEX outbox_ready ON outbox (target, next_attempt_at_ms, id) WHERE statu
 CREATE INDEX outbox_order ON outbox (target, user_id, id) WHERE status IN ('pending', 'claimed');
 CREATE INDEX outbox_behind ON outbox (waits_for) WHERE waits_for IS NOT NULL;
 CREATE INDEX outbox_answers ON outbox (target, user_id, sequence) WHERE sequence IS NOT NULL;
+CREATE INDEX outbox_failed ON outbox (kind) WHERE status = 'failed';
 CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
 
 CREATE TABLE webhook_endpoints (

@@ -5,6 +5,7 @@ pub mod address;
 pub mod clock;
 pub mod dunning;
 pub mod entitlement;
+pub mod finding;
 pub(crate) mod host;
 pub mod ids;
 pub mod leap;
