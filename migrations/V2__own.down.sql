@@ -1,3 +1,4 @@
+DROP TABLE dashboard_sessions;
 DROP TABLE sync_progress;
 DROP TABLE sync_runs;
 DROP TABLE catch_up;

@@ -154,3 +154,11 @@ CREATE TABLE sync_progress (
     finished_at_ms INTEGER,                                     -- when its last page was in the tables, unix milliseconds; NULL: not yet
     PRIMARY KEY (run_id, type)
 ) STRICT;
+
+-- Who is logged in to the dashboard. Only hashes: whoever reads the file cannot log in with them.
+CREATE TABLE dashboard_sessions (
+    token_hash    TEXT PRIMARY KEY,                             -- SHA-256 of the session's token, hex
+    created_at_ms INTEGER NOT NULL,                             -- login, unix milliseconds
+    expires_at_ms INTEGER NOT NULL,                             -- it opens nothing from then on, unix milliseconds
+    said          TEXT                                          -- what the next page tells, once: the result of an act
+) STRICT, WITHOUT ROWID;

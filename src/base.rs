@@ -2,6 +2,7 @@
 //! secrets, addresses, kinds of objects and notices). It must never know a socket, a database or another room. Used by all.
 
 pub mod address;
+pub mod ago;
 pub mod clock;
 pub mod dunning;
 pub mod entitlement;

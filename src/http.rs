@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod dashboard;
 pub mod door;
 pub mod health;
 pub mod listen;

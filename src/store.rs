@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod catch_up;
+pub(crate) mod dashboard_sessions;
 pub mod dead_letters;
 pub mod engine;
 pub mod inbox;

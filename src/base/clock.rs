@@ -16,15 +16,6 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// Unix seconds as UTC, like `2026-11-24 01:20:05`.
-#[must_use]
-pub(crate) fn utc(seconds: i64) -> String {
-    match jiff::Timestamp::from_second(seconds) {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        Err(_) => seconds.to_string(),
-    }
-}
-
 /// The clock of the machine. A clock set before 1970 reads as 0.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

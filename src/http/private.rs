@@ -1,5 +1,5 @@
 //! The private listener's table of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…`
-//! for operators, health checks for everyone who reaches the listener. It must never hold more than the table. Called
+//! for operators, `/dashboard` for their browsers, health checks for everyone who reaches the listener. It must never hold more than the table. Called
 //! by `app::daemon`.
 
 use super::api::{ApiHandler, calls, offers, users};
@@ -8,7 +8,7 @@ use super::request::Request;
 use super::response::Response;
 use super::route::RouteAccess::{Admin, Api, Open};
 use super::route::{self, Route, route};
-use super::{admin, health};
+use super::{admin, dashboard, health};
 
 const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/healthz", Open, health::healthz),
@@ -40,5 +40,8 @@ const ROUTES: &[Route<ApiHandler>] = &[
 /// Answers a request of the private listener.
 #[must_use]
 pub fn answer(api: &ApiHandler, request: &Request) -> Response {
+    if dashboard::covers(&request.path) {
+        return dashboard::answer(api, request);
+    }
     route::dispatch(&[ROUTES, calls::ROUTES, calls::invoices::ROUTES], &api.tokens, api, request)
 }

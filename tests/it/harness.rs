@@ -16,6 +16,7 @@ use tilld::base::secret::Secret;
 use tilld::base::thread::{Handle, Pulse, Threads, stopper};
 use tilld::http::api::ApiHandler;
 use tilld::http::api::offers::Offers;
+use tilld::http::dashboard::DashboardSettings;
 use tilld::http::public::{self, PublicHandler, WebhookEndpoint};
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
@@ -166,6 +167,7 @@ impl Till {
             calls: None,
             offers: Offers::default(),
             refused: Arc::default(),
+            dashboard: DashboardSettings { session_ms: 12 * 3_600_000 },
             started_ms: clock.now_ms(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
@@ -301,7 +303,7 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
 /// depends on what was known when it was.
-const NOT_COMPARED: [&str; 15] = [
+const NOT_COMPARED: [&str; 16] = [
     "stripe_webhooks_log",
     "api_readings",
     // As the view `stripe_objects`, which has the bodies with it.
@@ -317,6 +319,7 @@ const NOT_COMPARED: [&str; 15] = [
     "catch_up",
     "sync_runs",
     "sync_progress",
+    "dashboard_sessions",
     "refinery_schema_history",
 ];
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use crate::app::cli::CommandError;
-use crate::base::clock;
+use crate::base::ago;
 
 /// What stands between two columns.
 const GAP: &str = "  ";
@@ -130,7 +130,7 @@ pub(crate) fn cell(value: Option<&str>) -> String {
 /// Unix seconds as UTC, like `2026-11-24 01:20:05`.
 #[must_use]
 pub(crate) fn time_s(seconds: i64) -> String {
-    clock::utc(seconds)
+    ago::utc_s(seconds)
 }
 
 /// Unix milliseconds as UTC, to the second.

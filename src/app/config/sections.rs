@@ -4,6 +4,7 @@
 
 mod access;
 mod api;
+mod dashboard;
 mod endpoints;
 mod limits;
 mod link;
@@ -30,6 +31,7 @@ pub(super) const CATALOG: KeyCatalog = KeyCatalog(&[
     &stripe::STRIPE,
     &stripe::WEBHOOK,
     &api::API,
+    &dashboard::DASHBOARD,
     &link::LINK,
     &plans::PLAN,
     &retry::RETRY,
@@ -59,6 +61,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Config {
         log_format,
         listen: process::listen(reader),
         tokens: api::read(reader),
+        dashboard: dashboard::read(reader),
         policy: EntitlementPolicy {
             plans: plans::read(reader),
             grace_period_s: dunning.grace_period_s,

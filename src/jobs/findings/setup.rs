@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::checks::REFUSED;
-use crate::base::clock::utc;
+use crate::base::ago::utc_s;
 use crate::base::entitlement::EntitlementPlan;
 use crate::base::finding::{Finding, fail, ok, warn};
 
@@ -36,11 +36,11 @@ pub(crate) fn tokens(api: bool, admin: bool) -> Finding {
 
 /// The clock of the machine, beside the time of the newest event.
 pub(crate) fn clock(now_s: i64, last_event_s: Option<i64>) -> Finding {
-    let now = utc(now_s);
+    let now = utc_s(now_s);
     match last_event_s {
         _ if now_s < EARLIEST_NOW_S => fail("clock", format!("it shows {now} UTC: set it, or start a time service")),
         Some(last) if last > now_s => {
-            let last = utc(last);
+            let last = utc_s(last);
             warn(
                 "clock",
                 format!("it shows {now} UTC, but an event was received at {last}: it was set back; correct it"),

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::checks::{DEAD_LETTERS, ENDPOINT, EVENTS, OUTBOX, SYNC};
-use crate::base::clock::utc;
+use crate::base::ago::utc_s;
 use crate::base::finding::{Finding, fail, ok, warn};
 use crate::notify::endpoints::origin;
 use crate::store::engine::damage;
@@ -58,7 +58,7 @@ impl UrgentFindings {
 
     fn events(&self, now_s: i64) -> Finding {
         let time =
-            |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{} UTC", utc(ms.div_euclid(1000))));
+            |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{} UTC", utc_s(ms.div_euclid(1000))));
         let health = &self.health;
         let (waiting, retries) = (health.pending, health.pending_retries);
         let said = format!(

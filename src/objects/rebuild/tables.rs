@@ -72,6 +72,7 @@ tables! {
     "catch_up" CopiedLast,
     "sync_runs" CopiedLast,
     "sync_progress" CopiedLast,
+    "dashboard_sessions" CopiedLast,
 }
 
 /// Names of the tables whose rows come that way, in the order of the list.
