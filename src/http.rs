@@ -9,6 +9,7 @@ pub mod dashboard;
 pub mod door;
 pub mod health;
 pub mod listen;
+mod metrics;
 pub mod private;
 pub mod public;
 pub mod request;

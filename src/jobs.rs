@@ -7,6 +7,7 @@ pub mod at_start;
 pub mod fetch_and_recover;
 pub mod findings;
 pub mod lane;
+pub mod levels;
 pub mod operator;
 pub mod rebuild;
 pub mod retrier;

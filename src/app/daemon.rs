@@ -20,6 +20,7 @@ use crate::app::config::{Config, LogFormat};
 use crate::app::systemd;
 use crate::app::systemd::sockets::{self, Passed, PassedError};
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::metrics::MetricsError;
 use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
 use crate::http::api::ApiHandler;
 use crate::http::listen::BindError;
@@ -58,6 +59,9 @@ pub(crate) enum DaemonError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What is counted.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -176,12 +180,14 @@ struct DaemonParts<'a> {
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let DaemonParts { config, forward } = wanted;
+    let metrics = Arc::new(opening::metrics(config)?);
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
+    let client = client.map(|client| client.counted_by(Arc::clone(&metrics)));
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
-    let (store, writer) = Store::open(&config.database, &threads)?;
+    let (store, writer) = Store::open_counting(&config.database, &threads, metrics)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
     opening::settle(config, &store, &context, clock.now_ms())?;
 

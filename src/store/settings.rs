@@ -39,6 +39,8 @@ pub(crate) const SILENT_SINCE: &str = "silent_since";
 pub(crate) const FINDINGS_IN_TABLES: &str = "findings_in_tables";
 /// What Stripe said when it was last asked whether all is well, JSON.
 pub(crate) const FINDINGS_AT_STRIPE: &str = "findings_at_stripe";
+/// Differences from Stripe that the last comparison left.
+pub(crate) const DRIFT_LEFT: &str = "drift_left";
 
 /// Real money.
 pub(crate) const LIVE: &str = "live";

@@ -18,9 +18,9 @@ use super::{SyncError, SyncTools, account, api, compare};
 use crate::base::object_kind::ObjectKind;
 use crate::objects::customer;
 use crate::objects::reading::{self, ApiObject, MirrorState, ReadingOutcome, RequestSent};
-use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
 use crate::store::mirror::{self, ApiReading};
+use crate::store::{StoreError, settings};
 use crate::stripe::form::FormBody;
 use crate::stripe::list;
 pub use findings::{DriftFinding, DriftKind, DriftOutcome, DriftTally};
@@ -72,7 +72,11 @@ pub fn run(
         }
     }
     let (detail, at_ms) = (outcome.detail().to_string(), tools.clock.now_ms());
-    tools.store.write(move |tx| audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail)))?;
+    let left = outcome.left().to_string();
+    tools.store.write(move |tx| {
+        settings::put(tx, settings::DRIFT_LEFT, &left)?;
+        audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail))
+    })?;
     Ok(outcome)
 }
 
