@@ -93,6 +93,8 @@ pub(crate) struct Chart {
     pub(crate) buckets: Buckets,
     /// At least one.
     pub(crate) series: Vec<Series>,
+    /// What is said where there is nothing to draw.
+    pub(crate) empty: &'static str,
 }
 
 /// One name of the legend, with the class of its colour.
@@ -148,7 +150,7 @@ impl Chart {
             curves: Vec::new(),
             dots: Vec::new(),
             hits: shapes::hits(self, drawn),
-            is_empty: self.series.iter().all(|series| series.values.iter().all(Option::is_none)),
+            is_empty: self.is_empty(),
             rows: self.rows(),
         };
         match self.kind {
@@ -159,6 +161,12 @@ impl Chart {
             }
         }
         page.render()
+    }
+
+    /// No data, or no bar that is higher than zero.
+    fn is_empty(&self) -> bool {
+        let is_drawn = |value: &f64| self.kind == ChartKind::Lines || *value > 0.0;
+        !self.series.iter().flat_map(|series| &series.values).flatten().any(is_drawn)
     }
 
     /// The largest value that is drawn.

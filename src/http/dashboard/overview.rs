@@ -2,38 +2,28 @@
 //! must never ask Stripe, nor scan a table: what takes long was looked at before and is shown with its age. Called through
 //! the table in `dashboard`.
 
+mod charts;
+mod range;
+mod totals;
 mod words;
 
 use askama::Template;
 
+use super::chart::Chart;
 use super::page::{self, Frame, Page, PageError, PageResult};
 use super::view::{self, When};
 use super::{PageRoute, on};
 use crate::base::finding::{Finding, FindingVerdict};
 use crate::http::request::Method::Get;
 use crate::jobs::findings::{self, FindingsOf, Remembered};
+use crate::objects::figures;
 use crate::outward::checks;
 use crate::store::inbox;
+use range::{RANGES, Range};
+use totals::{Fact, FailureCode};
 use words::{Part, parts, place_of, sentence};
 
 pub(super) const ROUTES: &[PageRoute] = &[on(Get, "", overview)];
-
-/// A range of time that can be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    /// As in the address.
-    name: &'static str,
-    /// On the page.
-    words: &'static str,
-}
-
-/// The first one is shown unless another is asked for.
-const RANGES: [Range; 4] = [
-    Range { name: "24h", words: "24 hours" },
-    Range { name: "7d", words: "7 days" },
-    Range { name: "30d", words: "30 days" },
-    Range { name: "90d", words: "90 days" },
-];
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/http/dashboard/askama.toml")]
@@ -55,7 +45,28 @@ struct OverviewPage {
     stripe_at: Option<When>,
     has_key: bool,
     ranges: [Range; 4],
-    range: &'static str,
+    range: Range,
+    /// None before the first event.
+    figures: Option<ShownFigures>,
+}
+
+/// The figures of the range.
+struct ShownFigures {
+    now: Vec<Fact>,
+    payments: Vec<Fact>,
+    codes: Vec<FailureCode>,
+    /// Each as HTML, from a template of its own.
+    charts: Vec<String>,
+}
+
+impl ShownFigures {
+    fn read(page: &Page<'_>, range: Range) -> Result<Self, PageError> {
+        let now_s = page.now_ms.div_euclid(1000);
+        let figures = page.api.store.read(|reader| figures::read(reader, range.time(now_s)))?;
+        let charts = charts::all(&figures, range, now_s).iter().map(Chart::html).collect::<Result<_, _>>()?;
+        let (now, payments) = (totals::now(&figures), totals::payments(&figures));
+        Ok(Self { now, payments, codes: totals::codes(&figures), charts })
+    }
 }
 
 /// A finding as it is shown.
@@ -105,13 +116,9 @@ impl Known {
 
 fn overview(page: &Page<'_>) -> PageResult {
     let asked = page.parameter("range");
-    let range = match asked.as_deref() {
-        None => RANGES[0],
-        Some(name) => RANGES
-            .into_iter()
-            .find(|range| range.name == name)
-            .ok_or_else(|| PageError::Refused(400, format!("There is no range {name:?}; take one of the links.")))?,
-    };
+    let range = asked.as_deref().map_or(Some(RANGES[0]), Range::find);
+    let no_range = || PageError::Refused(400, "There is no such range; take one of the links.".to_owned());
+    let range = range.ok_or_else(no_range)?;
     let known = Known::read(page)?;
     let is_fresh = page.api.store.read(inbox::newest_log_id)? == 0;
     let mut todo: Vec<&Finding> = known.findings.iter().filter(|one| one.verdict != FindingVerdict::Ok).collect();
@@ -131,7 +138,8 @@ fn overview(page: &Page<'_>) -> PageResult {
             stripe_at: when(&known.stripe),
             has_key: page.api.context.projection.fetches,
             ranges: RANGES,
-            range: range.name,
+            range,
+            figures: (!is_fresh).then(|| ShownFigures::read(page, range)).transpose()?,
         },
     )
 }

@@ -14,6 +14,7 @@ fn chart(kind: ChartKind, series: &[(&str, &[Option<f64>])]) -> Chart {
         // 2026-01-01.
         buckets: Buckets { first_s: 1_767_225_600, each_s: 3600, count },
         series: series.iter().map(of).collect(),
+        empty: "Nothing came.",
     }
 }
 
@@ -53,8 +54,10 @@ fn where_there_is_no_data_a_line_has_a_gap_and_no_zero() {
 
 #[test]
 fn a_chart_without_any_data_says_so() {
-    let html = chart(ChartKind::Bars, &[("processed", &[None, None])]).html().unwrap();
-    assert!(html.contains("No data in this time"), "{html}");
+    for values in [[None, None], [Some(0.0), Some(0.0)]] {
+        let html = chart(ChartKind::Bars, &[("processed", &values)]).html().unwrap();
+        assert!(html.contains("Nothing came.") && !html.contains("<svg"), "{html}");
+    }
 }
 
 #[test]
