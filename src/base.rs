@@ -8,6 +8,7 @@ pub(crate) mod decline_code;
 pub mod dunning;
 pub mod entitlement;
 pub mod figure_range;
+pub mod finding;
 pub mod histogram;
 pub(crate) mod host;
 pub mod ids;

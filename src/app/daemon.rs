@@ -25,7 +25,7 @@ use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
 use crate::http::api::ApiHandler;
 use crate::http::dashboard::Dashboard;
 use crate::http::listen::BindError;
-use crate::http::public::PublicHandler;
+use crate::http::public::{PublicHandler, WebhookEndpoint};
 use crate::http::server::HttpServer;
 use crate::jobs::at_start::mode::ModeError;
 use crate::jobs::fetch_and_recover;
@@ -37,6 +37,7 @@ use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
 use crate::outward::calls::Calls;
+use crate::outward::checks::{CheckedWebhook, StripeChecks};
 use crate::outward::fetch::Fetcher;
 use crate::store::engine::lock::{self, Lock};
 use crate::store::engine::{damage, schema};
@@ -45,7 +46,7 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::settings::Mode;
 pub use deliveries::mail_judge;
-pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, StartedThreads};
@@ -134,6 +135,19 @@ pub(crate) fn context(config: &Config) -> NotifyContext {
     NotifyContext { projection, notices: config.notices.clone() }
 }
 
+/// What Stripe is asked about the configuration. `None`: there is no key.
+#[must_use]
+pub(crate) fn stripe_checks(config: &Config) -> Option<StripeChecks> {
+    let webhook =
+        |endpoint: &WebhookEndpoint| CheckedWebhook { path: endpoint.path.clone(), tolerance_s: endpoint.tolerance_s };
+    Some(StripeChecks {
+        settings: config.stripe.client.clone()?,
+        webhooks: config.stripe.webhooks.iter().map(webhook).collect(),
+        pull_interval_s: config.stripe.pull_interval_s,
+        plans: config.policy.plans.clone(),
+    })
+}
+
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> PublicHandler {
     let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
     PublicHandler { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
@@ -201,6 +215,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
+    flows.look_hourly(&store, &context, stripe_checks(config))?;
     flows.spawn("worker", rung, worker)?;
     flows.spawn("retrier", tickets_taken, Retrier::new(store.clone(), bell.clone(), config.retry))?;
     let hooks = hooks(config, &store, clock, &bell);

@@ -4,12 +4,14 @@
 //! the network, nor change anything on a GET. Called by `private`.
 
 mod brake;
+mod chart;
 mod confirm;
 mod dead_letters;
 mod events;
 mod list;
 mod login;
 mod once;
+mod overview;
 mod page;
 mod session;
 mod users;
@@ -74,8 +76,13 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] =
-    &[&[on(Post, "logout", login::logout)], events::ROUTES, dead_letters::ROUTES, users::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[
+    &[on(Post, "logout", login::logout)],
+    overview::ROUTES,
+    events::ROUTES,
+    dead_letters::ROUTES,
+    users::ROUTES,
+];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
