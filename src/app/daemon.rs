@@ -207,7 +207,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         calls,
         offers: config.offers.clone(),
         refused: Arc::clone(&hooks.refused),
-        dashboard: config.dashboard,
+        dashboard: config.dashboard.clone(),
         started_ms: clock.now_ms(),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());

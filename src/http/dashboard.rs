@@ -3,11 +3,14 @@
 //! they show in the query (`event?id=…`), so that every link is relative and works behind any prefix. It must never wait for
 //! the network, nor change anything on a GET. Called by `private`.
 
+mod calls;
 mod confirm;
 mod events;
 mod list;
 mod login;
+mod outbox;
 mod page;
+mod payload;
 mod session;
 mod view;
 
@@ -15,16 +18,19 @@ use super::api::ApiHandler;
 use super::request::Method::{self, Get, Post};
 use super::request::Request;
 use super::response::Response;
+use crate::notify::mail::MailSettings;
 use page::{Page, PageError, PageResult};
 
 /// Where the pages stand.
 const ROOT: &str = "/dashboard";
 
 /// What the configuration says of the pages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct DashboardSettings {
     /// How long a login lasts, in milliseconds.
     pub session_ms: i64,
+    /// What mails are written with; `None`: none are sent.
+    pub mail: Option<MailSettings>,
 }
 
 /// A page, or an act.
@@ -40,7 +46,7 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, outbox::ROUTES, calls::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
