@@ -70,7 +70,9 @@ fn below(value: &Value, (shows, depth): (TreeShows, usize), steps: &mut Vec<Tree
         let is_hidden = shows == TreeShows::NothingThatOpens && !value.is_null() && is_hidden(&name);
         match value {
             _ if is_hidden => steps.push(TreeStep::Value(name, hidden())),
-            Value::Object(fields) if !fields.is_empty() && depth < MAX_DEPTH => open(name, value, (shows, depth), steps),
+            Value::Object(fields) if !fields.is_empty() && depth < MAX_DEPTH => {
+                open(name, value, (shows, depth), steps)
+            }
             Value::Array(items) if !items.is_empty() && depth < MAX_DEPTH => open(name, value, (shows, depth), steps),
             value => steps.push(TreeStep::Value(name, shown(value))),
         }
@@ -107,8 +109,10 @@ mod tests {
 
     #[test]
     fn what_opens_is_shown_only_where_it_is_asked_for() {
-        let text = r#"{"id":"cs_1","client_secret":"abc","a":{"hosted_invoice_url":"https://x","b":[1,null]},"url":null}"#;
-        let hidden = ["a(", "b(", "0=1", "1=null", ")", "hosted_invoice_url=(not shown)", ")", "client_secret=(not shown)"];
+        let text =
+            r#"{"id":"cs_1","client_secret":"abc","a":{"hosted_invoice_url":"https://x","b":[1,null]},"url":null}"#;
+        let hidden =
+            ["a(", "b(", "0=1", "1=null", ")", "hosted_invoice_url=(not shown)", ")", "client_secret=(not shown)"];
         assert_eq!(flat(text, TreeShows::NothingThatOpens)[..8], hidden);
         assert!(flat(text, TreeShows::Everything).contains(&"client_secret=abc".to_owned()));
         assert!(is_hidden("payment_method_data[card][cvc]") && !is_hidden("metadata[user_id]"));

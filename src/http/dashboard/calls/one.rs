@@ -71,7 +71,11 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
             ended: entry.finished_at_ms.map(|ms| When::ms(ms, now_ms)),
             line: format!("{} {}", found.verb, view::cut(&found.path)),
             parameters: parameters(&found.form),
-            answer: found.answer.as_deref().map(|text| payload::tree(text, TreeShows::NothingThatOpens)).unwrap_or_default(),
+            answer: found
+                .answer
+                .as_deref()
+                .map(|text| payload::tree(text, TreeShows::NothingThatOpens))
+                .unwrap_or_default(),
         },
     )
 }

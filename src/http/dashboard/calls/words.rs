@@ -60,7 +60,8 @@ pub(super) fn short(entry: &OperationEntry, has_key: bool, now_ms: i64) -> Strin
 pub(super) fn fate(entry: &OperationEntry, kind: Option<OperationKind>, has_key: bool, now_ms: i64) -> Vec<String> {
     if !has_key {
         return vec![
-            "Nothing happens to it as long as there is no API key: set stripe.api_key, and start the daemon again.".to_owned(),
+            "Nothing happens to it as long as there is no API key: set stripe.api_key, and start the daemon again."
+                .to_owned(),
         ];
     }
     let prospect = of(entry, kind, now_ms);

@@ -104,7 +104,10 @@ pub(super) fn ask_retry_all(page: &Page<'_>) -> PageResult {
     let found = page.api.store.read(|reader| rows::list_given_up(reader, which.target.as_deref(), since_ms, most))?;
     let count = found.len().min(usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX));
     if count == 0 {
-        return Err(PageError::Refused(409, format!("No mail or event{} was given up, so none can be sent again.", which.words())));
+        return Err(PageError::Refused(
+            409,
+            format!("No mail or event{} was given up, so none can be sent again.", which.words()),
+        ));
     }
     let more = if found.len() > count { " There are more: ask again afterwards." } else { "" };
     Confirmation {

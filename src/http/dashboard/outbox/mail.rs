@@ -21,8 +21,10 @@ pub(super) const FRAMING_POLICY: &str = "default-src 'none'; style-src 'self'; s
 
 /// A mail, written as it would be sent now. The error is for people.
 pub(super) fn render(settings: Option<&MailSettings>, row: &OutboxRow) -> Result<RenderedMail, String> {
-    let settings = settings.ok_or("No sender and mail server are configured (notify.from, notify.smtp.host), so it is \
-                                   not known what it would look like.")?;
+    let settings = settings.ok_or(
+        "No sender and mail server are configured (notify.from, notify.smtp.host), so it is \
+                                   not known what it would look like.",
+    )?;
     let payload: Value = serde_json::from_str(&row.payload).map_err(|error| error.to_string())?;
     let mailer = Mailer::new(settings.clone()).map_err(|error| error.to_string())?;
     mailer.render(&payload).map_err(|error| error.to_string())

@@ -22,7 +22,11 @@ const fn of(word: &'static str, shown: &'static str, about: &'static str) -> Out
 pub(super) const STATES: [OutboxState; 6] = [
     of("pending", "waiting", "It waits to be sent."),
     of("claimed", "being sent", "It is being sent now."),
-    of("failed", "failed", "All attempts failed, or the other side refused it for good; it is not tried again by itself."),
+    of(
+        "failed",
+        "failed",
+        "All attempts failed, or the other side refused it for good; it is not tried again by itself.",
+    ),
     of("skipped", "skipped", "There was no longer a reason to send it."),
     of("done", "done", "It was sent and accepted."),
     of("discarded", "discarded", "An operator has discarded it."),
