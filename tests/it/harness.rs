@@ -179,7 +179,7 @@ impl Till {
             calls: None,
             offers: Offers::default(),
             refused: Arc::default(),
-            dashboard: Dashboard::new(DashboardSettings { session_ms: 12 * 3_600_000 }),
+            dashboard: Dashboard::new(DashboardSettings { session_ms: 12 * 3_600_000, ..DashboardSettings::default() }),
             started_ms: clock.now_ms(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
