@@ -211,7 +211,13 @@ fn dead_letters_are_counted_replayed_and_discarded() {
 #[test]
 fn what_was_of_test_mode_is_no_payment_any_more_and_its_events_are_ignored() {
     let paid = |user: &str, live: bool| {
-        ["customer.created", "customer.subscription.created", "payment_intent.payment_failed", "payment_intent.succeeded"].map(|kind| {
+        [
+            "customer.created",
+            "customer.subscription.created",
+            "payment_intent.payment_failed",
+            "payment_intent.succeeded",
+        ]
+        .map(|kind| {
             let mut event = sample(kind, user, if live { "live" } else { "test" });
             event["livemode"] = json!(live);
             event["data"]["object"]["livemode"] = json!(live);
@@ -233,7 +239,7 @@ fn what_was_of_test_mode_is_no_payment_any_more_and_its_events_are_ignored() {
 #[test]
 fn a_type_that_is_too_long_and_hostile_values_are_counted_without_harm() {
     let mut till = Till::new();
-    let long = "x.".repeat(32_768);
+    let long = "x".repeat(101);
     till.feed(&[
         raw("evt_1", &long, START_S, json!({"id": "x_1", "object": "x"})),
         raw("evt_2", &"é".repeat(100), START_S, json!({"id": "x_2", "object": "x"})),
