@@ -58,6 +58,8 @@ CREATE TABLE stripe_customers (
     event_created      INTEGER,                                 -- created of the event it rests on; NULL: none yet
     event_id           TEXT                                     -- that event
 ) STRICT;
+-- Operators search by mail address.
+CREATE INDEX stripe_customers_email ON stripe_customers (email COLLATE NOCASE) WHERE email IS NOT NULL;
 CREATE INDEX stripe_customers_owner ON stripe_customers (owner_user_id) WHERE owner_user_id IS NOT NULL;
 
 CREATE TABLE stripe_subscriptions (
@@ -199,6 +201,8 @@ CREATE TABLE subscriptions (
     changes_at             INTEGER,                             -- when the answer changes by time alone, unix seconds; NULL: never
     updated_at_ms          INTEGER NOT NULL                     -- when this row was computed, unix milliseconds
 ) STRICT;
+-- Lists of users by their answer.
+CREATE INDEX subscriptions_answer ON subscriptions (reason, tier, user_id);
 CREATE INDEX subscriptions_changes ON subscriptions (changes_at) WHERE changes_at IS NOT NULL;
 
 -- How many users have which answer, so that nobody has to count them. The triggers keep it; a row that has come to 0 goes,
@@ -532,6 +536,8 @@ CREATE TABLE dunning_attempts (
     created_at_ms      INTEGER NOT NULL,                        -- unix milliseconds
     UNIQUE (payment_failure_id, notification_type, attempt_number)
 ) STRICT;
+-- What a user was to be told, newest first.
+CREATE INDEX dunning_attempts_user ON dunning_attempts (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 
 CREATE VIEW v_active_subscriptions AS                           -- for analysts: who has what today
     SELECT s.stripe_subscription_id, s.stripe_customer_id, s.user_id, s.status, i.stripe_price_id,

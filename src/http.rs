@@ -8,6 +8,7 @@ pub mod api;
 pub mod dashboard;
 pub mod door;
 pub mod health;
+pub mod later;
 pub mod listen;
 mod metrics;
 pub mod private;

@@ -31,10 +31,12 @@ mod payment_attempt;
 pub(crate) mod payment_intent;
 pub mod reading;
 pub(crate) mod rebuild;
+pub(crate) mod refresh;
 mod refund;
 mod row;
 pub(crate) mod subscription;
 pub(crate) mod thin;
+pub(crate) mod timeline;
 pub(crate) mod typed;
 pub mod user;
 

@@ -23,6 +23,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::metrics::MetricsError;
 use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
 use crate::http::api::ApiHandler;
+use crate::http::dashboard::Dashboard;
 use crate::http::listen::BindError;
 use crate::http::public::{PublicHandler, WebhookEndpoint};
 use crate::http::server::HttpServer;
@@ -152,6 +153,14 @@ fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<(
     PublicHandler { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
 }
 
+fn dashboard(config: &Config, once: Option<&str>, now_ms: i64) -> Dashboard {
+    let dashboard = Dashboard::new(config.dashboard);
+    match once {
+        Some(token) => dashboard.with_link(token, now_ms),
+        None => dashboard,
+    }
+}
+
 fn forwarding(mut context: NotifyContext, forward: Option<&Forward>) -> NotifyContext {
     context.notices.webhooks.extend(forward.map(Forward::subscriber));
     context
@@ -170,16 +179,17 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// The configuration, and where Stripe's events are forwarded to, if anywhere.
+/// The configuration, where Stripe's events are forwarded to, if anywhere, and the token of a link that logs in once.
 struct DaemonParts<'a> {
     config: &'a Config,
     forward: Option<Forward>,
+    once: Option<String>,
 }
 
 /// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    let DaemonParts { config, forward } = wanted;
+    let DaemonParts { config, forward, once } = wanted;
     let metrics = Arc::new(opening::metrics(config)?);
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
     let client = client.map(|client| client.counted_by(Arc::clone(&metrics)));
@@ -228,11 +238,12 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         calls,
         offers: config.offers.clone(),
         refused: Arc::clone(&hooks.refused),
-        dashboard: config.dashboard,
+        dashboard: dashboard(config, once.as_deref(), clock.now_ms()),
         started_ms: clock.now_ms(),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let (servers, waiting) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
+    let (servers, waiting) =
+        Doors { config, threads: &threads, room, stop: flows.stop() }.open((public, hooks), (private, api))?;
     let StartedThreads { stopper, mut handles, pulses } = flows.started();
     handles.extend(waiting);
     log::info!("listening public={public_address} private={private_address}");
@@ -282,20 +293,20 @@ impl Running {
 /// # Errors
 /// When it did not start, a thread ended unexpectedly, or it did not stop in time.
 pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
-    run_on(DaemonParts { config, forward: None }, sockets::take()?, |_| ())
+    run_on(DaemonParts { config, forward: None, once: None }, sockets::take()?, |_| ())
 }
 
 /// Runs the daemon on its own sockets, with something to do once it runs, such as printing its addresses; and, if wanted,
-/// with Stripe's events forwarded to a local application.
+/// with Stripe's events forwarded to a local application, and with a link that logs in once.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) fn run_with(
     config: &Config,
-    forward: Option<Forward>,
+    (forward, once): (Option<Forward>, Option<String>),
     started: impl FnOnce(&Running),
 ) -> Result<(), DaemonError> {
-    run_on(DaemonParts { config, forward }, Passed::default(), started)
+    run_on(DaemonParts { config, forward, once }, Passed::default(), started)
 }
 
 fn run_on(wanted: DaemonParts, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {

@@ -8,7 +8,7 @@ mod levels;
 mod text;
 mod words;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use strum::VariantArray as _;
 
 pub use families::MetricsError;
-use families::{ByWord, Families, row_of};
+use families::{ByWord, Families, Table};
 use levels::LevelGauges;
 pub use levels::{AnswerCount, Levels, ProcessLevels};
 pub use text::TextFormat;
@@ -47,8 +47,6 @@ pub struct MetricLabels {
     pub operations: BTreeSet<&'static str>,
 }
 
-type OutcomeRow = ByWord<EventOutcome, IntCounter>;
-
 /// Every instrument.
 pub struct Metrics {
     counted: Families,
@@ -58,12 +56,11 @@ pub struct Metrics {
     database_readable: IntGauge,
     webhooks: ByWord<WebhookOutcome, IntCounter>,
     webhook_s: Histogram,
-    events: HashMap<&'static str, OutcomeRow>,
-    other_events: OutcomeRow,
+    events: Table<EventOutcome>,
     event_lag_s: Histogram,
     payments: ByWord<PaymentStatus, IntCounter>,
-    deliveries: Vec<(DeliveryKind, ByWord<DeliveryResult, IntCounter>)>,
-    calls: HashMap<&'static str, ByWord<CallOutcome, IntCounter>>,
+    deliveries: Table<DeliveryResult>,
+    calls: Table<CallOutcome>,
     call_s: Histogram,
     entitlement_s: Histogram,
     commit_s: Histogram,
@@ -76,24 +73,11 @@ impl Metrics {
     /// When a label cannot stand in a series.
     pub fn new(labels: &MetricLabels) -> Result<Self, MetricsError> {
         let of = Families::default();
-        let events = of.counters(
-            "tilld_events_processed_total",
-            "Attempts to project an event, by its type and outcome; a replay counts again.",
-            &["type", "outcome"],
-        )?;
-        let deliveries = of.counters(
-            "tilld_outbox_deliveries_total",
-            "Attempts to perform a row of the outbox, by kind and outcome.",
-            &["kind", "outcome"],
-        )?;
-        let calls = of.counters(
-            "tilld_stripe_calls_total",
-            "Calls to Stripe, each with its repetitions, by operation and outcome; operation read: nothing is changed.",
-            &["operation", "outcome"],
-        )?;
         let build = of.gauges("tilld_build_info", "Always 1; the label says which version runs.", &["version"])?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        let types = labels.event_types.iter().copied().chain([OTHER]);
         let operations = labels.operations.iter().copied().chain([READ, OTHER]);
+        let kinds = DeliveryKind::VARIANTS.iter().map(|kind| (*kind).into());
         Ok(Self {
             levels: LevelGauges::new(labels)?,
             shown: Mutex::default(),
@@ -111,12 +95,12 @@ impl Metrics {
                 "From the complete request of a webhook to its answer, the commit included.",
                 WEBHOOK_S,
             )?,
-            events: labels
-                .event_types
-                .iter()
-                .map(|word| Ok((*word, row_of(&events, word)?)))
-                .collect::<Result<_, MetricsError>>()?,
-            other_events: row_of(&events, OTHER)?,
+            events: of.counter_table(
+                "tilld_events_processed_total",
+                "Attempts to project an event, by its type and outcome; a replay counts again.",
+                ["type", "outcome"],
+                types,
+            )?,
             event_lag_s: of.histogram(
                 "tilld_event_lag_seconds",
                 "From the reception of an event to the commit that has its facts, retries included, replays not.",
@@ -127,11 +111,18 @@ impl Metrics {
                 "Projected events that tell of a payment intent, by what it came to; failed: one attempt failed.",
                 "status",
             )?,
-            deliveries: DeliveryKind::VARIANTS
-                .iter()
-                .map(|kind| Ok((*kind, row_of(&deliveries, (*kind).into())?)))
-                .collect::<Result<_, MetricsError>>()?,
-            calls: operations.map(|word| Ok((word, row_of(&calls, word)?))).collect::<Result<_, MetricsError>>()?,
+            deliveries: of.counter_table(
+                "tilld_outbox_deliveries_total",
+                "Attempts to perform a row of the outbox, by kind and outcome.",
+                ["kind", "outcome"],
+                kinds,
+            )?,
+            calls: of.counter_table(
+                "tilld_stripe_calls_total",
+                "Calls to Stripe, each with its repetitions, by operation and outcome; operation read: nothing is changed.",
+                ["operation", "outcome"],
+                operations,
+            )?,
             call_s: of.histogram(
                 "tilld_stripe_call_duration_seconds",
                 "From asking for a call to Stripe to its outcome, waiting for a turn and repetitions included.",
@@ -159,7 +150,7 @@ impl Metrics {
 
     /// An attempt at an event is committed. `lag`: since its reception, where it is no replay.
     pub fn event(&self, event_type: &str, outcome: EventOutcome, lag: Option<Duration>) {
-        self.events.get(event_type).unwrap_or(&self.other_events).count(outcome);
+        self.events.count(event_type, outcome);
         let is_settled = !matches!(outcome, EventOutcome::Retried | EventOutcome::Dead);
         if let Some(lag) = lag.filter(|_| is_settled) {
             self.event_lag_s.observe(lag.as_secs_f64());
@@ -173,14 +164,12 @@ impl Metrics {
 
     /// An attempt at a row of the outbox is recorded.
     pub fn delivery(&self, kind: DeliveryKind, outcome: DeliveryResult) {
-        let of_kind = self.deliveries.iter().filter(|(known, _)| *known == kind);
-        of_kind.for_each(|(_, outcomes)| outcomes.count(outcome));
+        self.deliveries.count(kind.into(), outcome);
     }
 
     /// A call to Stripe has ended.
     pub fn stripe_call(&self, operation: &str, outcome: CallOutcome, took: Duration) {
-        let known = self.calls.get(operation).or_else(|| self.calls.get(OTHER));
-        known.into_iter().for_each(|outcomes| outcomes.count(outcome));
+        self.calls.count(operation, outcome);
         self.call_s.observe(took.as_secs_f64());
     }
 

@@ -2,6 +2,8 @@
 //! for operators, `/dashboard` for their browsers, health checks for everyone who reaches the listener. It must never hold more than the table. Called
 //! by `app::daemon`.
 
+use std::time::Duration;
+
 use super::api::{ApiHandler, calls, offers, users};
 use super::request::Method::{Delete, Get, Post, Put};
 use super::request::Request;
@@ -38,6 +40,18 @@ const ROUTES: &[Route<ApiHandler>] = &[
     route(Delete, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::discard_dead_letter),
     route(Post, "/api/v1/admin/webhooks/dlq/{event_id}/replay", Admin, admin::replay_dead_letter),
 ];
+
+/// How long an answer of this listener is held back, if it is.
+#[must_use]
+pub(crate) fn hold(api: &ApiHandler, request: &Request, response: &Response) -> Option<Duration> {
+    dashboard::hold(api, request, response)
+}
+
+/// Whether the answer to a request may have to wait for Stripe.
+#[must_use]
+pub(crate) fn waits_for_stripe(request: &Request) -> bool {
+    calls::waits_for_stripe(request) || dashboard::waits_for_stripe(request)
+}
 
 /// Answers a request of the private listener.
 #[must_use]

@@ -17,7 +17,7 @@ use tilld::base::secret::Secret;
 use tilld::base::thread::{Handle, Pulse, Threads, stopper};
 use tilld::http::api::ApiHandler;
 use tilld::http::api::offers::Offers;
-use tilld::http::dashboard::DashboardSettings;
+use tilld::http::dashboard::{Dashboard, DashboardSettings};
 use tilld::http::public::{self, PublicHandler, WebhookEndpoint};
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
@@ -179,7 +179,7 @@ impl Till {
             calls: None,
             offers: Offers::default(),
             refused: Arc::default(),
-            dashboard: DashboardSettings { session_ms: 12 * 3_600_000 },
+            dashboard: Dashboard::new(DashboardSettings { session_ms: 12 * 3_600_000 }),
             started_ms: clock.now_ms(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);

@@ -1,9 +1,13 @@
 //! Makes families of metrics, with every series of a closed set at 0 from the start: a series that appears with its first
 //! fault raises no alert. It must never make a series later. Called by `metrics` and `levels`.
 
+use std::collections::HashMap;
+
 use prometheus::core::Collector;
 use prometheus::{Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use strum::VariantArray;
+
+use super::OTHER;
 
 /// A family that cannot be made: its name or its labels are wrong, or it is there already.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,17 @@ impl<W: Word> ByWord<W, IntCounter> {
     /// Counts one.
     pub(super) fn count(&self, word: W) {
         self.of(word).into_iter().for_each(IntCounter::inc);
+    }
+}
+
+/// A family of two labels: counters by the first one, which is looked up, and the word of the second.
+pub(super) struct Table<W: 'static>(HashMap<&'static str, ByWord<W, IntCounter>>);
+
+impl<W: Word> Table<W> {
+    /// Counts one; under [`OTHER`] where the first label has no such value.
+    pub(super) fn count(&self, first: &str, word: W) {
+        let row = self.0.get(first).or_else(|| self.0.get(OTHER));
+        row.into_iter().for_each(|row| row.count(word));
     }
 }
 
@@ -75,8 +90,21 @@ impl Families {
         ByWord::made(|word| Ok(family.get_metric_with_label_values(&[word])?))
     }
 
-    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// `firsts`: every value of the first label.
+    pub(super) fn counter_table<W: Word>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; 2],
+        firsts: impl Iterator<Item = &'static str>,
+    ) -> Result<Table<W>, MetricsError> {
+        let family = self.counters(name, help, &labels)?;
+        let row = |first| ByWord::made(|word| Ok(family.get_metric_with_label_values(&[first, word])?));
+        firsts.map(|first| Ok((first, row(first)?))).collect::<Result<_, _>>().map(Table)
     }
 
     pub(super) fn counter_by<W: Word>(
@@ -88,9 +116,4 @@ impl Families {
         let family = self.counters(name, help, &[label])?;
         ByWord::made(|word| Ok(family.get_metric_with_label_values(&[word])?))
     }
-}
-
-/// One counter for each word, of a family whose first label has this value.
-pub(super) fn row_of<W: Word>(family: &IntCounterVec, first: &str) -> Result<ByWord<W, IntCounter>, MetricsError> {
-    ByWord::made(|word| Ok(family.get_metric_with_label_values(&[first, word])?))
 }
