@@ -192,7 +192,7 @@ pub struct EntitlementAnswer {
 }
 
 /// Why a user is entitled or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum EntitlementReason {
     /// The user never had one.
     NoSubscription,

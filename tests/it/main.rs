@@ -24,6 +24,7 @@ mod histories;
 mod lessons;
 mod mail;
 mod main_job;
+mod metrics;
 mod migrations;
 mod modes;
 mod order;
