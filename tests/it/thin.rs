@@ -371,9 +371,9 @@ fn an_effect_belongs_to_one_claim_and_to_the_next_process_when_its_own_died() {
             user_id: Some("alice"),
             target: None,
             payload,
+            cause: None,
             due_ms,
             now_ms: 0,
-            cause: None,
         };
         till.store.write(move |tx| outbox::put(tx, &new)).unwrap()
     };
