@@ -6,8 +6,10 @@
 pub mod admin;
 pub mod api;
 pub mod door;
+pub mod error_code;
 pub mod health;
 pub mod listen;
+mod openapi;
 pub mod private;
 pub mod public;
 pub mod request;

@@ -1,44 +1,50 @@
-//! The private listener's table of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…`
-//! for operators, health checks for everyone who reaches the listener. It must never hold more than the table. Called
-//! by `app::daemon`.
+//! The private listener's tables of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…`
+//! for operators, health checks for everyone who reaches the listener, and the description of all of them. It must never
+//! hold more than the tables. Called by `app::daemon`, and by `tilld openapi` for the description.
+
+use serde_json::Value;
 
 use super::api::{ApiHandler, calls, offers, users};
-use super::request::Method::{Delete, Get, Post, Put};
+use super::request::Method::Get;
 use super::request::Request;
-use super::response::Response;
-use super::route::RouteAccess::{Admin, Api, Open};
-use super::route::{self, Route, route};
-use super::{admin, health};
+use super::response::{ErrorResponse, Response};
+use super::route::RouteAccess::Api;
+use super::route::{self, PathSegments, Route, route};
+use super::{admin, health, openapi};
 
 const ROUTES: &[Route<ApiHandler>] = &[
-    route(Get, "/healthz", Open, health::healthz),
-    route(Get, "/readyz", Open, health::readyz),
-    route(Get, "/health/webhooks", Open, health::webhooks),
-    route(Get, "/api/v1/status", Api, health::status),
-    route(Get, "/api/v1/config", Api, offers::config),
-    route(Get, "/api/v1/users", Api, users::list),
-    route(Get, "/api/v1/users/{user_id}", Api, users::get),
-    route(Put, "/api/v1/users/{user_id}", Api, users::put),
-    route(Get, "/api/v1/users/{user_id}/entitlement", Api, users::entitlement),
-    route(Delete, "/api/v1/users/{user_id}/customer", Api, calls::link::delete),
-    route(Get, "/api/v1/users/{user_id}/subscription", Api, users::subscription),
-    route(Get, "/api/v1/users/{user_id}/subscriptions", Api, users::subscriptions),
-    route(Get, "/api/v1/users/{user_id}/payment-failures", Api, users::payment_failures),
-    route(Get, "/api/v1/users/{user_id}/payment-intents", Api, users::payment_intents),
-    route(Get, "/api/v1/users/{user_id}/audit", Api, users::audit),
-    route(Get, "/api/v1/admin/events", Admin, admin::list_events),
-    route(Get, "/api/v1/admin/events/{event_id}", Admin, admin::get_event),
-    route(Post, "/api/v1/admin/events/{event_id}/replay", Admin, admin::replay_event),
-    route(Get, "/api/v1/admin/webhooks/retries", Admin, admin::list_retries),
-    route(Get, "/api/v1/admin/webhooks/dlq", Admin, admin::list_dead_letters),
-    route(Post, "/api/v1/admin/webhooks/dlq/replay", Admin, admin::replay_dead_letters),
-    route(Get, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::get_dead_letter),
-    route(Delete, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::discard_dead_letter),
-    route(Post, "/api/v1/admin/webhooks/dlq/{event_id}/replay", Admin, admin::replay_dead_letter),
+    route(Get, "/api/v1/config", Api, offers::config)
+        .named("getConfig", "What a page with prices needs to know")
+        .answers::<offers::OffersView>(200, "Key, mode and plans."),
+    // It says nothing of this database. It needs a token all the same, as all but the health checks does: it names the
+    // version, and `tilld openapi` prints it without a daemon.
+    route(Get, "/openapi.json", Api, describe)
+        .named("getDescription", "This description, as OpenAPI 3.1")
+        .answers::<Value>(200, "The description."),
 ];
+
+/// The tables, each with what its routes are about.
+fn tables() -> Vec<(&'static str, &'static [Route<ApiHandler>])> {
+    let mut tables = vec![("Users", users::ROUTES), ("Users", calls::link::DELETE), ("Users", calls::invoices::ROUTES)];
+    tables.extend(calls::ROUTES.iter().map(|routes| ("Calls to Stripe", *routes)));
+    tables.extend(admin::ROUTES.iter().map(|routes| ("Operators", *routes)));
+    tables.extend([("This daemon", ROUTES), ("This daemon", health::ROUTES)]);
+    tables
+}
 
 /// Answers a request of the private listener.
 #[must_use]
 pub fn answer(api: &ApiHandler, request: &Request) -> Response {
-    route::dispatch(&[ROUTES, calls::ROUTES, calls::invoices::ROUTES], &api.tokens, api, request)
+    let tables: Vec<&[Route<ApiHandler>]> = tables().into_iter().map(|(_, routes)| routes).collect();
+    route::dispatch(&tables, &api.tokens, api, request)
+}
+
+/// The description of the API, as OpenAPI 3.1.
+#[must_use]
+pub fn description() -> Value {
+    openapi::document(&tables())
+}
+
+fn describe(_: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
+    Ok(Response::json(200, &description()))
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::error_code::ErrorCode;
 use super::request::{Method, Request};
 use super::response::{ErrorResponse, Response};
 use super::throttle::Throttle;
@@ -15,7 +16,7 @@ use crate::base::secret::Secret;
 use crate::store::inbox::{self, AcceptOutcome, EventSource};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, EventEnvelope};
-use crate::stripe::signature;
+use crate::stripe::signature::{self, SignatureError};
 
 /// The header with Stripe's signature.
 const SIGNATURE: &str = "Stripe-Signature";
@@ -92,11 +93,11 @@ fn unknown_path(hooks: &PublicHandler, request: &Request) -> ErrorResponse {
             paths.join(", ")
         );
     }
-    ErrorResponse::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
+    ErrorResponse::new(ErrorCode::NotFound, format!("no webhook endpoint is configured at {}", request.path))
 }
 
 fn wrong_method(allowed: &str) -> ErrorResponse {
-    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("this path accepts only {allowed}"));
+    let mut error = ErrorResponse::new(ErrorCode::MethodNotAllowed, format!("this path accepts only {allowed}"));
     error.headers.push(("Allow", allowed.to_owned()));
     error
 }
@@ -115,13 +116,13 @@ fn check(
 ) -> Result<EventEnvelope, ErrorResponse> {
     verify(endpoint, request, now_s).inspect_err(|error| {
         let (client, path, code) = (request.client(), &endpoint.path, error.code);
-        if hooks.refused.admit(code, Instant::now()) {
+        if hooks.refused.admit(code.as_str(), Instant::now()) {
             log::warn!("webhook refused client={client} path={path} code={code}: {}", error.message);
         }
     })?;
     let envelope = event::envelope(&request.body).map_err(|error| {
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
-        ErrorResponse::new(400, "invalid_payload", error.to_string())
+        ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string())
     })?;
     event::log_version(&envelope);
     Ok(envelope)
@@ -132,12 +133,22 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
     let header = headers.next().map(|(_, value)| value.as_str());
     if headers.next().is_some() {
         let message = "the request has more than one Stripe-Signature header; a proxy on the way adds one";
-        return Err(ErrorResponse::new(400, "signature_malformed", message));
+        return Err(ErrorResponse::new(ErrorCode::SignatureMalformed, message));
     }
     let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::expose).collect();
     signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s)
         .map(|_| ())
-        .map_err(|error| ErrorResponse::new(400, error.code(), error.to_string()))
+        .map_err(|error| ErrorResponse::new(code_of(&error), error.to_string()))
+}
+
+fn code_of(error: &SignatureError) -> ErrorCode {
+    match error {
+        SignatureError::Missing => ErrorCode::SignatureMissing,
+        SignatureError::Malformed(_) => ErrorCode::SignatureMalformed,
+        SignatureError::Stale { .. } => ErrorCode::SignatureStale,
+        SignatureError::Future { .. } => ErrorCode::SignatureFuture,
+        SignatureError::Mismatch { .. } => ErrorCode::SignatureMismatch,
+    }
 }
 
 fn store(hooks: &PublicHandler, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
@@ -146,7 +157,7 @@ fn store(hooks: &PublicHandler, request: Request, received: Received, reply: imp
     // The envelope was read from it, so it is UTF-8; it is still checked, since a body is only stored as it was sent.
     let body = match String::from_utf8(request.body) {
         Ok(body) => body,
-        Err(error) => return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into()),
+        Err(error) => return reply(ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string()).into()),
     };
     let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
     let bell = hooks.bell.clone();

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{ApiHandler, users};
 use crate::base::ids;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Method::{Post, Put};
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
@@ -68,7 +69,7 @@ const MAX_KEY_CHARS: usize = 255;
 /// What asks Stripe, if an API key is configured.
 fn calls(api: &ApiHandler) -> Result<&Calls, ErrorResponse> {
     let missing = "stripe.api_key is not configured, so tilld cannot call Stripe: set STRIPE_API_KEY";
-    api.calls.as_deref().ok_or_else(|| ErrorResponse::new(503, "stripe_not_configured", missing))
+    api.calls.as_deref().ok_or_else(|| ErrorResponse::new(ErrorCode::StripeNotConfigured, missing))
 }
 
 /// The path of a subscription at Stripe.
@@ -111,7 +112,7 @@ impl<'a> CallRequest<'a> {
         }
         let message =
             "send an Idempotency-Key header: a new key for each payment, the same key when you repeat the request";
-        Err(ErrorResponse::new(400, "idempotency_key_missing", message))
+        Err(ErrorResponse::new(ErrorCode::IdempotencyKeyMissing, message))
     }
 
     /// An operation for a user.
@@ -206,7 +207,7 @@ fn caller(request: &Request, parameters: &Parameters) -> Result<CallCaller, Erro
         && !((1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
     {
         let message = format!("Idempotency-Key must be 1 to {MAX_KEY_CHARS} visible ASCII characters");
-        return Err(ErrorResponse::new(400, "idempotency_key_invalid", message));
+        return Err(ErrorResponse::new(ErrorCode::IdempotencyKeyInvalid, message));
     }
     // The fields of an object are ordered by name, so the text is the same for the same request.
     let text = format!("{} {} {}", request.method.as_str(), request.path, parameters.text_of_all());
@@ -229,7 +230,7 @@ fn check_price(api: &ApiHandler, price_id: &str) -> Result<(), ErrorResponse> {
         return Ok(());
     }
     let message = format!("{price_id:?} is not a price of any plan; add it to the price_ids of a [[plan]]");
-    Err(ErrorResponse::new(400, "unknown_price", message).at("price_id"))
+    Err(ErrorResponse::new(ErrorCode::UnknownPrice, message).at("price_id"))
 }
 
 #[cfg(test)]

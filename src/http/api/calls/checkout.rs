@@ -11,6 +11,7 @@ use super::{
     CallRequest, CallResult, CustomerOrAnswer, answers::respond, check_price, parameters::missing, user, user_key,
 };
 use crate::http::api::ApiHandler;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
@@ -71,7 +72,7 @@ pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegment
         }
         if let Err(refusal) = second::refuse(&call, &user, &order) {
             // A user who got a subscription elsewhere must not buy a second one in a session that is still open.
-            if refusal.code == second::ALREADY_SUBSCRIBED {
+            if refusal.code == ErrorCode::AlreadySubscribed {
                 open::close_subscriptions(&call, request, &user);
             }
             return Err(refusal);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::CallResult;
 use crate::http::api::{ApiHandler, body_object, users};
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
@@ -46,7 +47,7 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
                 "the customer {customer_id} is linked to user {other:?}: \"force\": true links it to {user_id:?} instead, \
                  with everything that is paid through it; DELETE …/customer withdraws the link to {other:?}"
             );
-            Err(ErrorResponse::new(409, "customer_taken", message).at(PARAM))
+            Err(ErrorResponse::new(ErrorCode::CustomerTaken, message).at(PARAM))
         }
     }
 }
@@ -55,7 +56,7 @@ fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
     let fields = body_object(request)?;
     if let Some(key) = fields.keys().find(|key| !matches!(key.as_str(), PARAM | "force")) {
         let message = format!("{key:?} is not a parameter of this call; its parameters are: {PARAM}, force");
-        return Err(ErrorResponse::new(400, "parameter_unknown", message));
+        return Err(ErrorResponse::new(ErrorCode::ParameterUnknown, message));
     }
     let force = match fields.get("force") {
         None | Some(Value::Null) => false,
@@ -73,8 +74,7 @@ fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
 fn valid(id: &str) -> Result<String, ErrorResponse> {
     if id.is_empty() {
         return Err(ErrorResponse::new(
-            400,
-            "parameter_missing",
+            ErrorCode::ParameterMissing,
             format!("{PARAM} is missing: send the id of a Stripe customer, cus_…"),
         )
         .at(PARAM));
@@ -94,7 +94,7 @@ fn read_customer(calls: &crate::outward::calls::Calls, customer_id: &str) -> Res
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {
         Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
             let message = format!("Stripe does not know a customer {customer_id} in the mode of stripe.api_key");
-            Err(ErrorResponse::new(404, "customer_not_found", message).at(PARAM))
+            Err(ErrorResponse::new(ErrorCode::CustomerNotFound, message).at(PARAM))
         }
         other => Ok(other?),
     }
@@ -103,7 +103,7 @@ fn read_customer(calls: &crate::outward::calls::Calls, customer_id: &str) -> Res
 fn refuse_deleted(api: &ApiHandler, customer_id: &str) -> Result<(), ErrorResponse> {
     if api.store.read(|reader| crate::objects::customer::is_deleted(reader, customer_id))? {
         let message = format!("the customer {customer_id} was deleted at Stripe: link another one");
-        return Err(ErrorResponse::new(409, "customer_deleted", message).at(PARAM));
+        return Err(ErrorResponse::new(ErrorCode::CustomerDeleted, message).at(PARAM));
     }
     Ok(())
 }
@@ -121,7 +121,7 @@ pub(in crate::http) fn delete(api: &ApiHandler, request: &Request, segments: &Pa
     })?;
     if !unlinked {
         let message = format!("the customer {customer_id} is not linked to user {:?}", user.id);
-        return Err(ErrorResponse::new(404, "customer_not_linked", message).at(PARAM));
+        return Err(ErrorResponse::new(ErrorCode::CustomerNotLinked, message).at(PARAM));
     }
     let view = json!({"user_id": user.id, "stripe_customer_id": customer_id, "linked": false, "belongs_to": owner});
     Ok(Response::json(200, &view))

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{CallRequest, CallResult, CustomerOrAnswer, answers::respond, parameters::missing, user, user_key};
 use crate::base::money::{self, MoneyError};
 use crate::http::api::ApiHandler;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
@@ -147,7 +148,9 @@ fn subject(api: &ApiHandler, segments: &PathSegments) -> Result<(String, Option<
     let id = segments.first().map_or("", String::as_str);
     // Stripe has no such ids, and the path of such an id would name something else.
     if !id.bytes().all(|byte| byte.is_ascii_graphic()) || id.len() > MAX_ID_CHARS || matches!(id, "." | "..") {
-        return Err(ErrorResponse::new(404, "resource_missing", format!("there is no payment intent {id:?}")).at("id"));
+        return Err(
+            ErrorResponse::new(ErrorCode::ResourceMissing, format!("there is no payment intent {id:?}")).at("id")
+        );
     }
     let user_id = api.store.read(|reader| table::find_user(reader, id))?;
     Ok((id.to_owned(), user_id))

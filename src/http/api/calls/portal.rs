@@ -7,6 +7,7 @@ use super::subscription::running;
 use super::{CallRequest, CallResult, answers::respond, user};
 use crate::base::ownership::{self, PortalOf};
 use crate::http::api::ApiHandler;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
@@ -65,7 +66,7 @@ fn choose(api: &ApiHandler, user: &User, flow: Option<&str>) -> Result<(String, 
 /// Whether the error only says that there is no subscription that calls may act on, in which case the portal of the
 /// main customer can still be opened.
 fn has_no_subscription(error: &ErrorResponse) -> bool {
-    matches!(error.code, "subscription_not_found" | "linked_by_reference")
+    matches!(error.code, ErrorCode::SubscriptionNotFound | ErrorCode::LinkedByReference)
 }
 
 /// The customer whose portal is opened, with all its cards, invoices and subscriptions.
@@ -82,12 +83,12 @@ fn customer_of(api: &ApiHandler, user: &User, acted_on: Option<&FoundSubscriptio
                  whose customer it is",
                 user.id
             );
-            Err(ErrorResponse::new(409, "customer_shared", message).with("stripe_customer_id", customer_id))
+            Err(ErrorResponse::new(ErrorCode::CustomerShared, message).with("stripe_customer_id", customer_id))
         }
         // The portal of a customer that was just created would be empty.
         PortalOf::Nobodys => {
             let message = "this user has no Stripe customer yet; a checkout session creates one";
-            Err(ErrorResponse::new(404, "customer_not_found", message))
+            Err(ErrorResponse::new(ErrorCode::CustomerNotFound, message))
         }
     }
 }

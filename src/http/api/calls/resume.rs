@@ -4,6 +4,7 @@
 use super::subscription::{PRORATIONS, SubscriptionCall, act, running_that};
 use super::{CallRequest, CallResult, schedule, subscription_path, user};
 use crate::http::api::ApiHandler;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::ErrorResponse;
 use crate::http::route::PathSegments;
@@ -62,7 +63,7 @@ fn not_paused(target: &FoundSubscription) -> ErrorResponse {
         "the subscription {} is {} and its payments are collected: there is nothing to resume",
         row.stripe_subscription_id, row.status
     );
-    ErrorResponse::new(409, "subscription_not_paused", message).with("status", row.status.as_str())
+    ErrorResponse::new(ErrorCode::SubscriptionNotPaused, message).with("status", row.status.as_str())
 }
 
 fn without_effect(name: &'static str) -> ErrorResponse {

@@ -8,6 +8,7 @@ use super::{CallRequest, CallResult, answers::respond, check_price, schedule, su
 use crate::base::entitlement;
 use crate::base::ownership::{self, LinkedBy};
 use crate::http::api::{ApiHandler, views};
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
@@ -47,7 +48,7 @@ fn nothing_to_act_on(api: &ApiHandler, user_id: &str) -> Result<ErrorResponse, E
     });
     let Some(found) = by_reference else {
         let message = format!("user {user_id:?} has no subscription, or only ended ones");
-        return Ok(ErrorResponse::new(404, "subscription_not_found", message));
+        return Ok(ErrorResponse::new(ErrorCode::SubscriptionNotFound, message));
     };
     let row = &found.subscription;
     let message = format!(
@@ -56,7 +57,7 @@ fn nothing_to_act_on(api: &ApiHandler, user_id: &str) -> Result<ErrorResponse, E
          /api/v1/users/{{user_id}}/customer with {{\"stripe_customer_id\": {:?}}}",
         row.stripe_subscription_id, row.stripe_customer_id
     );
-    Ok(ErrorResponse::new(409, "linked_by_reference", message)
+    Ok(ErrorResponse::new(ErrorCode::LinkedByReference, message)
         .with("subscription_id", row.stripe_subscription_id.as_str())
         .with("stripe_customer_id", row.stripe_customer_id.as_str()))
 }
@@ -105,7 +106,7 @@ fn item_of(api: &ApiHandler, target: &FoundSubscription) -> Result<ItemRow, Erro
     let found = items.iter().find(|item| item.stripe_price_id == answer.price_id).or_else(|| items.first());
     found.cloned().ok_or_else(|| {
         let id = &target.subscription.stripe_subscription_id;
-        ErrorResponse::new(409, "subscription_without_items", format!("no item of the subscription {id} is known"))
+        ErrorResponse::new(ErrorCode::SubscriptionWithoutItems, format!("no item of the subscription {id} is known"))
     })
 }
 

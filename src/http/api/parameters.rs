@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::base::address::application_url;
 use crate::base::ownership::LinkRules;
 use crate::http::api::body_object;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::ErrorResponse;
 use crate::stripe::form::FormBody;
@@ -25,7 +26,7 @@ impl Parameters {
             Some(key) => {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let message = format!("{key:?} is not a parameter of this call; its parameters are: {known}");
-                Err(ErrorResponse::new(400, "parameter_unknown", message))
+                Err(ErrorResponse::new(ErrorCode::ParameterUnknown, message))
             }
         }
     }
@@ -106,7 +107,7 @@ impl Parameters {
             };
             if rules.metadata_keys.contains(name) || ours.iter().any(|(own, _)| own == name) {
                 let message = format!("metadata must not contain {name}, which tilld sets itself");
-                return Err(ErrorResponse::new(400, "metadata_reserved", message).at("metadata"));
+                return Err(ErrorResponse::new(ErrorCode::MetadataReserved, message).at("metadata"));
             }
             form = form.put(name.as_str(), text);
         }
@@ -116,7 +117,7 @@ impl Parameters {
 
 /// The error for a missing parameter.
 pub(super) fn missing(name: &'static str) -> ErrorResponse {
-    ErrorResponse::new(400, "parameter_missing", format!("{name} is missing")).at(name)
+    ErrorResponse::new(ErrorCode::ParameterMissing, format!("{name} is missing")).at(name)
 }
 
 /// The error for a parameter of another kind.
@@ -138,14 +139,14 @@ mod tests {
 
     fn refused<T: std::fmt::Debug>(found: Result<T, ErrorResponse>, code: &str) {
         let error = found.unwrap_err();
-        assert_eq!((error.status, error.code), (400, code), "{}", error.message);
+        assert_eq!((error.status, error.code.as_str()), (400, code), "{}", error.message);
     }
 
     #[test]
     fn an_unknown_parameter_is_refused_and_the_known_ones_are_named() {
         let request = Request { body: b"{\"c\":1}".to_vec(), ..Request::new(Method::Post, "/") };
         let error = Parameters::read(&request, &["a", "b"]).err().unwrap();
-        assert_eq!(error.code, "parameter_unknown");
+        assert_eq!(error.code, ErrorCode::ParameterUnknown);
         assert!(error.message.contains("\"c\"") && error.message.contains("a, b"), "{}", error.message);
     }
 
