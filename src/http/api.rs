@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod offers;
+pub(super) mod parameters;
 pub(super) mod users;
 pub(crate) mod views;
 

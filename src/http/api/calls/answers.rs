@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::CallResult;
+use crate::http::api::views::calls::InDoubtView;
 use crate::http::error_code::ErrorCode;
 use crate::http::response::{ErrorResponse, Response};
 use crate::outward::calls::{CallsError, DoneOperation, OperationOutcome};
@@ -14,7 +15,9 @@ pub(super) fn respond(outcome: OperationOutcome, view: impl FnOnce(&DoneOperatio
     match outcome {
         OperationOutcome::Done(done) => view(&done),
         OperationOutcome::Refused(refusal) => Ok(refused(&refusal)),
-        OperationOutcome::InDoubt { key } => Ok(Response::json(202, &json!({"status": "in_doubt", "retry_with": key}))),
+        OperationOutcome::InDoubt { key } => {
+            Ok(Response::json(202, &InDoubtView { status: "in_doubt", retry_with: key }))
+        },
         OperationOutcome::NotDone(error) => Err(not_done(&error)),
     }
 }
