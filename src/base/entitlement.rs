@@ -170,19 +170,19 @@ pub struct EntitlementAnswer {
     #[schemars(example = true)]
     pub entitled: bool,
     /// What the user may use: the tier of a plan, or `free`.
-    #[schemars(example = "pro")]
+    #[schemars(example = &"pro")]
     pub tier: String,
     /// Why.
-    #[schemars(with = "String", extend("enum" = reasons()), example = "active")]
+    #[schemars(with = "String", extend("enum" = reasons()), example = &"active")]
     pub reason: EntitlementReason,
     /// Stripe's status of the subscription that decided; null: none did.
-    #[schemars(example = "active")]
+    #[schemars(example = &"active")]
     pub status: Option<String>,
     /// Stripe's id of it; null: none decided.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     pub subscription_id: Option<String>,
     /// The price that gave the tier, else the main one; null: there is none.
-    #[schemars(example = "price_1MowQULkdIwHu7ixraBm864M")]
+    #[schemars(example = &"price_1MowQULkdIwHu7ixraBm864M")]
     pub price_id: Option<String>,
     /// When the entitlement ends if nothing happens, unix seconds; null: not known, or not entitled.
     #[schemars(example = 1_769_904_000)]

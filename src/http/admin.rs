@@ -63,9 +63,10 @@ fn time_ms(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorRe
 /// One of some words in the query.
 fn word(request: &Request, name: &'static str, words: &[&str]) -> Result<Option<String>, ErrorResponse> {
     match request.parameter(name) {
-        Some(text) if !words.contains(&text.as_str()) => {
-            Err(ErrorResponse::parameter(name, format!("{text:?} is not a valid {name}; valid are {}", words.join(", "))))
-        }
+        Some(text) if !words.contains(&text.as_str()) => Err(ErrorResponse::parameter(
+            name,
+            format!("{text:?} is not a valid {name}; valid are {}", words.join(", ")),
+        )),
         word => Ok(word),
     }
 }

@@ -41,7 +41,7 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
 #[schemars(rename = "Readiness")]
 struct ReadinessView {
     /// `ready` or `not_ready`.
-    #[schemars(extend("enum" = ["ready", "not_ready"]), example = "ready")]
+    #[schemars(extend("enum" = ["ready", "not_ready"]), example = &"ready")]
     status: &'static str,
     /// What was looked at.
     checks: ReadinessChecks,
@@ -51,10 +51,10 @@ struct ReadinessView {
 #[derive(Serialize, JsonSchema)]
 struct ReadinessChecks {
     /// Whether the database accepts a write.
-    #[schemars(example = "ok")]
+    #[schemars(example = &"ok")]
     database: String,
     /// Whether the worker makes progress.
-    #[schemars(example = "ok")]
+    #[schemars(example = &"ok")]
     worker: String,
 }
 
@@ -63,7 +63,7 @@ struct ReadinessChecks {
 #[schemars(rename = "WebhookHealth")]
 struct WebhookHealthView {
     /// `ok`; `degraded`: there are dead letters; `stuck`: an event waits too long; `blocked`: the database accepts no write.
-    #[schemars(extend("enum" = ["ok", "degraded", "stuck", "blocked"]), example = "ok")]
+    #[schemars(extend("enum" = ["ok", "degraded", "stuck", "blocked"]), example = &"ok")]
     status: &'static str,
     /// The inbox in numbers.
     webhooks: InboxView,
@@ -98,10 +98,10 @@ struct InboxView {
 #[schemars(rename = "Status")]
 struct StatusView {
     /// Version of the program.
-    #[schemars(example = "0.1.0")]
+    #[schemars(example = &"0.1.0")]
     version: &'static str,
     /// Id of the database, which a copy of the file has, too; null: it has none yet.
-    #[schemars(example = "db_5f2b8c1e")]
+    #[schemars(example = &"db_5f2b8c1e")]
     database_id: Option<String>,
     /// When this process started, unix seconds.
     #[schemars(example = 1_767_225_600)]

@@ -57,7 +57,7 @@ impl Response {
 #[schemars(rename = "{T}List")]
 pub(crate) struct ListView<T> {
     /// `list`.
-    #[schemars(extend("const" = "list"), example = "list")]
+    #[schemars(extend("const" = "list"), example = &"list")]
     object: &'static str,
     /// The rows of this page.
     data: Vec<T>,
@@ -80,47 +80,47 @@ pub(crate) struct ErrorView {
 #[allow(dead_code)]
 struct ErrorDetails {
     /// `invalid_request_error` or `api_error`; of an error that Stripe answered with: Stripe's type, such as `card_error`.
-    #[schemars(example = "invalid_request_error")]
+    #[schemars(example = &"invalid_request_error")]
     r#type: String,
     /// What went wrong, for programs: a code of tilld, which the description of each answer lists, or Stripe's own, which
     /// Stripe may leave out.
-    #[schemars(example = "user_not_found")]
+    #[schemars(example = &"user_not_found")]
     code: Option<String>,
     /// The same in words, for people; it may change. Stripe may leave it out.
-    #[schemars(example = "there is no user \"alice\"; PUT /api/v1/users/{user_id} creates one")]
+    #[schemars(example = &"there is no user \"alice\"; PUT /api/v1/users/{user_id} creates one")]
     message: Option<String>,
     /// The parameter at fault, where one is.
-    #[schemars(example = "user_id")]
+    #[schemars(example = &"user_id")]
     param: Option<String>,
     /// Stripe's reason of a declined card.
-    #[schemars(example = "insufficient_funds")]
+    #[schemars(example = &"insufficient_funds")]
     decline_code: Option<String>,
     /// Stripe's id of the payment that failed.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
     payment_intent: Option<String>,
     /// Stripe's id of the request that it refused.
-    #[schemars(example = "req_fbwW3Gv2bHkWkP")]
+    #[schemars(example = &"req_fbwW3Gv2bHkWkP")]
     request_id: Option<String>,
     /// Stripe's id of the subscription that stands in the way.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     subscription_id: Option<String>,
     /// Stripe's id of the customer that the error is about.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     stripe_customer_id: Option<String>,
     /// Stripe's id of the schedule that manages the subscription.
-    #[schemars(example = "sub_sched_1Mr3YcLkdIwHu7ixjop3qtff")]
+    #[schemars(example = &"sub_sched_1Mr3YcLkdIwHu7ixjop3qtff")]
     schedule_id: Option<String>,
     /// Stripe's id of the checkout session that was completed.
-    #[schemars(example = "cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
+    #[schemars(example = &"cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
     session_id: Option<String>,
     /// Status of what stands in the way.
-    #[schemars(example = "active")]
+    #[schemars(example = &"active")]
     status: Option<String>,
     /// What to do instead: `pay_invoice`, `resume`, `reactivate` or `change_plan`.
-    #[schemars(example = "change_plan")]
+    #[schemars(example = &"change_plan")]
     way_out: Option<String>,
     /// Stripe's page on which the invoice can be paid.
-    #[schemars(example = "https://invoice.stripe.com/i/acct_1/live_1")]
+    #[schemars(example = &"https://invoice.stripe.com/i/acct_1/live_1")]
     invoice_url: Option<String>,
 }
 

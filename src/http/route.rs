@@ -233,10 +233,14 @@ impl Tokens {
                 format!("{key} is not configured, so this call is closed"),
             ));
         }
-        let header =
-            request.unique_header("Authorization").map_err(|error| unauthorized(ErrorCode::TokenInvalid, error.to_string()))?;
+        let header = request
+            .unique_header("Authorization")
+            .map_err(|error| unauthorized(ErrorCode::TokenInvalid, error.to_string()))?;
         let Some(token) = header.and_then(bearer) else {
-            return Err(unauthorized(ErrorCode::TokenMissing, "send the token as `Authorization: Bearer <token>`".to_owned()));
+            return Err(unauthorized(
+                ErrorCode::TokenMissing,
+                "send the token as `Authorization: Bearer <token>`".to_owned(),
+            ));
         };
         let matches = accepted
             .iter()

@@ -83,8 +83,10 @@ impl StripeThreads {
             Admitted::Parked => return,
             Admitted::Not(job) => job,
         };
-        let mut error =
-            ErrorResponse::new(ErrorCode::Busy, "too many requests are waiting for Stripe; nothing was done, try again");
+        let mut error = ErrorResponse::new(
+            ErrorCode::Busy,
+            "too many requests are waiting for Stripe; nothing was done, try again",
+        );
         error.headers.push(("Retry-After", RETRY_AFTER_S.to_owned()));
         refused.1.send(error.into());
     }

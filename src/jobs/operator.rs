@@ -97,7 +97,9 @@ pub fn deliver_failed_again(
         rows::again(tx, *id, operator.now_ms)?;
     }
     let targets: BTreeSet<&String> = failed.iter().filter_map(|(_, target)| target.as_ref()).collect();
-    targets.into_iter().try_for_each(|target| webhook_endpoints::enable(tx, target))?;
+    for target in targets {
+        webhook_endpoints::enable(tx, target)?;
+    }
     let detail = json!({"since": since_ms.div_euclid(1000), "count": failed.len()}).to_string();
     add_audit(tx, operator, "outbox.retry_all", target.unwrap_or("all"), &detail)?;
     Ok((failed.len(), has_more))

@@ -14,7 +14,11 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[route(Get, "/api/v1/admin/audi
     .named("listAudit", "Who did what to what, the newest first")
     .query(&[
         parameters::text("user_id", "alice", "Only what concerns this user."),
-        parameters::text("action", "customer.subscription.updated", "Only this action: the type of an event, the word of a call, or an operator's act."),
+        parameters::text(
+            "action",
+            "customer.subscription.updated",
+            "Only this action: the type of an event, the word of a call, or an operator's act.",
+        ),
         parameters::text("actor", "api", "Only what this one did: `stripe`, `api`, `cli` or `tilld`."),
         parameters::time("from", "Only what happened at this time or later, unix seconds."),
         parameters::time("to", "Only what happened before this time, unix seconds."),

@@ -51,7 +51,7 @@ body! {
     #[schemars(rename = "ReplayDeadLetters")]
     struct ReplayBody {
         /// Only events of this type; left out: of any.
-        #[schemars(length(min = 1), regex(pattern = r"\S"), example = "invoice.paid")]
+        #[schemars(length(min = 1), regex(pattern = r"\S"), example = &"invoice.paid")]
         r#type: Option<String>,
         /// How many at most; 20 if it is left out.
         #[schemars(range(min = 1, max = MAX_LIMIT), example = 20)]
@@ -64,7 +64,7 @@ body! {
     #[schemars(rename = "Discard")]
     pub(super) struct DiscardBody {
         /// The reason, for the audit log; without personal data.
-        #[schemars(length(min = 1, max = parameters::MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "test data")]
+        #[schemars(length(min = 1, max = parameters::MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"test data")]
         reason: Option<String>,
     }
 }

@@ -20,8 +20,12 @@ use crate::store::{StoreError, StoreReader, webhook_endpoints};
 
 const STATES: [&str; 6] = ["pending", "claimed", "done", "skipped", "failed", "discarded"];
 const KINDS: [&str; 3] = ["mail", "webhook", "stripe_call"];
-const REFUSALS: &[ErrorCode] =
-    &[ErrorCode::OutboxRowNotFound, ErrorCode::OutboxRowBusy, ErrorCode::OutboxRowEnded, ErrorCode::OutboxRowRepeatsItself];
+const REFUSALS: &[ErrorCode] = &[
+    ErrorCode::OutboxRowNotFound,
+    ErrorCode::OutboxRowBusy,
+    ErrorCode::OutboxRowEnded,
+    ErrorCode::OutboxRowRepeatsItself,
+];
 
 pub(super) const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/api/v1/admin/outbox", Admin, list)
@@ -60,7 +64,7 @@ body! {
     #[schemars(rename = "RetryOutbox")]
     struct RetryBody {
         /// Only rows for this target: `mail`, or the URL of an endpoint; left out: for any.
-        #[schemars(length(min = 1, max = parameters::MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "https://app.example.com/hooks/tilld")]
+        #[schemars(length(min = 1, max = parameters::MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"https://app.example.com/hooks/tilld")]
         target: Option<String>,
         /// Only rows that were given up at this time or later, unix seconds; left out: at any time.
         #[schemars(range(min = TIMES.0, max = TIMES.1), example = 1_767_225_600)]
@@ -77,8 +81,7 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
     let (status, kind) = (word(request, "status", &STATES)?, word(request, "kind", &KINDS)?);
     let (target, before) = (request.parameter("target"), row_after(page.starting_after.as_deref())?);
-    let filter =
-        OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: target.as_deref(), before };
+    let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: target.as_deref(), before };
     let found = api.store.read(|reader| rows::list(reader, filter, page.fetch()))?;
     Ok(Response::list(found.iter().map(views::outbox_row).collect(), &page))
 }

@@ -20,10 +20,10 @@ pub(super) use outbox::{
 #[schemars(rename = "Event")]
 pub(crate) struct EventView {
     /// Stripe's id.
-    #[schemars(example = "evt_1NG8Du2eZvKYlo2CUI79vXWy")]
+    #[schemars(example = &"evt_1NG8Du2eZvKYlo2CUI79vXWy")]
     id: String,
     /// What happened to what, in Stripe's words.
-    #[schemars(example = "invoice.paid")]
+    #[schemars(example = &"invoice.paid")]
     r#type: String,
     /// When Stripe made it, unix seconds.
     #[schemars(example = 1_767_225_600)]
@@ -35,22 +35,22 @@ pub(crate) struct EventView {
     #[schemars(example = false)]
     livemode: Option<bool>,
     /// The connected account that it is about; null: the own one.
-    #[schemars(example = "acct_1NG8Du2eZvKYlo2C")]
+    #[schemars(example = &"acct_1NG8Du2eZvKYlo2C")]
     account: Option<String>,
     /// What brought it: `webhook`, or `api` where Stripe was asked.
-    #[schemars(extend("enum" = ["webhook", "api"]), example = "webhook")]
+    #[schemars(extend("enum" = ["webhook", "api"]), example = &"webhook")]
     source: String,
     /// Stripe's API version that its body is written in; null: it did not say.
-    #[schemars(example = "2026-09-30.endive")]
+    #[schemars(example = &"2026-09-30.endive")]
     api_version: Option<String>,
     /// Where it stands: `pending`, `processed`, `ignored`, `retrying` or `dead`.
-    #[schemars(extend("enum" = ["pending", "processed", "ignored", "retrying", "dead"]), example = "processed")]
+    #[schemars(extend("enum" = ["pending", "processed", "ignored", "retrying", "dead"]), example = &"processed")]
     status: String,
     /// Attempts that were made to project it.
     #[schemars(example = 1)]
     attempts: u32,
     /// Why the newest attempt failed, or why it is ignored; null: neither.
-    #[schemars(example = "unknown type")]
+    #[schemars(example = &"unknown type")]
     error: Option<String>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct AttemptView {
     #[schemars(example = 1_767_225_602)]
     at: i64,
     /// Why it failed.
-    #[schemars(example = "the customer is missing")]
+    #[schemars(example = &"the customer is missing")]
     error: String,
 }
 
@@ -116,10 +116,10 @@ pub(crate) fn attempt((number, at_ms, error): &FailedAttempt) -> AttemptView {
 #[schemars(rename = "Retry")]
 pub(crate) struct RetryView {
     /// Stripe's id of the event.
-    #[schemars(example = "evt_1NG8Du2eZvKYlo2CUI79vXWy")]
+    #[schemars(example = &"evt_1NG8Du2eZvKYlo2CUI79vXWy")]
     id: String,
     /// Its type.
-    #[schemars(example = "invoice.paid")]
+    #[schemars(example = &"invoice.paid")]
     r#type: String,
     /// Attempts that failed.
     #[schemars(example = 2)]
@@ -131,7 +131,7 @@ pub(crate) struct RetryView {
     #[schemars(example = 1_767_225_690)]
     next_retry_at: i64,
     /// Why the newest attempt failed.
-    #[schemars(example = "the customer is missing")]
+    #[schemars(example = &"the customer is missing")]
     last_error: String,
     /// When it failed first, unix seconds.
     #[schemars(example = 1_767_225_602)]
@@ -157,16 +157,16 @@ pub(crate) fn retry(retry: &Retry) -> RetryView {
 #[schemars(rename = "DeadLetter")]
 pub(crate) struct DeadLetterView {
     /// Stripe's id of the event.
-    #[schemars(example = "evt_1NG8Du2eZvKYlo2CUI79vXWy")]
+    #[schemars(example = &"evt_1NG8Du2eZvKYlo2CUI79vXWy")]
     id: String,
     /// Its type.
-    #[schemars(example = "invoice.paid")]
+    #[schemars(example = &"invoice.paid")]
     r#type: String,
     /// Attempts that were made.
     #[schemars(example = 8)]
     retry_count: u32,
     /// Why the last one failed.
-    #[schemars(example = "the customer is missing")]
+    #[schemars(example = &"the customer is missing")]
     error: String,
     /// When the event was received, unix seconds.
     #[schemars(example = 1_767_225_600)]
@@ -220,7 +220,7 @@ pub(crate) struct ReplayedView {
 #[schemars(rename = "Discarded")]
 pub(crate) struct DiscardedView {
     /// Its id.
-    #[schemars(example = "17")]
+    #[schemars(example = &"17")]
     pub id: String,
     /// Always true.
     #[schemars(extend("const" = true), example = true)]

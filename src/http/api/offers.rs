@@ -46,10 +46,10 @@ pub struct Portal {
 #[schemars(rename = "Offers")]
 pub(in crate::http) struct OffersView<'a> {
     /// Stripe's key for browsers; null: none is configured.
-    #[schemars(example = "pk_test_TYooMQauvdEDq54NiTphI7jx")]
+    #[schemars(example = &"pk_test_TYooMQauvdEDq54NiTphI7jx")]
     publishable_key: Option<&'a str>,
     /// Mode of Stripe's API key: `test` or `live`; null: no key is configured.
-    #[schemars(example = "test")]
+    #[schemars(example = &"test")]
     mode: Option<&'static str>,
     /// The plans, from the lowest to the highest.
     plans: Vec<PlanView<'a>>,
@@ -60,7 +60,7 @@ pub(in crate::http) struct OffersView<'a> {
 #[schemars(rename = "Plan")]
 struct PlanView<'a> {
     /// The application's name for it.
-    #[schemars(example = "pro")]
+    #[schemars(example = &"pro")]
     tier: &'a str,
     /// Stripe's ids of its prices.
     #[schemars(example = ["price_1MowQULkdIwHu7ixraBm864M"])]

@@ -73,7 +73,11 @@ impl Parameters {
     }
 
     /// A whole number from `least` to `most`.
-    pub(in crate::http) fn integer(&self, name: &'static str, (least, most): (i64, i64)) -> Result<Option<i64>, ErrorResponse> {
+    pub(in crate::http) fn integer(
+        &self,
+        name: &'static str,
+        (least, most): (i64, i64),
+    ) -> Result<Option<i64>, ErrorResponse> {
         match self.given(name) {
             None => Ok(None),
             Some(value) => match value.as_i64().filter(|number| (least..=most).contains(number)) {
@@ -100,7 +104,11 @@ impl Parameters {
 
     /// The application's metadata together with `ours`. Numbers and booleans become texts, as Stripe stores them. Keys
     /// that name a user are refused: the path of the request names the user.
-    pub(in crate::http) fn metadata(&self, ours: &[(&str, &str)], rules: &LinkRules) -> Result<FormBody, ErrorResponse> {
+    pub(in crate::http) fn metadata(
+        &self,
+        ours: &[(&str, &str)],
+        rules: &LinkRules,
+    ) -> Result<FormBody, ErrorResponse> {
         let mut form: FormBody = ours.iter().copied().collect();
         let given = match self.given("metadata") {
             None => return Ok(form),

@@ -97,10 +97,10 @@ body! {
     #[schemars(rename = "PutUser")]
     struct UserBody {
         /// Mail address, for notices; null removes it.
-        #[schemars(length(max = MAX_TEXT_CHARS), example = "alice@example.com")]
+        #[schemars(length(max = MAX_TEXT_CHARS), example = &"alice@example.com")]
         email: Option<String>,
         /// Name, for notices; null removes it.
-        #[schemars(length(max = MAX_TEXT_CHARS), example = "Alice Example")]
+        #[schemars(length(max = MAX_TEXT_CHARS), example = &"Alice Example")]
         name: Option<String>,
         /// The application's own data about the user; it replaces what was there.
         #[schemars(extend("type" = "object"), example = views::example_metadata())]

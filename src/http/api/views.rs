@@ -27,7 +27,7 @@ pub(crate) type JsonObject = Map<String, Value>;
 #[schemars(rename = "Entitlement")]
 pub(crate) struct EntitlementView<'a> {
     /// The user that it is about: the application's own id.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     pub user_id: &'a str,
     /// The answer.
     #[serde(flatten)]
@@ -44,19 +44,19 @@ pub(super) fn parsed(text: &str) -> JsonObject {
 #[schemars(rename = "User")]
 pub(crate) struct UserView {
     /// The application's own id, 1 to 255 characters.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     id: String,
     /// Mail address, as the application gave it; null: none is known.
-    #[schemars(example = "alice@example.com")]
+    #[schemars(example = &"alice@example.com")]
     email: Option<String>,
     /// Name, as the application gave it; null: none is known.
-    #[schemars(example = "Alice Example")]
+    #[schemars(example = &"Alice Example")]
     name: Option<String>,
     /// The application's own data about the user.
     #[schemars(example = example_metadata())]
     metadata: JsonObject,
     /// The user's main customer at Stripe; null: there is none yet.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     stripe_customer_id: Option<String>,
     /// When tilld first saw the user, unix seconds.
     #[schemars(example = 1_767_225_600)]
@@ -92,19 +92,19 @@ pub(crate) struct AuditView {
     #[schemars(example = 1_767_225_600)]
     at: i64,
     /// Who: `stripe`, `api`, `cli`, or `tilld` by itself.
-    #[schemars(example = "stripe")]
+    #[schemars(example = &"stripe")]
     actor: String,
     /// What was done: the type of an event, the word of a call, or an operator's act such as `outbox.retry`.
-    #[schemars(example = "customer.subscription.updated")]
+    #[schemars(example = &"customer.subscription.updated")]
     action: String,
     /// Whom it concerns; null: nobody that is known.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     user_id: Option<String>,
     /// Id of what it was done to; null: nothing in particular.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     subject: Option<String>,
     /// The event that caused it; null: none did.
-    #[schemars(example = "evt_1NG8Du2eZvKYlo2CUI79vXWy")]
+    #[schemars(example = &"evt_1NG8Du2eZvKYlo2CUI79vXWy")]
     event_id: Option<String>,
     /// What else is known about it, by action; never personal data.
     #[schemars(example = serde_json::json!({"reason": "test data"}))]

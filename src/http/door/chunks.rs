@@ -11,8 +11,7 @@ const MAX_EXTENSIONS: usize = 16 * 1024;
 /// The longest trailer, in bytes. Trailers are read and dropped.
 const MAX_TRAILER: usize = 4096;
 
-const MALFORMED: RequestRefusal =
-    RequestRefusal { code: ErrorCode::RequestMalformed, message: "a chunk is malformed" };
+const MALFORMED: RequestRefusal = RequestRefusal { code: ErrorCode::RequestMalformed, message: "a chunk is malformed" };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {

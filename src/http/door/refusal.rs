@@ -18,9 +18,8 @@ pub(super) const CUT_SHORT: RequestRefusal =
     RequestRefusal { code: ErrorCode::BodyTruncated, message: "the connection ended before the request did" };
 pub(super) const FULL: RequestRefusal =
     RequestRefusal { code: ErrorCode::TooManyConnections, message: "all connections are in use; try again" };
-pub(super) const NO_MEMORY: RequestRefusal = RequestRefusal { code: ErrorCode::TooManyBodies,
-    message: "too many large bodies are arriving at once; try again",
-};
+pub(super) const NO_MEMORY: RequestRefusal =
+    RequestRefusal { code: ErrorCode::TooManyBodies, message: "too many large bodies are arriving at once; try again" };
 pub(super) const NO_ANSWER: RequestRefusal =
     RequestRefusal { code: ErrorCode::NoAnswer, message: "the request was not answered in time; try again" };
 pub(super) const STOPPING: RequestRefusal =

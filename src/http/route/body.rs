@@ -11,8 +11,8 @@ pub(crate) trait RequestBody {
 /// A body and its names, from one list. `null` counts as not given, so whatever may be left out is an `Option`.
 macro_rules! body {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
         #[derive(schemars::JsonSchema)]
+        $(#[$meta])*
         #[schemars(deny_unknown_fields)]
         #[allow(dead_code)] // it describes
         $vis struct $name { $($(#[$doc])* $field: $type,)* }

@@ -12,8 +12,12 @@ const MAX_TEXT_CHARS: u32 = 512;
 pub(crate) const MAX_BODY_TEXT_CHARS: usize = 5000;
 
 /// How many rows a page has.
-pub(crate) const LIMIT: Parameter =
-    Parameter::new("limit", ParameterKind::Whole(1, MAX_LIMIT as i64), "20", "The most rows of the page; 20 if it is left out.");
+pub(crate) const LIMIT: Parameter = Parameter::new(
+    "limit",
+    ParameterKind::Whole(1, MAX_LIMIT as i64),
+    "20",
+    "The most rows of the page; 20 if it is left out.",
+);
 
 const _: () = assert!(DEFAULT_LIMIT == 20, "the words above say it");
 
@@ -54,7 +58,10 @@ pub(crate) const OF_PATHS: [Parameter; 4] = [
         "The application's own id of a user, 1 to 255 characters without control characters, percent-encoded.",
     )
     .required(),
-    Parameter::new("event_id", ParameterKind::Text(255), "evt_1NG8Du2eZvKYlo2CUI79vXWy", "Stripe's id of an event.").required(),
-    Parameter::new("outbox_id", ParameterKind::Whole(1, i64::MAX), "17", "The number of a row of the outbox.").required(),
-    Parameter::new("id", ParameterKind::Text(255), "pi_3MtwBwLkdIwHu7ix28a3tqPa", "Stripe's id of a payment intent.").required(),
+    Parameter::new("event_id", ParameterKind::Text(255), "evt_1NG8Du2eZvKYlo2CUI79vXWy", "Stripe's id of an event.")
+        .required(),
+    Parameter::new("outbox_id", ParameterKind::Whole(1, i64::MAX), "17", "The number of a row of the outbox.")
+        .required(),
+    Parameter::new("id", ParameterKind::Text(255), "pi_3MtwBwLkdIwHu7ix28a3tqPa", "Stripe's id of a payment intent.")
+        .required(),
 ];

@@ -63,13 +63,12 @@ macro_rules! listed {
 }
 
 /// Those in doubt: there are never many.
-const IN_DOUBT: &str = listed!(
-    "INDEXED BY stripe_operations_open WHERE status IN ('sending', 'in_doubt') AND status = 'in_doubt'"
-);
-const SENDING: &str = listed!(
-    "INDEXED BY stripe_operations_open WHERE status IN ('sending', 'in_doubt') AND status = 'sending'"
-);
-const ENDED: &str = listed!("INDEXED BY stripe_operations_ended WHERE status IN ('refused', 'not_done') AND status = ?1");
+const IN_DOUBT: &str =
+    listed!("INDEXED BY stripe_operations_open WHERE status IN ('sending', 'in_doubt') AND status = 'in_doubt'");
+const SENDING: &str =
+    listed!("INDEXED BY stripe_operations_open WHERE status IN ('sending', 'in_doubt') AND status = 'sending'");
+const ENDED: &str =
+    listed!("INDEXED BY stripe_operations_ended WHERE status IN ('refused', 'not_done') AND status = ?1");
 const OF_USER: &str = listed!("INDEXED BY stripe_operations_user WHERE user_id = ?2 AND status <> 'in_doubt'");
 const OTHERS: &str = listed!("NOT INDEXED WHERE status <> 'in_doubt'");
 

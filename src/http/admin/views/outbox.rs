@@ -13,25 +13,25 @@ use crate::store::webhook_endpoints::EndpointState;
 #[schemars(rename = "OutboxRow")]
 pub(in crate::http::admin) struct OutboxRowView {
     /// Its number, as a text.
-    #[schemars(example = "17")]
+    #[schemars(example = &"17")]
     id: String,
     /// `mail`, `webhook` (an event for the application) or `stripe_call` (something that Stripe is asked for).
-    #[schemars(extend("enum" = ["mail", "webhook", "stripe_call"]), example = "webhook")]
+    #[schemars(extend("enum" = ["mail", "webhook", "stripe_call"]), example = &"webhook")]
     kind: String,
     /// `pending`, `claimed` (in hand), `done`, `skipped` (there was no reason left), `failed` (given up) or `discarded`.
     #[schemars(
         extend("enum" = ["pending", "claimed", "done", "skipped", "failed", "discarded"]),
-        example = "pending"
+        example = &"pending"
     )]
     status: String,
     /// The type of the event, or the kind of the notice; null: it is neither.
-    #[schemars(example = "entitlement.changed")]
+    #[schemars(example = &"entitlement.changed")]
     what: Option<String>,
     /// Where it goes: `mail`, or the URL of an endpoint; null: to Stripe.
-    #[schemars(example = "https://app.example.com/hooks/tilld")]
+    #[schemars(example = &"https://app.example.com/hooks/tilld")]
     target: Option<String>,
     /// Whom it concerns; null: nobody in particular.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     user_id: Option<String>,
     /// Attempts that were made.
     #[schemars(example = 0)]
@@ -40,7 +40,7 @@ pub(in crate::http::admin) struct OutboxRowView {
     #[schemars(example = 1_767_225_600)]
     due: i64,
     /// Why the newest attempt failed, or why it was skipped; null: neither.
-    #[schemars(example = "the endpoint answered 500")]
+    #[schemars(example = &"the endpoint answered 500")]
     error: Option<String>,
     /// When it was written, unix seconds.
     #[schemars(example = 1_767_225_600)]
@@ -49,7 +49,7 @@ pub(in crate::http::admin) struct OutboxRowView {
     #[schemars(example = 1_767_225_601)]
     finished_at: Option<i64>,
     /// Its key: of one key there is one row, however often its cause is seen.
-    #[schemars(example = "webhook:evt_1NG8Du2eZvKYlo2CUI79vXWy")]
+    #[schemars(example = &"webhook:evt_1NG8Du2eZvKYlo2CUI79vXWy")]
     dedupe_key: String,
 }
 
@@ -81,7 +81,7 @@ struct EndpointView {
     #[schemars(example = 1_767_657_600)]
     disabled_at: Option<i64>,
     /// Why it gets nothing; null: it gets its events.
-    #[schemars(example = "it has failed for five days")]
+    #[schemars(example = &"it has failed for five days")]
     disabled_reason: Option<String>,
     /// When it is tried again while it gets nothing, unix seconds; null: it gets its events.
     #[schemars(example = 1_767_744_000)]
@@ -139,25 +139,25 @@ pub(in crate::http::admin) fn outbox_details(row: &OutboxRow, endpoint: Option<&
 #[schemars(rename = "Operation")]
 pub(in crate::http::admin) struct OperationView {
     /// Its number, as a text.
-    #[schemars(example = "42")]
+    #[schemars(example = &"42")]
     id: String,
     /// What is done.
-    #[schemars(example = "subscription.cancel")]
+    #[schemars(example = &"subscription.cancel")]
     kind: String,
     /// `in_doubt` (sent, and the outcome is not known), `sending`, `done`, `refused` (by Stripe, for good) or `not_done`.
-    #[schemars(extend("enum" = ["in_doubt", "sending", "done", "refused", "not_done"]), example = "done")]
+    #[schemars(extend("enum" = ["in_doubt", "sending", "done", "refused", "not_done"]), example = &"done")]
     status: String,
     /// For whom; null: nobody that is known.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     user_id: Option<String>,
     /// Stripe's id of what it is done to; null: it makes something.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     subject: Option<String>,
     /// Stripe's id of what came of it; null: nothing that is known.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     object_id: Option<String>,
     /// The key under which it is sent, however often.
-    #[schemars(example = "tilld_9f86d081884c7d65")]
+    #[schemars(example = &"tilld_9f86d081884c7d65")]
     idempotency_key: String,
     /// Attempts that were made.
     #[schemars(example = 1)]
@@ -172,10 +172,10 @@ pub(in crate::http::admin) struct OperationView {
     #[schemars(example = 1_767_225_601)]
     finished_at: Option<i64>,
     /// Stripe's id of the request that settled it; null: none has, or Stripe gave none.
-    #[schemars(example = "req_fbwW3Gv2bHkWkP")]
+    #[schemars(example = &"req_fbwW3Gv2bHkWkP")]
     request_id: Option<String>,
     /// Why the newest attempt settled nothing; null: it did.
-    #[schemars(example = "the connection was lost")]
+    #[schemars(example = &"the connection was lost")]
     error: Option<String>,
 }
 

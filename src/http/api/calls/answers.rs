@@ -17,7 +17,7 @@ pub(super) fn respond(outcome: OperationOutcome, view: impl FnOnce(&DoneOperatio
         OperationOutcome::Refused(refusal) => Ok(refused(&refusal)),
         OperationOutcome::InDoubt { key } => {
             Ok(Response::json(202, &InDoubtView { status: "in_doubt", retry_with: key }))
-        },
+        }
         OperationOutcome::NotDone(error) => Err(not_done(&error)),
     }
 }

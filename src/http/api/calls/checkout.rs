@@ -47,28 +47,28 @@ body! {
     #[schemars(rename = "CreateCheckoutSession")]
     struct CheckoutBody {
         /// Stripe's id of the price; it must be in a plan.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "price_1MowQULkdIwHu7ixraBm864M")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"price_1MowQULkdIwHu7ixraBm864M")]
         price_id: String,
         /// `subscription`, which is the default, or `payment` for a one-time price.
-        #[schemars(extend("enum" = words(&MODES)), example = "subscription")]
+        #[schemars(extend("enum" = words(&MODES)), example = &"subscription")]
         mode: Option<String>,
         /// How often the price is paid, 1 if it is left out; 0 for a metered price.
         #[schemars(range(min = 0, max = MAX_QUANTITY), example = 1)]
         quantity: Option<i64>,
         /// Stripe's id of a coupon; not together with `promotion_code`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "Z4OV52SU")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"Z4OV52SU")]
         coupon: Option<String>,
         /// Stripe's id of a promotion code; not together with `coupon`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "promo_1MiM6KLkdIwHu7ixrIaX4wgn")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"promo_1MiM6KLkdIwHu7ixrIaX4wgn")]
         promotion_code: Option<String>,
         /// Days of trial, for a subscription.
         #[schemars(range(min = 1, max = MAX_TRIAL_DAYS), example = 14)]
         trial_days: Option<i64>,
         /// Where the customer is sent after payment: https, or http on this machine; left out: `checkout.success_url`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = "https://app.example.com/paid")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/paid")]
         success_url: Option<String>,
         /// Where the customer is sent who gives up; left out: `checkout.cancel_url`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = "https://app.example.com/prices")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/prices")]
         cancel_url: Option<String>,
         /// Whether the user may have a second subscription beside a running one.
         #[schemars(example = false)]

@@ -48,7 +48,7 @@ body! {
     #[schemars(rename = "LinkCustomer")]
     struct LinkBody {
         /// Stripe's id of the customer.
-        #[schemars(regex(pattern = r"^[!-~]+$"), length(min = 1, max = MAX_ID_CHARS), example = "cus_NffrFeUfNV2Hib")]
+        #[schemars(regex(pattern = r"^[!-~]+$"), length(min = 1, max = MAX_ID_CHARS), example = &"cus_NffrFeUfNV2Hib")]
         stripe_customer_id: String,
         /// Whether it is taken from another user, to whom it was linked.
         #[schemars(example = false)]

@@ -38,7 +38,11 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
             .errors(&[ErrorCode::UserNotFound, ErrorCode::MetadataReserved])
             .asks_stripe(AsksStripe::Pays),
     )
-    .links(&[of_answer("confirmPaymentIntent"), of_answer("cancelPaymentIntent"), of_answer("refundPaymentIntent")]),
+    .links(&[
+        of_answer("confirmPaymentIntent"),
+        of_answer("cancelPaymentIntent"),
+        of_answer("refundPaymentIntent"),
+    ]),
     on_intent(
         route(Post, "/api/v1/payment-intents/{id}/confirm", Api, confirm)
             .named("confirmPaymentIntent", "Confirm a payment")
@@ -79,13 +83,13 @@ body! {
         #[schemars(range(min = 1, max = money::MAX_AMOUNT), example = 2000)]
         amount_cents: i64,
         /// Currency, three letters (ISO 4217).
-        #[schemars(regex(pattern = r"^[A-Za-z]{3}$"), example = "eur")]
+        #[schemars(regex(pattern = r"^[A-Za-z]{3}$"), example = &"eur")]
         currency: String,
         /// What is paid for; the customer may see it.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "Order 1042")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"Order 1042")]
         description: Option<String>,
         /// Stripe's id of the card or account that pays; required with `confirm`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "pm_1MtwBwLkdIwHu7ix28a3tqPa")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"pm_1MtwBwLkdIwHu7ix28a3tqPa")]
         payment_method: Option<String>,
         /// Whether it is paid at once.
         #[schemars(example = false)]
@@ -94,16 +98,16 @@ body! {
         #[schemars(example = false)]
         off_session: Option<bool>,
         /// Where a customer is sent back to who has to prove something elsewhere; only with `confirm`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = "https://app.example.com/paid")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/paid")]
         return_url: Option<String>,
         /// Where Stripe sends its receipt.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "alice@example.com")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"alice@example.com")]
         receipt_email: Option<String>,
         /// Whether the card is kept: `off_session` or `on_session`; left out: it is not.
-        #[schemars(extend("enum" = words(&USAGES)), example = "off_session")]
+        #[schemars(extend("enum" = words(&USAGES)), example = &"off_session")]
         setup_future_usage: Option<String>,
         /// When the money is taken: `automatic`, `automatic_async` or `manual`.
-        #[schemars(extend("enum" = words(&CAPTURES)), example = "automatic")]
+        #[schemars(extend("enum" = words(&CAPTURES)), example = &"automatic")]
         capture_method: Option<String>,
         /// The application's own data, kept at Stripe: texts, numbers, true and false. The keys that name a user are
         /// reserved.
@@ -130,10 +134,10 @@ body! {
     #[schemars(rename = "ConfirmPaymentIntent")]
     struct ConfirmBody {
         /// Stripe's id of the card or account that pays; left out: the one that the payment has.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "pm_1MtwBwLkdIwHu7ix28a3tqPa")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"pm_1MtwBwLkdIwHu7ix28a3tqPa")]
         payment_method: Option<String>,
         /// Where a customer is sent back to who has to prove something elsewhere.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = "https://app.example.com/paid")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/paid")]
         return_url: Option<String>,
         /// Whether the customer is not there to be asked.
         #[schemars(example = false)]
@@ -146,7 +150,7 @@ body! {
     #[schemars(rename = "CancelPaymentIntent")]
     struct CancelBody {
         /// `duplicate`, `fraudulent`, `requested_by_customer` or `abandoned`.
-        #[schemars(extend("enum" = words(&REASONS)), example = "requested_by_customer")]
+        #[schemars(extend("enum" = words(&REASONS)), example = &"requested_by_customer")]
         cancellation_reason: Option<String>,
     }
 }
@@ -159,7 +163,7 @@ body! {
         #[schemars(range(min = 1, max = money::MAX_AMOUNT), example = 1000)]
         amount_cents: Option<i64>,
         /// `duplicate`, `fraudulent` or `requested_by_customer`.
-        #[schemars(extend("enum" = words(REFUNDS)), example = "requested_by_customer")]
+        #[schemars(extend("enum" = words(REFUNDS)), example = &"requested_by_customer")]
         reason: Option<String>,
     }
 }

@@ -42,11 +42,11 @@ body! {
     #[schemars(rename = "CreatePortalSession")]
     struct PortalBody {
         /// Where the back button leads: https, or http on this machine; left out: `portal.return_url`.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = "https://app.example.com/account")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/account")]
         return_url: Option<String>,
         /// The one thing that is to be done: `payment_method_update`, `subscription_cancel` or `subscription_update`;
         /// left out: anything.
-        #[schemars(extend("enum" = words(&FLOWS)), example = "payment_method_update")]
+        #[schemars(extend("enum" = words(&FLOWS)), example = &"payment_method_update")]
         flow: Option<String>,
     }
 }

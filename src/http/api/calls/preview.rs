@@ -58,10 +58,10 @@ body! {
     #[schemars(rename = "PreviewPlanChange")]
     struct PreviewBody {
         /// Stripe's id of the price; it must be in a plan.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "price_1MowQULkdIwHu7ixraBm864M")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"price_1MowQULkdIwHu7ixraBm864M")]
         price_id: String,
         /// What of the present period is billed: `create_prorations`, which is the default, `always_invoice` or `none`.
-        #[schemars(extend("enum" = words(&PRORATIONS)), example = "create_prorations")]
+        #[schemars(extend("enum" = words(&PRORATIONS)), example = &"create_prorations")]
         proration_behavior: Option<String>,
         /// The time up to which the present price counts, unix seconds; left out: now. Not with `none`.
         #[schemars(range(min = TIMES.0, max = TIMES.1), example = 1_767_225_600)]

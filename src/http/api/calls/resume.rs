@@ -37,13 +37,13 @@ body! {
     #[schemars(rename = "ResumeSubscription")]
     struct ResumeBody {
         /// When the period begins: `now`, which is the default and bills a whole period, or `unchanged`.
-        #[schemars(extend("enum" = words(&ANCHORS)), example = "now")]
+        #[schemars(extend("enum" = words(&ANCHORS)), example = &"now")]
         billing_cycle_anchor: Option<String>,
         /// What of the present period is billed: `create_prorations`, `always_invoice` or `none`.
-        #[schemars(extend("enum" = words(&PRORATIONS)), example = "create_prorations")]
+        #[schemars(extend("enum" = words(&PRORATIONS)), example = &"create_prorations")]
         proration_behavior: Option<String>,
         /// Whether it waits for its payment: `resume_on_payment_attempt` or `resume_on_payment_success`.
-        #[schemars(extend("enum" = words(&PAYMENTS)), example = "resume_on_payment_success")]
+        #[schemars(extend("enum" = words(&PAYMENTS)), example = &"resume_on_payment_success")]
         payment_behavior: Option<String>,
     }
 }

@@ -2,7 +2,10 @@
 //! tables, which contain the change already. It must never act on a subscription that is only linked by a reference.
 //! Called by `calls`.
 
-use super::{CallRequest, CallResult, IN_DOUBT, NothingBody, ON_SUBSCRIPTION, answers::respond, check_price, schedule, subscription_path, user};
+use super::{
+    CallRequest, CallResult, IN_DOUBT, NothingBody, ON_SUBSCRIPTION, answers::respond, check_price, schedule,
+    subscription_path, user,
+};
 use crate::base::entitlement;
 use crate::base::ownership::{self, LinkedBy};
 use crate::http::api::ApiHandler;
@@ -75,17 +78,17 @@ body! {
     #[schemars(rename = "ChangePlan")]
     struct ChangePlanBody {
         /// Stripe's id of the price; it must be in a plan.
-        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = "price_1MowQULkdIwHu7ixraBm864M")]
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"price_1MowQULkdIwHu7ixraBm864M")]
         price_id: String,
         /// What of the present period is billed: `create_prorations`, which is the default, `always_invoice` or `none`.
-        #[schemars(extend("enum" = words(&PRORATIONS)), example = "create_prorations")]
+        #[schemars(extend("enum" = words(&PRORATIONS)), example = &"create_prorations")]
         proration_behavior: Option<String>,
         /// The time up to which the present price counts, unix seconds; left out: now. Not with `none`.
         #[schemars(range(min = TIMES.0, max = TIMES.1), example = 1_767_225_600)]
         proration_date: Option<i64>,
         /// What happens to the change if its payment fails, in Stripe's words; left out: with `always_invoice` the old
         /// price stays.
-        #[schemars(extend("enum" = words(&PAYMENTS)), example = "pending_if_incomplete")]
+        #[schemars(extend("enum" = words(&PAYMENTS)), example = &"pending_if_incomplete")]
         payment_behavior: Option<String>,
     }
 }
@@ -317,7 +320,8 @@ fn afterwards(call: &CallRequest, user: &User, done: &DoneOperation) -> CallResu
         expires_at: pending["expires_at"].as_i64(),
         price_ids: object::pending_prices(&done.object).into_iter().map(str::to_owned).collect(),
     });
-    let change = views::PendingChange { pending_update, invoice_url: is_unpaid.then(|| unpaid_invoice_url(call, done)) };
+    let change =
+        views::PendingChange { pending_update, invoice_url: is_unpaid.then(|| unpaid_invoice_url(call, done)) };
     let view = match found.map(view_of) {
         Some(subscription) => {
             views::SubscriptionChangeView::Whole(Box::new(views::ChangedSubscriptionView { subscription, change }))
@@ -325,7 +329,11 @@ fn afterwards(call: &CallRequest, user: &User, done: &DoneOperation) -> CallResu
         // The change was made, even if its customer has been linked to another user meanwhile.
         None => {
             let status = views::said(&done.object, "status");
-            views::SubscriptionChangeView::Elsewhere(views::SubscriptionElsewhereView { id: id.to_owned(), status, change })
+            views::SubscriptionChangeView::Elsewhere(views::SubscriptionElsewhereView {
+                id: id.to_owned(),
+                status,
+                change,
+            })
         }
     };
     Ok(Response::json(200, &view))

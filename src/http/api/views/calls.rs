@@ -12,10 +12,10 @@ use super::{JsonObject, SubscriptionView, example_metadata};
 #[schemars(rename = "InDoubt")]
 pub(crate) struct InDoubtView {
     /// `in_doubt`.
-    #[schemars(extend("const" = "in_doubt"), example = "in_doubt")]
+    #[schemars(extend("const" = "in_doubt"), example = &"in_doubt")]
     pub status: &'static str,
     /// The `Idempotency-Key` under which the same request gets the outcome.
-    #[schemars(example = "tilld_9f86d081884c7d65")]
+    #[schemars(example = &"tilld_9f86d081884c7d65")]
     pub retry_with: String,
 }
 
@@ -24,10 +24,10 @@ pub(crate) struct InDoubtView {
 #[schemars(rename = "Customer")]
 pub(crate) struct CustomerView {
     /// The application's id of the user.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     pub user_id: String,
     /// Stripe's id of the customer.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     pub stripe_customer_id: String,
 }
 
@@ -36,13 +36,13 @@ pub(crate) struct CustomerView {
 #[schemars(rename = "LinkedCustomer")]
 pub(crate) struct LinkedCustomerView {
     /// The application's id of the user.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     pub user_id: String,
     /// Stripe's id of the customer.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     pub stripe_customer_id: String,
     /// `said`: by the application's word.
-    #[schemars(extend("const" = "said"), example = "said")]
+    #[schemars(extend("const" = "said"), example = &"said")]
     pub linked_by: &'static str,
 }
 
@@ -51,16 +51,16 @@ pub(crate) struct LinkedCustomerView {
 #[schemars(rename = "UnlinkedCustomer")]
 pub(crate) struct UnlinkedCustomerView {
     /// The application's id of the user to whom it was linked.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     pub user_id: String,
     /// Stripe's id of the customer.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     pub stripe_customer_id: String,
     /// Always false.
     #[schemars(extend("const" = false), example = false)]
     pub linked: bool,
     /// The user to whom it belongs now, by what was said before or what Stripe's objects say; null: nobody.
-    #[schemars(example = "bob")]
+    #[schemars(example = &"bob")]
     pub belongs_to: Option<String>,
 }
 
@@ -69,10 +69,10 @@ pub(crate) struct UnlinkedCustomerView {
 #[schemars(rename = "CheckoutSession")]
 pub(crate) struct CheckoutSessionView {
     /// Stripe's id of the session.
-    #[schemars(example = "cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
+    #[schemars(example = &"cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
     session_id: String,
     /// Stripe's page, to which the customer is to be sent; null: the session can no longer be paid.
-    #[schemars(example = "https://checkout.stripe.com/c/pay/cs_test_a11")]
+    #[schemars(example = &"https://checkout.stripe.com/c/pay/cs_test_a11")]
     session_url: Option<String>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct CheckoutSessionView {
 #[schemars(rename = "PortalSession")]
 pub(crate) struct PortalSessionView {
     /// Stripe's page, to which the customer is to be sent; it works for some minutes.
-    #[schemars(example = "https://billing.stripe.com/p/session/test_1")]
+    #[schemars(example = &"https://billing.stripe.com/p/session/test_1")]
     portal_url: String,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct PendingChange {
     pub pending_update: Option<PendingUpdate>,
     /// Stripe's page on which what is missing can be paid; null: it is not known; left out: nothing is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "https://invoice.stripe.com/i/acct_1/live_1")]
+    #[schemars(example = &"https://invoice.stripe.com/i/acct_1/live_1")]
     pub invoice_url: Option<Option<String>>,
 }
 
@@ -139,10 +139,10 @@ pub(crate) struct PendingUpdate {
 #[schemars(rename = "SubscriptionElsewhere")]
 pub(crate) struct SubscriptionElsewhereView {
     /// Stripe's id.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     pub id: String,
     /// Stripe's status.
-    #[schemars(example = "active")]
+    #[schemars(example = &"active")]
     pub status: String,
     /// What else is known of the change.
     #[serde(flatten)]
@@ -165,19 +165,19 @@ pub(crate) enum SubscriptionChangeView {
 #[schemars(rename = "PaymentIntentAnswer")]
 pub(crate) struct PaymentIntentAnswerView {
     /// Stripe's id.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
     pub id: String,
     /// The user that it belongs to; null: nobody that is known.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     pub user_id: Option<String>,
     /// Stripe's id of the customer who pays; null: it has none.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     pub customer_id: Option<String>,
     /// Stripe's id of the invoice that it pays; null: it pays none.
-    #[schemars(example = "in_1MowQWLkdIwHu7ixuzkSPfKd")]
+    #[schemars(example = &"in_1MowQWLkdIwHu7ixuzkSPfKd")]
     pub invoice_id: Option<String>,
     /// Stripe's id of its newest charge; null: nothing was charged yet.
-    #[schemars(example = "ch_3MmlLrLkdIwHu7ix0snN0B15")]
+    #[schemars(example = &"ch_3MmlLrLkdIwHu7ix0snN0B15")]
     pub charge_id: Option<String>,
     /// What is to be paid, in the smallest unit of the currency (yen have no smaller one).
     #[schemars(example = 2000)]
@@ -186,25 +186,25 @@ pub(crate) struct PaymentIntentAnswerView {
     #[schemars(example = 0)]
     pub amount_received_cents: Option<i64>,
     /// Currency, three small letters (ISO 4217).
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     pub currency: String,
     /// Stripe's status, for example `requires_action`.
-    #[schemars(example = "requires_payment_method")]
+    #[schemars(example = &"requires_payment_method")]
     pub status: String,
     /// How it is paid: `card`, `sepa_debit` and so on; null: not known.
-    #[schemars(example = "card")]
+    #[schemars(example = &"card")]
     pub payment_method_type: Option<String>,
     /// Stripe's code for why the newest attempt failed; null: it did not.
-    #[schemars(example = "card_declined")]
+    #[schemars(example = &"card_declined")]
     pub error_code: Option<String>,
     /// The same in words; null: it did not fail.
-    #[schemars(example = "Your card was declined.")]
+    #[schemars(example = &"Your card was declined.")]
     pub error_message: Option<String>,
     /// Why it was canceled; null: it was not, or Stripe gave no reason.
-    #[schemars(example = "requested_by_customer")]
+    #[schemars(example = &"requested_by_customer")]
     pub cancellation_reason: Option<String>,
     /// The key of the request that made it; null: not known.
-    #[schemars(example = "order-1042")]
+    #[schemars(example = &"order-1042")]
     pub idempotency_key: Option<String>,
     /// Its metadata at Stripe.
     #[schemars(example = example_metadata())]
@@ -216,7 +216,7 @@ pub(crate) struct PaymentIntentAnswerView {
     #[schemars(example = 1_767_225_600)]
     pub created: Option<i64>,
     /// What the browser of whoever pays needs, and nobody else may have; null: there is none.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa_secret_YrKJUKribcBjcG8HVhfZluoGH")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa_secret_YrKJUKribcBjcG8HVhfZluoGH")]
     pub client_secret: Option<String>,
     /// What whoever pays has to do, in Stripe's words; null: nothing.
     #[schemars(example = serde_json::json!({"type": "use_stripe_sdk"}))]
@@ -228,22 +228,22 @@ pub(crate) struct PaymentIntentAnswerView {
 #[schemars(rename = "Refund")]
 pub(crate) struct RefundView {
     /// Stripe's id.
-    #[schemars(example = "re_1Nispe2eZvKYlo2Cd31jOCgZ")]
+    #[schemars(example = &"re_1Nispe2eZvKYlo2Cd31jOCgZ")]
     pub id: String,
     /// Stripe's id of the payment that is paid back; null: Stripe did not say.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
     pub payment_intent_id: Option<String>,
     /// What is paid back, in the smallest unit of the currency.
     #[schemars(example = 1000)]
     pub amount_cents: i64,
     /// Currency, three small letters (ISO 4217).
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     pub currency: String,
     /// Stripe's status: `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; null: Stripe did not say.
-    #[schemars(example = "succeeded")]
+    #[schemars(example = &"succeeded")]
     pub status: Option<String>,
     /// Why it is paid back: `duplicate`, `fraudulent` or `requested_by_customer`; null: nobody said.
-    #[schemars(example = "requested_by_customer")]
+    #[schemars(example = &"requested_by_customer")]
     pub reason: Option<String>,
 }
 
@@ -252,10 +252,10 @@ pub(crate) struct RefundView {
 #[schemars(rename = "PricePreview")]
 pub(crate) struct PreviewView {
     /// The price that was asked about.
-    #[schemars(example = "price_1MowQULkdIwHu7ixraBm864M")]
+    #[schemars(example = &"price_1MowQULkdIwHu7ixraBm864M")]
     pub price_id: String,
     /// Currency of the amounts, three small letters (ISO 4217); null: Stripe did not say.
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     pub currency: Option<String>,
     /// What would be paid at once, in the smallest unit of the currency; null: Stripe did not say.
     #[schemars(example = 1000)]
@@ -282,7 +282,7 @@ pub(crate) struct PreviewView {
 #[schemars(rename = "PreviewLine")]
 pub(crate) struct PreviewLineView {
     /// Stripe's words for it; null: there are none.
-    #[schemars(example = "Remaining time on Team after 01 Jan 2026")]
+    #[schemars(example = &"Remaining time on Team after 01 Jan 2026")]
     pub description: Option<String>,
     /// Its amount, in the smallest unit of the currency, negative where money is given back; null: Stripe did not say.
     #[schemars(example = 1000)]
@@ -291,7 +291,7 @@ pub(crate) struct PreviewLineView {
     #[schemars(example = 1)]
     pub quantity: Option<i64>,
     /// Its price; null: it has none.
-    #[schemars(example = "price_1MowQULkdIwHu7ixraBm864M")]
+    #[schemars(example = &"price_1MowQULkdIwHu7ixraBm864M")]
     pub price_id: Option<String>,
     /// Whether it is a part of a period.
     #[schemars(example = true)]

@@ -17,25 +17,25 @@ pub(crate) struct PaymentFailureView {
     #[schemars(example = 12)]
     id: i64,
     /// Stripe's id of the invoice.
-    #[schemars(example = "in_1MowQWLkdIwHu7ixuzkSPfKd")]
+    #[schemars(example = &"in_1MowQWLkdIwHu7ixuzkSPfKd")]
     invoice_id: String,
     /// Stripe's id of the subscription that it bills; null: it bills none.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     subscription_id: Option<String>,
     /// Stripe's id of the payment that failed; null: not known.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
     payment_intent_id: Option<String>,
     /// What is to be paid, in the smallest unit of the currency; null: not known.
     #[schemars(example = 2000)]
     amount_due: Option<i64>,
     /// Currency, three small letters (ISO 4217); null: not known.
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     currency: Option<String>,
     /// How often Stripe has tried to collect it.
     #[schemars(example = 2)]
     attempt_count: i64,
     /// Stripe's code for why the payment failed; null: Stripe gave none.
-    #[schemars(example = "card_declined")]
+    #[schemars(example = &"card_declined")]
     failure_reason: Option<String>,
     /// When Stripe will try again, unix seconds; null: it will not.
     #[schemars(example = 1_767_484_800)]
@@ -47,7 +47,7 @@ pub(crate) struct PaymentFailureView {
     #[schemars(example = true)]
     resolved: bool,
     /// How it ended: `paid`, `voided`, `uncollectible` and so on; null: it has not.
-    #[schemars(example = "paid")]
+    #[schemars(example = &"paid")]
     resolution: Option<String>,
     /// When it ended, unix seconds; null: it has not.
     #[schemars(example = 1_767_484_860)]
@@ -79,19 +79,19 @@ pub(crate) fn payment_failure(row: &PaymentFailureEntry) -> PaymentFailureView {
 #[schemars(rename = "PaymentIntent")]
 pub(crate) struct PaymentIntentView {
     /// Stripe's id.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
     id: String,
     /// The user that it belongs to; null: nobody that is known.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     user_id: Option<String>,
     /// Stripe's id of the customer who pays; null: it has none.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     customer_id: Option<String>,
     /// Stripe's id of the invoice that it pays; null: it pays none.
-    #[schemars(example = "in_1MowQWLkdIwHu7ixuzkSPfKd")]
+    #[schemars(example = &"in_1MowQWLkdIwHu7ixuzkSPfKd")]
     invoice_id: Option<String>,
     /// Stripe's id of its newest charge; null: nothing was charged yet.
-    #[schemars(example = "ch_3MmlLrLkdIwHu7ix0snN0B15")]
+    #[schemars(example = &"ch_3MmlLrLkdIwHu7ix0snN0B15")]
     charge_id: Option<String>,
     /// What is to be paid, in the smallest unit of the currency (yen have no smaller one).
     #[schemars(example = 2000)]
@@ -100,26 +100,26 @@ pub(crate) struct PaymentIntentView {
     #[schemars(example = 2000)]
     amount_received_cents: Option<i64>,
     /// Currency, three small letters (ISO 4217).
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     currency: String,
     /// Stripe's status: `succeeded`, `processing`, `requires_payment_method`, `requires_confirmation`,
     /// `requires_action`, `requires_capture` or `canceled`; Stripe may add one.
-    #[schemars(example = "succeeded")]
+    #[schemars(example = &"succeeded")]
     status: String,
     /// How it is paid: `card`, `sepa_debit` and so on; null: not known.
-    #[schemars(example = "card")]
+    #[schemars(example = &"card")]
     payment_method_type: Option<String>,
     /// Stripe's code for why the newest attempt failed; null: it did not.
-    #[schemars(example = "card_declined")]
+    #[schemars(example = &"card_declined")]
     error_code: Option<String>,
     /// The same in words; null: it did not fail.
-    #[schemars(example = "Your card was declined.")]
+    #[schemars(example = &"Your card was declined.")]
     error_message: Option<String>,
     /// Why it was canceled; null: it was not, or Stripe gave no reason.
-    #[schemars(example = "requested_by_customer")]
+    #[schemars(example = &"requested_by_customer")]
     cancellation_reason: Option<String>,
     /// The key of the request that made it; null: not known.
-    #[schemars(example = "order-1042")]
+    #[schemars(example = &"order-1042")]
     idempotency_key: Option<String>,
     /// Its metadata at Stripe.
     #[schemars(example = example_metadata())]
@@ -166,31 +166,31 @@ pub(crate) fn payment_intent(found: &FoundPaymentIntent) -> PaymentIntentView {
 #[schemars(rename = "Invoice")]
 pub(crate) struct InvoiceView {
     /// Stripe's id.
-    #[schemars(example = "in_1MowQWLkdIwHu7ixuzkSPfKd")]
+    #[schemars(example = &"in_1MowQWLkdIwHu7ixuzkSPfKd")]
     id: String,
     /// Stripe's id of the customer; null: it has none.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     customer_id: Option<String>,
     /// Stripe's id of the subscription that it bills; null: it bills none.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     subscription_id: Option<String>,
     /// Stripe's id of its payment; null: there is none.
-    #[schemars(example = "pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
     payment_intent_id: Option<String>,
     /// Its number, as it is printed; null: it is a draft.
-    #[schemars(example = "8F1C2A3B-0001")]
+    #[schemars(example = &"8F1C2A3B-0001")]
     number: Option<String>,
     /// Stripe's status: `draft`, `open`, `paid`, `void` or `uncollectible`; null: not known.
-    #[schemars(example = "paid")]
+    #[schemars(example = &"paid")]
     status: Option<String>,
     /// Why Stripe made it, for example `subscription_cycle`; null: not known.
-    #[schemars(example = "subscription_cycle")]
+    #[schemars(example = &"subscription_cycle")]
     billing_reason: Option<String>,
     /// `charge_automatically` or `send_invoice`; null: not known.
-    #[schemars(example = "charge_automatically")]
+    #[schemars(example = &"charge_automatically")]
     collection_method: Option<String>,
     /// Currency, three small letters (ISO 4217); null: not known.
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     currency: Option<String>,
     /// What is to be paid, in the smallest unit of the currency; null: not known.
     #[schemars(example = 2000)]
@@ -220,10 +220,10 @@ pub(crate) struct InvoiceView {
     #[schemars(example = 1_769_904_000)]
     period_end: Option<i64>,
     /// Stripe's page on which it can be paid; null: it is a draft.
-    #[schemars(example = "https://invoice.stripe.com/i/acct_1/live_1")]
+    #[schemars(example = &"https://invoice.stripe.com/i/acct_1/live_1")]
     hosted_invoice_url: Option<String>,
     /// Where its PDF is; null: it is a draft.
-    #[schemars(example = "https://pay.stripe.com/invoice/acct_1/live_1/pdf")]
+    #[schemars(example = &"https://pay.stripe.com/invoice/acct_1/live_1/pdf")]
     invoice_pdf: Option<String>,
     /// When Stripe made it, unix seconds; null: not known.
     #[schemars(example = 1_767_225_600)]

@@ -13,13 +13,13 @@ use crate::objects::subscription::{FoundSubscription, ItemRow};
 #[schemars(rename = "SubscriptionItem")]
 struct ItemView {
     /// Stripe's id of the item.
-    #[schemars(example = "si_NcLYdDxLHxlFo7")]
+    #[schemars(example = &"si_NcLYdDxLHxlFo7")]
     id: String,
     /// Stripe's id of its price; null: Stripe did not say.
-    #[schemars(example = "price_1MowQULkdIwHu7ixraBm864M")]
+    #[schemars(example = &"price_1MowQULkdIwHu7ixraBm864M")]
     price_id: Option<String>,
     /// Stripe's id of its product; null: Stripe did not say.
-    #[schemars(example = "prod_NcLYgsEHy7yPXX")]
+    #[schemars(example = &"prod_NcLYgsEHy7yPXX")]
     product_id: Option<String>,
     /// How often the price is paid; null: it is metered.
     #[schemars(example = 1)]
@@ -34,10 +34,10 @@ struct ItemView {
     #[schemars(example = 2000)]
     unit_amount: Option<i64>,
     /// Currency of the price, three small letters (ISO 4217); null: not known.
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     currency: Option<String>,
     /// Unit of the period: `day`, `week`, `month` or `year`; null: not known.
-    #[schemars(example = "month")]
+    #[schemars(example = &"month")]
     interval: Option<String>,
     /// How many of these make a period; null: not known.
     #[schemars(example = 1)]
@@ -49,17 +49,17 @@ struct ItemView {
 #[schemars(rename = "Subscription")]
 pub(crate) struct SubscriptionView {
     /// Stripe's id.
-    #[schemars(example = "sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     id: String,
     /// Stripe's id of the customer who pays.
-    #[schemars(example = "cus_NffrFeUfNV2Hib")]
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
     customer_id: String,
     /// Price of its first item; null: it has no items.
-    #[schemars(example = "price_1MowQULkdIwHu7ixraBm864M")]
+    #[schemars(example = &"price_1MowQULkdIwHu7ixraBm864M")]
     price_id: Option<String>,
     /// Stripe's status: `active`, `trialing`, `past_due`, `unpaid`, `canceled`, `incomplete`, `incomplete_expired` or
     /// `paused`; Stripe may add one.
-    #[schemars(example = "active")]
+    #[schemars(example = &"active")]
     status: String,
     /// Earliest start of the present periods of its items, unix seconds; null: not known.
     #[schemars(example = 1_767_225_600)]
@@ -90,29 +90,29 @@ pub(crate) struct SubscriptionView {
     #[schemars(example = 1_768_435_200)]
     trial_end: Option<i64>,
     /// `charge_automatically` or `send_invoice`; null: not known.
-    #[schemars(example = "charge_automatically")]
+    #[schemars(example = &"charge_automatically")]
     collection_method: Option<String>,
     /// What Stripe does with invoices while collecting is paused: `keep_as_draft`, `mark_uncollectible` or `void`; null:
     /// it is not paused.
-    #[schemars(example = "void")]
+    #[schemars(example = &"void")]
     pause_collection: Option<String>,
     /// Why it is paused, if its status is `paused`; null: Stripe gave no reason.
-    #[schemars(example = "final_payment_failure")]
+    #[schemars(example = &"final_payment_failure")]
     paused_reason: Option<String>,
     /// Currency, three small letters (ISO 4217); null: not known.
-    #[schemars(example = "eur")]
+    #[schemars(example = &"eur")]
     currency: Option<String>,
     /// Stripe's id of its newest invoice; null: it has none.
-    #[schemars(example = "in_1MowQWLkdIwHu7ixuzkSPfKd")]
+    #[schemars(example = &"in_1MowQWLkdIwHu7ixuzkSPfKd")]
     latest_invoice: Option<String>,
     /// Its items.
     items: Vec<ItemView>,
     /// The user that it belongs to; null: nobody that is known.
-    #[schemars(example = "alice")]
+    #[schemars(example = &"alice")]
     user_id: Option<String>,
     /// What says that it is this user's: `said`, `metadata`, `customer` or `reference`; a `reference` gives access and
     /// nothing else; null: it is nobody's.
-    #[schemars(example = "metadata")]
+    #[schemars(example = &"metadata")]
     linked_by: Option<&'static str>,
     /// Whether Stripe sent only the first of its items.
     #[schemars(example = false)]
