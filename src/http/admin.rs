@@ -44,12 +44,6 @@ fn requeue<T: Send + 'static>(
     Ok(done)
 }
 
-/// The number of a row in `starting_after`.
-fn row_after(starting_after: Option<&str>) -> Result<Option<i64>, ErrorResponse> {
-    let parsed = starting_after.map(str::parse).transpose();
-    parsed.map_err(|_| ErrorResponse::parameter("starting_after", "starting_after must be the id of a row, a number"))
-}
-
 /// A time in unix seconds of the query, in milliseconds.
 fn time_ms(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
     let Some(text) = request.parameter(name) else { return Ok(None) };

@@ -252,6 +252,18 @@ impl PageView {
         Ok(Self { limit, starting_after: request.parameter("starting_after").filter(|text| !text.is_empty()) })
     }
 
+    /// The number of the row in `starting_after`, in lists whose rows are numbered.
+    pub(crate) fn row_after(&self) -> Result<Option<i64>, ErrorResponse> {
+        let number = |text: &str| text.parse().ok().filter(|number: &i64| *number > 0);
+        match self.starting_after.as_deref().map(number) {
+            None => Ok(None),
+            Some(Some(number)) => Ok(Some(number)),
+            Some(None) => {
+                Err(ErrorResponse::parameter("starting_after", "starting_after must be the id of a row, a number"))
+            }
+        }
+    }
+
     /// How many rows to read: one more than asked for, which shows whether there are more.
     #[must_use]
     pub fn fetch(&self) -> u32 {

@@ -25,6 +25,7 @@ mod mail;
 mod main_job;
 mod migrations;
 mod modes;
+mod openapi;
 mod order;
 mod ownership;
 mod reads;

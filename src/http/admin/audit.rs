@@ -1,6 +1,6 @@
 //! The audit log, by user, action, actor and time. Called through the table in `admin`.
 
-use super::{AdminResult, row_after, time_ms};
+use super::{AdminResult, time_ms};
 use crate::http::api::{ApiHandler, views};
 use crate::http::request::Method::Get;
 use crate::http::request::Request;
@@ -35,7 +35,7 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
         actor: request.parameter("actor"),
         from_ms: time_ms(request, "from")?,
         to_ms: time_ms(request, "to")?,
-        after: row_after(page.starting_after.as_deref())?,
+        after: page.row_after()?,
     };
     let rows = api.store.read(|reader| audit::list(reader, &filter, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::audit).collect(), &page))

@@ -1,7 +1,7 @@
 //! Operations at Stripe, those in doubt first. It must never show what was sent or answered. Called through the table in
 //! `admin`.
 
-use super::{AdminResult, row_after, views, word};
+use super::{AdminResult, views, word};
 use crate::http::api::ApiHandler;
 use crate::http::request::Method::Get;
 use crate::http::request::Request;
@@ -28,7 +28,7 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let filter = OperationFilter {
         status: word(request, "status", &STATES)?,
         user_id: request.parameter("user_id"),
-        after: row_after(page.starting_after.as_deref())?,
+        after: page.row_after()?,
     };
     let found = api.store.read(|reader| operations::list(reader, &filter, page.fetch()))?;
     Ok(Response::list(found.iter().map(views::operation).collect(), &page))

@@ -2,7 +2,7 @@
 //! stands in it, too, and is only shown: tilld repeats that by itself. Called through the table in `admin`.
 
 use super::dead_letters::DiscardBody;
-use super::{AdminResult, operator, row_after, views, word};
+use super::{AdminResult, operator, views, word};
 use crate::http::api::ApiHandler;
 use crate::http::api::parameters::Parameters;
 use crate::http::error_code::ErrorCode;
@@ -80,7 +80,7 @@ const fn of_first(to: &'static str) -> Link {
 fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
     let (status, kind) = (word(request, "status", &STATES)?, word(request, "kind", &KINDS)?);
-    let (target, before) = (request.parameter("target"), row_after(page.starting_after.as_deref())?);
+    let (target, before) = (request.parameter("target"), page.row_after()?);
     let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: target.as_deref(), before };
     let found = api.store.read(|reader| rows::list(reader, filter, page.fetch()))?;
     Ok(Response::list(found.iter().map(views::outbox_row).collect(), &page))

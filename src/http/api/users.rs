@@ -269,13 +269,7 @@ pub(in crate::http) fn payment_intents(api: &ApiHandler, request: &Request, segm
 
 pub(in crate::http) fn audit(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let (id, page) = (user_id(segments), PageView::from_request(request)?);
-    let before = match page.starting_after.as_deref().map(str::parse) {
-        None => None,
-        Some(Ok(row)) => Some(row),
-        Some(Err(_)) => {
-            return Err(ErrorResponse::parameter("starting_after", "starting_after must be the id of an audit row"));
-        }
-    };
+    let before = page.row_after()?;
     let rows = of_user(api, id, |reader| audit_table::list_of_user(reader, id, before, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::audit).collect(), &page))
 }
