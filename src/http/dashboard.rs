@@ -76,13 +76,8 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[
-    &[on(Post, "logout", login::logout)],
-    overview::ROUTES,
-    events::ROUTES,
-    dead_letters::ROUTES,
-    users::ROUTES,
-];
+const ROUTES: &[&[PageRoute]] =
+    &[&[on(Post, "logout", login::logout)], overview::ROUTES, events::ROUTES, dead_letters::ROUTES, users::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
