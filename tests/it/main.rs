@@ -5,6 +5,7 @@ mod fake_stripe;
 mod harness;
 mod live;
 
+mod analytics;
 mod api;
 mod calls;
 mod catch_up;
@@ -12,6 +13,7 @@ mod cli;
 mod cli_check;
 mod client;
 mod crash;
+mod dashboard_outward;
 mod dashboard_users;
 mod delivery;
 mod documents;
