@@ -1,3 +1,4 @@
+DROP TABLE dashboard_sessions;
 DROP VIEW v_webhook_outcomes_daily;
 DROP TRIGGER webhook_lag_hours_counted;
 DROP TRIGGER webhook_hours_reached;
@@ -16,5 +17,5 @@ DROP TABLE user_links;
 DROP TABLE users;
 -- What the log holds makes the audit rows of events again: every projected event waits for its projection.
 UPDATE stripe_webhooks_log
-SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL, processed_at_ms = NULL
+SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL
 WHERE processed = 1;

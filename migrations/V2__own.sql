@@ -18,7 +18,7 @@ CREATE TABLE user_links (
     object_id       TEXT NOT NULL,                              -- its id
     user_id         TEXT NOT NULL REFERENCES users (id),        -- the user spoken of
     linked          INTEGER NOT NULL CHECK (linked IN (0, 1)),  -- 1: it is this user's; 0: it is not
-    actor           TEXT NOT NULL,                              -- api or cli
+    actor           TEXT NOT NULL,                              -- api, cli or dashboard
     said_at_ms      INTEGER NOT NULL,                           -- unix milliseconds
     withdrawn_at_ms INTEGER,                                    -- when it was taken back, unix milliseconds; NULL: it stands
     superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)) -- 1: it was said not to be this user's, and metadata have named another one since
@@ -29,7 +29,7 @@ CREATE INDEX user_links_user ON user_links (user_id, id) WHERE withdrawn_at_ms I
 CREATE TABLE audit_log (
     id                 INTEGER PRIMARY KEY,                     -- row number
     at_ms              INTEGER NOT NULL,                        -- when, unix milliseconds; of an event: Stripe's created
-    actor              TEXT NOT NULL,                           -- stripe, api, cli or tilld
+    actor              TEXT NOT NULL,                           -- stripe, api, cli, dashboard or tilld
     action             TEXT NOT NULL,                           -- for example customer.subscription.updated, dead_letter.discard
     user_id            TEXT,                                    -- whom it concerns, as far as known
     stripe_customer_id TEXT,                                    -- by which the user is found later
@@ -39,9 +39,14 @@ CREATE TABLE audit_log (
     detail             TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail)), -- JSON object, no personal data
     UNIQUE (stripe_event_id, action)
 ) STRICT;
-CREATE INDEX audit_log_user ON audit_log (user_id, id) WHERE user_id IS NOT NULL;
+CREATE INDEX audit_log_user ON audit_log (user_id, at_ms) WHERE user_id IS NOT NULL;
 CREATE INDEX audit_log_customer ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL AND stripe_subscription_id IS NULL;
 CREATE INDEX audit_log_subscription ON audit_log (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
+-- Lists by time. Times grow, so each row of an event is added at its end, or near it.
+CREATE INDEX audit_log_time ON audit_log (at_ms);
+-- Lists of what no event did, by what was done and by whom; an event adds nothing to them.
+CREATE INDEX audit_log_acts ON audit_log (action, at_ms) WHERE stripe_event_id IS NULL;
+CREATE INDEX audit_log_actors ON audit_log (actor, at_ms) WHERE stripe_event_id IS NULL;
 
 CREATE TABLE outbox (
     id              INTEGER PRIMARY KEY,                        -- row number
@@ -59,6 +64,7 @@ CREATE TABLE outbox (
     finished_at_ms  INTEGER,                                    -- unix milliseconds
     target          TEXT,                                       -- where it goes: mail, or an endpoint's URL; NULL: Stripe
     waits_for       INTEGER,                                    -- an unfinished row of the same user and target that goes first; NULL: none is known
+    cause_event_id  TEXT,                                       -- event that brought it about; NULL: none did
     sequence        INTEGER,                                    -- of an entitlement.changed: its number; the highest of a user and target is the present answer
     CHECK ((status = 'pending' OR status = 'claimed') = (finished_at_ms IS NULL))
 ) STRICT;
@@ -66,9 +72,15 @@ CREATE INDEX outbox_waiting ON outbox (kind, target, next_attempt_at_ms) WHERE s
 CREATE INDEX outbox_ready ON outbox (target, next_attempt_at_ms, id) WHERE status = 'pending' AND waits_for IS NULL;
 CREATE INDEX outbox_order ON outbox (target, user_id, id) WHERE status IN ('pending', 'claimed');
 CREATE INDEX outbox_behind ON outbox (waits_for) WHERE waits_for IS NOT NULL;
+-- What a user was sent, newest first.
+CREATE INDEX outbox_user ON outbox (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 CREATE INDEX outbox_answers ON outbox (target, user_id, sequence) WHERE sequence IS NOT NULL;
 CREATE INDEX outbox_failed ON outbox (kind) WHERE status = 'failed';
 CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
+-- Lists by target, and of what was given up.
+CREATE INDEX outbox_target ON outbox (target);
+CREATE INDEX outbox_ended ON outbox (status) WHERE status IN ('failed', 'skipped', 'discarded');
+CREATE INDEX outbox_ended_target ON outbox (target, status) WHERE status IN ('failed', 'skipped', 'discarded');
 
 CREATE TABLE webhook_endpoints (
     url              TEXT PRIMARY KEY,                          -- as configured
@@ -116,7 +128,9 @@ CREATE INDEX stripe_operations_open ON stripe_operations (next_attempt_at_ms) WH
 -- One customer in the making per user.
 CREATE UNIQUE INDEX stripe_operations_customer ON stripe_operations (user_id)
     WHERE kind = 'customer.create' AND status IN ('sending', 'in_doubt');
-CREATE INDEX stripe_operations_user ON stripe_operations (user_id, id) WHERE user_id IS NOT NULL;
+-- Lists of what came to nothing, and by user.
+CREATE INDEX stripe_operations_ended ON stripe_operations (status) WHERE status IN ('refused', 'not_done');
+CREATE INDEX stripe_operations_user ON stripe_operations (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 
 CREATE TABLE catch_up (
     id             INTEGER PRIMARY KEY CHECK (id = 1),          -- there is one row
@@ -154,6 +168,14 @@ CREATE TABLE sync_progress (
     finished_at_ms INTEGER,                                     -- when its last page was in the tables, unix milliseconds; NULL: not yet
     PRIMARY KEY (run_id, type)
 ) STRICT;
+
+-- Who is logged in to the dashboard. Only hashes: whoever reads the file cannot log in with them.
+CREATE TABLE dashboard_sessions (
+    token_hash    TEXT PRIMARY KEY,                             -- HMAC-SHA256 of the session's token with the admin token, hex: with another admin token it is not found
+    created_at_ms INTEGER NOT NULL,                             -- login, unix milliseconds
+    expires_at_ms INTEGER NOT NULL,                             -- it opens nothing from then on, unix milliseconds
+    said          TEXT                                          -- what the next page tells, once: the result of an act
+) STRICT, WITHOUT ROWID;
 
 -- Figures of the past (docs/figures.md): they stay when the events that were counted are deleted. Triggers keep the first
 -- two, so that whatever changes an event's state is counted. An event stands in one row, of the hour in which it arrived.

@@ -58,6 +58,8 @@ CREATE TABLE stripe_customers (
     event_created      INTEGER,                                 -- created of the event it rests on; NULL: none yet
     event_id           TEXT                                     -- that event
 ) STRICT;
+-- Operators search by mail address.
+CREATE INDEX stripe_customers_email ON stripe_customers (email COLLATE NOCASE) WHERE email IS NOT NULL;
 CREATE INDEX stripe_customers_owner ON stripe_customers (owner_user_id) WHERE owner_user_id IS NOT NULL;
 
 CREATE TABLE stripe_subscriptions (
@@ -199,7 +201,36 @@ CREATE TABLE subscriptions (
     changes_at             INTEGER,                             -- when the answer changes by time alone, unix seconds; NULL: never
     updated_at_ms          INTEGER NOT NULL                     -- when this row was computed, unix milliseconds
 ) STRICT;
+-- Lists of users by their answer.
+CREATE INDEX subscriptions_answer ON subscriptions (reason, tier, user_id);
 CREATE INDEX subscriptions_changes ON subscriptions (changes_at) WHERE changes_at IS NOT NULL;
+
+-- How many users have which answer, so that nobody has to count them. The triggers keep it; a row that has come to 0 goes,
+-- so that it is a function of `subscriptions` and of nothing else.
+CREATE TABLE answer_counts (
+    tier     TEXT NOT NULL,                                     -- subscriptions.tier
+    reason   TEXT NOT NULL,                                     -- subscriptions.reason
+    entitled INTEGER NOT NULL CHECK (entitled IN (0, 1)),       -- subscriptions.entitled
+    users    INTEGER NOT NULL CHECK (users >= 0),               -- rows of subscriptions with these three
+    PRIMARY KEY (tier, reason, entitled)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER subscriptions_added AFTER INSERT ON subscriptions BEGIN
+    INSERT INTO answer_counts (tier, reason, entitled, users) VALUES (NEW.tier, NEW.reason, NEW.entitled, 1)
+        ON CONFLICT (tier, reason, entitled) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER subscriptions_changed AFTER UPDATE OF tier, reason, entitled ON subscriptions
+    WHEN NEW.tier <> OLD.tier OR NEW.reason <> OLD.reason OR NEW.entitled <> OLD.entitled BEGIN
+    UPDATE answer_counts SET users = users - 1
+        WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled;
+    DELETE FROM answer_counts WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled AND users = 0;
+    INSERT INTO answer_counts (tier, reason, entitled, users) VALUES (NEW.tier, NEW.reason, NEW.entitled, 1)
+        ON CONFLICT (tier, reason, entitled) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER subscriptions_removed AFTER DELETE ON subscriptions BEGIN
+    UPDATE answer_counts SET users = users - 1
+        WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled;
+    DELETE FROM answer_counts WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled AND users = 0;
+END;
 
 CREATE TABLE subscription_events (
     id                     INTEGER PRIMARY KEY,                 -- row number
@@ -505,6 +536,8 @@ CREATE TABLE dunning_attempts (
     created_at_ms      INTEGER NOT NULL,                        -- unix milliseconds
     UNIQUE (payment_failure_id, notification_type, attempt_number)
 ) STRICT;
+-- What a user was to be told, newest first.
+CREATE INDEX dunning_attempts_user ON dunning_attempts (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 
 CREATE VIEW v_active_subscriptions AS                           -- for analysts: who has what today
     SELECT s.stripe_subscription_id, s.stripe_customer_id, s.user_id, s.status, i.stripe_price_id,

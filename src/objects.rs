@@ -5,6 +5,7 @@
 //! acts on the facts.
 
 pub(crate) mod again;
+pub mod answer_counts;
 mod charge;
 pub(crate) mod checkout_session;
 pub(crate) mod customer;
@@ -30,10 +31,12 @@ mod payment_attempt;
 pub(crate) mod payment_intent;
 pub mod reading;
 pub(crate) mod rebuild;
+pub(crate) mod refresh;
 mod refund;
 mod row;
 pub(crate) mod subscription;
 pub(crate) mod thin;
+pub(crate) mod timeline;
 pub(crate) mod typed;
 pub mod user;
 

@@ -3,6 +3,8 @@
 
 mod claim;
 mod list;
+pub mod search;
+pub mod traces;
 
 use rusqlite::named_params;
 
