@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::api::views::JsonObject;
 use super::api::{ApiHandler, calls, offers, users};
 use super::request::Method::Get;
 use super::request::Request;
@@ -20,7 +21,7 @@ const ROUTES: &[Route<ApiHandler>] = &[
     // version, and `tilld openapi` prints it without a daemon.
     route(Get, "/openapi.json", Api, describe)
         .named("getDescription", "This description, as OpenAPI 3.1")
-        .answers::<Value>(200, "The description."),
+        .answers::<JsonObject>(200, "The description."),
 ];
 
 /// The tables, each with what its routes are about.
