@@ -28,8 +28,10 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
     let (table, last) = read(page, &id, &of, before.as_deref())?
         .ok_or_else(|| PageError::not_found("There is no such list of a user."))?;
     let links = Links::new("user-all", &[("id", Some(&id)), ("of", Some(&of))]);
-    let pager =
-        Pager { newer: before.as_deref().map(|_| links.first()), older: last.as_deref().map(|last| links.before(last)) };
+    let pager = Pager {
+        newer: before.as_deref().map(|_| links.first()),
+        older: last.as_deref().map(|last| links.before(last)),
+    };
     let name = Id::new(&id).shown;
     let frame = page.frame("users", format!("{} of {name}", table.title))?;
     page::html(200, &AllPage { frame, link: user_link(&id), user: view::cut(&name), table, pager })
