@@ -4,6 +4,7 @@
 //! the network, nor change anything on a GET. Called by `private`.
 
 mod brake;
+mod calls;
 mod chart;
 mod confirm;
 mod dead_letters;
@@ -11,8 +12,10 @@ mod events;
 mod list;
 mod login;
 mod once;
+mod outbox;
 mod overview;
 mod page;
+mod payload;
 mod session;
 mod users;
 mod view;
@@ -23,6 +26,7 @@ use super::api::ApiHandler;
 use super::request::Method::{self, Get, Post};
 use super::request::Request;
 use super::response::Response;
+use crate::notify::mail::MailSettings;
 use brake::Brake;
 use once::OnceLogin;
 pub use once::VALID_MINUTES;
@@ -34,10 +38,12 @@ const ROOT: &str = "/dashboard";
 const LOGIN: &str = "/dashboard/login";
 
 /// What the configuration says of the pages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct DashboardSettings {
     /// How long a login lasts, in milliseconds.
     pub session_ms: i64,
+    /// What mails are written with; `None`: none are sent.
+    pub mail: Option<MailSettings>,
 }
 
 /// What the pages keep in memory beside their settings.
@@ -82,6 +88,8 @@ const ROUTES: &[&[PageRoute]] = &[
     events::ROUTES,
     dead_letters::ROUTES,
     users::ROUTES,
+    outbox::ROUTES,
+    calls::ROUTES,
 ];
 
 /// Whether a path belongs to the dashboard.
