@@ -1,4 +1,7 @@
 DROP TABLE dashboard_sessions;
+DROP TABLE task_requests;
+DROP TABLE drift_findings;
+DROP TABLE drift_runs;
 DROP TABLE sync_progress;
 DROP TABLE sync_runs;
 DROP TABLE catch_up;

@@ -7,6 +7,7 @@ pub mod fetch_and_recover;
 pub mod lane;
 pub mod operator;
 pub mod rebuild;
+pub mod requests;
 pub mod retrier;
 pub mod schedule;
 pub mod silence;

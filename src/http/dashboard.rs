@@ -12,6 +12,8 @@ mod outbox;
 mod page;
 mod payload;
 mod session;
+pub mod settings;
+mod stripe;
 mod view;
 
 use super::api::ApiHandler;
@@ -20,6 +22,7 @@ use super::request::Request;
 use super::response::Response;
 use crate::notify::mail::MailSettings;
 use page::{Page, PageError, PageResult};
+use settings::SettingSection;
 
 /// Where the pages stand.
 const ROOT: &str = "/dashboard";
@@ -31,6 +34,12 @@ pub struct DashboardSettings {
     pub session_ms: i64,
     /// What mails are written with; `None`: none are sent.
     pub mail: Option<MailSettings>,
+    /// The configuration in force, without secrets.
+    pub sections: Vec<SettingSection>,
+    /// The file that it was read from.
+    pub source: Option<String>,
+    /// What of it is allowed but unwise.
+    pub warnings: Vec<String>,
 }
 
 /// A page, or an act.
@@ -46,7 +55,7 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, outbox::ROUTES, calls::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, outbox::ROUTES, calls::ROUTES, stripe::ROUTES, settings::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]

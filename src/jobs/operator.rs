@@ -2,6 +2,8 @@
 //! row in the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by
 //! the admin API and the command line.
 
+mod ask;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;
@@ -10,11 +12,12 @@ use crate::objects::dunning_attempts;
 use crate::store::inbox::{self, EventStatus};
 use crate::store::outbox::rows;
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
+pub use ask::ask;
 
 /// Who acts, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Operator {
-    /// `api` or `cli`.
+    /// `api`, `cli` or `dashboard`.
     pub actor: &'static str,
     /// Unix milliseconds.
     pub now_ms: i64,
