@@ -55,7 +55,14 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, outbox::ROUTES, calls::ROUTES, stripe::ROUTES, settings::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[
+    &[on(Post, "logout", login::logout)],
+    events::ROUTES,
+    outbox::ROUTES,
+    calls::ROUTES,
+    stripe::ROUTES,
+    settings::ROUTES,
+];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]

@@ -166,9 +166,7 @@ pub fn list_findings(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<DriftFindingRow>, StoreError> {
-    const SQL: &str = select!(
-        DriftFindingRow,
-        "FROM drift_findings WHERE run_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
-    );
+    const SQL: &str =
+        select!(DriftFindingRow, "FROM drift_findings WHERE run_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3");
     reader.list(SQL, (run_id, before.unwrap_or(i64::MAX), limit), DriftFindingRow::read)
 }

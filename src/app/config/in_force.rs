@@ -58,7 +58,11 @@ fn harmless(key: &ConfigKey, value: &str) -> String {
     if key.name == "notify.webhook.url" && host.len() < rest.len() {
         return format!("{scheme}://{host}/…");
     }
-    if host.len() < authority.len() { format!("{scheme}://…@{host}{}", &rest[authority.len()..]) } else { value.to_owned() }
+    if host.len() < authority.len() {
+        format!("{scheme}://…@{host}{}", &rest[authority.len()..])
+    } else {
+        value.to_owned()
+    }
 }
 
 /// An origin as the reader has it, in words.

@@ -70,7 +70,8 @@ fn every_key_of_the_example_is_shown_with_what_the_example_says_of_it() {
     let text = Visitor::of(&till).page(&till, "settings").text;
     let example = include_str!("../../../config.toml.example");
     let keys = example.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = ")).map(|(key, _)| key);
-    let keys: Vec<&str> = keys.filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect();
+    let keys: Vec<&str> =
+        keys.filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect();
     assert!(keys.len() > 50, "{keys:?}");
     for key in keys {
         assert!(text.contains(&format!("<dt><code>{key}</code></dt>")), "{key} is missing");
@@ -82,7 +83,11 @@ fn every_key_of_the_example_is_shown_with_what_the_example_says_of_it() {
 #[test]
 fn each_value_says_where_it_comes_from() {
     let flags = Flags { log: Some("debug".to_owned()), ..Flags::default() };
-    let env = [("TILLD_GRACE_PERIOD_DAYS", "9"), ("TILLD_PLANS", "team:price_x"), ("HTTPS_PROXY", "http://u:hush@p.example:1")];
+    let env = [
+        ("TILLD_GRACE_PERIOD_DAYS", "9"),
+        ("TILLD_PLANS", "team:price_x"),
+        ("HTTPS_PROXY", "http://u:hush@p.example:1"),
+    ];
     let file = FILE.replace("proxy = \"http://user:hush2@proxy.example.com:3128\"\n", "");
     let (till, dir) = till(&file, &env, flags);
     let seen = Visitor::of(&till).page(&till, "settings");

@@ -55,7 +55,14 @@ fn a_comparison_that_is_asked_for_is_done_kept_and_repaired_only_when_that_is_as
 
     serve(&till, &fake);
     let seen = visitor.page(&till, "stripe");
-    seen.shows(&["1 differences, 1 of them left", "1 different", &zoe, "differs from Stripe", "<code>name</code>", "left"]);
+    seen.shows(&[
+        "1 differences, 1 of them left",
+        "1 different",
+        &zoe,
+        "differs from Stripe",
+        "<code>name</code>",
+        "left",
+    ]);
     assert_eq!(seen.header("Refresh"), "");
     assert_eq!(till.value("SELECT name FROM stripe_customers"), "old");
     visitor.page(&till, "drift?run=1").shows(&[&zoe, "dashboard", "customers"]);
@@ -99,9 +106,7 @@ fn what_fails_is_said_and_what_a_dead_process_had_in_hand_is_not_left_running() 
     till.turn(&mut StepLoop::new(RequestedTasks::new(tools, ring))).unwrap();
     visitor.page(&till, "stripe").shows(&["tilld was stopped meanwhile", "failed"]);
 
-    for _ in 0..20 {
-        fake.next("/v1/customers", Fault::Status(403));
-    }
+    fake.fail(Fault::Status(403, None), "/v1/customers", 20);
     visitor.act(&till, "stripe-compare", "");
     serve(&till, &fake);
     visitor.page(&till, "stripe").shows(&["not compared: customers"]);

@@ -60,7 +60,10 @@ fn ask(page: &Page<'_>, task: RequestedTask) -> PageResult {
     needs_key(page)?;
     let operator = Operator { actor: "dashboard", now_ms: page.now_ms };
     let is_new = page.api.store.write(move |tx| operator::ask(tx, task, operator))?;
-    page.done(BACK, if is_new { "It was asked for, and begins in a moment." } else { "It was asked for before, and waits." })
+    page.done(
+        BACK,
+        if is_new { "It was asked for, and begins in a moment." } else { "It was asked for before, and waits." },
+    )
 }
 
 fn needs_key(page: &Page<'_>) -> Result<(), PageError> {

@@ -52,7 +52,8 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
         Ok((drift_runs::find(reader, number)?, drift_runs::list_findings(reader, number, after, fetch())?))
     })?;
     let run = run.ok_or_else(unknown)?;
-    let pager = Links::new("drift", &[("run", Some(&id))]).pager(&mut rows, before.as_deref(), |row| row.id.to_string());
+    let pager =
+        Links::new("drift", &[("run", Some(&id))]).pager(&mut rows, before.as_deref(), |row| row.id.to_string());
     page::html(
         200,
         &DriftPage {

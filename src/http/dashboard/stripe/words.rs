@@ -40,7 +40,11 @@ pub(super) fn catch_up(state: &CatchUpState, (has_key, now_ms): (bool, i64)) -> 
         )
     }));
     said.extend(state.walk.as_ref().map(|(walk, _)| {
-        format!("A walk through Stripe's list is under way: it began {} and goes back to {}.", when(walk.began_s), when(walk.from_s))
+        format!(
+            "A walk through Stripe's list is under way: it began {} and goes back to {}.",
+            when(walk.began_s),
+            when(walk.from_s)
+        )
     }));
     said
 }
