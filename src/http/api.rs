@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::dashboard::DashboardSettings;
+use super::dashboard::Dashboard;
 use super::request::Request;
 use super::response::ErrorResponse;
 use super::route::Tokens;
@@ -39,8 +39,8 @@ pub struct ApiHandler {
     pub offers: Offers,
     /// Counts refused webhooks by code.
     pub refused: Arc<Throttle>,
-    /// The settings of the dashboard.
-    pub dashboard: DashboardSettings,
+    /// The settings of the dashboard, and what it keeps in memory.
+    pub dashboard: Dashboard,
     /// When this process started, unix milliseconds.
     pub started_ms: i64,
 }

@@ -108,6 +108,12 @@ impl Request {
         pairs(&self.query).find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    /// All decoded parameters of that name of the query, as ticked boxes send them.
+    #[must_use]
+    pub(crate) fn parameters(&self, name: &str) -> Vec<String> {
+        pairs(&self.query).filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
     /// A field of a form that was posted, the first of that name.
     #[must_use]
     pub(crate) fn field(&self, name: &str) -> Option<String> {

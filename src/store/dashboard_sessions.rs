@@ -7,7 +7,7 @@ use crate::store::engine::row::{self, columns, select};
 columns! {
     /// A session that has not expired.
     pub(crate) struct SessionRow {
-        /// SHA-256 of its token, hex.
+        /// Of its token, hex.
         token_hash: String,
         /// It opens nothing from then on, unix milliseconds.
         expires_at_ms: i64,

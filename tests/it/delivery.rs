@@ -125,6 +125,7 @@ pub fn put(store: &Store, url: &str, user: Option<&str>, number: usize) -> i64 {
             payload: &payload,
             due_ms: START_MS,
             now_ms: START_MS,
+            cause: None,
         };
         assert!(outbox::put(tx, &new)?);
         Ok(outbox::find_id(tx, &dedupe_key)?.unwrap())

@@ -2,6 +2,7 @@
 //! older rows. It must never count all rows. Called by every page with a list.
 
 use super::page::encoded;
+use super::view;
 
 /// Rows of a page.
 pub(super) const ROWS: usize = 50;
@@ -41,7 +42,7 @@ impl<'a> Links<'a> {
     /// The filters, each with the list that lacks it.
     pub(super) fn active(&self) -> Vec<ActiveFilter> {
         let one = |(key, value): &(&str, &str)| ActiveFilter {
-            words: format!("{} {value}", key.replace('_', " ")),
+            words: format!("{} {}", key.replace('_', " "), view::cut(value)),
             without: self.link(|other| other != *key, None),
         };
         self.filters.iter().map(one).collect()
@@ -56,6 +57,22 @@ impl<'a> Links<'a> {
             newer: before.map(|_| self.link(|_| true, None)),
             older: last.map(|last| self.link(|_| true, Some(&last))),
         }
+    }
+
+    /// The same list after that row.
+    pub(super) fn before(&self, id: &str) -> String {
+        self.link(|_| true, Some(id))
+    }
+
+    /// The filters as a query, after something else: `all=1&type=…`.
+    pub(super) fn query(&self, first: &str) -> String {
+        let filters = self.filters.iter().map(|(key, value)| format!("&{key}={}", encoded(value)));
+        std::iter::once(first.to_owned()).chain(filters).collect()
+    }
+
+    /// The list from its beginning.
+    pub(super) fn first(&self) -> String {
+        self.link(|_| true, None)
     }
 
     fn link(&self, keeps: impl Fn(&str) -> bool, before: Option<&str>) -> String {

@@ -3,10 +3,11 @@
 
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
 
 use super::session::Session;
 use crate::http::api::ApiHandler;
-use crate::http::request::Request;
+use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::store::{StoreError, dashboard_sessions};
 use crate::stripe::settings::Mode;
@@ -14,8 +15,8 @@ use crate::stripe::settings::Mode;
 /// Nothing but our own style sheet, script and pictures; forms go to us; nobody frames us.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// Seconds in which a browser does not ask for style sheet and script again.
-const ASSET_AGE_S: u32 = 3600;
+/// How many characters of a file's hash tell its versions apart.
+const TAG_CHARS: usize = 16;
 
 /// What a page becomes.
 pub(super) type PageResult = Result<Response, PageError>;
@@ -82,7 +83,8 @@ impl Page<'_> {
     /// The frame for a page of that place of the bar.
     pub(super) fn frame(&self, place: &'static str, title: impl Into<String>) -> Result<Frame, PageError> {
         let hash = self.session.token_hash.clone();
-        let said = match self.session.has_said {
+        // What only looks at the head shows nobody what was said.
+        let said = match self.session.has_said && self.request.method != Method::Head {
             true => self.api.store.write(move |tx| dashboard_sessions::take_said(tx, &hash))?,
             false => None,
         };
@@ -118,11 +120,15 @@ pub(super) fn see_other(link: &str) -> Response {
     Response { status: 303, headers: vec![("Location", link.to_owned())], body: Vec::new() }
 }
 
-/// A file that a browser may keep for a while.
-pub(super) fn asset(content_type: &str, text: &str) -> Response {
-    let age = format!("max-age={ASSET_AGE_S}");
-    let headers = vec![("Content-Type", content_type.to_owned()), ("Cache-Control", age)];
-    Response { status: 200, headers, body: text.as_bytes().to_vec() }
+/// A file that a browser may keep, and asks each time whether it is still the same: another version of tilld has others.
+pub(super) fn asset(request: &Request, content_type: &str, text: &str) -> Response {
+    let hash = hex::encode(Sha256::digest(text.as_bytes()));
+    let tag = format!("\"{}\"", hash.get(..TAG_CHARS).unwrap_or(&hash));
+    let is_kept = request.header("If-None-Match").is_some_and(|known| known.contains(&tag));
+    let headers =
+        vec![("Content-Type", content_type.to_owned()), ("Cache-Control", "no-cache".to_owned()), ("ETag", tag)];
+    let (status, body) = if is_kept { (304, Vec::new()) } else { (200, text.as_bytes().to_vec()) };
+    Response { status, headers, body }
 }
 
 /// Adds what every answer of the dashboard says to a browser.
@@ -135,6 +141,7 @@ pub(super) fn guarded(mut response: Response) -> Response {
     add(&mut response, "Content-Security-Policy", CONTENT_SECURITY_POLICY);
     add(&mut response, "X-Content-Type-Options", "nosniff");
     add(&mut response, "Referrer-Policy", "no-referrer");
+    add(&mut response, "Cross-Origin-Resource-Policy", "same-origin");
     add(&mut response, "Cache-Control", "no-store");
     response
 }
@@ -172,9 +179,47 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 /// A link that came from outside, if it leads to a page of ours: the name of a page and a query. Anything that could leave
-/// (`//host`, `https:`, `../`) is none.
+/// (`//host`, `https:`, `../`) is none, nor is login and logout, which are no page to come back to.
 pub(super) fn own_link(link: &str) -> Option<&str> {
     let name = link.split_once('?').map_or(link, |(name, _)| name);
+    if name == "login" || name == "logout" {
+        return None;
+    }
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     (is_name && link.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')).then_some(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_from_outside_leads_to_a_page_of_ours_or_nowhere() {
+        for link in ["events", "events?type=a%2Fb&status=dead", "dead-letters", "user?id=%F0%9F%92%A9"] {
+            assert_eq!(own_link(link), Some(link));
+        }
+        for link in [
+            "",
+            "/",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https://evil.example",
+            "https:evil.example",
+            "javascript:alert(1)",
+            "../api",
+            "./events",
+            "events/..",
+            "events?x=\r\nSet-Cookie: a=b",
+            "events?x=\\",
+            "events#x",
+            "eve nts",
+            "évents",
+            "events?x=é",
+            "login?once=1",
+            "logout",
+        ] {
+            assert_eq!(own_link(link), None, "{link:?}");
+        }
+    }
 }

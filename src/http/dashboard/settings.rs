@@ -52,7 +52,7 @@ struct SettingsPage<'a> {
 }
 
 fn show(page: &Page<'_>) -> PageResult {
-    let settings = &page.api.dashboard;
+    let settings = &page.api.dashboard.settings;
     page::html(
         200,
         &SettingsPage {

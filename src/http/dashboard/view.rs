@@ -72,14 +72,42 @@ pub(super) fn cut(text: &str) -> String {
     }
 }
 
+/// A number with its word: `1 event`, `3 events`; what reaches the number up to which was counted is "at least".
+pub(super) fn counted(count: u32, most: u32, word: &str) -> String {
+    match count {
+        1 => format!("1 {word}"),
+        _ if count >= most => format!("at least {} {word}s", thousands(count)),
+        _ => format!("{} {word}s", thousands(count)),
+    }
+}
+
+/// `12,345`.
+fn thousands(count: u32) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A length in bytes: `512 bytes`, `64 KiB`.
+pub(super) fn bytes(length: i64) -> String {
+    const KIB: i64 = 1024;
+    if length < 10 * KIB { format!("{length} bytes") } else { format!("{} KiB", length / KIB) }
+}
+
 /// The class of the dot before a state's word, whatever table it is from: `ok`, `waiting`, `failed`, `dead` or `quiet`.
 pub(super) fn class_of(word: &str) -> &'static str {
     match word {
-        "processed" | "done" | "ok" | "paid" | "succeeded" | "active" | "complete" => "ok",
-        "pending" | "claimed" | "retrying" | "sending" | "in_doubt" | "trialing" | "past_due" | "warn" | "open" => {
-            "waiting"
-        }
-        "failed" | "not_done" | "refused" | "unpaid" | "incomplete" | "fail" => "failed",
+        "processed" | "done" | "ok" | "paid" | "succeeded" | "active" | "complete" | "entitled" | "sent" => "ok",
+        "pending" | "claimed" | "retrying" | "sending" | "in_doubt" | "trialing" | "past_due" | "warn" | "open"
+        | "ending" | "grace_period" => "waiting",
+        "failed" | "not_done" | "refused" | "unpaid" | "incomplete" | "fail" | "unknown_price" | "unknown_status"
+        | "partial" | "stale" => "failed",
         "dead" => "dead",
         _ => "quiet",
     }
@@ -95,6 +123,15 @@ mod tests {
         assert_eq!((id.shown.as_str(), id.whole.len()), ("evt_1Qab…qrstuvWX", 30));
         assert_eq!(Id::new("evt_1").shown, "evt_1");
         assert_eq!(Id::new(&"é".repeat(64)).shown.chars().count(), 17);
+    }
+
+    #[test]
+    fn a_number_has_its_word_and_says_where_counting_ended() {
+        assert_eq!(counted(1, 10, "event"), "1 event");
+        assert_eq!(counted(0, 10, "event"), "0 events");
+        assert_eq!(counted(1_234_567, u32::MAX, "event"), "1,234,567 events");
+        assert_eq!(counted(10_000, 10_000, "event"), "at least 10,000 events");
+        assert_eq!((bytes(512), bytes(65_536)), ("512 bytes".to_owned(), "64 KiB".to_owned()));
     }
 
     #[test]

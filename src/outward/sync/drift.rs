@@ -208,7 +208,7 @@ impl DriftCheck<'_, '_> {
             Some(MirrorState::Ahead) => self.tally.ahead += 1,
             // It was created and deleted between the two comparisons.
             Some(MirrorState::Unknown) => {}
-            _ => self.found(id.to_owned(), DriftKind::MissingThere, DriftRepair::Object(shown))?,
+            _ => self.found(id.to_owned(), DriftKind::MissingThere, DriftRepair::Object(Box::new(shown)))?,
         }
         Ok(())
     }
@@ -258,7 +258,7 @@ impl DriftCheck<'_, '_> {
             batch.add(self.tools, self.kind, raw, reading)?;
         }
         let object = batch.objects.pop().unwrap_or(object);
-        self.found(id, what, DriftRepair::Object(object))
+        self.found(id, what, DriftRepair::Object(Box::new(object)))
     }
 
     /// Counts, repairs and reports.
@@ -302,7 +302,7 @@ impl DriftCheck<'_, '_> {
 
     fn repair(&self, id: &str, repair: DriftRepair) -> Result<bool, StoreError> {
         let repaired = match repair {
-            DriftRepair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![object]), 0)? {
+            DriftRepair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![*object]), 0)? {
                 page::PageObjectOutcome::Absorbed(ReadingOutcome::Taken) => RepairResult::Yes,
                 page::PageObjectOutcome::Absorbed(_) => RepairResult::No,
                 page::PageObjectOutcome::Refused(error) => RepairResult::Failed(error),
@@ -332,7 +332,7 @@ enum RepairResult {
 /// How a finding is repaired.
 enum DriftRepair {
     /// With the object as Stripe has it.
-    Object(ApiObject),
+    Object(Box<ApiObject>),
     /// From the mirror, of this mode.
     Tables(bool),
 }

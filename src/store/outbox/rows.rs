@@ -34,6 +34,15 @@ columns! {
     }
 }
 
+impl OutboxRow {
+    /// The type of an event, or the kind of a notice.
+    #[must_use]
+    pub fn what(&self) -> Option<String> {
+        let payload: serde_json::Value = serde_json::from_str(&self.payload).ok()?;
+        payload.get("type").or_else(|| payload.get("notice"))?.as_str().map(str::to_owned)
+    }
+}
+
 /// Which rows are listed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutboxFilter<'a> {
@@ -116,6 +125,45 @@ fn statement(reader: &StoreReader, filter: OutboxFilter) -> Result<&'static str,
         (_, None, Some("webhook")) if reader.get(COUNT_WEBHOOKS, [FEW], row::only::<u32>)? < FEW => FEW_WEBHOOKS,
         _ => ALL,
     })
+}
+
+columns! {
+    /// A row of a user, without its payload.
+    pub(crate) struct OutboxRowOfUser {
+        id: i64,
+        kind: String,
+        dedupe_key: String,
+        target: Option<String>,
+        status: String,
+        attempts: u32,
+        /// Why the newest attempt failed, or a note.
+        error: Option<String> = "last_error",
+        /// The event that brought it about.
+        cause: Option<String> = "cause_event_id",
+        /// Unix milliseconds.
+        created_at_ms: i64,
+        /// Unix milliseconds.
+        finished_at_ms: Option<i64>,
+        /// Of a changed answer: old and new, JSON.
+        change: Option<String> = "CASE WHEN sequence IS NOT NULL THEN json_extract(payload, '$.data') END",
+        /// Of a fetch: the path.
+        path: Option<String> = "CASE WHEN kind = 'stripe_call' THEN json_extract(payload, '$.object_path') END",
+    }
+}
+
+/// Rows of a user, newest first, before a place: time, then number of a row.
+pub(crate) fn list_of_user_before(
+    reader: &StoreReader,
+    user_id: &str,
+    (at_ms, id): (i64, i64),
+    limit: u32,
+) -> Result<Vec<OutboxRowOfUser>, StoreError> {
+    const SQL: &str = select!(
+        OutboxRowOfUser,
+        "FROM outbox INDEXED BY outbox_user WHERE user_id = ?1 AND (created_at_ms, id) < (?2, ?3)
+         ORDER BY created_at_ms DESC, id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (user_id, at_ms, id, limit), OutboxRowOfUser::read)
 }
 
 /// How many effects were given up, by kind.

@@ -185,7 +185,7 @@ fn a_mail_is_looked_at_at_an_address_of_its_own_in_which_nothing_runs_and_nothin
     visitor.page(&till, &format!("outbox-row?id={id}")).shows(&["It cannot be shown", "notify.smtp.host"]);
     assert_eq!(visitor.get(&till, &format!("outbox-mail?id={id}")).status, 409);
 
-    till.api.dashboard.mail = Some(mail_settings());
+    till.api.dashboard.settings.mail = Some(mail_settings());
     let row = visitor.page(&till, &format!("outbox-row?id={id}"));
     row.shows(&["<iframe class=\"mail\" sandbox src=\"outbox-mail?id=", "Subject:"]);
     row.hides(&["<script>alert", "<img", "hush"]);

@@ -76,7 +76,8 @@ fn a_comparison_that_is_asked_for_is_done_kept_and_repaired_only_when_that_is_as
     assert_eq!(till.value("SELECT name FROM stripe_customers"), "new");
     let newest = till.store.read(drift_runs::find_newest).unwrap().unwrap();
     assert_eq!((newest.found, newest.left(), newest.actor.as_str()), (1, 0, "dashboard"));
-    let actors = "SELECT group_concat(actor || ' ' || action, ',') FROM audit_log WHERE stripe_event_id IS NULL";
+    let actors = "SELECT group_concat(actor || ' ' || action, ',') FROM
+        (SELECT actor, action FROM audit_log WHERE stripe_event_id IS NULL ORDER BY id)";
     let acts = till.value(actors);
     assert_eq!(acts, "dashboard task.ask,dashboard drift.checked,dashboard task.ask,dashboard drift.checked");
 }

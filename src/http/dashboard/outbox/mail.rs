@@ -36,7 +36,8 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
     if row.kind != "mail" {
         return Err(PageError::not_found("This row of the outbox is no mail."));
     }
-    let mail = render(page.api.dashboard.mail.as_ref(), &row).map_err(|words| PageError::Refused(409, words))?;
+    let mail =
+        render(page.api.dashboard.settings.mail.as_ref(), &row).map_err(|words| PageError::Refused(409, words))?;
     let headers = vec![
         ("Content-Type", "text/html; charset=utf-8".to_owned()),
         ("Content-Security-Policy", MAIL_POLICY.to_owned()),

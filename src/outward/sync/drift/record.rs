@@ -4,9 +4,9 @@
 use super::{DriftFinding, DriftOutcome, DriftTally};
 use crate::base::object_kind::ObjectKind;
 use crate::outward::sync::{SyncError, SyncTools};
-use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
 use crate::store::drift_runs::{self, DriftEnd, NewFinding};
+use crate::store::{StoreError, settings};
 
 /// A comparison that was written down.
 pub(super) struct DriftRecord(i64);
@@ -49,10 +49,12 @@ impl DriftRecord {
             is_complete: ended.is_ok(),
             error: (!errors.is_empty()).then(|| errors.join("; ")),
         };
+        let left = outcome.left().to_string();
         let (run_id, detail, at_ms) = (self.0, outcome.detail().to_string(), tools.clock.now_ms());
         tools.store.write(move |tx| {
             drift_runs::finish(tx, run_id, &end, at_ms)?;
             if end.is_complete {
+                settings::put(tx, settings::DRIFT_LEFT, &left)?;
                 audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail))?;
             }
             Ok(())
