@@ -103,5 +103,5 @@ fn each_value_says_where_it_comes_from() {
         &line("587", "default"),
         &path.display().to_string(),
     ]);
-    seen.hides(&["hush", "price_a"]);
+    seen.hides(&["hush", "<code>price_a, price_b</code>"]);
 }
