@@ -128,7 +128,7 @@ CREATE INDEX stripe_operations_open ON stripe_operations (next_attempt_at_ms) WH
 -- One customer in the making per user.
 CREATE UNIQUE INDEX stripe_operations_customer ON stripe_operations (user_id)
     WHERE kind = 'customer.create' AND status IN ('sending', 'in_doubt');
--- Lists of what came to nothing.
+-- Lists of what came to nothing, and by user.
 CREATE INDEX stripe_operations_ended ON stripe_operations (status) WHERE status IN ('refused', 'not_done');
 CREATE INDEX stripe_operations_user ON stripe_operations (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 

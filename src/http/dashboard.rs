@@ -103,6 +103,8 @@ const ROUTES: &[&[PageRoute]] = &[
     events::ROUTES,
     dead_letters::ROUTES,
     users::ROUTES,
+    outbox::ROUTES,
+    calls::ROUTES,
 ];
 
 /// Whether a path belongs to the dashboard.

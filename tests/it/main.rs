@@ -5,6 +5,7 @@ mod fake_stripe;
 mod harness;
 mod live;
 
+mod analytics;
 mod api;
 mod calls;
 mod catch_up;
