@@ -126,7 +126,6 @@ pub fn put(store: &Store, url: &str, user: Option<&str>, number: usize) -> i64 {
             cause: None,
             due_ms: START_MS,
             now_ms: START_MS,
-            cause: None,
         };
         assert!(outbox::put(tx, &new)?);
         Ok(outbox::find_id(tx, &dedupe_key)?.unwrap())

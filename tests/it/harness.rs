@@ -287,7 +287,10 @@ impl Till {
 
 /// How many cases a property test takes: its usual number, or `PROPTEST_CASES` where that is more.
 pub fn cases(usual: u32) -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).map_or(usual, |wanted: u32| wanted.max(usual))
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .map_or(usual, |wanted: u32| wanted.max(usual))
 }
 
 /// What a rebuild of this file would make otherwise, one line for each value.

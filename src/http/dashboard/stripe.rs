@@ -8,10 +8,13 @@ mod words;
 
 use askama::Template;
 
+use super::overview::{Part, parts};
 use super::page::{self, Frame, Page, PageResult};
 use super::view::{self, Id, When};
 use super::{PageRoute, on};
+use crate::base::finding::Finding;
 use crate::http::request::Method::{Get, Post};
+use crate::jobs::findings::{self, FindingsOf, Remembered};
 use crate::store::drift_runs;
 use crate::store::settings;
 use crate::store::sync_runs::{self, SyncProgress, SyncRunEntry};
@@ -52,6 +55,16 @@ struct StripePage {
     runs: Vec<RunView>,
     findings: Vec<FindingView>,
     has_more: bool,
+    /// What Stripe said of endpoints and permissions when it was last asked, and when that was.
+    checks: Vec<CheckView>,
+    checked: Option<When>,
+}
+
+/// What Stripe said of one thing.
+struct CheckView {
+    check: String,
+    state: &'static str,
+    message: Vec<Part>,
 }
 
 /// Something that was asked for.
@@ -92,6 +105,8 @@ fn show(page: &Page<'_>) -> PageResult {
         runs: found.runs.iter().map(|run| drift::run_view(run, now_ms)).collect(),
         findings: found.findings.into_iter().take(page_size()).map(drift::finding_view).collect(),
         has_more,
+        checked: found.checks.as_ref().map(|of| When::ms(of.at_ms, now_ms)),
+        checks: found.checks.iter().flat_map(|of| &of.findings).map(check_view).collect(),
     };
     let mut response = page::html(200, &shown)?;
     if is_busy && has_key {
@@ -113,6 +128,7 @@ struct Found {
     progress: Vec<SyncProgress>,
     runs: Vec<drift_runs::DriftRun>,
     findings: Vec<drift_runs::DriftFindingRow>,
+    checks: Option<FindingsOf>,
 }
 
 impl Found {
@@ -123,7 +139,7 @@ impl Found {
             None => Vec::new(),
         };
         let runs = drift_runs::list(reader, SHOWN)?;
-        let findings = match runs.first() {
+        let found = match runs.first() {
             Some(run) => drift_runs::list_findings(reader, run.id, None, SHOWN_FINDINGS.saturating_add(1))?,
             None => Vec::new(),
         };
@@ -134,7 +150,8 @@ impl Found {
             syncs,
             progress,
             runs,
-            findings,
+            findings: found,
+            checks: findings::recall(reader, Remembered::Stripe)?,
         })
     }
 }
@@ -148,6 +165,10 @@ fn request_view(request: &TaskRequest, now_ms: i64) -> RequestView {
         asked: When::ms(request.asked_at_ms, now_ms),
         outcome: view::cut(request.outcome.as_deref().unwrap_or_default()),
     }
+}
+
+fn check_view(finding: &Finding) -> CheckView {
+    CheckView { check: view::cut(&finding.check), state: finding.verdict.as_str(), message: parts(&finding.message) }
 }
 
 fn sync_view(run: &SyncRunEntry, now_ms: i64) -> SyncView {

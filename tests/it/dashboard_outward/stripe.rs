@@ -145,3 +145,17 @@ fn only_the_newest_comparisons_and_the_first_findings_of_each_are_kept() {
     assert_eq!(till.value("SELECT count(*) || ' ' || min(id) FROM drift_runs"), "40 2");
     assert_eq!(till.value("SELECT count(*) FROM drift_findings"), 0, "they go with their comparison");
 }
+
+#[test]
+fn what_stripe_said_of_endpoints_and_permissions_is_remembered_and_shown_with_its_time() {
+    let till = with_key();
+    let visitor = Visitor::of(&till);
+    visitor.page(&till, "stripe").shows(&["asks Stripe for the first time a minute after its start"]);
+    let (at_ms, message) = (till.clock.now_ms() - 120_000, "events are missing; `tilld check` names <them>");
+    let said =
+        json!({"at_ms": at_ms, "findings": [{"check": "webhook endpoint", "verdict": "warn", "message": message}]});
+    let put = "INSERT INTO settings (name, value) VALUES ('findings_at_stripe', ?1)";
+    till.connection().execute(put, [said.to_string()]).unwrap();
+    let seen = visitor.page(&till, "stripe");
+    seen.shows(&["webhook endpoint", "2 min ago", "<code>tilld check</code> names &#60;them&#62;"]);
+}

@@ -109,7 +109,6 @@ fn one_user_with_many_events_behind_a_failure_is_no_burden_to_a_claim() {
                     cause: None,
                     due_ms: START_MS,
                     now_ms: START_MS,
-                    cause: None,
                 };
                 tilld::store::outbox::put(tx, &new)?;
             }
