@@ -53,13 +53,12 @@ fn parameters(pattern: &str, said: &RouteDescription) -> Vec<Value> {
 }
 
 fn parameter(one: &Parameter, place: &str) -> Value {
-    let is_path = place == "path";
     let example = one.example.parse::<i64>().map_or_else(|_| json!(one.example), |number| json!(number));
     let (schema, example) = match one.kind {
-        ParameterKind::Text(most) if is_path => {
+        ParameterKind::Id(most) => {
             (json!({"type": "string", "minLength": 1, "maxLength": most, "pattern": PLAIN}), json!(one.example))
         }
-        ParameterKind::Text(most) => (json!({"type": "string", "maxLength": most}), json!(one.example)),
+        ParameterKind::Text => (json!({"type": "string"}), json!(one.example)),
         ParameterKind::Whole(least, most) => {
             (json!({"type": "integer", "format": "int64", "minimum": least, "maximum": most}), example)
         }
