@@ -79,8 +79,8 @@ CREATE INDEX outbox_failed ON outbox (kind) WHERE status = 'failed';
 CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
 -- Lists by target, and of what was given up.
 CREATE INDEX outbox_target ON outbox (target);
-CREATE INDEX outbox_ended ON outbox (status) WHERE status IN ('failed', 'skipped', 'discarded');
-CREATE INDEX outbox_ended_target ON outbox (target, status) WHERE status IN ('failed', 'skipped', 'discarded');
+CREATE INDEX outbox_ended ON outbox (status) WHERE finished_at_ms IS NOT NULL AND status <> 'done';
+CREATE INDEX outbox_ended_target ON outbox (target, status) WHERE finished_at_ms IS NOT NULL AND status <> 'done';
 
 CREATE TABLE webhook_endpoints (
     url              TEXT PRIMARY KEY,                          -- as configured
