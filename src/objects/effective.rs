@@ -189,15 +189,16 @@ fn warn(fact: &entitlement::SubscriptionInput, answer: &EntitlementAnswer) {
     let (id, price_id) = (&fact.id, answer.price_id.as_deref().unwrap_or("none"));
     match answer.reason {
         EntitlementReason::UnknownPrice => log::warn!(
-            "a paid subscription gives nothing: its price is in no [[plan]] subscription_id={id} price_id={price_id}"
+            subscription_id = id, price_id;
+            "a paid subscription gives nothing: its price is in no [[plan]]"
         ),
         EntitlementReason::Partial => log::warn!(
-            "a paid subscription gives nothing: Stripe sent only its first items, and none of their prices is in a \
-             [[plan]] subscription_id={id} price_id={price_id}"
+            subscription_id = id, price_id;
+            "a paid subscription gives nothing: Stripe sent only its first items, and none of their prices is in a [[plan]]"
         ),
         EntitlementReason::UnknownStatus => log::warn!(
-            "a subscription gives nothing: its status is unknown to this tilld subscription_id={id} status={}",
-            fact.status
+            subscription_id = id, status = fact.status;
+            "a subscription gives nothing: its status is unknown to this tilld"
         ),
         _ => {}
     }

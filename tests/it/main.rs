@@ -4,6 +4,7 @@
 mod fake_stripe;
 mod harness;
 mod live;
+mod logs;
 
 mod api;
 mod calls;
