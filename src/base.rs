@@ -2,13 +2,20 @@
 //! secrets, addresses, kinds of objects and notices). It must never know a socket, a database or another room. Used by all.
 
 pub mod address;
+pub mod ago;
 pub mod clock;
+pub(crate) mod decline_code;
 pub mod dunning;
 pub mod entitlement;
+pub mod figure_range;
+pub mod finding;
+pub mod histogram;
 pub(crate) mod host;
 pub mod ids;
 pub mod leap;
+pub mod metrics;
 pub mod money;
+pub mod mrr;
 pub mod notice_kind;
 pub mod object_kind;
 pub mod order;

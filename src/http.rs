@@ -5,9 +5,14 @@
 
 pub mod admin;
 pub mod api;
+pub mod dashboard;
 pub mod door;
+pub mod error_code;
 pub mod health;
+pub mod later;
 pub mod listen;
+mod metrics;
+mod openapi;
 pub mod private;
 pub mod public;
 pub mod request;

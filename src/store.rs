@@ -4,9 +4,12 @@
 
 pub mod audit;
 pub mod catch_up;
+pub(crate) mod dashboard_sessions;
 pub mod dead_letters;
 pub mod engine;
+pub mod figures;
 pub mod inbox;
+pub mod levels;
 pub mod mirror;
 pub mod modes;
 pub mod outbox;

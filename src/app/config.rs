@@ -19,6 +19,7 @@ use crate::base::entitlement::EntitlementPolicy;
 use crate::base::ownership::LinkRules;
 use crate::base::retry::RetryPolicy;
 use crate::http::api::offers::Offers;
+use crate::http::dashboard::DashboardSettings;
 use crate::http::door::DoorLimits;
 use crate::http::public::WebhookEndpoint;
 use crate::http::route::Tokens;
@@ -53,6 +54,8 @@ pub struct Config {
     pub stripe: Stripe,
     /// Who may call the private listener.
     pub(crate) tokens: Tokens,
+    /// The pages for operators.
+    pub(crate) dashboard: DashboardSettings,
     /// Which prices buy which tier, what a stale subscription gives, and how long access outlasts a failed payment.
     pub(crate) policy: EntitlementPolicy,
     /// What links a customer to a user.

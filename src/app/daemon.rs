@@ -20,10 +20,12 @@ use crate::app::logging;
 use crate::app::systemd;
 use crate::app::systemd::sockets::{self, Passed, PassedError};
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::metrics::MetricsError;
 use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
 use crate::http::api::ApiHandler;
+use crate::http::dashboard::Dashboard;
 use crate::http::listen::BindError;
-use crate::http::public::PublicHandler;
+use crate::http::public::{PublicHandler, WebhookEndpoint};
 use crate::http::server::HttpServer;
 use crate::jobs::at_start::mode::ModeError;
 use crate::jobs::fetch_and_recover;
@@ -35,6 +37,7 @@ use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
 use crate::outward::calls::Calls;
+use crate::outward::checks::{CheckedWebhook, StripeChecks};
 use crate::outward::fetch::Fetcher;
 use crate::store::engine::lock::{self, Lock};
 use crate::store::engine::{damage, schema};
@@ -43,7 +46,7 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::settings::Mode;
 pub use deliveries::mail_judge;
-pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, StartedThreads};
@@ -57,6 +60,9 @@ pub(crate) enum DaemonError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What is counted.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -129,9 +135,30 @@ pub(crate) fn context(config: &Config) -> NotifyContext {
     NotifyContext { projection, notices: config.notices.clone() }
 }
 
+/// What Stripe is asked about the configuration. `None`: there is no key.
+#[must_use]
+pub(crate) fn stripe_checks(config: &Config) -> Option<StripeChecks> {
+    let webhook =
+        |endpoint: &WebhookEndpoint| CheckedWebhook { path: endpoint.path.clone(), tolerance_s: endpoint.tolerance_s };
+    Some(StripeChecks {
+        settings: config.stripe.client.clone()?,
+        webhooks: config.stripe.webhooks.iter().map(webhook).collect(),
+        pull_interval_s: config.stripe.pull_interval_s,
+        plans: config.policy.plans.clone(),
+    })
+}
+
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> PublicHandler {
     let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
     PublicHandler { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
+}
+
+fn dashboard(config: &Config, once: Option<&str>, now_ms: i64) -> Dashboard {
+    let dashboard = Dashboard::new(config.dashboard.clone());
+    match once {
+        Some(token) => dashboard.with_link(token, now_ms),
+        None => dashboard,
+    }
 }
 
 fn forwarding(mut context: NotifyContext, forward: Option<&Forward>) -> NotifyContext {
@@ -152,22 +179,25 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     Ok(lock)
 }
 
-/// The configuration, and where Stripe's events are forwarded to, if anywhere.
+/// The configuration, where Stripe's events are forwarded to, if anywhere, and the token of a link that logs in once.
 struct DaemonParts<'a> {
     config: &'a Config,
     forward: Option<Forward>,
+    once: Option<String>,
 }
 
 /// Opens the database, takes or binds both listeners and starts every thread. When something is in the way, nothing is left
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
-    let DaemonParts { config, forward } = wanted;
+    let DaemonParts { config, forward, once } = wanted;
+    let metrics = Arc::new(opening::metrics(config)?);
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
+    let client = client.map(|client| client.counted_by(Arc::clone(&metrics)));
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
-    let (store, writer) = Store::open(&config.database, &threads)?;
+    let (store, writer) = Store::open_counting(&config.database, &threads, metrics)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
     opening::settle(config, &store, &context, clock.now_ms())?;
 
@@ -185,6 +215,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
         flows.adopt(tasks.start(&threads, flows.stop())?);
     }
+    flows.look_hourly(&store, &context, stripe_checks(config))?;
     flows.spawn("worker", rung, worker)?;
     flows.spawn("retrier", tickets_taken, Retrier::new(store.clone(), bell.clone(), config.retry))?;
     let hooks = hooks(config, &store, clock, &bell);
@@ -207,10 +238,12 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         calls,
         offers: config.offers.clone(),
         refused: Arc::clone(&hooks.refused),
+        dashboard: dashboard(config, once.as_deref(), clock.now_ms()),
         started_ms: clock.now_ms(),
     };
     let (public_address, private_address) = (public.address().to_owned(), private.address().to_owned());
-    let (servers, waiting) = Doors { config, threads: &threads, room }.open((public, hooks), (private, api))?;
+    let (servers, waiting) =
+        Doors { config, threads: &threads, room, stop: flows.stop() }.open((public, hooks), (private, api))?;
     let StartedThreads { stopper, mut handles, pulses } = flows.started();
     handles.extend(waiting);
     logging::listening(config, &store, (&public_address, &private_address))?;
@@ -260,20 +293,20 @@ impl Running {
 /// # Errors
 /// When it did not start, a thread ended unexpectedly, or it did not stop in time.
 pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
-    run_on(DaemonParts { config, forward: None }, sockets::take()?, |_| ())
+    run_on(DaemonParts { config, forward: None, once: None }, sockets::take()?, |_| ())
 }
 
 /// Runs the daemon on its own sockets, with something to do once it runs, such as printing its addresses; and, if wanted,
-/// with Stripe's events forwarded to a local application.
+/// with Stripe's events forwarded to a local application, and with a link that logs in once.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) fn run_with(
     config: &Config,
-    forward: Option<Forward>,
+    (forward, once): (Option<Forward>, Option<String>),
     started: impl FnOnce(&Running),
 ) -> Result<(), DaemonError> {
-    run_on(DaemonParts { config, forward }, Passed::default(), started)
+    run_on(DaemonParts { config, forward, once }, Passed::default(), started)
 }
 
 fn run_on(wanted: DaemonParts, passed: Passed, started: impl FnOnce(&Running)) -> Result<(), DaemonError> {

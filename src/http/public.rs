@@ -7,15 +7,17 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::error_code::ErrorCode;
 use super::request::{Method, Request};
 use super::response::{ErrorResponse, Response};
 use super::throttle::Throttle;
 use crate::base::clock::Clock;
+use crate::base::metrics::{Metrics, WebhookOutcome};
 use crate::base::secret::Secret;
 use crate::store::inbox::{self, AcceptOutcome, EventSource};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, EventEnvelope};
-use crate::stripe::signature;
+use crate::stripe::signature::{self, SignatureError};
 
 /// The header with Stripe's signature.
 const SIGNATURE: &str = "Stripe-Signature";
@@ -60,17 +62,33 @@ pub fn answer(hooks: &PublicHandler, request: Request, reply: impl FnOnce(Respon
             _ => wrong_method("GET").into(),
         });
     }
+    let watch = Watch { metrics: Arc::clone(hooks.store.metrics()), began: Instant::now() };
     log_refused(&hooks.refused);
     let Some(endpoint) = find(&hooks.endpoints, &request.path) else {
-        return reply(unknown_path(hooks, &request).into());
+        return reply(unknown_path(hooks, &request, &watch).into());
     };
     if request.method != Method::Post {
         return reply(wrong_method("POST").into());
     }
     let now_ms = hooks.clock.now_ms();
     match check(hooks, endpoint, &request, now_ms.div_euclid(1000)) {
-        Ok(envelope) => store(hooks, request, Received { envelope, now_ms }, reply),
-        Err(error) => reply(error.into()),
+        Ok(envelope) => store(hooks, request, Received { envelope, now_ms, watch }, reply),
+        Err(error) => {
+            watch.note(WebhookOutcome::of_code(error.code.as_str()));
+            reply(error.into());
+        }
+    }
+}
+
+/// A webhook that is being answered, as it is counted.
+struct Watch {
+    metrics: Arc<Metrics>,
+    began: Instant,
+}
+
+impl Watch {
+    fn note(&self, outcome: WebhookOutcome) {
+        self.metrics.webhook(outcome, self.began.elapsed());
     }
 }
 
@@ -81,8 +99,11 @@ fn find<'a>(endpoints: &'a [WebhookEndpoint], path: &str) -> Option<&'a WebhookE
 }
 
 /// 404. If the request is signed, the URL at Stripe or the configured path is wrong, and the log says so.
-fn unknown_path(hooks: &PublicHandler, request: &Request) -> ErrorResponse {
+fn unknown_path(hooks: &PublicHandler, request: &Request, watch: &Watch) -> ErrorResponse {
     let is_webhook = request.method == Method::Post && request.header(SIGNATURE).is_some();
+    if is_webhook {
+        watch.note(WebhookOutcome::UnknownPath);
+    }
     if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
         let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
         log::warn!(
@@ -92,11 +113,11 @@ fn unknown_path(hooks: &PublicHandler, request: &Request) -> ErrorResponse {
             paths.join(", ")
         );
     }
-    ErrorResponse::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
+    ErrorResponse::new(ErrorCode::NotFound, format!("no webhook endpoint is configured at {}", request.path))
 }
 
 fn wrong_method(allowed: &str) -> ErrorResponse {
-    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("this path accepts only {allowed}"));
+    let mut error = ErrorResponse::new(ErrorCode::MethodNotAllowed, format!("this path accepts only {allowed}"));
     error.headers.push(("Allow", allowed.to_owned()));
     error
 }
@@ -105,6 +126,7 @@ fn wrong_method(allowed: &str) -> ErrorResponse {
 struct Received {
     envelope: EventEnvelope,
     now_ms: i64,
+    watch: Watch,
 }
 
 fn check(
@@ -115,13 +137,13 @@ fn check(
 ) -> Result<EventEnvelope, ErrorResponse> {
     verify(endpoint, request, now_s).inspect_err(|error| {
         let (client, path, code) = (request.client(), &endpoint.path, error.code);
-        if hooks.refused.admit(code, Instant::now()) {
-            log::warn!(client, path, code, why = error.message; "webhook refused");
+        if hooks.refused.admit(code.as_str(), Instant::now()) {
+            log::warn!(client, path, code = code.as_str(), why = error.message; "webhook refused");
         }
     })?;
     let envelope = event::envelope(&request.body).map_err(|error| {
         log::error!(client = request.client(), path = endpoint.path, why:% = error; "a signed body was refused");
-        ErrorResponse::new(400, "invalid_payload", error.to_string())
+        ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string())
     })?;
     event::log_version(&envelope);
     Ok(envelope)
@@ -132,12 +154,22 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
     let header = headers.next().map(|(_, value)| value.as_str());
     if headers.next().is_some() {
         let message = "the request has more than one Stripe-Signature header; a proxy on the way adds one";
-        return Err(ErrorResponse::new(400, "signature_malformed", message));
+        return Err(ErrorResponse::new(ErrorCode::SignatureMalformed, message));
     }
     let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::expose).collect();
     signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s)
         .map(|_| ())
-        .map_err(|error| ErrorResponse::new(400, error.code(), error.to_string()))
+        .map_err(|error| ErrorResponse::new(code_of(&error), error.to_string()))
+}
+
+fn code_of(error: &SignatureError) -> ErrorCode {
+    match error {
+        SignatureError::Missing => ErrorCode::SignatureMissing,
+        SignatureError::Malformed(_) => ErrorCode::SignatureMalformed,
+        SignatureError::Stale { .. } => ErrorCode::SignatureStale,
+        SignatureError::Future { .. } => ErrorCode::SignatureFuture,
+        SignatureError::Mismatch { .. } => ErrorCode::SignatureMismatch,
+    }
 }
 
 fn store(hooks: &PublicHandler, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
@@ -146,24 +178,38 @@ fn store(hooks: &PublicHandler, request: Request, received: Received, reply: imp
     // The envelope was read from it, so it is UTF-8; it is still checked, since a body is only stored as it was sent.
     let body = match String::from_utf8(request.body) {
         Ok(body) => body,
-        Err(error) => return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into()),
+        Err(error) => {
+            received.watch.note(WebhookOutcome::InvalidPayload);
+            return reply(ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string()).into());
+        }
     };
-    let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
+    let Received { envelope, now_ms, watch } = received;
+    let (id, event_type) = (envelope.id.clone(), envelope.event_type.clone());
     let bell = hooks.bell.clone();
-    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, EventSource::Webhook, received.now_ms);
+    let write = move |tx: &Tx| inbox::accept(tx, &envelope, &body, EventSource::Webhook, now_ms);
     hooks.store.write_one_then(write, move |outcome| match outcome {
         Ok(accepted) => {
             // If the channel is full, the worker is being woken already.
             let _ = bell.try_send(());
+            watch.note(counted_as(accepted));
             log_accepted(accepted, &id, &event_type);
             reply(acknowledgement(accepted));
         }
         Err(error) => {
             let error = ErrorResponse::from(error);
-            log::warn!(client, path, code = error.code; "webhook failed");
+            watch.note(WebhookOutcome::of_code(error.code.as_str()));
+            log::warn!(client, path, code = error.code.as_str(); "webhook failed");
             reply(error.into());
         }
     });
+}
+
+fn counted_as(accepted: AcceptOutcome) -> WebhookOutcome {
+    match accepted {
+        AcceptOutcome::New => WebhookOutcome::Accepted,
+        AcceptOutcome::Duplicate => WebhookOutcome::Duplicate,
+        AcceptOutcome::Conflicting => WebhookOutcome::Conflicting,
+    }
 }
 
 fn log_accepted(accepted: AcceptOutcome, id: &str, event_type: &str) {

@@ -105,12 +105,34 @@ impl Request {
     /// must match nothing, and must not count as absent.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
-        self.query
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .find(|(key, _)| decode(key) == name)
-            .map(|(_, value)| decode(value))
+        pairs(&self.query).find(|(key, _)| key == name).map(|(_, value)| value)
     }
+
+    /// All decoded parameters of that name of the query, as ticked boxes send them.
+    #[must_use]
+    pub(crate) fn parameters(&self, name: &str) -> Vec<String> {
+        pairs(&self.query).filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// A field of a form that was posted, the first of that name.
+    #[must_use]
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        self.fields(name).into_iter().next()
+    }
+
+    /// All fields of that name of a form that was posted, as ticked boxes send them.
+    #[must_use]
+    pub(crate) fn fields(&self, name: &str) -> Vec<String> {
+        let body = String::from_utf8_lossy(&self.body);
+        pairs(&body).filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+}
+
+/// Names and values of `application/x-www-form-urlencoded`, decoded.
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decode(key), decode(value)))
 }
 
 fn decode(text: &str) -> String {

@@ -2,9 +2,11 @@
 //! row in the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by
 //! the admin API and the command line.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use crate::objects::dunning_attempts;
+use crate::objects::{dunning_attempts, refresh};
 use crate::store::inbox::{self, EventStatus};
 use crate::store::outbox::rows;
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
@@ -12,7 +14,7 @@ use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoin
 /// Who acts, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Operator {
-    /// `api` or `cli`.
+    /// `api`, `cli` or `dashboard`.
     pub actor: &'static str,
     /// Unix milliseconds.
     pub now_ms: i64,
@@ -76,6 +78,31 @@ pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, Store
     Ok(true)
 }
 
+/// Mails and events that one call makes due again at most: bounds how long others wait for the writer.
+pub const MAX_DELIVERED_AGAIN: u32 = 1000;
+
+/// Makes mails and events due again that were given up at `since_ms` or later, for one target or for any, the oldest
+/// first, and enables their endpoints. Returns how many, and whether there are more.
+pub fn deliver_failed_again(
+    tx: &Tx,
+    target: Option<&str>,
+    since_ms: i64,
+    operator: Operator,
+) -> Result<(usize, bool), StoreError> {
+    let most = usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX);
+    let mut failed = rows::list_given_up(tx, target, since_ms, MAX_DELIVERED_AGAIN.saturating_add(1))?;
+    let has_more = failed.len() > most;
+    failed.truncate(most);
+    for (id, _) in &failed {
+        rows::again(tx, *id, operator.now_ms)?;
+    }
+    let targets: BTreeSet<&String> = failed.iter().filter_map(|(_, target)| target.as_ref()).collect();
+    targets.into_iter().try_for_each(|target| webhook_endpoints::enable(tx, target).map(|_| ()))?;
+    let detail = json!({"since": since_ms.div_euclid(1000), "count": failed.len()}).to_string();
+    add_audit(tx, operator, "outbox.retry_all", target.unwrap_or("all"), &detail)?;
+    Ok((failed.len(), has_more))
+}
+
 /// Discards a delivery. `false`: it was delivered, is being delivered, or was discarded before, or there is no such
 /// row.
 pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operator) -> Result<bool, StoreError> {
@@ -87,6 +114,15 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
     let detail = json!({"reason": reason, "kind": row.kind, "status": row.status, "error": row.error}).to_string();
     add_audit(tx, operator, "outbox.discard", &row.id, &detail)?;
     Ok(true)
+}
+
+/// Has what is known of a user read from Stripe once more, by the fetch thread. Returns how many objects that are.
+pub(crate) fn refresh_user(tx: &Tx, user_id: &str, operator: Operator) -> Result<usize, StoreError> {
+    let count = refresh::ask(tx, user_id, operator.now_ms)?;
+    let detail = json!({"count": count}).to_string();
+    let entry = audit::NewEntry::new(operator.actor, "user.refresh", operator.now_ms, &detail);
+    audit::add(tx, &audit::NewEntry { user_id: Some(user_id), subject: Some(user_id), ..entry })?;
+    Ok(count)
 }
 
 /// Records in the audit log that the present answers of `count` users were sent to an endpoint again.

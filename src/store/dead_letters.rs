@@ -50,6 +50,61 @@ pub fn find(reader: &StoreReader, event_id: &str) -> Result<Option<DeadLetter>, 
     reader.find(SQL, [event_id], DeadLetter::read)
 }
 
+/// Which dead letters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LetterFilter {
+    /// Only of this type.
+    pub(crate) event_type: Option<String>,
+    /// Only those whose error has these words.
+    pub(crate) error: Option<String>,
+}
+
+columns! {
+    /// How many there are, at most so many as were asked for, and the newest one's row number.
+    #[derive(Copy)]
+    pub(crate) struct LetterCount {
+        count: u32 = "count(*)",
+        newest: Option<i64> = "max(id)",
+    }
+}
+
+columns! {
+    /// A dead letter and its row number, by which lists go on.
+    pub(crate) struct NumberedLetter {
+        number: i64 = "id",
+        letter: DeadLetter = DeadLetter::COLUMNS => DeadLetter::take,
+    }
+}
+
+/// Dead letters that match, newest first, with row numbers below `below`.
+pub(crate) fn list_matching(
+    reader: &StoreReader,
+    filter: &LetterFilter,
+    below: i64,
+    limit: u32,
+) -> Result<Vec<NumberedLetter>, StoreError> {
+    const SQL: &str = select!(
+        NumberedLetter,
+        "FROM webhook_dead_letter_queue WHERE (?1 IS NULL OR event_type = ?1) AND (?2 IS NULL OR instr(error, ?2) > 0)
+           AND id < ?3 ORDER BY id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (&filter.event_type, &filter.error, below, limit), NumberedLetter::read)
+}
+
+/// How many match. The table is small; where it is not, counting ends at `most`.
+pub(crate) fn count_matching(
+    reader: &StoreReader,
+    filter: &LetterFilter,
+    most: u32,
+) -> Result<LetterCount, StoreError> {
+    const SQL: &str = select!(
+        LetterCount,
+        "FROM (SELECT id FROM webhook_dead_letter_queue
+            WHERE (?1 IS NULL OR event_type = ?1) AND (?2 IS NULL OR instr(error, ?2) > 0) ORDER BY id DESC LIMIT ?3)"
+    );
+    reader.get(SQL, (&filter.event_type, &filter.error, most), LetterCount::read)
+}
+
 /// Dead letters, newest first, given up before the event `after`, of one type or of all.
 pub fn list(
     reader: &StoreReader,

@@ -70,6 +70,17 @@ pub(crate) fn list_due_after(
     reader.list(SQL, (due_ms, after, limit), Retry::read)
 }
 
+/// The row of one event.
+pub(crate) fn find(reader: &StoreReader, event_id: &str) -> Result<Option<Retry>, StoreError> {
+    const SQL: &str = select!(Retry, "FROM webhook_retry_queue WHERE stripe_event_id = ?1");
+    reader.find(SQL, [event_id], Retry::read)
+}
+
+/// How many events wait for a retry; counting ends at `most`.
+pub(crate) fn count(reader: &StoreReader, most: u32) -> Result<u32, StoreError> {
+    reader.get("SELECT count(*) FROM (SELECT 1 FROM webhook_retry_queue LIMIT ?1)", [most], row::only)
+}
+
 /// The earliest due time in the queue.
 pub fn next_due_ms(reader: &StoreReader) -> Result<Option<i64>, StoreError> {
     reader.get("SELECT min(next_retry_at_ms) FROM webhook_retry_queue", [], row::only)

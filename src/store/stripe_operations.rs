@@ -2,6 +2,9 @@
 //! first byte leaves; what became of it is committed together with what it changed here. Each change says from which
 //! state it may come. Called by `outward::calls`.
 
+pub mod list;
+pub(crate) mod one;
+
 use rusqlite::named_params;
 
 use super::{StoreError, StoreReader, Tx};
@@ -25,7 +28,7 @@ pub(crate) enum OperationStatus {
 }
 
 impl OperationStatus {
-    const ALL: [Self; 5] = [Self::Sending, Self::InDoubt, Self::Done, Self::Refused, Self::NotDone];
+    pub(crate) const ALL: [Self; 5] = [Self::Sending, Self::InDoubt, Self::Done, Self::Refused, Self::NotDone];
 
     /// The word in the column.
     #[must_use]
@@ -292,4 +295,38 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
 /// Subscriptions that came of a user's checkout sessions and that no event has shown yet.
 pub(crate) fn list_unseen_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(UNHEARD, [user_id], row::only)
+}
+
+columns! {
+    /// An operation of a user, for people.
+    pub(crate) struct OperationOfUser {
+        id: i64,
+        /// What is done, for example `customer.create`.
+        kind: String,
+        /// What it is done to.
+        subject: Option<String>,
+        status: String,
+        attempts: i64,
+        /// What came of it.
+        object_id: Option<String>,
+        /// Why the newest attempt settled nothing.
+        error: Option<String> = "last_error",
+        /// Unix milliseconds.
+        created_at_ms: i64,
+    }
+}
+
+/// A user's operations, newest first, before a place: time, then number of a row.
+pub(crate) fn list_of_user_before(
+    reader: &StoreReader,
+    user_id: &str,
+    (at_ms, id): (i64, i64),
+    limit: u32,
+) -> Result<Vec<OperationOfUser>, StoreError> {
+    const SQL: &str = select!(
+        OperationOfUser,
+        "FROM stripe_operations WHERE user_id = ?1 AND (created_at_ms, id) < (?2, ?3)
+         ORDER BY created_at_ms DESC, id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (user_id, at_ms, id, limit), OperationOfUser::read)
 }

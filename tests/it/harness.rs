@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::base::clock::{Clock, ManualClock};
 use tilld::base::entitlement::{EntitlementPlan, EntitlementPolicy, PausedCollection, WhenStale};
+use tilld::base::metrics::{MetricLabels, Metrics};
 use tilld::base::ownership::LinkRules;
 use tilld::base::retry::RetryPolicy;
 use tilld::base::secret::Secret;
 use tilld::base::thread::{Handle, Pulse, Threads, stopper};
 use tilld::http::api::ApiHandler;
 use tilld::http::api::offers::Offers;
+use tilld::http::dashboard::{Dashboard, DashboardSettings};
 use tilld::http::public::{self, PublicHandler, WebhookEndpoint};
 use tilld::http::request::{Method, Request};
 use tilld::http::response::Response;
@@ -27,9 +29,10 @@ use tilld::jobs::tick::Tick;
 use tilld::jobs::worker::{Worker, WorkerProject, WorkerStep};
 use tilld::notify::NotifyContext;
 use tilld::notify::settings::{NoticeSettings, Subscriber};
-use tilld::objects::ProjectionContext;
+use tilld::objects::{ProjectionContext, kinds};
 use tilld::store::Store;
 use tilld::store::engine::schema;
+use tilld::stripe::operation::OperationKind;
 use tilld::stripe::signature;
 
 pub const SECRET: &str = "whsec_test";
@@ -112,6 +115,15 @@ pub fn plan(tier: &str, price: &str) -> EntitlementPlan {
     EntitlementPlan { tier: tier.to_owned(), price_ids: vec![price.to_owned()] }
 }
 
+/// The labels that the daemon gives its metrics.
+fn labels(plans: &[EntitlementPlan]) -> MetricLabels {
+    MetricLabels {
+        event_types: kinds::event_types().collect(),
+        tiers: plans.iter().map(|plan| plan.tier.clone()).collect(),
+        operations: OperationKind::words().collect(),
+    }
+}
+
 impl Till {
     pub fn new() -> Self {
         Self::with(Setup::default())
@@ -126,7 +138,8 @@ impl Till {
         let clock = Arc::new(ManualClock::new(START_S * 1000));
         let path = dir.path().join("tilld.db");
         schema::up(&path, clock.now_ms()).unwrap();
-        let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
+        let metrics = Arc::new(Metrics::new(&labels(&setup.plans)).unwrap());
+        let (store, writer) = Store::open_counting(&path, &Threads::default(), metrics).unwrap();
         let policy = EntitlementPolicy {
             plans: setup.plans,
             grace_period_s: setup.grace_s,
@@ -166,6 +179,7 @@ impl Till {
             calls: None,
             offers: Offers::default(),
             refused: Arc::default(),
+            dashboard: Dashboard::new(DashboardSettings { session_ms: 12 * 3_600_000, ..DashboardSettings::default() }),
             started_ms: clock.now_ms(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
@@ -273,7 +287,10 @@ impl Till {
 
 /// How many cases a property test takes: its usual number, or `PROPTEST_CASES` where that is more.
 pub fn cases(usual: u32) -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).map_or(usual, |wanted: u32| wanted.max(usual))
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .map_or(usual, |wanted: u32| wanted.max(usual))
 }
 
 /// What a rebuild of this file would make otherwise, one line for each value.
@@ -306,7 +323,7 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
 /// depends on what was known when it was.
-const NOT_COMPARED: [&str; 15] = [
+const NOT_COMPARED: [&str; 16] = [
     "stripe_webhooks_log",
     "api_readings",
     // As the view `stripe_objects`, which has the bodies with it.
@@ -322,6 +339,7 @@ const NOT_COMPARED: [&str; 15] = [
     "catch_up",
     "sync_runs",
     "sync_progress",
+    "dashboard_sessions",
     "refinery_schema_history",
 ];
 

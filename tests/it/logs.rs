@@ -11,8 +11,8 @@ use crate::harness::{PATH, SECRET};
 use crate::live::{configure, tilld, url_of};
 use crate::samples::event;
 
-/// Lines, a quote, an escape of a terminal, a turn of direction, a line separator.
-const HOSTILE: &str = "a\r\n{\"level\":\"ERROR\"}\u{1b}[31m\u{202e}\u{2028}";
+/// A quote, a turn of direction, a separator of lines; ids and types with control characters are refused as such.
+const HOSTILE: &str = "a\",\"level\":\"ERROR\"}\u{202e}\u{2028}";
 
 /// A daemon that logs in JSON.
 struct JsonLog {
@@ -91,6 +91,8 @@ fn every_line_is_a_json_object_with_fields_whatever_comes_in() {
         hostile["created"] = json!(created);
         assert_eq!(send(PATH, &sign(&hostile.to_string()), &hostile.to_string()), 200);
     }
+    hostile["object"] = json!("no event\r\n\u{1b}[31m");
+    assert_eq!(send(PATH, &sign(&hostile.to_string()), &hostile.to_string()), 400);
     assert_eq!(send("/%22%0A%22/hook", "t=1,v1=\"", "{}"), 404);
     for _ in 0..30 {
         assert_eq!(send(PATH, "t=1,v1=00", "{}"), 400);
@@ -102,6 +104,7 @@ fn every_line_is_a_json_object_with_fields_whatever_comes_in() {
     for line in [received[0], again[0]] {
         assert_eq!((&line["event_id"], &line["type"]), (&json!(HOSTILE), &json!(HOSTILE)));
     }
+    assert!(of("a signed body was refused")[0]["why"].as_str().unwrap().contains("no event"));
     let refused = of("webhook refused");
     assert!((1..=10).contains(&refused.len()), "{} lines for 30 refusals of one kind", refused.len());
     let first = refused[0];

@@ -51,8 +51,10 @@ pub(crate) fn run(arguments: DevArguments, flags: &Flags, out: &mut dyn std::io:
     let forward = arguments.forward_to.as_deref().map(|url| forward::to(url, &config)).transpose()?;
     let secret = forward.as_ref().map(|forward| forward.secret.clone());
     logging::start(&config);
-    Ok(daemon::run_with(&config, forward, |running| {
-        let mut text = banner::text(&config, running, written);
+    // A browser reaches a port, not a Unix socket.
+    let once = random_token("")?;
+    Ok(daemon::run_with(&config, (forward, Some(once.clone())), |running| {
+        let mut text = banner::text(&config, running, (written, &once));
         if let (Some(url), Some(secret)) = (&arguments.forward_to, &secret) {
             text.push_str(&forward::banner(url, secret));
         }

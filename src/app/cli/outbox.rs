@@ -86,9 +86,7 @@ const LIST: ListOptions<OutboxRow> = ListOptions {
 
 /// The type of an event, or the kind of a notice.
 fn what(row: &OutboxRow) -> String {
-    let payload: Value = serde_json::from_str(&row.payload).unwrap_or_default();
-    let name = payload.get("type").or_else(|| payload.get("notice")).and_then(Value::as_str);
-    cell(name)
+    cell(row.what().as_deref())
 }
 
 fn view(row: &OutboxRow, endpoint: Option<&EndpointState>) -> Value {
@@ -117,7 +115,8 @@ pub(crate) fn run(command: OutboxCommand, flags: &Flags, out: &mut dyn Write) ->
         OutboxCommand::List { kind, status, page } => {
             let before = page.starting_after.as_deref().map(str::parse).transpose();
             let before = before.map_err(|_| CommandError::wrong_use("--starting-after takes the number of a row"))?;
-            let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), before };
+            let filter =
+                OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: None, user_id: None, before };
             let found = database::with_store(&config, |store| {
                 Ok(store.read(|reader| rows::list(reader, filter, page.fetch()))?)
             })?;

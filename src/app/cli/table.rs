@@ -3,10 +3,10 @@
 
 use std::io::Write;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::app::cli::CommandError;
+use crate::base::ago;
 
 /// What stands between two columns.
 const GAP: &str = "  ";
@@ -130,10 +130,7 @@ pub(crate) fn cell(value: Option<&str>) -> String {
 /// Unix seconds as UTC, like `2026-11-24 01:20:05`.
 #[must_use]
 pub(crate) fn time_s(seconds: i64) -> String {
-    match Timestamp::from_second(seconds) {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        Err(_) => seconds.to_string(),
-    }
+    ago::utc_s(seconds)
 }
 
 /// Unix milliseconds as UTC, to the second.

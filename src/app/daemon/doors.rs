@@ -7,12 +7,14 @@ use super::DaemonError;
 use crate::app::config::Config;
 use crate::app::daemon::descriptors::Descriptors;
 use crate::app::systemd::sockets::Passed;
-use crate::base::thread::{Handle, Threads};
+use crate::base::thread::{Handle, Stop, Threads};
 use crate::http;
-use crate::http::api::{self, ApiHandler};
+use crate::http::api::ApiHandler;
 use crate::http::door::{DoorLimits, HeadRules};
+use crate::http::later::{self, Later};
 use crate::http::listen::{self, Bound};
 use crate::http::public::{self, PublicHandler};
+use crate::http::request::Request;
 use crate::http::server::{self, Handler, HttpServer, Reply, ServerOptions};
 use crate::http::stripe_threads::{self, StripeThreads};
 
@@ -73,6 +75,7 @@ pub(super) struct Doors<'a> {
     pub(super) config: &'a Config,
     pub(super) threads: &'a Threads,
     pub(super) room: ConnectionRoom,
+    pub(super) stop: &'a Stop,
 }
 
 impl Doors<'_> {
@@ -88,7 +91,7 @@ impl Doors<'_> {
         let hook_limits = DoorLimits { connections: self.room.connections, ..limits(self.config, true) };
         let hook = ServerOptions { name: "hook", threads: HOOK_THREADS, in_hand: HOOKS_IN_HAND, limits: hook_limits };
         let private_limits = DoorLimits { connections: self.room.connections, ..limits(self.config, false) };
-        let in_hand = API_THREADS.saturating_add(self.room.calls);
+        let in_hand = API_THREADS.saturating_add(later::ROOM).saturating_add(self.room.calls);
         let private_options = ServerOptions { name: "api", threads: API_THREADS, in_hand, limits: private_limits };
         let servers = vec![
             server::serve(public, hook, self.threads, &hook_handler)?,
@@ -97,24 +100,33 @@ impl Doors<'_> {
         Ok((servers, handles))
     }
 
-    /// Requests that may wait for Stripe are answered on threads of their own, if there is a client.
+    /// Requests that may wait for Stripe are answered on threads of their own, if there is a client; answers that are held
+    /// back wait on one of their own.
     fn api_handler(&self, api: ApiHandler) -> std::io::Result<(Arc<Handler>, Vec<Handle>)> {
         let api = Arc::new(api);
+        let (later, waits) = Later::start(self.threads, self.stop)?;
+        let now = {
+            let api = Arc::clone(&api);
+            move |request: &Request, reply: Reply| {
+                let response = http::private::answer(&api, request);
+                match http::private::hold(&api, request, &response) {
+                    Some(time) => later.send(time, response, reply),
+                    None => reply.send(response),
+                }
+            }
+        };
         if api.calls.is_none() {
-            return Ok((
-                Arc::new(move |request, reply: Reply| reply.send(http::private::answer(&api, &request))),
-                Vec::new(),
-            ));
+            return Ok((Arc::new(move |request, reply: Reply| now(&request, reply)), vec![waits]));
         }
-        let slow = Arc::clone(&api);
         let answer: Arc<stripe_threads::DeferredResponse> =
-            Arc::new(move |request| http::private::answer(&slow, request));
-        let (waiting, handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
-        let handler = move |request, reply: Reply| {
-            if api::calls::waits_for_stripe(&request) {
+            Arc::new(move |request| http::private::answer(&api, request));
+        let (waiting, mut handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
+        handles.push(waits);
+        let handler = move |request: Request, reply: Reply| {
+            if http::private::waits_for_stripe(&request) {
                 return waiting.take(request, reply);
             }
-            reply.send(http::private::answer(&api, &request));
+            now(&request, reply);
         };
         Ok((Arc::new(handler), handles))
     }

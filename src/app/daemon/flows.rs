@@ -10,10 +10,12 @@ use crate::base::clock::Clock;
 use crate::base::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 use crate::http::public;
 use crate::http::throttle::Throttle;
-use crate::jobs::schedule;
+use crate::jobs::findings::hourly::HourlyFindings;
+use crate::jobs::schedule::{self, TaskThread};
 use crate::jobs::silence::Silence;
 use crate::jobs::step::{self, LoopContext, StepJob};
 use crate::notify::NotifyContext;
+use crate::outward::checks::StripeChecks;
 use crate::store::Store;
 
 /// The checks of every tick beside what falls due: refused webhooks that had no line of their own in the log, and silence.
@@ -90,6 +92,22 @@ impl<'a> Flows<'a> {
         let (stop, clock) = (self.stop.clone(), Arc::clone(self.clock));
         let work = move || work(&LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &pulse });
         self.handles.push(self.threads.spawn(name, work)?);
+        Ok(())
+    }
+
+    /// Starts what looks once an hour whether all is well.
+    pub(super) fn look_hourly(
+        &mut self,
+        store: &Store,
+        context: &Arc<NotifyContext>,
+        stripe: Option<StripeChecks>,
+    ) -> std::io::Result<()> {
+        let (stop, pulse) = (self.stop.clone(), Pulse::default());
+        let hourly =
+            HourlyFindings { store: store.clone(), context: Arc::clone(context), stripe, stop, pulse: pulse.clone() };
+        let thread = TaskThread { name: "findings", task: hourly.task(), pulse };
+        let started = thread.start(self.clock, self.threads, &self.stop)?;
+        self.adopt(vec![started]);
         Ok(())
     }
 

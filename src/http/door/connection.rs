@@ -237,9 +237,9 @@ impl<'a> Connection<'a> {
 
     fn refuse(&mut self, refusal: RequestRefusal) {
         let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
-        let (name, status, code) = (self.door.name, refusal.status, refusal.code);
-        if self.door.refused.admit(code, Instant::now()) {
-            log::info!(client, status, code, why = refusal.message; "{name}: refused");
+        let (name, status, code) = (self.door.name, refusal.status(), refusal.code);
+        if self.door.refused.admit(code.as_str(), Instant::now()) {
+            log::info!(client, status, code = code.as_str(), why = refusal.message; "{name}: refused");
         }
         // Another connection waits for the slot of one that was dismissed.
         let wait = if self.slot.is_leaving() { WHEN_LEAVING } else { self.door.limits.request_timeout };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tilld::base::thread::Threads;
-use tilld::store::engine::{lock, schema};
 use tilld::store::engine::replace::{HeldFile, PartFile};
+use tilld::store::engine::{lock, schema};
 
 use super::{are_same, command, files, lived, rows, texts};
 use crate::harness::START_S;

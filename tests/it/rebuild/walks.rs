@@ -77,8 +77,15 @@ impl<'a> Walk<'a> {
     fn begin(again: &'a mut Again) -> Self {
         again.empty();
         let story = Story::of(Some("alice"));
-        let mut walk =
-            Self { again, story, offset_s: 0, undelivered: Vec::new(), delivered: Vec::new(), answers: VecDeque::new(), asked: 0 };
+        let mut walk = Self {
+            again,
+            story,
+            offset_s: 0,
+            undelivered: Vec::new(),
+            delivered: Vec::new(),
+            answers: VecDeque::new(),
+            asked: 0,
+        };
         walk.story.make("customer.created", "customer", json!({}));
         walk.tell();
         walk.story.make(SUB_CREATED, "sub", json!({}));

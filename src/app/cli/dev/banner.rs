@@ -8,9 +8,10 @@ use crate::app::cli::reach;
 use crate::app::config::{self, Config, ConfigSources, Flags, Purpose};
 use crate::app::daemon::Running;
 use crate::base::secret::Secret;
+use crate::http::dashboard::VALID_MINUTES;
 
 /// The whole text.
-pub(super) fn text(config: &Config, running: &Running, written: WrittenConfig) -> String {
+pub(super) fn text(config: &Config, running: &Running, (written, once): (WrittenConfig, &str)) -> String {
     let source = config.source.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let how = if written == WrittenConfig::Now { "written just now" } else { "as found" };
     let plans: Vec<String> =
@@ -25,6 +26,7 @@ pub(super) fn text(config: &Config, running: &Running, written: WrittenConfig) -
          api token      {token}\n\
          admin token    {admin}\n\
          plan           {plans}\n\
+         dashboard      {dashboard}\n\
          \n\
          Try, in another terminal, in this folder:\n\
          \n  {created}\n  {ask}\n  {deleted}\n\n{note}",
@@ -33,6 +35,7 @@ pub(super) fn text(config: &Config, running: &Running, written: WrittenConfig) -
         private = running.private,
         token = shown(config.tokens.api.as_ref()),
         admin = shown(config.tokens.admin.as_ref()),
+        dashboard = dashboard(&running.private, once),
         plans =
             if plans.is_empty() { "none: every price buys the tier \"default\"".to_owned() } else { plans.join("; ") },
         created = trigger("customer.subscription.created", config, running),
@@ -40,6 +43,16 @@ pub(super) fn text(config: &Config, running: &Running, written: WrittenConfig) -
         deleted = trigger("customer.subscription.deleted", config, running),
         note = other_database(config),
     )
+}
+
+/// Where a browser finds the pages, with the link that logs in once. A Unix socket is nothing for a browser.
+fn dashboard(private: &str, once: &str) -> String {
+    match private.strip_prefix("unix:") {
+        Some(_) => "behind a proxy only, since browsers do not open Unix sockets".to_owned(),
+        None => format!(
+            "http://{private}/dashboard/login?once={once}\n               (this link logs in once, within {VALID_MINUTES} minutes)"
+        ),
+    }
 }
 
 fn shown(token: Option<&Secret>) -> &str {

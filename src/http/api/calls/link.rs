@@ -1,18 +1,26 @@
-//! The application's statement which user a customer belongs to: `PUT` makes it, `DELETE` withdraws it. With an API key
-//! the customer is read from Stripe first, so that a mistyped id is refused and one from before tilld gets into the
-//! tables. It must never link a customer that was deleted. Called through the tables in `private`.
-
-use serde_json::{Value, json};
+//! The statement which user a customer or a subscription belongs to: `PUT` makes it of a customer, `DELETE` withdraws it, and
+//! the dashboard does both. With an API key the object is read from Stripe first, so that a mistyped id is refused and one from before
+//! tilld gets into the tables. It must never link a customer that was deleted. Called through the tables in `private`
+//! and by the dashboard.
 
 use super::CallResult;
-use crate::http::api::{ApiHandler, body_object, users};
+use crate::http::api::parameters::Parameters;
+use crate::http::api::views::calls::{LinkedCustomerView, UnlinkedCustomerView};
+use crate::http::api::{ApiHandler, users};
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::body;
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters;
+use crate::http::route::{PathSegments, Route, route};
 use crate::notify;
+use crate::objects::kinds;
 use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::outward::calls::CallsError;
-use crate::stripe::call::{Priority, segment};
+use crate::stripe::call::Priority;
 use crate::stripe::form::FormBody;
 
 const PARAM: &str = "stripe_customer_id";
@@ -22,23 +30,42 @@ const OTHERS: [&str; 12] =
 /// The longest id (Stripe's limit).
 const MAX_ID_CHARS: usize = 255;
 
-/// `PUT /api/v1/users/{user_id}/customer`.
-pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let user_id = users::valid_id(segments)?;
-    let (customer_id, force) = parameters(request)?;
-    if let Some(calls) = api.calls.as_deref() {
-        read_customer(calls, &customer_id)?;
+pub(super) const PUT: &[Route<ApiHandler>] = &[route(Method::Put, "/api/v1/users/{user_id}/customer", Api, put)
+    .named("linkCustomer", "Say which user a customer belongs to")
+    .details("The last word counts until it is withdrawn. With an API key the customer is read from Stripe first.")
+    .body::<LinkBody>()
+    .answers::<LinkedCustomerView>(200, "It is linked.")
+    .errors(&[ErrorCode::CustomerTaken, ErrorCode::CustomerDeleted, ErrorCode::CustomerNotFound])
+    .asks_stripe(AsksStripe::Reads)];
+
+pub(in crate::http) const DELETE: &[Route<ApiHandler>] =
+    &[route(Method::Delete, "/api/v1/users/{user_id}/customer", Api, delete)
+        .named("unlinkCustomer", "Withdraw a link: the customer is not, or no longer, this user's")
+        .query(&[parameters::text(PARAM, "cus_NffrFeUfNV2Hib", "Stripe's id of the customer.").required()])
+        .answers::<UnlinkedCustomerView>(200, "It is not linked any more.")
+        .errors(&[ErrorCode::UserNotFound, ErrorCode::CustomerNotLinked, ErrorCode::ParameterMissing])];
+
+body! {
+    /// Whose customer it is.
+    #[schemars(rename = "LinkCustomer")]
+    struct LinkBody {
+        /// Stripe's id of the customer.
+        #[schemars(regex(pattern = r"^[!-~]+$"), length(min = 1, max = MAX_ID_CHARS), example = &"cus_NffrFeUfNV2Hib")]
+        stripe_customer_id: String,
+        /// Whether it is taken from another user, to whom it was linked.
+        #[schemars(example = false)]
+        force: Option<bool>,
     }
-    refuse_deleted(api, &customer_id)?;
-    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
-    let (user, customer) = (user_id.clone(), customer_id.clone());
-    let linked = api.store.write(move |tx| {
-        let said = LinkStatement { kind: LinkTarget::Customer, id: &customer, user_id: &user, actor: "api" };
-        notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
-    })?;
-    match linked {
+}
+
+/// `PUT /api/v1/users/{user_id}/customer`.
+fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let user_id = users::valid_id(segments)?;
+    let (customer_id, force) = read(request)?;
+    let said = LinkStatement { kind: LinkTarget::Customer, id: &customer_id, user_id: &user_id, actor: "api" };
+    match link(api, said, force)? {
         LinkResult::Now | LinkResult::Already => {
-            let view = json!({"user_id": user_id, "stripe_customer_id": customer_id, "linked_by": "said"});
+            let view = LinkedCustomerView { user_id, stripe_customer_id: customer_id, linked_by: "said" };
             Ok(Response::json(200, &view))
         }
         LinkResult::Taken(other) => {
@@ -46,35 +73,61 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
                 "the customer {customer_id} is linked to user {other:?}: \"force\": true links it to {user_id:?} instead, \
                  with everything that is paid through it; DELETE …/customer withdraws the link to {other:?}"
             );
-            Err(ErrorResponse::new(409, "customer_taken", message).at(PARAM))
+            Err(ErrorResponse::new(ErrorCode::CustomerTaken, message).at(PARAM))
         }
     }
 }
 
-fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
-    let fields = body_object(request)?;
-    if let Some(key) = fields.keys().find(|key| !matches!(key.as_str(), PARAM | "force")) {
-        let message = format!("{key:?} is not a parameter of this call; its parameters are: {PARAM}, force");
-        return Err(ErrorResponse::new(400, "parameter_unknown", message));
+/// States that something belongs to a user; `force`: also where it is linked to another one. With an API key it is read from
+/// Stripe first, so this may wait.
+pub(in crate::http) fn link(
+    api: &ApiHandler,
+    said: LinkStatement<'_>,
+    force: bool,
+) -> Result<LinkResult, ErrorResponse> {
+    if let Some(calls) = api.calls.as_deref() {
+        read_object(calls, said)?;
     }
-    let force = match fields.get("force") {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(force)) => *force,
-        Some(_) => return Err(ErrorResponse::parameter("force", "force must be true or false")),
-    };
-    let id = match fields.get(PARAM) {
-        None | Some(Value::Null) => "",
-        Some(Value::String(id)) => id.trim(),
-        Some(_) => return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} must be a string"))),
-    };
+    refuse_deleted(api, said)?;
+    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
+    let (kind, id, user_id, actor) = (said.kind, said.id.to_owned(), said.user_id.to_owned(), said.actor.to_owned());
+    Ok(api.store.write(move |tx| {
+        let said = LinkStatement { kind, id: &id, user_id: &user_id, actor: &actor };
+        notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
+    })?)
+}
+
+/// What became of a link that was taken back.
+pub(in crate::http) enum UnlinkResult {
+    /// Nothing names the user.
+    NotLinked,
+    /// It is not the user's any more, and belongs to this one now, if to anybody.
+    Unlinked(Option<String>),
+}
+
+/// Withdraws what links something to a user, and states that it does not belong to him.
+pub(in crate::http) fn unlink(api: &ApiHandler, said: LinkStatement<'_>) -> Result<UnlinkResult, ErrorResponse> {
+    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
+    let (kind, id, user_id, actor) = (said.kind, said.id.to_owned(), said.user_id.to_owned(), said.actor.to_owned());
+    Ok(api.store.write(move |tx| {
+        let said = LinkStatement { kind, id: &id, user_id: &user_id, actor: &actor };
+        let unlinked = notify::with_notices(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
+        if unlinked { links::owner_of(tx, said).map(UnlinkResult::Unlinked) } else { Ok(UnlinkResult::NotLinked) }
+    })?)
+}
+
+fn read(request: &Request) -> Result<(String, bool), ErrorResponse> {
+    let given = Parameters::read::<LinkBody>(request)?;
+    let force = given.flag("force")?;
+    let id = given.any_text(PARAM)?.unwrap_or_default().trim();
     Ok((valid(id)?, force))
 }
 
-fn valid(id: &str) -> Result<String, ErrorResponse> {
+/// An id that can be a customer's.
+pub(in crate::http) fn valid(id: &str) -> Result<String, ErrorResponse> {
     if id.is_empty() {
         return Err(ErrorResponse::new(
-            400,
-            "parameter_missing",
+            ErrorCode::ParameterMissing,
             format!("{PARAM} is missing: send the id of a Stripe customer, cus_…"),
         )
         .at(PARAM));
@@ -87,42 +140,46 @@ fn valid(id: &str) -> Result<String, ErrorResponse> {
     Ok(id.to_owned())
 }
 
-/// Reads the customer from Stripe into the tables.
-fn read_customer(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ErrorResponse> {
-    let path = format!("/v1/customers/{}", segment(customer_id));
+/// Reads the customer or subscription from Stripe into the tables.
+fn read_object(calls: &crate::outward::calls::Calls, said: LinkStatement) -> Result<(), ErrorResponse> {
+    let (object, id) = (said.kind.as_str(), said.id);
+    let path = kinds::of(object).path_of(id);
     let read = calls.get(&path, FormBody::new(), Priority::Interactive);
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {
         Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
-            let message = format!("Stripe does not know a customer {customer_id} in the mode of stripe.api_key");
-            Err(ErrorResponse::new(404, "customer_not_found", message).at(PARAM))
+            let message = format!("Stripe does not know a {object} {id} in the mode of stripe.api_key");
+            Err(ErrorResponse::new(not_found(said.kind), message).at(PARAM))
         }
         other => Ok(other?),
     }
 }
 
-fn refuse_deleted(api: &ApiHandler, customer_id: &str) -> Result<(), ErrorResponse> {
-    if api.store.read(|reader| crate::objects::customer::is_deleted(reader, customer_id))? {
-        let message = format!("the customer {customer_id} was deleted at Stripe: link another one");
-        return Err(ErrorResponse::new(409, "customer_deleted", message).at(PARAM));
+fn not_found(kind: LinkTarget) -> ErrorCode {
+    match kind {
+        LinkTarget::Customer => ErrorCode::CustomerNotFound,
+        LinkTarget::Subscription => ErrorCode::SubscriptionNotFound,
+    }
+}
+
+fn refuse_deleted(api: &ApiHandler, said: LinkStatement) -> Result<(), ErrorResponse> {
+    let is_customer = said.kind == LinkTarget::Customer;
+    if is_customer && api.store.read(|reader| crate::objects::customer::is_deleted(reader, said.id))? {
+        let message = format!("the customer {} was deleted at Stripe: link another one", said.id);
+        return Err(ErrorResponse::new(ErrorCode::CustomerDeleted, message).at(PARAM));
     }
     Ok(())
 }
 
 /// `DELETE /api/v1/users/{user_id}/customer?stripe_customer_id=`.
-pub(in crate::http) fn delete(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+fn delete(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user = users::find(api, users::user_id(segments))?;
     let customer_id = valid(request.parameter(PARAM).as_deref().map(str::trim).unwrap_or_default())?;
-    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
-    let (user_id, customer) = (user.id.clone(), customer_id.clone());
-    let (unlinked, owner) = api.store.write(move |tx| {
-        let said = LinkStatement { kind: LinkTarget::Customer, id: &customer, user_id: &user_id, actor: "api" };
-        let unlinked = notify::with_notices(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
-        Ok((unlinked, links::owner_of(tx, said)?))
-    })?;
-    if !unlinked {
+    let said = LinkStatement { kind: LinkTarget::Customer, id: &customer_id, user_id: &user.id, actor: "api" };
+    let UnlinkResult::Unlinked(owner) = unlink(api, said)? else {
         let message = format!("the customer {customer_id} is not linked to user {:?}", user.id);
-        return Err(ErrorResponse::new(404, "customer_not_linked", message).at(PARAM));
-    }
-    let view = json!({"user_id": user.id, "stripe_customer_id": customer_id, "linked": false, "belongs_to": owner});
+        return Err(ErrorResponse::new(ErrorCode::CustomerNotLinked, message).at(PARAM));
+    };
+    let view =
+        UnlinkedCustomerView { user_id: user.id, stripe_customer_id: customer_id, linked: false, belongs_to: owner };
     Ok(Response::json(200, &view))
 }
