@@ -64,14 +64,14 @@ macro_rules! put {
      stripe_price_id = :price, status = :status, entitled = :entitled,
      current_period_start = :period_start, current_period_end = :period_end, cancel_at_period_end = :at_period_end,
      canceled_at = :canceled_at, trial_start = :trial_start, trial_end = :trial_end,
-     grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at, changes_at = :changes_at,
+     grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at,
      updated_at_ms = :now_ms",
             $rest
         )
     };
 }
-const PUT_SAME: &str = put!(" WHERE tier = :tier AND reason = :reason");
-const PUT: &str = put!(", tier = :tier, reason = :reason");
+const PUT_SAME: &str = put!(" WHERE tier = :tier AND reason = :reason AND changes_at IS :changes_at");
+const PUT: &str = put!(", tier = :tier, reason = :reason, changes_at = :changes_at");
 
 /// Replaces a user's row.
 pub(crate) fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {

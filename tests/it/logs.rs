@@ -100,7 +100,8 @@ fn every_line_is_a_json_object_with_fields_whatever_comes_in() {
 
     let lines = log.stopped();
     let of = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
-    let (received, again) = (of("event received"), of("another event arrived under a known id; only the first one is kept"));
+    let (received, again) =
+        (of("event received"), of("another event arrived under a known id; only the first one is kept"));
     for line in [received[0], again[0]] {
         assert_eq!((&line["event_id"], &line["type"]), (&json!(HOSTILE), &json!(HOSTILE)));
     }

@@ -47,3 +47,4 @@ mod tidy;
 mod truth;
 mod versions;
 mod webhook;
+mod writes;
