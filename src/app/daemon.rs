@@ -36,7 +36,6 @@ use crate::jobs::worker::Worker;
 use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
-use crate::outward::calls::Calls;
 use crate::outward::checks::{CheckedWebhook, StripeChecks};
 use crate::outward::fetch::Fetcher;
 use crate::store::engine::lock::{self, Lock};
@@ -190,9 +189,7 @@ struct DaemonParts<'a> {
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let DaemonParts { config, forward, once } = wanted;
-    let metrics = Arc::new(opening::metrics(config)?);
-    let client = config.stripe.client.clone().map(Client::new).transpose()?;
-    let client = client.map(|client| client.counted_by(Arc::clone(&metrics)));
+    let (metrics, client) = opening::counted_client(config)?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
@@ -223,9 +220,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
     let tick = Tick::new(store.clone(), Arc::clone(&context)).with(flows::beside(config, &store, &context, refused));
     flows.spawn("tick", never::<()>(), tick)?;
     deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
-    let calls = client
-        .clone()
-        .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
+    let calls = opening::calls(client.as_ref(), &store, clock, &context);
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |around| fetch_and_recover::recover(calls, around))?;
     }

@@ -9,14 +9,17 @@ mod chart;
 mod confirm;
 mod dead_letters;
 mod events;
+mod hidden;
 mod list;
 mod login;
 mod once;
 mod outbox;
 mod overview;
 mod page;
-mod payload;
 mod session;
+pub mod settings;
+mod stripe;
+mod tree;
 mod users;
 mod view;
 
@@ -31,6 +34,7 @@ use brake::Brake;
 use once::OnceLogin;
 pub use once::VALID_MINUTES;
 use page::{Page, PageError, PageResult};
+use settings::SettingSection;
 
 /// Where the pages stand.
 const ROOT: &str = "/dashboard";
@@ -44,6 +48,12 @@ pub struct DashboardSettings {
     pub session_ms: i64,
     /// What mails are written with; `None`: none are sent.
     pub mail: Option<MailSettings>,
+    /// The configuration in force, without secrets.
+    pub sections: Vec<SettingSection>,
+    /// The file that it was read from.
+    pub source: Option<String>,
+    /// What of it is allowed but unwise.
+    pub warnings: Vec<String>,
 }
 
 /// What the pages keep in memory beside their settings.
@@ -84,6 +94,11 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 /// What needs a session. Each room of pages has a list of its own.
 const ROUTES: &[&[PageRoute]] = &[
     &[on(Post, "logout", login::logout)],
+    events::ROUTES,
+    outbox::ROUTES,
+    calls::ROUTES,
+    stripe::ROUTES,
+    settings::ROUTES,
     overview::ROUTES,
     events::ROUTES,
     dead_letters::ROUTES,

@@ -11,6 +11,7 @@ use crossbeam_channel::{Sender, never};
 use crate::base::clock::Clock;
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
+use crate::jobs::requests::RequestedTasks;
 use crate::jobs::step::{self, LoopContext, NAP, NextStep, StepCause, StepJob};
 use crate::notify::NotifyContext;
 use crate::notify::notice::missing_webhooks;
@@ -213,6 +214,9 @@ impl Tasks {
             let task = compare_at_night(self.tools(stop, &pulse), nightly);
             started.push(TaskThread { name: "nightly", task, pulse }.start(&self.clock, threads, stop)?);
         }
+        let pulse = Pulse::default();
+        let asked = RequestedTasks::new(self.tools(stop, &pulse), self.bell.clone());
+        started.push(("requests", asked.start(threads)?, pulse));
         Ok(started)
     }
 

@@ -48,8 +48,8 @@ pub(crate) struct EffectiveRow<'a> {
     pub(crate) changes_at: Option<i64>,
 }
 
-/// Replaces a row, but for the columns of the answer that have an index: SQLite rewrites an index entry whenever a statement
-/// sets its column, and most events change no answer.
+/// Replaces a row, but for the columns of the answer that have an index and a trigger: SQLite rewrites an index entry
+/// whenever a statement sets its column, and most events change no answer.
 macro_rules! put {
     ($rest:literal) => {
         concat!(
@@ -61,7 +61,7 @@ macro_rules! put {
      :at_period_end, :canceled_at, :trial_start, :trial_end, :grace_period_end, :valid_until, :ends_at, :changes_at,
      :now_ms)
     ON CONFLICT (user_id) DO UPDATE SET stripe_customer_id = :customer, stripe_subscription_id = :subscription,
-     stripe_price_id = :price, status = :status, entitled = :entitled,
+     stripe_price_id = :price, status = :status,
      current_period_start = :period_start, current_period_end = :period_end, cancel_at_period_end = :at_period_end,
      canceled_at = :canceled_at, trial_start = :trial_start, trial_end = :trial_end,
      grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at,
@@ -70,8 +70,9 @@ macro_rules! put {
         )
     };
 }
-const PUT_SAME: &str = put!(" WHERE tier = :tier AND reason = :reason AND changes_at IS :changes_at");
-const PUT: &str = put!(", tier = :tier, reason = :reason, changes_at = :changes_at");
+const PUT_SAME: &str =
+    put!(" WHERE tier = :tier AND entitled = :entitled AND reason = :reason AND changes_at IS :changes_at");
+const PUT: &str = put!(", tier = :tier, entitled = :entitled, reason = :reason, changes_at = :changes_at");
 
 /// Replaces a user's row.
 pub(crate) fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {

@@ -15,6 +15,7 @@ mod cli_check;
 mod client;
 mod crash;
 mod dashboard_outward;
+mod dashboard_overview;
 mod dashboard_users;
 mod delivery;
 mod documents;

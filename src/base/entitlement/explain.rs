@@ -55,6 +55,17 @@ pub(crate) enum RuleFinding {
     NotAsked,
 }
 
+impl RuleFinding {
+    /// Whether it fits, for people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::DoesNotFit => "no",
+            Self::Decides(_) => "yes",
+            Self::NotAsked => "not asked",
+        }
+    }
+}
+
 /// What puts the subscription that decides before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WonBy {

@@ -90,7 +90,8 @@ fn list(page: &Page<'_>) -> PageResult {
     let (note, unowned) = match found {
         Found::User(id) => return Ok(page::see_other(&user_link(&id))),
         Found::Event => return Ok(page::see_other(&format!("event?id={}", page::encoded(find_text(&wanted))))),
-        Found::Nobodys { words, id } => (Some(words), id),
+        // What is not known here can be linked where it can be read from Stripe first.
+        Found::Nobodys { words, is_known, id } => (Some(words), id.filter(|_| is_known || page.api.calls.is_some())),
         Found::Text => (None, None),
     };
     show(page, &wanted, note, unowned)

@@ -74,11 +74,13 @@ const BY_STATUS: &str = way!(
     "FROM stripe_webhooks_log l INDEXED BY stripe_webhooks_log_open
      WHERE l.status = ?4 AND l.status <> 'processed' AND l.id < ?1 AND l.id >= ?2 ORDER BY l.id DESC LIMIT ?3"
 );
-// A user's rows are in the order in which their events were projected.
+// A user's rows are in the order of Stripe's time. The place is the number of a row; its time is looked up.
 const BY_USER: &str = way!(
     "a.id",
     "FROM audit_log a INDEXED BY audit_log_user CROSS JOIN stripe_webhooks_log l ON l.event_id = a.stripe_event_id
-     WHERE a.user_id = ?4 AND a.id < ?1 AND a.id >= ?2 ORDER BY a.id DESC LIMIT ?3"
+     WHERE a.user_id = ?4 AND a.id >= ?2
+        AND (a.at_ms, a.id) < (coalesce((SELECT at_ms FROM audit_log WHERE id = ?1), 9223372036854775807), ?1)
+     ORDER BY a.at_ms DESC, a.id DESC LIMIT ?3"
 );
 // The index of objects has projected events only. Of those that were not, the newest of each state are looked at.
 const BY_OBJECT: &str = way!(
@@ -157,7 +159,7 @@ fn matches(search: &EventSearch, event: &LoggedEvent) -> bool {
 /// The places between which the search goes; `None`: the event to go on behind is not known.
 fn bounds(reader: &StoreReader, search: &EventSearch, sql: &str) -> Result<Option<(i64, i64)>, StoreError> {
     // Of several rows of one event the first, so that it is not found again.
-    const AUDITED: &str = "SELECT min(id) FROM audit_log WHERE stripe_event_id = ?1";
+    const AUDITED: &str = "SELECT id FROM audit_log WHERE stripe_event_id = ?1 ORDER BY at_ms, id LIMIT 1";
     const LOGGED: &str = "SELECT id FROM stripe_webhooks_log WHERE event_id = ?1";
     let by_user = sql == BY_USER;
     let below = match &search.before {
