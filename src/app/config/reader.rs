@@ -184,7 +184,7 @@ impl<'a> ConfigReader<'a> {
             Some(text) => self.integer_of_text(key, &text),
             None => in_file,
         };
-        let Some(found) = found.or(default) else { return None };
+        let found = found.or(default)?;
         if (*min..=*max).contains(&found) {
             self.note(key, found.to_string());
             return Some(found);
