@@ -117,6 +117,10 @@ mod tests {
             let codes: BTreeSet<&str> = route.codes().into_iter().map(ErrorCode::as_str).collect();
             let responses = operation["responses"].as_object().unwrap().values();
             let listed: BTreeSet<&str> = responses
+                .map(|response| match response["$ref"].as_str() {
+                    Some(path) => document.pointer(&path[1..]).unwrap(),
+                    None => response,
+                })
                 .flat_map(|response| response["x-error-codes"].as_array().into_iter().flatten())
                 .map(|code| code.as_str().unwrap())
                 .collect();

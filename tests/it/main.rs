@@ -4,6 +4,7 @@
 mod fake_stripe;
 mod harness;
 mod live;
+mod logs;
 
 mod analytics;
 mod api;
@@ -47,3 +48,4 @@ mod tidy;
 mod truth;
 mod versions;
 mod webhook;
+mod writes;

@@ -103,51 +103,6 @@ impl WonBy {
     }
 }
 
-impl EntitlementReason {
-    /// All of them, those that give access first.
-    pub(crate) const ALL: [Self; 14] = [
-        Self::Active,
-        Self::Trialing,
-        Self::Ending,
-        Self::GracePeriod,
-        Self::PastDue,
-        Self::Unpaid,
-        Self::Incomplete,
-        Self::Paused,
-        Self::Canceled,
-        Self::UnknownPrice,
-        Self::Partial,
-        Self::UnknownStatus,
-        Self::Stale,
-        Self::NoSubscription,
-    ];
-
-    /// Whether an answer with this reason gives access.
-    pub(crate) fn gives_access(self) -> bool {
-        matches!(self, Self::Active | Self::Trialing | Self::Ending | Self::GracePeriod)
-    }
-
-    /// What it means, for people; goes on after "because".
-    pub(crate) fn meaning(self) -> &'static str {
-        match self {
-            Self::NoSubscription => "there is no subscription",
-            Self::UnknownPrice => "none of its prices is in a [[plan]] of the configuration",
-            Self::Partial => "Stripe sent only its first items, and none of their prices is in a [[plan]]",
-            Self::Ending => "it is paid for and ends then",
-            Self::Canceled => "the subscription is over",
-            Self::Trialing => "it is in its trial",
-            Self::Active => "it is active",
-            Self::GracePeriod => "its grace period lasts, after a payment that failed",
-            Self::PastDue => "a payment failed, and the grace period is over; Stripe still tries to collect",
-            Self::Unpaid => "a payment failed, and Stripe has given up collecting it",
-            Self::Incomplete => "its first payment was never made",
-            Self::Paused => "it is paused",
-            Self::UnknownStatus => "Stripe has a status for it that this tilld does not know",
-            Self::Stale => "its period ended, nothing newer was heard, and entitlement.when_stale is deny",
-        }
-    }
-}
-
 /// Explains the answer for a user with these subscriptions; of the others only so many that there are `most` in all.
 #[must_use]
 pub(crate) fn explain(

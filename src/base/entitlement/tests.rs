@@ -279,9 +279,7 @@ fn every_reason_is_spelled_as_in_the_contract() {
     ];
     for (reason, spelled) in table {
         assert_eq!(serde_json::to_value(reason).unwrap(), spelled);
-        assert!(EntitlementReason::ALL.contains(&reason), "{spelled}");
     }
-    assert_eq!(EntitlementReason::ALL.len(), table.len());
 }
 
 #[test]

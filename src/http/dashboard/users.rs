@@ -11,6 +11,7 @@ mod user;
 mod why;
 
 use askama::Template;
+use strum::VariantArray;
 
 use super::list::{ActiveFilter, Links, Pager, ROWS, fetch};
 use super::page::{self, Frame, Page, PageError, PageResult};
@@ -126,9 +127,10 @@ fn show(page: &Page<'_>, wanted: &Wanted, note: Option<String>, unowned: Option<
     page::html(200, &users_page)
 }
 
-/// The reasons that are kept for a user: without a subscription none is.
+/// The reasons that are kept for a user, those that give access first: without a subscription none is.
 fn with_row() -> impl Iterator<Item = EntitlementReason> {
-    EntitlementReason::ALL.into_iter().filter(|reason| *reason != EntitlementReason::NoSubscription)
+    let of = |access: bool| EntitlementReason::VARIANTS.iter().filter(move |reason| reason.gives_access() == access);
+    of(true).chain(of(false)).copied().filter(|reason| *reason != EntitlementReason::NoSubscription)
 }
 
 impl Wanted {

@@ -279,8 +279,8 @@ impl DriftCheck<'_, '_> {
         let is_of_ours = self.recognised || what != DriftKind::MissingThere;
         if self.fix && !is_of_ours {
             log::warn!(
-                "an object that Stripe does not know is not marked as deleted, since nothing that it has is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
-                self.kind.name
+                "type" = self.kind.name, id;
+                "an object that Stripe does not know is not marked as deleted, since nothing that it has is known here: is stripe.api_key that of another account? If not, compare all types at once"
             );
         }
         let fixed = self.fix && is_of_ours && self.repair(&id, repair)?;
@@ -313,7 +313,7 @@ impl DriftCheck<'_, '_> {
             RepairResult::Yes => Ok(true),
             RepairResult::No => Ok(false),
             RepairResult::Failed(error) => {
-                log::warn!("an object could not be repaired type={} id={id}: {error}", self.kind.name);
+                log::warn!("type" = self.kind.name, id; "an object could not be repaired: {error}");
                 Ok(false)
             }
         }
