@@ -12,6 +12,7 @@ mod cli;
 mod cli_check;
 mod client;
 mod crash;
+mod dashboard;
 mod delivery;
 mod documents;
 mod drift;
