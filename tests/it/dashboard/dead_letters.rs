@@ -34,7 +34,7 @@ fn the_page_says_what_dead_letters_are_and_why_each_was_given_up() {
     }
     assert!(browser.page(&till, "dead-letters?type=invoice.paid").contains("No dead letters match."));
     assert!(browser.page(&till, "dead-letters?type=customer.subscription.updated").contains("1 dead letter"));
-    assert!(browser.page(&till, "dead-letters?error=status").contains("3 dead letters"));
+    assert!(browser.page(&till, "dead-letters?error=data.object").contains("3 dead letters"));
     assert!(logged_in(&Till::new()).page(&Till::new(), "login").contains("Log in"));
 }
 

@@ -1,6 +1,7 @@
 //! The pages about events: the list and its filters, one event and what it left, and bodies that want to break the page.
 
 use serde_json::{Value, json};
+use tilld::base::clock::Clock;
 use tilld::base::retry::RetryPolicy;
 use tilld::notify::NotifyContext;
 use tilld::objects::{ProjectedEvent, ProjectionError};

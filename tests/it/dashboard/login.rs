@@ -160,6 +160,11 @@ fn a_form_without_its_token_or_from_another_site_does_nothing() {
     assert_eq!(actor, json!("dashboard"));
 }
 
+/// Whether an attribute would run a script, such as onclick.
+fn has_handler(page: &str) -> bool {
+    page.split(" on").skip(1).any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).starts_with('='))
+}
+
 #[test]
 fn whatever_is_answered_tells_the_browser_to_run_frame_guess_and_keep_nothing() {
     let till = Till::new();
@@ -177,7 +182,7 @@ fn whatever_is_answered_tells_the_browser_to_run_frame_guess_and_keep_nothing() 
             let kept = header(&response, "Cache-Control").unwrap();
             assert!(kept == "no-store" || name == "style.css" && kept == "no-cache", "{name}: {kept}");
             let page = text(&response);
-            assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains(" on"), "{name}: {page}");
+            assert!(!page.contains(" style=") && !page.contains("<style") && !has_handler(&page), "{name}: {page}");
         }
     }
     assert_eq!(browser.send(&till, Method::Get, "nowhere", &[], "").status, 404);
