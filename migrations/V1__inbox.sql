@@ -24,6 +24,7 @@ CREATE TABLE stripe_webhooks_log (
                         CHECK (source = 'webhook' OR source = 'api'),
     created_at_ms       INTEGER NOT NULL,                       -- when it was received, unix milliseconds
     processed_at_ms     INTEGER,                                -- when it was last projected, unix milliseconds; a replay keeps it
+    finished_at_ms      INTEGER,                                -- when it was first projected or ignored, unix milliseconds; nothing changes it later
     data                TEXT NOT NULL,                          -- the body, byte for byte as received
     CHECK (status <> 'processed' OR processed = 1),
     CHECK (processed = 0 OR status = 'processed' OR status = 'ignored'),

@@ -1,4 +1,11 @@
 DROP TABLE dashboard_sessions;
+DROP VIEW v_webhook_outcomes_daily;
+DROP TRIGGER webhook_lag_hours_counted;
+DROP TRIGGER webhook_hours_reached;
+DROP TRIGGER webhook_hours_left;
+DROP TABLE level_hours;
+DROP TABLE webhook_lag_hours;
+DROP TABLE webhook_hours;
 DROP TABLE sync_progress;
 DROP TABLE sync_runs;
 DROP TABLE catch_up;

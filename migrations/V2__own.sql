@@ -18,7 +18,7 @@ CREATE TABLE user_links (
     object_id       TEXT NOT NULL,                              -- its id
     user_id         TEXT NOT NULL REFERENCES users (id),        -- the user spoken of
     linked          INTEGER NOT NULL CHECK (linked IN (0, 1)),  -- 1: it is this user's; 0: it is not
-    actor           TEXT NOT NULL,                              -- api or cli
+    actor           TEXT NOT NULL,                              -- api, cli or dashboard
     said_at_ms      INTEGER NOT NULL,                           -- unix milliseconds
     withdrawn_at_ms INTEGER,                                    -- when it was taken back, unix milliseconds; NULL: it stands
     superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)) -- 1: it was said not to be this user's, and metadata have named another one since
@@ -29,7 +29,7 @@ CREATE INDEX user_links_user ON user_links (user_id, id) WHERE withdrawn_at_ms I
 CREATE TABLE audit_log (
     id                 INTEGER PRIMARY KEY,                     -- row number
     at_ms              INTEGER NOT NULL,                        -- when, unix milliseconds; of an event: Stripe's created
-    actor              TEXT NOT NULL,                           -- stripe, api, cli or tilld
+    actor              TEXT NOT NULL,                           -- stripe, api, cli, dashboard or tilld
     action             TEXT NOT NULL,                           -- for example customer.subscription.updated, dead_letter.discard
     user_id            TEXT,                                    -- whom it concerns, as far as known
     stripe_customer_id TEXT,                                    -- by which the user is found later
@@ -39,7 +39,7 @@ CREATE TABLE audit_log (
     detail             TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail)), -- JSON object, no personal data
     UNIQUE (stripe_event_id, action)
 ) STRICT;
-CREATE INDEX audit_log_user ON audit_log (user_id, id) WHERE user_id IS NOT NULL;
+CREATE INDEX audit_log_user ON audit_log (user_id, at_ms) WHERE user_id IS NOT NULL;
 CREATE INDEX audit_log_customer ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL AND stripe_subscription_id IS NULL;
 CREATE INDEX audit_log_subscription ON audit_log (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
 
@@ -59,6 +59,7 @@ CREATE TABLE outbox (
     finished_at_ms  INTEGER,                                    -- unix milliseconds
     target          TEXT,                                       -- where it goes: mail, or an endpoint's URL; NULL: Stripe
     waits_for       INTEGER,                                    -- an unfinished row of the same user and target that goes first; NULL: none is known
+    cause_event_id  TEXT,                                       -- event that brought it about; NULL: none did
     sequence        INTEGER,                                    -- of an entitlement.changed: its number; the highest of a user and target is the present answer
     CHECK ((status = 'pending' OR status = 'claimed') = (finished_at_ms IS NULL))
 ) STRICT;
@@ -66,7 +67,10 @@ CREATE INDEX outbox_waiting ON outbox (kind, target, next_attempt_at_ms) WHERE s
 CREATE INDEX outbox_ready ON outbox (target, next_attempt_at_ms, id) WHERE status = 'pending' AND waits_for IS NULL;
 CREATE INDEX outbox_order ON outbox (target, user_id, id) WHERE status IN ('pending', 'claimed');
 CREATE INDEX outbox_behind ON outbox (waits_for) WHERE waits_for IS NOT NULL;
+-- What a user was sent, newest first.
+CREATE INDEX outbox_user ON outbox (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 CREATE INDEX outbox_answers ON outbox (target, user_id, sequence) WHERE sequence IS NOT NULL;
+CREATE INDEX outbox_failed ON outbox (kind) WHERE status = 'failed';
 CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
 
 CREATE TABLE webhook_endpoints (
@@ -115,7 +119,7 @@ CREATE INDEX stripe_operations_open ON stripe_operations (next_attempt_at_ms) WH
 -- One customer in the making per user.
 CREATE UNIQUE INDEX stripe_operations_customer ON stripe_operations (user_id)
     WHERE kind = 'customer.create' AND status IN ('sending', 'in_doubt');
-CREATE INDEX stripe_operations_user ON stripe_operations (user_id, id) WHERE user_id IS NOT NULL;
+CREATE INDEX stripe_operations_user ON stripe_operations (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 
 CREATE TABLE catch_up (
     id             INTEGER PRIMARY KEY CHECK (id = 1),          -- there is one row
@@ -161,3 +165,101 @@ CREATE TABLE dashboard_sessions (
     expires_at_ms INTEGER NOT NULL,                             -- it opens nothing from then on, unix milliseconds
     said          TEXT                                          -- what the next page tells, once: the result of an act
 ) STRICT, WITHOUT ROWID;
+
+-- Figures of the past (docs/figures.md): they stay when the events that were counted are deleted. Triggers keep the first
+-- two, so that whatever changes an event's state is counted. An event stands in one row, of the hour in which it arrived.
+CREATE TABLE webhook_hours (
+    hour       INTEGER NOT NULL,                                -- beginning of the hour, unix seconds
+    event_type TEXT NOT NULL,                                   -- resource.verb; other: it has more than 100 characters
+    status     TEXT NOT NULL,                                   -- what became of them so far: processed, ignored or dead
+    events     INTEGER NOT NULL,                                -- how many
+    PRIMARY KEY (hour, event_type, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE webhook_lag_hours (
+    hour     INTEGER NOT NULL,                                  -- beginning of the hour in which they arrived, unix seconds
+    up_to_ms INTEGER NOT NULL,                                  -- they were finished first after so long, or less; the longest is the last bound
+    events   INTEGER NOT NULL,                                  -- how many took longer than the bound before, and no longer than this
+    PRIMARY KEY (hour, up_to_ms)
+) STRICT, WITHOUT ROWID;
+
+-- How things stood, looked at once an hour, and kept once a day when it is long ago.
+CREATE TABLE level_hours (
+    hour  INTEGER NOT NULL,                                     -- beginning of the hour in which they were looked at, unix seconds
+    name  TEXT NOT NULL,                                        -- what was counted, for example subscriptions
+    label TEXT NOT NULL,                                        -- of what kind, for example active, or usd
+    value INTEGER NOT NULL,                                     -- how many or how much, see docs/figures.md
+    PRIMARY KEY (hour, name, label)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER webhook_hours_left AFTER UPDATE OF status ON stripe_webhooks_log
+WHEN NEW.status <> OLD.status AND (OLD.status = 'processed' OR OLD.status = 'ignored' OR OLD.status = 'dead')
+BEGIN
+    UPDATE webhook_hours SET events = events - 1 WHERE hour = OLD.created_at_ms / 3600000 * 3600
+        AND event_type = iif(length(OLD.event_type) <= 100, OLD.event_type, 'other') AND status = OLD.status;
+    DELETE FROM webhook_hours WHERE hour = OLD.created_at_ms / 3600000 * 3600
+        AND event_type = iif(length(OLD.event_type) <= 100, OLD.event_type, 'other') AND status = OLD.status AND events = 0;
+END;
+
+CREATE TRIGGER webhook_hours_reached AFTER UPDATE OF status ON stripe_webhooks_log
+WHEN NEW.status <> OLD.status AND (NEW.status = 'processed' OR NEW.status = 'ignored' OR NEW.status = 'dead')
+BEGIN
+    INSERT INTO webhook_hours (hour, event_type, status, events)
+    VALUES (NEW.created_at_ms / 3600000 * 3600, iif(length(NEW.event_type) <= 100, NEW.event_type, 'other'), NEW.status, 1)
+    ON CONFLICT (hour, event_type, status) DO UPDATE SET events = events + 1;
+END;
+
+CREATE TRIGGER webhook_lag_hours_counted AFTER UPDATE OF finished_at_ms ON stripe_webhooks_log
+WHEN OLD.finished_at_ms IS NULL AND NEW.finished_at_ms IS NOT NULL
+BEGIN
+    INSERT INTO webhook_lag_hours (hour, up_to_ms, events)
+    VALUES (NEW.created_at_ms / 3600000 * 3600, CASE
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 10 THEN 10
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 25 THEN 25
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 50 THEN 50
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 100 THEN 100
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 250 THEN 250
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 500 THEN 500
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 1000 THEN 1000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 2500 THEN 2500
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 5000 THEN 5000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 10000 THEN 10000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 30000 THEN 30000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 60000 THEN 60000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 300000 THEN 300000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 3600000 THEN 3600000
+        WHEN NEW.finished_at_ms - NEW.created_at_ms <= 86400000 THEN 86400000
+        ELSE 9223372036854775807 END, 1)
+    ON CONFLICT (hour, up_to_ms) DO UPDATE SET events = events + 1;
+END;
+
+-- What the log has already, where it is older than this schema.
+INSERT INTO webhook_hours (hour, event_type, status, events)
+SELECT created_at_ms / 3600000 * 3600, iif(length(event_type) <= 100, event_type, 'other'), status, count(*)
+FROM stripe_webhooks_log WHERE status = 'processed' OR status = 'ignored' OR status = 'dead' GROUP BY 1, 2, 3;
+INSERT INTO webhook_lag_hours (hour, up_to_ms, events)
+SELECT created_at_ms / 3600000 * 3600, CASE
+        WHEN finished_at_ms - created_at_ms <= 10 THEN 10
+        WHEN finished_at_ms - created_at_ms <= 25 THEN 25
+        WHEN finished_at_ms - created_at_ms <= 50 THEN 50
+        WHEN finished_at_ms - created_at_ms <= 100 THEN 100
+        WHEN finished_at_ms - created_at_ms <= 250 THEN 250
+        WHEN finished_at_ms - created_at_ms <= 500 THEN 500
+        WHEN finished_at_ms - created_at_ms <= 1000 THEN 1000
+        WHEN finished_at_ms - created_at_ms <= 2500 THEN 2500
+        WHEN finished_at_ms - created_at_ms <= 5000 THEN 5000
+        WHEN finished_at_ms - created_at_ms <= 10000 THEN 10000
+        WHEN finished_at_ms - created_at_ms <= 30000 THEN 30000
+        WHEN finished_at_ms - created_at_ms <= 60000 THEN 60000
+        WHEN finished_at_ms - created_at_ms <= 300000 THEN 300000
+        WHEN finished_at_ms - created_at_ms <= 3600000 THEN 3600000
+        WHEN finished_at_ms - created_at_ms <= 86400000 THEN 86400000
+        ELSE 9223372036854775807 END, count(*)
+FROM stripe_webhooks_log WHERE finished_at_ms IS NOT NULL GROUP BY 1, 2;
+
+CREATE VIEW v_webhook_outcomes_daily AS                         -- events by day of arrival (UTC), type and outcome
+    SELECT date(hour, 'unixepoch') AS day, event_type,
+           coalesce(sum(events) FILTER (WHERE status = 'processed'), 0) AS processed,
+           coalesce(sum(events) FILTER (WHERE status = 'ignored'), 0) AS ignored,
+           coalesce(sum(events) FILTER (WHERE status = 'dead'), 0) AS dead
+    FROM webhook_hours GROUP BY 1, 2;

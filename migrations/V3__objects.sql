@@ -58,6 +58,8 @@ CREATE TABLE stripe_customers (
     event_created      INTEGER,                                 -- created of the event it rests on; NULL: none yet
     event_id           TEXT                                     -- that event
 ) STRICT;
+-- Operators search by mail address.
+CREATE INDEX stripe_customers_email ON stripe_customers (email COLLATE NOCASE) WHERE email IS NOT NULL;
 CREATE INDEX stripe_customers_owner ON stripe_customers (owner_user_id) WHERE owner_user_id IS NOT NULL;
 
 CREATE TABLE stripe_subscriptions (
@@ -90,6 +92,15 @@ CREATE TABLE stripe_subscriptions (
     grace_started_at       INTEGER,                             -- our policy: first failure of this delinquency, unix seconds
     good_price_ids         TEXT CHECK (good_price_ids IS NULL OR json_valid(good_price_ids)), -- while a payment is missing: prices of its newest state that was active or trialing, JSON array
     pause_period_end       INTEGER,                             -- while collection is paused: end of the period in which that began, unix seconds
+    mrr_state              TEXT,                                -- where its MRR counts (docs/figures.md): active, past_due, trialing or paused; NULL: nowhere
+    mrr_currency           TEXT,                                -- ISO 4217 code in lower case, other where it is none; NULL with mrr_state, as the next six
+    mrr_thousandths        INTEGER,                             -- what it brings a month, in thousandths of the currency's minor unit
+    mrr_tiered_items       INTEGER,                             -- items left out because their price has tiers
+    mrr_metered_items      INTEGER,                             -- items left out because use is billed
+    mrr_other_items        INTEGER,                             -- items left out because their price could not be read
+    mrr_unknown_discounts  INTEGER,                             -- discounts not taken off because their coupon is not known here
+    mrr_needs              TEXT CHECK (mrr_needs IS NULL OR json_valid(mrr_needs)), -- ids of discounts and coupons that it was computed with or lacked, JSON array; NULL: none
+    mrr_changes_at         INTEGER,                             -- when a discount ends, unix seconds; NULL: none does
     metadata               TEXT NOT NULL DEFAULT '{}',          -- JSON object
     livemode               INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- 1: live mode, 0: test mode
     event_created          INTEGER NOT NULL,                    -- created of the event it rests on
@@ -97,6 +108,59 @@ CREATE TABLE stripe_subscriptions (
 ) STRICT;
 CREATE INDEX stripe_subscriptions_customer ON stripe_subscriptions (stripe_customer_id);
 CREATE INDEX stripe_subscriptions_user ON stripe_subscriptions (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX stripe_subscriptions_mrr_changes ON stripe_subscriptions (mrr_changes_at) WHERE mrr_changes_at IS NOT NULL;
+-- Those that a payment is missing for: how many users are delinquent.
+CREATE INDEX stripe_subscriptions_owing ON stripe_subscriptions (user_id) WHERE grace_started_at IS NOT NULL;
+
+-- Which subscriptions are to be computed again when a discount or a coupon becomes known or changes.
+CREATE TABLE subscription_discounts (
+    needed_id              TEXT NOT NULL,                       -- di_… or a coupon's id
+    stripe_subscription_id TEXT NOT NULL,                       -- sub_…, in whose mrr_needs it stands
+    PRIMARY KEY (needed_id, stripe_subscription_id)
+) STRICT, WITHOUT ROWID;
+
+-- What all subscriptions bring a month. Triggers keep it, so it is always the sum of their rows.
+CREATE TABLE mrr_now (
+    currency          TEXT NOT NULL,                            -- as mrr_currency of the subscriptions
+    state             TEXT NOT NULL,                            -- as mrr_state of the subscriptions
+    subscriptions     INTEGER NOT NULL,                         -- how many
+    thousandths       INTEGER NOT NULL,                         -- sum of mrr_thousandths
+    tiered_items      INTEGER NOT NULL,                         -- sum of mrr_tiered_items
+    metered_items     INTEGER NOT NULL,                         -- sum of mrr_metered_items
+    other_items       INTEGER NOT NULL,                         -- sum of mrr_other_items
+    unknown_discounts INTEGER NOT NULL,                         -- sum of mrr_unknown_discounts
+    PRIMARY KEY (currency, state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER mrr_now_left AFTER UPDATE OF mrr_state ON stripe_subscriptions WHEN OLD.mrr_state IS NOT NULL
+BEGIN
+    UPDATE mrr_now SET subscriptions = subscriptions - 1, thousandths = thousandths - OLD.mrr_thousandths,
+        tiered_items = tiered_items - OLD.mrr_tiered_items, metered_items = metered_items - OLD.mrr_metered_items,
+        other_items = other_items - OLD.mrr_other_items, unknown_discounts = unknown_discounts - OLD.mrr_unknown_discounts
+        WHERE currency = OLD.mrr_currency AND state = OLD.mrr_state;
+    DELETE FROM mrr_now WHERE currency = OLD.mrr_currency AND state = OLD.mrr_state AND subscriptions = 0;
+END;
+
+CREATE TRIGGER mrr_now_gone AFTER DELETE ON stripe_subscriptions WHEN OLD.mrr_state IS NOT NULL
+BEGIN
+    UPDATE mrr_now SET subscriptions = subscriptions - 1, thousandths = thousandths - OLD.mrr_thousandths,
+        tiered_items = tiered_items - OLD.mrr_tiered_items, metered_items = metered_items - OLD.mrr_metered_items,
+        other_items = other_items - OLD.mrr_other_items, unknown_discounts = unknown_discounts - OLD.mrr_unknown_discounts
+        WHERE currency = OLD.mrr_currency AND state = OLD.mrr_state;
+    DELETE FROM mrr_now WHERE currency = OLD.mrr_currency AND state = OLD.mrr_state AND subscriptions = 0;
+END;
+
+CREATE TRIGGER mrr_now_reached AFTER UPDATE OF mrr_state ON stripe_subscriptions WHEN NEW.mrr_state IS NOT NULL
+BEGIN
+    INSERT INTO mrr_now (currency, state, subscriptions, thousandths, tiered_items, metered_items, other_items,
+        unknown_discounts)
+    VALUES (NEW.mrr_currency, NEW.mrr_state, 1, NEW.mrr_thousandths, NEW.mrr_tiered_items, NEW.mrr_metered_items,
+        NEW.mrr_other_items, NEW.mrr_unknown_discounts)
+    ON CONFLICT (currency, state) DO UPDATE SET subscriptions = subscriptions + 1,
+        thousandths = thousandths + excluded.thousandths, tiered_items = tiered_items + excluded.tiered_items,
+        metered_items = metered_items + excluded.metered_items, other_items = other_items + excluded.other_items,
+        unknown_discounts = unknown_discounts + excluded.unknown_discounts;
+END;
 
 CREATE TABLE stripe_subscription_items (
     id                     INTEGER PRIMARY KEY,                 -- row number
@@ -137,7 +201,36 @@ CREATE TABLE subscriptions (
     changes_at             INTEGER,                             -- when the answer changes by time alone, unix seconds; NULL: never
     updated_at_ms          INTEGER NOT NULL                     -- when this row was computed, unix milliseconds
 ) STRICT;
+-- Lists of users by their answer.
+CREATE INDEX subscriptions_answer ON subscriptions (reason, tier, user_id);
 CREATE INDEX subscriptions_changes ON subscriptions (changes_at) WHERE changes_at IS NOT NULL;
+
+-- How many users have which answer, so that nobody has to count them. The triggers keep it; a row that has come to 0 goes,
+-- so that it is a function of `subscriptions` and of nothing else.
+CREATE TABLE answer_counts (
+    tier     TEXT NOT NULL,                                     -- subscriptions.tier
+    reason   TEXT NOT NULL,                                     -- subscriptions.reason
+    entitled INTEGER NOT NULL CHECK (entitled IN (0, 1)),       -- subscriptions.entitled
+    users    INTEGER NOT NULL CHECK (users >= 0),               -- rows of subscriptions with these three
+    PRIMARY KEY (tier, reason, entitled)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER subscriptions_added AFTER INSERT ON subscriptions BEGIN
+    INSERT INTO answer_counts (tier, reason, entitled, users) VALUES (NEW.tier, NEW.reason, NEW.entitled, 1)
+        ON CONFLICT (tier, reason, entitled) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER subscriptions_changed AFTER UPDATE OF tier, reason, entitled ON subscriptions
+    WHEN NEW.tier <> OLD.tier OR NEW.reason <> OLD.reason OR NEW.entitled <> OLD.entitled BEGIN
+    UPDATE answer_counts SET users = users - 1
+        WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled;
+    DELETE FROM answer_counts WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled AND users = 0;
+    INSERT INTO answer_counts (tier, reason, entitled, users) VALUES (NEW.tier, NEW.reason, NEW.entitled, 1)
+        ON CONFLICT (tier, reason, entitled) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER subscriptions_removed AFTER DELETE ON subscriptions BEGIN
+    UPDATE answer_counts SET users = users - 1
+        WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled;
+    DELETE FROM answer_counts WHERE tier = OLD.tier AND reason = OLD.reason AND entitled = OLD.entitled AND users = 0;
+END;
 
 CREATE TABLE subscription_events (
     id                     INTEGER PRIMARY KEY,                 -- row number
@@ -217,6 +310,8 @@ CREATE TABLE stripe_payment_intents (
     failure_code          TEXT,                                 -- decline code, else code, of that failure
     failure_event_id      TEXT,                                 -- the event that told it
     cancellation_reason   TEXT,                                 -- duplicate, abandoned, void_invoice, …
+    outcome               TEXT NOT NULL DEFAULT 'open'          -- succeeded; failed: for good, after one attempt or more; canceled: without an attempt; open: none of these yet
+                          CHECK (outcome = 'open' OR outcome = 'succeeded' OR outcome = 'failed' OR outcome = 'canceled'),
     metadata              TEXT NOT NULL DEFAULT '{}',           -- JSON object
     created               INTEGER,                              -- made at Stripe, unix seconds
     livemode              INTEGER NOT NULL CHECK (livemode IN (0, 1)), -- 1: live mode, 0: test mode
@@ -226,6 +321,89 @@ CREATE TABLE stripe_payment_intents (
 CREATE INDEX stripe_payment_intents_user ON stripe_payment_intents (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX stripe_payment_intents_customer ON stripe_payment_intents (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL;
 CREATE INDEX stripe_payment_intents_invoice ON stripe_payment_intents (stripe_invoice_id) WHERE stripe_invoice_id IS NOT NULL;
+
+-- Payment intents by the day on which they were made. Triggers keep it, so it is always the sum of their rows.
+CREATE TABLE intent_days (
+    day      INTEGER NOT NULL,                                  -- beginning of the day (UTC), unix seconds
+    currency TEXT NOT NULL,                                     -- ISO 4217 code in lower case; other: it has more than 8 characters
+    outcome  TEXT NOT NULL,                                     -- as the intents have it
+    intents  INTEGER NOT NULL,                                  -- how many
+    amount   INTEGER NOT NULL,                                  -- sum of amount_cents, each as at most 999999999999
+    PRIMARY KEY (day, currency, outcome)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER intent_days_new AFTER INSERT ON stripe_payment_intents
+BEGIN
+    INSERT INTO intent_days (day, currency, outcome, intents, amount)
+    VALUES (coalesce(NEW.created, 0) / 86400 * 86400, iif(length(NEW.currency) <= 8, NEW.currency, 'other'), NEW.outcome, 1,
+        min(max(NEW.amount_cents, 0), 999999999999))
+    ON CONFLICT (day, currency, outcome) DO UPDATE SET intents = intents + 1, amount = amount + excluded.amount;
+END;
+
+CREATE TRIGGER intent_days_moved AFTER UPDATE OF outcome, amount_cents, currency, created ON stripe_payment_intents
+WHEN NEW.outcome IS NOT OLD.outcome OR NEW.amount_cents IS NOT OLD.amount_cents
+    OR NEW.currency IS NOT OLD.currency OR NEW.created IS NOT OLD.created
+BEGIN
+    UPDATE intent_days SET intents = intents - 1, amount = amount - min(max(OLD.amount_cents, 0), 999999999999)
+        WHERE day = coalesce(OLD.created, 0) / 86400 * 86400
+        AND currency = iif(length(OLD.currency) <= 8, OLD.currency, 'other') AND outcome = OLD.outcome;
+    DELETE FROM intent_days WHERE day = coalesce(OLD.created, 0) / 86400 * 86400
+        AND currency = iif(length(OLD.currency) <= 8, OLD.currency, 'other') AND outcome = OLD.outcome AND intents = 0;
+    INSERT INTO intent_days (day, currency, outcome, intents, amount)
+    VALUES (coalesce(NEW.created, 0) / 86400 * 86400, iif(length(NEW.currency) <= 8, NEW.currency, 'other'), NEW.outcome, 1,
+        min(max(NEW.amount_cents, 0), 999999999999))
+    ON CONFLICT (day, currency, outcome) DO UPDATE SET intents = intents + 1, amount = amount + excluded.amount;
+END;
+
+CREATE TRIGGER intent_days_gone AFTER DELETE ON stripe_payment_intents
+BEGIN
+    UPDATE intent_days SET intents = intents - 1, amount = amount - min(max(OLD.amount_cents, 0), 999999999999)
+        WHERE day = coalesce(OLD.created, 0) / 86400 * 86400
+        AND currency = iif(length(OLD.currency) <= 8, OLD.currency, 'other') AND outcome = OLD.outcome;
+    DELETE FROM intent_days WHERE day = coalesce(OLD.created, 0) / 86400 * 86400
+        AND currency = iif(length(OLD.currency) <= 8, OLD.currency, 'other') AND outcome = OLD.outcome AND intents = 0;
+END;
+
+-- Every attempt to pay of which an event told, once, however often the event is projected.
+CREATE TABLE payment_attempts (
+    event_id         TEXT PRIMARY KEY,                          -- the event
+    stripe_intent_id TEXT NOT NULL,                             -- pi_…
+    at               INTEGER NOT NULL,                          -- created of the event, unix seconds
+    outcome          TEXT NOT NULL CHECK (outcome = 'succeeded' OR outcome = 'failed'), -- how it ended
+    code             TEXT NOT NULL,                             -- why it failed: a code of Stripe's, other, or none; empty where it did not
+    currency         TEXT NOT NULL,                             -- ISO 4217 code in lower case
+    amount_cents     INTEGER NOT NULL,                          -- minor units: what was received, or was to be
+    livemode         INTEGER NOT NULL CHECK (livemode IN (0, 1)) -- 1: live mode, 0: test mode
+) STRICT, WITHOUT ROWID;
+
+-- The same by the hour. Triggers keep it, so it is always the sum of those rows.
+CREATE TABLE payment_hours (
+    hour     INTEGER NOT NULL,                                  -- beginning of the hour, unix seconds
+    currency TEXT NOT NULL,                                     -- ISO 4217 code in lower case; other: it has more than 8 characters
+    outcome  TEXT NOT NULL,                                     -- succeeded or failed
+    code     TEXT NOT NULL,                                     -- as in payment_attempts
+    attempts INTEGER NOT NULL,                                  -- how many
+    amount   INTEGER NOT NULL,                                  -- sum of amount_cents, each as at most 999999999999
+    PRIMARY KEY (hour, currency, outcome, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER payment_hours_new AFTER INSERT ON payment_attempts
+BEGIN
+    INSERT INTO payment_hours (hour, currency, outcome, code, attempts, amount)
+    VALUES (NEW.at / 3600 * 3600, iif(length(NEW.currency) <= 8, NEW.currency, 'other'), NEW.outcome, NEW.code, 1,
+        min(max(NEW.amount_cents, 0), 999999999999))
+    ON CONFLICT (hour, currency, outcome, code) DO UPDATE SET attempts = attempts + 1, amount = amount + excluded.amount;
+END;
+
+CREATE TRIGGER payment_hours_gone AFTER DELETE ON payment_attempts
+BEGIN
+    UPDATE payment_hours SET attempts = attempts - 1, amount = amount - min(max(OLD.amount_cents, 0), 999999999999)
+        WHERE hour = OLD.at / 3600 * 3600 AND currency = iif(length(OLD.currency) <= 8, OLD.currency, 'other')
+        AND outcome = OLD.outcome AND code = OLD.code;
+    DELETE FROM payment_hours WHERE hour = OLD.at / 3600 * 3600
+        AND currency = iif(length(OLD.currency) <= 8, OLD.currency, 'other') AND outcome = OLD.outcome AND code = OLD.code
+        AND attempts = 0;
+END;
 
 CREATE TABLE stripe_invoice_payments (
     id                        INTEGER PRIMARY KEY,              -- row number
@@ -340,6 +518,7 @@ CREATE TABLE payment_failures (
     CHECK ((resolved = 1) = (resolution IS NOT NULL))
 ) STRICT;
 CREATE INDEX payment_failures_subscription ON payment_failures (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
+CREATE INDEX payment_failures_open ON payment_failures (currency, amount_due) WHERE resolved = 0;
 CREATE INDEX payment_failures_due ON payment_failures (dunning_due_at) WHERE dunning_due_at IS NOT NULL;
 
 CREATE TABLE dunning_attempts (
@@ -357,10 +536,31 @@ CREATE TABLE dunning_attempts (
     created_at_ms      INTEGER NOT NULL,                        -- unix milliseconds
     UNIQUE (payment_failure_id, notification_type, attempt_number)
 ) STRICT;
+-- What a user was to be told, newest first.
+CREATE INDEX dunning_attempts_user ON dunning_attempts (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 
-CREATE VIEW active_subscriptions AS                             -- for analysts: who has what today
+CREATE VIEW v_active_subscriptions AS                           -- for analysts: who has what today
     SELECT s.stripe_subscription_id, s.stripe_customer_id, s.user_id, s.status, i.stripe_price_id,
            i.quantity, i.unit_amount, i.currency, i.recurring_interval, i.interval_count, s.current_period_end
     FROM stripe_subscriptions s
     JOIN stripe_subscription_items i ON i.stripe_subscription_id = s.stripe_subscription_id
     WHERE (s.status = 'active' OR s.status = 'trialing' OR s.status = 'past_due') AND s.deleted = 0;
+
+CREATE VIEW v_mrr AS                                            -- what subscriptions bring a month, in minor units, see docs/figures.md
+    SELECT currency, state, subscriptions, (thousandths + 500) / 1000 AS mrr, tiered_items, metered_items, other_items,
+           unknown_discounts
+    FROM mrr_now;
+
+CREATE VIEW v_payment_outcomes_daily AS                         -- attempts by their day, intents by the day they were made (UTC); amounts in minor units
+    SELECT date(at, 'unixepoch') AS day, currency, sum(succeeded_attempts) AS succeeded_attempts,
+           sum(failed_attempts) AS failed_attempts, sum(succeeded_amount) AS succeeded_amount,
+           sum(failed_amount) AS failed_amount, sum(succeeded_intents) AS succeeded_intents,
+           sum(failed_intents) AS failed_intents, sum(canceled_intents) AS canceled_intents, sum(open_intents) AS open_intents
+    FROM (SELECT hour AS at, currency, iif(outcome = 'succeeded', attempts, 0) AS succeeded_attempts,
+              iif(outcome = 'failed', attempts, 0) AS failed_attempts, iif(outcome = 'succeeded', amount, 0) AS succeeded_amount,
+              iif(outcome = 'failed', amount, 0) AS failed_amount, 0 AS succeeded_intents, 0 AS failed_intents,
+              0 AS canceled_intents, 0 AS open_intents FROM payment_hours
+          UNION ALL
+          SELECT day, currency, 0, 0, 0, 0, iif(outcome = 'succeeded', intents, 0), iif(outcome = 'failed', intents, 0),
+              iif(outcome = 'canceled', intents, 0), iif(outcome = 'open', intents, 0) FROM intent_days)
+    GROUP BY 1, 2;

@@ -10,6 +10,8 @@ pub mod door;
 pub mod health;
 pub mod later;
 pub mod listen;
+pub mod logins;
+mod metrics;
 pub mod private;
 pub mod public;
 pub mod request;

@@ -42,10 +42,11 @@ pub fn project(
     context: &NotifyContext,
     now_ms: i64,
 ) -> Result<EventCompletion, ProjectionError> {
+    let because = NotifyBasis { cause: Some(&event.id), ..NotifyBasis::of(context, now_ms) };
     let (completion, projected) =
-        with_notices(tx, context, now_ms, |basis| objects::project(tx, event, &context.projection, basis))?;
+        with_notices_of(tx, context, because, |basis| objects::project(tx, event, &context.projection, basis))?;
     if let Some(event) = projected {
-        app_events::forward(tx, &event, NotifyBasis::of(context, now_ms))?;
+        app_events::forward(tx, &event, because)?;
     }
     Ok(completion)
 }
@@ -70,6 +71,15 @@ pub fn with_notices<T, E: From<ProjectionError>>(
     now_ms: i64,
     change: impl FnOnce(DerivationBasis) -> Result<T, E>,
 ) -> Result<T, E> {
+    with_notices_of(tx, context, NotifyBasis::of(context, now_ms), change)
+}
+
+fn with_notices_of<T, E: From<ProjectionError>>(
+    tx: &Tx,
+    context: &NotifyContext,
+    basis: NotifyBasis,
+    change: impl FnOnce(DerivationBasis) -> Result<T, E>,
+) -> Result<T, E> {
     let (facts, settings) = (ObjectFacts::default(), &context.notices);
     let compared = WantedComparisons {
         answers: settings.is_wanted(AppEventType::EntitlementChanged.as_str()),
@@ -80,9 +90,8 @@ pub fn with_notices<T, E: From<ProjectionError>>(
         link: &context.projection.link,
         facts: &facts,
         compared,
-        now_ms,
+        now_ms: basis.now_ms,
     })?;
-    let basis = NotifyBasis::of(context, now_ms);
     facts.into_vec().iter().try_for_each(|fact| act(tx, fact, basis))?;
     Ok(changed)
 }

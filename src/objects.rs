@@ -5,6 +5,7 @@
 //! acts on the facts.
 
 pub(crate) mod again;
+pub mod answer_counts;
 mod charge;
 pub(crate) mod checkout_session;
 pub(crate) mod customer;
@@ -14,23 +15,28 @@ pub(crate) mod effective;
 pub(crate) mod fact;
 pub(crate) mod failure_case;
 mod field;
+pub mod figures;
 mod guard;
 mod history;
 pub(crate) mod invoice;
 mod invoice_payment;
 pub mod kinds;
+pub(crate) mod levels;
 pub mod links;
 mod mirrored;
 pub(crate) mod mode;
 pub(crate) mod owner;
 mod past;
+mod payment_attempt;
 pub(crate) mod payment_intent;
 pub mod reading;
 pub(crate) mod rebuild;
+pub(crate) mod refresh;
 mod refund;
 mod row;
 pub(crate) mod subscription;
 pub(crate) mod thin;
+pub(crate) mod timeline;
 pub(crate) mod typed;
 pub mod user;
 
@@ -44,7 +50,7 @@ use crate::store::inbox::{EventCompletion, PendingEvent};
 use crate::store::mirror::{self, ApiReading, ObjectKey};
 use crate::store::{StoreError, Tx};
 use crate::stripe::event::{self, EventContent, EventError, Snapshot};
-use crate::stripe::object::ObjectError;
+use crate::stripe::object::{self, ObjectError};
 use fact::{ObjectFact, ObjectFacts, SeenObject, WantedComparisons};
 
 /// Begins the `event_id` of a row that rests on a reading.
@@ -313,6 +319,10 @@ fn dispatch(
     object: &str,
     winner: Option<&WinningState>,
 ) -> Result<EventCompletion, ProjectionError> {
+    if winner.is_some() && matches!(object, "discount" | "coupon") {
+        let id = object::required_reference(&step.snapshot.object, "id")?;
+        subscription::mrr::refresh_dependents(step.tx, id, step.now_ms.div_euclid(1000))?;
+    }
     let project = KINDS.iter().find(|(kind, _)| kind.object == object).and_then(|(_, project)| *project);
     let Some(project) = project else { return Ok(EventCompletion::Mirrored) };
     project(step, winner)?;

@@ -3,5 +3,6 @@
 
 pub mod account;
 pub mod calls;
+pub mod checks;
 pub mod fetch;
 pub mod sync;

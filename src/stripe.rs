@@ -13,3 +13,4 @@ pub mod object;
 pub mod operation;
 pub mod settings;
 pub mod signature;
+pub(crate) mod version;

@@ -20,23 +20,23 @@ use crate::app::config::{Config, LogFormat};
 use crate::app::systemd;
 use crate::app::systemd::sockets::{self, Passed, PassedError};
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::metrics::MetricsError;
 use crate::base::thread::{Handle, Pulse, Stopper, ThreadEnd, Threads};
 use crate::http::api::ApiHandler;
 use crate::http::dashboard::Dashboard;
 use crate::http::listen::BindError;
-use crate::http::public::PublicHandler;
+use crate::http::public::{PublicHandler, WebhookEndpoint};
 use crate::http::server::HttpServer;
 use crate::jobs::at_start::mode::ModeError;
 use crate::jobs::fetch_and_recover;
 use crate::jobs::retrier::{self, Retrier};
-use crate::jobs::schedule::Tasks;
 use crate::jobs::tick::Tick;
 use crate::jobs::worker::Worker;
 use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
 use crate::outward::calls::Calls;
-use crate::outward::fetch::Fetcher;
+use crate::outward::checks::{CheckedWebhook, StripeChecks};
 use crate::store::engine::lock::{self, Lock};
 use crate::store::engine::{damage, schema};
 use crate::store::{OpenError, Store, StoreError};
@@ -44,7 +44,7 @@ use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
 use crate::stripe::settings::Mode;
 pub use deliveries::mail_judge;
-pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender, waiting_for_nobody};
+pub(crate) use deliveries::{Forward, ForwardTargets, mailer as mailer_of, mailing, sender};
 use doors::Doors;
 pub use doors::{HOOK_THREADS, HOOKS_IN_HAND, limits};
 use flows::{Flows, StartedThreads};
@@ -58,6 +58,9 @@ pub(crate) enum DaemonError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What is counted.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -130,6 +133,19 @@ pub(crate) fn context(config: &Config) -> NotifyContext {
     NotifyContext { projection, notices: config.notices.clone() }
 }
 
+/// What Stripe is asked about the configuration. `None`: there is no key.
+#[must_use]
+pub(crate) fn stripe_checks(config: &Config) -> Option<StripeChecks> {
+    let webhook =
+        |endpoint: &WebhookEndpoint| CheckedWebhook { path: endpoint.path.clone(), tolerance_s: endpoint.tolerance_s };
+    Some(StripeChecks {
+        settings: config.stripe.client.clone()?,
+        webhooks: config.stripe.webhooks.iter().map(webhook).collect(),
+        pull_interval_s: config.stripe.pull_interval_s,
+        plans: config.policy.plans.clone(),
+    })
+}
+
 fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<()>) -> PublicHandler {
     let (store, clock, bell) = (store.clone(), Arc::clone(clock), bell.clone());
     PublicHandler { store, clock, endpoints: config.stripe.webhooks.clone(), bell, refused: Arc::default() }
@@ -172,12 +188,14 @@ struct DaemonParts<'a> {
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let DaemonParts { config, forward, once } = wanted;
+    let metrics = Arc::new(opening::metrics(config)?);
     let client = config.stripe.client.clone().map(Client::new).transpose()?;
+    let client = client.map(|client| client.counted_by(Arc::clone(&metrics)));
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
     let threads = Threads::default();
-    let (store, writer) = Store::open(&config.database, &threads)?;
+    let (store, writer) = Store::open_counting(&config.database, &threads, metrics)?;
     let context = Arc::new(forwarding(context(config), forward.as_ref()));
     opening::settle(config, &store, &context, clock.now_ms())?;
 
@@ -186,15 +204,10 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
     let mut flows = Flows::new(&threads, clock);
     let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
     if let Some(client) = client.clone() {
-        let (fetch, rung) = bounded(1);
-        let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
-        flows.spawn_waiting("fetch", move |around| fetch_and_recover::fetch(fetcher, &rung, around))?;
+        let fetch = flows.ask_stripe((config, client), &store, &context, &bell)?;
         worker = worker.with_fetches(fetch);
-        let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
-        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
-        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
-        flows.adopt(tasks.start(&threads, flows.stop())?);
     }
+    flows.look_hourly(&store, &context, stripe_checks(config))?;
     flows.spawn("worker", rung, worker)?;
     flows.spawn("retrier", tickets_taken, Retrier::new(store.clone(), bell.clone(), config.retry))?;
     let hooks = hooks(config, &store, clock, &bell);

@@ -6,6 +6,8 @@
 //! All times are unix seconds. A time that is reached has passed: at `ends_at` and at
 //! `grace_period_end` access is over.
 
+pub(crate) mod explain;
+mod facts;
 mod rules;
 
 use rules::{RuleInput, RuleVerdict};
@@ -189,7 +191,7 @@ pub struct EntitlementAnswer {
 }
 
 /// Why a user is entitled or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum EntitlementReason {
     /// The user never had one.
     NoSubscription,
@@ -265,7 +267,16 @@ pub fn effective<'a>(
     policy: &EntitlementPolicy,
     now: i64,
 ) -> Option<&'a SubscriptionInput> {
-    subscriptions.iter().max_by_key(|one| (rank_given(one, policy, now), !one.by_reference, one.created, &one.id))
+    subscriptions.iter().max_by_key(|one| precedence(one, policy, now))
+}
+
+/// The greatest of a user's subscriptions decides: tier given, linked by more than a reference, time, id.
+fn precedence<'a>(
+    one: &'a SubscriptionInput,
+    policy: &EntitlementPolicy,
+    now: i64,
+) -> (Option<usize>, bool, i64, &'a str) {
+    (rank_given(one, policy, now), !one.by_reference, one.created, &one.id)
 }
 
 /// When the answer of this subscription changes by time alone; `None`: it does not. Of several subscriptions only the
@@ -369,8 +380,11 @@ fn rank_given(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now:
 }
 
 fn decide(subscription: &SubscriptionInput, policy: &EntitlementPolicy, now: i64) -> RuleVerdict {
-    let sold = best_price(subscription, policy).is_some();
-    rules::decide(&RuleInput { subscription, sold, policy, now })
+    rules::decide(&asked(subscription, policy, now))
+}
+
+fn asked<'a>(subscription: &'a SubscriptionInput, policy: &'a EntitlementPolicy, now: i64) -> RuleInput<'a> {
+    RuleInput { subscription, sold: best_price(subscription, policy).is_some(), policy, now }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! what an operator can do is in `jobs::operator`. Called through the table in `private`; its views by the command
 //! line, too.
 
+pub(super) mod analytics;
 mod views;
 
 use serde_json::json;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::dashboard::Dashboard;
+use super::logins::Dashboard;
 use super::request::Request;
 use super::response::ErrorResponse;
 use super::route::Tokens;

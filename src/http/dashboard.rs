@@ -3,62 +3,32 @@
 //! they show in the query (`event?id=…`), so that every link is relative and works behind any prefix. It must never wait for
 //! the network, nor change anything on a GET. Called by `private`.
 
-mod brake;
+mod chart;
 mod confirm;
 mod dead_letters;
+mod error;
 mod events;
 mod list;
 mod login;
-mod once;
+mod overview;
 mod page;
 mod session;
+mod users;
 mod view;
 
 use std::time::Duration;
 
 use super::api::ApiHandler;
+pub use super::logins::{Dashboard, DashboardSettings, VALID_MINUTES};
 use super::request::Method::{self, Get, Post};
 use super::request::Request;
 use super::response::Response;
-use brake::Brake;
-use once::OnceLogin;
-pub use once::VALID_MINUTES;
 use page::{Page, PageError, PageResult};
 
 /// Where the pages stand.
 const ROOT: &str = "/dashboard";
 /// Where one logs in.
 const LOGIN: &str = "/dashboard/login";
-
-/// What the configuration says of the pages.
-#[derive(Debug, Clone, Copy)]
-pub struct DashboardSettings {
-    /// How long a login lasts, in milliseconds.
-    pub session_ms: i64,
-}
-
-/// What the pages keep in memory beside their settings.
-#[derive(Debug)]
-pub struct Dashboard {
-    /// What the configuration says.
-    pub settings: DashboardSettings,
-    brake: Brake,
-    once: Option<OnceLogin>,
-}
-
-impl Dashboard {
-    /// Pages that open with the admin token, and with nothing else.
-    #[must_use]
-    pub fn new(settings: DashboardSettings) -> Self {
-        Self { settings, brake: Brake::default(), once: None }
-    }
-
-    /// The same, and once with the link `login?once=` and this token.
-    #[must_use]
-    pub fn with_link(self, token: &str, now_ms: i64) -> Self {
-        Self { once: Some(OnceLogin::new(token, now_ms)), ..self }
-    }
-}
 
 /// A page, or an act.
 struct PageRoute {
@@ -73,7 +43,8 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] = &[&[on(Post, "logout", login::logout)], events::ROUTES, dead_letters::ROUTES];
+const ROUTES: &[&[PageRoute]] =
+    &[&[on(Post, "logout", login::logout)], overview::ROUTES, events::ROUTES, dead_letters::ROUTES, users::ROUTES];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]
@@ -86,6 +57,13 @@ pub(super) fn covers(path: &str) -> bool {
 pub(super) fn hold(api: &ApiHandler, request: &Request, response: &Response) -> Option<Duration> {
     let is_wrong_login = request.path == LOGIN && request.method == Post && response.status == login::WRONG;
     is_wrong_login.then(|| api.dashboard.brake.hold())
+}
+
+/// Whether a request may have to wait for Stripe: acts do that are checked there.
+#[must_use]
+pub(super) fn waits_for_stripe(request: &Request) -> bool {
+    request.method == Post
+        && request.path.strip_prefix("/dashboard/").is_some_and(|name| users::WAITING.contains(&name))
 }
 
 /// Answers a request for a page.

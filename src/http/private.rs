@@ -10,12 +10,13 @@ use super::request::Request;
 use super::response::Response;
 use super::route::RouteAccess::{Admin, Api, Open};
 use super::route::{self, Route, route};
-use super::{admin, dashboard, health};
+use super::{admin, dashboard, health, metrics};
 
 const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/healthz", Open, health::healthz),
     route(Get, "/readyz", Open, health::readyz),
     route(Get, "/health/webhooks", Open, health::webhooks),
+    route(Get, "/metrics", Open, metrics::get),
     route(Get, "/api/v1/status", Api, health::status),
     route(Get, "/api/v1/config", Api, offers::config),
     route(Get, "/api/v1/users", Api, users::list),
@@ -31,6 +32,7 @@ const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/api/v1/admin/events", Admin, admin::list_events),
     route(Get, "/api/v1/admin/events/{event_id}", Admin, admin::get_event),
     route(Post, "/api/v1/admin/events/{event_id}/replay", Admin, admin::replay_event),
+    route(Get, "/api/v1/admin/analytics", Admin, admin::analytics::get),
     route(Get, "/api/v1/admin/webhooks/retries", Admin, admin::list_retries),
     route(Get, "/api/v1/admin/webhooks/dlq", Admin, admin::list_dead_letters),
     route(Post, "/api/v1/admin/webhooks/dlq/replay", Admin, admin::replay_dead_letters),
@@ -43,6 +45,12 @@ const ROUTES: &[Route<ApiHandler>] = &[
 #[must_use]
 pub(crate) fn hold(api: &ApiHandler, request: &Request, response: &Response) -> Option<Duration> {
     dashboard::hold(api, request, response)
+}
+
+/// Whether the answer to a request may have to wait for Stripe.
+#[must_use]
+pub(crate) fn waits_for_stripe(request: &Request) -> bool {
+    calls::waits_for_stripe(request) || dashboard::waits_for_stripe(request)
 }
 
 /// Answers a request of the private listener.

@@ -11,6 +11,7 @@ use super::request::{Method, Request};
 use super::response::{ErrorResponse, Response};
 use super::throttle::Throttle;
 use crate::base::clock::Clock;
+use crate::base::metrics::{Metrics, WebhookOutcome};
 use crate::base::secret::Secret;
 use crate::store::inbox::{self, AcceptOutcome, EventSource};
 use crate::store::{Store, Tx};
@@ -60,17 +61,33 @@ pub fn answer(hooks: &PublicHandler, request: Request, reply: impl FnOnce(Respon
             _ => wrong_method("GET").into(),
         });
     }
+    let watch = Watch { metrics: Arc::clone(hooks.store.metrics()), began: Instant::now() };
     log_refused(&hooks.refused);
     let Some(endpoint) = find(&hooks.endpoints, &request.path) else {
-        return reply(unknown_path(hooks, &request).into());
+        return reply(unknown_path(hooks, &request, &watch).into());
     };
     if request.method != Method::Post {
         return reply(wrong_method("POST").into());
     }
     let now_ms = hooks.clock.now_ms();
     match check(hooks, endpoint, &request, now_ms.div_euclid(1000)) {
-        Ok(envelope) => store(hooks, request, Received { envelope, now_ms }, reply),
-        Err(error) => reply(error.into()),
+        Ok(envelope) => store(hooks, request, Received { envelope, now_ms, watch }, reply),
+        Err(error) => {
+            watch.note(WebhookOutcome::of_code(error.code));
+            reply(error.into());
+        }
+    }
+}
+
+/// A webhook that is being answered, as it is counted.
+struct Watch {
+    metrics: Arc<Metrics>,
+    began: Instant,
+}
+
+impl Watch {
+    fn note(&self, outcome: WebhookOutcome) {
+        self.metrics.webhook(outcome, self.began.elapsed());
     }
 }
 
@@ -81,8 +98,11 @@ fn find<'a>(endpoints: &'a [WebhookEndpoint], path: &str) -> Option<&'a WebhookE
 }
 
 /// 404. If the request is signed, the URL at Stripe or the configured path is wrong, and the log says so.
-fn unknown_path(hooks: &PublicHandler, request: &Request) -> ErrorResponse {
+fn unknown_path(hooks: &PublicHandler, request: &Request, watch: &Watch) -> ErrorResponse {
     let is_webhook = request.method == Method::Post && request.header(SIGNATURE).is_some();
+    if is_webhook {
+        watch.note(WebhookOutcome::UnknownPath);
+    }
     if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
         let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
         let (client, path) = (request.client(), request.path.escape_debug());
@@ -105,6 +125,7 @@ fn wrong_method(allowed: &str) -> ErrorResponse {
 struct Received {
     envelope: EventEnvelope,
     now_ms: i64,
+    watch: Watch,
 }
 
 fn check(
@@ -146,24 +167,38 @@ fn store(hooks: &PublicHandler, request: Request, received: Received, reply: imp
     // The envelope was read from it, so it is UTF-8; it is still checked, since a body is only stored as it was sent.
     let body = match String::from_utf8(request.body) {
         Ok(body) => body,
-        Err(error) => return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into()),
+        Err(error) => {
+            received.watch.note(WebhookOutcome::InvalidPayload);
+            return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into());
+        }
     };
-    let (id, event_type) = (received.envelope.id.clone(), received.envelope.event_type.clone());
+    let Received { envelope, now_ms, watch } = received;
+    let (id, event_type) = (envelope.id.clone(), envelope.event_type.clone());
     let bell = hooks.bell.clone();
-    let write = move |tx: &Tx| inbox::accept(tx, &received.envelope, &body, EventSource::Webhook, received.now_ms);
+    let write = move |tx: &Tx| inbox::accept(tx, &envelope, &body, EventSource::Webhook, now_ms);
     hooks.store.write_one_then(write, move |outcome| match outcome {
         Ok(accepted) => {
             // If the channel is full, the worker is being woken already.
             let _ = bell.try_send(());
+            watch.note(counted_as(accepted));
             log_accepted(accepted, &id, &event_type);
             reply(acknowledgement(accepted));
         }
         Err(error) => {
             let error = ErrorResponse::from(error);
+            watch.note(WebhookOutcome::of_code(error.code));
             log::warn!("webhook failed client={client} path={path} code={}", error.code);
             reply(error.into());
         }
     });
+}
+
+fn counted_as(accepted: AcceptOutcome) -> WebhookOutcome {
+    match accepted {
+        AcceptOutcome::New => WebhookOutcome::Accepted,
+        AcceptOutcome::Duplicate => WebhookOutcome::Duplicate,
+        AcceptOutcome::Conflicting => WebhookOutcome::Conflicting,
+    }
 }
 
 fn log_accepted(accepted: AcceptOutcome, id: &str, event_type: &str) {

@@ -22,6 +22,7 @@ use crossbeam_channel::never;
 
 use crate::base::clock::Clock;
 use crate::base::leap::LeapCaution;
+use crate::base::metrics::{DeliveryKind, DeliveryResult};
 use crate::base::retry::jitter_of;
 use crate::base::thread::Stop;
 use crate::jobs::step::{self, LoopContext, NextStep, StepCause, StepJob};
@@ -264,6 +265,7 @@ impl DeliveryLane {
         let (batch, books) = (Arc::clone(&settled), self.books.clone());
         match self.store.write(move |tx| batch.iter().try_for_each(|one| record::record(tx, one, &books))) {
             Ok(()) => {
+                self.count(&settled);
                 self.log_changes(&settled);
                 Ok(())
             }
@@ -271,6 +273,22 @@ impl DeliveryLane {
                 self.settled = Arc::unwrap_or_clone(settled);
                 Err(error)
             }
+        }
+    }
+
+    fn count(&self, settled: &[SettledDelivery]) {
+        let kind = if matches!(self.books, LaneKind::Mail) { DeliveryKind::Mail } else { DeliveryKind::Webhook };
+        for one in settled {
+            let outcome = match &one.outcome {
+                None | Some(DeliveryOutcome::NotTried) => continue,
+                Some(DeliveryOutcome::Done(_)) => DeliveryResult::Delivered,
+                Some(DeliveryOutcome::Skipped(_)) => DeliveryResult::Skipped,
+                // Its row waits for the endpoint to be enabled again.
+                Some(DeliveryOutcome::Gone) => DeliveryResult::Failed,
+                Some(DeliveryOutcome::TryAgain { .. }) if !self.is_last(&one.effect) => DeliveryResult::Failed,
+                Some(DeliveryOutcome::TryAgain { .. } | DeliveryOutcome::Refused(_)) => DeliveryResult::GivenUp,
+            };
+            self.store.metrics().delivery(kind, outcome);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::objects::dunning_attempts;
+use crate::objects::{dunning_attempts, refresh};
 use crate::store::inbox::{self, EventStatus};
 use crate::store::outbox::rows;
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
@@ -12,7 +12,7 @@ use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoin
 /// Who acts, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Operator {
-    /// `api` or `cli`.
+    /// `api`, `cli` or `dashboard`.
     pub actor: &'static str,
     /// Unix milliseconds.
     pub now_ms: i64,
@@ -87,6 +87,15 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
     let detail = json!({"reason": reason, "kind": row.kind, "status": row.status, "error": row.error}).to_string();
     add_audit(tx, operator, "outbox.discard", &row.id, &detail)?;
     Ok(true)
+}
+
+/// Has what is known of a user read from Stripe once more, by the fetch thread. Returns how many objects that are.
+pub(crate) fn refresh_user(tx: &Tx, user_id: &str, operator: Operator) -> Result<usize, StoreError> {
+    let count = refresh::ask(tx, user_id, operator.now_ms)?;
+    let detail = json!({"count": count}).to_string();
+    let entry = audit::NewEntry::new(operator.actor, "user.refresh", operator.now_ms, &detail);
+    audit::add(tx, &audit::NewEntry { user_id: Some(user_id), subject: Some(user_id), ..entry })?;
+    Ok(count)
 }
 
 /// Records in the audit log that the present answers of `count` users were sent to an endpoint again.

@@ -15,6 +15,7 @@ use crate::notify::{self, app_events};
 use crate::objects::reading::{ApiObject, ReadingOutcome};
 use crate::objects::rebuild as file;
 use crate::objects::rebuild::{Copying, Difference, KeptReading, LoggedEvent, ReadingCursor};
+use crate::objects::subscription::mrr;
 use crate::objects::{self, ProjectionContext, ProjectionError, customer};
 use crate::store::engine::fresh::FreshFile;
 use crate::store::engine::schema;
@@ -165,6 +166,7 @@ fn project(tx: &Tx, task: RebuildTask, report: Report) -> Result<Rebuilt, Rebuil
         relink::refresh_within(tx, basis).map_err(ProjectionError::from)
     })
     .map_err(StoreError::from)?;
+    mrr::refresh_due(tx, task.now_ms.div_euclid(1000), u32::MAX).map_err(StoreError::from)?;
     file::put_back_replayed(tx)?;
     file::finish(tx)?;
     Ok(done)

@@ -1,6 +1,6 @@
 //! The schedule: recurring tasks (catching up, the nightly comparison with Stripe), each with its rhythm. A task that
 //! fails is logged and runs again when it is next due; no failure ends the thread. It must never sleep through the
-//! order to stop. Started by `app::daemon` when there is an API key; tests drive [`Scheduler::step`].
+//! order to stop. Started by `app::daemon` when there is an API key (one task, `jobs::findings::hourly`, without one, too); tests drive [`Scheduler::step`].
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +32,13 @@ const DAY_MS: i64 = 86_400_000;
 pub enum Rhythm {
     /// At start, and that many seconds after each start of the task.
     Every(i64),
+    /// That many seconds after the start, and then that many after each start of the task.
+    Later {
+        /// For the first time.
+        first_s: i64,
+        /// From then on.
+        every_s: i64,
+    },
     /// Once a day, that many seconds after midnight UTC.
     Daily(i64),
 }
@@ -42,6 +49,7 @@ impl Rhythm {
     pub(crate) fn first_ms(self, now_ms: i64) -> i64 {
         match self {
             Self::Every(_) => now_ms,
+            Self::Later { first_s, .. } => now_ms.saturating_add(first_s.saturating_mul(1000)),
             Self::Daily(_) => self.next_ms(now_ms),
         }
     }
@@ -50,7 +58,9 @@ impl Rhythm {
     #[must_use]
     pub(crate) fn next_ms(self, now_ms: i64) -> i64 {
         match self {
-            Self::Every(seconds) => now_ms.saturating_add(seconds.saturating_mul(1000)),
+            Self::Every(seconds) | Self::Later { every_s: seconds, .. } => {
+                now_ms.saturating_add(seconds.saturating_mul(1000))
+            }
             Self::Daily(at_s) => {
                 let today = now_ms.div_euclid(DAY_MS) * DAY_MS + at_s * 1000;
                 if today > now_ms { today } else { today + DAY_MS }
@@ -167,10 +177,28 @@ impl Nightly {
 pub(crate) type StartedTask = (&'static str, Handle, Pulse);
 
 /// A thread that is to be started for a task.
-struct TaskThread {
-    name: &'static str,
-    task: ScheduledTask,
-    pulse: Pulse,
+pub(crate) struct TaskThread {
+    /// Of the thread.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) task: ScheduledTask,
+    /// Beats while it goes round.
+    pub(crate) pulse: Pulse,
+}
+
+impl TaskThread {
+    /// Starts it.
+    pub(crate) fn start(self, clock: &Arc<dyn Clock>, threads: &Threads, stop: &Stop) -> std::io::Result<StartedTask> {
+        let Self { name, task, pulse } = self;
+        let (clock, stop, beating) = (Arc::clone(clock), stop.clone(), pulse.clone());
+        let scheduler = Scheduler::new(vec![task], clock.now_ms());
+        let work = move || {
+            let around = LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &beating };
+            step::run(scheduler, &never::<()>(), &around);
+        };
+        let handle = threads.spawn(name, work)?;
+        Ok((name, handle, pulse))
+    }
 }
 
 impl Tasks {
@@ -178,12 +206,12 @@ impl Tasks {
     pub fn start(self, threads: &Threads, stop: &Stop) -> std::io::Result<Vec<StartedTask>> {
         let pulse = Pulse::default();
         let task = self.catch_up(self.tools(stop, &pulse));
-        let mut started = vec![self.spawn(TaskThread { name: "scheduler", task, pulse }, threads, stop)?];
+        let mut started = vec![TaskThread { name: "scheduler", task, pulse }.start(&self.clock, threads, stop)?];
         // It may take hours, for which catching up must not wait.
         if let Some(nightly) = self.nightly_drift {
             let pulse = Pulse::default();
             let task = compare_at_night(self.tools(stop, &pulse), nightly);
-            started.push(self.spawn(TaskThread { name: "nightly", task, pulse }, threads, stop)?);
+            started.push(TaskThread { name: "nightly", task, pulse }.start(&self.clock, threads, stop)?);
         }
         Ok(started)
     }
@@ -212,18 +240,6 @@ impl Tasks {
         };
         let rhythm = Rhythm::Every(self.pull_interval_s.unwrap_or(CATCH_UP_EVERY_S));
         ScheduledTask { name: "catching up", rhythm, work: Box::new(work) }
-    }
-
-    fn spawn(&self, thread: TaskThread, threads: &Threads, stop: &Stop) -> std::io::Result<StartedTask> {
-        let TaskThread { name, task, pulse } = thread;
-        let (clock, stop, beating) = (Arc::clone(&self.clock), stop.clone(), pulse.clone());
-        let scheduler = Scheduler::new(vec![task], clock.now_ms());
-        let work = move || {
-            let around = LoopContext { stop: &stop, clock: clock.as_ref(), pulse: &beating };
-            step::run(scheduler, &never::<()>(), &around);
-        };
-        let handle = threads.spawn(name, work)?;
-        Ok((name, handle, pulse))
     }
 }
 

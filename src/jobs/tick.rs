@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use crate::base::leap::{self, LeapCaution};
 use crate::base::thread::Pulse;
+use crate::jobs::levels;
 use crate::jobs::step::{LoopContext, NextStep, StepCause, StepJob};
 use crate::notify;
 use crate::notify::NotifyContext;
 use crate::notify::notice::failed_payment;
 use crate::notify::settings::NotifyBasis;
+use crate::objects::subscription::mrr;
 use crate::objects::{effective, failure_case};
 use crate::store::{Store, StoreError};
 
@@ -97,7 +99,19 @@ impl Tick {
             ticked.cases += cases;
             pulse.beat();
         }
+        while self.discounts(now_ms)? > 0 {
+            pulse.beat();
+        }
         Ok(ticked)
+    }
+
+    /// What subscriptions bring once a discount of theirs has ended. How many.
+    fn discounts(&self, now_ms: i64) -> Result<usize, StoreError> {
+        let now_s = now_ms.div_euclid(1000);
+        if self.store.read(|reader| mrr::list_due(reader, now_s, 1))?.is_empty() {
+            return Ok(0);
+        }
+        self.store.write(move |tx| Ok(mrr::refresh_due(tx, now_s, PAGE)?))
     }
 
     fn users(&self, now_ms: i64) -> Result<usize, StoreError> {
@@ -152,6 +166,7 @@ impl StepJob for Tick {
     fn work(&mut self, now_ms: i64, around: &LoopContext) -> Result<NextStep, StoreError> {
         (self.also)(now_ms);
         self.paged(now_ms, around.pulse)?;
+        levels::look(&self.store, now_ms)?;
         Ok(NextStep::After(EVERY))
     }
 }

@@ -9,10 +9,11 @@
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::base::metrics::EventOutcome;
 use crate::base::retry::RetryPolicy;
 use crate::base::thread::{Pulse, panic_text};
 use crate::base::verdict::FailureVerdict;
@@ -58,7 +59,12 @@ pub struct Worker {
     /// The suspect whose attempt this process has counted, and the number of that attempt. If the database then fails,
     /// that was no attempt at the event, and it is not counted again.
     counted: Option<(i64, u32)>,
+    /// When the step in hand began.
+    began: Instant,
 }
+
+/// What became of each event of a batch, `None` where it was no longer pending, and the next claim.
+type BatchResult = (Vec<Option<EventOutcome>>, Option<ClaimRange>);
 
 /// An event of the present batch.
 struct BatchWork {
@@ -81,6 +87,7 @@ impl Worker {
             claimed: None,
             ahead: Vec::new(),
             counted: None,
+            began: Instant::now(),
         }
     }
 
@@ -101,6 +108,7 @@ impl Worker {
     /// # Errors
     /// When the database failed; then nothing of the batch was kept, and the next step repeats it.
     pub fn step(&mut self, now_ms: i64) -> Result<WorkerStep, StoreError> {
+        self.began = Instant::now();
         if self.claimed.is_none() {
             if !self.store.read(inbox::any_pending)? {
                 return Ok(WorkerStep::Idle);
@@ -164,13 +172,16 @@ impl Worker {
     }
 
     fn try_suspect(&mut self, pending: PendingEvent, suspects: ClaimRange, now_ms: i64) -> Result<(), StoreError> {
+        self.began = Instant::now();
         let log_id = pending.log_id;
         if self.counted.is_none_or(|(counted, _)| counted != log_id) {
             if pending.attempts >= self.policy.max_attempts {
-                let context = Arc::clone(&self.context);
-                return self.store.write(move |tx| {
+                let (context, event_type) = (Arc::clone(&self.context), pending.event_type.clone());
+                self.store.write(move |tx| {
                     retrier::make_dead_letter_of_killer(tx, &pending, NotifyBasis::of(&context, now_ms))
-                });
+                })?;
+                self.store.metrics().event(&event_type, EventOutcome::Dead, None);
+                return Ok(());
             }
             let attempt = self.store.write(move |tx| inbox::claim_suspect(tx, suspects, now_ms))?;
             self.counted = attempt.map(|attempt| (log_id, attempt));
@@ -189,29 +200,41 @@ impl Worker {
     /// The whole batch shares one savepoint at first: a savepoint copies every page that is changed within it, and an
     /// event rarely needs one of its own. If any event fails, all is rolled back, and [`Worker::finish`] projects them
     /// one by one.
-    fn begin(
-        &self,
-        batch: &Arc<Vec<BatchWork>>,
-        now_ms: i64,
-    ) -> Result<BegunWrite<'_, Option<ClaimRange>>, StoreError> {
+    fn begin(&self, batch: &Arc<Vec<BatchWork>>, now_ms: i64) -> Result<BegunWrite<'_, BatchResult>, StoreError> {
         let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
         self.store.begin(move |tx| {
-            batch.iter().try_for_each(|work| project_one(tx, work, &terms))?;
-            inbox::claim_next(tx, BATCH, now_ms)
+            let outcomes = batch.iter().map(|work| project_one(tx, work, &terms)).collect::<Result<_, _>>()?;
+            Ok((outcomes, inbox::claim_next(tx, BATCH, now_ms)?))
         })
     }
 
     fn finish(
         &self,
         batch: &Arc<Vec<BatchWork>>,
-        outcome: Result<Option<ClaimRange>, StoreError>,
+        outcome: Result<BatchResult, StoreError>,
         now_ms: i64,
     ) -> Result<Option<ClaimRange>, StoreError> {
         match outcome {
             Err(error) if is_events_fault(&error) => {
                 self.one_by_one(batch, now_ms, move |tx| inbox::claim_next(tx, BATCH, now_ms))
             }
-            outcome => outcome,
+            outcome => {
+                let (outcomes, next) = outcome?;
+                self.count(batch, &outcomes, now_ms);
+                Ok(next)
+            }
+        }
+    }
+
+    /// Counts what is committed.
+    fn count(&self, batch: &[BatchWork], outcomes: &[Option<EventOutcome>], now_ms: i64) {
+        let took = self.began.elapsed();
+        for (work, outcome) in batch.iter().zip(outcomes) {
+            let Some(outcome) = outcome else { continue };
+            let pending = &work.pending;
+            let waited_ms = u64::try_from(now_ms.saturating_sub(pending.received_ms)).unwrap_or(0);
+            let lag = (!pending.is_replay).then(|| Duration::from_millis(waited_ms) + took);
+            self.store.metrics().event(&pending.event_type, *outcome, lag);
         }
     }
 
@@ -223,14 +246,17 @@ impl Worker {
         now_ms: i64,
         next: impl FnOnce(&Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
-        let (tickets, done) = self.store.write(move |tx| {
-            let mut tickets = Vec::new();
-            for work in batch.iter() {
-                tickets.extend(project_or_record(tx, work, &terms)?);
+        let (works, terms) = (Arc::clone(batch), self.terms(now_ms));
+        let (outcomes, tickets, done) = self.store.write(move |tx| {
+            let (mut outcomes, mut tickets) = (Vec::new(), Vec::new());
+            for work in works.iter() {
+                let (outcome, ticket) = project_or_record(tx, work, &terms)?;
+                outcomes.push(outcome);
+                tickets.extend(ticket);
             }
-            Ok((tickets, next(tx)?))
+            Ok((outcomes, tickets, next(tx)?))
         })?;
+        self.count(batch, &outcomes, now_ms);
         for ticket in tickets {
             // If the channel is full, only the ticket is lost: the retry thread also reads the table.
             let _ = self.tickets.try_send(ticket);
@@ -284,27 +310,40 @@ struct Terms {
 }
 
 /// Projects one event and completes it, unless it is no longer pending.
-fn project_one(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<(), ProjectionError> {
+fn project_one(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<EventOutcome>, ProjectionError> {
     let log_id = work.pending.log_id;
     if !inbox::is_pending(tx, log_id)? {
-        return Ok(());
+        return Ok(None);
     }
     let event = work.event.as_ref().map_err(Clone::clone)?;
     let completion = (terms.project)(tx, event, &terms.context, terms.now_ms)?;
     inbox::complete(tx, log_id, &completion, work.attempt, terms.now_ms)?;
-    Ok(())
+    Ok(Some(match completion {
+        EventCompletion::Processed => EventOutcome::Processed,
+        EventCompletion::Mirrored => EventOutcome::Mirrored,
+        EventCompletion::Ignored(_) => EventOutcome::Ignored,
+    }))
 }
 
 /// Projects one event in its own savepoint, and records its failure. `Err` only if the database is at fault.
-fn project_or_record(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<RetryTicket>, StoreError> {
-    let Err(error) = in_savepoint(tx, |tx| project_one(tx, work, terms)) else { return Ok(None) };
+fn project_or_record(
+    tx: &Tx,
+    work: &BatchWork,
+    terms: &Terms,
+) -> Result<(Option<EventOutcome>, Option<RetryTicket>), StoreError> {
+    let error = match in_savepoint(tx, |tx| project_one(tx, work, terms)) {
+        Ok(outcome) => return Ok((outcome, None)),
+        Err(error) => error,
+    };
     match (error.verdict(), error) {
         (FailureVerdict::Wait, ProjectionError::Store(error)) => Err(error),
         (verdict, error) => {
             let (pending, error) = (&work.pending, error.to_string());
             let basis = NotifyBasis::of(&terms.context, terms.now_ms);
             let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, basis };
-            retrier::record(tx, &failed, verdict, terms.policy)
+            let ticket = retrier::record(tx, &failed, verdict, terms.policy)?;
+            let outcome = if ticket.is_some() { EventOutcome::Retried } else { EventOutcome::Dead };
+            Ok((Some(outcome), ticket))
         }
     }
 }

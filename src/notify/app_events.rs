@@ -98,6 +98,7 @@ fn put(tx: &Tx, event: &WrittenEvent, basis: NotifyBasis) -> Result<(), StoreErr
             user_id,
             target: Some(&subscriber.url),
             payload,
+            cause: basis.cause,
             due_ms: basis.now_ms,
             now_ms: basis.now_ms,
         };
@@ -232,6 +233,7 @@ fn put_answer(tx: &Tx, url: &str, event: &AnswerEvent, basis: NotifyBasis) -> Re
         user_id: Some(user_id),
         target: Some(url),
         payload: &payload,
+        cause: basis.cause,
         due_ms: basis.now_ms,
         now_ms: basis.now_ms,
     };

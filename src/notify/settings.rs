@@ -59,6 +59,8 @@ pub struct NotifyBasis<'a> {
     pub policy: &'a EntitlementPolicy,
     /// Who gets which notices.
     pub notify: &'a NoticeSettings,
+    /// The event that brings them about, where one does.
+    pub cause: Option<&'a str>,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
@@ -67,7 +69,7 @@ impl<'a> NotifyBasis<'a> {
     /// By the configuration, now.
     #[must_use]
     pub fn of(context: &'a NotifyContext, now_ms: i64) -> Self {
-        Self { policy: &context.projection.policy, notify: &context.notices, now_ms }
+        Self { policy: &context.projection.policy, notify: &context.notices, cause: None, now_ms }
     }
 }
 

@@ -4,11 +4,12 @@
 //! whoever writes to a customer.
 
 use super::history::{self, EventConcern};
-use super::owner::rows::{OwnableKind, OwnableObject};
+use super::owner::rows::{self, OwnableKind, OwnableObject};
 use super::row::row;
 use super::{ProjectionError, ProjectionStep, WinningState, effective, field, owner, subscription};
 use crate::base::object_kind::ObjectKind;
-use crate::store::engine::row;
+use crate::base::ownership::LinkedBy;
+use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 use crate::stripe::object;
 
@@ -28,7 +29,7 @@ row! {
     /// A customer as its newest event has it.
     pub(crate) struct CustomerRow in "stripe_customers" {
         key stripe_customer_id: String = field::id("id"),
-        email: Option<String> = field::lenient_text("email"),
+        fixed email: Option<String> = field::lenient_text("email"),
         name: Option<String> = field::lenient_text("name"),
         metadata: String = field::metadata,
         currency: Option<String> = field::lenient_text("currency"),
@@ -81,6 +82,45 @@ fn refresh_dependents(step: &ProjectionStep, id: &str) -> Result<(), ProjectionE
 pub(crate) fn ensure(tx: &Tx, customer_id: &str) -> Result<(), StoreError> {
     const SQL: &str = "INSERT INTO stripe_customers (stripe_customer_id) VALUES (?1) ON CONFLICT DO NOTHING";
     tx.execute(SQL, [customer_id]).map(|_| ())
+}
+
+columns! {
+    /// A customer of a user, for people.
+    pub(crate) struct CustomerOfUser {
+        id: String = "stripe_customer_id",
+        /// It is the user's main one.
+        is_main: bool = "user_id IS NOT NULL",
+        email: Option<String>,
+        name: Option<String>,
+        linked_by: Option<LinkedBy> = "linked_by" => rows::linked_by,
+        delinquent: Option<bool>,
+        deleted: bool,
+        /// Made at Stripe, unix seconds.
+        created: Option<i64>,
+        livemode: Option<bool>,
+    }
+}
+
+/// Customers of a user: the main one, then the others by id, after the id `after`.
+pub(crate) fn list_of_user(
+    reader: &StoreReader,
+    user_id: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<CustomerOfUser>, StoreError> {
+    const SQL: &str = select!(
+        CustomerOfUser,
+        "FROM stripe_customers WHERE owner_user_id = ?1 AND (?2 IS NULL OR (user_id IS NULL, stripe_customer_id) >
+            (SELECT user_id IS NULL, stripe_customer_id FROM stripe_customers WHERE stripe_customer_id = ?2))
+         ORDER BY user_id IS NULL, stripe_customer_id LIMIT ?3"
+    );
+    reader.list(SQL, (user_id, after, limit), CustomerOfUser::read)
+}
+
+/// Whether a customer is known, if only by its id.
+pub(crate) fn exists(reader: &StoreReader, customer_id: &str) -> Result<bool, StoreError> {
+    const SQL: &str = "SELECT 1 FROM stripe_customers WHERE stripe_customer_id = ?1";
+    Ok(reader.find(SQL, [customer_id], |_| Ok(()))?.is_some())
 }
 
 /// The user a customer belongs to.

@@ -123,6 +123,64 @@ pub(crate) fn find_by_mail(reader: &StoreReader, outbox_id: i64) -> Result<Optio
     reader.find(OF_MAIL, [outbox_id], MailedNotice::read)
 }
 
+columns! {
+    /// A notice of a case, for people.
+    pub(crate) struct NoticeEntry {
+        /// Kind of notice.
+        kind: String = "notification_type",
+        /// Which payment attempt it is about.
+        attempt: i64 = "attempt_number",
+        /// What became of it; `None`: it is on its way.
+        outcome: Option<String>,
+        /// Its mail.
+        outbox_id: Option<i64>,
+        /// When the mail server took it, unix milliseconds.
+        sent_at_ms: Option<i64> = "email_sent_at_ms",
+        /// When it was decided on, unix milliseconds.
+        created_at_ms: i64,
+    }
+}
+
+/// The notices of a case, newest first.
+pub(crate) fn list_of_case(reader: &StoreReader, case_id: i64, limit: u32) -> Result<Vec<NoticeEntry>, StoreError> {
+    const SQL: &str =
+        select!(NoticeEntry, "FROM dunning_attempts WHERE payment_failure_id = ?1 ORDER BY id DESC LIMIT ?2");
+    reader.list(SQL, (case_id, limit), NoticeEntry::read)
+}
+
+columns! {
+    /// A notice without a mail, and the case that it is about.
+    pub(crate) struct UnsentNotice {
+        id: i64 = "a.id",
+        /// Kind of notice.
+        kind: String = "a.notification_type",
+        /// Why there is no mail.
+        outcome: Option<String> = "a.outcome",
+        /// Unix milliseconds.
+        created_at_ms: i64 = "a.created_at_ms",
+        /// `in_…`.
+        invoice_id: String = "f.stripe_invoice_id",
+        /// The event of the case's newest failure.
+        event_id: String = "f.last_event_id",
+    }
+}
+
+/// What a user was to be told and no mail says, newest first, before a place: time, then number of a row.
+pub(crate) fn list_unsent_before(
+    reader: &StoreReader,
+    user_id: &str,
+    (at_ms, id): (i64, i64),
+    limit: u32,
+) -> Result<Vec<UnsentNotice>, StoreError> {
+    const SQL: &str = select!(
+        UnsentNotice,
+        "FROM dunning_attempts a JOIN payment_failures f ON f.id = a.payment_failure_id
+         WHERE a.user_id = ?1 AND a.outbox_id IS NULL AND (a.created_at_ms, a.id) < (?2, ?3)
+         ORDER BY a.created_at_ms DESC, a.id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (user_id, at_ms, id, limit), UnsentNotice::read)
+}
+
 const ON_RECORD: &str = "SELECT 1 FROM payment_failures f JOIN dunning_attempts a ON a.payment_failure_id = f.id
     WHERE f.stripe_subscription_id = ?1 AND a.notification_type = ?2 AND a.grace_started_at >= ?3 LIMIT 1";
 

@@ -48,7 +48,12 @@ pub(crate) struct EffectiveRow<'a> {
     pub(crate) changes_at: Option<i64>,
 }
 
-const PUT: &str = "INSERT INTO subscriptions
+/// Replaces a row, but for the columns of the answer that have an index: SQLite rewrites an index entry whenever a statement
+/// sets its column, and most events change no answer.
+macro_rules! put {
+    ($rest:literal) => {
+        concat!(
+            "INSERT INTO subscriptions
     (user_id, stripe_customer_id, stripe_subscription_id, stripe_price_id, status, tier, entitled, reason,
      current_period_start, current_period_end, cancel_at_period_end, canceled_at, trial_start, trial_end,
      grace_period_end, valid_until, ends_at, changes_at, updated_at_ms)
@@ -56,11 +61,17 @@ const PUT: &str = "INSERT INTO subscriptions
      :at_period_end, :canceled_at, :trial_start, :trial_end, :grace_period_end, :valid_until, :ends_at, :changes_at,
      :now_ms)
     ON CONFLICT (user_id) DO UPDATE SET stripe_customer_id = :customer, stripe_subscription_id = :subscription,
-     stripe_price_id = :price, status = :status, tier = :tier, entitled = :entitled, reason = :reason,
+     stripe_price_id = :price, status = :status, entitled = :entitled,
      current_period_start = :period_start, current_period_end = :period_end, cancel_at_period_end = :at_period_end,
      canceled_at = :canceled_at, trial_start = :trial_start, trial_end = :trial_end,
      grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at, changes_at = :changes_at,
-     updated_at_ms = :now_ms";
+     updated_at_ms = :now_ms",
+            $rest
+        )
+    };
+}
+const PUT_SAME: &str = put!(" WHERE tier = :tier AND reason = :reason");
+const PUT: &str = put!(", tier = :tier, reason = :reason");
 
 /// Replaces a user's row.
 pub(crate) fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {
@@ -72,7 +83,10 @@ pub(crate) fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreE
         ":trial_end": row.trial.1, ":grace_period_end": row.grace_period_end,
         ":valid_until": row.valid_until, ":ends_at": row.ends_at, ":changes_at": row.changes_at, ":now_ms": now_ms,
     };
-    tx.execute_named(PUT, params).map(|_| ())
+    if tx.execute_named(PUT_SAME, params)? == 0 {
+        tx.execute_named(PUT, params)?;
+    }
+    Ok(())
 }
 
 /// Removes the row of a user who has no subscription any more.

@@ -169,11 +169,18 @@ pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> R
         row.stripe_charge_id = paid_by.charge_id;
     }
     let former = find_state(tx, &row.stripe_invoice_id)?;
+    let was_given_up = former.as_ref().is_some_and(|former| is_given_up(former.status.as_deref()));
     row.put(tx, owner::is_named(winner, basis.link))?;
     owner::refresh_invoice(tx, &row.stripe_invoice_id, basis)?;
     if former.as_ref().and_then(|former| former.subscription_id.as_ref()) != row.stripe_subscription_id.as_ref() {
         for intent_id in payment_intent::list_ids_of_invoice(tx, &row.stripe_invoice_id)? {
             owner::refresh_payment_intent(tx, &intent_id, basis)?;
+        }
+    }
+    if was_given_up || is_given_up(row.status.as_deref()) {
+        let of_invoice = payment_intent::list_ids_of_invoice(tx, &row.stripe_invoice_id)?;
+        for intent_id in of_invoice.iter().chain(&row.stripe_payment_intent_id) {
+            payment_intent::settle(tx, intent_id)?;
         }
     }
     let former_intent = former.and_then(|former| former.payment_intent_id);
@@ -184,6 +191,11 @@ pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> R
         }
     }
     Ok(())
+}
+
+/// Whether an invoice of this status is not collected any more.
+fn is_given_up(status: Option<&str>) -> bool {
+    matches!(status, Some("void" | "uncollectible"))
 }
 
 columns! {

@@ -39,7 +39,7 @@ pub struct LinkStatement<'a> {
     pub id: &'a str,
     /// The user.
     pub user_id: &'a str,
-    /// `api` or `cli`.
+    /// `api`, `cli` or `dashboard`.
     pub actor: &'a str,
 }
 

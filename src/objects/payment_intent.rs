@@ -7,7 +7,7 @@ use super::owner::rows::{OwnableKind, OwnableObject};
 use super::row::row;
 use super::{
     DerivationBasis, ProjectionError, ProjectionStep, WinningState, failure_case, field, invoice, invoice_payment,
-    owner,
+    owner, payment_attempt,
 };
 use crate::base::object_kind::{self, ObjectKind, ObjectProgress, ObjectState};
 use crate::store::engine::row::{self, columns, select};
@@ -94,6 +94,8 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
         }
         _ => {}
     }
+    payment_attempt::note(step)?;
+    settle(step.tx, id)?;
     refresh_cases(step.tx, id)?;
     history::audit(step, &concern)
 }
@@ -117,7 +119,33 @@ pub(super) fn write(tx: &Tx, winner: &WinningState, basis: DerivationBasis) -> R
         };
     }
     row.put(tx, owner::is_named(winner, basis.link))?;
+    settle(tx, &row.stripe_intent_id)?;
     Ok(owner::refresh_payment_intent(tx, &row.stripe_intent_id, basis)?)
+}
+
+// Failed for good: an attempt failed, and the payment was given up, or its invoice was.
+macro_rules! outcome {
+    () => {
+        "CASE WHEN status = 'succeeded' THEN 'succeeded'
+            WHEN failed_at IS NOT NULL AND (status = 'canceled'
+                OR EXISTS (SELECT 1 FROM stripe_invoices v WHERE v.stripe_invoice_id = stripe_payment_intents.stripe_invoice_id
+                    AND (v.status = 'void' OR v.status = 'uncollectible'))
+                OR EXISTS (SELECT 1 FROM stripe_invoices v
+                    WHERE v.stripe_payment_intent_id = stripe_payment_intents.stripe_intent_id
+                    AND (v.status = 'void' OR v.status = 'uncollectible'))) THEN 'failed'
+            WHEN status = 'canceled' THEN 'canceled' ELSE 'open' END"
+    };
+}
+
+/// Writes down what has become of a payment intent, by its own row and its invoice as they are now.
+pub(super) fn settle(tx: &Tx, intent_id: &str) -> Result<(), StoreError> {
+    const SQL: &str = concat!(
+        "UPDATE stripe_payment_intents SET outcome = ",
+        outcome!(),
+        " WHERE stripe_intent_id = ?1 AND outcome <> ",
+        outcome!()
+    );
+    tx.execute(SQL, [intent_id]).map(|_| ())
 }
 
 /// Stores the key of the request that made the payment intent.

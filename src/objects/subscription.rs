@@ -2,6 +2,7 @@
 //! this file must never decide any of it. Called by `objects`; its queries by whoever shows or changes a subscription.
 
 mod items;
+pub(crate) mod mrr;
 
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader};
 use crate::stripe::object::{self, ObjectError};
 pub(crate) use items::ItemRow;
+use mrr::{ShownSubscription, StoredMrr};
 
 /// Stripe's list leaves the canceled ones out unless a status is asked for.
 pub(super) const KIND: ObjectKind = ObjectKind {
@@ -112,7 +114,8 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
         state: Some(state(subscription)?),
     };
     history::record(step, &concern)?;
-    let former_customer = find_customer(step.tx, id)?;
+    let former = step.tx.find(FORMER, [id], FormerRow::read)?;
+    let former_customer = former.as_ref().map(|row| row.customer_id.as_str());
     let object = OwnableObject { kind: OwnableKind::Subscription, id };
     if let Some(winner) = winner {
         let lost = owner::lost_name(step.tx, winner, object, &step.context.link)?;
@@ -120,24 +123,45 @@ pub(super) fn project(step: &ProjectionStep, winner: Option<&WinningState>) -> R
         let before = before(step, id)?;
         present.put(step, owner::is_named(winner, &step.context.link))?;
         owner::keep_name(step, Some(winner), object, lost)?;
+        refresh_mrr(step, winner, id, former.as_ref())?;
         for invoice_id in failure_case::list_invoices_of(step.tx, id)? {
             failure_case::refresh(step.tx, &invoice_id)?;
         }
         past::refresh(step.tx, id)?;
-        refresh_owner(step, id, Some(&present.row.stripe_customer_id), former_customer.as_deref())?;
+        refresh_owner(step, id, Some(&present.row.stripe_customer_id), former_customer)?;
         note_change(step, before.as_ref(), present);
     } else {
         owner::keep_name(step, None, object, None)?;
         // A late event, too, can show when a delinquency or a pause began.
         past::refresh(step.tx, id)?;
-        let present = former_customer.as_deref();
-        refresh_owner(step, id, present, present)?;
+        refresh_owner(step, id, former_customer, former_customer)?;
     }
     step.note(ObjectFact::CasesTouched { subscription_id: id.to_owned() });
     if step.event.event_type == "customer.subscription.trial_will_end" && !step.is_reading() {
         step.note(ObjectFact::TrialEnds(step.seen(id)));
     }
     history::audit(step, &concern)
+}
+
+columns! {
+    /// What projecting needs of the row that it replaces.
+    struct FormerRow {
+        customer_id: String = "stripe_customer_id",
+        mrr: StoredMrr = StoredMrr::COLUMNS => StoredMrr::take,
+    }
+}
+
+const FORMER: &str = select!(FormerRow, "FROM stripe_subscriptions WHERE stripe_subscription_id = ?1");
+
+fn refresh_mrr(
+    step: &ProjectionStep,
+    winner: &WinningState,
+    id: &str,
+    former: Option<&FormerRow>,
+) -> Result<(), ProjectionError> {
+    let shown = ShownSubscription { id, object: &winner.object, livemode: winner.livemode, deleted: winner.deleted };
+    let none = StoredMrr::default();
+    mrr::refresh(step.tx, &shown, former.map_or(&none, |former| &former.mrr), step.now_ms.div_euclid(1000))
 }
 
 /// A subscription before its row is replaced, if somebody is to be notified of changes.

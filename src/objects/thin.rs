@@ -19,6 +19,8 @@ pub(crate) const PREFIX: &str = "thin:";
 const AGAIN: &str = "again:";
 /// The same, where only a part of an object was sent; object, id and the event follow.
 const WHOLE: &str = "whole:";
+/// The same, where an operator asked for it; object and id follow.
+const ASKED: &str = "asked:";
 
 /// A fetch, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,21 +129,44 @@ fn fetch_object(step: &ProjectionStep, key: ObjectKey, dedupe_key: &str) -> Resu
     let Some(kind) = kinds::find(key.object).filter(|_| step.context.fetches && key.account.is_empty()) else {
         return Ok(());
     };
-    let path = kind.path_of(key.id);
-    let fetch = PlannedFetch { event_id: None, context: None, account: None, object_path: Some(path) };
+    let fetch = of_object(kind.path_of(key.id));
     if fetch.is_allowed() && !put(step.tx, dedupe_key, &fetch, step.now_ms)? {
         outbox::reopen(step.tx, dedupe_key, step.now_ms)?;
     }
     Ok(())
 }
 
+fn of_object(path: String) -> PlannedFetch {
+    PlannedFetch { event_id: None, context: None, account: None, object_path: Some(path) }
+}
+
+/// Fetches an object, given by kind and id, because an operator asked for it; `user_id`: for whose sake.
+pub(super) fn fetch_asked(tx: &Tx, (object, id): (&str, &str), user_id: &str, now_ms: i64) -> Result<(), StoreError> {
+    let fetch = of_object(kinds::of(object).path_of(id));
+    let dedupe_key = format!("{ASKED}{object}:{id}");
+    if fetch.is_allowed() && !put_for(tx, (&dedupe_key, Some(user_id)), &fetch, now_ms)? {
+        outbox::reopen(tx, &dedupe_key, now_ms)?;
+    }
+    Ok(())
+}
+
 /// Puts a fetch into the outbox, due at once. `false`: it is there already.
 fn put(tx: &Tx, dedupe_key: &str, fetch: &PlannedFetch, now_ms: i64) -> Result<bool, StoreError> {
+    put_for(tx, (dedupe_key, None), fetch, now_ms)
+}
+
+/// The same, for a user's sake.
+fn put_for(
+    tx: &Tx,
+    (dedupe_key, user_id): (&str, Option<&str>),
+    fetch: &PlannedFetch,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
     let payload = json!({
         "event_id": fetch.event_id, "context": fetch.context, "account": fetch.account,
         "object_path": fetch.object_path,
     })
     .to_string();
-    let (kind, user_id, target) = (OutboxKind::StripeCall, None, None);
-    outbox::put(tx, &NewEffect { kind, dedupe_key, user_id, target, payload: &payload, due_ms: now_ms, now_ms })
+    let (kind, target, cause) = (OutboxKind::StripeCall, None, fetch.event_id.as_deref());
+    outbox::put(tx, &NewEffect { kind, dedupe_key, user_id, target, payload: &payload, cause, due_ms: now_ms, now_ms })
 }

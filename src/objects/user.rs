@@ -1,6 +1,8 @@
 //! `users`: the application's users, by the application's own ids. It must never take a mail address or a name from Stripe: they
 //! are as the application gave them. Called by the private API and by whatever names a user.
 
+pub(crate) mod answers;
+
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::base::metrics::{DeliveryKind, DeliveryResult};
 use crate::base::retry::{self, RetryPolicy};
 use crate::base::thread::Stop;
 use crate::base::verdict::FailureVerdict;
@@ -173,7 +174,10 @@ impl Fetcher {
         }
         let error = match self.ask(&fetch, since).and_then(|fetched| self.take(effect, &fetch, fetched, since.now_ms()))
         {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                self.count(DeliveryResult::Delivered);
+                return Ok(());
+            }
             Err(error) => error,
         };
         match (error.verdict(), error) {
@@ -279,7 +283,9 @@ impl Fetcher {
                 complete(tx, event_id.as_deref(), &EventCompletion::Ignored(reason), now_ms)?;
             }
             Ok(())
-        })
+        })?;
+        self.count(DeliveryResult::Failed);
+        Ok(())
     }
 
     fn give_up(&self, effect: &OutboxEffect, fetch: &PlannedFetch, error: &str, now_ms: i64) -> Result<(), StoreError> {
@@ -297,7 +303,13 @@ impl Fetcher {
                 complete(tx, event_id.as_deref(), &EventCompletion::Ignored(reason), now_ms)?;
             }
             Ok(())
-        })
+        })?;
+        self.count(DeliveryResult::GivenUp);
+        Ok(())
+    }
+
+    fn count(&self, outcome: DeliveryResult) {
+        self.store.metrics().delivery(DeliveryKind::StripeCall, outcome);
     }
 }
 

@@ -3,13 +3,13 @@
 use rusqlite::named_params;
 
 use super::{StoreError, StoreReader, Tx};
-use crate::store::engine::row::{columns, select};
+use crate::store::engine::row::{self, columns, select};
 
 /// A row to be written.
 pub struct NewEntry<'a> {
     /// When, unix milliseconds; for an event the time Stripe gives.
     pub at_ms: i64,
-    /// `stripe`, `api`, `cli` or `tilld`.
+    /// `stripe`, `api`, `cli`, `dashboard` or `tilld`.
     pub actor: &'a str,
     /// What was done.
     pub action: &'a str,
@@ -105,14 +105,32 @@ pub(crate) fn link_subscription(tx: &Tx, subscription_id: &str, user_id: Option<
     tx.execute(LINK, (subscription_id, user_id)).map(|_| ())
 }
 
-/// What concerns a user, newest first, before the row `before`.
+/// What concerns a user, newest first, after the row `before` in this order.
 pub(crate) fn list_of_user(
     reader: &StoreReader,
     user_id: &str,
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<AuditEntry>, StoreError> {
-    const SQL: &str =
-        select!(AuditEntry, "FROM audit_log WHERE user_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3");
-    reader.list(SQL, (user_id, before, limit), AuditEntry::read)
+    // Of a row that is gone the time is about that of the row written before it.
+    const TIME: &str = "SELECT at_ms FROM audit_log WHERE id <= ?1 ORDER BY id DESC LIMIT 1";
+    let place = match before {
+        Some(id) => (reader.find(TIME, [id], row::only)?.unwrap_or(i64::MIN), id),
+        None => (i64::MAX, i64::MAX),
+    };
+    list_of_user_before(reader, user_id, place, limit)
+}
+
+/// What concerns a user, newest first, before a place: time, then number of a row.
+pub(crate) fn list_of_user_before(
+    reader: &StoreReader,
+    user_id: &str,
+    (at_ms, id): (i64, i64),
+    limit: u32,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    const SQL: &str = select!(
+        AuditEntry,
+        "FROM audit_log WHERE user_id = ?1 AND (at_ms, id) < (?2, ?3) ORDER BY at_ms DESC, id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (user_id, at_ms, id, limit), AuditEntry::read)
 }

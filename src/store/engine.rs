@@ -26,6 +26,7 @@ use rusqlite::{Connection, Statement, ToSql};
 use error::{OpenError, StoreError};
 use writer::in_savepoint;
 
+use crate::base::metrics::{MetricLabels, Metrics};
 use crate::base::thread::{Handle, Threads};
 use checkpoint::Checkpoints;
 use file::{Damage, DatabaseFile};
@@ -46,6 +47,7 @@ pub struct Store {
     idle: (Sender<Connection>, Receiver<Connection>),
     path: PathBuf,
     damage: Arc<Damage>,
+    metrics: Arc<Metrics>,
 }
 
 impl Store {
@@ -54,6 +56,15 @@ impl Store {
     /// # Errors
     /// When the file cannot be used or its schema is not the one this program knows.
     pub fn open(path: &Path, threads: &Threads) -> Result<(Self, Handle), OpenError> {
+        Self::open_counting(path, threads, Arc::new(Metrics::new(&MetricLabels::default())?))
+    }
+
+    /// As [`Store::open`], with the counters of this process. They come with the database because whoever counts
+    /// something has it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_counting(path: &Path, threads: &Threads, metrics: Arc<Metrics>) -> Result<(Self, Handle), OpenError> {
         schema::require_current(path)?;
         let unusable = |error: rusqlite::Error| OpenError::of(path, &error);
         let file = DatabaseFile::of(path)?;
@@ -61,7 +72,7 @@ impl Store {
         file.confirm_opened()?;
         let copier = connection::open_writer(path).map_err(unusable)?;
         let checkpoints = Checkpoints::start(&mut connection, copier, threads)?;
-        let helpers = WriterHelpers { checkpoints, replies: Replies::start(threads)? };
+        let helpers = WriterHelpers { checkpoints, replies: Replies::start(threads)?, metrics: Arc::clone(&metrics) };
         let idle = bounded(READERS);
         for _ in 0..READERS {
             // The channel holds exactly as many as are made here.
@@ -69,13 +80,19 @@ impl Store {
         }
         let (jobs, waiting) = bounded(WRITE_QUEUE);
         let handle = threads.spawn("writer", move || writer::run(connection, helpers, &file, &waiting))?;
-        Ok((Self { jobs, idle, path: path.to_owned(), damage: Arc::new(Damage::of(path)) }, handle))
+        Ok((Self { jobs, idle, path: path.to_owned(), damage: Arc::new(Damage::of(path)), metrics }, handle))
     }
 
     /// The database file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What this process counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Runs `work` on the writer thread and returns after its commit is on disk. Once the file was found damaged,

@@ -156,7 +156,8 @@ impl EventCompletion {
 }
 
 const COMPLETE: &str = "UPDATE stripe_webhooks_log
-    SET status = ?2, processed = ?3, processing_error = ?4, processing_attempts = ?5, processed_at_ms = ?6
+    SET status = ?2, processed = ?3, processing_error = ?4, processing_attempts = ?5, processed_at_ms = ?6,
+        finished_at_ms = coalesce(finished_at_ms, ?6)
     WHERE id = ?1 AND status = 'pending' AND status <> 'processed'";
 
 /// Marks a pending event as done. `false`: it was no longer pending, and its changes must be undone.

@@ -16,6 +16,8 @@ const CASES: &str = "DELETE FROM payment_failures
 const HISTORY: &str = "DELETE FROM subscription_events
     WHERE stripe_subscription_id IN (SELECT stripe_subscription_id FROM stripe_subscriptions WHERE livemode = 0)
        OR stripe_event_id IN (SELECT event_id FROM stripe_webhooks_log WHERE livemode = 0)";
+const DISCOUNTS: &str = "DELETE FROM subscription_discounts
+    WHERE stripe_subscription_id IN (SELECT stripe_subscription_id FROM stripe_subscriptions WHERE livemode = 0)";
 const TEST_EVENTS: &str = "SELECT event_id FROM stripe_webhooks_log WHERE livemode = 0 AND account IS NULL";
 const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = 0, processing_error = ?1
     WHERE livemode = 0 AND account IS NULL AND (status <> 'ignored' OR processed = 1)";
@@ -31,10 +33,10 @@ pub(crate) fn has_test(reader: &StoreReader) -> Result<bool, StoreError> {
 /// answers may have rested on them. `tables`: those whose rows each rest on one event, children before what they refer to.
 pub(crate) fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<String>, StoreError> {
     let users = tx.list(USERS, [], row::only)?;
-    for sql in [NOTICES, CASES, HISTORY] {
+    for sql in [NOTICES, CASES, HISTORY, DISCOUNTS] {
         tx.execute(sql, [])?;
     }
-    for table in tables.iter().chain(&["mirror"]) {
+    for table in tables.iter().chain(&["payment_attempts", "mirror"]) {
         let ours = if *table == "mirror" { " AND account = ''" } else { "" };
         tx.execute(&format!("DELETE FROM {table} WHERE {OF_TEST}{ours}"), [])?;
     }

@@ -45,28 +45,33 @@ pub struct NewEffect<'a> {
     pub target: Option<&'a str>,
     /// JSON: all that is needed to perform it.
     pub payload: &'a str,
+    /// The event that brought it about.
+    pub cause: Option<&'a str>,
     /// When it may be performed, unix milliseconds.
     pub due_ms: i64,
     /// Unix milliseconds.
     pub now_ms: i64,
 }
 
-const PUT: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target, payload, next_attempt_at_ms, created_at_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (dedupe_key) DO NOTHING";
+const PUT: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target, payload, next_attempt_at_ms, created_at_ms,
+     cause_event_id)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (dedupe_key) DO NOTHING";
 
 /// Writes an effect down, once per key. `false`: it was written before, whatever its state.
 pub fn put(tx: &Tx, new: &NewEffect) -> Result<bool, StoreError> {
-    let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, new.due_ms, new.now_ms);
+    let params =
+        (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, new.due_ms, new.now_ms, new.cause);
     Ok(tx.execute(PUT, params)? == 1)
 }
 
 const PUT_SKIPPED: &str = "INSERT INTO outbox (kind, dedupe_key, user_id, target, payload, status, last_error,
-     next_attempt_at_ms, created_at_ms, finished_at_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5, 'skipped', ?6, ?7, ?7, ?7) ON CONFLICT (dedupe_key) DO NOTHING";
+     next_attempt_at_ms, created_at_ms, finished_at_ms, cause_event_id)
+    VALUES (?1, ?2, ?3, ?4, ?5, 'skipped', ?6, ?7, ?7, ?7, ?8) ON CONFLICT (dedupe_key) DO NOTHING";
 
 /// Writes down, once per key, that an effect is not to be performed, and why. `false`: it was written down before.
 pub(crate) fn put_skipped(tx: &Tx, new: &NewEffect, reason: &str) -> Result<bool, StoreError> {
-    let params = (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, reason, new.now_ms);
+    let params =
+        (new.kind.as_str(), new.dedupe_key, new.user_id, new.target, new.payload, reason, new.now_ms, new.cause);
     Ok(tx.execute(PUT_SKIPPED, params)? == 1)
 }
 

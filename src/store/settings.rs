@@ -35,6 +35,13 @@ pub(crate) const DATABASE_ID: &str = "database_id";
 /// When the newest webhook came, or since when a first one is waited for, unix milliseconds; looked at for silence.
 pub(crate) const SILENT_SINCE: &str = "silent_since";
 
+/// What whole tables showed when they were last looked through, JSON.
+pub(crate) const FINDINGS_IN_TABLES: &str = "findings_in_tables";
+/// What Stripe said when it was last asked whether all is well, JSON.
+pub(crate) const FINDINGS_AT_STRIPE: &str = "findings_at_stripe";
+/// Differences from Stripe that the last comparison left.
+pub(crate) const DRIFT_LEFT: &str = "drift_left";
+
 /// Real money.
 pub(crate) const LIVE: &str = "live";
 /// A sandbox, or test mode.

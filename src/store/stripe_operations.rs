@@ -293,3 +293,37 @@ const UNHEARD: &str = "SELECT s.stripe_subscription_id FROM stripe_operations o
 pub(crate) fn list_unseen_subscriptions(reader: &StoreReader, user_id: &str) -> Result<Vec<String>, StoreError> {
     reader.list(UNHEARD, [user_id], row::only)
 }
+
+columns! {
+    /// An operation of a user, for people.
+    pub(crate) struct OperationOfUser {
+        id: i64,
+        /// What is done, for example `customer.create`.
+        kind: String,
+        /// What it is done to.
+        subject: Option<String>,
+        status: String,
+        attempts: i64,
+        /// What came of it.
+        object_id: Option<String>,
+        /// Why the newest attempt settled nothing.
+        error: Option<String> = "last_error",
+        /// Unix milliseconds.
+        created_at_ms: i64,
+    }
+}
+
+/// A user's operations, newest first, before a place: time, then number of a row.
+pub(crate) fn list_of_user_before(
+    reader: &StoreReader,
+    user_id: &str,
+    (at_ms, id): (i64, i64),
+    limit: u32,
+) -> Result<Vec<OperationOfUser>, StoreError> {
+    const SQL: &str = select!(
+        OperationOfUser,
+        "FROM stripe_operations WHERE user_id = ?1 AND (created_at_ms, id) < (?2, ?3)
+         ORDER BY created_at_ms DESC, id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (user_id, at_ms, id, limit), OperationOfUser::read)
+}

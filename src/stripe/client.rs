@@ -14,7 +14,9 @@ use ureq::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::base::host::is_this_machine;
+use crate::base::metrics::{self, CallOutcome, Metrics};
 use crate::base::retry::jitter_of;
+use crate::base::verdict::FailureVerdict;
 use crate::stripe::backoff::{Backoff, BackoffCourse};
 use crate::stripe::bucket::{Bucket, NoTurn};
 use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
@@ -25,9 +27,9 @@ const USER_AGENT: &str = concat!("tilld/", env!("CARGO_PKG_VERSION"));
 /// The longest head of an answer; Stripe's have about 2 KiB.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// The client. Cheap to clone; all clones share connections and bucket.
+/// The client. Cheap to clone; all clones share connections and bucket, and are counted where the first one was.
 #[derive(Clone)]
-pub struct Client(Arc<ClientParts>);
+pub struct Client(Arc<ClientParts>, Option<Arc<Metrics>>);
 
 struct ClientParts {
     agent: Agent,
@@ -77,7 +79,13 @@ impl Client {
             .build();
         let bucket = Bucket::new(settings.calls_per_s, settings.burst);
         let (agent, calls) = (Agent::new_with_config(config), AtomicU64::new(0));
-        Ok(Self(Arc::new(ClientParts { agent, bucket, settings, base, authorization, version, calls })))
+        Ok(Self(Arc::new(ClientParts { agent, bucket, settings, base, authorization, version, calls }), None))
+    }
+
+    /// The same client, whose calls are counted.
+    #[must_use]
+    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+        Self(self.0, Some(metrics))
     }
 
     /// Makes the call, again and again with the same key and bytes where that can help, within the limits of the
@@ -87,6 +95,23 @@ impl Client {
     /// The last attempt's, or [`StripeError::InDoubt`] if one of them may have been carried out. With
     /// [`Verdict::Retry`](crate::base::verdict::FailureVerdict::Retry) nothing was done, and a later try may help.
     pub fn call(&self, call: &Call) -> Result<StripeAnswer, StripeError> {
+        self.call_for(if call.verb == Verb::Get { metrics::READ } else { metrics::OTHER }, call)
+    }
+
+    /// As [`Self::call`], counted as a call for this operation.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(crate) fn call_for(&self, operation: &str, call: &Call) -> Result<StripeAnswer, StripeError> {
+        let began = Instant::now();
+        let outcome = self.repeat(call);
+        if let Some(metrics) = &self.1 {
+            metrics.stripe_call(operation, counted_as(call.verb, &outcome), began.elapsed());
+        }
+        outcome
+    }
+
+    fn repeat(&self, call: &Call) -> Result<StripeAnswer, StripeError> {
         call.check()?;
         let backoff = self.backoff(call.priority);
         let number = self.0.calls.fetch_add(1, Ordering::Relaxed);
@@ -235,6 +260,21 @@ impl Client {
             rate_limited: word("stripe-rate-limited-reason"),
             replayed: flag("idempotent-replayed").unwrap_or(false),
         }
+    }
+}
+
+fn counted_as(verb: Verb, outcome: &Result<StripeAnswer, StripeError>) -> CallOutcome {
+    let error = match outcome {
+        Ok(_) => return CallOutcome::Done,
+        Err(error) => error,
+    };
+    match error {
+        _ if verb != Verb::Get && error.may_have_been_done() => CallOutcome::InDoubt,
+        StripeError::Api(error) if error.is_rate_limit() => CallOutcome::RateLimited,
+        StripeError::Transport { limit: Some(RateLimitKind::Turn), .. } => CallOutcome::RateLimited,
+        StripeError::Unsendable(_) | StripeError::Transport { reached: false, .. } => CallOutcome::Unreached,
+        StripeError::Api(error) if error.verdict() == FailureVerdict::GiveUp => CallOutcome::Refused,
+        _ => CallOutcome::Failed,
     }
 }
 

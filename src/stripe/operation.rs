@@ -93,6 +93,11 @@ impl OperationKind {
         Self::ALL.iter().copied().find(|kind| kind.word() == word)
     }
 
+    /// The words of all of them.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|kind| kind.word())
+    }
+
     /// The word in the column and in the audit log.
     #[must_use]
     pub(crate) fn word(self) -> &'static str {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tilld::base::clock::{Clock, ManualClock};
 use tilld::base::entitlement::{EntitlementPlan, EntitlementPolicy, PausedCollection, WhenStale};
+use tilld::base::metrics::{MetricLabels, Metrics};
 use tilld::base::ownership::LinkRules;
 use tilld::base::retry::RetryPolicy;
 use tilld::base::secret::Secret;
@@ -28,9 +29,10 @@ use tilld::jobs::tick::Tick;
 use tilld::jobs::worker::{Worker, WorkerProject, WorkerStep};
 use tilld::notify::NotifyContext;
 use tilld::notify::settings::{NoticeSettings, Subscriber};
-use tilld::objects::ProjectionContext;
+use tilld::objects::{ProjectionContext, kinds};
 use tilld::store::Store;
 use tilld::store::engine::schema;
+use tilld::stripe::operation::OperationKind;
 use tilld::stripe::signature;
 
 pub const SECRET: &str = "whsec_test";
@@ -113,6 +115,15 @@ pub fn plan(tier: &str, price: &str) -> EntitlementPlan {
     EntitlementPlan { tier: tier.to_owned(), price_ids: vec![price.to_owned()] }
 }
 
+/// The labels that the daemon gives its metrics.
+fn labels(plans: &[EntitlementPlan]) -> MetricLabels {
+    MetricLabels {
+        event_types: kinds::event_types().collect(),
+        tiers: plans.iter().map(|plan| plan.tier.clone()).collect(),
+        operations: OperationKind::words().collect(),
+    }
+}
+
 impl Till {
     pub fn new() -> Self {
         Self::with(Setup::default())
@@ -127,7 +138,8 @@ impl Till {
         let clock = Arc::new(ManualClock::new(START_S * 1000));
         let path = dir.path().join("tilld.db");
         schema::up(&path, clock.now_ms()).unwrap();
-        let (store, writer) = Store::open(&path, &Threads::default()).unwrap();
+        let metrics = Arc::new(Metrics::new(&labels(&setup.plans)).unwrap());
+        let (store, writer) = Store::open_counting(&path, &Threads::default(), metrics).unwrap();
         let policy = EntitlementPolicy {
             plans: setup.plans,
             grace_period_s: setup.grace_s,

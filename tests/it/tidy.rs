@@ -100,8 +100,8 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("notify", &["objects", "store", "stripe", "base"]),
     ("outward", &["notify", "objects", "store", "stripe", "base"]),
     ("jobs", &["outward", "notify", "objects", "store", "stripe", "base"]),
-    // Of the jobs it knows what an operator does by hand, and nothing that runs.
-    ("http", &["jobs::operator", "outward", "notify", "objects", "store", "stripe", "base"]),
+    // Of the jobs it knows what an operator does by hand and what he should know, and nothing that runs.
+    ("http", &["jobs::operator", "jobs::findings", "outward", "notify", "objects", "store", "stripe", "base"]),
     ("app", &["http", "jobs", "outward", "notify", "objects", "store", "stripe", "base"]),
 ];
 

@@ -4,6 +4,7 @@
 use crate::app::config::Config;
 use crate::base::thread::Stop;
 use crate::base::verdict::FailureVerdict;
+use crate::jobs::findings;
 use crate::jobs::lane::{self, DeliveryLane, Judge, LaneKind};
 use crate::notify::NotifyContext;
 use crate::notify::attempt::{DeliveryAttempt, DeliveryOutcome, MAIL};
@@ -15,7 +16,7 @@ use crate::notify::notice::NoticeMail;
 use crate::notify::resync;
 use crate::notify::settings::NotifyBasis;
 use crate::notify::settings::Subscriber;
-use crate::store::outbox::{OutboxEffect, answers};
+use crate::store::outbox::OutboxEffect;
 use crate::store::{Store, StoreError};
 
 use super::DaemonError;
@@ -77,23 +78,10 @@ fn lane(webhook: &EndpointSettings, config: &Config, store: &Store) -> DeliveryL
         .with_judge(lane::skip_overtaken_answers())
 }
 
-/// Rows that wait for a target that is not in the configuration: they will never be sent.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(crate) fn waiting_for_nobody(store: &Store, config: &Config) -> Result<Vec<(String, i64)>, StoreError> {
-    let is_known = |target: &str| {
-        let mail = target == MAIL && config.notices.mail;
-        mail || config.endpoints.iter().any(|webhook| webhook.url == target)
-    };
-    let waiting = store.read(answers::list_waiting)?;
-    let shown = |target: String| if target == MAIL { target } else { endpoints::origin(&target) };
-    Ok(waiting.into_iter().filter(|(target, _)| !is_known(target)).map(|(to, count)| (shown(to), count)).collect())
-}
-
 fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Result<(), StoreError> {
     let forwarded = forward.map(|forward| endpoints::origin(&forward.url));
-    for (target, count) in waiting_for_nobody(store, config)?.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
+    let waiting = store.read(|reader| findings::waiting_for_nobody(reader, &config.notices))?;
+    for (target, count) in waiting.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
         log::warn!(
             "rows of the outbox wait for a target that is not configured: put it back into the configuration, or run `tilld outbox resync URL` for the endpoint that replaces it and discard the rows (`tilld outbox list --status pending`) count={count} target={target}"
         );

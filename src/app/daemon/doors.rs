@@ -9,7 +9,7 @@ use crate::app::daemon::descriptors::Descriptors;
 use crate::app::systemd::sockets::Passed;
 use crate::base::thread::{Handle, Stop, Threads};
 use crate::http;
-use crate::http::api::{self, ApiHandler};
+use crate::http::api::ApiHandler;
 use crate::http::door::{DoorLimits, HeadRules};
 use crate::http::later::{self, Later};
 use crate::http::listen::{self, Bound};
@@ -123,7 +123,7 @@ impl Doors<'_> {
         let (waiting, mut handles) = StripeThreads::start(self.threads, &answer, self.room.calls)?;
         handles.push(waits);
         let handler = move |request: Request, reply: Reply| {
-            if api::calls::waits_for_stripe(&request) {
+            if http::private::waits_for_stripe(&request) {
                 return waiting.take(request, reply);
             }
             now(&request, reply);

@@ -3,10 +3,22 @@
 
 use super::DaemonError;
 use crate::app::config::Config;
+use crate::base::metrics::{MetricLabels, Metrics, MetricsError};
 use crate::jobs::at_start::{mode, recompute, relink};
 use crate::notify::NotifyContext;
+use crate::objects::kinds;
 use crate::store::engine::schema;
 use crate::store::{Store, settings, sync_runs};
+use crate::stripe::operation::OperationKind;
+
+/// What this process counts, with the labels that its rooms and its configuration know.
+pub(super) fn metrics(config: &Config) -> Result<Metrics, MetricsError> {
+    Metrics::new(&MetricLabels {
+        event_types: kinds::event_types().collect(),
+        tiers: config.policy.plans.iter().map(|plan| plan.tier.clone()).collect(),
+        operations: OperationKind::words().collect(),
+    })
+}
 
 /// Brings the database in line with the configuration.
 pub(super) fn settle(config: &Config, store: &Store, context: &NotifyContext, now_ms: i64) -> Result<(), DaemonError> {

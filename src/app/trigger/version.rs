@@ -2,6 +2,7 @@
 //! does. Called by all that makes events.
 
 use super::TriggerError;
+use crate::stripe::version;
 
 /// A Stripe API version that changed a shape tilld reads, oldest first (docs.stripe.com/upgrades).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +27,10 @@ impl ApiVersion {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::V2020_08_27 => "2020-08-27",
+            Self::V2020_08_27 => version::OLDEST,
             Self::Acacia => "2024-09-30.acacia",
             Self::Basil => "2025-03-31.basil",
-            Self::Endive => "2026-09-30.endive",
+            Self::Endive => version::NEWEST,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The contract's table of rules: one list, and the first rule that fits decides. Each is a row of that table, in its
-//! order. Pure. Called by `entitlement`.
+//! order, with what it asks and looks at in words. Pure. Called by `entitlement` and `explain`.
 
+use super::facts::EntitlementFact as Fact;
 use super::{EntitlementPolicy, EntitlementReason, SubscriptionInput, WhenStale};
 
 /// What the rules look at.
@@ -27,14 +28,85 @@ pub(super) struct RuleOutcome {
 
 /// The reason, and the access that it gives; `None`: no access.
 pub(super) type RuleVerdict = (EntitlementReason, Option<RuleOutcome>);
-type Rule = fn(&RuleInput) -> Option<RuleVerdict>;
 
-const RULES: [Rule; 10] =
-    [unknown_status, over, incomplete, paused, not_sold, payment_missing, collection_paused, stale, ending, running];
+/// A row of the table.
+pub(super) struct Rule {
+    /// For programs.
+    pub(super) name: &'static str,
+    /// What it asks, for people. Yes: it fits.
+    pub(super) question: &'static str,
+    /// The verdict, if it fits.
+    pub(super) verdict: fn(&RuleInput) -> Option<RuleVerdict>,
+    /// What `verdict` looks at. It decides nothing: whoever asks why is told these.
+    pub(super) looks_at: &'static [Fact],
+}
+
+pub(super) const RULES: [Rule; 10] = [
+    Rule {
+        name: "unknown_status",
+        question: "Has it a status that tilld does not know?",
+        verdict: unknown_status,
+        looks_at: &[Fact::Status],
+    },
+    Rule {
+        name: "over",
+        question: "Is it over: canceled, deleted, or past its end?",
+        verdict: over,
+        looks_at: &[Fact::Status, Fact::Deleted, Fact::EndsAt],
+    },
+    Rule {
+        name: "incomplete",
+        question: "Was its first payment never made?",
+        verdict: incomplete,
+        looks_at: &[Fact::Status],
+    },
+    Rule {
+        name: "paused",
+        question: "Is it paused, and not because a payment failed?",
+        verdict: paused,
+        looks_at: &[Fact::Status, Fact::PausedByFailure],
+    },
+    Rule {
+        name: "not_sold",
+        question: "Is none of the prices that count in a plan?",
+        verdict: not_sold,
+        looks_at: &[Fact::PriceIds, Fact::LastPaidPriceIds, Fact::Tier, Fact::ItemsPartial],
+    },
+    Rule {
+        name: "payment_missing",
+        question: "Is a payment missing?",
+        verdict: payment_missing,
+        looks_at: &[Fact::Status, Fact::PausedByFailure, Fact::GraceStartedAt, Fact::GracePeriodEnd, Fact::EndsAt],
+    },
+    Rule {
+        name: "collection_paused",
+        question: "Does Stripe not collect, and is the period in which that began over?",
+        verdict: collection_paused,
+        looks_at: &[Fact::PausePeriodEnd, Fact::PausedCollection],
+    },
+    Rule {
+        name: "stale",
+        question: "Was nothing heard since its period ended, and is that not to be believed?",
+        verdict: stale,
+        looks_at: &[Fact::PeriodEnd, Fact::AsOf, Fact::Stale, Fact::WhenStale],
+    },
+    Rule {
+        name: "ending",
+        question: "Is its end known?",
+        verdict: ending,
+        looks_at: &[Fact::CancelAt, Fact::CancelAtPeriodEnd, Fact::EndsAt, Fact::PausePeriodEnd],
+    },
+    Rule {
+        name: "running",
+        question: "Is it none of these, and so running?",
+        verdict: running,
+        looks_at: &[Fact::Status, Fact::PausePeriodEnd],
+    },
+];
 
 /// The first rule that fits decides; the last one fits all that the others leave.
 pub(super) fn decide(asked: &RuleInput) -> RuleVerdict {
-    RULES.iter().find_map(|rule| rule(asked)).unwrap_or((EntitlementReason::UnknownStatus, None))
+    RULES.iter().find_map(|rule| (rule.verdict)(asked)).unwrap_or((EntitlementReason::UnknownStatus, None))
 }
 
 fn denied(reason: EntitlementReason) -> RuleVerdict {

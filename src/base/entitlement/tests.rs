@@ -1,6 +1,7 @@
 //! The contract's table row by row, then its sentences, then what holds for any input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use super::explain::{RuleFinding, WonBy, explain};
 use super::*;
 use proptest::prelude::*;
 
@@ -96,10 +97,29 @@ fn stale(status: &str) -> SubscriptionInput {
     SubscriptionInput { period_end: Some(NOW - 3601), ..subscription(status) }
 }
 
+/// The explanation says the answer, and of each subscription exactly one rule decides, which gives that reason; those before
+/// it were asked and did not fit, those after it were not asked.
+fn assert_is_explained(subscriptions: &[SubscriptionInput], policy: &EntitlementPolicy, now: i64) {
+    let explained = explain(subscriptions, policy, now, usize::MAX);
+    assert_eq!(explained.answer, entitlement(subscriptions, policy, now));
+    assert_eq!(explained.answer.entitled, explained.answer.reason.gives_access());
+    assert_eq!((explained.compared, explained.subscriptions.len()), (subscriptions.len(), subscriptions.len()));
+    let deciding = explained.subscriptions.first().map(|one| &one.answer);
+    assert_eq!(deciding.unwrap_or(&no_subscription()), &explained.answer);
+    for one in &explained.subscriptions {
+        let mut findings = one.rules.iter().map(|rule| rule.finding).skip_while(|it| *it == RuleFinding::DoesNotFit);
+        assert_eq!(findings.next(), Some(RuleFinding::Decides(one.answer.reason)));
+        assert!(findings.all(|finding| finding == RuleFinding::NotAsked));
+        let silent = one.rules.iter().filter(|rule| rule.looked_at.is_empty());
+        assert!(silent.into_iter().all(|rule| rule.finding == RuleFinding::NotAsked));
+    }
+}
+
 /// `(tier, reason, valid_until)` of one; being entitled must agree with the tier.
 fn verdict(subscription: &SubscriptionInput, policy: &EntitlementPolicy) -> (String, EntitlementReason, Option<i64>) {
     let answer = of_one(subscription, policy, NOW);
     assert_eq!(answer.entitled, answer.tier != FREE_TIER);
+    assert_is_explained(std::slice::from_ref(subscription), policy, NOW);
     (answer.tier, answer.reason, answer.valid_until)
 }
 
@@ -517,6 +537,35 @@ fn subscriptions() -> impl Strategy<Value = Vec<SubscriptionInput>> {
     })
 }
 
+#[test]
+fn an_explanation_says_what_puts_the_deciding_subscription_before_the_next() {
+    let made = |id: &str, price: &str, created: i64| SubscriptionInput {
+        id: id.to_owned(),
+        created,
+        ..of_price("active", price)
+    };
+    let ended = |id: &str, created: i64| SubscriptionInput { id: id.to_owned(), created, ..subscription("canceled") };
+    let referred = SubscriptionInput { by_reference: true, ..made("sub_r", "price_pro", 9) };
+    let won_by = |all: &[SubscriptionInput]| explain(all, &policy(), NOW, 1).won_by;
+    assert_eq!(won_by(&[]), WonBy::NoSubscription);
+    assert_eq!(won_by(&[made("sub_a", "price_pro", 1)]), WonBy::Only);
+    assert_eq!(won_by(&[made("sub_a", "price_pro", 1), ended("sub_b", 2)]), WonBy::Access);
+    assert_eq!(won_by(&[made("sub_a", "price_team", 1), made("sub_b", "price_pro", 2)]), WonBy::Tier);
+    assert_eq!(won_by(&[made("sub_a", "price_pro", 1), referred]), WonBy::Link);
+    assert_eq!(won_by(&[made("sub_a", "price_pro", 1), made("sub_b", "price_pro", 2)]), WonBy::Newer);
+    assert_eq!(won_by(&[made("sub_a", "price_pro", 1), made("sub_b", "price_pro", 1)]), WonBy::Id);
+    assert_eq!(won_by(&[ended("sub_a", 1), ended("sub_b", 2)]), WonBy::NewestOfNone);
+}
+
+#[test]
+fn of_many_subscriptions_the_first_are_explained_and_all_are_counted() {
+    let all: Vec<_> =
+        (0..30).map(|n| SubscriptionInput { id: format!("sub_{n}"), created: n, ..subscription("active") }).collect();
+    let explained = explain(&all, &policy(), NOW, 3);
+    let ids: Vec<_> = explained.subscriptions.iter().filter_map(|one| one.answer.subscription_id.clone()).collect();
+    assert_eq!((explained.compared, ids), (30, ["sub_29", "sub_28", "sub_27"].map(str::to_owned).to_vec()));
+}
+
 fn policies() -> impl Strategy<Value = EntitlementPolicy> {
     let both = EntitlementPolicy { when_stale: WhenStale::Deny, ..until_paid() };
     prop::sample::select(vec![policy(), denying(), without_plans(), until_paid(), both])
@@ -543,6 +592,13 @@ proptest! {
             entitlement(&subscriptions, &policy, NOW),
             entitlement(&shuffled, &policy, NOW)
         );
+    }
+
+    #[test]
+    fn every_answer_is_explained_by_the_rules_that_gave_it(
+        subscriptions in subscriptions(), policy in policies(), now in times(),
+    ) {
+        assert_is_explained(&subscriptions, &policy, now);
     }
 
     #[test]

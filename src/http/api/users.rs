@@ -2,6 +2,8 @@
 //! rows; it must never make a network call. The entitlement is computed again from the rows at the time of the request.
 //! Called through the table in `private`.
 
+use std::time::Instant;
+
 use serde_json::{Map, Value};
 
 use super::{ApiHandler, body_object, views};
@@ -141,7 +143,13 @@ fn metadata(fields: &mut Map<String, Value>) -> Result<Option<String>, ErrorResp
 }
 
 pub(in crate::http) fn entitlement(api: &ApiHandler, _: &Request, segments: &PathSegments) -> UserResult {
-    let id = user_id(segments);
+    let began = Instant::now();
+    let answer = computed(api, user_id(segments));
+    api.store.metrics().entitlement(began.elapsed());
+    answer
+}
+
+fn computed(api: &ApiHandler, id: &str) -> UserResult {
     let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
     let facts: Vec<_> = found.iter().map(subs::FoundSubscription::facts).collect();
     let answer = entitlement::entitlement(&facts, &api.context.projection.policy, api.clock.now_s());

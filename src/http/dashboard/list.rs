@@ -70,6 +70,11 @@ impl<'a> Links<'a> {
         std::iter::once(first.to_owned()).chain(filters).collect()
     }
 
+    /// The list from its beginning.
+    pub(super) fn first(&self) -> String {
+        self.link(|_| true, None)
+    }
+
     fn link(&self, keeps: impl Fn(&str) -> bool, before: Option<&str>) -> String {
         let kept = self.filters.iter().copied().filter(|(key, _)| keeps(key)).chain(before.map(|id| ("before", id)));
         let query: Vec<String> = kept.map(|(key, value)| format!("{key}={}", encoded(value))).collect();

@@ -103,11 +103,11 @@ pub(super) fn bytes(length: i64) -> String {
 /// The class of the dot before a state's word, whatever table it is from: `ok`, `waiting`, `failed`, `dead` or `quiet`.
 pub(super) fn class_of(word: &str) -> &'static str {
     match word {
-        "processed" | "done" | "ok" | "paid" | "succeeded" | "active" | "complete" => "ok",
-        "pending" | "claimed" | "retrying" | "sending" | "in_doubt" | "trialing" | "past_due" | "warn" | "open" => {
-            "waiting"
-        }
-        "failed" | "not_done" | "refused" | "unpaid" | "incomplete" | "fail" => "failed",
+        "processed" | "done" | "ok" | "paid" | "succeeded" | "active" | "complete" | "entitled" | "sent" => "ok",
+        "pending" | "claimed" | "retrying" | "sending" | "in_doubt" | "trialing" | "past_due" | "warn" | "open"
+        | "ending" | "grace_period" => "waiting",
+        "failed" | "not_done" | "refused" | "unpaid" | "incomplete" | "fail" | "unknown_price" | "unknown_status"
+        | "partial" | "stale" => "failed",
         "dead" => "dead",
         _ => "quiet",
     }

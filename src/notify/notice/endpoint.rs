@@ -50,7 +50,7 @@ pub(in crate::notify) fn announce(
     let key = EndpointFacts::key(url, now_ms);
     let recipient = MailRecipient { to: Some(operator.to_owned()), ..MailRecipient::default() };
     let notice = Notice::WebhookEndpointDisabled(facts);
-    queue::add(tx, NewMail { notice, key: &key, recipient: &recipient, not_before_ms: now_ms }, None, now_ms)
+    queue::add(tx, NewMail { notice, key: &key, recipient: &recipient, not_before_ms: now_ms }, None, (None, now_ms))
         .map(|_| ())
 }
 

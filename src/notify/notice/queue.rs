@@ -84,7 +84,7 @@ pub(super) fn put_of_case(tx: &Tx, mail: NewMail, basis: NotifyBasis) -> Result<
     if mail.recipient.to.is_none() {
         return Ok(QueuedMail::Skipped(NO_ADDRESS));
     }
-    Ok(add(tx, mail, None, basis.now_ms)?.map_or(QueuedMail::Skipped(NO_ADDRESS), QueuedMail::Queued))
+    Ok(add(tx, mail, None, (basis.cause, basis.now_ms))?.map_or(QueuedMail::Skipped(NO_ADDRESS), QueuedMail::Queued))
 }
 
 /// Writes a mail about an object into the outbox, which is all the record there is of it; `skipped`: why it is not sent.
@@ -93,11 +93,17 @@ pub(super) fn put(tx: &Tx, mail: NewMail, skipped: Option<&str>, basis: NotifyBa
         return Ok(());
     }
     let nobody = mail.recipient.to.is_none().then_some("no mail address is known");
-    add(tx, mail, skipped.or(nobody), basis.now_ms).map(|_| ())
+    add(tx, mail, skipped.or(nobody), (basis.cause, basis.now_ms)).map(|_| ())
 }
 
-/// Writes the row, unless there is one of this kind and key, and returns its number.
-pub(super) fn add(tx: &Tx, mail: NewMail, skipped: Option<&str>, now_ms: i64) -> Result<Option<i64>, StoreError> {
+/// Writes the row, unless there is one of this kind and key, and returns its number. The last: the event that brings it
+/// about, if one does, and the time.
+pub(super) fn add(
+    tx: &Tx,
+    mail: NewMail,
+    skipped: Option<&str>,
+    (cause, now_ms): (Option<&str>, i64),
+) -> Result<Option<i64>, StoreError> {
     let dedupe_key = NoticeMail::dedupe_key(mail.notice.kind(), mail.key);
     let recipient = mail.recipient;
     let user = Addressee::new(recipient.user_id.as_deref(), recipient.name.as_deref());
@@ -108,6 +114,7 @@ pub(super) fn add(tx: &Tx, mail: NewMail, skipped: Option<&str>, now_ms: i64) ->
         user_id: recipient.user_id.as_deref(),
         target: Some(MAIL),
         payload: &payload,
+        cause,
         due_ms: mail.not_before_ms.max(now_ms),
         now_ms,
     };

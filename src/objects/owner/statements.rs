@@ -17,7 +17,7 @@ pub(crate) struct NewStatement<'a> {
     pub(crate) user_id: &'a str,
     /// Whether it belongs to this user.
     pub(crate) linked: bool,
-    /// `api` or `cli`.
+    /// `api`, `cli` or `dashboard`.
     pub(crate) actor: &'a str,
 }
 

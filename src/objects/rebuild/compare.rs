@@ -45,6 +45,12 @@ fn compared_rows(table: &str) -> &'static str {
         "audit_log" => "stripe_event_id IS NOT NULL",
         // An answer that has changed by time alone and was not computed anew yet differs rightly.
         "subscriptions" => "user_id NOT IN (SELECT user_id FROM old.subscriptions WHERE changes_at <= ?1)",
+        // The same of a discount that has ended.
+        "stripe_subscriptions" => {
+            "stripe_subscription_id NOT IN (SELECT stripe_subscription_id FROM old.stripe_subscriptions
+                WHERE mrr_changes_at <= ?1)"
+        }
+        "mrr_now" => "NOT EXISTS (SELECT 1 FROM old.stripe_subscriptions WHERE mrr_changes_at <= ?1)",
         _ => "1",
     }
 }

@@ -10,8 +10,13 @@ pub(super) enum RowOrigin {
     CopiedFirst,
     /// Made again from the log and the readings.
     Projected,
+    /// Made by triggers from the rows of another table, which is compared.
+    ByTriggers,
     /// Copied when everything is projected.
     CopiedLast,
+    /// Figures of the past, counted by triggers: when everything is projected they become those of the old file, except for
+    /// what projecting has made another of.
+    Kept,
     /// By statements of its own in `take_over`, because its rows refer to others by number, or are projected in part.
     Merged,
 }
@@ -58,8 +63,17 @@ tables! {
     "mirror" Projected by ["object", "id", "livemode", "account"] in "stripe_objects",
     "stripe_subscription_items" Projected by ["stripe_subscription_id", "stripe_item_id"],
     "subscriptions" Projected by ["user_id"],
+    "answer_counts" ByTriggers,
     "subscription_events" Projected by ["stripe_event_id"],
     "payment_failures" Projected by ["stripe_invoice_id"],
+    "subscription_discounts" Projected by ["needed_id", "stripe_subscription_id"],
+    "mrr_now" Projected by ["currency", "state"],
+    "intent_days" Projected by ["day", "currency", "outcome"],
+    "payment_attempts" Projected by ["event_id"],
+    "payment_hours" Projected by ["hour", "currency", "outcome", "code"],
+    "webhook_hours" Kept,
+    "webhook_lag_hours" Kept,
+    "level_hours" Kept,
     "audit_log" Merged by ["stripe_event_id", "action"],
     "dunning_attempts" Merged,
     "webhook_attempts" CopiedLast,

@@ -31,7 +31,7 @@ table! {
 }
 
 /// What the items are read from. A subscription of an old API version that has only a `plan` counts as one item.
-fn sources(subscription: &Value) -> &[Value] {
+pub(super) fn sources(subscription: &Value) -> &[Value] {
     let (list, _) = object::list(subscription, "items");
     let has_plan_only = list.is_empty() && object::price(subscription).is_some();
     if has_plan_only { std::slice::from_ref(subscription) } else { list }

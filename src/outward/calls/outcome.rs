@@ -79,7 +79,7 @@ impl Calls {
         };
         let now_ms = self.clock.now_ms();
         let now = self.store.read(|reader| RequestSent::now(reader, now_ms))?;
-        let settled = match self.client.call(&call) {
+        let settled = match self.client.call_for(known.kind.word(), &call) {
             // A replayed answer was given when the key was first used; any other is of now.
             Ok(answer) if answer.replayed => self.settle_done(operation, &answer, sent_first(operation)),
             Ok(answer) => self.settle_done(operation, &answer, now),

@@ -18,9 +18,9 @@ use super::{SyncError, SyncTools, account, api, compare};
 use crate::base::object_kind::ObjectKind;
 use crate::objects::customer;
 use crate::objects::reading::{self, ApiObject, MirrorState, ReadingOutcome, RequestSent};
-use crate::store::StoreError;
 use crate::store::audit::{self, NewEntry};
 use crate::store::mirror::{self, ApiReading};
+use crate::store::{StoreError, settings};
 use crate::stripe::form::FormBody;
 use crate::stripe::list;
 pub use findings::{DriftFinding, DriftKind, DriftOutcome, DriftTally};
@@ -72,7 +72,11 @@ pub fn run(
         }
     }
     let (detail, at_ms) = (outcome.detail().to_string(), tools.clock.now_ms());
-    tools.store.write(move |tx| audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail)))?;
+    let left = outcome.left().to_string();
+    tools.store.write(move |tx| {
+        settings::put(tx, settings::DRIFT_LEFT, &left)?;
+        audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail))
+    })?;
     Ok(outcome)
 }
 
@@ -194,7 +198,7 @@ impl DriftCheck<'_, '_> {
             Some(MirrorState::Ahead) => self.tally.ahead += 1,
             // It was created and deleted between the two comparisons.
             Some(MirrorState::Unknown) => {}
-            _ => self.found(id.to_owned(), DriftKind::MissingThere, DriftRepair::Object(shown))?,
+            _ => self.found(id.to_owned(), DriftKind::MissingThere, DriftRepair::Object(Box::new(shown)))?,
         }
         Ok(())
     }
@@ -244,7 +248,7 @@ impl DriftCheck<'_, '_> {
             batch.add(self.tools, self.kind, raw, reading)?;
         }
         let object = batch.objects.pop().unwrap_or(object);
-        self.found(id, what, DriftRepair::Object(object))
+        self.found(id, what, DriftRepair::Object(Box::new(object)))
     }
 
     /// Counts, repairs and reports.
@@ -286,7 +290,7 @@ impl DriftCheck<'_, '_> {
 
     fn repair(&self, id: &str, repair: DriftRepair) -> Result<bool, StoreError> {
         let repaired = match repair {
-            DriftRepair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![object]), 0)? {
+            DriftRepair::Object(object) => match page::absorb_one(self.tools, &Arc::new(vec![*object]), 0)? {
                 page::PageObjectOutcome::Absorbed(ReadingOutcome::Taken) => RepairResult::Yes,
                 page::PageObjectOutcome::Absorbed(_) => RepairResult::No,
                 page::PageObjectOutcome::Refused(error) => RepairResult::Failed(error),
@@ -316,7 +320,7 @@ enum RepairResult {
 /// How a finding is repaired.
 enum DriftRepair {
     /// With the object as Stripe has it.
-    Object(ApiObject),
+    Object(Box<ApiObject>),
     /// From the mirror, of this mode.
     Tables(bool),
 }

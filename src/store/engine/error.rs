@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode as Code;
 use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_READONLY_ROLLBACK};
 
+use crate::base::metrics::MetricsError;
 use crate::base::verdict::FailureVerdict;
 
 /// What to do with a file that SQLite finds damaged; each message says it once.
@@ -42,6 +43,9 @@ pub enum StoreError {
 /// Why a database file was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// What is counted could not be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The file or its folder cannot be used.
     #[error("cannot open database {path}: {reason}; check that the folder exists, is writable and has room")]
     Unusable {

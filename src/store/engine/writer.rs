@@ -5,6 +5,8 @@
 //! answer before the commit. Called by `engine`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
@@ -13,6 +15,7 @@ use super::checkpoint::Checkpoints;
 use super::connection::BusyWait;
 use super::file::DatabaseFile;
 use super::statements::Statements;
+use crate::base::metrics::Metrics;
 use crate::base::thread::{Handle, Threads, panic_text};
 use crate::store::{StoreError, Tx};
 
@@ -95,6 +98,7 @@ pub(crate) fn in_savepoint<T, E: From<StoreError>>(tx: &Tx, work: impl FnOnce(&T
 pub(crate) struct WriterHelpers {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replies: Replies,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The thread's loop; ends when every sender is gone and the queue is empty.
@@ -105,7 +109,7 @@ pub(crate) fn run(connection: Connection, helpers: WriterHelpers, file: &Databas
     while let Ok(first) = jobs.recv() {
         let group = std::iter::once(first).chain(jobs.try_iter()).take(MAX_GROUP);
         let (done, outcome) = match busy.begin(&tx) {
-            Ok(()) => commit_group(&tx, group, file),
+            Ok(()) => commit_group(&tx, group, file, &helpers.metrics),
             // Each job gets the reason why it cannot run; then there is nothing that could have been committed.
             Err(error) => (group.map(|job| job(Err(error.clone()))).collect(), Ok(())),
         };
@@ -124,6 +128,7 @@ fn commit_group(
     tx: &Tx,
     group: impl Iterator<Item = WriteJob>,
     file: &DatabaseFile,
+    metrics: &Metrics,
 ) -> (Vec<AfterWrite>, Result<(), StoreError>) {
     let mut done = Vec::new();
     for job in group {
@@ -132,7 +137,10 @@ fn commit_group(
             break;
         }
     }
-    (done, finish(tx).and_then(|()| file.confirm()))
+    let began = Instant::now();
+    let finished = finish(tx);
+    metrics.commit(began.elapsed());
+    (done, finished.and_then(|()| file.confirm()))
 }
 
 fn report(done: Vec<AfterWrite>, outcome: &Result<(), StoreError>, replies: &Replies) {

@@ -56,6 +56,45 @@ pub fn list(reader: &StoreReader, filter: OutboxFilter, limit: u32) -> Result<Ve
     reader.list(SQL, (filter.kind, filter.status, filter.before, limit), OutboxRow::read)
 }
 
+columns! {
+    /// A row of a user, without its payload.
+    pub(crate) struct OutboxRowOfUser {
+        id: i64,
+        kind: String,
+        dedupe_key: String,
+        target: Option<String>,
+        status: String,
+        attempts: u32,
+        /// Why the newest attempt failed, or a note.
+        error: Option<String> = "last_error",
+        /// The event that brought it about.
+        cause: Option<String> = "cause_event_id",
+        /// Unix milliseconds.
+        created_at_ms: i64,
+        /// Unix milliseconds.
+        finished_at_ms: Option<i64>,
+        /// Of a changed answer: old and new, JSON.
+        change: Option<String> = "CASE WHEN sequence IS NOT NULL THEN json_extract(payload, '$.data') END",
+        /// Of a fetch: the path.
+        path: Option<String> = "CASE WHEN kind = 'stripe_call' THEN json_extract(payload, '$.object_path') END",
+    }
+}
+
+/// Rows of a user, newest first, before a place: time, then number of a row.
+pub(crate) fn list_of_user_before(
+    reader: &StoreReader,
+    user_id: &str,
+    (at_ms, id): (i64, i64),
+    limit: u32,
+) -> Result<Vec<OutboxRowOfUser>, StoreError> {
+    const SQL: &str = select!(
+        OutboxRowOfUser,
+        "FROM outbox INDEXED BY outbox_user WHERE user_id = ?1 AND (created_at_ms, id) < (?2, ?3)
+         ORDER BY created_at_ms DESC, id DESC LIMIT ?4"
+    );
+    reader.list(SQL, (user_id, at_ms, id, limit), OutboxRowOfUser::read)
+}
+
 /// How many effects were given up, by kind.
 pub(crate) fn count_failed(reader: &StoreReader) -> Result<Vec<(String, i64)>, StoreError> {
     const SQL: &str = "SELECT kind, count(*) FROM outbox WHERE status = 'failed' GROUP BY kind ORDER BY kind";

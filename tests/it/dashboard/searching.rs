@@ -126,6 +126,6 @@ fn no_statement_of_these_pages_reads_a_whole_table() {
         }
         // Only the ids of one object, some thousands at most, are put in order by themselves.
         let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER BY"));
-        assert!(!sorts || sql.contains("UNION"), "{sql}\n{plan:#?}");
+        assert!(!sorts || sql.contains("UNION") || sql.ends_with("LIMIT 50"), "{sql}\n{plan:#?}");
     }
 }

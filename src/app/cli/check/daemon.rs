@@ -4,14 +4,14 @@
 
 use serde_json::Value;
 
-use super::{CheckLine, fail, ok, warn};
 use crate::app::cli::post;
 use crate::app::cli::reach::{self, DaemonReach};
 use crate::app::config::Config;
 use crate::base::address::Address;
+use crate::base::finding::{Finding, fail, ok, warn};
+use crate::jobs::findings;
 
 const CHECK: &str = "daemon";
-const REFUSED: &str = "refused webhooks";
 
 /// The daemon at the private listener.
 enum RunningDaemon {
@@ -23,7 +23,7 @@ enum RunningDaemon {
     Unasked(&'static str),
 }
 
-pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<CheckLine> {
+pub(super) fn lines(config: &Config, database_id: Option<&str>) -> Vec<Finding> {
     let (public, private) = (&config.listen.public, &config.listen.private);
     let known = matches!(reach::of(private), DaemonReach::Daemon).then(|| ask(config, database_id));
     let is_another = matches!(&known, Some(RunningDaemon::Another(_)));
@@ -78,7 +78,7 @@ fn ask(config: &Config, database_id: Option<&str>) -> RunningDaemon {
     }
 }
 
-fn plain(name: &str, address: &Address, found: DaemonReach) -> CheckLine {
+fn plain(name: &str, address: &Address, found: DaemonReach) -> Finding {
     match found {
         DaemonReach::Daemon => ok(CHECK, format!("answers at {name} {address}")),
         DaemonReach::Nobody => warn(CHECK, format!("nobody answers at {name} {address}; start it with `tilld serve`")),
@@ -91,14 +91,8 @@ fn plain(name: &str, address: &Address, found: DaemonReach) -> CheckLine {
     }
 }
 
-/// Webhooks that the daemon has refused since its start, by reason.
-fn refused(status: &Value) -> Option<CheckLine> {
-    let counts: Vec<String> =
-        status["refused_webhooks"].as_object()?.iter().map(|(code, count)| format!("{code}: {count}")).collect();
-    if counts.is_empty() {
-        return Some(ok(REFUSED, "none since the daemon started"));
-    }
-    let remedy =
-        "signature_mismatch: compare the secrets with Stripe's dashboard; unknown_path: check the endpoint's URL";
-    Some(warn(REFUSED, format!("since the daemon started: {} ({remedy})", counts.join(", "))))
+/// Webhooks that the daemon has refused since its start, by code.
+fn refused(status: &Value) -> Option<Finding> {
+    let count = |(code, count): (&String, &Value)| (code.clone(), count.as_u64().unwrap_or_default());
+    Some(findings::refused(&status["refused_webhooks"].as_object()?.iter().map(count).collect()))
 }

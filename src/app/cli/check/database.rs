@@ -1,20 +1,18 @@
-//! The checks of the database file: does it exist, is it tilld's, undamaged, writable, and closed to other users? Must never
-//! change it, but for the one setting that proves that it takes a write. Called by `check`.
+//! The checks of the database file: does it exist, is it tilld's, undamaged, writable, and closed to other users? Then the
+//! findings of `jobs::findings` about what is in it. Must never change it, but for the setting that proves that it takes a write,
+//! and for what is remembered. Called by `check`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::burning::{self, UrgentFindings};
-use super::{CheckLine, fail, ok, outbox, warn};
 use crate::app::config::Config;
-use crate::base::entitlement::PausedCollection;
+use crate::app::daemon;
+use crate::base::finding::{Finding, fail, ok, warn};
 use crate::base::thread::Threads;
-use crate::objects::subscription::{self, PausedCounts};
+use crate::jobs::findings::{self, FindingsOf, Remembered};
 use crate::store::engine::damage;
 use crate::store::engine::schema::{self, CURRENT};
-use crate::store::{OpenError, Store, StoreError, inbox, settings};
-use crate::stripe::event;
-use crate::stripe::settings::Mode;
+use crate::store::{OpenError, Store, StoreError, settings};
 
 /// The setting that is written to prove that the database takes a write.
 const PROBE: &str = "check";
@@ -23,26 +21,27 @@ const OTHERS: u32 = 0o007;
 
 /// What was found.
 pub(super) struct DatabaseFindings {
-    pub(super) lines: Vec<CheckLine>,
-    /// When the newest event was received, unix seconds.
-    pub(super) last_event_s: Option<i64>,
+    pub(super) lines: Vec<Finding>,
+    pub(super) state: DatabaseState,
+}
+
+/// What further checks need of it.
+#[derive(Default)]
+pub(super) struct DatabaseState {
+    /// It could be read and written.
+    pub(super) is_usable: bool,
     /// One of the newest events that is not of the API key's mode.
     pub(super) of_other_mode: Option<String>,
     /// The id that a daemon gave it.
     pub(super) database_id: Option<String>,
 }
 
-impl DatabaseFindings {
-    /// Nothing is known but what the lines say.
-    fn only(lines: Vec<CheckLine>) -> Self {
-        Self { lines, last_event_s: None, of_other_mode: None, database_id: None }
-    }
-}
-
-pub(super) fn lines(config: &Config, now_s: i64) -> DatabaseFindings {
+pub(super) fn lines(config: &Config, now_ms: i64) -> DatabaseFindings {
     let path = config.database.as_path();
+    let clock = findings::clock(now_ms.div_euclid(1000), None);
+    let only = |lines| DatabaseFindings { lines, state: DatabaseState::default() };
     if !path.exists() {
-        return DatabaseFindings::only(vec![missing(path)]);
+        return only(vec![clock, missing(path)]);
     }
     let mut lines = vec![ok("database", path.display().to_string())];
     lines.extend(permissions(path));
@@ -50,28 +49,24 @@ pub(super) fn lines(config: &Config, now_s: i64) -> DatabaseFindings {
     let usable = matches!(version, Ok(CURRENT));
     lines.push(schema_line(version));
     if !usable {
-        return DatabaseFindings::only(lines);
+        lines.push(clock);
+        return only(lines);
     }
-    match opened(path, now_s, config) {
-        Ok(state) => {
-            lines.push(state.integrity);
-            lines.extend(state.rules);
-            lines.push(paused(state.paused, config.policy.paused_collection));
-            lines.extend(state.newest_version.as_deref().and_then(api_version));
-            lines.extend(outbox::lines(path, config));
-            lines.extend(state.links);
-            lines.extend(state.burning.lines(config, now_s));
-            let (of_other_mode, database_id) = (state.of_other_mode, state.database_id);
-            DatabaseFindings { lines, last_event_s: state.burning.last_event_s(), of_other_mode, database_id }
-        }
-        Err(line) => {
-            lines.push(line);
-            DatabaseFindings::only(lines)
+    match opened(path, |store| state(store, now_ms, config)) {
+        Ok(found) => DatabaseFindings { lines: lines.into_iter().chain(found.lines).collect(), ..found },
+        Err(error) => {
+            lines.extend([clock, error]);
+            only(lines)
         }
     }
 }
 
-fn missing(path: &Path) -> CheckLine {
+/// Remembers what was found for the dashboard. If it cannot, the dashboard shows what was found before.
+pub(super) fn remember(config: &Config, what: Remembered, found: FindingsOf) {
+    let _ = opened(&config.database, |store| store.write(move |tx| findings::remember(tx, what, &found)));
+}
+
+fn missing(path: &Path) -> Finding {
     let shown = path.display();
     match path.parent().filter(|folder| !folder.is_dir()) {
         Some(folder) => fail("database", format!("{shown}: the folder {} does not exist; create it", folder.display())),
@@ -79,14 +74,14 @@ fn missing(path: &Path) -> CheckLine {
     }
 }
 
-fn permissions(path: &Path) -> Option<CheckLine> {
+fn permissions(path: &Path) -> Option<Finding> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     let path = path.display();
     (mode & OTHERS != 0)
         .then(|| warn("database", format!("every user of this machine can open your customers' data: chmod o= {path}")))
 }
 
-fn schema_line(version: Result<u32, OpenError>) -> CheckLine {
+fn schema_line(version: Result<u32, OpenError>) -> Finding {
     match version {
         Ok(CURRENT) => ok("schema", CURRENT.to_string()),
         Ok(found) if found < CURRENT => {
@@ -100,58 +95,16 @@ fn schema_line(version: Result<u32, OpenError>) -> CheckLine {
     }
 }
 
-struct DatabaseState {
-    integrity: CheckLine,
-    rules: Option<CheckLine>,
-    paused: PausedCounts,
-    burning: UrgentFindings,
-    links: Vec<CheckLine>,
-    of_other_mode: Option<String>,
-    newest_version: Option<String>,
-    database_id: Option<String>,
-}
-
-/// The rules of projection are others than those that the tables were made by.
-fn other_rules() -> CheckLine {
-    warn(
-        "rules",
-        "the tables were made by the rules of another version of tilld: stop the daemon and run `tilld rebuild`; \
-         `tilld rebuild --check` shows what would change",
-    )
-}
-
-/// Events of an API version that is newer than this program.
-fn api_version(version: &str) -> Option<CheckLine> {
-    let message = format!(
-        "events have API version {version}, which is newer than this tilld: fields that moved are not found; update tilld, or \
-         give the webhook endpoint an older version"
-    );
-    event::is_newer_than_known(version).then(|| warn("api version", message))
-}
-
-fn opened(path: &Path, now_s: i64, config: &Config) -> Result<DatabaseState, CheckLine> {
+fn opened<T>(path: &Path, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, Finding> {
     let (store, writer) =
         Store::open(path, &Threads::default()).map_err(|error| fail("database", error.to_string()))?;
-    let state = state(&store, now_s, config).map_err(|error| match error {
+    let done = work(&store).map_err(|error| match error {
         StoreError::Damaged(said) => fail("integrity", damaged(path, &said)),
         error => fail("database", error.to_string()),
     });
     drop(store);
     writer.join();
-    state
-}
-
-/// Subscriptions whose collection is paused, and what follows from that.
-fn paused(paused: PausedCounts, policy: PausedCollection) -> CheckLine {
-    let follows = match policy {
-        PausedCollection::Keep => "\"keep\": they have access",
-        PausedCollection::UntilPaid => "\"until_paid\": access ends with the period in which the pause began",
-    };
-    let message = format!(
-        "subscriptions with paused collection: {} (entitlement.paused_collection = {follows}); with status paused: {}",
-        paused.collection, paused.status
-    );
-    ok("paused", message)
+    done
 }
 
 fn damaged(path: &Path, said: &str) -> String {
@@ -159,22 +112,24 @@ fn damaged(path: &Path, said: &str) -> String {
     OpenError::Damaged { path, reason: said.lines().collect::<Vec<_>>().join("; "), backups }.to_string()
 }
 
-fn state(store: &Store, now_s: i64, config: &Config) -> Result<DatabaseState, StoreError> {
+fn state(store: &Store, now_ms: i64, config: &Config) -> Result<DatabaseFindings, StoreError> {
+    let now_s = now_ms.div_euclid(1000);
+    let context = daemon::context(config);
     let faults = store.read(schema::quick_check)?;
-    let burning = store.read(|reader| burning::read(reader, config))?;
-    let of_other_mode = match config.stripe.mode() {
-        Some(mode) => store.read(|reader| inbox::find_of_mode(reader, mode != Mode::Live))?,
-        None => None,
-    };
-    store.write(move |tx| settings::put(tx, PROBE, &now_s.to_string()))?;
+    let in_tables = store.read(|reader| findings::in_tables(reader, &context))?;
+    let found = FindingsOf { at_ms: now_ms, findings: in_tables.clone() };
+    store.write(move |tx| {
+        settings::put(tx, PROBE, &now_s.to_string())?;
+        findings::remember(tx, Remembered::Tables, &found)
+    })?;
     let integrity = match faults.first() {
         None => ok("integrity", "the file is undamaged and takes a write"),
         Some(first) => fail("integrity", damaged(store.path(), &format!("{first} (faults: {})", faults.len()))),
     };
+    let mut lines = vec![integrity];
+    lines.extend(findings::at_hand(store, &context, now_s)?);
+    lines.extend(in_tables);
     let database_id = store.read(|reader| settings::find(reader, settings::DATABASE_ID))?;
-    let paused = store.read(subscription::count_paused)?;
-    let newest_version = store.read(inbox::find_newest_version)?;
-    let links = super::owners::lines(store)?;
-    let rules = store.read(schema::has_other_rules)?.then(other_rules);
-    Ok(DatabaseState { integrity, rules, paused, burning, links, of_other_mode, newest_version, database_id })
+    let of_other_mode = store.read(|reader| findings::find_of_other_mode(reader, &context))?;
+    Ok(DatabaseFindings { lines, state: DatabaseState { is_usable: true, of_other_mode, database_id } })
 }

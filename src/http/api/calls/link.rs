@@ -1,6 +1,7 @@
-//! The application's statement which user a customer belongs to: `PUT` makes it, `DELETE` withdraws it. With an API key
-//! the customer is read from Stripe first, so that a mistyped id is refused and one from before tilld gets into the
-//! tables. It must never link a customer that was deleted. Called through the tables in `private`.
+//! The statement which user a customer or a subscription belongs to: `PUT` makes it of a customer, `DELETE` withdraws it, and
+//! the dashboard does both. With an API key the object is read from Stripe first, so that a mistyped id is refused and one from before
+//! tilld gets into the tables. It must never link a customer that was deleted. Called through the tables in `private`
+//! and by the dashboard.
 
 use serde_json::{Value, json};
 
@@ -10,9 +11,10 @@ use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::PathSegments;
 use crate::notify;
+use crate::objects::kinds;
 use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::outward::calls::CallsError;
-use crate::stripe::call::{Priority, segment};
+use crate::stripe::call::Priority;
 use crate::stripe::form::FormBody;
 
 const PARAM: &str = "stripe_customer_id";
@@ -26,17 +28,8 @@ const MAX_ID_CHARS: usize = 255;
 pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user_id = users::valid_id(segments)?;
     let (customer_id, force) = parameters(request)?;
-    if let Some(calls) = api.calls.as_deref() {
-        read_customer(calls, &customer_id)?;
-    }
-    refuse_deleted(api, &customer_id)?;
-    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
-    let (user, customer) = (user_id.clone(), customer_id.clone());
-    let linked = api.store.write(move |tx| {
-        let said = LinkStatement { kind: LinkTarget::Customer, id: &customer, user_id: &user, actor: "api" };
-        notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
-    })?;
-    match linked {
+    let said = LinkStatement { kind: LinkTarget::Customer, id: &customer_id, user_id: &user_id, actor: "api" };
+    match link(api, said, force)? {
         LinkResult::Now | LinkResult::Already => {
             let view = json!({"user_id": user_id, "stripe_customer_id": customer_id, "linked_by": "said"});
             Ok(Response::json(200, &view))
@@ -49,6 +42,44 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
             Err(ErrorResponse::new(409, "customer_taken", message).at(PARAM))
         }
     }
+}
+
+/// States that something belongs to a user; `force`: also where it is linked to another one. With an API key it is read from
+/// Stripe first, so this may wait.
+pub(in crate::http) fn link(
+    api: &ApiHandler,
+    said: LinkStatement<'_>,
+    force: bool,
+) -> Result<LinkResult, ErrorResponse> {
+    if let Some(calls) = api.calls.as_deref() {
+        read_object(calls, said)?;
+    }
+    refuse_deleted(api, said)?;
+    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
+    let (kind, id, user_id, actor) = (said.kind, said.id.to_owned(), said.user_id.to_owned(), said.actor.to_owned());
+    Ok(api.store.write(move |tx| {
+        let said = LinkStatement { kind, id: &id, user_id: &user_id, actor: &actor };
+        notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
+    })?)
+}
+
+/// What became of a link that was taken back.
+pub(in crate::http) enum UnlinkResult {
+    /// Nothing names the user.
+    NotLinked,
+    /// It is not the user's any more, and belongs to this one now, if to anybody.
+    Unlinked(Option<String>),
+}
+
+/// Withdraws what links something to a user, and states that it does not belong to him.
+pub(in crate::http) fn unlink(api: &ApiHandler, said: LinkStatement<'_>) -> Result<UnlinkResult, ErrorResponse> {
+    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
+    let (kind, id, user_id, actor) = (said.kind, said.id.to_owned(), said.user_id.to_owned(), said.actor.to_owned());
+    Ok(api.store.write(move |tx| {
+        let said = LinkStatement { kind, id: &id, user_id: &user_id, actor: &actor };
+        let unlinked = notify::with_notices(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
+        if unlinked { links::owner_of(tx, said).map(UnlinkResult::Unlinked) } else { Ok(UnlinkResult::NotLinked) }
+    })?)
 }
 
 fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
@@ -70,7 +101,8 @@ fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
     Ok((valid(id)?, force))
 }
 
-fn valid(id: &str) -> Result<String, ErrorResponse> {
+/// An id that can be a customer's.
+pub(in crate::http) fn valid(id: &str) -> Result<String, ErrorResponse> {
     if id.is_empty() {
         return Err(ErrorResponse::new(
             400,
@@ -87,22 +119,31 @@ fn valid(id: &str) -> Result<String, ErrorResponse> {
     Ok(id.to_owned())
 }
 
-/// Reads the customer from Stripe into the tables.
-fn read_customer(calls: &crate::outward::calls::Calls, customer_id: &str) -> Result<(), ErrorResponse> {
-    let path = format!("/v1/customers/{}", segment(customer_id));
+/// Reads the customer or subscription from Stripe into the tables.
+fn read_object(calls: &crate::outward::calls::Calls, said: LinkStatement) -> Result<(), ErrorResponse> {
+    let (object, id) = (said.kind.as_str(), said.id);
+    let path = kinds::of(object).path_of(id);
     let read = calls.get(&path, FormBody::new(), Priority::Interactive);
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {
         Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
-            let message = format!("Stripe does not know a customer {customer_id} in the mode of stripe.api_key");
-            Err(ErrorResponse::new(404, "customer_not_found", message).at(PARAM))
+            let message = format!("Stripe does not know a {object} {id} in the mode of stripe.api_key");
+            Err(ErrorResponse::new(404, not_found(said.kind), message).at(PARAM))
         }
         other => Ok(other?),
     }
 }
 
-fn refuse_deleted(api: &ApiHandler, customer_id: &str) -> Result<(), ErrorResponse> {
-    if api.store.read(|reader| crate::objects::customer::is_deleted(reader, customer_id))? {
-        let message = format!("the customer {customer_id} was deleted at Stripe: link another one");
+fn not_found(kind: LinkTarget) -> &'static str {
+    match kind {
+        LinkTarget::Customer => "customer_not_found",
+        LinkTarget::Subscription => "subscription_not_found",
+    }
+}
+
+fn refuse_deleted(api: &ApiHandler, said: LinkStatement) -> Result<(), ErrorResponse> {
+    let is_customer = said.kind == LinkTarget::Customer;
+    if is_customer && api.store.read(|reader| crate::objects::customer::is_deleted(reader, said.id))? {
+        let message = format!("the customer {} was deleted at Stripe: link another one", said.id);
         return Err(ErrorResponse::new(409, "customer_deleted", message).at(PARAM));
     }
     Ok(())
@@ -112,17 +153,11 @@ fn refuse_deleted(api: &ApiHandler, customer_id: &str) -> Result<(), ErrorRespon
 pub(in crate::http) fn delete(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user = users::find(api, users::user_id(segments))?;
     let customer_id = valid(request.parameter(PARAM).as_deref().map(str::trim).unwrap_or_default())?;
-    let (context, now_ms) = (std::sync::Arc::clone(&api.context), api.clock.now_ms());
-    let (user_id, customer) = (user.id.clone(), customer_id.clone());
-    let (unlinked, owner) = api.store.write(move |tx| {
-        let said = LinkStatement { kind: LinkTarget::Customer, id: &customer, user_id: &user_id, actor: "api" };
-        let unlinked = notify::with_notices(tx, &context, now_ms, |basis| links::unlink(tx, said, basis))?;
-        Ok((unlinked, links::owner_of(tx, said)?))
-    })?;
-    if !unlinked {
+    let said = LinkStatement { kind: LinkTarget::Customer, id: &customer_id, user_id: &user.id, actor: "api" };
+    let UnlinkResult::Unlinked(owner) = unlink(api, said)? else {
         let message = format!("the customer {customer_id} is not linked to user {:?}", user.id);
         return Err(ErrorResponse::new(404, "customer_not_linked", message).at(PARAM));
-    }
+    };
     let view = json!({"user_id": user.id, "stripe_customer_id": customer_id, "linked": false, "belongs_to": owner});
     Ok(Response::json(200, &view))
 }

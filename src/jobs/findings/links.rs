@@ -1,20 +1,17 @@
-//! The check of what links customers and subscriptions to users: users who pay twice, customers without a user, and links that
-//! rest on a client_reference_id, which any browser can write. Must never change a link. Called by `check::database`.
+//! Findings about what links customers and subscriptions to users: users who pay twice, customers without a user, and links that
+//! rest on a client_reference_id, which any browser can write. Pure. Called by
+//! `jobs::findings`.
 
-use super::{CheckLine, ok, warn};
-use crate::objects::owner::{self, Doubtful, DoubtfulGroup};
-use crate::store::{Store, StoreError};
+use super::checks::LINKS;
+use crate::base::finding::{Finding, ok, warn};
+use crate::objects::owner::{Doubtful, DoubtfulGroup};
 
-pub(super) fn lines(store: &Store) -> Result<Vec<CheckLine>, StoreError> {
-    Ok(of(&store.read(owner::doubtful)?))
-}
-
-fn of(found: &Doubtful) -> Vec<CheckLine> {
+pub(super) fn findings(found: &Doubtful) -> Vec<Finding> {
     let of_group = |group: &DoubtfulGroup, words: &str, what_to_do: &str| {
         let first = group.first.as_deref()?;
-        Some(warn("links", format!("{words}: {} (the first: {first}); {what_to_do}", group.count)))
+        Some(warn(LINKS, format!("{words}: {} (the first: {first}); {what_to_do}", group.count)))
     };
-    let lines: Vec<CheckLine> = [
+    let doubts: Vec<Finding> = [
         of_group(
             &found.users_paying_twice,
             "users with two running subscriptions",
@@ -34,13 +31,10 @@ fn of(found: &Doubtful) -> Vec<CheckLine> {
     .into_iter()
     .flatten()
     .collect();
-    if lines.is_empty() {
-        return vec![ok(
-            "links",
-            "every running subscription is linked by more than a reference, at most one to a user",
-        )];
+    if doubts.is_empty() {
+        return vec![ok(LINKS, "every running subscription is linked by more than a reference, at most one to a user")];
     }
-    lines
+    doubts
 }
 
 #[cfg(test)]
@@ -55,9 +49,12 @@ mod tests {
             contested_customers: DoubtfulGroup::default(),
             by_reference: group(1, "sub_1"),
         };
-        let lines: Vec<String> = of(&found).into_iter().map(|line| line.message).collect();
-        assert_eq!(lines.len(), 2);
-        assert!(lines[0].contains("2 (the first: ann)") && lines[1].contains("1 (the first: sub_1)"), "{lines:?}");
-        assert_eq!(of(&Doubtful::default()).len(), 1);
+        let messages: Vec<String> = findings(&found).into_iter().map(|line| line.message).collect();
+        assert_eq!(messages.len(), 2);
+        assert!(
+            messages[0].contains("2 (the first: ann)") && messages[1].contains("1 (the first: sub_1)"),
+            "{messages:?}"
+        );
+        assert_eq!(findings(&Doubtful::default()).len(), 1);
     }
 }

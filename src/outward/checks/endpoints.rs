@@ -1,17 +1,15 @@
 //! The webhook endpoints as Stripe has them, compared with those of the configuration. Must never change one. Called by
-//! `check::stripe`.
+//! `outward::checks`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::StripeCheck;
-use crate::app::cli::check::{CheckLine, fail, ok, warn};
-use crate::app::config::Config;
-use crate::app::trigger::ApiVersion;
+use super::{StripeCheck, StripeChecks};
+use crate::base::finding::{Finding, fail, ok, warn};
 use crate::objects::kinds;
 use crate::stripe::error::StripeError;
-use crate::stripe::settings::StripeSettings;
+use crate::stripe::version::is_known;
 
 const CHECK: &str = "webhook endpoint";
 const VERSION: &str = "webhook version";
@@ -20,16 +18,17 @@ const EVENTS: &str = "webhook events";
 const MAX_PAGES: usize = 10;
 const PAGE: &str = "https://dashboard.stripe.com/webhooks";
 
-pub(super) fn lines(asking: &mut StripeCheck, config: &Config, settings: &StripeSettings) -> Vec<CheckLine> {
+pub(super) fn findings(asking: &mut StripeCheck, wanted: &StripeChecks) -> Vec<Finding> {
+    let settings = &wanted.settings;
     let registered = match all(asking) {
         Ok(registered) => registered,
         Err(error) => return vec![unknown(&error, &settings.api_base)],
     };
-    let paths = config.stripe.webhooks.iter().map(|endpoint| endpoint.path.as_str());
-    paths.flat_map(|path| of_path(path, &registered, config.stripe.pull_interval_s, &settings.api_version)).collect()
+    let paths = wanted.webhooks.iter().map(|webhook| webhook.path.as_str());
+    paths.flat_map(|path| of_path(path, &registered, wanted.pull_interval_s, &settings.api_version)).collect()
 }
 
-fn unknown(error: &StripeError, base: &str) -> CheckLine {
+fn unknown(error: &StripeError, base: &str) -> Finding {
     match error.api().map(|error| error.status) {
         Some(403) => warn(
             CHECK,
@@ -63,7 +62,7 @@ fn path_of(url: &str) -> &str {
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls_version: &str) -> Vec<CheckLine> {
+fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls_version: &str) -> Vec<Finding> {
     let here: Vec<&Value> =
         registered.iter().filter(|one| one["url"].as_str().is_some_and(|url| path_of(url) == path)).collect();
     let enabled: Vec<&&Value> = here.iter().filter(|one| one["status"] != "disabled").collect();
@@ -79,7 +78,7 @@ fn of_path(path: &str, registered: &[Value], pull_interval_s: Option<i64>, calls
     }
 }
 
-fn missing(path: &str, pull_interval_s: Option<i64>) -> CheckLine {
+fn missing(path: &str, pull_interval_s: Option<i64>) -> Finding {
     if let Some(seconds) = pull_interval_s {
         let said = format!(
             "Stripe has none with the path {path}; tilld asks Stripe for events every {seconds} s (stripe.pull_interval_s)"
@@ -97,11 +96,11 @@ fn id(endpoint: &Value) -> &str {
     endpoint["id"].as_str().unwrap_or("an endpoint without id")
 }
 
-fn found(path: &str, endpoint: &Value) -> CheckLine {
+fn found(path: &str, endpoint: &Value) -> Finding {
     ok(CHECK, format!("{path}: {} is enabled", id(endpoint)))
 }
 
-fn version(endpoint: &Value, calls_version: &str) -> CheckLine {
+fn version(endpoint: &Value, calls_version: &str) -> Finding {
     let id = id(endpoint);
     let remedy = format!("make a new endpoint with api_version={calls_version} and the same URL, then delete this one");
     match endpoint["api_version"].as_str() {
@@ -119,17 +118,7 @@ fn version(endpoint: &Value, calls_version: &str) -> CheckLine {
     }
 }
 
-/// Between the oldest and the newest version whose shapes are known, or a later month of the newest release: these only
-/// add fields.
-fn is_known(version: &str) -> bool {
-    let date = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
-    let [oldest, .., newest] = ApiVersion::ALL.map(ApiVersion::as_str);
-    let release = newest.split('.').nth(1);
-    let within = (date(oldest)..=date(newest)).contains(&date(version));
-    within || date(version) > date(newest) && version.split('.').nth(1) == release
-}
-
-fn events(endpoint: &Value) -> CheckLine {
+fn events(endpoint: &Value) -> Finding {
     let id = id(endpoint);
     let enabled: BTreeSet<&str> =
         endpoint["enabled_events"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -165,17 +154,6 @@ mod tests {
             ("http://127.0.0.1:4242/a/b#c", "/a/b"),
         ] {
             assert_eq!(path_of(url), path, "{url}");
-        }
-    }
-
-    #[test]
-    fn versions_between_the_known_ones_and_later_months_of_the_newest_release_are_known() {
-        for known in ["2020-08-27", "2024-09-30.acacia", "2025-09-30.clover", "2026-09-30.endive", "2026-10-28.endive"]
-        {
-            assert!(is_known(known), "{known}");
-        }
-        for unknown in ["2017-08-15", "2027-03-31.fennel", "", "yesterday"] {
-            assert!(!is_known(unknown), "{unknown}");
         }
     }
 }

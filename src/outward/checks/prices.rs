@@ -1,10 +1,10 @@
 //! The prices of the plans as Stripe has them: does each exist, is it active, and what does it cost? Must never change one.
-//! Called by `check::stripe`.
+//! Called by `outward::checks`.
 
 use serde_json::Value;
 
-use super::{CheckLine, StripeCheck, fail, ok, warn};
-use crate::app::config::Config;
+use super::{StripeCheck, StripeChecks};
+use crate::base::finding::{Finding, fail, ok, warn};
 use crate::base::money;
 use crate::stripe::error::StripeError;
 
@@ -12,12 +12,9 @@ const CHECK: &str = "plan";
 /// More are not looked up: a person waits.
 const MAX_PRICES: usize = 50;
 
-pub(super) fn lines(asking: &mut StripeCheck, config: &Config) -> Vec<CheckLine> {
-    let all = config
-        .policy
-        .plans
-        .iter()
-        .flat_map(|plan| plan.price_ids.iter().map(|price| (plan.tier.as_str(), price.as_str())));
+pub(super) fn findings(asking: &mut StripeCheck, wanted: &StripeChecks) -> Vec<Finding> {
+    let all =
+        wanted.plans.iter().flat_map(|plan| plan.price_ids.iter().map(|price| (plan.tier.as_str(), price.as_str())));
     let mut lines = Vec::new();
     for (tier, price) in all.take(MAX_PRICES) {
         match asking.get(&format!("/v1/prices/{price}"), "") {
@@ -36,7 +33,7 @@ pub(super) fn lines(asking: &mut StripeCheck, config: &Config) -> Vec<CheckLine>
 }
 
 /// `None`: the answer says nothing about this price.
-fn missing(tier: &str, price: &str, error: &StripeError) -> Option<CheckLine> {
+fn missing(tier: &str, price: &str, error: &StripeError) -> Option<Finding> {
     let said = error.api()?;
     (said.status == 404 && said.is_stripes()).then(|| {
         let message = format!(
@@ -46,7 +43,7 @@ fn missing(tier: &str, price: &str, error: &StripeError) -> Option<CheckLine> {
     })
 }
 
-fn found(tier: &str, price: &str, shown: &Value) -> CheckLine {
+fn found(tier: &str, price: &str, shown: &Value) -> Finding {
     let said = format!("{tier}: {} ({price})", words(shown));
     if shown["active"] == false {
         return warn(CHECK, format!("{said} is archived and cannot be bought any more"));

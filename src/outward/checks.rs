@@ -1,5 +1,6 @@
 //! The checks at Stripe: the key, the clock, and the webhook endpoints as Stripe has them. Asks only, and little: it must
-//! never change anything there, and it ends within seconds when Stripe does not answer.
+//! never change anything there, and it ends within seconds when Stripe does not answer. Called by `tilld check` and, once an
+//! hour, by `jobs::findings`; a page is never made to wait for it.
 
 mod endpoints;
 mod permissions;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CheckLine, fail, ok, warn};
-use crate::app::config::Config;
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::entitlement::EntitlementPlan;
+use crate::base::finding::{Finding, fail, ok, warn};
 use crate::stripe::call::{Call, Priority, StripeAnswer, Verb};
 use crate::stripe::client::Client;
 use crate::stripe::error::StripeError;
@@ -29,13 +30,15 @@ const KEY: &str = "stripe key";
 const KEYS_PAGE: &str = "https://dashboard.stripe.com/apikeys";
 
 /// Asks Stripe, and keeps what every answer shows beside its content.
-struct StripeCheck {
+struct StripeCheck<'a> {
     client: Client,
+    /// False: nothing more is asked.
+    goes_on: &'a dyn Fn() -> bool,
     /// By how much our clock is ahead of Stripe's (negative: behind), in seconds; from the first answer with a date.
     ahead_s: Option<i64>,
 }
 
-impl StripeCheck {
+impl StripeCheck<'_> {
     fn get(&mut self, path: &str, form: &str) -> Result<StripeAnswer, StripeError> {
         self.send(Call {
             verb: Verb::Get,
@@ -48,6 +51,9 @@ impl StripeCheck {
     }
 
     fn send(&mut self, call: Call) -> Result<StripeAnswer, StripeError> {
+        if !(self.goes_on)() {
+            self.client.close();
+        }
         let sent_s = SystemClock.now_s();
         let answer = self.client.call(&call)?;
         let answered_s = SystemClock.now_s();
@@ -59,39 +65,71 @@ impl StripeCheck {
     }
 }
 
-/// The lines; one of them when there is no key. `of_other_mode`: an event in the log that is not of the key's mode.
-pub(super) fn lines(config: &Config, of_other_mode: Option<&str>) -> Vec<CheckLine> {
-    let Some(settings) = &config.stripe.client else { return vec![without_key()] };
+/// What the configuration says about Stripe, to be compared with what Stripe says.
+#[derive(Debug, Clone)]
+pub struct StripeChecks {
+    /// How Stripe is asked.
+    pub(crate) settings: StripeSettings,
+    /// Where webhooks come in.
+    pub(crate) webhooks: Vec<CheckedWebhook>,
+    /// How often Stripe is asked for events, in seconds, where it sends none.
+    pub(crate) pull_interval_s: Option<i64>,
+    /// Whose prices are looked up.
+    pub(crate) plans: Vec<EntitlementPlan>,
+}
+
+/// A path that Stripe is to send webhooks to.
+#[derive(Debug, Clone)]
+pub(crate) struct CheckedWebhook {
+    /// Starts with a slash.
+    pub(crate) path: String,
+    /// How much the time of a signature may differ from ours, in seconds.
+    pub(crate) tolerance_s: i64,
+}
+
+/// Asks Stripe. `of_other_mode`: an event in the log that is not of the key's mode. `goes_on` is asked before each further
+/// question; `None`: it said no, so that nothing is known.
+pub(crate) fn ask(
+    wanted: &StripeChecks,
+    of_other_mode: Option<&str>,
+    goes_on: &dyn Fn() -> bool,
+) -> Option<Vec<Finding>> {
     let hasty = StripeSettings {
         max_attempts: MAX_ATTEMPTS,
         interactive_budget: BUDGET,
         total_timeout: BUDGET,
         read_timeout: BUDGET,
         connect_timeout: CONNECT_TIMEOUT,
-        ..settings.clone()
+        ..wanted.settings.clone()
     };
     let client = match Client::new(hasty) {
         Ok(client) => client,
-        Err(error) => return vec![fail(KEY, error.to_string())],
+        Err(error) => return Some(vec![fail(KEY, error.to_string())]),
     };
-    let mut asking = StripeCheck { client, ahead_s: None };
-    let key = CheckedKey::of(settings);
-    let (line, usable) = key.line(&settings.api_base, asking.get("/v1/balance", ""));
-    let mut lines = vec![line];
-    lines.extend(of_other_mode.map(|event_id| key.contradicted(event_id)));
-    if !usable {
-        return lines;
-    }
-    if key.restricted {
-        lines.push(permissions::line(&mut asking));
-    }
-    lines.extend(endpoints::lines(&mut asking, config, settings));
-    lines.extend(prices::lines(&mut asking, config));
-    lines.extend(clock(asking.ahead_s, config));
-    lines
+    let mut asking = StripeCheck { client, ahead_s: None, goes_on };
+    let findings = all(&mut asking, wanted, of_other_mode);
+    goes_on().then_some(findings)
 }
 
-fn without_key() -> CheckLine {
+fn all(asking: &mut StripeCheck, wanted: &StripeChecks, of_other_mode: Option<&str>) -> Vec<Finding> {
+    let key = CheckedKey::of(&wanted.settings);
+    let (first, usable) = key.finding(&wanted.settings.api_base, asking.get("/v1/balance", ""));
+    let mut findings = vec![first];
+    findings.extend(of_other_mode.map(|event_id| key.contradicted(event_id)));
+    if !usable {
+        return findings;
+    }
+    if key.restricted {
+        findings.push(permissions::finding(asking));
+    }
+    findings.extend(endpoints::findings(asking, wanted));
+    findings.extend(prices::findings(asking, wanted));
+    findings.extend(clock(asking.ahead_s, wanted));
+    findings
+}
+
+/// Nothing can be asked.
+pub(crate) fn without_key() -> Finding {
     let message = "none: webhooks and entitlement work; checkout, portal, changes, refunds, catching up on missed events, and thin \
                    events do not. Set stripe.api_key (STRIPE_API_KEY); a restricted key (rk_) is enough";
     warn(KEY, message)
@@ -108,8 +146,8 @@ impl CheckedKey {
         Self { restricted: settings.api_key.is_restricted(), mode: settings.api_key.mode() }
     }
 
-    /// The line, and whether further checks with this key make sense.
-    fn line(&self, base: &str, asked: Result<StripeAnswer, StripeError>) -> (CheckLine, bool) {
+    /// What is found, and whether further checks with this key make sense.
+    fn finding(&self, base: &str, asked: Result<StripeAnswer, StripeError>) -> (Finding, bool) {
         let kind = if self.restricted { "restricted (rk_)" } else { "unrestricted: a restricted key (rk_) is safer" };
         let own = self.mode.map_or("unknown", name);
         let shown = match asked {
@@ -145,7 +183,7 @@ impl CheckedKey {
         (line, true)
     }
 
-    fn contradicted(&self, event_id: &str) -> CheckLine {
+    fn contradicted(&self, event_id: &str) -> Finding {
         let own = self.mode.map_or("another", name);
         let message = format!(
             "it is of {own} mode, but events of the other mode come in, such as {event_id}, and are ignored: use the key and \
@@ -172,10 +210,10 @@ fn unreachable(base: &str, error: &StripeError) -> String {
     format!("could not be checked at stripe.api_base = {base}: {error}")
 }
 
-fn clock(ahead_s: Option<i64>, config: &Config) -> Option<CheckLine> {
+fn clock(ahead_s: Option<i64>, wanted: &StripeChecks) -> Option<Finding> {
     const CHECK: &str = "clock at Stripe";
     let ahead_s = ahead_s?;
-    let tolerance_s = config.stripe.webhooks.iter().map(|endpoint| endpoint.tolerance_s).min()?;
+    let tolerance_s = wanted.webhooks.iter().map(|webhook| webhook.tolerance_s).min()?;
     let off_s = ahead_s.saturating_abs();
     let side = if ahead_s > 0 { "ahead of" } else { "behind" };
     let said =

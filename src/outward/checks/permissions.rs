@@ -1,9 +1,9 @@
 //! What a restricted key may do: each resource that tilld reads is asked for; each that it changes gets an empty change of an
 //! id that does not exist. Stripe checks the permission first: 403 without it, 404 with it. Must never change an object. Called
-//! by `check::stripe`.
+//! by `outward::checks`.
 
 use super::{KEYS_PAGE, StripeCheck};
-use crate::app::cli::check::{CheckLine, fail, ok, warn};
+use crate::base::finding::{Finding, fail, ok, warn};
 use crate::base::ids;
 use crate::objects::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
@@ -14,8 +14,8 @@ const CHECK: &str = "stripe permissions";
 /// Name on the page of the key, path, parameters.
 type Probe = (&'static str, String, &'static str);
 
-/// What is read: the list of every kind, and the events. Webhook endpoints are not among them: they are asked for by this
-/// command alone.
+/// What is read: the list of every kind, and the events. Webhook endpoints are not among them: they are asked for by
+/// these checks alone.
 fn readable() -> Vec<Probe> {
     let mut asked: Vec<Probe> = Vec::new();
     for kind in kinds::all() {
@@ -44,7 +44,7 @@ fn writable() -> Vec<Probe> {
     probes
 }
 
-pub(super) fn line(asking: &mut StripeCheck) -> CheckLine {
+pub(super) fn finding(asking: &mut StripeCheck) -> Finding {
     match missing(asking) {
         Err(problem) => warn(CHECK, format!("could not be checked: {problem}")),
         Ok(missing) if missing.is_empty() => ok(CHECK, "the key has all that tilld uses"),

@@ -1,14 +1,13 @@
 //! What an operator should see to: events that wait or are dead letters, mails and events that were not delivered, disabled
 //! endpoints, a sync that never completed, and the size of the files. Must never ask anything but the database. Called by
-//! `check::database`.
+//! `jobs::findings`.
 
 use std::path::Path;
 
-use super::super::table;
-use super::{CheckLine, fail, ok, warn};
-use crate::app::config::Config;
+use super::checks::{DEAD_LETTERS, ENDPOINT, EVENTS, OUTBOX, SYNC};
+use crate::base::ago::utc_s;
+use crate::base::finding::{Finding, fail, ok, warn};
 use crate::notify::endpoints::origin;
-use crate::objects::subscription;
 use crate::store::engine::damage;
 use crate::store::inbox::{self, Health};
 use crate::store::outbox::rows;
@@ -26,19 +25,14 @@ pub(super) struct UrgentFindings {
     failed: Vec<(String, i64)>,
     disabled: Vec<(String, Option<String>)>,
     synced: bool,
-    strange_prices: Vec<String>,
 }
 
-pub(super) fn read(reader: &StoreReader, config: &Config) -> Result<UrgentFindings, StoreError> {
-    let known: Vec<&str> = config.policy.plans.iter().flat_map(|plan| &plan.price_ids).map(String::as_str).collect();
-    let mut strange_prices = subscription::list_running_prices(reader)?;
-    strange_prices.retain(|price| !config.policy.plans.is_empty() && !known.contains(&price.as_str()));
+pub(super) fn read(reader: &StoreReader) -> Result<UrgentFindings, StoreError> {
     Ok(UrgentFindings {
         health: inbox::health(reader)?,
         failed: rows::count_failed(reader)?,
         disabled: webhook_endpoints::list_disabled(reader)?,
         synced: sync_runs::is_any_complete(reader)?,
-        strange_prices,
     })
 }
 
@@ -49,22 +43,22 @@ impl UrgentFindings {
         newest.map(|ms| ms.div_euclid(1000))
     }
 
-    pub(super) fn lines(&self, config: &Config, now_s: i64) -> Vec<CheckLine> {
-        let mut lines = vec![self.events(now_s), self.dead_letters(), self.outbox()];
-        lines.extend(self.endpoints());
-        lines.extend(self.prices());
-        if config.stripe.client.is_some() && !self.synced {
-            lines.push(warn(
-                "sync",
+    /// `has_key`: Stripe's objects could have been read.
+    pub(super) fn findings(&self, has_key: bool, now_s: i64) -> Vec<Finding> {
+        let mut findings = vec![self.events(now_s), self.dead_letters(), self.outbox()];
+        findings.extend(self.endpoints());
+        if has_key && !self.synced {
+            findings.push(warn(
+                SYNC,
                 "none was completed yet: what happened before the first webhook is not known; run `tilld sync`",
             ));
         }
-        lines.push(size(&config.database));
-        lines
+        findings
     }
 
-    fn events(&self, now_s: i64) -> CheckLine {
-        let time = |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{} UTC", table::time_ms(ms)));
+    fn events(&self, now_s: i64) -> Finding {
+        let time =
+            |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{} UTC", utc_s(ms.div_euclid(1000))));
         let health = &self.health;
         let (waiting, retries) = (health.pending, health.pending_retries);
         let said = format!(
@@ -75,67 +69,54 @@ impl UrgentFindings {
         let oldest_s = health.oldest_pending_ms.map_or(0, |ms| now_s.saturating_sub(ms.div_euclid(1000)));
         if oldest_s > STUCK_AFTER_S {
             return fail(
-                "events",
-                format!("{said}; the oldest has been waiting for {oldest_s} s: check that the daemon runs"),
+                EVENTS,
+                format!(
+                    "{said}; the oldest has been waiting for {oldest_s} s: does the daemon run, and what does its log say?"
+                ),
             );
         }
         if health.last_asked_ms > health.last_event_ms {
-            return warn(
-                "events",
-                format!("{said}: the newest was found by asking Stripe; check that webhooks arrive"),
-            );
+            return warn(EVENTS, format!("{said}: the newest was found by asking Stripe; check that webhooks arrive"));
         }
-        ok("events", said)
+        ok(EVENTS, said)
     }
 
-    fn dead_letters(&self) -> CheckLine {
+    fn dead_letters(&self) -> Finding {
         match self.health.dead_letters {
-            0 => ok("dead letters", "none"),
+            0 => ok(DEAD_LETTERS, "none"),
             count => {
                 let remedy = "`tilld dead-letters list` shows them, `tilld dead-letters replay` tries them again";
-                fail("dead letters", format!("{count}: their content is not in the tables; {remedy}"))
+                fail(DEAD_LETTERS, format!("{count}: their content is not in the tables; {remedy}"))
             }
         }
     }
 
-    fn outbox(&self) -> CheckLine {
+    fn outbox(&self) -> Finding {
         if self.failed.is_empty() {
-            return ok("outbox", "nothing was given up");
+            return ok(OUTBOX, "nothing was given up");
         }
         let counts: Vec<String> = self.failed.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
         let said = format!("failed for good: {}", counts.join(", "));
         warn(
-            "outbox",
+            OUTBOX,
             format!("{said}; `tilld outbox list --status failed` shows them, `tilld outbox retry ID` delivers again"),
         )
     }
 
-    fn endpoints(&self) -> Vec<CheckLine> {
-        let line = |(url, reason): &(String, Option<String>)| {
+    fn endpoints(&self) -> Vec<Finding> {
+        let disabled = |(url, reason): &(String, Option<String>)| {
             let (url, reason) = (origin(url), reason.as_deref().unwrap_or("no reason is known"));
             fail(
-                "endpoint",
+                ENDPOINT,
                 format!("{url} gets no events: {reason}; fix it, then `tilld outbox retry` one of its events"),
             )
         };
-        self.disabled.iter().map(line).collect()
-    }
-
-    fn prices(&self) -> Option<CheckLine> {
-        if self.strange_prices.is_empty() {
-            return None;
-        }
-        let said = self.strange_prices.join(", ");
-        Some(warn(
-            "prices",
-            format!(
-                "running subscriptions have prices that are in no plan and give no access: {said}; add them to a [[plan]]"
-            ),
-        ))
+        self.disabled.iter().map(disabled).collect()
     }
 }
 
-fn size(path: &Path) -> CheckLine {
+/// The size of the file and of its write-ahead log.
+pub(super) fn size(path: &Path) -> Finding {
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
     let (file, log) = (bytes(path), bytes(&damage::beside(path, "-wal")));
     let said = format!("{} MiB, its log {} MiB", file.div_ceil(MIB), log.div_ceil(MIB));

@@ -1,0 +1,214 @@
+//! What an operator does about a user: says whose something is, takes that back, has everything read from Stripe once more.
+//! Each asks first. It must never have a rule of its own: the same functions serve the API and the command line. Called
+//! through the table in `users`.
+
+use super::{unknown, user_id, user_link};
+use crate::http::api::calls::link::{self, UnlinkResult};
+use crate::http::dashboard::confirm::Confirmation;
+use crate::http::dashboard::page::{Page, PageError, PageResult};
+use crate::http::dashboard::view::Id;
+use crate::http::response::ErrorResponse;
+use crate::jobs::operator::{self, Operator};
+use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
+use crate::objects::{refresh, user};
+
+const ACTOR: &str = "dashboard";
+/// The value of a field that says yes.
+const YES: &str = "yes";
+
+impl From<ErrorResponse> for PageError {
+    fn from(error: ErrorResponse) -> Self {
+        Self::Refused(error.status, error.message)
+    }
+}
+
+/// A user, and something of Stripe's.
+struct Subject {
+    user_id: String,
+    kind: LinkTarget,
+    object_id: String,
+}
+
+impl Subject {
+    fn new(user_id: String, object_id: &str) -> Result<Self, PageError> {
+        let object_id = object_id.trim();
+        if object_id.starts_with("sub_") && object_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self { user_id, kind: LinkTarget::Subscription, object_id: object_id.to_owned() });
+        }
+        let object_id = link::valid(object_id).map_err(|_| {
+            PageError::Refused(400, "Give the id of a customer (cus_…) or of a subscription (sub_…).".to_owned())
+        })?;
+        Ok(Self { user_id, kind: LinkTarget::Customer, object_id })
+    }
+
+    /// As the address names it.
+    fn asked(page: &Page<'_>) -> Result<Self, PageError> {
+        let user_id = user_id(page)?;
+        if !page.api.store.read(|reader| user::exists(reader, &user_id))? {
+            return Err(unknown(&user_id));
+        }
+        Self::new(user_id, &page.parameter("object").unwrap_or_default())
+    }
+
+    /// As the form names it.
+    fn posted(page: &Page<'_>) -> Result<Self, PageError> {
+        let user_id = page.request.field("id").unwrap_or_default();
+        if !page.api.store.read(|reader| user::exists(reader, &user_id))? {
+            return Err(unknown(&user_id));
+        }
+        Self::new(user_id, &page.request.field("object").unwrap_or_default())
+    }
+
+    fn said(&self) -> LinkStatement<'_> {
+        LinkStatement { kind: self.kind, id: &self.object_id, user_id: &self.user_id, actor: ACTOR }
+    }
+
+    /// `customer cus_1`.
+    fn words(&self) -> String {
+        format!("{} {}", self.kind.as_str(), self.object_id)
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        vec![("id", self.user_id.clone()), ("object", self.object_id.clone())]
+    }
+
+    fn confirmation(&self, page: &Page<'_>, verb: &str, sentence: String) -> Result<Confirmation, PageError> {
+        let (frame, back) = (page.frame("users", verb)?, user_link(&self.user_id));
+        let (verb, fields) = (verb.to_owned(), self.fields());
+        Ok(Confirmation { frame, sentence, verb, fields, asks_reason: false, back })
+    }
+}
+
+fn short(user_id: &str) -> String {
+    Id::new(user_id).shown
+}
+
+pub(super) fn ask_link(page: &Page<'_>) -> PageResult {
+    let subject = Subject::asked(page)?;
+    let (foreseen, owner) = page.api.store.read(|reader| {
+        Ok::<_, crate::store::StoreError>((
+            links::foresee(reader, subject.said(), false)?,
+            links::owner_of(reader, subject.said())?,
+        ))
+    })?;
+    let (words, user) = (subject.words(), short(&subject.user_id));
+    let mut sentence = match &foreseen {
+        LinkResult::Already => {
+            format!("The {words} was said to be {user}'s before; said once more, it is the last word.")
+        }
+        LinkResult::Taken(other) => format!(
+            "The {words} was said to be {}'s. From now on it is {user}'s, with everything that is paid through it, and {} \
+             loses it.",
+            short(other),
+            short(other)
+        ),
+        LinkResult::Now => format!(
+            "From now on the {words} is {user}'s, with everything that is paid through it, whatever Stripe's objects say. It \
+             can be taken back."
+        ),
+    };
+    if let Some(owner) = owner.filter(|owner| *owner != subject.user_id && foreseen == LinkResult::Now) {
+        sentence.push_str(&format!(" Today it belongs to {}.", short(&owner)));
+    }
+    if page.api.calls.is_some() {
+        sentence.push_str(" It is read from Stripe first.");
+    }
+    let mut confirmation = subject.confirmation(page, &format!("Link {} to {user}", subject.object_id), sentence)?;
+    if matches!(foreseen, LinkResult::Taken(_)) {
+        confirmation.fields.push(("force", YES.to_owned()));
+    }
+    confirmation.page()
+}
+
+pub(super) fn link(page: &Page<'_>) -> PageResult {
+    let subject = Subject::posted(page)?;
+    let force = page.request.field("force").as_deref() == Some(YES);
+    match link::link(page.api, subject.said(), force)? {
+        LinkResult::Now | LinkResult::Already => {
+            let said = format!("The {} is {}'s from now on.", subject.words(), short(&subject.user_id));
+            page.done(&user_link(&subject.user_id), said)
+        }
+        LinkResult::Taken(other) => Err(PageError::Refused(
+            409,
+            format!(
+                "Meanwhile the {} was said to be {}'s. Nothing was done; go back and look.",
+                subject.words(),
+                short(&other)
+            ),
+        )),
+    }
+}
+
+pub(super) fn ask_unlink(page: &Page<'_>) -> PageResult {
+    let subject = Subject::asked(page)?;
+    let (words, user) = (subject.words(), short(&subject.user_id));
+    let sentence = format!(
+        "From now on the {words} is not {user}'s, with everything that is paid through it, whatever Stripe's objects say; \
+         {user} may lose access at once. Linking it again takes that back."
+    );
+    subject.confirmation(page, &format!("Unlink {} from {user}", subject.object_id), sentence)?.page()
+}
+
+pub(super) fn unlink(page: &Page<'_>) -> PageResult {
+    let subject = Subject::posted(page)?;
+    let (words, user) = (subject.words(), short(&subject.user_id));
+    match link::unlink(page.api, subject.said())? {
+        UnlinkResult::Unlinked(owner) => {
+            let now = owner.map_or_else(|| "nobody".to_owned(), |owner| short(&owner));
+            let said = format!("The {words} is not {user}'s any more; it belongs to {now} now.");
+            page.done(&user_link(&subject.user_id), said)
+        }
+        UnlinkResult::NotLinked => {
+            Err(PageError::Refused(409, format!("Nothing links the {words} to {user}. Nothing was done.")))
+        }
+    }
+}
+
+pub(super) fn ask_refresh(page: &Page<'_>) -> PageResult {
+    let id = refreshable(page, user_id(page)?)?;
+    let count = page.api.store.read(|reader| refresh::list(reader, &id))?.len();
+    if count == 0 {
+        return Err(PageError::Refused(
+            409,
+            "Nothing of this user is known that could have changed at Stripe: no customer, no subscription that runs, no \
+             invoice to be paid."
+                .to_owned(),
+        ));
+    }
+    let sentence = format!(
+        "What is known of {} at Stripe is read once more: customers, subscriptions that have not ended, invoices to be \
+         paid. What has changed there is taken over, and may change the answer. It takes a request for each object.",
+        short(&id)
+    );
+    let verb = format!("Read {} from Stripe", objects(count));
+    let frame = page.frame("users", verb.clone())?;
+    let (fields, back) = (vec![("id", id.clone())], user_link(&id));
+    Confirmation { frame, sentence, verb, fields, asks_reason: false, back }.page()
+}
+
+pub(super) fn refresh(page: &Page<'_>) -> PageResult {
+    let id = refreshable(page, page.request.field("id").unwrap_or_default())?;
+    let (user_id, operator) = (id.clone(), Operator { actor: ACTOR, now_ms: page.now_ms });
+    let count = page.api.store.write(move |tx| operator::refresh_user(tx, &user_id, operator))?;
+    let said = format!(
+        "{} of {} are read from Stripe now. Load this page again in a moment; \"what happened\" shows each.",
+        objects(count),
+        short(&id)
+    );
+    page.done(&user_link(&id), said)
+}
+
+/// A user that is known, where there is a key to read with.
+fn refreshable(page: &Page<'_>, id: String) -> Result<String, PageError> {
+    if !page.api.context.projection.fetches {
+        return Err(PageError::Refused(409, "Without stripe.api_key nothing can be read from Stripe.".to_owned()));
+    }
+    if !page.api.store.read(|reader| user::exists(reader, &id))? {
+        return Err(unknown(&id));
+    }
+    Ok(id)
+}
+
+fn objects(count: usize) -> String {
+    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
+}

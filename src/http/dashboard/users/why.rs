@@ -1,0 +1,99 @@
+//! Why a user's answer is what it is, for the page: the rules in order, whether each fits, and what it looked at. What is
+//! true comes from `base::entitlement::explain`; this file only puts it into words. Called by `user`.
+
+use crate::base::ago;
+use crate::base::entitlement::explain::{EntitlementFact, ExplainedSubscription, Explanation, FactValue, RuleFinding};
+use crate::http::dashboard::view::{self, Id, When};
+
+/// What the page says of the answer.
+pub(super) struct Answer {
+    pub(super) is_entitled: bool,
+    /// The reason, as the API has it.
+    pub(super) reason: &'static str,
+    pub(super) tier: String,
+    /// Goes on after "because".
+    pub(super) because: &'static str,
+    pub(super) until: Option<When>,
+    /// The period ended and nothing newer was heard.
+    pub(super) is_stale: bool,
+    /// How fresh it is.
+    pub(super) as_of: Option<When>,
+}
+
+/// Which subscription decides, and what each rule says.
+pub(super) struct Why {
+    /// Why the first one decides.
+    pub(super) won_by: &'static str,
+    pub(super) subscriptions: Vec<ExplainedView>,
+    /// How many are not explained here.
+    pub(super) more: usize,
+}
+
+/// One subscription.
+pub(super) struct ExplainedView {
+    pub(super) id: Id,
+    pub(super) reason: &'static str,
+    pub(super) tier: String,
+    pub(super) rules: Vec<RuleView>,
+}
+
+/// One rule.
+pub(super) struct RuleView {
+    pub(super) question: &'static str,
+    /// `no`, `yes`, `not asked`.
+    pub(super) fits: &'static str,
+    /// The reason, where it decides.
+    pub(super) reason: Option<&'static str>,
+    pub(super) looked_at: Vec<(&'static str, String)>,
+}
+
+pub(super) fn answer(explanation: &Explanation, now_ms: i64) -> Answer {
+    let answer = &explanation.answer;
+    Answer {
+        is_entitled: answer.entitled,
+        reason: answer.reason.as_str(),
+        tier: answer.tier.clone(),
+        because: answer.reason.meaning(),
+        until: answer.valid_until.map(|until| When::s(until, now_ms)),
+        is_stale: answer.stale,
+        as_of: answer.as_of.map(|at| When::s(at, now_ms)),
+    }
+}
+
+pub(super) fn why(explanation: &Explanation) -> Why {
+    Why {
+        won_by: explanation.won_by.sentence(),
+        subscriptions: explanation.subscriptions.iter().map(explained).collect(),
+        more: explanation.compared.saturating_sub(explanation.subscriptions.len()),
+    }
+}
+
+fn explained(one: &ExplainedSubscription) -> ExplainedView {
+    let rules = one.rules.iter().map(|rule| {
+        let (fits, reason) = match rule.finding {
+            RuleFinding::DoesNotFit => ("no", None),
+            RuleFinding::Decides(reason) => ("yes", Some(reason.as_str())),
+            RuleFinding::NotAsked => ("not asked", None),
+        };
+        let looked_at = rule.looked_at.iter().map(|(fact, found)| (fact.as_str(), value(*fact, found))).collect();
+        RuleView { question: rule.question, fits, reason, looked_at }
+    });
+    ExplainedView {
+        id: Id::new(one.answer.subscription_id.as_deref().unwrap_or_default()),
+        reason: one.answer.reason.as_str(),
+        tier: one.answer.tier.clone(),
+        rules: rules.collect(),
+    }
+}
+
+fn value(fact: EntitlementFact, found: &FactValue) -> String {
+    match found {
+        FactValue::None if fact == EntitlementFact::Tier => "in no plan".to_owned(),
+        FactValue::None => "none".to_owned(),
+        FactValue::Text(text) => view::cut(text),
+        FactValue::Texts(texts) => view::cut(&texts.join(", ")),
+        FactValue::Time(at) => format!("{} UTC", ago::utc_s(*at)),
+        FactValue::Flag(true) => "yes".to_owned(),
+        FactValue::Flag(false) => "no".to_owned(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Linking, unlinking and reading again: asked first, done by the functions of the API, and in the audit log.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tilld::app::trigger;
+use tilld::base::clock::Clock;
+use tilld::http::request::Method;
+use tilld::outward::calls::Calls;
+use tilld::stripe::client::Client;
+use tilld::stripe::settings::{ApiKey, StripeSettings};
+
+use super::Visitor;
+use crate::fake_stripe::FakeStripe;
+use crate::harness::{START_S, Setup, Till};
+use crate::samples::{event, raw};
+
+fn customer(id: &str) -> Value {
+    let object = json!({"id": id, "object": "customer", "created": START_S, "livemode": false});
+    raw(&format!("evt_{id}"), "customer.created", START_S, object)
+}
+
+fn user(till: &Till, id: &str) {
+    assert_eq!(till.call(Method::Put, &format!("/api/v1/users/{id}"), &json!({})).0, 201);
+}
+
+fn owner(till: &Till, id: &str) -> Value {
+    till.value(&format!("SELECT owner_user_id FROM stripe_customers WHERE stripe_customer_id = '{id}'"))
+}
+
+fn audited(till: &Till, action: &str) -> Value {
+    till.value(&format!("SELECT count(*) FROM audit_log WHERE actor = 'dashboard' AND action = '{action}'"))
+}
+
+#[test]
+fn a_customer_is_linked_after_a_yes_and_unlinked_after_another_and_both_are_audited() {
+    let mut till = Till::new();
+    till.feed(&[customer("cus_1")]);
+    user(&till, "alice");
+    let visitor = Visitor::of(&till);
+    let asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
+    asked.shows(&["Link cus_1 to alice", "From now on the customer cus_1 is alice"]);
+    assert_eq!(
+        (owner(&till, "cus_1"), audited(&till, "customer.link")),
+        (Value::Null, json!(0)),
+        "asking does nothing"
+    );
+    visitor.act(&till, "user-link?id=alice&object=cus_1").shows(&["from now on", "customer.link", "Operator, here"]);
+    assert_eq!((owner(&till, "cus_1"), audited(&till, "customer.link")), (json!("alice"), json!(1)));
+    visitor.act(&till, "user-unlink?id=alice&object=cus_1").shows(&["belongs to nobody now", "customer.unlink"]);
+    assert_eq!((owner(&till, "cus_1"), audited(&till, "customer.unlink")), (Value::Null, json!(1)));
+}
+
+#[test]
+fn a_subscription_is_linked_as_well() {
+    let mut till = Till::new();
+    till.feed(&[event("customer.subscription.created", "bob", START_S, &[("status", json!("active"))])]);
+    user(&till, "alice");
+    let subscription = trigger::ids("bob").subscription;
+    let asked = Visitor::of(&till);
+    asked.page(&till, &format!("user-link?id=alice&object={subscription}")).shows(&["Today it belongs to bob."]);
+    asked.act(&till, &format!("user-link?id=alice&object={subscription}"));
+    assert_eq!(till.entitlement("alice")["entitled"], true);
+    assert_eq!(till.entitlement("bob")["entitled"], false);
+}
+
+#[test]
+fn what_was_said_to_be_anothers_is_taken_only_where_the_page_has_said_so() {
+    let mut till = Till::new();
+    till.feed(&[customer("cus_1")]);
+    for id in ["alice", "bob"] {
+        user(&till, id);
+    }
+    let visitor = Visitor::of(&till);
+    let alice_was_asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
+    alice_was_asked.hides(&["name=\"force\""]);
+    visitor.act(&till, "user-link?id=bob&object=cus_1");
+    let token = alice_was_asked.text.split("name=\"form_token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let late = visitor.ask(&till, Method::Post, "user-link", &format!("form_token={token}&id=alice&object=cus_1"));
+    assert_eq!(late.status, 409, "{}", late.text);
+    assert_eq!(owner(&till, "cus_1"), "bob");
+    let asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
+    asked.shows(&["bob loses it", "name=\"force\" value=\"yes\""]);
+    visitor.act(&till, "user-link?id=alice&object=cus_1");
+    assert_eq!(owner(&till, "cus_1"), "alice");
+}
+
+#[test]
+fn a_form_without_its_token_does_nothing() {
+    let mut till = Till::with(Setup { fetches: true, ..Setup::default() });
+    till.feed(&[event("customer.created", "alice", START_S, &[])]);
+    let visitor = Visitor::of(&till);
+    let before = till.dump();
+    for name in ["user-link", "user-unlink", "user-refresh"] {
+        let body = format!("id=alice&object={}", trigger::ids("alice").customer);
+        assert_eq!(visitor.ask(&till, Method::Post, name, &body).status, 403, "{name}");
+    }
+    assert_eq!((till.dump(), till.value("SELECT count(*) FROM outbox")), (before, json!(0)));
+}
+
+#[test]
+fn what_is_no_id_and_what_is_not_linked_is_refused() {
+    let till = Till::new();
+    user(&till, "alice");
+    let visitor = Visitor::of(&till);
+    for object in ["", "in_1", "pi_1", "cus%20x", "price_1"] {
+        assert_eq!(visitor.get(&till, &format!("user-link?id=alice&object={object}")).status, 400, "{object}");
+    }
+    assert_eq!(visitor.get(&till, "user-link?id=nobody&object=cus_1").status, 404);
+    assert_eq!(visitor.act(&till, "user-unlink?id=alice&object=cus_9").status, 409);
+}
+
+#[test]
+fn reading_again_puts_a_fetch_for_each_object_into_the_outbox_once_and_is_audited() {
+    let mut till = Till::with(Setup { fetches: true, ..Setup::default() });
+    till.feed(&[
+        event("customer.created", "alice", START_S, &[]),
+        event("customer.subscription.created", "alice", START_S, &[("status", json!("active"))]),
+        event("customer.subscription.deleted", "bob", START_S, &[]),
+    ]);
+    let visitor = Visitor::of(&till);
+    visitor.page(&till, "user?id=alice").shows(&["user-refresh?id=alice"]);
+    visitor.page(&till, "user-refresh?id=alice").shows(&["Read 2 objects from Stripe"]);
+    assert_eq!(till.value("SELECT count(*) FROM outbox"), json!(0), "asking does nothing");
+    for _ in 0..2 {
+        visitor
+            .act(&till, "user-refresh?id=alice")
+            .shows(&["2 objects of alice are read from Stripe now", "user.refresh"]);
+    }
+    let paths = "SELECT group_concat(json_extract(payload, '$.object_path'), ' ') FROM outbox
+        WHERE kind = 'stripe_call' AND status = 'pending' AND user_id = 'alice'";
+    let ids = trigger::ids("alice");
+    let expected = format!("/v1/customers/{} /v1/subscriptions/{}", ids.customer, ids.subscription);
+    assert_eq!(till.value(paths), json!(expected));
+    assert_eq!(audited(&till, "user.refresh"), json!(2));
+}
+
+#[test]
+fn without_a_key_nothing_can_be_read_again() {
+    let mut till = Till::new();
+    till.feed(&[event("customer.created", "alice", START_S, &[])]);
+    let visitor = Visitor::of(&till);
+    visitor.page(&till, "user?id=alice").hides(&["user-refresh"]);
+    assert_eq!(visitor.get(&till, "user-refresh?id=alice").status, 409);
+}
+
+#[test]
+fn with_a_key_what_is_linked_is_read_from_stripe_first_and_a_mistyped_id_is_refused() {
+    let mut till = Till::with(Setup { livemode: Some(false), ..Setup::default() });
+    let fake = FakeStripe::start();
+    till.clock.set(fake.clock().now_ms());
+    let settings = StripeSettings::new(ApiKey::new(fake.key()), &fake.url(), "2026-09-30.endive");
+    let client = Client::new(StripeSettings { max_attempts: 1, ..settings }).unwrap();
+    let clock = Arc::clone(&till.clock) as Arc<dyn Clock>;
+    let calls = Calls::new(till.store.clone(), client, clock, Arc::clone(&till.api.context));
+    till.api.calls = Some(Arc::new(calls));
+    let id = fake.add_customer("alice@example.com", "pm_card_visa");
+    user(&till, "alice");
+    let visitor = Visitor::of(&till);
+    visitor.page(&till, &format!("user-link?id=alice&object={id}")).shows(&["It is read from Stripe first."]);
+    assert_eq!(fake.requests().len(), 0, "no page that only asks waits for Stripe");
+    let refused = visitor.act(&till, "user-link?id=alice&object=cus_mistyped");
+    assert_eq!(refused.status, 404, "{}", refused.text);
+    visitor.act(&till, &format!("user-link?id=alice&object={id}")).shows(&["alice@example.com"]);
+    assert_eq!(owner(&till, &id), "alice");
+}
