@@ -33,8 +33,8 @@ CREATE TABLE stripe_webhooks_log (
 
 -- The worker's queue, and lists by state. Queries repeat the condition so that this index serves them.
 CREATE INDEX stripe_webhooks_log_open ON stripe_webhooks_log (status, id) WHERE status <> 'processed';
--- All projected events of one object: the set that the order guard decides on.
-CREATE INDEX stripe_webhooks_log_object ON stripe_webhooks_log (object_id, event_created) WHERE processed = 1;
+-- All projected events of one object: the set that the order guard decides on. A replay takes none out of it.
+CREATE INDEX stripe_webhooks_log_object ON stripe_webhooks_log (object_id, event_created) WHERE processed_at_ms IS NOT NULL;
 -- The newest projected event: where a reading stands among the events.
 CREATE INDEX stripe_webhooks_log_projected ON stripe_webhooks_log (id) WHERE processed_at_ms IS NOT NULL;
 -- Lists by type, newest first.

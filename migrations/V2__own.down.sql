@@ -17,5 +17,5 @@ DROP TABLE user_links;
 DROP TABLE users;
 -- What the log holds makes the audit rows of events again: every projected event waits for its projection.
 UPDATE stripe_webhooks_log
-SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL, processed_at_ms = NULL
+SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL
 WHERE processed = 1;

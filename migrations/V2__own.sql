@@ -42,6 +42,11 @@ CREATE TABLE audit_log (
 CREATE INDEX audit_log_user ON audit_log (user_id, at_ms) WHERE user_id IS NOT NULL;
 CREATE INDEX audit_log_customer ON audit_log (stripe_customer_id) WHERE stripe_customer_id IS NOT NULL AND stripe_subscription_id IS NULL;
 CREATE INDEX audit_log_subscription ON audit_log (stripe_subscription_id) WHERE stripe_subscription_id IS NOT NULL;
+-- Lists by time. Times grow, so each row of an event is added at its end, or near it.
+CREATE INDEX audit_log_time ON audit_log (at_ms);
+-- Lists of what no event did, by what was done and by whom; an event adds nothing to them.
+CREATE INDEX audit_log_acts ON audit_log (action, at_ms) WHERE stripe_event_id IS NULL;
+CREATE INDEX audit_log_actors ON audit_log (actor, at_ms) WHERE stripe_event_id IS NULL;
 
 CREATE TABLE outbox (
     id              INTEGER PRIMARY KEY,                        -- row number
@@ -72,6 +77,10 @@ CREATE INDEX outbox_user ON outbox (user_id, created_at_ms) WHERE user_id IS NOT
 CREATE INDEX outbox_answers ON outbox (target, user_id, sequence) WHERE sequence IS NOT NULL;
 CREATE INDEX outbox_failed ON outbox (kind) WHERE status = 'failed';
 CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
+-- Lists by target, and of what was given up.
+CREATE INDEX outbox_target ON outbox (target);
+CREATE INDEX outbox_ended ON outbox (status) WHERE status IN ('failed', 'skipped', 'discarded');
+CREATE INDEX outbox_ended_target ON outbox (target, status) WHERE status IN ('failed', 'skipped', 'discarded');
 
 CREATE TABLE webhook_endpoints (
     url              TEXT PRIMARY KEY,                          -- as configured
@@ -119,6 +128,8 @@ CREATE INDEX stripe_operations_open ON stripe_operations (next_attempt_at_ms) WH
 -- One customer in the making per user.
 CREATE UNIQUE INDEX stripe_operations_customer ON stripe_operations (user_id)
     WHERE kind = 'customer.create' AND status IN ('sending', 'in_doubt');
+-- Lists of what came to nothing, and by user.
+CREATE INDEX stripe_operations_ended ON stripe_operations (status) WHERE status IN ('refused', 'not_done');
 CREATE INDEX stripe_operations_user ON stripe_operations (user_id, created_at_ms) WHERE user_id IS NOT NULL;
 
 CREATE TABLE catch_up (

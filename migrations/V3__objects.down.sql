@@ -26,6 +26,6 @@ DROP TABLE mirror;
 -- What the log holds makes these tables again: every projected event waits for its projection. What was read from the API
 -- is kept, but only `tilld rebuild` takes it over again: without this row, start and `check` name it.
 UPDATE stripe_webhooks_log
-SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL, processed_at_ms = NULL
+SET status = 'pending', processed = 0, processing_attempts = 0, processing_error = NULL
 WHERE processed = 1;
 DELETE FROM settings WHERE name = 'rules';

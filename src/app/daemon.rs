@@ -152,7 +152,7 @@ fn hooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>, bell: &Sender<(
 }
 
 fn dashboard(config: &Config, once: Option<&str>, now_ms: i64) -> Dashboard {
-    let dashboard = Dashboard::new(config.dashboard);
+    let dashboard = Dashboard::new(config.dashboard.clone());
     match once {
         Some(token) => dashboard.with_link(token, now_ms),
         None => dashboard,

@@ -10,7 +10,8 @@ pub(crate) mod explain;
 mod facts;
 mod rules;
 
-use rules::{RuleInput, RuleVerdict};
+use facts::RuleInput;
+use rules::RuleVerdict;
 use serde::Serialize;
 
 /// The tier of everyone who is not entitled. No plan may have this name.

@@ -2,8 +2,8 @@
 //! knows no database and no clock, and of an object's kind only what it is given. Called by `objects::guard`.
 //!
 //! The order, from the strongest rule to the weakest:
-//! 1. A deletion stays. Only a `….created` event of a later second revives the object (ids chosen by people are used
-//!    again), and a canceled subscription still takes further events as long as they say canceled too.
+//! 1. A deletion stays. Only a `….created` event of a later second, or a later reading, revives the object (ids chosen by
+//!    people are used again), and a canceled subscription still takes further events as long as they say canceled too.
 //! 2. A terminal status stays (`canceled`, `incomplete_expired`; a payment's `succeeded`, `canceled`).
 //! 3. A later second wins over an earlier one.
 //! 4. Within one second, by what `previous_attributes` prove: they say which state an update came from, so the updates
@@ -92,9 +92,10 @@ fn after_second(
     let base = before.map(|decision| &candidates[decision.winner].object);
     let (winner, certain) = chain::last(kind, candidates, &admitted, base);
     let has = |wanted: EventPhase| admitted.iter().any(|&index| phase(&candidates[index]) == wanted);
-    let was_deleted = before.is_some_and(|decision| decision.deleted) && !has(EventPhase::Created);
+    let revives = |index: usize| phase(&candidates[index]) == EventPhase::Created || is_alive(kind, &candidates[index]);
+    let was_deleted = before.is_some_and(|decision| decision.deleted) && !admitted.iter().any(|&index| revives(index));
     // An update that comes after the deletion in its second revives nothing.
-    let is_deleted = has(EventPhase::Deleted) && phase(&candidates[winner]) != EventPhase::Created;
+    let is_deleted = has(EventPhase::Deleted) && !revives(winner);
     Some(OrderDecision {
         winner,
         deleted: was_deleted || is_deleted,
@@ -125,7 +126,8 @@ fn admit(
         let candidate = &candidates[*index];
         kind.is_terminal(&candidate.object) || phase(candidate) == EventPhase::Deleted
     };
-    if before.deleted && second.iter().any(created) {
+    let read_again = |index: &usize| !before.terminal && is_alive(kind, &candidates[*index]);
+    if before.deleted && second.iter().any(|index| created(index) || read_again(index)) {
         return second.to_vec();
     }
     if before.deleted && !before.terminal {
@@ -135,6 +137,11 @@ fn admit(
         return second.iter().copied().filter(closing).collect();
     }
     second.to_vec()
+}
+
+/// Whether it is a reading that shows the object as one that has not ended.
+fn is_alive(kind: &ObjectKind, candidate: &OrderCandidate) -> bool {
+    candidate.read && phase(candidate) != EventPhase::Deleted && !kind.is_terminal(&candidate.object)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

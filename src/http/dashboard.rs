@@ -3,6 +3,7 @@
 //! they show in the query (`event?id=…`), so that every link is relative and works behind any prefix. It must never wait for
 //! the network, nor change anything on a GET. Called by `private`.
 
+mod calls;
 mod chart;
 mod confirm;
 mod dead_letters;
@@ -10,8 +11,10 @@ mod error;
 mod events;
 mod list;
 mod login;
+mod outbox;
 mod overview;
 mod page;
+mod payload;
 mod session;
 mod users;
 mod view;
@@ -43,8 +46,15 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 }
 
 /// What needs a session. Each room of pages has a list of its own.
-const ROUTES: &[&[PageRoute]] =
-    &[&[on(Post, "logout", login::logout)], overview::ROUTES, events::ROUTES, dead_letters::ROUTES, users::ROUTES];
+const ROUTES: &[&[PageRoute]] = &[
+    &[on(Post, "logout", login::logout)],
+    overview::ROUTES,
+    events::ROUTES,
+    dead_letters::ROUTES,
+    users::ROUTES,
+    outbox::ROUTES,
+    calls::ROUTES,
+];
 
 /// Whether a path belongs to the dashboard.
 #[must_use]

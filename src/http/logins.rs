@@ -4,15 +4,18 @@
 mod brake;
 mod once;
 
+use crate::notify::mail::MailSettings;
 use brake::Brake;
 use once::OnceLogin;
 pub use once::VALID_MINUTES;
 
 /// What the configuration says of the pages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct DashboardSettings {
     /// How long a login lasts, in milliseconds.
     pub session_ms: i64,
+    /// What mails are written with; `None`: none are sent.
+    pub mail: Option<MailSettings>,
 }
 
 /// What the pages keep in memory.

@@ -129,7 +129,7 @@ impl Request {
 }
 
 /// Names and values of `application/x-www-form-urlencoded`, decoded.
-fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     text.split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(key, value)| (decode(key), decode(value)))

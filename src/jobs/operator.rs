@@ -2,6 +2,8 @@
 //! row in the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by
 //! the admin API and the command line.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::objects::{dunning_attempts, refresh};
@@ -74,6 +76,31 @@ pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, Store
     let detail = json!({"kind": row.kind, "status": row.status, "attempts": row.attempts}).to_string();
     add_audit(tx, operator, "outbox.retry", &row.id, &detail)?;
     Ok(true)
+}
+
+/// Mails and events that one call makes due again at most: bounds how long others wait for the writer.
+pub const MAX_DELIVERED_AGAIN: u32 = 1000;
+
+/// Makes mails and events due again that were given up at `since_ms` or later, for one target or for any, the oldest
+/// first, and enables their endpoints. Returns how many, and whether there are more.
+pub fn deliver_failed_again(
+    tx: &Tx,
+    target: Option<&str>,
+    since_ms: i64,
+    operator: Operator,
+) -> Result<(usize, bool), StoreError> {
+    let most = usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX);
+    let mut failed = rows::list_given_up(tx, target, since_ms, MAX_DELIVERED_AGAIN.saturating_add(1))?;
+    let has_more = failed.len() > most;
+    failed.truncate(most);
+    for (id, _) in &failed {
+        rows::again(tx, *id, operator.now_ms)?;
+    }
+    let targets: BTreeSet<&String> = failed.iter().filter_map(|(_, target)| target.as_ref()).collect();
+    targets.into_iter().try_for_each(|target| webhook_endpoints::enable(tx, target).map(|_| ()))?;
+    let detail = json!({"since": since_ms.div_euclid(1000), "count": failed.len()}).to_string();
+    add_audit(tx, operator, "outbox.retry_all", target.unwrap_or("all"), &detail)?;
+    Ok((failed.len(), has_more))
 }
 
 /// Discards a delivery. `false`: it was delivered, is being delivered, or was discarded before, or there is no such

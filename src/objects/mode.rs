@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::{DerivationBasis, ProjectedEvent, ProjectionContext, effective, kinds};
+use crate::store::modes::TurnToLive;
 use crate::store::{StoreError, StoreReader, Tx, modes, settings};
 
 /// Why an event is ignored: it is of the other mode. The first live event switches the database to live mode.
@@ -44,7 +45,8 @@ pub(crate) fn switch_to_live(tx: &Tx, basis: DerivationBasis) -> Result<(), Stor
         return Ok(());
     }
     let tables: Vec<&str> = kinds::tables().collect();
-    let users = modes::forget_test(tx, &tables, "of test mode, this database is of live mode since")?;
+    let turn = TurnToLive { reason: "of test mode, this database is of live mode since", now_ms: basis.now_ms };
+    let users = modes::forget_test(tx, &tables, turn)?;
     log::warn!(
         "this database is of live mode now: its events of test mode are ignored, and their rows are gone; {} users had \
          customers or subscriptions of test mode",

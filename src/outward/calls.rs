@@ -9,6 +9,7 @@
 mod customer;
 mod locked;
 mod outcome;
+pub(crate) mod prospect;
 mod read_list;
 mod recover;
 mod user_locks;
@@ -325,12 +326,19 @@ fn text_of<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str)
 }
 
-/// Whether Stripe certainly still knows an open operation's key; it keeps one for at least a day. If it was sent in the
-/// future, the clock has been set back, and nothing is certain.
+/// How long Stripe certainly knows a key; it keeps one for at least a day. An hour less than that: clocks differ, and a call
+/// takes its time.
+const KEY_LIFE_MS: i64 = 23 * 3_600_000;
+
+/// Whether Stripe certainly still knows an open operation's key.
 fn key_lives(operation: &Operation, now_ms: i64) -> bool {
-    /// An hour less than a day: clocks differ, and a call takes its time.
-    const KEY_LIFE_MS: i64 = 23 * 3_600_000;
+    is_key_alive(operation.first_sent_ms, now_ms)
+}
+
+/// The same of a key that was first sent at that time. If that is in the future, the clock has been set back, and nothing is
+/// certain.
+fn is_key_alive(first_sent_ms: i64, now_ms: i64) -> bool {
     /// How far the clock may be set back by those that keep it right.
     const SLACK_MS: i64 = 60_000;
-    (-SLACK_MS..KEY_LIFE_MS).contains(&now_ms.saturating_sub(operation.first_sent_ms))
+    (-SLACK_MS..KEY_LIFE_MS).contains(&now_ms.saturating_sub(first_sent_ms))
 }

@@ -19,7 +19,8 @@ const HISTORY: &str = "DELETE FROM subscription_events
 const DISCOUNTS: &str = "DELETE FROM subscription_discounts
     WHERE stripe_subscription_id IN (SELECT stripe_subscription_id FROM stripe_subscriptions WHERE livemode = 0)";
 const TEST_EVENTS: &str = "SELECT event_id FROM stripe_webhooks_log WHERE livemode = 0 AND account IS NULL";
-const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = 0, processing_error = ?1
+const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = 0, processing_error = ?1,
+        finished_at_ms = coalesce(finished_at_ms, ?2)
     WHERE livemode = 0 AND account IS NULL AND (status <> 'ignored' OR processed = 1)";
 const QUEUES: [&str; 2] = ["webhook_retry_queue", "webhook_dead_letter_queue"];
 
@@ -29,9 +30,18 @@ pub(crate) fn has_test(reader: &StoreReader) -> Result<bool, StoreError> {
     Ok(reader.find(TEST_EVENTS, [], |_| Ok(()))?.is_some() || reader.find(READ, [], |_| Ok(()))?.is_some())
 }
 
-/// Takes away all rows of test mode; its events stay in the log as ignored, for that `reason`. Returns the users whose
+/// Why and when rows of test mode go.
+#[derive(Clone, Copy)]
+pub(crate) struct TurnToLive<'a> {
+    /// For the log of events.
+    pub(crate) reason: &'a str,
+    /// Unix milliseconds.
+    pub(crate) now_ms: i64,
+}
+
+/// Takes away all rows of test mode; its events stay in the log as ignored, for that reason. Returns the users whose
 /// answers may have rested on them. `tables`: those whose rows each rest on one event, children before what they refer to.
-pub(crate) fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) fn forget_test(tx: &Tx, tables: &[&str], turn: TurnToLive) -> Result<Vec<String>, StoreError> {
     let users = tx.list(USERS, [], row::only)?;
     for sql in [NOTICES, CASES, HISTORY, DISCOUNTS] {
         tx.execute(sql, [])?;
@@ -44,7 +54,7 @@ pub(crate) fn forget_test(tx: &Tx, tables: &[&str], reason: &str) -> Result<Vec<
     for queue in QUEUES {
         tx.execute(&format!("DELETE FROM {queue} WHERE stripe_event_id IN ({TEST_EVENTS})"), [])?;
     }
-    tx.execute(IGNORE, [reason])?;
+    tx.execute(IGNORE, (turn.reason, turn.now_ms))?;
     Ok(users)
 }
 

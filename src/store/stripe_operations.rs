@@ -2,6 +2,9 @@
 //! first byte leaves; what became of it is committed together with what it changed here. Each change says from which
 //! state it may come. Called by `outward::calls`.
 
+pub mod list;
+pub(crate) mod one;
+
 use rusqlite::named_params;
 
 use super::{StoreError, StoreReader, Tx};
@@ -25,7 +28,7 @@ pub(crate) enum OperationStatus {
 }
 
 impl OperationStatus {
-    const ALL: [Self; 5] = [Self::Sending, Self::InDoubt, Self::Done, Self::Refused, Self::NotDone];
+    pub(crate) const ALL: [Self; 5] = [Self::Sending, Self::InDoubt, Self::Done, Self::Refused, Self::NotDone];
 
     /// The word in the column.
     #[must_use]

@@ -20,6 +20,30 @@ columns! {
     }
 }
 
+columns! {
+    /// An endpoint, and how it fares.
+    pub struct EndpointEntry {
+        /// As configured.
+        url: String,
+        /// How it fares.
+        state: EndpointState = EndpointState::COLUMNS => EndpointState::take,
+    }
+}
+
+impl EndpointEntry {
+    /// Whether it is disabled, or has taken nothing since its last success.
+    #[must_use]
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.state.first_failure_ms.or(self.state.disabled_at_ms).is_some()
+    }
+}
+
+/// Endpoints that were ever configured, those that get nothing first.
+pub(crate) fn list_all(reader: &StoreReader, limit: u32) -> Result<Vec<EndpointEntry>, StoreError> {
+    const SQL: &str = select!(EndpointEntry, "FROM webhook_endpoints ORDER BY disabled_at_ms IS NULL, url LIMIT ?1");
+    reader.list(SQL, [limit], EndpointEntry::read)
+}
+
 /// One endpoint; `None`: it was never configured.
 pub fn find(reader: &StoreReader, url: &str) -> Result<Option<EndpointState>, StoreError> {
     const SQL: &str = select!(EndpointState, "FROM webhook_endpoints WHERE url = ?1");

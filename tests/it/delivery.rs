@@ -123,6 +123,7 @@ pub fn put(store: &Store, url: &str, user: Option<&str>, number: usize) -> i64 {
             user_id: user.as_deref(),
             target: Some(&url),
             payload: &payload,
+            cause: None,
             due_ms: START_MS,
             now_ms: START_MS,
         };

@@ -179,7 +179,7 @@ impl Till {
             calls: None,
             offers: Offers::default(),
             refused: Arc::default(),
-            dashboard: Dashboard::new(DashboardSettings { session_ms: 12 * 3_600_000 }),
+            dashboard: Dashboard::new(DashboardSettings { session_ms: 12 * 3_600_000, ..DashboardSettings::default() }),
             started_ms: clock.now_ms(),
         };
         let retrier = Retrier::new(store.clone(), ring, setup.retry);
@@ -283,6 +283,14 @@ impl Till {
         writer.unwrap().join();
         dir
     }
+}
+
+/// How many cases a property test takes: its usual number, or `PROPTEST_CASES` where that is more.
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .map_or(usual, |wanted: u32| wanted.max(usual))
 }
 
 /// What a rebuild of this file would make otherwise, one line for each value.

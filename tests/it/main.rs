@@ -5,6 +5,7 @@ mod fake_stripe;
 mod harness;
 mod live;
 
+mod analytics;
 mod api;
 mod calls;
 mod catch_up;
@@ -13,6 +14,7 @@ mod cli_check;
 mod client;
 mod crash;
 mod dashboard;
+mod dashboard_outward;
 mod dashboard_users;
 mod delivery;
 mod documents;

@@ -50,15 +50,15 @@ fn arrivals(count: usize) -> impl Strategy<Value = Vec<Arrival>> {
 }
 
 /// A till that is emptied and used again: migrating a new file costs more than a history.
-struct Again {
-    till: Till,
+pub struct Again {
+    pub till: Till,
     direct: Connection,
     tables: Vec<String>,
     runs: u32,
 }
 
 impl Again {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Setup::default())
     }
 
@@ -76,7 +76,7 @@ impl Again {
         Self { till, direct, tables, runs: 0 }
     }
 
-    fn empty(&self) {
+    pub fn empty(&self) {
         let deletes: String = self.tables.iter().map(|table| format!("DELETE FROM {table};")).collect();
         self.direct.execute_batch(&format!("BEGIN IMMEDIATE; {deletes} COMMIT")).unwrap();
     }

@@ -3,6 +3,7 @@
 
 mod files;
 mod waiting;
+mod walks;
 
 use std::path::Path;
 

@@ -365,7 +365,16 @@ fn an_effect_belongs_to_one_claim_and_to_the_next_process_when_its_own_died() {
     let till = Till::new();
     let write = |key: &'static str, due_ms: i64| {
         let (kind, payload) = (OutboxKind::Webhook, "{}");
-        let new = NewEffect { kind, dedupe_key: key, user_id: Some("alice"), target: None, payload, due_ms, now_ms: 0 };
+        let new = NewEffect {
+            kind,
+            dedupe_key: key,
+            user_id: Some("alice"),
+            target: None,
+            payload,
+            cause: None,
+            due_ms,
+            now_ms: 0,
+        };
         till.store.write(move |tx| outbox::put(tx, &new)).unwrap()
     };
     let claim = |kind, now_ms| till.store.write(move |tx| outbox::claim(tx, kind, now_ms)).unwrap();

@@ -117,7 +117,8 @@ pub(crate) fn run(command: OutboxCommand, flags: &Flags, out: &mut dyn Write) ->
         OutboxCommand::List { kind, status, page } => {
             let before = page.starting_after.as_deref().map(str::parse).transpose();
             let before = before.map_err(|_| CommandError::wrong_use("--starting-after takes the number of a row"))?;
-            let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), before };
+            let filter =
+                OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: None, user_id: None, before };
             let found = database::with_store(&config, |store| {
                 Ok(store.read(|reader| rows::list(reader, filter, page.fetch()))?)
             })?;

@@ -23,6 +23,7 @@ use super::keys::KeyCatalog;
 use super::reader::ConfigReader;
 use crate::base::entitlement::EntitlementPolicy;
 use crate::http::api::offers::Offers;
+use crate::http::dashboard::DashboardSettings;
 
 /// All sections, in the order of the example.
 pub(super) const CATALOG: KeyCatalog = KeyCatalog(&[
@@ -61,7 +62,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Config {
         log_format,
         listen: process::listen(reader),
         tokens: api::read(reader),
-        dashboard: dashboard::read(reader),
+        dashboard: DashboardSettings { mail: mail.clone(), ..dashboard::read(reader) },
         policy: EntitlementPolicy {
             plans: plans::read(reader),
             grace_period_s: dunning.grace_period_s,

@@ -126,7 +126,7 @@ impl EntitlementReason {
             Self::Canceled => "the subscription is over",
             Self::Trialing => "it is in its trial",
             Self::Active => "it is active",
-            Self::GracePeriod => "a payment failed, and the grace period lasts",
+            Self::GracePeriod => "its grace period lasts, after a payment that failed",
             Self::PastDue => "a payment failed, and the grace period is over; Stripe still tries to collect",
             Self::Unpaid => "a payment failed, and Stripe has given up collecting it",
             Self::Incomplete => "its first payment was never made",

@@ -1,10 +1,26 @@
-//! What the rules of the answer look at, by name and value, so that an answer can be explained. Pure. It must never decide
-//! anything. Called by `rules`, which names what each rule looks at, and by `explain`, which tells it.
+//! What the rules of the answer look at: all of it, and each thing by name and value, so that an answer can be explained.
+//! Pure. It must never decide anything. Called by `rules`, which names what each rule looks at, and by `explain`, which
+//! tells it.
 
 use serde::Serialize;
 
-use super::rules::RuleInput;
-use super::{PausedCollection, WhenStale, best_price};
+use super::{EntitlementPolicy, PausedCollection, SubscriptionInput, WhenStale, best_price};
+
+/// What the rules look at.
+#[derive(Clone, Copy)]
+pub(super) struct RuleInput<'a> {
+    pub(super) subscription: &'a SubscriptionInput,
+    /// A plan has one of the prices that count.
+    pub(super) sold: bool,
+    pub(super) policy: &'a EntitlementPolicy,
+    pub(super) now: i64,
+}
+
+impl RuleInput<'_> {
+    pub(super) fn has_status(&self, statuses: &[&str]) -> bool {
+        statuses.contains(&self.subscription.status.as_str())
+    }
+}
 
 /// Something that a rule looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,24 +1,8 @@
 //! The contract's table of rules: one list, and the first rule that fits decides. Each is a row of that table, in its
 //! order, with what it asks and looks at in words. Pure. Called by `entitlement` and `explain`.
 
-use super::facts::EntitlementFact as Fact;
-use super::{EntitlementPolicy, EntitlementReason, SubscriptionInput, WhenStale};
-
-/// What the rules look at.
-#[derive(Clone, Copy)]
-pub(super) struct RuleInput<'a> {
-    pub(super) subscription: &'a SubscriptionInput,
-    /// A plan has one of the prices that count.
-    pub(super) sold: bool,
-    pub(super) policy: &'a EntitlementPolicy,
-    pub(super) now: i64,
-}
-
-impl RuleInput<'_> {
-    fn has_status(&self, statuses: &[&str]) -> bool {
-        statuses.contains(&self.subscription.status.as_str())
-    }
-}
+use super::facts::{EntitlementFact as Fact, RuleInput};
+use super::{EntitlementReason, WhenStale};
 
 /// Access, with its end where that is known.
 #[derive(Clone, Copy)]

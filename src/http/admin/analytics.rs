@@ -44,7 +44,7 @@ fn range(request: &Request, now_s: i64) -> Result<FigureRange, ErrorResponse> {
         Some(word) => FigureBucket::parse(&word)
             .ok_or_else(|| ErrorResponse::parameter("bucket", "bucket must be hour or day"))?,
     };
-    let to_s = seconds(request, "to")?.unwrap_or(now_s);
+    let to_s = seconds(request, "to")?.unwrap_or_else(|| end_of_bucket(now_s, bucket));
     let length_s = DEFAULT_LENGTH_S.iter().find(|(of, _)| *of == bucket).map_or(0, |(_, length_s)| *length_s);
     let from_s = seconds(request, "from")?.unwrap_or_else(|| to_s.saturating_sub(length_s));
     FigureRange::new(from_s, to_s, bucket).map_err(|error| match error {
@@ -55,6 +55,11 @@ fn range(request: &Request, now_s: i64) -> Result<FigureRange, ErrorResponse> {
             ErrorResponse::parameter("from", message)
         }
     })
+}
+
+/// End of the present bucket, so that what happens now is in it.
+fn end_of_bucket(now_s: i64, bucket: FigureBucket) -> i64 {
+    now_s.div_euclid(bucket.seconds()).saturating_add(1).saturating_mul(bucket.seconds())
 }
 
 fn seconds(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorResponse> {

@@ -42,11 +42,11 @@ impl Buckets {
         self.first_s.saturating_add(self.each_s.saturating_mul(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 
-    /// From when to when, as people say it.
+    /// When it begins; of days, which.
     fn name(&self, index: usize) -> String {
         let (from_s, to_s) = (self.start_s(index), self.start_s(index + 1));
         if self.each_s % DAY_S != 0 {
-            return format!("{}–{}", unit::day_and_hour(from_s), unit::hour(to_s));
+            return unit::day_and_hour(from_s);
         }
         if self.each_s == DAY_S {
             unit::day(from_s)

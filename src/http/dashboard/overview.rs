@@ -57,15 +57,27 @@ struct ShownFigures {
     codes: Vec<FailureCode>,
     /// Each as HTML, from a template of its own.
     charts: Vec<String>,
+    /// Of which there is money, each as a link has it and as it is; and the one that is drawn.
+    currencies: Vec<(String, String)>,
+    currency: String,
 }
 
 impl ShownFigures {
     fn read(page: &Page<'_>, range: Range) -> Result<Self, PageError> {
         let now_s = page.now_ms.div_euclid(1000);
         let figures = page.api.store.read(|reader| figures::read(reader, range.time(now_s)))?;
-        let charts = charts::all(&figures, range, now_s).iter().map(Chart::html).collect::<Result<_, _>>()?;
-        let (now, payments) = (totals::now(&figures), totals::payments(&figures));
-        Ok(Self { now, payments, codes: totals::codes(&figures), charts })
+        let currencies = charts::currencies(&figures);
+        let asked = page.parameter("currency");
+        let currency = currencies.iter().find(|one| Some(*one) == asked.as_ref()).or(currencies.first()).cloned();
+        let charts = charts::all(&figures, range, currency.as_deref(), now_s);
+        Ok(Self {
+            now: totals::now(&figures),
+            payments: totals::payments(&figures),
+            codes: totals::codes(&figures),
+            charts: charts.iter().map(Chart::html).collect::<Result<_, _>>()?,
+            currencies: currencies.into_iter().map(|code| (page::encoded(&code), code)).collect(),
+            currency: currency.unwrap_or_default(),
+        })
     }
 }
 

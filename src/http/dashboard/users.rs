@@ -19,6 +19,7 @@ use super::{PageRoute, on};
 use crate::base::entitlement::EntitlementReason;
 use crate::http::request::Method::{Get, Post};
 use crate::objects::user::answers::{self, AnswerPlace, AnsweredUser};
+use crate::stripe::settings::Mode;
 use find::Found;
 
 pub(super) const ROUTES: &[PageRoute] = &[
@@ -195,6 +196,11 @@ fn user_id(page: &Page<'_>) -> Result<String, PageError> {
     // Not trimmed: an id may begin with a space.
     let id = page.request.parameter("id").filter(|id| !id.is_empty());
     id.ok_or_else(|| PageError::Refused(400, "The address names no user. Look for one on the page Users.".to_owned()))
+}
+
+/// The mode of the database, as far as it is known.
+fn livemode(page: &Page<'_>) -> bool {
+    page.api.context.projection.livemode.unwrap_or(page.api.offers.mode != Some(Mode::Test))
 }
 
 fn unknown(id: &str) -> PageError {

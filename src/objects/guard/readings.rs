@@ -18,8 +18,8 @@ use crate::stripe::event::Snapshot;
 enum ReadingAge {
     /// The row is to rest on it.
     Newer,
-    /// It is of the same second, and neither is known to contain the other.
-    SameSecond,
+    /// Neither is known to contain the other, and they are of one second, or it says how the object ended: the set decides.
+    Contested,
     Older,
 }
 
@@ -34,17 +34,18 @@ fn compare(
     if row.terminal && !ends && !is_deleted(&step.snapshot.object) {
         return Ok(ReadingAge::Older);
     }
-    // And a reading with one is the last state, whenever it was read.
-    if !row.terminal && ends {
-        return Ok(ReadingAge::Newer);
-    }
     let Some(mirrored) = mirror::find(step.tx, key)? else { return Ok(ReadingAge::Newer) };
     if is_as_new(step.tx, &mirrored, reading)? {
         return Ok(ReadingAge::Newer);
     }
+    let is_last = !row.terminal && ends;
     let is_newest = row.read.is_none_or(|known| reading.log_id >= known.log_id && reading.at_s >= known.at_s);
-    let same_second = row.event_created == reading.at_s && sent_of(&mirrored).is_none();
-    Ok(if same_second && is_newest { ReadingAge::SameSecond } else { ReadingAge::Older })
+    let rests_on_event = sent_of(&mirrored).is_none();
+    if rests_on_event && is_newest && (is_last || row.event_created == reading.at_s) {
+        return Ok(ReadingAge::Contested);
+    }
+    // A reading with a terminal status is the last state, whenever it was read.
+    Ok(if is_last { ReadingAge::Newer } else { ReadingAge::Older })
 }
 
 /// Whether a reading is as new as what the row rests on.
@@ -87,7 +88,7 @@ pub(super) fn choose<'a>(
 ) -> Result<Option<WinningState<'a>>, ProjectionError> {
     match row.map(|row| compare(step, key, row, reading)).transpose()? {
         Some(ReadingAge::Older) => return Ok(None),
-        Some(ReadingAge::SameSecond) => {
+        Some(ReadingAge::Contested) => {
             let counted = keep(step, key, reading)?;
             return contest::decide(step, key, Some(reading), Some(counted));
         }
@@ -98,6 +99,8 @@ pub(super) fn choose<'a>(
     let at_s = row.map_or(reading.at_s, |row| reading.at_s.max(row.event_created));
     let (event, object) = (step.event, &step.snapshot.object);
     let (deleted, terminal) = order::alone(kinds::of(key.object), &event.event_type, object);
+    // The API shows a canceled subscription as canceled, never as deleted.
+    let deleted = deleted || (terminal && row.is_some_and(|row| row.deleted));
     let read = Some(ApiReading { at_s, ..reading });
     let state = RowState { event_created: at_s, deleted, terminal, contested: false, read };
     let version = ObjectVersion {

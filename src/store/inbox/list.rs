@@ -110,10 +110,13 @@ pub(crate) fn list_attempts(reader: &StoreReader, event_id: &str) -> Result<Vec<
     reader.list(SQL, [event_id], row::tuple)
 }
 
+// An event that is replayed waits, or has failed since, but its facts are in the tables still: it stays one of the set.
+// From an ignored one nothing was taken.
 const SIBLINGS: &str = select!(
     SiblingEvent,
     "FROM stripe_webhooks_log
-    WHERE object_id = ?1 AND processed = 1 AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
+    WHERE object_id = ?1 AND processed_at_ms IS NOT NULL AND (processed = 1 OR status <> 'ignored')
+        AND object_type = ?2 AND coalesce(livemode, 0) = ?3 AND account IS ?4 AND event_id <> ?5
     ORDER BY event_created DESC, event_id DESC LIMIT ?6"
 );
 
@@ -129,7 +132,7 @@ pub struct SiblingKey<'a> {
     pub account: Option<&'a str>,
 }
 
-/// The projected events of one object except `without`, newest first.
+/// The events of one object that were projected, replayed ones among them, except `without`; newest first.
 pub(crate) fn list_siblings(
     reader: &StoreReader,
     key: &SiblingKey,

@@ -41,19 +41,81 @@ pub struct OutboxFilter<'a> {
     pub kind: Option<&'a str>,
     /// In this state.
     pub status: Option<&'a str>,
+    /// For this target: `mail`, or an endpoint's URL.
+    pub target: Option<&'a str>,
+    /// About this user.
+    pub user_id: Option<&'a str>,
     /// Written before this one.
     pub before: Option<i64>,
 }
 
+macro_rules! listed {
+    ($from:literal) => {
+        select!(
+            OutboxRow,
+            concat!(
+                "FROM outbox ",
+                $from,
+                " AND (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR target = ?3)
+                 AND (?6 IS NULL OR user_id = ?6) AND id < ?4 ORDER BY id DESC LIMIT ?5"
+            )
+        )
+    };
+}
+
+const ALL: &str = listed!("NOT INDEXED WHERE 1");
+const OF_USER: &str = listed!("INDEXED BY outbox_user WHERE user_id = ?6");
+const OF_TARGET: &str = listed!("INDEXED BY outbox_target WHERE target = ?3");
+const MAILS: &str = listed!("INDEXED BY outbox_target WHERE target = 'mail'");
+const CALLS: &str = listed!("INDEXED BY outbox_target WHERE target IS NULL");
+/// A URL is less than `mail`.
+const FEW_WEBHOOKS: &str = listed!("INDEXED BY outbox_target WHERE target < 'mail'");
+const ENDED: &str =
+    listed!("INDEXED BY outbox_ended WHERE status IN ('failed', 'skipped', 'discarded') AND status = ?2");
+const ENDED_OF_TARGET: &str = listed!(
+    "INDEXED BY outbox_ended_target WHERE status IN ('failed', 'skipped', 'discarded') AND status = ?2 AND target = ?3"
+);
+const FEW_OPEN: &str = listed!("INDEXED BY outbox_order WHERE status IN ('pending', 'claimed')");
+const FEW_OPEN_OF_TARGET: &str =
+    listed!("INDEXED BY outbox_order WHERE status IN ('pending', 'claimed') AND target = ?3");
+
+/// Up to this many rows are read through an index that has them in another order, and sorted. Of more than that there
+/// is one in any stretch of the outbox, which is then read from its end.
+const FEW: u32 = 10_000;
+const COUNT_OPEN: &str = "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_order
+    WHERE status IN ('pending', 'claimed') LIMIT ?1)";
+const COUNT_OPEN_OF_TARGET: &str = "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_order
+    WHERE status IN ('pending', 'claimed') AND target = ?2 LIMIT ?1)";
+const COUNT_WEBHOOKS: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_target WHERE target < 'mail' LIMIT ?1)";
+
 /// Rows, newest first.
 pub fn list(reader: &StoreReader, filter: OutboxFilter, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-    const SQL: &str = select!(
-        OutboxRow,
-        "FROM outbox
-         WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR id < ?3)
-         ORDER BY id DESC LIMIT ?4"
-    );
-    reader.list(SQL, (filter.kind, filter.status, filter.before, limit), OutboxRow::read)
+    let before = filter.before.unwrap_or(i64::MAX);
+    let params = (filter.kind, filter.status, filter.target, before, limit, filter.user_id);
+    reader.list(statement(reader, filter)?, params, OutboxRow::read)
+}
+
+/// The statement that reads least.
+fn statement(reader: &StoreReader, filter: OutboxFilter) -> Result<&'static str, StoreError> {
+    if filter.user_id.is_some() {
+        return Ok(OF_USER);
+    }
+    Ok(match (filter.status, filter.target, filter.kind) {
+        (Some("failed" | "skipped" | "discarded"), None, _) => ENDED,
+        (Some("failed" | "skipped" | "discarded"), Some(_), _) => ENDED_OF_TARGET,
+        (Some("pending" | "claimed"), None, _) if reader.get(COUNT_OPEN, [FEW], row::only::<u32>)? < FEW => FEW_OPEN,
+        (Some("pending" | "claimed"), Some(target), _)
+            if reader.get(COUNT_OPEN_OF_TARGET, (FEW, target), row::only::<u32>)? < FEW =>
+        {
+            FEW_OPEN_OF_TARGET
+        }
+        (_, Some(_), _) => OF_TARGET,
+        (_, None, Some("mail")) => MAILS,
+        (_, None, Some("stripe_call")) => CALLS,
+        (_, None, Some("webhook")) if reader.get(COUNT_WEBHOOKS, [FEW], row::only::<u32>)? < FEW => FEW_WEBHOOKS,
+        _ => ALL,
+    })
 }
 
 columns! {
@@ -101,6 +163,25 @@ pub(crate) fn count_failed(reader: &StoreReader) -> Result<Vec<(String, i64)>, S
     reader.list(SQL, [], row::tuple)
 }
 
+columns! {
+    /// How many effects are not at their end, each counted up to a bound.
+    #[derive(Copy)]
+    pub struct OutboxCounts {
+        /// Those that wait or are being performed.
+        waiting: u32 = "(SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_order
+            WHERE status IN ('pending', 'claimed') LIMIT ?1))",
+        /// Those that were given up.
+        failed: u32 = "(SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_ended
+            WHERE status IN ('failed', 'skipped', 'discarded') AND status = 'failed' LIMIT ?1))",
+    }
+}
+
+/// How many wait and were given up, each `most` at most.
+pub(crate) fn count(reader: &StoreReader, most: u32) -> Result<OutboxCounts, StoreError> {
+    const SQL: &str = constcat::concat!("SELECT ", OutboxCounts::COLUMNS);
+    reader.get(SQL, [most], OutboxCounts::read)
+}
+
 /// One row.
 pub fn find(reader: &StoreReader, id: i64) -> Result<Option<OutboxRow>, StoreError> {
     const SQL: &str = select!(OutboxRow, "FROM outbox WHERE id = ?1");
@@ -113,6 +194,30 @@ const AGAIN: &str = "UPDATE outbox SET status = 'pending', attempts = 0, next_at
 /// Lets an effect be performed from the beginning, now. `false`: it is being performed, or there is none.
 pub fn again(tx: &Tx, id: i64, now_ms: i64) -> Result<bool, StoreError> {
     Ok(tx.execute(AGAIN, (id, now_ms))? == 1)
+}
+
+macro_rules! given_up {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, target FROM outbox INDEXED BY ",
+            $which,
+            " AND status IN ('failed', 'skipped', 'discarded') AND status = 'failed' AND kind <> 'stripe_call'
+             AND finished_at_ms >= ?2 ORDER BY id LIMIT ?3"
+        )
+    };
+}
+
+/// Mails and events that were given up at `since_ms` or later, unix milliseconds, for one target or for any: row number
+/// and target, the oldest first.
+pub fn list_given_up(
+    reader: &StoreReader,
+    target: Option<&str>,
+    since_ms: i64,
+    limit: u32,
+) -> Result<Vec<(i64, Option<String>)>, StoreError> {
+    const ANY: &str = given_up!("outbox_ended WHERE ?1 IS NULL");
+    const ONE: &str = given_up!("outbox_ended_target WHERE target = ?1");
+    reader.list(if target.is_some() { ONE } else { ANY }, (target, since_ms, limit), row::tuple)
 }
 
 const DISCARD: &str =

@@ -225,8 +225,8 @@ fn a_login_leads_to_a_page_of_ours_or_to_the_overview() {
 #[test]
 fn a_link_of_dev_logs_in_once_by_its_button_and_looking_at_it_does_not_use_it_up() {
     let mut till = Till::new();
-    let settings = DashboardSettings { session_ms: 3_600_000 };
-    till.api.dashboard = Dashboard::new(settings).with_link("the-token", START_S * 1000);
+    let settings = || DashboardSettings { session_ms: 3_600_000, ..DashboardSettings::default() };
+    till.api.dashboard = Dashboard::new(settings()).with_link("the-token", START_S * 1000);
     let mut browser = Browser::new();
     for _ in 0..3 {
         let page = browser.page(&till, "login?once=the-token");
@@ -240,10 +240,10 @@ fn a_link_of_dev_logs_in_once_by_its_button_and_looking_at_it_does_not_use_it_up
     browser.page(&till, "events");
     let again = Browser::new().post(&till, "login", &[("once", "the-token")]);
     assert!(again.status == 401 && text(&again).contains("has been used"), "{}", text(&again));
-    till.api.dashboard = Dashboard::new(settings).with_link("late", START_S * 1000);
+    till.api.dashboard = Dashboard::new(settings()).with_link("late", START_S * 1000);
     till.clock.advance(VALID_MINUTES * 60_000);
     assert_eq!(Browser::new().post(&till, "login", &[("once", "late")]).status, 401);
-    till.api.dashboard = Dashboard::new(settings);
+    till.api.dashboard = Dashboard::new(settings());
     assert_eq!(Browser::new().post(&till, "login", &[("once", "")]).status, 401, "where there is no link");
 }
 

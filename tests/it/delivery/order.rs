@@ -106,6 +106,7 @@ fn one_user_with_many_events_behind_a_failure_is_no_burden_to_a_claim() {
                     user_id: Some("alice"),
                     target: Some(URL),
                     payload: "{}",
+                    cause: None,
                     due_ms: START_MS,
                     now_ms: START_MS,
                 };

@@ -7,10 +7,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tilld::base::thread::Threads;
-use tilld::store::engine::lock;
 use tilld::store::engine::replace::{HeldFile, PartFile};
+use tilld::store::engine::{lock, schema};
 
 use super::{are_same, command, files, lived, rows, texts};
+use crate::harness::START_S;
 use crate::live::{database, tilld};
 
 /// `nobody` on Debian.
@@ -136,6 +137,17 @@ fn the_copy_of_a_file_of_schema_8_says_8() {
     let copies = named(dir.path(), ".bak");
     assert!(only(&copies).starts_with("tilld.db.schema-8-"), "{copies:?}");
     assert_eq!(texts(&dir.path().join(only(&copies)), "SELECT id FROM users"), ["alice"]);
+}
+
+#[test]
+fn after_a_way_down_and_up_a_rebuild_makes_the_tables_without_a_daemon() {
+    let dir = lived().close();
+    let path = database(dir.path());
+    let before = rows(&path);
+    schema::down(&path, 2, START_S * 1000).unwrap();
+    schema::up(&path, START_S * 1000).unwrap();
+    rebuilds(dir.path(), &[]);
+    are_same(&rows(&path), &before);
 }
 
 fn rights(path: &Path) -> (u32, u32, u32) {

@@ -13,5 +13,6 @@ pub(super) const DASHBOARD: Section = Section::once(
 );
 
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> DashboardSettings {
-    DashboardSettings { session_ms: reader.number::<i64>("dashboard.session_h").saturating_mul(MS_PER_HOUR) }
+    let session_ms = reader.number::<i64>("dashboard.session_h").saturating_mul(MS_PER_HOUR);
+    DashboardSettings { session_ms, ..DashboardSettings::default() }
 }

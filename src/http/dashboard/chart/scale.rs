@@ -4,9 +4,9 @@
 use super::unit::ChartUnit;
 
 /// Height of the drawing.
-pub(super) const HEIGHT: f64 = 100.0;
+pub(super) const HEIGHT: f64 = 200.0;
 /// Width of the drawing.
-pub(super) const WIDTH: f64 = 600.0;
+pub(super) const WIDTH: f64 = 720.0;
 
 /// From zero to `top` in `steps`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,10 +51,9 @@ fn step(unit: &ChartUnit, least: f64) -> f64 {
     rounds.into_iter().find(fits).unwrap_or(power * 10.0)
 }
 
-/// A coordinate, short.
+/// A coordinate: a whole number, since a picture is not much larger than this.
 pub(super) fn number(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+    format!("{value:.0}")
 }
 
 #[cfg(test)]
@@ -85,7 +84,7 @@ mod tests {
     fn zero_is_at_the_bottom_and_the_top_at_the_top() {
         let scale = Scale::of(&ChartUnit::Count("events"), 8.0);
         assert_eq!((scale.y(0.0), scale.y(8.0), scale.y(4.0)), (HEIGHT, 0.0, HEIGHT / 2.0));
-        assert_eq!(scale.lines(), ["0", "25", "50", "75", "100"]);
+        assert_eq!(scale.lines(), ["0", "50", "100", "150", "200"]);
         assert_eq!((scale.y(-5.0), scale.y(1e9)), (HEIGHT, 0.0), "nothing leaves the drawing");
     }
 }

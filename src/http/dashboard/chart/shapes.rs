@@ -7,12 +7,11 @@ use super::{Buckets, Chart, Series};
 /// The part of a bucket's width that its bar takes.
 const BAR_SHARE: f64 = 0.8;
 /// The least height of a bar that is not zero: one failure among thousands is seen.
-const LEAST_HEIGHT: f64 = 1.5;
+const LEAST_HEIGHT: f64 = 3.0;
 
 /// Buckets in a row without data.
 pub(super) struct Gap {
-    pub(super) x: String,
-    pub(super) width: String,
+    pub(super) path: String,
     pub(super) words: String,
 }
 
@@ -68,18 +67,22 @@ fn gap(buckets: &Buckets, first: usize, end: usize) -> Gap {
     } else {
         format!("{} to {}: no data", buckets.name(first), buckets.name(end - 1))
     };
-    let each = width(buckets);
-    Gap { x: number(of(first) * each), width: number(of(end - first) * each), words }
+    let (left, right) = edges(buckets, first, end);
+    Gap { path: format!("M{left} 0H{right}v{HEIGHT}H{left}z"), words }
 }
 
 pub(super) fn hits(chart: &Chart, drawn: &[Series]) -> Vec<Hit> {
-    let each = width(&chart.buckets);
-    let wide = number(each);
     let hit = |index| {
-        let path = format!("M{} 0h{wide}v100h-{wide}z", number(of(index) * each));
+        let (left, right) = edges(&chart.buckets, index, index + 1);
+        let path = format!("M{left} 0h{}v{HEIGHT}H{left}z", right - left);
         Hit { path, words: chart.words(index, drawn) }
     };
     (0..chart.buckets.count).filter(|index| has_data(chart, *index)).map(hit).collect()
+}
+
+/// From where to where buckets reach.
+fn edges(buckets: &Buckets, first: usize, end: usize) -> (f64, f64) {
+    ((of(first) * width(buckets)).round(), (of(end) * width(buckets)).round())
 }
 
 pub(super) fn bars(chart: &Chart, drawn: &[Series], scale: &Scale) -> Vec<Marks> {
@@ -120,14 +123,16 @@ pub(super) fn lines(chart: &Chart, drawn: &[Series], scale: &Scale) -> Vec<Marks
     drawn.iter().enumerate().map(line).collect()
 }
 
-/// Each is a line without length, which a round cap makes a dot whatever the picture is stretched to.
+/// Values between two gaps, of which a line shows nothing. Each is a line without length, which a round cap makes a dot
+/// whatever the picture is stretched to.
 pub(super) fn dots(chart: &Chart, drawn: &[Series], scale: &Scale) -> Vec<Marks> {
     let dots = |(at, series): (usize, &Series)| {
-        let values = series.values.iter().take(chart.buckets.count).enumerate();
-        let dot = |(index, value): (usize, &Option<f64>)| Some(format!("M{}h0", point(chart, index, (*value)?, scale)));
-        Marks { class: at + 1, path: values.filter_map(dot).collect() }
+        let value = |index: usize| series.values.get(index).copied().flatten();
+        let is_alone = |index: &usize| index.checked_sub(1).and_then(value).is_none() && value(*index + 1).is_none();
+        let dot = |index| Some(format!("M{}h0", point(chart, index, value(index)?, scale)));
+        Marks { class: at + 1, path: (0..chart.buckets.count).filter(is_alone).filter_map(dot).collect() }
     };
-    drawn.iter().enumerate().map(dots).collect()
+    drawn.iter().enumerate().map(dots).filter(|marks| !marks.path.is_empty()).collect()
 }
 
 fn point(chart: &Chart, index: usize, value: f64, scale: &Scale) -> String {

@@ -7,8 +7,6 @@ use super::range::{At, Range, greatest, last, sums};
 use crate::http::dashboard::chart::{Buckets, Chart, ChartKind, ChartUnit, Series};
 use crate::objects::figures::{Figures, LevelFigures};
 
-/// Currencies that have a chart of their own: those of the most subscriptions.
-const MAX_CURRENCIES: usize = 2;
 /// States of subscriptions, as figures have them, and as people say them.
 const STATES: [(&str, &str); 4] =
     [("active", "active"), ("past_due", "past due"), ("trialing", "on trial"), ("paused", "paused")];
@@ -20,8 +18,8 @@ struct Drawing<'a> {
     buckets: Buckets,
 }
 
-/// Every chart of the page, in its order.
-pub(super) fn all(figures: &Figures, range: Range, now_s: i64) -> Vec<Chart> {
+/// Every chart of the page, in its order; that of money is of one currency.
+pub(super) fn all(figures: &Figures, range: Range, currency: Option<&str>, now_s: i64) -> Vec<Chart> {
     let drawing = Drawing { figures, range, buckets: range.buckets(now_s) };
     let mut charts = vec![
         drawing.webhooks(),
@@ -31,7 +29,7 @@ pub(super) fn all(figures: &Figures, range: Range, now_s: i64) -> Vec<Chart> {
         drawing.subscriptions(),
         drawing.delinquent(),
     ];
-    charts.extend(currencies(figures).into_iter().take(MAX_CURRENCIES).map(|currency| drawing.money(&currency)));
+    charts.extend(currency.map(|currency| drawing.money(currency)));
     charts.push(drawing.outbox());
     charts
 }
@@ -173,7 +171,7 @@ fn mrr_of<'a>(figures: &'a Figures, currency: &'a str) -> impl Iterator<Item = A
 }
 
 /// Currencies that anything is known of, those of the most subscriptions first.
-fn currencies(figures: &Figures) -> Vec<String> {
+pub(super) fn currencies(figures: &Figures) -> Vec<String> {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     for one in &figures.mrr_now {
         *counts.entry(&one.currency).or_default() += one.subscriptions;

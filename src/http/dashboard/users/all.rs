@@ -5,7 +5,7 @@ use askama::Template;
 
 use super::parts::{Part, PartRows};
 use super::table::{Cell, Table};
-use super::{unknown, user_id, user_link};
+use super::{livemode, unknown, user_id, user_link};
 use crate::http::dashboard::list::{Links, Pager, ROWS};
 use crate::http::dashboard::page::{self, Frame, Page, PageError, PageResult};
 use crate::http::dashboard::view::{self, Id};
@@ -44,7 +44,8 @@ fn read(page: &Page<'_>, id: &str, of: &str, after: Option<&str>) -> Result<Opti
         if !user::exists(reader, id)? {
             return Ok(None);
         }
-        let part = Part { reader, user_id: id, rules, now_ms: page.now_ms, after, rows: ROWS };
+        let (now_ms, livemode) = (page.now_ms, livemode(page));
+        let part = Part { reader, user_id: id, rules, now_ms, livemode, after, rows: ROWS };
         let table = match of {
             "customers" => part.customers()?,
             "subscriptions" => part.subscriptions(&subscription::list_of_user(reader, id)?)?,

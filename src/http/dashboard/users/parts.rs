@@ -27,6 +27,8 @@ pub(super) struct Part<'a> {
     pub(super) user_id: &'a str,
     pub(super) rules: &'a LinkRules,
     pub(super) now_ms: i64,
+    /// The mode of what does not say its own.
+    pub(super) livemode: bool,
     /// After the row with this id.
     pub(super) after: Option<&'a str>,
     /// How many rows are shown.
@@ -73,7 +75,7 @@ impl Part<'_> {
             _ => "second",
         };
         Ok(vec![
-            Cell::object(&one.id, "customers", one.livemode.unwrap_or(true)),
+            Cell::object(&one.id, "customers", one.livemode.unwrap_or(self.livemode)),
             Cell::State(state.to_owned()),
             Cell::text(Some(&contact.join(" · "))),
             Cell::Text(trace),
@@ -123,13 +125,13 @@ impl Part<'_> {
         let sent: Vec<String> = notices.iter().map(notice).collect();
         let sent = if sent.is_empty() { "nothing".to_owned() } else { sent.join(" · ") };
         Ok(vec![
-            Cell::Text(one.invoice_id.clone()),
+            Cell::object(&one.invoice_id, "invoices", self.livemode),
             Cell::State(one.resolution.clone().unwrap_or_else(|| "open".to_owned())),
             Cell::money(one.amount_due, one.currency.as_deref()),
             Cell::Number(one.attempt_count.to_string()),
             Cell::text(one.failure_reason.as_deref()),
             Cell::text(Some(&sent)),
-            Cell::s(one.next_retry_at, self.now_ms),
+            Cell::s(one.next_retry_at.filter(|_| !one.resolved), self.now_ms),
             Cell::s(Some(one.first_failed_at), self.now_ms),
         ])
     }

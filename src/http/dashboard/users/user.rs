@@ -7,17 +7,17 @@ use super::parts::Part;
 use super::table::{self, Cell, Table};
 use super::timeline::{self, Happened};
 use super::why::{self, Answer, Why};
-use super::{unknown, user_id};
+use super::{livemode, unknown, user_id};
 use crate::base::entitlement::explain;
 use crate::http::dashboard::list::{Links, Pager, fetch};
 use crate::http::dashboard::page::{self, Frame, Page, PageError, PageResult};
 use crate::http::dashboard::view::{self, Id, When};
+use crate::objects::customer;
 use crate::objects::subscription::{self, FoundSubscription};
 use crate::objects::timeline as happened;
 use crate::objects::timeline::{TimelineItem, TimelinePlace};
 use crate::objects::user::{self, User};
 use crate::store::StoreError;
-use crate::stripe::settings::Mode;
 
 /// How many rows of each kind are shown; the others are one click away.
 const FIRST_ROWS: usize = 5;
@@ -62,6 +62,8 @@ struct Known {
     subscriptions: Vec<FoundSubscription>,
     tables: Vec<Table>,
     happened: Vec<TimelineItem>,
+    /// The main customer's page.
+    at_stripe: Option<String>,
 }
 
 pub(super) fn show(page: &Page<'_>) -> PageResult {
@@ -84,14 +86,10 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
         happened: known.happened.iter().map(|item| timeline::happened(item, page.now_ms)).collect(),
         pager,
         can_refresh: page.api.context.projection.fetches,
-        at_stripe: known.user.stripe_customer_id.as_deref().map(|id| at_stripe(page, id)),
+        at_stripe: known.at_stripe,
         user: facts_of(&known.user, page.now_ms),
     };
     page::html(200, &user_page)
-}
-
-fn at_stripe(page: &Page<'_>, customer_id: &str) -> String {
-    table::at_stripe(customer_id, "customers", page.api.offers.mode != Some(Mode::Test))
 }
 
 fn read(page: &Page<'_>, id: &str, place: Option<TimelinePlace>) -> Result<Known, PageError> {
@@ -99,7 +97,9 @@ fn read(page: &Page<'_>, id: &str, place: Option<TimelinePlace>) -> Result<Known
     let known = page.api.store.read(|reader| {
         let Some(user) = user::find(reader, id)? else { return Ok(None) };
         let subscriptions = subscription::list_of_user(reader, id)?;
-        let part = Part { reader, user_id: id, rules, now_ms: page.now_ms, after: None, rows: FIRST_ROWS };
+        let livemode = subscriptions.first().map_or_else(|| livemode(page), |one| one.subscription.livemode);
+        let now_ms = page.now_ms;
+        let part = Part { reader, user_id: id, rules, now_ms, livemode, after: None, rows: FIRST_ROWS };
         let mut tables = Vec::new();
         if place.is_none() {
             let all = [
@@ -112,7 +112,9 @@ fn read(page: &Page<'_>, id: &str, place: Option<TimelinePlace>) -> Result<Known
             tables.extend(all.into_iter().map(|(table, _)| table).filter(|table| !table.rows.is_empty()));
         }
         let happened = happened::list(reader, id, place, fetch())?;
-        Ok::<_, StoreError>(Some(Known { user, subscriptions, tables, happened }))
+        let main = customer::list_of_user(reader, id, None, 1)?.into_iter().find(|one| one.is_main);
+        let at_stripe = main.map(|one| table::at_stripe(&one.id, "customers", one.livemode.unwrap_or(livemode)));
+        Ok::<_, StoreError>(Some(Known { user, subscriptions, tables, happened, at_stripe }))
     })?;
     known.ok_or_else(|| unknown(id))
 }

@@ -1,0 +1,199 @@
+//! The outbox: found, looked at, sent again, discarded.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tilld::base::clock::Clock;
+use tilld::notify::mail::{MailSettings, SmtpSecurity, SmtpServer};
+
+use super::Visitor;
+use crate::harness::{START_S, Setup, Till, notify};
+use crate::samples::event;
+
+const HOOK: &str = "https://app.example/hooks/tilld";
+const OTHER: &str = "https://other.example/hooks";
+
+/// Alice pays and then does not: a mail, and events for two endpoints.
+fn told() -> Till {
+    let wishes = notify(&[(HOOK, &["entitlement.changed"]), (OTHER, &["entitlement.changed"])]);
+    let mut till = Till::with(Setup { notify: wishes, ..Setup::default() });
+    till.feed(&[
+        event("customer.created", "alice", START_S, &[("email", json!("alice@example.com"))]),
+        event("customer.subscription.created", "alice", START_S + 1, &[]),
+        event("invoice.payment_failed", "alice", START_S + 2, &[]),
+    ]);
+    till.clock.advance(600_000);
+    till
+}
+
+fn id_of(till: &Till, condition: &str) -> i64 {
+    till.value(&format!("SELECT id FROM outbox WHERE {condition} ORDER BY id LIMIT 1")).as_i64().unwrap()
+}
+
+fn run(till: &Till, sql: &str) {
+    till.connection().execute_batch(sql).unwrap();
+}
+
+fn fail_all(till: &Till) {
+    let now_ms = till.clock.now_ms();
+    run(
+        till,
+        &format!(
+            "UPDATE outbox SET status = 'failed', attempts = 8, last_error = 'answered 500', finished_at_ms = {now_ms} - 3600000 * 30
+             WHERE target = '{OTHER}';
+             UPDATE outbox SET status = 'failed', attempts = 8, last_error = 'answered 502', finished_at_ms = {now_ms} - 60000
+             WHERE target = '{HOOK}'"
+        ),
+    );
+}
+
+fn audit(till: &Till, action: &str) -> Value {
+    let sql = format!(
+        "SELECT actor || ' ' || coalesce(subject, '') || ' ' || detail FROM audit_log WHERE action = '{action}'"
+    );
+    till.value(&sql)
+}
+
+#[test]
+fn rows_are_found_by_status_kind_target_and_user_and_say_where_they_stand() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    let all = visitor.page(&till, "outbox");
+    all.shows(&["mail payment_failed", "event entitlement.changed", "alice@example.com", HOOK, "user?id=alice"]);
+    fail_all(&till);
+    let failed = visitor
+        .page(&till, "outbox?status=failed&kind=webhook&user=alice&target=https%3A%2F%2Fapp.example%2Fhooks%2Ftilld");
+    failed.shows(&["answered 502", "8 attempts", "status failed", "Send again"]);
+    failed.hides(&["answered 500", "mail payment_failed"]);
+    visitor.page(&till, "outbox?user=nobody").shows(&["No rows match"]);
+    assert_eq!(visitor.get(&till, "outbox?status=odd").status, 400);
+    assert_eq!(visitor.get(&till, "outbox?before=odd").status, 404);
+    assert_eq!(visitor.get(&till, "outbox-row?id=4711").status, 404);
+    let row = visitor.page(&till, &format!("outbox-row?id={}", id_of(&till, "kind = 'webhook'")));
+    row.shows(&["was given up", "entitlement.changed", "outbox-retry?id=", "outbox-discard?id=", "user_id"]);
+}
+
+#[test]
+fn an_endpoint_that_is_disabled_says_why_and_when_it_is_tried_again() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    let now_ms = till.clock.now_ms();
+    run(
+        &till,
+        &format!(
+            "INSERT INTO webhook_endpoints (url, fingerprint, first_failure_ms, disabled_at_ms, disabled_reason, probe_at_ms)
+             VALUES ('{HOOK}', 'x', {now_ms} - 1000, {now_ms}, 'it answered 410: it is gone', {now_ms} + 7200000)"
+        ),
+    );
+    visitor.page(&till, "outbox").shows(&[
+        "disabled",
+        "it answered 410: it is gone",
+        "in 2 h",
+        "Endpoints that take nothing",
+    ]);
+    let row = visitor.page(&till, &format!("outbox-row?id={}", id_of(&till, &format!("target = '{HOOK}'"))));
+    row.shows(&["The endpoint is disabled", "it answered 410"]);
+}
+
+#[test]
+fn one_row_is_sent_again_only_after_the_question_and_its_endpoint_is_enabled() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    fail_all(&till);
+    let id = id_of(&till, &format!("target = '{HOOK}'"));
+    let status = || till.value(&format!("SELECT status || attempts FROM outbox WHERE id = {id}"));
+    run(
+        &till,
+        &format!(
+            "INSERT INTO webhook_endpoints (url, fingerprint, disabled_at_ms, disabled_reason) VALUES ('{HOOK}', 'x', 1, 'gone')"
+        ),
+    );
+    visitor.page(&till, &format!("outbox-retry?id={id}")).shows(&["Send 1 again", HOOK, "enabled"]);
+    assert_eq!(visitor.forge(&till, "outbox-retry", &format!("id={id}")).status, 403);
+    assert_eq!(status(), "failed8", "neither the question nor a forged form does anything");
+
+    visitor.act(&till, "outbox-retry", &format!("id={id}")).shows(&["is sent again now", "waits and is due"]);
+    assert_eq!(status(), "pending0");
+    assert_eq!(till.value("SELECT count(*) FROM webhook_endpoints WHERE disabled_at_ms IS NOT NULL"), 0);
+    assert!(audit(&till, "outbox.retry").as_str().unwrap().starts_with(&format!("dashboard {id} ")));
+    run(&till, &format!("UPDATE outbox SET status = 'claimed' WHERE id = {id}"));
+    assert_eq!(visitor.act(&till, "outbox-retry", &format!("id={id}")).status, 409);
+    assert_eq!(visitor.get(&till, &format!("outbox-retry?id={id}")).status, 409);
+}
+
+#[test]
+fn all_that_was_given_up_for_a_target_or_since_a_time_is_sent_again_and_counted_before() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    assert_eq!(visitor.get(&till, "outbox-retry-all").status, 409, "there is nothing to send again");
+    fail_all(&till);
+    let failed = || till.value("SELECT count(*) FROM outbox WHERE status = 'failed'").as_i64().unwrap();
+    let (all, recent) =
+        (failed(), till.value(&format!("SELECT count(*) FROM outbox WHERE target = '{HOOK}'")).as_i64().unwrap());
+    assert!(recent > 0 && all > recent);
+    visitor.page(&till, "outbox-retry-all").shows(&[&format!("Send {all} again")]);
+    visitor.page(&till, "outbox-retry-all?hours=24").shows(&[&format!("Send {recent} again"), "in the last 1 d"]);
+    visitor.act(&till, "outbox-retry-all", "hours=24&target=").shows(&["sent again now"]);
+    assert_eq!(failed(), all - recent);
+    assert!(audit(&till, "outbox.retry_all").as_str().unwrap().starts_with("dashboard all "));
+    assert_eq!(visitor.act(&till, "outbox-retry-all", "hours=-1").status, 400);
+    visitor.act(&till, "outbox-retry-all", "target=https%3A%2F%2Fother.example%2Fhooks");
+    assert_eq!(failed(), 0);
+}
+
+#[test]
+fn a_row_is_discarded_with_a_reason_that_is_kept_and_not_twice() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    let id = id_of(&till, "kind = 'mail'");
+    visitor.page(&till, &format!("outbox-discard?id={id}")).shows(&["Discard 1 row", "Reason"]);
+    visitor.act(&till, "outbox-discard", &format!("id={id}&reason=sent+by+hand")).shows(&["was discarded"]);
+    assert_eq!(till.value(&format!("SELECT status FROM outbox WHERE id = {id}")), "discarded");
+    let row = audit(&till, "outbox.discard");
+    assert!(row.as_str().unwrap().contains("sent by hand") && row.as_str().unwrap().starts_with("dashboard"), "{row}");
+    assert_eq!(visitor.act(&till, "outbox-discard", &format!("id={id}")).status, 409);
+}
+
+fn mail_settings() -> MailSettings {
+    MailSettings {
+        from: "Shop <billing@shop.example>".to_owned(),
+        reply_to: None,
+        product: Some("Example".to_owned()),
+        templates: None,
+        server: SmtpServer {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            security: SmtpSecurity::None,
+            login: Some(("user".to_owned(), "hush".to_owned())),
+            ca_file: None,
+            timeout: Duration::from_secs(1),
+        },
+    }
+}
+
+#[test]
+fn a_mail_is_looked_at_at_an_address_of_its_own_in_which_nothing_runs_and_nothing_is_loaded() {
+    let mut till = told();
+    let id = id_of(&till, "kind = 'mail'");
+    run(
+        &till,
+        &format!(
+            "UPDATE outbox SET payload = json_set(payload, '$.user.name', '<script>alert(1)</script>', '$.facts.invoice_number', '<img src=x>') WHERE id = {id}"
+        ),
+    );
+    let visitor = Visitor::of(&till);
+    visitor.page(&till, &format!("outbox-row?id={id}")).shows(&["It cannot be shown", "notify.smtp.host"]);
+    assert_eq!(visitor.get(&till, &format!("outbox-mail?id={id}")).status, 409);
+
+    till.api.dashboard.settings.mail = Some(mail_settings());
+    let row = visitor.page(&till, &format!("outbox-row?id={id}"));
+    row.shows(&["<iframe class=\"mail\" sandbox src=\"outbox-mail?id=", "Subject:"]);
+    row.hides(&["<script>alert", "<img", "hush"]);
+    assert!(row.header("Content-Security-Policy").contains("script-src 'self'"));
+    let mail = visitor.page(&till, &format!("outbox-mail?id={id}"));
+    mail.hides(&["<script", "<img src=x"]);
+    let policy = mail.header("Content-Security-Policy");
+    assert!(policy.starts_with("sandbox; default-src 'none'") && policy.contains("form-action 'none'"), "{policy}");
+    assert!(!policy.contains("allow-") && !policy.contains("script-src"), "{policy}");
+    assert_eq!(visitor.get(&till, &format!("outbox-mail?id={}", id_of(&till, "kind = 'webhook'"))).status, 404);
+}
