@@ -14,6 +14,7 @@ pub(crate) mod init;
 pub(crate) mod manual;
 pub(crate) mod migrate;
 pub(crate) mod notify;
+pub(crate) mod openapi;
 pub(crate) mod outbox;
 pub(crate) mod outward;
 pub mod post;
@@ -113,6 +114,9 @@ enum CliCommand {
     /// Print whether a user is entitled: the answer of the API, as JSON
     #[command(after_help = "Example: tilld entitlement alice")]
     Entitlement(entitlement::EntitlementArguments),
+    /// Print the description of the API, OpenAPI 3.1
+    #[command(after_help = "Example: tilld openapi > openapi.json")]
+    Openapi,
     /// Print the completions for a shell
     #[command(after_help = "Example: tilld completions bash > ~/.local/share/bash-completion/completions/tilld")]
     Completions(manual::Shell),
@@ -161,6 +165,7 @@ fn run(command: CliCommand, flags: &Flags, out: &mut dyn Write) -> Result<(), Co
         CliCommand::Rebuild(arguments) => rebuild::run(&arguments, flags, out),
         CliCommand::User(command) => user::run(&command, flags, out),
         CliCommand::Entitlement(arguments) => entitlement::run(&arguments, flags, out),
+        CliCommand::Openapi => openapi::run(out),
         CliCommand::Completions(shell) => Ok(out.write_all(&manual::completions(&shell, definition()))?),
         CliCommand::Man => Ok(out.write_all(&manual::page(definition())?)?),
     }

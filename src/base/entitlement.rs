@@ -12,7 +12,9 @@ mod rules;
 
 use facts::RuleInput;
 use rules::RuleVerdict;
+use schemars::JsonSchema;
 use serde::Serialize;
+use strum::VariantArray;
 
 /// The tier of everyone who is not entitled. No plan may have this name.
 pub(crate) const FREE_TIER: &str = "free";
@@ -165,34 +167,45 @@ pub(crate) fn is_payment_missing(status: &str, paused_by_failure: bool) -> bool 
 }
 
 /// The answer, with the fields of the contract in its order. The caller puts `user_id` before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EntitlementAnswer {
     /// May the user use it?
+    #[schemars(example = true)]
     pub entitled: bool,
-    /// What the user may use: the tier of a plan, or [`FREE_TIER`].
+    /// What the user may use: the tier of a plan, or `free`.
+    #[schemars(example = &"pro")]
     pub tier: String,
     /// Why.
+    #[schemars(with = "String", extend("enum" = reasons()), example = &"active")]
     pub reason: EntitlementReason,
-    /// Stripe's status of the subscription that decided.
+    /// Stripe's status of the subscription that decided; null: none did.
+    #[schemars(example = &"active")]
     pub status: Option<String>,
-    /// Stripe's id of it.
+    /// Stripe's id of it; null: none decided.
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
     pub subscription_id: Option<String>,
-    /// The price that gave the tier, else the main one.
+    /// The price that gave the tier, else the main one; null: there is none.
+    #[schemars(example = &"price_1MowQULkdIwHu7ixraBm864M")]
     pub price_id: Option<String>,
-    /// When the entitlement ends if nothing happens. None: not known, or not entitled.
+    /// When the entitlement ends if nothing happens, unix seconds; null: not known, or not entitled.
+    #[schemars(example = 1_769_904_000)]
     pub valid_until: Option<i64>,
-    /// The end of the grace period, only of a subscription whose payment is missing.
+    /// The end of the grace period, unix seconds, only of a subscription whose payment is missing.
+    #[schemars(example = 1_767_830_400)]
     pub grace_period_end: Option<i64>,
-    /// When the subscription is or was to end.
+    /// When the subscription is or was to end, unix seconds; null: it goes on.
+    #[schemars(example = 1_769_904_000)]
     pub ends_at: Option<i64>,
-    /// The time of the newest event or API read that the answer rests on.
+    /// The time of the newest event or API read that the answer rests on, unix seconds; null: it rests on none.
+    #[schemars(example = 1_767_225_600)]
     pub as_of: Option<i64>,
     /// The period ended long ago and nothing newer is known.
+    #[schemars(example = false)]
     pub stale: bool,
 }
 
 /// Why a user is entitled or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum EntitlementReason {
     /// The user never had one.
     NoSubscription,
@@ -246,6 +259,11 @@ impl EntitlementReason {
             Self::Stale => "stale",
         }
     }
+}
+
+/// Every word, for the description of the API.
+fn reasons() -> Vec<&'static str> {
+    EntitlementReason::VARIANTS.iter().map(|reason| reason.as_str()).collect()
 }
 
 impl Serialize for EntitlementReason {

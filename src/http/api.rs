@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod offers;
+pub(super) mod parameters;
 pub(super) mod users;
 pub(crate) mod views;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::error_code::ErrorCode;
 use super::logins::Dashboard;
 use super::request::Request;
 use super::response::ErrorResponse;
@@ -47,7 +49,7 @@ pub struct ApiHandler {
 
 /// The body as a JSON object; an empty body counts as an empty object.
 pub(super) fn body_object(request: &Request) -> Result<serde_json::Map<String, serde_json::Value>, ErrorResponse> {
-    let invalid = |message: String| ErrorResponse::new(400, "body_invalid", message);
+    let invalid = |message: String| ErrorResponse::new(ErrorCode::BodyInvalid, message);
     if request.body.is_empty() {
         return Ok(serde_json::Map::new());
     }

@@ -5,14 +5,21 @@
 mod process;
 
 use super::api::ApiHandler;
+use super::request::Method::Get;
 use super::request::Request;
 use super::response::{ErrorResponse, Response};
-use super::route::PathSegments;
+use super::route::RouteAccess::Open;
+use super::route::{PathSegments, Route, route};
 use crate::base::metrics::{DeliveryKind, Levels, TextFormat};
 use crate::objects::answer_counts;
 use crate::store::{StoreError, levels};
 
-pub(super) fn get(api: &ApiHandler, request: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
+pub(super) const ROUTES: &[Route<ApiHandler>] = &[route(Get, "/metrics", Open, get)
+    .named("getMetrics", "What Prometheus reads")
+    .details("OpenMetrics where `Accept` asks for `application/openmetrics-text`. docs/metrics.md names every series.")
+    .answers_text(200, "Every series, one line each.")];
+
+fn get(api: &ApiHandler, request: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let format = wanted(request.header("Accept").unwrap_or_default());
     // Where the database cannot be read, the counters are what an operator needs most.
     let levels = read(api).inspect_err(|error| log::warn!("metrics without what is in the database: {error}")).ok();

@@ -1,45 +1,44 @@
-//! The private listener's table of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…`
-//! for operators, `/dashboard` for their browsers, health checks for everyone who reaches the listener. It must never hold more than the table. Called
-//! by `app::daemon`.
+//! The private listener's tables of routes; ground for every call: `/api/v1/…` for the application, `/api/v1/admin/…`
+//! for operators, `/dashboard` for their browsers, health checks for everyone who reaches the listener, and the description
+//! of all of them. It must never
+//! hold more than the tables. Called by `app::daemon`, and by `tilld openapi` for the description.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::api::{ApiHandler, calls, offers, users};
-use super::request::Method::{Delete, Get, Post, Put};
+use super::request::Method::Get;
 use super::request::Request;
-use super::response::Response;
-use super::route::RouteAccess::{Admin, Api, Open};
-use super::route::{self, Route, route};
-use super::{admin, dashboard, health, metrics};
+use super::response::{ErrorResponse, Response};
+use super::route::RouteAccess::Api;
+use super::route::{self, PathSegments, Route, route};
+use super::{admin, dashboard, health, metrics, openapi};
 
 const ROUTES: &[Route<ApiHandler>] = &[
-    route(Get, "/healthz", Open, health::healthz),
-    route(Get, "/readyz", Open, health::readyz),
-    route(Get, "/health/webhooks", Open, health::webhooks),
-    route(Get, "/metrics", Open, metrics::get),
-    route(Get, "/api/v1/status", Api, health::status),
-    route(Get, "/api/v1/config", Api, offers::config),
-    route(Get, "/api/v1/users", Api, users::list),
-    route(Get, "/api/v1/users/{user_id}", Api, users::get),
-    route(Put, "/api/v1/users/{user_id}", Api, users::put),
-    route(Get, "/api/v1/users/{user_id}/entitlement", Api, users::entitlement),
-    route(Delete, "/api/v1/users/{user_id}/customer", Api, calls::link::delete),
-    route(Get, "/api/v1/users/{user_id}/subscription", Api, users::subscription),
-    route(Get, "/api/v1/users/{user_id}/subscriptions", Api, users::subscriptions),
-    route(Get, "/api/v1/users/{user_id}/payment-failures", Api, users::payment_failures),
-    route(Get, "/api/v1/users/{user_id}/payment-intents", Api, users::payment_intents),
-    route(Get, "/api/v1/users/{user_id}/audit", Api, users::audit),
-    route(Get, "/api/v1/admin/events", Admin, admin::list_events),
-    route(Get, "/api/v1/admin/events/{event_id}", Admin, admin::get_event),
-    route(Post, "/api/v1/admin/events/{event_id}/replay", Admin, admin::replay_event),
-    route(Get, "/api/v1/admin/analytics", Admin, admin::analytics::get),
-    route(Get, "/api/v1/admin/webhooks/retries", Admin, admin::list_retries),
-    route(Get, "/api/v1/admin/webhooks/dlq", Admin, admin::list_dead_letters),
-    route(Post, "/api/v1/admin/webhooks/dlq/replay", Admin, admin::replay_dead_letters),
-    route(Get, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::get_dead_letter),
-    route(Delete, "/api/v1/admin/webhooks/dlq/{event_id}", Admin, admin::discard_dead_letter),
-    route(Post, "/api/v1/admin/webhooks/dlq/{event_id}/replay", Admin, admin::replay_dead_letter),
+    route(Get, "/api/v1/config", Api, offers::config)
+        .named("getConfig", "What a page with prices needs to know")
+        .answers::<offers::OffersView>(200, "Key, mode and plans."),
+    // It says nothing of this database. It needs a token all the same, as all but the health checks does: it names the
+    // version, and `tilld openapi` prints it without a daemon.
+    route(Get, "/openapi.json", Api, describe)
+        .named("getDescription", "This description, as OpenAPI 3.1")
+        .answers::<Value>(200, "The description."),
 ];
+
+/// A table of routes, and what they are about.
+type Table = (&'static str, &'static [Route<ApiHandler>]);
+
+static TABLES: LazyLock<Vec<Table>> = LazyLock::new(tables);
+
+fn tables() -> Vec<Table> {
+    let mut tables = vec![("Users", users::ROUTES), ("Users", calls::link::DELETE), ("Users", calls::invoices::ROUTES)];
+    tables.extend(calls::ROUTES.iter().map(|routes| ("Calls to Stripe", *routes)));
+    tables.extend(admin::ROUTES.iter().map(|routes| ("Operators", *routes)));
+    tables.extend([("This daemon", ROUTES), ("This daemon", health::ROUTES), ("This daemon", metrics::ROUTES)]);
+    tables
+}
 
 /// How long an answer of this listener is held back, if it is.
 #[must_use]
@@ -59,5 +58,116 @@ pub fn answer(api: &ApiHandler, request: &Request) -> Response {
     if dashboard::covers(&request.path) {
         return dashboard::answer(api, request);
     }
-    route::dispatch(&[ROUTES, calls::ROUTES, calls::invoices::ROUTES], &api.tokens, api, request)
+    route::dispatch(TABLES.iter().map(|(_, routes)| *routes), &api.tokens, api, request)
+}
+
+/// The description of the API, as OpenAPI 3.1.
+#[must_use]
+pub fn description() -> Value {
+    openapi::document(&TABLES)
+}
+
+fn describe(_: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
+    Ok(Response::json(200, &description()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::error_code::ErrorCode;
+
+    /// Codes of the public listener, and those of a request that meets no route.
+    const OF_NO_ROUTE: [ErrorCode; 8] = [
+        ErrorCode::NotFound,
+        ErrorCode::MethodNotAllowed,
+        ErrorCode::SignatureMissing,
+        ErrorCode::SignatureMalformed,
+        ErrorCode::SignatureStale,
+        ErrorCode::SignatureFuture,
+        ErrorCode::SignatureMismatch,
+        ErrorCode::InvalidPayload,
+    ];
+
+    fn operations(document: &Value) -> Vec<&Value> {
+        let paths = document["paths"].as_object().unwrap();
+        paths.values().flat_map(|path| path.as_object().unwrap().values()).collect()
+    }
+
+    #[test]
+    fn every_route_is_in_the_description_and_nothing_else() {
+        let document = description();
+        let mut count = 0;
+        for route in TABLES.iter().flat_map(|(_, routes)| *routes) {
+            let method = route.method.as_str().to_ascii_lowercase();
+            let operation = &document["paths"][route.pattern][&method];
+            assert!(operation.is_object(), "{method} {} is not described", route.pattern);
+            let segments = route.pattern.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+            let described: BTreeSet<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|one| one["in"] == "path")
+                .map(|one| one["name"].as_str().unwrap())
+                .collect();
+            assert_eq!(segments.collect::<BTreeSet<_>>(), described, "{}", route.pattern);
+            let codes: BTreeSet<&str> = route.codes().into_iter().map(ErrorCode::as_str).collect();
+            let responses = operation["responses"].as_object().unwrap().values();
+            let listed: BTreeSet<&str> = responses
+                .flat_map(|response| response["x-error-codes"].as_array().into_iter().flatten())
+                .map(|code| code.as_str().unwrap())
+                .collect();
+            assert_eq!(codes, listed, "{}", route.pattern);
+            count += 1;
+        }
+        assert_eq!(operations(&document).len(), count);
+        assert!(count > 40, "only {count} routes were found");
+    }
+
+    #[test]
+    fn every_code_is_listed_by_a_route_or_belongs_to_none() {
+        let routes = TABLES.iter().flat_map(|(_, routes)| *routes);
+        let listed: BTreeSet<ErrorCode> = routes.flat_map(Route::codes).chain(OF_NO_ROUTE).collect();
+        assert_eq!(listed, ErrorCode::ALL.iter().copied().collect());
+    }
+
+    #[test]
+    fn every_type_and_each_of_its_fields_has_a_meaning_and_an_example() {
+        let document = description();
+        let types = document["components"]["schemas"].as_object().unwrap();
+        assert!(types.len() > 40, "only {} types were found", types.len());
+        for (name, schema) in types {
+            assert!(schema["description"].is_string(), "{name} has no description");
+            for (field, about) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(about["description"].is_string(), "{name}.{field} has no description: {about}");
+                let text = about.to_string();
+                let has_example = about["examples"].is_array() || text.contains("#/components/schemas/");
+                assert!(has_example, "{name}.{field} has no example: {about}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_links_lead_to_calls_that_take_what_they_carry() {
+        let document = description();
+        let operations = operations(&document);
+        let names: BTreeSet<&str> = operations.iter().map(|one| one["operationId"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), operations.len());
+        let takes = |to: &str, parameter: &str| {
+            let target = operations.iter().find(|one| one["operationId"] == to).unwrap();
+            target["parameters"].as_array().unwrap().iter().any(|one| one["name"] == parameter)
+        };
+        let mut count = 0;
+        for response in operations.iter().flat_map(|one| one["responses"].as_object().unwrap().values()) {
+            for link in response["links"].as_object().into_iter().flat_map(serde_json::Map::values) {
+                let to = link["operationId"].as_str().unwrap();
+                let parameters = link["parameters"].as_object().unwrap();
+                assert!(parameters.keys().all(|parameter| takes(to, parameter)), "{link}");
+                count += 1;
+            }
+        }
+        assert!(count > 15, "only {count} links were found");
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::error_code::ErrorCode;
 use super::request::{Method, Request};
 use super::response::{ErrorResponse, Response};
 use super::throttle::Throttle;
@@ -16,7 +17,7 @@ use crate::base::secret::Secret;
 use crate::store::inbox::{self, AcceptOutcome, EventSource};
 use crate::store::{Store, Tx};
 use crate::stripe::event::{self, EventEnvelope};
-use crate::stripe::signature;
+use crate::stripe::signature::{self, SignatureError};
 
 /// The header with Stripe's signature.
 const SIGNATURE: &str = "Stripe-Signature";
@@ -73,7 +74,7 @@ pub fn answer(hooks: &PublicHandler, request: Request, reply: impl FnOnce(Respon
     match check(hooks, endpoint, &request, now_ms.div_euclid(1000)) {
         Ok(envelope) => store(hooks, request, Received { envelope, now_ms, watch }, reply),
         Err(error) => {
-            watch.note(WebhookOutcome::of_code(error.code));
+            watch.note(WebhookOutcome::of_code(error.code.as_str()));
             reply(error.into());
         }
     }
@@ -112,11 +113,11 @@ fn unknown_path(hooks: &PublicHandler, request: &Request, watch: &Watch) -> Erro
             paths.join(", ")
         );
     }
-    ErrorResponse::new(404, "not_found", format!("no webhook endpoint is configured at {}", request.path))
+    ErrorResponse::new(ErrorCode::NotFound, format!("no webhook endpoint is configured at {}", request.path))
 }
 
 fn wrong_method(allowed: &str) -> ErrorResponse {
-    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("this path accepts only {allowed}"));
+    let mut error = ErrorResponse::new(ErrorCode::MethodNotAllowed, format!("this path accepts only {allowed}"));
     error.headers.push(("Allow", allowed.to_owned()));
     error
 }
@@ -136,13 +137,13 @@ fn check(
 ) -> Result<EventEnvelope, ErrorResponse> {
     verify(endpoint, request, now_s).inspect_err(|error| {
         let (client, path, code) = (request.client(), &endpoint.path, error.code);
-        if hooks.refused.admit(code, Instant::now()) {
+        if hooks.refused.admit(code.as_str(), Instant::now()) {
             log::warn!("webhook refused client={client} path={path} code={code}: {}", error.message);
         }
     })?;
     let envelope = event::envelope(&request.body).map_err(|error| {
         log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
-        ErrorResponse::new(400, "invalid_payload", error.to_string())
+        ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string())
     })?;
     event::log_version(&envelope);
     Ok(envelope)
@@ -153,12 +154,22 @@ fn verify(endpoint: &WebhookEndpoint, request: &Request, now_s: i64) -> Result<(
     let header = headers.next().map(|(_, value)| value.as_str());
     if headers.next().is_some() {
         let message = "the request has more than one Stripe-Signature header; a proxy on the way adds one";
-        return Err(ErrorResponse::new(400, "signature_malformed", message));
+        return Err(ErrorResponse::new(ErrorCode::SignatureMalformed, message));
     }
     let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::expose).collect();
     signature::verify(header, &request.body, &secrets, endpoint.tolerance_s, now_s)
         .map(|_| ())
-        .map_err(|error| ErrorResponse::new(400, error.code(), error.to_string()))
+        .map_err(|error| ErrorResponse::new(code_of(&error), error.to_string()))
+}
+
+fn code_of(error: &SignatureError) -> ErrorCode {
+    match error {
+        SignatureError::Missing => ErrorCode::SignatureMissing,
+        SignatureError::Malformed(_) => ErrorCode::SignatureMalformed,
+        SignatureError::Stale { .. } => ErrorCode::SignatureStale,
+        SignatureError::Future { .. } => ErrorCode::SignatureFuture,
+        SignatureError::Mismatch { .. } => ErrorCode::SignatureMismatch,
+    }
 }
 
 fn store(hooks: &PublicHandler, request: Request, received: Received, reply: impl FnOnce(Response) + Send + 'static) {
@@ -169,7 +180,7 @@ fn store(hooks: &PublicHandler, request: Request, received: Received, reply: imp
         Ok(body) => body,
         Err(error) => {
             received.watch.note(WebhookOutcome::InvalidPayload);
-            return reply(ErrorResponse::new(400, "invalid_payload", error.to_string()).into());
+            return reply(ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string()).into());
         }
     };
     let Received { envelope, now_ms, watch } = received;
@@ -186,7 +197,7 @@ fn store(hooks: &PublicHandler, request: Request, received: Received, reply: imp
         }
         Err(error) => {
             let error = ErrorResponse::from(error);
-            watch.note(WebhookOutcome::of_code(error.code));
+            watch.note(WebhookOutcome::of_code(error.code.as_str()));
             log::warn!("webhook failed client={client} path={path} code={}", error.code);
             reply(error.into());
         }

@@ -1,9 +1,11 @@
 //! Answers: JSON, text, and errors and lists in Stripe's shape (contract §4); ground for every request. The cause of an
 //! error of our own must never reach the caller. Used by every handler.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::error_code::ErrorCode;
 use super::request::{RepeatedHeader, Request};
 use crate::store::StoreError;
 
@@ -46,9 +48,85 @@ impl Response {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        Self::json(200, &json!({"object": "list", "data": rows, "has_more": has_more}))
+        Self::json(200, &ListView { object: "list", data: rows, has_more })
     }
 }
+
+/// A page of a list, in Stripe's shape.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
+pub(crate) struct ListView<T> {
+    /// `list`.
+    #[schemars(extend("const" = "list"), example = &"list")]
+    object: &'static str,
+    /// The rows of this page.
+    data: Vec<T>,
+    /// Whether there are more: ask again with `starting_after` and the `id` of the last row.
+    #[schemars(example = false)]
+    has_more: bool,
+}
+
+/// What went wrong, in Stripe's shape.
+#[derive(JsonSchema)]
+#[schemars(rename = "Error")]
+#[allow(dead_code)] // it describes what `From<ErrorResponse>` and the calls to Stripe write
+pub(crate) struct ErrorView {
+    /// What went wrong.
+    error: ErrorDetails,
+}
+
+/// What went wrong, for programs and for people.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+struct ErrorDetails {
+    /// `invalid_request_error` or `api_error`; of an error that Stripe answered with: Stripe's type, such as `card_error`.
+    #[schemars(example = &"invalid_request_error")]
+    r#type: String,
+    /// What went wrong, for programs: a code of tilld, which the description of each answer lists, or Stripe's own, which
+    /// Stripe may leave out.
+    #[schemars(example = &"user_not_found")]
+    code: Option<String>,
+    /// The same in words, for people; it may change. Stripe may leave it out.
+    #[schemars(example = &"there is no user \"alice\"; PUT /api/v1/users/{user_id} creates one")]
+    message: Option<String>,
+    /// The parameter at fault, where one is.
+    #[schemars(example = &"user_id")]
+    param: Option<String>,
+    /// Stripe's reason of a declined card.
+    #[schemars(example = &"insufficient_funds")]
+    decline_code: Option<String>,
+    /// Stripe's id of the payment that failed.
+    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    payment_intent: Option<String>,
+    /// Stripe's id of the request that it refused.
+    #[schemars(example = &"req_fbwW3Gv2bHkWkP")]
+    request_id: Option<String>,
+    /// Stripe's id of the subscription that stands in the way.
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    subscription_id: Option<String>,
+    /// Stripe's id of the customer that the error is about.
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
+    stripe_customer_id: Option<String>,
+    /// Stripe's id of the schedule that manages the subscription.
+    #[schemars(example = &"sub_sched_1Mr3YcLkdIwHu7ixjop3qtff")]
+    schedule_id: Option<String>,
+    /// Stripe's id of the checkout session that was completed.
+    #[schemars(example = &"cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
+    session_id: Option<String>,
+    /// Status of what stands in the way.
+    #[schemars(example = &"active")]
+    status: Option<String>,
+    /// What to do instead: `pay_invoice`, `resume`, `reactivate` or `change_plan`.
+    #[schemars(example = &"change_plan")]
+    way_out: Option<String>,
+    /// Stripe's page on which the invoice can be paid.
+    #[schemars(example = &"https://invoice.stripe.com/i/acct_1/live_1")]
+    invoice_url: Option<String>,
+}
+
+/// What an error has besides type, code, message and parameter: [`ErrorDetails`] describes each.
+const FURTHER: [&str; 7] =
+    ["subscription_id", "stripe_customer_id", "schedule_id", "session_id", "status", "way_out", "invoice_url"];
 
 /// An error in Stripe's shape.
 #[derive(Debug, Clone)]
@@ -58,7 +136,7 @@ pub(crate) struct ErrorResponse {
     /// Stripe's `type`.
     pub kind: &'static str,
     /// For programs.
-    pub code: &'static str,
+    pub code: ErrorCode,
     /// For people.
     pub message: String,
     /// The parameter at fault.
@@ -72,7 +150,8 @@ pub(crate) struct ErrorResponse {
 impl ErrorResponse {
     /// An error of the request.
     #[must_use]
-    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let status = code.status();
         let kind = if status >= 500 { "api_error" } else { "invalid_request_error" };
         Self { status, kind, code, message: message.into(), param: None, headers: Vec::new(), fields: Box::default() }
     }
@@ -80,7 +159,7 @@ impl ErrorResponse {
     /// 400, naming a parameter.
     #[must_use]
     pub fn parameter(param: &'static str, message: impl Into<String>) -> Self {
-        Self::new(400, "parameter_invalid", message).at(param)
+        Self::new(ErrorCode::ParameterInvalid, message).at(param)
     }
 
     /// Names the parameter at fault.
@@ -92,6 +171,7 @@ impl ErrorResponse {
     /// Adds a field, unless its value is null.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        debug_assert!(FURTHER.contains(&name), "{name} is not described");
         let value = value.into();
         if !value.is_null() {
             self.fields = self.fields.into_iter().chain([(name, value)]).collect();
@@ -103,13 +183,13 @@ impl ErrorResponse {
     #[must_use]
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         log::error!("a request failed: {cause}");
-        Self::new(500, "internal_error", "tilld failed to answer; its log has the cause")
+        Self::new(ErrorCode::InternalError, "tilld failed to answer; its log has the cause")
     }
 }
 
 impl From<RepeatedHeader> for ErrorResponse {
     fn from(error: RepeatedHeader) -> Self {
-        Self::new(400, "header_repeated", error.to_string())
+        Self::new(ErrorCode::HeaderRepeated, error.to_string())
     }
 }
 
@@ -118,7 +198,7 @@ impl From<StoreError> for ErrorResponse {
         match error {
             StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped => {
                 log::error!("the database is not available: {error}");
-                Self::new(503, "database_unavailable", "the database is not available now; try again")
+                Self::new(ErrorCode::DatabaseUnavailable, "the database is not available now; try again")
             }
             StoreError::Sql(_)
             | StoreError::Json(_)
@@ -131,7 +211,7 @@ impl From<StoreError> for ErrorResponse {
 
 impl From<ErrorResponse> for Response {
     fn from(error: ErrorResponse) -> Self {
-        let mut inner = json!({"type": error.kind, "code": error.code, "message": error.message});
+        let mut inner = json!({"type": error.kind, "code": error.code.as_str(), "message": error.message});
         if let Some(param) = error.param {
             inner["param"] = json!(param);
         }
@@ -172,6 +252,18 @@ impl PageView {
         Ok(Self { limit, starting_after: request.parameter("starting_after").filter(|text| !text.is_empty()) })
     }
 
+    /// The number of the row in `starting_after`, in lists whose rows are numbered.
+    pub(crate) fn row_after(&self) -> Result<Option<i64>, ErrorResponse> {
+        let number = |text: &str| text.parse().ok().filter(|number: &i64| *number > 0);
+        match self.starting_after.as_deref().map(number) {
+            None => Ok(None),
+            Some(Some(number)) => Ok(Some(number)),
+            Some(None) => {
+                Err(ErrorResponse::parameter("starting_after", "starting_after must be the id of a row, a number"))
+            }
+        }
+    }
+
     /// How many rows to read: one more than asked for, which shows whether there are more.
     #[must_use]
     pub fn fetch(&self) -> u32 {
@@ -195,16 +287,24 @@ mod tests {
 
     #[test]
     fn errors_have_stripes_shape() {
-        let error = ErrorResponse::new(404, "user_not_found", "no user u1").at("user_id");
+        let error = ErrorResponse::new(ErrorCode::UserNotFound, "no user u1").at("user_id");
         let expected = json!({"error": {"type": "invalid_request_error", "code": "user_not_found",
             "message": "no user u1", "param": "user_id"}});
         assert_eq!(Response::from(error.clone()).status, 404);
         assert_eq!(body(error), expected);
-        let further = body(ErrorResponse::new(409, "taken", "by u2").with("user_id", "u2").with("url", None::<String>));
-        assert_eq!((&further["error"]["user_id"], further["error"].get("url")), (&json!("u2"), None));
-        let plain = body(ErrorResponse::new(503, "database_unavailable", "later"));
+        let further = ErrorResponse::new(ErrorCode::CustomerTaken, "by u2");
+        let further = body(further.with("status", "active").with("invoice_url", None::<String>));
+        assert_eq!((&further["error"]["status"], further["error"].get("invoice_url")), (&json!("active"), None));
+        let plain = body(ErrorResponse::new(ErrorCode::DatabaseUnavailable, "later"));
         assert_eq!(plain["error"]["type"], "api_error");
         assert!(plain["error"].get("param").is_none());
+    }
+
+    #[test]
+    fn every_further_field_of_an_error_is_described() {
+        let schema = schemars::schema_for!(ErrorDetails);
+        let described = schema.get("properties").and_then(Value::as_object).unwrap();
+        assert!(FURTHER.iter().all(|name| described.contains_key(*name)), "{described:?}");
     }
 
     #[test]

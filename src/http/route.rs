@@ -1,13 +1,20 @@
 //! Routes as data (method, path pattern, who may call, handler), and the tokens that say who calls; ground for every
 //! call. Tokens are compared in constant time; without a configured token a route stays closed. A handler must never
 //! run before its route's token was checked, and no token or part of one may be logged. Called by `private`, which has
-//! the table, and by `api::calls`.
+//! the tables, and by `api::calls`.
 
+pub(crate) mod body;
+pub(crate) mod description;
+pub(crate) mod parameters;
+
+use schemars::JsonSchema;
 use subtle::ConstantTimeEq;
 
+use super::error_code::ErrorCode;
 use super::request::{Method, Request, decode_segment};
 use super::response::{ErrorResponse, Response};
 use crate::base::secret::Secret;
+use description::{AsksStripe, Link, Parameter, RouteDescription};
 
 /// Values of the `{…}` segments of a path, in order.
 pub(crate) type PathSegments = Vec<String>;
@@ -22,6 +29,8 @@ pub(crate) struct Route<S> {
     pub access: RouteAccess,
     /// What answers it.
     pub handler: fn(&S, &Request, &PathSegments) -> Result<Response, ErrorResponse>,
+    /// What it says of itself.
+    pub description: RouteDescription,
 }
 
 /// A route, in one line.
@@ -31,12 +40,94 @@ pub(crate) const fn route<S>(
     access: RouteAccess,
     handler: fn(&S, &Request, &PathSegments) -> Result<Response, ErrorResponse>,
 ) -> Route<S> {
-    Route { method, pattern, access, handler }
+    let description = RouteDescription {
+        id: "",
+        summary: "",
+        details: "",
+        query: &[],
+        body: None,
+        answers: [None; 3],
+        errors: &[],
+        stripe: AsksStripe::Never,
+        links: &[],
+    };
+    Route { method, pattern, access, handler, description }
+}
+
+impl<S> Route<S> {
+    /// Its name for programs, and what it does in one line. Only a route with a name is part of the described API.
+    pub(crate) const fn named(mut self, id: &'static str, summary: &'static str) -> Self {
+        (self.description.id, self.description.summary) = (id, summary);
+        self
+    }
+
+    /// What the line does not say.
+    pub(crate) const fn details(mut self, details: &'static str) -> Self {
+        self.description.details = details;
+        self
+    }
+
+    /// The parameters of its query.
+    pub(crate) const fn query(mut self, parameters: &'static [Parameter]) -> Self {
+        self.description.query = parameters;
+        self
+    }
+
+    /// The type of its body.
+    pub(crate) const fn body<T: JsonSchema>(mut self) -> Self {
+        self.description.body = Some(description::body_of::<T>());
+        self
+    }
+
+    /// An answer that is no error.
+    pub(crate) const fn answers<T: JsonSchema>(mut self, status: u16, meaning: &'static str) -> Self {
+        self.description = self.description.with_answer(description::json_answer::<T>(status, meaning));
+        self
+    }
+
+    /// The same, as plain text.
+    pub(crate) const fn answers_text(mut self, status: u16, meaning: &'static str) -> Self {
+        self.description = self.description.with_answer(description::text_answer(status, meaning));
+        self
+    }
+
+    /// The codes of its errors that do not follow from the rest.
+    pub(crate) const fn errors(mut self, codes: &'static [ErrorCode]) -> Self {
+        self.description.errors = codes;
+        self
+    }
+
+    /// How it asks Stripe.
+    pub(crate) const fn asks_stripe(mut self, how: AsksStripe) -> Self {
+        self.description.stripe = how;
+        self
+    }
+
+    /// Where what it answers leads.
+    pub(crate) const fn links(mut self, links: &'static [Link]) -> Self {
+        self.description.links = links;
+        self
+    }
+
+    /// Every code that it may answer with.
+    pub(crate) fn codes(&self) -> Vec<ErrorCode> {
+        self.description.codes(self.pattern.contains('{'), self.access == RouteAccess::Open)
+    }
+
+    /// Whether the description says that it may answer with this code.
+    fn may_answer_with(&self, code: ErrorCode) -> bool {
+        self.description.id.is_empty() || self.codes().contains(&code)
+    }
 }
 
 /// Answers a request by the handler of the first route that matches, after checking its token. HEAD is answered like
 /// GET; tiny_http leaves the body out. An unknown path is a 404, a known one with another method a 405.
-pub(crate) fn dispatch<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Response {
+pub(crate) fn dispatch<S: 'static>(
+    tables: impl Iterator<Item = &'static [Route<S>]>,
+    tokens: &Tokens,
+    state: &S,
+    request: &Request,
+) -> Response {
     answer(tables, tokens, state, request).unwrap_or_else(Response::from)
 }
 
@@ -46,9 +137,14 @@ pub(crate) fn covers<S>(routes: &[Route<S>], request: &Request) -> bool {
     routes.iter().any(|route| serves(route.method, request.method) && matches(route.pattern, &request.path).is_some())
 }
 
-fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Request) -> Result<Response, ErrorResponse> {
+fn answer<S: 'static>(
+    tables: impl Iterator<Item = &'static [Route<S>]>,
+    tokens: &Tokens,
+    state: &S,
+    request: &Request,
+) -> Result<Response, ErrorResponse> {
     let mut others = Vec::new();
-    for route in tables.iter().copied().flatten() {
+    for route in tables.flatten() {
         let Some(segments) = matches(route.pattern, &request.path) else { continue };
         if !serves(route.method, request.method) {
             others.push(route.method);
@@ -56,7 +152,9 @@ fn answer<S>(tables: &[&[Route<S>]], tokens: &Tokens, state: &S, request: &Reque
         }
         tokens.check(route.access, request)?;
         let segments = segments.into_iter().map(segment).collect::<Result<_, _>>()?;
-        return (route.handler)(state, request, &segments);
+        return (route.handler)(state, request, &segments).inspect_err(|error| {
+            debug_assert!(route.may_answer_with(error.code), "{}: {} is not described", route.pattern, error.code);
+        });
     }
     Err(refuse(&request.path, &others))
 }
@@ -69,10 +167,10 @@ fn refuse(path: &str, routes: &[Method]) -> ErrorResponse {
         .map(Method::as_str)
         .collect();
     if allowed.is_empty() {
-        return ErrorResponse::new(404, "not_found", format!("the path {path} does not exist"));
+        return ErrorResponse::new(ErrorCode::NotFound, format!("the path {path} does not exist"));
     }
     let allowed = allowed.join(", ");
-    let mut error = ErrorResponse::new(405, "method_not_allowed", format!("{path} accepts only {allowed}"));
+    let mut error = ErrorResponse::new(ErrorCode::MethodNotAllowed, format!("{path} accepts only {allowed}"));
     error.headers.push(("Allow", allowed));
     error
 }
@@ -97,7 +195,7 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
 
 fn segment(raw: &str) -> Result<String, ErrorResponse> {
     decode_segment(raw)
-        .ok_or_else(|| ErrorResponse::new(400, "path_invalid", format!("the path segment {raw} is not UTF-8")))
+        .ok_or_else(|| ErrorResponse::new(ErrorCode::PathInvalid, format!("the path segment {raw} is not UTF-8")))
 }
 
 /// Who may call a route.
@@ -148,14 +246,18 @@ impl Tokens {
         let accepted: Vec<&Secret> = accepted.into_iter().flatten().filter(usable).collect();
         if accepted.is_empty() {
             return Err(unauthorized(
-                "token_not_configured",
+                ErrorCode::TokenNotConfigured,
                 format!("{key} is not configured, so this call is closed"),
             ));
         }
-        let header =
-            request.unique_header("Authorization").map_err(|error| unauthorized("token_invalid", error.to_string()))?;
+        let header = request
+            .unique_header("Authorization")
+            .map_err(|error| unauthorized(ErrorCode::TokenInvalid, error.to_string()))?;
         let Some(token) = header.and_then(bearer) else {
-            return Err(unauthorized("token_missing", "send the token as `Authorization: Bearer <token>`".to_owned()));
+            return Err(unauthorized(
+                ErrorCode::TokenMissing,
+                "send the token as `Authorization: Bearer <token>`".to_owned(),
+            ));
         };
         let matches = accepted
             .iter()
@@ -163,7 +265,7 @@ impl Tokens {
         if bool::from(matches) {
             Ok(())
         } else {
-            Err(unauthorized("token_invalid", format!("the token is not the configured {key}")))
+            Err(unauthorized(ErrorCode::TokenInvalid, format!("the token is not the configured {key}")))
         }
     }
 }
@@ -173,8 +275,8 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
-fn unauthorized(code: &'static str, message: String) -> ErrorResponse {
-    let mut error = ErrorResponse::new(401, code, message);
+fn unauthorized(code: ErrorCode, message: String) -> ErrorResponse {
+    let mut error = ErrorResponse::new(code, message);
     error.headers.push(("WWW-Authenticate", "Bearer".to_owned()));
     error
 }
@@ -185,10 +287,10 @@ mod tests {
     use super::*;
 
     const ROUTES: &[Route<()>] = &[
-        Route { method: Method::Get, pattern: "/a/{id}", access: RouteAccess::Open, handler: echo },
-        Route { method: Method::Put, pattern: "/a/{id}", access: RouteAccess::Api, handler: echo },
-        Route { method: Method::Post, pattern: "/a/replay", access: RouteAccess::Open, handler: echo },
-        Route { method: Method::Get, pattern: "/a/{id}/b/{other}", access: RouteAccess::Open, handler: echo },
+        route(Method::Get, "/a/{id}", RouteAccess::Open, echo),
+        route(Method::Put, "/a/{id}", RouteAccess::Api, echo),
+        route(Method::Post, "/a/replay", RouteAccess::Open, echo),
+        route(Method::Get, "/a/{id}/b/{other}", RouteAccess::Open, echo),
     ];
 
     fn echo(_: &(), _: &Request, segments: &PathSegments) -> Result<Response, ErrorResponse> {
@@ -196,7 +298,7 @@ mod tests {
     }
 
     fn respond(method: Method, path: &str) -> Response {
-        dispatch(&[ROUTES], &Tokens::default(), &(), &Request::new(method, path))
+        dispatch(std::iter::once(ROUTES), &Tokens::default(), &(), &Request::new(method, path))
     }
 
     fn call(method: Method, path: &str) -> (u16, String) {
@@ -264,7 +366,7 @@ mod token_tests {
                 assert_eq!(error.status, 401);
                 assert!(error.headers.contains(&("WWW-Authenticate", "Bearer".to_owned())));
                 assert!(!error.message.contains("t0k"), "{}", error.message);
-                error.code
+                error.code.as_str()
             }
         }
     }

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use rustix::process::geteuid;
 
+use super::error_code::ErrorCode;
 use super::listen::Bound;
 use super::request::{Method, Request};
 use super::response::{ErrorResponse, Response};
@@ -194,7 +195,7 @@ fn answer(inner: tiny_http::Request, bodies: &Bodies, handler: &Handler) {
     let Some(request) = request else {
         log::warn!("not done, since the client was answered before a thread was free: {}", reply.label());
         return reply
-            .send(ErrorResponse::new(503, "no_answer", "the request was not answered in time; try again").into());
+            .send(ErrorResponse::new(ErrorCode::NoAnswer, "the request was not answered in time; try again").into());
     };
     // The reply is dropped with the handler, and then logs which request it was.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::error_code::ErrorCode;
 use super::request::Request;
 use super::response::{ErrorResponse, Response};
 use super::server::Reply;
@@ -82,8 +83,10 @@ impl StripeThreads {
             Admitted::Parked => return,
             Admitted::Not(job) => job,
         };
-        let mut error =
-            ErrorResponse::new(503, "busy", "too many requests are waiting for Stripe; nothing was done, try again");
+        let mut error = ErrorResponse::new(
+            ErrorCode::Busy,
+            "too many requests are waiting for Stripe; nothing was done, try again",
+        );
         error.headers.push(("Retry-After", RETRY_AFTER_S.to_owned()));
         refused.1.send(error.into());
     }

@@ -24,10 +24,13 @@ const MAX_TYPES: u32 = 100;
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Figures {
     /// Always `analytics`.
+    #[schemars(example = &"analytics")]
     pub object: &'static str,
     /// Beginning of the first bucket, unix seconds.
+    #[schemars(example = 1_767_225_600)]
     pub from: i64,
     /// End of the last bucket, unix seconds.
+    #[schemars(example = 1_769_817_600)]
     pub to: i64,
     /// What figures are added up by: an hour, or a day by UTC.
     pub bucket: FigureBucket,
@@ -53,17 +56,23 @@ pub struct Figures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WebhookFigures {
     /// Beginning of the bucket, unix seconds.
+    #[schemars(example = 1_767_225_600)]
     pub start: i64,
     /// Events whose facts are in the tables now.
+    #[schemars(example = 1200)]
     pub processed: i64,
     /// Events that are kept and mirrored and no more.
+    #[schemars(example = 14)]
     pub ignored: i64,
     /// Events that were given up, and wait for an operator.
+    #[schemars(example = 0)]
     pub dead: i64,
     /// Half of the events were projected or ignored first within so many milliseconds after they had been received; null: there
     /// were none.
+    #[schemars(example = 18)]
     pub lag_p50_ms: Option<i64>,
     /// The same of 99 of 100 events, milliseconds.
+    #[schemars(example = 240)]
     pub lag_p99_ms: Option<i64>,
 }
 
@@ -72,12 +81,16 @@ pub struct WebhookFigures {
 pub struct TypeFigures {
     /// Stripe's type; `other` for any with more than 100 characters.
     #[serde(rename = "type")]
+    #[schemars(example = &"invoice.paid")]
     pub event_type: String,
     /// Events whose facts are in the tables now.
+    #[schemars(example = 1200)]
     pub processed: i64,
     /// Events that are kept and mirrored and no more.
+    #[schemars(example = 14)]
     pub ignored: i64,
     /// Events that were given up, and wait for an operator.
+    #[schemars(example = 0)]
     pub dead: i64,
 }
 
@@ -85,13 +98,17 @@ pub struct TypeFigures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LevelFigures {
     /// Beginning of the bucket, unix seconds.
+    #[schemars(example = 1_767_225_600)]
     pub start: i64,
     /// What was counted: `subscriptions` by state, `delinquent_users`, `money_at_risk` by currency in minor units,
     /// `outbox_pending` and `outbox_failed` by kind.
+    #[schemars(example = &"subscriptions")]
     pub name: String,
     /// Of which state, currency or kind; empty where there is one alone.
+    #[schemars(example = &"active")]
     pub label: String,
     /// How many, or how much.
+    #[schemars(example = 312)]
     pub value: i64,
 }
 
@@ -99,12 +116,16 @@ pub struct LevelFigures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MrrFigures {
     /// Beginning of the bucket, unix seconds.
+    #[schemars(example = 1_767_225_600)]
     pub start: i64,
     /// ISO 4217 code in lower case.
+    #[schemars(example = &"usd")]
     pub currency: String,
     /// `active`, `past_due`, `trialing` or `paused`; MRR is the first two together.
+    #[schemars(example = &"active")]
     pub state: String,
     /// Minor units of the currency, a month.
+    #[schemars(example = 1_240_000)]
     pub amount: i64,
 }
 
@@ -112,20 +133,28 @@ pub struct MrrFigures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MrrNow {
     /// ISO 4217 code in lower case.
+    #[schemars(example = &"usd")]
     pub currency: String,
     /// `active`, `past_due`, `trialing` or `paused`; MRR is the first two together.
+    #[schemars(example = &"active")]
     pub state: String,
     /// How many subscriptions.
+    #[schemars(example = 312)]
     pub subscriptions: i64,
     /// Minor units of the currency, a month.
+    #[schemars(example = 1_240_000)]
     pub amount: i64,
     /// Items that were left out because their price has tiers.
+    #[schemars(example = 0)]
     pub tiered_items: i64,
     /// Items that were left out because their use is billed.
+    #[schemars(example = 3)]
     pub metered_items: i64,
     /// Items that were left out because their price could not be read.
+    #[schemars(example = 0)]
     pub other_items: i64,
     /// Discounts that were not taken off because their coupon is not known here.
+    #[schemars(example = 0)]
     pub unknown_discounts: i64,
 }
 

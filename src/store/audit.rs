@@ -1,5 +1,7 @@
 //! `audit_log`: who did what to what. Rows of events are written once per event, whatever is replayed.
 
+pub mod list;
+
 use rusqlite::named_params;
 
 use super::{StoreError, StoreReader, Tx};

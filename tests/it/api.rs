@@ -1,8 +1,10 @@
 //! The private API by the contract: who may call, what is answered, and what follows from events.
 
 mod admin;
+mod audit;
 mod entitlement;
 mod linking;
+mod outbox;
 mod rules;
 mod users;
 

@@ -30,6 +30,7 @@ mod main_job;
 mod metrics;
 mod migrations;
 mod modes;
+mod openapi;
 mod order;
 mod ownership;
 mod reads;

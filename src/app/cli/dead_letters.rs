@@ -3,6 +3,8 @@
 
 use std::io::Write;
 
+use serde_json::json;
+
 use crate::app::cli::events::EventSelection;
 use crate::app::cli::table::{self, ListOptions, PageOptions, time_ms};
 use crate::app::cli::{CommandError, database, reach};
@@ -61,7 +63,7 @@ const LIST: ListOptions<DeadLetter> = ListOptions {
             row.error.clone(),
         ]
     },
-    json: admin::dead_letter,
+    json: |letter| json!(admin::dead_letter(letter)),
     id: |row| &row.event_id,
 };
 
@@ -107,7 +109,7 @@ pub(crate) fn run(command: DeadLettersCommand, flags: &Flags, out: &mut dyn Writ
 
 fn print(letter: &DeadLetter, json: bool, out: &mut dyn Write) -> Result<(), CommandError> {
     if json {
-        return Ok(writeln!(out, "{}", admin::dead_letter(letter))?);
+        return Ok(writeln!(out, "{}", json!(admin::dead_letter(letter)))?);
     }
     let pairs = [
         ("id", letter.event_id.clone()),

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use serde_json::Value;
+use serde_json::json;
 
 use crate::app::cli::table::{self, ListOptions, PageOptions, cell, time_ms, time_s};
 use crate::app::cli::{CommandError, database, reach};
@@ -75,7 +75,7 @@ const LIST: ListOptions<EventEntry> = ListOptions {
             cell(row.error.as_deref()),
         ]
     },
-    json: admin::event,
+    json: |entry| json!(admin::event(entry)),
     id: |row| &row.event_id,
 };
 
@@ -157,8 +157,8 @@ fn replay(store: &Store, which: EventSelection) -> Result<usize, CommandError> {
 }
 
 fn print_json(shown: &EventDetails, payload: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
-    let mut event = admin::event(&shown.entry);
-    event["failed_attempts"] = shown.attempts.iter().map(admin::attempt).collect::<Vec<Value>>().into();
+    let mut event = json!(admin::event(&shown.entry));
+    event["failed_attempts"] = json!(shown.attempts.iter().map(admin::attempt).collect::<Vec<_>>());
     if let Some(body) = payload {
         event["payload"] = admin::payload(body);
     }

@@ -86,9 +86,7 @@ const LIST: ListOptions<OutboxRow> = ListOptions {
 
 /// The type of an event, or the kind of a notice.
 fn what(row: &OutboxRow) -> String {
-    let payload: Value = serde_json::from_str(&row.payload).unwrap_or_default();
-    let name = payload.get("type").or_else(|| payload.get("notice")).and_then(Value::as_str);
-    cell(name)
+    cell(row.what().as_deref())
 }
 
 fn view(row: &OutboxRow, endpoint: Option<&EndpointState>) -> Value {

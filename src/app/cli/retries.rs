@@ -24,7 +24,7 @@ const LIST: ListOptions<Retry> = ListOptions {
         let attempts = format!("{} of {}", row.retry_count, row.max_retries);
         vec![row.event_id.clone(), row.event_type.clone(), attempts, time_ms(row.due_ms), row.last_error.clone()]
     },
-    json: admin::retry,
+    json: |retry| serde_json::json!(admin::retry(retry)),
     id: |row| &row.event_id,
 };
 

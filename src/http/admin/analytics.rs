@@ -6,17 +6,33 @@ use serde_json::Value;
 use super::AdminResult;
 use crate::base::figure_range::{FigureBucket, FigureRange, RangeError};
 use crate::http::api::ApiHandler;
+use crate::http::request::Method::Get;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
-use crate::objects::figures;
+use crate::http::route::RouteAccess::Admin;
+use crate::http::route::parameters;
+use crate::http::route::{PathSegments, Route, route};
+use crate::objects::figures::{self, Figures};
 
 /// How far back an answer reaches unless the request says from when: by the hour and by the day, in seconds.
 const DEFAULT_LENGTH_S: [(FigureBucket, i64); 2] = [(FigureBucket::Hour, 86_400), (FigureBucket::Day, 30 * 86_400)];
 /// The columns of the CSV: the list in the JSON, what tells its element from others, the field, and its value.
 const CSV_COLUMNS: [&str; 6] = ["list", "start", "currency", "name", "figure", "value"];
 
-pub(in crate::http) fn get(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
+pub(super) const ROUTES: &[Route<ApiHandler>] = &[route(Get, "/api/v1/admin/analytics", Admin, get)
+    .named("getAnalytics", "Figures of a range: webhooks, payments, subscriptions, by the hour or by the day")
+    .details("With `Accept: text/csv` the same as CSV, one number a row. docs/figures.md says what each counts.")
+    .query(&[
+        parameters::time(
+            "from",
+            "Beginning of the range, unix seconds; left out: a day ago by the hour, 30 days by the day.",
+        ),
+        parameters::time("to", "End of the range, unix seconds; left out: the end of the present bucket."),
+        parameters::one_of("bucket", &["day", "hour"], "Length of a bucket; day if it is left out."),
+    ])
+    .answers::<Figures>(200, "The figures.")];
+
+fn get(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let range = range(request, api.clock.now_ms().div_euclid(1000))?;
     let found = api.store.read(|reader| figures::read(reader, range))?;
     if !wants_csv(request) {

@@ -6,7 +6,6 @@ mod answers;
 mod checkout;
 pub(in crate::http) mod invoices;
 pub(in crate::http) mod link;
-mod parameters;
 mod payment_intents;
 mod portal;
 mod preview;
@@ -14,14 +13,19 @@ mod resume;
 mod schedule;
 mod subscription;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::parameters::Parameters;
+use super::views::calls as views;
 use super::{ApiHandler, users};
 use crate::base::ids;
-use crate::http::request::Method::{Post, Put};
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method::Post;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::{RequestBody, body};
+use crate::http::route::description::AsksStripe;
 use crate::http::route::{self, PathSegments, Route, route};
 use crate::objects::reading::RequestSent;
 use crate::objects::user::User;
@@ -30,29 +34,46 @@ use crate::stripe::call::{Priority, segment};
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::{OperationKind, OperationParameters};
 use answers::respond;
-use parameters::Parameters;
 
-pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
-    route(Post, "/api/v1/users/{user_id}/customer", Api, customer),
-    route(Put, "/api/v1/users/{user_id}/customer", Api, link::put),
-    route(Post, "/api/v1/users/{user_id}/checkout-session", Api, checkout::create),
-    route(Post, "/api/v1/users/{user_id}/portal-session", Api, portal::create),
-    route(Post, "/api/v1/users/{user_id}/subscription/change-plan", Api, subscription::change_plan),
-    route(Post, "/api/v1/users/{user_id}/subscription/change-plan/preview", Api, preview::preview),
-    route(Post, "/api/v1/users/{user_id}/subscription/preview", Api, preview::preview),
-    route(Post, "/api/v1/users/{user_id}/subscription/cancel", Api, subscription::cancel),
-    route(Post, "/api/v1/users/{user_id}/subscription/reactivate", Api, subscription::reactivate),
-    route(Post, "/api/v1/users/{user_id}/subscription/resume", Api, resume::resume),
-    route(Post, "/api/v1/users/{user_id}/payment-intents", Api, payment_intents::create),
-    route(Post, "/api/v1/payment-intents/{id}/confirm", Api, payment_intents::confirm),
-    route(Post, "/api/v1/payment-intents/{id}/cancel", Api, payment_intents::cancel),
-    route(Post, "/api/v1/payment-intents/{id}/refund", Api, payment_intents::refund),
+pub(in crate::http) const ROUTES: &[&[Route<ApiHandler>]] = &[
+    CUSTOMERS,
+    link::PUT,
+    checkout::ROUTES,
+    portal::ROUTES,
+    subscription::ROUTES,
+    preview::ROUTES,
+    resume::ROUTES,
+    payment_intents::ROUTES,
+];
+
+const CUSTOMERS: &[Route<ApiHandler>] = &[route(Post, "/api/v1/users/{user_id}/customer", Api, customer)
+    .named("ensureCustomer", "Find or create the user's customer at Stripe; two requests at once make one")
+    .body::<NothingBody>()
+    .answers::<views::CustomerView>(200, "The customer.")
+    .answers::<views::InDoubtView>(202, IN_DOUBT)
+    .errors(&[ErrorCode::UserNotFound])
+    .asks_stripe(AsksStripe::Acts)];
+
+body! {
+    /// A call without parameters.
+    #[schemars(rename = "NoParameters")]
+    struct NothingBody {}
+}
+
+/// When a call answers 202.
+const IN_DOUBT: &str = "Stripe was asked, and the outcome is not known: ask again under the key `retry_with`.";
+/// What a call on a subscription may refuse.
+const ON_SUBSCRIPTION: &[ErrorCode] = &[
+    ErrorCode::UserNotFound,
+    ErrorCode::SubscriptionNotFound,
+    ErrorCode::LinkedByReference,
+    ErrorCode::ScheduleAttached,
 ];
 
 /// Whether the answer to a request may have to wait for Stripe.
 #[must_use]
 pub(crate) fn waits_for_stripe(request: &Request) -> bool {
-    route::covers(ROUTES, request) || invoices::waits_for_stripe(request)
+    ROUTES.iter().any(|routes| route::covers(routes, request)) || invoices::waits_for_stripe(request)
 }
 
 type CallResult = Result<Response, ErrorResponse>;
@@ -68,7 +89,7 @@ const MAX_KEY_CHARS: usize = 255;
 /// What asks Stripe, if an API key is configured.
 fn calls(api: &ApiHandler) -> Result<&Calls, ErrorResponse> {
     let missing = "stripe.api_key is not configured, so tilld cannot call Stripe: set STRIPE_API_KEY";
-    api.calls.as_deref().ok_or_else(|| ErrorResponse::new(503, "stripe_not_configured", missing))
+    api.calls.as_deref().ok_or_else(|| ErrorResponse::new(ErrorCode::StripeNotConfigured, missing))
 }
 
 /// The path of a subscription at Stripe.
@@ -96,11 +117,11 @@ struct CallRequest<'a> {
 }
 
 impl<'a> CallRequest<'a> {
-    /// Reads a request that accepts the parameters `known`.
-    fn read(api: &'a ApiHandler, request: &Request, known: &[&str]) -> Result<Self, ErrorResponse> {
-        let calls = calls(api)?;
-        let parameters = Parameters::read(request, known)?;
+    /// Reads a request with a body of this type.
+    fn read<T: RequestBody>(api: &'a ApiHandler, request: &Request) -> Result<Self, ErrorResponse> {
+        let parameters = Parameters::read::<T>(request)?;
         let caller = caller(request, &parameters)?;
+        let calls = calls(api)?;
         Ok(Self { api, calls, parameters, caller })
     }
 
@@ -111,7 +132,7 @@ impl<'a> CallRequest<'a> {
         }
         let message =
             "send an Idempotency-Key header: a new key for each payment, the same key when you repeat the request";
-        Err(ErrorResponse::new(400, "idempotency_key_missing", message))
+        Err(ErrorResponse::new(ErrorCode::IdempotencyKeyMissing, message))
     }
 
     /// An operation for a user.
@@ -134,7 +155,7 @@ impl<'a> CallRequest<'a> {
             }
             UserCustomer::NotCreated(other) => other,
         };
-        respond(outcome, |_| Ok(Response::json(200, &json!({})))).map(CustomerOrAnswer::Answer)
+        respond(outcome, |_| Ok(Response::text(200, ""))).map(CustomerOrAnswer::Answer)
     }
 
     /// After Stripe answered that it does not know a customer, reads that customer again: the webhook of its deletion
@@ -206,7 +227,7 @@ fn caller(request: &Request, parameters: &Parameters) -> Result<CallCaller, Erro
         && !((1..=MAX_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
     {
         let message = format!("Idempotency-Key must be 1 to {MAX_KEY_CHARS} visible ASCII characters");
-        return Err(ErrorResponse::new(400, "idempotency_key_invalid", message));
+        return Err(ErrorResponse::new(ErrorCode::IdempotencyKeyInvalid, message));
     }
     // The fields of an object are ordered by name, so the text is the same for the same request.
     let text = format!("{} {} {}", request.method.as_str(), request.path, parameters.text_of_all());
@@ -215,9 +236,11 @@ fn caller(request: &Request, parameters: &Parameters) -> Result<CallCaller, Erro
 
 /// `POST /api/v1/users/{user_id}/customer`: finds or creates the Stripe customer.
 fn customer(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (call, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
+    let (call, user) = (CallRequest::read::<NothingBody>(api, request)?, user(api, segments)?);
     Ok(match call.customer_of(&user)? {
-        CustomerOrAnswer::Customer(id) => Response::json(200, &json!({"user_id": user.id, "stripe_customer_id": id})),
+        CustomerOrAnswer::Customer(id) => {
+            Response::json(200, &views::CustomerView { user_id: user.id, stripe_customer_id: id })
+        }
         CustomerOrAnswer::Answer(answer) => answer,
     })
 }
@@ -229,7 +252,7 @@ fn check_price(api: &ApiHandler, price_id: &str) -> Result<(), ErrorResponse> {
         return Ok(());
     }
     let message = format!("{price_id:?} is not a price of any plan; add it to the price_ids of a [[plan]]");
-    Err(ErrorResponse::new(400, "unknown_price", message).at("price_id"))
+    Err(ErrorResponse::new(ErrorCode::UnknownPrice, message).at("price_id"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What the configuration says about checkout, portal and keys, for calls to Stripe and for browsers. It must never
 //! show a secret key. Filled by `app::config`, read by the calls; [`config`] is called through the table in `private`.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::ApiHandler;
 use crate::http::request::Request;
@@ -40,11 +41,39 @@ pub struct Portal {
     pub return_url: Option<String>,
 }
 
+/// What a page with prices needs to know.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Offers")]
+pub(in crate::http) struct OffersView<'a> {
+    /// Stripe's key for browsers; null: none is configured.
+    #[schemars(example = &"pk_test_TYooMQauvdEDq54NiTphI7jx")]
+    publishable_key: Option<&'a str>,
+    /// Mode of Stripe's API key: `test` or `live`; null: no key is configured.
+    #[schemars(example = &"test")]
+    mode: Option<&'static str>,
+    /// The plans, from the lowest to the highest.
+    plans: Vec<PlanView<'a>>,
+}
+
+/// A tier and the prices that buy it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Plan")]
+struct PlanView<'a> {
+    /// The application's name for it.
+    #[schemars(example = &"pro")]
+    tier: &'a str,
+    /// Stripe's ids of its prices.
+    #[schemars(example = ["price_1MowQULkdIwHu7ixraBm864M"])]
+    price_ids: &'a [String],
+}
+
 /// `GET /api/v1/config`: what a page with prices needs to know.
 pub(in crate::http) fn config(api: &ApiHandler, _: &Request, _: &PathSegments) -> Result<Response, ErrorResponse> {
     let plans = api.context.projection.policy.plans.iter();
-    let plans: Vec<Value> = plans.map(|plan| json!({"tier": plan.tier, "price_ids": plan.price_ids})).collect();
-    let mode = api.offers.mode.map(|mode| if mode == Mode::Live { "live" } else { "test" });
-    let view = json!({"publishable_key": api.offers.publishable_key, "mode": mode, "plans": plans});
+    let view = OffersView {
+        publishable_key: api.offers.publishable_key.as_deref(),
+        mode: api.offers.mode.map(|mode| if mode == Mode::Live { "live" } else { "test" }),
+        plans: plans.map(|plan| PlanView { tier: &plan.tier, price_ids: &plan.price_ids }).collect(),
+    };
     Ok(Response::json(200, &view))
 }

@@ -8,9 +8,15 @@ use serde_json::{Map, Value};
 
 use super::{ApiHandler, body_object, views};
 use crate::base::entitlement;
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method::{Get, Put};
 use crate::http::request::Request;
-use crate::http::response::{ErrorResponse, PageView, Response};
-use crate::http::route::PathSegments;
+use crate::http::response::{ErrorResponse, ListView, PageView, Response};
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::{RequestBody, body};
+use crate::http::route::description::Link;
+use crate::http::route::parameters::{self, AFTER_ROW, LIMIT, after};
+use crate::http::route::{PathSegments, Route, route};
 use crate::notify;
 use crate::objects::effective;
 use crate::objects::failure_case as failures;
@@ -24,12 +30,91 @@ use crate::stripe::object::{MAX_USER_ID_CHARS, is_user_id};
 /// The longest mail address or name, in characters; Stripe's limit for the mail address of a customer.
 const MAX_TEXT_CHARS: usize = 512;
 
+const NO_USER: &[ErrorCode] = &[ErrorCode::UserNotFound];
+
+pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
+    route(Get, "/api/v1/users", Api, list)
+        .named("listUsers", "Users by their ids, or those with one mail address")
+        .query(&[parameters::text("email", "alice@example.com", "Only users with this mail address, whatever its case."), LIMIT, after("alice")])
+        .answers::<ListView<views::UserView>>(200, "A page of users.")
+        .links(&[
+            of_first("getUser"), of_first("getEntitlement"), of_first("listSubscriptions"), of_first("listPaymentIntents"),
+            of_first("listInvoices"), of_first("listPaymentFailures"), of_first("listUserAudit"), of_first("getSubscription"),
+        ]),
+    route(Get, "/api/v1/users/{user_id}", Api, get)
+        .named("getUser", "A user")
+        .answers::<views::UserView>(200, "The user.")
+        .errors(NO_USER),
+    route(Put, "/api/v1/users/{user_id}", Api, put)
+        .named("putUser", "Add or change a user")
+        .details("What is left out stays as it is; null removes a mail address or a name. The same request again changes nothing.")
+        .body::<UserBody>()
+        .answers::<views::UserView>(200, "The user, who was known.")
+        .answers::<views::UserView>(201, "The user, who was added.")
+        .errors(NO_USER)
+        .links(&[of_answer("getUser"), of_answer("getEntitlement"), of_answer("listSubscriptions"), of_answer("listUserAudit")]),
+    route(Get, "/api/v1/users/{user_id}/entitlement", Api, entitlement)
+        .named("getEntitlement", "May this user use it?")
+        .details("Computed at the time of asking, from the local copy: Stripe is never asked. A user without a subscription gets an answer, too.")
+        .answers::<views::EntitlementView>(200, "The answer.")
+        .errors(NO_USER),
+    route(Get, "/api/v1/users/{user_id}/subscription", Api, subscription)
+        .named("getSubscription", "The subscription that decides the answer")
+        .answers::<views::SubscriptionView>(200, "The subscription.")
+        .errors(&[ErrorCode::UserNotFound, ErrorCode::SubscriptionNotFound]),
+    route(Get, "/api/v1/users/{user_id}/subscriptions", Api, subscriptions)
+        .named("listSubscriptions", "All subscriptions of a user, the newest first")
+        .query(&[LIMIT, after("sub_1MowQVLkdIwHu7ixeRlqHVzs")])
+        .answers::<ListView<views::SubscriptionView>>(200, "A page of subscriptions.")
+        .errors(NO_USER),
+    route(Get, "/api/v1/users/{user_id}/payment-failures", Api, payment_failures)
+        .named("listPaymentFailures", "Invoices of a user that could not be paid, the newest first")
+        .query(&[LIMIT, parameters::text("starting_after", "in_1MowQWLkdIwHu7ixuzkSPfKd", "The `invoice_id` of the last row of the page before.")])
+        .answers::<ListView<views::PaymentFailureView>>(200, "A page of failures.")
+        .errors(NO_USER),
+    route(Get, "/api/v1/users/{user_id}/payment-intents", Api, payment_intents)
+        .named("listPaymentIntents", "Payments of a user, the newest first")
+        .query(&[LIMIT, after("pi_3MtwBwLkdIwHu7ix28a3tqPa")])
+        .answers::<ListView<views::PaymentIntentView>>(200, "A page of payment intents.")
+        .errors(NO_USER),
+    route(Get, "/api/v1/users/{user_id}/audit", Api, audit)
+        .named("listUserAudit", "What was done to a user, the newest first")
+        .query(&[LIMIT, AFTER_ROW])
+        .answers::<ListView<views::AuditView>>(200, "A page of the audit log.")
+        .errors(NO_USER),
+];
+
+/// A call about the user that an answer shows.
+const fn of_answer(to: &'static str) -> Link {
+    Link { to, parameter: "user_id", value: "$response.body#/id" }
+}
+
+/// A call about the first user of a list.
+const fn of_first(to: &'static str) -> Link {
+    Link { to, parameter: "user_id", value: "$response.body#/data/0/id" }
+}
+
+body! {
+    /// What is to be known of a user. What is left out stays as it is.
+    #[schemars(rename = "PutUser")]
+    struct UserBody {
+        /// Mail address, for notices; null removes it.
+        #[schemars(length(max = MAX_TEXT_CHARS), example = &"alice@example.com")]
+        email: Option<String>,
+        /// Name, for notices; null removes it.
+        #[schemars(length(max = MAX_TEXT_CHARS), example = &"Alice Example")]
+        name: Option<String>,
+        /// The application's own data about the user; it replaces what was there.
+        #[schemars(extend("type" = "object"), example = views::example_metadata())]
+        metadata: Option<views::JsonObject>,
+    }
+}
+
 type UserResult = Result<Response, ErrorResponse>;
 
 fn unknown_user(user_id: &str) -> ErrorResponse {
     ErrorResponse::new(
-        404,
-        "user_not_found",
+        ErrorCode::UserNotFound,
         format!("there is no user {user_id:?}; PUT /api/v1/users/{{user_id}} creates one"),
     )
     .at("user_id")
@@ -106,8 +191,8 @@ fn change(mut fields: Map<String, Value>) -> Result<UserChange, ErrorResponse> {
     match fields.keys().next() {
         None => Ok(change),
         Some(key) => {
-            let message = format!("{key:?} is not a field of a user; its fields are email, name and metadata");
-            Err(ErrorResponse::new(400, "parameter_unknown", message))
+            let message = format!("{key:?} is not a field of a user; its fields are {}", UserBody::FIELDS.join(", "));
+            Err(ErrorResponse::new(ErrorCode::ParameterUnknown, message))
         }
     }
 }
@@ -164,7 +249,7 @@ pub(in crate::http) fn subscription(api: &ApiHandler, _: &Request, segments: &Pa
     chosen
         .and_then(|fact| found.iter().find(|one| one.subscription.stripe_subscription_id == fact.id))
         .map(|one| Response::json(200, &views::subscription(one)))
-        .ok_or_else(|| ErrorResponse::new(404, "subscription_not_found", format!("user {id:?} has no subscription")))
+        .ok_or_else(|| ErrorResponse::new(ErrorCode::SubscriptionNotFound, format!("user {id:?} has no subscription")))
 }
 
 pub(in crate::http) fn subscriptions(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
@@ -192,13 +277,7 @@ pub(in crate::http) fn payment_intents(api: &ApiHandler, request: &Request, segm
 
 pub(in crate::http) fn audit(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let (id, page) = (user_id(segments), PageView::from_request(request)?);
-    let before = match page.starting_after.as_deref().map(str::parse) {
-        None => None,
-        Some(Ok(row)) => Some(row),
-        Some(Err(_)) => {
-            return Err(ErrorResponse::parameter("starting_after", "starting_after must be the id of an audit row"));
-        }
-    };
+    let before = page.row_after()?;
     let rows = of_user(api, id, |reader| audit_table::list_of_user(reader, id, before, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::audit).collect(), &page))
 }

@@ -1,143 +1,127 @@
-//! Rows as JSON for the API and the command line: times in unix seconds, metadata as an object; ground for every call.
-//! It must never read the database.
+//! What the API shows, as types: each field with its meaning, its unit and an example, from which the description of the
+//! API is made; ground for every call. Times are unix seconds, amounts are in the smallest unit of their currency. It
+//! must never read the database. Used by the API and the command line.
 
+pub(crate) mod calls;
+mod payment;
+mod subscription;
+
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::base::entitlement::EntitlementAnswer;
-use crate::base::ownership::LinkedBy;
-use crate::objects::failure_case;
-use crate::objects::invoice::InvoiceRow;
-use crate::objects::payment_intent::FoundPaymentIntent;
-use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
 use crate::store::audit::AuditEntry;
 
-/// The entitlement answer, in the order of the contract.
-#[derive(Serialize)]
+pub(crate) use payment::{
+    InvoiceView, PaymentFailureView, PaymentIntentView, invoice, payment_failure, payment_intent,
+};
+pub(crate) use subscription::{SubscriptionView, subscription};
+
+/// A JSON object of somebody else's.
+pub(crate) type JsonObject = Map<String, Value>;
+
+/// The entitlement answer, in the order of the contract: may this user use it, what, until when, and why.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Entitlement")]
 pub(crate) struct EntitlementView<'a> {
-    /// The user that it is about.
+    /// The user that it is about: the application's own id.
+    #[schemars(example = &"alice")]
     pub user_id: &'a str,
     /// The answer.
     #[serde(flatten)]
     pub answer: &'a EntitlementAnswer,
 }
 
-/// A JSON text from the database as a value.
-pub(super) fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
+/// A JSON text from the database as an object.
+pub(super) fn parsed(text: &str) -> JsonObject {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// A user of the application.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "User")]
+pub(crate) struct UserView {
+    /// The application's own id, 1 to 255 characters.
+    #[schemars(example = &"alice")]
+    id: String,
+    /// Mail address, as the application gave it; null: none is known.
+    #[schemars(example = &"alice@example.com")]
+    email: Option<String>,
+    /// Name, as the application gave it; null: none is known.
+    #[schemars(example = &"Alice Example")]
+    name: Option<String>,
+    /// The application's own data about the user.
+    #[schemars(example = example_metadata())]
+    metadata: JsonObject,
+    /// The user's main customer at Stripe; null: there is none yet.
+    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
+    stripe_customer_id: Option<String>,
+    /// When tilld first saw the user, unix seconds.
+    #[schemars(example = 1_767_225_600)]
+    created: i64,
+}
+
+/// Metadata, as an example.
+pub(crate) fn example_metadata() -> Value {
+    serde_json::json!({"team": "blue"})
 }
 
 /// A user.
 #[must_use]
-pub fn user(user: &User) -> Value {
-    json!({
-        "id": user.id, "email": user.email, "name": user.name, "metadata": parsed(&user.metadata),
-        "stripe_customer_id": user.stripe_customer_id, "created": user.created_at_ms.div_euclid(1000),
-    })
+pub(crate) fn user(user: &User) -> UserView {
+    UserView {
+        id: user.id.clone(),
+        email: user.email.clone(),
+        name: user.name.clone(),
+        metadata: parsed(&user.metadata),
+        stripe_customer_id: user.stripe_customer_id.clone(),
+        created: user.created_at_ms.div_euclid(1000),
+    }
 }
 
-/// A subscription with its items.
-#[must_use]
-pub(crate) fn subscription(found: &FoundSubscription) -> Value {
-    let row = &found.subscription;
-    let items: Vec<Value> = found
-        .items
-        .iter()
-        .map(|item| {
-            json!({
-                "id": item.stripe_item_id, "price_id": item.stripe_price_id, "product_id": item.stripe_product_id,
-                "quantity": item.quantity, "current_period_start": item.current_period_start,
-                "current_period_end": item.current_period_end, "unit_amount": item.unit_amount,
-                "currency": item.currency, "interval": item.recurring_interval, "interval_count": item.interval_count,
-            })
-        })
-        .collect();
-    json!({
-        "id": row.stripe_subscription_id, "customer_id": row.stripe_customer_id, "price_id": row.stripe_price_id,
-        "status": row.status, "current_period_start": row.current_period_start,
-        "current_period_end": row.current_period_end, "cancel_at_period_end": row.cancel_at_period_end,
-        "cancel_at": row.cancel_at, "canceled_at": row.canceled_at, "ended_at": row.ended_at,
-        "ends_at": found.facts().ends_at(), "trial_start": row.trial_start, "trial_end": row.trial_end,
-        "collection_method": row.collection_method, "pause_collection": row.pause_collection,
-        "paused_reason": row.paused_reason,
-        "currency": row.currency, "latest_invoice": row.latest_invoice, "items": items,
-        "user_id": found.user_id, "linked_by": found.linked_by.map(LinkedBy::as_str),
-        "items_partial": row.items_partial, "metadata": parsed(&row.metadata), "livemode": row.livemode,
-        "created": row.created, "as_of": row.event_created,
-    })
-}
-
-#[derive(Serialize)]
-struct PaymentFailure<'a> {
+/// A row of the audit log: who did what to what.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
+pub(crate) struct AuditView {
+    /// Its number.
+    #[schemars(example = 4711)]
     id: i64,
-    invoice_id: &'a str,
-    subscription_id: Option<&'a str>,
-    payment_intent_id: Option<&'a str>,
-    amount_due: Option<i64>,
-    currency: Option<&'a str>,
-    attempt_count: i64,
-    failure_reason: Option<&'a str>,
-    next_retry_at: Option<i64>,
-    first_failed_at: i64,
-    resolved: bool,
-    resolution: Option<&'a str>,
-    resolved_at: Option<i64>,
+    /// When, unix seconds; of an event: when Stripe made it.
+    #[schemars(example = 1_767_225_600)]
+    at: i64,
+    /// Who: `stripe`, `api`, `cli`, or `tilld` by itself.
+    #[schemars(example = &"stripe")]
+    actor: String,
+    /// What was done: the type of an event, the word of a call, or an operator's act such as `outbox.retry`.
+    #[schemars(example = &"customer.subscription.updated")]
+    action: String,
+    /// Whom it concerns; null: nobody that is known.
+    #[schemars(example = &"alice")]
+    user_id: Option<String>,
+    /// Id of what it was done to; null: nothing in particular.
+    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    subject: Option<String>,
+    /// The event that caused it; null: none did.
+    #[schemars(example = &"evt_1NG8Du2eZvKYlo2CUI79vXWy")]
+    event_id: Option<String>,
+    /// What else is known about it, by action; never personal data.
+    #[schemars(example = serde_json::json!({"reason": "test data"}))]
+    detail: JsonObject,
 }
 
-/// A failed payment and its resolution.
+/// A row of the audit log.
 #[must_use]
-pub(crate) fn payment_failure(row: &failure_case::PaymentFailureEntry) -> Value {
-    json!(PaymentFailure {
-        id: row.id,
-        invoice_id: &row.invoice_id,
-        subscription_id: row.subscription_id.as_deref(),
-        payment_intent_id: row.payment_intent_id.as_deref(),
-        amount_due: row.amount_due,
-        currency: row.currency.as_deref(),
-        attempt_count: row.attempt_count,
-        failure_reason: row.failure_reason.as_deref(),
-        next_retry_at: row.next_retry_at,
-        first_failed_at: row.first_failed_at,
-        resolved: row.resolved,
-        resolution: row.resolution.as_deref(),
-        resolved_at: row.resolved_at_ms.map(|ms| ms.div_euclid(1000)),
-    })
-}
-
-pub(super) fn payment_intent(found: &FoundPaymentIntent) -> Value {
-    let row = &found.intent;
-    json!({
-        "id": row.stripe_intent_id, "user_id": found.user_id, "customer_id": row.stripe_customer_id,
-        "invoice_id": row.stripe_invoice_id, "charge_id": row.stripe_charge_id, "amount_cents": row.amount_cents,
-        "amount_received_cents": row.amount_received_cents, "currency": row.currency, "status": row.status,
-        "payment_method_type": row.payment_method_type, "error_code": row.error_code,
-        "error_message": row.error_message, "cancellation_reason": row.cancellation_reason,
-        "idempotency_key": found.idempotency_key, "metadata": parsed(&row.metadata), "livemode": row.livemode,
-        "created": row.created, "as_of": row.event_created,
-    })
-}
-
-pub(super) fn invoice(row: &InvoiceRow) -> Value {
-    json!({
-        "id": row.stripe_invoice_id, "customer_id": row.stripe_customer_id,
-        "subscription_id": row.stripe_subscription_id, "payment_intent_id": row.stripe_payment_intent_id,
-        "number": row.number, "status": row.status, "billing_reason": row.billing_reason,
-        "collection_method": row.collection_method, "currency": row.currency, "amount_due": row.amount_due,
-        "amount_paid": row.amount_paid, "amount_remaining": row.amount_remaining, "total": row.total,
-        "attempt_count": row.attempt_count, "next_payment_attempt": row.next_payment_attempt,
-        "due_date": row.due_date, "period_start": row.period_start, "period_end": row.period_end,
-        "hosted_invoice_url": row.hosted_invoice_url, "invoice_pdf": row.invoice_pdf, "created": row.created,
-        "finalized_at": row.finalized_at, "paid_at": row.paid_at, "voided_at": row.voided_at,
-        "marked_uncollectible_at": row.marked_uncollectible_at, "metadata": parsed(&row.metadata),
-        "livemode": row.livemode, "as_of": row.event_created,
-    })
-}
-
-pub(super) fn audit(entry: &AuditEntry) -> Value {
-    json!({
-        "id": entry.id, "at": entry.at_ms.div_euclid(1000), "actor": entry.actor, "action": entry.action,
-        "user_id": entry.user_id, "subject": entry.subject, "event_id": entry.event_id,
-        "detail": parsed(&entry.detail),
-    })
+pub(crate) fn audit(entry: &AuditEntry) -> AuditView {
+    AuditView {
+        id: entry.id,
+        at: entry.at_ms.div_euclid(1000),
+        actor: entry.actor.clone(),
+        action: entry.action.clone(),
+        user_id: entry.user_id.clone(),
+        subject: entry.subject.clone(),
+        event_id: entry.event_id.clone(),
+        detail: parsed(&entry.detail),
+    }
 }

@@ -2,6 +2,7 @@
 //! never grow beyond that limit. Called by `connection`.
 
 use super::head::{RequestRefusal, TOO_LARGE};
+use crate::http::error_code::ErrorCode;
 
 /// The longest line of a chunk's size with its extension, in bytes.
 const MAX_SIZE_LINE: usize = 256;
@@ -10,8 +11,7 @@ const MAX_EXTENSIONS: usize = 16 * 1024;
 /// The longest trailer, in bytes. Trailers are read and dropped.
 const MAX_TRAILER: usize = 4096;
 
-const MALFORMED: RequestRefusal =
-    RequestRefusal { status: 400, code: "request_malformed", message: "a chunk is malformed" };
+const MALFORMED: RequestRefusal = RequestRefusal { code: ErrorCode::RequestMalformed, message: "a chunk is malformed" };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
@@ -156,7 +156,7 @@ mod tests {
 
     fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Vec<u8>, usize)>, u16> {
         let mut chunks = Chunks::new(limit);
-        let taken = chunks.take(bytes).map_err(|refusal| refusal.status)?;
+        let taken = chunks.take(bytes).map_err(RequestRefusal::status)?;
         Ok(chunks.is_done().then(|| (chunks.into_body(), taken)))
     }
 

@@ -237,8 +237,8 @@ impl<'a> Connection<'a> {
 
     fn refuse(&mut self, refusal: RequestRefusal) {
         let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
-        let (name, status, code) = (self.door.name, refusal.status, refusal.code);
-        if self.door.refused.admit(code, Instant::now()) {
+        let (name, status, code) = (self.door.name, refusal.status(), refusal.code);
+        if self.door.refused.admit(code.as_str(), Instant::now()) {
             log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
         }
         // Another connection waits for the slot of one that was dismissed.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::bodies::BODY_HEADER;
 use crate::base::host::is_loopback;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Method;
 
 /// The most headers.
@@ -49,17 +50,23 @@ pub struct Head {
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestRefusal {
-    /// HTTP status.
-    pub status: u16,
     /// For programs.
-    pub code: &'static str,
+    pub code: ErrorCode,
     /// For people.
     pub message: &'static str,
 }
 
+impl RequestRefusal {
+    /// HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        self.code.status()
+    }
+}
+
 /// A refusal with 400.
 const fn bad(message: &'static str) -> RequestRefusal {
-    RequestRefusal { status: 400, code: "request_malformed", message }
+    RequestRefusal { code: ErrorCode::RequestMalformed, message }
 }
 
 /// The limits of a request.
@@ -113,7 +120,7 @@ pub fn parse(bytes: &[u8], seen: usize, rules: HeadRules) -> Result<Option<Head>
 }
 
 const fn too_long() -> RequestRefusal {
-    RequestRefusal { status: 431, code: "head_too_large", message: "the request line and headers are too long" }
+    RequestRefusal { code: ErrorCode::HeadTooLarge, message: "the request line and headers are too long" }
 }
 
 /// The length of the head with its empty line. Lines end with CR LF and nothing else.
@@ -136,7 +143,7 @@ fn read(request: &httparse::Request, bytes: usize, rules: HeadRules) -> Result<H
     let method = request.method.unwrap_or_default();
     if Method::parse(method) == Method::Other {
         let message = "the method must be GET, HEAD, POST, PUT or DELETE";
-        return Err(RequestRefusal { status: 405, code: "method_not_allowed", message });
+        return Err(RequestRefusal { code: ErrorCode::MethodNotAllowed, message });
     }
     let target = request.path.unwrap_or_default();
     if !target.starts_with('/') || target.contains('#') {
@@ -210,7 +217,7 @@ fn length(request: &httparse::Request, is_http_10: bool, rules: HeadRules) -> Re
         (Some(value), None) => known(value, rules),
         (None, None) if rules.length_required && matches!(request.method, Some("POST" | "PUT")) => {
             let message = "the body needs a Content-Length, or must be chunked";
-            Err(RequestRefusal { status: 411, code: "length_required", message })
+            Err(RequestRefusal { code: ErrorCode::LengthRequired, message })
         }
         (None, None) => Ok(Length::Known(0)),
     }
@@ -230,7 +237,7 @@ fn known(value: &[u8], rules: HeadRules) -> Result<Length, RequestRefusal> {
 
 /// 413.
 pub(super) const TOO_LARGE: RequestRefusal =
-    RequestRefusal { status: 413, code: "body_too_large", message: "the body is larger than limits.body_bytes" };
+    RequestRefusal { code: ErrorCode::BodyTooLarge, message: "the body is larger than limits.body_bytes" };
 
 fn expects_continue(request: &httparse::Request) -> Result<bool, RequestRefusal> {
     match find(request, "expect") {
@@ -238,7 +245,7 @@ fn expects_continue(request: &httparse::Request) -> Result<bool, RequestRefusal>
         Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
         Some(_) => {
             let message = "the only supported expectation is 100-continue";
-            Err(RequestRefusal { status: 417, code: "expectation_failed", message })
+            Err(RequestRefusal { code: ErrorCode::ExpectationFailed, message })
         }
     }
 }
@@ -295,7 +302,7 @@ mod tests {
     const RULES: HeadRules = HeadRules { head_bytes: 1024, body_bytes: 100, length_required: false };
 
     fn status(head: &str) -> u16 {
-        parse(head.as_bytes(), 0, RULES).unwrap_err().status
+        parse(head.as_bytes(), 0, RULES).unwrap_err().status()
     }
 
     fn text(head: &Head) -> String {
@@ -353,7 +360,7 @@ mod tests {
         for method in ["POST", "PUT"] {
             let head = format!("{method} / HTTP/1.1\r\nHost: x\r\n\r\n");
             assert_eq!(ok(&head).length, Length::Known(0));
-            assert_eq!(parse(head.as_bytes(), 0, strict).unwrap_err().status, 411);
+            assert_eq!(parse(head.as_bytes(), 0, strict).unwrap_err().status(), 411);
         }
         assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0, strict).unwrap().is_some());
     }

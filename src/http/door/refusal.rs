@@ -9,33 +9,31 @@ use std::time::{Duration, Instant};
 
 use super::head::RequestRefusal;
 use super::registry::Slot;
+use crate::http::error_code::ErrorCode;
 use crate::http::response::{ErrorResponse, Response};
 
 pub(super) const TOO_SLOW: RequestRefusal =
-    RequestRefusal { status: 408, code: "request_timeout", message: "the request did not arrive completely in time" };
+    RequestRefusal { code: ErrorCode::RequestTimeout, message: "the request did not arrive completely in time" };
 pub(super) const CUT_SHORT: RequestRefusal =
-    RequestRefusal { status: 400, code: "body_truncated", message: "the connection ended before the request did" };
+    RequestRefusal { code: ErrorCode::BodyTruncated, message: "the connection ended before the request did" };
 pub(super) const FULL: RequestRefusal =
-    RequestRefusal { status: 503, code: "too_many_connections", message: "all connections are in use; try again" };
-pub(super) const NO_MEMORY: RequestRefusal = RequestRefusal {
-    status: 503,
-    code: "too_many_bodies",
-    message: "too many large bodies are arriving at once; try again",
-};
+    RequestRefusal { code: ErrorCode::TooManyConnections, message: "all connections are in use; try again" };
+pub(super) const NO_MEMORY: RequestRefusal =
+    RequestRefusal { code: ErrorCode::TooManyBodies, message: "too many large bodies are arriving at once; try again" };
 pub(super) const NO_ANSWER: RequestRefusal =
-    RequestRefusal { status: 503, code: "no_answer", message: "the request was not answered in time; try again" };
+    RequestRefusal { code: ErrorCode::NoAnswer, message: "the request was not answered in time; try again" };
 pub(super) const STOPPING: RequestRefusal =
-    RequestRefusal { status: 503, code: "stopping", message: "tilld is being stopped; try again" };
+    RequestRefusal { code: ErrorCode::Stopping, message: "tilld is being stopped; try again" };
 
 /// A whole answer, after which the connection is closed.
 pub(super) fn bytes(refusal: RequestRefusal) -> Vec<u8> {
-    let mut response: Response = ErrorResponse::new(refusal.status, refusal.code, refusal.message).into();
-    match refusal.status {
+    let mut response: Response = ErrorResponse::new(refusal.code, refusal.message).into();
+    match refusal.status() {
         503 => response.headers.push(("Retry-After", "1".to_owned())),
         405 => response.headers.push(("Allow", "GET, HEAD, POST, PUT, DELETE".to_owned())),
         _ => {}
     }
-    let mut text = format!("HTTP/1.1 {} {}\r\nConnection: close\r\n", refusal.status, reason(refusal.status));
+    let mut text = format!("HTTP/1.1 {} {}\r\nConnection: close\r\n", refusal.status(), reason(refusal.status()));
     for (name, value) in &response.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -14,18 +14,25 @@ use crate::store::{StoreError, StoreReader};
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AttemptFigures {
     /// Beginning of the bucket, unix seconds.
+    #[schemars(example = 1_767_225_600)]
     pub start: i64,
     /// ISO 4217 code in lower case.
+    #[schemars(example = &"usd")]
     pub currency: String,
     /// Attempts that succeeded.
+    #[schemars(example = 118)]
     pub succeeded: i64,
     /// Attempts that failed.
+    #[schemars(example = 7)]
     pub failed: i64,
     /// succeeded / (succeeded + failed), from 0 to 1; null: there were none.
+    #[schemars(example = 0.944)]
     pub success_rate: Option<f64>,
     /// What was received, minor units.
+    #[schemars(example = 236_000)]
     pub succeeded_amount: i64,
     /// What was to be paid by those that failed, minor units; several attempts at one payment count several times.
+    #[schemars(example = 14_000)]
     pub failed_amount: i64,
 }
 
@@ -33,22 +40,31 @@ pub struct AttemptFigures {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct IntentFigures {
     /// Beginning of the day on which they were made (UTC), unix seconds.
+    #[schemars(example = 1_767_225_600)]
     pub start: i64,
     /// ISO 4217 code in lower case.
+    #[schemars(example = &"usd")]
     pub currency: String,
     /// Intents that succeeded, however many attempts that took.
+    #[schemars(example = 118)]
     pub succeeded: i64,
     /// Intents that failed for good: an attempt failed, and the intent is canceled, or its invoice void or uncollectible.
+    #[schemars(example = 7)]
     pub failed: i64,
     /// Intents that were canceled before any attempt failed.
+    #[schemars(example = 2)]
     pub canceled: i64,
     /// Intents that are none of these yet.
+    #[schemars(example = 1)]
     pub open: i64,
     /// succeeded / (succeeded + failed), from 0 to 1; null: there were none.
+    #[schemars(example = 0.944)]
     pub success_rate: Option<f64>,
     /// Amounts of those that succeeded, minor units.
+    #[schemars(example = 236_000)]
     pub succeeded_amount: i64,
     /// Amounts of those that failed, minor units.
+    #[schemars(example = 14_000)]
     pub failed_amount: i64,
 }
 
@@ -56,8 +72,10 @@ pub struct IntentFigures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CodeFigures {
     /// Stripe's decline code, else its error code; `other` for one that is not known, `none` where there was none.
+    #[schemars(example = &"insufficient_funds")]
     pub code: String,
     /// Attempts that failed with it.
+    #[schemars(example = 5)]
     pub attempts: i64,
 }
 

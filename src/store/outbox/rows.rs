@@ -34,6 +34,15 @@ columns! {
     }
 }
 
+impl OutboxRow {
+    /// The type of an event, or the kind of a notice.
+    #[must_use]
+    pub fn what(&self) -> Option<String> {
+        let payload: serde_json::Value = serde_json::from_str(&self.payload).ok()?;
+        payload.get("type").or_else(|| payload.get("notice"))?.as_str().map(str::to_owned)
+    }
+}
+
 /// Which rows are listed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutboxFilter<'a> {

@@ -4,6 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::CallResult;
+use crate::http::api::views::calls::InDoubtView;
+use crate::http::error_code::ErrorCode;
 use crate::http::response::{ErrorResponse, Response};
 use crate::outward::calls::{CallsError, DoneOperation, OperationOutcome};
 use crate::stripe::error::{StripeApiError, StripeError};
@@ -13,15 +15,17 @@ pub(super) fn respond(outcome: OperationOutcome, view: impl FnOnce(&DoneOperatio
     match outcome {
         OperationOutcome::Done(done) => view(&done),
         OperationOutcome::Refused(refusal) => Ok(refused(&refusal)),
-        OperationOutcome::InDoubt { key } => Ok(Response::json(202, &json!({"status": "in_doubt", "retry_with": key}))),
-        OperationOutcome::NotDone(error) => Ok(not_done(&error)),
+        OperationOutcome::InDoubt { key } => {
+            Ok(Response::json(202, &InDoubtView { status: "in_doubt", retry_with: key }))
+        }
+        OperationOutcome::NotDone(error) => Err(not_done(&error)),
     }
 }
 
 /// The answer if something could not be read from Stripe.
 pub(super) fn read_failed(error: CallsError) -> CallResult {
     match error {
-        CallsError::Stripe(error) => Ok(error.api().map_or_else(|| not_done(&error), refused)),
+        CallsError::Stripe(error) => error.api().map(refused).ok_or_else(|| not_done(&error)),
         error => Err(error.into()),
     }
 }
@@ -52,9 +56,9 @@ fn refused(refusal: &StripeApiError) -> Response {
     Response::json(status, &json!({ "error": error }))
 }
 
-fn not_done(error: &StripeError) -> Response {
+fn not_done(error: &StripeError) -> ErrorResponse {
     log::warn!("a call to Stripe was not made: {error}");
-    ErrorResponse::new(502, "stripe_unreachable", format!("{error}; nothing was done, try again")).into()
+    ErrorResponse::new(ErrorCode::StripeUnreachable, format!("{error}; nothing was done, try again"))
 }
 
 impl From<CallsError> for ErrorResponse {
@@ -62,18 +66,18 @@ impl From<CallsError> for ErrorResponse {
         let message = error.to_string();
         match error {
             CallsError::Store(error) => error.into(),
-            CallsError::Form(_) => Self::new(400, "parameter_invalid", message),
-            CallsError::KeyReused => Self::new(409, "idempotency_key_reused", message),
-            CallsError::Busy => Self::new(409, "request_in_progress", message),
+            CallsError::Form(_) => Self::new(ErrorCode::ParameterInvalid, message),
+            CallsError::KeyReused => Self::new(ErrorCode::IdempotencyKeyReused, message),
+            CallsError::Busy => Self::new(ErrorCode::RequestInProgress, message),
             CallsError::Stripe(error) => match error.api().map(|api| api.status) {
-                Some(401 | 403) => Self::new(502, "stripe_key_refused", message),
-                Some(404) => Self::new(404, "resource_missing", message),
-                Some(429) => Self::new(429, "rate_limit", message),
-                _ => Self::new(502, "stripe_unreachable", message),
+                Some(401 | 403) => Self::new(ErrorCode::StripeKeyRefused, message),
+                Some(404) => Self::new(ErrorCode::ResourceMissing, message),
+                Some(429) => Self::new(ErrorCode::RateLimit, message),
+                _ => Self::new(ErrorCode::StripeUnreachable, message),
             },
             CallsError::Account(_) => {
                 log::error!("{message}");
-                Self::new(502, "stripe_key_refused", message)
+                Self::new(ErrorCode::StripeKeyRefused, message)
             }
             CallsError::Key(_) | CallsError::Answer(_) => Self::internal(&message),
         }

@@ -5,33 +5,82 @@
 mod open;
 mod second;
 
-use serde_json::json;
-
-use super::{
-    CallRequest, CallResult, CustomerOrAnswer, answers::respond, check_price, parameters::missing, user, user_key,
-};
+use super::{CallRequest, CallResult, CustomerOrAnswer, IN_DOUBT, answers::respond, check_price, user, user_key};
 use crate::http::api::ApiHandler;
+use crate::http::api::parameters::missing;
+use crate::http::api::views::calls as views;
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method::Post;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::{body, words};
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters::MAX_BODY_TEXT_CHARS;
+use crate::http::route::{PathSegments, Route, route};
 use crate::objects::user::User;
 use crate::outward::calls::{CallsError, DoneOperation, KEY_METADATA};
 use crate::store::stripe_operations::Operation;
 use crate::stripe::form::FormBody;
 use crate::stripe::operation::OperationKind;
 
-const KNOWN: [&str; 10] = [
-    "price_id",
-    "mode",
-    "quantity",
-    "coupon",
-    "promotion_code",
-    "trial_days",
-    "success_url",
-    "cancel_url",
-    "allow_second",
-    "allow_repeat_trial",
-];
+pub(super) const ROUTES: &[Route<ApiHandler>] = &[route(Post, "/api/v1/users/{user_id}/checkout-session", Api, create)
+    .named("createCheckoutSession", "Sell a price on Stripe's page")
+    .details(
+        "An open session that asks for the same is returned again, another one is expired first: a user never has two \
+         that can be paid. A customer is created if there is none.",
+    )
+    .body::<CheckoutBody>()
+    .answers::<views::CheckoutSessionView>(200, "The session, to whose page the customer is to be sent.")
+    .answers::<views::InDoubtView>(202, IN_DOUBT)
+    .errors(&[
+        ErrorCode::UserNotFound,
+        ErrorCode::UnknownPrice,
+        ErrorCode::AlreadySubscribed,
+        ErrorCode::TrialUsed,
+        ErrorCode::CheckoutCompleted,
+    ])
+    .asks_stripe(AsksStripe::Acts)];
+
+body! {
+    /// What is sold, and where the customer is sent afterwards.
+    #[schemars(rename = "CreateCheckoutSession")]
+    struct CheckoutBody {
+        /// Stripe's id of the price; it must be in a plan.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"price_1MowQULkdIwHu7ixraBm864M")]
+        price_id: String,
+        /// `subscription`, which is the default, or `payment` for a one-time price.
+        #[schemars(extend("enum" = words(&MODES)), example = &"subscription")]
+        mode: Option<String>,
+        /// How often the price is paid, 1 if it is left out; 0 for a metered price.
+        #[schemars(range(min = 0, max = MAX_QUANTITY), example = 1)]
+        quantity: Option<i64>,
+        /// Stripe's id of a coupon; not together with `promotion_code`.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"Z4OV52SU")]
+        coupon: Option<String>,
+        /// Stripe's id of a promotion code; not together with `coupon`.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"promo_1MiM6KLkdIwHu7ixrIaX4wgn")]
+        promotion_code: Option<String>,
+        /// Days of trial, for a subscription.
+        #[schemars(range(min = 1, max = MAX_TRIAL_DAYS), example = 14)]
+        trial_days: Option<i64>,
+        /// Where the customer is sent after payment: https, or http on this machine; left out: `checkout.success_url`.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/paid")]
+        success_url: Option<String>,
+        /// Where the customer is sent who gives up; left out: `checkout.cancel_url`.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/prices")]
+        cancel_url: Option<String>,
+        /// Whether the user may have a second subscription beside a running one.
+        #[schemars(example = false)]
+        allow_second: Option<bool>,
+        /// Whether the user may have a second trial.
+        #[schemars(example = false)]
+        allow_repeat_trial: Option<bool>,
+    }
+}
+
+/// What a session may be for.
+const MODES: [&str; 2] = ["subscription", "payment"];
 /// The longest `client_reference_id` (Stripe's limit). The metadata names the user as well.
 const MAX_REFERENCE_CHARS: usize = 200;
 /// Stripe's limits.
@@ -52,8 +101,8 @@ struct CheckoutOrder<'a> {
     allow_repeat_trial: bool,
 }
 
-pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (call, user) = (CallRequest::read(api, request, &KNOWN)?, user(api, segments)?);
+fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (call, user) = (CallRequest::read::<CheckoutBody>(api, request)?, user(api, segments)?);
     if let Some(outcome) = call.calls.repeated(&call.caller)? {
         return respond(outcome, view);
     }
@@ -71,7 +120,7 @@ pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegment
         }
         if let Err(refusal) = second::refuse(&call, &user, &order) {
             // A user who got a subscription elsewhere must not buy a second one in a session that is still open.
-            if refusal.code == second::ALREADY_SUBSCRIBED {
+            if refusal.code == ErrorCode::AlreadySubscribed {
                 open::close_subscriptions(&call, request, &user);
             }
             return Err(refusal);
@@ -92,13 +141,13 @@ pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegment
 }
 
 fn view(done: &DoneOperation) -> CallResult {
-    Ok(Response::json(200, &json!({"session_id": done.object["id"], "session_url": done.object["url"]})))
+    Ok(Response::json(200, &views::checkout_session(&done.object)))
 }
 
 fn order<'a>(call: &'a CallRequest) -> Result<CheckoutOrder<'a>, ErrorResponse> {
     let (given, checkout) = (&call.parameters, &call.api.offers.checkout);
     let price_id = given.required_text("price_id")?;
-    let is_subscription = given.one_of("mode", &["subscription", "payment"])? != Some("payment");
+    let is_subscription = given.one_of("mode", &MODES)? != Some("payment");
     let discount = match (given.text("coupon")?, given.text("promotion_code")?) {
         (Some(_), Some(_)) => {
             let message = "coupon and promotion_code exclude each other: Stripe accepts one discount";

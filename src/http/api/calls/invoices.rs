@@ -5,15 +5,27 @@
 use super::subscription::subscriptions_for_calls;
 use super::{CallResult, answers::read_failed, calls};
 use crate::http::api::{ApiHandler, users, views};
+use crate::http::error_code::ErrorCode;
 use crate::http::request::{Method, Request};
-use crate::http::response::{ErrorResponse, PageView, Response};
+use crate::http::response::{ErrorResponse, ListView, PageView, Response};
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters::{self, LIMIT, after};
 use crate::http::route::{self, PathSegments, Route, RouteAccess, route};
 use crate::objects::{customer, invoice};
 use crate::outward::calls::CallsError;
 use crate::stripe::form::FormBody;
 
 pub(in crate::http) const ROUTES: &[Route<ApiHandler>] =
-    &[route(Method::Get, "/api/v1/users/{user_id}/invoices", RouteAccess::Api, list)];
+    &[route(Method::Get, "/api/v1/users/{user_id}/invoices", RouteAccess::Api, list)
+        .named("listInvoices", "Invoices of a user, the newest first")
+        .query(&[
+            parameters::one_of("refresh", &["false", "true"], "Whether Stripe is asked for them first."),
+            LIMIT,
+            after("in_1MowQWLkdIwHu7ixuzkSPfKd"),
+        ])
+        .answers::<ListView<views::InvoiceView>>(200, "A page of invoices.")
+        .errors(&[ErrorCode::UserNotFound])
+        .asks_stripe(AsksStripe::Reads)];
 
 /// Whether a request asks to read the invoices from Stripe.
 pub(super) fn waits_for_stripe(request: &Request) -> bool {

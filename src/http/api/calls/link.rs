@@ -3,13 +3,19 @@
 //! tilld gets into the tables. It must never link a customer that was deleted. Called through the tables in `private`
 //! and by the dashboard.
 
-use serde_json::{Value, json};
-
 use super::CallResult;
-use crate::http::api::{ApiHandler, body_object, users};
+use crate::http::api::parameters::Parameters;
+use crate::http::api::views::calls::{LinkedCustomerView, UnlinkedCustomerView};
+use crate::http::api::{ApiHandler, users};
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::body;
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters;
+use crate::http::route::{PathSegments, Route, route};
 use crate::notify;
 use crate::objects::kinds;
 use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
@@ -24,14 +30,42 @@ const OTHERS: [&str; 12] =
 /// The longest id (Stripe's limit).
 const MAX_ID_CHARS: usize = 255;
 
+pub(super) const PUT: &[Route<ApiHandler>] = &[route(Method::Put, "/api/v1/users/{user_id}/customer", Api, put)
+    .named("linkCustomer", "Say which user a customer belongs to")
+    .details("The last word counts until it is withdrawn. With an API key the customer is read from Stripe first.")
+    .body::<LinkBody>()
+    .answers::<LinkedCustomerView>(200, "It is linked.")
+    .errors(&[ErrorCode::CustomerTaken, ErrorCode::CustomerDeleted, ErrorCode::CustomerNotFound])
+    .asks_stripe(AsksStripe::Reads)];
+
+pub(in crate::http) const DELETE: &[Route<ApiHandler>] =
+    &[route(Method::Delete, "/api/v1/users/{user_id}/customer", Api, delete)
+        .named("unlinkCustomer", "Withdraw a link: the customer is not, or no longer, this user's")
+        .query(&[parameters::text(PARAM, "cus_NffrFeUfNV2Hib", "Stripe's id of the customer.").required()])
+        .answers::<UnlinkedCustomerView>(200, "It is not linked any more.")
+        .errors(&[ErrorCode::UserNotFound, ErrorCode::CustomerNotLinked, ErrorCode::ParameterMissing])];
+
+body! {
+    /// Whose customer it is.
+    #[schemars(rename = "LinkCustomer")]
+    struct LinkBody {
+        /// Stripe's id of the customer.
+        #[schemars(regex(pattern = r"^[!-~]+$"), length(min = 1, max = MAX_ID_CHARS), example = &"cus_NffrFeUfNV2Hib")]
+        stripe_customer_id: String,
+        /// Whether it is taken from another user, to whom it was linked.
+        #[schemars(example = false)]
+        force: Option<bool>,
+    }
+}
+
 /// `PUT /api/v1/users/{user_id}/customer`.
-pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user_id = users::valid_id(segments)?;
-    let (customer_id, force) = parameters(request)?;
+    let (customer_id, force) = read(request)?;
     let said = LinkStatement { kind: LinkTarget::Customer, id: &customer_id, user_id: &user_id, actor: "api" };
     match link(api, said, force)? {
         LinkResult::Now | LinkResult::Already => {
-            let view = json!({"user_id": user_id, "stripe_customer_id": customer_id, "linked_by": "said"});
+            let view = LinkedCustomerView { user_id, stripe_customer_id: customer_id, linked_by: "said" };
             Ok(Response::json(200, &view))
         }
         LinkResult::Taken(other) => {
@@ -39,7 +73,7 @@ pub(super) fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) 
                 "the customer {customer_id} is linked to user {other:?}: \"force\": true links it to {user_id:?} instead, \
                  with everything that is paid through it; DELETE …/customer withdraws the link to {other:?}"
             );
-            Err(ErrorResponse::new(409, "customer_taken", message).at(PARAM))
+            Err(ErrorResponse::new(ErrorCode::CustomerTaken, message).at(PARAM))
         }
     }
 }
@@ -82,22 +116,10 @@ pub(in crate::http) fn unlink(api: &ApiHandler, said: LinkStatement<'_>) -> Resu
     })?)
 }
 
-fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
-    let fields = body_object(request)?;
-    if let Some(key) = fields.keys().find(|key| !matches!(key.as_str(), PARAM | "force")) {
-        let message = format!("{key:?} is not a parameter of this call; its parameters are: {PARAM}, force");
-        return Err(ErrorResponse::new(400, "parameter_unknown", message));
-    }
-    let force = match fields.get("force") {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(force)) => *force,
-        Some(_) => return Err(ErrorResponse::parameter("force", "force must be true or false")),
-    };
-    let id = match fields.get(PARAM) {
-        None | Some(Value::Null) => "",
-        Some(Value::String(id)) => id.trim(),
-        Some(_) => return Err(ErrorResponse::parameter(PARAM, format!("{PARAM} must be a string"))),
-    };
+fn read(request: &Request) -> Result<(String, bool), ErrorResponse> {
+    let given = Parameters::read::<LinkBody>(request)?;
+    let force = given.flag("force")?;
+    let id = given.any_text(PARAM)?.unwrap_or_default().trim();
     Ok((valid(id)?, force))
 }
 
@@ -105,8 +127,7 @@ fn parameters(request: &Request) -> Result<(String, bool), ErrorResponse> {
 pub(in crate::http) fn valid(id: &str) -> Result<String, ErrorResponse> {
     if id.is_empty() {
         return Err(ErrorResponse::new(
-            400,
-            "parameter_missing",
+            ErrorCode::ParameterMissing,
             format!("{PARAM} is missing: send the id of a Stripe customer, cus_…"),
         )
         .at(PARAM));
@@ -127,16 +148,16 @@ fn read_object(calls: &crate::outward::calls::Calls, said: LinkStatement) -> Res
     match read.and_then(|(answer, sent)| calls.absorb(&[&answer.text], &answer, sent)) {
         Err(CallsError::Stripe(error)) if error.api().is_some_and(|api| api.status == 404 && api.is_stripes()) => {
             let message = format!("Stripe does not know a {object} {id} in the mode of stripe.api_key");
-            Err(ErrorResponse::new(404, not_found(said.kind), message).at(PARAM))
+            Err(ErrorResponse::new(not_found(said.kind), message).at(PARAM))
         }
         other => Ok(other?),
     }
 }
 
-fn not_found(kind: LinkTarget) -> &'static str {
+fn not_found(kind: LinkTarget) -> ErrorCode {
     match kind {
-        LinkTarget::Customer => "customer_not_found",
-        LinkTarget::Subscription => "subscription_not_found",
+        LinkTarget::Customer => ErrorCode::CustomerNotFound,
+        LinkTarget::Subscription => ErrorCode::SubscriptionNotFound,
     }
 }
 
@@ -144,20 +165,21 @@ fn refuse_deleted(api: &ApiHandler, said: LinkStatement) -> Result<(), ErrorResp
     let is_customer = said.kind == LinkTarget::Customer;
     if is_customer && api.store.read(|reader| crate::objects::customer::is_deleted(reader, said.id))? {
         let message = format!("the customer {} was deleted at Stripe: link another one", said.id);
-        return Err(ErrorResponse::new(409, "customer_deleted", message).at(PARAM));
+        return Err(ErrorResponse::new(ErrorCode::CustomerDeleted, message).at(PARAM));
     }
     Ok(())
 }
 
 /// `DELETE /api/v1/users/{user_id}/customer?stripe_customer_id=`.
-pub(in crate::http) fn delete(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+fn delete(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
     let user = users::find(api, users::user_id(segments))?;
     let customer_id = valid(request.parameter(PARAM).as_deref().map(str::trim).unwrap_or_default())?;
     let said = LinkStatement { kind: LinkTarget::Customer, id: &customer_id, user_id: &user.id, actor: "api" };
     let UnlinkResult::Unlinked(owner) = unlink(api, said)? else {
         let message = format!("the customer {customer_id} is not linked to user {:?}", user.id);
-        return Err(ErrorResponse::new(404, "customer_not_linked", message).at(PARAM));
+        return Err(ErrorResponse::new(ErrorCode::CustomerNotLinked, message).at(PARAM));
     };
-    let view = json!({"user_id": user.id, "stripe_customer_id": customer_id, "linked": false, "belongs_to": owner});
+    let view =
+        UnlinkedCustomerView { user_id: user.id, stripe_customer_id: customer_id, linked: false, belongs_to: owner };
     Ok(Response::json(200, &view))
 }

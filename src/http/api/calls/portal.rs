@@ -1,15 +1,20 @@
 //! Portal sessions, which lead to Stripe's pages for cards, invoices and the subscription. It must never open the
 //! portal of a customer that belongs to another user. Called by `calls`.
 
-use serde_json::json;
-
 use super::subscription::running;
-use super::{CallRequest, CallResult, answers::respond, user};
+use super::{CallRequest, CallResult, IN_DOUBT, answers::respond, user};
 use crate::base::ownership::{self, PortalOf};
 use crate::http::api::ApiHandler;
+use crate::http::api::views::calls as views;
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method::Post;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::{body, words};
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters::MAX_BODY_TEXT_CHARS;
+use crate::http::route::{PathSegments, Route, route};
 use crate::objects::customer;
 use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
@@ -18,8 +23,36 @@ use crate::stripe::operation::OperationKind;
 
 const FLOWS: [&str; 3] = ["payment_method_update", "subscription_cancel", "subscription_update"];
 
-pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (call, user) = (CallRequest::read(api, request, &["return_url", "flow"])?, user(api, segments)?);
+pub(super) const ROUTES: &[Route<ApiHandler>] = &[route(Post, "/api/v1/users/{user_id}/portal-session", Api, create)
+    .named("createPortalSession", "Open Stripe's pages for cards, invoices and the subscription")
+    .body::<PortalBody>()
+    .answers::<views::PortalSessionView>(200, "The session, to whose page the customer is to be sent.")
+    .answers::<views::InDoubtView>(202, IN_DOUBT)
+    .errors(&[
+        ErrorCode::UserNotFound,
+        ErrorCode::SubscriptionNotFound,
+        ErrorCode::LinkedByReference,
+        ErrorCode::CustomerShared,
+        ErrorCode::CustomerNotFound,
+    ])
+    .asks_stripe(AsksStripe::Acts)];
+
+body! {
+    /// Which of Stripe's pages, and where its back button leads.
+    #[schemars(rename = "CreatePortalSession")]
+    struct PortalBody {
+        /// Where the back button leads: https, or http on this machine; left out: `portal.return_url`.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), example = &"https://app.example.com/account")]
+        return_url: Option<String>,
+        /// The one thing that is to be done: `payment_method_update`, `subscription_cancel` or `subscription_update`;
+        /// left out: anything.
+        #[schemars(extend("enum" = words(&FLOWS)), example = &"payment_method_update")]
+        flow: Option<String>,
+    }
+}
+
+fn create(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (call, user) = (CallRequest::read::<PortalBody>(api, request)?, user(api, segments)?);
     let return_url = call.parameters.url("return_url")?.or_else(|| api.offers.portal.return_url.clone());
     let flow = call.parameters.one_of("flow", &FLOWS)?;
     let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {
@@ -29,7 +62,7 @@ pub(super) fn create(api: &ApiHandler, request: &Request, segments: &PathSegment
     if let Ok((customer, _)) = choose(api, &user, flow) {
         call.check_customer(&customer, &outcome);
     }
-    respond(outcome, |done| Ok(Response::json(200, &json!({"portal_url": done.object["url"]}))))
+    respond(outcome, |done| Ok(Response::json(200, &views::portal_session(&done.object))))
 }
 
 fn form(
@@ -65,7 +98,7 @@ fn choose(api: &ApiHandler, user: &User, flow: Option<&str>) -> Result<(String, 
 /// Whether the error only says that there is no subscription that calls may act on, in which case the portal of the
 /// main customer can still be opened.
 fn has_no_subscription(error: &ErrorResponse) -> bool {
-    matches!(error.code, "subscription_not_found" | "linked_by_reference")
+    matches!(error.code, ErrorCode::SubscriptionNotFound | ErrorCode::LinkedByReference)
 }
 
 /// The customer whose portal is opened, with all its cards, invoices and subscriptions.
@@ -82,12 +115,12 @@ fn customer_of(api: &ApiHandler, user: &User, acted_on: Option<&FoundSubscriptio
                  whose customer it is",
                 user.id
             );
-            Err(ErrorResponse::new(409, "customer_shared", message).with("stripe_customer_id", customer_id))
+            Err(ErrorResponse::new(ErrorCode::CustomerShared, message).with("stripe_customer_id", customer_id))
         }
         // The portal of a customer that was just created would be empty.
         PortalOf::Nobodys => {
             let message = "this user has no Stripe customer yet; a checkout session creates one";
-            Err(ErrorResponse::new(404, "customer_not_found", message))
+            Err(ErrorResponse::new(ErrorCode::CustomerNotFound, message))
         }
     }
 }

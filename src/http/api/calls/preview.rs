@@ -1,13 +1,20 @@
 //! What another price would cost, now and with the next invoice. It must never change anything. Called by `calls`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::subscription::{SubscriptionChange, running};
-use super::{CallRequest, CallResult, answers::respond, user};
+use super::subscription::{PRORATIONS, SubscriptionChange, TIMES, running};
+use super::{CallRequest, CallResult, IN_DOUBT, answers::respond, user};
 use crate::http::api::ApiHandler;
+use crate::http::api::views::calls::{InDoubtView, PreviewLineView, PreviewView, text};
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method::Post;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::{body, words};
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters::MAX_BODY_TEXT_CHARS;
+use crate::http::route::{PathSegments, Route, route};
 use crate::objects::subscription::FoundSubscription;
 use crate::objects::user::User;
 use crate::outward::calls::{CallCaller, OperationRequest};
@@ -18,8 +25,52 @@ use crate::stripe::operation::OperationKind;
 /// How far Stripe's clock may be ahead of ours, in seconds.
 const CLOCK_SLACK_S: i64 = 60;
 
-pub(super) fn preview(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (call, user) = (CallRequest::read(api, request, &SubscriptionChange::KNOWN)?, user(api, segments)?);
+const fn described(route: Route<ApiHandler>) -> Route<ApiHandler> {
+    route
+        .body::<PreviewBody>()
+        .answers::<PreviewView>(200, "What it would cost.")
+        .answers::<InDoubtView>(202, IN_DOUBT)
+        .errors(REFUSALS)
+        .asks_stripe(AsksStripe::Acts)
+}
+
+const REFUSALS: &[ErrorCode] = &[
+    ErrorCode::UserNotFound,
+    ErrorCode::SubscriptionNotFound,
+    ErrorCode::LinkedByReference,
+    ErrorCode::UnknownPrice,
+    ErrorCode::SubscriptionWithoutItems,
+];
+
+pub(super) const ROUTES: &[Route<ApiHandler>] = &[
+    described(
+        route(Post, "/api/v1/users/{user_id}/subscription/change-plan/preview", Api, preview)
+            .named("previewPlanChange", "What another price would cost, now and with the next invoice"),
+    ),
+    described(
+        route(Post, "/api/v1/users/{user_id}/subscription/preview", Api, preview)
+            .named("previewSubscription", "The same as `previewPlanChange`, by its older path"),
+    ),
+];
+
+body! {
+    /// The price that is asked about. Nothing is changed.
+    #[schemars(rename = "PreviewPlanChange")]
+    struct PreviewBody {
+        /// Stripe's id of the price; it must be in a plan.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"price_1MowQULkdIwHu7ixraBm864M")]
+        price_id: String,
+        /// What of the present period is billed: `create_prorations`, which is the default, `always_invoice` or `none`.
+        #[schemars(extend("enum" = words(&PRORATIONS)), example = &"create_prorations")]
+        proration_behavior: Option<String>,
+        /// The time up to which the present price counts, unix seconds; left out: now. Not with `none`.
+        #[schemars(range(min = TIMES.0, max = TIMES.1), example = 1_767_225_600)]
+        proration_date: Option<i64>,
+    }
+}
+
+fn preview(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (call, user) = (CallRequest::read::<PreviewBody>(api, request)?, user(api, segments)?);
     let mut change = SubscriptionChange::read(&call)?;
     let target = running(api, &user.id)?;
     let outcome = call.calls.decide((Some(&user.id), None), &call.caller, |request| {
@@ -71,7 +122,7 @@ fn answer(
     next: Option<&Value>,
     target: &FoundSubscription,
 ) -> CallResult {
-    let due = |invoice: &Value| invoice["amount_due"].clone();
+    let due = |invoice: &Value| invoice["amount_due"].as_i64();
     let lines = object::list(invoice, "lines").0;
     let periods = lines.iter().filter(|line| !object::line_is_proration(line)).map(object::line_period);
     let items = target.items.iter();
@@ -83,20 +134,28 @@ fn answer(
             attempt.or_else(|| periods.filter_map(|(start, _)| start).min()).or(renewal)
         }
     };
-    let view = json!({
-        "price_id": change.price_id, "currency": invoice["currency"],
-        "amount_due_now": next.map_or(json!(0), |_| due(invoice)), "next_amount": due(next.unwrap_or(invoice)),
-        "next_payment_at": next_at, "proration_date": change.proration_date, "total": invoice["total"],
-        "lines": lines.iter().map(line).collect::<Vec<_>>(),
-    });
+    let view = PreviewView {
+        price_id: change.price_id.to_owned(),
+        currency: text(invoice, "currency"),
+        amount_due_now: next.map_or(Some(0), |_| due(invoice)),
+        next_amount: due(next.unwrap_or(invoice)),
+        next_payment_at: next_at,
+        proration_date: change.proration_date,
+        total: invoice["total"].as_i64(),
+        lines: lines.iter().map(line).collect(),
+    };
     Ok(Response::json(200, &view))
 }
 
-fn line(line: &Value) -> Value {
+fn line(line: &Value) -> PreviewLineView {
     let (start, end) = object::line_period(line);
-    json!({
-        "description": line["description"], "amount": line["amount"], "quantity": line["quantity"],
-        "price_id": object::line_price(line), "proration": object::line_is_proration(line), "period_start": start,
-        "period_end": end,
-    })
+    PreviewLineView {
+        description: text(line, "description"),
+        amount: line["amount"].as_i64(),
+        quantity: line["quantity"].as_i64(),
+        price_id: object::line_price(line).map(str::to_owned),
+        proration: object::line_is_proration(line),
+        period_start: start,
+        period_end: end,
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{CallRequest, subscription_path};
 use crate::http::api::ApiHandler;
+use crate::http::error_code::ErrorCode;
 use crate::http::response::ErrorResponse;
 use crate::objects::subscription::FoundSubscription;
 use crate::outward::calls::OperationOutcome;
@@ -52,5 +53,7 @@ fn refuse_scheduled(subscription: &Value) -> Result<(), ErrorResponse> {
          schedule at Stripe (in the dashboard, or POST /v1/subscription_schedules/{schedule}/release) and try again; \
          to end the subscription now, cancel with \"immediate\": true"
     );
-    Err(ErrorResponse::new(409, "schedule_attached", message).with("subscription_id", id).with("schedule_id", schedule))
+    Err(ErrorResponse::new(ErrorCode::ScheduleAttached, message)
+        .with("subscription_id", id)
+        .with("schedule_id", schedule))
 }

@@ -2,15 +2,24 @@
 //! tables, which contain the change already. It must never act on a subscription that is only linked by a reference.
 //! Called by `calls`.
 
-use serde_json::json;
-
-use super::{CallRequest, CallResult, answers::respond, check_price, schedule, subscription_path, user};
+use super::{
+    CallRequest, CallResult, IN_DOUBT, NothingBody, ON_SUBSCRIPTION, answers::respond, check_price, schedule,
+    subscription_path, user,
+};
 use crate::base::entitlement;
 use crate::base::ownership::{self, LinkedBy};
-use crate::http::api::{ApiHandler, views};
+use crate::http::api::ApiHandler;
+use crate::http::api::views::calls as views;
+use crate::http::api::views::subscription as view_of;
+use crate::http::error_code::ErrorCode;
+use crate::http::request::Method::Post;
 use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
-use crate::http::route::PathSegments;
+use crate::http::route::RouteAccess::Api;
+use crate::http::route::body::{body, words};
+use crate::http::route::description::AsksStripe;
+use crate::http::route::parameters::MAX_BODY_TEXT_CHARS;
+use crate::http::route::{PathSegments, Route, route};
 use crate::objects::invoice;
 use crate::objects::subscription as subs;
 use crate::objects::subscription::{FoundSubscription, ItemRow, SubscriptionRow};
@@ -25,7 +34,74 @@ pub(super) const PRORATIONS: [&str; 3] = ["create_prorations", "always_invoice",
 /// Stripe's values for what happens to a change if its payment fails.
 const PAYMENTS: [&str; 4] = ["allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"];
 /// Unix seconds from 2001 to 2286, so that milliseconds are refused.
-const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
+pub(super) const TIMES: (i64, i64) = (1_000_000_000, 9_999_999_999);
+
+/// What changes of a subscription have in common.
+pub(super) const fn changing(route: Route<ApiHandler>) -> Route<ApiHandler> {
+    route
+        .answers::<views::SubscriptionChangeView>(200, "The subscription afterwards.")
+        .answers::<views::InDoubtView>(202, IN_DOUBT)
+        .asks_stripe(AsksStripe::Acts)
+}
+
+pub(super) const ROUTES: &[Route<ApiHandler>] = &[
+    changing(
+        route(Post, "/api/v1/users/{user_id}/subscription/change-plan", Api, change_plan)
+            .named("changePlan", "Give the subscription another price")
+            .details("What is billed at once must be paid at once, or the old price stays: `pending_update` says so.")
+            .body::<ChangePlanBody>()
+            .errors(&[
+                ErrorCode::UserNotFound,
+                ErrorCode::SubscriptionNotFound,
+                ErrorCode::LinkedByReference,
+                ErrorCode::ScheduleAttached,
+                ErrorCode::UnknownPrice,
+                ErrorCode::SubscriptionWithoutItems,
+            ]),
+    ),
+    changing(
+        route(Post, "/api/v1/users/{user_id}/subscription/cancel", Api, cancel)
+            .named("cancelSubscription", "End the subscription, with its period or at once")
+            .body::<CancelBody>()
+            .errors(ON_SUBSCRIPTION),
+    ),
+    changing(
+        route(Post, "/api/v1/users/{user_id}/subscription/reactivate", Api, reactivate)
+            .named("reactivateSubscription", "Undo a cancellation that has not taken effect")
+            .body::<NothingBody>()
+            .errors(ON_SUBSCRIPTION),
+    ),
+];
+
+body! {
+    /// Another price of the subscription.
+    #[schemars(rename = "ChangePlan")]
+    struct ChangePlanBody {
+        /// Stripe's id of the price; it must be in a plan.
+        #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"price_1MowQULkdIwHu7ixraBm864M")]
+        price_id: String,
+        /// What of the present period is billed: `create_prorations`, which is the default, `always_invoice` or `none`.
+        #[schemars(extend("enum" = words(&PRORATIONS)), example = &"create_prorations")]
+        proration_behavior: Option<String>,
+        /// The time up to which the present price counts, unix seconds; left out: now. Not with `none`.
+        #[schemars(range(min = TIMES.0, max = TIMES.1), example = 1_767_225_600)]
+        proration_date: Option<i64>,
+        /// What happens to the change if its payment fails, in Stripe's words; left out: with `always_invoice` the old
+        /// price stays.
+        #[schemars(extend("enum" = words(&PAYMENTS)), example = &"pending_if_incomplete")]
+        payment_behavior: Option<String>,
+    }
+}
+
+body! {
+    /// When it ends.
+    #[schemars(rename = "CancelSubscription")]
+    struct CancelBody {
+        /// True: at once; false, which is the default: with its period.
+        #[schemars(example = false)]
+        immediate: Option<bool>,
+    }
+}
 
 /// The subscriptions that calls for a user may look at, including ended ones, the newest first. This is the one place
 /// that decides which: one that is only linked by a reference may belong to a stranger, who wrote the user's id into
@@ -47,7 +123,7 @@ fn nothing_to_act_on(api: &ApiHandler, user_id: &str) -> Result<ErrorResponse, E
     });
     let Some(found) = by_reference else {
         let message = format!("user {user_id:?} has no subscription, or only ended ones");
-        return Ok(ErrorResponse::new(404, "subscription_not_found", message));
+        return Ok(ErrorResponse::new(ErrorCode::SubscriptionNotFound, message));
     };
     let row = &found.subscription;
     let message = format!(
@@ -56,7 +132,7 @@ fn nothing_to_act_on(api: &ApiHandler, user_id: &str) -> Result<ErrorResponse, E
          /api/v1/users/{{user_id}}/customer with {{\"stripe_customer_id\": {:?}}}",
         row.stripe_subscription_id, row.stripe_customer_id
     );
-    Ok(ErrorResponse::new(409, "linked_by_reference", message)
+    Ok(ErrorResponse::new(ErrorCode::LinkedByReference, message)
         .with("subscription_id", row.stripe_subscription_id.as_str())
         .with("stripe_customer_id", row.stripe_customer_id.as_str()))
 }
@@ -105,7 +181,7 @@ fn item_of(api: &ApiHandler, target: &FoundSubscription) -> Result<ItemRow, Erro
     let found = items.iter().find(|item| item.stripe_price_id == answer.price_id).or_else(|| items.first());
     found.cloned().ok_or_else(|| {
         let id = &target.subscription.stripe_subscription_id;
-        ErrorResponse::new(409, "subscription_without_items", format!("no item of the subscription {id} is known"))
+        ErrorResponse::new(ErrorCode::SubscriptionWithoutItems, format!("no item of the subscription {id} is known"))
     })
 }
 
@@ -117,8 +193,6 @@ pub(super) struct SubscriptionChange<'a> {
 }
 
 impl<'a> SubscriptionChange<'a> {
-    pub(super) const KNOWN: [&'static str; 3] = ["price_id", "proration_behavior", "proration_date"];
-
     pub(super) fn read(call: &'a CallRequest) -> Result<Self, ErrorResponse> {
         let given = &call.parameters;
         let price_id = given.required_text("price_id")?;
@@ -152,9 +226,8 @@ impl<'a> SubscriptionChange<'a> {
     }
 }
 
-pub(super) fn change_plan(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let known = [&SubscriptionChange::KNOWN[..], &["payment_behavior"]].concat();
-    let (call, user) = (CallRequest::read(api, request, &known)?, user(api, segments)?);
+fn change_plan(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (call, user) = (CallRequest::read::<ChangePlanBody>(api, request)?, user(api, segments)?);
     let change = SubscriptionChange::read(&call)?;
     let payment = call.parameters.one_of("payment_behavior", &PAYMENTS)?;
     act(&call, &user, || {
@@ -165,8 +238,8 @@ pub(super) fn change_plan(api: &ApiHandler, request: &Request, segments: &PathSe
     })
 }
 
-pub(super) fn cancel(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (call, user) = (CallRequest::read(api, request, &["immediate"])?, user(api, segments)?);
+fn cancel(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (call, user) = (CallRequest::read::<CancelBody>(api, request)?, user(api, segments)?);
     let immediate = call.parameters.flag("immediate")?;
     act(&call, &user, || {
         let change = if immediate {
@@ -180,8 +253,8 @@ pub(super) fn cancel(api: &ApiHandler, request: &Request, segments: &PathSegment
 }
 
 /// Stripe knows two kinds of cancellation, and refuses to undo both in one request: the one that is set is undone.
-pub(super) fn reactivate(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
-    let (call, user) = (CallRequest::read(api, request, &[])?, user(api, segments)?);
+fn reactivate(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResult {
+    let (call, user) = (CallRequest::read::<NothingBody>(api, request)?, user(api, segments)?);
     act(&call, &user, || {
         let mut target = running(api, &user.id)?;
         schedule::refuse(api, &target)?;
@@ -241,16 +314,28 @@ fn afterwards(call: &CallRequest, user: &User, done: &DoneOperation) -> CallResu
     let id = done.object["id"].as_str().unwrap_or_default();
     let all = subscriptions_for_calls(call.api, &user.id)?;
     let found = all.iter().find(|one| one.subscription.stripe_subscription_id == id);
-    // The change was made, even if its customer has been linked to another user meanwhile.
-    let mut view = found.map_or_else(|| json!({"id": id, "status": done.object["status"]}), views::subscription);
     let pending = &done.object["pending_update"];
-    if pending.is_object() {
-        let prices = object::pending_prices(&done.object);
-        view["pending_update"] = json!({"expires_at": pending["expires_at"], "price_ids": prices});
-    }
-    if pending.is_object() || done.object["status"] == "paused" {
-        view["invoice_url"] = json!(unpaid_invoice_url(call, done));
-    }
+    let is_unpaid = pending.is_object() || done.object["status"] == "paused";
+    let pending_update = pending.is_object().then(|| views::PendingUpdate {
+        expires_at: pending["expires_at"].as_i64(),
+        price_ids: object::pending_prices(&done.object).into_iter().map(str::to_owned).collect(),
+    });
+    let change =
+        views::PendingChange { pending_update, invoice_url: is_unpaid.then(|| unpaid_invoice_url(call, done)) };
+    let view = match found.map(view_of) {
+        Some(subscription) => {
+            views::SubscriptionChangeView::Whole(Box::new(views::ChangedSubscriptionView { subscription, change }))
+        }
+        // The change was made, even if its customer has been linked to another user meanwhile.
+        None => {
+            let status = views::said(&done.object, "status");
+            views::SubscriptionChangeView::Elsewhere(views::SubscriptionElsewhereView {
+                id: id.to_owned(),
+                status,
+                change,
+            })
+        }
+    };
     Ok(Response::json(200, &view))
 }
 

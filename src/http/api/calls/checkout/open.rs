@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::CallRequest;
 use super::{CheckoutOrder, second};
+use crate::http::error_code::ErrorCode;
 use crate::http::response::ErrorResponse;
 use crate::objects::user::User;
 use crate::outward::calls::{CallCaller, LockedRequest, OperationOutcome, OperationRequest};
@@ -111,5 +112,5 @@ fn completed(call: &CallRequest, user: &User, order: &CheckoutOrder, session: &V
         "user {:?} has completed the checkout session {id} meanwhile; repeat the request to buy this as well",
         user.id
     );
-    Err(ErrorResponse::new(409, "checkout_completed", message).with("session_id", id))
+    Err(ErrorResponse::new(ErrorCode::CheckoutCompleted, message).with("session_id", id))
 }

@@ -5,6 +5,7 @@
 use super::super::{CallRequest, subscription::subscriptions_for_calls};
 use super::CheckoutOrder;
 use crate::http::api::ApiHandler;
+use crate::http::error_code::ErrorCode;
 use crate::http::response::ErrorResponse;
 use crate::objects::invoice;
 use crate::objects::subscription as subs;
@@ -13,8 +14,6 @@ use crate::objects::user::User;
 use crate::store::stripe_operations as operations;
 use crate::stripe::call::segment;
 
-/// The code of the error if there is another subscription.
-pub(super) const ALREADY_SUBSCRIBED: &str = "already_subscribed";
 /// An `incomplete` subscription can be paid for 23 hours (Stripe), and one more since clocks differ.
 const PAYABLE_S: i64 = 24 * 3600;
 
@@ -94,7 +93,7 @@ fn already_subscribed(api: &ApiHandler, user: &User, one: &FoundSubscription) ->
     let invoice = if way_out == "pay_invoice" { invoice_of(api, one)? } else { None };
     let url =
         invoice.filter(|(status, _)| matches!(status.as_str(), "open" | "uncollectible")).and_then(|(_, url)| url);
-    Ok(ErrorResponse::new(409, ALREADY_SUBSCRIBED, message)
+    Ok(ErrorResponse::new(ErrorCode::AlreadySubscribed, message)
         .with("subscription_id", row.stripe_subscription_id.as_str())
         .with("status", row.status.as_str())
         .with("way_out", way_out)
@@ -107,5 +106,5 @@ fn trial_used(user: &User, one: &FoundSubscription) -> ErrorResponse {
         "user {:?} has had a trial with the subscription {id}: leave trial_days out, or send \"allow_repeat_trial\": true",
         user.id
     );
-    ErrorResponse::new(409, "trial_used", message).at("trial_days").with("subscription_id", id.as_str())
+    ErrorResponse::new(ErrorCode::TrialUsed, message).at("trial_days").with("subscription_id", id.as_str())
 }

@@ -1,37 +1,38 @@
-//! The parameters of a call: a JSON object whose values are checked one by one; an error names the parameter. `null`
-//! counts as not given. It must never quote a value that may be personal. Called by the handlers of calls.
+//! The parameters in a body: a JSON object whose values are checked one by one; an error names the parameter. `null`
+//! counts as not given. It must never quote a value that may be personal. Called by the handlers that take a
+//! body.
 
 use serde_json::{Map, Value};
 
+use super::body_object;
 use crate::base::address::application_url;
 use crate::base::ownership::LinkRules;
-use crate::http::api::body_object;
+use crate::http::error_code::ErrorCode;
 use crate::http::request::Request;
 use crate::http::response::ErrorResponse;
+use crate::http::route::body::RequestBody;
+use crate::http::route::parameters::MAX_BODY_TEXT_CHARS;
 use crate::stripe::form::FormBody;
 
-/// The longest text; Stripe's longest are URLs.
-const MAX_TEXT_CHARS: usize = 5000;
-
 /// The parameters of a request.
-pub(super) struct Parameters(Map<String, Value>);
+pub(in crate::http) struct Parameters(Map<String, Value>);
 
 impl Parameters {
-    /// Reads the body of a request that accepts the parameters `known`.
-    pub(super) fn read(request: &Request, known: &[&str]) -> Result<Self, ErrorResponse> {
-        let fields = body_object(request)?;
+    /// Reads a body of this type: as a JSON object without other fields. What its fields hold is checked one by one.
+    pub(in crate::http) fn read<T: RequestBody>(request: &Request) -> Result<Self, ErrorResponse> {
+        let (fields, known) = (body_object(request)?, T::FIELDS);
         match fields.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(Self(fields)),
             Some(key) => {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let message = format!("{key:?} is not a parameter of this call; its parameters are: {known}");
-                Err(ErrorResponse::new(400, "parameter_unknown", message))
+                Err(ErrorResponse::new(ErrorCode::ParameterUnknown, message))
             }
         }
     }
 
     /// All of them as a text, which is the same for the same parameters.
-    pub(super) fn text_of_all(&self) -> String {
+    pub(in crate::http) fn text_of_all(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }
 
@@ -40,22 +41,31 @@ impl Parameters {
     }
 
     /// A text that is not blank.
-    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, ErrorResponse> {
-        let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT_CHARS;
+    pub(in crate::http) fn text(&self, name: &'static str) -> Result<Option<&str>, ErrorResponse> {
+        let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_BODY_TEXT_CHARS;
         match self.given(name) {
             None => Ok(None),
             Some(Value::String(text)) if fits(text) => Ok(Some(text)),
-            Some(_) => Err(wrong(name, &format!("a string of 1 to {MAX_TEXT_CHARS} characters"))),
+            Some(_) => Err(wrong(name, &format!("a string of 1 to {MAX_BODY_TEXT_CHARS} characters"))),
+        }
+    }
+
+    /// Any text, also a blank one.
+    pub(in crate::http) fn any_text(&self, name: &'static str) -> Result<Option<&str>, ErrorResponse> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong(name, "a string")),
         }
     }
 
     /// A text that is required.
-    pub(super) fn required_text(&self, name: &'static str) -> Result<&str, ErrorResponse> {
+    pub(in crate::http) fn required_text(&self, name: &'static str) -> Result<&str, ErrorResponse> {
         self.text(name)?.ok_or_else(|| missing(name))
     }
 
     /// One of `words`.
-    pub(super) fn one_of(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ErrorResponse> {
+    pub(in crate::http) fn one_of(&self, name: &'static str, words: &[&str]) -> Result<Option<&str>, ErrorResponse> {
         match self.text(name)? {
             Some(word) if !words.contains(&word) => Err(wrong(name, &format!("one of {}", words.join(", ")))),
             word => Ok(word),
@@ -63,7 +73,11 @@ impl Parameters {
     }
 
     /// A whole number from `least` to `most`.
-    pub(super) fn integer(&self, name: &'static str, (least, most): (i64, i64)) -> Result<Option<i64>, ErrorResponse> {
+    pub(in crate::http) fn integer(
+        &self,
+        name: &'static str,
+        (least, most): (i64, i64),
+    ) -> Result<Option<i64>, ErrorResponse> {
         match self.given(name) {
             None => Ok(None),
             Some(value) => match value.as_i64().filter(|number| (least..=most).contains(number)) {
@@ -74,7 +88,7 @@ impl Parameters {
     }
 
     /// True or false; false if not given.
-    pub(super) fn flag(&self, name: &'static str) -> Result<bool, ErrorResponse> {
+    pub(in crate::http) fn flag(&self, name: &'static str) -> Result<bool, ErrorResponse> {
         match self.given(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -83,14 +97,18 @@ impl Parameters {
     }
 
     /// A URL of the application.
-    pub(super) fn url(&self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
+    pub(in crate::http) fn url(&self, name: &'static str) -> Result<Option<String>, ErrorResponse> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         application_url(text).map(Some).map_err(|message| ErrorResponse::parameter(name, format!("{name}: {message}")))
     }
 
     /// The application's metadata together with `ours`. Numbers and booleans become texts, as Stripe stores them. Keys
     /// that name a user are refused: the path of the request names the user.
-    pub(super) fn metadata(&self, ours: &[(&str, &str)], rules: &LinkRules) -> Result<FormBody, ErrorResponse> {
+    pub(in crate::http) fn metadata(
+        &self,
+        ours: &[(&str, &str)],
+        rules: &LinkRules,
+    ) -> Result<FormBody, ErrorResponse> {
         let mut form: FormBody = ours.iter().copied().collect();
         let given = match self.given("metadata") {
             None => return Ok(form),
@@ -106,7 +124,7 @@ impl Parameters {
             };
             if rules.metadata_keys.contains(name) || ours.iter().any(|(own, _)| own == name) {
                 let message = format!("metadata must not contain {name}, which tilld sets itself");
-                return Err(ErrorResponse::new(400, "metadata_reserved", message).at("metadata"));
+                return Err(ErrorResponse::new(ErrorCode::MetadataReserved, message).at("metadata"));
             }
             form = form.put(name.as_str(), text);
         }
@@ -115,8 +133,8 @@ impl Parameters {
 }
 
 /// The error for a missing parameter.
-pub(super) fn missing(name: &'static str) -> ErrorResponse {
-    ErrorResponse::new(400, "parameter_missing", format!("{name} is missing")).at(name)
+pub(in crate::http) fn missing(name: &'static str) -> ErrorResponse {
+    ErrorResponse::new(ErrorCode::ParameterMissing, format!("{name} is missing")).at(name)
 }
 
 /// The error for a parameter of another kind.
@@ -131,22 +149,28 @@ mod tests {
     use crate::http::request::Method;
     use serde_json::json;
 
+    struct Given;
+
+    impl RequestBody for Given {
+        const FIELDS: &'static [&'static str] = &["a", "b", "metadata"];
+    }
+
     fn parameters(body: &Value) -> Parameters {
         let request = Request { body: body.to_string().into_bytes(), ..Request::new(Method::Post, "/") };
-        Parameters::read(&request, &["a", "b", "metadata"]).unwrap()
+        Parameters::read::<Given>(&request).unwrap()
     }
 
     fn refused<T: std::fmt::Debug>(found: Result<T, ErrorResponse>, code: &str) {
         let error = found.unwrap_err();
-        assert_eq!((error.status, error.code), (400, code), "{}", error.message);
+        assert_eq!((error.status, error.code.as_str()), (400, code), "{}", error.message);
     }
 
     #[test]
     fn an_unknown_parameter_is_refused_and_the_known_ones_are_named() {
         let request = Request { body: b"{\"c\":1}".to_vec(), ..Request::new(Method::Post, "/") };
-        let error = Parameters::read(&request, &["a", "b"]).err().unwrap();
-        assert_eq!(error.code, "parameter_unknown");
-        assert!(error.message.contains("\"c\"") && error.message.contains("a, b"), "{}", error.message);
+        let error = Parameters::read::<Given>(&request).err().unwrap();
+        assert_eq!(error.code, ErrorCode::ParameterUnknown);
+        assert!(error.message.contains("\"c\"") && error.message.contains("a, b, metadata"), "{}", error.message);
     }
 
     #[test]
