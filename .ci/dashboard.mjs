@@ -170,7 +170,7 @@ async function everyPage(browser, base) {
   const further = ["event?id=evt_s_alice", "event?id=evt_dead_0", "event?id=evt_hostile", "event?id=evt_hostile%3Cb%3E%E2%80%AE",
     "event?id=evt_long", "event?id=evt_unbroken", "event?id=evt_deep", "event-replay?id=evt_s_alice", "retries",
     "dead-letters-replay?all=1", "dead-letters-discard?id=evt_dead_0", "events?status=dead", "events?object=w_1"];
-  if (!missing.includes("users")) further.push("users?q=alice", "user?id=alice", "user?id=many", "user?id=long");
+  if (!missing.includes("users")) further.push("users?q=alice", "users?q=%3Cscript%3E", "user-all?id=many&of=subscriptions", "user?id=alice", "user?id=many", "user?id=long");
   for (const name of further) await look(page, base, name);
   ok(`every page in light and dark at ${WIDTHS.join(", ")} px, none wider than the window, nothing serious from axe`);
   await page.close();
@@ -195,7 +195,7 @@ async function replayOfADeadLetter(browser, base) {
 async function linkingACustomer(browser, base, missing) {
   if (missing.includes("users")) return console.log("SKIPPED: linking a customer: there are no pages of users yet");
   const page = await tab(browser, base);
-  await page.goto(base + "user-link?id=bob&customer=cus_nobodys", { waitUntil: "load" });
+  await page.goto(base + "user-link?id=bob&object=cus_nobodys", { waitUntil: "load" });
   if (!(await page.$("form.act button.strong"))) fail("user-link asks nothing: " + (await text(page)).slice(0, 300));
   await Promise.all([page.waitForNavigation(), page.click("form.act button.strong")]);
   await page.goto(base + "user?id=bob", { waitUntil: "load" });
