@@ -1,4 +1,7 @@
 DROP TABLE dashboard_sessions;
+DROP TABLE task_requests;
+DROP TABLE drift_findings;
+DROP TABLE drift_runs;
 DROP VIEW v_webhook_outcomes_daily;
 DROP TRIGGER webhook_lag_hours_counted;
 DROP TRIGGER webhook_hours_reached;

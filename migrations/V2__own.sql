@@ -79,8 +79,8 @@ CREATE INDEX outbox_failed ON outbox (kind) WHERE status = 'failed';
 CREATE INDEX outbox_lost_answers ON outbox (target) WHERE sequence IS NOT NULL AND status = 'failed';
 -- Lists by target, and of what was given up.
 CREATE INDEX outbox_target ON outbox (target);
-CREATE INDEX outbox_ended ON outbox (status) WHERE status IN ('failed', 'skipped', 'discarded');
-CREATE INDEX outbox_ended_target ON outbox (target, status) WHERE status IN ('failed', 'skipped', 'discarded');
+CREATE INDEX outbox_ended ON outbox (status) WHERE finished_at_ms IS NOT NULL AND status <> 'done';
+CREATE INDEX outbox_ended_target ON outbox (target, status) WHERE finished_at_ms IS NOT NULL AND status <> 'done';
 
 CREATE TABLE webhook_endpoints (
     url              TEXT PRIMARY KEY,                          -- as configured
@@ -168,6 +168,50 @@ CREATE TABLE sync_progress (
     finished_at_ms INTEGER,                                     -- when its last page was in the tables, unix milliseconds; NULL: not yet
     PRIMARY KEY (run_id, type)
 ) STRICT;
+
+CREATE TABLE drift_runs (
+    id             INTEGER PRIMARY KEY,                         -- row number; the oldest are forgotten
+    actor          TEXT NOT NULL,                               -- tilld, cli or dashboard
+    fix            INTEGER NOT NULL CHECK (fix IN (0, 1)),      -- 1: differences are repaired
+    types          TEXT NOT NULL,                               -- what is compared, separated by commas
+    status         TEXT NOT NULL                                -- abandoned: another one was begun before it ended
+                   CHECK (status = 'running' OR status = 'complete' OR status = 'failed' OR status = 'abandoned'),
+    began_at_ms    INTEGER NOT NULL,                            -- unix milliseconds
+    finished_at_ms INTEGER,                                     -- unix milliseconds
+    same           INTEGER NOT NULL DEFAULT 0,                  -- objects that are the same; known at its end
+    found          INTEGER NOT NULL DEFAULT 0,                  -- objects that are not
+    repaired       INTEGER NOT NULL DEFAULT 0,                  -- those of them that were repaired
+    unreadable     INTEGER NOT NULL DEFAULT 0,                  -- objects that cannot be read; known at its end
+    error          TEXT,                                        -- what was not compared, and why
+    CHECK ((status = 'running') = (finished_at_ms IS NULL))
+) STRICT;
+
+CREATE TABLE drift_findings (
+    id             INTEGER PRIMARY KEY,                         -- row number
+    run_id         INTEGER NOT NULL REFERENCES drift_runs (id), -- found by this comparison; only its first findings are kept
+    type           TEXT NOT NULL,                               -- as typed: customers, subscriptions, ...
+    object_id      TEXT NOT NULL,                               -- Stripe's id
+    drift          TEXT NOT NULL,                               -- differs, tables_wrong, missing_here or missing_at_stripe
+    fields         TEXT NOT NULL,                               -- fields or columns that differ, separated by commas
+    fixed          INTEGER NOT NULL CHECK (fixed IN (0, 1))     -- 1: it was repaired
+) STRICT;
+CREATE INDEX drift_findings_run ON drift_findings (run_id);
+
+-- What an operator wants the daemon to do with Stripe; who asks does not wait.
+CREATE TABLE task_requests (
+    id             INTEGER PRIMARY KEY,                         -- row number; the oldest that ended are forgotten
+    task           TEXT NOT NULL                                -- what is wanted
+                   CHECK (task = 'catch_up' OR task = 'sync' OR task = 'compare' OR task = 'compare_and_fix'),
+    status         TEXT NOT NULL CHECK (status = 'waiting' OR status = 'running' OR status = 'done' OR status = 'failed'), -- where it stands
+    actor          TEXT NOT NULL,                               -- who asked
+    asked_at_ms    INTEGER NOT NULL,                            -- unix milliseconds
+    began_at_ms    INTEGER,                                     -- unix milliseconds
+    finished_at_ms INTEGER,                                     -- unix milliseconds
+    outcome        TEXT,                                        -- what came of it, for people
+    CHECK ((status = 'done' OR status = 'failed') = (finished_at_ms IS NOT NULL))
+) STRICT;
+-- Who asks for what waits already asks for the same.
+CREATE UNIQUE INDEX task_requests_waiting ON task_requests (task) WHERE status = 'waiting';
 
 -- Who is logged in to the dashboard. Only hashes: whoever reads the file cannot log in with them.
 CREATE TABLE dashboard_sessions (

@@ -533,6 +533,7 @@ CREATE TABLE dunning_attempts (
     told               INTEGER NOT NULL DEFAULT 0 CHECK (told IN (0, 1)), -- 1: it was to be told, to whom may hear it; 0: skipped, see outcome
     grace_started_at   INTEGER,                                 -- of a warning or a downgrade: the delinquency it is about, unix seconds
     outbox_id          INTEGER,                                 -- its mail in the outbox; NULL: none
+    cause_event_id     TEXT,                                    -- event that brought it about; NULL: time did
     created_at_ms      INTEGER NOT NULL,                        -- unix milliseconds
     UNIQUE (payment_failure_id, notification_type, attempt_number)
 ) STRICT;

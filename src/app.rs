@@ -4,5 +4,6 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub(crate) mod logging;
 pub mod systemd;
 pub mod trigger;

@@ -6,12 +6,12 @@
 pub mod admin;
 pub mod api;
 pub mod dashboard;
+pub mod dashboard_state;
 pub mod door;
 pub mod error_code;
 pub mod health;
 pub mod later;
 pub mod listen;
-pub mod logins;
 mod metrics;
 mod openapi;
 pub mod private;

@@ -10,6 +10,7 @@ pub mod lane;
 pub mod levels;
 pub mod operator;
 pub mod rebuild;
+pub mod requests;
 pub mod retrier;
 pub mod schedule;
 pub mod silence;

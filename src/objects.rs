@@ -179,7 +179,7 @@ pub(crate) fn project<'e>(
     basis: DerivationBasis,
 ) -> Result<(EventCompletion, Option<Cow<'e, ProjectedEvent>>), ProjectionError> {
     if let Some(reason) = mode::refuse(tx, event, context, basis)? {
-        log::warn!("event ignored: it is {reason} event_id={} type={}", event.id, event.event_type);
+        log::warn!(event_id = event.id, "type" = event.event_type; "event ignored: it is {reason}");
         return Ok((EventCompletion::Ignored(reason), None));
     }
     let event = mode::own(tx, event, context)?;

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod catch_up;
 pub(crate) mod dashboard_sessions;
 pub mod dead_letters;
+pub mod drift_runs;
 pub mod engine;
 pub mod figures;
 pub mod inbox;
@@ -18,6 +19,7 @@ pub mod retries;
 pub mod settings;
 pub mod stripe_operations;
 pub mod sync_runs;
+pub mod task_requests;
 pub mod webhook_endpoints;
 
 pub(crate) use engine::BegunWrite;

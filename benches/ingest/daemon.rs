@@ -78,7 +78,8 @@ impl Daemon {
         // The log is read on, lest the pipe fills up.
         #[allow(clippy::disallowed_methods)] // not part of the program
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let (public, private) = address.split_once(" private=").unwrap();
+        let (public, rest) = address.split_once(" private=").unwrap();
+        let private = rest.split(' ').next().unwrap_or_default();
         let (public, private) = (public.to_owned(), private.to_owned());
         Self { child, public, private, listened_after, database: database.to_owned() }
     }

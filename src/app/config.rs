@@ -6,6 +6,7 @@ mod dev;
 mod document;
 mod example;
 mod fault;
+mod in_force;
 mod keys;
 mod reader;
 mod sections;
@@ -55,7 +56,7 @@ pub struct Config {
     /// Who may call the private listener.
     pub(crate) tokens: Tokens,
     /// The pages for operators.
-    pub(crate) dashboard: DashboardSettings,
+    pub dashboard: DashboardSettings,
     /// Which prices buy which tier, what a stale subscription gives, and how long access outlasts a failed payment.
     pub(crate) policy: EntitlementPolicy,
     /// What links a customer to a user.
@@ -184,6 +185,9 @@ pub fn load(flags: &Flags, around: &ConfigSources, purpose: Purpose) -> Result<C
     if config.notices.mail && config.notices.operator.is_none() {
         config.warnings.push("notify.operator is not set: disputes and dead letters are mailed to nobody".to_owned());
     }
+    config.dashboard.sections = in_force::sections(&reader);
+    config.dashboard.source = config.source.as_ref().map(|path| path.display().to_string());
+    config.dashboard.warnings.clone_from(&config.warnings);
     if reader.faults.is_empty() {
         return Ok(config);
     }

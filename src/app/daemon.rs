@@ -8,7 +8,6 @@ mod flows;
 mod opening;
 mod watchdog;
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::app::config::{Config, LogFormat};
+use crate::app::config::Config;
+use crate::app::logging;
 use crate::app::systemd;
 use crate::app::systemd::sockets::{self, Passed, PassedError};
 use crate::base::clock::{Clock, SystemClock};
@@ -35,7 +35,6 @@ use crate::jobs::worker::Worker;
 use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
-use crate::outward::calls::Calls;
 use crate::outward::checks::{CheckedWebhook, StripeChecks};
 use crate::store::engine::lock::{self, Lock};
 use crate::store::engine::{damage, schema};
@@ -172,7 +171,7 @@ fn take_database(config: &Config, now_ms: i64) -> Result<Lock, DaemonError> {
     lock.claim(&config.database)?;
     if migrated.from != migrated.to {
         let copy = migrated.copy.map_or_else(|| "none, it was new".to_owned(), |copy| copy.display().to_string());
-        log::info!("database migrated from={} to={} copy={copy}", migrated.from, migrated.to);
+        log::info!(from = migrated.from, to = migrated.to, copy; "database migrated");
     }
     Ok(lock)
 }
@@ -188,9 +187,7 @@ struct DaemonParts<'a> {
 /// running.
 fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed) -> Result<Running, DaemonError> {
     let DaemonParts { config, forward, once } = wanted;
-    let metrics = Arc::new(opening::metrics(config)?);
-    let client = config.stripe.client.clone().map(Client::new).transpose()?;
-    let client = client.map(|client| client.counted_by(Arc::clone(&metrics)));
+    let (metrics, client) = opening::counted_client(config)?;
     let room = doors::room(config)?;
     let lock = take_database(config, clock.now_ms())?;
     let (public, private) = doors::bind(config, passed)?;
@@ -215,9 +212,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
     let tick = Tick::new(store.clone(), Arc::clone(&context)).with(flows::beside(config, &store, &context, refused));
     flows.spawn("tick", never::<()>(), tick)?;
     deliveries::start((config, forward), &store, clock.now_ms(), &mut flows)?;
-    let calls = client
-        .clone()
-        .map(|client| Arc::new(Calls::new(store.clone(), client, Arc::clone(clock), Arc::clone(&context))));
+    let calls = opening::calls(client.as_ref(), &store, clock, &context);
     if let Some(calls) = calls.clone() {
         flows.spawn_waiting("recovery", move |around| fetch_and_recover::recover(calls, around))?;
     }
@@ -238,7 +233,7 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
         Doors { config, threads: &threads, room, stop: flows.stop() }.open((public, hooks), (private, api))?;
     let StartedThreads { stopper, mut handles, pulses } = flows.started();
     handles.extend(waiting);
-    log::info!("listening public={public_address} private={private_address}");
+    logging::listening(config, &store, (&public_address, &private_address))?;
     Ok(Running {
         public: public_address,
         private: private_address,
@@ -365,27 +360,4 @@ fn stop_in_time(running: Running, threads: &Threads, signals: &Receiver<i32>) ->
             recv(deadline) -> _ => return Err(DaemonError::StopTimeout),
         }
     }
-}
-
-/// Starts logging to standard error. `RUST_LOG` has already been taken into account by the configuration.
-pub(crate) fn start_logging(config: &Config) {
-    let mut builder = env_logger::Builder::new();
-    // The daemon logs a migration itself, in one line.
-    builder.filter_module("refinery_core", log::LevelFilter::Warn).parse_filters(&config.log);
-    // Below that level it logs the URLs of calls to Stripe, whatever the filter asks for.
-    builder.filter_module("ureq", log::LevelFilter::Warn);
-    if config.log_format == LogFormat::Json {
-        builder.format(|buffer, record| {
-            let line = serde_json::json!({
-                "at": buffer.timestamp_millis().to_string(), "level": record.level().as_str(),
-                "target": record.target(), "message": record.args().to_string(),
-            });
-            writeln!(buffer, "{line}")
-        });
-    } else {
-        builder.format_timestamp_millis();
-    }
-    // A second logger in one process, as in tests, is not a fault.
-    let _ = builder.try_init();
-    config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
 }

@@ -7,6 +7,7 @@
 
 mod catalog;
 mod ids;
+mod nearest;
 mod render;
 mod set;
 mod shape;
@@ -64,12 +65,12 @@ pub struct SampleEnvelope<'a> {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TriggerError {
     /// The type is not in the catalog.
-    #[error("{event_type:?} is not a known event type: did you mean {nearest}? `tilld trigger --list` shows all")]
+    #[error("{event_type:?} is not a known event type: {}`tilld trigger --list` shows all", did_you_mean(*nearest))]
     UnknownType {
         /// What was asked for.
         event_type: String,
-        /// The known type that is spelled most like it.
-        nearest: &'static str,
+        /// The known type that is spelled nearly like it, if one is.
+        nearest: Option<&'static str>,
     },
     /// The API version is not one that can be rendered.
     #[error("{given:?} is not a known API version: use one of {known}")]
@@ -105,6 +106,25 @@ pub enum TriggerError {
         /// Length of the list.
         len: usize,
     },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("did you mean {name}? "))
+}
+
+/// The paths of `spec.set` that the event did not have, one sentence for each. They are set all the same: Stripe leaves out
+/// what is empty, and adds fields.
+///
+/// # Errors
+/// As [`event`].
+pub fn notes(spec: &Spec) -> Result<Vec<String>, TriggerError> {
+    let mut made = event(&Spec { set: &[], ..*spec })?;
+    let mut notes = Vec::new();
+    for (path, value) in spec.set {
+        notes.extend(set::note(&made, path));
+        set::apply(&mut made, path, value)?;
+    }
+    Ok(notes)
 }
 
 /// The whole event, as Stripe would deliver it to an endpoint of `spec.version`.

@@ -18,9 +18,9 @@ pub fn words(then_ms: i64, now_ms: i64) -> String {
     let distance = now_ms.saturating_sub(then_ms);
     let span = span(distance.saturating_abs());
     match distance {
-        -999..=999 => "now".to_owned(),
-        1.. => format!("{span} ago"),
-        _ => format!("in {span}"),
+        1000.. => format!("{span} ago"),
+        ..=-1000 => format!("in {span}"),
+        _ => "now".to_owned(),
     }
 }
 
@@ -30,8 +30,8 @@ pub fn span(length_ms: i64) -> String {
     let days = length_ms / DAY_MS;
     match length_ms {
         ..MINUTE_MS => format!("{} s", length_ms / 1000),
-        ..HOUR_MS => format!("{} min", length_ms / MINUTE_MS),
-        ..DAY_MS => format!("{} h", length_ms / HOUR_MS),
+        MINUTE_MS..HOUR_MS => format!("{} min", length_ms / MINUTE_MS),
+        HOUR_MS..DAY_MS => format!("{} h", length_ms / HOUR_MS),
         _ if days < MONTHS_FROM_DAYS => format!("{days} d"),
         _ if days < YEARS_FROM_DAYS => format!("{} months", days / DAYS_OF_A_MONTH),
         _ => format!("{} years", days / DAYS_OF_A_YEAR),

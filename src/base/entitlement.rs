@@ -8,13 +8,14 @@
 
 pub(crate) mod explain;
 mod facts;
+mod reason;
 mod rules;
 
 use facts::RuleInput;
+pub use reason::EntitlementReason;
 use rules::RuleVerdict;
 use schemars::JsonSchema;
 use serde::Serialize;
-use strum::VariantArray;
 
 /// The tier of everyone who is not entitled. No plan may have this name.
 pub(crate) const FREE_TIER: &str = "free";
@@ -176,7 +177,7 @@ pub struct EntitlementAnswer {
     #[schemars(example = &"pro")]
     pub tier: String,
     /// Why.
-    #[schemars(with = "String", extend("enum" = reasons()), example = &"active")]
+    #[schemars(with = "String", extend("enum" = reason::reasons()), example = &"active")]
     pub reason: EntitlementReason,
     /// Stripe's status of the subscription that decided; null: none did.
     #[schemars(example = &"active")]
@@ -202,74 +203,6 @@ pub struct EntitlementAnswer {
     /// The period ended long ago and nothing newer is known.
     #[schemars(example = false)]
     pub stale: bool,
-}
-
-/// Why a user is entitled or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
-pub enum EntitlementReason {
-    /// The user never had one.
-    NoSubscription,
-    /// It would entitle, but none of its prices is in a plan. Worth a warning in the log: a plan is
-    /// missing in the configuration.
-    UnknownPrice,
-    /// It would entitle, but none of the prices that Stripe sent is in a plan, and Stripe did not send all.
-    Partial,
-    /// Entitled, until `ends_at`.
-    Ending,
-    /// Canceled, deleted, or past its `ends_at`.
-    Canceled,
-    /// Entitled on trial.
-    Trialing,
-    /// Entitled.
-    Active,
-    /// Entitled although a payment failed, until `grace_period_end`.
-    GracePeriod,
-    /// The grace period is over, Stripe still tries to collect.
-    PastDue,
-    /// The grace period is over, Stripe gave up.
-    Unpaid,
-    /// The first payment was never made.
-    Incomplete,
-    /// Paused at Stripe, on request or for want of a way to pay; or not paid for since collection was paused.
-    Paused,
-    /// Stripe has a status that this program does not know.
-    UnknownStatus,
-    /// It would entitle, but is stale, and [`WhenStale::Deny`] is configured.
-    Stale,
-}
-
-impl EntitlementReason {
-    /// The word in the contract's table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoSubscription => "no_subscription",
-            Self::UnknownPrice => "unknown_price",
-            Self::Partial => "partial",
-            Self::Ending => "ending",
-            Self::Canceled => "canceled",
-            Self::Trialing => "trialing",
-            Self::Active => "active",
-            Self::GracePeriod => "grace_period",
-            Self::PastDue => "past_due",
-            Self::Unpaid => "unpaid",
-            Self::Incomplete => "incomplete",
-            Self::Paused => "paused",
-            Self::UnknownStatus => "unknown_status",
-            Self::Stale => "stale",
-        }
-    }
-}
-
-/// Every word, for the description of the API.
-fn reasons() -> Vec<&'static str> {
-    EntitlementReason::VARIANTS.iter().map(|reason| reason.as_str()).collect()
-}
-
-impl Serialize for EntitlementReason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
 }
 
 /// The answer for a user with these subscriptions, in whatever order.

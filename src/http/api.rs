@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::dashboard_state::Dashboard;
 use super::error_code::ErrorCode;
-use super::logins::Dashboard;
 use super::request::Request;
 use super::response::ErrorResponse;
 use super::route::Tokens;

@@ -9,20 +9,23 @@ mod confirm;
 mod dead_letters;
 mod error;
 mod events;
+mod hidden;
 mod list;
 mod login;
 mod outbox;
 mod overview;
 mod page;
-mod payload;
 mod session;
+mod settings;
+mod stripe;
+mod tree;
 mod users;
 mod view;
 
 use std::time::Duration;
 
 use super::api::ApiHandler;
-pub use super::logins::{Dashboard, DashboardSettings, VALID_MINUTES};
+pub use super::dashboard_state::{Dashboard, DashboardSettings, VALID_MINUTES};
 use super::request::Method::{self, Get, Post};
 use super::request::Request;
 use super::response::Response;
@@ -48,6 +51,11 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 /// What needs a session. Each room of pages has a list of its own.
 const ROUTES: &[&[PageRoute]] = &[
     &[on(Post, "logout", login::logout)],
+    events::ROUTES,
+    outbox::ROUTES,
+    calls::ROUTES,
+    stripe::ROUTES,
+    settings::ROUTES,
     overview::ROUTES,
     events::ROUTES,
     dead_letters::ROUTES,

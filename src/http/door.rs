@@ -164,7 +164,7 @@ fn wait_for_connection(listener: &Listener, door: &DoorParts, turned_away: &mut 
     while !door.stop.is_given() {
         turned_away.close_old();
         for (code, count) in door.refused.more(Instant::now()) {
-            log::info!("{}: refused code={code}: and {count} more", door.name);
+            log::info!(code, count; "{}: refused: {count} more", door.name);
         }
         // An interrupted wait counts as one that has ended.
         if poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&STOP_POLL)).is_ok_and(|ready| ready > 0) {

@@ -29,8 +29,9 @@ const TAGS: [(&str, &str); 4] = [
     ("This daemon", "Is it well, and what is configured."),
 ];
 
-/// Types as they are answered, and as they are sent.
+/// Types as they are answered, and as they are sent; and answers that routes share.
 struct Schemas {
+    responses: Map<String, Value>,
     answers: SchemaGenerator,
     bodies: SchemaGenerator,
 }
@@ -44,6 +45,7 @@ impl Schemas {
             })
         };
         Self {
+            responses: Map::new(),
             answers: settings().for_serialize().into_generator(),
             bodies: settings().for_deserialize().into_generator(),
         }
@@ -69,6 +71,7 @@ pub(super) fn document<S>(tables: &[(&'static str, &[Route<S>])]) -> Value {
                 described;
         }
     }
+    let responses = std::mem::take(&mut schemas.responses);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -81,6 +84,7 @@ pub(super) fn document<S>(tables: &[(&'static str, &[Route<S>])]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas.into_definitions(),
+            "responses": responses,
             "securitySchemes": {
                 "apiToken": {"type": "http", "scheme": "bearer", "description": "`api.token`: for the application."},
                 "adminToken": {"type": "http", "scheme": "bearer", "description": "`api.admin_token`: for operators; it opens every call."},

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::api::views::JsonObject;
 use super::api::{ApiHandler, calls, offers, users};
 use super::request::Method::Get;
 use super::request::Request;
@@ -24,7 +25,7 @@ const ROUTES: &[Route<ApiHandler>] = &[
     // version, and `tilld openapi` prints it without a daemon.
     route(Get, "/openapi.json", Api, describe)
         .named("getDescription", "This description, as OpenAPI 3.1")
-        .answers::<Value>(200, "The description."),
+        .answers::<JsonObject>(200, "The description."),
 ];
 
 /// A table of routes, and what they are about.
@@ -116,6 +117,10 @@ mod tests {
             let codes: BTreeSet<&str> = route.codes().into_iter().map(ErrorCode::as_str).collect();
             let responses = operation["responses"].as_object().unwrap().values();
             let listed: BTreeSet<&str> = responses
+                .map(|response| match response["$ref"].as_str() {
+                    Some(path) => document.pointer(&path[1..]).unwrap(),
+                    None => response,
+                })
                 .flat_map(|response| response["x-error-codes"].as_array().into_iter().flatten())
                 .map(|code| code.as_str().unwrap())
                 .collect();

@@ -50,7 +50,7 @@ pub struct PublicHandler {
 /// Logs how many more webhooks were refused than had a line of their own. Called beside `tick`, and at every request.
 pub(crate) fn log_refused(refused: &Throttle) {
     for (code, count) in refused.more(Instant::now()) {
-        log::warn!("webhooks refused code={code}: and {count} more");
+        log::warn!(code, count; "webhooks refused: {count} more");
     }
 }
 
@@ -106,10 +106,10 @@ fn unknown_path(hooks: &PublicHandler, request: &Request, watch: &Watch) -> Erro
     }
     if is_webhook && hooks.refused.admit("unknown_path", Instant::now()) {
         let paths: Vec<&str> = hooks.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
-        let (client, path) = (request.client(), request.path.escape_debug());
         log::warn!(
-            "a webhook arrived at a path without an endpoint client={client} path={path}: configured are {}; correct the URL \
-             of the endpoint at Stripe, or [[stripe.webhook]] path",
+            client = request.client(), path = request.path, code = "unknown_path";
+            "a webhook arrived at a path without an endpoint: configured are {}; correct the URL of the endpoint at Stripe, \
+             or [[stripe.webhook]] path",
             paths.join(", ")
         );
     }
@@ -138,11 +138,11 @@ fn check(
     verify(endpoint, request, now_s).inspect_err(|error| {
         let (client, path, code) = (request.client(), &endpoint.path, error.code);
         if hooks.refused.admit(code.as_str(), Instant::now()) {
-            log::warn!("webhook refused client={client} path={path} code={code}: {}", error.message);
+            log::warn!(client, path, code = code.as_str(), why = error.message; "webhook refused");
         }
     })?;
     let envelope = event::envelope(&request.body).map_err(|error| {
-        log::error!("a signed body was refused client={} path={}: {error}", request.client(), endpoint.path);
+        log::error!(client = request.client(), path = endpoint.path, why:% = error; "a signed body was refused");
         ErrorResponse::new(ErrorCode::InvalidPayload, error.to_string())
     })?;
     event::log_version(&envelope);
@@ -198,7 +198,7 @@ fn store(hooks: &PublicHandler, request: Request, received: Received, reply: imp
         Err(error) => {
             let error = ErrorResponse::from(error);
             watch.note(WebhookOutcome::of_code(error.code.as_str()));
-            log::warn!("webhook failed client={client} path={path} code={}", error.code);
+            log::warn!(client, path, code = error.code.as_str(); "webhook failed");
             reply(error.into());
         }
     });
@@ -214,10 +214,11 @@ fn counted_as(accepted: AcceptOutcome) -> WebhookOutcome {
 
 fn log_accepted(accepted: AcceptOutcome, id: &str, event_type: &str) {
     match accepted {
-        AcceptOutcome::New => log::debug!("event received event_id={id} type={event_type}"),
-        AcceptOutcome::Duplicate => log::debug!("event received again event_id={id} type={event_type}"),
+        AcceptOutcome::New => log::debug!(event_id = id, "type" = event_type; "event received"),
+        AcceptOutcome::Duplicate => log::debug!(event_id = id, "type" = event_type; "event received again"),
         AcceptOutcome::Conflicting => log::error!(
-            "another event arrived under a known id; only the first one is kept event_id={id} type={event_type}"
+            event_id = id, "type" = event_type;
+            "another event arrived under a known id; only the first one is kept"
         ),
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct ErrorView {
     error: ErrorDetails,
 }
 
-/// What went wrong, for programs and for people.
+/// What went wrong, for programs and for people. What has no value is left out.
 #[derive(JsonSchema)]
 #[allow(dead_code)]
 struct ErrorDetails {
@@ -84,44 +84,44 @@ struct ErrorDetails {
     r#type: String,
     /// What went wrong, for programs: a code of tilld, which the description of each answer lists, or Stripe's own, which
     /// Stripe may leave out.
-    #[schemars(example = &"user_not_found")]
-    code: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"user_not_found")]
+    code: String,
     /// The same in words, for people; it may change. Stripe may leave it out.
-    #[schemars(example = &"there is no user \"alice\"; PUT /api/v1/users/{user_id} creates one")]
-    message: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"there is no user \"alice\"; PUT /api/v1/users/{user_id} creates one")]
+    message: String,
     /// The parameter at fault, where one is.
-    #[schemars(example = &"user_id")]
-    param: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"user_id")]
+    param: String,
     /// Stripe's reason of a declined card.
-    #[schemars(example = &"insufficient_funds")]
-    decline_code: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"insufficient_funds")]
+    decline_code: String,
     /// Stripe's id of the payment that failed.
-    #[schemars(example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
-    payment_intent: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"pi_3MtwBwLkdIwHu7ix28a3tqPa")]
+    payment_intent: String,
     /// Stripe's id of the request that it refused.
-    #[schemars(example = &"req_fbwW3Gv2bHkWkP")]
-    request_id: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"req_fbwW3Gv2bHkWkP")]
+    request_id: String,
     /// Stripe's id of the subscription that stands in the way.
-    #[schemars(example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
-    subscription_id: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"sub_1MowQVLkdIwHu7ixeRlqHVzs")]
+    subscription_id: String,
     /// Stripe's id of the customer that the error is about.
-    #[schemars(example = &"cus_NffrFeUfNV2Hib")]
-    stripe_customer_id: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"cus_NffrFeUfNV2Hib")]
+    stripe_customer_id: String,
     /// Stripe's id of the schedule that manages the subscription.
-    #[schemars(example = &"sub_sched_1Mr3YcLkdIwHu7ixjop3qtff")]
-    schedule_id: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"sub_sched_1Mr3YcLkdIwHu7ixjop3qtff")]
+    schedule_id: String,
     /// Stripe's id of the checkout session that was completed.
-    #[schemars(example = &"cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
-    session_id: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4W")]
+    session_id: String,
     /// Status of what stands in the way.
-    #[schemars(example = &"active")]
-    status: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"active")]
+    status: String,
     /// What to do instead: `pay_invoice`, `resume`, `reactivate` or `change_plan`.
-    #[schemars(example = &"change_plan")]
-    way_out: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"change_plan")]
+    way_out: String,
     /// Stripe's page on which the invoice can be paid.
-    #[schemars(example = &"https://invoice.stripe.com/i/acct_1/live_1")]
-    invoice_url: Option<String>,
+    #[schemars(skip_serializing_if = "String::is_empty", example = &"https://invoice.stripe.com/i/acct_1/live_1")]
+    invoice_url: String,
 }
 
 /// What an error has besides type, code, message and parameter: [`ErrorDetails`] describes each.

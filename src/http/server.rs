@@ -217,7 +217,8 @@ impl Reply {
 
     fn respond(&mut self, response: Response) {
         if log::log_enabled!(log::Level::Debug) {
-            log::debug!("{} status={} ms={}", self.label(), response.status, self.began.elapsed().as_millis());
+            let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            log::debug!(status = response.status, ms; "{}", self.label());
         }
         let Some(inner) = self.inner.take() else { return };
         if let Err(error) = send(inner, response) {

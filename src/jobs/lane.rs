@@ -308,10 +308,10 @@ impl DeliveryLane {
         let was_failing = self.failing;
         match failed.first() {
             Some((effect, why)) if !was_failing => {
-                log::warn!("deliveries fail and are tried again to={label} first={}: {why}", effect.id);
+                log::warn!(to = label, first = effect.id; "deliveries fail and are tried again: {why}");
             }
             None if was_failing && settled.iter().any(|one| matches!(one.outcome, Some(DeliveryOutcome::Done(_)))) => {
-                log::info!("deliveries succeed again to={label}");
+                log::info!(to = label; "deliveries succeed again");
                 self.failing = false;
             }
             _ => {}
@@ -320,7 +320,7 @@ impl DeliveryLane {
         let given_up = failed.iter().filter(|(effect, _)| self.is_last(effect));
         if let Some((first, _)) = given_up.clone().next() {
             let (count, id) = (given_up.count(), first.id);
-            log::error!("deliveries given up, see `tilld outbox show {id}` count={count} to={label}");
+            log::error!(count, to = label; "deliveries given up, see `tilld outbox show {id}`");
         }
     }
 

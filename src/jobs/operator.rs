@@ -2,6 +2,8 @@
 //! row in the audit log, in the same transaction. It must never project or deliver: it only makes that due. Called by
 //! the admin API and the command line.
 
+mod ask;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;
@@ -10,6 +12,7 @@ use crate::objects::{dunning_attempts, refresh};
 use crate::store::inbox::{self, EventStatus};
 use crate::store::outbox::rows;
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
+pub use ask::ask;
 
 /// Who acts, and when.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +100,9 @@ pub fn deliver_failed_again(
         rows::again(tx, *id, operator.now_ms)?;
     }
     let targets: BTreeSet<&String> = failed.iter().filter_map(|(_, target)| target.as_ref()).collect();
-    targets.into_iter().try_for_each(|target| webhook_endpoints::enable(tx, target).map(|_| ()))?;
+    for target in targets {
+        webhook_endpoints::enable(tx, target)?;
+    }
     let detail = json!({"since": since_ms.div_euclid(1000), "count": failed.len()}).to_string();
     add_audit(tx, operator, "outbox.retry_all", target.unwrap_or("all"), &detail)?;
     Ok((failed.len(), has_more))

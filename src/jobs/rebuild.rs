@@ -206,7 +206,7 @@ fn take_event(
     }
     done.failed = done.failed.saturating_add(1);
     if logged.replayed {
-        log::warn!("a replayed event cannot be projected any more event_id={}: {error}", pending.event_id);
+        log::warn!(event_id = pending.event_id; "a replayed event cannot be projected any more: {error}");
         return Ok(());
     }
     let (attempt, error) = (attempt.max(1), error.to_string());
@@ -233,7 +233,7 @@ fn take_readings(
                 return Err(error);
             }
             Err(error) => {
-                log::warn!("a kept reading cannot be projected reading_id={}: {error}", kept.reading_id);
+                log::warn!(reading_id = kept.reading_id; "a kept reading cannot be projected: {error}");
                 file::keep_unprojected(tx, &kept)?;
                 &mut done.failed_readings
             }

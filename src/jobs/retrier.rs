@@ -73,12 +73,9 @@ fn queue(tx: &Tx, failed: &Failed, due_ms: i64, policy: RetryPolicy) -> Result<R
     };
     retries::put(tx, &retry)?;
     log::warn!(
-        "event failed, retried in {} s event_id={} type={} attempt={}/{}: {}",
+        event_id = pending.event_id, "type" = pending.event_type, attempt = failed.attempt, of = policy.max_attempts;
+        "event failed, retried in {} s: {}",
         due_ms.saturating_sub(failed.basis.now_ms) / 1000,
-        pending.event_id,
-        pending.event_type,
-        failed.attempt,
-        policy.max_attempts,
         failed.error
     );
     Ok(RetryTicket { due_ms })
@@ -99,11 +96,9 @@ fn make_dead_letter(tx: &Tx, failed: &Failed) -> Result<(), StoreError> {
     dead_letters::put(tx, &letter)?;
     dead_letter::announce(tx, &letter, failed.basis)?;
     log::error!(
-        "event given up, see `tilld dead-letters show {}` event_id={} type={} attempts={}: {}",
+        event_id = pending.event_id, "type" = pending.event_type, attempts = failed.attempt;
+        "event given up, see `tilld dead-letters show {}`: {}",
         pending.event_id,
-        pending.event_id,
-        pending.event_type,
-        failed.attempt,
         failed.error
     );
     Ok(())

@@ -11,6 +11,7 @@ use crossbeam_channel::{Sender, never};
 use crate::base::clock::Clock;
 use crate::base::object_kind::ObjectKind;
 use crate::base::thread::{Handle, Pulse, Stop, Threads, panic_text};
+use crate::jobs::requests::RequestedTasks;
 use crate::jobs::step::{self, LoopContext, NAP, NextStep, StepCause, StepJob};
 use crate::notify::NotifyContext;
 use crate::notify::notice::missing_webhooks;
@@ -213,6 +214,9 @@ impl Tasks {
             let task = compare_at_night(self.tools(stop, &pulse), nightly);
             started.push(TaskThread { name: "nightly", task, pulse }.start(&self.clock, threads, stop)?);
         }
+        let pulse = Pulse::default();
+        let asked = RequestedTasks::new(self.tools(stop, &pulse), self.bell.clone());
+        started.push(("requests", asked.start(threads)?, pulse));
         Ok(started)
     }
 
@@ -263,8 +267,9 @@ impl LateEventCounter {
             return Ok(());
         }
         log::warn!(
+            events = late;
             "webhooks do not arrive: catching up has found events older than {} min for the {}. time in a row, so answers \
-             lag; is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out events={late}",
+             lag; is the endpoint enabled at Stripe, and can Stripe still reach its URL? `tilld check` finds out",
             catch_up::LATE_S / 60,
             self.in_a_row
         );
@@ -293,13 +298,12 @@ fn log_outcome(outcome: &DriftOutcome) {
     if found > 0 {
         let fields: Vec<&str> = outcome.fields.keys().map(String::as_str).collect();
         log::warn!(
-            "the copy differed from Stripe objects={found} repaired={} fields={}; `tilld drift` lists them{}",
-            found - left,
-            fields.join(","),
+            objects = found, repaired = found - left, fields = fields.join(",");
+            "the copy differed from Stripe; `tilld drift` lists them{}",
             if left > 0 { ", `tilld drift --fix` repairs them" } else { "" }
         );
     } else {
-        log::info!("the copy is the same as at Stripe objects={same}");
+        log::info!(objects = same; "the copy is the same as at Stripe");
     }
     outcome.refused.iter().for_each(|refused| log::warn!("not compared with Stripe: {refused}"));
 }

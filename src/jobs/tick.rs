@@ -74,7 +74,7 @@ impl Tick {
             pulse.beat();
         }
         if users > 0 {
-            log::warn!("answers that had been computed at a future time were recomputed: users={users}");
+            log::warn!(users; "answers that had been computed at a future time were recomputed");
             self.store.write(failure_case::set_all_due)?;
         }
         Ok(())

@@ -104,7 +104,7 @@ impl EndpointLane {
     pub(crate) fn succeed(&self, tx: &Tx, now_ms: i64) -> Result<(), StoreError> {
         let before = webhook_endpoints::find(tx, &self.url)?;
         if webhook_endpoints::enable(tx, &self.url)? {
-            log::info!("endpoint takes its events again endpoint={}", origin(&self.url));
+            log::info!(endpoint = origin(&self.url); "endpoint takes its events again");
         }
         if let Some(before) = before.filter(|before| before.first_failure_ms.is_some()) {
             // What was given up on a day on which others were accepted was itself at fault.
@@ -112,7 +112,7 @@ impl EndpointLane {
             let revived = answers::revive(tx, &self.url, since_ms, now_ms)?;
             if revived > 0 {
                 let origin = origin(&self.url);
-                log::info!("present answers that were given up are sent now count={revived} endpoint={origin}");
+                log::info!(count = revived, endpoint = origin; "present answers that were given up are sent now");
             }
         }
         webhook_endpoints::succeed(tx, &self.url, now_ms)
@@ -146,7 +146,8 @@ impl EndpointLane {
         }
         let origin = origin(&self.url);
         log::error!(
-            "endpoint disabled, its events wait; it is tried once a day, and at once by `tilld outbox retry` of one of `tilld outbox list --kind webhook` endpoint={origin}: {reason}"
+            endpoint = origin;
+            "endpoint disabled, its events wait; it is tried once a day, and at once by `tilld outbox retry` of one of `tilld outbox list --kind webhook`: {reason}"
         );
         let Some(to) = self.operator.as_deref() else { return Ok(()) };
         let state = webhook_endpoints::find(tx, &self.url)?;

@@ -21,13 +21,16 @@ pub(crate) struct NewNotice<'a> {
     pub(crate) grace_started_at: Option<i64>,
     /// Why the notice is not sent; `None`: it is on its way.
     pub(crate) outcome: Option<&'a str>,
+    /// The event that brought it about; `None`: time did.
+    pub(crate) cause: Option<&'a str>,
     /// Unix milliseconds.
     pub(crate) now_ms: i64,
 }
 
 const ADD: &str = "INSERT INTO dunning_attempts
-    (payment_failure_id, user_id, attempt_number, notification_type, told, grace_started_at, outcome, created_at_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    (payment_failure_id, user_id, attempt_number, notification_type, told, grace_started_at, outcome, created_at_ms,
+     cause_event_id)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT (payment_failure_id, notification_type, attempt_number) DO NOTHING";
 
 /// Records a notice, once per case, kind and attempt. `false`: it is recorded already.
@@ -41,6 +44,7 @@ pub(crate) fn add(tx: &Tx, new: &NewNotice) -> Result<bool, StoreError> {
         new.grace_started_at,
         new.outcome,
         new.now_ms,
+        new.cause,
     );
     Ok(tx.execute(ADD, params)? == 1)
 }
@@ -160,8 +164,8 @@ columns! {
         created_at_ms: i64 = "a.created_at_ms",
         /// `in_…`.
         invoice_id: String = "f.stripe_invoice_id",
-        /// The event of the case's newest failure.
-        event_id: String = "f.last_event_id",
+        /// The event that brought it about.
+        cause: Option<String> = "a.cause_event_id",
     }
 }
 

@@ -48,8 +48,8 @@ pub(crate) struct EffectiveRow<'a> {
     pub(crate) changes_at: Option<i64>,
 }
 
-/// Replaces a row, but for the columns of the answer that have an index: SQLite rewrites an index entry whenever a statement
-/// sets its column, and most events change no answer.
+/// Replaces a row, but for the columns of the answer that have an index and a trigger: SQLite rewrites an index entry
+/// whenever a statement sets its column, and most events change no answer.
 macro_rules! put {
     ($rest:literal) => {
         concat!(
@@ -61,17 +61,18 @@ macro_rules! put {
      :at_period_end, :canceled_at, :trial_start, :trial_end, :grace_period_end, :valid_until, :ends_at, :changes_at,
      :now_ms)
     ON CONFLICT (user_id) DO UPDATE SET stripe_customer_id = :customer, stripe_subscription_id = :subscription,
-     stripe_price_id = :price, status = :status, entitled = :entitled,
+     stripe_price_id = :price, status = :status,
      current_period_start = :period_start, current_period_end = :period_end, cancel_at_period_end = :at_period_end,
      canceled_at = :canceled_at, trial_start = :trial_start, trial_end = :trial_end,
-     grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at, changes_at = :changes_at,
+     grace_period_end = :grace_period_end, valid_until = :valid_until, ends_at = :ends_at,
      updated_at_ms = :now_ms",
             $rest
         )
     };
 }
-const PUT_SAME: &str = put!(" WHERE tier = :tier AND reason = :reason");
-const PUT: &str = put!(", tier = :tier, reason = :reason");
+const PUT_SAME: &str =
+    put!(" WHERE tier = :tier AND entitled = :entitled AND reason = :reason AND changes_at IS :changes_at");
+const PUT: &str = put!(", tier = :tier, entitled = :entitled, reason = :reason, changes_at = :changes_at");
 
 /// Replaces a user's row.
 pub(crate) fn put(tx: &Tx, row: &EffectiveRow, now_ms: i64) -> Result<(), StoreError> {
@@ -203,15 +204,16 @@ fn warn(fact: &entitlement::SubscriptionInput, answer: &EntitlementAnswer) {
     let (id, price_id) = (&fact.id, answer.price_id.as_deref().unwrap_or("none"));
     match answer.reason {
         EntitlementReason::UnknownPrice => log::warn!(
-            "a paid subscription gives nothing: its price is in no [[plan]] subscription_id={id} price_id={price_id}"
+            subscription_id = id, price_id;
+            "a paid subscription gives nothing: its price is in no [[plan]]"
         ),
         EntitlementReason::Partial => log::warn!(
-            "a paid subscription gives nothing: Stripe sent only its first items, and none of their prices is in a \
-             [[plan]] subscription_id={id} price_id={price_id}"
+            subscription_id = id, price_id;
+            "a paid subscription gives nothing: Stripe sent only its first items, and none of their prices is in a [[plan]]"
         ),
         EntitlementReason::UnknownStatus => log::warn!(
-            "a subscription gives nothing: its status is unknown to this tilld subscription_id={id} status={}",
-            fact.status
+            subscription_id = id, status = fact.status;
+            "a subscription gives nothing: its status is unknown to this tilld"
         ),
         _ => {}
     }

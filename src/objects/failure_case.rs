@@ -37,10 +37,25 @@ const NOTE: &str = "INSERT INTO payment_failures
      first_failed_at, last_failed_at, last_event_id, created_at_ms)
     VALUES (:invoice, :subscription, :customer, :amount, :currency, :attempts, :next, :at, :at, :event, :now_ms)
     ON CONFLICT (stripe_invoice_id) DO UPDATE SET first_failed_at = min(first_failed_at, :at)";
-const NOTE_NEWEST: &str = "UPDATE payment_failures SET stripe_subscription_id = :subscription,
-    stripe_customer_id = :customer, amount_due = :amount, currency = :currency, attempt_count = :attempts,
-    next_retry_at = :next, last_failed_at = :at, last_event_id = :event
-    WHERE stripe_invoice_id = :invoice AND (:at, :attempts, :event) > (last_failed_at, attempt_count, last_event_id)";
+/// The columns that have an index are set only where one of them changes: SQLite rewrites an index whenever its column is set.
+macro_rules! note_newest {
+    ($rest:literal, $if_same:literal) => {
+        concat!(
+            "UPDATE payment_failures SET stripe_customer_id = :customer, attempt_count = :attempts, next_retry_at = :next,
+                last_failed_at = :at, last_event_id = :event",
+            $rest,
+            " WHERE stripe_invoice_id = :invoice
+                AND (:at, :attempts, :event) > (last_failed_at, attempt_count, last_event_id)",
+            $if_same
+        )
+    };
+}
+const NOTE_NEWEST_SAME: &str = note_newest!(
+    "",
+    " AND stripe_subscription_id IS :subscription AND amount_due IS :amount AND currency IS :currency"
+);
+const NOTE_NEWEST: &str =
+    note_newest!(", stripe_subscription_id = :subscription, amount_due = :amount, currency = :currency", "");
 
 /// Opens or updates the case of an invoice. Its beginning is that of the first failure, all else that of the newest, in
 /// whatever order they come.
@@ -58,7 +73,10 @@ pub(crate) fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(),
         ":currency": failure.currency, ":attempts": failure.attempt_count, ":next": failure.next_retry_at,
         ":at": failure.failed_at, ":event": failure.event_id, ":invoice": failure.invoice_id,
     };
-    tx.execute_named(NOTE_NEWEST, newest).map(|_| ())
+    if tx.execute_named(NOTE_NEWEST_SAME, newest)? == 0 {
+        tx.execute_named(NOTE_NEWEST, newest)?;
+    }
+    Ok(())
 }
 
 /// How a case ended.

@@ -118,8 +118,9 @@ pub(crate) fn refresh_customer(tx: &Tx, id: &str, basis: DerivationBasis) -> Res
     }
     if contested && !row.contested {
         log::warn!(
+            customer_id = id;
             "a customer belongs to nobody, because its subscriptions name several users: `tilld user link ID {id}` says \
-             whose it is customer_id={id}"
+             whose it is"
         );
     }
     rows::set_customer(tx, id, found.as_ref(), contested)?;
@@ -228,8 +229,9 @@ pub(crate) fn refresh_subscription(tx: &Tx, id: &str, basis: DerivationBasis) ->
     rows::set_billed(tx, id, found.as_ref())?;
     if found.as_ref().is_some_and(|owner| owner.linked_by == LinkedBy::Reference) {
         log::warn!(
+            subscription_id = id;
             "a subscription is linked to its user by a client_reference_id alone, which gives access and nothing else: \
-             `tilld user link ID {id}` says whose it is subscription_id={id}"
+             `tilld user link ID {id}` says whose it is"
         );
     }
     let (before, user_id) = (row.owner.map(|owner| owner.user_id), found.map(|owner| owner.user_id));
@@ -247,9 +249,9 @@ pub(super) fn warn_of_second(tx: &Tx, id: &str) -> Result<(), StoreError> {
     let running = doubtful::list_running(tx, &user_id)?;
     if running.len() > 1 && running.iter().any(|one| one == id) {
         log::warn!(
-            "a user has {} subscriptions that run, and may be paying twice user_id={user_id} subscriptions={}",
-            running.len(),
-            running.join(",")
+            user_id, subscriptions = running.join(",");
+            "a user has {} subscriptions that run, and may be paying twice",
+            running.len()
         );
     }
     Ok(())

@@ -19,7 +19,7 @@ pub(crate) const PREFIX: &str = "thin:";
 const AGAIN: &str = "again:";
 /// The same, where only a part of an object was sent; object, id and the event follow.
 const WHOLE: &str = "whole:";
-/// The same, where an operator asked for it; object and id follow.
+/// The same, where an operator asked for it; object, id and the second follow, so that each time is a row of its own.
 const ASKED: &str = "asked:";
 
 /// A fetch, as the outbox keeps it.
@@ -143,7 +143,7 @@ fn of_object(path: String) -> PlannedFetch {
 /// Fetches an object, given by kind and id, because an operator asked for it; `user_id`: for whose sake.
 pub(super) fn fetch_asked(tx: &Tx, (object, id): (&str, &str), user_id: &str, now_ms: i64) -> Result<(), StoreError> {
     let fetch = of_object(kinds::of(object).path_of(id));
-    let dedupe_key = format!("{ASKED}{object}:{id}");
+    let dedupe_key = format!("{ASKED}{object}:{id}:{}", now_ms.div_euclid(1000));
     if fetch.is_allowed() && !put_for(tx, (&dedupe_key, Some(user_id)), &fetch, now_ms)? {
         outbox::reopen(tx, &dedupe_key, now_ms)?;
     }

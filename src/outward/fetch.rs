@@ -231,7 +231,7 @@ impl Fetcher {
         };
         match nested::complete(kind, text, &mut ask) {
             Err(error) if error.is_refusal() => {
-                log::warn!("only a part of an object could be fetched subject={}: {error}", fetch.subject());
+                log::warn!(subject = fetch.subject(); "only a part of an object could be fetched: {error}");
                 Ok(Cow::Borrowed(text))
             }
             whole => Ok(whole?),
@@ -275,7 +275,7 @@ impl Fetcher {
         };
         let (attempt, of) = (effect.attempts, self.policy.max_attempts);
         let in_s = due_ms.saturating_sub(now_ms) / 1000;
-        log::warn!("fetch failed, retried in {in_s} s subject={} attempt={attempt}/{of}: {error}", fetch.subject());
+        log::warn!(subject = fetch.subject(), attempt, of; "fetch failed, retried in {in_s} s: {error}");
         let reason = format!("{SUBJECT} what it names could not be fetched yet (attempt {attempt} of {of}): {error}");
         let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());
         self.store.write(move |tx| {
@@ -294,7 +294,7 @@ impl Fetcher {
             Some(id) => format!("`tilld events replay {id}` tries again"),
             None => "`tilld drift --fix` compares it".to_owned(),
         };
-        log::error!("fetch given up, {advice} subject={} attempts={attempts}: {error}", fetch.subject());
+        log::error!(subject = fetch.subject(), attempts; "fetch given up, {advice}: {error}");
         let reason =
             format!("{SUBJECT} what it names was not fetched, given up (attempts: {attempts}), replay it: {error}");
         let (effect, event_id, error) = (effect.clone(), fetch.event_id.clone(), error.to_owned());

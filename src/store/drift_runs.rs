@@ -11,7 +11,7 @@ use crate::store::engine::row::{self, columns, select};
 /// Comparisons that are kept: with one a night a month and more.
 pub const KEPT_RUNS: u32 = 40;
 /// Findings that are kept of one comparison.
-pub const KEPT_FINDINGS: u64 = 500;
+pub const KEPT_FINDINGS: i64 = 500;
 
 columns! {
     /// A comparison.
@@ -109,7 +109,7 @@ const ADD: &str = "INSERT INTO drift_findings (run_id, type, object_id, drift, f
 
 /// Counts a finding, and keeps it if it is one of the first [`KEPT_FINDINGS`].
 pub(crate) fn add(tx: &Tx, run_id: i64, new: &NewFinding) -> Result<(), StoreError> {
-    let found: Option<u64> = tx.find(COUNT, (run_id, new.fixed), row::only)?;
+    let found: Option<i64> = tx.find(COUNT, (run_id, new.fixed), row::only)?;
     if found.is_some_and(|found| found <= KEPT_FINDINGS) {
         tx.execute(ADD, (run_id, new.kind, new.object_id, new.drift, new.fields, new.fixed))?;
     }
@@ -166,9 +166,7 @@ pub fn list_findings(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<DriftFindingRow>, StoreError> {
-    const SQL: &str = select!(
-        DriftFindingRow,
-        "FROM drift_findings WHERE run_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
-    );
+    const SQL: &str =
+        select!(DriftFindingRow, "FROM drift_findings WHERE run_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3");
     reader.list(SQL, (run_id, before.unwrap_or(i64::MAX), limit), DriftFindingRow::read)
 }

@@ -37,6 +37,32 @@ columns! {
     }
 }
 
+columns! {
+    /// A run, for people.
+    pub struct SyncRunEntry {
+        /// Its row.
+        id: i64,
+        /// `all`, or the types that were asked for.
+        scope: String,
+        /// `running`, `complete` or `abandoned`.
+        status: String,
+        /// Unix milliseconds.
+        began_at_ms: i64,
+        /// Unix milliseconds.
+        finished_at_ms: Option<i64>,
+        /// Objects read so far.
+        objects: i64 = "(SELECT coalesce(sum(objects), 0) FROM sync_progress WHERE run_id = sync_runs.id)",
+        /// Objects that could not be taken.
+        failed: i64 = "(SELECT coalesce(sum(failed), 0) FROM sync_progress WHERE run_id = sync_runs.id)",
+    }
+}
+
+/// Runs, the newest first.
+pub(crate) fn list(reader: &StoreReader, limit: u32) -> Result<Vec<SyncRunEntry>, StoreError> {
+    const SQL: &str = select!(SyncRunEntry, "FROM sync_runs ORDER BY id DESC LIMIT ?1");
+    reader.list(SQL, [limit], SyncRunEntry::read)
+}
+
 /// Whether a run of every type has come to its end.
 pub(crate) fn is_any_complete(reader: &StoreReader) -> Result<bool, StoreError> {
     const SQL: &str = "SELECT 1 FROM sync_runs WHERE status = 'complete' AND scope = 'all' LIMIT 1";

@@ -127,7 +127,7 @@ impl Client {
             let jitter = jitter_of(&seed, course.attempts() + 1);
             match course.after(&error, &backoff, began.elapsed(), jitter) {
                 Some(pause) if self.0.bucket.rest(pause) => {
-                    log::warn!("a call to Stripe is tried again attempt={} error=\"{error}\"", course.attempts() + 1);
+                    log::warn!(attempt = course.attempts() + 1, error:% = error; "a call to Stripe is tried again");
                 }
                 _ => return Err(course.conclude(call.verb, error)),
             }

@@ -170,9 +170,9 @@ pub(crate) fn log_version(envelope: &EventEnvelope) {
     let Some(version) = envelope.api_version.as_deref().filter(|version| is_newer_than_known(version)) else { return };
     if !TOLD.swap(true, Ordering::Relaxed) {
         log::warn!(
+            event_id = envelope.id;
             "events come in API version {version}, newer than {NEWEST_KNOWN}, the newest that this tilld knows: what moved \
-             since is not found; update tilld, or give the webhook endpoint an older version at Stripe event_id={}",
-            envelope.id
+             since is not found; update tilld, or give the webhook endpoint an older version at Stripe"
         );
     }
 }

@@ -189,6 +189,16 @@ fn an_empty_database_lists_nothing_and_that_is_no_failure() {
 }
 
 #[test]
+fn an_answer_is_explained_rule_by_rule() {
+    let (dir, _) = with_one_event();
+    let text = printed(dir.path(), &["entitlement", "alice", "--explain"]);
+    assert!(text.starts_with("alice may use it: tier pro, because it is active (active)\n"), "{text}");
+    let fits: Vec<&str> = text.lines().filter(|line| line.starts_with("yes")).collect();
+    assert!(matches!(fits[..], [line] if line.ends_with("status active, pause_period_end none")), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("no ")).count(), 9, "{text}");
+}
+
+#[test]
 fn events_are_listed_shown_and_replayed() {
     let (dir, id) = with_one_event();
     let dir = dir.path();

@@ -3,6 +3,8 @@
 
 mod calls;
 mod outbox;
+mod settings;
+mod stripe;
 
 use tilld::http::private;
 use tilld::http::request::Method;

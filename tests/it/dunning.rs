@@ -207,7 +207,7 @@ fn a_failure_is_told_warned_about_enforced_and_forgiven_and_the_answer_follows()
 fn the_whole_story_is_told_once_although_every_event_comes_twice_and_in_any_order() {
     let count: usize = story().iter().map(|(_, events)| events.len()).sum();
     let memory = std::path::Path::new("/dev/shm");
-    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: crate::harness::cases(24), failure_persistence: None, ..Config::default() };
     let orders = prop::collection::vec(prop::collection::vec(0..1000_usize, count * 2), 7);
     TestRunner::new(config)
         .run(&orders, |orders| {

@@ -12,8 +12,8 @@ mod guard;
 #[path = "../../fuzz/properties/signature.rs"]
 mod signature;
 
-/// Changed inputs per target.
-const MUTATIONS: usize = 4000;
+/// Changed inputs per target; `PROPTEST_CASES` may ask for more.
+const MUTATIONS: u32 = 4000;
 /// Longest input, in bytes; the fuzzer goes on to 8192.
 const LONGEST: usize = 2048;
 
@@ -106,7 +106,8 @@ fn replay(target: &str, check: fn(&[u8])) {
     let (seeds, words) = material(target);
     seeds.iter().for_each(|seed| check(seed));
     let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
-    for round in 0..MUTATIONS {
+    let rounds = usize::try_from(crate::harness::cases(MUTATIONS)).unwrap();
+    for round in 0..rounds {
         let mut input = seeds[round % seeds.len()].clone();
         for _ in 0..=chance.below(4) {
             mutate(&mut input, &mut chance, &seeds, &words);

@@ -323,7 +323,7 @@ fn json_of(value: rusqlite::types::ValueRef) -> Value {
 
 /// Tables that are no function of the set of events: the log itself, the queues, bookkeeping, and what was told, which
 /// depends on what was known when it was.
-const NOT_COMPARED: [&str; 16] = [
+const NOT_COMPARED: [&str; 19] = [
     "stripe_webhooks_log",
     "api_readings",
     // As the view `stripe_objects`, which has the bodies with it.
@@ -339,6 +339,9 @@ const NOT_COMPARED: [&str; 16] = [
     "catch_up",
     "sync_runs",
     "sync_progress",
+    "drift_runs",
+    "drift_findings",
+    "task_requests",
     "dashboard_sessions",
     "refinery_schema_history",
 ];

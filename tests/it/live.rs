@@ -88,8 +88,8 @@ impl Live {
             let mut line = String::new();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "tilld ended at start: {said}");
             if let Some((_, rest)) = line.split_once("listening public=") {
-                let (first, second) = rest.trim().split_once(" private=").unwrap();
-                (public, private) = (first.to_owned(), second.to_owned());
+                let (first, rest) = rest.split_once(" private=").unwrap();
+                (public, private) = (first.to_owned(), rest.split_whitespace().next().unwrap().to_owned());
             }
             said.push_str(&line);
         }

@@ -4,6 +4,7 @@
 mod fake_stripe;
 mod harness;
 mod live;
+mod logs;
 
 mod analytics;
 mod api;
@@ -15,6 +16,7 @@ mod client;
 mod crash;
 mod dashboard;
 mod dashboard_outward;
+mod dashboard_overview;
 mod dashboard_users;
 mod delivery;
 mod documents;
@@ -47,3 +49,4 @@ mod tidy;
 mod truth;
 mod versions;
 mod webhook;
+mod writes;

@@ -230,6 +230,10 @@ const PROMISED: &[(&str, &str)] = &[
     ("audit_log", "id at_ms actor action user_id subject detail"),
     ("outbox", "id"),
     ("stripe_objects", "object id livemode account event_created deleted data"),
+    ("v_active_subscriptions", "stripe_subscription_id user_id status stripe_price_id quantity unit_amount currency"),
+    ("v_mrr", "currency state subscriptions mrr"),
+    ("v_payment_outcomes_daily", "day currency succeeded_attempts failed_attempts succeeded_intents failed_intents"),
+    ("v_webhook_outcomes_daily", "day event_type processed ignored dead"),
 ];
 
 const UNIQUE: &[(&str, &str)] = &[

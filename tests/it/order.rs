@@ -11,7 +11,7 @@ use tilld::app::trigger::ApiVersion;
 use tilld::store::inbox;
 use tilld::stripe::event::{self, EventEnvelope};
 
-use crate::harness::{DAY_S, Setup, Till, dump_through};
+use crate::harness::{DAY_S, Setup, Till, cases, dump_through};
 use crate::histories::{History, SUB_CREATED, SUB_DELETED, SUB_UPDATED};
 use crate::story::Story;
 use crate::versions::delivered;
@@ -155,7 +155,7 @@ fn converges(history: &History) {
     let again = RefCell::new(Again::new());
     let expected = again.borrow_mut().after(&events, &in_order(events.len()));
     (history.holds)(&again.borrow().till);
-    let config = Config { cases: PERMUTATIONS, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: cases(PERMUTATIONS), failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&arrivals(events.len()), |arrivals| {
             let actual = again.borrow_mut().after(&events, &arrivals);
@@ -290,7 +290,7 @@ fn any_walk_of_a_subscription_ends_in_the_same_tables_in_any_order() {
         let count = walk(&changes).steps.len();
         (Just(changes), prop::collection::vec(arrivals(count), 3))
     });
-    let config = Config { cases: WALKS, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: cases(WALKS), failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&walks, |(changes, orders)| {
             let story = walk(&changes);
@@ -347,7 +347,7 @@ fn a_walk_with_readings_mixed_in_at_any_place_ends_in_what_happened_last_or_is_f
         let count = walk(&changes).steps.len();
         (Just(changes), prop::collection::vec((arrivals(count), looks()), 3))
     });
-    let config = Config { cases: WALKS, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: cases(WALKS), failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&walks, |(changes, orders)| {
             let story = walk(&changes);

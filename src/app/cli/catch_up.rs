@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::app::cli::{CommandError, database, outward, reach, table};
 use crate::app::config::Flags;
-use crate::app::daemon;
+use crate::app::logging;
 use crate::outward::sync::catch_up;
 
 /// Asks Stripe for events and prints what came.
@@ -15,7 +15,7 @@ use crate::outward::sync::catch_up;
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
-    daemon::start_logging(&config);
+    logging::start(&config);
     let caught = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);
         Ok(catch_up::run(&means, &|| ())?)

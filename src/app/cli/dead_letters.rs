@@ -53,13 +53,13 @@ pub(crate) enum DeadLettersCommand {
 const LIST: ListOptions<DeadLetter> = ListOptions {
     what: "dead letters",
     head: &["ID", "TYPE", "ATTEMPTS", "RECEIVED", "GIVEN UP", "ERROR"],
-    cells: |row| {
+    cells: |row, times| {
         vec![
             row.event_id.clone(),
             row.event_type.clone(),
             row.retry_count.to_string(),
-            time_ms(row.received_ms),
-            time_ms(row.created_at_ms),
+            times.ms(row.received_ms),
+            times.ms(row.created_at_ms),
             row.error.clone(),
         ]
     },

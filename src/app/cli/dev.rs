@@ -10,6 +10,7 @@ use crate::app::cli::serve;
 use crate::app::cli::{CommandError, init};
 use crate::app::config::{self, Config, ConfigSources, Flags, Purpose, dev_config_text};
 use crate::app::daemon;
+use crate::app::logging;
 use crate::base::ids::random_token;
 
 const DATABASE: &str = "tilld-dev.db";
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: DevArguments, flags: &Flags, out: &mut dyn std::io:
     refuse_reachable(&config)?;
     let forward = arguments.forward_to.as_deref().map(|url| forward::to(url, &config)).transpose()?;
     let secret = forward.as_ref().map(|forward| forward.secret.clone());
-    daemon::start_logging(&config);
+    logging::start(&config);
     // A browser reaches a port, not a Unix socket.
     let once = random_token("")?;
     Ok(daemon::run_with(&config, (forward, Some(once.clone())), |running| {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::app::cli::{CommandError, database, outward, sync, table};
 use crate::app::config::Flags;
-use crate::app::daemon;
+use crate::app::logging;
 use crate::base::object_kind::ObjectKind;
 use crate::objects::kinds;
 use crate::outward::sync::drift::{self, DriftFinding, DriftOutcome, DriftReport, DriftTally};
@@ -34,7 +34,7 @@ pub(crate) struct DriftArguments {
 pub(crate) fn run(arguments: &DriftArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
-    daemon::start_logging(&config);
+    logging::start(&config);
     let kinds: Vec<&'static ObjectKind> = if arguments.types.is_empty() {
         kinds::by_default().collect()
     } else {

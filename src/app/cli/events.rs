@@ -64,13 +64,13 @@ pub(crate) struct EventSelection {
 const LIST: ListOptions<EventEntry> = ListOptions {
     what: "events",
     head: &["ID", "TYPE", "STATUS", "CREATED", "RECEIVED", "ATTEMPTS", "ERROR"],
-    cells: |row| {
+    cells: |row, times| {
         vec![
             row.event_id.clone(),
             row.event_type.clone(),
             row.status.clone(),
-            time_s(row.event_created),
-            time_ms(row.received_ms),
+            times.s(row.event_created),
+            times.ms(row.received_ms),
             row.attempts.to_string(),
             cell(row.error.as_deref()),
         ]

@@ -67,13 +67,13 @@ pub(crate) enum OutboxCommand {
 const LIST: ListOptions<OutboxRow> = ListOptions {
     what: "rows",
     head: &["ID", "KIND", "STATUS", "ATTEMPTS", "DUE", "TARGET", "USER", "WHAT", "NOTE"],
-    cells: |row| {
+    cells: |row, times| {
         vec![
             row.id.clone(),
             row.kind.clone(),
             row.status.clone(),
             row.attempts.to_string(),
-            time_ms(row.due_ms),
+            times.ms(row.due_ms),
             cell(row.target.as_deref()),
             cell(row.user_id.as_deref()),
             what(row),

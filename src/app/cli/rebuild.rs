@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::app::cli::{CommandError, database, table};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
+use crate::app::logging;
 use crate::base::clock::{Clock, SystemClock};
 use crate::jobs::rebuild::{self, CheckOutcome, RebuildError, RebuildTask, Rebuilt};
 use crate::objects::rebuild::Difference;
@@ -45,7 +46,7 @@ impl From<RebuildError> for CommandError {
 /// When a file cannot be used, a daemon runs on the one that would be replaced, or the check finds something.
 pub(crate) fn run(arguments: &RebuildArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
-    daemon::start_logging(&config);
+    logging::start(&config);
     let from = arguments.from.as_deref().unwrap_or(&config.database);
     if !from.is_file() {
         return Err(CommandError::failed(format!(

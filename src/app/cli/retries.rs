@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use crate::app::cli::table::{ListOptions, PageOptions, time_ms};
+use crate::app::cli::table::{ListOptions, PageOptions};
 use crate::app::cli::{CommandError, database};
 use crate::app::config::Flags;
 use crate::http::admin;
@@ -20,9 +20,9 @@ pub(crate) enum RetriesCommand {
 const LIST: ListOptions<Retry> = ListOptions {
     what: "retries",
     head: &["ID", "TYPE", "ATTEMPTS", "NEXT", "ERROR"],
-    cells: |row| {
+    cells: |row, times| {
         let attempts = format!("{} of {}", row.retry_count, row.max_retries);
-        vec![row.event_id.clone(), row.event_type.clone(), attempts, time_ms(row.due_ms), row.last_error.clone()]
+        vec![row.event_id.clone(), row.event_type.clone(), attempts, times.ms(row.due_ms), row.last_error.clone()]
     },
     json: |retry| serde_json::json!(admin::retry(retry)),
     id: |row| &row.event_id,

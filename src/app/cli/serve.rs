@@ -4,6 +4,7 @@
 use crate::app::cli::CommandError;
 use crate::app::config::{self, ConfigSources, Flags, Purpose};
 use crate::app::daemon;
+use crate::app::logging;
 
 /// Flags of `tilld serve` and `tilld dev`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,6 @@ impl ServeArguments {
 /// A wrong configuration; or it did not start, or ended badly.
 pub(crate) fn run(arguments: ServeArguments, flags: &Flags) -> Result<(), CommandError> {
     let config = config::load(&arguments.onto(flags), &ConfigSources::of_process(), Purpose::Serve)?;
-    daemon::start_logging(&config);
+    logging::start(&config);
     Ok(daemon::run(&config)?)
 }

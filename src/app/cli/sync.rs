@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::app::cli::{CommandError, database, outward, table};
 use crate::app::config::Flags;
-use crate::app::daemon;
+use crate::app::logging;
 use crate::base::object_kind::ObjectKind;
 use crate::objects::kinds;
 use crate::outward::sync::backfill::{self, BackfillOrder};
@@ -41,7 +41,7 @@ pub(crate) fn parse_kind(name: &str) -> Result<&'static ObjectKind, String> {
 pub(crate) fn run(arguments: &SyncArguments, flags: &Flags, out: &mut dyn Write) -> Result<(), CommandError> {
     let config = database::config(flags)?;
     let client = outward::client(&config)?;
-    daemon::start_logging(&config);
+    logging::start(&config);
     let order = BackfillOrder::of(&arguments.types, arguments.restart);
     let done = database::with_store(&config, |store| {
         let (means, _stopper) = outward::means(&config, store, client);

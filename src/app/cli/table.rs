@@ -1,17 +1,20 @@
 //! How lists are printed: aligned columns for people, JSON lines for programs; and the flags that all lists share. Called
 //! by the commands. It must never let a text of the database move the cursor: control characters are printed as spaces.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
 use crate::app::cli::CommandError;
 use crate::base::ago;
+use crate::base::clock::{Clock, SystemClock};
 
 /// What stands between two columns.
 const GAP: &str = "  ";
 /// What stands in a cell without value.
 const NOTHING: &str = "-";
+/// What stands at the end of a line that was cut.
+const CUT: char = '…';
 /// Rows of a list unless asked for more or less.
 const DEFAULT_LIMIT: u32 = 20;
 /// Rows of a list at most; a list is held in memory.
@@ -29,6 +32,28 @@ pub(crate) struct PageOptions {
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print times in full, as UTC, instead of "3 min ago"
+    #[arg(long)]
+    pub(crate) utc: bool,
+}
+
+/// How the times of a list are printed.
+#[derive(Clone, Copy)]
+pub(crate) struct TimeStyle {
+    utc: bool,
+    now_ms: i64,
+}
+
+impl TimeStyle {
+    /// A time in unix milliseconds.
+    pub(crate) fn ms(self, milliseconds: i64) -> String {
+        if self.utc { time_ms(milliseconds) } else { ago::words(milliseconds, self.now_ms) }
+    }
+
+    /// A time in unix seconds.
+    pub(crate) fn s(self, seconds: i64) -> String {
+        if self.utc { time_s(seconds) } else { self.ms(seconds.saturating_mul(1000)) }
+    }
 }
 
 /// A list for people and for programs.
@@ -38,7 +63,7 @@ pub(crate) struct ListOptions<'a, T> {
     /// Names of the columns.
     pub(crate) head: &'a [&'a str],
     /// A row's cells.
-    pub(crate) cells: fn(&T) -> Vec<String>,
+    pub(crate) cells: fn(&T, TimeStyle) -> Vec<String>,
     /// A row as JSON.
     pub(crate) json: fn(&T) -> Value,
     /// The id to go on after.
@@ -64,7 +89,8 @@ impl PageOptions {
         } else if shown.is_empty() {
             eprintln!("no {}", list.what);
         } else {
-            columns(out, list.head, &shown.iter().map(list.cells).collect::<Vec<_>>())?;
+            let times = TimeStyle { utc: self.utc, now_ms: SystemClock.now_ms() };
+            columns(out, list.head, &shown.iter().map(|row| (list.cells)(row, times)).collect::<Vec<_>>())?;
         }
         if let (true, Some(last)) = (rows.len() > limit, shown.last()) {
             out.flush()?;
@@ -74,13 +100,20 @@ impl PageOptions {
     }
 }
 
-/// Prints rows under the names of their columns.
+/// How wide lines may be: as wide as the terminal; `None` in a pipe or a file, where nothing is cut.
+fn width() -> Option<usize> {
+    let out = std::io::stdout();
+    let (width, _) = out.is_terminal().then(|| terminal_size::terminal_size_of(&out)).flatten()?;
+    Some(usize::from(width.0))
+}
+
+/// Prints rows under the names of their columns, on a terminal cut to its width.
 ///
 /// # Errors
 /// When it cannot be printed.
 pub(crate) fn columns(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
     let head = head.iter().map(|name| (*name).to_owned()).collect();
-    aligned(out, &std::iter::once(head).chain(rows.iter().cloned()).collect::<Vec<_>>())
+    aligned_within(out, &std::iter::once(head).chain(rows.iter().cloned()).collect::<Vec<_>>(), width())
 }
 
 /// Prints rows in columns as wide as their widest cell.
@@ -88,6 +121,10 @@ pub(crate) fn columns(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) 
 /// # Errors
 /// When it cannot be printed.
 pub(crate) fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> std::io::Result<()> {
+    aligned_within(out, rows, None)
+}
+
+fn aligned_within(out: &mut dyn Write, rows: &[Vec<String>], width: Option<usize>) -> std::io::Result<()> {
     let lines: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
@@ -99,9 +136,19 @@ pub(crate) fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> std::io::Res
     for line in &lines {
         let padded: Vec<String> =
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
-        writeln!(out, "{}", padded.join(GAP).trim_end())?;
+        writeln!(out, "{}", cut(padded.join(GAP).trim_end(), width))?;
     }
     Ok(())
+}
+
+/// The beginning of a line that is longer than that.
+fn cut(line: &str, width: Option<usize>) -> String {
+    match width {
+        Some(width) if line.chars().count() > width => {
+            line.chars().take(width.saturating_sub(1)).chain([CUT]).collect()
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// Prints names and values, one pair per line.
@@ -150,6 +197,29 @@ mod tests {
         let rows = [vec!["evt_long".to_owned(), "x".to_owned()], vec!["é".to_owned(), String::new()]];
         columns(&mut out, &["ID", "ERROR"], &rows).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "ID        ERROR\nevt_long  x\né         -\n");
+    }
+
+    #[test]
+    fn lines_are_cut_to_the_width_of_a_terminal_and_whole_without_one() {
+        let rows = [vec!["evt_1".to_owned(), "a long errör".to_owned()], vec!["evt_2".to_owned(), "short".to_owned()]];
+        let printed = |width| {
+            let mut out = Vec::new();
+            aligned_within(&mut out, &rows, width).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(printed(None), "evt_1  a long errör\nevt_2  short\n");
+        assert_eq!(printed(Some(19)), printed(None));
+        assert_eq!(printed(Some(18)), "evt_1  a long err…\nevt_2  short\n");
+    }
+
+    #[test]
+    fn times_of_a_list_are_words_or_in_full() {
+        let style = |utc| TimeStyle { utc, now_ms: 1_795_483_205_999 };
+        assert_eq!(
+            (style(false).ms(1_795_483_025_999), style(false).s(1_795_483_205)),
+            ("3 min ago".into(), "now".into())
+        );
+        assert_eq!(style(true).s(1_795_483_205), "2026-11-24 01:20:05");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::app::cli::{CommandError, database, post, reach, table};
 use crate::app::config::{Config, Flags};
-use crate::app::trigger::{self, ApiVersion, Spec, TriggerError};
+use crate::app::trigger::{self, ApiVersion, Spec};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::ids;
 use crate::http::public::WebhookEndpoint;
@@ -102,7 +102,8 @@ fn event(arguments: &TriggerArguments, config: &Config, now_s: i64) -> Result<Va
         nonce: &nonce,
         set: &arguments.set,
     };
-    trigger::event(&spec).map_err(|error: TriggerError| error.into())
+    trigger::notes(&spec)?.iter().for_each(|note| eprintln!("{note}"));
+    Ok(trigger::event(&spec)?)
 }
 
 struct TriggerTarget {

@@ -1,5 +1,5 @@
 //! `config.toml.example`, written from the descriptions of the keys, so that it cannot differ from what is read. Must never
-//! hold a word about a single key: those stand in `sections`. Called by `tilld init`, and by the test that compares it with
+//! hold a word about a single key: those stand in `sections`. Called by `tilld init`, and, for the words about a key, by `in_force`; and by the test that compares it with
 //! the file in the repository.
 
 use super::keys::{ConfigKey, KeyForm, KeyValue, Section};
@@ -38,11 +38,7 @@ fn section(section: &Section) -> String {
 
 fn key(key: &ConfigKey) -> String {
     let name = key.name.rsplit('.').next().unwrap_or_default();
-    let about = match key.value {
-        KeyValue::Number { min, max, .. } => key.about.replace("{range}", &format!("{min} to {max}")),
-        _ => key.about.to_owned(),
-    };
-    let mut words = vec![about];
+    let mut words = vec![about(key)];
     words.extend(key.credential.map(|_| match key.value {
         KeyValue::List(_) => format!("Or {name}_file, one per line or comma-separated, as in a variable."),
         _ => format!("Or {name}_file."),
@@ -56,6 +52,14 @@ fn key(key: &ConfigKey) -> String {
         words.push(format!("[{}]", sources.join(", ").replace(' ', UNBROKEN)));
     }
     format!("{}#{name} = {}\n", comment(&words.join(" ")), value(&key.value))
+}
+
+/// The words about a key, with its range.
+pub(super) fn about(key: &ConfigKey) -> String {
+    match key.value {
+        KeyValue::Number { min, max, .. } => key.about.replace("{range}", &format!("{min} to {max}")),
+        _ => key.about.to_owned(),
+    }
 }
 
 fn value(value: &KeyValue) -> String {

@@ -11,6 +11,8 @@ use crate::base::secret::shown;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub(super) use secrets::SET;
+
 /// The sources of a configuration, and the faults so far.
 pub(super) struct ConfigReader<'a> {
     flags: &'a Flags,
@@ -21,6 +23,8 @@ pub(super) struct ConfigReader<'a> {
     entries: Entries,
     /// Where the value of a key was found, for faults that are found later.
     origins: BTreeMap<String, String>,
+    /// What was read of each key, for people; of a secret only that it is set.
+    noted: BTreeMap<String, String>,
     holds_secrets: bool,
     pub(super) faults: Vec<ConfigFault>,
 }
@@ -50,6 +54,7 @@ impl<'a> ConfigReader<'a> {
             file,
             entries,
             origins: BTreeMap::new(),
+            noted: BTreeMap::new(),
             holds_secrets: false,
             faults: Vec::new(),
         })
@@ -95,7 +100,10 @@ impl<'a> ConfigReader<'a> {
 
     fn default_text(&mut self, key: &str) -> Option<String> {
         match self.described(key)? {
-            ConfigKey { value: keys::KeyValue::Text(text), is_default: true, .. } => Some((*text).to_owned()),
+            ConfigKey { value: keys::KeyValue::Text(text), is_default: true, .. } => {
+                self.note(key, *text);
+                Some((*text).to_owned())
+            }
             _ => None,
         }
     }
@@ -107,12 +115,30 @@ impl<'a> ConfigReader<'a> {
             self.fault(key, "is blank: give a value or remove it");
             return None;
         }
+        self.note(key, text.as_str());
         Some(text)
     }
 
     /// Notes where the value of a key was found.
     pub(super) fn found_in(&mut self, key: &str, origin: impl Into<String>) {
         self.origins.insert(key.to_owned(), origin.into());
+    }
+
+    /// Notes what was read of a key, for people. It must never be given a secret.
+    pub(super) fn note(&mut self, key: &str, value: impl Into<String>) {
+        self.noted.insert(key.to_owned(), value.into());
+    }
+
+    /// What was read of a key, and where that was found; no place: it is the default.
+    pub(super) fn noted(&self, key: &str) -> Option<(&str, Option<&str>)> {
+        let value = self.noted.get(key)?;
+        Some((value, self.origins.get(key).map(String::as_str)))
+    }
+
+    /// Whether anything was read of a block.
+    pub(super) fn has_noted(&self, block: &str) -> bool {
+        let inside = format!("{block}.");
+        self.noted.keys().any(|key| key.starts_with(&inside))
     }
 
     /// Was anything wrong with this key or its `_file`?
@@ -158,8 +184,9 @@ impl<'a> ConfigReader<'a> {
             Some(text) => self.integer_of_text(key, &text),
             None => in_file,
         };
-        let Some(found) = found else { return default };
+        let Some(found) = found.or(default) else { return None };
         if (*min..=*max).contains(&found) {
+            self.note(key, found.to_string());
             return Some(found);
         }
         self.fault(key, format!("must be from {min} to {max}, not {found}"));
@@ -173,6 +200,12 @@ impl<'a> ConfigReader<'a> {
 
     /// True or false; false unless given.
     pub(super) fn flag(&mut self, key: &str) -> bool {
+        let flag = self.flag_given(key);
+        self.note(key, flag.to_string());
+        flag
+    }
+
+    fn flag_given(&mut self, key: &str) -> bool {
         let in_file = self.take(key);
         if let Some(text) = self.override_of(key) {
             return text.trim().parse().unwrap_or_else(|_| {
@@ -202,6 +235,11 @@ impl<'a> ConfigReader<'a> {
         texts
     }
 
+    /// Notes a list.
+    pub(super) fn note_list(&mut self, key: &str, texts: &[String]) {
+        self.note(key, texts.join(", "));
+    }
+
     /// A list of texts, trimmed; in an environment variable they are separated by commas. If none is given, the default.
     pub(super) fn list(&mut self, key: &str) -> Vec<String> {
         let in_file = self.texts(key);
@@ -214,7 +252,9 @@ impl<'a> ConfigReader<'a> {
             _ => &[],
         };
         let texts = given.unwrap_or_else(|| default.iter().map(|text| (*text).to_owned()).collect());
-        texts.iter().map(|text| text.trim().to_owned()).collect()
+        let texts: Vec<String> = texts.iter().map(|text| text.trim().to_owned()).collect();
+        self.note_list(key, &texts);
+        texts
     }
 
     /// How many blocks the file has of an array of tables.

@@ -83,7 +83,8 @@ fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Re
     let waiting = store.read(|reader| findings::waiting_for_nobody(reader, &config.notices))?;
     for (target, count) in waiting.iter().filter(|(to, _)| Some(to) != forwarded.as_ref()) {
         log::warn!(
-            "rows of the outbox wait for a target that is not configured: put it back into the configuration, or run `tilld outbox resync URL` for the endpoint that replaces it and discard the rows (`tilld outbox list --status pending`) count={count} target={target}"
+            count, target;
+            "rows of the outbox wait for a target that is not configured: put it back into the configuration, or run `tilld outbox resync URL` for the endpoint that replaces it and discard the rows (`tilld outbox list --status pending`)"
         );
     }
     Ok(())
@@ -93,9 +94,9 @@ fn tell_waiting(store: &Store, config: &Config, forward: Option<&Forward>) -> Re
 fn bring_up_to_date(store: &Store, context: &NotifyContext, (url, now_ms): (&str, i64), stop: &Stop) {
     let origin = endpoints::origin(url);
     match resync::resync(store, context, (url, now_ms), Some(stop)) {
-        Ok(count) => log::info!("endpoint was away and gets the current entitlements count={count} endpoint={origin}"),
+        Ok(count) => log::info!(count, endpoint = origin; "endpoint was away and gets the current entitlements"),
         Err(error) => {
-            log::warn!("endpoint was away and does not get all current entitlements: {error} endpoint={origin}")
+            log::warn!(endpoint = origin; "endpoint was away and does not get all current entitlements: {error}")
         }
     }
 }
@@ -166,10 +167,10 @@ pub(super) fn start(
     if !lanes.is_empty() {
         let (rescued, spent) = store.write(move |tx| lane::rescue(tx, now_ms))?;
         if rescued > 0 {
-            log::info!("deliveries that were interrupted are repeated count={rescued}");
+            log::info!(count = rescued; "deliveries that were interrupted are repeated");
         }
         for id in spent {
-            log::error!("a mail failed: tilld ended in the middle of every attempt id={id}");
+            log::error!(id; "a mail failed: tilld ended in the middle of every attempt");
         }
     }
     for (name, lane) in lanes {

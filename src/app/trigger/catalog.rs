@@ -1,11 +1,10 @@
 //! The event types that can be made, with a line for `tilld trigger --list`: those in the examples of the kinds. Must never
-//! guess: an unknown type is refused, and the most similar known one is named. Called by `event` and by `cli::trigger`.
+//! guess: an unknown type is refused, and a known one that is spelled nearly like it is named. Called by `event` and by `cli::trigger`.
 
 use std::sync::LazyLock;
 
-use strsim::levenshtein;
-
 use super::TriggerError;
+use super::nearest::nearest;
 use super::shape;
 
 static EVENT_TYPES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| shape::event_types().collect());
@@ -23,13 +22,9 @@ pub fn event_types_of(object: &str) -> impl Iterator<Item = &'static str> {
 
 /// The type as the catalog has it.
 pub(super) fn known(event_type: &str) -> Result<&'static str, TriggerError> {
-    let nearest = event_types()
-        .iter()
-        .map(|(known, _)| *known)
-        .min_by_key(|known| levenshtein(event_type, known))
-        .unwrap_or_default();
-    if nearest == event_type {
-        return Ok(nearest);
-    }
-    Err(TriggerError::UnknownType { event_type: event_type.to_owned(), nearest })
+    let types = || event_types().iter().map(|(known, _)| *known);
+    types().find(|known| *known == event_type).ok_or_else(|| TriggerError::UnknownType {
+        event_type: event_type.to_owned(),
+        nearest: nearest(event_type, types()),
+    })
 }

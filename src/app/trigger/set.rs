@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::TriggerError;
+use super::nearest::nearest;
 
 /// Sets the value at a dotted path from the event's root. Missing objects on the way are created; a list takes
 /// an index, and the index of its length appends. `value` is JSON if it reads as JSON, else text.
@@ -28,6 +29,31 @@ pub(super) fn apply(event: &mut Value, path: &str, value: &str) -> Result<(), Tr
         remember(&mut event["data"], key, old);
     }
     Ok(())
+}
+
+/// What is to be said where the event does not have this path; nothing of metadata, whose keys are people's own, and of the
+/// end of a list.
+pub(super) fn note(event: &Value, path: &str) -> Option<String> {
+    let (mut place, mut above) = (event, Vec::new());
+    for part in path.split('.') {
+        let next = match place {
+            Value::Object(object) => match object.get(part) {
+                Some(next) => next,
+                None if above.last() == Some(&"metadata") => return None,
+                None => {
+                    let whole = |key: &str| above.iter().copied().chain([key]).collect::<Vec<_>>().join(".");
+                    let near = nearest(part, object.keys().map(String::as_str)).map(whole);
+                    let hint = near.map_or_else(String::new, |near| format!(": did you mean {near}?"));
+                    return Some(format!("--set {path}: the event had no {}, it was added{hint}", whole(part)));
+                }
+            },
+            Value::Array(list) => list.get(part.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+        place = next;
+        above.push(part);
+    }
+    None
 }
 
 /// The top-level key of the object that this path changes, if the event has old values.

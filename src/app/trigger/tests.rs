@@ -238,8 +238,10 @@ fn a_family_stands_together_in_the_list() {
 #[test]
 fn an_unknown_type_names_the_nearest_and_the_list() {
     let error = event(&spec("invoice.payed")).unwrap_err();
-    assert_eq!(error, TriggerError::UnknownType { event_type: "invoice.payed".into(), nearest: "invoice.paid" });
-    assert!(error.to_string().contains("--list"));
+    assert_eq!(error, TriggerError::UnknownType { event_type: "invoice.payed".into(), nearest: Some("invoice.paid") });
+    assert!(error.to_string().contains("did you mean invoice.paid?") && error.to_string().contains("--list"));
+    let error = event(&spec("foo")).unwrap_err();
+    assert_eq!(error.to_string(), "\"foo\" is not a known event type: `tilld trigger --list` shows all");
     assert!(event(&spec("")).is_err());
 }
 

@@ -55,6 +55,17 @@ pub(crate) enum RuleFinding {
     NotAsked,
 }
 
+impl RuleFinding {
+    /// Whether it fits, for people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::DoesNotFit => "no",
+            Self::Decides(_) => "yes",
+            Self::NotAsked => "not asked",
+        }
+    }
+}
+
 /// What puts the subscription that decides before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WonBy {
@@ -88,51 +99,6 @@ impl WonBy {
             Self::Newer => "Others give as much; it decides because it is the newest of them.",
             Self::NewestOfNone => "None gives access, so the newest decides.",
             Self::Id => "Another one is as good and was made in the same second; the one with the greater id decides.",
-        }
-    }
-}
-
-impl EntitlementReason {
-    /// All of them, those that give access first.
-    pub(crate) const ALL: [Self; 14] = [
-        Self::Active,
-        Self::Trialing,
-        Self::Ending,
-        Self::GracePeriod,
-        Self::PastDue,
-        Self::Unpaid,
-        Self::Incomplete,
-        Self::Paused,
-        Self::Canceled,
-        Self::UnknownPrice,
-        Self::Partial,
-        Self::UnknownStatus,
-        Self::Stale,
-        Self::NoSubscription,
-    ];
-
-    /// Whether an answer with this reason gives access.
-    pub(crate) fn gives_access(self) -> bool {
-        matches!(self, Self::Active | Self::Trialing | Self::Ending | Self::GracePeriod)
-    }
-
-    /// What it means, for people; goes on after "because".
-    pub(crate) fn meaning(self) -> &'static str {
-        match self {
-            Self::NoSubscription => "there is no subscription",
-            Self::UnknownPrice => "none of its prices is in a [[plan]] of the configuration",
-            Self::Partial => "Stripe sent only its first items, and none of their prices is in a [[plan]]",
-            Self::Ending => "it is paid for and ends then",
-            Self::Canceled => "the subscription is over",
-            Self::Trialing => "it is in its trial",
-            Self::Active => "it is active",
-            Self::GracePeriod => "its grace period lasts, after a payment that failed",
-            Self::PastDue => "a payment failed, and the grace period is over; Stripe still tries to collect",
-            Self::Unpaid => "a payment failed, and Stripe has given up collecting it",
-            Self::Incomplete => "its first payment was never made",
-            Self::Paused => "it is paused",
-            Self::UnknownStatus => "Stripe has a status for it that this tilld does not know",
-            Self::Stale => "its period ended, nothing newer was heard, and entitlement.when_stale is deny",
         }
     }
 }

@@ -2,9 +2,8 @@
 //! Pure. It must never decide anything. Called by `rules`, which names what each rule looks at, and by `explain`, which
 //! tells it.
 
-use serde::Serialize;
-
 use super::{EntitlementPolicy, PausedCollection, SubscriptionInput, WhenStale, best_price};
+use crate::base::ago;
 
 /// What the rules look at.
 #[derive(Clone, Copy)]
@@ -64,8 +63,7 @@ pub(crate) enum EntitlementFact {
 }
 
 /// Its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FactValue {
     /// Not known, or there is none.
     None,
@@ -77,6 +75,21 @@ pub(crate) enum FactValue {
     Time(i64),
     /// Yes or no.
     Flag(bool),
+}
+
+impl FactValue {
+    /// For people: times as UTC.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::None => "none".to_owned(),
+            Self::Text(text) => text.clone(),
+            Self::Texts(texts) if texts.is_empty() => "none".to_owned(),
+            Self::Texts(texts) => texts.join(", "),
+            Self::Time(at) => format!("{} UTC", ago::utc_s(*at)),
+            Self::Flag(true) => "yes".to_owned(),
+            Self::Flag(false) => "no".to_owned(),
+        }
+    }
 }
 
 impl EntitlementFact {

@@ -168,19 +168,18 @@ impl<'a> CallRequest<'a> {
         let path = format!("/v1/customers/{}", segment(customer));
         match self.read_again(&path).and_then(|found| self.note_missing(customer, found.is_none())) {
             Ok(Some(true)) => log::warn!(
+                customer;
                 "Stripe does not know a customer any more, not even as deleted, as after \"delete all test data\": it is \
-                 recorded as deleted, and the next checkout creates a new one customer={customer}"
+                 recorded as deleted, and the next checkout creates a new one"
             ),
             Ok(Some(false)) => log::warn!(
+                customer;
                 "Stripe does not know a customer, but it is not certain that the key belongs to the account and mode of this \
-                 database, so the customer is kept: permit the key to read the account customer={customer}"
+                 database, so the customer is kept: permit the key to read the account"
             ),
-            Ok(None) => log::info!("Stripe did not accept a customer; it was read again customer={customer}"),
+            Ok(None) => log::info!(customer; "Stripe did not accept a customer; it was read again"),
             Err(error) => {
-                log::warn!(
-                    "Stripe does not know a customer, and it could not be read customer={customer}: {}",
-                    error.message
-                );
+                log::warn!(customer; "Stripe does not know a customer, and it could not be read: {}", error.message);
             }
         }
     }

@@ -80,7 +80,7 @@ impl Parameters {
     ) -> Result<Option<i64>, ErrorResponse> {
         match self.given(name) {
             None => Ok(None),
-            Some(value) => match value.as_i64().filter(|number| (least..=most).contains(number)) {
+            Some(value) => match whole(value).filter(|number| (least..=most).contains(number)) {
                 Some(number) => Ok(Some(number)),
                 None => Err(wrong(name, &format!("a whole number from {least} to {most}"))),
             },
@@ -130,6 +130,14 @@ impl Parameters {
         }
         Ok(form)
     }
+}
+
+/// A whole number, also one that is written with a point, as JSON has no other kind.
+fn whole(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let pointed = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
+    #[allow(clippy::cast_possible_truncation)] // it is whole, and within what is exact
+    value.as_i64().or_else(|| pointed().map(|number| number as i64))
 }
 
 /// The error for a missing parameter.

@@ -99,7 +99,7 @@ body! {
     #[schemars(rename = "PutUser")]
     struct UserBody {
         /// Mail address, for notices; null removes it.
-        #[schemars(length(max = MAX_TEXT_CHARS), example = &"alice@example.com")]
+        #[schemars(length(max = MAX_TEXT_CHARS), extend("format" = "email"), example = &"alice@example.com")]
         email: Option<String>,
         /// Name, for notices; null removes it.
         #[schemars(length(max = MAX_TEXT_CHARS), example = &"Alice Example")]

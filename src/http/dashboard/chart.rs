@@ -48,10 +48,11 @@ impl Buckets {
         if self.each_s % DAY_S != 0 {
             return unit::day_and_hour(from_s);
         }
-        if self.each_s == DAY_S {
-            unit::day(from_s)
-        } else {
-            format!("{}–{}", unit::day(from_s), unit::day(to_s - 1))
+        let (first, last) = (unit::day(from_s), unit::day(to_s - 1));
+        match (first.split_once(' '), last.split_once(' ')) {
+            _ if first == last => first,
+            (Some((day, month)), Some((_, of_last))) if month == of_last => format!("{day}–{last}"),
+            _ => format!("{first}–{last}"),
         }
     }
 
@@ -126,6 +127,8 @@ struct ChartPage<'a> {
     curves: Vec<Marks>,
     dots: Vec<Marks>,
     hits: Vec<Hit>,
+    /// How wide what is pointed at is.
+    hit_width: String,
     is_empty: bool,
     rows: Vec<TableRow>,
 }
@@ -150,6 +153,7 @@ impl Chart {
             curves: Vec::new(),
             dots: Vec::new(),
             hits: shapes::hits(self, drawn),
+            hit_width: scale::number(shapes::width(&self.buckets)),
             is_empty: self.is_empty(),
             rows: self.rows(),
         };

@@ -4,7 +4,6 @@ mod filter;
 mod one;
 mod replay;
 mod retries;
-mod tree;
 mod words;
 
 use askama::Template;

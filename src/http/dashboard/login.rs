@@ -10,7 +10,7 @@ use super::page::{self, Page, PageError, PageResult};
 use super::session;
 use crate::base::ids::random_token;
 use crate::http::api::ApiHandler;
-use crate::http::logins::VALID_MINUTES;
+use crate::http::dashboard_state::VALID_MINUTES;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::store::dashboard_sessions;

@@ -130,7 +130,7 @@ fn list(page: &Page<'_>) -> PageResult {
             has_failed: counts.failed > 0,
             endpoints: troubled.map(|entry| endpoint(entry, page.now_ms)).collect(),
             filters: links.active(),
-            rows: found.iter().take(ROWS).map(|found| row(found, page.now_ms)).collect(),
+            rows: found.iter().take(ROWS).map(|found| row(found, &endpoints, page.now_ms)).collect(),
             pager,
             chosen: ChosenFilter {
                 status: status.unwrap_or_default(),
@@ -194,7 +194,9 @@ fn endpoint(entry: &EndpointEntry, now_ms: i64) -> EndpointView {
     }
 }
 
-fn row(row: &OutboxRow, now_ms: i64) -> RowView {
+fn row(row: &OutboxRow, endpoints: &[EndpointEntry], now_ms: i64) -> RowView {
+    let of = endpoints.iter().find(|entry| row.target.as_deref() == Some(entry.url.as_str()));
+    let disabled = of.map(|entry| &entry.state).filter(|state| state.disabled_at_ms.is_some());
     RowView {
         id: row.id.clone(),
         what: words::what(row),
@@ -202,7 +204,7 @@ fn row(row: &OutboxRow, now_ms: i64) -> RowView {
         state: words::state(&row.status),
         to: words::to(row),
         user: row.user_id.as_deref().map(UserLink::new),
-        note: view::cut(&words::note(row, now_ms)),
+        note: view::cut(&words::note(row, disabled, now_ms)),
         at: When::ms(row.created_at_ms, now_ms),
     }
 }

@@ -21,7 +21,8 @@ use crate::outward::checks;
 use crate::store::inbox;
 use range::{RANGES, Range};
 use totals::{Fact, FailureCode};
-use words::{Part, parts, place_of, sentence};
+pub(super) use words::{Part, parts};
+use words::{place_of, sentence};
 
 pub(super) const ROUTES: &[PageRoute] = &[on(Get, "", overview)];
 

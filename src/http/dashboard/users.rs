@@ -11,6 +11,7 @@ mod user;
 mod why;
 
 use askama::Template;
+use strum::VariantArray;
 
 use super::list::{ActiveFilter, Links, Pager, ROWS, fetch};
 use super::page::{self, Frame, Page, PageError, PageResult};
@@ -90,7 +91,8 @@ fn list(page: &Page<'_>) -> PageResult {
     let (note, unowned) = match found {
         Found::User(id) => return Ok(page::see_other(&user_link(&id))),
         Found::Event => return Ok(page::see_other(&format!("event?id={}", page::encoded(find_text(&wanted))))),
-        Found::Nobodys { words, id } => (Some(words), id),
+        // What is not known here can be linked where it can be read from Stripe first.
+        Found::Nobodys { words, is_known, id } => (Some(words), id.filter(|_| is_known || page.api.calls.is_some())),
         Found::Text => (None, None),
     };
     show(page, &wanted, note, unowned)
@@ -125,9 +127,10 @@ fn show(page: &Page<'_>, wanted: &Wanted, note: Option<String>, unowned: Option<
     page::html(200, &users_page)
 }
 
-/// The reasons that are kept for a user: without a subscription none is.
+/// The reasons that are kept for a user, those that give access first: without a subscription none is.
 fn with_row() -> impl Iterator<Item = EntitlementReason> {
-    EntitlementReason::ALL.into_iter().filter(|reason| *reason != EntitlementReason::NoSubscription)
+    let of = |access: bool| EntitlementReason::VARIANTS.iter().filter(move |reason| reason.gives_access() == access);
+    of(true).chain(of(false)).copied().filter(|reason| *reason != EntitlementReason::NoSubscription)
 }
 
 impl Wanted {

@@ -239,7 +239,7 @@ impl<'a> Connection<'a> {
         let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
         let (name, status, code) = (self.door.name, refusal.status(), refusal.code);
         if self.door.refused.admit(code.as_str(), Instant::now()) {
-            log::info!("{name}: refused client={client} status={status} code={code}: {}", refusal.message);
+            log::info!(client, status, code = code.as_str(), why = refusal.message; "{name}: refused");
         }
         // Another connection waits for the slot of one that was dismissed.
         let wait = if self.slot.is_leaving() { WHEN_LEAVING } else { self.door.limits.request_timeout };

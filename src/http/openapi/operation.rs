@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Schemas;
 use crate::http::error_code::ErrorCode;
-use crate::http::route::description::{Answer, AsksStripe, Parameter, ParameterKind, RouteDescription, SchemaOf};
+use crate::http::route::description::{ANY, Answer, AsksStripe, Parameter, ParameterKind, RouteDescription, SchemaOf};
 use crate::http::route::parameters::OF_PATHS;
 use crate::http::route::{Route, RouteAccess};
 
@@ -53,13 +53,12 @@ fn parameters(pattern: &str, said: &RouteDescription) -> Vec<Value> {
 }
 
 fn parameter(one: &Parameter, place: &str) -> Value {
-    let is_path = place == "path";
     let example = one.example.parse::<i64>().map_or_else(|_| json!(one.example), |number| json!(number));
     let (schema, example) = match one.kind {
-        ParameterKind::Text(most) if is_path => {
+        ParameterKind::Id(most) => {
             (json!({"type": "string", "minLength": 1, "maxLength": most, "pattern": PLAIN}), json!(one.example))
         }
-        ParameterKind::Text(most) => (json!({"type": "string", "maxLength": most}), json!(one.example)),
+        ParameterKind::Text => (json!({"type": "string"}), json!(one.example)),
         ParameterKind::Whole(least, most) => {
             (json!({"type": "integer", "format": "int64", "minimum": least, "maximum": most}), example)
         }
@@ -107,11 +106,12 @@ fn responses(said: &RouteDescription, codes: &[ErrorCode], error: &Value, schema
     for status in statuses {
         let of_status: Vec<ErrorCode> = codes.iter().copied().filter(|code| code.status() == status).collect();
         let described = failure(&of_status, asks && OF_STRIPE.contains(&status), error);
-        let both = match found.remove(&status) {
+        let response = match found.remove(&status) {
             Some(answer) => either(answer, &described),
-            None => described,
+            None if asks || of_status.iter().any(|code| !ANY.contains(code)) => described,
+            None => shared(status, described, schemas),
         };
-        found.insert(status, both);
+        found.insert(status, response);
     }
     found.into_iter().map(|(status, response)| (status.to_string(), response)).collect::<Map<_, _>>().into()
 }
@@ -137,6 +137,14 @@ fn failure(codes: &[ErrorCode], is_stripes: bool, error: &Value) -> Value {
         "description": lines.join("\n"), "content": {"application/json": {"schema": error}},
         "x-error-codes": codes.iter().map(|code| code.as_str()).collect::<Vec<_>>(), "x-stripe-errors": is_stripes,
     })
+}
+
+/// An answer that every route may give is described once.
+fn shared(status: u16, described: Value, schemas: &mut Schemas) -> Value {
+    let name = format!("Error{status}");
+    let reference = json!({"$ref": format!("#/components/responses/{name}")});
+    schemas.responses.insert(name, described);
+    reference
 }
 
 /// An answer and an error that share a status.

@@ -96,8 +96,10 @@ pub(crate) struct Parameter {
 /// What a parameter may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ParameterKind {
-    /// A text of at most so many characters.
-    Text(u32),
+    /// Any text.
+    Text,
+    /// A text of 1 to so many characters, none of them a control character.
+    Id(u32),
     /// A whole number within these bounds.
     Whole(i64, i64),
     /// One of these words.

@@ -6,8 +6,6 @@ use crate::http::response::{DEFAULT_LIMIT, MAX_LIMIT};
 
 /// Unix seconds that a filter may have: every time that fits into 53 bits, as JSON's numbers do.
 pub(crate) const TIMES: (i64, i64) = (0, 9_007_199_254_740_991);
-/// The longest text of a filter that the description names. Longer ones find nothing.
-const MAX_TEXT_CHARS: u32 = 512;
 /// The longest text in a body; Stripe's longest are URLs.
 pub(crate) const MAX_BODY_TEXT_CHARS: usize = 5000;
 
@@ -36,7 +34,7 @@ pub(crate) const AFTER_ROW: Parameter = Parameter::new(
 
 /// A text that a list is filtered by.
 pub(crate) const fn text(name: &'static str, example: &'static str, meaning: &'static str) -> Parameter {
-    Parameter::new(name, ParameterKind::Text(MAX_TEXT_CHARS), example, meaning)
+    Parameter::new(name, ParameterKind::Text, example, meaning)
 }
 
 /// A word that a list is filtered by.
@@ -53,15 +51,15 @@ pub(crate) const fn time(name: &'static str, meaning: &'static str) -> Parameter
 pub(crate) const OF_PATHS: [Parameter; 4] = [
     Parameter::new(
         "user_id",
-        ParameterKind::Text(255),
+        ParameterKind::Id(255),
         "alice",
         "The application's own id of a user, 1 to 255 characters without control characters, percent-encoded.",
     )
     .required(),
-    Parameter::new("event_id", ParameterKind::Text(255), "evt_1NG8Du2eZvKYlo2CUI79vXWy", "Stripe's id of an event.")
+    Parameter::new("event_id", ParameterKind::Id(255), "evt_1NG8Du2eZvKYlo2CUI79vXWy", "Stripe's id of an event.")
         .required(),
     Parameter::new("outbox_id", ParameterKind::Whole(1, i64::MAX), "17", "The number of a row of the outbox.")
         .required(),
-    Parameter::new("id", ParameterKind::Text(255), "pi_3MtwBwLkdIwHu7ix28a3tqPa", "Stripe's id of a payment intent.")
+    Parameter::new("id", ParameterKind::Id(255), "pi_3MtwBwLkdIwHu7ix28a3tqPa", "Stripe's id of a payment intent.")
         .required(),
 ];

@@ -54,7 +54,8 @@ pub fn settle(store: &Store, context: &NotifyContext, is_said: bool, now_ms: i64
     })?;
     if adopted > 0 {
         log::info!(
-            "events of our own account that had been taken for those of a connected account will be projected: events={adopted}"
+            events = adopted;
+            "events of our own account that had been taken for those of a connected account will be projected"
         );
     }
     Ok(())

@@ -144,7 +144,8 @@ impl MailOverrides {
             Ok(text) => Some(text),
             Err(error) => {
                 log::error!(
-                    "a template of your own failed, tilld's own words are sent template={name}{}",
+                    template = name;
+                    "a template of your own failed, tilld's own words are sent{}",
                     fault(&error)
                 );
                 None

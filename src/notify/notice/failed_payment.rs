@@ -230,6 +230,7 @@ fn record(tx: &Tx, around: &CaseContext, due: DueNotice, by_mail: bool, basis: N
         told: is_announced,
         grace_started_at: around.missing_since.filter(|_| about_grace),
         outcome: why,
+        cause: basis.cause,
         now_ms: basis.now_ms,
     };
     if !dunning_attempts::add(tx, &attempt)? || !is_announced {

@@ -44,10 +44,8 @@ pub(super) fn decide<'a>(
     };
     if decision.ambiguous {
         log::warn!(
-            "events of one second could not be put in order for certain object={} id={} chosen={}",
-            key.object,
-            key.id,
-            winner.event_id
+            object = key.object, id = key.id, chosen = winner.event_id;
+            "events of one second could not be put in order for certain"
         );
         thin::fetch_again(step, key, winner.created)?;
     }

@@ -34,9 +34,9 @@ pub(in crate::objects) fn lost_name(
     let Some(row) = rows::find_naming(tx, object)? else { return Ok(None) };
     let Some(user_id) = in_metadata(&row.metadata, rules) else { return Ok(None) };
     log::warn!(
+        id = object.id, user_id;
         "an update took the user out of the metadata; it stays that user's until another one is named, or \
-         `tilld user unlink` says so id={} user_id={user_id}",
-        object.id
+         `tilld user unlink` says so"
     );
     Ok(Some(rows::naming(row.event_created, &row.event_id, &user_id)))
 }

@@ -86,6 +86,9 @@ tables! {
     "catch_up" CopiedLast,
     "sync_runs" CopiedLast,
     "sync_progress" CopiedLast,
+    "drift_runs" CopiedLast,
+    "drift_findings" CopiedLast,
+    "task_requests" CopiedLast,
     "dashboard_sessions" CopiedLast,
 }
 

@@ -94,10 +94,21 @@ fn currency(subscription: &Value) -> String {
     found.filter(|code| code.chars().count() <= MAX_CURRENCY_CHARS).unwrap_or_else(|| "other".to_owned())
 }
 
-const PUT: &str = "UPDATE stripe_subscriptions SET mrr_state = ?2, mrr_currency = ?3, mrr_thousandths = ?4,
-        mrr_tiered_items = ?5, mrr_metered_items = ?6, mrr_other_items = ?7, mrr_unknown_discounts = ?8, mrr_needs = ?9,
-        mrr_changes_at = ?10
-    WHERE stripe_subscription_id = ?1";
+/// The time of the next change has an index, which SQLite rewrites whenever a statement sets its column.
+macro_rules! put {
+    ($changes_at:literal, $if_same:literal) => {
+        concat!(
+            "UPDATE stripe_subscriptions SET mrr_state = ?2, mrr_currency = ?3, mrr_thousandths = ?4,
+                mrr_tiered_items = ?5, mrr_metered_items = ?6, mrr_other_items = ?7, mrr_unknown_discounts = ?8,
+                mrr_needs = ?9",
+            $changes_at,
+            " WHERE stripe_subscription_id = ?1",
+            $if_same
+        )
+    };
+}
+const PUT_SAME: &str = put!("", " AND mrr_changes_at IS ?10");
+const PUT: &str = put!(", mrr_changes_at = ?10", "");
 
 fn put(tx: &Tx, id: &str, mrr: &StoredMrr) -> Result<(), StoreError> {
     let params = (
@@ -112,7 +123,10 @@ fn put(tx: &Tx, id: &str, mrr: &StoredMrr) -> Result<(), StoreError> {
         &mrr.needs,
         mrr.changes_at,
     );
-    tx.execute(PUT, params).map(|_| ())
+    if tx.execute(PUT_SAME, params)? == 0 {
+        tx.execute(PUT, params)?;
+    }
+    Ok(())
 }
 
 /// Keeps `subscription_discounts` in step with `mrr_needs`.

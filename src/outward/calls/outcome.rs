@@ -207,10 +207,9 @@ impl Calls {
         let delay_ms = DOUBT_RETRY.delay_ms(operation.attempts, jitter_of(&key, operation.attempts));
         let next_ms = self.clock.now_ms().saturating_add_unsigned(delay_ms);
         log::warn!(
-            "the outcome of a call to Stripe is not known; it is asked for again in {} s kind={} subject={}: {error}",
+            kind = operation.word, subject = operation.subject.as_deref().unwrap_or("none");
+            "the outcome of a call to Stripe is not known; it is asked for again in {} s: {error}",
             delay_ms / 1000,
-            operation.word,
-            operation.subject.as_deref().unwrap_or("none"),
         );
         let words = error.to_string();
         self.store.write(move |tx| table::doubt(tx, id, &words, next_ms))?;

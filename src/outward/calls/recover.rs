@@ -35,7 +35,7 @@ impl Calls {
                 Ok(known) => settled += usize::from(known),
                 // One that cannot be resolved must not keep the others waiting.
                 Err(error @ (CallsError::Answer(_) | CallsError::Stripe(_) | CallsError::Form(_))) => {
-                    log::warn!("the outcome of a call to Stripe is still not known kind={}: {error}", operation.word);
+                    log::warn!(kind = operation.word; "the outcome of a call to Stripe is still not known: {error}");
                 }
                 Err(error) => return Err(error),
             }
@@ -54,7 +54,7 @@ impl Calls {
         let outcome = self.resolve(operation)?;
         let settled = !matches!(outcome, OperationOutcome::InDoubt { .. });
         if settled {
-            log::info!("the outcome of a call to Stripe is known now kind={word} outcome={}", outcome_word(&outcome));
+            log::info!(kind = word, outcome = outcome_word(&outcome); "the outcome of a call to Stripe is known now");
         }
         Ok(settled)
     }

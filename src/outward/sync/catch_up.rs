@@ -99,14 +99,9 @@ fn walk_all(tools: &SyncTools, caught: &mut CatchUpResult, ring: &dyn Fn()) -> R
             break;
         }
     }
-    log::log!(
-        if caught.new > 0 { log::Level::Info } else { log::Level::Debug },
-        "caught up pages={} new={} known={} unreadable={}",
-        caught.pages,
-        caught.new,
-        caught.known,
-        caught.unreadable
-    );
+    let level = if caught.new > 0 { log::Level::Info } else { log::Level::Debug };
+    let CatchUpResult { pages, new, known, unreadable, .. } = *caught;
+    log::log!(level, pages, new, known, unreadable; "caught up");
     Ok(())
 }
 
@@ -266,7 +261,7 @@ fn store(
             Err(error) => {
                 caught.unreadable += 1;
                 let id = list::id_of(&raw).unwrap_or_else(|| "unknown".to_owned());
-                log::warn!("an event in Stripe's list cannot be read and is skipped event_id={id}: {error}");
+                log::warn!(event_id = id; "an event in Stripe's list cannot be read and is skipped: {error}");
             }
         }
     }
@@ -300,7 +295,7 @@ fn append(
     for (envelope, raw) in events {
         let accepted = inbox::accept(tx, envelope, raw.get(), EventSource::Api, now_ms)?;
         if accepted == AcceptOutcome::Conflicting {
-            log::warn!("an event in Stripe's list differs from the one in the log event_id={}", envelope.id);
+            log::warn!(event_id = envelope.id; "an event in Stripe's list differs from the one in the log");
         }
         seen.push(accepted);
     }

@@ -4,6 +4,7 @@
 //! type than the hashes of its ids. Called by `jobs::schedule` at night and by `tilld drift`.
 
 mod findings;
+mod record;
 mod tables;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,12 +19,12 @@ use super::{SyncError, SyncTools, account, api, compare};
 use crate::base::object_kind::ObjectKind;
 use crate::objects::customer;
 use crate::objects::reading::{self, ApiObject, MirrorState, ReadingOutcome, RequestSent};
-use crate::store::audit::{self, NewEntry};
+use crate::store::StoreError;
 use crate::store::mirror::{self, ApiReading};
-use crate::store::{StoreError, settings};
 use crate::stripe::form::FormBody;
 use crate::stripe::list;
 pub use findings::{DriftFinding, DriftKind, DriftOutcome, DriftTally};
+use record::DriftRecord;
 
 /// Rows of the mirror looked at in one read.
 const ROWS: u32 = 100;
@@ -54,35 +55,44 @@ pub fn run(
     report: &mut dyn FnMut(DriftReport),
 ) -> Result<DriftOutcome, SyncError> {
     account::check(tools)?;
+    let record = DriftRecord::begin(tools, actor, kinds, fix)?;
+    let compared = compare_all(tools, kinds, (fix, &record), report);
+    record.finish(tools, actor, &compared)?;
+    compared.1.map(|()| compared.0)
+}
+
+/// The outcome so far, and what kept it from its end for all types.
+fn compare_all(
+    tools: &SyncTools,
+    kinds: &[&'static ObjectKind],
+    (fix, record): (bool, &DriftRecord),
+    report: &mut dyn FnMut(DriftReport),
+) -> (DriftOutcome, Result<(), SyncError>) {
     let mut outcome = DriftOutcome::default();
     for kind in kinds {
         let tally = DriftTally { kind: kind.name, ..DriftTally::default() };
         let (seen, hasher) = (HashSet::new(), RandomState::new());
         let (fields, recognised) = (&mut outcome.fields, outcome.recognised);
         let (again, level) = (Some(Vec::new()), Vec::new());
-        let mut check = DriftCheck { tools, kind, fix, tally, seen, hasher, again, level, fields, recognised, report };
+        let mut check =
+            DriftCheck { tools, record, kind, fix, tally, seen, hasher, again, level, fields, recognised, report };
         let ended = check.compare_listed().and_then(|()| check.compare_again()).and_then(|()| check.ask_for_unlisted());
         let (recognised, tally) = (check.recognised, check.tally);
         outcome.recognised = recognised;
         outcome.tallies.push(tally);
         match ended {
             Ok(()) => {}
-            Err(error) if error.is_for_all() => return Err(error),
+            Err(error) if error.is_for_all() => return (outcome, Err(error)),
             Err(error) => outcome.refused.push(format!("{}: {error}", kind.name)),
         }
     }
-    let (detail, at_ms) = (outcome.detail().to_string(), tools.clock.now_ms());
-    let left = outcome.left().to_string();
-    tools.store.write(move |tx| {
-        settings::put(tx, settings::DRIFT_LEFT, &left)?;
-        audit::add(tx, &NewEntry::new(actor, "drift.checked", at_ms, &detail))
-    })?;
-    Ok(outcome)
+    (outcome, Ok(()))
 }
 
 /// The comparison of one type.
 struct DriftCheck<'a, 't> {
     tools: &'a SyncTools,
+    record: &'a DriftRecord,
     kind: &'static ObjectKind,
     fix: bool,
     tally: DriftTally,
@@ -269,13 +279,15 @@ impl DriftCheck<'_, '_> {
         let is_of_ours = self.recognised || what != DriftKind::MissingThere;
         if self.fix && !is_of_ours {
             log::warn!(
-                "an object that Stripe does not know is not marked as deleted, since nothing that it has is known here: is stripe.api_key that of another account? If not, compare all types at once type={} id={id}",
-                self.kind.name
+                "type" = self.kind.name, id;
+                "an object that Stripe does not know is not marked as deleted, since nothing that it has is known here: is stripe.api_key that of another account? If not, compare all types at once"
             );
         }
         let fixed = self.fix && is_of_ours && self.repair(&id, repair)?;
         self.tally.fixed += u64::from(fixed);
-        (self.report)(DriftReport::Found(&DriftFinding { kind: self.kind.name, id, what, fixed }));
+        let finding = DriftFinding { kind: self.kind.name, id, what, fixed };
+        self.record.add(self.tools, &finding)?;
+        (self.report)(DriftReport::Found(&finding));
         Ok(())
     }
 
@@ -301,7 +313,7 @@ impl DriftCheck<'_, '_> {
             RepairResult::Yes => Ok(true),
             RepairResult::No => Ok(false),
             RepairResult::Failed(error) => {
-                log::warn!("an object could not be repaired type={} id={id}: {error}", self.kind.name);
+                log::warn!("type" = self.kind.name, id; "an object could not be repaired: {error}");
                 Ok(false)
             }
         }

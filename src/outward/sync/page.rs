@@ -50,8 +50,8 @@ impl PageBatch {
     fn skip(&mut self, kind: &ObjectKind, id: &str, error: &str) {
         self.failed += 1;
         log::warn!(
-            "an object that was read from Stripe cannot be projected and is skipped type={} id={id}: {error}",
-            kind.name
+            "type" = kind.name, id;
+            "an object that was read from Stripe cannot be projected and is skipped: {error}"
         );
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn page_past(
         }
     }
     log::warn!(
-        "an event in Stripe's list is longer than an answer may be and is skipped event_created={high}; `tilld drift` finds what it may have changed"
+        event_created = high;
+        "an event in Stripe's list is longer than an answer may be and is skipped; `tilld drift` finds what it may have changed"
     );
     if low < from_s {
         Ok(SyncPage { items: Vec::new(), next: None, read: reading })

@@ -80,9 +80,9 @@ const CALLS: &str = listed!("INDEXED BY outbox_target WHERE target IS NULL");
 /// A URL is less than `mail`.
 const FEW_WEBHOOKS: &str = listed!("INDEXED BY outbox_target WHERE target < 'mail'");
 const ENDED: &str =
-    listed!("INDEXED BY outbox_ended WHERE status IN ('failed', 'skipped', 'discarded') AND status = ?2");
+    listed!("INDEXED BY outbox_ended WHERE finished_at_ms IS NOT NULL AND status <> 'done' AND status = ?2");
 const ENDED_OF_TARGET: &str = listed!(
-    "INDEXED BY outbox_ended_target WHERE status IN ('failed', 'skipped', 'discarded') AND status = ?2 AND target = ?3"
+    "INDEXED BY outbox_ended_target WHERE finished_at_ms IS NOT NULL AND status <> 'done' AND status = ?2 AND target = ?3"
 );
 const FEW_OPEN: &str = listed!("INDEXED BY outbox_order WHERE status IN ('pending', 'claimed')");
 const FEW_OPEN_OF_TARGET: &str =
@@ -210,7 +210,7 @@ macro_rules! given_up {
         concat!(
             "SELECT id, target FROM outbox INDEXED BY ",
             $which,
-            " AND status IN ('failed', 'skipped', 'discarded') AND status = 'failed' AND kind <> 'stripe_call'
+            " AND finished_at_ms IS NOT NULL AND status <> 'done' AND status = 'failed' AND kind <> 'stripe_call'
              AND finished_at_ms >= ?2 ORDER BY id LIMIT ?3"
         )
     };

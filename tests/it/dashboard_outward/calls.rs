@@ -12,7 +12,7 @@ use super::Visitor;
 use crate::harness::Till;
 
 /// A till with a key, and a Stripe that nobody reaches.
-fn with_key() -> Till {
+pub fn with_key() -> Till {
     let mut till = Till::new();
     let settings = StripeSettings::new(ApiKey::new("sk_test_tilldtests"), "http://127.0.0.1:1", "2026-09-30.endive");
     let client = Client::new(settings).unwrap();

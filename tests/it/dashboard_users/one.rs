@@ -147,5 +147,21 @@ fn a_failed_payment_is_shown_with_what_was_sent_about_it() {
         WHERE stripe_invoice_id = ?1";
     assert_eq!(connection.execute(add, [&trigger::ids("bob").invoice]).unwrap(), 1);
     let seen = Visitor::of(&till).page(&till, "user?id=bob");
-    seen.shows(&["payment_failed 7 skipped: no mail address is known", "No mail", "because of"]);
+    seen.shows(&["payment_failed 7 skipped: no mail address is known", "No mail"]);
+}
+
+#[test]
+fn dead_letters_are_named_beside_the_answer_that_lacks_them() {
+    let mut till = Till::new();
+    till.feed(&[event("customer.created", "bob", START_S, &[])]);
+    let visitor = Visitor::of(&till);
+    visitor.page(&till, "user?id=bob").hides(&["Not in any answer"]);
+    till.feed(&[raw(
+        "evt_bad",
+        "customer.subscription.created",
+        START_S,
+        json!({"id": "sub_1", "object": "subscription"}),
+    )]);
+    assert_eq!(till.value("SELECT status FROM stripe_webhooks_log WHERE event_id = 'evt_bad'"), "dead");
+    visitor.page(&till, "user?id=bob").shows(&["Not in any answer: <a href=\"dead-letters\">1 dead letter</a>"]);
 }

@@ -75,6 +75,16 @@ fn what_the_application_was_told_names_the_event_that_brought_it_about() {
 }
 
 #[test]
+fn a_notice_without_a_mail_names_the_event_that_asked_for_it() {
+    let mut till = Till::new();
+    let failed = event("invoice.payment_failed", "bob", START_S, &[]);
+    till.feed(&[event("customer.created", "bob", START_S, &[]), failed.clone()]);
+    let seen = Visitor::of(&till).page(&till, "user?id=bob");
+    let link = format!("because of <a href=\"event?id={}\">", failed["id"].as_str().unwrap().replace('_', "%5F"));
+    seen.shows(&["No mail", "skipped: mail is off", &link]);
+}
+
+#[test]
 fn what_is_changed_by_hand_has_no_event_as_its_cause() {
     let endpoint = ("https://app.example/hooks", &["entitlement.changed"][..]);
     let mut till = Till::with(Setup { notify: notify(&[endpoint]), ..Setup::default() });

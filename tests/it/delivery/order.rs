@@ -42,7 +42,8 @@ fn ids(taken: &Taken) -> Vec<i64> {
 
 #[test]
 fn whatever_fails_each_users_events_arrive_in_their_order_and_none_is_lost() {
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: crate::harness::cases(24), failure_persistence: None, ..Config::default() });
     let strategy = (proptest::collection::vec(0..4_usize, 1..150), proptest::collection::vec(any::<bool>(), 40));
     let run = runner.run(&strategy, |(users, failures)| {
         let till = Till::new();

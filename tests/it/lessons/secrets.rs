@@ -47,8 +47,8 @@ fn serve(dir: &Path, level: &str) -> Logged {
     for _ in 0..200 {
         let text = std::fs::read_to_string(&logged.log).unwrap();
         if let Some((_, rest)) = text.split_once("listening public=").filter(|(_, rest)| rest.contains('\n')) {
-            let (public, private) = rest.lines().next().unwrap().split_once(" private=").unwrap();
-            (logged.public, logged.private) = (public.to_owned(), private.to_owned());
+            let (public, rest) = rest.lines().next().unwrap().split_once(" private=").unwrap();
+            (logged.public, logged.private) = (public.to_owned(), rest.split(' ').next().unwrap().to_owned());
             return logged;
         }
         std::thread::sleep(std::time::Duration::from_millis(25));

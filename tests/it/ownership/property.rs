@@ -191,7 +191,7 @@ fn owners(till: &Till) -> Vec<BTreeMap<String, String>> {
 }
 
 fn run(cases: u32, property: impl Fn(Story) -> Result<(), TestCaseError>) {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: crate::harness::cases(cases), failure_persistence: None, ..Config::default() };
     TestRunner::new(config).run(&story(), property).unwrap();
 }
 

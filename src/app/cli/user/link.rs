@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::app::cli::{CommandError, database, outward, table};
 use crate::app::config::{Config, Flags};
 use crate::app::daemon;
+use crate::app::logging;
 use crate::notify;
 use crate::notify::NotifyContext;
 use crate::objects::kinds;
@@ -174,7 +175,7 @@ pub(crate) fn link(arguments: &LinkArguments, flags: &Flags, out: &mut dyn Write
         true => Some(outward::client(&config)?),
         false => None,
     };
-    daemon::start_logging(&config);
+    logging::start(&config);
     let outcomes = database::with_store(&config, |store| {
         let outside = client.map(|client| outward::means(&config, store, client));
         let linker = Linker { store, config: &config, means: outside.as_ref().map(|(means, _)| means), arguments };

@@ -10,6 +10,8 @@ use crate::base::secret::Secret;
 
 /// Fewer characters than this can be guessed.
 const MIN_TOKEN_CHARS: usize = 16;
+/// All that is said of a secret.
+pub(in crate::app::config) const SET: &str = "set";
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 impl ConfigReader<'_> {
@@ -103,6 +105,7 @@ impl ConfigReader<'_> {
 
     fn checked_secret(&mut self, key: &str, text: &str) -> Option<Secret> {
         let secret = Secret::new(text);
+        self.note(key, SET);
         if secret.expose().is_empty() {
             self.fault(key, "is blank: give the secret or remove the key");
             return None;

@@ -124,6 +124,8 @@ fn server(reader: &mut ConfigReader<'_>) -> Option<SmtpServer> {
         reader.fault("notify.smtp.security", message);
     }
     let port = reader.optional_number("notify.smtp.port").and_then(|port| u16::try_from(port).ok());
+    let port = port.unwrap_or(usual_port(security));
+    reader.note("notify.smtp.port", port.to_string());
     let ca_file = reader.text("notify.smtp.ca_file").map(|path| reader.around().absolute(path));
     let (username, password) = (reader.text("notify.smtp.username"), reader.secret("notify.smtp.password"));
     let halves = [
@@ -137,7 +139,7 @@ fn server(reader: &mut ConfigReader<'_>) -> Option<SmtpServer> {
     }
     let timeout = Duration::from_secs(reader.number("notify.smtp.timeout_s"));
     let login = username.zip(password.map(|password| password.expose().to_owned()));
-    Some(SmtpServer { host: host?, port: port.unwrap_or(usual_port(security)), security, login, ca_file, timeout })
+    Some(SmtpServer { host: host?, port, security, login, ca_file, timeout })
 }
 
 fn usual_port(security: SmtpSecurity) -> u16 {

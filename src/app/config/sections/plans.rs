@@ -34,7 +34,21 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Vec<EntitlementPlan> {
     let in_environment = reader.around().variable(PLANS_ENV);
     let candidates = in_environment.map_or(in_file, |text| variable(reader, text));
     refuse_repetitions(reader, &candidates);
+    note(reader, &candidates, in_environment.is_some());
     candidates.into_iter().map(|candidate| candidate.plan).collect()
+}
+
+/// Notes the plans in force, for people.
+fn note(reader: &mut ConfigReader<'_>, candidates: &[PlanCandidate], in_environment: bool) {
+    for (number, PlanCandidate { plan, .. }) in candidates.iter().enumerate() {
+        let [tier, price_ids] = ["tier", "price_ids"].map(|name| format!("plan[{number}].{name}"));
+        reader.note(&tier, plan.tier.as_str());
+        reader.note_list(&price_ids, &plan.price_ids);
+        if in_environment {
+            reader.found_in(&tier, PLANS_ENV);
+            reader.found_in(&price_ids, PLANS_ENV);
+        }
+    }
 }
 
 fn block(reader: &mut ConfigReader<'_>, number: usize) -> Option<PlanCandidate> {

@@ -1,7 +1,7 @@
 //! `stripe.proxy`, and the variables that all programs share for it (curl(1), "ENVIRONMENT"). Its URL may hold a password,
 //! so it must never be quoted. Called by `stripe`.
 
-use crate::app::config::reader::ConfigReader;
+use crate::app::config::reader::{ConfigReader, SET};
 use crate::base::host;
 use crate::stripe::settings::ProxyUrl;
 
@@ -25,15 +25,17 @@ pub(super) fn read(reader: &mut ConfigReader<'_>, api_base: &str, has_key: bool)
         let url = if url.contains("://") { url.trim().to_owned() } else { format!("http://{}", url.trim()) };
         (!is_exempt(called, exempt.unwrap_or_default())).then_some((url, Some(name)))
     };
-    let (url, variable) = own.map(|url| (url, None)).or_else(|| shared().filter(|_| has_key))?;
+    let found = own.map(|url| (url, None)).or_else(|| shared().filter(|_| has_key));
+    let (url, variable) = found?;
+    if let Some(name) = variable {
+        reader.found_in(KEY, name);
+        reader.note(KEY, SET);
+    }
     if url == OFF || host::is_this_machine(called) {
         return None;
     }
     let proxy = ProxyUrl::parse(&url);
     if proxy.is_none() {
-        if let Some(name) = variable {
-            reader.found_in(KEY, name);
-        }
         let message = "is not a valid proxy: write http://host:port or https://host:port, or \"off\" for none";
         reader.fault(KEY, message);
     }

@@ -106,12 +106,16 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Stripe {
             ..usual
         }
     });
+    let nightly_drift = reader.choice("stripe.nightly_drift", &Nightly::WORDS).unwrap_or(unless_said);
+    if let Some((word, _)) = Nightly::WORDS.iter().find(|(_, known)| *known == nightly_drift) {
+        reader.note("stripe.nightly_drift", *word);
+    }
     Stripe {
         client,
         mode_said: reader.choice("stripe.mode", &Mode::WORDS),
         account: reader.parsed("stripe.account", account),
         pull_interval_s: reader.optional_number("stripe.pull_interval_s"),
-        nightly_drift: reader.choice("stripe.nightly_drift", &Nightly::WORDS).unwrap_or(unless_said),
+        nightly_drift,
         webhooks: webhooks(reader),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{ApiVersion, Spec, TriggerError, event};
+use super::super::{ApiVersion, Spec, TriggerError, event, notes};
 use super::spec;
 
 fn with_set(event_type: &str, pairs: &[(&str, &str)]) -> Result<Value, TriggerError> {
@@ -108,4 +108,25 @@ fn set_keeps_previous_attributes_that_are_there_and_adds_none_without_a_change()
     assert_eq!(previous, json!({ "cancel_at": null, "default_payment_method": null, "status": "trialing" }));
     let created = with_set("customer.subscription.created", &[("data.object.status", "past_due")]).unwrap();
     assert!(created["data"].get("previous_attributes").is_none());
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named_with_the_nearest_unless_it_is_a_key_of_metadata() {
+    let said = |pairs: &[(&str, &str)]| {
+        let set: Vec<(String, String)> = pairs.iter().map(|(path, _)| (path.to_string(), "3".to_owned())).collect();
+        notes(&Spec { set: &set, ..spec("customer.subscription.updated") }).unwrap()
+    };
+    assert_eq!(
+        said(&[("data.objec", "3")]),
+        ["--set data.objec: the event had no data.objec, it was added: did you mean data.object?"]
+    );
+    assert!(
+        said(&[("data.object.items.data.0.quantitty", "3")])[0].contains("mean data.object.items.data.0.quantity?")
+    );
+    assert_eq!(
+        said(&[("data.object.zzz.deep", "3")]),
+        ["--set data.object.zzz.deep: the event had no data.object.zzz, it was added"]
+    );
+    let known = [("data.object.metadata.mine", "3"), ("data.object.status", "3"), ("data.object.items.data.1", "3")];
+    assert_eq!(said(&known), Vec::<String>::new());
 }

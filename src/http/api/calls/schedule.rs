@@ -39,7 +39,7 @@ pub(super) fn refuse_unknown(
         Ok(None) => Ok(()),
         // Then Stripe's own message has to be enough.
         Err(error) => {
-            log::warn!("a subscription could not be read subscription={id}: {}", error.message);
+            log::warn!(subscription = id; "a subscription could not be read: {}", error.message);
             Ok(())
         }
     }

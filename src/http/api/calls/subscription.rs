@@ -345,7 +345,7 @@ fn unpaid_invoice_url(call: &CallRequest, done: &DoneOperation) -> Option<String
     let find = || call.api.store.read(|reader| invoice::find_payable(reader, id)).ok().flatten();
     let known = find().or_else(|| {
         let read = call.read_again(&format!("/v1/invoices/{}", segment(id)));
-        read.inspect_err(|error| log::warn!("an invoice could not be read invoice={id}: {}", error.message)).ok();
+        read.inspect_err(|error| log::warn!(invoice = id; "an invoice could not be read: {}", error.message)).ok();
         find()
     });
     known.filter(|(status, _)| status == "open").and_then(|(_, url)| url)

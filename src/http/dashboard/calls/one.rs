@@ -4,9 +4,10 @@
 use askama::Template;
 
 use super::words;
+use crate::http::dashboard::hidden::{self, HIDDEN};
 use crate::http::dashboard::outbox::UserLink;
 use crate::http::dashboard::page::{self, Frame, Page, PageResult};
-use crate::http::dashboard::payload::{self, TreeShows, TreeStep};
+use crate::http::dashboard::tree::{Tree, TreeStep};
 use crate::http::dashboard::view::{self, Id, When};
 use crate::http::request;
 use crate::store::stripe_operations::one;
@@ -35,7 +36,7 @@ struct CallPage {
     ended: Option<When>,
     line: String,
     parameters: Vec<(String, String)>,
-    answer: Vec<TreeStep>,
+    answer: Option<Tree>,
 }
 
 /// Stripe's id of a request, and its page at Stripe.
@@ -71,11 +72,7 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
             ended: entry.finished_at_ms.map(|ms| When::ms(ms, now_ms)),
             line: format!("{} {}", found.verb, view::cut(&found.path)),
             parameters: parameters(&found.form),
-            answer: found
-                .answer
-                .as_deref()
-                .map(|text| payload::tree(text, TreeShows::NothingThatOpens))
-                .unwrap_or_default(),
+            answer: found.answer.as_deref().map(|text| Tree::of(&hidden::without(text))),
         },
     )
 }
@@ -90,9 +87,9 @@ fn request_link(id: &str, mode: Option<Mode>) -> RequestLink {
 
 /// The parameters of a form, decoded.
 fn parameters(form: &str) -> Vec<(String, String)> {
-    let shown = |(name, value): (String, String)| match payload::is_hidden(&name) && !value.is_empty() {
-        true => (name, payload::hidden()),
-        false => (name, view::cut(&value)),
+    let shown = |(name, value): (String, String)| {
+        let value = if hidden::is_hidden(&name, &value) { HIDDEN.to_owned() } else { view::cut(&value) };
+        (name, value)
     };
     request::pairs(form).filter(|(name, _)| !name.is_empty()).take(MOST_PARAMETERS).map(shown).collect()
 }

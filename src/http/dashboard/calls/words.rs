@@ -49,8 +49,8 @@ pub(super) fn short(entry: &OperationEntry, has_key: bool, now_ms: i64) -> Strin
     match prospect.next {
         NextQuestion::UnderKey => format!("asked for again {when}, under the same key"),
         NextQuestion::AsItIs => format!("sent again {when}; twice is once"),
-        NextQuestion::Found(FoundBy::Search) => format!("searched for at Stripe {when}"),
-        NextQuestion::Found(FoundBy::Look) => format!("looked at at Stripe {when}"),
+        NextQuestion::Found(FoundBy::Search) => format!("searched for at Stripe {when}, not sent again"),
+        NextQuestion::Found(FoundBy::Look) => format!("read at Stripe {when}, not sent again"),
         NextQuestion::Found(FoundBy::Nothing) => format!("counts as not done {when}"),
         NextQuestion::Never => "not known to this tilld: stays in doubt".to_owned(),
     }

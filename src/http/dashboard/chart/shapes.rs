@@ -27,7 +27,8 @@ pub(super) struct Hit {
     pub(super) words: String,
 }
 
-fn width(buckets: &Buckets) -> f64 {
+/// How wide a bucket is.
+pub(super) fn width(buckets: &Buckets) -> f64 {
     WIDTH / of(buckets.count.max(1))
 }
 
@@ -71,10 +72,10 @@ fn gap(buckets: &Buckets, first: usize, end: usize) -> Gap {
     Gap { path: format!("M{left} 0H{right}v{HEIGHT}H{left}z"), words }
 }
 
+/// A line down the middle of each bucket with data, as wide as the bucket.
 pub(super) fn hits(chart: &Chart, drawn: &[Series]) -> Vec<Hit> {
     let hit = |index| {
-        let (left, right) = edges(&chart.buckets, index, index + 1);
-        let path = format!("M{left} 0h{}v{HEIGHT}H{left}z", right - left);
+        let path = format!("M{} 0v{HEIGHT}", number(middle(&chart.buckets, index)));
         Hit { path, words: chart.words(index, drawn) }
     };
     (0..chart.buckets.count).filter(|index| has_data(chart, *index)).map(hit).collect()

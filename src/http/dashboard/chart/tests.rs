@@ -83,7 +83,8 @@ fn days_are_named_as_days_and_the_axis_has_three_labels() {
     assert_eq!(day.name(0), "1 Jan");
     assert_eq!(day.labels(), ["1 Jan", "16 Jan", "31 Jan"]);
     let three_days = Buckets { each_s: 3 * 86_400, ..day };
-    assert_eq!(three_days.name(1), "4 Jan–6 Jan");
+    assert_eq!(three_days.name(1), "4–6 Jan");
+    assert_eq!(three_days.name(10), "31 Jan–2 Feb");
     let hours = Buckets { each_s: 3600, count: 24, ..day };
     assert_eq!(hours.labels(), ["00:00", "12:00", "00:00"]);
 }

@@ -3,10 +3,10 @@
 
 use askama::Template;
 
-use super::tree::{Tree, TreeStep};
 use super::words::{self, Waiting};
 use super::{EventRow, row};
 use crate::http::dashboard::page::{self, Frame, Page, PageError, PageResult};
+use crate::http::dashboard::tree::{Tree, TreeStep};
 use crate::http::dashboard::view::{self, Id, When};
 use crate::http::response::Response;
 use crate::store::audit::AuditEntry;

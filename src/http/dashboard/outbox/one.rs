@@ -5,7 +5,7 @@ use askama::Template;
 
 use super::{EndpointView, UserLink, endpoint, find, id_of, mail, words};
 use crate::http::dashboard::page::{self, Frame, Page, PageError, PageResult};
-use crate::http::dashboard::payload::{self, TreeShows, TreeStep};
+use crate::http::dashboard::tree::{Tree, TreeStep};
 use crate::http::dashboard::view::{self, Id, When};
 use crate::notify::attempt::MAIL;
 use crate::notify::mail::RenderedMail;
@@ -35,7 +35,7 @@ struct OutboxRowPage {
     key: Id,
     endpoint: Option<EndpointView>,
     mail: Option<MailView>,
-    tree: Vec<TreeStep>,
+    tree: Tree,
 }
 
 /// A mail, or why it cannot be shown.
@@ -69,7 +69,7 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
         key: Id::new(&row.dedupe_key),
         endpoint: troubled(page, &row)?,
         mail: (row.kind == "mail").then(|| mail_of(page, &row)),
-        tree: payload::tree(&row.payload, TreeShows::Everything),
+        tree: Tree::of(&row.payload),
     };
     let mut response = page::html(200, &shown)?;
     response.headers.push(("Content-Security-Policy", mail::FRAMING_POLICY.to_owned()));

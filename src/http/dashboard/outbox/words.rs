@@ -6,6 +6,7 @@ use crate::base::ago;
 use crate::http::dashboard::view;
 use crate::notify::attempt::MAIL;
 use crate::store::outbox::rows::OutboxRow;
+use crate::store::webhook_endpoints::EndpointState;
 
 /// A state as it is filtered by, as it is shown, and what it means.
 pub(super) struct OutboxState {
@@ -85,9 +86,13 @@ pub(super) fn address(row: &OutboxRow) -> Option<String> {
     payload.get("to").and_then(Value::as_str).map(str::to_owned)
 }
 
-/// The newest error or note; of what waits for its first attempt, when that is.
-pub(super) fn note(row: &OutboxRow, now_ms: i64) -> String {
+/// The newest error or note; of what waits, when it is due, or that its endpoint is disabled.
+pub(super) fn note(row: &OutboxRow, disabled: Option<&EndpointState>, now_ms: i64) -> String {
     let due = || match row.due_ms {
+        _ if disabled.is_some() => {
+            let probe_ms = disabled.and_then(|state| state.probe_at_ms).filter(|probe_ms| *probe_ms > now_ms);
+            format!("its endpoint is disabled, tried again {}", ago::words(probe_ms.unwrap_or(now_ms), now_ms))
+        }
         due_ms if due_ms > now_ms => format!("due {}", ago::words(due_ms, now_ms)),
         _ => "due".to_owned(),
     };
@@ -99,7 +104,7 @@ pub(super) fn note(row: &OutboxRow, now_ms: i64) -> String {
     match (row.status.as_str(), row.attempts, row.error.is_some()) {
         ("pending", 0, false) => due(),
         ("pending", 0, true) => format!("{}; {error}", due()),
-        ("pending", _, _) => format!("{attempts}, next {}: {error}", due()),
+        ("pending", _, _) => format!("{attempts}, {}: {error}", due()),
         ("failed", 1.., _) => format!("{attempts}: {error}"),
         _ => error,
     }

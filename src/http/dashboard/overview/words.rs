@@ -6,14 +6,14 @@ use crate::jobs::findings::checks;
 
 /// A part of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) text: String,
+pub(in crate::http::dashboard) struct Part {
+    pub(in crate::http::dashboard) text: String,
     /// It is to be typed.
-    pub(super) is_code: bool,
+    pub(in crate::http::dashboard) is_code: bool,
 }
 
 /// What stands between backticks is a command.
-pub(super) fn parts(message: &str) -> Vec<Part> {
+pub(in crate::http::dashboard) fn parts(message: &str) -> Vec<Part> {
     let part = |(number, text): (usize, &str)| Part { text: text.to_owned(), is_code: number % 2 == 1 };
     message.split('`').enumerate().map(part).filter(|part| !part.text.is_empty()).collect()
 }

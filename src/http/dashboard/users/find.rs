@@ -13,8 +13,9 @@ pub(super) enum Found {
     User(String),
     /// An event, which has a page of its own.
     Event,
-    /// Something of Stripe's that leads to no user: why, and its id if it can be linked to one.
-    Nobodys { words: String, id: Option<String> },
+    /// Something of Stripe's that leads to no user: why, whether it is known here, and its id if it is of a kind that can
+    /// be linked.
+    Nobodys { words: String, is_known: bool, id: Option<String> },
     /// A mail address or a user's id, to be looked for.
     Text,
 }
@@ -42,11 +43,14 @@ pub(super) fn what(reader: &StoreReader, text: &str) -> Result<Found, StoreError
         (Some(owner), _) => Found::User(owner),
         (None, true) => Found::Nobodys {
             words: format!("The {kind} {text} is known here and belongs to no user: nothing of Stripe's names one."),
+            is_known,
             id: can_be_linked,
         },
-        (None, false) => {
-            Found::Nobodys { words: format!("No {kind} {text} is known here. No webhook has shown it yet."), id: None }
-        }
+        (None, false) => Found::Nobodys {
+            words: format!("No {kind} {text} is known here: no webhook and no sync has shown it yet."),
+            is_known,
+            id: can_be_linked,
+        },
     })
 }
 

@@ -80,7 +80,7 @@ impl Part<'_> {
             Cell::text(Some(&contact.join(" · "))),
             Cell::Text(trace),
             Cell::s(one.created, self.now_ms),
-            Cell::Link("Unlink", unlink(self.user_id, &one.id)),
+            unlink(self.user_id, &one.id),
         ])
     }
 
@@ -108,7 +108,7 @@ impl Part<'_> {
             Cell::Text(trace(one.linked_by, ownership::trace_object(&words, self.rules))),
             Cell::s(row.current_period_end, self.now_ms),
             Cell::s(one.facts().ends_at(), self.now_ms),
-            Cell::Link("Unlink", unlink(self.user_id, &row.stripe_subscription_id)),
+            unlink(self.user_id, &row.stripe_subscription_id),
         ])
     }
 
@@ -174,8 +174,9 @@ impl Part<'_> {
     }
 }
 
-fn unlink(user_id: &str, object_id: &str) -> String {
-    format!("user-unlink?id={}&object={}", encoded(user_id), encoded(object_id))
+fn unlink(user_id: &str, object_id: &str) -> Cell {
+    let link = format!("user-unlink?id={}&object={}", encoded(user_id), encoded(object_id));
+    Cell::Link("Unlink", short(object_id), link)
 }
 
 /// The rule that links it, and what each rule found.

@@ -25,8 +25,8 @@ pub(super) enum Cell {
     When(When),
     /// An id of Stripe's, and where Stripe shows it.
     Id(Id, String),
-    /// Words and a link of ours.
-    Link(&'static str, String),
+    /// A word, what it is done to, and a link of ours.
+    Link(&'static str, String, String),
 }
 
 impl Cell {

@@ -79,7 +79,8 @@ fn effect(row: &OutboxRowOfUser, when: When) -> Happened {
     let (who, what, about) = match row.kind.as_str() {
         "mail" => {
             let key = row.dedupe_key.strip_prefix("mail:").unwrap_or(&row.dedupe_key);
-            let (kind, subject) = key.split_once(':').unwrap_or((key, ""));
+            let mut parts = key.split(':');
+            let (kind, subject) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             ("Mail", kind.to_owned(), Some(subject).filter(|subject| !subject.is_empty()).map(Id::new))
         }
         "webhook" => ("Told the application", event_type(row).to_owned(), None),
@@ -141,6 +142,6 @@ fn unsent(row: &UnsentNotice, when: When) -> Happened {
         about: Some(Id::new(&row.invoice_id)),
         detail: view::cut(row.outcome.as_deref().unwrap_or("on its way")),
         state: None,
-        cause: cause(Some(&row.event_id)),
+        cause: cause(row.cause.as_deref()),
     }
 }

@@ -17,7 +17,7 @@ use crate::objects::subscription::{self, FoundSubscription};
 use crate::objects::timeline as happened;
 use crate::objects::timeline::{TimelineItem, TimelinePlace};
 use crate::objects::user::{self, User};
-use crate::store::StoreError;
+use crate::store::{StoreError, levels};
 
 /// How many rows of each kind are shown; the others are one click away.
 const FIRST_ROWS: usize = 5;
@@ -42,6 +42,8 @@ struct UserPage {
     can_refresh: bool,
     /// The main customer at Stripe.
     at_stripe: Option<String>,
+    /// Events that failed and are in no answer: dead letters, and those that are tried again.
+    missing: Option<String>,
 }
 
 /// What the application said of the user.
@@ -64,6 +66,8 @@ struct Known {
     happened: Vec<TimelineItem>,
     /// The main customer's page.
     at_stripe: Option<String>,
+    /// Dead letters and retries, whoever they are about.
+    missing: (i64, i64),
 }
 
 pub(super) fn show(page: &Page<'_>) -> PageResult {
@@ -87,6 +91,7 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
         pager,
         can_refresh: page.api.context.projection.fetches,
         at_stripe: known.at_stripe,
+        missing: missing(known.missing),
         user: facts_of(&known.user, page.now_ms),
     };
     page::html(200, &user_page)
@@ -114,9 +119,23 @@ fn read(page: &Page<'_>, id: &str, place: Option<TimelinePlace>) -> Result<Known
         let happened = happened::list(reader, id, place, fetch())?;
         let main = customer::list_of_user(reader, id, None, 1)?.into_iter().find(|one| one.is_main);
         let at_stripe = main.map(|one| table::at_stripe(&one.id, "customers", one.livemode.unwrap_or(livemode)));
-        Ok::<_, StoreError>(Some(Known { user, subscriptions, tables, happened, at_stripe }))
+        let waiting = levels::get_waiting(reader)?;
+        let missing = (waiting.dead_letters, waiting.retries);
+        Ok::<_, StoreError>(Some(Known { user, subscriptions, tables, happened, at_stripe, missing }))
     })?;
     known.ok_or_else(|| unknown(id))
+}
+
+/// What is in no answer, in words.
+fn missing((dead_letters, retries): (i64, i64)) -> Option<String> {
+    let count = |count: i64, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
+    };
+    let failed = [count(dead_letters, "dead letter", "dead letters"), count(retries, "retry", "retries")];
+    let failed: Vec<String> = failed.into_iter().flatten().collect();
+    (!failed.is_empty()).then(|| failed.join(" and "))
 }
 
 fn facts_of(user: &User, now_ms: i64) -> UserFacts {

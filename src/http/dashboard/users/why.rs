@@ -1,8 +1,7 @@
 //! Why a user's answer is what it is, for the page: the rules in order, whether each fits, and what it looked at. What is
 //! true comes from `base::entitlement::explain`; this file only puts it into words. Called by `user`.
 
-use crate::base::ago;
-use crate::base::entitlement::explain::{EntitlementFact, ExplainedSubscription, Explanation, FactValue, RuleFinding};
+use crate::base::entitlement::explain::{ExplainedSubscription, Explanation, RuleFinding};
 use crate::http::dashboard::view::{self, Id, When};
 
 /// What the page says of the answer.
@@ -70,30 +69,17 @@ pub(super) fn why(explanation: &Explanation) -> Why {
 
 fn explained(one: &ExplainedSubscription) -> ExplainedView {
     let rules = one.rules.iter().map(|rule| {
-        let (fits, reason) = match rule.finding {
-            RuleFinding::DoesNotFit => ("no", None),
-            RuleFinding::Decides(reason) => ("yes", Some(reason.as_str())),
-            RuleFinding::NotAsked => ("not asked", None),
+        let reason = match rule.finding {
+            RuleFinding::Decides(reason) => Some(reason.as_str()),
+            RuleFinding::DoesNotFit | RuleFinding::NotAsked => None,
         };
-        let looked_at = rule.looked_at.iter().map(|(fact, found)| (fact.as_str(), value(*fact, found))).collect();
-        RuleView { question: rule.question, fits, reason, looked_at }
+        let looked_at = rule.looked_at.iter().map(|(fact, found)| (fact.as_str(), view::cut(&found.words())));
+        RuleView { question: rule.question, fits: rule.finding.words(), reason, looked_at: looked_at.collect() }
     });
     ExplainedView {
         id: Id::new(one.answer.subscription_id.as_deref().unwrap_or_default()),
         reason: one.answer.reason.as_str(),
         tier: one.answer.tier.clone(),
         rules: rules.collect(),
-    }
-}
-
-fn value(fact: EntitlementFact, found: &FactValue) -> String {
-    match found {
-        FactValue::None if fact == EntitlementFact::Tier => "in no plan".to_owned(),
-        FactValue::None => "none".to_owned(),
-        FactValue::Text(text) => view::cut(text),
-        FactValue::Texts(texts) => view::cut(&texts.join(", ")),
-        FactValue::Time(at) => format!("{} UTC", ago::utc_s(*at)),
-        FactValue::Flag(true) => "yes".to_owned(),
-        FactValue::Flag(false) => "no".to_owned(),
     }
 }

@@ -34,7 +34,7 @@ impl DriftCheck<'_, '_> {
                 Ok(columns) => self.found(id, DriftKind::TablesWrong(columns), DriftRepair::Tables(livemode))?,
                 Err(error) => {
                     self.tally.failed += 1;
-                    log::warn!("an object does not fit the tables type={} id={id}: {error}", self.kind.name);
+                    log::warn!("type" = self.kind.name, id; "an object does not fit the tables: {error}");
                 }
             }
         }

@@ -58,7 +58,7 @@ pub(super) fn close_subscriptions(call: &CallRequest, request: &LockedRequest, u
         Ok(())
     };
     if let Err(error) = close() {
-        log::warn!("an open checkout session could not be expired user_id={}: {}", user.id, error.message);
+        log::warn!(user_id = user.id; "an open checkout session could not be expired: {}", error.message);
     }
 }
 

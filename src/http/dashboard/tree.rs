@@ -1,5 +1,5 @@
 //! A body as a tree of names and values that fold. Whatever somebody sent, it must never become a page that no browser can
-//! show: levels, lines and lengths have limits, and what is left out is said. Called by the page of one event.
+//! show: levels, lines and lengths have limits, and what is left out is said. Called by pages that show a body, a payload or an answer.
 
 use serde_json::Value;
 
