@@ -29,6 +29,8 @@ columns! {
         created_at_ms: i64,
         /// When it ended, unix milliseconds.
         finished_at_ms: Option<i64>,
+        /// The event that brought it about.
+        cause: Option<String> = "cause_event_id",
         /// What it consists of, JSON.
         payload: String,
     }

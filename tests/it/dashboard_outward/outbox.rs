@@ -71,6 +71,7 @@ fn rows_are_found_by_status_kind_target_and_user_and_say_where_they_stand() {
     assert_eq!(visitor.get(&till, "outbox-row?id=4711").status, 404);
     let row = visitor.page(&till, &format!("outbox-row?id={}", id_of(&till, "kind = 'webhook'")));
     row.shows(&["was given up", "entitlement.changed", "outbox-retry?id=", "outbox-discard?id=", "user_id"]);
+    row.shows(&["Because of", "event?id=evt"]);
 }
 
 #[test]

@@ -27,6 +27,8 @@ struct OutboxRowPage {
     what: String,
     to: String,
     user: Option<UserLink>,
+    /// The event that brought it about, and its link.
+    cause: Option<(Id, String)>,
     attempts: u32,
     error: String,
     written: When,
@@ -61,6 +63,7 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
         what: words::what(&row),
         to: words::to(&row),
         user: row.user_id.as_deref().map(UserLink::new),
+        cause: row.cause.as_deref().map(|id| (Id::new(id), page::encoded(id))),
         attempts: row.attempts,
         error: row.error.clone().unwrap_or_default(),
         written: when(row.created_at_ms),
