@@ -14,6 +14,8 @@ pub(super) enum RowOrigin {
     ByTriggers,
     /// Copied when everything is projected.
     CopiedLast,
+    /// The same, where the old file has it: files of earlier schemas do not.
+    CopiedIfThere,
     /// Figures of the past, counted by triggers: when everything is projected they become those of the old file, except for
     /// what projecting has made another of.
     Kept,
@@ -87,10 +89,10 @@ tables! {
     "catch_up" CopiedLast,
     "sync_runs" CopiedLast,
     "sync_progress" CopiedLast,
-    "drift_runs" CopiedLast,
-    "drift_findings" CopiedLast,
-    "task_requests" CopiedLast,
-    "dashboard_sessions" CopiedLast,
+    "drift_runs" CopiedIfThere,
+    "drift_findings" CopiedIfThere,
+    "task_requests" CopiedIfThere,
+    "dashboard_sessions" CopiedIfThere,
 }
 
 /// Names of the tables whose rows come that way, in the order of the list.

@@ -18,10 +18,6 @@ fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, St
 
 fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
     let columns = columns(tx, table, &[])?;
-    // An older file has no such table.
-    if columns.is_empty() {
-        return Ok(());
-    }
     // Rows that are there already are of events that could not be projected any more, or such as every file has.
     tx.execute(&format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"), [])?;
     Ok(())
@@ -98,8 +94,12 @@ pub(crate) fn list_linked_customers(reader: &StoreReader) -> Result<Vec<String>,
 
 /// Whether the old file has a table of readings.
 pub(crate) fn has_history_of_readings(reader: &StoreReader) -> Result<bool, StoreError> {
-    const SQL: &str = "SELECT 1 FROM old.sqlite_master WHERE name = 'api_readings'";
-    Ok(reader.find(SQL, [], |_| Ok(()))?.is_some())
+    is_there(reader, "api_readings")
+}
+
+/// Whether the old file has a table.
+fn is_there(reader: &StoreReader, table: &str) -> Result<bool, StoreError> {
+    Ok(reader.find("SELECT 1 FROM old.sqlite_master WHERE name = ?1", [table], |_| Ok(()))?.is_some())
 }
 
 // In a file from before there was a table of readings, only this is left of most.
@@ -117,6 +117,11 @@ const KEYS_OF_CALLS: &str = "UPDATE main.stripe_payment_intents SET idempotency_
 /// Copies all the rest, when everything is projected.
 pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
     tables::of_origin(RowOrigin::CopiedLast).try_for_each(|table| copy(tx, table))?;
+    for table in tables::of_origin(RowOrigin::CopiedIfThere) {
+        if is_there(tx, table)? {
+            copy(tx, table)?;
+        }
+    }
     operations(tx)?;
     // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;

@@ -183,7 +183,7 @@ columns! {
             WHERE status IN ('pending', 'claimed') LIMIT ?1))",
         /// Those that were given up.
         failed: u32 = "(SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_ended
-            WHERE status IN ('failed', 'skipped', 'discarded') AND status = 'failed' LIMIT ?1))",
+            WHERE finished_at_ms IS NOT NULL AND status <> 'done' AND status = 'failed' LIMIT ?1))",
     }
 }
 

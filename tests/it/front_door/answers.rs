@@ -113,7 +113,7 @@ fn the_log_names_the_client_of_a_refused_webhook_and_garbage_is_ignored() {
 #[test]
 fn a_webhook_that_fails_names_its_client() {
     let dir = tempfile::tempdir().unwrap();
-    let live = Live::start_on_full_disk(dir.path(), 1200);
+    let live = Live::start_on_full_disk(dir.path(), 2400);
     let mut failed = None;
     for _ in 0..2000 {
         let mut event = event();

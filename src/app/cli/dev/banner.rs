@@ -49,9 +49,7 @@ pub(super) fn text(config: &Config, running: &Running, (written, once): (Written
 fn dashboard(private: &str, once: &str) -> String {
     match private.strip_prefix("unix:") {
         Some(_) => "behind a proxy only, since browsers do not open Unix sockets".to_owned(),
-        None => format!(
-            "http://{private}/dashboard/login?once={once}\n               (this link logs in once, within {VALID_MINUTES} minutes)"
-        ),
+        None => format!("http://{private}/dashboard/login?once={once}  (logs in once, within {VALID_MINUTES} minutes)"),
     }
 }
 
