@@ -51,17 +51,14 @@ const fn on(method: Method, name: &'static str, handler: fn(&Page<'_>) -> PageRe
 /// What needs a session. Each room of pages has a list of its own.
 const ROUTES: &[&[PageRoute]] = &[
     &[on(Post, "logout", login::logout)],
-    events::ROUTES,
-    outbox::ROUTES,
-    calls::ROUTES,
-    stripe::ROUTES,
-    settings::ROUTES,
     overview::ROUTES,
     events::ROUTES,
     dead_letters::ROUTES,
     users::ROUTES,
     outbox::ROUTES,
     calls::ROUTES,
+    stripe::ROUTES,
+    settings::ROUTES,
 ];
 
 /// Whether a path belongs to the dashboard.

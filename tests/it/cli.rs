@@ -232,7 +232,7 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
     let (dir, id) = with_one_event();
     let dir = dir.path();
     kill_event(dir, &id);
-    let table = printed(dir, &["dead-letters", "list"]);
+    let table = printed(dir, &["dead-letters", "list", "--utc"]);
     assert!(table.lines().nth(1).unwrap().contains("2026-11-24 01:20:06"), "{table}");
     assert_eq!(json_lines(&printed(dir, &["dead-letters", "list", "--json"]))[0]["created"], 1_795_483_206);
     assert!(printed(dir, &["dead-letters", "show", &id]).contains("error     boom"));
@@ -260,7 +260,7 @@ fn retries_are_listed() {
                VALUES ('{id}', 'customer.subscription.created', 1, 8, 1795483205000, 'late', 1795483200000)"
         ),
     );
-    let table = printed(dir.path(), &["retries", "list"]);
+    let table = printed(dir.path(), &["retries", "list", "--utc"]);
     assert!(table.contains("1 of 8") && table.contains("2026-11-24 01:20:05  late"), "{table}");
     assert_eq!(json_lines(&printed(dir.path(), &["retries", "list", "--json"]))[0]["next_retry_at"], 1_795_483_205);
 }

@@ -247,7 +247,7 @@ fn a_database_that_cannot_write_costs_no_event_an_attempt_not_even_a_suspect() {
 #[test]
 fn a_full_disk_is_answered_with_503_and_with_room_again_everything_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let live = Live::start_on_full_disk(dir.path(), 2048);
+    let live = Live::start_on_full_disk(dir.path(), 3072);
     let (mut accepted, mut refused) = (Vec::new(), 0);
     for number in 0.. {
         let body = harmless(number).to_string();

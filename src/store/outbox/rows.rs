@@ -182,8 +182,8 @@ columns! {
         waiting: u32 = "(SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_order
             WHERE status IN ('pending', 'claimed') LIMIT ?1))",
         /// Those that were given up.
-        failed: u32 = "(SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_ended
-            WHERE finished_at_ms IS NOT NULL AND status <> 'done' AND status = 'failed' LIMIT ?1))",
+        failed: u32 = "(SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_failed
+            WHERE status = 'failed' LIMIT ?1))",
     }
 }
 
