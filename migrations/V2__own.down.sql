@@ -9,6 +9,7 @@ DROP TRIGGER webhook_hours_left;
 DROP TABLE level_hours;
 DROP TABLE webhook_lag_hours;
 DROP TABLE webhook_hours;
+DROP TABLE webhook_days;
 DROP TABLE sync_progress;
 DROP TABLE sync_runs;
 DROP TABLE catch_up;

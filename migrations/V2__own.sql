@@ -231,6 +231,36 @@ CREATE TABLE webhook_hours (
     PRIMARY KEY (hour, event_type, status)
 ) STRICT, WITHOUT ROWID;
 
+-- The same by the day, so that months need not be added up hour by hour. Triggers keep it, so it is always the sum of those rows.
+CREATE TABLE webhook_days (
+    day        INTEGER NOT NULL,                                -- beginning of the day (UTC), unix seconds
+    event_type TEXT NOT NULL,                                   -- as in webhook_hours
+    status     TEXT NOT NULL,                                   -- as in webhook_hours
+    events     INTEGER NOT NULL,                                -- how many
+    PRIMARY KEY (day, event_type, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER webhook_days_new AFTER INSERT ON webhook_hours
+BEGIN
+    INSERT INTO webhook_days (day, event_type, status, events)
+    VALUES (NEW.hour / 86400 * 86400, NEW.event_type, NEW.status, NEW.events)
+    ON CONFLICT (day, event_type, status) DO UPDATE SET events = events + excluded.events;
+END;
+
+CREATE TRIGGER webhook_days_counted AFTER UPDATE OF events ON webhook_hours
+BEGIN
+    UPDATE webhook_days SET events = events + NEW.events - OLD.events
+        WHERE day = NEW.hour / 86400 * 86400 AND event_type = NEW.event_type AND status = NEW.status;
+END;
+
+CREATE TRIGGER webhook_days_gone AFTER DELETE ON webhook_hours
+BEGIN
+    UPDATE webhook_days SET events = events - OLD.events
+        WHERE day = OLD.hour / 86400 * 86400 AND event_type = OLD.event_type AND status = OLD.status;
+    DELETE FROM webhook_days
+        WHERE day = OLD.hour / 86400 * 86400 AND event_type = OLD.event_type AND status = OLD.status AND events = 0;
+END;
+
 CREATE TABLE webhook_lag_hours (
     hour     INTEGER NOT NULL,                                  -- beginning of the hour in which they arrived, unix seconds
     up_to_ms INTEGER NOT NULL,                                  -- they were finished first after so long, or less; the longest is the last bound
@@ -313,8 +343,8 @@ SELECT created_at_ms / 3600000 * 3600, CASE
 FROM stripe_webhooks_log WHERE finished_at_ms IS NOT NULL GROUP BY 1, 2;
 
 CREATE VIEW v_webhook_outcomes_daily AS                         -- events by day of arrival (UTC), type and outcome
-    SELECT date(hour, 'unixepoch') AS day, event_type,
+    SELECT date(day, 'unixepoch') AS day, event_type,
            coalesce(sum(events) FILTER (WHERE status = 'processed'), 0) AS processed,
            coalesce(sum(events) FILTER (WHERE status = 'ignored'), 0) AS ignored,
            coalesce(sum(events) FILTER (WHERE status = 'dead'), 0) AS dead
-    FROM webhook_hours GROUP BY 1, 2;
+    FROM webhook_days GROUP BY webhook_days.day, event_type;

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod api;
 pub mod dashboard;
+pub mod dashboard_state;
 pub mod door;
 pub mod error_code;
 pub mod health;

@@ -22,6 +22,7 @@ use crate::event::SECRET;
 
 pub const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
 pub const TOKEN: &str = "bench-token-0123456789";
+pub const ADMIN: &str = "bench-admin-0123456789";
 /// Says that this process is to be a daemon, and with which database.
 pub const WITHOUT_WORKER: &str = "TILLD_BENCH_WITHOUT_WORKER";
 
@@ -57,6 +58,7 @@ impl Daemon {
             .env("TILLD_PRIVATE_LISTEN", "127.0.0.1:0")
             .env("STRIPE_WEBHOOK_SECRET", SECRET)
             .env("TILLD_API_TOKEN", TOKEN)
+            .env("TILLD_ADMIN_TOKEN", ADMIN)
             .env("TILLD_PLANS", "pro:price_pro")
             .current_dir(database.parent().unwrap())
             .stderr(Stdio::piped());

@@ -9,7 +9,8 @@
 //! - `entitlement`: `GET /api/v1/users/{id}/entitlement` on the database that the rows before left
 //!
 //! The last four come twice: on an empty database and on one with a million events in it. Then: the rate at which a
-//! backlog is projected, memory when idle, time from start to listening.
+//! backlog is projected, memory when idle, time from start to listening, and what the dashboard's pages cost (`pages`, on
+//! the large one; over 50 ms ends the bench).
 //!
 //! Where nothing else is said, each event is the first of a new customer, user and subscription, the dearest kind there
 //! is. The load comes from
@@ -21,6 +22,7 @@
 mod daemon;
 mod event;
 mod load;
+mod pages;
 mod seed;
 
 use std::ops::Range;
@@ -67,9 +69,12 @@ fn main() {
     );
     bench.http_alone();
     bench.rows(0, |name, connections| bench.folder.join(format!("{name}-{connections}.db")));
-    if many > 0 && (bench.wants("append") || bench.wants("backlog") || bench.wants("start")) {
+    if many > 0 && (bench.wants("append") || bench.wants("backlog") || bench.wants("start") || bench.wants("pages")) {
         let large = bench.folder.join("large.db");
         seed::fill(&large, &bench.source, many);
+        if bench.wants("pages") {
+            pages::measure(&Daemon::start(&large), many, bench.source.made().saturating_sub(1));
+        }
         bench.rows(many, |_, _| large.clone());
         bench.backlog(&large, many);
         bench.start(&large, many);

@@ -30,14 +30,12 @@ use crate::http::server::HttpServer;
 use crate::jobs::at_start::mode::ModeError;
 use crate::jobs::fetch_and_recover;
 use crate::jobs::retrier::{self, Retrier};
-use crate::jobs::schedule::Tasks;
 use crate::jobs::tick::Tick;
 use crate::jobs::worker::Worker;
 use crate::notify::NotifyContext;
 use crate::notify::mail::MailError;
 use crate::objects::ProjectionContext;
 use crate::outward::checks::{CheckedWebhook, StripeChecks};
-use crate::outward::fetch::Fetcher;
 use crate::store::engine::lock::{self, Lock};
 use crate::store::engine::{damage, schema};
 use crate::store::{OpenError, Store, StoreError};
@@ -203,14 +201,8 @@ fn start_forwarding(wanted: DaemonParts, clock: &Arc<dyn Clock>, passed: Passed)
     let mut flows = Flows::new(&threads, clock);
     let mut worker = Worker::new(store.clone(), Arc::clone(&context), config.retry, tickets);
     if let Some(client) = client.clone() {
-        let (fetch, rung) = bounded(1);
-        let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
-        flows.spawn_waiting("fetch", move |around| fetch_and_recover::fetch(fetcher, &rung, around))?;
+        let fetch = flows.ask_stripe((config, client), &store, &context, &bell)?;
         worker = worker.with_fetches(fetch);
-        let (store, clock, context) = (store.clone(), Arc::clone(clock), Arc::clone(&context));
-        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
-        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
-        flows.adopt(tasks.start(&threads, flows.stop())?);
     }
     flows.look_hourly(&store, &context, stripe_checks(config))?;
     flows.spawn("worker", rung, worker)?;

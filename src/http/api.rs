@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::dashboard::Dashboard;
+use super::dashboard_state::Dashboard;
 use super::error_code::ErrorCode;
 use super::request::Request;
 use super::response::ErrorResponse;

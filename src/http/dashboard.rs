@@ -3,21 +3,20 @@
 //! they show in the query (`event?id=…`), so that every link is relative and works behind any prefix. It must never wait for
 //! the network, nor change anything on a GET. Called by `private`.
 
-mod brake;
 mod calls;
 mod chart;
 mod confirm;
 mod dead_letters;
+mod error;
 mod events;
 mod hidden;
 mod list;
 mod login;
-mod once;
 mod outbox;
 mod overview;
 mod page;
 mod session;
-pub mod settings;
+mod settings;
 mod stripe;
 mod tree;
 mod users;
@@ -26,58 +25,16 @@ mod view;
 use std::time::Duration;
 
 use super::api::ApiHandler;
+pub use super::dashboard_state::{Dashboard, DashboardSettings, VALID_MINUTES};
 use super::request::Method::{self, Get, Post};
 use super::request::Request;
 use super::response::Response;
-use crate::notify::mail::MailSettings;
-use brake::Brake;
-use once::OnceLogin;
-pub use once::VALID_MINUTES;
 use page::{Page, PageError, PageResult};
-use settings::SettingSection;
 
 /// Where the pages stand.
 const ROOT: &str = "/dashboard";
 /// Where one logs in.
 const LOGIN: &str = "/dashboard/login";
-
-/// What the configuration says of the pages.
-#[derive(Debug, Clone, Default)]
-pub struct DashboardSettings {
-    /// How long a login lasts, in milliseconds.
-    pub session_ms: i64,
-    /// What mails are written with; `None`: none are sent.
-    pub mail: Option<MailSettings>,
-    /// The configuration in force, without secrets.
-    pub sections: Vec<SettingSection>,
-    /// The file that it was read from.
-    pub source: Option<String>,
-    /// What of it is allowed but unwise.
-    pub warnings: Vec<String>,
-}
-
-/// What the pages keep in memory beside their settings.
-#[derive(Debug)]
-pub struct Dashboard {
-    /// What the configuration says.
-    pub settings: DashboardSettings,
-    brake: Brake,
-    once: Option<OnceLogin>,
-}
-
-impl Dashboard {
-    /// Pages that open with the admin token, and with nothing else.
-    #[must_use]
-    pub fn new(settings: DashboardSettings) -> Self {
-        Self { settings, brake: Brake::default(), once: None }
-    }
-
-    /// The same, and once with the link `login?once=` and this token.
-    #[must_use]
-    pub fn with_link(self, token: &str, now_ms: i64) -> Self {
-        Self { once: Some(OnceLogin::new(token, now_ms)), ..self }
-    }
-}
 
 /// A page, or an act.
 struct PageRoute {

@@ -37,25 +37,23 @@ const NOTE: &str = "INSERT INTO payment_failures
      first_failed_at, last_failed_at, last_event_id, created_at_ms)
     VALUES (:invoice, :subscription, :customer, :amount, :currency, :attempts, :next, :at, :at, :event, :now_ms)
     ON CONFLICT (stripe_invoice_id) DO UPDATE SET first_failed_at = min(first_failed_at, :at)";
-/// The columns that have an index are set only where one of them changes: SQLite rewrites an index whenever its column is set.
+/// Columns that have an index are set only where one of them changes: SQLite rewrites an index entry whenever its column is set.
 macro_rules! note_newest {
-    ($rest:literal, $if_same:literal) => {
+    ($rest:literal) => {
         concat!(
             "UPDATE payment_failures SET stripe_customer_id = :customer, attempt_count = :attempts, next_retry_at = :next,
                 last_failed_at = :at, last_event_id = :event",
             $rest,
-            " WHERE stripe_invoice_id = :invoice
-                AND (:at, :attempts, :event) > (last_failed_at, attempt_count, last_event_id)",
-            $if_same
+            " stripe_invoice_id = :invoice
+                AND (:at, :attempts, :event) > (last_failed_at, attempt_count, last_event_id)"
         )
     };
 }
 const NOTE_NEWEST_SAME: &str = note_newest!(
-    "",
-    " AND stripe_subscription_id IS :subscription AND amount_due IS :amount AND currency IS :currency"
+    " WHERE stripe_subscription_id IS :subscription AND amount_due IS :amount AND currency IS :currency AND"
 );
 const NOTE_NEWEST: &str =
-    note_newest!(", stripe_subscription_id = :subscription, amount_due = :amount, currency = :currency", "");
+    note_newest!(", stripe_subscription_id = :subscription, amount_due = :amount, currency = :currency WHERE");
 
 /// Opens or updates the case of an invoice. Its beginning is that of the first failure, all else that of the newest, in
 /// whatever order they come.
@@ -69,9 +67,9 @@ pub(crate) fn note(tx: &Tx, failure: &PaymentFailure, now_ms: i64) -> Result<(),
         },
     )?;
     let newest = named_params! {
-        ":subscription": failure.subscription_id, ":customer": failure.customer_id, ":amount": failure.amount_due,
-        ":currency": failure.currency, ":attempts": failure.attempt_count, ":next": failure.next_retry_at,
-        ":at": failure.failed_at, ":event": failure.event_id, ":invoice": failure.invoice_id,
+        ":customer": failure.customer_id, ":attempts": failure.attempt_count, ":next": failure.next_retry_at,
+        ":at": failure.failed_at, ":event": failure.event_id, ":subscription": failure.subscription_id,
+        ":amount": failure.amount_due, ":currency": failure.currency, ":invoice": failure.invoice_id,
     };
     if tx.execute_named(NOTE_NEWEST_SAME, newest)? == 0 {
         tx.execute_named(NOTE_NEWEST, newest)?;

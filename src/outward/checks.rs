@@ -3,7 +3,7 @@
 //! hour, by `jobs::findings`; a page is never made to wait for it.
 
 mod endpoints;
-mod permissions;
+pub(crate) mod permissions;
 mod prices;
 
 use std::time::Duration;
@@ -69,31 +69,35 @@ impl StripeCheck<'_> {
 #[derive(Debug, Clone)]
 pub struct StripeChecks {
     /// How Stripe is asked.
-    pub(crate) settings: StripeSettings,
+    pub settings: StripeSettings,
     /// Where webhooks come in.
-    pub(crate) webhooks: Vec<CheckedWebhook>,
+    pub webhooks: Vec<CheckedWebhook>,
     /// How often Stripe is asked for events, in seconds, where it sends none.
-    pub(crate) pull_interval_s: Option<i64>,
+    pub pull_interval_s: Option<i64>,
     /// Whose prices are looked up.
-    pub(crate) plans: Vec<EntitlementPlan>,
+    pub plans: Vec<EntitlementPlan>,
 }
 
 /// A path that Stripe is to send webhooks to.
 #[derive(Debug, Clone)]
-pub(crate) struct CheckedWebhook {
+pub struct CheckedWebhook {
     /// Starts with a slash.
-    pub(crate) path: String,
+    pub path: String,
     /// How much the time of a signature may differ from ours, in seconds.
-    pub(crate) tolerance_s: i64,
+    pub tolerance_s: i64,
 }
 
-/// Asks Stripe. `of_other_mode`: an event in the log that is not of the key's mode. `goes_on` is asked before each further
-/// question; `None`: it said no, so that nothing is known.
-pub(crate) fn ask(
-    wanted: &StripeChecks,
-    of_other_mode: Option<&str>,
-    goes_on: &dyn Fn() -> bool,
-) -> Option<Vec<Finding>> {
+/// What is known without asking Stripe.
+#[derive(Default)]
+pub(crate) struct KnownFacts {
+    /// An event in the log that is not of the key's mode.
+    pub(crate) of_other_mode: Option<String>,
+    /// What was found out of the key's permissions not long ago. `None`: they are asked for.
+    pub(crate) permissions: Option<Finding>,
+}
+
+/// Asks Stripe. `goes_on` is asked before each further question; `None`: it said no, so that nothing is known.
+pub(crate) fn ask(wanted: &StripeChecks, known: KnownFacts, goes_on: &dyn Fn() -> bool) -> Option<Vec<Finding>> {
     let hasty = StripeSettings {
         max_attempts: MAX_ATTEMPTS,
         interactive_budget: BUDGET,
@@ -107,20 +111,20 @@ pub(crate) fn ask(
         Err(error) => return Some(vec![fail(KEY, error.to_string())]),
     };
     let mut asking = StripeCheck { client, ahead_s: None, goes_on };
-    let findings = all(&mut asking, wanted, of_other_mode);
+    let findings = all(&mut asking, wanted, known);
     goes_on().then_some(findings)
 }
 
-fn all(asking: &mut StripeCheck, wanted: &StripeChecks, of_other_mode: Option<&str>) -> Vec<Finding> {
+fn all(asking: &mut StripeCheck, wanted: &StripeChecks, known: KnownFacts) -> Vec<Finding> {
     let key = CheckedKey::of(&wanted.settings);
     let (first, usable) = key.finding(&wanted.settings.api_base, asking.get("/v1/balance", ""));
     let mut findings = vec![first];
-    findings.extend(of_other_mode.map(|event_id| key.contradicted(event_id)));
+    findings.extend(known.of_other_mode.map(|event_id| key.contradicted(&event_id)));
     if !usable {
         return findings;
     }
     if key.restricted {
-        findings.push(permissions::finding(asking));
+        findings.push(known.permissions.unwrap_or_else(|| permissions::finding(asking)));
     }
     findings.extend(endpoints::findings(asking, wanted));
     findings.extend(prices::findings(asking, wanted));

@@ -1,9 +1,9 @@
-//! `webhook_hours`, `webhook_lag_hours` and `level_hours`: what became of events and how things stood, by the hour. Triggers write
-//! the first two (`migrations/V2__own.sql`). It must never read the log: figures outlive it. Called by `objects::figures` and
+//! `webhook_hours`, `webhook_days`, `webhook_lag_hours` and `level_hours`: what became of events and how things stood, by the hour. Triggers write
+//! the first three (`migrations/V2__own.sql`). It must never read the log: figures outlive it. Called by `objects::figures` and
 //! `jobs::levels`.
 
 use super::{StoreError, StoreReader, Tx};
-use crate::base::figure_range::FigureRange;
+use crate::base::figure_range::{FigureBucket, FigureRange};
 use crate::store::engine::row::{self, columns, select};
 
 /// The upper bounds by which lags are counted, milliseconds; what took longer stands under `i64::MAX`. The triggers have the
@@ -16,9 +16,15 @@ pub(crate) type OutcomeCount = (i64, String, i64);
 
 /// Events by bucket of arrival and by what became of them.
 pub(crate) fn list_outcomes(reader: &StoreReader, range: FigureRange) -> Result<Vec<OutcomeCount>, StoreError> {
-    const SQL: &str = "SELECT hour / ?3 * ?3, status, sum(events) FROM webhook_hours WHERE hour >= ?1 AND hour < ?2
+    const HOURS: &str = "SELECT hour, status, sum(events) FROM webhook_hours WHERE hour >= ?1 AND hour < ?2
         GROUP BY 1, 2 ORDER BY 1, 2";
-    reader.list(SQL, (range.from_s, range.to_s, range.bucket.seconds()), row::tuple)
+    const DAYS: &str = "SELECT day, status, sum(events) FROM webhook_days WHERE day >= ?1 AND day < ?2
+        GROUP BY 1, 2 ORDER BY 1, 2";
+    let sql = match range.bucket {
+        FigureBucket::Hour => HOURS,
+        FigureBucket::Day => DAYS,
+    };
+    reader.list(sql, (range.from_s, range.to_s), row::tuple)
 }
 
 columns! {
@@ -33,11 +39,19 @@ columns! {
 
 /// Events of the whole range by type, those with the most first.
 pub(crate) fn list_types(reader: &StoreReader, range: FigureRange, limit: u32) -> Result<Vec<TypeCount>, StoreError> {
-    const SQL: &str = select!(
+    const HOURS: &str = select!(
         TypeCount,
         "FROM webhook_hours WHERE hour >= ?1 AND hour < ?2 GROUP BY event_type ORDER BY sum(events) DESC, event_type LIMIT ?3"
     );
-    reader.list(SQL, (range.from_s, range.to_s, limit), TypeCount::read)
+    const DAYS: &str = select!(
+        TypeCount,
+        "FROM webhook_days WHERE day >= ?1 AND day < ?2 GROUP BY event_type ORDER BY sum(events) DESC, event_type LIMIT ?3"
+    );
+    let sql = match range.bucket {
+        FigureBucket::Hour => HOURS,
+        FigureBucket::Day => DAYS,
+    };
+    reader.list(sql, (range.from_s, range.to_s, limit), TypeCount::read)
 }
 
 /// Beginning of a bucket in unix seconds, upper bound of the lag in milliseconds, and how many events.

@@ -24,10 +24,15 @@ use crate::samples::{event, everything, raw};
 use crate::versions::delivered;
 
 /// What is kept, and what it has to be; neither may have a row that the other has not.
-const EXACT: [(&str, &str); 5] = [
+const EXACT: [(&str, &str); 6] = [
     (
         "SELECT hour, event_type, status, events FROM webhook_hours",
         "SELECT created_at_ms / 3600000 * 3600, iif(length(event_type) > 100, 'other', event_type), status, count(*)
+         FROM stripe_webhooks_log WHERE status IN ('processed', 'ignored', 'dead') GROUP BY 1, 2, 3",
+    ),
+    (
+        "SELECT day, event_type, status, events FROM webhook_days",
+        "SELECT created_at_ms / 86400000 * 86400, iif(length(event_type) > 100, 'other', event_type), status, count(*)
          FROM stripe_webhooks_log WHERE status IN ('processed', 'ignored', 'dead') GROUP BY 1, 2, 3",
     ),
     (
@@ -99,7 +104,15 @@ fn exact(till: &Till) {
 }
 
 fn kept(connection: &Connection) -> Vec<String> {
-    let tables = ["webhook_hours", "webhook_lag_hours", "level_hours", "payment_hours", "intent_days", "mrr_now"];
+    let tables = [
+        "webhook_hours",
+        "webhook_days",
+        "webhook_lag_hours",
+        "level_hours",
+        "payment_hours",
+        "intent_days",
+        "mrr_now",
+    ];
     tables.iter().flat_map(|table| rows(connection, &format!("SELECT '{table}', * FROM {table}"))).collect()
 }
 

@@ -1,9 +1,11 @@
 //! The first page: it says what `tilld check` says, from one source, and never asks Stripe for it.
 
 use serde_json::json;
-use tilld::base::thread::{Pulse, stopper};
-use tilld::jobs::findings::hourly::{FIRST_AFTER_S, HourlyFindings};
+use tilld::base::thread::{Pulse, Stopper, stopper};
+use tilld::jobs::findings::hourly::{EVERY_S, FIRST_AFTER_S, HourlyFindings};
 use tilld::jobs::schedule::Scheduler;
+use tilld::outward::checks::{CheckedWebhook, StripeChecks};
+use tilld::stripe::settings::{ApiKey, StripeSettings};
 
 use crate::dashboard_users::Visitor;
 use crate::fake_stripe::FakeStripe;
@@ -27,13 +29,28 @@ fn break_one(till: &Till) {
     till.connection().execute_batch(dead).unwrap();
 }
 
+/// What is asked of the fake.
+fn asked(fake: &FakeStripe, key: &str) -> StripeChecks {
+    StripeChecks {
+        settings: StripeSettings::new(ApiKey::new(key), &fake.url(), "2026-09-30.endive"),
+        webhooks: vec![CheckedWebhook { path: PATH.to_owned(), tolerance_s: 300 }],
+        pull_interval_s: None,
+        plans: Vec::new(),
+    }
+}
+
+/// The hourly task, with what keeps it from stopping.
+fn hourly(till: &Till, stripe: Option<StripeChecks>) -> (Scheduler, Stopper) {
+    let (stopper, stop) = stopper();
+    let (store, context, pulse) = (till.store.clone(), till.context.clone(), Pulse::default());
+    let task = HourlyFindings { store, context, stripe, stop, pulse }.task();
+    (Scheduler::new(vec![task], START_S * 1000), stopper)
+}
+
 /// The hourly task, once it is due.
 fn look(till: &Till) {
-    let (_stopper, stop) = stopper();
-    let (store, context, pulse) = (till.store.clone(), till.context.clone(), Pulse::default());
-    let task = HourlyFindings { store, context, stripe: None, stop, pulse }.task();
+    let (mut scheduler, _stopper) = hourly(till, None);
     let now_ms = START_S * 1000;
-    let mut scheduler = Scheduler::new(vec![task], now_ms);
     scheduler.step(now_ms + FIRST_AFTER_S * 1000 - 1);
     assert_eq!(till.value("SELECT count(*) FROM settings WHERE name = 'findings_in_tables'"), json!(0), "it waits");
     scheduler.step(now_ms + FIRST_AFTER_S * 1000);
@@ -158,4 +175,45 @@ fn a_daemon_asks_stripe_nothing_for_a_page() {
     for path in ["/v1/balance", "/v1/webhook_endpoints", "/v1/prices/*"] {
         assert_eq!(fake.requests_to(path).len(), 0, "{path}");
     }
+}
+
+#[test]
+fn a_daemon_asks_once_an_hour_and_for_permissions_that_it_has_once_a_day() {
+    let fake = FakeStripe::start();
+    let till = settled();
+    let visitor = Visitor::of(&till);
+    let (mut scheduler, _stopper) = hourly(&till, Some(asked(&fake, fake.key_without(&[]))));
+    let at_ms = |look: i64| (START_S + FIRST_AFTER_S + look * EVERY_S) * 1000;
+    let counts = || (fake.requests_to("/v1/balance").len(), fake.requests_to("/v1/disputes").len());
+    for (look, expected) in [(0, (1, 1)), (1, (2, 1)), (23, (3, 1))] {
+        scheduler.step(at_ms(look));
+        assert_eq!(counts(), expected, "{look}");
+        visitor.page(&till, "").shows(&["stripe permissions", "the key has all that tilld uses"]);
+    }
+    (24..46).for_each(|look| scheduler.step(at_ms(look)));
+    assert_eq!(counts(), (25, 2), "the 25th look asks for them again");
+}
+
+#[test]
+fn a_permission_that_is_missing_is_asked_for_with_every_look() {
+    let fake = FakeStripe::start();
+    let till = settled();
+    let key = fake.key_without(&["GET /v1/disputes"]);
+    let (mut scheduler, _stopper) = hourly(&till, Some(asked(&fake, key)));
+    for look in 0..3 {
+        scheduler.step((START_S + FIRST_AFTER_S + look * EVERY_S) * 1000);
+        Visitor::of(&till).page(&till, "").shows(&["1 thing does not work", "lacks Disputes (read)"]);
+    }
+    assert_eq!(fake.requests_to("/v1/disputes").len(), 3);
+}
+
+#[test]
+fn a_daemon_that_stops_asks_nothing_more_and_keeps_what_it_knew() {
+    let fake = FakeStripe::start();
+    let till = settled();
+    let (mut scheduler, stopper) = hourly(&till, Some(asked(&fake, fake.key())));
+    drop(stopper);
+    scheduler.step((START_S + FIRST_AFTER_S) * 1000);
+    assert!(fake.requests().is_empty());
+    assert_eq!(till.value("SELECT count(*) FROM settings WHERE name = 'findings_at_stripe'"), json!(0));
 }

@@ -14,6 +14,7 @@ mod cli;
 mod cli_check;
 mod client;
 mod crash;
+mod dashboard;
 mod dashboard_outward;
 mod dashboard_overview;
 mod dashboard_users;

@@ -2,6 +2,7 @@
 //! and puts it in again.
 
 use rusqlite::Connection;
+use serde_json::Value;
 use tilld::store::inbox;
 
 use crate::harness::Till;
@@ -75,6 +76,7 @@ fn no_history_writes_an_indexed_column_the_value_that_it_has() {
         till.settle();
         let last = history.story.steps.last().unwrap();
         read_now(&till, &last.object, last.at_s);
+        assert_eq!(till.value("SELECT group_concat(error) FROM webhook_attempts"), Value::Null);
         found.extend(written_again(&till));
     }
     found.sort();

@@ -16,7 +16,7 @@ use crate::app::daemon as life;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::finding::{Finding, FindingVerdict, fail, ok, warn};
 use crate::jobs::findings::{self, FindingsOf, Remembered};
-use crate::outward::checks;
+use crate::outward::checks::{self, KnownFacts};
 
 /// Runs every check and prints its line.
 ///
@@ -65,7 +65,8 @@ fn check(flags: &Flags) -> Checked {
 /// Asks Stripe, and leaves the answers to the dashboard.
 fn at_stripe(config: &Config, state: &DatabaseState, now_ms: i64) -> Vec<Finding> {
     let Some(wanted) = life::stripe_checks(config) else { return vec![checks::without_key()] };
-    let found = checks::ask(&wanted, state.of_other_mode.as_deref(), &|| true).unwrap_or_default();
+    let known = KnownFacts { of_other_mode: state.of_other_mode.clone(), permissions: None };
+    let found = checks::ask(&wanted, known, &|| true).unwrap_or_default();
     if state.is_usable {
         database::remember(config, Remembered::Stripe, FindingsOf { at_ms: now_ms, findings: found.clone() });
     }

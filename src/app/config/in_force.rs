@@ -6,7 +6,7 @@ use super::example;
 use super::keys::{ConfigKey, KeyForm, Section};
 use super::reader::ConfigReader;
 use super::sections::CATALOG;
-use crate::http::dashboard::settings::{SettingRow, SettingSection};
+use crate::http::dashboard_state::{SettingRow, SettingSection};
 
 /// The value of a key without one.
 const NOT_SET: &str = "not set";

@@ -3,20 +3,23 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::app::config::Config;
 use crate::base::clock::Clock;
 use crate::base::thread::{Handle, Pulse, Stop, Stopper, Threads, stopper};
 use crate::http::public;
 use crate::http::throttle::Throttle;
+use crate::jobs::fetch_and_recover;
 use crate::jobs::findings::hourly::HourlyFindings;
-use crate::jobs::schedule::{self, TaskThread};
+use crate::jobs::schedule::{self, TaskThread, Tasks};
 use crate::jobs::silence::Silence;
 use crate::jobs::step::{self, LoopContext, StepJob};
 use crate::notify::NotifyContext;
 use crate::outward::checks::StripeChecks;
+use crate::outward::fetch::Fetcher;
 use crate::store::Store;
+use crate::stripe::client::Client;
 
 /// The checks of every tick beside what falls due: refused webhooks that had no line of their own in the log, and silence.
 pub(super) fn beside(
@@ -109,6 +112,24 @@ impl<'a> Flows<'a> {
         let started = thread.start(self.clock, self.threads, &self.stop)?;
         self.adopt(vec![started]);
         Ok(())
+    }
+
+    /// Starts what asks Stripe by itself: fetching, and the tasks on a schedule. Returns the bell of the fetching thread.
+    pub(super) fn ask_stripe(
+        &mut self,
+        (config, client): (&Config, Client),
+        store: &Store,
+        context: &Arc<NotifyContext>,
+        bell: &Sender<()>,
+    ) -> std::io::Result<Sender<()>> {
+        let (fetch, rung) = bounded(1);
+        let (store, clock, context) = (store.clone(), Arc::clone(self.clock), Arc::clone(context));
+        let fetcher = Fetcher::new(store.clone(), client.clone(), Arc::clone(&context), config.retry);
+        self.spawn_waiting("fetch", move |around| fetch_and_recover::fetch(fetcher, &rung, around))?;
+        let (pull_interval_s, nightly_drift) = (config.stripe.pull_interval_s, config.stripe.nightly_drift);
+        let tasks = Tasks { store, client, clock, context, bell: bell.clone(), pull_interval_s, nightly_drift };
+        self.adopt(tasks.start(self.threads, &self.stop)?);
+        Ok(fetch)
     }
 
     /// The signal to stop, for jobs that start their own threads.

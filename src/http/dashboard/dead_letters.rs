@@ -46,7 +46,7 @@ struct LetterRow {
     event_type: String,
     words: &'static str,
     error: String,
-    attempts: u32,
+    attempts: String,
     given_up: When,
 }
 
@@ -89,7 +89,7 @@ fn row(numbered: &NumberedLetter, now_ms: i64) -> LetterRow {
         event_type: view::cut(&letter.event_type),
         words: events::reason(&letter.error),
         error: view::cut(&letter.error),
-        attempts: letter.retry_count,
+        attempts: events::attempts(letter.retry_count),
         given_up: When::ms(letter.created_at_ms, now_ms),
     }
 }

@@ -19,7 +19,7 @@ use crate::store::inbox::{EventEntry, EventStatus};
 use crate::store::{dead_letters, retries as queue};
 
 pub(super) use replay::ACTOR;
-pub(super) use words::reason;
+pub(super) use words::{attempts, reason};
 
 pub(super) const ROUTES: &[PageRoute] = &[
     on(Get, "events", list),

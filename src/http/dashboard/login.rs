@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use askama::Template;
 
-use super::once::VALID_MINUTES;
 use super::page::{self, Page, PageError, PageResult};
 use super::session;
 use crate::base::ids::random_token;
 use crate::http::api::ApiHandler;
+use crate::http::dashboard_state::VALID_MINUTES;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::store::dashboard_sessions;

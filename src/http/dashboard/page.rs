@@ -5,6 +5,7 @@ use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
+pub(super) use super::error::PageError;
 use super::session::Session;
 use crate::http::api::ApiHandler;
 use crate::http::request::{Method, Request};
@@ -20,27 +21,6 @@ const TAG_CHARS: usize = 16;
 
 /// What a page becomes.
 pub(super) type PageResult = Result<Response, PageError>;
-
-/// Why there is no page.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PageError {
-    /// A status, and words that say what to do.
-    #[error("{1}")]
-    Refused(u16, String),
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A template.
-    #[error("a page could not be written: {0}")]
-    Template(#[from] askama::Error),
-}
-
-impl PageError {
-    /// 404.
-    pub(super) fn not_found(words: impl Into<String>) -> Self {
-        Self::Refused(404, words.into())
-    }
-}
 
 /// A request that has a session.
 pub(super) struct Page<'a> {

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::page::PageError;
+use super::error::PageError;
 use crate::http::api::ApiHandler;
 use crate::http::request::Request;
 use crate::store::{StoreError, dashboard_sessions};

@@ -6,39 +6,10 @@ use askama::Template;
 
 use super::page::{self, Frame, Page, PageResult};
 use super::{PageRoute, on};
+use crate::http::dashboard_state::SettingSection;
 use crate::http::request::Method::Get;
 
 pub(super) const ROUTES: &[PageRoute] = &[on(Get, "settings", show)];
-
-/// A section of the configuration, or one block of it.
-#[derive(Debug, Clone)]
-pub struct SettingSection {
-    /// As it stands in the file.
-    pub header: String,
-    /// What it is for.
-    pub about: String,
-    /// Its keys.
-    pub rows: Vec<SettingRow>,
-}
-
-/// One key.
-#[derive(Debug, Clone)]
-pub struct SettingRow {
-    /// Its name within the section.
-    pub key: String,
-    /// Its value; of a secret only whether it is set.
-    pub value: String,
-    /// Where the value comes from: a line of a file, a variable, a flag, a credential, or the default.
-    pub source: String,
-    /// What it means.
-    pub about: String,
-}
-
-impl SettingRow {
-    fn is_default(&self) -> bool {
-        matches!(self.source.as_str(), "" | "default")
-    }
-}
 
 #[derive(Template)]
 #[template(path = "settings.html", config = "src/http/dashboard/askama.toml")]

@@ -72,6 +72,7 @@ tables! {
     "payment_attempts" Projected by ["event_id"],
     "payment_hours" Projected by ["hour", "currency", "outcome", "code"],
     "webhook_hours" Kept,
+    "webhook_days" Kept,
     "webhook_lag_hours" Kept,
     "level_hours" Kept,
     "audit_log" Merged by ["stripe_event_id", "action"],

@@ -18,6 +18,10 @@ fn columns(reader: &StoreReader, table: &str, but: &[&str]) -> Result<String, St
 
 fn copy(tx: &Tx, table: &str) -> Result<(), StoreError> {
     let columns = columns(tx, table, &[])?;
+    // An older file has no such table.
+    if columns.is_empty() {
+        return Ok(());
+    }
     // Rows that are there already are of events that could not be projected any more, or such as every file has.
     tx.execute(&format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"), [])?;
     Ok(())

@@ -9,7 +9,8 @@ use crate::objects::kinds;
 use crate::stripe::call::{Call, Priority, Verb};
 use crate::stripe::operation::{OperationKind, Permission};
 
-const CHECK: &str = "stripe permissions";
+/// Name of the check.
+pub(crate) const CHECK: &str = "stripe permissions";
 
 /// Name on the page of the key, path, parameters.
 type Probe = (&'static str, String, &'static str);

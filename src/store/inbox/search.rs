@@ -60,42 +60,40 @@ macro_rules! way {
 }
 
 const EVERYTHING: &str = way!(
-    "l.id",
+    "l.id, 0",
     "FROM stripe_webhooks_log l NOT INDEXED WHERE l.id < ?1 AND l.id >= ?2 AND ?4 IS NULL ORDER BY l.id DESC LIMIT ?3"
 );
 const BY_TYPE: &str = way!(
-    "l.id",
+    "l.id, 0",
     "FROM stripe_webhooks_log l INDEXED BY stripe_webhooks_log_type
      WHERE l.event_type = ?4 AND l.id < ?1 AND l.id >= ?2 ORDER BY l.id DESC LIMIT ?3"
 );
 // Repeats the condition of the partial index.
 const BY_STATUS: &str = way!(
-    "l.id",
+    "l.id, 0",
     "FROM stripe_webhooks_log l INDEXED BY stripe_webhooks_log_open
      WHERE l.status = ?4 AND l.status <> 'processed' AND l.id < ?1 AND l.id >= ?2 ORDER BY l.id DESC LIMIT ?3"
 );
-// A user's rows are in the order of Stripe's time. The place is the number of a row; its time is looked up.
+// A user's rows are in the order in which the events happened. The place has two parts, ?1 and ?2.
 const BY_USER: &str = way!(
-    "a.id",
+    "a.at_ms, a.id",
     "FROM audit_log a INDEXED BY audit_log_user CROSS JOIN stripe_webhooks_log l ON l.event_id = a.stripe_event_id
-     WHERE a.user_id = ?4 AND a.id >= ?2
-        AND (a.at_ms, a.id) < (coalesce((SELECT at_ms FROM audit_log WHERE id = ?1), 9223372036854775807), ?1)
-     ORDER BY a.at_ms DESC, a.id DESC LIMIT ?3"
+     WHERE a.user_id = ?4 AND (a.at_ms, a.id) < (?1, ?2) ORDER BY a.at_ms DESC, a.id DESC LIMIT ?3"
 );
 // The index of objects has projected events only. Of those that were not, the newest of each state are looked at.
 const BY_OBJECT: &str = way!(
-    "l.id",
+    "l.id, 0",
     "FROM stripe_webhooks_log l WHERE l.id IN (
         SELECT id FROM (SELECT id FROM stripe_webhooks_log INDEXED BY stripe_webhooks_log_object
-            WHERE object_id = ?4 AND processed = 1 AND id < ?1 AND id >= ?2 ORDER BY event_created DESC LIMIT 4096)
+            WHERE object_id = ?4 AND processed_at_ms IS NOT NULL AND id < ?1 AND id >= ?2 ORDER BY event_created DESC LIMIT 4096)
         UNION SELECT id FROM (SELECT id, object_id FROM stripe_webhooks_log INDEXED BY stripe_webhooks_log_open
             WHERE status = 'pending' AND status <> 'processed' AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT 1024) WHERE object_id = ?4
         UNION SELECT id FROM (SELECT id, object_id FROM stripe_webhooks_log INDEXED BY stripe_webhooks_log_open
             WHERE status = 'retrying' AND status <> 'processed' AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT 1024) WHERE object_id = ?4
         UNION SELECT id FROM (SELECT id, object_id FROM stripe_webhooks_log INDEXED BY stripe_webhooks_log_open
             WHERE status = 'dead' AND status <> 'processed' AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT 1024) WHERE object_id = ?4
-        UNION SELECT id FROM (SELECT id, object_id, processed FROM stripe_webhooks_log INDEXED BY stripe_webhooks_log_open
-            WHERE status = 'ignored' AND status <> 'processed' AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT 1024) WHERE object_id = ?4 AND processed = 0)
+        UNION SELECT id FROM (SELECT id, object_id FROM stripe_webhooks_log INDEXED BY stripe_webhooks_log_open
+            WHERE status = 'ignored' AND status <> 'processed' AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT 1024) WHERE object_id = ?4)
      ORDER BY l.id DESC LIMIT ?3"
 );
 
@@ -103,21 +101,24 @@ const BY_OBJECT: &str = way!(
 #[doc(hidden)]
 pub const WAYS: [&str; 5] = [EVERYTHING, BY_TYPE, BY_STATUS, BY_USER, BY_OBJECT];
 
+/// Where a search stands on its way: the number in the log, or the time and the number of a user's row.
+type Place = (i64, i64);
+
 /// At most so many events that match.
 pub(crate) fn search(reader: &StoreReader, search: &EventSearch, most: usize) -> Result<FoundEvents, StoreError> {
     let (sql, key) = way(search);
-    let Some(mut bounds) = bounds(reader, search, sql)? else { return Ok(FoundEvents::default()) };
+    let Some((mut below, floor)) = bounds(reader, search, sql)? else { return Ok(FoundEvents::default()) };
     let (mut found, mut seen, mut looked_at) = (FoundEvents::default(), HashSet::new(), 0);
     while looked_at < MOST_LOOKED_AT {
-        let read = |row: &rusqlite::Row<'_>| {
+        let second = if sql == BY_USER { below.1 } else { floor };
+        let batch = reader.list(sql, (below.0, second, BATCH, key), |row| {
             let mut cells = RowReader::of(row);
-            Ok((cells.take::<i64>()?, LoggedEvent::take(&mut cells)?))
-        };
-        let batch = reader.list(sql, (bounds.0, bounds.1, BATCH, key), read)?;
+            Ok(((cells.take()?, cells.take()?), LoggedEvent::take(&mut cells)?))
+        })?;
         looked_at += batch.len();
         found.stopped_at = batch.last().filter(|_| is_full(&batch)).map(|(_, event)| event.entry.clone());
-        bounds.0 = batch.last().map_or(bounds.0, |(place, _)| *place);
-        // A user's row may name an event twice.
+        below = batch.last().map_or(below, |(place, _)| *place);
+        // A user's rows may name an event twice.
         let new = batch.into_iter().filter(|(_, event)| matches(search, event)).map(|(_, event)| event.entry);
         found.entries.extend(new.filter(|entry| seen.insert(entry.event_id.clone())));
         if found.entries.len() >= most || found.stopped_at.is_none() {
@@ -156,27 +157,25 @@ fn matches(search: &EventSearch, event: &LoggedEvent) -> bool {
         && search.until_ms.is_none_or(|until| entry.received_ms < until)
 }
 
-/// The places between which the search goes; `None`: the event to go on behind is not known.
-fn bounds(reader: &StoreReader, search: &EventSearch, sql: &str) -> Result<Option<(i64, i64)>, StoreError> {
-    // Of several rows of one event the first, so that it is not found again.
-    const AUDITED: &str = "SELECT id FROM audit_log WHERE stripe_event_id = ?1 ORDER BY at_ms, id LIMIT 1";
-    const LOGGED: &str = "SELECT id FROM stripe_webhooks_log WHERE event_id = ?1";
+/// Behind which place the search begins, and at which number of the log it ends; `None`: the event to go on behind is not
+/// known.
+fn bounds(reader: &StoreReader, search: &EventSearch, sql: &str) -> Result<Option<(Place, i64)>, StoreError> {
+    // Of several rows of one event the last one on the way, so that it is not found again.
+    const AUDITED: &str = "SELECT at_ms, id FROM audit_log WHERE stripe_event_id = ?1 ORDER BY at_ms, id LIMIT 1";
+    const LOGGED: &str = "SELECT id, 0 FROM stripe_webhooks_log WHERE event_id = ?1";
     let by_user = sql == BY_USER;
-    let below = match &search.before {
-        None => i64::MAX,
-        Some(before) => {
-            let place = reader.find(if by_user { AUDITED } else { LOGGED }, [before], row::only::<Option<i64>>)?;
-            let Some(place) = place.flatten() else { return Ok(None) };
-            place
-        }
-    };
+    let start = search
+        .before
+        .as_ref()
+        .map(|before| reader.find(if by_user { AUDITED } else { LOGGED }, [before], row::tuple::<Place>));
+    let Some(below) = start.transpose()?.map_or(Some((i64::MAX, i64::MAX)), |place| place) else { return Ok(None) };
     if by_user {
         return Ok(Some((below, 0)));
     }
     let late = |ms: i64| first_received(reader, ms.saturating_add(DISORDER_MS));
     let early = |ms: i64| first_received(reader, ms.saturating_sub(DISORDER_MS));
     let end = search.until_ms.map(late).transpose()?.unwrap_or(i64::MAX);
-    Ok(Some((below.min(end), search.from_ms.map(early).transpose()?.unwrap_or(0))))
+    Ok(Some(((below.0.min(end), below.1), search.from_ms.map(early).transpose()?.unwrap_or(0))))
 }
 
 const NEXT: &str = "SELECT id, created_at_ms FROM stripe_webhooks_log WHERE id >= ?1 ORDER BY id LIMIT 1";

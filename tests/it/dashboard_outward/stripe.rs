@@ -150,7 +150,7 @@ fn only_the_newest_comparisons_and_the_first_findings_of_each_are_kept() {
 fn what_stripe_said_of_endpoints_and_permissions_is_remembered_and_shown_with_its_time() {
     let till = with_key();
     let visitor = Visitor::of(&till);
-    visitor.page(&till, "stripe").shows(&["asks Stripe for the first time a minute after its start"]);
+    visitor.page(&till, "stripe").shows(&["asks Stripe for the first time three minutes after its start"]);
     let (at_ms, message) = (till.clock.now_ms() - 120_000, "events are missing; `tilld check` names <them>");
     let said =
         json!({"at_ms": at_ms, "findings": [{"check": "webhook endpoint", "verdict": "warn", "message": message}]});

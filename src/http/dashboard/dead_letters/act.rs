@@ -23,18 +23,25 @@ type Act = fn(&Tx, &str, Option<&str>, Operator) -> Result<bool, StoreError>;
 struct ActWords {
     verb: &'static str,
     done: &'static str,
-    sentence: &'static str,
+    /// What one becomes, and what several become.
+    becomes: [&'static str; 2],
 }
 
 const REPLAY: ActWords = ActWords {
     verb: "Replay",
     done: "Replayed",
-    sentence: "pending again and projected once more, with their attempts forgotten. What fails again comes back here.",
+    becomes: [
+        "becomes pending again and is projected once more, with its attempts forgotten. If it fails again, it comes back here.",
+        "become pending again and are projected once more, with their attempts forgotten. What fails again comes back here.",
+    ],
 };
 const DISCARD: ActWords = ActWords {
     verb: "Discard",
     done: "Discarded",
-    sentence: "ignored: they leave this list, and what they say does not get into the tables. They stay in the log and can be replayed from there.",
+    becomes: [
+        "is ignored from then on: it leaves this list, and what it says does not get into the tables. It stays in the log and can be replayed from there.",
+        "are ignored from then on: they leave this list, and what they say does not get into the tables. They stay in the log and can be replayed from there.",
+    ],
 };
 
 pub(super) fn ask_replay(page: &Page<'_>) -> PageResult {
@@ -59,14 +66,15 @@ fn nothing() -> PageError {
 
 fn ask(page: &Page<'_>, words: &ActWords, asks_reason: bool) -> PageResult {
     let (count, fields) = if page.parameter("all").is_some() { matching(page)? } else { ticked(page)? };
-    let (dead_letters, become_what) = match count {
+    let [one, several] = words.becomes;
+    let becomes = match count {
         0 => return Err(nothing()),
-        1 => ("1 dead letter becomes".to_owned(), words.sentence.replace("their", "its").replace("they", "it")),
-        _ => (format!("{} become", view::counted(count, MOST_AT_ONCE, "dead letter")), words.sentence.to_owned()),
+        1 => one,
+        _ => several,
     };
     let confirmation = Confirmation {
         frame: page.frame("dead-letters", format!("{} dead letters", words.verb))?,
-        sentence: format!("{dead_letters} {become_what}"),
+        sentence: format!("{} {becomes}", view::counted(count, MOST_AT_ONCE, "dead letter")),
         verb: format!("{} {}", words.verb, view::counted(count, u32::MAX, "event")),
         fields,
         asks_reason,

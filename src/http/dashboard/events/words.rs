@@ -65,7 +65,7 @@ pub(super) fn standing(detail: &EventDetail, waiting: &Waiting, now_ms: i64) -> 
 }
 
 /// `1 attempt`, `8 attempts`.
-pub(super) fn attempts(count: u32) -> String {
+pub(in crate::http::dashboard) fn attempts(count: u32) -> String {
     if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") }
 }
 

@@ -1,6 +1,6 @@
 //! A link that logs in once, which `tilld dev` prints. Opening it shows a button and changes nothing, as every GET: what
 //! looks at links before people do (a preview, a prefetch, a scanner) does not use it up. The button's POST does. It must
-//! never outlive its time or its process, and no other command makes one. Called by `login`, made by `app::cli::dev`.
+//! never outlive its time or its process, and no other command makes one. Called by the login of the dashboard, made by `app::cli::dev`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,7 @@ const MS_PER_MINUTE: i64 = 60_000;
 
 /// What a link of this process must show.
 #[derive(Debug)]
-pub(super) struct OnceLogin {
+pub(crate) struct OnceLogin {
     /// SHA-256 of its token: texts of any length are compared in constant time.
     hash: [u8; 32],
     /// Unix milliseconds.
@@ -23,13 +23,13 @@ pub(super) struct OnceLogin {
 
 impl OnceLogin {
     /// A link with that token, from now on.
-    pub(super) fn new(token: &str, now_ms: i64) -> Self {
+    pub(crate) fn new(token: &str, now_ms: i64) -> Self {
         let until_ms = now_ms.saturating_add(VALID_MINUTES.saturating_mul(MS_PER_MINUTE));
         Self { hash: Sha256::digest(token.as_bytes()).into(), until_ms, is_used: AtomicBool::new(false) }
     }
 
     /// Whether this token opens the pages now; then it is used up.
-    pub(super) fn open(&self, token: &str, now_ms: i64) -> bool {
+    pub(crate) fn open(&self, token: &str, now_ms: i64) -> bool {
         let given: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         bool::from(given.ct_eq(&self.hash)) && now_ms < self.until_ms && !self.is_used.swap(true, Ordering::SeqCst)
     }

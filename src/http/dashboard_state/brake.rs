@@ -1,7 +1,7 @@
 //! The brake on guessing at the login: the answer to a wrong token is held back, the longer the more there were. It must
 //! never hold back or refuse a right token: behind a proxy all come from one address, and whoever guesses must not lock the
 //! operator out. So it makes each guesser wait and fills the log, and no more; that nobody guesses is up to the token, which
-//! has 16 characters at least and 43 random ones if tilld made it. Called by `login`; the wait is done by `http::later`.
+//! has 16 characters at least and 43 random ones if tilld made it. Called by the login of the dashboard; the wait is done by `later`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// Counts wrong tokens.
 #[derive(Debug, Default)]
-pub(super) struct Brake {
+pub(crate) struct Brake {
     wrong: Mutex<WrongTokens>,
     logged: Throttle,
 }
@@ -32,7 +32,7 @@ struct WrongTokens {
 
 impl Brake {
     /// Counts a wrong token, and logs it if there were not many just before.
-    pub(super) fn count(&self, client: &str, now: Instant) {
+    pub(crate) fn count(&self, client: &str, now: Instant) {
         let mut wrong = self.lock();
         let is_over = wrong.newest.is_some_and(|newest| now.duration_since(newest) >= FORGOTTEN);
         wrong.count = if is_over { 1 } else { wrong.count.saturating_add(1) };
@@ -45,7 +45,7 @@ impl Brake {
     }
 
     /// How long the answer to the newest wrong token is held back.
-    pub(super) fn hold(&self) -> Duration {
+    pub(crate) fn hold(&self) -> Duration {
         let doublings = self.lock().count.saturating_sub(1).min(MOST_DOUBLINGS);
         FIRST.saturating_mul(1 << doublings).min(LONGEST)
     }
