@@ -24,8 +24,7 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
             LIMIT,
             after("evt_1NG8Du2eZvKYlo2CUI79vXWy"),
         ])
-        .answers::<ListView<views::DeadLetterView>>(200, "A page of dead letters.")
-        .links(&[events::of_first("getDeadLetter"), events::of_first("replayDeadLetter")]),
+        .answers::<ListView<views::DeadLetterView>>(200, "A page of dead letters."),
     route(Post, "/api/v1/admin/webhooks/dlq/replay", Admin, replay_many)
         .named("replayDeadLetters", "Project many dead letters again, the newest first")
         .body::<ReplayBody>()

@@ -27,8 +27,7 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
             LIMIT,
             after(EXAMPLE),
         ])
-        .answers::<ListView<views::EventView>>(200, "A page of events.")
-        .links(&[of_first("getEvent"), of_first("replayEvent"), of_first("getDeadLetter")]),
+        .answers::<ListView<views::EventView>>(200, "A page of events."),
     route(Get, "/api/v1/admin/events/{event_id}", Admin, get)
         .named("getEvent", "An event with its body")
         .answers::<views::EventDetailsView>(200, "The event.")
@@ -37,17 +36,17 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
         .named("replayEvent", "Project an event again")
         .details("Whatever its state, it is pending again, and its attempts are forgotten.")
         .answers::<views::EventView>(200, "The event, which is pending.")
-        .errors(NO_EVENT),
+        .errors(NO_EVENT)
+        .links(&[of_answer("getEvent"), of_answer("getDeadLetter")]),
     route(Get, "/api/v1/admin/webhooks/retries", Admin, list_retries)
         .named("listRetries", "Events that failed and wait for their next attempt, the next one first")
         .query(&[LIMIT, after(EXAMPLE)])
-        .answers::<ListView<views::RetryView>>(200, "A page of the queue.")
-        .links(&[of_first("getEvent")]),
+        .answers::<ListView<views::RetryView>>(200, "A page of the queue."),
 ];
 
-/// A call about the first event of a list.
-pub(super) const fn of_first(to: &'static str) -> Link {
-    Link { to, parameter: "event_id", value: "$response.body#/data/0/id" }
+/// A call about the event that an answer shows.
+pub(super) const fn of_answer(to: &'static str) -> Link {
+    Link { to, parameter: "event_id", value: "$response.body#/id" }
 }
 
 fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {

@@ -37,8 +37,7 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
             LIMIT,
             AFTER_ROW,
         ])
-        .answers::<ListView<views::OutboxRowView>>(200, "A page of the outbox.")
-        .links(&[of_first("getOutboxRow"), of_first("retryOutboxRow"), of_first("discardOutboxRow")]),
+        .answers::<ListView<views::OutboxRowView>>(200, "A page of the outbox."),
     route(Post, "/api/v1/admin/outbox/retry", Admin, retry_failed)
         .named("retryOutbox", "Deliver again what was given up, the oldest first")
         .details("Each row gets all its attempts again, and a disabled endpoint is enabled. One call makes at most 1000 rows due.")
@@ -56,7 +55,8 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[
     route(Post, "/api/v1/admin/outbox/{outbox_id}/retry", Admin, retry)
         .named("retryOutboxRow", "Deliver a row again, with all its attempts; a disabled endpoint is enabled")
         .answers::<views::OutboxRowView>(200, "The row, which is pending.")
-        .errors(REFUSALS),
+        .errors(REFUSALS)
+        .links(&[of_answer("getOutboxRow"), of_answer("discardOutboxRow")]),
 ];
 
 body! {
@@ -72,9 +72,9 @@ body! {
     }
 }
 
-/// A call about the first row of a list.
-const fn of_first(to: &'static str) -> Link {
-    Link { to, parameter: "outbox_id", value: "$response.body#/data/0/id" }
+/// A call about the row that an answer shows.
+const fn of_answer(to: &'static str) -> Link {
+    Link { to, parameter: "outbox_id", value: "$response.body#/id" }
 }
 
 fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {

@@ -36,11 +36,7 @@ pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
     route(Get, "/api/v1/users", Api, list)
         .named("listUsers", "Users by their ids, or those with one mail address")
         .query(&[parameters::text("email", "alice@example.com", "Only users with this mail address, whatever its case."), LIMIT, after("alice")])
-        .answers::<ListView<views::UserView>>(200, "A page of users.")
-        .links(&[
-            of_first("getUser"), of_first("getEntitlement"), of_first("listSubscriptions"), of_first("listPaymentIntents"),
-            of_first("listInvoices"), of_first("listPaymentFailures"), of_first("listUserAudit"), of_first("getSubscription"),
-        ]),
+        .answers::<ListView<views::UserView>>(200, "A page of users."),
     route(Get, "/api/v1/users/{user_id}", Api, get)
         .named("getUser", "A user")
         .answers::<views::UserView>(200, "The user.")
@@ -52,7 +48,7 @@ pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
         .answers::<views::UserView>(200, "The user, who was known.")
         .answers::<views::UserView>(201, "The user, who was added.")
         .errors(NO_USER)
-        .links(&[of_answer("getUser"), of_answer("getEntitlement"), of_answer("listSubscriptions"), of_answer("listUserAudit")]),
+        .links(&[of_answer("getUser"), of_answer("getEntitlement"), of_answer("getSubscription"), of_answer("listSubscriptions"), of_answer("listPaymentFailures"), of_answer("listPaymentIntents"), of_answer("listInvoices"), of_answer("listUserAudit"), of_answer("ensureCustomer"), of_answer("createCheckoutSession"), of_answer("createPortalSession"), of_answer("createPaymentIntent"), of_answer("changePlan"), of_answer("cancelSubscription"), of_answer("resumeSubscription")]),
     route(Get, "/api/v1/users/{user_id}/entitlement", Api, entitlement)
         .named("getEntitlement", "May this user use it?")
         .details("Computed at the time of asking, from the local copy: Stripe is never asked. A user without a subscription gets an answer, too.")
@@ -87,11 +83,6 @@ pub(in crate::http) const ROUTES: &[Route<ApiHandler>] = &[
 /// A call about the user that an answer shows.
 const fn of_answer(to: &'static str) -> Link {
     Link { to, parameter: "user_id", value: "$response.body#/id" }
-}
-
-/// A call about the first user of a list.
-const fn of_first(to: &'static str) -> Link {
-    Link { to, parameter: "user_id", value: "$response.body#/data/0/id" }
 }
 
 body! {

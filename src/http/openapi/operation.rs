@@ -81,7 +81,7 @@ fn key(stripe: AsksStripe) -> Option<Value> {
     };
     Some(json!({
         "name": "Idempotency-Key", "in": "header", "required": stripe == AsksStripe::Pays, "description": meaning,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}, "example": "order-1042",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^\\s*[!-~]+\\s*$"}, "example": "order-1042",
     }))
 }
 

@@ -82,8 +82,8 @@ body! {
         /// for each currency.
         #[schemars(range(min = 1, max = money::MAX_AMOUNT), example = 2000)]
         amount_cents: i64,
-        /// Currency, three letters (ISO 4217).
-        #[schemars(regex(pattern = r"^[A-Za-z]{3}$"), example = &"eur")]
+        /// Currency, three small letters (ISO 4217).
+        #[schemars(regex(pattern = r"^[a-z]{3}$"), example = &"eur")]
         currency: String,
         /// What is paid for; the customer may see it.
         #[schemars(length(min = 1, max = MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"Order 1042")]
