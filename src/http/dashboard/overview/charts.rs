@@ -61,11 +61,8 @@ impl Drawing<'_> {
         };
         let mut chart =
             self.chart(format!("Webhooks {}", self.range.each), ChartUnit::Count("events"), ChartKind::Bars);
-        chart.series = vec![
-            of("processed", |one| one.processed),
-            of("ignored", |one| one.ignored),
-            of("dead letters", |one| one.dead),
-        ];
+        chart.series =
+            vec![of("processed", |one| one.processed), of("ignored", |one| one.ignored), of("dead", |one| one.dead)];
         "By when they came and what became of them until now; ignored: of a type without a table."
             .clone_into(&mut chart.note);
         chart.empty = "No event came in this time.";
@@ -78,11 +75,11 @@ impl Drawing<'_> {
             series(name, greatest(&self.buckets, values))
         };
         let mut chart = self.chart("Processing lag", ChartUnit::Milliseconds, ChartKind::Lines);
-        chart.series = vec![of("half within", |one| one.lag_p50_ms), of("99 % within", |one| one.lag_p99_ms)];
+        chart.series = vec![of("p50", |one| one.lag_p50_ms), of("p99", |one| one.lag_p99_ms)];
         chart.note = match self.range.name {
-            "7d" => "From received to in the tables; of 6 hours the slowest one.",
-            "90d" => "From received to in the tables; of 3 days the slowest one.",
-            _ => "From received to in the tables.",
+            "7d" => "From received to in the tables: half (p50) and 99 % (p99) of events within; of 6 hours the slowest one.",
+            "90d" => "From received to in the tables: half (p50) and 99 % (p99) of events within; of 3 days the slowest one.",
+            _ => "From received to in the tables: half (p50) and 99 % (p99) of events within.",
         }
         .to_owned();
         chart.empty = "No event was processed in this time.";
@@ -155,7 +152,7 @@ impl Drawing<'_> {
     fn outbox(&self) -> Chart {
         let mut chart = self.chart("Outbox", ChartUnit::Count("messages"), ChartKind::Lines);
         let waiting = series("waiting", self.level("outbox_pending", None));
-        chart.series = vec![waiting, series("failed for good", self.level("outbox_failed", None))];
+        chart.series = vec![waiting, series("failed", self.level("outbox_failed", None))];
         chart.empty = NOT_LOOKED;
         chart
     }
