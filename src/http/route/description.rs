@@ -98,6 +98,8 @@ pub(crate) struct Parameter {
 pub(crate) enum ParameterKind {
     /// Any text.
     Text,
+    /// 1 to so many visible ASCII characters; what surrounds them is ignored.
+    Visible(u32),
     /// A text of 1 to so many characters, none of them a control character.
     Id(u32),
     /// A whole number within these bounds.

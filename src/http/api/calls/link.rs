@@ -13,8 +13,7 @@ use crate::http::request::Request;
 use crate::http::response::{ErrorResponse, Response};
 use crate::http::route::RouteAccess::Api;
 use crate::http::route::body::body;
-use crate::http::route::description::AsksStripe;
-use crate::http::route::parameters;
+use crate::http::route::description::{AsksStripe, Parameter, ParameterKind};
 use crate::http::route::{PathSegments, Route, route};
 use crate::notify;
 use crate::objects::kinds;
@@ -41,7 +40,13 @@ pub(super) const PUT: &[Route<ApiHandler>] = &[route(Method::Put, "/api/v1/users
 pub(in crate::http) const DELETE: &[Route<ApiHandler>] =
     &[route(Method::Delete, "/api/v1/users/{user_id}/customer", Api, delete)
         .named("unlinkCustomer", "Withdraw a link: the customer is not, or no longer, this user's")
-        .query(&[parameters::text(PARAM, "cus_NffrFeUfNV2Hib", "Stripe's id of the customer.").required()])
+        .query(&[Parameter::new(
+            PARAM,
+            ParameterKind::Visible(255),
+            "cus_NffrFeUfNV2Hib",
+            "Stripe's id of the customer.",
+        )
+        .required()])
         .answers::<UnlinkedCustomerView>(200, "It is not linked any more.")
         .errors(&[ErrorCode::UserNotFound, ErrorCode::CustomerNotLinked, ErrorCode::ParameterMissing])];
 
