@@ -147,7 +147,9 @@ fn after_a_way_down_and_up_a_rebuild_makes_the_tables_without_a_daemon() {
     schema::down(&path, 2, START_S * 1000).unwrap();
     schema::up(&path, START_S * 1000).unwrap();
     rebuilds(dir.path(), &[]);
-    are_same(&rows(&path), &before);
+    // The events wait still, and only those that are done are counted.
+    let made = |rows: &[String]| rows.iter().filter(|row| !row.starts_with("webhook_")).cloned().collect::<Vec<_>>();
+    are_same(&made(&rows(&path)), &made(&before));
 }
 
 fn rights(path: &Path) -> (u32, u32, u32) {
