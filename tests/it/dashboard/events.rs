@@ -69,7 +69,7 @@ fn an_event_that_fails_shows_its_attempts_and_when_it_is_tried_again() {
     let retry = RetryPolicy { max_attempts: 2, base_delay_s: 30, max_delay_s: 3600 };
     let mut till = Till::with(Setup { project: Some(failing), retry, ..Setup::default() });
     let created = event("customer.created", "alice", START_S, &[]);
-    till.feed(&[created.clone()]);
+    till.feed(std::slice::from_ref(&created));
     let browser = logged_in(&till);
     let page = browser.page(&till, &format!("event?id={}", id(&created)));
     assert!(page.contains("It failed 1 of 2 times and is tried again in"), "{page}");

@@ -101,7 +101,7 @@ fn a_session_ends_with_its_time_with_logout_and_with_another_admin_token() {
     assert_eq!(first.act(&till, "logout", &[]).status, 303);
     assert_eq!(first.get(&till, "events").0, 303, "after the logout");
     second.page(&till, "events");
-    let token = std::mem::replace(&mut till.api.tokens.admin, Some(Secret::new("tilld_another_admin_token")));
+    let token = till.api.tokens.admin.replace(Secret::new("tilld_another_admin_token"));
     assert_eq!(second.get(&till, "events").0, 303, "with another token in the configuration");
     till.api.tokens.admin = None;
     assert_eq!(second.get(&till, "events").0, 303, "without a token");
@@ -130,7 +130,7 @@ fn a_form_without_its_token_or_from_another_site_does_nothing() {
     let mut till = Till::new();
     let created = event("customer.created", "alice", START_S, &[]);
     let id = created["id"].as_str().unwrap();
-    till.feed(&[created.clone()]);
+    till.feed(std::slice::from_ref(&created));
     let (browser, other) = (logged_in(&till), logged_in(&till));
     let right = form_token(&browser.page(&till, "events"));
     let others = form_token(&other.page(&till, "events"));
@@ -260,7 +260,7 @@ fn without_an_admin_token_the_login_says_how_to_get_one() {
 fn what_an_act_brought_about_is_told_once_and_not_to_who_looks_at_the_head_alone() {
     let mut till = Till::new();
     let created = event("customer.created", "alice", START_S, &[]);
-    till.feed(&[created.clone()]);
+    till.feed(std::slice::from_ref(&created));
     let browser = logged_in(&till);
     let id = created["id"].as_str().unwrap();
     assert_eq!(browser.act(&till, "event-replay", &[("id", id)]).status, 303);
@@ -287,6 +287,7 @@ fn log_in(address: &str, token: &str) -> (u16, f64) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // not part of the program
 fn wrong_tokens_wait_and_neither_the_right_one_nor_anybody_else_waits_with_them() {
     let dir = tempfile::tempdir().unwrap();
     let live = Live::start(dir.path());
