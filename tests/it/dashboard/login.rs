@@ -287,6 +287,7 @@ fn log_in(address: &str, token: &str) -> (u16, f64) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // not part of the program
 fn wrong_tokens_wait_and_neither_the_right_one_nor_anybody_else_waits_with_them() {
     let dir = tempfile::tempdir().unwrap();
     let live = Live::start(dir.path());
