@@ -230,7 +230,7 @@ pub(crate) struct PageView {
     /// The most rows.
     pub limit: u32,
     /// The id of the last row of the previous page.
-    pub starting_after: Option<String>,
+    starting_after: Option<String>,
 }
 
 impl PageView {
@@ -249,7 +249,13 @@ impl PageView {
                 }
             },
         };
-        Ok(Self { limit, starting_after: request.parameter("starting_after").filter(|text| !text.is_empty()) })
+        Ok(Self { limit, starting_after: request.parameter("starting_after") })
+    }
+
+    /// The id in `starting_after`; an empty one means the first page.
+    #[must_use]
+    pub(crate) fn id_after(&self) -> Option<&str> {
+        self.starting_after.as_deref().filter(|id| !id.is_empty())
     }
 
     /// The number of the row in `starting_after`, in lists whose rows are numbered.
@@ -339,6 +345,14 @@ mod tests {
         assert_eq!(page("").unwrap(), PageView { limit: 20, starting_after: None });
         let last = PageView { limit: 100, starting_after: Some("evt_1".to_owned()) };
         assert_eq!(page("limit=100&starting_after=evt_1").unwrap(), last);
+    }
+
+    #[test]
+    fn an_empty_id_is_the_first_page_and_an_empty_number_is_refused() {
+        let empty = page("starting_after=").unwrap();
+        assert_eq!(empty.id_after(), None);
+        assert_eq!(empty.row_after().unwrap_err().param, Some("starting_after"));
+        assert_eq!(page("").unwrap().row_after().unwrap(), None);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
     let event_type = request.parameter("type");
     let rows = api.store.read(|reader| {
-        dead_letters::list(reader, event_type.as_deref(), page.starting_after.as_deref(), page.fetch())
+        dead_letters::list(reader, event_type.as_deref(), page.id_after(), page.fetch())
     })?;
     Ok(Response::list(rows.iter().map(views::dead_letter).collect(), &page))
 }

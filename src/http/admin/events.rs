@@ -55,7 +55,7 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let filter = EventFilter {
         event_type: request.parameter("type"),
         status: status.as_deref().and_then(EventStatus::parse),
-        before: page.starting_after.clone(),
+        before: page.id_after().map(str::to_owned),
     };
     let entries = api.store.read(|reader| inbox::list(reader, &filter, page.fetch()))?;
     Ok(Response::list(entries.iter().map(views::event).collect(), &page))
@@ -85,6 +85,6 @@ pub(super) fn respond(api: &ApiHandler, id: &str) -> AdminResult {
 
 fn list_retries(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
-    let rows = api.store.read(|reader| retries::list(reader, page.starting_after.as_deref(), page.fetch()))?;
+    let rows = api.store.read(|reader| retries::list(reader, page.id_after(), page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::retry).collect(), &page))
 }

@@ -152,7 +152,7 @@ pub(in crate::http) fn list(api: &ApiHandler, request: &Request, _: &PathSegment
     let page = PageView::from_request(request)?;
     let email = request.parameter("email").map(|email| email.trim().to_owned());
     let users =
-        api.store.read(|reader| table::list(reader, email.as_deref(), page.starting_after.as_deref(), page.fetch()))?;
+        api.store.read(|reader| table::list(reader, email.as_deref(), page.id_after(), page.fetch()))?;
     Ok(Response::list(users.iter().map(views::user).collect(), &page))
 }
 
@@ -246,7 +246,7 @@ pub(in crate::http) fn subscription(api: &ApiHandler, _: &Request, segments: &Pa
 pub(in crate::http) fn subscriptions(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let (id, page) = (user_id(segments), PageView::from_request(request)?);
     let found = of_user(api, id, |reader| subs::list_of_user(reader, id))?;
-    let after = page.starting_after.as_deref();
+    let after = page.id_after();
     let skip = after.and_then(|after| found.iter().position(|one| one.subscription.stripe_subscription_id == after));
     let rows = found.iter().skip(skip.map_or(0, |index| index.saturating_add(1))).map(views::subscription);
     Ok(Response::list(rows.collect(), &page))
@@ -254,14 +254,14 @@ pub(in crate::http) fn subscriptions(api: &ApiHandler, request: &Request, segmen
 
 pub(in crate::http) fn payment_failures(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let (id, page) = (user_id(segments), PageView::from_request(request)?);
-    let after = page.starting_after.as_deref();
+    let after = page.id_after();
     let rows = of_user(api, id, |reader| failures::list_of_user(reader, id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::payment_failure).collect(), &page))
 }
 
 pub(in crate::http) fn payment_intents(api: &ApiHandler, request: &Request, segments: &PathSegments) -> UserResult {
     let (id, page) = (user_id(segments), PageView::from_request(request)?);
-    let after = page.starting_after.as_deref();
+    let after = page.id_after();
     let rows = of_user(api, id, |reader| intents::list_of_user(reader, id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::payment_intent).collect(), &page))
 }

@@ -43,7 +43,7 @@ fn list(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallRes
         }
         Some(_) => return Err(ErrorResponse::parameter("refresh", "refresh must be true or false")),
     }
-    let after = page.starting_after.as_deref();
+    let after = page.id_after();
     let rows = api.store.read(|reader| invoice::list_of_user(reader, &user.id, after, page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::invoice).collect(), &page))
 }
