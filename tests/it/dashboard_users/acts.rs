@@ -86,6 +86,41 @@ fn what_was_said_to_be_anothers_is_taken_only_where_the_page_has_said_so() {
 }
 
 #[test]
+fn questions_buttons_and_results_name_ids_whole_so_that_no_two_look_alike() {
+    let mut till = Till::with(Setup { fetches: true, ..Setup::default() });
+    let [alice, bob] = ["a", "b"].map(|middle| format!("tenant-0-{middle}-of-the-same-length-9"));
+    let object = "cus_NffrFeUfNV2Hib_and_more";
+    till.feed(&[customer(object)]);
+    for id in [&alice, &bob] {
+        user(&till, id);
+    }
+    let visitor = Visitor::of(&till);
+    let link = format!("user-link?id={bob}&object={object}");
+    visitor.page(&till, &link).shows(&[&format!("<button class=\"strong\">Link {object} to {bob}</button>")]);
+    let told = [format!("The customer {object} is {bob}"), format!("is not {bob}"), format!("1 object of {bob}")];
+    visitor.act(&till, &link).shows(&[&told[0]]);
+    visitor.page(&till, &format!("user-link?id={alice}&object={object}")).shows(&[&format!("and {bob} loses it")]);
+    visitor.act(&till, &format!("user-refresh?id={bob}")).shows(&[&told[2]]);
+    let unlink = format!("user-unlink?id={bob}&object={object}");
+    visitor.page(&till, &unlink).shows(&[&format!("Unlink {object} from {bob}")]);
+    visitor.act(&till, &unlink).shows(&[&told[1]]);
+}
+
+#[test]
+fn an_id_longer_than_any_is_refused_and_not_shown() {
+    let till = Till::new();
+    user(&till, "alice");
+    let (visitor, long) = (Visitor::of(&till), "x".repeat(64 * 1024));
+    for (name, status) in
+        [(format!("user-link?id=alice&object=sub_{long}"), 400), (format!("user-refresh?id={long}"), 409)]
+    {
+        let seen = visitor.get(&till, &name);
+        assert_eq!(seen.status, status);
+        assert!(seen.text.len() < 4096, "{}", seen.text.len());
+    }
+}
+
+#[test]
 fn a_form_without_its_token_does_nothing() {
     let mut till = Till::with(Setup { fetches: true, ..Setup::default() });
     till.feed(&[event("customer.created", "alice", START_S, &[])]);
