@@ -64,25 +64,53 @@ fn a_subscription_is_linked_as_well() {
     assert_eq!(till.entitlement("bob")["entitled"], false);
 }
 
+/// A page that asks, and its form as a browser would send it.
+fn form_of(visitor: &Visitor, till: &Till, name: &str) -> String {
+    let asked = visitor.page(till, name);
+    let inputs = asked.text.split("<input type=\"hidden\" name=\"").skip(2);
+    let fields = inputs.map(|input| {
+        let (name, rest) = input.split_once("\" value=\"").unwrap();
+        format!("{name}={}", rest.split('"').next().unwrap())
+    });
+    fields.collect::<Vec<_>>().join("&")
+}
+
+/// As the application says it meanwhile, over the API.
+fn link_by_api(till: &Till, user_id: &str, id: &str) {
+    let body = json!({"stripe_customer_id": id, "force": true});
+    assert_eq!(till.call(Method::Put, &format!("/api/v1/users/{user_id}/customer"), &body).0, 200);
+}
+
 #[test]
-fn what_was_said_to_be_anothers_is_taken_only_where_the_page_has_said_so() {
+fn a_yes_takes_something_only_from_whom_the_question_named() {
     let mut till = Till::new();
     till.feed(&[customer("cus_1")]);
-    for id in ["alice", "bob"] {
+    for id in ["alice", "bob", "carol"] {
         user(&till, id);
     }
     let visitor = Visitor::of(&till);
-    let alice_was_asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
-    alice_was_asked.hides(&["name=\"force\""]);
-    visitor.act(&till, "user-link?id=bob&object=cus_1");
-    let token = alice_was_asked.text.split("name=\"form_token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-    let late = visitor.ask(&till, Method::Post, "user-link", &format!("form_token={token}&id=alice&object=cus_1"));
-    assert_eq!(late.status, 409, "{}", late.text);
-    assert_eq!(owner(&till, "cus_1"), "bob");
-    let asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
-    asked.shows(&["bob loses it", "name=\"force\" value=\"yes\""]);
-    visitor.act(&till, "user-link?id=alice&object=cus_1");
-    assert_eq!(owner(&till, "cus_1"), "alice");
+    let name = "user-link?id=alice&object=cus_1";
+    let late = |till: &Till, form: &str, now: &str| {
+        let seen = visitor.ask(till, Method::Post, "user-link", form);
+        assert_eq!(seen.status, 409, "{}", seen.text);
+        seen.shows(&[&format!("Meanwhile the customer cus_1 belongs to {now}.")]);
+        assert_eq!(audited(till, "customer.link"), json!(0));
+    };
+    let from_nobody = form_of(&visitor, &till, name);
+    link_by_api(&till, "bob", "cus_1");
+    late(&till, &from_nobody, "bob");
+    visitor.page(&till, name).shows(&["bob loses it"]);
+    let from_bob = form_of(&visitor, &till, name);
+    link_by_api(&till, "carol", "cus_1");
+    late(&till, &from_bob, "carol");
+    link_by_api(&till, "alice", "cus_1");
+    let said_before = form_of(&visitor, &till, name);
+    link_by_api(&till, "carol", "cus_1");
+    late(&till, &said_before, "carol");
+    assert_eq!(owner(&till, "cus_1"), "carol");
+    visitor.page(&till, name).shows(&["carol loses it"]);
+    visitor.act(&till, name).shows(&["The customer cus_1 is alice"]);
+    assert_eq!((owner(&till, "cus_1"), audited(&till, "customer.link")), (json!("alice"), json!(1)));
 }
 
 #[test]

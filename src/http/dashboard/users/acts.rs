@@ -3,20 +3,21 @@
 //! through the table in `users`.
 
 use super::{unknown, user_id, user_link};
-use crate::http::api::calls::link::{self, UnlinkResult};
+use crate::http::api::calls::link::{self, ForeseenLink, UnlinkResult};
 use crate::http::dashboard::confirm::Confirmation;
 use crate::http::dashboard::page::{Page, PageError, PageResult};
 use crate::http::response::ErrorResponse;
 use crate::jobs::operator::{self, Operator};
 use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::objects::{refresh, user};
+use crate::store::StoreError;
 use crate::stripe::object::is_user_id;
 
 const ACTOR: &str = "dashboard";
 /// The longest id of a subscription (Stripe's limit).
 const MAX_ID_CHARS: usize = 255;
-/// The value of a field that says yes.
-const YES: &str = "yes";
+/// The field that says whose the question said it is: a user, or empty for nobody.
+const HOLDER: &str = "holder";
 
 impl From<ErrorResponse> for PageError {
     fn from(error: ErrorResponse) -> Self {
@@ -79,14 +80,24 @@ impl Subject {
 
 pub(super) fn ask_link(page: &Page<'_>) -> PageResult {
     let subject = Subject::asked(page)?;
-    let (foreseen, owner) = page.api.store.read(|reader| {
-        Ok::<_, crate::store::StoreError>((
-            links::foresee(reader, subject.said(), false)?,
-            links::owner_of(reader, subject.said())?,
-        ))
+    let (foreseen, holder) = page.api.store.read(|reader| {
+        let foreseen = links::foresee(reader, subject.said(), false)?;
+        Ok::<_, StoreError>((foreseen, links::holder(reader, subject.said())?))
     })?;
+    let mut sentence = link_words(&subject, &foreseen, holder.as_deref());
+    if page.api.calls.is_some() {
+        sentence.push_str(" It is read from Stripe first.");
+    }
+    let verb = format!("Link {} to {}", subject.object_id, subject.user_id);
+    let mut confirmation = subject.confirmation(page, &verb, sentence)?;
+    confirmation.fields.push((HOLDER, holder.unwrap_or_default()));
+    confirmation.page()
+}
+
+/// What a link would do, and who would lose it.
+fn link_words(subject: &Subject, foreseen: &LinkResult, holder: Option<&str>) -> String {
     let (words, user) = (subject.words(), &subject.user_id);
-    let mut sentence = match &foreseen {
+    match foreseen {
         LinkResult::Already => {
             format!("The {words} was said to be {user}'s before; said once more, it is the last word.")
         }
@@ -94,40 +105,29 @@ pub(super) fn ask_link(page: &Page<'_>) -> PageResult {
             "The {words} was said to be {other}'s. From now on it is {user}'s, with everything that is paid through it, and \
              {other} loses it."
         ),
-        LinkResult::Now => format!(
-            "From now on the {words} is {user}'s, with everything that is paid through it, whatever Stripe's objects say. It \
-             can be taken back."
-        ),
-    };
-    if let Some(owner) = owner.filter(|owner| *owner != subject.user_id && foreseen == LinkResult::Now) {
-        sentence.push_str(&format!(" Today it belongs to {}.", owner));
+        LinkResult::Now => {
+            let today = holder.filter(|holder| *holder != subject.user_id);
+            let today = today.map(|holder| format!(" Today it belongs to {holder}.")).unwrap_or_default();
+            format!(
+                "From now on the {words} is {user}'s, with everything that is paid through it, whatever Stripe's objects \
+                 say. It can be taken back.{today}"
+            )
+        }
     }
-    if page.api.calls.is_some() {
-        sentence.push_str(" It is read from Stripe first.");
-    }
-    let mut confirmation = subject.confirmation(page, &format!("Link {} to {user}", subject.object_id), sentence)?;
-    if matches!(foreseen, LinkResult::Taken(_)) {
-        confirmation.fields.push(("force", YES.to_owned()));
-    }
-    confirmation.page()
 }
 
+/// A yes to the question, and to nothing else: the form says from whom it takes the thing.
 pub(super) fn link(page: &Page<'_>) -> PageResult {
     let subject = Subject::posted(page)?;
-    let force = page.request.field("force").as_deref() == Some(YES);
-    match link::link(page.api, subject.said(), force)? {
-        LinkResult::Now | LinkResult::Already => {
-            let said = format!("The {} is {}'s from now on.", subject.words(), &subject.user_id);
-            page.done(&user_link(&subject.user_id), said)
+    let holder = page.request.field(HOLDER).filter(|holder| !holder.is_empty());
+    let (words, user) = (subject.words(), &subject.user_id);
+    match link::link_foreseen(page.api, subject.said(), holder)? {
+        ForeseenLink::Linked => page.done(&user_link(user), format!("The {words} is {user}'s from now on.")),
+        ForeseenLink::Otherwise(holder) => {
+            let holder = holder.unwrap_or_else(|| "nobody".to_owned());
+            let said = format!("Meanwhile the {words} belongs to {holder}. Nothing was done; go back and look again.");
+            Err(PageError::Refused(409, said))
         }
-        LinkResult::Taken(other) => Err(PageError::Refused(
-            409,
-            format!(
-                "Meanwhile the {} was said to be {}'s. Nothing was done; go back and look.",
-                subject.words(),
-                other
-            ),
-        )),
     }
 }
 
