@@ -135,6 +135,31 @@ fn questions_buttons_and_results_name_ids_whole_so_that_no_two_look_alike() {
 }
 
 #[test]
+fn an_id_cannot_turn_the_direction_of_the_sentence_that_asks_or_tells() {
+    let mut till = Till::new();
+    till.feed(&[customer("cus_1")]);
+    assert_eq!(till.call(Method::Put, "/api/v1/users/bob%E2%80%AEeve", &json!({})).0, 201);
+    let visitor = Visitor::of(&till);
+    let link = "user-link?id=bob%E2%80%AEeve&object=cus_1";
+    let asked = visitor.page(&till, link);
+    asked.shows(&[
+        "<button class=\"strong\">Link cus_1 to bob\\u{202e}eve</button>",
+        "customer cus_1 is bob\\u{202e}eve",
+    ]);
+    assert_eq!(asked.text.matches('\u{202e}').count(), 1, "in the hidden field alone: {}", asked.text);
+    let told = visitor.act(&till, link);
+    told.shows(&["The customer cus_1 is bob\\u{202e}eve"]);
+    assert_eq!(owner(&till, "cus_1"), "bob\u{202e}eve");
+    let missing = visitor.get(&till, "user-link?id=%E2%80%AEeve&object=cus_1");
+    missing.hides(&["\u{202e}"]);
+    let object = json!({"id": "cus_2", "object": "customer"});
+    till.feed(&[raw("evt_2", "customer.\u{202e}x", START_S, object)]);
+    visitor.page(&till, "event?id=evt_2").shows(&["<h1>customer.\\u{202e}x</h1>"]);
+    visitor.page(&till, "event-replay?id=evt_2").hides(&["\u{202e}"]);
+    visitor.page(&till, "events?type=%E2%80%AEx").shows(&["Shown: type \\u{202e}x "]);
+}
+
+#[test]
 fn an_id_longer_than_any_is_refused_and_not_shown() {
     let till = Till::new();
     user(&till, "alice");
