@@ -168,7 +168,7 @@ fn attempts(attempts: &[FailedAttempt], now_ms: i64) -> Vec<(u32, When, String)>
 
 fn audited(row: &AuditEntry) -> AuditRow {
     AuditRow {
-        action: row.action.clone(),
+        action: view::plain(&row.action),
         user: row.user_id.as_deref().map(Link::new),
         subject: row.subject.as_deref().map(Id::new),
     }
