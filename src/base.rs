@@ -12,6 +12,7 @@ pub mod finding;
 pub mod histogram;
 pub(crate) mod host;
 pub mod ids;
+pub(crate) mod invisible;
 pub mod leap;
 pub mod metrics;
 pub mod money;

@@ -11,6 +11,7 @@ use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 use serde_json::Value as Json;
 
 use crate::app::config::{Config, LogFormat};
+use crate::base::invisible::is_invisible;
 use crate::store::{Store, StoreError, settings};
 use crate::stripe::settings::Mode;
 
@@ -104,11 +105,6 @@ fn json_line(time: &str, record: &Record) -> String {
         }
         out
     })
-}
-
-/// Separators of lines and paragraphs, and what turns the direction of writing.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// What a message is about. Of two fields of one name the first is kept; one that is called as a key of ours gets a line after

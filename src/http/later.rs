@@ -1,6 +1,7 @@
 //! Answers that are held back for a while, on one thread of their own, so that none of the threads that answer waits with
-//! them. Their number is fixed; one more is refused at once. It must never hold back an answer longer than its own time, nor
-//! a stop at all. Called by `app::daemon`, which passes it what `dashboard` wants held back.
+//! them. Their number is fixed; one more is refused at once, so who sends many at a time does not wait. It must never
+//! hold back an answer longer than its own time, nor a stop at all. Called by `app::daemon`, which passes it what `dashboard`
+//! wants held back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

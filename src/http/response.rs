@@ -26,11 +26,15 @@ pub struct Response {
 }
 
 impl Response {
-    /// A value as JSON.
+    /// A value as JSON. Nobody on the way may keep it: it is about a user or a payment, and true for now.
     #[must_use]
     pub fn json(status: u16, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
-            Ok(body) => Self { status, headers: vec![("Content-Type", "application/json".to_owned())], body },
+            Ok(body) => {
+                let headers =
+                    vec![("Content-Type", "application/json".to_owned()), ("Cache-Control", "no-store".to_owned())];
+                Self { status, headers, body }
+            }
             Err(error) => ErrorResponse::internal(&error).into(),
         }
     }

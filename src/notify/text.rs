@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::invisible::is_invisible;
+
 /// Longer names than this greet nobody.
 const MAX_NAME: usize = 60;
 /// How much of any other text is shown.
@@ -56,10 +58,9 @@ impl<T: Into<String>> From<T> for UntrustedLink {
 
 /// A text without line breaks, control characters and marks that turn its direction, its length limited.
 pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
-    let is_unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
+    // Spaces without width hide where a text goes on, too.
+    let has_no_width = |c: char| matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}');
+    let is_unseen = |c: char| c.is_control() || is_invisible(c) || has_no_width(c);
     let spaced: String = text.chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect();
     // A space that must not break a line stands between a currency and its amount.
     let words = spaced.split(|c: char| c.is_whitespace() && c != '\u{a0}').filter(|word| !word.is_empty());

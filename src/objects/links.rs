@@ -64,6 +64,15 @@ pub(crate) fn foresee(reader: &StoreReader, said: LinkStatement, force: bool) ->
     })
 }
 
+/// Who would lose it by a link: the user to whom it was linked, or else the one it belongs to now.
+pub(crate) fn holder(reader: &StoreReader, said: LinkStatement) -> Result<Option<String>, StoreError> {
+    match foresee(reader, said, false)? {
+        LinkResult::Already => Ok(Some(said.user_id.to_owned())),
+        LinkResult::Taken(other) => Ok(Some(other)),
+        LinkResult::Now => owner_of(reader, said),
+    }
+}
+
 /// States that something belongs to a user; `force`: also where it is linked to another one.
 pub fn link(tx: &Tx, said: LinkStatement, force: bool, basis: DerivationBasis) -> Result<LinkResult, StoreError> {
     let foreseen = foresee(tx, said, force)?;

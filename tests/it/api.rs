@@ -165,3 +165,21 @@ fn the_real_binary_answers_health_without_a_token() {
     }
     assert_eq!(live.get("/api/v1/users?limit=0").1["error"]["param"], "limit");
 }
+
+#[test]
+fn no_answer_of_the_api_may_be_kept_on_the_way_be_it_an_error() {
+    let mut till = Till::new();
+    till.feed(&[event("customer.created", "alice", START_S, &[])]);
+    let (api, admin) = (format!("Bearer {TOKEN}"), format!("Bearer {ADMIN}"));
+    for (path, authorization, status) in [
+        ("/api/v1/users/alice/entitlement", Some(api.as_str()), 200),
+        ("/api/v1/users/nobody", Some(api.as_str()), 404),
+        ("/api/v1/users/alice", None, 401),
+        ("/api/v1/admin/audit", Some(admin.as_str()), 200),
+        ("/api/v1/nowhere", Some(api.as_str()), 404),
+    ] {
+        let response = with_header(&till, Method::Get, path, authorization);
+        let kept: Vec<_> = response.headers.iter().filter(|(name, _)| *name == "Cache-Control").collect();
+        assert_eq!((response.status, kept), (status, vec![&("Cache-Control", "no-store".to_owned())]), "{path}");
+    }
+}

@@ -19,7 +19,7 @@ pub(super) const ROUTES: &[Route<ApiHandler>] = &[route(Get, "/api/v1/admin/audi
             "customer.subscription.updated",
             "Only this action: the type of an event, the word of a call, or an operator's act.",
         ),
-        parameters::text("actor", "api", "Only what this one did: `stripe`, `api`, `cli` or `tilld`."),
+        parameters::text("actor", "api", "Only what this one did: `stripe`, `api`, `cli`, `dashboard` or `tilld`."),
         parameters::time("from", "Only what happened at this time or later, unix seconds."),
         parameters::time("to", "Only what happened before this time, unix seconds."),
         LIMIT,

@@ -91,7 +91,7 @@ pub(crate) struct AuditView {
     /// When, unix seconds; of an event: when Stripe made it.
     #[schemars(example = 1_767_225_600)]
     at: i64,
-    /// Who: `stripe`, `api`, `cli`, or `tilld` by itself.
+    /// Who: `stripe`, `api`, `cli`, `dashboard`, or `tilld` by itself.
     #[schemars(example = &"stripe")]
     actor: String,
     /// What was done: the type of an event, the word of a call, or an operator's act such as `outbox.retry`.

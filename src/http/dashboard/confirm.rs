@@ -4,6 +4,7 @@
 use askama::Template;
 
 use super::page::{self, Frame, PageResult};
+use super::view;
 
 /// An act that waits for a yes.
 #[derive(Template)]
@@ -24,7 +25,9 @@ pub(super) struct Confirmation {
 
 impl Confirmation {
     /// As a page.
-    pub(super) fn page(&self) -> PageResult {
-        page::html(200, self)
+    pub(super) fn page(mut self) -> PageResult {
+        self.sentence = view::plain(&self.sentence);
+        self.verb = view::plain(&self.verb);
+        page::html(200, &self)
     }
 }

@@ -17,6 +17,9 @@ use crate::store::dashboard_sessions;
 
 /// The status of an answer to a wrong token.
 pub(super) const WRONG: u16 = 401;
+/// The longest encoded page that the login leads back to. It stands in a header, to whoever asks: a longer one would fill what
+/// stands between us and the browser.
+const MAX_NEXT_BYTES: usize = 2048;
 
 #[derive(Template, Default)]
 #[template(path = "login.html", config = "src/http/dashboard/askama.toml")]
@@ -31,17 +34,19 @@ struct LoginPage {
     is_open: bool,
 }
 
-/// A page without session: first the login, then that page. An act is not repeated after the login.
+/// A page without session: first the login, then that page, unless its address is too long to be one that a page of ours
+/// links to. An act is not repeated after the login.
 pub(super) fn first(request: &Request) -> Response {
     let name = request.path.strip_prefix("/dashboard/").unwrap_or_default();
-    match (request.method, name, request.query.as_str()) {
-        (Method::Get | Method::Head, "", "") => page::see_other("login"),
-        (Method::Get | Method::Head, name, "") => page::see_other(&format!("login?next={}", page::encoded(name))),
-        (Method::Get | Method::Head, name, query) => {
-            page::see_other(&format!("login?next={}", page::encoded(&format!("{name}?{query}"))))
-        }
-        _ => page::see_other("login"),
+    let next = match (request.method, request.query.as_str()) {
+        (Method::Get | Method::Head, "") => page::encoded(name),
+        (Method::Get | Method::Head, query) => page::encoded(&format!("{name}?{query}")),
+        _ => String::new(),
+    };
+    if next.is_empty() || next.len() > MAX_NEXT_BYTES {
+        return page::see_other("login");
     }
+    page::see_other(&format!("login?next={next}"))
 }
 
 pub(super) fn get(api: &ApiHandler, request: &Request) -> PageResult {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 pub(super) use super::error::PageError;
 use super::session::Session;
+use super::view;
 use crate::http::api::ApiHandler;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
@@ -73,7 +74,7 @@ impl Page<'_> {
             Some(Mode::Test) => "test mode",
             None => "no API key",
         };
-        Ok(Frame { title: title.into(), place, form_token: self.session.form_token.clone(), said, mode })
+        Ok(Frame { title: view::plain(&title.into()), place, form_token: self.session.form_token.clone(), said, mode })
     }
 
     /// A parameter of the query that is not empty.
@@ -83,7 +84,7 @@ impl Page<'_> {
 
     /// After an act: `said` is told on the page that `link` names.
     pub(super) fn done(&self, link: &str, said: impl Into<String>) -> PageResult {
-        let (hash, said) = (self.session.token_hash.clone(), said.into());
+        let (hash, said) = (self.session.token_hash.clone(), view::plain(&said.into()));
         self.api.store.write(move |tx| dashboard_sessions::say(tx, &hash, &said))?;
         Ok(see_other(link))
     }
@@ -136,7 +137,7 @@ struct ErrorPage {
 /// An error as a page. The cause of one of ours goes to the log alone.
 pub(super) fn failed(error: &PageError, request: &Request) -> Response {
     let (status, title, words) = match error {
-        PageError::Refused(status, words) => (*status, "That did not work", words.clone()),
+        PageError::Refused(status, words) => (*status, "That did not work", view::plain(words)),
         PageError::Store(StoreError::Unavailable(_) | StoreError::Damaged(_) | StoreError::Stopped) => {
             log::error!("the database is not available: {error}");
             (

@@ -119,7 +119,7 @@ fn show(page: &Page<'_>, wanted: &Wanted, note: Option<String>, unowned: Option<
         answers: [ENTITLED, NOT_ENTITLED].into_iter().chain(with_row().map(EntitlementReason::as_str)).collect(),
         tiers: plans.chain(["free".to_owned()]).collect(),
         filters: links.active(),
-        note,
+        note: note.as_deref().map(view::plain),
         unowned,
         rows: users.iter().take(ROWS).map(|user| row(user, page.now_ms)).collect(),
         pager,

@@ -1,6 +1,7 @@
 //! Values as pages show them: times, money, ids, links to Stripe. Each is made here, so that every page shows it alike.
 //! Templates escape all of it. Called by every page.
 
+use crate::base::invisible::is_invisible;
 use crate::base::{ago, money};
 
 /// How many characters of an id are shown before it is cut in its middle.
@@ -52,8 +53,22 @@ impl Id {
             let end: String = id.chars().skip(count.saturating_sub(END_CHARS)).collect();
             format!("{start}…{end}")
         };
-        Self { whole: id.to_owned(), shown }
+        Self { whole: id.to_owned(), shown: plain(&shown) }
     }
+}
+
+/// A text with foreign words in it. What would turn the direction of the words around it is written out, as `\u{202e}`, so that
+/// nobody says yes to a sentence that reads otherwise than it was written.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_invisible(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// An amount with its currency; "–" where it is not known.
@@ -67,8 +82,8 @@ pub(super) fn money(amount: Option<i64>, currency: Option<&str>) -> String {
 /// The beginning of a text that somebody else wrote, for a list.
 pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(SHOWN_TEXT_CHARS) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+        Some((at, _)) => format!("{}…", plain(&text[..at])),
+        None => plain(text),
     }
 }
 
@@ -123,6 +138,16 @@ mod tests {
         assert_eq!((id.shown.as_str(), id.whole.len()), ("evt_1Qab…qrstuvWX", 30));
         assert_eq!(Id::new("evt_1").shown, "evt_1");
         assert_eq!(Id::new(&"é".repeat(64)).shown.chars().count(), 17);
+    }
+
+    #[test]
+    fn what_would_turn_a_sentence_is_written_out_and_everything_else_stays() {
+        assert_eq!(plain("bob\u{202e}eve is \u{2067}x"), "bob\\u{202e}eve is \\u{2067}x");
+        assert_eq!(Id::new("bob\u{202e}eve").shown, "bob\\u{202e}eve");
+        assert_eq!(cut(&"\u{202e}".repeat(201)), format!("{}…", "\\u{202e}".repeat(200)));
+        for text in ["Zoë", "אבג", "👩\u{200d}👧", "a\nb"] {
+            assert_eq!(plain(text), text);
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The brake on guessing at the login: the answer to a wrong token is held back, the longer the more there were. It must
 //! never hold back or refuse a right token: behind a proxy all come from one address, and whoever guesses must not lock the
-//! operator out. So it makes each guesser wait and fills the log, and no more; that nobody guesses is up to the token, which
-//! has 16 characters at least and 43 random ones if tilld made it. Called by the login of the dashboard; the wait is done by `later`.
+//! operator out. So it slows one who guesses by hand or one try after the other, and fills the log, and no more: where many are
+//! tried side by side, `later` has no room and refuses the rest at once (429), after their comparison. What protects is the
+//! token's length: 16 characters at least, and 43 random ones if tilld made it. Called by the login of the dashboard; the wait
+//! is done by `later`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -96,3 +96,19 @@ fn a_common_action_is_found_among_many_rows_as_a_rare_one_is() {
     assert_eq!(listed(&till, "action=customer.updated"), rows(&[("customer.updated", -80)]));
     assert_eq!(listed(&till, "actor=api"), rows(&[("event.replay", 0)]));
 }
+
+#[test]
+fn the_description_names_every_actor_where_one_is_asked_for_and_where_one_is_told() {
+    let document = tilld::http::private::description();
+    let parameters = document["paths"][AUDIT]["get"]["parameters"].as_array().unwrap();
+    let asked = parameters.iter().find(|parameter| parameter["name"] == "actor").unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let told: Vec<&Value> =
+        schemas.values().map(|schema| &schema["properties"]["actor"]).filter(|actor| actor.is_object()).collect();
+    assert_eq!(told.len(), 1);
+    for actor in ["stripe", "api", "cli", "dashboard", "tilld"] {
+        for said in [asked, told[0]] {
+            assert!(said["description"].as_str().unwrap().contains(&format!("`{actor}`")), "{actor}: {said}");
+        }
+    }
+}

@@ -42,6 +42,21 @@ fn without_a_session_no_page_shows_anything_and_the_login_leads_back_to_it() {
     }
 }
 
+#[test]
+fn an_address_longer_than_any_of_ours_leads_to_the_login_alone() {
+    let till = Till::new();
+    let location = |name: &str| {
+        let response = Browser::new().send(&till, Method::Get, name, &[], "");
+        assert_eq!(response.status, 303);
+        header(&response, "Location").unwrap().to_owned()
+    };
+    for query in ["=".repeat(30_000), "x".repeat(2048)] {
+        assert_eq!(location(&format!("events?{query}")), "login");
+    }
+    let longest = format!("events%3F{}", "x".repeat(2048 - 9));
+    assert_eq!(location(&format!("events?{}", "x".repeat(2048 - 9))), format!("login?next={longest}"));
+}
+
 fn percent_encoding_of(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::new();

@@ -64,25 +64,113 @@ fn a_subscription_is_linked_as_well() {
     assert_eq!(till.entitlement("bob")["entitled"], false);
 }
 
+/// A page that asks, and its form as a browser would send it.
+fn form_of(visitor: &Visitor, till: &Till, name: &str) -> String {
+    let asked = visitor.page(till, name);
+    let inputs = asked.text.split("<input type=\"hidden\" name=\"").skip(2);
+    let fields = inputs.map(|input| {
+        let (name, rest) = input.split_once("\" value=\"").unwrap();
+        format!("{name}={}", rest.split('"').next().unwrap())
+    });
+    fields.collect::<Vec<_>>().join("&")
+}
+
+/// As the application says it meanwhile, over the API.
+fn link_by_api(till: &Till, user_id: &str, id: &str) {
+    let body = json!({"stripe_customer_id": id, "force": true});
+    assert_eq!(till.call(Method::Put, &format!("/api/v1/users/{user_id}/customer"), &body).0, 200);
+}
+
 #[test]
-fn what_was_said_to_be_anothers_is_taken_only_where_the_page_has_said_so() {
+fn a_yes_takes_something_only_from_whom_the_question_named() {
     let mut till = Till::new();
     till.feed(&[customer("cus_1")]);
-    for id in ["alice", "bob"] {
+    for id in ["alice", "bob", "carol"] {
         user(&till, id);
     }
     let visitor = Visitor::of(&till);
-    let alice_was_asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
-    alice_was_asked.hides(&["name=\"force\""]);
-    visitor.act(&till, "user-link?id=bob&object=cus_1");
-    let token = alice_was_asked.text.split("name=\"form_token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-    let late = visitor.ask(&till, Method::Post, "user-link", &format!("form_token={token}&id=alice&object=cus_1"));
-    assert_eq!(late.status, 409, "{}", late.text);
-    assert_eq!(owner(&till, "cus_1"), "bob");
-    let asked = visitor.page(&till, "user-link?id=alice&object=cus_1");
-    asked.shows(&["bob loses it", "name=\"force\" value=\"yes\""]);
-    visitor.act(&till, "user-link?id=alice&object=cus_1");
-    assert_eq!(owner(&till, "cus_1"), "alice");
+    let name = "user-link?id=alice&object=cus_1";
+    let late = |till: &Till, form: &str, now: &str| {
+        let seen = visitor.ask(till, Method::Post, "user-link", form);
+        assert_eq!(seen.status, 409, "{}", seen.text);
+        seen.shows(&[&format!("Meanwhile the customer cus_1 belongs to {now}.")]);
+        assert_eq!(audited(till, "customer.link"), json!(0));
+    };
+    let from_nobody = form_of(&visitor, &till, name);
+    link_by_api(&till, "bob", "cus_1");
+    late(&till, &from_nobody, "bob");
+    visitor.page(&till, name).shows(&["bob loses it"]);
+    let from_bob = form_of(&visitor, &till, name);
+    link_by_api(&till, "carol", "cus_1");
+    late(&till, &from_bob, "carol");
+    link_by_api(&till, "alice", "cus_1");
+    let said_before = form_of(&visitor, &till, name);
+    link_by_api(&till, "carol", "cus_1");
+    late(&till, &said_before, "carol");
+    assert_eq!(owner(&till, "cus_1"), "carol");
+    visitor.page(&till, name).shows(&["carol loses it"]);
+    visitor.act(&till, name).shows(&["The customer cus_1 is alice"]);
+    assert_eq!((owner(&till, "cus_1"), audited(&till, "customer.link")), (json!("alice"), json!(1)));
+}
+
+#[test]
+fn questions_buttons_and_results_name_ids_whole_so_that_no_two_look_alike() {
+    let mut till = Till::with(Setup { fetches: true, ..Setup::default() });
+    let [alice, bob] = ["a", "b"].map(|middle| format!("tenant-0-{middle}-of-the-same-length-9"));
+    let object = "cus_NffrFeUfNV2Hib_and_more";
+    till.feed(&[customer(object)]);
+    for id in [&alice, &bob] {
+        user(&till, id);
+    }
+    let visitor = Visitor::of(&till);
+    let link = format!("user-link?id={bob}&object={object}");
+    visitor.page(&till, &link).shows(&[&format!("<button class=\"strong\">Link {object} to {bob}</button>")]);
+    let told = [format!("The customer {object} is {bob}"), format!("is not {bob}"), format!("1 object of {bob}")];
+    visitor.act(&till, &link).shows(&[&told[0]]);
+    visitor.page(&till, &format!("user-link?id={alice}&object={object}")).shows(&[&format!("and {bob} loses it")]);
+    visitor.act(&till, &format!("user-refresh?id={bob}")).shows(&[&told[2]]);
+    let unlink = format!("user-unlink?id={bob}&object={object}");
+    visitor.page(&till, &unlink).shows(&[&format!("Unlink {object} from {bob}")]);
+    visitor.act(&till, &unlink).shows(&[&told[1]]);
+}
+
+#[test]
+fn an_id_cannot_turn_the_direction_of_the_sentence_that_asks_or_tells() {
+    let mut till = Till::new();
+    till.feed(&[customer("cus_1")]);
+    assert_eq!(till.call(Method::Put, "/api/v1/users/bob%E2%80%AEeve", &json!({})).0, 201);
+    let visitor = Visitor::of(&till);
+    let link = "user-link?id=bob%E2%80%AEeve&object=cus_1";
+    let asked = visitor.page(&till, link);
+    asked.shows(&[
+        "<button class=\"strong\">Link cus_1 to bob\\u{202e}eve</button>",
+        "customer cus_1 is bob\\u{202e}eve",
+    ]);
+    assert_eq!(asked.text.matches('\u{202e}').count(), 1, "in the hidden field alone: {}", asked.text);
+    let told = visitor.act(&till, link);
+    told.shows(&["The customer cus_1 is bob\\u{202e}eve"]);
+    assert_eq!(owner(&till, "cus_1"), "bob\u{202e}eve");
+    let missing = visitor.get(&till, "user-link?id=%E2%80%AEeve&object=cus_1");
+    missing.hides(&["\u{202e}"]);
+    let object = json!({"id": "cus_2", "object": "customer"});
+    till.feed(&[raw("evt_2", "customer.\u{202e}x", START_S, object)]);
+    visitor.page(&till, "event?id=evt_2").shows(&["<h1>customer.\\u{202e}x</h1>"]);
+    visitor.page(&till, "event-replay?id=evt_2").hides(&["\u{202e}"]);
+    visitor.page(&till, "events?type=%E2%80%AEx").shows(&["Shown: type \\u{202e}x "]);
+}
+
+#[test]
+fn an_id_longer_than_any_is_refused_and_not_shown() {
+    let till = Till::new();
+    user(&till, "alice");
+    let (visitor, long) = (Visitor::of(&till), "x".repeat(64 * 1024));
+    for (name, status) in
+        [(format!("user-link?id=alice&object=sub_{long}"), 400), (format!("user-refresh?id={long}"), 409)]
+    {
+        let seen = visitor.get(&till, &name);
+        assert_eq!(seen.status, status);
+        assert!(seen.text.len() < 4096, "{}", seen.text.len());
+    }
 }
 
 #[test]

@@ -16,9 +16,11 @@ use crate::http::route::body::body;
 use crate::http::route::description::{AsksStripe, Parameter, ParameterKind};
 use crate::http::route::{PathSegments, Route, route};
 use crate::notify;
+use crate::objects::DerivationBasis;
 use crate::objects::kinds;
 use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::outward::calls::CallsError;
+use crate::store::{StoreError, Tx};
 use crate::stripe::call::Priority;
 use crate::stripe::form::FormBody;
 
@@ -85,11 +87,41 @@ fn put(api: &ApiHandler, request: &Request, segments: &PathSegments) -> CallResu
 
 /// States that something belongs to a user; `force`: also where it is linked to another one. With an API key it is read from
 /// Stripe first, so this may wait.
-pub(in crate::http) fn link(
+fn link(api: &ApiHandler, said: LinkStatement<'_>, force: bool) -> Result<LinkResult, ErrorResponse> {
+    write_link(api, said, move |tx, said, basis| links::link(tx, said, force, basis))
+}
+
+/// What became of a link that somebody was asked about.
+pub(in crate::http) enum ForeseenLink {
+    /// It is the user's.
+    Linked,
+    /// Nothing was done: meanwhile it belongs to this other user, or to nobody.
+    Otherwise(Option<String>),
+}
+
+/// States that something belongs to a user, if it is still `holder`'s from whom that takes it, as the question said. As with
+/// `link` it may wait.
+pub(in crate::http) fn link_foreseen(
     api: &ApiHandler,
     said: LinkStatement<'_>,
-    force: bool,
-) -> Result<LinkResult, ErrorResponse> {
+    holder: Option<String>,
+) -> Result<ForeseenLink, ErrorResponse> {
+    write_link(api, said, move |tx, said, basis| {
+        let now = links::holder(tx, said)?;
+        // What became the user's by itself is taken from nobody.
+        if now != holder && now.as_deref() != Some(said.user_id) {
+            return Ok(ForeseenLink::Otherwise(now));
+        }
+        links::link(tx, said, true, basis).map(|_| ForeseenLink::Linked)
+    })
+}
+
+/// Reads it from Stripe, if there is a key, and then writes a statement.
+fn write_link<T: Send + 'static>(
+    api: &ApiHandler,
+    said: LinkStatement<'_>,
+    write: impl FnOnce(&Tx, LinkStatement<'_>, DerivationBasis<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ErrorResponse> {
     if let Some(calls) = api.calls.as_deref() {
         read_object(calls, said)?;
     }
@@ -98,7 +130,7 @@ pub(in crate::http) fn link(
     let (kind, id, user_id, actor) = (said.kind, said.id.to_owned(), said.user_id.to_owned(), said.actor.to_owned());
     Ok(api.store.write(move |tx| {
         let said = LinkStatement { kind, id: &id, user_id: &user_id, actor: &actor };
-        notify::with_notices(tx, &context, now_ms, |basis| links::link(tx, said, force, basis))
+        notify::with_notices(tx, &context, now_ms, |basis| write(tx, said, basis))
     })?)
 }
 

@@ -130,8 +130,8 @@ fn written(found: Found, frame: Frame, now_ms: i64) -> EventPage {
         id: Id::new(&entry.event_id),
         link: page::encoded(&entry.event_id),
         status: entry.status.clone(),
-        what: words::what(detail),
-        standing: words::standing(detail, &found.waiting, now_ms),
+        what: view::plain(&words::what(detail)),
+        standing: view::plain(&words::standing(detail, &found.waiting, now_ms)),
         is_dead: found.waiting.letter.is_some(),
         error: entry.error.clone().filter(|_| found.attempts.is_empty()).map(|error| view::cut(&error)),
         object: detail.object_id.as_deref().map(Link::new),
@@ -168,7 +168,7 @@ fn attempts(attempts: &[FailedAttempt], now_ms: i64) -> Vec<(u32, When, String)>
 
 fn audited(row: &AuditEntry) -> AuditRow {
     AuditRow {
-        action: row.action.clone(),
+        action: view::plain(&row.action),
         user: row.user_id.as_deref().map(Link::new),
         subject: row.subject.as_deref().map(Id::new),
     }

@@ -3,18 +3,21 @@
 //! through the table in `users`.
 
 use super::{unknown, user_id, user_link};
-use crate::http::api::calls::link::{self, UnlinkResult};
+use crate::http::api::calls::link::{self, ForeseenLink, UnlinkResult};
 use crate::http::dashboard::confirm::Confirmation;
 use crate::http::dashboard::page::{Page, PageError, PageResult};
-use crate::http::dashboard::view::Id;
 use crate::http::response::ErrorResponse;
 use crate::jobs::operator::{self, Operator};
 use crate::objects::links::{self, LinkResult, LinkStatement, LinkTarget};
 use crate::objects::{refresh, user};
+use crate::store::StoreError;
+use crate::stripe::object::is_user_id;
 
 const ACTOR: &str = "dashboard";
-/// The value of a field that says yes.
-const YES: &str = "yes";
+/// The longest id of a subscription (Stripe's limit).
+const MAX_ID_CHARS: usize = 255;
+/// The field that says whose the question said it is: a user, or empty for nobody.
+const HOLDER: &str = "holder";
 
 impl From<ErrorResponse> for PageError {
     fn from(error: ErrorResponse) -> Self {
@@ -22,7 +25,8 @@ impl From<ErrorResponse> for PageError {
     }
 }
 
-/// A user, and something of Stripe's.
+/// A user, and something of Stripe's. What is asked, done and told names both whole: ids that differ in their middle alone are
+/// different ones.
 struct Subject {
     user_id: String,
     kind: LinkTarget,
@@ -32,7 +36,8 @@ struct Subject {
 impl Subject {
     fn new(user_id: String, object_id: &str) -> Result<Self, PageError> {
         let object_id = object_id.trim();
-        if object_id.starts_with("sub_") && object_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let fits = object_id.len() <= MAX_ID_CHARS && object_id.bytes().all(|byte| byte.is_ascii_graphic());
+        if object_id.starts_with("sub_") && fits {
             return Ok(Self { user_id, kind: LinkTarget::Subscription, object_id: object_id.to_owned() });
         }
         let object_id = link::valid(object_id).map_err(|_| {
@@ -43,19 +48,13 @@ impl Subject {
 
     /// As the address names it.
     fn asked(page: &Page<'_>) -> Result<Self, PageError> {
-        let user_id = user_id(page)?;
-        if !page.api.store.read(|reader| user::exists(reader, &user_id))? {
-            return Err(unknown(&user_id));
-        }
+        let user_id = known(page, user_id(page)?)?;
         Self::new(user_id, &page.parameter("object").unwrap_or_default())
     }
 
     /// As the form names it.
     fn posted(page: &Page<'_>) -> Result<Self, PageError> {
-        let user_id = page.request.field("id").unwrap_or_default();
-        if !page.api.store.read(|reader| user::exists(reader, &user_id))? {
-            return Err(unknown(&user_id));
-        }
+        let user_id = known(page, page.request.field("id").unwrap_or_default())?;
         Self::new(user_id, &page.request.field("object").unwrap_or_default())
     }
 
@@ -79,69 +78,62 @@ impl Subject {
     }
 }
 
-fn short(user_id: &str) -> String {
-    Id::new(user_id).shown
-}
-
 pub(super) fn ask_link(page: &Page<'_>) -> PageResult {
     let subject = Subject::asked(page)?;
-    let (foreseen, owner) = page.api.store.read(|reader| {
-        Ok::<_, crate::store::StoreError>((
-            links::foresee(reader, subject.said(), false)?,
-            links::owner_of(reader, subject.said())?,
-        ))
+    let (foreseen, holder) = page.api.store.read(|reader| {
+        let foreseen = links::foresee(reader, subject.said(), false)?;
+        Ok::<_, StoreError>((foreseen, links::holder(reader, subject.said())?))
     })?;
-    let (words, user) = (subject.words(), short(&subject.user_id));
-    let mut sentence = match &foreseen {
+    let mut sentence = link_words(&subject, &foreseen, holder.as_deref());
+    if page.api.calls.is_some() {
+        sentence.push_str(" It is read from Stripe first.");
+    }
+    let verb = format!("Link {} to {}", subject.object_id, subject.user_id);
+    let mut confirmation = subject.confirmation(page, &verb, sentence)?;
+    confirmation.fields.push((HOLDER, holder.unwrap_or_default()));
+    confirmation.page()
+}
+
+/// What a link would do, and who would lose it.
+fn link_words(subject: &Subject, foreseen: &LinkResult, holder: Option<&str>) -> String {
+    let (words, user) = (subject.words(), &subject.user_id);
+    match foreseen {
         LinkResult::Already => {
             format!("The {words} was said to be {user}'s before; said once more, it is the last word.")
         }
         LinkResult::Taken(other) => format!(
-            "The {words} was said to be {}'s. From now on it is {user}'s, with everything that is paid through it, and {} \
-             loses it.",
-            short(other),
-            short(other)
+            "The {words} was said to be {other}'s. From now on it is {user}'s, with everything that is paid through it, and \
+             {other} loses it."
         ),
-        LinkResult::Now => format!(
-            "From now on the {words} is {user}'s, with everything that is paid through it, whatever Stripe's objects say. It \
-             can be taken back."
-        ),
-    };
-    if let Some(owner) = owner.filter(|owner| *owner != subject.user_id && foreseen == LinkResult::Now) {
-        sentence.push_str(&format!(" Today it belongs to {}.", short(&owner)));
+        LinkResult::Now => {
+            let today = holder.filter(|holder| *holder != subject.user_id);
+            let today = today.map(|holder| format!(" Today it belongs to {holder}.")).unwrap_or_default();
+            format!(
+                "From now on the {words} is {user}'s, with everything that is paid through it, whatever Stripe's objects \
+                 say. It can be taken back.{today}"
+            )
+        }
     }
-    if page.api.calls.is_some() {
-        sentence.push_str(" It is read from Stripe first.");
-    }
-    let mut confirmation = subject.confirmation(page, &format!("Link {} to {user}", subject.object_id), sentence)?;
-    if matches!(foreseen, LinkResult::Taken(_)) {
-        confirmation.fields.push(("force", YES.to_owned()));
-    }
-    confirmation.page()
 }
 
+/// A yes to the question, and to nothing else: the form says from whom it takes the thing.
 pub(super) fn link(page: &Page<'_>) -> PageResult {
     let subject = Subject::posted(page)?;
-    let force = page.request.field("force").as_deref() == Some(YES);
-    match link::link(page.api, subject.said(), force)? {
-        LinkResult::Now | LinkResult::Already => {
-            let said = format!("The {} is {}'s from now on.", subject.words(), short(&subject.user_id));
-            page.done(&user_link(&subject.user_id), said)
+    let holder = page.request.field(HOLDER).filter(|holder| !holder.is_empty());
+    let (words, user) = (subject.words(), &subject.user_id);
+    match link::link_foreseen(page.api, subject.said(), holder)? {
+        ForeseenLink::Linked => page.done(&user_link(user), format!("The {words} is {user}'s from now on.")),
+        ForeseenLink::Otherwise(holder) => {
+            let holder = holder.unwrap_or_else(|| "nobody".to_owned());
+            let said = format!("Meanwhile the {words} belongs to {holder}. Nothing was done; go back and look again.");
+            Err(PageError::Refused(409, said))
         }
-        LinkResult::Taken(other) => Err(PageError::Refused(
-            409,
-            format!(
-                "Meanwhile the {} was said to be {}'s. Nothing was done; go back and look.",
-                subject.words(),
-                short(&other)
-            ),
-        )),
     }
 }
 
 pub(super) fn ask_unlink(page: &Page<'_>) -> PageResult {
     let subject = Subject::asked(page)?;
-    let (words, user) = (subject.words(), short(&subject.user_id));
+    let (words, user) = (subject.words(), &subject.user_id);
     let sentence = format!(
         "From now on the {words} is not {user}'s, with everything that is paid through it, whatever Stripe's objects say; \
          {user} may lose access at once. Linking it again takes that back."
@@ -151,10 +143,10 @@ pub(super) fn ask_unlink(page: &Page<'_>) -> PageResult {
 
 pub(super) fn unlink(page: &Page<'_>) -> PageResult {
     let subject = Subject::posted(page)?;
-    let (words, user) = (subject.words(), short(&subject.user_id));
+    let (words, user) = (subject.words(), &subject.user_id);
     match link::unlink(page.api, subject.said())? {
         UnlinkResult::Unlinked(owner) => {
-            let now = owner.map_or_else(|| "nobody".to_owned(), |owner| short(&owner));
+            let now = owner.unwrap_or_else(|| "nobody".to_owned());
             let said = format!("The {words} is not {user}'s any more; it belongs to {now} now.");
             page.done(&user_link(&subject.user_id), said)
         }
@@ -178,7 +170,7 @@ pub(super) fn ask_refresh(page: &Page<'_>) -> PageResult {
     let sentence = format!(
         "What is known of {} at Stripe is read once more: customers, subscriptions that have not ended, invoices to be \
          paid. What has changed there is taken over, and may change the answer. It takes a request for each object.",
-        short(&id)
+        id
     );
     let verb = format!("Read {} from Stripe", objects(count));
     let frame = page.frame("users", verb.clone())?;
@@ -193,7 +185,7 @@ pub(super) fn refresh(page: &Page<'_>) -> PageResult {
     let said = format!(
         "{} of {} are read from Stripe now. Load this page again in a moment; \"what happened\" shows each.",
         objects(count),
-        short(&id)
+        id
     );
     page.done(&user_link(&id), said)
 }
@@ -203,7 +195,12 @@ fn refreshable(page: &Page<'_>, id: String) -> Result<String, PageError> {
     if !page.api.context.projection.fetches {
         return Err(PageError::Refused(409, "Without stripe.api_key nothing can be read from Stripe.".to_owned()));
     }
-    if !page.api.store.read(|reader| user::exists(reader, &id))? {
+    known(page, id)
+}
+
+/// A user that is known. What no application can have given as an id is none, so that sentences can name it whole.
+fn known(page: &Page<'_>, id: String) -> Result<String, PageError> {
+    if !is_user_id(&id) || !page.api.store.read(|reader| user::exists(reader, &id))? {
         return Err(unknown(&id));
     }
     Ok(id)
