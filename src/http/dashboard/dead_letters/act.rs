@@ -1,5 +1,6 @@
 //! Replaying and discarding dead letters: the question, which names how many, and the act on those that were counted then.
-//! What is given up after the question is not touched. Called through the table in `dead_letters`.
+//! What is given up after the question is not touched: numbers rise and are never given twice. Called through the table in
+//! `dead_letters`.
 
 use super::{LetterFilter, MOST_AT_ONCE, filter};
 use crate::http::dashboard::confirm::Confirmation;
@@ -154,7 +155,8 @@ impl ActDone {
         Ok(count)
     }
 
-    /// In several transactions, so that webhooks are stored between them. Each takes away what it has done.
+    /// In several transactions, so that webhooks are stored between them. Each takes away what it has done; what dies again
+    /// meanwhile comes back under a number that is not below.
     fn on_matching(&self, page: &Page<'_>, filter: &LetterFilter, below: i64) -> Result<u32, StoreError> {
         let mut count = 0_u32;
         while count < MOST_AT_ONCE {
