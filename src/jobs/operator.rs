@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::objects::{dunning_attempts, refresh};
 use crate::store::inbox::{self, EventStatus};
-use crate::store::outbox::rows;
+use crate::store::outbox::rows::{self, GivenUp};
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
 pub use ask::ask;
 
@@ -84,16 +84,17 @@ pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, Store
 /// Mails and events that one call makes due again at most: bounds how long others wait for the writer.
 pub const MAX_DELIVERED_AGAIN: u32 = 1000;
 
-/// Makes mails and events due again that were given up at `since_ms` or later, for one target or for any, the oldest
-/// first, and enables their endpoints. Returns how many, and whether there are more.
+/// Makes mails and events due again that were given up, at most `limit`, the oldest first, and enables their endpoints.
+/// Returns how many, and whether there are more.
 pub fn deliver_failed_again(
     tx: &Tx,
-    target: Option<&str>,
-    since_ms: i64,
+    which: GivenUp,
+    limit: u32,
     operator: Operator,
 ) -> Result<(usize, bool), StoreError> {
-    let most = usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX);
-    let mut failed = rows::list_given_up(tx, target, since_ms, MAX_DELIVERED_AGAIN.saturating_add(1))?;
+    let limit = limit.min(MAX_DELIVERED_AGAIN);
+    let mut failed = rows::list_given_up(tx, which, limit.saturating_add(1))?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = failed.len() > most;
     failed.truncate(most);
     for (id, _) in &failed {
@@ -103,8 +104,8 @@ pub fn deliver_failed_again(
     for target in targets {
         webhook_endpoints::enable(tx, target)?;
     }
-    let detail = json!({"since": since_ms.div_euclid(1000), "count": failed.len()}).to_string();
-    add_audit(tx, operator, "outbox.retry_all", target.unwrap_or("all"), &detail)?;
+    let detail = json!({"since": which.since_ms.div_euclid(1000), "count": failed.len()}).to_string();
+    add_audit(tx, operator, "outbox.retry_all", which.target.unwrap_or("all"), &detail)?;
     Ok((failed.len(), has_more))
 }
 

@@ -14,8 +14,8 @@ use crate::http::route::body::body;
 use crate::http::route::description::Link;
 use crate::http::route::parameters::{self, AFTER_ROW, LIMIT, TIMES};
 use crate::http::route::{PathSegments, Route, route};
-use crate::jobs::operator;
-use crate::store::outbox::rows::{self, OutboxFilter, OutboxRow};
+use crate::jobs::operator::{self, MAX_DELIVERED_AGAIN};
+use crate::store::outbox::rows::{self, GivenUp, OutboxFilter, OutboxRow};
 use crate::store::{StoreError, StoreReader, webhook_endpoints};
 
 const STATES: [&str; 6] = ["pending", "claimed", "done", "skipped", "failed", "discarded"];
@@ -141,8 +141,10 @@ fn retry_failed(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminR
     let target = given.text("target")?.map(str::to_owned);
     let since_ms = given.integer("since", TIMES)?.map_or(0, |since| since.saturating_mul(1000));
     let operator = operator(api);
-    let (retried, has_more) =
-        api.store.write(move |tx| operator::deliver_failed_again(tx, target.as_deref(), since_ms, operator))?;
+    let (retried, has_more) = api.store.write(move |tx| {
+        let which = GivenUp { target: target.as_deref(), since_ms, until_ms: i64::MAX };
+        operator::deliver_failed_again(tx, which, MAX_DELIVERED_AGAIN, operator)
+    })?;
     Ok(Response::json(200, &views::OutboxRetriedView { retried, has_more }))
 }
 

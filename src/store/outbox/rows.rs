@@ -213,22 +213,32 @@ macro_rules! given_up {
             "SELECT id, target FROM outbox INDEXED BY ",
             $which,
             " AND finished_at_ms IS NOT NULL AND status <> 'done' AND status = 'failed' AND kind <> 'stripe_call'
-             AND finished_at_ms >= ?2 ORDER BY id LIMIT ?3"
+             AND finished_at_ms BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4"
         )
     };
 }
 
-/// Mails and events that were given up at `since_ms` or later, unix milliseconds, for one target or for any: row number
-/// and target, the oldest first.
+/// Which of what was given up.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenUp<'a> {
+    /// For this target, or for any.
+    pub target: Option<&'a str>,
+    /// At this time or later, unix milliseconds.
+    pub since_ms: i64,
+    /// At this time or before, unix milliseconds.
+    pub until_ms: i64,
+}
+
+/// Mails and events that were given up: row number and target, the oldest first.
 pub fn list_given_up(
     reader: &StoreReader,
-    target: Option<&str>,
-    since_ms: i64,
+    which: GivenUp,
     limit: u32,
 ) -> Result<Vec<(i64, Option<String>)>, StoreError> {
     const ANY: &str = given_up!("outbox_ended WHERE ?1 IS NULL");
     const ONE: &str = given_up!("outbox_ended_target WHERE target = ?1");
-    reader.list(if target.is_some() { ONE } else { ANY }, (target, since_ms, limit), row::tuple)
+    let sql = if which.target.is_some() { ONE } else { ANY };
+    reader.list(sql, (which.target, which.since_ms, which.until_ms, limit), row::tuple)
 }
 
 const DISCARD: &str =

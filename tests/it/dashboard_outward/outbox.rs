@@ -134,12 +134,35 @@ fn all_that_was_given_up_for_a_target_or_since_a_time_is_sent_again_and_counted_
     assert!(recent > 0 && all > recent);
     visitor.page(&till, "outbox-retry-all").shows(&[&format!("Send {all} again")]);
     visitor.page(&till, "outbox-retry-all?hours=24").shows(&[&format!("Send {recent} again"), "in the last 1 d"]);
-    visitor.act(&till, "outbox-retry-all", "hours=24&target=").shows(&["sent again now"]);
+    visitor.confirm(&till, "outbox-retry-all?hours=24").shows(&["sent again now"]);
     assert_eq!(failed(), all - recent);
     assert!(audit(&till, "outbox.retry_all").as_str().unwrap().starts_with("dashboard all "));
-    assert_eq!(visitor.act(&till, "outbox-retry-all", "hours=-1").status, 400);
-    visitor.act(&till, "outbox-retry-all", "target=https%3A%2F%2Fother.example%2Fhooks");
+    assert_eq!(visitor.get(&till, "outbox-retry-all?hours=-1").status, 400);
+    assert_eq!(visitor.act(&till, "outbox-retry-all", "target=").status, 400, "nothing was asked");
+    visitor.confirm(&till, "outbox-retry-all?target=https%3A%2F%2Fother.example%2Fhooks");
     assert_eq!(failed(), 0);
+}
+
+#[test]
+fn what_is_given_up_after_the_question_is_not_sent_again_by_its_answer() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    fail_all(&till);
+    let recent = id_of(&till, &format!("target = '{HOOK}'"));
+    let now_ms = till.clock.now_ms();
+    run(&till, &format!("UPDATE outbox SET status = 'pending', finished_at_ms = NULL WHERE id <> {recent}"));
+    let ask = visitor.page(&till, "outbox-retry-all");
+    ask.shows(&["Send 1 again"]);
+    // The rest is given up meanwhile; an hour passes before the yes.
+    let late = format!("UPDATE outbox SET status = 'failed', finished_at_ms = {now_ms} + 60000 WHERE id <> {recent}");
+    run(&till, &late);
+    let all = till.value("SELECT count(*) FROM outbox WHERE status = 'failed'").as_i64().unwrap();
+    visitor.yes(&till, "outbox-retry-all", &ask).shows(&["1 mail or event is sent again now."]);
+    assert_eq!(till.value("SELECT count(*) FROM outbox WHERE status = 'failed'"), all - 1);
+    assert_eq!(till.value(&format!("SELECT status FROM outbox WHERE id = {recent}")), "pending");
+    let again = visitor.yes(&till, "outbox-retry-all", &ask);
+    assert_eq!(again.status, 409, "{}", again.text);
+    assert_eq!(till.value("SELECT count(*) FROM audit_log WHERE action = 'outbox.retry_all'"), 1);
 }
 
 #[test]
