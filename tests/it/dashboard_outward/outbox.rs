@@ -109,17 +109,37 @@ fn one_row_is_sent_again_only_after_the_question_and_its_endpoint_is_enabled() {
             "INSERT INTO webhook_endpoints (url, fingerprint, disabled_at_ms, disabled_reason) VALUES ('{HOOK}', 'x', 1, 'gone')"
         ),
     );
-    visitor.page(&till, &format!("outbox-retry?id={id}")).shows(&["Send 1 again", HOOK, "enabled"]);
+    let ask = visitor.page(&till, &format!("outbox-retry?id={id}"));
+    ask.shows(&["Send 1 again", HOOK, "enabled"]);
     assert_eq!(visitor.forge(&till, "outbox-retry", &format!("id={id}")).status, 403);
     assert_eq!(status(), "failed8", "neither the question nor a forged form does anything");
 
-    visitor.act(&till, "outbox-retry", &format!("id={id}")).shows(&["is sent again now", "waits and is due"]);
+    visitor.yes(&till, "outbox-retry", &ask).shows(&["is sent again now", "waits and is due"]);
     assert_eq!(status(), "pending0");
     assert_eq!(till.value("SELECT count(*) FROM webhook_endpoints WHERE disabled_at_ms IS NOT NULL"), 0);
     assert!(audit(&till, "outbox.retry").as_str().unwrap().starts_with(&format!("dashboard {id} ")));
     run(&till, &format!("UPDATE outbox SET status = 'claimed' WHERE id = {id}"));
     assert_eq!(visitor.act(&till, "outbox-retry", &format!("id={id}")).status, 409);
     assert_eq!(visitor.get(&till, &format!("outbox-retry?id={id}")).status, 409);
+}
+
+#[test]
+fn a_row_that_was_delivered_after_the_question_is_not_sent_twice_by_its_answer() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    let id = id_of(&till, &format!("target = '{HOOK}'"));
+    let ask = visitor.page(&till, &format!("outbox-retry?id={id}"));
+    ask.hides(&["gets it twice"]);
+    let now_ms = till.clock.now_ms();
+    run(&till, &format!("UPDATE outbox SET status = 'done', attempts = 1, finished_at_ms = {now_ms} WHERE id = {id}"));
+    let refused = visitor.yes(&till, "outbox-retry", &ask);
+    assert_eq!(refused.status, 409);
+    refused.shows(&["has changed since you were asked"]);
+    assert_eq!(till.value(&format!("SELECT status FROM outbox WHERE id = {id}")), "done");
+    assert_eq!(till.value("SELECT count(*) FROM audit_log WHERE action = 'outbox.retry'"), 0);
+    let ask = visitor.page(&till, &format!("outbox-retry?id={id}"));
+    ask.shows(&["gets it twice"]);
+    visitor.yes(&till, "outbox-retry", &ask).shows(&["is sent again now"]);
 }
 
 #[test]

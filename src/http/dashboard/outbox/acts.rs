@@ -9,7 +9,7 @@ use crate::http::dashboard::page::{self, Page, PageError, PageResult};
 use crate::http::dashboard::view;
 use crate::jobs::operator::{self, MAX_DELIVERED_AGAIN, Operator};
 use crate::store::Tx;
-use crate::store::outbox::rows::{self, GivenUp};
+use crate::store::outbox::rows::{self, GivenUp, OutboxRow};
 
 const HOUR_MS: i64 = 3_600_000;
 /// The longest time back that can be asked for: a hundred years.
@@ -39,7 +39,7 @@ pub(super) fn ask_retry(page: &Page<'_>) -> PageResult {
             words::to(&row)
         ),
         verb: "Send 1 again".to_owned(),
-        fields: vec![("id", id.to_string())],
+        fields: vec![("id", id.to_string()), ("seen", seen(&row))],
         asks_reason: false,
         back: row_link(id),
     }
@@ -51,11 +51,29 @@ pub(super) fn retry(page: &Page<'_>) -> PageResult {
     if !words::can_retry(&find(page, id)?) {
         return Err(cannot_retry());
     }
-    let operator = operator_of(page);
-    if !page.api.store.write(move |tx| operator::deliver_again(tx, id, operator))? {
-        return Err(cannot_retry());
+    let (operator, asked) = (operator_of(page), page.request.field("seen").unwrap_or_default());
+    // In the transaction of the act, so that nothing is delivered between the look and the act.
+    let act = move |tx: &Tx| match rows::find(tx, id)? {
+        Some(row) if seen(&row) == asked => Ok(Some(operator::deliver_again(tx, id, operator)?)),
+        _ => Ok(None),
+    };
+    match page.api.store.write(act)? {
+        Some(true) => page.done(&row_link(id), format!("Row {id} is sent again now.")),
+        Some(false) => Err(cannot_retry()),
+        None => Err(has_changed()),
     }
-    page.done(&row_link(id), format!("Row {id} is sent again now."))
+}
+
+/// Where a row stands, as the question about it has said: a yes is to that alone.
+fn seen(row: &OutboxRow) -> String {
+    let finished_at_ms = row.finished_at_ms.map(|ms| ms.to_string()).unwrap_or_default();
+    format!("{} {finished_at_ms}", row.status).trim_end().to_owned()
+}
+
+fn has_changed() -> PageError {
+    let words = "Nothing was done: the row has changed since you were asked; it may have been sent meanwhile. Load its page \
+                 again to see what came of it, and ask again if it is to be sent once more.";
+    PageError::Refused(409, words.to_owned())
 }
 
 fn cannot_retry() -> PageError {
