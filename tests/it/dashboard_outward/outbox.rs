@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
 use tilld::notify::mail::{MailSettings, SmtpSecurity, SmtpServer};
+use tilld::store::outbox::rows;
 
 use super::Visitor;
 use crate::harness::{START_S, Setup, Till, notify};
@@ -240,4 +241,48 @@ fn a_mail_is_looked_at_at_an_address_of_its_own_in_which_nothing_runs_and_nothin
     assert!(policy.starts_with("sandbox; default-src 'none'") && policy.contains("form-action 'none'"), "{policy}");
     assert!(!policy.contains("allow-") && !policy.contains("script-src"), "{policy}");
     assert_eq!(visitor.get(&till, &format!("outbox-mail?id={}", id_of(&till, "kind = 'webhook'"))).status, 404);
+}
+
+#[test]
+fn rows_in_hand_and_rows_that_wait_are_found_whatever_lies_between() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    let (first, second) = (id_of(&till, &format!("target = '{HOOK}'")), id_of(&till, &format!("target = '{OTHER}'")));
+    run(
+        &till,
+        &format!(
+            "UPDATE outbox SET status = 'done', finished_at_ms = 1;
+             UPDATE outbox SET status = 'claimed', finished_at_ms = NULL WHERE id = {first};
+             UPDATE outbox SET status = 'pending', finished_at_ms = NULL WHERE id = {second}"
+        ),
+    );
+    let row = |id: i64| format!("\"outbox-row?id={id}\"");
+    for (query, shown, hidden) in [
+        ("status=claimed".to_owned(), first, second),
+        ("status=claimed&kind=webhook&target=https%3A%2F%2Fapp.example%2Fhooks%2Ftilld".to_owned(), first, second),
+        ("status=pending".to_owned(), second, first),
+        (format!("status=pending&kind=webhook&before={}", second + 1), second, first),
+        ("status=pending&target=https%3A%2F%2Fother.example%2Fhooks".to_owned(), second, first),
+    ] {
+        let page = visitor.page(&till, &format!("outbox?{query}"));
+        page.shows(&[&row(shown)]);
+        page.hides(&[&row(hidden)]);
+    }
+    for query in ["status=claimed&kind=mail".to_owned(), format!("status=pending&before={second}")] {
+        visitor.page(&till, &format!("outbox?{query}")).shows(&["No rows match"]);
+    }
+}
+
+#[test]
+fn what_is_open_is_found_by_an_index_that_has_nothing_else() {
+    let till = told();
+    let connection = till.connection();
+    for (sql, index) in rows::OPEN.into_iter().zip(["INDEX outbox_claimed", "COVERING INDEX outbox_waiting"]) {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let nulls = vec![&rusqlite::types::Null as &dyn rusqlite::ToSql; statement.parameter_count()];
+        let plan: Vec<String> =
+            statement.query_map(&nulls[..], |row| row.get::<_, String>(3)).unwrap().collect::<Result<_, _>>().unwrap();
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        assert!(plan.iter().all(|step| step != "SCAN outbox"), "{plan:?}");
+    }
 }
