@@ -23,6 +23,14 @@ pub struct Operator {
     pub now_ms: i64,
 }
 
+/// Characters of a reason that are kept: it is a note, and stays in the audit log for good.
+pub const MAX_REASON_CHARS: usize = 500;
+
+/// A reason as it is kept, whoever gave it.
+fn kept(reason: Option<&str>) -> Option<String> {
+    reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect())
+}
+
 /// Makes an event pending again, whatever its state, and forgets its attempts. `false`: there is no such event.
 pub fn replay(tx: &Tx, event_id: &str, operator: Operator) -> Result<bool, StoreError> {
     if !inbox::replay(tx, event_id)? {
@@ -61,7 +69,7 @@ pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator
     let Some(letter) = dead_letters::find(tx, event_id)? else { return Ok(false) };
     dead_letters::remove(tx, event_id)?;
     inbox::discard(tx, event_id)?;
-    let detail = json!({"reason": reason, "type": letter.event_type, "error": letter.error}).to_string();
+    let detail = json!({"reason": kept(reason), "type": letter.event_type, "error": letter.error}).to_string();
     add_audit(tx, operator, "dead_letter.discard", event_id, &detail)?;
     Ok(true)
 }
@@ -117,7 +125,8 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
         return Ok(false);
     }
     dunning_attempts::set_outcome(tx, id, "skipped: discarded by an operator")?;
-    let detail = json!({"reason": reason, "kind": row.kind, "status": row.status, "error": row.error}).to_string();
+    let detail =
+        json!({"reason": kept(reason), "kind": row.kind, "status": row.status, "error": row.error}).to_string();
     add_audit(tx, operator, "outbox.discard", &row.id, &detail)?;
     Ok(true)
 }

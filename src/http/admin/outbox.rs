@@ -14,7 +14,7 @@ use crate::http::route::body::body;
 use crate::http::route::description::Link;
 use crate::http::route::parameters::{self, AFTER_ROW, LIMIT, TIMES};
 use crate::http::route::{PathSegments, Route, route};
-use crate::jobs::operator::{self, MAX_DELIVERED_AGAIN};
+use crate::jobs::operator::{self, MAX_DELIVERED_AGAIN, MAX_REASON_CHARS};
 use crate::store::outbox::rows::{self, GivenUp, OutboxFilter, OutboxRow};
 use crate::store::{StoreError, StoreReader, webhook_endpoints};
 
@@ -150,7 +150,7 @@ fn retry_failed(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminR
 
 fn discard(api: &ApiHandler, request: &Request, segments: &PathSegments) -> AdminResult {
     let given = Parameters::read::<DiscardBody>(request)?;
-    let reason = given.text("reason")?.map(str::to_owned);
+    let reason = given.text_of("reason", MAX_REASON_CHARS)?.map(str::to_owned);
     let (id, operator) = (actable(api, segments)?, operator(api));
     if api.store.write(move |tx| operator::discard_delivery(tx, id, reason.as_deref(), operator))? {
         return Ok(Response::json(200, &views::DiscardedView { id: id.to_string(), discarded: true }));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tilld::base::clock::Clock;
+use tilld::http::request::Method;
+use tilld::jobs::operator::MAX_REASON_CHARS;
 use tilld::notify::mail::{MailSettings, SmtpSecurity, SmtpServer};
 use tilld::store::outbox::rows;
 
@@ -285,4 +287,20 @@ fn what_is_open_is_found_by_an_index_that_has_nothing_else() {
         assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
         assert!(plan.iter().all(|step| step != "SCAN outbox"), "{plan:?}");
     }
+}
+
+#[test]
+fn a_reason_is_kept_up_to_a_length_and_the_api_refuses_a_longer_one() {
+    let till = told();
+    let visitor = Visitor::of(&till);
+    let [id, other] = [HOOK, OTHER].map(|target| id_of(&till, &format!("target = '{target}'")));
+    let reason = "é".repeat(MAX_REASON_CHARS + 1);
+    visitor.act(&till, "outbox-discard", &format!("id={id}&reason={reason}")).shows(&["was discarded"]);
+    let kept = "SELECT length(detail ->> 'reason') FROM audit_log WHERE action = 'outbox.discard'";
+    assert_eq!(till.value(kept), MAX_REASON_CHARS);
+    let path = format!("/api/v1/admin/outbox/{other}");
+    let refused = till.call(Method::Delete, &path, &json!({"reason": reason}));
+    assert_eq!(refused.0, 400, "{}", refused.1);
+    let (status, _) = till.call(Method::Delete, &path, &json!({"reason": "x".repeat(MAX_REASON_CHARS)}));
+    assert_eq!(status, 200);
 }
