@@ -84,7 +84,7 @@ CREATE TABLE webhook_retry_queue (
 CREATE INDEX webhook_retry_queue_due ON webhook_retry_queue (next_retry_at_ms);
 
 CREATE TABLE webhook_dead_letter_queue (
-    id                    INTEGER PRIMARY KEY,                  -- row number
+    id                    INTEGER PRIMARY KEY AUTOINCREMENT,    -- row number; never given twice: an operator's yes is about all up to a number
     stripe_event_id       TEXT NOT NULL UNIQUE REFERENCES stripe_webhooks_log (event_id) ON DELETE CASCADE, -- which event
     event_type            TEXT NOT NULL,                        -- its type, for lists
     retry_count           INTEGER NOT NULL,                     -- attempts made

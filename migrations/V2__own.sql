@@ -71,6 +71,8 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_waiting ON outbox (kind, target, next_attempt_at_ms) WHERE status = 'pending';
 CREATE INDEX outbox_ready ON outbox (target, next_attempt_at_ms, id) WHERE status = 'pending' AND waits_for IS NULL;
 CREATE INDEX outbox_order ON outbox (target, user_id, id) WHERE status IN ('pending', 'claimed');
+-- What is being performed: some rows, however many wait.
+CREATE INDEX outbox_claimed ON outbox (status) WHERE status = 'claimed';
 CREATE INDEX outbox_behind ON outbox (waits_for) WHERE waits_for IS NOT NULL;
 -- What a user was sent, newest first.
 CREATE INDEX outbox_user ON outbox (user_id, created_at_ms) WHERE user_id IS NOT NULL;

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::base::secret::without_query;
 use crate::objects::{dunning_attempts, refresh};
 use crate::store::inbox::{self, EventStatus};
-use crate::store::outbox::rows;
+use crate::store::outbox::rows::{self, GivenUp};
 use crate::store::{StoreError, Tx, audit, dead_letters, retries, webhook_endpoints};
 pub use ask::ask;
 
@@ -21,6 +22,14 @@ pub struct Operator {
     pub actor: &'static str,
     /// Unix milliseconds.
     pub now_ms: i64,
+}
+
+/// Characters of a reason that are kept: it is a note, and stays in the audit log for good.
+pub const MAX_REASON_CHARS: usize = 500;
+
+/// A reason as it is kept, whoever gave it.
+fn kept(reason: Option<&str>) -> Option<String> {
+    reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect())
 }
 
 /// Makes an event pending again, whatever its state, and forgets its attempts. `false`: there is no such event.
@@ -61,7 +70,7 @@ pub fn discard(tx: &Tx, event_id: &str, reason: Option<&str>, operator: Operator
     let Some(letter) = dead_letters::find(tx, event_id)? else { return Ok(false) };
     dead_letters::remove(tx, event_id)?;
     inbox::discard(tx, event_id)?;
-    let detail = json!({"reason": reason, "type": letter.event_type, "error": letter.error}).to_string();
+    let detail = json!({"reason": kept(reason), "type": letter.event_type, "error": letter.error}).to_string();
     add_audit(tx, operator, "dead_letter.discard", event_id, &detail)?;
     Ok(true)
 }
@@ -84,16 +93,17 @@ pub fn deliver_again(tx: &Tx, id: i64, operator: Operator) -> Result<bool, Store
 /// Mails and events that one call makes due again at most: bounds how long others wait for the writer.
 pub const MAX_DELIVERED_AGAIN: u32 = 1000;
 
-/// Makes mails and events due again that were given up at `since_ms` or later, for one target or for any, the oldest
-/// first, and enables their endpoints. Returns how many, and whether there are more.
+/// Makes mails and events due again that were given up, at most `limit`, the oldest first, and enables their endpoints.
+/// Returns how many, and whether there are more.
 pub fn deliver_failed_again(
     tx: &Tx,
-    target: Option<&str>,
-    since_ms: i64,
+    which: GivenUp,
+    limit: u32,
     operator: Operator,
 ) -> Result<(usize, bool), StoreError> {
-    let most = usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX);
-    let mut failed = rows::list_given_up(tx, target, since_ms, MAX_DELIVERED_AGAIN.saturating_add(1))?;
+    let limit = limit.min(MAX_DELIVERED_AGAIN);
+    let mut failed = rows::list_given_up(tx, which, limit.saturating_add(1))?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = failed.len() > most;
     failed.truncate(most);
     for (id, _) in &failed {
@@ -103,8 +113,9 @@ pub fn deliver_failed_again(
     for target in targets {
         webhook_endpoints::enable(tx, target)?;
     }
-    let detail = json!({"since": since_ms.div_euclid(1000), "count": failed.len()}).to_string();
-    add_audit(tx, operator, "outbox.retry_all", target.unwrap_or("all"), &detail)?;
+    let detail = json!({"since": which.since_ms.div_euclid(1000), "count": failed.len()}).to_string();
+    let subject = which.target.map_or_else(|| "all".to_owned(), without_query);
+    add_audit(tx, operator, "outbox.retry_all", &subject, &detail)?;
     Ok((failed.len(), has_more))
 }
 
@@ -116,7 +127,8 @@ pub fn discard_delivery(tx: &Tx, id: i64, reason: Option<&str>, operator: Operat
         return Ok(false);
     }
     dunning_attempts::set_outcome(tx, id, "skipped: discarded by an operator")?;
-    let detail = json!({"reason": reason, "kind": row.kind, "status": row.status, "error": row.error}).to_string();
+    let detail =
+        json!({"reason": kept(reason), "kind": row.kind, "status": row.status, "error": row.error}).to_string();
     add_audit(tx, operator, "outbox.discard", &row.id, &detail)?;
     Ok(true)
 }

@@ -93,6 +93,22 @@ impl Visitor {
         seen
     }
 
+    /// Says yes to a question: sends all that its form holds.
+    pub fn yes(&self, till: &Till, name: &str, question: &Seen) -> Seen {
+        let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let hidden = question.text.split("<input type=\"hidden\" name=\"").skip(1).filter_map(|rest| {
+            let (name, rest) = rest.split_once("\" value=\"")?;
+            (name != "form_token").then(|| format!("{name}={}", encoded(rest.split('"').next().unwrap_or_default())))
+        });
+        self.act(till, name, &hidden.collect::<Vec<_>>().join("&"))
+    }
+
+    /// Asks at that address, and says yes.
+    pub fn confirm(&self, till: &Till, link: &str) -> Seen {
+        let question = self.page(till, link);
+        self.yes(till, link.split('?').next().unwrap(), &question)
+    }
+
     /// Sends a form without its token.
     pub fn forge(&self, till: &Till, name: &str, fields: &str) -> Seen {
         self.ask(till, Method::Post, name, fields)

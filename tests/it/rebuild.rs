@@ -261,3 +261,20 @@ fn a_file_that_a_daemon_holds_is_not_replaced() {
     assert!(code == Some(1) && err.contains("process"), "{err}");
     assert_eq!(command(dir.path(), &["--check"]).0, Some(0), "a check reads only");
 }
+
+/// A question about dead letters outlives a rebuild, since sessions do.
+#[test]
+fn numbers_of_dead_letters_that_are_gone_are_not_given_again_in_the_new_file() {
+    let till = lived();
+    let letters = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    let given = "SELECT CAST(seq AS TEXT) FROM sqlite_sequence WHERE name = 'webhook_dead_letter_queue'";
+    let old = database(till.dir.path());
+    letters(
+        &old,
+        "INSERT INTO webhook_dead_letter_queue (id, stripe_event_id, event_type, retry_count, error, original_timestamp_ms, created_at_ms)
+         SELECT 4711, event_id, event_type, 1, 'x', 1, 1 FROM stripe_webhooks_log LIMIT 1;
+         DELETE FROM webhook_dead_letter_queue WHERE id = 4711",
+    );
+    let (dir, _) = rebuilt(&till);
+    assert_eq!(texts(&database(dir.path()), given), ["4711"]);
+}

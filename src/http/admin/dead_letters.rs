@@ -11,7 +11,7 @@ use crate::http::route::RouteAccess::Admin;
 use crate::http::route::body::body;
 use crate::http::route::parameters::{self, LIMIT, after};
 use crate::http::route::{PathSegments, Route, route};
-use crate::jobs::operator;
+use crate::jobs::operator::{self, MAX_REASON_CHARS};
 use crate::store::{dead_letters, inbox};
 
 const NO_LETTER: &[ErrorCode] = &[ErrorCode::DeadLetterNotFound];
@@ -63,7 +63,7 @@ body! {
     #[schemars(rename = "Discard")]
     pub(super) struct DiscardBody {
         /// The reason, for the audit log; without personal data.
-        #[schemars(length(min = 1, max = parameters::MAX_BODY_TEXT_CHARS), regex(pattern = r"\S"), example = &"test data")]
+        #[schemars(length(min = 1, max = MAX_REASON_CHARS), regex(pattern = r"\S"), example = &"test data")]
         reason: Option<String>,
     }
 }
@@ -117,7 +117,7 @@ fn replay_many(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminRe
 
 fn discard(api: &ApiHandler, request: &Request, segments: &PathSegments) -> AdminResult {
     let given = Parameters::read::<DiscardBody>(request)?;
-    let reason = given.text("reason")?.map(str::to_owned);
+    let reason = given.text_of("reason", MAX_REASON_CHARS)?.map(str::to_owned);
     let (id, operator) = (event_id(segments).to_owned(), operator(api));
     if !api.store.write(move |tx| operator::discard(tx, &id, reason.as_deref(), operator))? {
         return Err(unknown(event_id(segments)));

@@ -14,8 +14,8 @@ use crate::http::route::body::body;
 use crate::http::route::description::Link;
 use crate::http::route::parameters::{self, AFTER_ROW, LIMIT, TIMES};
 use crate::http::route::{PathSegments, Route, route};
-use crate::jobs::operator;
-use crate::store::outbox::rows::{self, OutboxFilter, OutboxRow};
+use crate::jobs::operator::{self, MAX_DELIVERED_AGAIN, MAX_REASON_CHARS};
+use crate::store::outbox::rows::{self, GivenUp, OutboxFilter, OutboxRow};
 use crate::store::{StoreError, StoreReader, webhook_endpoints};
 
 const STATES: [&str; 6] = ["pending", "claimed", "done", "skipped", "failed", "discarded"];
@@ -81,14 +81,11 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
     let (status, kind) = (word(request, "status", &STATES)?, word(request, "kind", &KINDS)?);
     let (target, before) = (request.parameter("target"), page.row_after()?);
-    let filter = OutboxFilter {
-        kind: kind.as_deref(),
-        status: status.as_deref(),
-        target: target.as_deref(),
-        user_id: None,
-        before,
-    };
-    let found = api.store.read(|reader| rows::list(reader, filter, page.fetch()))?;
+    let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: None, user_id: None, before };
+    let found = api.store.read(|reader| {
+        let url = target.as_deref().map(|name| webhook_endpoints::url_of(reader, name)).transpose()?;
+        rows::list(reader, OutboxFilter { target: url.as_deref(), ..filter }, page.fetch())
+    })?;
     Ok(Response::list(found.iter().map(views::outbox_row).collect(), &page))
 }
 
@@ -141,14 +138,17 @@ fn retry_failed(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminR
     let target = given.text("target")?.map(str::to_owned);
     let since_ms = given.integer("since", TIMES)?.map_or(0, |since| since.saturating_mul(1000));
     let operator = operator(api);
-    let (retried, has_more) =
-        api.store.write(move |tx| operator::deliver_failed_again(tx, target.as_deref(), since_ms, operator))?;
+    let (retried, has_more) = api.store.write(move |tx| {
+        let url = target.as_deref().map(|name| webhook_endpoints::url_of(tx, name)).transpose()?;
+        let which = GivenUp { target: url.as_deref(), since_ms, until_ms: i64::MAX };
+        operator::deliver_failed_again(tx, which, MAX_DELIVERED_AGAIN, operator)
+    })?;
     Ok(Response::json(200, &views::OutboxRetriedView { retried, has_more }))
 }
 
 fn discard(api: &ApiHandler, request: &Request, segments: &PathSegments) -> AdminResult {
     let given = Parameters::read::<DiscardBody>(request)?;
-    let reason = given.text("reason")?.map(str::to_owned);
+    let reason = given.text_of("reason", MAX_REASON_CHARS)?.map(str::to_owned);
     let (id, operator) = (actable(api, segments)?, operator(api));
     if api.store.write(move |tx| operator::discard_delivery(tx, id, reason.as_deref(), operator))? {
         return Ok(Response::json(200, &views::DiscardedView { id: id.to_string(), discarded: true }));

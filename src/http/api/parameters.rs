@@ -42,11 +42,16 @@ impl Parameters {
 
     /// A text that is not blank.
     pub(in crate::http) fn text(&self, name: &'static str) -> Result<Option<&str>, ErrorResponse> {
-        let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_BODY_TEXT_CHARS;
+        self.text_of(name, MAX_BODY_TEXT_CHARS)
+    }
+
+    /// A text that is not blank and has at most so many characters.
+    pub(in crate::http) fn text_of(&self, name: &'static str, most: usize) -> Result<Option<&str>, ErrorResponse> {
+        let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= most;
         match self.given(name) {
             None => Ok(None),
             Some(Value::String(text)) if fits(text) => Ok(Some(text)),
-            Some(_) => Err(wrong(name, &format!("a string of 1 to {MAX_BODY_TEXT_CHARS} characters"))),
+            Some(_) => Err(wrong(name, &format!("a string of 1 to {most} characters"))),
         }
     }
 

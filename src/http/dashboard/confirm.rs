@@ -5,6 +5,7 @@ use askama::Template;
 
 use super::page::{self, Frame, PageResult};
 use super::view;
+use crate::jobs::operator::MAX_REASON_CHARS;
 
 /// An act that waits for a yes.
 #[derive(Template)]

@@ -122,6 +122,7 @@ pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
             copy(tx, table)?;
         }
     }
+    numbers_of_letters(tx)?;
     operations(tx)?;
     // The row numbers of customers have changed, so a backfill that went by them begins again.
     tx.execute("UPDATE main.sync_progress SET after_row = NULL WHERE finished_at_ms IS NULL", [])?;
@@ -131,6 +132,21 @@ pub(crate) fn finish(tx: &Tx) -> Result<(), StoreError> {
     notices(tx)?;
     audit(tx)?;
     failure_case::set_all_due(tx)
+}
+
+/// Numbers of dead letters are not given again, not even those of letters that are gone: a question about them may still
+/// wait for its yes.
+fn numbers_of_letters(tx: &Tx) -> Result<(), StoreError> {
+    const LAST: &str = "SELECT seq FROM old.sqlite_sequence WHERE name = 'webhook_dead_letter_queue'";
+    const GIVEN: &str = "SELECT seq FROM main.sqlite_sequence WHERE name = 'webhook_dead_letter_queue'";
+    if !is_there(tx, "sqlite_sequence")? {
+        return Ok(());
+    }
+    let Some(last) = tx.find(LAST, [], row::only::<i64>)? else { return Ok(()) };
+    let given = tx.find(GIVEN, [], row::only::<i64>)?.unwrap_or(0);
+    tx.execute("DELETE FROM main.sqlite_sequence WHERE name = 'webhook_dead_letter_queue'", [])?;
+    let put = "INSERT INTO main.sqlite_sequence (name, seq) VALUES ('webhook_dead_letter_queue', ?1)";
+    tx.execute(put, [last.max(given)]).map(|_| ())
 }
 
 // An attempt whose event is not in the log any more cannot be projected again.

@@ -1,6 +1,7 @@
 //! The outbox as an operator sees it: listed, shown, tried again, discarded.
 
 use super::deliveries::let_go;
+use crate::base::secret::without_query;
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 
@@ -45,6 +46,28 @@ impl OutboxRow {
     }
 }
 
+/// What may be shown of a row: the URL of an endpoint can hold a secret, and the key has that URL in it.
+impl OutboxRow {
+    /// Where it goes.
+    #[must_use]
+    pub fn shown_target(&self) -> Option<String> {
+        self.target.as_deref().map(without_query)
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn shown_key(&self) -> String {
+        // Of an event `webhook:<URL>:…`; of a mail about an endpoint `mail:<kind>:<URL>:<time>`.
+        let of_mail = self.dedupe_key.splitn(3, ':').nth(2).and_then(|rest| rest.rsplit_once(':')).map(|(url, _)| url);
+        let url = match self.kind.as_str() {
+            "webhook" => self.target.as_deref(),
+            "mail" => of_mail.filter(|url| url.contains("://")),
+            _ => None,
+        };
+        url.map_or_else(|| self.dedupe_key.clone(), |url| self.dedupe_key.replace(url, &without_query(url)))
+    }
+}
+
 /// Which rows are listed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutboxFilter<'a> {
@@ -86,17 +109,22 @@ const ENDED: &str =
 const ENDED_OF_TARGET: &str = listed!(
     "INDEXED BY outbox_ended_target WHERE finished_at_ms IS NOT NULL AND status <> 'done' AND status = ?2 AND target = ?3"
 );
-const FEW_OPEN: &str = listed!("INDEXED BY outbox_order WHERE status IN ('pending', 'claimed')");
-const FEW_OPEN_OF_TARGET: &str =
-    listed!("INDEXED BY outbox_order WHERE status IN ('pending', 'claimed') AND target = ?3");
+const CLAIMED: &str = listed!("INDEXED BY outbox_claimed WHERE status = 'claimed'");
+// The index has all that decides which rows these are, so that only the rows of the page are read, wherever in the outbox
+// they are.
+const PENDING: &str = listed!(
+    "WHERE id IN (SELECT id FROM outbox INDEXED BY outbox_waiting
+         WHERE status = 'pending' AND (?1 IS NULL OR kind = ?1) AND (?3 IS NULL OR target = ?3) AND id < ?4
+         ORDER BY id DESC LIMIT ?5)"
+);
+
+/// For the test that no row is looked at in vain: what is open may be far from the end of the outbox.
+#[doc(hidden)]
+pub const OPEN: [&str; 2] = [CLAIMED, PENDING];
 
 /// Up to this many rows are read through an index that has them in another order, and sorted. Of more than that there
 /// is one in any stretch of the outbox, which is then read from its end.
 const FEW: u32 = 10_000;
-const COUNT_OPEN: &str = "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_order
-    WHERE status IN ('pending', 'claimed') LIMIT ?1)";
-const COUNT_OPEN_OF_TARGET: &str = "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_order
-    WHERE status IN ('pending', 'claimed') AND target = ?2 LIMIT ?1)";
 const COUNT_WEBHOOKS: &str =
     "SELECT count(*) FROM (SELECT 1 FROM outbox INDEXED BY outbox_target WHERE target < 'mail' LIMIT ?1)";
 
@@ -115,12 +143,8 @@ fn statement(reader: &StoreReader, filter: OutboxFilter) -> Result<&'static str,
     Ok(match (filter.status, filter.target, filter.kind) {
         (Some("failed" | "skipped" | "discarded"), None, _) => ENDED,
         (Some("failed" | "skipped" | "discarded"), Some(_), _) => ENDED_OF_TARGET,
-        (Some("pending" | "claimed"), None, _) if reader.get(COUNT_OPEN, [FEW], row::only::<u32>)? < FEW => FEW_OPEN,
-        (Some("pending" | "claimed"), Some(target), _)
-            if reader.get(COUNT_OPEN_OF_TARGET, (FEW, target), row::only::<u32>)? < FEW =>
-        {
-            FEW_OPEN_OF_TARGET
-        }
+        (Some("claimed"), ..) => CLAIMED,
+        (Some("pending"), ..) => PENDING,
         (_, Some(_), _) => OF_TARGET,
         (_, None, Some("mail")) => MAILS,
         (_, None, Some("stripe_call")) => CALLS,
@@ -213,22 +237,32 @@ macro_rules! given_up {
             "SELECT id, target FROM outbox INDEXED BY ",
             $which,
             " AND finished_at_ms IS NOT NULL AND status <> 'done' AND status = 'failed' AND kind <> 'stripe_call'
-             AND finished_at_ms >= ?2 ORDER BY id LIMIT ?3"
+             AND finished_at_ms BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4"
         )
     };
 }
 
-/// Mails and events that were given up at `since_ms` or later, unix milliseconds, for one target or for any: row number
-/// and target, the oldest first.
+/// Which of what was given up.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenUp<'a> {
+    /// For this target, or for any.
+    pub target: Option<&'a str>,
+    /// At this time or later, unix milliseconds.
+    pub since_ms: i64,
+    /// At this time or before, unix milliseconds.
+    pub until_ms: i64,
+}
+
+/// Mails and events that were given up: row number and target, the oldest first.
 pub fn list_given_up(
     reader: &StoreReader,
-    target: Option<&str>,
-    since_ms: i64,
+    which: GivenUp,
     limit: u32,
 ) -> Result<Vec<(i64, Option<String>)>, StoreError> {
     const ANY: &str = given_up!("outbox_ended WHERE ?1 IS NULL");
     const ONE: &str = given_up!("outbox_ended_target WHERE target = ?1");
-    reader.list(if target.is_some() { ONE } else { ANY }, (target, since_ms, limit), row::tuple)
+    let sql = if which.target.is_some() { ONE } else { ANY };
+    reader.list(sql, (which.target, which.since_ms, which.until_ms, limit), row::tuple)
 }
 
 const DISCARD: &str =

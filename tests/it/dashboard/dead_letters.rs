@@ -93,3 +93,31 @@ fn an_act_on_nothing_or_on_an_event_that_is_no_dead_letter_is_refused() {
     assert_eq!(count(&till, "audit_log WHERE actor = 'dashboard'"), json!(0));
     assert_eq!(till.value("SELECT status FROM stripe_webhooks_log WHERE event_id = 'evt_fine'"), json!("ignored"));
 }
+
+/// The hidden `newest` of a question.
+fn newest(page: &str) -> String {
+    page.split("name=\"newest\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_yes_never_reaches_letters_that_took_the_places_of_those_that_were_asked_about() {
+    let mut till = till(2);
+    let browser = logged_in(&till);
+    let asked = newest(&browser.page(&till, "dead-letters-discard?all=1"));
+    assert!(browser.confirm(&till, "dead-letters-discard?all=1", &[]).contains("Discarded 2 events."));
+    till.feed(&[unreadable(10, "created"), unreadable(11, "created")]);
+    assert_eq!(browser.act(&till, "dead-letters-discard", &[("newest", &asked)]).status, 400, "nobody saw these");
+    assert_eq!(count(&till, "webhook_dead_letter_queue"), json!(2));
+}
+
+#[test]
+fn a_letter_that_was_replayed_and_died_again_is_a_new_one_for_a_yes_from_before() {
+    let mut till = till(2);
+    let browser = logged_in(&till);
+    let asked = newest(&browser.page(&till, "dead-letters-replay?all=1"));
+    assert!(browser.confirm(&till, "dead-letters-replay?all=1", &[]).contains("Replayed 2 events."));
+    till.settle();
+    assert_eq!(count(&till, "webhook_dead_letter_queue"), json!(2), "they die again");
+    assert_eq!(browser.act(&till, "dead-letters-replay", &[("newest", &asked)]).status, 400);
+    assert_eq!(count(&till, "webhook_dead_letter_queue"), json!(2));
+}

@@ -1,5 +1,6 @@
 //! Replaying and discarding dead letters: the question, which names how many, and the act on those that were counted then.
-//! What is given up after the question is not touched. Called through the table in `dead_letters`.
+//! What is given up after the question is not touched: numbers rise and are never given twice. Called through the table in
+//! `dead_letters`.
 
 use super::{LetterFilter, MOST_AT_ONCE, filter};
 use crate::http::dashboard::confirm::Confirmation;
@@ -13,8 +14,6 @@ use crate::store::{StoreError, Tx, dead_letters};
 const BATCH: u32 = 200;
 /// The most that a page has ticks for, and some to spare.
 const MOST_TICKED: usize = 100;
-/// Characters of a reason that are kept.
-const MOST_REASON_CHARS: usize = 500;
 
 /// What is done with one dead letter. `false`: it is none any more.
 type Act = fn(&Tx, &str, Option<&str>, Operator) -> Result<bool, StoreError>;
@@ -111,8 +110,7 @@ fn ticked(page: &Page<'_>) -> Result<(u32, Fields), PageError> {
 fn act(page: &Page<'_>, words: &ActWords, act: Act) -> PageResult {
     let field =
         |name: &str| page.request.field(name).map(|value| value.trim().to_owned()).filter(|text| !text.is_empty());
-    let reason: Option<String> = field("reason").map(|text| text.chars().take(MOST_REASON_CHARS).collect());
-    let done = ActDone { act, reason, operator: Operator { actor: ACTOR, now_ms: page.now_ms } };
+    let done = ActDone { act, reason: field("reason"), operator: Operator { actor: ACTOR, now_ms: page.now_ms } };
     let newest = field("newest").and_then(|text| text.parse::<i64>().ok());
     let count = match newest {
         Some(newest) => {
@@ -154,7 +152,8 @@ impl ActDone {
         Ok(count)
     }
 
-    /// In several transactions, so that webhooks are stored between them. Each takes away what it has done.
+    /// In several transactions, so that webhooks are stored between them. Each takes away what it has done; what dies again
+    /// meanwhile comes back under a number that is not below.
     fn on_matching(&self, page: &Page<'_>, filter: &LetterFilter, below: i64) -> Result<u32, StoreError> {
         let mut count = 0_u32;
         while count < MOST_AT_ONCE {

@@ -2,14 +2,15 @@
 //! through `jobs::operator`, which writes the audit row, and says what came of it. It must never send anything itself.
 //! Called through the table in `outbox`.
 
-use super::{find, id_of, words};
+use super::{find, id_of, url_of, words};
 use crate::base::ago;
+use crate::base::secret::without_query;
 use crate::http::dashboard::confirm::Confirmation;
 use crate::http::dashboard::page::{self, Page, PageError, PageResult};
 use crate::http::dashboard::view;
 use crate::jobs::operator::{self, MAX_DELIVERED_AGAIN, Operator};
 use crate::store::Tx;
-use crate::store::outbox::rows;
+use crate::store::outbox::rows::{self, GivenUp, OutboxRow};
 
 const HOUR_MS: i64 = 3_600_000;
 /// The longest time back that can be asked for: a hundred years.
@@ -39,7 +40,7 @@ pub(super) fn ask_retry(page: &Page<'_>) -> PageResult {
             words::to(&row)
         ),
         verb: "Send 1 again".to_owned(),
-        fields: vec![("id", id.to_string())],
+        fields: vec![("id", id.to_string()), ("seen", seen(&row))],
         asks_reason: false,
         back: row_link(id),
     }
@@ -51,11 +52,29 @@ pub(super) fn retry(page: &Page<'_>) -> PageResult {
     if !words::can_retry(&find(page, id)?) {
         return Err(cannot_retry());
     }
-    let operator = operator_of(page);
-    if !page.api.store.write(move |tx| operator::deliver_again(tx, id, operator))? {
-        return Err(cannot_retry());
+    let (operator, asked) = (operator_of(page), page.request.field("seen").unwrap_or_default());
+    // In the transaction of the act, so that nothing is delivered between the look and the act.
+    let act = move |tx: &Tx| match rows::find(tx, id)? {
+        Some(row) if seen(&row) == asked => Ok(Some(operator::deliver_again(tx, id, operator)?)),
+        _ => Ok(None),
+    };
+    match page.api.store.write(act)? {
+        Some(true) => page.done(&row_link(id), format!("Row {id} is sent again now.")),
+        Some(false) => Err(cannot_retry()),
+        None => Err(has_changed()),
     }
-    page.done(&row_link(id), format!("Row {id} is sent again now."))
+}
+
+/// Where a row stands, as the question about it has said: a yes is to that alone.
+fn seen(row: &OutboxRow) -> String {
+    let finished_at_ms = row.finished_at_ms.map(|ms| ms.to_string()).unwrap_or_default();
+    format!("{} {finished_at_ms}", row.status).trim_end().to_owned()
+}
+
+fn has_changed() -> PageError {
+    let words = "Nothing was done: the row has changed since you were asked; it may have been sent meanwhile. Load its page \
+                 again to see what came of it, and ask again if it is to be sent once more.";
+    PageError::Refused(409, words.to_owned())
 }
 
 fn cannot_retry() -> PageError {
@@ -64,50 +83,55 @@ fn cannot_retry() -> PageError {
     PageError::Refused(409, words.to_owned())
 }
 
-/// Which rows are sent again together.
+/// Which rows are sent again together, as the question has it.
 struct ManyRows {
-    target: Option<String>,
+    /// `mail`, or the URL of an endpoint, which is not shown whole.
+    url: Option<String>,
     /// `None`: however long ago.
     hours: Option<i64>,
 }
 
 impl ManyRows {
-    fn read(field: impl Fn(&str) -> Option<String>) -> Result<Self, PageError> {
-        let given = |name: &str| field(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let hours = given("hours").map(|text| match text.parse() {
+    fn read(page: &Page<'_>) -> Result<Self, PageError> {
+        let hours = page.parameter("hours").map(|text| match text.parse() {
             Ok(hours) if (1..=MOST_HOURS).contains(&hours) => Ok(hours),
             _ => Err(PageError::Refused(400, format!("{text:?} is not a number of hours."))),
         });
-        Ok(Self { target: given("target"), hours: hours.transpose()? })
+        let url = page.parameter("target").map(|name| url_of(page, &name)).transpose()?;
+        Ok(Self { url, hours: hours.transpose()? })
     }
 
     fn since_ms(&self, now_ms: i64) -> i64 {
         self.hours.map_or(0, |hours| now_ms.saturating_sub(hours.saturating_mul(HOUR_MS)))
     }
 
+    /// The target as pages name it.
+    fn name(&self) -> Option<String> {
+        self.url.as_deref().map(without_query)
+    }
+
     fn words(&self) -> String {
-        let target = self.target.as_deref().map(|target| format!(" for {}", view::cut(target)));
+        let target = self.name().map(|target| format!(" for {}", view::cut(&target)));
         let since = self.hours.map(|hours| format!(" in the last {}", ago::span(hours.saturating_mul(HOUR_MS))));
         format!("{}{}", target.unwrap_or_default(), since.unwrap_or_default())
     }
+}
 
-    fn link(&self) -> String {
-        let target = self.target.as_deref().map(|target| format!("&target={}", page::encoded(target)));
-        format!("outbox?status=failed{}", target.unwrap_or_default())
-    }
+/// The list of what was given up.
+fn failed_link(target: Option<&str>) -> String {
+    let target = target.map(|target| format!("&target={}", page::encoded(target)));
+    format!("outbox?status=failed{}", target.unwrap_or_default())
 }
 
 pub(super) fn ask_retry_all(page: &Page<'_>) -> PageResult {
-    let which = ManyRows::read(|name| page.parameter(name))?;
-    let since_ms = which.since_ms(page.now_ms);
+    let which = ManyRows::read(page)?;
+    let (since_ms, until_ms) = (which.since_ms(page.now_ms), page.now_ms);
+    let given_up = GivenUp { target: which.url.as_deref(), since_ms, until_ms };
     let most = MAX_DELIVERED_AGAIN.saturating_add(1);
-    let found = page.api.store.read(|reader| rows::list_given_up(reader, which.target.as_deref(), since_ms, most))?;
+    let found = page.api.store.read(|reader| rows::list_given_up(reader, given_up, most))?;
     let count = found.len().min(usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX));
     if count == 0 {
-        return Err(PageError::Refused(
-            409,
-            format!("No mail or event{} was given up, so none can be sent again.", which.words()),
-        ));
+        return Err(none_left(&which.words()));
     }
     let more = if found.len() > count { " There are more: ask again afterwards." } else { "" };
     Confirmation {
@@ -121,24 +145,47 @@ pub(super) fn ask_retry_all(page: &Page<'_>) -> PageResult {
             if count == 1 { "is" } else { "are" },
         ),
         verb: format!("Send {count} again"),
+        // Absolute times and the number: what is given up after the question is not meant by its answer.
         fields: vec![
-            ("target", which.target.clone().unwrap_or_default()),
-            ("hours", which.hours.map(|hours| hours.to_string()).unwrap_or_default()),
+            ("target", which.name().unwrap_or_default()),
+            ("since", since_ms.to_string()),
+            ("until", until_ms.to_string()),
+            ("count", count.to_string()),
         ],
         asks_reason: false,
-        back: which.link(),
+        back: failed_link(which.name().as_deref()),
     }
     .page()
 }
 
 pub(super) fn retry_all(page: &Page<'_>) -> PageResult {
-    let which = ManyRows::read(|name| page.request.field(name))?;
-    let (operator, since_ms, target) = (operator_of(page), which.since_ms(page.now_ms), which.target.clone());
-    let act = move |tx: &Tx| operator::deliver_failed_again(tx, target.as_deref(), since_ms, operator);
+    let field = |name: &str| page.request.field(name).map(|text| text.trim().to_owned());
+    let target = field("target").filter(|target| !target.is_empty());
+    let url = target.as_deref().map(|name| url_of(page, name)).transpose()?;
+    let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
+    let (Some(since_ms), Some(until_ms), Some(count)) = (number("since"), number("until"), number("count")) else {
+        return Err(PageError::Refused(400, "Ask which rows these are first: the form is not complete.".to_owned()));
+    };
+    let (operator, limit, link) =
+        (operator_of(page), u32::try_from(count).unwrap_or(0), failed_link(target.as_deref()));
+    let act = move |tx: &Tx| {
+        let which = GivenUp { target: url.as_deref(), since_ms, until_ms };
+        if rows::list_given_up(tx, which, 1)?.is_empty() {
+            return Ok((0, false));
+        }
+        operator::deliver_failed_again(tx, which, limit, operator)
+    };
     let (count, has_more) = page.api.store.write(act)?;
+    if count == 0 {
+        return Err(none_left(""));
+    }
     let more = if has_more { " There are more." } else { "" };
     let are = if count == 1 { "is" } else { "are" };
-    page.done(&which.link(), format!("{} {are} sent again now.{more}", counted(count)))
+    page.done(&link, format!("{} {are} sent again now.{more}", counted(count)))
+}
+
+fn none_left(of: &str) -> PageError {
+    PageError::Refused(409, format!("No mail or event{of} is given up, so none can be sent again."))
 }
 
 fn counted(count: usize) -> String {
