@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 /// A secret. Its `Debug` and `Display` hide it, so that it cannot slip into a log by accident; it has
 /// no `==`, because secrets are compared in constant time.
 #[derive(Clone)]
@@ -52,6 +54,27 @@ pub(crate) fn shown(text: &str) -> String {
     let has_login = text.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'));
     if has_login || looks_secret(text) { HIDDEN.to_owned() } else { format!("{text:?}") }
 }
+
+/// Digits that tell URLs apart of which the same is shown.
+const TAG_DIGITS: usize = 8;
+
+/// The URL of an endpoint as pages and answers show it: without login, query and fragment, which may hold a secret. Where
+/// something is left out, a tag stands for it, so that this is a name of the endpoint, too.
+pub(crate) fn without_query(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let place = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let shown = format!("{scheme}://{host}{path}");
+    if shown == url {
+        return shown;
+    }
+    let hash = hex::encode(Sha256::digest(url));
+    format!("{shown}{LEFT_OUT}{}", hash.get(..TAG_DIGITS).unwrap_or(&hash))
+}
+
+/// What stands where the query was.
+pub(crate) const LEFT_OUT: &str = "?…";
 
 /// Beginnings of secrets (docs.stripe.com/keys and webhooks).
 const SECRET_PREFIXES: [&str; 6] = ["sk_", "rk_", "whsec_", "tilld_", "sk-", "ek_"];
@@ -104,6 +127,20 @@ mod tests {
             assert!(!shown(text).contains("hush"), "{}", shown(text));
         }
         assert_eq!(shown("https://user:hush@a.example/x"), "\"https://a.example/…\"");
+    }
+
+    #[test]
+    fn an_endpoint_is_shown_without_login_and_query_and_still_told_from_others() {
+        for url in
+            ["https://a.example/hooks?key=hush", "https://u:hush@a.example/hooks", "https://a.example/hooks#hush"]
+        {
+            let shown = without_query(url);
+            assert!(shown.starts_with("https://a.example/hooks?…") && !shown.contains("hush"), "{shown}");
+        }
+        assert_ne!(without_query("https://a.example/?key=1"), without_query("https://a.example/?key=2"));
+        for plain in ["https://a.example:8443/hooks", "https://a.example", "mail"] {
+            assert_eq!(without_query(plain), plain);
+        }
     }
 
     #[test]

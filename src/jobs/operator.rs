@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::base::secret::without_query;
 use crate::objects::{dunning_attempts, refresh};
 use crate::store::inbox::{self, EventStatus};
 use crate::store::outbox::rows::{self, GivenUp};
@@ -113,7 +114,8 @@ pub fn deliver_failed_again(
         webhook_endpoints::enable(tx, target)?;
     }
     let detail = json!({"since": which.since_ms.div_euclid(1000), "count": failed.len()}).to_string();
-    add_audit(tx, operator, "outbox.retry_all", which.target.unwrap_or("all"), &detail)?;
+    let subject = which.target.map_or_else(|| "all".to_owned(), without_query);
+    add_audit(tx, operator, "outbox.retry_all", &subject, &detail)?;
     Ok((failed.len(), has_more))
 }
 

@@ -75,7 +75,13 @@ pub fn fingerprint(keys: &[Vec<u8>], events: &[String], allow_private: bool) -> 
 pub(crate) fn origin(url: &str) -> String {
     let uri = url.parse::<Uri>().ok();
     let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
-    parts.map_or_else(|| "an endpoint".to_owned(), |(scheme, authority)| format!("{scheme}://{authority}"))
+    parts.map_or_else(
+        || "an endpoint".to_owned(),
+        |(scheme, authority)| {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}")
+        },
+    )
 }
 
 impl EndpointLane {

@@ -2,6 +2,7 @@
 //! whether it takes it; all others wait.
 
 use super::{StoreError, StoreReader, Tx};
+use crate::base::secret::{LEFT_OUT, without_query};
 use crate::store::engine::row::{self, columns, select};
 
 columns! {
@@ -48,6 +49,15 @@ pub(crate) fn list_all(reader: &StoreReader, limit: u32) -> Result<Vec<EndpointE
 pub fn find(reader: &StoreReader, url: &str) -> Result<Option<EndpointState>, StoreError> {
     const SQL: &str = select!(EndpointState, "FROM webhook_endpoints WHERE url = ?1");
     reader.find(SQL, [url], EndpointState::read)
+}
+
+/// The URL of the endpoint that is shown as `name`; anything else is what it is.
+pub(crate) fn url_of(reader: &StoreReader, name: &str) -> Result<String, StoreError> {
+    if !name.contains(LEFT_OUT) {
+        return Ok(name.to_owned());
+    }
+    let urls: Vec<String> = reader.list("SELECT url FROM webhook_endpoints", [], row::only)?;
+    Ok(urls.into_iter().find(|url| without_query(url) == name).unwrap_or_else(|| name.to_owned()))
 }
 
 /// Endpoints that get nothing, and why.

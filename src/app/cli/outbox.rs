@@ -74,7 +74,7 @@ const LIST: ListOptions<OutboxRow> = ListOptions {
             row.status.clone(),
             row.attempts.to_string(),
             times.ms(row.due_ms),
-            cell(row.target.as_deref()),
+            cell(row.shown_target().as_deref()),
             cell(row.user_id.as_deref()),
             what(row),
             cell(row.error.as_deref()),
@@ -91,9 +91,9 @@ fn what(row: &OutboxRow) -> String {
 
 fn view(row: &OutboxRow, endpoint: Option<&EndpointState>) -> Value {
     let mut shown = json!({
-        "id": row.id, "kind": row.kind, "status": row.status, "what": what(row), "target": row.target,
+        "id": row.id, "kind": row.kind, "status": row.status, "what": what(row), "target": row.shown_target(),
         "user_id": row.user_id, "attempts": row.attempts, "due_ms": row.due_ms, "note": row.error,
-        "created_at_ms": row.created_at_ms, "finished_at_ms": row.finished_at_ms, "dedupe_key": row.dedupe_key,
+        "created_at_ms": row.created_at_ms, "finished_at_ms": row.finished_at_ms, "dedupe_key": row.shown_key(),
     });
     if let Some(endpoint) = endpoint {
         shown["endpoint"] = json!({
@@ -230,7 +230,7 @@ fn print(
         ("kind", row.kind.clone()),
         ("what", what(row)),
         ("status", row.status.clone()),
-        ("target", cell(row.target.as_deref())),
+        ("target", cell(row.shown_target().as_deref())),
         ("user", cell(row.user_id.as_deref())),
         ("attempts", row.attempts.to_string()),
         ("written", time_ms(row.created_at_ms)),

@@ -81,14 +81,11 @@ fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
     let (status, kind) = (word(request, "status", &STATES)?, word(request, "kind", &KINDS)?);
     let (target, before) = (request.parameter("target"), page.row_after()?);
-    let filter = OutboxFilter {
-        kind: kind.as_deref(),
-        status: status.as_deref(),
-        target: target.as_deref(),
-        user_id: None,
-        before,
-    };
-    let found = api.store.read(|reader| rows::list(reader, filter, page.fetch()))?;
+    let filter = OutboxFilter { kind: kind.as_deref(), status: status.as_deref(), target: None, user_id: None, before };
+    let found = api.store.read(|reader| {
+        let url = target.as_deref().map(|name| webhook_endpoints::url_of(reader, name)).transpose()?;
+        rows::list(reader, OutboxFilter { target: url.as_deref(), ..filter }, page.fetch())
+    })?;
     Ok(Response::list(found.iter().map(views::outbox_row).collect(), &page))
 }
 
@@ -142,7 +139,8 @@ fn retry_failed(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminR
     let since_ms = given.integer("since", TIMES)?.map_or(0, |since| since.saturating_mul(1000));
     let operator = operator(api);
     let (retried, has_more) = api.store.write(move |tx| {
-        let which = GivenUp { target: target.as_deref(), since_ms, until_ms: i64::MAX };
+        let url = target.as_deref().map(|name| webhook_endpoints::url_of(tx, name)).transpose()?;
+        let which = GivenUp { target: url.as_deref(), since_ms, until_ms: i64::MAX };
         operator::deliver_failed_again(tx, which, MAX_DELIVERED_AGAIN, operator)
     })?;
     Ok(Response::json(200, &views::OutboxRetriedView { retried, has_more }))

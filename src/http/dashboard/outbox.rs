@@ -13,6 +13,7 @@ use super::list::{ActiveFilter, Links, Pager, ROWS, fetch};
 use super::page::{self, Frame, Page, PageError, PageResult};
 use super::view::{self, When};
 use super::{PageRoute, on};
+use crate::base::secret::without_query;
 use crate::http::request::Method::{Get, Post};
 use crate::store::outbox::rows::{self, OutboxCounts, OutboxFilter, OutboxRow};
 use crate::store::webhook_endpoints::{self, EndpointEntry};
@@ -100,10 +101,13 @@ fn list(page: &Page<'_>) -> PageResult {
     known("status", status.as_deref(), STATES.iter().map(|state| state.word))?;
     known("kind", kind.as_deref(), KINDS.iter().map(|(word, _)| *word))?;
     let number = before.as_deref().map(|text| text.parse().map_err(|_| no_row(text))).transpose()?;
+    // An endpoint has a name for the addresses of pages, in which its URL may not stand.
+    let url = target.as_deref().map(|name| url_of(page, name)).transpose()?;
+    let target = url.as_deref().map(without_query);
     let filter = OutboxFilter {
         kind: kind.as_deref(),
         status: status.as_deref(),
-        target: target.as_deref(),
+        target: url.as_deref(),
         user_id: user.as_deref(),
         before: number,
     };
@@ -140,6 +144,11 @@ fn list(page: &Page<'_>) -> PageResult {
             },
         },
     )
+}
+
+/// The URL of the endpoint of that name.
+fn url_of(page: &Page<'_>, name: &str) -> Result<String, PageError> {
+    Ok(page.api.store.read(|reader| webhook_endpoints::url_of(reader, name))?)
 }
 
 /// Refuses a word that a filter cannot have.
@@ -184,8 +193,8 @@ fn standing(counts: OutboxCounts) -> String {
 fn endpoint(entry: &EndpointEntry, now_ms: i64) -> EndpointView {
     let (state, when) = (&entry.state, |ms: Option<i64>| ms.map(|ms| When::ms(ms, now_ms)));
     EndpointView {
-        url: view::cut(&entry.url),
-        link: format!("outbox?target={}", page::encoded(&entry.url)),
+        url: view::cut(&without_query(&entry.url)),
+        link: format!("outbox?target={}", page::encoded(&without_query(&entry.url))),
         word: if state.disabled_at_ms.is_some() { "disabled" } else { "failing" },
         since: when(state.disabled_at_ms.or(state.first_failure_ms)),
         reason: state.disabled_reason.clone().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The outbox as an operator sees it: listed, shown, tried again, discarded.
 
 use super::deliveries::let_go;
+use crate::base::secret::without_query;
 use crate::store::engine::row::{self, columns, select};
 use crate::store::{StoreError, StoreReader, Tx};
 
@@ -42,6 +43,28 @@ impl OutboxRow {
     pub fn what(&self) -> Option<String> {
         let payload: serde_json::Value = serde_json::from_str(&self.payload).ok()?;
         payload.get("type").or_else(|| payload.get("notice"))?.as_str().map(str::to_owned)
+    }
+}
+
+/// What may be shown of a row: the URL of an endpoint can hold a secret, and the key has that URL in it.
+impl OutboxRow {
+    /// Where it goes.
+    #[must_use]
+    pub fn shown_target(&self) -> Option<String> {
+        self.target.as_deref().map(without_query)
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn shown_key(&self) -> String {
+        // Of an event `webhook:<URL>:…`; of a mail about an endpoint `mail:<kind>:<URL>:<time>`.
+        let of_mail = self.dedupe_key.splitn(3, ':').nth(2).and_then(|rest| rest.rsplit_once(':')).map(|(url, _)| url);
+        let url = match self.kind.as_str() {
+            "webhook" => self.target.as_deref(),
+            "mail" => of_mail.filter(|url| url.contains("://")),
+            _ => None,
+        };
+        url.map_or_else(|| self.dedupe_key.clone(), |url| self.dedupe_key.replace(url, &without_query(url)))
     }
 }
 

@@ -11,7 +11,7 @@ use tilld::store::outbox::rows;
 
 use super::Visitor;
 use crate::harness::{START_S, Setup, Till, notify};
-use crate::samples::event;
+use crate::samples::{event, raw};
 
 const HOOK: &str = "https://app.example/hooks/tilld";
 const OTHER: &str = "https://other.example/hooks";
@@ -303,4 +303,69 @@ fn a_reason_is_kept_up_to_a_length_and_the_api_refuses_a_longer_one() {
     assert_eq!(refused.0, 400, "{}", refused.1);
     let (status, _) = till.call(Method::Delete, &path, &json!({"reason": "x".repeat(MAX_REASON_CHARS)}));
     assert_eq!(status, 200);
+}
+
+#[test]
+fn no_page_and_no_answer_shows_the_query_of_an_endpoint_or_what_opens_something() {
+    const SECRET: &str = "https://app.example/hooks?key=hush";
+    let mut till = Till::with(Setup { notify: notify(&[(SECRET, &["entitlement.changed"])]), ..Setup::default() });
+    till.feed(&[
+        event("customer.created", "alice", START_S, &[("email", json!("alice@example.com"))]),
+        event("customer.subscription.created", "alice", START_S + 1, &[]),
+        event("invoice.payment_failed", "alice", START_S + 2, &[]),
+    ]);
+    let now_ms = till.clock.now_ms();
+    run(
+        &till,
+        &format!(
+            "UPDATE outbox SET status = 'failed', finished_at_ms = {now_ms}, payload = json_set(payload, '$.client_secret', 'hush')
+                 WHERE target = '{SECRET}';
+             INSERT OR REPLACE INTO webhook_endpoints (url, fingerprint, disabled_at_ms, disabled_reason)
+                 VALUES ('{SECRET}', 'x', 1, 'gone')"
+        ),
+    );
+    let visitor = Visitor::of(&till);
+    let id = id_of(&till, &format!("target = '{SECRET}'"));
+    let list = visitor.page(&till, "outbox");
+    list.shows(&["https://app.example/hooks?…"]);
+    // The name that is shown finds its rows.
+    let link = list.text.split("href=\"outbox?target=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let found = visitor.page(&till, &format!("outbox?target={link}"));
+    found.shows(&[&format!("outbox-row?id={id}\"")]);
+    let many = visitor.page(&till, &format!("outbox-retry-all?target={link}"));
+    many.shows(&["for https://app.example/hooks?…"]);
+    for seen in [
+        &list,
+        &found,
+        &many,
+        &visitor.page(&till, "outbox?target=https%3A%2F%2Fapp.example%2Fhooks%3Fkey%3Dhush"),
+        &visitor.page(&till, &format!("outbox-row?id={id}")),
+        &visitor.page(&till, &format!("outbox-retry?id={id}")),
+        &visitor.page(&till, &format!("outbox-discard?id={id}")),
+    ] {
+        seen.hides(&["hush"]);
+    }
+    let (status, listed) = till.get("/api/v1/admin/outbox");
+    assert!(status == 200 && !listed.to_string().contains("hush"), "{listed}");
+    let (status, of_target) = till.get(&format!("/api/v1/admin/outbox?target={link}"));
+    assert!(status == 200 && of_target.to_string().contains("https://app.example/hooks?…"), "{of_target}");
+    visitor.yes(&till, "outbox-retry-all", &many).shows(&["sent again now"]);
+    assert_eq!(till.value("SELECT count(*) FROM outbox WHERE status = 'failed'"), 0);
+    assert!(!audit(&till, "outbox.retry_all").as_str().unwrap().contains("hush"));
+}
+
+#[test]
+fn an_event_shows_nothing_that_opens_a_payment_or_a_page() {
+    let mut till = Till::new();
+    let object = json!({
+        "object": "checkout.session", "id": "cs_1", "client_secret": "hush", "url": "https://checkout.stripe.com/hush",
+        "customer": "cus_shown",
+    });
+    till.feed(&[raw("evt_secret", "checkout.session.created", START_S, object)]);
+    let visitor = Visitor::of(&till);
+    for name in ["event?id=evt_secret", "event-body?id=evt_secret"] {
+        let page = visitor.page(&till, name);
+        page.shows(&["cus_shown", "(not shown)"]);
+        page.hides(&["hush"]);
+    }
 }

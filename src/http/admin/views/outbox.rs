@@ -27,7 +27,7 @@ pub(in crate::http::admin) struct OutboxRowView {
     /// The type of the event, or the kind of the notice; null: it is neither.
     #[schemars(example = &"entitlement.changed")]
     what: Option<String>,
-    /// Where it goes: `mail`, or the URL of an endpoint; null: to Stripe.
+    /// Where it goes: `mail`, or the URL of an endpoint without its query, for which a tag stands; null: to Stripe.
     #[schemars(example = &"https://app.example.com/hooks/tilld")]
     target: Option<String>,
     /// Whom it concerns; null: nobody in particular.
@@ -111,14 +111,14 @@ pub(in crate::http::admin) fn outbox_row(row: &OutboxRow) -> OutboxRowView {
         kind: row.kind.clone(),
         status: row.status.clone(),
         what: row.what(),
-        target: row.target.clone(),
+        target: row.shown_target(),
         user_id: row.user_id.clone(),
         attempts: row.attempts,
         due: row.due_ms.div_euclid(1000),
         error: row.error.clone(),
         created: row.created_at_ms.div_euclid(1000),
         finished_at: seconds(row.finished_at_ms),
-        dedupe_key: row.dedupe_key.clone(),
+        dedupe_key: row.shown_key(),
     }
 }
 

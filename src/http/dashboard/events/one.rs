@@ -5,6 +5,7 @@ use askama::Template;
 
 use super::words::{self, Waiting};
 use super::{EventRow, row};
+use crate::http::dashboard::hidden;
 use crate::http::dashboard::page::{self, Frame, Page, PageError, PageResult};
 use crate::http::dashboard::tree::{Tree, TreeStep};
 use crate::http::dashboard::view::{self, Id, When};
@@ -147,7 +148,7 @@ fn written(found: Found, frame: Frame, now_ms: i64) -> EventPage {
         readings: found.readings.iter().map(|reading| read(reading, now_ms)).collect(),
         siblings,
         has_more,
-        tree: Tree::of(&found.body),
+        tree: Tree::of(&hidden::without(&found.body)),
         bytes: view::bytes(detail.body_bytes),
     }
 }
@@ -179,9 +180,10 @@ fn read(reading: &ReadingTrace, now_ms: i64) -> (When, &'static str) {
     (When::ms(reading.taken_at_ms, now_ms), words)
 }
 
-/// The body as it was received, to look at in a browser and to save. As text, so that nothing in it is run.
+/// The body to look at in a browser and to save. As text, so that nothing in it is run. What opens a payment or a page is
+/// left out here, too: a file that is saved goes further than a page. Byte for byte the command line and the admin API have it.
 pub(super) fn body(page: &Page<'_>) -> PageResult {
     let id = id_of(page)?;
     let body = page.api.store.read(|reader| inbox::find_payload(reader, &id))?;
-    Ok(Response::text(200, &body.ok_or_else(|| unknown(&id))?))
+    Ok(Response::text(200, &hidden::without(&body.ok_or_else(|| unknown(&id))?)))
 }

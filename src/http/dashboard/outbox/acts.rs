@@ -2,8 +2,9 @@
 //! through `jobs::operator`, which writes the audit row, and says what came of it. It must never send anything itself.
 //! Called through the table in `outbox`.
 
-use super::{find, id_of, words};
+use super::{find, id_of, url_of, words};
 use crate::base::ago;
+use crate::base::secret::without_query;
 use crate::http::dashboard::confirm::Confirmation;
 use crate::http::dashboard::page::{self, Page, PageError, PageResult};
 use crate::http::dashboard::view;
@@ -84,7 +85,8 @@ fn cannot_retry() -> PageError {
 
 /// Which rows are sent again together, as the question has it.
 struct ManyRows {
-    target: Option<String>,
+    /// `mail`, or the URL of an endpoint, which is not shown whole.
+    url: Option<String>,
     /// `None`: however long ago.
     hours: Option<i64>,
 }
@@ -95,15 +97,21 @@ impl ManyRows {
             Ok(hours) if (1..=MOST_HOURS).contains(&hours) => Ok(hours),
             _ => Err(PageError::Refused(400, format!("{text:?} is not a number of hours."))),
         });
-        Ok(Self { target: page.parameter("target"), hours: hours.transpose()? })
+        let url = page.parameter("target").map(|name| url_of(page, &name)).transpose()?;
+        Ok(Self { url, hours: hours.transpose()? })
     }
 
     fn since_ms(&self, now_ms: i64) -> i64 {
         self.hours.map_or(0, |hours| now_ms.saturating_sub(hours.saturating_mul(HOUR_MS)))
     }
 
+    /// The target as pages name it.
+    fn name(&self) -> Option<String> {
+        self.url.as_deref().map(without_query)
+    }
+
     fn words(&self) -> String {
-        let target = self.target.as_deref().map(|target| format!(" for {}", view::cut(target)));
+        let target = self.name().map(|target| format!(" for {}", view::cut(&target)));
         let since = self.hours.map(|hours| format!(" in the last {}", ago::span(hours.saturating_mul(HOUR_MS))));
         format!("{}{}", target.unwrap_or_default(), since.unwrap_or_default())
     }
@@ -118,7 +126,7 @@ fn failed_link(target: Option<&str>) -> String {
 pub(super) fn ask_retry_all(page: &Page<'_>) -> PageResult {
     let which = ManyRows::read(page)?;
     let (since_ms, until_ms) = (which.since_ms(page.now_ms), page.now_ms);
-    let given_up = GivenUp { target: which.target.as_deref(), since_ms, until_ms };
+    let given_up = GivenUp { target: which.url.as_deref(), since_ms, until_ms };
     let most = MAX_DELIVERED_AGAIN.saturating_add(1);
     let found = page.api.store.read(|reader| rows::list_given_up(reader, given_up, most))?;
     let count = found.len().min(usize::try_from(MAX_DELIVERED_AGAIN).unwrap_or(usize::MAX));
@@ -139,13 +147,13 @@ pub(super) fn ask_retry_all(page: &Page<'_>) -> PageResult {
         verb: format!("Send {count} again"),
         // Absolute times and the number: what is given up after the question is not meant by its answer.
         fields: vec![
-            ("target", which.target.clone().unwrap_or_default()),
+            ("target", which.name().unwrap_or_default()),
             ("since", since_ms.to_string()),
             ("until", until_ms.to_string()),
             ("count", count.to_string()),
         ],
         asks_reason: false,
-        back: failed_link(which.target.as_deref()),
+        back: failed_link(which.name().as_deref()),
     }
     .page()
 }
@@ -153,6 +161,7 @@ pub(super) fn ask_retry_all(page: &Page<'_>) -> PageResult {
 pub(super) fn retry_all(page: &Page<'_>) -> PageResult {
     let field = |name: &str| page.request.field(name).map(|text| text.trim().to_owned());
     let target = field("target").filter(|target| !target.is_empty());
+    let url = target.as_deref().map(|name| url_of(page, name)).transpose()?;
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
     let (Some(since_ms), Some(until_ms), Some(count)) = (number("since"), number("until"), number("count")) else {
         return Err(PageError::Refused(400, "Ask which rows these are first: the form is not complete.".to_owned()));
@@ -160,7 +169,7 @@ pub(super) fn retry_all(page: &Page<'_>) -> PageResult {
     let (operator, limit, link) =
         (operator_of(page), u32::try_from(count).unwrap_or(0), failed_link(target.as_deref()));
     let act = move |tx: &Tx| {
-        let which = GivenUp { target: target.as_deref(), since_ms, until_ms };
+        let which = GivenUp { target: url.as_deref(), since_ms, until_ms };
         if rows::list_given_up(tx, which, 1)?.is_empty() {
             return Ok((0, false));
         }

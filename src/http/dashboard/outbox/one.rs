@@ -4,6 +4,7 @@
 use askama::Template;
 
 use super::{EndpointView, UserLink, endpoint, find, id_of, mail, words};
+use crate::http::dashboard::hidden;
 use crate::http::dashboard::page::{self, Frame, Page, PageError, PageResult};
 use crate::http::dashboard::tree::{Tree, TreeStep};
 use crate::http::dashboard::view::{self, Id, When};
@@ -69,10 +70,10 @@ pub(super) fn show(page: &Page<'_>) -> PageResult {
         written: when(row.created_at_ms),
         due: (row.status == "pending").then(|| when(row.due_ms)),
         ended: row.finished_at_ms.map(when),
-        key: Id::new(&row.dedupe_key),
+        key: Id::new(&row.shown_key()),
         endpoint: troubled(page, &row)?,
         mail: (row.kind == "mail").then(|| mail_of(page, &row)),
-        tree: Tree::of(&row.payload),
+        tree: Tree::of(&hidden::without(&row.payload)),
     };
     let mut response = page::html(200, &shown)?;
     response.headers.push(("Content-Security-Policy", mail::FRAMING_POLICY.to_owned()));

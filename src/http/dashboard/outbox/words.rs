@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::base::ago;
+use crate::base::secret::without_query;
 use crate::http::dashboard::view;
 use crate::notify::attempt::MAIL;
 use crate::store::outbox::rows::OutboxRow;
@@ -75,7 +76,7 @@ pub(super) fn what(row: &OutboxRow) -> String {
 pub(super) fn to(row: &OutboxRow) -> String {
     match row.target.as_deref() {
         Some(MAIL) => address(row).map_or_else(|| "nobody: no address is known".to_owned(), |to| view::cut(&to)),
-        Some(url) => view::cut(url),
+        Some(url) => view::cut(&without_query(url)),
         None => "Stripe".to_owned(),
     }
 }
