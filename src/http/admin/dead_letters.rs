@@ -76,9 +76,8 @@ fn unknown(event_id: &str) -> ErrorResponse {
 fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> AdminResult {
     let page = PageView::from_request(request)?;
     let event_type = request.parameter("type");
-    let rows = api.store.read(|reader| {
-        dead_letters::list(reader, event_type.as_deref(), page.id_after(), page.fetch())
-    })?;
+    let rows =
+        api.store.read(|reader| dead_letters::list(reader, event_type.as_deref(), page.id_after(), page.fetch()))?;
     Ok(Response::list(rows.iter().map(views::dead_letter).collect(), &page))
 }
 

@@ -151,8 +151,7 @@ pub(in crate::http) fn get(api: &ApiHandler, _: &Request, segments: &PathSegment
 pub(in crate::http) fn list(api: &ApiHandler, request: &Request, _: &PathSegments) -> UserResult {
     let page = PageView::from_request(request)?;
     let email = request.parameter("email").map(|email| email.trim().to_owned());
-    let users =
-        api.store.read(|reader| table::list(reader, email.as_deref(), page.id_after(), page.fetch()))?;
+    let users = api.store.read(|reader| table::list(reader, email.as_deref(), page.id_after(), page.fetch()))?;
     Ok(Response::list(users.iter().map(views::user).collect(), &page))
 }
 
