@@ -45,14 +45,19 @@ fn requeue<T: Send + 'static>(
     Ok(done)
 }
 
-/// A time in unix seconds of the query, in milliseconds.
-fn time_ms(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
+/// A time of the query, unix seconds.
+fn time_s(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
     let Some(text) = request.parameter(name) else { return Ok(None) };
     let (least, most) = TIMES;
     match text.parse::<i64>().ok().filter(|time| (least..=most).contains(time)) {
-        Some(time) => Ok(Some(time.saturating_mul(1000))),
+        Some(time) => Ok(Some(time)),
         None => Err(ErrorResponse::parameter(name, format!("{name} must be a time in unix seconds, not {text:?}"))),
     }
+}
+
+/// The same in milliseconds.
+fn time_ms(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
+    Ok(time_s(request, name)?.map(|time| time.saturating_mul(1000)))
 }
 
 /// One of some words in the query.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::AdminResult;
+use super::{AdminResult, time_s};
 use crate::base::figure_range::{FigureBucket, FigureRange, RangeError};
 use crate::http::api::ApiHandler;
 use crate::http::request::Method::Get;
@@ -60,9 +60,9 @@ fn range(request: &Request, now_s: i64) -> Result<FigureRange, ErrorResponse> {
         Some(word) => FigureBucket::parse(&word)
             .ok_or_else(|| ErrorResponse::parameter("bucket", "bucket must be hour or day"))?,
     };
-    let to_s = seconds(request, "to")?.unwrap_or_else(|| end_of_bucket(now_s, bucket));
+    let to_s = time_s(request, "to")?.unwrap_or_else(|| end_of_bucket(now_s, bucket));
     let length_s = DEFAULT_LENGTH_S.iter().find(|(of, _)| *of == bucket).map_or(0, |(_, length_s)| *length_s);
-    let from_s = seconds(request, "from")?.unwrap_or_else(|| to_s.saturating_sub(length_s));
+    let from_s = time_s(request, "from")?.unwrap_or_else(|| to_s.saturating_sub(length_s));
     FigureRange::new(from_s, to_s, bucket).map_err(|error| match error {
         RangeError::Empty => ErrorResponse::parameter("from", "from must be before to"),
         RangeError::TooLong => {
@@ -76,13 +76,6 @@ fn range(request: &Request, now_s: i64) -> Result<FigureRange, ErrorResponse> {
 /// End of the present bucket, so that what happens now is in it.
 fn end_of_bucket(now_s: i64, bucket: FigureBucket) -> i64 {
     now_s.div_euclid(bucket.seconds()).saturating_add(1).saturating_mul(bucket.seconds())
-}
-
-fn seconds(request: &Request, name: &'static str) -> Result<Option<i64>, ErrorResponse> {
-    let Some(text) = request.parameter(name) else { return Ok(None) };
-    let seconds = text.parse::<i64>().ok().filter(|seconds| *seconds >= 0);
-    let message = || format!("{name} must be a time in unix seconds, for example 1767225600");
-    seconds.map(Some).ok_or_else(|| ErrorResponse::parameter(name, message()))
 }
 
 /// Every number in the lists of the answer, one row each, in their order.

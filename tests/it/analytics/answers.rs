@@ -159,7 +159,9 @@ fn a_bad_parameter_is_refused_by_its_name() {
         ("from=5&to=5".to_owned(), "from"),
         (format!("from={}", START_S + DAY_S), "from"),
         (format!("bucket=hour&from=0&to={}", most + 1), "from"),
-        ("from=0&to=9223372036854775807".to_owned(), "from"),
+        ("from=0&to=9007199254740991".to_owned(), "from"),
+        ("to=9007199254740992".to_owned(), "to"),
+        ("from=0&to=9223372036854775807".to_owned(), "to"),
     ];
     for (query, parameter) in cases {
         let (status, answer) = till.get(&format!("{ANALYTICS}?{query}"));
