@@ -223,8 +223,10 @@ CREATE TABLE dashboard_sessions (
     said          TEXT                                          -- what the next page tells, once: the result of an act
 ) STRICT, WITHOUT ROWID;
 
--- Figures of the past (docs/figures.md): they stay when the events that were counted are deleted. Triggers keep the first
--- two, so that whatever changes an event's state is counted. An event stands in one row, of the hour in which it arrived.
+-- Figures of the past (docs/figures.md): they stay when the events that were counted are deleted. An event stands in one row,
+-- of the hour in which it arrived. The worker counts a batch of events that it finishes for the first time in one go; whatever
+-- else changes an event's state is counted by triggers. They tell the two apart by this: the worker's statement sets state and
+-- finished_at_ms together.
 CREATE TABLE webhook_hours (
     hour       INTEGER NOT NULL,                                -- beginning of the hour, unix seconds
     event_type TEXT NOT NULL,                                   -- resource.verb; other: it has more than 100 characters
@@ -282,14 +284,17 @@ CREATE TABLE level_hours (
 CREATE TRIGGER webhook_hours_left AFTER UPDATE OF status ON stripe_webhooks_log
 WHEN NEW.status <> OLD.status AND (OLD.status = 'processed' OR OLD.status = 'ignored' OR OLD.status = 'dead')
 BEGIN
-    UPDATE webhook_hours SET events = events - 1 WHERE hour = OLD.created_at_ms / 3600000 * 3600
-        AND event_type = iif(length(OLD.event_type) <= 100, OLD.event_type, 'other') AND status = OLD.status;
+    -- Below zero where the worker has not counted it yet, whose batch ends after this.
+    INSERT INTO webhook_hours (hour, event_type, status, events)
+    VALUES (OLD.created_at_ms / 3600000 * 3600, iif(length(OLD.event_type) <= 100, OLD.event_type, 'other'), OLD.status, -1)
+    ON CONFLICT (hour, event_type, status) DO UPDATE SET events = events - 1;
     DELETE FROM webhook_hours WHERE hour = OLD.created_at_ms / 3600000 * 3600
         AND event_type = iif(length(OLD.event_type) <= 100, OLD.event_type, 'other') AND status = OLD.status AND events = 0;
 END;
 
 CREATE TRIGGER webhook_hours_reached AFTER UPDATE OF status ON stripe_webhooks_log
 WHEN NEW.status <> OLD.status AND (NEW.status = 'processed' OR NEW.status = 'ignored' OR NEW.status = 'dead')
+    AND NOT (OLD.finished_at_ms IS NULL AND NEW.finished_at_ms IS NOT NULL)
 BEGIN
     INSERT INTO webhook_hours (hour, event_type, status, events)
     VALUES (NEW.created_at_ms / 3600000 * 3600, iif(length(NEW.event_type) <= 100, NEW.event_type, 'other'), NEW.status, 1)
@@ -297,7 +302,7 @@ BEGIN
 END;
 
 CREATE TRIGGER webhook_lag_hours_counted AFTER UPDATE OF finished_at_ms ON stripe_webhooks_log
-WHEN OLD.finished_at_ms IS NULL AND NEW.finished_at_ms IS NOT NULL
+WHEN OLD.finished_at_ms IS NULL AND NEW.finished_at_ms IS NOT NULL AND NEW.status = OLD.status
 BEGIN
     INSERT INTO webhook_lag_hours (hour, up_to_ms, events)
     VALUES (NEW.created_at_ms / 3600000 * 3600, CASE

@@ -23,7 +23,8 @@ use crate::notify;
 use crate::notify::NotifyContext;
 use crate::notify::settings::NotifyBasis;
 use crate::objects::{self, ProjectedEvent, ProjectionError};
-use crate::store::inbox::{self, ClaimRange, EventCompletion, PendingEvent};
+use crate::store::figures::FinishedEvents;
+use crate::store::inbox::{self, ClaimRange, CompletedEvent, EventCompletion, EventStatus, PendingEvent};
 use crate::store::{BegunWrite, Store, StoreError, Tx, in_savepoint};
 use crate::stripe::event::EventContent;
 
@@ -64,7 +65,15 @@ pub struct Worker {
 }
 
 /// What became of each event of a batch, `None` where it was no longer pending, and the next claim.
-type BatchResult = (Vec<Option<EventOutcome>>, Option<ClaimRange>);
+type BatchResult = (Vec<Option<AttemptEnd>>, Option<ClaimRange>);
+
+/// What became of an event.
+#[derive(Clone, Copy)]
+struct AttemptEnd {
+    outcome: EventOutcome,
+    /// It was projected or ignored for the first time.
+    is_first: bool,
+}
 
 /// An event of the present batch.
 struct BatchWork {
@@ -203,7 +212,8 @@ impl Worker {
     fn begin(&self, batch: &Arc<Vec<BatchWork>>, now_ms: i64) -> Result<BegunWrite<'_, BatchResult>, StoreError> {
         let (batch, terms) = (Arc::clone(batch), self.terms(now_ms));
         self.store.begin(move |tx| {
-            let outcomes = batch.iter().map(|work| project_one(tx, work, &terms)).collect::<Result<_, _>>()?;
+            let outcomes = batch.iter().map(|work| project_one(tx, work, &terms)).collect::<Result<Vec<_>, _>>()?;
+            keep_figures(tx, &batch, &outcomes, now_ms)?;
             Ok((outcomes, inbox::claim_next(tx, BATCH, now_ms)?))
         })
     }
@@ -227,14 +237,14 @@ impl Worker {
     }
 
     /// Counts what is committed.
-    fn count(&self, batch: &[BatchWork], outcomes: &[Option<EventOutcome>], now_ms: i64) {
+    fn count(&self, batch: &[BatchWork], ends: &[Option<AttemptEnd>], now_ms: i64) {
         let took = self.began.elapsed();
-        for (work, outcome) in batch.iter().zip(outcomes) {
-            let Some(outcome) = outcome else { continue };
+        for (work, end) in batch.iter().zip(ends) {
+            let Some(end) = end else { continue };
             let pending = &work.pending;
             let waited_ms = u64::try_from(now_ms.saturating_sub(pending.received_ms)).unwrap_or(0);
-            let lag = (!pending.is_replay).then(|| Duration::from_millis(waited_ms) + took);
-            self.store.metrics().event(&pending.event_type, *outcome, lag);
+            let lag = end.is_first.then(|| Duration::from_millis(waited_ms) + took);
+            self.store.metrics().event(&pending.event_type, end.outcome, lag);
         }
     }
 
@@ -254,6 +264,7 @@ impl Worker {
                 outcomes.push(outcome);
                 tickets.extend(ticket);
             }
+            keep_figures(tx, &works, &outcomes, now_ms)?;
             Ok((outcomes, tickets, next(tx)?))
         })?;
         self.count(batch, &outcomes, now_ms);
@@ -309,20 +320,33 @@ struct Terms {
     now_ms: i64,
 }
 
+/// Counts the events of a batch that were finished for the first time, in the same transaction.
+fn keep_figures(tx: &Tx, batch: &[BatchWork], ends: &[Option<AttemptEnd>], now_ms: i64) -> Result<(), StoreError> {
+    let mut finished = FinishedEvents::default();
+    for (work, end) in batch.iter().zip(ends) {
+        let Some(end) = end.filter(|end| end.is_first) else { continue };
+        let is_processed = end.outcome == EventOutcome::Processed;
+        let status = if is_processed { EventStatus::Processed } else { EventStatus::Ignored };
+        finished.add(&work.pending.event_type, status.as_str(), (work.pending.received_ms, now_ms));
+    }
+    finished.put(tx)
+}
+
 /// Projects one event and completes it, unless it is no longer pending.
-fn project_one(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<EventOutcome>, ProjectionError> {
+fn project_one(tx: &Tx, work: &BatchWork, terms: &Terms) -> Result<Option<AttemptEnd>, ProjectionError> {
     let log_id = work.pending.log_id;
     if !inbox::is_pending(tx, log_id)? {
         return Ok(None);
     }
     let event = work.event.as_ref().map_err(Clone::clone)?;
     let completion = (terms.project)(tx, event, &terms.context, terms.now_ms)?;
-    inbox::complete(tx, log_id, &completion, work.attempt, terms.now_ms)?;
-    Ok(Some(match completion {
+    let completed = inbox::complete(tx, log_id, &completion, work.attempt, terms.now_ms)?;
+    let outcome = match completion {
         EventCompletion::Processed => EventOutcome::Processed,
         EventCompletion::Mirrored => EventOutcome::Mirrored,
         EventCompletion::Ignored(_) => EventOutcome::Ignored,
-    }))
+    };
+    Ok(Some(AttemptEnd { outcome, is_first: completed == CompletedEvent::First }))
 }
 
 /// Projects one event in its own savepoint, and records its failure. `Err` only if the database is at fault.
@@ -330,7 +354,7 @@ fn project_or_record(
     tx: &Tx,
     work: &BatchWork,
     terms: &Terms,
-) -> Result<(Option<EventOutcome>, Option<RetryTicket>), StoreError> {
+) -> Result<(Option<AttemptEnd>, Option<RetryTicket>), StoreError> {
     let error = match in_savepoint(tx, |tx| project_one(tx, work, terms)) {
         Ok(outcome) => return Ok((outcome, None)),
         Err(error) => error,
@@ -343,7 +367,7 @@ fn project_or_record(
             let failed = retrier::Failed { pending, attempt: work.attempt, error: &error, basis };
             let ticket = retrier::record(tx, &failed, verdict, terms.policy)?;
             let outcome = if ticket.is_some() { EventOutcome::Retried } else { EventOutcome::Dead };
-            Ok((Some(outcome), ticket))
+            Ok((Some(AttemptEnd { outcome, is_first: false }), ticket))
         }
     }
 }

@@ -1,6 +1,9 @@
-//! `webhook_hours`, `webhook_days`, `webhook_lag_hours` and `level_hours`: what became of events and how things stood, by the hour. Triggers write
-//! the first three (`migrations/V2__own.sql`). It must never read the log: figures outlive it. Called by `objects::figures` and
+//! `webhook_hours`, `webhook_days`, `webhook_lag_hours` and `level_hours`: what became of events and how things stood, by the
+//! hour. The worker counts what it finishes for the first time, a batch at once; triggers count the rest
+//! (`migrations/V2__own.sql`). It must never read the log: figures outlive it. Called by `objects::figures`, `jobs::worker` and
 //! `jobs::levels`.
+
+use std::collections::BTreeMap;
 
 use super::{StoreError, StoreReader, Tx};
 use crate::base::figure_range::{FigureBucket, FigureRange};
@@ -10,6 +13,52 @@ use crate::store::engine::row::{self, columns, select};
 /// same.
 pub(crate) const LAG_BOUNDS_MS: [i64; 15] =
     [10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000, 86_400_000];
+
+/// Types with more characters are counted as [`OTHER_TYPE`]. The triggers have the same.
+const MAX_TYPE_CHARS: usize = 100;
+/// The type of events with an absurdly long one.
+const OTHER_TYPE: &str = "other";
+const MS_PER_HOUR: i64 = 3_600_000;
+const SECONDS_PER_HOUR: i64 = 3600;
+
+/// Events that the worker finishes for the first time, counted together: one statement for each group, not for each event.
+#[derive(Default)]
+pub(crate) struct FinishedEvents<'a> {
+    outcomes: BTreeMap<(i64, &'a str, EventStatusWord), i64>,
+    lags: BTreeMap<(i64, i64), i64>,
+}
+
+/// `processed` or `ignored`.
+type EventStatusWord = &'static str;
+
+impl<'a> FinishedEvents<'a> {
+    /// Adds an event. Times in unix milliseconds.
+    pub(crate) fn add(&mut self, event_type: &'a str, status: EventStatusWord, (received_ms, now_ms): (i64, i64)) {
+        let hour = received_ms / MS_PER_HOUR * SECONDS_PER_HOUR;
+        let is_long = event_type.chars().nth(MAX_TYPE_CHARS).is_some();
+        let event_type = if is_long { OTHER_TYPE } else { event_type };
+        let lag_ms = now_ms.saturating_sub(received_ms);
+        let up_to_ms = LAG_BOUNDS_MS.into_iter().find(|bound| lag_ms <= *bound).unwrap_or(i64::MAX);
+        *self.outcomes.entry((hour, event_type, status)).or_default() += 1;
+        *self.lags.entry((hour, up_to_ms)).or_default() += 1;
+    }
+
+    /// Writes them down.
+    pub(crate) fn put(self, tx: &Tx) -> Result<(), StoreError> {
+        const OUTCOME: &str = "INSERT INTO webhook_hours (hour, event_type, status, events) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT (hour, event_type, status) DO UPDATE SET events = events + excluded.events RETURNING events";
+        // An event of the same batch has taken it back already: the database turned to live mode.
+        const EMPTY: &str = "DELETE FROM webhook_hours WHERE hour = ?1 AND event_type = ?2 AND status = ?3";
+        const LAG: &str = "INSERT INTO webhook_lag_hours (hour, up_to_ms, events) VALUES (?1, ?2, ?3)
+            ON CONFLICT (hour, up_to_ms) DO UPDATE SET events = events + excluded.events";
+        for ((hour, event_type, status), events) in self.outcomes {
+            if tx.get(OUTCOME, (hour, event_type, status, events), row::only::<i64>)? == 0 {
+                tx.execute(EMPTY, (hour, event_type, status))?;
+            }
+        }
+        self.lags.into_iter().try_for_each(|((hour, up_to), events)| tx.execute(LAG, (hour, up_to, events)).map(|_| ()))
+    }
+}
 
 /// Beginning of a bucket in unix seconds, `status` of the events, and how many.
 pub(crate) type OutcomeCount = (i64, String, i64);

@@ -155,22 +155,46 @@ impl EventCompletion {
     }
 }
 
-const COMPLETE: &str = "UPDATE stripe_webhooks_log
-    SET status = ?2, processed = ?3, processing_error = ?4, processing_attempts = ?5, processed_at_ms = ?6,
-        finished_at_ms = coalesce(finished_at_ms, ?6)
-    WHERE id = ?1 AND status = 'pending' AND status <> 'processed'";
+/// What completing an event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompletedEvent {
+    /// It was projected or ignored for the first time.
+    First,
+    /// The same once more: it was replayed.
+    Again,
+    /// Nothing: it was no longer pending, and its changes must be undone.
+    NotPending,
+}
 
-/// Marks a pending event as done. `false`: it was no longer pending, and its changes must be undone.
+macro_rules! complete {
+    ($finished:literal) => {
+        concat!(
+            "UPDATE stripe_webhooks_log SET status = ?2, processed = ?3, processing_error = ?4, processing_attempts = ?5,
+             processed_at_ms = ?6",
+            $finished
+        )
+    };
+}
+const COMPLETE_FIRST: &str = complete!(
+    ", finished_at_ms = ?6 WHERE id = ?1 AND status = 'pending' AND status <> 'processed' AND finished_at_ms IS NULL"
+);
+const COMPLETE_AGAIN: &str = complete!(" WHERE id = ?1 AND status = 'pending' AND status <> 'processed'");
+
+/// Marks a pending event as done.
 pub fn complete(
     tx: &Tx,
     log_id: i64,
     completion: &EventCompletion,
     attempt: u32,
     now_ms: i64,
-) -> Result<bool, StoreError> {
+) -> Result<CompletedEvent, StoreError> {
     let (status, processed, reason) = completion.columns();
-    let changed = tx.execute(COMPLETE, (log_id, status.as_str(), processed, reason, attempt, now_ms))?;
-    Ok(changed == 1)
+    let params = (log_id, status.as_str(), processed, reason, attempt, now_ms);
+    if tx.execute(COMPLETE_FIRST, params)? == 1 {
+        return Ok(CompletedEvent::First);
+    }
+    let changed = tx.execute(COMPLETE_AGAIN, params)?;
+    Ok(if changed == 1 { CompletedEvent::Again } else { CompletedEvent::NotPending })
 }
 
 const FETCHED: &str =

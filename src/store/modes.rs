@@ -19,8 +19,10 @@ const HISTORY: &str = "DELETE FROM subscription_events
 const DISCOUNTS: &str = "DELETE FROM subscription_discounts
     WHERE stripe_subscription_id IN (SELECT stripe_subscription_id FROM stripe_subscriptions WHERE livemode = 0)";
 const TEST_EVENTS: &str = "SELECT event_id FROM stripe_webhooks_log WHERE livemode = 0 AND account IS NULL";
-const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = 0, processing_error = ?1,
-        finished_at_ms = coalesce(finished_at_ms, ?2)
+// Before their state changes, so that the triggers of the figures count them: only the worker sets both at once.
+const FINISH: &str = "UPDATE stripe_webhooks_log SET finished_at_ms = ?1
+    WHERE livemode = 0 AND account IS NULL AND finished_at_ms IS NULL AND (status <> 'ignored' OR processed = 1)";
+const IGNORE: &str = "UPDATE stripe_webhooks_log SET status = 'ignored', processed = 0, processing_error = ?1
     WHERE livemode = 0 AND account IS NULL AND (status <> 'ignored' OR processed = 1)";
 const QUEUES: [&str; 2] = ["webhook_retry_queue", "webhook_dead_letter_queue"];
 
@@ -54,7 +56,8 @@ pub(crate) fn forget_test(tx: &Tx, tables: &[&str], turn: TurnToLive) -> Result<
     for queue in QUEUES {
         tx.execute(&format!("DELETE FROM {queue} WHERE stripe_event_id IN ({TEST_EVENTS})"), [])?;
     }
-    tx.execute(IGNORE, (turn.reason, turn.now_ms))?;
+    tx.execute(FINISH, [turn.now_ms])?;
+    tx.execute(IGNORE, [turn.reason])?;
     Ok(users)
 }
 

@@ -175,14 +175,22 @@ const MOVED: [&str; 5] = [
     "DROP TABLE temp.moved_events",
 ];
 
-/// Takes over the figures of the past. In a file from before there were any, they stay as projecting has counted them.
+// What the log shows, where nothing was counted before.
+const OUTCOMES_OF_THE_LOG: &str = "INSERT INTO main.webhook_hours (hour, event_type, status, events)
+    SELECT created_at_ms / 3600000 * 3600, iif(length(event_type) <= 100, event_type, 'other'), status, count(*)
+    FROM main.stripe_webhooks_log WHERE status = 'processed' OR status = 'ignored' OR status = 'dead' GROUP BY 1, 2, 3";
+
+/// Takes over the figures of the past. For a file from before there were any they are made from its log, without lags.
 fn figures(tx: &Tx) -> Result<(), StoreError> {
-    if columns(tx, "webhook_hours", &[])?.is_empty() {
-        return Ok(());
-    }
+    let were_kept = is_there(tx, "webhook_hours")?;
     for table in tables::of_origin(RowOrigin::Kept) {
         tx.execute(&format!("DELETE FROM main.{table}"), [])?;
-        copy(tx, table)?;
+        if were_kept {
+            copy(tx, table)?;
+        }
+    }
+    if !were_kept {
+        return tx.execute(OUTCOMES_OF_THE_LOG, []).map(|_| ());
     }
     MOVED.iter().try_for_each(|sql| tx.execute(sql, []).map(|_| ()))?;
     tx.execute(ATTEMPTS_OF_THE_PAST, []).map(|_| ())

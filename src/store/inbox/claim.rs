@@ -22,8 +22,6 @@ columns! {
         attempts: u32 = "processing_attempts",
         /// When it was received.
         received_ms: i64 = "created_at_ms",
-        /// Its facts were in the tables before: it is projected once more.
-        is_replay: bool = "(processed_at_ms IS NOT NULL)",
         /// The body.
         data: String,
     }
