@@ -221,22 +221,30 @@ fn dead_letters_are_counted_replayed_and_discarded() {
     assert_eq!(till.value("SELECT sum(attempts) FROM payment_hours"), 2);
 }
 
-#[test]
-fn what_was_of_test_mode_is_no_payment_any_more_and_its_events_are_ignored() {
-    let paid = |user: &str, live: bool| {
-        [
-            "customer.created",
-            "customer.subscription.created",
-            "payment_intent.payment_failed",
-            "payment_intent.succeeded",
-        ]
+fn paid(user: &str, live: bool) -> [Value; 4] {
+    ["customer.created", "customer.subscription.created", "payment_intent.payment_failed", "payment_intent.succeeded"]
         .map(|kind| {
             let mut event = sample(kind, user, if live { "live" } else { "test" });
             event["livemode"] = json!(live);
             event["data"]["object"]["livemode"] = json!(live);
             event
         })
-    };
+}
+
+#[test]
+fn events_of_one_batch_in_which_the_mode_turns_are_counted_once_as_they_ended() {
+    let mut till = Till::new();
+    for event in paid("tester", false).iter().chain(&paid("payer", true)) {
+        assert_eq!(till.post(event).0, 200);
+    }
+    till.settle();
+    exact(&till);
+    assert_eq!(till.value("SELECT sum(events) FROM webhook_hours WHERE status = 'ignored'"), 4);
+    assert_eq!(till.value("SELECT count(*) FROM webhook_hours WHERE events <= 0"), 0);
+}
+
+#[test]
+fn what_was_of_test_mode_is_no_payment_any_more_and_its_events_are_ignored() {
     let mut till = Till::new();
     till.feed(&paid("tester", false));
     exact(&till);
